@@ -32,7 +32,7 @@ from agents.protocol.hub_requests import FETCH_ORDERS, WANT_FULL_REPORT
 from agents.protocol.keys import SigningKey, TrustedKeys
 from agents.runtime.clock import AgentClock
 from agents.runtime.data_dir import Boot, load_or_create_client_id
-from agents.runtime.faults import Faults
+from agents.runtime.faults import AgentFaults
 from agents.sensors.energy import EnergyMeter
 from agents.sensors.host import resident_bytes
 from agents.wiring import build_discovery, build_sensors
@@ -79,7 +79,7 @@ class Agent:
     statuses: StatusLoop
     execution: ExecutionLoop | None
     clock: AgentClock
-    faults: Faults
+    faults: AgentFaults
 
     async def run(self) -> None:
         """Runs until cancelled; releases the site's lease at the end."""
@@ -201,7 +201,7 @@ def build_agent(
         OSError: the client id cannot be written.
     """
     counters, data_dir = Counters(), Path(settings.data_dir)
-    faults = Faults(lambda where: counters.add("faults_total", where=where), clock)
+    faults = AgentFaults(lambda where: counters.add("faults_total", where=where), clock)
     builder = ReportBuilder(
         site=settings.site,
         agent=settings.agent,

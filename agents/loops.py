@@ -24,7 +24,7 @@ from agents.orders.journal import JournalError
 from agents.orders.lease import LocalLease
 from agents.protocol.errors import WireError
 from agents.runtime.clock import AgentClock
-from agents.runtime.faults import Faults
+from agents.runtime.faults import AgentFaults
 
 _log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class ReportLoop:
     collector: SensorCollector
     clock: AgentClock
     counters: Counters
-    faults: Faults = field(default_factory=Faults)
+    faults: AgentFaults = field(default_factory=AgentFaults)
     _requested: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     def request_full_report(self) -> None:
@@ -133,7 +133,7 @@ class StatusLoop:
     is_executing: Callable[[], bool]
     clock: AgentClock
     counters: Counters
-    faults: Faults = field(default_factory=Faults)
+    faults: AgentFaults = field(default_factory=AgentFaults)
     _requested: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     def request_status(self) -> None:
@@ -199,7 +199,7 @@ class ExecutionLoop:
     clock: AgentClock
     resync_seconds: float
     on_change: Callable[[], None]
-    faults: Faults = field(default_factory=Faults)
+    faults: AgentFaults = field(default_factory=AgentFaults)
     _requested: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     def request_pass(self) -> None:

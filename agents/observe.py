@@ -9,7 +9,7 @@ from typing import Final
 from agents.metrics.counters import Counters
 from agents.protocol.report import ReportedEnergy
 from agents.runtime.clock import AgentClock
-from agents.runtime.faults import Faults
+from agents.runtime.faults import AgentFaults
 from agents.sensors.energy import EnergyMeter
 from agents.sensors.sensor import Observation, Sensor, SensorError, merge_observations
 
@@ -52,7 +52,7 @@ class SensorCollector:
     meter: EnergyMeter | None
     clock: AgentClock
     counters: Counters
-    faults: Faults = field(default_factory=Faults)
+    faults: AgentFaults = field(default_factory=AgentFaults)
     other_faults: Callable[[], tuple[str, ...]] = tuple
     bound_pods: dict[str, int] = field(default_factory=dict, init=False)
 

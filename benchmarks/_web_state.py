@@ -30,6 +30,7 @@ from scheduler.model.manifests.pods import PodShape
 from scheduler.placement.choose import choose
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.runtime.clock import Clock
+from scheduler.runtime.faults import Faults
 from scheduler.web.snapshot import SnapshotSources, StateSnapshot, take_snapshot
 from tests.support.null_telemetry import NullTelemetry
 
@@ -52,7 +53,7 @@ class WebState:
     _report_count: int = 0
 
     def __post_init__(self) -> None:
-        fleet = Fleet()
+        fleet, faults = Fleet(), Faults(clock=self.clock, count=lambda _: None)
 
         def tell(site: str, facts: SiteFacts | None) -> None:
             if facts is None:
@@ -60,7 +61,7 @@ class WebState:
             else:
                 fleet.upsert(facts)
 
-        registry = HubObjects(NullTelemetry(), lambda *_: None)
+        registry = HubObjects(NullTelemetry(), lambda *_: None, faults)
         self.sources = SnapshotSources(
             registry=registry,
             sites=Sites(
@@ -73,7 +74,7 @@ class WebState:
                 last_backoff_seconds=60.0,
                 recheck_seconds=300.0,
             ),
-            unadmitted_sites=UnadmittedSites(self.clock),
+            unadmitted_sites=UnadmittedSites(self.clock, faults),
             workload_stats=WorkloadStats(self.clock, NullTelemetry()),
             clock=self.clock,
             stale_after_seconds=300.0,

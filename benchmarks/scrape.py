@@ -17,6 +17,7 @@ from collections.abc import Sequence
 
 from benchmarks._web_state import WebState
 from scheduler.runtime.clock import SystemClock
+from scheduler.runtime.faults import Faults
 from scheduler.web.metrics import Metrics
 from scheduler.web.server import WebSources, serve_web
 
@@ -126,4 +127,5 @@ def _sources(city: WebState, clock: SystemClock) -> WebSources:
         readiness_problem=lambda: "",
         review_token=nobody,
         clock=clock,
+        faults=Faults(clock=clock, count=lambda _: None),
     )

@@ -1,8 +1,9 @@
 """The composition root: builds the hub, the broker, the ledger and the loops from the settings.
 
 The only module that knows all others. `run` is `kapok up`: it opens the services, takes the lease,
-waits for the sites' reports, and decides until it is cancelled or a loop fails. All loops run in
-one task group, so that a failure of one ends them all.
+waits for the sites' reports, and decides until it is cancelled. All loops run in one task group.
+What a single message, object or request causes stays inside its loop (`scheduler.runtime.faults`);
+a loop that fails all the same is started again.
 """
 
 import asyncio
@@ -10,11 +11,10 @@ import logging
 import os
 import random
 import uuid
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -58,6 +58,7 @@ from scheduler.ledger.reader import decision_json
 from scheduler.ledger.recorder import LedgerRecorder
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.demand.terms import Terms
+from scheduler.model.kinds.metadata import WorkKey
 from scheduler.mqtt.ingest import Ingest
 from scheduler.mqtt.keyring import Keyring
 from scheduler.mqtt.order_publisher import OrderPublisher
@@ -67,6 +68,7 @@ from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.queue.minimum_requests import MinimumRequests
 from scheduler.runtime.clock import Clock, SystemClock
 from scheduler.runtime.data_dir import locked_data_directory
+from scheduler.runtime.faults import Faults
 from scheduler.services import Endpoints, Services, open_services
 from scheduler.settings import Settings
 from scheduler.web.metrics import Metrics, watch_loop_lag
@@ -119,6 +121,7 @@ class _Scheduler:
 
     def __init__(self, *, settings: Settings, services: Services, clock: Clock) -> None:
         self.metrics = Metrics()
+        self.faults = Faults(clock=clock, count=self.metrics.count_fault)
         client = services.client.with_observer(self.metrics.count_api_request)
         self._services = replace(services, client=client)
         self._settings, self._clock = settings, clock
@@ -141,7 +144,9 @@ class _Scheduler:
             ),
         )
         self.recorder = LedgerRecorder(services.ledger)
-        self.objects = HubObjects(telemetry=self.metrics, on_change=self._on_object_changed)
+        self.objects = HubObjects(
+            telemetry=self.metrics, on_change=self._on_object_changed, faults=self.faults
+        )
         self.sites = Sites(
             objects=self.objects,
             clock=clock,
@@ -150,11 +155,12 @@ class _Scheduler:
         )
         self.stats = WorkloadStats(clock=clock, telemetry=self.metrics)
         self.quotas = Quotas(cost_of=self.inputs.spend_of)
-        self.unadmitted_sites = UnadmittedSites(clock)
-        self.events = EventRecorder(hub=services.client, clock=clock)
+        self.unadmitted_sites = UnadmittedSites(clock, self.faults)
+        self.events = EventRecorder(hub=services.client, clock=clock, faults=self.faults)
         self.leadership = Leadership(
             hub=services.client,
             clock=clock,
+            faults=self.faults,
             identity=f"{os.uname().nodename}-{uuid.uuid4().hex[:8]}",
             is_sole_candidate=not settings.hub.kubeconfig,
         )
@@ -166,6 +172,8 @@ class _Scheduler:
             telemetry=self.metrics,
             repeat_seconds=settings.dispatch.repeat_seconds,
             on_higher_epoch=self._higher_epochs.put_nowait,
+            on_refusal=self._on_order_refused,
+            faults=self.faults,
             hold_seconds=settings.freshness.hear_sites_seconds,
         )
         self.order_sync = OrderSync(
@@ -219,6 +227,7 @@ class _Scheduler:
             quotas=self.quotas,
             sites=self.sites,
             clock=clock,
+            faults=self.faults,
         )
         self.clock_events = ClockEvents(
             objects=self.objects,
@@ -227,6 +236,7 @@ class _Scheduler:
             requeuer=self.requeuer,
             wake_ups=self.wake_ups,
             clock=clock,
+            faults=self.faults,
         )
         self.worker = Worker(
             queue=self.queue,
@@ -236,6 +246,7 @@ class _Scheduler:
             wake_ups=self.wake_ups,
             telemetry=self.metrics,
             clock=clock,
+            faults=self.faults,
         )
         self.batch_pricer = BatchPricer(
             queue=self.queue,
@@ -247,6 +258,7 @@ class _Scheduler:
             clock=clock,
             telemetry=self.metrics,
             limits=BatchLimits(**msgspec.structs.asdict(settings.batch)),
+            faults=self.faults,
         )
         self.controller = Controller(
             objects=self.objects,
@@ -292,6 +304,7 @@ class _Scheduler:
             events=self.events,
             stats=self.stats,
             clock=self._clock,
+            faults=self.faults,
             epoch=self._epoch,
             stuck_after_seconds=self._settings.dispatch.stuck_in_flight_seconds,
         )
@@ -304,6 +317,7 @@ class _Scheduler:
             listener=self.controller,
             telemetry=self.metrics,
             clock=self._clock,
+            faults=self.faults,
         )
         self.session = BrokerSession(
             address=self._services.broker_address,
@@ -312,6 +326,7 @@ class _Scheduler:
             clock=self._clock,
             jitter=random.Random(),  # noqa: S311 - jitter, nothing secret
             on_connected=self.controller.on_broker_connected,
+            faults=self.faults,
         )
 
     def _epoch(self) -> int:
@@ -337,34 +352,55 @@ class _Scheduler:
         self.startup.begin()
         async with asyncio.TaskGroup() as group:
             for resource, informer in informers.items():
-                group.create_task(informer.run(), name=f"watch {resource.plural}")
-            for name, task in self._tasks():
-                group.create_task(task, name=name)
+                name = f"watch {resource.plural}"
+                group.create_task(self._keep_running(name, informer.run), name=name)
+            for name, loop in self._loops():
+                group.create_task(self._keep_running(name, loop), name=name)
             on_ready(self._services.endpoints)
             await self.startup.wait_for_sites()
-            group.create_task(self.worker.run(), name="work")
-            group.create_task(self.batch_pricer.run(), name="batches")
+            for name, loop in (("work", self.worker.run), ("batches", self.batch_pricer.run)):
+                group.create_task(self._keep_running(name, loop), name=name)
 
-    def _tasks(self) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
+    async def _keep_running(self, name: str, loop: Callable[[], Awaitable[None]]) -> None:
+        """Runs a loop until cancelled; one that fails is started again after a pause.
+
+        Raises:
+            LeadershipLost: another scheduler decides from now on.
+        """
+        while True:
+            with self.faults.barrier("loop", name, passing=(LeadershipLost,)):
+                await loop()
+            await self._clock.sleep(self.faults.pause_seconds("loop", name))
+
+    def _loops(self) -> Iterator[tuple[str, Callable[[], Awaitable[None]]]]:
         writer = SiteStatusWriter(
             hub=self._services.client,
             sites=self.sites,
             clock=self._clock,
             interval_seconds=self._settings.freshness.site_status_seconds,
+            faults=self.faults,
         )
-        yield "lease", self.leadership.renew_until_lost()
-        yield "epoch", self._follow_higher_epochs()
-        yield "broker session", self.session.run()
-        yield "full reports", self._request_full_reports()
-        yield "dispatch", self.dispatcher.run()
-        yield "wake", self.wake_ups.run()
-        yield "time", self.clock_events.run()
-        yield "site status", writer.run()
-        yield "events", self.events.run()
-        yield "pending sites", self.unadmitted_sites.run(self._services.client)
-        yield "event-loop lag", watch_loop_lag(self._clock, self.metrics.observe_loop_lag)
+        yield "lease", self.leadership.renew_until_lost
+        yield "epoch", self._follow_higher_epochs
+        yield "broker session", self.session.run
+        yield "full reports", self._request_full_reports
+        yield "dispatch", self.dispatcher.run
+        yield "wake", self.wake_ups.run
+        yield "time", self.clock_events.run
+        yield "site status", writer.run
+        yield "events", self.events.run
+        yield "pending sites", partial(self.unadmitted_sites.run, self._services.client)
+        yield "event-loop lag", partial(watch_loop_lag, self._clock, self.metrics.observe_loop_lag)
+        yield "ledger", self._watch_ledger
         if self._services.broker:
-            yield "embedded broker", self._services.broker.keep_running()
+            yield "embedded broker", self._services.broker.keep_running
+
+    async def _watch_ledger(self) -> None:
+        await self.recorder.watch(
+            self._clock,
+            on_failure=partial(self.metrics.count_fault, "ledger"),
+            on_recovery=self.worker.retry_not_recorded,
+        )
 
     def _informer(self, resource: ApiResource) -> Informer:
         jitter = random.Random()  # noqa: S311 - jitter, nothing secret
@@ -374,7 +410,12 @@ class _Scheduler:
             listener=self.objects.apply_event,
             clock=self._clock,
             jitter=jitter,
+            faults=self.faults,
         )
+
+    def _on_order_refused(self, key: WorkKey) -> None:
+        """Requeues a workload, so that its status says that its order cannot be published."""
+        self.requeuer.requeue([key])
 
     def _on_object_changed(self, kind: str, key: tuple[str, str], sites: frozenset[str]) -> None:
         if kind == SITES.kind:
@@ -462,6 +503,7 @@ class _Scheduler:
             readiness_problem=self._why_not_ready,
             review_token=review,
             clock=self._clock,
+            faults=self.faults,
         )
 
     def _why_not_ready(self) -> str:
@@ -469,4 +511,6 @@ class _Scheduler:
             return "waiting for the lease"
         if not self.session.is_connected:
             return "no session with the broker"
+        if self.recorder.problem:
+            return f"nothing is decided: {self.recorder.problem}"
         return "" if self.startup.has_started else "waiting for the sites to report"

@@ -16,7 +16,7 @@ from agents.mqtt.session import SUBSCRIBE_BATCH, AgentSession, BrokerConnection
 from agents.orders.intake import Intake
 from agents.protocol.index import IndexEntry
 from agents.runtime.clock import AgentClock
-from agents.runtime.faults import Faults
+from agents.runtime.faults import AgentFaults
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class OrderFetcher:
     session: AgentSession
     intake: Intake
     clock: AgentClock
-    faults: Faults = field(default_factory=Faults)
+    faults: AgentFaults = field(default_factory=AgentFaults)
     _fetch_requested: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _part_received: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 

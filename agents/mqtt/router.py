@@ -21,7 +21,7 @@ from agents.protocol.hub_requests import (
     WANT_STATUS,
 )
 from agents.protocol.topics import Topic, parse_topic, site_topic
-from agents.runtime.faults import Faults
+from agents.runtime.faults import AgentFaults
 
 _log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class MessageRouter:
     on_order_content: Callable[[], None]
     on_order_part: Callable[[], None]
     on_hub_request: Callable[[str], None]
-    faults: Faults = field(default_factory=Faults)
+    faults: AgentFaults = field(default_factory=AgentFaults)
 
     def handle(self, topic_name: str, payload: bytes) -> None:
         """Handles one message; never raises, whatever the message is."""

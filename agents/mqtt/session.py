@@ -23,7 +23,7 @@ from agents.config.settings import AgentBrokerSettings
 from agents.metrics.counters import Counters
 from agents.runtime.backoff import Backoff
 from agents.runtime.clock import AgentClock
-from agents.runtime.faults import Faults
+from agents.runtime.faults import AgentFaults
 
 _log = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ class AgentSession:
     clock: AgentClock
     jitter: random.Random
     counters: Counters
-    faults: Faults = field(default_factory=Faults)
+    faults: AgentFaults = field(default_factory=AgentFaults)
     connection: BrokerConnection | None = field(default=None, init=False)
     _connected: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 

@@ -34,7 +34,7 @@ from agents.protocol.status import JobOutcome, OrderStatus
 from agents.protocol.topics import order_token
 from agents.runtime.backoff import Backoff
 from agents.runtime.clock import AgentClock
-from agents.runtime.faults import Faults
+from agents.runtime.faults import AgentFaults
 
 _log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class OrderExecutor:
     jitter: random.Random
     is_allowed: Callable[[], bool]
     bound_pods: Callable[[], Mapping[str, int]]
-    faults: Faults = field(default_factory=Faults)
+    faults: AgentFaults = field(default_factory=AgentFaults)
     last_pass_at: float | None = field(default=None, init=False)
     _job_records: JobRecords = field(init=False)
     _applier: Applier = field(init=False)

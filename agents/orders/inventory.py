@@ -13,7 +13,7 @@ from agents.orders.labels import is_controlled, object_key_of, order_id_of, orde
 from agents.orders.readiness import Readiness, readiness_of
 from agents.protocol.orders import ORDER_LABEL
 from agents.protocol.topics import order_token
-from agents.runtime.faults import Faults
+from agents.runtime.faults import AgentFaults
 
 ObjectIdentity = tuple[str, str, str, str]
 """(group, kind, namespace, name): identifies an object across the versions of its group."""
@@ -65,7 +65,9 @@ def identity_of(key: ObjectKey) -> ObjectIdentity:
     return (*key.group_kind, key.namespace, key.name)
 
 
-def read_inventory(api: MemberApi, kinds: Iterable[MemberKind], faults: Faults) -> MemberInventory:
+def read_inventory(
+    api: MemberApi, kinds: Iterable[MemberKind], faults: AgentFaults
+) -> MemberInventory:
     """Lists our objects of these kinds; leaves out kinds that cannot be listed or read now.
 
     Raises:

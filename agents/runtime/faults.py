@@ -1,7 +1,7 @@
 """The one barrier around everything that arrives: a fault is counted, logged, and goes no further.
 
 Each edge of the agent (a message, an order, a sensor, a kind of the member's objects, a round of a
-loop) runs inside `Faults.guard`, the only place that stops every exception. So no list
+loop) runs inside `AgentFaults.guard`, the only place that stops every exception. So no list
 of expected exceptions decides whether the agent survives. The input that caused the fault is set
 aside with growing back-off, and everything else continues.
 """
@@ -60,7 +60,7 @@ class _Quarantine:
 
 
 @dataclass(slots=True)
-class Faults:
+class AgentFaults:
     """Counts, logs and sets aside what fails. Safe to use from several threads.
 
     Attributes:
@@ -148,7 +148,7 @@ class Faults:
 class _Guard:
     """The barrier itself: the only place of the agent that stops every exception."""
 
-    faults: Faults
+    faults: AgentFaults
     where: FaultPlace
     offender: str
     passing: tuple[type[Exception], ...]

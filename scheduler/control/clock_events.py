@@ -11,6 +11,7 @@ from scheduler.control.state.sites import Sites
 from scheduler.control.wake_ups import WakeUps
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.runtime.clock import Clock
+from scheduler.runtime.faults import Faults
 
 _log = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ class ClockEvents:
         requeuer: queues the workloads concerned.
         wake_ups: wakes workloads that wait.
         clock: the time.
+        faults: handles what fails in one of the checks.
     """
 
     objects: HubObjects
@@ -37,6 +39,7 @@ class ClockEvents:
     requeuer: Requeuer
     wake_ups: WakeUps
     clock: Clock
+    faults: Faults
     _grant_boundaries: list[datetime] = field(default_factory=list)
 
     async def run(self) -> None:
@@ -44,15 +47,27 @@ class ClockEvents:
         checked_seconds = self.clock.monotonic()
         while True:
             await self.clock.sleep(_CHECK_INTERVAL_SECONDS)
-            for site in list(self.sites.overdue_sites()):
-                self.mark_silent(site)
-            self._handle_grant_boundaries()
-            self.reservations.update()
-            self.wake_ups.add_freed_resources()
-            self.requeuer.redecide(self.requeuer.reasons.pop_due(self.clock.now()))
+            for check in (
+                self._mark_overdue_sites,
+                self._handle_grant_boundaries,
+                self.reservations.update,
+                self.wake_ups.add_freed_resources,
+                self._redecide_due,
+            ):
+                with self.faults.barrier("clock"):
+                    check()
             if self.clock.monotonic() - checked_seconds >= _STUCK_CHECK_SECONDS:
                 checked_seconds = self.clock.monotonic()
-                self.requeuer.requeue(self._placed_not_running())
+                with self.faults.barrier("clock"):
+                    self.requeuer.requeue(self._placed_not_running())
+
+    def _mark_overdue_sites(self) -> None:
+        for site in list(self.sites.overdue_sites()):
+            with self.faults.barrier("clock"):
+                self.mark_silent(site)
+
+    def _redecide_due(self) -> None:
+        self.requeuer.redecide(self.requeuer.reasons.pop_due(self.clock.now()))
 
     def mark_silent(self, site: str) -> None:
         """Marks a site as silent and requeues its workloads, unless it is silent already."""

@@ -22,6 +22,7 @@ from scheduler.control.ports.hub import (
 )
 from scheduler.model.formatters import format_rfc3339_micros
 from scheduler.runtime.clock import Clock
+from scheduler.runtime.faults import Faults
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ class Leadership:
     Attributes:
         hub: holds the Lease.
         clock: for waiting and measuring.
+        faults: handles a Lease that cannot be read.
         identity: names this process, unique per process.
         duration_seconds: how long the lease is valid after a renewal.
         renew_seconds: how often it is renewed.
@@ -50,6 +52,7 @@ class Leadership:
 
     hub: Hub
     clock: Clock
+    faults: Faults
     identity: str
     duration_seconds: float = 15.0
     renew_seconds: float = 4.0
@@ -67,12 +70,13 @@ class Leadership:
         """
         await self._create_namespace()
         while True:
-            try:
-                if await self._try_acquire():
-                    return self.epoch
-                self._log_holder()
-            except (Conflict, Busy) as error:
-                _log.info("lease: %s", error)
+            with self.faults.barrier("lease", passing=(HubError,)):
+                try:
+                    if await self._try_acquire():
+                        return self.epoch
+                    self._log_holder()
+                except (Conflict, Busy) as error:
+                    _log.info("lease: %s", error)
             await self.clock.sleep(self.renew_seconds / 2)
 
     async def renew_until_lost(self) -> None:
@@ -84,18 +88,30 @@ class Leadership:
         renewed_at = self.clock.monotonic()
         while True:
             await self.clock.sleep(self.renew_seconds)
-            try:
-                await self._renew(self.epoch)
-                renewed_at = self.clock.monotonic()
-            except Conflict as error:
-                lease = await self.hub.get(LEASES, LEASE_NAME, NAMESPACE)
-                holder = lease["spec"].get("holderIdentity")
-                if holder != self.identity:
-                    raise LeadershipLost(f"lease: now held by {holder}") from error
-            except (Busy, NotFound) as error:
-                _log.warning("lease: not renewed, retrying: %s", error)
-                if self.clock.monotonic() - renewed_at > self.duration_seconds:
-                    raise LeadershipLost("lease: not renewed in time") from error
+            with self.faults.barrier("lease", passing=(LeadershipLost,)):
+                if await self._is_renewed():
+                    renewed_at = self.clock.monotonic()
+            if self.clock.monotonic() - renewed_at > self.duration_seconds:
+                raise LeadershipLost("lease: not renewed in time")
+
+    async def _is_renewed(self) -> bool:
+        """Renews the lease; False when that has to be tried again.
+
+        Raises:
+            LeadershipLost: another scheduler holds it.
+        """
+        try:
+            await self._renew(self.epoch)
+        except Conflict as error:
+            lease = await self.hub.get(LEASES, LEASE_NAME, NAMESPACE)
+            holder = (lease.get("spec") or {}).get("holderIdentity")
+            if holder != self.identity:
+                raise LeadershipLost(f"lease: now held by {holder}") from error
+            return False
+        except HubError as error:
+            _log.warning("lease: not renewed, retrying: %s", error)
+            return False
+        return True
 
     async def release(self) -> None:
         """Releases the lease, so that the next scheduler need not wait until it expires."""

@@ -13,6 +13,7 @@ from scheduler.model.canonical import to_plain_json
 from scheduler.model.kinds.site import NodeClass, SiteStatus
 from scheduler.model.quantities import CPU, MILLI_PER_UNIT, free_amount
 from scheduler.runtime.clock import Clock
+from scheduler.runtime.faults import Faults
 
 _log = logging.getLogger(__name__)
 
@@ -40,24 +41,27 @@ class SiteStatusWriter:
         sites: what is known of sites.
         clock: for the intervals.
         interval_seconds: time between two writes of figures of one site.
+        faults: handles the faults that single sites cause.
     """
 
     hub: Hub
     sites: Sites
     clock: Clock
     interval_seconds: float
+    faults: Faults
     _written: dict[str, _LastWrite] = field(default_factory=dict)
 
     async def run(self) -> None:
         """Runs until cancelled."""
         while True:
             for name in [name for name in self.sites.states if self._is_due(name)]:
-                await self._write(name)
+                with self.faults.barrier("site-status", name):
+                    await self._write(name)
             await self.clock.sleep(_CHECK_INTERVAL_SECONDS)
 
     def _is_due(self, name: str) -> bool:
         state, written = self.sites.states[name], self._written.get(name)
-        if name not in self.sites.objects.sites:
+        if name not in self.sites.objects.sites or not self.faults.admits("site-status", name):
             return False
         if written is None or written.is_ready != state.is_ready:
             return True
@@ -66,6 +70,8 @@ class SiteStatusWriter:
 
     async def _write(self, name: str) -> None:
         """Patches what changed; no other client writes this status, so no version is needed."""
+        if name not in self.sites.states or name not in self.sites.objects.sites:
+            return  # it went while others were written
         status = to_plain_json(truncate_status(self.sites.status_of(name)))
         before = self._written.get(name)
         known = before.status if before else to_plain_json(self.sites.objects.sites[name].status)

@@ -10,6 +10,7 @@ from scheduler.control.state.quotas import Quotas
 from scheduler.control.state.sites import Sites
 from scheduler.placement.filter.rules import WakeEvent
 from scheduler.runtime.clock import Clock
+from scheduler.runtime.faults import Faults
 
 _WAKE_DELAY_SECONDS = 0.1
 _MAX_WAKES_AT_ONCE = 1000
@@ -26,6 +27,7 @@ class WakeUps:
         quotas: report what was given back of a quota or a budget.
         sites: report where ordered or reserved capacity was given back.
         clock: for the delay.
+        faults: handles what fails in a wake-up.
     """
 
     queue: SchedulingQueue
@@ -34,6 +36,7 @@ class WakeUps:
     quotas: Quotas
     sites: Sites
     clock: Clock
+    faults: Faults
     _events: set[WakeEvent] = field(default_factory=set)
     _increased_sites: set[str] = field(default_factory=set)
     _requested: asyncio.Event = field(default_factory=asyncio.Event)
@@ -67,10 +70,15 @@ class WakeUps:
             increased, self._increased_sites = self._increased_sites, set()
             if increased:
                 events.discard("capacity")  # the sites are known, so only what fits there wakes
-                self._on_capacity_increased(increased)
-            while self.queue.wake(*events, max_count=_MAX_WAKES_AT_ONCE) == _MAX_WAKES_AT_ONCE:
-                # The event loop serves others between slices of a hundred thousand workloads.
-                await self.clock.sleep(0)
+                with self.faults.barrier("wake-up"):
+                    self._on_capacity_increased(increased)
+            with self.faults.barrier("wake-up"):
+                await self._wake(events)
+
+    async def _wake(self, events: set[WakeEvent]) -> None:
+        while self.queue.wake(*events, max_count=_MAX_WAKES_AT_ONCE) == _MAX_WAKES_AT_ONCE:
+            # The event loop serves others between slices of a hundred thousand workloads.
+            await self.clock.sleep(0)
 
     def _on_capacity_increased(self, sites: set[str]) -> None:
         """Requeues workloads that may now fit on these sites, and those with a reservation there.

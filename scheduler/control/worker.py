@@ -2,9 +2,10 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from scheduler.control.ports.hub import Conflict, HubError
+from scheduler.control.ports.ledger import NotRecorded
 from scheduler.control.ports.telemetry import Telemetry
 from scheduler.control.queue.reservations import CAPACITY_REASONS, Reservations
 from scheduler.control.queue.work_queue import SchedulingQueue
@@ -15,6 +16,7 @@ from scheduler.control.wake_ups import WakeUps
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.placement.filter.rules import WakeEvent
 from scheduler.runtime.clock import Clock
+from scheduler.runtime.faults import Faults
 
 _log = logging.getLogger(__name__)
 
@@ -34,6 +36,7 @@ class Worker:
         wake_ups: wakes workloads that a result could help.
         telemetry: counts attempts.
         clock: measures how long attempts take.
+        faults: handles the faults that single workloads cause.
     """
 
     queue: SchedulingQueue
@@ -43,32 +46,43 @@ class Worker:
     wake_ups: WakeUps
     telemetry: Telemetry
     clock: Clock
+    faults: Faults
+    _not_recorded: set[WorkKey] = field(default_factory=set)
+
+    def retry_not_recorded(self) -> None:
+        """Queues the workloads whose decisions were not recorded: the ledger can be written."""
+        keys, self._not_recorded = self._not_recorded, set()
+        for key in keys:
+            self.queue.succeed(key)
+        self.wake_ups.requeuer.requeue(keys)
 
     async def run(self) -> None:
         """Takes workloads one after the other; runs until cancelled."""
         while True:
             key = await self.queue.take()
             started_seconds = self.clock.monotonic()
-            result = await self._attempt(key)
-            self.wake_ups.add_freed_resources()
+            result = "error"
+            with self.faults.barrier("workload", key):
+                result = await self._attempt(key)
+            if result == "error":
+                self.queue.fail(key)
+            self.queue.finish(key)
+            with self.faults.barrier("workload"):
+                self.wake_ups.add_freed_resources()
             self.telemetry.observe_attempt(result, self.clock.monotonic() - started_seconds)
 
     async def _attempt(self, key: WorkKey) -> str:
-        """Reconciles a workload; a failure is retried after a back-off."""
+        """Reconciles a workload; what fails is retried after a back-off."""
         try:
             return self._handle_outcome(key, await self.reconciler.reconcile(key))
         except Conflict as error:  # another client wrote first; the watch brings what it wrote
             _log.info("%s/%s: %s", *key, error)
-            return self._retry(key)
         except HubError as error:
             _log.warning("%s/%s: retrying later: %s", *key, error)
-            return self._retry(key)
-        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError):
-            # A bug that one object brings out must not end the work on all others.
-            _log.exception("%s/%s: internal error, retrying later", *key)
-            return self._retry(key)
-        finally:
-            self.queue.finish(key)
+        except NotRecorded as error:
+            self._not_recorded.add(key)
+            _log.debug("%s/%s: not decided: %s", *key, error)
+        return "error"
 
     def _handle_outcome(self, key: WorkKey, outcome: ReconcileResult) -> str:
         self.queue.succeed(key)
@@ -98,7 +112,3 @@ class Worker:
             priority=workload.spec.priority,
             generation=workload.metadata.generation,
         )
-
-    def _retry(self, key: WorkKey) -> str:
-        self.queue.fail(key)
-        return "error"

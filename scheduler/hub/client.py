@@ -183,8 +183,7 @@ class HubClient:
             method, path, body=body, query=query, content_type=content_type
         ) as response:
             await _raise_for_status(response, method, path)
-            found: Object = msgspec.json.decode(await response.read())
-            return found
+            return _decode_object(await response.read(), f"{method} {path}")
 
     @asynccontextmanager
     async def _request(
@@ -312,13 +311,24 @@ async def _iter_lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
 
 
 def _decode_change(line: bytes) -> WatchEvent:
+    event = _decode_object(line, "watch")
+    kind, body = event.get("type"), event.get("object")
+    if not isinstance(kind, str) or not isinstance(body, dict):
+        raise Busy("watch: a line of the stream is no watch event")
+    if kind == "ERROR":
+        raise _error_of(body, "watch")
+    return WatchEvent(type=kind, object=body)
+
+
+def _decode_object(data: bytes, action: str) -> Object:
+    """A JSON object that the hub sent; `Busy` for anything else, as from a broken proxy."""
     try:
-        event = msgspec.json.decode(line)
-    except msgspec.DecodeError as error:
-        raise Busy(f"watch: invalid JSON: {error}") from error
-    if event["type"] == "ERROR":
-        raise _error_of(event["object"], "watch")
-    return WatchEvent(type=event["type"], object=event["object"])
+        found = msgspec.json.decode(data)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise Busy(f"{action}: the answer is not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise Busy(f"{action}: the answer is not a JSON object")
+    return found
 
 
 async def _raise_for_status(response: aiohttp.ClientResponse, method: str, path: str) -> None:
@@ -327,11 +337,11 @@ async def _raise_for_status(response: aiohttp.ClientResponse, method: str, path:
     text = await response.read()
     try:
         status = msgspec.json.decode(text)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         status = None
     if not isinstance(status, dict):
         status = {"message": text[:200].decode(errors="replace")}
-    raise _error_of({"code": response.status, **status}, f"{method} {path}")
+    raise _error_of({**status, "code": response.status}, f"{method} {path}")
 
 
 # kube-apiserver 1.36 answers some invalid requests with 500; a retry never succeeds.
@@ -346,7 +356,8 @@ _ERROR_BY_CODE: dict[int, type[HubError]] = {
 
 
 def _error_of(status: Object, action: str) -> HubError:
-    code = int(status.get("code") or 0)
+    written = status.get("code")
+    code = written if isinstance(written, int) else 0
     text = str(status.get("message", ""))
     kind = _ERROR_BY_CODE.get(code, Busy if code >= HTTPStatus.INTERNAL_SERVER_ERROR else Refused)
     if code == HTTPStatus.INTERNAL_SERVER_ERROR and text.startswith(_FINAL_SERVER_ERRORS):

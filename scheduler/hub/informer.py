@@ -3,15 +3,18 @@
 The Python client has no async informer, and its watch repeats the same resourceVersion after 410
 until it raises. An informer resumes a lost stream at the last resource version. After an expired
 one it lists again and reports objects that have disappeared as DELETED, so that the listener
-misses no deletion.
+misses no deletion. A change that the listener fails on is set aside and passed to it again later,
+in its newest form; all other objects go on.
 """
 
+import asyncio
 import logging
 import random
 from collections.abc import Callable
 
 from scheduler.control.ports.hub import ApiResource, Busy, Gone, Hub, HubError, Object, WatchEvent
 from scheduler.runtime.clock import Clock
+from scheduler.runtime.faults import Faults
 
 _log = logging.getLogger(__name__)
 
@@ -22,6 +25,7 @@ ChangeListener = Callable[[ApiResource, WatchEvent], None]
 
 _MIN_PAUSE_SECONDS = 0.2
 _MAX_PAUSE_SECONDS = 15.0
+_RETRY_INTERVAL_SECONDS = 1.0
 
 
 def key_of(body: Object) -> Key:
@@ -41,12 +45,15 @@ class Informer:
         *,
         clock: Clock,
         jitter: random.Random,
+        faults: Faults,
     ) -> None:
         self._hub = hub
         self._resource = resource
         self._listener = listener
         self._clock = clock
         self._jitter = jitter
+        self._faults = faults
+        self._failed: dict[Key, WatchEvent] = {}
         self._objects: dict[Key, Object] = {}
         self._resource_version = ""
         self._has_received = False
@@ -54,7 +61,10 @@ class Informer:
     async def synchronise(self) -> None:
         """Lists the collection; the listener has received every object when this returns."""
         listing = await self._hub.list(self._resource)
-        fresh = {key_of(one): self._with_type_meta(one) for one in listing.items}
+        fresh = dict[Key, Object]()
+        for one in listing.items:
+            with self._faults.barrier("object"):
+                fresh[key_of(one)] = self._with_type_meta(one)
         for key in self._objects.keys() - fresh.keys():
             self._notify(WatchEvent("DELETED", self._objects[key]))
         for key, body in fresh.items():
@@ -64,7 +74,13 @@ class Informer:
         self._resource_version = listing.resource_version
 
     async def run(self) -> None:
-        """Watches until cancelled; lists first if `synchronise` has not been called.
+        """Watches until cancelled; lists first if `synchronise` has not been called."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow(), name=f"follow {self._resource.plural}")
+            group.create_task(self._retry_failed(), name=f"retry {self._resource.plural}")
+
+    async def _follow(self) -> None:
+        """Watches until cancelled.
 
         The pause between attempts doubles while watches fail without an event. A watch that has
         received an event starts again after the shortest pause, however often it is cut.
@@ -99,10 +115,11 @@ class Informer:
         started_at = self._clock.monotonic()
         async for change in self._hub.watch(self._resource, self._resource_version):
             self._has_received = True
-            body = self._with_type_meta(change.object)
-            self._resource_version = body["metadata"]["resourceVersion"]
-            if change.type != "BOOKMARK":
-                self._notify(WatchEvent(change.type, body))
+            with self._faults.barrier("object"):
+                body = self._with_type_meta(change.object)
+                self._resource_version = body["metadata"]["resourceVersion"]
+                if change.type != "BOOKMARK":
+                    self._notify(WatchEvent(change.type, body))
         if self._clock.monotonic() - started_at < _MIN_PAUSE_SECONDS:
             raise Busy("the server ended the watch immediately")
 
@@ -119,7 +136,23 @@ class Informer:
         else:
             # The listener keeps the objects; comparing lists needs identity and version only.
             self._objects[key] = {"metadata": {**_identity_metadata_of(change.object)}}
-        self._listener(self._resource, change)
+        self._failed[key] = change
+        self._pass_on(key)
+
+    async def _retry_failed(self) -> None:
+        """Passes on again what the listener failed on, once its pause is over."""
+        while True:
+            await self._clock.sleep(_RETRY_INTERVAL_SECONDS)
+            for key in list(self._failed):
+                self._pass_on(key)
+
+    def _pass_on(self, key: Key) -> None:
+        """Passes the newest change of an object to the listener, unless the object is set aside."""
+        offender = (self._resource.plural, *key)
+        if self._faults.admits("object", offender):
+            with self._faults.barrier("object", offender):
+                self._listener(self._resource, self._failed[key])
+                del self._failed[key]
 
 
 def _identity_metadata_of(body: Object) -> Object:

@@ -1,5 +1,7 @@
 """Errors of the ledger, by what the caller can do about them."""
 
+from scheduler.control.ports.ledger import NotRecorded
+
 
 class LedgerError(Exception):
     """The base of all errors of the ledger."""
@@ -9,7 +11,7 @@ class LedgerMissingError(LedgerError):
     """The file does not exist. Name another data directory."""
 
 
-class LedgerUnavailableError(LedgerError):
+class LedgerUnavailableError(LedgerError, NotRecorded):
     """The disk is full, locked or gone. Nothing was recorded; append again later."""
 
 

@@ -56,6 +56,14 @@ class Ledger:
         """
         return await asyncio.wrap_future(self._writer.submit(entry))
 
+    async def check_writable(self) -> None:
+        """Writes nothing new, and returns when that is durable.
+
+        Raises:
+            LedgerUnavailableError: the file cannot be written.
+        """
+        await asyncio.wrap_future(self._writer.check())
+
     def records(
         self, after: int = 0, limit: int = 100, *, subject: str | None = None
     ) -> list[Record]:

@@ -5,9 +5,14 @@ as canonical JSON, and the digests of the fleet's state and of the workload's sp
 that was not accepted it is `{"workload", "refusal", "fleet", "spec"}`. `replay` needs nothing else.
 There is a scarcity price for each resource at each site, and many decisions share the list: it is
 stored once, under its digest, which is `terms.scarcityVersion`.
+
+A file that cannot be written (a full disk, a lock) ends nothing: nothing is recorded, so nothing is
+decided, until it can be written again.
 """
 
 import asyncio
+import logging
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -15,28 +20,69 @@ import msgspec
 
 from scheduler.control.ports.ledger import AcceptedSpec, RecordReference
 from scheduler.ledger.blobs import Blob, blob_of
+from scheduler.ledger.errors import LedgerUnavailableError
 from scheduler.ledger.fleet import FleetTree
 from scheduler.ledger.ledger import Ledger
-from scheduler.ledger.record import LedgerEntry, Record
+from scheduler.ledger.record import LedgerEntry, Receipt, Record
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.demand.terms import Terms
 from scheduler.model.kinds.workload import WorkloadSpec
+from scheduler.runtime.clock import Clock
+
+_log = logging.getLogger(__name__)
 
 DECISION_KIND = "decision"
 REFUSAL_KIND = "refusal"
 BATCH_KIND = "batch"
 BATCHES_SUBJECT = "batches"
 """The subject of records of batches, which are about no single workload."""
+_CHECK_INTERVAL_SECONDS = 1.0
 
 
 class LedgerRecorder:
-    """Implements `scheduler.control.ports.ledger.DecisionRecorder`."""
+    """Implements `scheduler.control.ports.ledger.DecisionRecorder`.
+
+    Attributes:
+        problem: why nothing can be recorded now; "" while records are written. Until `watch` finds
+            that the file can be written again, records fail at once.
+    """
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._fleet_tree = FleetTree()
         self._stored_scarcity_version = ""
+        self._failed = asyncio.Event()
+        self.problem = ""
+
+    async def watch(
+        self, clock: Clock, *, on_failure: Callable[[], None], on_recovery: Callable[[], None]
+    ) -> None:
+        """After a failure, checks the file until it can be written again; runs until cancelled."""
+        while True:
+            await self._failed.wait()
+            on_failure()
+            _log.error("nothing is decided until the ledger can be written: %s", self.problem)
+            while self.problem:
+                await clock.sleep(_CHECK_INTERVAL_SECONDS)
+                try:
+                    await self._ledger.check_writable()
+                    self.problem = ""
+                except LedgerUnavailableError as error:
+                    self.problem = str(error)
+            self._failed.clear()
+            _log.info("the ledger can be written again")
+            on_recovery()
+
+    async def _append(self, entry: LedgerEntry) -> Receipt:
+        if self.problem:
+            raise LedgerUnavailableError(self.problem)
+        try:
+            return await self._ledger.append(entry)
+        except LedgerUnavailableError as error:
+            self.problem = str(error)
+            self._failed.set()
+            raise
 
     def update_facts(self, site: str, facts: SiteFacts | None) -> None:
         """Sets the facts of a site; None removes it."""
@@ -75,7 +121,7 @@ class LedgerRecorder:
             refs=[state.digest, spec_blob.digest, *([version] if version else ())],
             blobs=(*state.blobs, spec_blob, *prices),
         )
-        receipt = await self._ledger.append(entry)
+        receipt = await self._append(entry)
         self._fleet_tree.mark_stored(state)
         self._stored_scarcity_version = version or self._stored_scarcity_version
         return RecordReference(receipt.id, receipt.hash)
@@ -99,7 +145,7 @@ class LedgerRecorder:
             refs=[version] if version else [],
             blobs=prices,
         )
-        receipt = await self._ledger.append(entry)
+        receipt = await self._append(entry)
         self._stored_scarcity_version = version or self._stored_scarcity_version
         return RecordReference(receipt.id, receipt.hash)
 

@@ -13,6 +13,7 @@ LEDGER_FILE = "ledger.db"
 _APPLICATION_ID = 0x4B61706B  # "Kapk"; `file ledger.db` shows it, and `_check_format` compares it
 _FORMAT_VERSION = 1
 _BUSY_TIMEOUT_SECONDS = 10.0
+_WRITE_TIMEOUT_SECONDS = 2.0  # then the decision is not made, and made again later
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS records (
@@ -41,7 +42,7 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         connection = sqlite3.connect(
-            path, timeout=_BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
+            path, timeout=_WRITE_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
         )
     except (OSError, sqlite3.OperationalError) as error:
         raise LedgerUnavailableError(f"{path}: cannot be opened for writing: {error}") from error

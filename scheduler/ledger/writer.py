@@ -8,8 +8,9 @@ chain.
 import queue
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,11 @@ class _Job:
     done: Future[Receipt]
 
 
+@dataclass(frozen=True, slots=True)
+class _Check:
+    done: "Future[None]"
+
+
 class GroupWriter:
     """The writing thread. Any thread may `submit`; the future is set when the record is durable.
 
@@ -40,7 +46,7 @@ class GroupWriter:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[_Job | _Check | None] = queue.SimpleQueue()
         self._is_closed = False
         self._close_lock = threading.Lock()
         self._connection = open_for_writing(path)  # here, so that the caller gets the error
@@ -58,11 +64,25 @@ class GroupWriter:
         """
         done: Future[Receipt] = Future()
         done.set_running_or_notify_cancel()  # cancelling the wait must not undo the record
+        self._put(_Job(entry, done))
+        return done
+
+    def check(self) -> "Future[None]":
+        """Has the thread find out whether the file can be written; the future says why not.
+
+        Raises:
+            LedgerUnavailableError: the ledger is closed.
+        """
+        done: Future[None] = Future()
+        done.set_running_or_notify_cancel()
+        self._put(_Check(done))
+        return done
+
+    def _put(self, job: _Job | _Check) -> None:
         with self._close_lock:
             if self._is_closed:
                 raise LedgerUnavailableError(f"{self._path}: the ledger is closed")
-            self._jobs.put(_Job(entry, done))
-        return done
+            self._jobs.put(job)
 
     def close(self) -> None:
         """Writes the waiting entries, then ends the thread; may be called twice."""
@@ -74,8 +94,11 @@ class GroupWriter:
 
     def _run(self) -> None:
         try:
-            while (batch := self._next_batch()) is not None:
-                _write_batch(self._connection, batch)
+            while (job := self._jobs.get()) is not None:
+                if isinstance(job, _Check):
+                    _check_writable(self._connection, job.done)
+                else:
+                    _write_batch(self._connection, self._batch_from(job))
         finally:
             self._connection.close()
             self._fail_remaining_jobs()
@@ -91,19 +114,16 @@ class GroupWriter:
                     LedgerUnavailableError(f"{self._path}: the ledger is closed")
                 )
 
-    def _next_batch(self) -> list[_Job] | None:
-        """Waits for a job and takes those queued after it; None when closed and empty."""
-        first = self._jobs.get()
-        if first is None:
-            return None
+    def _batch_from(self, first: _Job) -> list[_Job]:
+        """A job and those that are queued after it."""
         batch = [first]
         while len(batch) < _MAX_BATCH_ENTRIES:
             try:
                 job = self._jobs.get_nowait()
             except queue.Empty:
                 break
-            if job is None:
-                self._jobs.put(None)  # found again after this batch is written
+            if not isinstance(job, _Job):
+                self._jobs.put(job)  # found again after this batch is written
                 break
             batch.append(job)
         return batch
@@ -112,24 +132,49 @@ class GroupWriter:
 def _write_batch(connection: sqlite3.Connection, batch: Sequence[_Job]) -> None:
     """Writes the batch in one transaction, all of it or nothing."""
     try:
-        connection.execute("BEGIN IMMEDIATE")
-        receipts = _insert_batch(connection, batch)
-        connection.execute("COMMIT")
-    except (sqlite3.Error, ValueError, TypeError) as error:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
+        with _transaction(connection):
+            receipts = _insert_batch(connection, batch)
+    except Exception as error:  # noqa: BLE001 - the thread goes on, and each entry learns why
         _fail_batch(connection, batch, error)
         return
     for job, receipt in zip(batch, receipts, strict=True):
         job.done.set_result(receipt)
 
 
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """One transaction: the body takes effect as a whole, or not at all if anything fails."""
+    if connection.in_transaction:  # the last rollback failed, as on a disk that was gone
+        connection.execute("ROLLBACK")
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            with suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+        raise
+
+
+def _check_writable(connection: sqlite3.Connection, done: "Future[None]") -> None:
+    """Writes the file's version again, as it is: a real write that changes nothing."""
+    try:
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        with _transaction(connection):
+            connection.execute(f"PRAGMA user_version={int(version)}")
+    except Exception as error:  # noqa: BLE001 - as in `_write_batch`
+        done.set_exception(LedgerUnavailableError(f"the ledger cannot be written: {error}"))
+    else:
+        done.set_result(None)
+
+
 def _fail_batch(connection: sqlite3.Connection, batch: Sequence[_Job], error: Exception) -> None:
     """Writes the entries one by one, so that one bad entry does not fail the others."""
     if len(batch) == 1:
-        reason = error
+        reason: Exception = error
         if isinstance(error, sqlite3.Error):
-            reason = LedgerUnavailableError(f"the decision could not be recorded: {error}")
+            reason = LedgerUnavailableError(f"the ledger cannot be written: {error}")
         batch[0].done.set_exception(reason)
         return
     for job in batch:

@@ -94,7 +94,7 @@ def free_amount(resource: str, written: float | str) -> int:
         return written * MILLI_PER_UNIT if resource == CPU else written
     if type(written) is str:
         quick = _parse_common_form(resource, written)
-        if quick is not None:
+        if quick is not None and quick < MAX_AMOUNT:
             return quick
     if parse_quantity(written) < 0:
         return 0
@@ -115,7 +115,6 @@ def _parse_common_form(resource: str, text: str) -> int | None:
 
 
 _MAX_COMMON_FORM_LENGTH = 9
-"""Texts of at most this length stay below `MAX_AMOUNT`, whatever their suffix."""
 
 
 def _checked_amount(resource: str, written: float | str) -> Fraction:

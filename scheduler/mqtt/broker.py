@@ -22,7 +22,8 @@ _log = logging.getLogger(__name__)
 
 _READY_ATTEMPTS = 200
 _READY_PAUSE_SECONDS = 0.05
-_RESTART_PAUSE_SECONDS = 0.5
+_FIRST_RESTART_PAUSE_SECONDS, _MAX_RESTART_PAUSE_SECONDS = 0.5, 15.0
+_STABLE_AFTER_SECONDS = 30.0
 _STOP_TIMEOUT_SECONDS = 5.0
 
 # All orders of a site are published in one burst, and the default queue of 1,000 drops some.
@@ -97,11 +98,12 @@ class EmbeddedBroker:
             OSError: the broker does not start; the message names the command.
         """
         command = self._command()
-        self._process = await asyncio.create_subprocess_exec(
+        process = await asyncio.create_subprocess_exec(
             *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL
         )
+        self._process = process
         for _ in range(_READY_ATTEMPTS):
-            if self._process.returncode is not None:
+            if process.returncode is not None:
                 break
             if _accepts_connections(self.port):
                 return
@@ -110,15 +112,27 @@ class EmbeddedBroker:
         raise OSError(f"the embedded broker did not start: {' '.join(command)}")
 
     async def keep_running(self) -> None:
-        """Restarts the broker whenever it ends; runs until cancelled."""
+        """Restarts the broker whenever it ends; runs until cancelled.
+
+        The pause doubles with every broker that did not live long or did not start.
+        """
+        pause_seconds = _FIRST_RESTART_PAUSE_SECONDS
         while True:
-            process = self._process
-            if process is None:
-                return
-            code = await process.wait()
-            _log.warning("the embedded broker exited with code %s; restarting it", code)
-            await self._clock.sleep(_RESTART_PAUSE_SECONDS)
-            await self.start()
+            since_seconds = self._clock.monotonic()
+            code = await self._process.wait() if self._process else None
+            if self._clock.monotonic() - since_seconds >= _STABLE_AFTER_SECONDS:
+                pause_seconds = _FIRST_RESTART_PAUSE_SECONDS
+            _log.warning(
+                "the embedded broker %s; starting it again in %.1f s",
+                "is not running" if code is None else f"exited with code {code}",
+                pause_seconds,
+            )
+            await self._clock.sleep(pause_seconds)
+            pause_seconds = min(pause_seconds * 2, _MAX_RESTART_PAUSE_SECONDS)
+            try:
+                await self.start()
+            except OSError as error:
+                _log.warning("%s", error)
 
     async def stop(self) -> None:
         """Terminates the process, by SIGKILL after a time-out; may be called twice."""

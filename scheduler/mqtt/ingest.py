@@ -2,7 +2,8 @@
 
 A message passes these checks in this order: its topic, its signature by a key that the Site lists,
 its decoding, its boot and sequence number. A message that fails one is counted by the reason and
-dropped; no input makes `Ingest.handle` raise.
+dropped; no input makes `Ingest.handle` raise. If one brings out a fault all the same, messages of
+its site and kind are dropped for a while.
 """
 
 import logging
@@ -29,13 +30,18 @@ from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.site import SiteStatus
 from scheduler.model.quantities import NotAQuantity
 from scheduler.mqtt.keyring import Keyring
+from scheduler.placement.fleet.namespace_limits import NamespaceLimitIndex
 from scheduler.placement.fleet.node_table import NodeTable
+from scheduler.placement.fleet.site_figures import figures_of
 from scheduler.runtime.clock import Clock
+from scheduler.runtime.faults import Faults
 
 _log = logging.getLogger(__name__)
 
 _STATUS_FIELDS = ("nodeClasses", "rtt", "intensity", "power", "apiKinds", "namespaces")
-_MAX_FIGURE_AGE_SECONDS = 10 * 365 * 86_400.0
+_MAX_AGE_SECONDS = 10 * 365 * 86_400.0
+_OLDEST_FIGURE_AT = datetime(1970, 1, 1, tzinfo=UTC)
+_MAX_RESOURCES_PER_SITE = 512
 _FALLBACK_FIELDS = ("intensity", "power")
 _MAX_AGENTS_PER_SITE = 256
 _MAX_GPU_CARD_NUMBER = 128
@@ -69,6 +75,7 @@ class Ingest:
         listener: receives the events.
         telemetry: counts accepted and refused messages.
         clock: for ages and for the dates of figures.
+        faults: handles the faults that single messages cause.
         sites_needing_full_report: sites whose deltas lack their full report; the scheduler takes
             them out and asks for a full report.
     """
@@ -77,16 +84,25 @@ class Ingest:
     listener: AgentEventHandler
     telemetry: Telemetry
     clock: Clock
+    faults: Faults
     sites_needing_full_report: set[str] = field(default_factory=set, init=False)
     _agents: dict[str, dict[str, _AgentState]] = field(default_factory=dict, init=False)
 
     def handle(self, topic: str, payload: bytes, *, retained: bool = False) -> None:
         """Verifies, decodes and dispatches one message; a bad one is counted and dropped."""
         try:
-            parsed_topic = _parse_site_topic(topic, retained=retained)
-            data = self._verified_payload(topic, parsed_topic, payload)
-            if data is not None:
-                self._dispatch(parsed_topic, data)
+            parsed_topic: topics.Topic | None = None
+            data: bytes | None = None
+            with self.faults.barrier("message", passing=(WireError,)):
+                parsed_topic = _parse_site_topic(topic, retained=retained)
+                data = self._verified_payload(topic, parsed_topic, payload)
+            if parsed_topic is None or data is None:
+                return
+            # Only the site itself can have a verified message, so only it is set aside.
+            sender = (parsed_topic.site, parsed_topic.kind)
+            if self.faults.admits("message", sender):
+                with self.faults.barrier("message", sender, passing=(WireError,)):
+                    self._dispatch(parsed_topic, data)
         except WireError as error:
             self.telemetry.count_bad_message(error.reason)
             _log.debug("%s: %s: %s", topic[:300], error.reason, error)
@@ -128,32 +144,44 @@ class Ingest:
             self._handle_report(parsed_topic, delta.decode_report(data))
 
     def _handle_report(self, parsed_topic: topics.Topic, message: Report | ReportDelta) -> None:
+        if message.observed_seconds_ago > _MAX_AGE_SECONDS:
+            raise WireError("malformed", f"observed more than {_MAX_AGE_SECONDS:g} seconds ago")
+        site = parsed_topic.site
         agent = self._accept_newest(parsed_topic, message, message.site)
+        whole = self._whole_report(site, agent, message)
+        before = (agent.last_full_report, agent.latest_report, agent.observed_seconds)
         if isinstance(message, Report):
-            agent.last_full_report = delta.canonicalise_report(message)
-            agent.latest_report = agent.last_full_report
-        elif agent.last_full_report is None:
-            self.sites_needing_full_report.add(parsed_topic.site)
-            raise WireError("stale", "a delta whose full report has not been received")
-        else:
-            try:
-                agent.latest_report = delta.apply_delta(agent.last_full_report, message)
-            except WireError:
-                self.sites_needing_full_report.add(parsed_topic.site)
-                raise
+            agent.last_full_report = whole
+        agent.latest_report = whole
         agent.observed_seconds = self.clock.monotonic() - message.observed_seconds_ago
+        try:
+            self.listener.on_report(self._site_report(site, self._active_agent_of(site) or agent))
+        except Exception:  # nothing is kept of a report that was not taken in
+            agent.last_full_report, agent.latest_report, agent.observed_seconds = before
+            raise
         self.telemetry.count_message("report")
-        self._notify_report(parsed_topic.site, self._active_agent_of(parsed_topic.site) or agent)
 
-    def _notify_report(self, site: str, agent: _AgentState) -> None:
-        """Reports the site as `agent` observed it; other agents only fill in what it lacks."""
-        if agent.latest_report is None:
-            return
+    def _whole_report(self, site: str, agent: _AgentState, message: Report | ReportDelta) -> Report:
+        """A full report itself, or the agent's last one with this delta applied.
+
+        Raises:
+            WireError: the full report that the delta builds on is missing, or they do not match.
+        """
+        if isinstance(message, Report):
+            return delta.canonicalise_report(message)
+        self.sites_needing_full_report.add(site)  # unless the delta can be applied
+        if agent.last_full_report is None:
+            raise WireError("stale", "a delta whose full report has not been received")
+        whole = delta.apply_delta(agent.last_full_report, message)
+        self.sites_needing_full_report.discard(site)
+        return whole
+
+    def _site_report(self, site: str, agent: _AgentState) -> SiteReport:
+        """The site as `agent` observed it; other agents only fill in what it lacks."""
+        assert agent.latest_report is not None  # noqa: S101 - the caller has just set it
         others = self._other_reports(site, agent)
         now = self.clock.now()
-        self.listener.on_report(
-            _site_report_of(agent.latest_report, agent.observed_seconds, others, now)
-        )
+        return _site_report_of(agent.latest_report, agent.observed_seconds, others, now)
 
     def _handle_offline(self, site: str, data: bytes) -> None:
         message = OFFLINE.decode(data)
@@ -240,7 +268,7 @@ def _site_report_of(
         raw["power"]["pvWatts"] = report.energy.pv_watts
     try:
         figures = msgspec.convert(raw, SiteStatus)
-        _check_node_rows(SiteFacts(name=report.site, status=figures))
+        _check_figures(SiteFacts(name=report.site, status=figures))
     except (msgspec.ValidationError, NotAQuantity) as error:
         raise WireError("malformed", str(error)) from error
     return SiteReport(
@@ -260,27 +288,35 @@ def _with_observed_at(figure: dict[str, Any], now: datetime) -> dict[str, Any]:
     """
     text, ago = figure.get("observedAt"), figure.get("observedSecondsAgo")
     plain = {k: v for k, v in figure.items() if k not in ("observedAt", "observedSecondsAgo")}
-    at = now - timedelta(seconds=min(ago, _MAX_FIGURE_AGE_SECONDS)) if ago else None
+    at = now - timedelta(seconds=min(ago, _MAX_AGE_SECONDS)) if ago else None
     if text is not None:
         with suppress(ValueError):
             at = datetime.fromisoformat(text)
     if at is None:
         return plain
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return plain | {"observedAt": at.astimezone(UTC).replace(microsecond=0).isoformat()}
+    if at < _OLDEST_FIGURE_AT:
+        raise WireError("malformed", f"observedAt: {text} is before 1970")
+    at = min(at, now).astimezone(UTC)  # a clock that is ahead makes no figure younger than now
+    return plain | {"observedAt": at.replace(microsecond=0).isoformat()}
 
 
-def _check_node_rows(facts: SiteFacts) -> None:
-    """Reads the node rows as the fleet does, so that no unreadable report reaches it.
+def _check_figures(facts: SiteFacts) -> None:
+    """Reads all figures as the fleet does, so that no unreadable report reaches it.
 
     Raises:
         NotAQuantity: an amount is not a quantity.
-        WireError: a GPU card's number is too high; the fleet has a column for each up to it.
+        WireError: a GPU card's number is too high, or there are too many resources; the fleet has
+            a column for each card and each resource.
     """
     rows = NodeTable()
     rows.read(facts)
     if rows.max_cards > _MAX_GPU_CARD_NUMBER:
         raise WireError("too-large", f"a GPU card with a number above {_MAX_GPU_CARD_NUMBER}")
+    if len(rows.rows.column_numbers) > _MAX_RESOURCES_PER_SITE:
+        raise WireError("too-large", f"more than {_MAX_RESOURCES_PER_SITE} resources at a site")
+    NamespaceLimitIndex().parse(facts)
+    figures_of(facts)
 
 
 def _order_status_report_of(message: SiteStatusMessage) -> OrderStatusReport:

@@ -9,19 +9,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from agents.protocol.codec import Codec
 from agents.protocol.envelope import seal
 from agents.protocol.errors import WireError
 from agents.protocol.hub_requests import HUB_REQUEST, WANT_FULL_REPORT, WANT_STATUS, HubRequest
 from agents.protocol.index import DesiredIndex, IndexEntry, encode_index
 from agents.protocol.keys import SigningKey
-from agents.protocol.orders import OrderContent, pack_content, seal_parts
+from agents.protocol.orders import ORDER_CONTENT, OrderContent, pack_content, seal_parts
 from agents.protocol.topics import order_topic, site_topic
-from scheduler.control.ports.agents import IndexVersion, OrderForSite
+from scheduler.control.ports.agents import IndexVersion, OrderForSite, OrderNotPublishable
 from scheduler.mqtt.outbox import Outbox
 
-
-class OrderTooLarge(ValueError):
-    """An order exceeds what agents accept; the message names the limit."""
+_INDEX_ENTRY = Codec(IndexEntry)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,7 +43,7 @@ class OrderPublisher:
             The content's digest.
 
         Raises:
-            OrderTooLarge: the content is larger than agents accept.
+            OrderNotPublishable: agents would not accept the content or its entry in an index.
         """
         content = OrderContent(
             id=order.id,
@@ -57,10 +56,13 @@ class OrderPublisher:
             cluster_kinds=order.cluster_kinds,
         )
         try:
+            # An agent that cannot read one entry refuses the whole index, so it is read here first.
+            ORDER_CONTENT.from_json(ORDER_CONTENT.to_json(content))
             packed = pack_content(content)
+            _INDEX_ENTRY.from_json(_INDEX_ENTRY.to_json(packed.entry))
             sealed = seal_parts(packed, site=site, key=self.key)
         except WireError as error:
-            raise OrderTooLarge(f"{order.namespace}/{order.name}: {error}") from error
+            raise OrderNotPublishable(f"the order cannot be sent: {error}") from error
         for part_topic, message in sealed:
             self.outbox.put(part_topic, message, retain=True)
         self._index_entries[site, order.id] = packed.entry

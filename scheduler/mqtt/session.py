@@ -18,8 +18,9 @@ import aiomqtt
 
 from agents.protocol.topics import hub_subscriptions
 from scheduler.mqtt.ingest import Ingest
-from scheduler.mqtt.outbox import Outbox
+from scheduler.mqtt.outbox import Outbox, OutgoingMessage
 from scheduler.runtime.clock import Clock
+from scheduler.runtime.faults import Faults
 
 _log = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ class BrokerSession:
         clock: for waiting.
         jitter: random numbers for the backoff.
         on_connected: called at the start of each session, before any message is handled.
+        faults: handles what fails besides the connection.
         is_connected: whether a session is up; for readiness.
     """
 
@@ -69,25 +71,29 @@ class BrokerSession:
     clock: Clock
     jitter: random.Random
     on_connected: Callable[[], None]
+    faults: Faults
     is_connected: bool = field(default=False, init=False)
 
     async def run(self) -> None:
         """Runs until cancelled."""
         backoff_seconds = _INITIAL_BACKOFF_SECONDS
         while True:
-            try:
-                await self._run_session()
-            except* (aiomqtt.MqttError, OSError) as group:
-                was_connected, self.is_connected = self.is_connected, False
-                if was_connected:
-                    backoff_seconds = _INITIAL_BACKOFF_SECONDS
-                _log.warning(
-                    "broker %s:%s: %s; reconnecting in about %.1f s",
-                    self.address.host,
-                    self.address.port,
-                    group.exceptions[0],
-                    backoff_seconds,
-                )
+            reason: object = "the session ended by a fault"
+            with self.faults.barrier("session"):
+                try:
+                    await self._run_session()
+                except* (aiomqtt.MqttError, OSError) as group:
+                    reason = group.exceptions[0]
+            was_connected, self.is_connected = self.is_connected, False
+            if was_connected:
+                backoff_seconds = _INITIAL_BACKOFF_SECONDS
+            _log.warning(
+                "broker %s:%s: %s; reconnecting in about %.1f s",
+                self.address.host,
+                self.address.port,
+                reason,
+                backoff_seconds,
+            )
             await self.clock.sleep(backoff_seconds * (0.5 + self.jitter.random()))
             backoff_seconds = min(backoff_seconds * 2, _MAX_BACKOFF_SECONDS)
 
@@ -128,13 +134,18 @@ class BrokerSession:
     async def _publish(self, client: aiomqtt.Client) -> None:
         while True:
             one = await self.outbox.take()
-            try:
-                await client.publish(one.topic, one.payload, qos=1, retain=one.retain)
-            except BaseException:
-                self.outbox.put_back(one)  # on cancellation too: the next session sends it
-                raise
+            # A message that cannot be sent in any session is dropped; sites ask for what they lack.
+            with self.faults.barrier("publish", passing=(aiomqtt.MqttError, OSError)):
+                await self._send(client, one)
             if _cancellation_count():
                 raise asyncio.CancelledError
+
+    async def _send(self, client: aiomqtt.Client, one: OutgoingMessage) -> None:
+        try:
+            await client.publish(one.topic, one.payload, qos=1, retain=one.retain)
+        except (aiomqtt.MqttError, OSError, asyncio.CancelledError):
+            self.outbox.put_back(one)  # the next session sends it
+            raise
 
 
 def _cancellation_count() -> int:

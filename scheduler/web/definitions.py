@@ -90,6 +90,25 @@ BAD_MESSAGE_KINDS: Final = (
     "stale",
     "digest",
 )
+FAULT_PLACES: Final = (
+    "message",
+    "object",
+    "workload",
+    "batch",
+    "dispatch",
+    "site-status",
+    "pending-sites",
+    "event",
+    "wake-up",
+    "clock",
+    "request",
+    "publish",
+    "session",
+    "broker",
+    "ledger",
+    "lease",
+    "loop",
+)
 BATCH_RESULTS: Final = ("scarce", "plentiful", "failed")
 _RESULTS_HELP = (
     "placed, waiting (a site passes every rule, but lacks capacity now or the time has not come), "
@@ -112,6 +131,18 @@ RECORDED_METRICS: Final[Mapping[str, MetricDefinition]] = {
         "them, and unknown-site is a site that is not admitted.",
         ("kind",),
         values=BAD_MESSAGE_KINDS,
+    ),
+    "kapok_faults_total": MetricDefinition(
+        "counter",
+        "Faults that an edge caught and that ended nothing, by edge: message (one message of "
+        "a site), object (one object of the hub), workload (one reconciliation), batch, "
+        "dispatch (the orders of one site), site-status (one site), pending-sites, event (one "
+        "Kubernetes event), wake-up, clock (what the passing of time brings), request (one "
+        "web request), publish (one message to a site), session (with the broker), broker "
+        "(the embedded one), ledger (a record that cannot be written), lease, loop (any other "
+        "fault of a loop, which starts again).",
+        ("where",),
+        values=FAULT_PLACES,
     ),
     "kapok_schedule_attempts_total": MetricDefinition(
         "counter",

@@ -61,6 +61,10 @@ class Metrics:
         """Counts an accepted message from a site."""
         self._count("kapok_messages_total", kind)
 
+    def count_fault(self, where: str) -> None:
+        """Counts a fault that an edge caught."""
+        self._count("kapok_faults_total", where)
+
     def observe_attempt(self, result: str, seconds: float) -> None:
         """Counts an attempt to schedule a workload, and its duration."""
         self._count("kapok_schedule_attempts_total", result)

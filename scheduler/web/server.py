@@ -13,9 +13,11 @@ from typing import Any, Final
 
 import msgspec
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from scheduler.runtime.clock import Clock
-from scheduler.web.auth import add_headers, auth_middleware, cookie_name
+from scheduler.runtime.faults import Faults
+from scheduler.web.auth import Handler, add_headers, auth_middleware, cookie_name
 from scheduler.web.cached_render import CachedRender
 from scheduler.web.live import LiveStream
 from scheduler.web.sessions import (
@@ -55,6 +57,7 @@ class WebSources:
         readiness_problem: "" when ready, else what is missing.
         review_token: asks the hub whether the holder of a token may read.
         clock: the clock for cached values and sessions.
+        faults: handles the faults that single requests cause.
     """
 
     take_snapshot: Callable[[], StateSnapshot]
@@ -63,6 +66,7 @@ class WebSources:
     readiness_problem: Callable[[], str]
     review_token: TokenReviewer
     clock: Clock
+    faults: Faults
 
 
 @asynccontextmanager
@@ -109,7 +113,10 @@ class _Handlers:
 
     def app(self) -> web.Application:
         app = web.Application(
-            middlewares=[auth_middleware(self._sessions, self._port)],
+            middlewares=[
+                _fault_middleware(self._sources.faults),
+                auth_middleware(self._sessions, self._port),
+            ],
             client_max_size=_MAX_BODY_BYTES,
         )
         app.on_response_prepare.append(add_headers)
@@ -210,6 +217,23 @@ class _Handlers:
             text = "no such decision; a workload has the id in status.decision.id\n"
             return web.Response(status=HTTPStatus.NOT_FOUND, text=text)
         return _json_bytes_response(found)
+
+
+def _fault_middleware(faults: Faults) -> Middleware:
+    """Answers a request that brings out a fault with 500, and with no detail of it."""
+
+    @web.middleware
+    async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+        # aiohttp's own answers are exceptions too, and a reader that is gone is no fault.
+        response: web.StreamResponse = web.Response(
+            status=HTTPStatus.INTERNAL_SERVER_ERROR,
+            text="internal error; the scheduler's log has the fault\n",
+        )
+        with faults.barrier("request", passing=(web.HTTPException, ConnectionError)):
+            response = await handler(request)
+        return response  # noqa: RET504 - after a fault it is the one with 500
+
+    return answer
 
 
 def _sites_body(snapshot: StateSnapshot) -> bytes:

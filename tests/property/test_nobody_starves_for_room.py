@@ -30,6 +30,7 @@ from scheduler.placement.queue.minimum_requests import MinimumRequests
 from scheduler.placement.queue.order import AGING_WINDOW_SECONDS
 from scheduler.placement.queue.reservation import choose_reservation
 from tests.support.fake_clock import FakeClock
+from tests.support.faults import make_faults
 from tests.support.null_telemetry import NullTelemetry
 from tests.support.queues import make_queue, take_now
 from tests.support.sites import demand, grant, site, workload
@@ -68,7 +69,7 @@ class World:
     number: int = 0
 
     def __post_init__(self) -> None:
-        registry = HubObjects(NullTelemetry(), lambda *_: None)
+        registry = HubObjects(NullTelemetry(), lambda *_: None, make_faults())
         self.sites = Sites(
             objects=registry, clock=self.clock, silent_after_seconds=1e9, facts_sink=self.told
         )

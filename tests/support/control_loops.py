@@ -44,6 +44,7 @@ from scheduler.model.kinds.workload import WorkloadSpec
 from scheduler.placement.fleet.fleet import Fleet
 from tests.support.fake_clock import FakeClock
 from tests.support.fake_hub import FakeHub
+from tests.support.faults import make_faults
 from tests.support.null_telemetry import NullTelemetry
 from tests.support.queues import make_queue
 from tests.support.sites import Raw, grant
@@ -150,6 +151,7 @@ class ControlLoops:
         recorder: the ledger.
         publisher: the way to sites.
         telemetry: results of attempts.
+        fault_places: the edge of each fault that was caught.
     """
 
     clock: FakeClock = field(default_factory=FakeClock)
@@ -157,11 +159,13 @@ class ControlLoops:
     recorder: FakeRecorder = field(default_factory=FakeRecorder)
     publisher: FakePublisher = field(default_factory=FakePublisher)
     telemetry: AttemptLog = field(default_factory=AttemptLog)
+    fault_places: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.fleet = Fleet()
+        self.faults = make_faults(self.clock, self.fault_places)
         self.inputs = DecisionInputs(fleet=self.fleet, clock=self.clock, base_terms=DEFAULT_TERMS)
-        self.objects = HubObjects(self.telemetry, self._on_object_changed)
+        self.objects = HubObjects(self.telemetry, self._on_object_changed, self.faults)
         self.sites = Sites(
             objects=self.objects,
             clock=self.clock,
@@ -176,6 +180,8 @@ class ControlLoops:
             telemetry=self.telemetry,
             repeat_seconds=5.0,
             on_higher_epoch=lambda _: None,
+            on_refusal=lambda key: self.requeuer.requeue([key]),
+            faults=self.faults,
         )
         self.order_sync = OrderSync(
             objects=self.objects,
@@ -211,6 +217,7 @@ class ControlLoops:
             quotas=self.quotas,
             sites=self.sites,
             clock=self.clock,
+            faults=self.faults,
         )
         self.clock_events = ClockEvents(
             objects=self.objects,
@@ -219,6 +226,7 @@ class ControlLoops:
             requeuer=self.requeuer,
             wake_ups=self.wake_ups,
             clock=self.clock,
+            faults=self.faults,
         )
         self.reconciler = self._make_reconciler()
         self.worker = Worker(
@@ -229,6 +237,7 @@ class ControlLoops:
             wake_ups=self.wake_ups,
             telemetry=self.telemetry,
             clock=self.clock,
+            faults=self.faults,
         )
         self.controller = Controller(
             objects=self.objects,
@@ -238,7 +247,7 @@ class ControlLoops:
             requeuer=self.requeuer,
             reservations=self.reservations,
             fair_shares=self.requeuer.fair_shares,
-            unadmitted_sites=UnadmittedSites(self.clock),
+            unadmitted_sites=UnadmittedSites(self.clock, self.faults),
             wake_ups=self.wake_ups,
             clock_events=self.clock_events,
         )
@@ -254,7 +263,7 @@ class ControlLoops:
         )
 
     def _make_reconciler(self) -> Reconciler:
-        events = EventRecorder(self.hub, self.clock)
+        events = EventRecorder(self.hub, self.clock, self.faults)
         return Reconciler(
             objects=self.objects,
             decider=Decider(
@@ -275,6 +284,7 @@ class ControlLoops:
             events=events,
             stats=self.stats,
             clock=self.clock,
+            faults=self.faults,
             epoch=lambda: EPOCH,
             stuck_after_seconds=300.0,
         )

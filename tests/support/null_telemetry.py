@@ -10,6 +10,9 @@ class NullTelemetry:
     def count_message(self, kind: str) -> None:
         """Ignored."""
 
+    def count_fault(self, where: str) -> None:
+        """Ignored."""
+
     def observe_attempt(self, result: str, seconds: float) -> None:
         """Ignored."""
 

@@ -8,6 +8,7 @@ from scheduler.control.ports.hub import EVENTS, Hub, HubError, NotFound, Object
 from scheduler.model.formatters import format_rfc3339
 from scheduler.model.kinds.workload import Workload
 from scheduler.runtime.clock import Clock
+from scheduler.runtime.faults import Faults
 
 _log = logging.getLogger(__name__)
 
@@ -24,10 +25,12 @@ class EventRecorder:
     Attributes:
         hub: where the events are written.
         clock: for the times of the events.
+        faults: handles what fails in a write.
     """
 
     hub: Hub
     clock: Clock
+    faults: Faults
     _written: dict[tuple[str, str, str], tuple[str, int]] = field(default_factory=dict)
     _queue: "asyncio.Queue[Object]" = field(
         default_factory=lambda: asyncio.Queue(maxsize=_MAX_QUEUED)
@@ -51,10 +54,11 @@ class EventRecorder:
         """Writes until cancelled."""
         while True:
             body = await self._queue.get()
-            try:
-                await self._write(body)
-            except HubError as error:
-                _log.debug("event dropped: %s", error)
+            with self.faults.barrier("event"):
+                try:
+                    await self._write(body)
+                except HubError as error:
+                    _log.debug("event dropped: %s", error)
 
     async def _write(self, body: Object) -> None:
         """Writes an event, or counts up the one with the same object, reason and message."""

@@ -6,20 +6,24 @@ restored from a backup must first adopt what the site runs, or its index would w
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from scheduler.control.ports.agents import (
     IndexVersion,
     OrderForSite,
+    OrderNotPublishable,
     OrderPublisherPort,
     OrderStatusReport,
 )
 from scheduler.control.ports.telemetry import Telemetry
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.runtime.clock import Clock
+from scheduler.runtime.faults import Faults
 
 _GATHER_SECONDS = 0.02  # changes that come together go out as one index
+_MAX_EPOCHS_AHEAD = 1000
+"""A site may be this far ahead of us: a hub that was restored from a backup has lost so many."""
 
 
 @dataclass(slots=True)
@@ -30,6 +34,8 @@ class SitePlan:
         uid: the uid of the Site object.
         orders: the orders, by order id.
         content_digests: digests of the published contents, by order id.
+        published: ids of the orders of which some content is published, be it an older one.
+        refusals: why the present content of an order cannot be published, by order id.
         first_listed_in: the first index that binds an order to its content, by order id.
         version: version of the newest published index; None before the first one of this epoch.
         index_digest: digest of that index.
@@ -40,6 +46,8 @@ class SitePlan:
         content_sent_seconds: when a content was repeated last, by order id.
         unknown_orders: order ids in the site's first report of this epoch that the plan lacked.
         hold_until_seconds: until then the first index waits for these orders to become known.
+        unrestored: workloads placed here whose orders could not be planned after a start. No index
+            is published until they are: one without their orders would withdraw what runs.
         contents_to_clear: orders whose retained content is cleared with the next index, which no
             longer lists them.
     """
@@ -47,6 +55,8 @@ class SitePlan:
     uid: str = ""
     orders: dict[str, OrderForSite] = field(default_factory=dict)
     content_digests: dict[str, str] = field(default_factory=dict)
+    published: set[str] = field(default_factory=set)
+    refusals: dict[str, str] = field(default_factory=dict)
     first_listed_in: dict[str, IndexVersion] = field(default_factory=dict)
     version: IndexVersion | None = None
     index_digest: str = ""
@@ -58,6 +68,7 @@ class SitePlan:
     contents_to_clear: set[str] = field(default_factory=set)
     unknown_orders: frozenset[str] = frozenset()
     hold_until_seconds: float = 0.0
+    unrestored: set[WorkKey] = field(default_factory=set)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -70,6 +81,8 @@ class Dispatcher:
         telemetry: counts what is published.
         repeat_seconds: a message is repeated at most this often to a site that lacks it.
         on_higher_epoch: called with the epoch of a site that works by a later epoch than ours.
+        on_refusal: called with the workload of an order that cannot be published.
+        faults: handles the faults that single sites and orders cause.
         hold_seconds: how long the first index waits when the site runs orders that its plan lacks;
             their workloads may not have been read or restored yet.
         epoch: the leader's epoch.
@@ -83,12 +96,16 @@ class Dispatcher:
     telemetry: Telemetry
     repeat_seconds: float
     on_higher_epoch: Callable[[int], None]
+    on_refusal: Callable[[WorkKey], None]
+    faults: Faults
     hold_seconds: float = 0.0
     epoch: int = 0
     is_publishing: bool = False
     plans: dict[str, SitePlan] = field(default_factory=dict)
     _sites_of: dict[WorkKey, frozenset[str]] = field(default_factory=dict)
+    _held_sites_of: dict[WorkKey, frozenset[str]] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _claim_heard_seconds: float = float("-inf")
 
     def admit(self, site: str, uid: str) -> None:
         """Adds a site; a new uid under an old name is another site, which gets a new index."""
@@ -114,18 +131,36 @@ class Dispatcher:
             if plan and plan.orders.get(order.id) != order:
                 plan.orders[order.id] = order
                 plan.content_digests.pop(order.id, None)
+                plan.refusals.pop(order.id, None)
                 plan.first_listed_in.pop(order.id, None)
                 plan.contents_to_clear.discard(order.id)
                 plan.is_dirty = True
                 self._changed.set()
+        self._release(key)
         self._sites_of[key] = frozenset(orders)
         if not orders:
             del self._sites_of[key]
+
+    def hold_for(self, key: WorkKey, sites: Iterable[str]) -> None:
+        """Holds the indexes of sites until the orders of a workload are set or removed."""
+        self._held_sites_of[key] = frozenset(sites)
+        for site in self._held_sites_of[key] & self.plans.keys():
+            self.plans[site].unrestored.add(key)
+
+    def _release(self, key: WorkKey) -> None:
+        for site in self._held_sites_of.pop(key, frozenset()) & self.plans.keys():
+            self.plans[site].unrestored.discard(key)
+            self._changed.set()
 
     def order_at(self, site: str, order_id: str) -> OrderForSite | None:
         """The order of a site with this id; None when there is none."""
         plan = self.plans.get(site)
         return plan.orders.get(order_id) if plan else None
+
+    def refusal_at(self, site: str, order_id: str) -> str:
+        """Why the present content of an order cannot be published; "" when it can."""
+        plan = self.plans.get(site)
+        return plan.refusals.get(order_id, "") if plan else ""
 
     def on_order_status(self, report: OrderStatusReport) -> None:
         """Handles a report: repeats the index or contents if the site does not have them."""
@@ -133,7 +168,7 @@ class Dispatcher:
         if plan is None or not report.is_executing:
             return
         if report.version is not None and report.version[0] > self.epoch:
-            self.on_higher_epoch(report.version[0])
+            self._on_higher_epoch(report.version[0])
         if plan.version is None:
             plan.has_reported = True
             plan.unknown_orders = frozenset(report.orders) - plan.orders.keys()
@@ -145,6 +180,15 @@ class Dispatcher:
             self._changed.set()
         for order_id in report.missing:
             self._republish_content(report.site, plan, order_id)
+
+    def _on_higher_epoch(self, claimed: int) -> None:
+        """Handles a claim, which the site does not prove, within bounds that no site can raise."""
+        is_repeated = not self._is_repeat_due(self._claim_heard_seconds)
+        if claimed > self.epoch + _MAX_EPOCHS_AHEAD or is_repeated:
+            self.telemetry.count_bad_message("stale")
+            return
+        self._claim_heard_seconds = self.clock.monotonic()
+        self.on_higher_epoch(claimed)
 
     def is_listed(self, site: str, order_id: str, report: OrderStatusReport) -> bool:
         """Whether a site works by an index that lists an order with its present content."""
@@ -188,7 +232,8 @@ class Dispatcher:
             await self._changed.wait()
             await self.clock.sleep(_GATHER_SECONDS)
             self._changed.clear()
-            self.flush()
+            with self.faults.barrier("dispatch"):
+                self.flush()
 
     def flush(self) -> None:
         """Publishes changed plans of sites that have reported: contents first, then the index."""
@@ -196,10 +241,14 @@ class Dispatcher:
             return
         for site, plan in self.plans.items():
             if plan.is_dirty and plan.has_reported and not self._is_held(plan):
-                self._publish(site, plan)
+                # A plan that failed stays dirty; the site's next status has it published again.
+                with self.faults.barrier("dispatch"):
+                    self._publish(site, plan)
 
     def _is_held(self, plan: SitePlan) -> bool:
         """Whether an index must wait, because it would withdraw orders that the plan lacks."""
+        if plan.unrestored:
+            return True
         unknown = plan.unknown_orders - plan.orders.keys()
         return bool(unknown) and plan.version is None and self._now() < plan.hold_until_seconds
 
@@ -209,17 +258,35 @@ class Dispatcher:
     def _publish(self, site: str, plan: SitePlan) -> None:
         version = (self.epoch, plan.version[1] + 1 if plan.version else 1)
         for order_id, order in plan.orders.items():
-            if order_id not in plan.content_digests:
-                plan.content_digests[order_id] = self.publisher.publish_order(site, order)
-                self.telemetry.count_order_published()
-            plan.first_listed_in.setdefault(order_id, version)
+            if order_id not in plan.content_digests and order_id not in plan.refusals:
+                self._publish_content(site, plan, order)
+            if order_id in plan.content_digests:
+                plan.first_listed_in.setdefault(order_id, version)
+        # Of an order that cannot be published, the site keeps the content before, if there is one.
+        listed = {i: one for i, one in plan.orders.items() if i in plan.published}
+        plan.index_digest = self.publisher.publish_index(site, plan.uid, version, listed)
         plan.version = version
-        plan.index_digest = self.publisher.publish_index(site, plan.uid, plan.version, plan.orders)
         plan.is_dirty, plan.is_echoed, plan.sent_seconds = False, False, self.clock.monotonic()
         self.telemetry.count_index_published()
         for order_id in plan.contents_to_clear:
             self.publisher.withdraw_content(site, order_id)
         plan.contents_to_clear.clear()
+
+    def _publish_content(self, site: str, plan: SitePlan, order: OrderForSite) -> None:
+        """Publishes one order; one that cannot be published is reported, and delays no other."""
+        refusal = "the order cannot be written; the log has the fault"
+        with self.faults.barrier("dispatch"):
+            try:
+                plan.content_digests[order.id] = self.publisher.publish_order(site, order)
+                refusal = ""
+            except OrderNotPublishable as error:
+                refusal = str(error)
+        if refusal:
+            plan.refusals[order.id] = refusal
+            self.on_refusal((order.namespace, order.name))
+            return
+        plan.published.add(order.id)
+        self.telemetry.count_order_published()
 
     def _republish_content(self, site: str, plan: SitePlan, order_id: str) -> None:
         order = plan.orders.get(order_id)
@@ -228,13 +295,15 @@ class Dispatcher:
         ):
             return
         plan.content_sent_seconds[order_id] = self.clock.monotonic()
-        plan.content_digests[order_id] = self.publisher.publish_order(site, order)
-        self.telemetry.count_order_published()
+        if order_id in plan.content_digests:
+            self._publish_content(site, plan, order)
 
     def _remove_order(self, site: str, order_id: str) -> None:
         plan = self.plans[site]
         del plan.orders[order_id]
         plan.content_digests.pop(order_id, None)
+        plan.refusals.pop(order_id, None)
+        plan.published.discard(order_id)
         plan.first_listed_in.pop(order_id, None)
         plan.content_sent_seconds.pop(order_id, None)
         plan.contents_to_clear.add(order_id)

@@ -3,6 +3,7 @@
 The step after the status is written: plans for the dispatcher, capacity in flight, tenant quotas.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -13,17 +14,29 @@ from scheduler.control.orders.build import (
     with_adopted_placement,
 )
 from scheduler.control.orders.dispatch import Dispatcher
+from scheduler.control.ports.agents import OrderState
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.quotas import Quotas
 from scheduler.control.state.sites import Sites
 from scheduler.control.status import workload as statuses
 from scheduler.control.status.migration import SiteShare, SiteView, is_finished
 from scheduler.model.demand.demand import Demand
-from scheduler.model.kinds.metadata import WorkKey
+from scheduler.model.kinds.metadata import Metadata, WorkKey
 from scheduler.model.kinds.workload import Workload, WorkloadStatus
 
 INCARNATION_ANNOTATION = "kapok.dev/incarnation"
 """Annotation that names one life of a workload in its order ids."""
+_INCARNATION = re.compile(r"[a-z0-9]{1,40}")
+
+
+def incarnation_of(meta: Metadata) -> str:
+    """The incarnation that an object carries; "" for none, or for text that no id may contain.
+
+    Its author can write the annotation too, and an id that agents cannot read would keep all other
+    orders from a site.
+    """
+    written = meta.annotations.get(INCARNATION_ANNOTATION, "")
+    return written if _INCARNATION.fullmatch(written) else ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -48,13 +61,19 @@ class OrderSync:
     def order_id(self, workload: Workload) -> str:
         """The id of a workload's orders, the same at every site."""
         meta = workload.metadata
-        incarnation = meta.annotations.get(INCARNATION_ANNOTATION, "")
-        return format_order_id(self.hub_id, meta.namespace, meta.name, incarnation)
+        return format_order_id(self.hub_id, meta.namespace, meta.name, incarnation_of(meta))
 
     def site_view(self, site: str, order_id: str) -> SiteView:
         """What is known of an order at a site."""
         state = self.sites.states.get(site)
         report = state.order_status if state else None
+        refusal = self.dispatcher.refusal_at(site, order_id)
+        order = self.dispatcher.order_at(site, order_id)
+        if refusal and order is not None:
+            told = OrderState(
+                id=order_id, generation=order.generation, phase="Refused", message=refusal
+            )
+            return SiteView(state=told, is_silent=state is None or not state.is_ready)
         return SiteView(
             state=report.orders.get(order_id) if report else None,
             is_current=report is not None and self.dispatcher.is_listed(site, order_id, report),
@@ -80,6 +99,11 @@ class OrderSync:
             site: one for site in shares if (one := self.dispatcher.order_at(site, order_id))
         }
         self.dispatcher.set_orders(key, orders_of(workload, order_id, shares, tenant, current))
+
+    def hold_indexes(self, key: WorkKey, workload: Workload) -> None:
+        """Holds the indexes of all sites that a workload is placed at, until its orders are set."""
+        groups = workload.status.placement.groups
+        self.dispatcher.hold_for(key, {site for group in groups for site in group.sites})
 
     def sync_orders(self, key: WorkKey, demand: Demand, workload: Workload) -> None:
         """Orders exactly what the status of a workload says."""

@@ -130,6 +130,10 @@ class OrderForSite:
     cluster_kinds: tuple[str, ...] = ()
 
 
+class OrderNotPublishable(ValueError):
+    """Agents would not accept this order; the message says which limit it exceeds."""
+
+
 class OrderPublisherPort(Protocol):
     """Publishes to sites; `scheduler.mqtt.order_publisher` implements it."""
 
@@ -138,6 +142,9 @@ class OrderPublisherPort(Protocol):
 
         Returns:
             The digest that binds the content to an index.
+
+        Raises:
+            OrderNotPublishable: agents would not accept it; nothing was published.
         """
         ...
 

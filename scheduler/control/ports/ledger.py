@@ -13,6 +13,10 @@ from scheduler.model.demand.terms import Terms
 from scheduler.model.kinds.workload import WorkloadSpec
 
 
+class NotRecorded(Exception):
+    """The ledger cannot be written now, so the decision does not count; make it again later."""
+
+
 @dataclass(frozen=True, slots=True)
 class RecordReference:
     """Id and hash of a record; having one means that the record is durable."""
@@ -58,6 +62,9 @@ class DecisionRecorder(Protocol):
             at: when it was decided.
             content: demand, terms and decision, or the refusal, as values of the model.
             spec: the spec with its manifests; equal ones are stored once.
+
+        Raises:
+            NotRecorded: nothing was recorded.
         """
         ...
 
@@ -71,6 +78,9 @@ class DecisionRecorder(Protocol):
             at: when the batch was solved.
             terms: with the scarcity prices that it found.
             content: how it was solved, and how well.
+
+        Raises:
+            NotRecorded: nothing was recorded.
         """
         ...
 

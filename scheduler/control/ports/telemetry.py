@@ -17,6 +17,10 @@ class Telemetry(Protocol):
         """Counts an accepted message by kind: report, status, offline."""
         ...
 
+    def count_fault(self, where: str) -> None:
+        """Counts a fault that an edge caught; `where` is from a closed list."""
+        ...
+
     def observe_attempt(self, result: str, seconds: float) -> None:
         """Observes a reconciliation; `result` as in `ReconcileResult`, or "error"."""
         ...

@@ -14,8 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from scheduler.control.ports.hub import HubError
-from scheduler.control.ports.ledger import DecisionRecorder
+from scheduler.control.ports.ledger import DecisionRecorder, NotRecorded
 from scheduler.control.ports.telemetry import Telemetry
 from scheduler.control.queue.work_queue import SchedulingQueue
 from scheduler.control.state.decision_inputs import DecisionInputs
@@ -32,6 +31,7 @@ from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.queue.order import UNRANKED
 from scheduler.placement.solver.highs import SEED, SOLVER, THREADS, solver_version
 from scheduler.runtime.clock import Clock, yield_thread
+from scheduler.runtime.faults import Faults
 
 _log = logging.getLogger(__name__)
 
@@ -128,6 +128,7 @@ class BatchPricer:
         clock: for intervals and times.
         telemetry: counts batches.
         limits: when a batch is solved, and how large it may be.
+        faults: handles what fails in a batch.
     """
 
     queue: SchedulingQueue
@@ -139,6 +140,7 @@ class BatchPricer:
     clock: Clock
     telemetry: Telemetry
     limits: BatchLimits
+    faults: Faults
     _batch_fleet: BatchFleet = field(default_factory=BatchFleet)
     _ranked: set[WorkKey] = field(default_factory=set)
     _batch_number: int = 0
@@ -149,7 +151,8 @@ class BatchPricer:
     async def run(self) -> None:
         """Checks the backlog every second; runs until cancelled."""
         while True:
-            await self.update_prices()
+            with self.faults.barrier("batch"):
+                await self.update_prices()
             await self.clock.sleep(_CHECK_INTERVAL_SECONDS)
 
     async def update_prices(self) -> None:
@@ -172,20 +175,26 @@ class BatchPricer:
         demands = await self._resolve_demands(await self._most_urgent(keys))
         if len(demands) < self.limits.at_workloads:
             return
-        try:
-            outcome = await self._solve(list(demands.values()))
-            await self._record(outcome, len(demands))
-        except (HubError, ArithmeticError, LookupError, TypeError, ValueError):
-            _log.exception(
-                "a batch of %s workloads failed; decisions continue without new prices",
-                len(demands),
-            )
+        outcome = None
+        with self.faults.barrier("batch"):
+            outcome = await self._solve_and_record(list(demands.values()))
+        if outcome is None:  # decisions continue without new prices
             self.telemetry.observe_batch("failed", self.clock.monotonic() - started_seconds)
             return
         key_of = {demand.key: key for key, demand in demands.items()}
         await self._apply_outcome(outcome, [key_of[text] for text in outcome.order])
         result = "scarce" if outcome.terms.scarcity else "plentiful"
         self.telemetry.observe_batch(result, self.clock.monotonic() - started_seconds)
+
+    async def _solve_and_record(self, demands: list[Demand]) -> BatchOutcome | None:
+        """Solves a batch; None when it could not be recorded, and so does not count."""
+        outcome = await self._solve(demands)
+        try:
+            await self._record(outcome, len(demands))
+        except NotRecorded as error:
+            _log.warning("a batch of %s workloads does not count: %s", len(demands), error)
+            return None
+        return outcome
 
     async def _apply_outcome(self, outcome: BatchOutcome, order: list[WorkKey]) -> None:
         """Puts the prices and the order of a batch into force."""
@@ -233,9 +242,10 @@ class BatchPricer:
         started_seconds = self.clock.monotonic()
         for key in keys:
             workload = self.objects.workloads.get(key)
-            demand = resolve_demand(workload, self.objects, self.quotas) if workload else None
-            if isinstance(demand, Demand):
-                found[key] = demand
+            with self.faults.barrier("batch"):
+                demand = resolve_demand(workload, self.objects, self.quotas) if workload else None
+                if isinstance(demand, Demand):
+                    found[key] = demand
             if self.clock.monotonic() - started_seconds >= _SLICE_SECONDS:
                 await self.clock.sleep(0)
                 started_seconds = self.clock.monotonic()

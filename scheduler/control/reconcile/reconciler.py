@@ -30,6 +30,7 @@ from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.workload import Workload, WorkloadStatus
 from scheduler.placement.divide.disaster_recovery import total_replicas_of
 from scheduler.runtime.clock import Clock
+from scheduler.runtime.faults import Faults
 
 _log = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class Reconciler:
         events: records what happens for `kubectl describe`.
         stats: counts for metrics and the web page.
         clock: for the times of conditions.
+        faults: handles what fails in reading a spec.
         epoch: gives the leader's epoch.
         stuck_after_seconds: an order that does not run for this long sets StuckInFlight.
     """
@@ -63,6 +65,7 @@ class Reconciler:
     events: EventRecorder
     stats: WorkloadStats
     clock: Clock
+    faults: Faults
     epoch: Callable[[], int]
     stuck_after_seconds: float
 
@@ -136,12 +139,21 @@ class Reconciler:
         """
         self.requeue_reasons.add_redecision(self.objects.workloads)
         for key, workload in self.objects.workloads.items():
-            if workload.metadata.deletion_timestamp is None:
-                adopted = self.order_sync.with_adopted_placement(workload)
-                shares = statuses.shares_of(adopted.status)
-                self.order_sync.plan_orders(
-                    key, self._last_accepted_workload(key, workload) if shares else workload, shares
-                )
+            if workload.metadata.deletion_timestamp is not None:
+                continue
+            is_restored = False
+            with self.faults.barrier("workload"):
+                self._restore_orders_of(key, workload)
+                is_restored = True
+            if not is_restored:
+                self.order_sync.hold_indexes(key, workload)
+
+    def _restore_orders_of(self, key: WorkKey, workload: Workload) -> None:
+        adopted = self.order_sync.with_adopted_placement(workload)
+        shares = statuses.shares_of(adopted.status)
+        self.order_sync.plan_orders(
+            key, self._last_accepted_workload(key, workload) if shares else workload, shares
+        )
 
     def _last_accepted_workload(self, key: WorkKey, workload: Workload) -> Workload:
         """The workload with the spec that was accepted last; accounts for its usage."""
@@ -169,6 +181,21 @@ class Reconciler:
         self.stats.forget(key)
 
     def _resolve_demand(self, workload: Workload) -> Demand | NotAccepted:
+        """The demand of a workload, or why it is not accepted.
+
+        Reading a spec depends on nothing but the spec and other objects, so a fault in it would
+        come again with every attempt; the status names it at once.
+        """
+        demand: Demand | NotAccepted = NotAccepted(
+            reason="invalid",
+            condition="NotReadable",
+            message="the spec cannot be read; the scheduler's log has the fault",
+        )
+        with self.faults.barrier("workload"):
+            demand = self._resolve(workload)
+        return demand  # noqa: RET504 - after a fault it is the refusal
+
+    def _resolve(self, workload: Workload) -> Demand | NotAccepted:
         conflict = self.ownership.claim(workload)
         if conflict is not None:
             return conflict_refusal(*conflict)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from scheduler.control.orders.sync import INCARNATION_ANNOTATION
+from scheduler.control.orders.sync import INCARNATION_ANNOTATION, incarnation_of
 from scheduler.control.ports.hub import WORKLOADS, Hub
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.status.workload import merge_patch
@@ -42,7 +42,7 @@ class WorkloadWriter:
             HubError: the hub refused the write or could not do it.
         """
         meta = workload.metadata
-        known = meta.annotations.get(INCARNATION_ANNOTATION)
+        known = incarnation_of(meta)
         if FINALIZER in meta.finalizers and known:
             return workload
         incarnation = known or sha256(meta.uid.encode()).hexdigest()[:_INCARNATION_DIGITS]

@@ -14,7 +14,7 @@ _MAX_HOURS: Final = 168
 _PERCENTILE: Final = 0.9
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class IntensityHistory:
     """The highest carbon intensity of one site in each hour, for the last 168 hours with a report.
 
@@ -23,21 +23,21 @@ class IntensityHistory:
 
     _highest_by_hour: dict[int, float] = field(default_factory=dict)
 
-    def record(self, intensity: Intensity | None, seconds: float) -> None:
-        """Takes in the intensity of a report.
+    def with_intensity(self, intensity: Intensity | None, seconds: float) -> "IntensityHistory":
+        """The history with the intensity of one more report.
 
         Args:
             intensity: as reported; None: the report has none.
             seconds: monotonic time of the report.
         """
         if intensity is None or intensity.gco2_per_kwh is None or intensity.origin == "yearly":
-            return
+            return self
         hour = int(seconds // SECONDS_PER_HOUR)
-        self._highest_by_hour[hour] = max(
-            self._highest_by_hour.get(hour, 0.0), intensity.gco2_per_kwh
-        )
-        if len(self._highest_by_hour) > _MAX_HOURS:
-            del self._highest_by_hour[min(self._highest_by_hour)]
+        highest = dict(self._highest_by_hour)
+        highest[hour] = max(highest.get(hour, 0.0), intensity.gco2_per_kwh)
+        if len(highest) > _MAX_HOURS:
+            del highest[min(highest)]
+        return IntensityHistory(highest)
 
     def p90(self) -> dict[str, float]:
         """The 90th percentile as `SiteFacts.p90` holds it; empty without history.

@@ -32,6 +32,7 @@ from scheduler.model.kinds.kinds import (
     Workload,
 )
 from scheduler.model.kinds.metadata import WorkKey
+from scheduler.runtime.faults import Faults
 
 _log = logging.getLogger(__name__)
 
@@ -47,7 +48,8 @@ class HubObjects:
 
     Attributes:
         telemetry: counts objects that do not decode.
-        on_change: called after every change.
+        on_change: called after every change; again with the next event if it failed.
+        faults: handles faults of the decoder.
         sites: by name.
         grants: by name.
         schemes: by name.
@@ -61,6 +63,7 @@ class HubObjects:
 
     telemetry: Telemetry
     on_change: OnChange
+    faults: Faults
     sites: dict[str, Site] = field(default_factory=dict)
     grants: dict[str, SiteGrant] = field(default_factory=dict)
     schemes: dict[str, DataClassScheme] = field(default_factory=dict)
@@ -73,26 +76,32 @@ class HubObjects:
     _workloads_at: dict[str, dict[WorkKey, None]] = field(default_factory=dict)
     _grants_by_site: dict[str, dict[str, SiteGrant]] = field(default_factory=dict)
     _tenant_by_namespace: dict[str, Tenant] = field(default_factory=dict)
+    _unannounced: dict[tuple[str, WorkKey], frozenset[str]] = field(default_factory=dict)
 
     def apply_event(self, resource: ApiResource, event: WatchEvent) -> None:
-        """Takes in one change from the informer, and calls `on_change`."""
+        """Takes in one change from the informer, and calls `on_change`.
+
+        If that fails, the change is taken in, and the same event calls `on_change` again.
+        """
         meta = event.object["metadata"]
-        key = (meta.get("namespace", ""), meta["name"])
-        if self._is_older(resource, key, event):
+        kind, key = resource.kind, (meta.get("namespace", ""), meta["name"])
+        unannounced = self._unannounced.get((kind, key))
+        if unannounced is None and self._is_older(resource, key, event):
             return
-        before = self._collection(resource.kind).get(self._collection_key(resource.kind, key))
-        self._drop(resource.kind, key)
-        if event.type != "DELETED":
-            self._put(resource.kind, key, event.object)
-        after = self._collection(resource.kind).get(self._collection_key(resource.kind, key))
-        if resource is WORKLOADS or not _is_same_spec(before, after):
-            self.on_change(resource.kind, key, _sites_concerned(before) | _sites_concerned(after))
+        before = self._collection(kind).get(self._collection_key(kind, key))
+        self._replace(kind, key, None if event.type == "DELETED" else event.object)
+        after = self._collection(kind).get(self._collection_key(kind, key))
+        if unannounced is None and resource is not WORKLOADS and _is_same_spec(before, after):
+            return
+        sites = _sites_concerned(before) | _sites_concerned(after) | (unannounced or frozenset())
+        self._unannounced[kind, key] = sites
+        self.on_change(kind, key, sites)
+        del self._unannounced[kind, key]
 
     def put_workload(self, body: Object) -> None:
         """Takes in what the hub returned for our own write, without calling `on_change`."""
         key = (body["metadata"]["namespace"], body["metadata"]["name"])
-        self._drop(WORKLOADS.kind, key)
-        self._put(WORKLOADS.kind, key, body)
+        self._replace(WORKLOADS.kind, key, body)
 
     def default_scheme(self) -> DataClassScheme | None:
         """The data class scheme in force: the one named "default"."""
@@ -119,16 +128,32 @@ class HubObjects:
         same = meta.get("uid") == fresh.get("uid")
         return same and _resource_version(fresh) <= _resource_version(meta)
 
-    def _put(self, kind: str, key: WorkKey, body: Object) -> None:
+    def _replace(self, kind: str, key: WorkKey, body: Object | None) -> None:
+        """Replaces an object, once it is decoded; None removes it."""
+        decoded = None if body is None else self._decode(body)
+        self._drop(kind, key)
+        if body is None:
+            return
         if kind == WORKLOADS.kind:
             self.raw_workloads[key] = body
-        try:
-            decoded: Any = decode(body, allow_unknown=True)
-        except NotReadable as error:
-            self.invalid[kind, key] = str(error)
+        if isinstance(decoded, str):
+            self.invalid[kind, key] = decoded
             self.telemetry.count_invalid_object(kind)
-            _log.warning("%s %s/%s does not decode: %s", kind, *key, error)
-            return
+            _log.warning("%s %s/%s does not decode: %s", kind, *key, decoded)
+        else:
+            self._put(kind, key, decoded)
+
+    def _decode(self, body: Object) -> Any:  # noqa: ANN401 - any of our kinds
+        """The object as one of our types; a text says why it cannot be decoded."""
+        decoded: Any = "the decoder failed; the log has the fault"
+        with self.faults.barrier("object"):
+            try:
+                decoded = decode(body, allow_unknown=True)
+            except NotReadable as error:
+                decoded = str(error)
+        return decoded
+
+    def _put(self, kind: str, key: WorkKey, decoded: Any) -> None:  # noqa: ANN401 - any of our kinds
         self._collection(kind)[self._collection_key(kind, key)] = decoded
         if isinstance(decoded, Workload):
             for site in _placed_sites(decoded):

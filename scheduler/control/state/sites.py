@@ -5,7 +5,7 @@ and the difference says which waiting workloads it could help.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from math import inf
 
@@ -110,12 +110,10 @@ class Sites:
         if state is None:
             return frozenset()
         before, was_ready = state.report, state.is_ready
-        state.report = report
-        state.last_heard_seconds = self.clock.monotonic()
-        state.intensity_history.record(report.figures.intensity, report.observed_seconds)
-        self._set_ready(state, is_ready=True)
-        _drop_superseded(state, report.bound)
-        self._publish_facts(report.site)
+        state = self._after_report(state, report)
+        # The state is replaced once the facts are taken in: a report that fails changes nothing.
+        self._publish_facts(report.site, state)
+        self.states[report.site] = state
         if not was_ready or before is None or self._may_have_been_stale(before, report):
             return frozenset({"report", "latency", "capacity"})
         events = _wake_events_of(before.figures, report.figures)
@@ -123,6 +121,20 @@ class Sites:
             # A pod that is bound now may have been assumed on another node while in flight.
             return events | {"capacity"}
         return events
+
+    def _after_report(self, state: SiteState, report: SiteReport) -> SiteState:
+        after = replace(
+            state,
+            report=report,
+            last_heard_seconds=self.clock.monotonic(),
+            ordered=dict(state.ordered),
+            intensity_history=state.intensity_history.with_intensity(
+                report.figures.intensity, report.observed_seconds
+            ),
+        )
+        self._set_ready(after, is_ready=True)
+        _drop_superseded(after, report.bound)
+        return after
 
     def _may_have_been_stale(self, before: SiteReport, report: SiteReport) -> bool:
         """Whether the former figures may have become stale before this report came."""
@@ -192,9 +204,14 @@ class Sites:
         freed, self._freed_sites = self._freed_sites, set()
         return freed
 
-    def status_of(self, name: str) -> SiteStatus:
-        """The figures of a site as its status; what the site never reported is absent."""
-        state, site = self.states[name], self.objects.sites[name]
+    def status_of(self, name: str, state: SiteState | None = None) -> SiteStatus:
+        """The figures of a site as its status; what the site never reported is absent.
+
+        Args:
+            name: the site's name.
+            state: another state than the one that is kept.
+        """
+        state, site = state or self.states[name], self.objects.sites[name]
         ready = Condition(
             type="Ready",
             status="True" if state.is_ready else "False",
@@ -211,12 +228,17 @@ class Sites:
             )
         return msgspec.structs.replace(figures, observed_at=observed_at, conditions=(ready,))
 
-    def facts_of(self, name: str) -> SiteFacts:
-        """The facts of a site as decisions see them now."""
-        state, site = self.states[name], self.objects.sites[name]
+    def facts_of(self, name: str, state: SiteState | None = None) -> SiteFacts:
+        """The facts of a site as decisions see them now.
+
+        Args:
+            name: the site's name.
+            state: another state than the one that is kept.
+        """
+        state, site = state or self.states[name], self.objects.sites[name]
         spec = msgspec.structs.replace(site.spec, taints=_with_taint_times(site.spec.taints, state))
         return site_facts_of(
-            msgspec.structs.replace(site, spec=spec, status=self.status_of(name)),
+            msgspec.structs.replace(site, spec=spec, status=self.status_of(name, state)),
             self.objects.grants_of(name),
             in_flight=state.in_flight(),
             p90=state.intensity_history.p90(),
@@ -234,9 +256,9 @@ class Sites:
             one: state.taint_first_seen_at.get(one, now) for one in undated
         }
 
-    def _publish_facts(self, name: str) -> None:
+    def _publish_facts(self, name: str, state: SiteState | None = None) -> None:
         if name in self.objects.sites and name in self.states:
-            self.facts_sink(name, self.facts_of(name))
+            self.facts_sink(name, self.facts_of(name, state))
 
     def _set_ready(self, state: SiteState, *, is_ready: bool) -> None:
         if state.is_ready != is_ready or state.ready_changed_at is None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from scheduler.control.ports.hub import CONFIG_MAPS, NAMESPACE, Hub, HubError
 from scheduler.runtime.clock import Clock
+from scheduler.runtime.faults import Faults
 
 _log = logging.getLogger(__name__)
 
@@ -33,9 +34,11 @@ class UnadmittedSites:
 
     Attributes:
         clock: for `firstSeen`, and to forget sites that stopped reporting.
+        faults: handles what fails in a write.
     """
 
     clock: Clock
+    faults: Faults
     _sites: dict[str, _UnadmittedSite] = field(default_factory=dict)
     _is_changed: bool = True
 
@@ -59,17 +62,21 @@ class UnadmittedSites:
     async def run(self, hub: Hub) -> None:
         """Writes the list when it changes; runs until cancelled."""
         while True:
-            self._forget_old()
-            if self._is_changed:
-                self._is_changed = False
-                try:
-                    await hub.apply(
-                        CONFIG_MAPS, self._config_map_body(), field_manager=FIELD_MANAGER
-                    )
-                except HubError as error:
-                    self._is_changed = True
-                    _log.warning("pending sites: not written, retrying: %s", error)
+            with self.faults.barrier("pending-sites"):
+                self._forget_old()
+                if self._is_changed:
+                    await self._write(hub)
             await self.clock.sleep(_WRITE_SECONDS)
+
+    async def _write(self, hub: Hub) -> None:
+        self._is_changed, is_written = False, False
+        try:
+            await hub.apply(CONFIG_MAPS, self._config_map_body(), field_manager=FIELD_MANAGER)
+            is_written = True
+        except HubError as error:
+            _log.warning("pending sites: not written, retrying: %s", error)
+        finally:
+            self._is_changed |= not is_written
 
     def _forget_old(self) -> None:
         limit = self.clock.monotonic() - _FORGET_SECONDS

@@ -48,6 +48,7 @@ from scheduler.model.manifests.manifests import (
     ParsedManifests,
     Pods,
     check_manifests,
+    check_values,
     read_manifests,
 )
 from scheduler.model.manifests.pods import PodShape, split_shared_cards
@@ -254,6 +255,7 @@ def _read_pods_of(workload: Workload, tenant: Tenant | None) -> ParsedManifests:
         cluster_kinds=tenant.spec.cluster_kinds if tenant else (),
     )
     read = read_manifests(spec.manifests)
+    check_values(spec.manifests)
     if spec.demand is None:
         return read
     return ParsedManifests(

@@ -1,5 +1,6 @@
 """Reads and checks the Kubernetes objects of a workload: pods, replicas, API kinds, scope."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,17 @@ from scheduler.model.manifests.pods import PodShape, shape_of_template
 
 MAX_MANIFESTS_BYTES = 200_000
 """The most for one workload, as JSON: etcd refuses objects above 1.5 MB, and status needs space."""
+
+MAX_DEPTH = 60
+MAX_KEY_LENGTH = 1024
+MAX_INTEGER = 2**63 - 1
+MAX_NAME_LENGTH = 253
+"""What agents accept, or a little less: what is accepted here can always be ordered."""
+
+_IDENTITY_PATTERNS = {
+    "apiVersion": re.compile(r"([a-z0-9][a-z0-9.-]{0,252}/)?[a-z0-9]{1,63}"),
+    "kind": re.compile(r"[A-Za-z][A-Za-z0-9]{0,62}"),
+}
 
 MAX_MANIFEST_REPLICAS = 1_000_000
 """The most in one manifest; the same as `Count` for `spec.replicas`."""
@@ -185,10 +197,39 @@ def _object_identity(manifest: Mapping[str, Any], path: str) -> tuple[str, str, 
     for field in ("apiVersion", "kind"):
         if not isinstance(manifest.get(field), str) or not manifest[field]:
             raise BadManifest(f"{path}: not a Kubernetes object, it has no {field}")
+        if not _IDENTITY_PATTERNS[field].fullmatch(manifest[field]):
+            raise BadManifest(f"{path}.{field}: {manifest[field][:64]!r} is no {field}")
     name = mapping_or_empty(manifest.get("metadata")).get("name")
     if not isinstance(name, str) or not name:
         raise BadManifest(f"{path}: {manifest['kind']} has no metadata.name")
+    if len(name) > MAX_NAME_LENGTH or name in (".", "..") or "/" in name or "%" in name:
+        raise BadManifest(f"{path}.metadata.name: {name[:64]!r} is no name of an object")
     return (manifest["apiVersion"], manifest["kind"], name)
+
+
+def check_values(manifests: Sequence[Mapping[str, Any]]) -> None:
+    """Refuses what no agent would accept: deep nesting, long keys, integers beyond 64 bits.
+
+    Raises:
+        BadManifest: the message names the manifest.
+    """
+    for index, manifest in enumerate(manifests):
+        _check_values(manifest, f"spec.manifests[{index}]", 1)
+
+
+def _check_values(value: object, path: str, depth: int) -> None:
+    if isinstance(value, Mapping | list | tuple) and depth > MAX_DEPTH:
+        raise BadManifest(f"{path}: nested deeper than {MAX_DEPTH} levels")
+    if isinstance(value, Mapping):
+        for key, each in value.items():
+            if len(key) > MAX_KEY_LENGTH:
+                raise BadManifest(f"{path}: a key has more than {MAX_KEY_LENGTH} characters")
+            _check_values(each, path, depth + 1)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            _check_values(each, path, depth + 1)
+    elif isinstance(value, int) and not -MAX_INTEGER <= value <= MAX_INTEGER:
+        raise BadManifest(f"{path}: a number has more than 64 bits")
 
 
 def _check_scope(
@@ -204,9 +245,9 @@ def _check_scope(
             )
         return
     inside = mapping_or_empty(manifest.get("metadata")).get("namespace")
-    if inside is not None and inside not in allowed:
+    if inside is not None and not (isinstance(inside, str) and inside in allowed):
         raise BadManifest(
-            f"{path}: {_title(manifest)} names namespace {inside}; "
+            f"{path}: {_title(manifest)} names namespace {str(inside)[:64]}; "
             f"leave metadata.namespace out or write {min(allowed)}"
         )
 

@@ -136,6 +136,8 @@ class Fleet:
     def upsert(self, facts: SiteFacts) -> None:
         """Adds a site, or updates what has changed of it.
 
+        All is read before anything is written, so that what cannot be read changes nothing.
+
         Raises:
             NotAQuantity: an amount of a node row or of a namespace limit cannot be read; the site
                 stays as it was.
@@ -145,6 +147,7 @@ class Fleet:
         changes = changes_of(old, facts)
         rows = self.nodes.read(facts) if changes.nodes else None
         limits = self.namespace_limits.parse(facts) if changes.namespaces else ()
+        figures = figures_of(facts) if changes.figures else ()
         if slot is None:
             slot = self._new_slot(facts.name)
         self.facts[slot] = facts
@@ -158,12 +161,14 @@ class Fleet:
             self.namespace_limits.write(slot, facts.status.namespaces, limits)
         if changes.nodes or changes.in_flight or changes.descriptions:
             self.row_version[slot] += 1
-        self._apply_changes(slot, facts, changes)
+        self._apply_changes(slot, facts, changes, figures)
 
-    def _apply_changes(self, slot: int, facts: SiteFacts, changes: SiteChanges) -> None:
+    def _apply_changes(
+        self, slot: int, facts: SiteFacts, changes: SiteChanges, figures: tuple[float, ...]
+    ) -> None:
         if changes.figures:
             self.report_version += 1
-            if self._write_figures(slot, facts):
+            if self._write_figures(slot, facts, figures):
                 self.figure_version += 1
         if changes.descriptions:
             self.description_columns.mark_changed(slot)
@@ -349,13 +354,13 @@ class Fleet:
         self.nodes.grow_sites(slot_capacity)
         self.in_flight_totals.grow_sites(slot_capacity)
 
-    def _write_figures(self, slot: int, facts: SiteFacts) -> bool:
+    def _write_figures(self, slot: int, facts: SiteFacts, figures: tuple[float, ...]) -> bool:
         """Writes the figures of a site; returns whether any changed that enters costs."""
         intensity = facts.status.intensity
         is_yearly = intensity is not None and intensity.origin == "yearly"
         changed = is_yearly != self.has_yearly_intensity[slot]
         self.has_yearly_intensity[slot] = is_yearly
-        here, figures = self._figures[:, slot], figures_of(facts)
+        here = self._figures[:, slot]
         before = here.tolist()
         here[:] = figures
         changed |= any(

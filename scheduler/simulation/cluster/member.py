@@ -17,6 +17,7 @@ from scheduler.control.ports.hub import ApiResource, Busy, Conflict, HubError, N
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.hub.informer import Informer
 from scheduler.runtime.clock import Clock
+from scheduler.runtime.faults import Faults
 from scheduler.simulation.cluster.controllers.cron_jobs import plan_cron_job
 from scheduler.simulation.cluster.controllers.daemon_sets import plan_daemon_set
 from scheduler.simulation.cluster.controllers.deployments import plan_deployment
@@ -59,8 +60,6 @@ _WORKERS = 8
 _MIN_BACKOFF_SECONDS, _MAX_BACKOFF_SECONDS = 0.1, 10.0
 
 _MAX_DOUBLINGS = 10  # keeps 2**failures small
-_BAD_OBJECT_ERRORS = (ArithmeticError, LookupError, TypeError, ValueError)
-"""Errors of a planner that reads a malformed object."""
 
 _CONTROLLERS: dict[ApiResource, Callable[..., ControllerPlan]] = {
     DEPLOYMENTS: plan_deployment,
@@ -116,6 +115,7 @@ class MemberCluster:
         self._leases = NodeLeases(client=client, mirror=self._mirror, clock=clock)
         self._client = client
         self._failures: Counter[TaskKey] = Counter()
+        self._faults = Faults(clock=clock, count=lambda _: None)
         self._node_descriptions: dict[str, NodeDescription] = {}
         self._reactions = ChangeHandler(self._mirror)
 
@@ -141,7 +141,12 @@ class MemberCluster:
     async def _synchronise(self) -> dict[ApiResource, Informer]:
         informers = {
             resource: Informer(
-                self._client, resource, self._on_event, clock=self._clock, jitter=self._jitter
+                self._client,
+                resource,
+                self._on_event,
+                clock=self._clock,
+                jitter=self._jitter,
+                faults=self._faults,
             )
             for resource in VIEW_TYPES
         }
@@ -199,31 +204,25 @@ class MemberCluster:
     async def _run_worker(self) -> None:
         while True:
             key = await self._queue.take()
-            try:
-                await self._handle(key)
-            except HubError as error:
-                self._requeue_after_error(key, error, logging.INFO)
-            except _BAD_OBJECT_ERRORS as error:
-                self._requeue_after_error(key, error, logging.WARNING)
-            else:
+            error: object = "no controller can make sense of it"
+            with self._faults.barrier("object"):
+                try:
+                    await self._handle(key)
+                    error = None
+                except HubError as refusal:
+                    error = refusal
+            if error is None:
                 self._failures.pop(key, None)
-            finally:
-                self._queue.done(key)
+            else:
+                self._requeue_after_error(key, error)
+            self._queue.done(key)
 
-    def _requeue_after_error(self, key: TaskKey, error: Exception, level: int) -> None:
+    def _requeue_after_error(self, key: TaskKey, error: object) -> None:
         """Queues a key again, with growing pauses; one bad object does not stop the others."""
         self._failures[key] = min(self._failures[key] + 1, _MAX_DOUBLINGS)
         pause_seconds = min(_MIN_BACKOFF_SECONDS * 2 ** self._failures[key], _MAX_BACKOFF_SECONDS)
         what = f"{key[1].kind} {'/'.join(filter(None, key[2]))}"
-        _log.log(
-            level,
-            "%s: %s: %s; retrying in %.1f s",
-            self._settings.name,
-            what,
-            error,
-            pause_seconds,
-            exc_info=error if level > logging.INFO else None,
-        )
+        _log.info("%s: %s: %s; retrying in %.1f s", self._settings.name, what, error, pause_seconds)
         self._queue.add(key, pause_seconds * (0.5 + self._jitter.random()))
 
     async def _handle(self, key: TaskKey) -> None:

@@ -15,7 +15,7 @@ from agents.orders.intake import Intake
 from agents.orders.journal import Journal, JournalError
 from agents.protocol.keys import SigningKey, TrustedKeys
 from agents.runtime.data_dir import IdentityError, check_secret_mode, load_or_create_client_id
-from agents.runtime.faults import FAULT_PLACES, FaultPlace, Faults
+from agents.runtime.faults import FAULT_PLACES, AgentFaults, FaultPlace
 from agents.sensors.energy import EnergyMeter
 from agents.sensors.sensor import Observation
 from tests.support.fake_clock import FakeClock
@@ -27,9 +27,9 @@ ANYTHING = (
 )
 
 
-def barrier(clock: FakeClock) -> tuple[Faults, Counters]:
+def barrier(clock: FakeClock) -> tuple[AgentFaults, Counters]:
     counters = Counters()
-    return Faults(lambda where: counters.add("faults_total", where=where), clock), counters
+    return AgentFaults(lambda where: counters.add("faults_total", where=where), clock), counters
 
 
 @pytest.mark.parametrize("error", ANYTHING, ids=lambda error: type(error).__name__)

@@ -5,7 +5,9 @@ The queue, the worker, the reconciler and all that they use are the real ones.
 
 import pytest
 
+from scheduler.control.ports.agents import OrderForSite, OrderNotPublishable
 from scheduler.control.ports.hub import SITES, WORKLOADS, Busy, HubError, Refused
+from scheduler.control.ports.ledger import NotRecorded
 from tests.support.control_loops import ControlLoops
 from tests.support.sites import nodes, site, workload
 
@@ -17,6 +19,10 @@ FAULTS = [
     ZeroDivisionError(),
     TypeError("not an int"),
     ValueError("the record cannot be read"),
+    AttributeError("no such attribute"),
+    OverflowError("date value out of range"),
+    OSError(28, "no space left on device"),
+    NotRecorded("the disk is full"),
 ]
 
 
@@ -87,3 +93,53 @@ async def test_a_reason_to_decide_again_survives_a_failure() -> None:
         await loops.clock.advance(1)
         assert len(loops.recorder.records) == recorded + 1
         assert loops.recorder.records[-1][1]["decision"].phase != "Placed"
+
+
+async def test_what_was_not_recorded_is_decided_at_once_when_the_ledger_can_be_written() -> None:
+    loops = ControlLoops()
+    loops.recorder.faults |= dict.fromkeys(("ns/bad", "ns/good"), NotRecorded("locked"))
+    async with loops.started(SITE, BAD, GOOD):
+        await loops.clock.advance(100)
+        assert set(loops.telemetry.results) == {"error"}
+        assert loops.ordered() == set()
+        assert loops.fault_places == []
+        loops.recorder.faults.clear()
+        loops.worker.retry_not_recorded()
+        await loops.clock.settle()
+        assert loops.telemetry.results[-2:] == ["placed", "placed"]
+        assert loops.ordered() == {"bad", "good"}
+
+
+async def test_a_spec_that_brings_out_a_fault_is_refused_and_not_tried_again_and_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loops = ControlLoops()
+
+    def fail(*_: object) -> None:
+        raise AttributeError("'list' object has no attribute 'get'")
+
+    monkeypatch.setattr("scheduler.control.reconcile.reconciler.resolve_demand", fail)
+    async with loops.started(SITE, BAD):
+        await loops.clock.advance(60)
+        assert loops.telemetry.results == ["not-accepted"]
+        assert await loops.phase("bad") == "Refused"
+        assert set(loops.fault_places) == {"workload"}
+
+
+async def test_an_order_that_agents_would_refuse_is_told_and_holds_up_no_other() -> None:
+    loops = ControlLoops()
+    publish = loops.publisher.publish_order
+
+    def publish_some(site: str, order: OrderForSite) -> str:
+        if order.name == "bad":
+            raise OrderNotPublishable("the order cannot be sent: nested deeper than 64 levels")
+        return publish(site, order)
+
+    loops.publisher.publish_order = publish_some  # type: ignore[method-assign]
+    async with loops.started(SITE, BAD, GOOD):
+        await loops.clock.settle()
+        assert loops.ordered() == {"good"}
+        await loops.clock.settle()
+        assert await loops.phase("bad") == "Degraded"
+        assert "nested deeper" in (await loops.workload("bad"))["status"]["reason"]
+        assert loops.ordered() == {"good"}

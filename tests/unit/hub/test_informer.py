@@ -18,6 +18,7 @@ from scheduler.control.ports.hub import (
 )
 from scheduler.hub.informer import Informer
 from tests.support.fake_clock import FakeClock
+from tests.support.faults import make_faults
 
 PODS = ApiResource("", "v1", "pods", "Pod", namespaced=True)
 
@@ -58,6 +59,7 @@ async def watches_in(seconds: float, hub: CuttingHub) -> int:
         lambda _resource, _change: None,
         clock=hub.clock,
         jitter=random.Random(1),  # noqa: S311 - spreads retries
+        faults=make_faults(hub.clock),
     )
     await informer.synchronise()
     async with asyncio.TaskGroup() as group:
@@ -77,3 +79,46 @@ async def test_a_watch_that_brought_something_begins_anew_soon_however_often_it_
 @pytest.mark.parametrize("failure", [HubError("the connection was cut"), Gone("too old")])
 async def test_a_watch_that_brings_nothing_is_begun_ever_more_seldom(failure: HubError) -> None:
     assert 5 <= await watches_in(60, CuttingHub(changes=0, failure=failure)) <= 15
+
+
+class OneChange(CuttingHub):
+    """Yields one change, then nothing."""
+
+    async def watch(self, resource: ApiResource, version: str) -> AsyncIterator[WatchEvent]:
+        del resource, version
+        self.begun.append(self.clock.monotonic())
+        if len(self.begun) == 1:
+            yield WatchEvent("ADDED", {"no": "metadata"})
+            for number in (1, 2):
+                meta = {"name": f"p{number}", "resourceVersion": str(number)}
+                yield WatchEvent("ADDED", {"metadata": meta})
+        await self.clock.sleep(1e6)
+
+
+async def test_a_change_that_fails_is_passed_on_again_and_holds_up_no_other() -> None:
+    hub, heard, counted = OneChange(0, HubError("")), list[str](), list[str]()
+    left = [1, 2, 3]
+
+    def listen(_resource: ApiResource, change: WatchEvent) -> None:
+        if change.object["metadata"]["resourceVersion"] == "1" and left:
+            left.pop()
+            raise AttributeError
+        heard.append(change.object["metadata"]["resourceVersion"])
+
+    informer = Informer(
+        cast("Hub", hub),
+        PODS,
+        listen,
+        clock=hub.clock,
+        jitter=random.Random(1),  # noqa: S311 - spreads retries
+        faults=make_faults(hub.clock, counted),
+    )
+    await informer.synchronise()
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(informer.run())
+        await hub.clock.settle()
+        assert heard == ["2"]
+        await hub.clock.advance(30)
+        assert heard == ["2", "1"]
+        assert counted == ["object"] * 4
+        task.cancel()

@@ -32,6 +32,7 @@ from scheduler.control.ports.agents import OrderStatusReport, SiteReport
 from scheduler.mqtt.ingest import Ingest
 from scheduler.mqtt.keyring import Keyring
 from tests.support.fake_clock import FakeClock
+from tests.support.faults import make_faults
 from tests.support.null_telemetry import NullTelemetry
 
 KEY, OTHER = SigningKey(bytes(range(32))), SigningKey(bytes(range(1, 33)))
@@ -80,7 +81,11 @@ class IngestFixture:
         keyring = Keyring()
         keyring.admit("m1", [str(KEY.public)])
         self.ingest = Ingest(
-            keyring=keyring, listener=self.received, telemetry=self.telemetry, clock=self.clock
+            keyring=keyring,
+            listener=self.received,
+            telemetry=self.telemetry,
+            clock=self.clock,
+            faults=make_faults(self.clock),
         )
 
     def send(

@@ -10,6 +10,7 @@ from benchmarks._web_state import WebState
 from scheduler.web.metrics import Metrics
 from scheduler.web.server import WebSources, serve_web
 from tests.support.fake_clock import FakeClock
+from tests.support.faults import make_faults
 
 GOOD = {"Authorization": "Bearer good"}
 RECORD = b'{"id":"1-1"}'
@@ -50,6 +51,7 @@ async def server() -> AsyncIterator[Server]:
         readiness_problem=lambda: "hearing the sites",
         review_token=review,
         clock=clock,
+        faults=make_faults(clock),
     )
     async with (
         serve_web(port, sources),

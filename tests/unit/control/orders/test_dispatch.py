@@ -2,8 +2,10 @@
 
 from scheduler.control.orders.dispatch import Dispatcher
 from scheduler.control.ports.agents import IndexVersion, OrderForSite, OrderState, OrderStatusReport
+from scheduler.model.kinds.metadata import WorkKey
 from tests.support.control_loops import FakePublisher
 from tests.support.fake_clock import FakeClock
+from tests.support.faults import make_faults
 from tests.support.null_telemetry import NullTelemetry
 
 KEY = ("health", "appointment")
@@ -29,12 +31,15 @@ def status_report(
 class World:
     def __init__(self) -> None:
         self.publisher, self.clock, self.epochs = FakePublisher(), FakeClock(), list[int]()
+        self.refused = list[WorkKey]()
         self.dispatcher = Dispatcher(
             publisher=self.publisher,
             clock=self.clock,
             telemetry=NullTelemetry(),
             repeat_seconds=5.0,
             on_higher_epoch=self.epochs.append,
+            on_refusal=self.refused.append,
+            faults=make_faults(self.clock),
         )
         self.dispatcher.admit("m1", "u")
         self.dispatcher.start_epoch(7)
@@ -169,3 +174,28 @@ def test_a_status_is_current_once_the_site_works_by_an_index_with_the_content() 
     world.flush()
     assert not world.dispatcher.is_listed("m1", ORDER, status_report((10, 1)))
     assert world.dispatcher.is_listed("m1", ORDER, status_report((10, 2)))
+
+
+async def test_a_site_cannot_raise_the_epoch_far_or_often() -> None:
+    world = World()
+    for claim in (2**53, 2**31 - 1, 7 + 1001):
+        world.dispatcher.on_order_status(status_report((claim, 1)))
+    assert world.epochs == []
+    for claim in range(8, 1000):
+        world.dispatcher.on_order_status(status_report((claim, 1)))
+    assert world.epochs == [8]
+    await world.clock.advance(5.0)
+    world.dispatcher.on_order_status(status_report((1000, 1)))
+    assert world.epochs == [8, 1000]
+
+
+async def test_an_index_waits_for_a_workload_whose_orders_could_not_be_restored() -> None:
+    world = World()
+    other = ("traffic", "signals")
+    world.dispatcher.hold_for(KEY, {"m1", "unknown-site"})
+    world.dispatcher.set_orders(other, {})
+    world.dispatcher.on_order_status(status_report(runs=True))
+    await world.clock.advance(3600.0)
+    assert world.flush() == []
+    world.dispatcher.set_orders(KEY, {"m1": order(1)})
+    assert world.flush() == [("order", "m1", 1), ("index", "m1", ((7, 1), (ORDER,)))]

@@ -21,6 +21,7 @@ from scheduler.model.kinds.metadata import WorkKey
 from scheduler.placement.fleet.context import decision_context
 from scheduler.placement.queue.reservation import choose_reservation
 from tests.support.fake_clock import FakeClock
+from tests.support.faults import make_faults
 from tests.support.null_telemetry import NullTelemetry
 from tests.support.sites import (
     NOW,
@@ -48,7 +49,7 @@ class World:
     wanted: dict[WorkKey, list[dict[str, int]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        registry = HubObjects(NullTelemetry(), lambda *_: None)
+        registry = HubObjects(NullTelemetry(), lambda *_: None, make_faults())
         self.sites = Sites(
             objects=registry,
             clock=self.clock,

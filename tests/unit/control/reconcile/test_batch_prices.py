@@ -19,6 +19,7 @@ from scheduler.model.demand.terms import DEFAULT_TERMS
 from scheduler.placement.queue.order import UNRANKED
 from tests.support.control_loops import FakeRecorder
 from tests.support.fake_clock import FakeClock
+from tests.support.faults import make_faults
 from tests.support.null_telemetry import NullTelemetry
 from tests.support.queues import make_queue
 from tests.support.sites import NOW, demand, fleet_of, nodes, site, workload
@@ -51,7 +52,7 @@ def test_a_batch_that_is_cancelled_ends() -> None:
 
 def made(clock: FakeClock, recorder: FakeRecorder, limits: BatchLimits) -> BatchPricer:
     """Four workloads wait for capacity that two sites do not have for all of them."""
-    objects = HubObjects(NullTelemetry(), lambda *_: None)
+    objects = HubObjects(NullTelemetry(), lambda *_: None, make_faults())
     seen = clock.now().isoformat()
     both = fleet_of(*(site(f"m{n}", nodes(4), spec=SPEC, observedAt=seen) for n in (1, 2)))
     queue = make_queue(clock)
@@ -68,6 +69,7 @@ def made(clock: FakeClock, recorder: FakeRecorder, limits: BatchLimits) -> Batch
         clock=clock,
         telemetry=NullTelemetry(),
         limits=limits,
+        faults=make_faults(clock),
     )
 
 

@@ -6,6 +6,7 @@ from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.quotas import Quotas
 from scheduler.model.kinds.fields import API_VERSION
 from tests.support.fake_clock import FakeClock
+from tests.support.faults import make_faults
 from tests.support.null_telemetry import NullTelemetry
 from tests.support.sites import demand, fleet_of, nodes, site, workload
 
@@ -13,7 +14,7 @@ FLEET_CORES = 16.0
 
 
 def make(*tenants: Object) -> FairShares:
-    registry = HubObjects(NullTelemetry(), lambda *_: None)
+    registry = HubObjects(NullTelemetry(), lambda *_: None, make_faults())
     for one in tenants:
         registry.apply_event(TENANTS, WatchEvent("ADDED", one))
     return FairShares(

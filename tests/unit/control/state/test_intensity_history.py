@@ -20,29 +20,29 @@ def measured(grams: float | None) -> Intensity:
 def test_nine_tenths_of_its_hours_were_no_worse() -> None:
     history = IntensityHistory()
     for hour in range(10):
-        history.record(measured(100.0 * (hour + 1)), hour * HOUR)
+        history = history.with_intensity(measured(100.0 * (hour + 1)), hour * HOUR)
     assert history.p90() == {"gco2PerKwh": 900.0}
 
 
 def test_an_hour_counts_once_at_its_highest() -> None:
     history = IntensityHistory()
     for minute, grams in enumerate((100.2, 700.2, 300.2)):
-        history.record(measured(grams), minute * 60.0)
+        history = history.with_intensity(measured(grams), minute * 60.0)
     assert history.p90() == {"gco2PerKwh": 701.0}
 
 
 def test_a_week_of_hours_is_kept() -> None:
     history = IntensityHistory()
     for hour in range(400):
-        history.record(measured(1000.0 - hour), hour * HOUR)
+        history = history.with_intensity(measured(1000.0 - hour), hour * HOUR)
     assert history.p90()["gco2PerKwh"] < 1000.0 - 232
 
 
 def test_what_is_unknown_or_yearly_is_no_history() -> None:
     history = IntensityHistory()
-    history.record(None, 0.0)
-    history.record(measured(None), 0.0)
-    history.record(Intensity(gco2_per_kwh=441.9, origin="yearly"), 0.0)
+    history = history.with_intensity(None, 0.0)
+    history = history.with_intensity(measured(None), 0.0)
+    history = history.with_intensity(Intensity(gco2_per_kwh=441.9, origin="yearly"), 0.0)
     assert history.p90() == {}
 
 

@@ -4,13 +4,14 @@ from random import Random
 
 from scheduler.control.ports.hub import WORKLOADS, WatchEvent
 from scheduler.control.state.objects import HubObjects
+from tests.support.faults import make_faults
 from tests.support.null_telemetry import NullTelemetry
 from tests.support.sites import workload
 
 
 def test_workloads_by_site_are_those_that_a_walk_over_all_finds() -> None:
     random = Random(2)  # noqa: S311 - a test, seeded
-    registry = HubObjects(NullTelemetry(), lambda *_: None)
+    registry = HubObjects(NullTelemetry(), lambda *_: None, make_faults())
     for version in range(1, 200):
         sites = random.sample(("m1", "m2", "m3"), random.randint(0, 3))
         one = workload(1, name=f"w{random.randint(0, 5)}", placed=dict.fromkeys(sites, 1))

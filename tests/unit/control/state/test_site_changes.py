@@ -13,11 +13,12 @@ from scheduler.model.kinds.kinds import Site
 from scheduler.model.kinds.metadata import Metadata
 from scheduler.model.kinds.site import FreeRow, NodeClass, Rtt, SiteStatus
 from tests.support.fake_clock import FakeClock
+from tests.support.faults import make_faults
 from tests.support.null_telemetry import NullTelemetry
 
 
 def made() -> Sites:
-    registry = HubObjects(NullTelemetry(), lambda *_: None)
+    registry = HubObjects(NullTelemetry(), lambda *_: None, make_faults())
     registry.sites["m1"] = Site(metadata=Metadata(name="m1"))
     sites = Sites(
         objects=registry,

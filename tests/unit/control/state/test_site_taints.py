@@ -11,6 +11,7 @@ from scheduler.model.kinds.kinds import Site
 from scheduler.model.kinds.metadata import Metadata
 from scheduler.model.kinds.site import SiteSpec
 from tests.support.fake_clock import START, FakeClock
+from tests.support.faults import make_faults
 from tests.support.null_telemetry import NullTelemetry
 
 FIRE = Taint(key="fire", effect="NoExecute")
@@ -26,7 +27,7 @@ def taints_of(sites: Sites, *taints: Taint) -> list[Taint]:
 async def test_a_taint_without_a_time_counts_from_when_it_was_seen_first() -> None:
     clock = FakeClock()
     sites = Sites(
-        objects=HubObjects(NullTelemetry(), lambda *_: None),
+        objects=HubObjects(NullTelemetry(), lambda *_: None, make_faults()),
         clock=clock,
         silent_after_seconds=45.0,
         facts_sink=lambda *_: None,
