@@ -40,7 +40,7 @@ _HUB_IS_MISSING = (
 )
 
 _EPILOG = """examples:
-  kapok demo                                  a small city; it settles in about half a minute
+  kapok demo                                  a small city; settles about 15 s after its start-up
   kapok up                                    the scheduler with its hub and broker
   kapok place -f sites.yaml -f workload.yaml  a decision from files; nothing is started
   kapok explain health/appointment            why a workload runs where it runs

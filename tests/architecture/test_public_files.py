@@ -97,7 +97,8 @@ def test_contributing_has_a_checklist_for_each_kind_of_change() -> None:
 def test_adding_a_rule_touches_few_files() -> None:
     _, _, rest = text("CONTRIBUTING.md").partition("<!-- checklist: rule -->")
     checklist = rest.partition("<!-- end of checklist: rule -->")[0]
-    assert 1 <= len(re.findall(r"^\d\. ", checklist, re.MULTILINE)) <= MOST_FILES_OF_A_RULE
+    assert "scheduler/placement/filter/constraints/NAME.py" in paths(checklist)
+    assert len(paths(checklist)) <= MOST_FILES_OF_A_RULE
 
 
 def test_the_notice_names_the_derived_files() -> None:
@@ -156,6 +157,23 @@ def test_issue_forms_can_be_filled_in(path: Path) -> None:
     ids = [field["id"] for field in form["body"] if field["type"] != "markdown"]
     assert ids
     assert len(ids) == len(set(ids))
+
+
+def test_the_classifiers_name_the_versions_that_are_required() -> None:
+    least = tuple(map(int, PROJECT["project"]["requires-python"].removeprefix(">=").split(".")))
+    named = [
+        tuple(map(int, found[1].split(".")))
+        for line in PROJECT["project"]["classifiers"]
+        if (found := re.fullmatch(r"Programming Language :: Python :: (3\.\d+)", line))
+    ]
+    assert min(named) == least
+    assert named == sorted(set(named))
+
+
+def test_the_sdist_contains_what_the_readme_links() -> None:
+    shipped = PROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", text("README.md") + text("README.zh-CN.md"))
+    assert {link for link in links if f"/{link.partition('/')[0]}" not in shipped} == set()
 
 
 def test_every_package_says_that_it_is_typed() -> None:

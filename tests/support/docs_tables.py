@@ -1,15 +1,20 @@
 """Tables of documents that are written from the code: `make docs-tables` writes them.
 
-In the document, a table stands between `<!-- table: NAME -->` and `<!-- end of table: NAME -->`.
+In the document, a table stands between `<!-- table: NAME -->` and `<!-- end of table: NAME -->`. Of
+the tables of packages only the column "knows" is written; the other columns stay as they are.
 """
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from scheduler.model.reasons import REASONS, TRANSIENT_REASONS
+from tests.support.rooms import known_to
 
 ROOT = Path(__file__).resolve().parents[2]
+ARCHITECTURE = ROOT / "docs/architecture.md"
+_ROOM_ROW = re.compile(r"\| `([a-z_/]+)` \| ([^|]*) \| ([^|]*) \| ([^|]*) \|")
 
 
 def reason_rows() -> Iterator[str]:
@@ -20,8 +25,19 @@ def reason_rows() -> Iterator[str]:
         yield f"| `{reason}` | {meaning} | {'yes' if reason in TRANSIENT_REASONS else ''} |"
 
 
+def room_rows(program: str) -> Iterator[str]:
+    """The rows of a program's packages, in the document's order, with what each knows."""
+    yield "| package | holds | knows | start with |"
+    yield "|---|---|---|---|"
+    for room, holds, _, start in _ROOM_ROW.findall(ARCHITECTURE.read_text()):
+        if room.partition("/")[0] == program:
+            yield f"| `{room}` | {holds} | {known_to(room)} | {start} |"
+
+
 TABLES: dict[str, tuple[Path, Callable[[], Iterator[str]]]] = {
     "reasons": (ROOT / "docs/glossary.md", reason_rows),
+    "scheduler-rooms": (ARCHITECTURE, lambda: room_rows("scheduler")),
+    "agent-rooms": (ARCHITECTURE, lambda: room_rows("agents")),
 }
 """By name: the document, and what writes the rows."""
 
