@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from scheduler.ledger.blobs import Blob, unpack
@@ -21,6 +21,7 @@ def loaded(blobs: Mapping[str, Blob], digest: str) -> object:
     return value
 
 
+@settings(deadline=None)
 @given(
     steps=st.lists(st.tuples(NAMES, st.none() | st.integers(0, 3)), max_size=60),
     start=st.integers(0, 150),
