@@ -40,7 +40,7 @@ def placements(objects: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def test_a_ledger_written_before_verifies_and_replays_the_same(
+def test_a_ledger_of_an_earlier_version_verifies_and_replays_the_same(
     golden: Path, tmp_path: Path
 ) -> None:
     ledger = unpacked(golden, tmp_path)
@@ -51,7 +51,9 @@ def test_a_ledger_written_before_verifies_and_replays_the_same(
     assert [answer.sentence for answer in answers if answer.is_same is not True] == []
 
 
-def test_a_hub_written_before_opens_with_every_placement_kept(golden: Path, tmp_path: Path) -> None:
+def test_a_hub_of_an_earlier_version_opens_with_every_placement(
+    golden: Path, tmp_path: Path
+) -> None:
     unpacked(golden, tmp_path / "data")
     with running_up(tmp_path) as up:
         after = placements(json.loads(up.kubectl("get", "kw", "-A", "-o", "json")))

@@ -112,7 +112,7 @@ def test_a_bad_instance_is_refused_by_entry(
     assert message in capsys.readouterr().err
 
 
-def test_what_grows_is_drawn_as_a_picture(
+def test_growing_series_are_drawn_as_a_chart(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("benchmarks.growth._USUAL_SITES", 5)

@@ -126,13 +126,13 @@ async def _has_settled(client: HubClient) -> bool:
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.06])
-async def test_it_settles_exactly_whatever_the_line_does(tmp_path: Path, rate: float) -> None:
+async def test_it_settles_exactly_whatever_the_network_does(tmp_path: Path, rate: float) -> None:
     faults = await _settles(tmp_path, rate, seed=11)
     assert (faults > 5) == (rate > 0)
 
 
 @pytest.mark.soak
-async def test_it_settles_exactly_on_many_bad_lines(
+async def test_it_settles_exactly_on_many_bad_networks(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     faults = [await _settles(tmp_path / f"{seed}", 0.08, seed=seed) for seed in range(30)]

@@ -55,7 +55,7 @@ def test_the_same_fleet_makes_the_same_tree_whatever_happened_before(
     assert read_fleet(state.digest, lambda digest: loaded(blobs, digest)) == truth
 
 
-def test_a_changed_site_of_ten_thousand_costs_itself_and_its_branch() -> None:
+def test_a_changed_site_of_ten_thousand_stores_itself_and_its_branch() -> None:
     image = FleetTree()
     for number in range(10_000):
         image.put(f"site-{number}", {"free": number})
@@ -69,7 +69,7 @@ def test_a_changed_site_of_ten_thousand_costs_itself_and_its_branch() -> None:
     assert sum(len(blob.packed) for blob in second.blobs) < 8_000
 
 
-def test_a_fleet_that_says_still_the_same_costs_no_facts_again() -> None:
+def test_a_fleet_that_reports_the_same_stores_no_facts_again() -> None:
     image = FleetTree()
 
     def report(second: int) -> dict[str, Blob]:
@@ -91,7 +91,7 @@ def test_a_fleet_that_says_still_the_same_costs_no_facts_again() -> None:
     assert facts["site-7"]["status"]["free"][0]["cpu"] == "7"
 
 
-def test_an_unchanged_fleet_costs_nothing() -> None:
+def test_an_unchanged_fleet_stores_nothing() -> None:
     image = FleetTree()
     image.put("gz-core", {"free": 1})
     state = image.current_state()

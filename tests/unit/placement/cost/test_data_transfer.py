@@ -61,7 +61,7 @@ def test_data_in_a_metro_is_at_all_its_sites_and_every_entry_counts() -> None:
 
 
 @pytest.mark.parametrize("place", ["nowhere", "metro:nowhere"])
-def test_a_place_that_is_nowhere_makes_the_cost_unknown_and_never_nothing(place: str) -> None:
+def test_an_unknown_place_makes_the_cost_unknown_and_never_zero(place: str) -> None:
     asked = asks((place, 10.0), ("m1", 4.0))
     assert set(moving(asked, *SITES).values()) == {None}
     decision = choose(demand(asked), fleet_of(*SITES), now=NOW)
@@ -74,7 +74,7 @@ def test_a_place_that_is_nowhere_makes_the_cost_unknown_and_never_nothing(place:
     [{}, {"data": [{"at": "m1", "gibibytes": 5}]}, {"prices": PAID}],
     ids=["neither", "no-price", "no-data"],
 )
-def test_without_data_or_price_nothing_is_reckoned(placement: Raw) -> None:
+def test_without_data_or_price_there_is_no_transfer_cost(placement: Raw) -> None:
     assert moving(workload(1, placement=placement), *SITES) == {}
 
 

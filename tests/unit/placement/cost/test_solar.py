@@ -1,4 +1,4 @@
-"""Own solar power is free only while there is a surplus, and is promised only once."""
+"""Own solar power is free only while there is a surplus, and is used only once."""
 
 from itertools import pairwise
 
@@ -51,7 +51,7 @@ def test_a_surplus_is_free_and_emits_nothing() -> None:
     assert cost(asked(), roof()) == pytest.approx((0.0, 0.0), abs=1e-9)
 
 
-def test_all_replicas_share_it() -> None:
+def test_all_replicas_share_the_surplus() -> None:
     found = cost(asked(2), roof())
     assert found == pytest.approx((FULL[0], FULL[1]))  # two ask, and one of them is free
 
@@ -74,11 +74,11 @@ def test_without_a_measured_and_fresh_surplus_all_is_paid(power: Raw) -> None:
 
 
 @pytest.mark.parametrize("seconds", [0, 3601])
-def test_what_runs_long_is_not_drawn_to_a_sunny_hour(seconds: int) -> None:
+def test_long_work_is_not_attracted_by_a_sunny_hour(seconds: int) -> None:
     assert cost(asked(seconds=seconds), roof()) == pytest.approx(FULL)
 
 
-def test_it_is_given_away_once() -> None:
+def test_a_surplus_is_used_only_once() -> None:
     fleet = Fleet([facts_of(roof(), grant("sunny"))])
     paid = []
     for turn in range(2):
@@ -89,7 +89,7 @@ def test_it_is_given_away_once() -> None:
     assert paid == pytest.approx([0.0, FULL[1]], abs=1e-9)
 
 
-def test_a_price_below_zero_is_not_given_up_for_the_sun() -> None:
+def test_a_negative_price_is_not_replaced_by_solar_power() -> None:
     paid = [cost(asked(), roof(cny=-0.5, pvWatts=watts))[0] for watts in (1200.0, 9000.0)]
     assert all(less >= more for less, more in pairwise(paid))
 

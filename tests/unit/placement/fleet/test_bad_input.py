@@ -61,13 +61,13 @@ def test_a_request_larger_than_any_node_is_fragmented_or_full() -> None:
     assert decided(workload(1, requests={"cpu": "600"}), four)[1] == {"full": 1}
 
 
-def test_what_is_in_flight_is_full_and_not_called_fragmented() -> None:
+def test_capacity_in_flight_counts_as_full_and_not_as_fragmented() -> None:
     flying = InFlight(workload="ns/x", replicas=2, requests={"cpu": 1000, "pods": 1})
     fleet = Fleet([facts_of(site_with_capacity("m1", 3), grant("m1"), in_flight=(flying,))])
     assert choose(demand(workload(2)), fleet, now=NOW).reasons == {"full": 1}
 
 
-def test_a_resource_that_no_node_reports_is_not_there() -> None:
+def test_a_resource_that_no_node_reports_has_no_capacity() -> None:
     asked = workload(1, requests={"example.com/fpga": 1})
     assert decided(asked, site_with_capacity("m1", 4))[1] == {"full": 1}
 
@@ -205,7 +205,7 @@ def test_in_a_spread_a_known_cost_comes_before_an_unknown_one() -> None:
     assert [each.site for each in decision.assignment] == ["dear0", "dear1"]
 
 
-def test_what_is_in_flight_counts_at_its_worst() -> None:
+def test_replicas_in_flight_count_at_their_worst_places() -> None:
     raw, granted = site("m1", nodes(2, cpu="4", memory="64Gi")), grant("m1")
     for flying, fits in ((0, 8), (1, 6), (2, 4)):  # each of 1.5 cores may cost two of one core
         flight = InFlight(workload="ns/x", replicas=1, requests={"cpu": 1500, "pods": 1})
@@ -222,7 +222,7 @@ def test_in_flight_ends_by_a_report_only() -> None:
     assert in_flight_of(ordered, {1: 9, 2: 3}) == ()
 
 
-def test_headroom_is_left_alone() -> None:
+def test_headroom_is_not_used() -> None:
     tight = site("m1", nodes(1, cpu="10", memory="64Gi"), spec={"headroom": {"ratio": 0.1}})
     assert decided(workload(9), tight)[0] == "Placed"
     assert decided(workload(10), tight)[0] == "Waiting"
