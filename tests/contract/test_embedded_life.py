@@ -1,4 +1,4 @@
-"""Promises of the embedded server only: files, request checks, start and shutdown."""
+"""Guarantees of the embedded server only: files, request checks, start and shutdown."""
 
 import argparse
 import base64

@@ -61,7 +61,7 @@ def up(tmp_path: Path) -> Iterator[Up]:
 
 
 def sites(up: Up) -> tuple[ScriptedSite, ScriptedSite]:
-    """m1 is cheap, m2 is dear."""
+    """m1 is cheap, m2 is expensive."""
     one, two = (ScriptedSite(n, up.ready["broker"], up.ready["hubKey"]) for n in ("m1", "m2"))
     up.apply(one.manifest + two.manifest.replace("energyCnyPerKwh: 0.6", "energyCnyPerKwh: 9"))
     return one, two

@@ -1,4 +1,4 @@
-"""A running city is upgraded: what earlier steps wrote opens with the code of today."""
+"""A running demo is upgraded: files of earlier versions open with the code of today."""
 
 import gzip
 import json

@@ -117,12 +117,12 @@ def test_growing_series_are_drawn_as_a_chart(
 ) -> None:
     monkeypatch.setattr("benchmarks.growth._USUAL_SITES", 5)
     monkeypatch.setattr("benchmarks.growth._SITES", (4, 9))
-    picture = tmp_path / "growth.svg"
-    words = ["growth", "--json", "--data", str(data), "--decisions", "12", "--plot", str(picture)]
+    chart = tmp_path / "growth.svg"
+    words = ["growth", "--json", "--data", str(data), "--decisions", "12", "--plot", str(chart)]
     assert main(words) == 0
     rows = json.loads(capsys.readouterr().out.splitlines()[-1])["rows"]
     varied = {row["varied"] for row in rows}
     assert varied == {"sites", "nodes per site", "hard rules", "distinct requests"}
     assert all(row["us_per_decision"] > 0 for row in rows)
-    points = picture.read_text(encoding="utf-8").count("<circle")
+    points = chart.read_text(encoding="utf-8").count("<circle")
     assert points == len(rows)

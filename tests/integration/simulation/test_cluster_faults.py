@@ -32,7 +32,7 @@ _SETTLE_SECONDS = 40.0
 
 
 class BadLine:
-    """A client whose requests and watches fail by chance, as on a bad line to a busy server."""
+    """A client whose requests and watches fail by chance, as with an unreliable network."""
 
     def __init__(self, client: HubClient, chance: random.Random, rate: float) -> None:
         self._client = client
@@ -142,7 +142,7 @@ async def test_it_settles_exactly_on_many_bad_networks(
 
 
 async def _settles(folder: Path, rate: float, *, seed: int) -> int:
-    """Plays three workloads to rest and checks the result; how many faults were met."""
+    """Runs three workloads until they settle, and checks the result; returns how many faults."""
     options = ApiServerOptions(data_dir=folder / "m", name="m", crds=[])
     async with serve(options) as server, open_hub(server.kubeconfig_path) as user:
         await user.create(NAMESPACES, {"metadata": {"name": "city"}, "kind": "Namespace"})

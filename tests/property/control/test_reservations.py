@@ -128,7 +128,7 @@ class Simulation:
     def waits(self, key: WorkKey) -> bool:
         return key in self.demands
 
-    async def minute(self, *, small: int, priority: int = 0, lasts: int = 30) -> None:
+    async def minute(self, *, small: int, priority: int = 0, max_minutes: int = 30) -> None:
         """Jobs end, sites report, new small jobs arrive, and the whole queue is decided."""
         await self.clock.advance(MINUTE)
         now = self.clock.monotonic()
@@ -141,9 +141,9 @@ class Simulation:
         for _ in range(small):
             self.submit(f"small{self.number}", 1, 1, priority)
         while (taken := await take_now(self.queue, self.clock)) is not None:
-            self.decide(taken, lasts)
+            self.decide(taken, max_minutes)
 
-    def decide(self, key: WorkKey, lasts: int) -> None:
+    def decide(self, key: WorkKey, max_minutes: int) -> None:
         asked, priority = self.demands[key], self.priorities[key]
         with self.reservations.released_for(key, priority):
             decision = choose(asked, self.fleet, now=self.clock.now(), terms=TERMS)
@@ -158,17 +158,17 @@ class Simulation:
             assert decision.phase == "Placed", decision
             for each in decision.assignment:
                 for _ in range(each.replicas):
-                    self.run(key, each.site, asked.requests["cpu"] // 1000, lasts)
+                    self.run(key, each.site, asked.requests["cpu"] // 1000, max_minutes)
                 self.report(each.site)
             del self.demands[key], self.priorities[key]
         self.queue.finish(key)
         if not is_waiting:
             self.queue.forget(key)
 
-    def run(self, key: WorkKey, name: str, cores: int, lasts: int) -> None:
+    def run(self, key: WorkKey, name: str, cores: int, max_minutes: int) -> None:
         """The site's own scheduler binds a pod to any node where it fits."""
         fitting = [n for n, left in enumerate(self.free(name)) if left >= cores]
-        ends = self.clock.monotonic() + MINUTE * self.random.randint(1, lasts)
+        ends = self.clock.monotonic() + MINUTE * self.random.randint(1, max_minutes)
         self.pods.append(Pod(key, cores, (name, self.random.choice(fitting)), ends))
 
 

@@ -88,11 +88,13 @@ def scaled_up(found: list[Place], replicas: int, asked: list[Raw]) -> Iterator[f
 
 
 def exceeds(rule: Raw, found: list[Place]) -> bool:
-    """Whether running replicas exceed a level: they stay, though no new division could do so."""
+    """Whether running replicas break a level: they stay, though no new division could do so."""
     runs = totals(tuple(each[0] for each in found), found, rule["by"])
-    runs.pop("", 0)
-    return len(runs) > rule.get("maxGroups", 99) or any(
-        count > rule.get("maxPerGroup", 99) for count in runs.values()
+    at_unknown_places = runs.pop("", 0)
+    return (
+        at_unknown_places > 0
+        or len(runs) > rule.get("maxGroups", 99)
+        or any(count > rule.get("maxPerGroup", 99) for count in runs.values())
     )
 
 
@@ -109,9 +111,16 @@ ONE_OPEN: tuple[list[Place], int, list[Raw]] = (
         {"by": "province", "minGroups": 1, "maxGroups": 1},
     ],
 )
+ONE_AT_AN_UNKNOWN_PLACE: tuple[list[Place], int, list[Raw]] = (
+    [(0, 1, 0.01, "CN-GD", "a"), (1, 0, 0.01, "", "a")],
+    1,
+    [{"by": "province", "minGroups": 1, "maxGroups": 1, "maxPerGroup": 1}],
+)
+"""Not accepted: the level allows one replica in all, whatever runs at unknown places."""
 
 
 @given(found=places, more=st.integers(1, 5), asked=rules)
+@example(*ONE_AT_AN_UNKNOWN_PLACE)
 @example(*ONE_FULL)
 @example(*ONE_OPEN)
 @settings(max_examples=150, deadline=None)

@@ -59,9 +59,9 @@ def test_placed_and_degraded_are_not_settled() -> None:
 
 def test_a_silent_site_keeps_a_demo_from_settling_but_not_from_being_good() -> None:
     silent = dataclasses.replace(SITE, is_reporting=False)
-    picture = DemoStatus((silent,), (RUNNING,))
-    assert not picture.is_settled
-    assert picture.are_workloads_settled
+    status = DemoStatus((silent,), (RUNNING,))
+    assert not status.is_settled
+    assert status.are_workloads_settled
 
 
 def test_the_json_is_that_of_the_contract() -> None:

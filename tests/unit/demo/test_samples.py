@@ -54,10 +54,10 @@ def test_the_demo_has_a_mix_of_sites_and_workloads() -> None:
         for name, rows in nodes.items()
         if any("nvidia.com/gpu" in r["allocatable"] for r in rows)
     }
-    roofs = {n for n, o in city.sites.items() if "pvPeakWatts" in o["spec"]["energy"]}
+    solar_sites = {n for n, o in city.sites.items() if "pvPeakWatts" in o["spec"]["energy"]}
     assert arm
     assert len(cards) == 2
-    assert len(roofs) == 3
+    assert len(solar_sites) == 3
     assert city.clusters["hongkong"].intensity_gco2_per_kwh is None  # unknown, never 0
 
 

@@ -140,9 +140,9 @@ def test_a_workload_is_withdrawn_once_the_site_echoes_the_index_and_no_longer_ru
     still = status_report((7, 2), runs=True)
     fixture.dispatcher.on_order_status(still)
     assert not fixture.dispatcher.is_withdrawn("m1", KEY, still)
-    gone = status_report((7, 2))
-    fixture.dispatcher.on_order_status(gone)
-    assert fixture.dispatcher.is_withdrawn("m1", KEY, gone)
+    without_order = status_report((7, 2))
+    fixture.dispatcher.on_order_status(without_order)
+    assert fixture.dispatcher.is_withdrawn("m1", KEY, without_order)
 
 
 def test_a_broker_that_lost_everything_gets_every_index_again() -> None:

@@ -69,8 +69,8 @@ def test_a_finished_workload_is_never_placed_again() -> None:
     assert not is_decision_due(done, needs_redecision=False)
     asked = demand_to_decide(done, FRESH, is_policy_changed=True)
     assert (asked.paused, asked.mode) == (True, "Steady")
-    gone = workload("Completed", placed=False, placement={"groups": []})
-    assert not is_decision_due(gone, needs_redecision=True)
+    finished = workload("Completed", placed=False, placement={"groups": []})
+    assert not is_decision_due(finished, needs_redecision=True)
     assert is_decision_due(workload("Completed", changed=True), needs_redecision=False)
 
 

@@ -149,9 +149,9 @@ def test_a_workload_that_runs_nowhere_is_neither_ready_nor_available() -> None:
     after = with_decision(
         status, ended, REFERENCE, is_new_content=False, known_sites=["m1"], now=START
     )
-    gone = with_health(after, {}, START, wanted=2)
-    conditions = {one.type: one for one in gone.conditions}
-    assert (gone.phase, gone.ready, gone.placement.groups) == ("Refused", 0, ())
+    evicted = with_health(after, {}, START, wanted=2)
+    conditions = {one.type: one for one in evicted.conditions}
+    assert (evicted.phase, evicted.ready, evicted.placement.groups) == ("Refused", 0, ())
     assert conditions["Available"].status == "False"
     assert conditions["Evicted"].message == "ended at m1 (taint)"
 

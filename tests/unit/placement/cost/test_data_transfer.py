@@ -79,13 +79,13 @@ def test_without_data_or_price_there_is_no_transfer_cost(placement: Raw) -> None
 
 
 def test_work_goes_to_its_data_until_another_site_is_cheaper_by_more_than_the_copy() -> None:
-    dear, cheap = there("dear", core=5.0), there("cheap", core=0.05)
+    expensive, cheap = there("expensive", core=5.0), there("cheap", core=0.05)
     chosen = []
     for gibibytes in (1.0, 1000.0):
-        asked = asks(("dear", gibibytes), replicas=1, schedule={"durationSeconds": 36_000})
-        decision = choose(demand(asked), fleet_of(dear, cheap), now=NOW)
+        asked = asks(("expensive", gibibytes), replicas=1, schedule={"durationSeconds": 36_000})
+        decision = choose(demand(asked), fleet_of(expensive, cheap), now=NOW)
         chosen += [each.site for each in decision.assignment]
-    assert chosen == ["cheap", "dear"]
+    assert chosen == ["cheap", "expensive"]
 
 
 def test_more_data_elsewhere_never_costs_less() -> None:

@@ -69,9 +69,9 @@ def test_a_taint_or_cordon_ends_nothing_and_a_soft_taint_refuses_no_new_replicas
     ids=str,
 )
 def test_lost_facts_do_not_end_running_replicas(status: Raw) -> None:
-    poor = site_with_capacity("m1", 4)
-    poor["status"] |= status
-    assert shares(workload(2, placed={"m1": 2}), poor, site_with_capacity("m2", 9)) == {"m1": 2}
+    changed = site_with_capacity("m1", 4)
+    changed["status"] |= status
+    assert shares(workload(2, placed={"m1": 2}), changed, site_with_capacity("m2", 9)) == {"m1": 2}
 
 
 def test_a_cheaper_site_does_not_end_running_replicas() -> None:

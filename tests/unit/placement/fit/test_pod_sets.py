@@ -110,7 +110,7 @@ def test_replicas_in_flight_and_pods_that_run_apart_count_against_a_set() -> Non
 def test_large_sets_are_counted_in_a_bounded_number_of_steps(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Bounded work never promises more than fits: nodes that are left out count as absent."""
+    """A bounded search never counts more than fits: nodes that are left out count as absent."""
     there = fleet(row(100, 10**9))
     assert sets_of(there, shape(60), shape(40), replicas=10**6) == PodSetCapacity(
         256, is_exact=False

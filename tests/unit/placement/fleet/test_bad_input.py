@@ -98,7 +98,7 @@ def test_all_figures_stale_refuses_new_work_and_keeps_the_old() -> None:
 @pytest.mark.parametrize("price", [float("nan"), float("inf"), float("-inf")])
 def test_a_price_that_is_no_number_is_unknown_and_comes_last(price: float) -> None:
     spec = {"energy": {"pue": 1.2}, "prices": {"energyCnyPerKwh": 9.0, "coreCnyPerHour": 9.0}}
-    dear = site("dear", nodes(9), spec=spec, intensity={"gco2PerKwh": 900.0})
+    expensive = site("expensive", nodes(9), spec=spec, intensity={"gco2PerKwh": 900.0})
     broken = facts_of(
         site("broken", nodes(9), spec=spec, intensity={"gco2PerKwh": 1.0}), grant("broken")
     )
@@ -106,8 +106,10 @@ def test_a_price_that_is_no_number_is_unknown_and_comes_last(price: float) -> No
     broken = msgspec.structs.replace(
         broken, spec=msgspec.structs.replace(broken.spec, prices=prices)
     )
-    fleet = Fleet([broken, facts_of(dear, grant("dear"))])
-    assert [each.site for each in choose(demand(workload()), fleet, now=NOW).assignment] == ["dear"]
+    fleet = Fleet([broken, facts_of(expensive, grant("expensive"))])
+    assert [each.site for each in choose(demand(workload()), fleet, now=NOW).assignment] == [
+        "expensive"
+    ]
 
 
 def test_a_measured_zero_is_not_unknown() -> None:
@@ -187,7 +189,7 @@ def test_in_a_spread_a_known_cost_comes_before_an_unknown_one() -> None:
     spec = {"energy": {"pue": 2.0}, "prices": {"energyCnyPerKwh": 9.0, "coreCnyPerHour": 9.0}}
     grams = {"gco2PerKwh": 900.0, "origin": "yearly"}
     places = [("CN-GD", "a"), ("CN-GX", "b"), ("CN-GD", "b")]  # crossed
-    dear, silent = (
+    expensive, silent = (
         [
             site(
                 f"{name}{number}",
@@ -197,11 +199,11 @@ def test_in_a_spread_a_known_cost_comes_before_an_unknown_one() -> None:
             )
             for number, (province, provider) in enumerate(places)
         ]
-        for name, more, status in (("dear", spec, {"intensity": grams}), ("silent", {}, {}))
+        for name, more, status in (("expensive", spec, {"intensity": grams}), ("silent", {}, {}))
     )
     crossed = [{"by": by, "minGroups": 2, "maxPerGroup": 1} for by in ("province", "provider")]
     asked = workload(2, placement={"spread": crossed})
-    decision = choose(demand(asked), fleet_of(*silent, *dear), now=NOW)
+    decision = choose(demand(asked), fleet_of(*silent, *expensive), now=NOW)
     assert [each.site for each in decision.assignment] == ["dear0", "dear1"]
 
 

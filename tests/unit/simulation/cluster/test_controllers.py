@@ -1,4 +1,4 @@
-"""The controllers of simulated clusters, each run to rest without an API server."""
+"""The controllers of simulated clusters, each run until nothing changes, without an API server."""
 
 from collections import Counter
 
