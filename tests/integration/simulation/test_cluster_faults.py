@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
 _SETTLE_SECONDS = 40.0
 
 
-class BadLine:
+class UnreliableClient:
     """A client whose requests and watches fail by chance, as with an unreliable network."""
 
     def __init__(self, client: HubClient, chance: random.Random, rate: float) -> None:
@@ -95,7 +95,7 @@ async def _play_until(
         pace=SimulationPace(start_seconds=0.1, stop_seconds=0.05, job_seconds=0.3),
     )
     async with open_hub(kubeconfig) as client:
-        line = BadLine(client, chance, rate)
+        line = UnreliableClient(client, chance, rate)
         member = MemberCluster(
             settings=settings,
             client=line,  # type: ignore[arg-type]
