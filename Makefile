@@ -8,7 +8,7 @@ ARGS ?=
 # Two at a time: pure code, and what needs no process beside it.
 FAST_TESTS := tests/architecture tests/unit tests/property
 # One at a time: these start brokers, API servers, browsers, whole cities.
-PROCESS_TESTS := tests/contract tests/integration tests/e2e
+PROCESS_TESTS := tests/contract tests/integration tests/hostile tests/e2e
 
 .PHONY: help demo test soak check bench kernel system-deps manifests docs-tables lock clean
 .DEFAULT_GOAL := help

@@ -22,7 +22,7 @@ from tests.support.widgets import CRONTAB_GROUP, widget_crd
 REAL = os.environ.get("KAPOK_TEST_KUBECONFIG", "")
 KUBECTL = Path(sys.executable).with_name("kubectl")
 collect_ignore = ["test_embedded_collector.py", "test_embedded_life.py"] if REAL else []
-"""Tests of promises of the embedded server only; a bare API server has no garbage collector."""
+"""Tests of guarantees of the embedded server only; a bare API server has no garbage collector."""
 START = (
     "import argparse, sys; from scheduler.cli import serve_api; p = argparse.ArgumentParser();"
     " serve_api.register(p); sys.exit(serve_api.run(p.parse_args()))"

@@ -92,7 +92,9 @@ def test_equal_values_are_shared(server: Server, client: Client) -> None:
     assert list(_managers(left)) == ["alice/Apply"]
 
 
-def test_what_a_manager_no_longer_names_goes(server: Server, client: Client) -> None:
+def test_a_field_that_its_manager_no_longer_applies_is_removed(
+    server: Server, client: Client
+) -> None:
     item = server.widget(code="abc", tags=["a", "b"], labels={"x": "1", "y": "2"})
     client.apply(_path(server, item), item, "alice").ok()
     smaller = _config(item, size="small", tags=["b"], labels={"y": "2"})

@@ -130,7 +130,9 @@ def test_annotations_have_a_limit(server: Server, client: Client) -> None:
     ],
     ids=str,
 )
-def test_wrong_options(server: Server, client: Client, query: dict[str, str], code: int) -> None:
+def test_wrong_options_are_refused(
+    server: Server, client: Client, query: dict[str, str], code: int
+) -> None:
     if "limit" in query:
         answer = client.get(server.core("configmaps"), **query)
     else:
@@ -156,7 +158,9 @@ def test_a_long_json_patch_is_refused(server: Server, client: Client) -> None:
     assert answer.code == 413
 
 
-def test_a_merge_patch_of_every_shape(server: Server, client: Client) -> None:
+def test_a_merge_patch_that_breaks_the_object_changes_nothing(
+    server: Server, client: Client
+) -> None:
     made = client.create(server.widgets(), server.widget()).ok()
     path = server.widgets(made["metadata"]["name"])
     patches: list[dict[str, object]] = [
@@ -172,11 +176,11 @@ def test_a_merge_patch_of_every_shape(server: Server, client: Client) -> None:
     assert client.get(path).ok() == made
 
 
-def test_paths_that_are_none(server: Server, client: Client) -> None:
+def test_unknown_paths_are_404(server: Server, client: Client) -> None:
     for path in ("/apis/apps/v1/namespaces/x", "/api/v1/nothing", "/apis/none", "/nothing"):
         assert client.get(path).code == 404, path
     assert client.get(f"{server.core('configmaps')}/a/b/c").code in {404, 405}
 
 
-def test_the_server_goes_on(client: Client) -> None:
+def test_the_server_keeps_running_after_bad_input(client: Client) -> None:
     assert client.get("/readyz").code == 200

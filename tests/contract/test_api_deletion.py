@@ -14,7 +14,7 @@ def test_delete_answers_with_a_status(server: Server, client: Client) -> None:
     assert client.delete(server.widgets(name)).code == 404
 
 
-def test_preconditions(server: Server, client: Client) -> None:
+def test_a_deletion_meets_its_preconditions_or_is_refused(server: Server, client: Client) -> None:
     made = client.create(server.widgets(), server.widget()).ok()
     path = server.widgets(made["metadata"]["name"])
     wrong = {"preconditions": {"uid": "00000000-0000-0000-0000-000000000000"}}
@@ -62,7 +62,7 @@ def test_a_collection_is_deleted_by_selector(server: Server, client: Client) -> 
     assert client.get(server.widgets(names[0])).code == 200
 
 
-def test_delete_can_be_tried_dry(server: Server, client: Client) -> None:
+def test_a_dry_run_deletes_nothing(server: Server, client: Client) -> None:
     made = client.create(server.widgets(), server.widget()).ok()
     path = server.widgets(made["metadata"]["name"])
     assert client.delete(path, dryRun="All").code == 200
@@ -94,7 +94,7 @@ def _pod(server: Server, node: str = "") -> dict[str, object]:
     return {"metadata": {"name": server.name("pod")}, "spec": spec}
 
 
-def test_a_pod_without_a_node_goes_at_once(server: Server, client: Client) -> None:
+def test_a_pod_without_a_node_is_deleted_at_once(server: Server, client: Client) -> None:
     made = client.create(server.core("pods"), _pod(server)).ok()
     path = server.core("pods", made["metadata"]["name"])
     assert client.delete(path).ok()["kind"] == "Pod"

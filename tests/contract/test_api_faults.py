@@ -67,7 +67,7 @@ def test_watches_can_be_cut_at_any_moment(
         assert list(events) == []
 
 
-def test_429_says_when_to_come_back(server: Server, proxy: Proxy, through: Client) -> None:
+def test_429_says_when_to_try_again(server: Server, proxy: Proxy, through: Client) -> None:
     proxy.faults.too_many = 1
     refused = through.get(server.widgets())
     assert (refused.code, refused.reason) == (429, "TooManyRequests")
@@ -82,7 +82,9 @@ def test_410_sends_the_client_back_to_a_list(server: Server, proxy: Proxy, throu
     assert through.get(server.widgets()).code == 200
 
 
-def test_a_server_that_is_gone_comes_back(server: Server, proxy: Proxy, through: Client) -> None:
+def test_requests_succeed_again_after_an_outage(
+    server: Server, proxy: Proxy, through: Client
+) -> None:
     proxy.faults.gone = True
     with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
         through.get(server.widgets())

@@ -76,7 +76,7 @@ def _cases(server: Server) -> list[tuple[str, dict[str, Any]]]:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_spoiled_objects_are_refused_or_taken_but_never_a_fault(
+def test_spoiled_objects_are_refused_or_accepted_but_never_a_server_error(
     server: Server, client: Client, seed: int
 ) -> None:
     chance = random.Random(seed)  # noqa: S311 - a repeatable choice, no secret
@@ -90,7 +90,7 @@ def test_spoiled_objects_are_refused_or_taken_but_never_a_fault(
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_spoiled_patches_are_refused_or_taken_but_never_a_fault(
+def test_spoiled_patches_are_refused_or_accepted_but_never_a_server_error(
     server: Server, client: Client, seed: int
 ) -> None:
     chance = random.Random(seed)  # noqa: S311 - a repeatable choice, no secret
@@ -107,7 +107,7 @@ def test_spoiled_patches_are_refused_or_taken_but_never_a_fault(
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_spoiled_definitions_are_refused_or_taken(
+def test_spoiled_definitions_are_refused_or_accepted(
     server: Server, client: Client, seed: int
 ) -> None:
     chance = random.Random(seed)  # noqa: S311 - a repeatable choice, no secret

@@ -38,7 +38,7 @@ def labelled(server: Server) -> str:
         pytest.param("parity=even,third", 2, id="both"),
     ],
 )
-def test_label_selectors(
+def test_label_selectors_select_objects(
     server: Server, client: Client, labelled: str, selector: str, count: int
 ) -> None:
     full = f"mark={labelled}" + (f",{selector}" if selector else "")
@@ -56,7 +56,7 @@ def test_a_selector_that_does_not_parse_is_400(
     assert (answer.code, answer.reason) == (400, "BadRequest")
 
 
-def test_field_selectors(server: Server, client: Client, labelled: str) -> None:
+def test_field_selectors_select_objects(server: Server, client: Client, labelled: str) -> None:
     items = client.get(server.core("configmaps"), labelSelector=f"mark={labelled}").ok()["items"]
     name = items[3]["metadata"]["name"]
     found = client.get(server.core("configmaps"), fieldSelector=f"metadata.name={name}").ok()
@@ -71,7 +71,7 @@ def test_field_selectors(server: Server, client: Client, labelled: str) -> None:
     assert refused.code == 400
 
 
-def test_selectable_fields_of_custom_resources(server: Server, client: Client) -> None:
+def test_custom_resources_have_selectable_fields(server: Server, client: Client) -> None:
     made = client.create(server.widgets(), server.widget(size="large")).ok()["metadata"]["name"]
     client.create(server.widgets(), server.widget(size="small")).ok()
     found = client.get(server.widgets(), fieldSelector="spec.size=large").ok()
@@ -97,7 +97,7 @@ def test_pages_hold_every_object_once(server: Server, client: Client, labelled: 
     assert names == sorted(names)
 
 
-def test_later_pages_show_the_list_as_it_was(server: Server, client: Client) -> None:
+def test_further_pages_show_the_list_as_it_was(server: Server, client: Client) -> None:
     mark = server.name("snap")
     names = []
     for index in range(6):

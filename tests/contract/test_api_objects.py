@@ -31,11 +31,11 @@ def test_create_answers_201_and_a_second_one_409(server: Server, client: Client)
 def test_a_missing_object_is_404_with_the_group_in_the_message(
     server: Server, client: Client
 ) -> None:
-    answer = client.get(server.widgets("nobody"))
+    answer = client.get(server.widgets("missing"))
     assert (answer.code, answer.reason) == (404, "NotFound")
-    assert answer.json["message"] == f'widgets.{server.group} "nobody" not found'
+    assert answer.json["message"] == f'widgets.{server.group} "missing" not found'
     assert answer.json["details"] == {
-        "name": "nobody",
+        "name": "missing",
         "group": server.group,
         "kind": "widgets",
     }
@@ -56,7 +56,7 @@ def test_an_object_without_a_name_is_422(server: Server, client: Client) -> None
     assert causes[0]["reason"] == "FieldValueRequired"
 
 
-def test_create_in_a_namespace_that_is_not_there_is_404(server: Server, client: Client) -> None:
+def test_create_in_a_missing_namespace_is_404(server: Server, client: Client) -> None:
     path = f"/api/v1/namespaces/{server.run}-none/configmaps"
     answer = client.create(path, server.config_map())
     assert (answer.code, answer.reason) == (404, "NotFound")
@@ -114,7 +114,7 @@ def test_replacing_another_incarnation_is_409(server: Server, client: Client) ->
     assert "Precondition failed: UID" in answer.json["message"]
 
 
-def test_what_the_server_writes_cannot_be_overwritten(server: Server, client: Client) -> None:
+def test_fields_of_the_server_cannot_be_overwritten(server: Server, client: Client) -> None:
     made = client.create(server.widgets(), server.widget()).ok()
     changed = copy.deepcopy(made)
     changed["metadata"] |= {"creationTimestamp": "2001-01-01T00:00:00Z", "generation": 77}
@@ -180,7 +180,7 @@ def test_replicas_that_are_no_whole_number_are_refused(server: Server, client: C
     assert "accessor error: 2 is of the type float64" in answer.json["message"]
 
 
-def test_a_yaml_body_is_taken(server: Server, client: Client) -> None:
+def test_a_yaml_body_is_accepted(server: Server, client: Client) -> None:
     name = server.name("yaml")
     body = f"apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\ndata: {{a: b}}\n"
     answer = client.request(
@@ -190,14 +190,14 @@ def test_a_yaml_body_is_taken(server: Server, client: Client) -> None:
     assert client.get(server.core("configmaps", name)).ok()["data"] == {"a": "b"}
 
 
-def test_secrets_take_plain_strings(server: Server, client: Client) -> None:
+def test_secrets_accept_plain_strings(server: Server, client: Client) -> None:
     item = {"metadata": {"name": server.name("s")}, "stringData": {"a": "b"}}
     made = client.create(server.core("secrets"), item).ok()
     assert (made["data"], made["type"]) == ({"a": "Yg=="}, "Opaque")
     assert "stringData" not in made
 
 
-def test_unknown_methods_and_resources(server: Server, client: Client) -> None:
+def test_unknown_methods_and_resources_are_refused(server: Server, client: Client) -> None:
     assert client.request("PUT", server.widgets(), {}).code == 400
     assert client.get(f"/apis/{server.group}/v1/gadgets").code == 404
     assert client.get(f"/apis/{server.group}/v9/widgets").code == 404

@@ -131,8 +131,8 @@ def test_a_merge_patch_replaces_lists(server: Server, client: Client) -> None:
     assert after["spec"]["names"] == ["c"]
 
 
-def test_patching_what_is_not_there_is_404(server: Server, client: Client) -> None:
-    assert client.patch(server.widgets("nobody"), {"spec": {}}).code == 404
+def test_patching_a_missing_object_is_404(server: Server, client: Client) -> None:
+    assert client.patch(server.widgets("missing"), {"spec": {}}).code == 404
 
 
 def test_a_patch_cannot_rename(server: Server, client: Client) -> None:
@@ -188,7 +188,7 @@ def test_a_selector_is_immutable(server: Server, client: Client) -> None:
     assert "field is immutable" in answer.json["message"]
 
 
-def test_the_scale_of_a_deployment(server: Server, client: Client) -> None:
+def test_a_deployment_can_be_scaled_through_its_subresource(server: Server, client: Client) -> None:
     made = client.create(server.apps("deployments"), _deployment(server)).ok()
     path = server.apps("deployments", made["metadata"]["name"]) + "/scale"
     scale = client.get(path).ok()

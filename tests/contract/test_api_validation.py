@@ -31,7 +31,7 @@ def test_unknown_fields_are_pruned_or_refused(server: Server, client: Client) ->
     assert "bogus" not in ignored.json["spec"]
 
 
-def test_unknown_fields_of_core_kinds_too(server: Server, client: Client) -> None:
+def test_unknown_fields_of_core_kinds_are_pruned_or_refused(server: Server, client: Client) -> None:
     item = server.config_map() | {"extra": 1}
     strict = client.create(server.core("configmaps"), item, fieldValidation="Strict")
     assert strict.code == 400
@@ -76,7 +76,7 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
 @pytest.mark.parametrize(
     ("spec", "field", "reason"), [pytest.param(*case, id=str(case[0])[:40]) for case in CASES]
 )
-def test_what_the_schema_refuses(
+def test_the_schema_refuses_wrong_values(
     server: Server, client: Client, spec: dict[str, Any], field: str, reason: str
 ) -> None:
     answer = client.create(server.widgets(), server.widget(**spec))
@@ -100,7 +100,9 @@ def test_what_the_schema_refuses(
     ],
     ids=str,
 )
-def test_what_the_schema_allows(server: Server, client: Client, spec: dict[str, Any]) -> None:
+def test_the_schema_accepts_right_values(
+    server: Server, client: Client, spec: dict[str, Any]
+) -> None:
     assert client.create(server.widgets(), server.widget(**spec)).code == 201
 
 
@@ -148,7 +150,7 @@ def test_an_epoch_never_falls(server: Server, client: Client) -> None:
     client.patch(path, {"status": {"epoch": 6}}).ok()
 
 
-def test_what_was_wrong_before_does_not_block_other_changes(server: Server, client: Client) -> None:
+def test_an_old_violation_does_not_block_other_changes(server: Server, client: Client) -> None:
     """A stricter schema does not lock old objects (ratcheting)."""
     made = client.create(server.widgets(), server.widget(size="large", replicas=50)).ok()
     after = client.patch(

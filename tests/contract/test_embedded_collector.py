@@ -32,14 +32,14 @@ def _path(server: Server, item: dict[str, Any]) -> str:
     return server.widgets(name) if item["kind"] == "Widget" else server.core("configmaps", name)
 
 
-def test_dependents_go_after_their_owner(server: Server, client: Client) -> None:
+def test_dependents_are_deleted_after_their_owner(server: Server, client: Client) -> None:
     owner = _owner(server)
     owned = _owned(server, owner)
     client.delete(_path(server, owner)).ok()
     wait_until(lambda: client.get(_path(server, owned)).code == 404, "the dependent is gone")
 
 
-def test_a_dependent_stays_while_one_owner_is_there(server: Server, client: Client) -> None:
+def test_a_dependent_stays_while_one_owner_exists(server: Server, client: Client) -> None:
     first, second = _owner(server), _owner(server)
     owned = _owned(server, first, second)
     client.delete(_path(server, first)).ok()
@@ -61,7 +61,7 @@ def test_foreground_deletion_waits_for_dependents_that_block(
     client.delete(_path(server, owner), {"propagationPolicy": "Foreground"}).ok()
     wait_until(
         lambda: "deletionTimestamp" in client.get(_path(server, owned)).ok()["metadata"],
-        "the dependent is told to go",
+        "the dependent is marked for deletion",
     )
     assert client.get(_path(server, owner)).code == 200
     client.patch(_path(server, owned), {"metadata": {"finalizers": None}}).ok()
@@ -76,14 +76,14 @@ def test_orphans_stay_without_their_owner(server: Server, client: Client) -> Non
     assert "ownerReferences" not in client.get(_path(server, owned)).ok()["metadata"]
 
 
-def test_an_object_whose_owner_never_was_goes(server: Server, client: Client) -> None:
+def test_an_object_whose_owner_never_existed_is_deleted(server: Server, client: Client) -> None:
     owner = _owner(server)
     owner["metadata"]["uid"] = "00000000-0000-0000-0000-000000000000"
     owned = _owned(server, owner)
     wait_until(lambda: client.get(_path(server, owned)).code == 404, "it is collected")
 
 
-def test_a_namespace_takes_everything_with_it(server: Server, client: Client) -> None:
+def test_deleting_a_namespace_deletes_its_objects(server: Server, client: Client) -> None:
     name = f"{server.run}-{secrets.token_hex(3)}"
     client.create("/api/v1/namespaces", {"metadata": {"name": name}}).ok()
     path = f"/api/v1/namespaces/{name}/configmaps"
@@ -103,7 +103,7 @@ def test_a_namespace_takes_everything_with_it(server: Server, client: Client) ->
     )
 
 
-def test_a_definition_takes_its_objects_with_it(server: Server, client: Client) -> None:
+def test_deleting_a_definition_deletes_its_objects(server: Server, client: Client) -> None:
     group = f"{secrets.token_hex(3)}.contract.kapok.dev"
     crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
     client.create(crds, widget_crd(group)).ok()
@@ -118,7 +118,7 @@ def test_a_definition_takes_its_objects_with_it(server: Server, client: Client) 
     client.delete(f"{crds}/widgets.{group}").ok()
     wait_until(
         lambda: "deletionTimestamp" in client.get(f"{path}/w").ok()["metadata"],
-        "its objects are told to go",
+        "its objects are marked for deletion",
     )
     refused = client.create(path, {**item, "metadata": {"name": "late"}})
     assert refused.code == 403

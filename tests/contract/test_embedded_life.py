@@ -1,4 +1,4 @@
-"""Promises of the embedded server only: files, request checks, start and shutdown."""
+"""Guarantees of the embedded server only: files, request checks, start and shutdown."""
 
 import argparse
 import base64
@@ -52,14 +52,14 @@ def _config_map(name: str, **data: str) -> dict[str, object]:
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 
 
-def test_secrets_of_the_server_are_for_its_owner_only(tmp_path: Path) -> None:
+def test_only_the_owner_can_read_the_secrets_of_the_server(tmp_path: Path) -> None:
     with running(tmp_path):
         for name in ("kubeconfig", "tokens.json", "tls.key", "objects.db"):
             mode = stat.S_IMODE((tmp_path / name).stat().st_mode)
             assert mode == 0o600, (name, oct(mode))
 
 
-def test_port_and_objects_outlive_a_restart(tmp_path: Path) -> None:
+def test_port_and_objects_survive_a_restart(tmp_path: Path) -> None:
     with running(tmp_path):
         client = Client.of(tmp_path / "kubeconfig")
         first = client.create(CONFIG_MAPS, _config_map("kept", a="b")).ok()
@@ -120,7 +120,7 @@ def test_it_ends_with_its_parent(tmp_path: Path) -> None:
     wait_until(lambda: not Path(f"/proc/{child}/fd").exists(), "the child has ended")
 
 
-def test_the_door_checks_token_host_and_origin(tmp_path: Path) -> None:
+def test_each_request_is_checked_for_token_host_and_origin(tmp_path: Path) -> None:
     with running(tmp_path):
         client = Client.of(tmp_path / "kubeconfig")
         assert client.request("GET", "/api", headers={"Authorization": ""}).code == 401
@@ -183,7 +183,7 @@ def test_roles_bound_what_a_token_may_do(tmp_path: Path) -> None:
         assert (wrong[0], "--namespace" in wrong[2]) == (2, True)
 
 
-def test_backup_and_restore(tmp_path: Path) -> None:
+def test_a_backup_can_be_restored(tmp_path: Path) -> None:
     folder, file = tmp_path / "hub", tmp_path / "monday.db"
     with running(folder):
         client = Client.of(folder / "kubeconfig")
@@ -253,7 +253,7 @@ def check_all_there(folder: Path, acknowledged: dict[str, str]) -> None:
     assert not missing
 
 
-def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
+def test_acknowledged_writes_survive_kill_9(tmp_path: Path) -> None:
     acknowledged: dict[str, str] = {}
     for number, seconds in enumerate((0.2, 0.35)):
         kill_under_load(tmp_path, acknowledged, seconds, f"r{number}")
@@ -262,7 +262,7 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
 
 
 @pytest.mark.soak
-def test_what_was_acknowledged_survives_200_times_kill_9(tmp_path: Path) -> None:
+def test_acknowledged_writes_survive_200_kills(tmp_path: Path) -> None:
     acknowledged: dict[str, str] = {}
     for number in range(200):
         kill_under_load(tmp_path, acknowledged, 0.05 + (number % 10) * 0.05, f"r{number}")
@@ -271,7 +271,7 @@ def test_what_was_acknowledged_survives_200_times_kill_9(tmp_path: Path) -> None
     sys.stdout.write(json.dumps({**line, "lost": 0}) + "\n")
 
 
-def test_a_further_name_is_certified_and_let_in(tmp_path: Path) -> None:
+def test_a_further_name_is_in_the_certificate_and_accepted(tmp_path: Path) -> None:
     with running(tmp_path, "--host-name", "hub.example.org"):
         client = Client.of(tmp_path / "kubeconfig")
         named = {"Host": "hub.example.org"}

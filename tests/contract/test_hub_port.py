@@ -54,7 +54,7 @@ async def test_a_merge_patch_merges_removes_with_null_and_keeps_to_its_version(
     assert same["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"]
 
 
-async def test_what_is_missing_is_not_found_and_deleting_it_is_good(
+async def test_a_missing_object_is_not_found_and_deleting_it_succeeds(
     hub: Hub, server: Server
 ) -> None:
     made = await hub.create(CONFIG_MAPS, config_map(server))

@@ -56,7 +56,7 @@ def test_apply_of_core_kinds_merges_strategically(server: Server, kubectl: Kubec
     assert image.out == "nginx:2"
 
 
-def test_a_list_is_taken_apart(server: Server, kubectl: Kubectl) -> None:
+def test_a_list_is_applied_object_by_object(server: Server, kubectl: Kubectl) -> None:
     names = [server.name("one"), server.name("two")]
     items = [
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}} for name in names
@@ -67,7 +67,7 @@ def test_a_list_is_taken_apart(server: Server, kubectl: Kubectl) -> None:
     assert made.out == "".join(f"configmap/{name} created\n" for name in names)
 
 
-def test_apply_server_side_and_its_conflicts(server: Server, kubectl: Kubectl) -> None:
+def test_server_side_apply_reports_conflicts(server: Server, kubectl: Kubectl) -> None:
     item = server.widget()
     name = item["metadata"]["name"]  # type: ignore[index]
     words = ("apply", "--server-side", "-f", "-")
@@ -127,7 +127,7 @@ def test_diff_shows_the_change(server: Server, kubectl: Kubectl) -> None:
     assert "+  size: large" in differs.out
 
 
-def test_create_makes_core_objects_of_words(server: Server, kubectl: Kubectl) -> None:
+def test_create_builds_core_objects_from_arguments(server: Server, kubectl: Kubectl) -> None:
     name = server.name("k")
     kubectl("create", "configmap", name, "--from-literal=a=b")
     kubectl("create", "secret", "generic", name, "--from-literal=p=q")
@@ -145,7 +145,7 @@ def test_create_makes_core_objects_of_words(server: Server, kubectl: Kubectl) ->
     assert f'configmaps "{name}" already exists' in again.err
 
 
-def test_get_in_every_output(server: Server, kubectl: Kubectl) -> None:
+def test_get_has_every_output_format(server: Server, kubectl: Kubectl) -> None:
     name = server.name("cm")
     kubectl("create", "configmap", name, "--from-literal=a=b")
     assert kubectl("get", "cm", name).out.split()[:3] == ["NAME", "DATA", "AGE"]
@@ -203,7 +203,9 @@ def test_get_watch_prints_changes(server: Server, kubectl: Kubectl) -> None:
             process.terminate()
 
 
-def test_label_annotate_patch_replace_edit(server: Server, kubectl: Kubectl) -> None:
+def test_label_annotate_patch_replace_and_edit_change_an_object(
+    server: Server, kubectl: Kubectl
+) -> None:
     item = server.widget()
     name = item["metadata"]["name"]  # type: ignore[index]
     kind = f"widgets.{server.group}"
@@ -234,7 +236,9 @@ def test_label_annotate_patch_replace_edit(server: Server, kubectl: Kubectl) -> 
     assert "the object has been modified" in stale.err
 
 
-def test_scale_and_its_precondition(server: Server, kubectl: Kubectl) -> None:
+def test_scale_changes_replicas_only_if_its_precondition_holds(
+    server: Server, kubectl: Kubectl
+) -> None:
     item = server.widget(size="large")
     name = item["metadata"]["name"]  # type: ignore[index]
     kind = f"widgets.{server.group}"
@@ -249,7 +253,7 @@ def test_scale_and_its_precondition(server: Server, kubectl: Kubectl) -> None:
     assert kubectl("get", "deploy", web, "-o", "jsonpath={.spec.replicas}").out == "4"
 
 
-def test_wait_for_condition_jsonpath_and_deletion(server: Server, kubectl: Kubectl) -> None:
+def test_wait_returns_on_condition_jsonpath_and_deletion(server: Server, kubectl: Kubectl) -> None:
     item = server.widget()
     name = item["metadata"]["name"]  # type: ignore[index]
     kind = f"widget.{server.group}/{name}"
@@ -278,7 +282,7 @@ def test_delete_waits_and_ignores(server: Server, kubectl: Kubectl) -> None:
     assert kubectl("get", "jobs", "-o", "name").out == ""
 
 
-def test_explain_teaches(server: Server, kubectl: Kubectl) -> None:
+def test_explain_shows_the_documented_fields(server: Server, kubectl: Kubectl) -> None:
     kind = f"widgets.{server.group}"
     spec = kubectl("explain", f"{kind}.spec").out
     assert "What the widget shall be." in spec
@@ -293,7 +297,7 @@ def test_explain_teaches(server: Server, kubectl: Kubectl) -> None:
     assert nothing.code != 0
 
 
-def test_api_resources_and_versions(server: Server, kubectl: Kubectl) -> None:
+def test_api_resources_and_versions_are_listed(server: Server, kubectl: Kubectl) -> None:
     listed = kubectl("api-resources", "--api-group", server.group, "--no-headers").out.split()
     assert listed == ["widgets", f"{server.group}/v1", "true", "Widget"]
     names = kubectl("api-resources", "-o", "name", "--namespaced=true").out.split()
@@ -359,14 +363,14 @@ def test_rollout_status_follows_the_deployment(server: Server, kubectl: Kubectl)
     assert "nginx:9" in kubectl("get", "deploy", name, "-o", "wide").out
 
 
-def test_auth_can_i(server: Server, kubectl: Kubectl) -> None:
+def test_auth_can_i_answers(server: Server, kubectl: Kubectl) -> None:
     assert kubectl("auth", "can-i", "create", "pods").out == "yes\n"
     assert kubectl("auth", "can-i", "delete", f"widgets.{server.group}").out == "yes\n"
     assert "*" in kubectl("auth", "can-i", "--list").out
     assert "Username" in kubectl("auth", "whoami").out
 
 
-def test_namespaces_come_and_go(server: Server, kubectl: Kubectl) -> None:
+def test_namespaces_are_created_and_deleted(server: Server, kubectl: Kubectl) -> None:
     name = server.name(server.run)
     kubectl("create", "namespace", name)
     kubectl("-n", name, "create", "configmap", "inside")
@@ -378,20 +382,20 @@ def test_namespaces_come_and_go(server: Server, kubectl: Kubectl) -> None:
     assert "this namespace may not be deleted" in refused.err
 
 
-def test_get_all_and_all_namespaces(server: Server, kubectl: Kubectl) -> None:
+def test_get_lists_all_kinds_and_all_namespaces(server: Server, kubectl: Kubectl) -> None:
     name = server.name("web")
     kubectl("create", "deployment", name, "--image=nginx")
     assert f"deployment.apps/{name}" in kubectl("get", "all").out
     assert server.namespace in kubectl("get", "deployments", "-A").out
 
 
-def test_raw_paths_version_and_health(kubectl: Kubectl) -> None:
+def test_raw_paths_version_and_health_are_served(kubectl: Kubectl) -> None:
     assert json.loads(kubectl("get", "--raw", "/version").out)["major"] == "1"
     assert kubectl("get", "--raw", "/readyz").out == "ok"
     assert "Server Version" in kubectl("version").out
 
 
-def test_taints_and_cordons_of_a_node(server: Server, kubectl: Kubectl) -> None:
+def test_a_node_can_be_tainted_and_cordoned(server: Server, kubectl: Kubectl) -> None:
     name = server.name(server.run)
     node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}}
     kubectl("create", "-f", "-", stdin=_yaml(node))
@@ -406,7 +410,9 @@ def test_taints_and_cordons_of_a_node(server: Server, kubectl: Kubectl) -> None:
 
 
 @pytest.mark.parametrize("word", ["logs", "exec"])
-def test_what_a_hub_cannot_serve_is_said(server: Server, kubectl: Kubectl, word: str) -> None:
+def test_requests_that_the_hub_cannot_serve_are_refused_with_a_message(
+    server: Server, kubectl: Kubectl, word: str
+) -> None:
     if not server.embedded:
         return
     name = server.name("pod")

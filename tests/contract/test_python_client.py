@@ -22,7 +22,7 @@ def api(server: Server) -> Iterator[object]:
         yield found
 
 
-def test_core_objects_with_typed_calls(server: Server, api: object) -> None:
+def test_typed_calls_read_and_write_core_objects(server: Server, api: object) -> None:
     core = kube.CoreV1Api(api)
     name = server.name("py")
     body = kube.V1ConfigMap(metadata=kube.V1ObjectMeta(name=name), data={"a": "b"})
@@ -40,7 +40,7 @@ def test_core_objects_with_typed_calls(server: Server, api: object) -> None:
     core.delete_namespaced_config_map(name, server.namespace)
 
 
-def test_deployments_and_their_scale(server: Server, api: object) -> None:
+def test_a_deployment_can_be_scaled(server: Server, api: object) -> None:
     apps = kube.AppsV1Api(api)
     name = server.name("py")
     labels = {"app": name}
@@ -77,7 +77,7 @@ def test_a_lease_is_taken_and_renewed(server: Server, api: object) -> None:
     assert refused.value.status == 409
 
 
-def test_custom_objects_untyped(server: Server, api: object) -> None:
+def test_untyped_calls_read_and_write_custom_objects(server: Server, api: object) -> None:
     custom = kube.CustomObjectsApi(api)
     where = (server.group, "v1", server.namespace, "widgets")
     item: dict[str, Any] = server.widget()

@@ -1,4 +1,4 @@
-"""A real `kapok up` with more work than room: a batch is taken, and its prices enter decisions."""
+"""A real `kapok up` with more work than capacity: prices of a batch enter decisions."""
 
 import urllib.request
 from pathlib import Path
@@ -51,7 +51,7 @@ def phase(up: Up, name: str) -> str:
     return str(up.get("workloads.kapok.dev", name).get("status", {}).get("phase", ""))
 
 
-def test_prices_of_what_is_scarce_enter_decisions_are_replayed_and_end_with_the_need(
+def test_scarcity_prices_enter_decisions_are_replayed_and_end_with_the_backlog(
     tmp_path: Path,
 ) -> None:
     with running_up(tmp_path, settings=SETTINGS) as up:
@@ -77,10 +77,10 @@ def test_prices_of_what_is_scarce_enter_decisions_are_replayed_and_end_with_the_
             eventually(lambda: phase(up, "urgent") == "Waiting")
             up.kubectl("delete", "workloads.kapok.dev", placed, "--timeout=20s")
             eventually(lambda: phase(up, "urgent") in ("Placed", "Running"))
-            told = kapok(up, "explain", "default/urgent")
+            explanation = kapok(up, "explain", "default/urgent")
             terms = {
                 cost["term"]: cost["cnyPerReplicaHour"]
-                for one in told["sites"]
+                for one in explanation["sites"]
                 for cost in one["costs"]
             }
             assert 0 < terms["scarcity"] < 200
@@ -90,8 +90,10 @@ def test_prices_of_what_is_scarce_enter_decisions_are_replayed_and_end_with_the_
             eventually(lambda: metric(up, "kapok_scarcity_prices") == 0)
             up.apply(work("alone"))
             eventually(lambda: phase(up, "alone") in ("Placed", "Running"))
-            told = kapok(up, "explain", "default/alone")
-            assert "scarcity" not in {c["term"] for one in told["sites"] for c in one["costs"]}
+            explanation = kapok(up, "explain", "default/alone")
+            assert "scarcity" not in {
+                c["term"] for one in explanation["sites"] for c in one["costs"]
+            }
         assert kapok(up, "ledger", "verify")["ok"]
     with LedgerReader(up.data_dir / "ledger.db") as ledger:
         batches = ledger.records(0, 100, subject="batches")

@@ -65,7 +65,7 @@ def eventually(holds: Callable[[], object], *, within_seconds: float) -> bool:
     return True
 
 
-def test_the_city_settles_and_an_independent_checker_finds_nothing(tmp_path: Path) -> None:
+def test_the_demo_settles_and_an_independent_checker_finds_nothing(tmp_path: Path) -> None:
     target = tmp_path / "export"
     words = ["demo", "--exit-when-settled", "-o", "json", "--export", str(target)]
     done = subprocess.run(
@@ -176,7 +176,7 @@ def ask_prometheus(folder: Path) -> None:
         assert server.query("kapok_site_emission_gco2_per_hour")
 
 
-def test_its_last_lines_work_when_pasted_and_ctrl_c_ends_everything(tmp_path: Path) -> None:
+def test_the_printed_commands_work_when_pasted_and_ctrl_c_ends_everything(tmp_path: Path) -> None:
     folder = tmp_path / "city"
     with running(folder, with_mosquitto=False) as demo:
         kapok = next(one.split()[0] for one in demo.said if one.endswith("get kw -A"))
@@ -249,7 +249,7 @@ VICTIMS = {
 
 @pytest.mark.soak
 @pytest.mark.parametrize("victim", VICTIMS)
-def test_whatever_is_killed_in_the_middle_all_settles_again(tmp_path: Path, victim: str) -> None:
+def test_the_demo_settles_again_whatever_process_is_killed(tmp_path: Path, victim: str) -> None:
     folder = tmp_path / "city"
     words = ["demo", "--data-dir", str(folder), "--exit-when-settled", "-o", "json"]
     with subprocess.Popen(
@@ -269,5 +269,5 @@ def test_whatever_is_killed_in_the_middle_all_settles_again(tmp_path: Path, vict
         answer = json.loads(process.communicate(timeout=110)[0])
     assert process.returncode == 0
     assert answer["summary"]["violations"] == 0
-    told = {"scenario": f"demo-kill-{victim}", "seconds": answer["summary"]["seconds"]}
-    sys.stdout.write(json.dumps(told) + "\n")
+    row = {"scenario": f"demo-kill-{victim}", "seconds": answer["summary"]["seconds"]}
+    sys.stdout.write(json.dumps(row) + "\n")

@@ -1,4 +1,4 @@
-"""The page in a real browser: what it shows, that it is live, and that it asks nobody else."""
+"""The page in a real browser: what it shows, that it updates, and that no other host is asked."""
 
 import subprocess
 import sys
@@ -99,7 +99,7 @@ def rows(window: Browser, which: str = "tr:not([hidden])") -> int:
     return int(window.run(f"return document.querySelectorAll('#workloads tbody {which}').length"))
 
 
-def test_a_name_in_the_page_is_text_and_a_stranger_is_told_how_to_get_in(
+def test_a_name_in_the_page_is_text_and_a_visitor_without_a_session_reads_how_to_sign_in(
     up: Up, window: Browser
 ) -> None:
     window.open(up.ready["page"])

@@ -88,9 +88,9 @@ def test_a_recorded_decision_is_explained_replayed_and_verified(up: Up) -> None:
     with running_sites(one):
         eventually(lambda: is_running(up))
     decision = up.get("workloads.kapok.dev", "portal")["status"]["decision"]["id"]
-    told = kapok(up, "explain", "default/portal")
-    assert (told["decision"], told["line"]) == (decision, "placed on m1 (3)")
-    [shown] = told["sites"]
+    explanation = kapok(up, "explain", "default/portal")
+    assert (explanation["decision"], explanation["line"]) == (decision, "placed on m1 (3)")
+    [shown] = explanation["sites"]
     assert shown["admitted"]
     assert all(verdict["passed"] for verdict in shown["verdicts"])
     assert kapok(up, "replay", decision)["same"] is True
@@ -127,7 +127,7 @@ spec: {namespaces: [default], quota: {cpu: "4"}}
 """
 
 
-def test_a_quota_counts_all_workloads_of_a_tenant_and_what_is_given_back_is_used(up: Up) -> None:
+def test_a_quota_counts_all_workloads_of_a_tenant_and_released_quota_is_used(up: Up) -> None:
     one = site(up)
     second = WORKLOAD.replace("portal", "second")
     up.apply(one.manifest + TENANT + WORKLOAD)
@@ -140,7 +140,7 @@ def test_a_quota_counts_all_workloads_of_a_tenant_and_what_is_given_back_is_used
         eventually(lambda: phase(up, "second") == "Running")
 
 
-def test_workloads_that_want_to_be_apart_are(up: Up) -> None:
+def test_workloads_with_anti_affinity_run_apart(up: Up) -> None:
     one, two = site(up), site(up, "m2")
     apart = WORKLOAD.replace("portal", "second") + (
         "  placement:\n"
@@ -177,7 +177,7 @@ def in_flight(up: Up, site: str) -> float:
     return float(metrics(up).partition(line)[2].partition("\n")[0] or -1)
 
 
-def test_what_has_ended_or_moved_away_is_in_flight_no_longer(up: Up) -> None:
+def test_replicas_that_have_ended_or_moved_are_no_longer_in_flight(up: Up) -> None:
     one, two = site(up), site(up, "m2")
     chosen = "  placement: {siteSelector: {matchLabels: {pool: SITE}}}\n"
     labelled = [
@@ -213,7 +213,7 @@ def test_a_workload_that_no_site_may_hold_says_why_and_is_placed_once_one_may(up
         eventually(lambda: is_running(up))
 
 
-def test_a_workload_waits_for_room_and_is_woken_by_the_report_that_has_it(up: Up) -> None:
+def test_a_workload_waits_for_capacity_and_is_requeued_by_the_report_that_shows_it(up: Up) -> None:
     one = site(up)
     one.cpu = "500m"
     up.apply(one.manifest + WORKLOAD)
@@ -230,7 +230,7 @@ def test_a_workload_waits_for_room_and_is_woken_by_the_report_that_has_it(up: Up
 
 
 @pytest.mark.parametrize("step", ["after-ledger", "after-status", "after-order"])
-def test_killed_between_two_steps_nothing_is_lost_and_nothing_doubled(
+def test_a_kill_between_two_steps_loses_nothing_and_duplicates_nothing(
     tmp_path: Path, step: str
 ) -> None:
     up = Up(tmp_path).start("tests.support.crashing_up", step)
@@ -335,7 +335,7 @@ def test_a_second_instance_on_one_directory_is_refused_by_name(up: Up) -> None:
     assert second.wait_until_dead() == 1
 
 
-def test_a_hub_that_lost_its_memory_adopts_what_sites_run(tmp_path: Path) -> None:
+def test_a_hub_that_lost_its_objects_adopts_what_sites_run(tmp_path: Path) -> None:
     first, other = tmp_path / "first", tmp_path / "second"
     first.mkdir()
     with running_up(first) as up:
@@ -370,12 +370,12 @@ def test_a_hub_that_lost_its_memory_adopts_what_sites_run(tmp_path: Path) -> Non
 
 
 def test_an_unadmitted_site_is_listed_with_the_command_that_admits_it(up: Up) -> None:
-    stranger = site(up, "m9")
-    with running_sites(stranger):
+    unadmitted = site(up, "m9")
+    with running_sites(unadmitted):
         shown = eventually(lambda: pending(up))
         [row] = shown
         assert row["site"] == "m9"
-        assert row["admitWith"] == f"kapok admit m9 --key {stranger.key.public}"
+        assert row["admitWith"] == f"kapok admit m9 --key {unadmitted.key.public}"
 
 
 def pending(up: Up) -> list[dict[str, str]]:
@@ -412,7 +412,7 @@ def metrics(up: Up) -> str:
     return text
 
 
-def test_it_says_whether_decisions_run_compiled(up: Up) -> None:
+def test_the_log_says_whether_decisions_run_compiled(up: Up) -> None:
     assert up.log.count(compiled.MODE_SENTENCE) == 1
     assert up.ready["kernel"] == compiled.MODE
     assert f'kernel="{compiled.MODE}"}} 1' in metrics(up)
@@ -429,7 +429,7 @@ def test_bad_messages_are_counted_and_the_process_goes_on(up: Up) -> None:
         eventually(lambda: is_running(up))
 
 
-def test_a_field_that_does_nothing_yet_says_so(up: Up) -> None:
+def test_a_field_without_effect_sets_a_condition(up: Up) -> None:
     asked = WORKLOAD + "  failover: {mode: Automatic, afterSeconds: 60}\n"
     said = up.kubectl("apply", "-f", "-", text=asked, check=False)
     assert "Warning: spec.failover is not enforced" in said
@@ -456,7 +456,7 @@ def test_a_site_that_claims_rights_gets_none(up: Up) -> None:
         assert one.contents == {}
 
 
-def test_a_silent_site_is_not_ready_and_what_runs_there_stays(up: Up) -> None:
+def test_a_silent_site_is_not_ready_and_keeps_its_replicas(up: Up) -> None:
     one = site(up)
     up.apply(one.manifest + WORKLOAD)
     with running_sites(one):

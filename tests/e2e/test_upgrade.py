@@ -1,4 +1,4 @@
-"""A running city is upgraded: what earlier steps wrote opens with the code of today."""
+"""A running demo is upgraded: files of earlier versions open with the code of today."""
 
 import gzip
 import json
@@ -55,7 +55,9 @@ def test_a_ledger_written_before_verifies_and_replays_the_same_apart_from_texts(
     assert {answer.recorded.engine for answer in answers.values() if answer.recorded} == {"3"}
 
 
-def test_a_hub_written_before_opens_with_every_placement_kept(golden: Path, tmp_path: Path) -> None:
+def test_a_hub_of_an_earlier_version_opens_with_every_placement(
+    golden: Path, tmp_path: Path
+) -> None:
     unpacked(golden, tmp_path / "data")
     with running_up(tmp_path) as up:
         after = placements(json.loads(up.kubectl("get", "kw", "-A", "-o", "json")))

@@ -112,17 +112,17 @@ def test_a_bad_instance_is_refused_by_entry(
     assert message in capsys.readouterr().err
 
 
-def test_what_grows_is_drawn_as_a_picture(
+def test_growing_series_are_drawn_as_a_chart(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("benchmarks.growth._USUAL_SITES", 5)
     monkeypatch.setattr("benchmarks.growth._SITES", (4, 9))
-    picture = tmp_path / "growth.svg"
-    words = ["growth", "--json", "--data", str(data), "--decisions", "12", "--plot", str(picture)]
+    chart = tmp_path / "growth.svg"
+    words = ["growth", "--json", "--data", str(data), "--decisions", "12", "--plot", str(chart)]
     assert main(words) == 0
     rows = json.loads(capsys.readouterr().out.splitlines()[-1])["rows"]
     varied = {row["varied"] for row in rows}
     assert varied == {"sites", "nodes per site", "hard rules", "distinct requests"}
     assert all(row["us_per_decision"] > 0 for row in rows)
-    points = picture.read_text(encoding="utf-8").count("<circle")
+    points = chart.read_text(encoding="utf-8").count("<circle")
     assert points == len(rows)

@@ -41,7 +41,7 @@ def test_a_kernel_says_what_it_was_built_from(root: Path, target: Path) -> None:
     assert built_digest(target) != digest(root)
 
 
-def test_what_is_built_already_stays(root: Path, target: Path) -> None:
+def test_a_kernel_that_is_up_to_date_is_not_built_again(root: Path, target: Path) -> None:
     require_kernel()
     assert build_kernel.main(root) == 0
     built = target.stat()

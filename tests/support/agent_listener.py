@@ -50,7 +50,7 @@ class AgentListener:
                 self.received.append((kind, value, bool(message.retain)))
 
     def received_of(self, kind: str) -> list[Any]:
-        return [value for heard, value, _ in self.received if heard == kind]
+        return [value for its_kind, value, _ in self.received if its_kind == kind]
 
     async def wait_for(self, kind: str, holds: Callable[[Value], object] = bool) -> Value:
         """Waits for a message of a kind that meets a condition."""
@@ -69,9 +69,9 @@ async def listening_hub(port: int, keys: Iterable[SigningKey]) -> AsyncIterator[
         aiomqtt.Client("127.0.0.1", port, protocol=aiomqtt.ProtocolVersion.V5) as client,
         asyncio.TaskGroup() as group,
     ):
-        ears = AgentListener(client, TrustedKeys(key.public for key in keys))
-        task = group.create_task(ears.listen())
-        yield ears
+        listener = AgentListener(client, TrustedKeys(key.public for key in keys))
+        task = group.create_task(listener.listen())
+        yield listener
         task.cancel()
 
 

@@ -8,9 +8,9 @@ Division = tuple[int, ...]
 
 def divisions(total: int, caps: Sequence[int]) -> Iterator[Division]:
     """Every way to divide `total` among places with these caps."""
-    for seats in product(*(range(min(cap, total) + 1) for cap in caps)):
-        if sum(seats) == total:
-            yield seats
+    for division in product(*(range(min(cap, total) + 1) for cap in caps)):
+        if sum(division) == total:
+            yield division
 
 
 def cheapest_cost(
@@ -21,9 +21,9 @@ def cheapest_cost(
 ) -> float | None:
     """The least cost of a division that is allowed; None when none is."""
     found = [
-        sum(count * cost for count, cost in zip(seats, costs, strict=True))
-        for seats in divisions(total, caps)
-        if allowed(seats)
+        sum(count * cost for count, cost in zip(division, costs, strict=True))
+        for division in divisions(total, caps)
+        if allowed(division)
     ]
     return min(found, default=None)
 

@@ -143,7 +143,7 @@ class AttemptLog(NullTelemetry):
 
 @dataclass
 class ControlLoops:
-    """The loops, and the world around them.
+    """The loops, and the environment that they run in.
 
     Attributes:
         clock: moved by the test.

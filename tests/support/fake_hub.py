@@ -101,11 +101,11 @@ class FakeHub:
 
     async def delete(self, resource: ApiResource, name: str, namespace: str | None = None) -> None:
         place = _place_of(resource, name, namespace)
-        gone = self._objects.pop(place, None)
-        if gone is not None:
+        removed = self._objects.pop(place, None)
+        if removed is not None:
             self._version += 1
-            gone["metadata"]["resourceVersion"] = str(self._version)
-            self._events.append((resource, WatchEvent("DELETED", gone)))
+            removed["metadata"]["resourceVersion"] = str(self._version)
+            self._events.append((resource, WatchEvent("DELETED", removed)))
 
     def _found(self, resource: ApiResource, name: str, namespace: str | None) -> Object:
         found = self._objects.get(_place_of(resource, name, namespace))

@@ -1,4 +1,4 @@
-"""One site with room for five replicas, and workloads that ask one replica or more of it."""
+"""One site with capacity for five replicas, and workloads that request replicas of it."""
 
 from typing import Any
 

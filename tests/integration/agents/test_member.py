@@ -15,6 +15,7 @@ from agents.orders.lease import LocalLease
 from agents.sensors.kubernetes import KubernetesSensor
 from agents.sensors.namespaces import NamespaceSensor
 from agents.sensors.nodes import LabelChoice
+from agents.sensors.sensor import Observation
 from tests.support.agent_rig import CONFIG_MAPS, AgentRig
 from tests.support.fake_clock import FakeClock
 from tests.support.member_clusters import REAL_KUBECONFIGS, api_servers
@@ -94,13 +95,22 @@ async def test_the_sensor_reports_orders_executor_and_kinds(rig: AgentRig) -> No
     assert (order.generation, order.bound) == (1, 0)
 
 
-async def test_namespaces_are_told_where_the_member_has_limits_and_else_not_at_all(
+@pytest.mark.skipif(bool(REAL_KUBECONFIGS), reason="a real member serves quotas")
+async def test_a_member_that_serves_no_quotas_reports_no_namespaces_and_no_fault(
     rig: AgentRig,
 ) -> None:
-    """A member that does not serve quotas and limit ranges has none that is known."""
-    look = await NamespaceSensor(rig.api).observe()
-    assert not look.faults
-    assert look.namespaces is None or all(each.name for each in look.namespaces)
+    assert await NamespaceSensor(rig.api).observe() == Observation()
+
+
+@pytest.mark.skipif(not REAL_KUBECONFIGS, reason="the embedded server serves no quotas")
+async def test_the_quota_of_a_namespace_is_reported(rig: AgentRig) -> None:
+    rig.run(rig.content(config_map()))  # creates the namespace
+    quotas = f"/api/v1/namespaces/{rig.name}/resourcequotas"
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "q"}}
+    rig.api.create(quotas, {**quota, "spec": {"hard": {"pods": "7"}}})
+    seen = await NamespaceSensor(rig.api).observe()
+    assert not seen.faults
+    assert {each.name: each.quota_left for each in seen.namespaces or ()}[rig.name] == {"pods": 7}
 
 
 async def test_a_member_that_does_not_answer_is_a_fault_in_the_report(tmp_path: Path) -> None:

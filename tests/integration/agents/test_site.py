@@ -97,7 +97,7 @@ def site(tmp_path: Path, broker: EmbeddedBroker, kubeconfig: Path) -> Site:
     return Site(tmp_path, broker, kubeconfig)
 
 
-async def settled(ears: AgentListener, sequence: int, orders: int) -> SiteStatusMessage:
+async def settled(hub: AgentListener, sequence: int, orders: int) -> SiteStatusMessage:
     """The first status that says all is applied under an index."""
 
     def is_settled(status: SiteStatusMessage) -> bool:
@@ -108,7 +108,7 @@ async def settled(ears: AgentListener, sequence: int, orders: int) -> SiteStatus
             and all(each.applied_generation == each.generation for each in status.orders)
         )
 
-    status: SiteStatusMessage = await ears.wait_for("status", is_settled)
+    status: SiteStatusMessage = await hub.wait_for("status", is_settled)
     return status
 
 
@@ -125,11 +125,11 @@ async def test_an_agent_killed_at_any_moment_ends_with_all_applied_and_jobs_run_
         for tree in member.list_mapped("/apis/batch/v1/jobs", None, lambda tree: tree):
             name, uid = tree["metadata"]["namespace"], tree["metadata"]["uid"]
             assert uids.setdefault(name, uid) == uid, "a job was made twice"
-    async with listening_hub(site.broker.port, KEYS.values()) as ears, site.agent():
-        status = await settled(ears, 1, 12)
+    async with listening_hub(site.broker.port, KEYS.values()) as hub, site.agent():
+        status = await settled(hub, 1, 12)
         assert {order.phase for order in status.orders} == {"Applied"}
         await publish(site.broker.port, [site.hub.index(2)])
-        await settled(ears, 2, 0)
+        await settled(hub, 2, 0)
     assert member.list_mapped("/apis/batch/v1/jobs", None, lambda tree: tree) == []
 
 
@@ -138,17 +138,33 @@ async def test_of_two_agents_one_executes_and_the_other_takes_over(
 ) -> None:
     [one, two] = packed(site.hub.content("t1", deployment()), site.hub.content("t2", config_map()))
     await publish(site.broker.port, [*site.hub.orders(one, two), site.hub.index(1, one)])
-    async with listening_hub(site.broker.port, KEYS.values()) as ears, site.agent("spare"):
+
+    def executing_agents(hub: AgentListener, sequence: int) -> set[str]:
+        """The agents that have said that they execute orders under an index."""
+        return {
+            status.agent
+            for status in hub.received_of("status")
+            if status.is_executing and status.index and status.index.sequence == sequence
+        }
+
+    async with listening_hub(site.broker.port, KEYS.values()) as hub, site.agent("spare"):
         async with site.agent("main"):
-            await settled(ears, 1, 1)
-            last = {status.agent: status for status in ears.received_of("status")}
-            assert len(last) == 2
-            assert [status.is_executing for status in last.values()].count(True) == 1
-        after = len(ears.received_of("status"))
+            await settled(hub, 1, 1)
+
+            def one_of_two_executes(_status: SiteStatusMessage) -> bool:
+                last = {status.agent: status.is_executing for status in hub.received_of("status")}
+                return sorted(last.values()) == [False, True]
+
+            await hub.wait_for("status", one_of_two_executes)
+        # "main" has ended: of the two, only "spare" can have received this index. Statuses that
+        # "main" sent before may still arrive; they echo the first index.
         await publish(site.broker.port, [site.hub.index(2, one, two)])
-        await settled(ears, 2, 2)
-        executing = {each.agent for each in ears.received_of("status")[after:] if each.is_executing}
-        assert executing == {"spare"}
-        reports = [each for each in ears.received_of("report") if each.agent == "spare"]
-        assert reports[-1].sequence > reports[0].sequence
+        await settled(hub, 2, 2)
+        await hub.wait_for("status", lambda _status: executing_agents(hub, 2))
+        assert executing_agents(hub, 2) == {"spare"}
+        first = await hub.wait_for("report", lambda report: report.agent == "spare")
+        await hub.wait_for(
+            "report",
+            lambda report: report.agent == "spare" and report.sequence > first.sequence,
+        )
     assert member.find("/api/v1/namespaces/t2/configmaps/settings") is not None

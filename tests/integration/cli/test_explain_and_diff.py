@@ -43,7 +43,7 @@ def explained(
     return code, answer
 
 
-def test_every_site_has_verdicts_room_and_costs(
+def test_every_site_has_verdicts_capacity_and_costs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     spec = {
@@ -148,7 +148,7 @@ def priced(name: str, cny: float | None, replicas: int = 9) -> Raw:
         (priced("m2", 0.1), {}, "m2 is chosen for 3 replicas"),
     ],
 )
-def test_versus_says_what_speaks_for_and_against_the_other_site(
+def test_versus_lists_advantages_and_disadvantages_of_the_other_site(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], other: Raw, asked: Raw, sentence: str
 ) -> None:
     asked = {**asked, "placement": {**asked.get("placement", {}), "prices": {"carbonCnyPerKg": 0}}}
@@ -159,7 +159,7 @@ def test_versus_says_what_speaks_for_and_against_the_other_site(
     assert answer["versus"]["site"] == "m2"
 
 
-def test_versus_a_site_that_nobody_knows_names_those_that_are(
+def test_versus_an_unknown_site_lists_the_known_ones(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "all.yaml"
@@ -289,8 +289,8 @@ async def test_an_explanation_is_recovered_byte_for_byte_whatever_happened_since
     )
     assert canonical_json(later) == before
     assert main(["explain", "ns/app", "--data-dir", str(tmp_path), "-o", "json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert [(each["name"], each["room"]) for each in told["sites"]] == [
+    explanation = json.loads(capsys.readouterr().out)
+    assert [(each["name"], each["room"]) for each in explanation["sites"]] == [
         ("m1", 3),
         ("m2", 9),
         ("m3", 1),

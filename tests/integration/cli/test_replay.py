@@ -152,9 +152,9 @@ async def test_another_engine_makes_no_claim_and_says_so(
     assert "engine 0" in answer["sentence"]
 
 
-@pytest.mark.parametrize(("engine", "told"), [({"engine": "99"}, "engine 99"), ({}, "engine 1")])
-async def test_a_decision_of_another_engine_is_told_apart_whatever_else_it_says(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], engine: dict[str, str], told: str
+@pytest.mark.parametrize(("engine", "by"), [({"engine": "99"}, "engine 99"), ({}, "engine 1")])
+async def test_a_decision_of_another_engine_is_recognised_whatever_else_it_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], engine: dict[str, str], by: str
 ) -> None:
     decision = await record(tmp_path / "now", demand())
     assert msgspec.to_builtins(decision)["engine"] == decision.engine
@@ -165,7 +165,7 @@ async def test_a_decision_of_another_engine_is_told_apart_whatever_else_it_says(
         )
     code, answer = replayed(tmp_path, capsys)
     assert (code, answer["same"]) == (1, None)
-    assert f"decided by {told}, and this program has engine {ENGINE_VERSION}" in answer["sentence"]
+    assert f"decided by {by}, and this program has engine {ENGINE_VERSION}" in answer["sentence"]
 
 
 async def test_a_record_that_is_not_there_is_named(

@@ -99,7 +99,7 @@ def test_the_checker_finds_what_is_wrong(
 
 
 @pytest.mark.parametrize("policy", ["CostOptimal", "Aggregated", "Balanced", "green-batch"])
-def test_every_policy_keeps_the_promise(
+def test_every_policy_places_soundly(
     small: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], policy: str
 ) -> None:
     placed = tmp_path / "placed.csv"
@@ -129,10 +129,10 @@ def test_people_get_a_table_and_a_pipe_gets_plain_progress(
 ) -> None:
     nodes, pods = map(str, small)
     assert main(["simulate", "--nodes", nodes, "--pods", pods, "--sites", "5"]) == 0
-    told = capsys.readouterr()
-    assert "round-robin" in told.out
-    assert "wrong fits" in told.out
-    assert "kapok: 200 of 200 pods" in told.err
+    printed = capsys.readouterr()
+    assert "round-robin" in printed.out
+    assert "wrong fits" in printed.out
+    assert "kapok: 200 of 200 pods" in printed.err
 
 
 @pytest.mark.parametrize(
@@ -148,15 +148,15 @@ def test_people_get_a_table_and_a_pipe_gets_plain_progress(
         (["--sites", "2", "--pods", "{nodes}"], "column name: missing column"),
     ],
 )
-def test_a_wrong_call_is_told_in_one_line(
+def test_a_wrong_call_is_refused_in_one_line(
     small: tuple[Path, Path], capsys: pytest.CaptureFixture[str], words: list[str], said: str
 ) -> None:
     nodes, pods = small
     given = [word.format(nodes=nodes) for word in words]
     assert main(["simulate", "--nodes", str(nodes), "--pods", str(pods), *given]) == 2
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert said in told.err.splitlines()[-1]
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert said in printed.err.splitlines()[-1]
 
 
 @pytest.mark.timeout(150)

@@ -217,7 +217,7 @@ def test_wrong_objects_are_refused_with_what_to_write_instead(kubeconfig: Path) 
         assert phrase in about[0], f"{name}: {about}"
 
 
-def test_right_objects_are_taken(kubeconfig: Path) -> None:
+def test_right_objects_are_accepted(kubeconfig: Path) -> None:
     made, refused = kubectl(
         kubeconfig, "create", "--dry-run=server", "-f", "-", given=objects(ACCEPTED)
     )
@@ -238,7 +238,7 @@ def test_the_epoch_never_falls(embedded: Path) -> None:
     assert "patched" in write('{"status": {"epoch": 8}}')
 
 
-def test_explain_teaches(kubeconfig: Path) -> None:
+def test_explain_shows_the_documented_fields(kubeconfig: Path) -> None:
     said, _ = kubectl(kubeconfig, "explain", "workloads.kapok.dev.spec.placement.spread")
     for word in ("minGroups", "province, city", "The lowest number of places"):
         assert word in said

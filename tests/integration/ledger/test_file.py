@@ -104,7 +104,7 @@ async def test_records_about_one_workload_are_found(tmp_path: Path) -> None:
     assert nothing is None
 
 
-async def test_who_stops_waiting_does_not_stop_the_record(tmp_path: Path) -> None:
+async def test_a_cancelled_append_is_still_recorded(tmp_path: Path) -> None:
     async with Ledger(tmp_path) as ledger:
         task = asyncio.get_running_loop().create_task(ledger.append(entry(1)))
         await asyncio.wait([task], timeout=0)
@@ -142,7 +142,7 @@ def test_a_missing_ledger_is_named_with_the_way_out(tmp_path: Path) -> None:
         LedgerReader(tmp_path / "ledger.db")
 
 
-def test_a_file_that_is_something_else_is_left_alone(tmp_path: Path) -> None:
+def test_a_file_that_is_no_ledger_is_not_changed(tmp_path: Path) -> None:
     text, other = tmp_path / "a" / "ledger.db", tmp_path / "b" / "ledger.db"
     text.parent.mkdir()
     text.write_text("minutes of the meeting, " * 100)

@@ -56,7 +56,7 @@ def test_kill_nine_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
 
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
-def test_kill_nine_loses_nothing_in_two_hundred_times(tmp_path: Path) -> None:
+def test_kill_nine_loses_nothing_in_two_hundred_rounds(tmp_path: Path) -> None:
     count = sum(run_rounds(tmp_path / str(ledger), rounds=10) for ledger in range(20))
     sys.stdout.write(
         json.dumps({"scenario": "ledger-kill-9", "kills": 200, "records": count}) + "\n"

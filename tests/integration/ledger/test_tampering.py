@@ -106,8 +106,8 @@ def _on_facts_of_record_5(statement: str, packed: bytes | None = None) -> Change
 def _empty_root_of_record_5(connection: sqlite3.Connection) -> None:
     body = bytes(connection.execute("SELECT body FROM records WHERE seq = 5").fetchone()[0])
     digest = json.loads(body)["refs"][0]
-    nobody = "sha256:" + "0" * 64
-    empty = zlib.compress(json.dumps({"steady": nobody, "moving": nobody}).encode())
+    unknown_digest = "sha256:" + "0" * 64
+    empty = zlib.compress(json.dumps({"steady": unknown_digest, "moving": unknown_digest}).encode())
     connection.execute("UPDATE blobs SET packed = ? WHERE digest = ?", (empty, digest))
 
 

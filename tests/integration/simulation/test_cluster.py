@@ -122,7 +122,7 @@ def test_a_rollout_and_a_scale_reach_their_end(cluster: Cluster) -> None:
     assert pod["spec"]["containers"][0]["image"] == "registry.example/app:2"
 
 
-def test_what_a_deleted_deployment_owned_goes(cluster: Cluster) -> None:
+def test_objects_of_a_deleted_deployment_are_deleted(cluster: Cluster) -> None:
     cluster.apply(cluster.in_namespace(deployment("web", 2)))
     cluster.kubectl("rollout", "status", "deploy/web", "--timeout=20s")
     cluster.kubectl("delete", "deploy/web")
@@ -137,7 +137,7 @@ def test_a_deleted_namespace_goes_with_all_that_it_holds(cluster: Cluster) -> No
     assert cluster.kubectl("get", "deploy,pods,cm", check=False) == ""
 
 
-def test_an_annotated_node_falls_silent_and_returns(cluster: Cluster) -> None:
+def test_an_annotated_node_becomes_silent_and_recovers(cluster: Cluster) -> None:
     fault = "kapok.dev/simulate-fault"
     cluster.kubectl("annotate", "node", "sim-edge-2", f"{fault}=not-ready")
     cluster.kubectl("wait", "node/sim-edge-2", "--for=condition=Ready=Unknown", "--timeout=10s")

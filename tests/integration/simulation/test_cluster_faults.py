@@ -31,8 +31,8 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
 _SETTLE_SECONDS = 40.0
 
 
-class BadLine:
-    """A client whose requests and watches fail by chance, as on a bad line to a busy server."""
+class UnreliableClient:
+    """A client whose requests and watches fail by chance, as with an unreliable network."""
 
     def __init__(self, client: HubClient, chance: random.Random, rate: float) -> None:
         self._client = client
@@ -95,7 +95,7 @@ async def _play_until(
         pace=SimulationPace(start_seconds=0.1, stop_seconds=0.05, job_seconds=0.3),
     )
     async with open_hub(kubeconfig) as client:
-        line = BadLine(client, chance, rate)
+        line = UnreliableClient(client, chance, rate)
         member = MemberCluster(
             settings=settings,
             client=line,  # type: ignore[arg-type]
@@ -126,13 +126,13 @@ async def _has_settled(client: HubClient) -> bool:
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.06])
-async def test_it_settles_exactly_whatever_the_line_does(tmp_path: Path, rate: float) -> None:
+async def test_it_settles_exactly_whatever_the_network_does(tmp_path: Path, rate: float) -> None:
     faults = await _settles(tmp_path, rate, seed=11)
     assert (faults > 5) == (rate > 0)
 
 
 @pytest.mark.soak
-async def test_it_settles_exactly_on_many_bad_lines(
+async def test_it_settles_exactly_on_many_bad_networks(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     faults = [await _settles(tmp_path / f"{seed}", 0.08, seed=seed) for seed in range(30)]
@@ -142,7 +142,7 @@ async def test_it_settles_exactly_on_many_bad_lines(
 
 
 async def _settles(folder: Path, rate: float, *, seed: int) -> int:
-    """Plays three workloads to rest and checks the result; how many faults were met."""
+    """Runs three workloads until they settle, and checks the result; returns how many faults."""
     options = ApiServerOptions(data_dir=folder / "m", name="m", crds=[])
     async with serve(options) as server, open_hub(server.kubeconfig_path) as user:
         await user.create(NAMESPACES, {"metadata": {"name": "city"}, "kind": "Namespace"})

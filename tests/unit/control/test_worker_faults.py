@@ -27,7 +27,7 @@ FAULTS = [
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda each: type(each).__name__)
-async def test_a_fault_that_one_workload_causes_does_not_end_the_work_on_others(
+async def test_a_failure_of_one_workload_does_not_stop_the_work_on_others(
     fault: Exception,
 ) -> None:
     loops = ControlLoops()
@@ -48,7 +48,9 @@ async def test_a_fault_that_one_workload_causes_does_not_end_the_work_on_others(
 
 
 @pytest.mark.parametrize("error", [Busy("429"), Refused("403")], ids=["busy", "refused"])
-async def test_a_hub_that_does_not_take_one_workload_takes_the_others(error: HubError) -> None:
+async def test_a_status_that_the_hub_refuses_does_not_block_other_workloads(
+    error: HubError,
+) -> None:
     loops = ControlLoops()
     loops.hub.faults["bad"] = error
     async with loops.started(SITE, BAD, GOOD):
@@ -60,7 +62,7 @@ async def test_a_hub_that_does_not_take_one_workload_takes_the_others(error: Hub
         assert loops.ordered() == {"bad", "good"}
 
 
-async def test_what_another_client_wrote_first_is_read_and_then_decided() -> None:
+async def test_a_write_of_another_client_is_read_before_the_next_decision() -> None:
     loops = ControlLoops()
     async with loops.started(SITE, BAD, GOOD):
         edited = {"spec": {"demand": {"replicas": 3}}}

@@ -10,11 +10,11 @@ import pytest
 from scheduler.demo.audit import AuditEvidence, find_violations
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
-World = dict[str, Any]
+Objects = dict[str, Any]
 
 
-def world() -> World:
-    """A site that runs one workload by every rule."""
+def sound_objects() -> Objects:
+    """The objects of a site that runs one workload, with every rule kept."""
     return {
         "site": {
             "kind": "Site",
@@ -97,14 +97,14 @@ def world() -> World:
     }
 
 
-def found(changed: World) -> list[str]:
+def found(changed: Objects) -> list[str]:
     hub = [changed[name] for name in ("site", "grant", "scheme", "tenant", "workload")]
     member = [changed[name] for name in ("node", "pod", "deployment") if name in changed]
     return find_violations(AuditEvidence(hub=hub, members={"gz-core": member}, now=NOW))
 
 
-def setting(path: str, value: object) -> Callable[[World], None]:
-    def change(changed: World) -> None:
+def setting(path: str, value: object) -> Callable[[Objects], None]:
+    def change(changed: Objects) -> None:
         *way, last = path.split(".")
         place = changed
         for step in way:
@@ -114,7 +114,7 @@ def setting(path: str, value: object) -> Callable[[World], None]:
     return change
 
 
-BREAKS: dict[str, tuple[Callable[[World], None], str]] = {
+BREAKS: dict[str, tuple[Callable[[Objects], None], str]] = {
     "the class is above the grant": (
         setting("grant.spec.dataClass", "general-3"),
         "class is lower",
@@ -136,20 +136,20 @@ BREAKS: dict[str, tuple[Callable[[World], None], str]] = {
 }
 
 
-def test_a_sound_world_has_no_violation() -> None:
-    assert found(world()) == []
+def test_a_sound_demo_has_no_violation() -> None:
+    assert found(sound_objects()) == []
 
 
 @pytest.mark.parametrize("name", BREAKS)
 def test_each_broken_rule_is_found(name: str) -> None:
     change, phrase = BREAKS[name]
-    changed = copy.deepcopy(world())
+    changed = copy.deepcopy(sound_objects())
     change(changed)
     assert any(phrase in sentence for sentence in found(changed)), found(changed)
 
 
-def test_pods_that_have_ended_hold_no_room() -> None:
-    changed = world()
+def test_pods_that_have_ended_use_no_capacity() -> None:
+    changed = sound_objects()
     changed["node"]["status"]["allocatable"]["cpu"] = "2"
     changed["pod"]["status"]["phase"] = "Succeeded"
     assert found(changed) == []

@@ -40,11 +40,11 @@ REFUSED = dataclasses.replace(
 )
 
 
-def test_what_runs_or_says_why_not_is_settled() -> None:
+def test_a_workload_that_runs_or_has_a_reason_is_settled() -> None:
     assert DemoStatus((SITE,), (RUNNING, REFUSED)).is_settled
 
 
-def test_a_no_without_a_reason_is_not_settled() -> None:
+def test_a_refusal_without_a_reason_is_not_settled() -> None:
     assert not dataclasses.replace(REFUSED, reasons={}).is_settled
 
 
@@ -59,9 +59,9 @@ def test_placed_and_degraded_are_not_settled() -> None:
 
 def test_a_silent_site_keeps_a_demo_from_settling_but_not_from_being_good() -> None:
     silent = dataclasses.replace(SITE, is_reporting=False)
-    picture = DemoStatus((silent,), (RUNNING,))
-    assert not picture.is_settled
-    assert picture.are_workloads_settled
+    status = DemoStatus((silent,), (RUNNING,))
+    assert not status.is_settled
+    assert status.are_workloads_settled
 
 
 def test_the_json_is_that_of_the_contract() -> None:
@@ -96,16 +96,16 @@ def test_the_tables_can_be_drawn() -> None:
     assert "health/b" in drawn.get()
 
 
-def test_pokes_are_read_back_as_they_were_written(tmp_path: Path) -> None:
-    path = tmp_path / "pokes.json"
+def test_actions_are_read_back_as_they_were_written(tmp_path: Path) -> None:
+    path = tmp_path / "actions.json"
     assert read_actions(path) == DemoActions()
-    pokes = (
+    actions = (
         DemoActions()
         .with_silent("a")
         .with_silent("b")
         .without_silent("a")
         .with_grid("CN-GD", 900.0)
     )
-    write_actions(path, pokes)
-    assert read_actions(path) == pokes
-    assert pokes.with_grid("CN-GD", None).grid_intensities == ()
+    write_actions(path, actions)
+    assert read_actions(path) == actions
+    assert actions.with_grid("CN-GD", None).grid_intensities == ()

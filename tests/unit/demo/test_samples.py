@@ -8,14 +8,14 @@ from scheduler.model.decode import decode
 from scheduler.model.kinds.fields import API_VERSION
 
 
-def test_the_city_has_twelve_sites_and_twenty_four_workloads() -> None:
+def test_the_full_demo_has_twelve_sites_and_twenty_four_workloads() -> None:
     city = load_samples("city")
     assert len(city.sites) >= 12
     assert len(city.workloads) >= 24
     assert list(city.clusters) == list(city.sites)
 
 
-def test_the_small_form_has_three_sites_and_eight_workloads() -> None:
+def test_the_small_demo_has_three_sites_and_eight_workloads() -> None:
     small = load_samples("small")
     assert (len(small.sites), len(small.workloads)) == (3, 8)
     granted = {
@@ -45,7 +45,7 @@ def test_every_site_has_a_grant_and_every_namespace_a_tenant() -> None:
     assert {o["metadata"]["namespace"] for o in city.workloads} <= owned == made
 
 
-def test_the_city_is_mixed_as_it_should_be() -> None:
+def test_the_demo_has_a_mix_of_sites_and_workloads() -> None:
     city = load_samples("city")
     nodes = {name: cluster.nodes for name, cluster in city.clusters.items()}
     arm = {name for name, rows in nodes.items() if any(r.get("architecture") for r in rows)}
@@ -54,10 +54,10 @@ def test_the_city_is_mixed_as_it_should_be() -> None:
         for name, rows in nodes.items()
         if any("nvidia.com/gpu" in r["allocatable"] for r in rows)
     }
-    roofs = {n for n, o in city.sites.items() if "pvPeakWatts" in o["spec"]["energy"]}
+    solar_sites = {n for n, o in city.sites.items() if "pvPeakWatts" in o["spec"]["energy"]}
     assert arm
     assert len(cards) == 2
-    assert len(roofs) == 3
+    assert len(solar_sites) == 3
     assert city.clusters["hongkong"].intensity_gco2_per_kwh is None  # unknown, never 0
 
 

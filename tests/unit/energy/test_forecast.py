@@ -53,7 +53,7 @@ def test_a_run_that_no_step_covers_in_part_is_unknown(minutes: float, seconds: f
 
 
 @pytest.mark.parametrize("origin", ["yearly", "assumed", "unknown"])
-def test_nothing_is_claimed_by_a_figure_that_does_not_follow_the_hours(origin: Origin) -> None:
+def test_a_figure_without_hourly_values_plans_nothing(origin: Origin) -> None:
     assert intensity_profile_of(forecast((0, 1.0), origin=origin)) is None
 
 

@@ -70,14 +70,14 @@ async def watches_in(seconds: float, hub: CuttingHub) -> int:
 
 
 @pytest.mark.parametrize("failure", [HubError("the connection was cut"), Gone("too old")])
-async def test_a_watch_that_brought_something_begins_anew_soon_however_often_it_is_cut(
+async def test_a_watch_that_received_events_is_restarted_soon_however_often_it_is_cut(
     failure: HubError,
 ) -> None:
     assert await watches_in(60, CuttingHub(changes=4, failure=failure)) > 150
 
 
 @pytest.mark.parametrize("failure", [HubError("the connection was cut"), Gone("too old")])
-async def test_a_watch_that_brings_nothing_is_begun_ever_more_seldom(failure: HubError) -> None:
+async def test_a_watch_without_events_is_restarted_less_and_less_often(failure: HubError) -> None:
     assert 5 <= await watches_in(60, CuttingHub(changes=0, failure=failure)) <= 15
 
 

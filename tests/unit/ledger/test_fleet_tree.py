@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from scheduler.ledger.blobs import Blob, unpack
@@ -21,6 +21,7 @@ def loaded(blobs: Mapping[str, Blob], digest: str) -> object:
     return value
 
 
+@settings(deadline=None)
 @given(
     steps=st.lists(st.tuples(NAMES, st.none() | st.integers(0, 3)), max_size=60),
     start=st.integers(0, 150),
@@ -30,81 +31,81 @@ def loaded(blobs: Mapping[str, Blob], digest: str) -> object:
 def test_the_same_fleet_makes_the_same_tree_whatever_happened_before(
     steps: list[tuple[str, int | None]], start: int
 ) -> None:
-    lived, blobs = FleetTree(), dict[str, Blob]()
-    truth: dict[str, object] = {f"site-{n}": {"n": n} for n in range(start)}
-    for name, facts in truth.items():
-        lived.put(name, facts)
+    changed, blobs = FleetTree(), dict[str, Blob]()
+    expected: dict[str, object] = {f"site-{n}": {"n": n} for n in range(start)}
+    for name, facts in expected.items():
+        changed.put(name, facts)
     for name, value in steps:
         if value is None:
-            lived.remove(name)
-            truth.pop(name, None)
+            changed.remove(name)
+            expected.pop(name, None)
         else:
-            lived.put(name, {"v": value})
-            truth[name] = {"v": value}
-        state = lived.current_state()
+            changed.put(name, {"v": value})
+            expected[name] = {"v": value}
+        state = changed.current_state()
         blobs |= {blob.digest: blob for blob in state.blobs}
-        lived.mark_stored(state)
-    state = lived.current_state()
+        changed.mark_stored(state)
+    state = changed.current_state()
     blobs |= {blob.digest: blob for blob in state.blobs}
 
     fresh = FleetTree()
-    for name in sorted(truth, reverse=True):
-        fresh.put(name, truth[name])
+    for name in sorted(expected, reverse=True):
+        fresh.put(name, expected[name])
     assert fresh.current_state().digest == state.digest
-    assert read_fleet(state.digest, lambda digest: loaded(blobs, digest)) == truth
+    assert read_fleet(state.digest, lambda digest: loaded(blobs, digest)) == expected
 
 
-def test_a_changed_site_of_ten_thousand_costs_itself_and_its_branch() -> None:
-    image = FleetTree()
+def test_a_changed_site_of_ten_thousand_stores_itself_and_its_branch() -> None:
+    tree = FleetTree()
     for number in range(10_000):
-        image.put(f"site-{number}", {"free": number})
-    first = image.current_state()
-    image.mark_stored(first)
+        tree.put(f"site-{number}", {"free": number})
+    first = tree.current_state()
+    tree.mark_stored(first)
     assert len(first.blobs) > 10_000
 
-    image.put("site-77", {"free": -1})
-    second = image.current_state()
+    tree.put("site-77", {"free": -1})
+    second = tree.current_state()
     assert len(second.blobs) <= 6
     assert sum(len(blob.packed) for blob in second.blobs) < 8_000
 
 
-def test_a_fleet_that_says_still_the_same_costs_no_facts_again() -> None:
-    image = FleetTree()
+def test_a_fleet_that_reports_the_same_stores_no_facts_again() -> None:
+    tree = FleetTree()
 
     def report(second: int) -> dict[str, Blob]:
         for number in range(2_000):
             at = f"2026-11-24T12:00:{second:02}.{number:06}Z"
             row = {"count": 3, "cpu": str(number), "memory": "64Gi"}
             status = {"observedAt": at, "power": {"watts": second * number}, "free": [row] * 20}
-            image.put(f"site-{number}", {"name": f"site-{number}", "status": status})
-        state = image.current_state()
-        image.mark_stored(state)
+            tree.put(f"site-{number}", {"name": f"site-{number}", "status": status})
+        state = tree.current_state()
+        tree.mark_stored(state)
         return {blob.digest: blob for blob in state.blobs}
 
     first, second = report(1), report(2)
     cost = [sum(len(blob.packed) for blob in blobs.values()) for blobs in (first, second)]
     assert cost[1] < cost[0] / 4
-    facts = read_fleet(image.current_state().digest, lambda digest: loaded(first | second, digest))
+    facts = read_fleet(tree.current_state().digest, lambda digest: loaded(first | second, digest))
     assert facts["site-7"]["status"]["observedAt"] == "2026-11-24T12:00:02.000007Z"
     assert facts["site-7"]["status"]["power"] == {"watts": 14}
     assert facts["site-7"]["status"]["free"][0]["cpu"] == "7"
 
 
-def test_an_unchanged_fleet_costs_nothing() -> None:
-    image = FleetTree()
-    image.put("gz-core", {"free": 1})
-    state = image.current_state()
-    image.mark_stored(state)
-    image.put("gz-core", {"free": 1})
-    assert image.current_state().blobs == ()
-    assert image.current_state().digest == state.digest
+def test_an_unchanged_fleet_stores_nothing() -> None:
+    tree = FleetTree()
+    tree.put("gz-core", {"free": 1})
+    state = tree.current_state()
+    tree.mark_stored(state)
+    tree.put("gz-core", {"free": 1})
+    assert tree.current_state().blobs == ()
+    assert tree.current_state().digest == state.digest
 
 
 def test_blobs_are_handed_out_again_until_they_are_known_to_be_stored() -> None:
-    image = FleetTree()
-    image.put("gz-core", {"free": 1})
-    lost = image.current_state()  # its append failed
-    assert set(image.current_state().blobs) == set(lost.blobs)
+    tree = FleetTree()
+    tree.put("gz-core", {"free": 1})
+    lost = tree.current_state()  # its append failed
+    assert set(tree.current_state().blobs) == set(lost.blobs)
 
 
 def test_a_blob_that_is_no_node_is_named() -> None:

@@ -18,7 +18,7 @@ def test_a_record_holds_the_hash_of_the_one_before_it() -> None:
     assert second.hash == digest_of_bytes(second.body)
 
 
-def test_an_id_names_the_epoch_and_the_place() -> None:
+def test_an_id_contains_the_epoch_and_the_sequence() -> None:
     assert chain_entry(entry(1, epoch=12), seq=345, previous=GENESIS).id == "12-345"
 
 
@@ -33,7 +33,7 @@ def test_an_unknown_figure_is_null_and_not_zero() -> None:
     assert record.content["cost"] is None
 
 
-def test_what_json_cannot_say_is_refused() -> None:
+def test_a_value_that_json_cannot_express_is_refused() -> None:
     with pytest.raises(TypeError):
         chain_entry(entry(1, content={"what": object()}), seq=1, previous=GENESIS)
 

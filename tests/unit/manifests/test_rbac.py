@@ -1,4 +1,4 @@
-"""The roles that we ship: valid, as small as can be, and nobody grants himself anything."""
+"""The roles that we ship: valid, with the fewest rights, and none can grant itself more."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -48,7 +48,7 @@ def test_the_namespace_comes_first_so_that_one_apply_is_enough() -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_no_role_can_raise_itself(role: str) -> None:
+def test_no_role_can_grant_itself_rights(role: str) -> None:
     for group, resource, verb in rights(role):
         assert verb not in {"*", "escalate", "bind", "impersonate"}
         assert group != "*"

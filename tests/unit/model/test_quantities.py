@@ -68,7 +68,7 @@ def test_numbers_of_yaml_are_quantities_too() -> None:
         float("inf"),
     ],
 )
-def test_what_is_no_quantity_is_refused_by_name(text: str) -> None:
+def test_a_text_that_is_no_quantity_is_refused_by_name(text: str) -> None:
     with pytest.raises(NotAQuantity, match="is not a quantity; write"):
         parse_quantity(text)
 

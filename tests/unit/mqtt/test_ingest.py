@@ -168,7 +168,7 @@ def test_an_intensity_keeps_its_age_and_never_costs_the_report(
     assert (seen.isoformat() if seen else None) == at
 
 
-def test_what_the_roof_makes_comes_with_the_draw_that_it_is_weighed_against() -> None:
+def test_solar_power_is_reported_with_the_consumption_that_it_offsets() -> None:
     fixture = IngestFixture()
     energy = ReportedEnergy(counter_id="c", pv_watts=5000.0)
     power = ReportedPower(watts=1000.0, origin="measured")
@@ -227,7 +227,7 @@ def test_a_message_sealed_for_another_topic_is_refused() -> None:
     assert fixture.telemetry.bad == {"signature": 1}
 
 
-def test_a_site_cannot_speak_for_another() -> None:
+def test_a_site_cannot_send_messages_of_another() -> None:
     fixture = IngestFixture()
     where = site_topic("m1", "report")
     other = Report(site="m9", boot_id="b", boot_number=1, sequence=1, observed_seconds_ago=0)
@@ -244,7 +244,7 @@ def test_a_will_of_the_present_boot_counts_and_a_late_one_does_not() -> None:
     assert fixture.received.offline == ["m1"]
 
 
-def test_what_sites_say_is_never_retained() -> None:
+def test_messages_of_sites_are_never_retained() -> None:
     fixture = IngestFixture()
     where = site_topic("m1", "report")
     fixture.ingest.handle(

@@ -46,7 +46,7 @@ def decided(asked: Raw, *sites: Raw, now: datetime = NOW) -> Decision:
 NIGHT = forecast(600, 600, 600, 100, 100, 100, 500, 500)
 
 
-def test_it_waits_for_a_cleaner_hour_and_says_where_when_and_what_that_saves() -> None:
+def test_work_waits_for_a_cleaner_hour_and_says_where_when_and_what_that_saves() -> None:
     found = decided(batch(), place("m1", 600, NIGHT), place("m2", 550))
     assert (found.phase, found.reasons, found.assignment) == ("Waiting", {"deadline": 2}, ())
     assert found.start_at == NOW + timedelta(hours=3)
@@ -58,7 +58,7 @@ def test_it_waits_for_a_cleaner_hour_and_says_where_when_and_what_that_saves() -
     )
 
 
-def test_at_the_planned_start_it_is_placed() -> None:
+def test_work_is_placed_at_its_planned_start() -> None:
     then = NOW + timedelta(hours=3)
     m1 = place("m1", 100, NIGHT)
     m1["status"]["observedAt"] = m1["status"]["intensity"]["observedAt"] = in_hours(3)
@@ -82,7 +82,7 @@ def placed_now(asked: Raw, *sites: Raw) -> bool:
     ],
     ids=["none", "too-little", "too-short", "yearly", "old", "future", "clean-now-too"],
 )
-def test_it_starts_now_where_waiting_saves_nothing_that_is_known(expected: Raw | None) -> None:
+def test_work_starts_now_where_waiting_saves_nothing_that_is_known(expected: Raw | None) -> None:
     assert placed_now(batch(), place("m1", 600, expected))
 
 
@@ -102,7 +102,7 @@ def test_without_a_price_of_carbon_nothing_waits() -> None:
     assert placed_now(batch(carbonCnyPerKg=0.0), place("m1", 600, NIGHT))
 
 
-def test_it_does_not_wait_beyond_its_latest_start() -> None:
+def test_work_does_not_wait_beyond_its_latest_start() -> None:
     m1 = place("m1", 600, forecast(600, 600, 600, 100, 100))
     assert decided(batch(deadline_hours=5.1), m1).start_at == NOW + timedelta(hours=3)
     margin = timedelta(seconds=300)
@@ -121,13 +121,13 @@ def test_work_that_does_not_say_how_long_and_until_when_does_not_wait(schedule: 
     assert placed_now(asked, place("m1", 600, NIGHT))
 
 
-def test_what_runs_is_not_stopped_to_wait() -> None:
+def test_running_replicas_are_not_stopped_to_wait() -> None:
     asked = batch(replicas=3)
     asked["status"] = {"placement": {"groups": [{"sites": ["m1"], "replicas": 2}]}}
     assert placed_now(asked, place("m1", 600, NIGHT))
 
 
-def test_a_site_without_room_now_is_not_planned_on() -> None:
+def test_no_start_is_planned_at_a_site_that_is_full_now() -> None:
     assert placed_now(batch(), place("m1", 600, NIGHT, room=1), place("m2", 600))
 
 
@@ -152,7 +152,7 @@ def cheap_nights(name: str, *, origin: str = "yearly") -> Raw:
     return found
 
 
-def test_it_waits_for_a_cheaper_hour_where_a_yearly_factor_knows_no_cleaner_one() -> None:
+def test_work_waits_for_a_cheaper_hour_where_a_yearly_factor_knows_no_cleaner_one() -> None:
     found = decided(batch(deadline_hours=12), cheap_nights("m1"))
     assert found.start_at == datetime(2026, 11, 23, 14, 0, tzinfo=UTC)
     # 2 replicas * (3.3 + 0.4) W * 2 h * PUE 1.2 * 0.4 CNY/kWh less; no cleaner, by a yearly factor
@@ -173,18 +173,20 @@ def test_a_tariff_and_a_forecast_are_weighed_together() -> None:
 
 
 def test_the_explanation_shows_the_costs_of_the_planned_start() -> None:
-    told = explain(
+    explanation = explain(
         demand(batch(waitingCnyPerHour=0.001)), fleet_of(place("m1", 600, NIGHT)), now=NOW
     )
-    costs = {each.term: each for each in told.sites[0].costs}
+    costs = {each.term: each for each in explanation.sites[0].costs}
     assert costs["waiting"].cny_per_replica_hour == pytest.approx(0.001 * 3 / 2)
     assert costs["carbon"].cny_per_replica_hour == pytest.approx(0.0037 * 1.2 * 0.1, rel=0.01)
     assert (costs["carbon"].origin, costs["carbon"].age_seconds) == ("assumed", 3660.0)
 
 
-def test_a_start_now_pays_no_waiting() -> None:
-    told = explain(demand(batch(waitingCnyPerHour=0.001)), fleet_of(place("m1", 600)), now=NOW)
-    assert "waiting" not in {each.term for each in told.sites[0].costs}
+def test_a_start_now_has_no_waiting_cost() -> None:
+    explanation = explain(
+        demand(batch(waitingCnyPerHour=0.001)), fleet_of(place("m1", 600)), now=NOW
+    )
+    assert "waiting" not in {each.term for each in explanation.sites[0].costs}
 
 
 TOO_LATE = (
@@ -208,7 +210,7 @@ TOO_LATE = (
     ],
     ids=["early", "late"],
 )
-def test_the_line_of_a_wrong_time_names_the_right_one(
+def test_the_line_about_a_wrong_time_names_a_right_one(
     schedule: Raw, phase: str, sentence: str
 ) -> None:
     found = decided(workload(1, schedule=schedule), place("m1", 600))
@@ -216,7 +218,7 @@ def test_the_line_of_a_wrong_time_names_the_right_one(
     assert found.line == f"0/1 sites are feasible: 1 deadline; {sentence}"
 
 
-def test_what_came_too_late_for_a_part_waits_while_the_rest_runs() -> None:
+def test_a_replica_that_is_too_late_to_start_waits_while_the_others_run() -> None:
     late = workload(
         3, placed={"m1": 2}, schedule={"deadline": in_hours(1), "durationSeconds": 7200}
     )

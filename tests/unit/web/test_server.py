@@ -48,7 +48,7 @@ async def server() -> AsyncIterator[Server]:
         take_snapshot=scene.take_snapshot,
         render_metrics=Metrics().render,
         find_decision_json=lambda name: RECORD if name == "1-1" else None,
-        readiness_problem=lambda: "hearing the sites",
+        readiness_problem=lambda: "receiving reports",
         review_token=review,
         clock=clock,
         faults=make_faults(clock),
@@ -64,11 +64,11 @@ async def test_metrics_and_health_are_open_and_say_what_is_missing(server: Serve
     status, text, _ = await server.ask("/metrics")
     assert (status, "kapok_site_ready" in text) == (200, True)
     assert (await server.ask("/healthz"))[:2] == (200, "ok\n")
-    assert (await server.ask("/readyz"))[:2] == (503, "hearing the sites\n")
+    assert (await server.ask("/readyz"))[:2] == (503, "receiving reports\n")
 
 
 @pytest.mark.parametrize("path", ["/api/v1/sites", "/api/v1/workloads", "/api/v1/live", "/"])
-async def test_what_shows_work_asks_who_is_there(server: Server, path: str) -> None:
+async def test_pages_that_show_workloads_require_authentication(server: Server, path: str) -> None:
     assert (await server.ask(path))[0] == 401
     assert (await server.ask(path, Authorization="Bearer bad"))[0] == 401
     assert (await server.ask(path, Cookie=f"kapok-{server.root.split(':')[2]}=guess"))[0] == 401

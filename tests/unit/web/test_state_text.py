@@ -11,7 +11,7 @@ def lines(scene: WebState) -> list[str]:
     return format_state(scene.take_snapshot()).splitlines()
 
 
-def test_what_is_not_known_has_no_series() -> None:
+def test_an_unknown_figure_has_no_series() -> None:
     scene = WebState(FakeClock())
     scene.admit(1)
     shown = lines(scene)

@@ -28,7 +28,7 @@ def status_report(
     )
 
 
-class World:
+class DispatcherFixture:
     def __init__(self) -> None:
         self.publisher, self.clock, self.epochs = FakePublisher(), FakeClock(), list[int]()
         self.refused = list[WorkKey]()
@@ -52,150 +52,150 @@ class World:
 
 
 def test_nothing_is_published_to_a_site_that_has_not_reported() -> None:
-    world = World()
-    world.dispatcher.set_orders(KEY, {"m1": order(1)})
-    assert world.flush() == []
-    world.dispatcher.on_order_status(status_report())
-    assert world.flush() == [("order", "m1", 1), ("index", "m1", ((7, 1), (ORDER,)))]
+    fixture = DispatcherFixture()
+    fixture.dispatcher.set_orders(KEY, {"m1": order(1)})
+    assert fixture.flush() == []
+    fixture.dispatcher.on_order_status(status_report())
+    assert fixture.flush() == [("order", "m1", 1), ("index", "m1", ((7, 1), (ORDER,)))]
 
 
 def test_nothing_is_published_before_every_plan_is_complete() -> None:
-    world = World()
-    world.dispatcher.is_publishing = False
-    world.dispatcher.on_order_status(status_report())
-    world.dispatcher.set_orders(KEY, {"m1": order(1)})
-    assert world.flush() == []
-    world.dispatcher.start_publishing()
-    assert [one[0] for one in world.flush()] == ["order", "index"]
+    fixture = DispatcherFixture()
+    fixture.dispatcher.is_publishing = False
+    fixture.dispatcher.on_order_status(status_report())
+    fixture.dispatcher.set_orders(KEY, {"m1": order(1)})
+    assert fixture.flush() == []
+    fixture.dispatcher.start_publishing()
+    assert [one[0] for one in fixture.flush()] == ["order", "index"]
 
 
 def test_the_first_index_of_a_site_that_runs_unknown_orders_is_held() -> None:
-    world = World()
-    world.dispatcher.hold_seconds = 10.0
-    world.dispatcher.on_order_status(status_report(runs=True))
-    assert world.flush() == []
-    world.dispatcher.set_orders(KEY, {"m1": order(1)})
-    assert [one[0] for one in world.flush()] == ["order", "index"]
+    fixture = DispatcherFixture()
+    fixture.dispatcher.hold_seconds = 10.0
+    fixture.dispatcher.on_order_status(status_report(runs=True))
+    assert fixture.flush() == []
+    fixture.dispatcher.set_orders(KEY, {"m1": order(1)})
+    assert [one[0] for one in fixture.flush()] == ["order", "index"]
 
 
 def test_orders_that_stay_unknown_are_withdrawn_after_that_time() -> None:
-    world = World()
-    world.dispatcher.hold_seconds = 10.0
-    world.dispatcher.on_order_status(status_report(runs=True))
-    world.clock._seconds = 11.0  # noqa: SLF001 - time passes
-    world.dispatcher.on_order_status(status_report(runs=True))
-    assert world.flush() == [("index", "m1", ((7, 1), ()))]
+    fixture = DispatcherFixture()
+    fixture.dispatcher.hold_seconds = 10.0
+    fixture.dispatcher.on_order_status(status_report(runs=True))
+    fixture.clock._seconds = 11.0  # noqa: SLF001 - time passes
+    fixture.dispatcher.on_order_status(status_report(runs=True))
+    assert fixture.flush() == [("index", "m1", ((7, 1), ()))]
 
 
 def test_a_new_generation_goes_out_under_a_new_sequence() -> None:
-    world = World()
-    world.dispatcher.on_order_status(status_report())
-    world.dispatcher.set_orders(KEY, {"m1": order(1)})
-    world.flush()
-    world.dispatcher.set_orders(KEY, {"m1": order(2)})
-    assert world.flush() == [("order", "m1", 2), ("index", "m1", ((7, 2), (ORDER,)))]
-    world.dispatcher.set_orders(KEY, {"m1": order(2)})
-    assert world.flush() == []
+    fixture = DispatcherFixture()
+    fixture.dispatcher.on_order_status(status_report())
+    fixture.dispatcher.set_orders(KEY, {"m1": order(1)})
+    fixture.flush()
+    fixture.dispatcher.set_orders(KEY, {"m1": order(2)})
+    assert fixture.flush() == [("order", "m1", 2), ("index", "m1", ((7, 2), (ORDER,)))]
+    fixture.dispatcher.set_orders(KEY, {"m1": order(2)})
+    assert fixture.flush() == []
 
 
 def test_withdrawing_publishes_the_shorter_index_before_the_content_is_cleared() -> None:
-    world = World()
-    world.dispatcher.on_order_status(status_report())
-    world.dispatcher.set_orders(KEY, {"m1": order(1)})
-    world.flush()
-    world.dispatcher.set_orders(KEY, {})
-    assert world.flush() == [("index", "m1", ((7, 2), ())), ("clear", "m1", ORDER)]
+    fixture = DispatcherFixture()
+    fixture.dispatcher.on_order_status(status_report())
+    fixture.dispatcher.set_orders(KEY, {"m1": order(1)})
+    fixture.flush()
+    fixture.dispatcher.set_orders(KEY, {})
+    assert fixture.flush() == [("index", "m1", ((7, 2), ())), ("clear", "m1", ORDER)]
 
 
 def test_an_index_that_is_not_echoed_is_repeated_after_a_while() -> None:
-    world = World()
-    world.dispatcher.on_order_status(status_report())
-    world.flush()
-    world.dispatcher.on_order_status(status_report((7, 0)))
-    assert world.flush() == []
-    world.clock._seconds = 6.0  # noqa: SLF001 - time passes
-    world.dispatcher.on_order_status(status_report((7, 0)))
-    assert [one[0] for one in world.flush()] == ["index"]
+    fixture = DispatcherFixture()
+    fixture.dispatcher.on_order_status(status_report())
+    fixture.flush()
+    fixture.dispatcher.on_order_status(status_report((7, 0)))
+    assert fixture.flush() == []
+    fixture.clock._seconds = 6.0  # noqa: SLF001 - time passes
+    fixture.dispatcher.on_order_status(status_report((7, 0)))
+    assert [one[0] for one in fixture.flush()] == ["index"]
 
 
 def test_a_content_that_a_site_lacks_is_published_again() -> None:
-    world = World()
-    world.dispatcher.on_order_status(status_report())
-    world.dispatcher.set_orders(KEY, {"m1": order(1)})
-    world.flush()
-    world.publisher.log.clear()
-    world.dispatcher.on_order_status(status_report((7, 1), missing=(ORDER, "kapok/foreign/x/y")))
-    assert world.publisher.log == [("order", "m1", 1)]
+    fixture = DispatcherFixture()
+    fixture.dispatcher.on_order_status(status_report())
+    fixture.dispatcher.set_orders(KEY, {"m1": order(1)})
+    fixture.flush()
+    fixture.publisher.log.clear()
+    fixture.dispatcher.on_order_status(status_report((7, 1), missing=(ORDER, "kapok/foreign/x/y")))
+    assert fixture.publisher.log == [("order", "m1", 1)]
 
 
 def test_a_later_epoch_of_a_site_is_reported() -> None:
-    world = World()
-    world.dispatcher.on_order_status(status_report((9, 3)))
-    assert world.epochs == [9]
+    fixture = DispatcherFixture()
+    fixture.dispatcher.on_order_status(status_report((9, 3)))
+    assert fixture.epochs == [9]
 
 
-def test_a_workload_is_withdrawn_once_the_site_echoes_the_index_and_runs_it_no_more() -> None:
-    world = World()
-    world.dispatcher.on_order_status(status_report())
-    world.dispatcher.set_orders(KEY, {"m1": order(1)})
-    world.flush()
-    world.dispatcher.set_orders(KEY, {})
-    assert not world.dispatcher.is_withdrawn("m1", KEY, status_report((7, 1)))
-    world.flush()
+def test_a_workload_is_withdrawn_once_the_site_echoes_the_index_and_no_longer_runs_it() -> None:
+    fixture = DispatcherFixture()
+    fixture.dispatcher.on_order_status(status_report())
+    fixture.dispatcher.set_orders(KEY, {"m1": order(1)})
+    fixture.flush()
+    fixture.dispatcher.set_orders(KEY, {})
+    assert not fixture.dispatcher.is_withdrawn("m1", KEY, status_report((7, 1)))
+    fixture.flush()
     still = status_report((7, 2), runs=True)
-    world.dispatcher.on_order_status(still)
-    assert not world.dispatcher.is_withdrawn("m1", KEY, still)
-    gone = status_report((7, 2))
-    world.dispatcher.on_order_status(gone)
-    assert world.dispatcher.is_withdrawn("m1", KEY, gone)
+    fixture.dispatcher.on_order_status(still)
+    assert not fixture.dispatcher.is_withdrawn("m1", KEY, still)
+    without_order = status_report((7, 2))
+    fixture.dispatcher.on_order_status(without_order)
+    assert fixture.dispatcher.is_withdrawn("m1", KEY, without_order)
 
 
 def test_a_broker_that_lost_everything_gets_every_index_again() -> None:
-    world = World()
-    world.dispatcher.on_order_status(status_report())
-    world.dispatcher.set_orders(KEY, {"m1": order(1)})
-    world.flush()
-    world.dispatcher.republish_all()
-    assert [one[0] for one in world.flush()] == ["index"]
+    fixture = DispatcherFixture()
+    fixture.dispatcher.on_order_status(status_report())
+    fixture.dispatcher.set_orders(KEY, {"m1": order(1)})
+    fixture.flush()
+    fixture.dispatcher.republish_all()
+    assert [one[0] for one in fixture.flush()] == ["index"]
 
 
 def test_a_status_is_current_once_the_site_works_by_an_index_with_the_content() -> None:
-    world = World()
-    world.dispatcher.on_order_status(status_report((9, 9), runs=True))
-    assert world.epochs == [9], "the hub is a restored backup"
-    world.dispatcher.start_epoch(10)
-    world.dispatcher.set_orders(KEY, {"m1": order(1)})
-    world.dispatcher.on_order_status(status_report((9, 9), runs=True))
-    assert not world.dispatcher.is_listed("m1", ORDER, status_report((9, 9)))
-    world.flush()
-    assert not world.dispatcher.is_listed("m1", ORDER, status_report((9, 9)))
-    assert world.dispatcher.is_listed("m1", ORDER, status_report((10, 1)))
-    world.dispatcher.set_orders(KEY, {"m1": order(2)})
-    world.flush()
-    assert not world.dispatcher.is_listed("m1", ORDER, status_report((10, 1)))
-    assert world.dispatcher.is_listed("m1", ORDER, status_report((10, 2)))
+    fixture = DispatcherFixture()
+    fixture.dispatcher.on_order_status(status_report((9, 9), runs=True))
+    assert fixture.epochs == [9], "the hub is a restored backup"
+    fixture.dispatcher.start_epoch(10)
+    fixture.dispatcher.set_orders(KEY, {"m1": order(1)})
+    fixture.dispatcher.on_order_status(status_report((9, 9), runs=True))
+    assert not fixture.dispatcher.is_listed("m1", ORDER, status_report((9, 9)))
+    fixture.flush()
+    assert not fixture.dispatcher.is_listed("m1", ORDER, status_report((9, 9)))
+    assert fixture.dispatcher.is_listed("m1", ORDER, status_report((10, 1)))
+    fixture.dispatcher.set_orders(KEY, {"m1": order(2)})
+    fixture.flush()
+    assert not fixture.dispatcher.is_listed("m1", ORDER, status_report((10, 1)))
+    assert fixture.dispatcher.is_listed("m1", ORDER, status_report((10, 2)))
 
 
 async def test_a_site_cannot_raise_the_epoch_far_or_often() -> None:
-    world = World()
+    fixture = DispatcherFixture()
     for claim in (2**53, 2**31 - 1, 7 + 1001):
-        world.dispatcher.on_order_status(status_report((claim, 1)))
-    assert world.epochs == []
+        fixture.dispatcher.on_order_status(status_report((claim, 1)))
+    assert fixture.epochs == []
     for claim in range(8, 1000):
-        world.dispatcher.on_order_status(status_report((claim, 1)))
-    assert world.epochs == [8]
-    await world.clock.advance(5.0)
-    world.dispatcher.on_order_status(status_report((1000, 1)))
-    assert world.epochs == [8, 1000]
+        fixture.dispatcher.on_order_status(status_report((claim, 1)))
+    assert fixture.epochs == [8]
+    await fixture.clock.advance(5.0)
+    fixture.dispatcher.on_order_status(status_report((1000, 1)))
+    assert fixture.epochs == [8, 1000]
 
 
 async def test_an_index_waits_for_a_workload_whose_orders_could_not_be_restored() -> None:
-    world = World()
+    fixture = DispatcherFixture()
     other = ("traffic", "signals")
-    world.dispatcher.hold_for(KEY, {"m1", "unknown-site"})
-    world.dispatcher.set_orders(other, {})
-    world.dispatcher.on_order_status(status_report(runs=True))
-    await world.clock.advance(3600.0)
-    assert world.flush() == []
-    world.dispatcher.set_orders(KEY, {"m1": order(1)})
-    assert world.flush() == [("order", "m1", 1), ("index", "m1", ((7, 1), (ORDER,)))]
+    fixture.dispatcher.hold_for(KEY, {"m1", "unknown-site"})
+    fixture.dispatcher.set_orders(other, {})
+    fixture.dispatcher.on_order_status(status_report(runs=True))
+    await fixture.clock.advance(3600.0)
+    assert fixture.flush() == []
+    fixture.dispatcher.set_orders(KEY, {"m1": order(1)})
+    assert fixture.flush() == [("order", "m1", 1), ("index", "m1", ((7, 1), (ORDER,)))]

@@ -40,8 +40,8 @@ A, B = ("ns", "a"), ("ns", "b")
 
 
 @dataclass
-class World:
-    """Sites by name, and where capacity would be reserved for each workload."""
+class ReservationsFixture:
+    """Sites by name, and the sites where capacity would be reserved for each workload."""
 
     names: tuple[str, ...] = ("m1", "m2")
     clock: FakeClock = field(default_factory=FakeClock)
@@ -57,7 +57,7 @@ class World:
             facts_sink=self.keep_facts,
         )
         self.reservations = Reservations(
-            sites=self.sites, clock=self.clock, after_seconds=AFTER, choose_sites=self.where
+            sites=self.sites, clock=self.clock, after_seconds=AFTER, choose_sites=self.choose_sites
         )
         for name in self.names:
             registry.apply_event(SITES, WatchEvent("ADDED", site(name, nodes(4))))
@@ -68,9 +68,9 @@ class World:
         assert facts is not None, name
         self.facts[name] = facts
 
-    def where(self, key: WorkKey, besides: frozenset[str]) -> ReservationChoice:
+    def choose_sites(self, key: WorkKey, excluded: frozenset[str]) -> ReservationChoice:
         choices = self.wanted.get(key, [])
-        free = (one for one in choices if not besides & one.keys())
+        free = (one for one in choices if not excluded & one.keys())
         return demand(workload(2, name=key[1])), next(free, {})
 
     def reserved(self) -> dict[str, int]:
@@ -88,103 +88,105 @@ class World:
 
 
 def test_a_reservation_begins_after_a_long_wait_and_doubles_with_each_window() -> None:
-    world = World()
-    world.wait(A, {"m1": 2})
-    world.passes(AFTER - 1)
-    assert world.reserved() == {}
-    world.passes(11)
-    assert world.reserved() == {"m1": 2}
-    assert world.facts["m1"].in_flight[0].workload == "reserved for ns/a"
-    world.passes(AFTER)
-    assert world.reserved() == {"m1": 4}
-    world.passes(AFTER)
-    assert world.reserved() == {"m1": 8}
+    fixture = ReservationsFixture()
+    fixture.wait(A, {"m1": 2})
+    fixture.passes(AFTER - 1)
+    assert fixture.reserved() == {}
+    fixture.passes(11)
+    assert fixture.reserved() == {"m1": 2}
+    assert fixture.facts["m1"].in_flight[0].workload == "reserved for ns/a"
+    fixture.passes(AFTER)
+    assert fixture.reserved() == {"m1": 4}
+    fixture.passes(AFTER)
+    assert fixture.reserved() == {"m1": 8}
 
 
-def test_it_is_free_for_its_workload_and_for_higher_priorities_only() -> None:
-    world = World()
-    world.wait(A, {"m1": 2}, priority=5)
-    world.passes(AFTER)
-    level = world.reservations.aged_priority(A)
+def test_reserved_capacity_is_free_for_its_workload_and_for_higher_priorities_only() -> None:
+    fixture = ReservationsFixture()
+    fixture.wait(A, {"m1": 2}, priority=5)
+    fixture.passes(AFTER)
+    level = fixture.reservations.aged_priority(A)
     assert level == 105
     for key, priority, expected in ((A, 5, {}), (B, level, {"m1": 2}), (B, level + 1, {})):
-        with world.reservations.released_for(key, priority):
-            assert world.reserved() == expected
-        assert world.reserved() == {"m1": 2}
+        with fixture.reservations.released_for(key, priority):
+            assert fixture.reserved() == expected
+        assert fixture.reserved() == {"m1": 2}
 
 
 @pytest.mark.parametrize("how", ["placed", "edited", "site", "gone"])
-def test_it_is_given_back_and_the_site_counts_as_freed(how: str) -> None:
-    world = World()
-    world.wait(A, {"m1": 2})
-    world.passes(AFTER)
+def test_a_reservation_is_released_and_the_site_counts_as_freed(how: str) -> None:
+    fixture = ReservationsFixture()
+    fixture.wait(A, {"m1": 2})
+    fixture.passes(AFTER)
     match how:
         case "edited":
-            world.reservations.set_waiting(A, is_waiting=True, generation=2)
+            fixture.reservations.set_waiting(A, is_waiting=True, generation=2)
         case "site":
-            world.reservations.forget_site("m2")
-            assert world.reserved() == {"m1": 2}
-            world.reservations.forget_site("m1")
+            fixture.reservations.forget_site("m2")
+            assert fixture.reserved() == {"m1": 2}
+            fixture.reservations.forget_site("m1")
         case _:
-            world.reservations.set_waiting(A, is_waiting=False)
-    assert world.reserved() == {}
-    assert world.sites.take_freed() == {"m1"}
-    world.passes(60)
-    assert world.reserved() == ({"m1": 2} if how in ("edited", "site") else {})
+            fixture.reservations.set_waiting(A, is_waiting=False)
+    assert fixture.reserved() == {}
+    assert fixture.sites.take_freed() == {"m1"}
+    fixture.passes(60)
+    assert fixture.reserved() == ({"m1": 2} if how in ("edited", "site") else {})
 
 
-def test_a_reservation_that_does_not_help_moves_to_the_next_site_and_round_again() -> None:
-    world = World()
-    world.wait(A, {"m1": 2}, {"m2": 2})
-    world.passes(AFTER)
-    assert world.reserved() == {"m1": 2}
-    world.passes(MAX_WINDOWS_PER_SITE * AFTER)
-    assert world.reserved() == {"m2": 2}
-    world.passes(MAX_WINDOWS_PER_SITE * AFTER)
-    world.passes(60)
-    assert world.reserved() == {"m1": 2}
+def test_a_reservation_that_does_not_help_moves_to_the_next_site_and_back_again() -> None:
+    fixture = ReservationsFixture()
+    fixture.wait(A, {"m1": 2}, {"m2": 2})
+    fixture.passes(AFTER)
+    assert fixture.reserved() == {"m1": 2}
+    fixture.passes(MAX_WINDOWS_PER_SITE * AFTER)
+    assert fixture.reserved() == {"m2": 2}
+    fixture.passes(MAX_WINDOWS_PER_SITE * AFTER)
+    fixture.passes(60)
+    assert fixture.reserved() == {"m1": 2}
 
 
 def test_a_site_is_reserved_for_the_workload_of_the_highest_aged_priority() -> None:
-    world = World()
-    world.wait(A, {"m1": 2})
-    world.passes(AFTER)
-    world.wait(B, {"m1": 3}, priority=50)
-    world.passes(AFTER)
-    assert world.reserved() == {"m1": 4}  # 300 against 150: A was first
-    world.wait(("ns", "urgent"), {"m1": 1}, priority=9000)
-    world.passes(AFTER)
-    assert world.reserved() == {"m1": 1}
-    world.reservations.set_waiting(("ns", "urgent"), is_waiting=False)
-    world.passes(60)
-    assert world.reserved() == {"m1": 2}
+    fixture = ReservationsFixture()
+    fixture.wait(A, {"m1": 2})
+    fixture.passes(AFTER)
+    fixture.wait(B, {"m1": 3}, priority=50)
+    fixture.passes(AFTER)
+    assert fixture.reserved() == {"m1": 4}  # 300 against 150: A was first
+    fixture.wait(("ns", "urgent"), {"m1": 1}, priority=9000)
+    fixture.passes(AFTER)
+    assert fixture.reserved() == {"m1": 1}
+    fixture.reservations.set_waiting(("ns", "urgent"), is_waiting=False)
+    fixture.passes(60)
+    assert fixture.reserved() == {"m1": 2}
 
 
-def test_a_workload_that_fits_nowhere_begins_to_wait_again() -> None:
-    world = World()
-    world.wait(A)
-    world.passes(AFTER)
-    assert world.reservations.aged_priority(A) == 0
+def test_a_workload_that_fits_nowhere_starts_its_wait_again() -> None:
+    fixture = ReservationsFixture()
+    fixture.wait(A)
+    fixture.passes(AFTER)
+    assert fixture.reservations.aged_priority(A) == 0
 
 
 def test_the_number_of_reservations_is_limited_to_the_most_urgent() -> None:
-    world = World(tuple(f"m{number}" for number in range(MAX_RESERVATIONS + 3)))
-    for number, name in enumerate(world.names):
-        world.wait(("ns", name), {name: 1}, priority=number)
-    world.passes(AFTER)
+    fixture = ReservationsFixture(tuple(f"m{number}" for number in range(MAX_RESERVATIONS + 3)))
+    for number, name in enumerate(fixture.names):
+        fixture.wait(("ns", name), {name: 1}, priority=number)
+    fixture.passes(AFTER)
     for _ in range(4):
-        world.passes(10)
-    assert sorted(world.reserved()) == sorted(world.names[-MAX_RESERVATIONS:])
+        fixture.passes(10)
+    assert sorted(fixture.reserved()) == sorted(fixture.names[-MAX_RESERVATIONS:])
 
 
-def asked_at(*sites: Raw, asked: Demand, used: dict[str, int], besides: str = "") -> dict[str, int]:
+def asked_at(
+    *sites: Raw, asked: Demand, used: dict[str, int], excluded: str = ""
+) -> dict[str, int]:
     by_site = {
         name: {"cpu": cores * 1000, "memory": cores * 2**30, "pods": cores}
         for name, cores in used.items()
     }
     moment = decision_context(NOW, DEFAULT_TERMS)
     return choose_reservation(
-        asked, fleet_of(*sites), moment, used_by_site=by_site, excluded_sites={besides}
+        asked, fleet_of(*sites), moment, used_by_site=by_site, excluded_sites={excluded}
     )
 
 
@@ -192,7 +194,7 @@ def test_the_site_is_one_that_could_hold_all_and_has_most_capacity_now() -> None
     sites = site_with_capacity("m1", 1), site_with_capacity("m2", 2), site_with_capacity("m3", 3)
     asked = demand(workload(4))
     assert asked_at(*sites, asked=asked, used={"m1": 9, "m2": 9}) == {"m2": 4}
-    assert asked_at(*sites, asked=asked, used={"m1": 9, "m2": 9}, besides="m2") == {"m1": 4}
+    assert asked_at(*sites, asked=asked, used={"m1": 9, "m2": 9}, excluded="m2") == {"m1": 4}
     assert asked_at(*sites, asked=asked, used={}) == {"m3": 3, "m2": 1}
     assert asked_at(*sites, asked=demand(workload(40)), used={"m1": 9}) == {}
 

@@ -49,7 +49,7 @@ async def test_failed_work_waits_longer_each_time_and_comes_back() -> None:
     assert waits == [1.0, 2.0, 4.0, 8.0, 8.0]
 
 
-async def test_unschedulable_work_wakes_only_for_a_change_that_may_help() -> None:
+async def test_unschedulable_work_is_requeued_only_by_a_change_that_may_help() -> None:
     queue = make(FakeClock())
     queue.add(A, Urgency())
     queue.mark_unschedulable(await queue.take(), {"full"})
@@ -73,7 +73,7 @@ async def test_unschedulable_work_is_decided_again_after_a_while() -> None:
     assert await taking == A
 
 
-async def test_forgotten_work_is_not_handed_out() -> None:
+async def test_forgotten_work_is_not_taken() -> None:
     queue = make(FakeClock())
     queue.add(A, Urgency())
     queue.add(B, Urgency())

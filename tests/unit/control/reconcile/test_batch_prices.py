@@ -118,7 +118,7 @@ async def test_prices_end_with_the_backlog_and_with_their_time() -> None:
     assert {work.rank for work in pricer.queue.active()} == {UNRANKED}
 
 
-async def test_nothing_waits_and_nothing_is_scarce() -> None:
+async def test_an_empty_backlog_has_no_scarcity_prices() -> None:
     pricer = made(FakeClock(), FakeRecorder(), LIMITS)
     await pricer.update_prices()
     for number in range(4):
@@ -131,7 +131,9 @@ async def test_nothing_waits_and_nothing_is_scarce() -> None:
     ("change", "batches"),
     [({"at_workloads": 0}, 0), ({"at_workloads": 5}, 0), ({"most_workloads": 3}, 0), ({}, 1)],
 )
-async def test_a_batch_is_taken_only_of_enough(change: dict[str, int], batches: int) -> None:
+async def test_a_batch_needs_a_minimum_of_waiting_workloads(
+    change: dict[str, int], batches: int
+) -> None:
     recorder = FakeRecorder()
     await made(FakeClock(), recorder, replace(LIMITS, **change)).update_prices()
     assert len(recorder.batches) == batches

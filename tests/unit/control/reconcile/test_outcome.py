@@ -24,15 +24,15 @@ def outcome(schedule: Raw) -> tuple[ReconcileResult, WorkloadStatus]:
     return outcome_of(decision, wanted), status
 
 
-def test_work_that_is_too_early_is_decided_again_when_its_time_has_come() -> None:
-    told, status = outcome({"earliest": (NOW + timedelta(seconds=90)).isoformat()})
-    assert told == ReconcileResult("waiting", frozenset({"deadline"}), 90.0)
+def test_work_that_is_too_early_is_decided_again_at_its_start() -> None:
+    result, status = outcome({"earliest": (NOW + timedelta(seconds=90)).isoformat()})
+    assert result == ReconcileResult("waiting", frozenset({"deadline"}), 90.0)
     assert status.phase == "Waiting"
 
 
 def test_work_that_is_too_late_is_refused_and_waits_for_another_deadline_only() -> None:
     past = (NOW + timedelta(minutes=30)).isoformat()
-    told, status = outcome({"deadline": past, "durationSeconds": 3600})
-    assert told == ReconcileResult("refused", frozenset({"deadline"}), None)
+    result, status = outcome({"deadline": past, "durationSeconds": 3600})
+    assert result == ReconcileResult("refused", frozenset({"deadline"}), None)
     assert status.phase == "Refused"
     assert "the latest start was 2026-11-23T07:31:00Z" in status.reason

@@ -50,27 +50,27 @@ def mode_of(one: Workload, *, is_policy_changed: bool = False) -> str:
     return demand_to_decide(one, FRESH, is_policy_changed=is_policy_changed).mode
 
 
-def test_fresh_starts_over_only_when_it_is_asked_for() -> None:
+def test_fresh_starts_over_only_after_an_edit() -> None:
     assert mode_of(workload("Running")) == "Steady", "a taint or a restart does not start over"
     assert mode_of(workload("Running", changed=True)) == "Fresh"
     assert mode_of(workload("Running"), is_policy_changed=True) == "Fresh"
     assert mode_of(workload("Running", placed=False)) == "Fresh", "requested and not possible yet"
 
 
-def test_what_is_not_fully_placed_is_due_at_every_reconciliation_though_a_part_of_it_runs() -> None:
+def test_a_partly_placed_workload_is_decided_at_every_reconciliation() -> None:
     assert not is_decision_due(workload("Running"), needs_redecision=False)
     assert is_decision_due(workload("Running"), needs_redecision=True)
     assert is_decision_due(workload("Waiting", placed=False), needs_redecision=False)
     assert is_decision_due(workload("Running", placed=False), needs_redecision=False)
 
 
-def test_what_has_finished_is_never_placed_afresh() -> None:
+def test_a_finished_workload_is_never_placed_again() -> None:
     done = workload("Completed")
     assert not is_decision_due(done, needs_redecision=False)
     asked = demand_to_decide(done, FRESH, is_policy_changed=True)
     assert (asked.paused, asked.mode) == (True, "Steady")
-    gone = workload("Completed", placed=False, placement={"groups": []})
-    assert not is_decision_due(gone, needs_redecision=True)
+    finished = workload("Completed", placed=False, placement={"groups": []})
+    assert not is_decision_due(finished, needs_redecision=True)
     assert is_decision_due(workload("Completed", changed=True), needs_redecision=False)
 
 
@@ -85,7 +85,7 @@ def says_same(one: Workload, decided: Decision) -> bool:
     return is_unchanged(one, one.status, decided)
 
 
-def test_a_decision_says_something_new_when_a_right_is_broken_or_something_ends() -> None:
+def test_a_decision_is_a_change_when_a_right_is_broken_or_something_ends() -> None:
     runs = workload("Running")
     assert says_same(runs, decision())
     assert not says_same(runs, decision(violations={"m1": "grant-expired"}))
@@ -93,12 +93,12 @@ def test_a_decision_says_something_new_when_a_right_is_broken_or_something_ends(
     assert not says_same(runs, decision(assignment=(), ended=("m1",)))
 
 
-def test_what_is_not_accepted_any_more_is_judged_and_placed_nowhere_new() -> None:
+def test_a_workload_that_is_no_longer_accepted_is_checked_and_gets_no_new_site() -> None:
     judged = demand_to_recheck(workload("Running"), FRESH)
     assert (judged.paused, judged.mode, judged.placed_replicas) == (True, "Steady", {"m1": 2})
 
 
-def test_a_move_that_cannot_go_on_is_turned_back_as_far_as_replicas_are_missing() -> None:
+def test_a_migration_that_cannot_continue_is_reverted_as_far_as_replicas_are_missing() -> None:
     old = PlacedReplicas(site="m1", replicas=3, phase="Withdrawing")
     new = PlacedReplicas(site="m2", replicas=2, phase="Placing")
     moving = Demand(key="ns/w", replicas=4, placed=(old, new))

@@ -57,7 +57,7 @@ def test_a_quota_that_cannot_be_read_is_measured_by_the_fleet() -> None:
     assert shares.share("a") == 4 / (FLEET_CORES + 4)
 
 
-def test_shares_follow_what_is_placed_given_back_and_changed() -> None:
+def test_shares_follow_placements_releases_and_changes() -> None:
     shares = make(tenant("a", {"cpu": "8"}))
     assert shares.share("a") == 0.0
     shares.quotas.set_usage(("a-ns", "w"), demand(workload(4)), {"m1": 4})

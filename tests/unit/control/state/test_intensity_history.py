@@ -17,7 +17,7 @@ def measured(grams: float | None) -> Intensity:
     return Intensity(gco2_per_kwh=grams, origin="measured")
 
 
-def test_nine_tenths_of_its_hours_were_no_worse() -> None:
+def test_the_percentile_is_at_least_nine_tenths_of_the_hours() -> None:
     history = IntensityHistory()
     for hour in range(10):
         history = history.with_intensity(measured(100.0 * (hour + 1)), hour * HOUR)

@@ -9,7 +9,7 @@ from tests.support.null_telemetry import NullTelemetry
 from tests.support.sites import workload
 
 
-def test_workloads_by_site_are_those_that_a_walk_over_all_finds() -> None:
+def test_workloads_by_site_are_those_that_a_search_through_all_finds() -> None:
     random = Random(2)  # noqa: S311 - a test, seeded
     registry = HubObjects(NullTelemetry(), lambda *_: None, make_faults())
     for version in range(1, 200):

@@ -1,4 +1,4 @@
-"""A report wakes waiting work only where it could help: more is free, or more is known."""
+"""A report requeues waiting work only where it could help: more is free, or more is known."""
 
 from dataclasses import replace
 
@@ -84,8 +84,8 @@ def test_shorter_round_trips_help_with_latency_only(
     after: dict[str, float], *, helps: bool
 ) -> None:
     def measured(rtt: dict[str, float]) -> SiteReport:
-        told = tuple(Rtt(to=to, milliseconds=figure) for to, figure in rtt.items())
-        figures = msgspec.structs.replace(said(BEFORE).figures, rtt=told)
+        rtts = tuple(Rtt(to=to, milliseconds=figure) for to, figure in rtt.items())
+        figures = msgspec.structs.replace(said(BEFORE).figures, rtt=rtts)
         return replace(said(BEFORE), figures=figures)
 
     sites = made()

@@ -62,7 +62,7 @@ def test_sites_with_equal_shares_are_one_group() -> None:
     assert status.replicas == 12
 
 
-def test_it_runs_when_every_site_is_ready() -> None:
+def test_a_workload_runs_when_every_site_is_ready() -> None:
     status = decided(WorkloadStatus(), m1=2, m2=1)
     half = with_health(status, {"m1": view(1, ready=2), "m2": view(1, "Applied")}, START)
     assert (half.phase, half.ready) == ("Placed", 2)
@@ -83,7 +83,7 @@ def test_new_content_makes_every_share_a_new_generation() -> None:
     assert shares_of(status)["m1"].generation == 2
 
 
-def test_what_moves_is_withdrawn_only_after_its_replacement_runs() -> None:
+def test_a_moving_share_is_withdrawn_only_after_its_replacement_runs() -> None:
     status = with_health(decided(WorkloadStatus(), m1=2), {"m1": view(1, ready=2)}, START)
     moved = decided(status, m2=2)
     assert phases(moved) == {"m1": "Withdrawing", "m2": "Placing"}
@@ -93,7 +93,7 @@ def test_what_moves_is_withdrawn_only_after_its_replacement_runs() -> None:
     assert phases(done) == {"m2": "Running"}
 
 
-def test_what_the_authority_stops_is_withdrawn_at_once() -> None:
+def test_a_share_that_the_authority_stops_is_withdrawn_at_once() -> None:
     status = with_health(decided(WorkloadStatus(), m1=2), {"m1": view(1, ready=2)}, START)
     stopped = Decision(
         workload="ns/w", phase="Refused", lost=("m1",), ended=("m1",), line="no", decided_at=START
@@ -149,11 +149,11 @@ def test_a_workload_that_runs_nowhere_is_neither_ready_nor_available() -> None:
     after = with_decision(
         status, ended, REFERENCE, is_new_content=False, known_sites=["m1"], now=START
     )
-    gone = with_health(after, {}, START, wanted=2)
-    told = {one.type: one for one in gone.conditions}
-    assert (gone.phase, gone.ready, gone.placement.groups) == ("Refused", 0, ())
-    assert told["Available"].status == "False"
-    assert told["Evicted"].message == "ended at m1 (taint)"
+    evicted = with_health(after, {}, START, wanted=2)
+    conditions = {one.type: one for one in evicted.conditions}
+    assert (evicted.phase, evicted.ready, evicted.placement.groups) == ("Refused", 0, ())
+    assert conditions["Available"].status == "False"
+    assert conditions["Evicted"].message == "ended at m1 (taint)"
 
 
 def test_a_report_by_an_older_index_makes_nothing_run() -> None:
@@ -166,7 +166,7 @@ def test_a_report_by_an_older_index_makes_nothing_run() -> None:
     assert with_health(ran, {"m1": old}, START).phase == "Running", "a restart degrades nothing"
 
 
-def test_a_silent_site_changes_nothing_but_what_is_known() -> None:
+def test_a_silent_site_changes_only_what_is_known() -> None:
     status = with_health(decided(WorkloadStatus(), m1=2), {"m1": view(1, ready=2)}, START)
     quiet = with_health(status, {"m1": view(1, ready=2, silent=True)}, START + timedelta(hours=1))
     assert quiet.phase == "Running"
@@ -188,7 +188,7 @@ def test_an_order_that_is_applied_in_an_older_generation_is_still_placing() -> N
     assert with_health(status, {"m1": view(1, ready=2)}, START).phase == "Placed"
 
 
-def test_a_refusal_keeps_what_runs() -> None:
+def test_a_refusal_keeps_running_replicas() -> None:
     status = with_health(decided(WorkloadStatus(), m1=2), {"m1": view(1, ready=2)}, START)
     refusal = NotAccepted(reason="invalid", condition="PolicyNotFound", message="no such policy")
     after = with_refusal(status, refusal, REFERENCE, START)
@@ -227,10 +227,10 @@ def applied(target: object, patch: object) -> object:
 
 
 @given(objects, objects)
-def test_the_patch_makes_the_new_of_the_old(old: object, new: object) -> None:
+def test_the_patch_turns_the_old_status_into_the_new_one(old: object, new: object) -> None:
     assert applied(old, merge_patch(old, new)) == new
 
 
 @pytest.mark.parametrize("same", [{}, {"a": [1, {"b": 2}]}], ids=["empty", "nested"])
-def test_no_difference_is_an_empty_patch(same: object) -> None:
+def test_equal_statuses_give_an_empty_patch(same: object) -> None:
     assert merge_patch(same, same) == {}

@@ -40,7 +40,7 @@ def walk(schema: Schema, path: str) -> Iterator[tuple[str, Schema]]:
 EVERYWHERE = [place for kind, schema in SCHEMAS.items() for place in walk(schema, kind)]
 
 
-def test_the_files_are_what_the_types_say() -> None:
+def test_the_files_match_the_types() -> None:
     folder = packaged_folder("manifests") / "crds"
     written = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.yaml")}
     wanted = {
@@ -82,7 +82,7 @@ def test_a_type_without_a_maximum_is_refused_by_its_path(kind: type) -> None:
         schema_of(loose, "Workload.spec", defaults=True)
 
 
-def test_a_type_that_no_schema_can_say_is_refused_by_its_path() -> None:
+def test_a_type_without_a_schema_is_refused_by_its_path() -> None:
     loose = msgspec.defstruct("Loose", [("inner", Annotated[int, "x"] | str)])
     with pytest.raises(TypeError, match=r"Workload\.spec\.inner"):
         schema_of(loose, "Workload.spec", defaults=True)
@@ -95,7 +95,7 @@ def test_every_field_is_explained() -> None:
             assert not schema["description"].startswith("Tuple"), path
 
 
-def test_no_rule_text_or_column_is_about_a_field_that_is_gone() -> None:
+def test_rules_and_columns_refer_to_existing_fields() -> None:
     structs = {struct.__name__: struct for kind in KINDS.values() for struct in parts(kind.type)}
     for name, field in [*FIELD_DESCRIPTIONS, *LIST_TYPES, *ITEM_RULES]:
         assert field in msgspec_fields(structs[name]), f"{name}.{field}"
@@ -157,7 +157,7 @@ def test_columns_are_those_of_the_contract() -> None:
     assert columns["Site"] == ["READY", "TIER", "PROVINCE", "FREE-CPU", "INTENSITY", "REPORT-AGE"]
 
 
-def test_the_short_name_category_and_subresources_are_there() -> None:
+def test_definitions_have_short_names_category_and_subresources() -> None:
     by_kind = {crd["spec"]["names"]["kind"]: crd["spec"] for crd in make_crds()}
     assert by_kind["Workload"]["names"]["shortNames"] == ["kw"]
     assert all(spec["names"]["categories"] == ["kapok"] for spec in by_kind.values())

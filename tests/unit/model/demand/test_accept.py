@@ -256,14 +256,16 @@ def test_manifests_are_bounded() -> None:
         ({"policyRef": {"name": "nowhere"}}, "invalid", "there is no PlacementPolicy nowhere"),
     ],
 )
-def test_what_can_never_be_met_is_not_accepted(spec: Raw, reason: str, message: str) -> None:
+def test_a_request_that_can_never_be_met_is_not_accepted(
+    spec: Raw, reason: str, message: str
+) -> None:
     refused = of(workload(12, **spec))
     assert isinstance(refused, NotAccepted)
     assert refused.reason == reason
     assert message in refused.message
 
 
-def test_what_runs_at_a_site_without_weight_counts_in_a_spread_too() -> None:
+def test_replicas_at_a_site_without_weight_count_in_a_spread() -> None:
     placement = {
         "strategy": "Weighted",
         "weights": [{"site": "m1", "weight": 1}],

@@ -202,7 +202,7 @@ def test_host_ports_collide_by_protocol_number_and_address(
         ),
     ],
 )
-def test_what_the_kubernetes_scheduler_looks_at_beside_is_named(
+def test_further_criteria_of_the_kubernetes_scheduler_are_named(
     spec: Raw, named: tuple[str, ...]
 ) -> None:
     assert shape(**spec).not_modelled == named

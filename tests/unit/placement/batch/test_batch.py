@@ -64,7 +64,7 @@ def test_the_bound_holds_for_every_division(
     batch = solve_batch(instance)
     best = 0.0
     options = [
-        [seats for total in range(count + 1) for seats in divisions(total, [count, count])]
+        [division for total in range(count + 1) for division in divisions(total, [count, count])]
         for _, count, _, _ in works
     ]
     for choice in np.ndindex(*(len(each) for each in options)):
@@ -96,7 +96,7 @@ def exact(instance: BatchInstance) -> float:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_the_best_whole_division_lies_between_what_is_achieved_and_the_bound(seed: int) -> None:
+def test_the_best_whole_division_is_between_the_result_and_the_bound(seed: int) -> None:
     random = np.random.default_rng(seed)
     profit = random.uniform(-1, 9, (6, 4)).round(2)
     profit[random.random((6, 4)) < 0.3] = -np.inf
@@ -133,7 +133,7 @@ def test_an_empty_batch_and_one_that_nothing_fits_have_an_answer() -> None:
         assert solve_batch(instance).ratio == 1.0
 
 
-def test_where_nothing_is_free_the_price_is_what_a_first_unit_is_worth() -> None:
+def test_a_full_site_has_the_price_that_its_first_free_unit_would_be_worth() -> None:
     profit = np.array([[4.0, 4.0], [2.0, -np.inf]])
     asked = np.array([[2.0], [2.0]])
     full = BatchInstance(
@@ -145,7 +145,7 @@ def test_where_nothing_is_free_the_price_is_what_a_first_unit_is_worth() -> None
     assert ((batch.prices > 1) & (batch.prices < 20)).all()
 
 
-def test_what_is_not_asked_for_need_not_be_there() -> None:
+def test_a_resource_that_is_not_requested_may_be_absent() -> None:
     free = np.array([[10.0, 0.0]])
     instance = BatchInstance(
         free=free, requests=np.array([[1.0, 0.0]]), replicas=np.array([7]), profit=np.array([[3.0]])
@@ -158,7 +158,7 @@ def test_what_is_not_asked_for_need_not_be_there() -> None:
     assert solve_batch(nothing).placed.sum() == 7
 
 
-def test_what_is_on_its_way_is_not_free() -> None:
+def test_capacity_in_flight_is_not_free() -> None:
     one = site("m1", nodes(4), spec={"prices": {"coreCnyPerHour": 0.05}})
     fleet = fleet_of(one)
     first = demand(workload(4, name="first"))

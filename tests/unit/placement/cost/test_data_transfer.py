@@ -61,7 +61,7 @@ def test_data_in_a_metro_is_at_all_its_sites_and_every_entry_counts() -> None:
 
 
 @pytest.mark.parametrize("place", ["nowhere", "metro:nowhere"])
-def test_a_place_that_is_nowhere_makes_the_cost_unknown_and_never_nothing(place: str) -> None:
+def test_an_unknown_place_makes_the_cost_unknown_and_never_zero(place: str) -> None:
     asked = asks((place, 10.0), ("m1", 4.0))
     assert set(moving(asked, *SITES).values()) == {None}
     decision = choose(demand(asked), fleet_of(*SITES), now=NOW)
@@ -74,18 +74,18 @@ def test_a_place_that_is_nowhere_makes_the_cost_unknown_and_never_nothing(place:
     [{}, {"data": [{"at": "m1", "gibibytes": 5}]}, {"prices": PAID}],
     ids=["neither", "no-price", "no-data"],
 )
-def test_without_data_or_price_nothing_is_reckoned(placement: Raw) -> None:
+def test_without_data_or_price_there_is_no_transfer_cost(placement: Raw) -> None:
     assert moving(workload(1, placement=placement), *SITES) == {}
 
 
 def test_work_goes_to_its_data_until_another_site_is_cheaper_by_more_than_the_copy() -> None:
-    dear, cheap = there("dear", core=5.0), there("cheap", core=0.05)
+    expensive, cheap = there("expensive", core=5.0), there("cheap", core=0.05)
     chosen = []
     for gibibytes in (1.0, 1000.0):
-        asked = asks(("dear", gibibytes), replicas=1, schedule={"durationSeconds": 36_000})
-        decision = choose(demand(asked), fleet_of(dear, cheap), now=NOW)
+        asked = asks(("expensive", gibibytes), replicas=1, schedule={"durationSeconds": 36_000})
+        decision = choose(demand(asked), fleet_of(expensive, cheap), now=NOW)
         chosen += [each.site for each in decision.assignment]
-    assert chosen == ["cheap", "dear"]
+    assert chosen == ["cheap", "expensive"]
 
 
 def test_more_data_elsewhere_never_costs_less() -> None:

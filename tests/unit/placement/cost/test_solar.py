@@ -1,4 +1,4 @@
-"""Own solar power is free only while there is a surplus, and is promised only once."""
+"""Own solar power is free only while there is a surplus, and is used only once."""
 
 from itertools import pairwise
 
@@ -23,7 +23,7 @@ MEASURED = {"watts": 1000.0, "pvWatts": 1204.44, "origin": "measured", "observed
 """4.44 W more than 1000 W * PUE 1.2: one replica of 3.7 W (a core, a GiB) * 1.2."""
 
 
-def roof(name: str = "sunny", cny: float = 0.6, **power: object) -> Raw:
+def site_with_solar(name: str = "sunny", cny: float = 0.6, **power: object) -> Raw:
     spec = {
         "energy": {"pue": 1.2, "pvPeakWatts": 80_000},
         "prices": {"energyCnyPerKwh": cny, "coreCnyPerHour": 0.0},
@@ -48,11 +48,11 @@ FULL = (0.00444 * (0.6 + 0.05), 0.00444 * 500)
 
 
 def test_a_surplus_is_free_and_emits_nothing() -> None:
-    assert cost(asked(), roof()) == pytest.approx((0.0, 0.0), abs=1e-9)
+    assert cost(asked(), site_with_solar()) == pytest.approx((0.0, 0.0), abs=1e-9)
 
 
-def test_all_replicas_share_it() -> None:
-    found = cost(asked(2), roof())
+def test_all_replicas_share_the_surplus() -> None:
+    found = cost(asked(2), site_with_solar())
     assert found == pytest.approx((FULL[0], FULL[1]))  # two ask, and one of them is free
 
 
@@ -70,16 +70,16 @@ def test_all_replicas_share_it() -> None:
     ids=["none-left", "no-pv", "no-draw", "assumed", "no-origin", "old", "future"],
 )
 def test_without_a_measured_and_fresh_surplus_all_is_paid(power: Raw) -> None:
-    assert cost(asked(), roof(**power)) == pytest.approx(FULL)
+    assert cost(asked(), site_with_solar(**power)) == pytest.approx(FULL)
 
 
 @pytest.mark.parametrize("seconds", [0, 3601])
-def test_what_runs_long_is_not_drawn_to_a_sunny_hour(seconds: int) -> None:
-    assert cost(asked(seconds=seconds), roof()) == pytest.approx(FULL)
+def test_long_work_is_not_attracted_by_a_sunny_hour(seconds: int) -> None:
+    assert cost(asked(seconds=seconds), site_with_solar()) == pytest.approx(FULL)
 
 
-def test_it_is_given_away_once() -> None:
-    fleet = Fleet([facts_of(roof(), grant("sunny"))])
+def test_a_surplus_is_used_only_once() -> None:
+    fleet = Fleet([facts_of(site_with_solar(), grant("sunny"))])
     paid = []
     for turn in range(2):
         question = demand(asked(name=f"app{turn}"))
@@ -89,12 +89,14 @@ def test_it_is_given_away_once() -> None:
     assert paid == pytest.approx([0.0, FULL[1]], abs=1e-9)
 
 
-def test_a_price_below_zero_is_not_given_up_for_the_sun() -> None:
-    paid = [cost(asked(), roof(cny=-0.5, pvWatts=watts))[0] for watts in (1200.0, 9000.0)]
+def test_a_negative_price_is_not_replaced_by_solar_power() -> None:
+    paid = [
+        cost(asked(), site_with_solar(cny=-0.5, pvWatts=watts))[0] for watts in (1200.0, 9000.0)
+    ]
     assert all(less >= more for less, more in pairwise(paid))
 
 
 def test_short_work_goes_where_the_sun_shines() -> None:
-    dull = roof("dull", cny=0.1, pvWatts=0.0)
-    chosen = choose(demand(asked()), fleet_of(roof(), dull), now=NOW)
+    cloudy = site_with_solar("cloudy", cny=0.1, pvWatts=0.0)
+    chosen = choose(demand(asked()), fleet_of(site_with_solar(), cloudy), now=NOW)
     assert [each.site for each in chosen.assignment] == ["sunny"]

@@ -64,7 +64,7 @@ def test_a_quota_counts_what_runs_and_says_what_is_left(
     assert sentence in found["a-ns/new"]["line"]
 
 
-def test_the_smallest_change_names_the_quota_that_would_do() -> None:
+def test_the_smallest_change_names_the_quota_that_would_suffice() -> None:
     decoded = decode_as(tenant("a", quota={"cpu": "10"}), Tenant)
     asked = demand(of("a", 4), tenants=[decoded], usage=QuotaUsage(used={"cpu": 8000}))
     fleet = fleet_of(site("m1", nodes(50)))
@@ -74,7 +74,7 @@ def test_the_smallest_change_names_the_quota_that_would_do() -> None:
 
 
 @pytest.mark.parametrize("quota", [3, 4, 7])
-def test_the_quota_that_would_do_counts_every_site_of_what_is_duplicated(quota: int) -> None:
+def test_the_quota_that_would_suffice_counts_every_site_of_duplicated_work(quota: int) -> None:
     decoded = decode_as(tenant("a", quota={"cpu": str(quota)}), Tenant)
     asked = demand(of("a", 4, placement={"strategy": "Duplicated"}), tenants=[decoded])
     fleet = fleet_of(site("m1", nodes(5)), site("m2", nodes(5)))
@@ -177,7 +177,7 @@ def test_a_tenant_may_borrow_what_its_cohort_leaves(  # noqa: PLR0917 - a table
     ],
     ids=str,
 )
-def test_what_would_cost_more_than_the_budget_leaves_is_not_placed(
+def test_work_that_costs_more_than_the_budget_leaves_is_not_placed(
     budget: Raw, phase: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = place(
@@ -203,7 +203,7 @@ def test_what_would_cost_more_than_the_budget_leaves_is_not_placed(
         ("Duplicated", 9.0, {}),
     ],
 )
-def test_what_a_strategy_makes_too_dear_is_divided_by_cost(
+def test_a_division_over_the_budget_is_replaced_by_the_cheapest(
     strategy: str, budget: float, expected: dict[str, int]
 ) -> None:
     raw = [
@@ -223,7 +223,7 @@ def test_what_a_strategy_makes_too_dear_is_divided_by_cost(
 
 @pytest.mark.parametrize("limit", ["Exists", "", "9E"])
 @pytest.mark.parametrize("field", ["quota", "borrowingLimit"])
-def test_a_quota_that_cannot_be_read_is_told_and_is_not_no_limit(
+def test_an_unreadable_quota_is_reported_and_still_limits(
     field: str, limit: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wrong: Raw = {"quota": {"cpu": "3"}, "borrowing": True, field: {"cpu": limit}}
@@ -242,7 +242,7 @@ def test_a_quota_that_cannot_be_read_is_told_and_is_not_no_limit(
     assert found["b-ns/more"]["phase"] == "Waiting"
 
 
-def test_unknown_carbon_is_dear_and_never_free_in_a_budget() -> None:
+def test_unknown_carbon_is_expensive_and_never_free_in_a_budget() -> None:
     fleet = fleet_of(site("m1", nodes(9), spec=SPEC))
     limited = decode_as(tenant("a", budget={"kgco2ePerHour": 0.001}), Tenant)
     decision = choose(demand(of("a", 1), tenants=[limited]), fleet, now=NOW)
@@ -250,7 +250,7 @@ def test_unknown_carbon_is_dear_and_never_free_in_a_budget() -> None:
     assert "gCO2e/h left of its budget of 1 gCO2e/h" in decision.line
 
 
-def test_the_smallest_change_names_the_budget_that_would_do() -> None:
+def test_the_smallest_change_names_the_budget_that_would_suffice() -> None:
     fleet = fleet_of(site("m1", nodes(9), spec=SPEC, **LIGHT))
     limited = decode_as(tenant("a", budget={"cnyPerHour": 3}), Tenant)
     asked = demand(of("a", 4), tenants=[limited], usage=QuotaUsage(spent=Spend(cny_per_hour=1.5)))
@@ -259,7 +259,7 @@ def test_the_smallest_change_names_the_budget_that_would_do() -> None:
     assert change == ("tenant.budget", "Tenant a", "cnyPerHour: 3", "cnyPerHour: 5.5", True)
 
 
-def test_what_runs_stays_and_may_shrink_when_the_budget_is_used_up() -> None:
+def test_running_replicas_stay_and_may_shrink_when_the_budget_is_used_up() -> None:
     fleet = fleet_of(site("m1", nodes(9), spec=SPEC, **LIGHT))
     limited = decode_as(tenant("a", budget={"cnyPerHour": 1}), Tenant)
     for replicas, phase in ((4, "Placed"), (2, "Placed"), (5, "Waiting")):
@@ -272,9 +272,9 @@ def test_what_runs_stays_and_may_shrink_when_the_budget_is_used_up() -> None:
 def test_the_explanation_counts_the_sites_that_pass_and_names_no_other_reason() -> None:
     limited = decode_as(tenant("a", quota={"cpu": "1"}), Tenant)
     asked = demand(of("a", 2), tenants=[limited])
-    told = explain(asked, fleet_of(site("m1", nodes(9))), now=NOW)
-    assert told.decision.reasons == {"quota": 1}
-    assert told.sites[0].admitted
+    explanation = explain(asked, fleet_of(site("m1", nodes(9))), now=NOW)
+    assert explanation.decision.reasons == {"quota": 1}
+    assert explanation.sites[0].admitted
 
 
 def test_the_running_scheduler_sums_what_the_others_use_and_spend() -> None:

@@ -37,7 +37,7 @@ def test_two_places_three_centres_is_a_near_pair_and_a_far_standby() -> None:
     assert shares(two_places(6, standbyRatio=0.0), *PAIR, FAR) == {"gz1": 3, "gz2": 3}
 
 
-def test_a_workload_without_its_standby_is_not_all_there() -> None:
+def test_a_workload_without_its_standby_is_incomplete() -> None:
     wanted = demand(two_places(6, standbyRatio=0.34))
     assert total_replicas_of(wanted) == sum(
         shares(two_places(6, standbyRatio=0.34), *PAIR, FAR).values()
@@ -66,16 +66,16 @@ def test_a_standby_is_the_share_as_it_is_written(replicas: int, ratio: float, st
             [at("gz1", "CN-GD", "gz", gz2=1), at("gz2", "CN-GD", "gz"), FAR],
             {},
         ),  # one end reports no round trip
-        ([*PAIR, at("gy1", "CN-GZ", "gy", 2)], {}),  # no room for the standby
+        ([*PAIR, at("gy1", "CN-GZ", "gy", 2)], {}),  # no capacity for the standby
     ],
     ids=["no-standby", "no-pair", "too-far", "unknown", "no-room"],
 )
-def test_two_places_are_whole_or_absent(sites: list[Raw], options: Raw) -> None:
+def test_a_pair_is_placed_whole_or_not_at_all(sites: list[Raw], options: Raw) -> None:
     decision = choose(demand(two_places(6, **options)), fleet_of(*sites), now=NOW)
     assert (decision.phase, list(decision.reasons)) == ("Waiting", ["spread"])
 
 
-def test_two_places_keep_what_runs() -> None:
+def test_a_pair_keeps_its_running_replicas() -> None:
     more = [
         at("gz4", "CN-GD", "gz", gz5=1),
         at("gz5", "CN-GD", "gz", gz4=1),
@@ -88,7 +88,7 @@ def test_two_places_keep_what_runs() -> None:
 RUNS = {"gz1": 3, "gz2": 3, "gy1": 3}
 
 
-def test_two_places_do_not_part_what_runs() -> None:
+def test_a_running_pair_is_not_separated() -> None:
     """A cordon, a lost round trip or a cheaper site does not move it; more go beside it."""
     pair = [at("gz1", "CN-GD", "gz", gz2=1), at("gz2", "CN-GD", "gz", gz1=1)]
     others = [at("gz3", "CN-GD", "gz", gz4=1), at("gz4", "CN-GD", "gz", gz3=1), FAR]
@@ -102,7 +102,7 @@ def test_two_places_do_not_part_what_runs() -> None:
     assert shares(two_places(8, RUNS), *full, *others) == RUNS
 
 
-def test_two_places_obey_the_spread_beside_them() -> None:
+def test_a_pair_meets_the_spread_constraints_too() -> None:
     asked = two_places(6)
     asked["spec"]["placement"]["spread"] = [{"by": "site", "maxPerGroup": 2}]
     assert shares(asked, *PAIR, FAR) == {}

@@ -69,7 +69,7 @@ AGGREGATED = {"strategy": "Aggregated"}
     ],
     ids=str,
 )
-def test_replicas_are_divided_as_promised(
+def test_each_strategy_divides_replicas_as_documented(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], case: tuple[int, Raw, Raw, Raw, Raw]
 ) -> None:
     replicas, rooms, placement, placed, expected = case
@@ -102,7 +102,7 @@ def test_of_equal_sites_it_is_the_workload_and_not_their_order_that_decides(
         assert answers[0] == answers[1] == answers[2]
 
 
-def test_changed_weights_move_what_runs_only_in_fresh(
+def test_changed_weights_move_running_replicas_only_in_fresh(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sites = [site_with_capacity(f"m{place}", 20) for place in (1, 2, 3)]
@@ -113,7 +113,7 @@ def test_changed_weights_move_what_runs_only_in_fresh(
         assert {each["name"]: each["replicas"] for each in decision["sites"]} == expected
 
 
-def test_nothing_fits_now_never_clears_what_runs(
+def test_a_refusal_never_ends_running_replicas(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = workload(12, placed={"m1": 6})

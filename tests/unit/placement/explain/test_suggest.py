@@ -92,7 +92,7 @@ def test_every_reason_that_no_rule_gives_alone_has_a_row_above() -> None:
     assert REASONS.keys() - TRANSIENT_REASONS - {"invalid"} == of_rules - TRANSIENT_REASONS
 
 
-def test_what_must_be_changed_together_is_one_offer() -> None:
+def test_changes_that_are_needed_together_are_one_offer() -> None:
     asked = asking(dataClass="general-4", jurisdictions=["CN-GD"])
     fleet = Fleet([at({"cordon": True})])
     offer = suggest_changes(asked, fleet, decision_context(NOW, DEFAULT_TERMS))[0]
@@ -139,7 +139,7 @@ def test_fewer_replicas_are_offered_where_a_spread_needs_some_at_least() -> None
     assert offered(asked, *raw)[0] == ("workload.replicas", "20", "3")
 
 
-def test_a_bound_of_a_spread_is_moved_as_little_as_will_do() -> None:
+def test_a_limit_of_a_spread_is_changed_as_little_as_possible() -> None:
     raw = [site_with_capacity(f"m{place}", 30) for place in range(3)]
     asked = asking(27, placement=spread(maxPerGroup=5))
     assert ("workload.spread.maxPerGroup", "5 (by site)", "9") in offered(asked, *raw)
@@ -150,22 +150,24 @@ def test_a_bound_of_a_spread_is_moved_as_little_as_will_do() -> None:
     assert ("workload.spread.minGroups", "12 (by site)", "3") in offered(asked, *raw)
 
 
-def test_only_what_keeps_away_is_to_be_tolerated() -> None:
+def test_only_taints_that_refuse_the_workload_are_to_be_tolerated() -> None:
     taints = [
         {"key": "a", "value": "1", "effect": "NoSchedule"},
         {"key": "b", "effect": "PreferNoSchedule"},
         {"key": "c", "effect": "NoExecute"},
     ]
-    borne = [{"key": "c", "operator": "Exists"}]
-    asked = asking(placement={"siteTolerations": borne})
+    tolerations = [{"key": "c", "operator": "Exists"}]
+    asked = asking(placement={"siteTolerations": tolerations})
     raw = site_with_capacity("m1", 3, spec={"taints": taints})
     assert offered(asked, raw) == [("workload.siteTolerations", "", "a=1:NoSchedule")]
-    asked = asking(demand={"tolerations": borne})
+    asked = asking(demand={"tolerations": tolerations})
     raw = site("m1", {**nodes(3), "taints": taints})
     assert offered(asked, raw) == [("workload.tolerations", "", "a=1:NoSchedule")]
 
 
-def test_nodes_with_room_are_opened_and_only_what_no_node_has_is_given_up() -> None:
+def test_nodes_with_capacity_are_opened_and_only_requirements_that_no_node_meets_are_dropped() -> (
+    None
+):
     full, empty = nodes(3, cpu="0"), nodes(3)
     keys = [{"key": key, "effect": "NoSchedule"} for key in ("x", "y")]
     raw = site("m1", {**full, "taints": keys[:1]}, {**empty, "taints": keys[1:]})
@@ -180,14 +182,14 @@ def test_nodes_with_room_are_opened_and_only_what_no_node_has_is_given_up() -> N
     ]
 
 
-def test_a_longer_round_trip_is_told_as_it_was_measured() -> None:
+def test_a_longer_round_trip_is_offered_as_it_was_measured() -> None:
     raw = site("m1", nodes(3), rtt=[{"to": "gz", "milliseconds": 12.3456789}])
     asked = asking(placement={"latency": [{"from": "gz", "withinMilliseconds": 10}]})
     assert offered(asked, raw) == [("workload.latency", "10 ms", "12.3456789 ms")]
 
 
 def centres(milliseconds: float, standby: int) -> list[Raw]:
-    """Two sites of one metro with this round trip, and one elsewhere with this much room."""
+    """Two sites of one metro with this round trip, and one elsewhere with this capacity."""
     here, there = ({"location": {"province": p, "metro": p}} for p in ("CN-GD", "CN-GX"))
     pair = [site_with_capacity(name, 20, spec=here) for name in ("a", "b")]
     for each, other in zip(pair, ("b", "a"), strict=True):
@@ -195,7 +197,7 @@ def centres(milliseconds: float, standby: int) -> list[Raw]:
     return [*pair, site_with_capacity("c", standby, spec=there)]
 
 
-def test_a_pair_and_its_standby_are_eased_as_little_as_will_do() -> None:
+def test_a_pair_and_its_standby_are_relaxed_as_little_as_possible() -> None:
     def asked(**options: float) -> Demand:
         preset = {"preset": "two-places-three-centres", "presetOptions": options}
         return asking(10, placement=preset)
@@ -206,7 +208,7 @@ def test_a_pair_and_its_standby_are_eased_as_little_as_will_do() -> None:
     assert ("workload.presetOptions.standbyRatio", "0.95", "0.6") in small
 
 
-def test_a_spread_is_given_up_together_with_what_else_it_takes() -> None:
+def test_a_spread_is_dropped_together_with_other_changes_that_are_needed() -> None:
     asked = asking(7, placement={"spread": [{"by": "province", "minGroups": 2}]})
     here = {"location": {"province": "CN-GD"}}
     raw = [site_with_capacity(name, 3, spec=here) for name in ("m1", "m2")]

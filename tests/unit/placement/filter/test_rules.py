@@ -123,7 +123,7 @@ def test_a_site_without_any_grant_takes_nothing() -> None:
         ("Apart", "city", "m2", "spread"),
     ],
 )
-def test_companions_stand_together_or_apart_and_an_unknown_place_is_neither(
+def test_companions_run_together_or_apart_and_an_unknown_place_is_neither(
     kind: str, by: str, theirs: str, reason: str
 ) -> None:
     mine, other = (
@@ -242,7 +242,7 @@ def test_only_a_site_that_is_ready_takes_new_work(
     ],
     ids=str,
 )
-def test_nodes_that_no_pod_may_stand_on_refuse_and_are_not_called_full(
+def test_a_site_whose_nodes_admit_no_pod_is_refused_and_not_called_full(
     node: Raw, asked: Raw, reason: str
 ) -> None:
     kind = {
@@ -391,9 +391,9 @@ def test_a_grant_that_does_not_allow_the_class_permits_no_vendor() -> None:
     ):
         fleet = fleet_of(hygon, grants=grants)
         assert choose(demand(workload(dataClass="general-1")), fleet, now=NOW).phase == "Placed"
-        told = explain(demand(workload()), fleet, now=NOW)
-        assert told.decision.reasons == {"cpu-vendor": 1}
-        sentences = {each.reason: each.sentence for each in told.sites[0].verdicts}
+        explanation = explain(demand(workload()), fleet, now=NOW)
+        assert explanation.decision.reasons == {"cpu-vendor": 1}
+        sentences = {each.reason: each.sentence for each in explanation.sites[0].verdicts}
         assert sentences["cpu-vendor"] == "m1 has hygon; permitted: kunpeng"
 
 
@@ -413,7 +413,7 @@ def test_the_first_reasons_are_counted_once_per_site() -> None:
     assert decision.phase == "Waiting"
 
 
-def test_every_rule_says_for_every_site_why_and_what_wakes_it() -> None:
+def test_every_rule_names_for_every_site_the_reason_and_the_wake_event() -> None:
     fleet = fleet_of(M1, site("m2", nodes(1, cpu="0"), spec={"cordon": True}))
     for each in explain(demand(workload()), fleet, now=NOW).sites:
         assert [verdict.rule for verdict in each.verdicts[:-1]] == [

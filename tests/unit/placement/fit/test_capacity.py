@@ -109,7 +109,7 @@ def node_name(operator: str, *names: str) -> Raw:
     ],
     ids=str,
 )
-def test_pods_stand_only_where_the_kubernetes_scheduler_would_put_them(
+def test_pods_fit_only_where_the_kubernetes_scheduler_would_bind_them(
     spec: Raw, expected: int
 ) -> None:
     named = {"kubernetes.io/hostname": "n1"}
@@ -156,7 +156,7 @@ def test_a_daemon_set_takes_its_share_of_every_node_first() -> None:
     assert most(lambda replicas: [deployment(replicas), daemon], node(count=2)) == 6
 
 
-def test_what_is_not_modelled_is_named() -> None:
+def test_scheduler_features_that_are_not_modelled_are_named() -> None:
     asked = workload()
     del asked["spec"]["demand"]
     other = {"topologyKey": "zone", "labelSelector": {"matchLabels": {"app": "other"}}}

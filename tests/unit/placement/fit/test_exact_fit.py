@@ -143,7 +143,7 @@ def plus(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
     return {name: one.get(name, 0) + other.get(name, 0) for name in {*one, *other}}
 
 
-def bears(node: Raw, pod: Raw) -> bool:
+def may_run_on(node: Raw, pod: Raw) -> bool:
     labels = node["labels"]
     if node["architecture"] != "amd64":
         return False
@@ -195,7 +195,7 @@ def most_of(nodes: list[Raw], pod: Raw) -> int:
         row = {"pods": 110, **node["free"][0]}
         left = {name: amount(name, row.get(name, 0)) for name in asked}
         here = 0
-        while bears(node, pod) and all(left[name] >= asked[name] for name in asked):
+        while may_run_on(node, pod) and all(left[name] >= asked[name] for name in asked):
             left = {name: left[name] - asked[name] for name in asked}
             here += 1
             if alone:

@@ -21,11 +21,11 @@ def shape(cpu: int, **more: Any) -> PodShape:  # noqa: ANN401 - fields
     return PodShape(requests={"cpu": cpu, "pods": 1}, **more)
 
 
-def fleet(*rows: FreeRow, flights: tuple[InFlight, ...] = (), zone: str = "") -> Fleet:
+def fleet(*rows: FreeRow, in_flight: tuple[InFlight, ...] = (), zone: str = "") -> Fleet:
     labels = {"zone": zone} if zone else {}
     classes = (NodeClass(architecture="amd64", labels=labels, free=tuple(rows)),)
     status = SiteStatus(node_classes=classes)
-    return Fleet([SiteFacts(name="m1", status=status, in_flight=flights)])
+    return Fleet([SiteFacts(name="m1", status=status, in_flight=in_flight)])
 
 
 def row(cpu: int, count: int = 1, **more: float | str) -> FreeRow:
@@ -99,9 +99,9 @@ def test_pods_of_a_set_take_whole_cards_and_shares_of_them() -> None:
     assert sets_of(there, whole, whole, half) == PodSetCapacity(1, is_exact=True)
 
 
-def test_what_is_in_flight_and_what_runs_apart_counts_against_a_set() -> None:
-    flights = (InFlight(workload="a/c", replicas=1, requests={"cpu": 4, "pods": 1}),)
-    assert sets_of(fleet(row(9, 2), flights=flights), shape(4), shape(1)).sets == 0
+def test_replicas_in_flight_and_pods_that_run_apart_count_against_a_set() -> None:
+    in_flight = (InFlight(workload="a/c", replicas=1, requests={"cpu": 4, "pods": 1}),)
+    assert sets_of(fleet(row(9, 2), in_flight=in_flight), shape(4), shape(1)).sets == 0
     alone = shape(1, one_per_node=True)
     assert sets_of(fleet(row(9, 4)), alone, shape(1)).sets == 4
     assert sets_of(fleet(row(9, 4)), alone, shape(1), placed=3).sets == 1
@@ -110,7 +110,7 @@ def test_what_is_in_flight_and_what_runs_apart_counts_against_a_set() -> None:
 def test_large_sets_are_counted_in_a_bounded_number_of_steps(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Bounded work never promises more than fits: nodes that are left out count as absent."""
+    """A bounded search never counts more than fits: nodes that are left out count as absent."""
     there = fleet(row(100, 10**9))
     assert sets_of(there, shape(60), shape(40), replicas=10**6) == PodSetCapacity(
         256, is_exact=False
@@ -122,7 +122,7 @@ def test_large_sets_are_counted_in_a_bounded_number_of_steps(
     assert not few.is_exact
 
 
-def test_the_decision_says_whether_room_was_searched_or_bounded() -> None:
+def test_the_decision_says_whether_capacity_was_searched_or_bounded() -> None:
     for count, searched in ((3, True), (9, False)):
         there = fleet(row(7, count))
         unit = (Pods(shape=shape(4), count=1), Pods(shape=shape(5), count=1))

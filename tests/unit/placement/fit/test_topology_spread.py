@@ -154,7 +154,7 @@ def test_each_constraint_has_domains_of_its_own(
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_what_is_in_flight_falls_where_it_costs_a_spread_most(seed: int) -> None:
+def test_replicas_in_flight_count_where_they_harm_a_spread_most(seed: int) -> None:
     random = Random(seed)  # noqa: S311 - cases that repeat
     nodes = some(random)
     skew = random.choice((zone_skew, host_skew))(random)
@@ -172,7 +172,7 @@ def test_what_is_in_flight_falls_where_it_costs_a_spread_most(seed: int) -> None
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_running_replicas_never_make_more_room_than_their_worst_places_leave(seed: int) -> None:
+def test_running_replicas_leave_no_more_capacity_than_at_their_worst_places(seed: int) -> None:
     random = Random(seed)  # noqa: S311 - cases that repeat
     nodes = some(random)
     skews = random.choice(((zone_skew,), (host_skew,), (zone_skew, host_skew)))
@@ -206,7 +206,7 @@ def test_two_constraints_over_one_key_are_a_lower_bound(seed: int, keys: tuple[s
     assert room(nodes, shape_of(*skews)) <= most(nodes, skews)
 
 
-def test_own_replicas_in_flight_take_room_and_obey_the_spread() -> None:
+def test_own_replicas_in_flight_use_capacity_and_count_in_the_spread() -> None:
     skew = TopologySpreadConstraint(topology_key="zone", max_skew=1)
     assert room([(4, "a"), (4, "b")], shape_of(skew), own_flying=4) == 4
 

@@ -61,13 +61,13 @@ def test_a_request_larger_than_any_node_is_fragmented_or_full() -> None:
     assert decided(workload(1, requests={"cpu": "600"}), four)[1] == {"full": 1}
 
 
-def test_what_is_in_flight_is_full_and_not_called_fragmented() -> None:
+def test_capacity_in_flight_counts_as_full_and_not_as_fragmented() -> None:
     flying = InFlight(workload="ns/x", replicas=2, requests={"cpu": 1000, "pods": 1})
     fleet = Fleet([facts_of(site_with_capacity("m1", 3), grant("m1"), in_flight=(flying,))])
     assert choose(demand(workload(2)), fleet, now=NOW).reasons == {"full": 1}
 
 
-def test_a_resource_that_no_node_reports_is_not_there() -> None:
+def test_a_resource_that_no_node_reports_has_no_capacity() -> None:
     asked = workload(1, requests={"example.com/fpga": 1})
     assert decided(asked, site_with_capacity("m1", 4))[1] == {"full": 1}
 
@@ -98,7 +98,7 @@ def test_all_figures_stale_refuses_new_work_and_keeps_the_old() -> None:
 @pytest.mark.parametrize("price", [float("nan"), float("inf"), float("-inf")])
 def test_a_price_that_is_no_number_is_unknown_and_comes_last(price: float) -> None:
     spec = {"energy": {"pue": 1.2}, "prices": {"energyCnyPerKwh": 9.0, "coreCnyPerHour": 9.0}}
-    dear = site("dear", nodes(9), spec=spec, intensity={"gco2PerKwh": 900.0})
+    expensive = site("expensive", nodes(9), spec=spec, intensity={"gco2PerKwh": 900.0})
     broken = facts_of(
         site("broken", nodes(9), spec=spec, intensity={"gco2PerKwh": 1.0}), grant("broken")
     )
@@ -106,8 +106,10 @@ def test_a_price_that_is_no_number_is_unknown_and_comes_last(price: float) -> No
     broken = msgspec.structs.replace(
         broken, spec=msgspec.structs.replace(broken.spec, prices=prices)
     )
-    fleet = Fleet([broken, facts_of(dear, grant("dear"))])
-    assert [each.site for each in choose(demand(workload()), fleet, now=NOW).assignment] == ["dear"]
+    fleet = Fleet([broken, facts_of(expensive, grant("expensive"))])
+    assert [each.site for each in choose(demand(workload()), fleet, now=NOW).assignment] == [
+        "expensive"
+    ]
 
 
 def test_a_measured_zero_is_not_unknown() -> None:
@@ -187,7 +189,7 @@ def test_in_a_spread_a_known_cost_comes_before_an_unknown_one() -> None:
     spec = {"energy": {"pue": 2.0}, "prices": {"energyCnyPerKwh": 9.0, "coreCnyPerHour": 9.0}}
     grams = {"gco2PerKwh": 900.0, "origin": "yearly"}
     places = [("CN-GD", "a"), ("CN-GX", "b"), ("CN-GD", "b")]  # crossed
-    dear, silent = (
+    expensive, silent = (
         [
             site(
                 f"{name}{number}",
@@ -197,15 +199,15 @@ def test_in_a_spread_a_known_cost_comes_before_an_unknown_one() -> None:
             )
             for number, (province, provider) in enumerate(places)
         ]
-        for name, more, status in (("dear", spec, {"intensity": grams}), ("silent", {}, {}))
+        for name, more, status in (("expensive", spec, {"intensity": grams}), ("silent", {}, {}))
     )
     crossed = [{"by": by, "minGroups": 2, "maxPerGroup": 1} for by in ("province", "provider")]
     asked = workload(2, placement={"spread": crossed})
-    decision = choose(demand(asked), fleet_of(*silent, *dear), now=NOW)
-    assert [each.site for each in decision.assignment] == ["dear0", "dear1"]
+    decision = choose(demand(asked), fleet_of(*silent, *expensive), now=NOW)
+    assert [each.site for each in decision.assignment] == ["expensive0", "expensive1"]
 
 
-def test_what_is_in_flight_counts_at_its_worst() -> None:
+def test_replicas_in_flight_count_at_their_worst_places() -> None:
     raw, granted = site("m1", nodes(2, cpu="4", memory="64Gi")), grant("m1")
     for flying, fits in ((0, 8), (1, 6), (2, 4)):  # each of 1.5 cores may cost two of one core
         flight = InFlight(workload="ns/x", replicas=1, requests={"cpu": 1500, "pods": 1})
@@ -222,7 +224,7 @@ def test_in_flight_ends_by_a_report_only() -> None:
     assert in_flight_of(ordered, {1: 9, 2: 3}) == ()
 
 
-def test_headroom_is_left_alone() -> None:
+def test_headroom_is_not_used() -> None:
     tight = site("m1", nodes(1, cpu="10", memory="64Gi"), spec={"headroom": {"ratio": 0.1}})
     assert decided(workload(9), tight)[0] == "Placed"
     assert decided(workload(10), tight)[0] == "Waiting"

@@ -89,14 +89,14 @@ def test_extended_resources_count_by_their_quota() -> None:
     assert most(fleet, two) == 2
 
 
-def test_what_is_in_flight_of_the_same_namespace_counts_and_of_others_not() -> None:
+def test_replicas_in_flight_count_against_the_quota_of_their_own_namespace_only() -> None:
     mine = InFlight(workload="ns/other", replicas=2, requests={"cpu": 1000, "pods": 1})
     others = InFlight(workload="nsx/other", replicas=2, requests={"cpu": 1000, "pods": 1})
     assert most(limited(mine, quotaLeft={"pods": 5}), ONE) == 3
     assert most(limited(others, quotaLeft={"pods": 5}), ONE) == 5
 
 
-def test_what_runs_already_is_in_the_quota_and_room_for_itself() -> None:
+def test_running_replicas_count_in_the_quota_and_keep_their_capacity() -> None:
     assert most(limited(quotaLeft={"pods": 2}), ONE, placed=3) == 5
 
 

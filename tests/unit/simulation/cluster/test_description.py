@@ -59,11 +59,11 @@ def test_a_wrong_description_is_refused_by_name(tmp_path: Path, text: str, said:
         (["--spec", "{here}", "--kubeconfig", "{here}"], "--spec names its own"),
     ],
 )
-def test_a_wrong_call_is_told_in_one_line(
+def test_a_wrong_call_is_refused_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: str
 ) -> None:
     here = _file(tmp_path, "{}")
     assert main(["simulate-cluster", *(word.format(here=here) for word in words)]) == 2
-    told = capsys.readouterr().err
-    assert said in told
-    assert told.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert said in printed
+    assert printed.count("\n") == 1

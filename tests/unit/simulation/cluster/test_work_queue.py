@@ -1,4 +1,4 @@
-"""Keys that wait: once, in order, never in two hands."""
+"""Waiting keys: each is taken once, in order, and by one worker at a time."""
 
 import asyncio
 from collections.abc import Callable
@@ -27,7 +27,7 @@ async def _has_key(queue: MemberWorkQueue[str]) -> bool:
     return True
 
 
-async def test_a_key_that_is_added_twice_comes_once() -> None:
+async def test_a_key_that_is_added_twice_is_taken_once() -> None:
     queue: MemberWorkQueue[str] = MemberWorkQueue(FakeClock())
     queue.add("a")
     queue.add("a")
@@ -38,7 +38,7 @@ async def test_a_key_that_is_added_twice_comes_once() -> None:
     assert not await _has_key(queue)
 
 
-async def test_a_key_that_is_added_while_in_hand_comes_again_afterwards() -> None:
+async def test_a_key_that_is_added_while_being_processed_is_taken_again() -> None:
     queue: MemberWorkQueue[str] = MemberWorkQueue(FakeClock())
     queue.add("a")
     await queue.take()

@@ -59,13 +59,13 @@ def _starts(outcome: TraceOutcome) -> dict[str, int]:
     return {one.pod.name: one.start_seconds for one in outcome.assignments}
 
 
-def test_a_pod_waits_until_room_is_made_and_then_starts_at_once() -> None:
+def test_a_pod_waits_until_capacity_is_freed_and_then_starts_at_once() -> None:
     outcome = _kapok([_node("n")], [_pod("a", 0, 50, 8000), _pod("b", 10, 90, 8000)])
     assert _starts(outcome) == {"a": 0, "b": 50}
     assert (outcome.waited, outcome.refused.total()) == (1, 0)
 
 
-def test_a_pod_that_is_gone_before_there_was_room_is_refused_as_full() -> None:
+def test_a_pod_that_leaves_before_there_is_capacity_is_refused_as_full() -> None:
     outcome = _kapok([_node("n")], [_pod("a", 0, 50, 8000), _pod("b", 10, 50, 8000)])
     assert _starts(outcome) == {"a": 0}
     assert outcome.refused == {"full": 1}
@@ -77,7 +77,7 @@ def test_a_pod_for_which_only_the_sum_would_do_is_refused_as_fragmented() -> Non
     assert outcome.refused == {"fragmented": 1}
 
 
-def test_the_oldest_that_waits_is_asked_first_and_the_small_one_does_not_starve() -> None:
+def test_the_oldest_waiting_pod_is_tried_first_and_the_small_one_is_placed_too() -> None:
     pods = [
         _pod("a", 0, 50, 8000),
         _pod("large", 1, 90, 9000),
@@ -90,7 +90,7 @@ def test_the_oldest_that_waits_is_asked_first_and_the_small_one_does_not_starve(
     assert outcome.refused.total() == 2
 
 
-def test_a_pod_that_ends_when_it_arrives_takes_no_room() -> None:
+def test_a_pod_that_ends_when_it_arrives_uses_no_capacity() -> None:
     outcome = _kapok([_node("n")], [_pod("a", 5, 5, 8000), _pod("b", 5, 9, 8000)])
     assert _starts(outcome) == {"a": 5, "b": 5}
 

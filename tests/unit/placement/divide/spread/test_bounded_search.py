@@ -38,7 +38,7 @@ def spread(seed: int) -> Decision:
 
 
 @pytest.mark.parametrize("seed", [7, 11])
-def test_what_is_not_proven_is_not_called_optimal_and_the_gap_is_true(
+def test_an_unproven_division_is_not_called_optimal_and_the_gap_is_true(
     monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     proven = spread(seed)

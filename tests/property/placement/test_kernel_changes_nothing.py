@@ -99,7 +99,7 @@ def decided_alike(demand: Demand, both: tuple[Fleet, Fleet]) -> Decision:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_both_decide_the_same_whatever_is_asked_and_reported(
+def test_both_engines_decide_the_same_whatever_is_requested_and_reported(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     require_kernel()
@@ -132,7 +132,7 @@ def test_both_decide_the_same_whatever_is_asked_and_reported(
     assert phases == {"Placed", "Waiting", "Refused"}
 
 
-def test_room_and_order_of_cost_are_the_same_at_every_site() -> None:
+def test_capacity_and_order_of_cost_are_the_same_at_every_site() -> None:
     require_kernel()
     random = Random(11)  # noqa: S311 - a test, seeded
     facts = [alike(site(number, 6, FORMS, random), random) for number in range(150)]

@@ -41,22 +41,24 @@ def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:  # noqa:
     return json.loads(capsys.readouterr().out)
 
 
-def test_the_plan_stands_in_the_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_answer_contains_the_planned_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     files = written(tmp_path, forecast=forecast())
     decision = answer(capsys, "place", *files)["decisions"][0]
     assert decision["phase"] == "Waiting"
     assert decision["reasons"] == {"deadline": 1}
     assert decision["startAt"] == "2026-11-23T11:00:00Z"
     assert decision["planned"] == [{"name": "tianfu", "replicas": 2}]
-    told = answer(capsys, "explain", "ns/app", *files)
-    assert told["smallestChange"] == []
-    costs = {each["term"]: each for each in told["sites"][0]["costs"]}
+    explanation = answer(capsys, "explain", "ns/app", *files)
+    assert explanation["smallestChange"] == []
+    costs = {each["term"]: each for each in explanation["sites"][0]["costs"]}
     assert costs["carbon"]["origin"] == "modelled"
     assert costs["carbon"]["ageSeconds"] == 7260.0
     assert costs["waiting"]["cnyPerReplicaHour"] > 0
 
 
-def test_an_answer_without_a_plan_has_no_word_of_one(
+def test_an_answer_without_a_planned_start_does_not_mention_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     decision = answer(capsys, "place", *written(tmp_path))["decisions"][0]

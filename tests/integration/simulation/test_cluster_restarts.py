@@ -42,7 +42,7 @@ def nodes_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_nodes(tmp_path_factory.mktemp("nodes"))
 
 
-def test_controllers_that_are_killed_and_started_again_double_nothing(
+def test_controllers_that_are_killed_and_restarted_duplicate_nothing(
     kubeconfigs: list[Path], tmp_path: Path, nodes_file: Path
 ) -> None:
     cluster = Cluster(kubeconfigs[0], f"sim-{secrets.token_hex(3)}")
@@ -62,7 +62,7 @@ def test_controllers_that_are_killed_and_started_again_double_nothing(
     cluster.kubectl("delete", "deploy,job", "--all", "--wait=false")
 
 
-def test_a_server_that_goes_and_comes_back_is_followed_again(tmp_path: Path) -> None:
+def test_a_server_that_restarts_is_watched_again(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with api_servers(tmp_path, "m") as kubeconfigs:
         cluster = Cluster(kubeconfigs[0], "default")
@@ -78,7 +78,7 @@ def test_a_server_that_goes_and_comes_back_is_followed_again(tmp_path: Path) -> 
         process.__exit__(None, None, None)
 
 
-def test_it_ends_at_once_when_it_is_told_to(
+def test_it_ends_at_once_on_a_signal(
     kubeconfigs: list[Path], tmp_path: Path, nodes_file: Path
 ) -> None:
     log = tmp_path / "log"
@@ -88,15 +88,15 @@ def test_it_ends_at_once_when_it_is_told_to(
     assert "Traceback" not in log.read_text()
 
 
-def test_a_server_that_refuses_us_ends_it_with_a_word(
+def test_a_server_that_refuses_the_credentials_ends_it_with_a_message(
     kubeconfigs: list[Path], tmp_path: Path
 ) -> None:
     config = yaml.safe_load(kubeconfigs[0].read_text())
     config["users"][0]["user"] = {"token": "not-a-token-of-this-server"}
-    stranger = tmp_path / "kubeconfig"
-    stranger.write_text(yaml.safe_dump(config))
+    refused_kubeconfig = tmp_path / "kubeconfig"
+    refused_kubeconfig.write_text(yaml.safe_dump(config))
     done = subprocess.run(
-        [*KAPOK, "simulate-cluster", "--kubeconfig", str(stranger)],
+        [*KAPOK, "simulate-cluster", "--kubeconfig", str(refused_kubeconfig)],
         capture_output=True,
         text=True,
         timeout=20,

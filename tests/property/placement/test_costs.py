@@ -162,39 +162,42 @@ NOTHING_PAID = {
 }
 
 
-@given(drawn=sites, prices=asks, figure=st.sampled_from(FIGURES), who=st.integers(0, 4))
+@given(drawn=sites, prices=asks, figure=st.sampled_from(FIGURES), site_index=st.integers(0, 4))
 @example(
-    drawn=[ALL_UNKNOWN, WASTEFUL], prices=NOTHING_PAID, figure=("spec", "energy", "pue"), who=1
+    drawn=[ALL_UNKNOWN, WASTEFUL],
+    prices=NOTHING_PAID,
+    figure=("spec", "energy", "pue"),
+    site_index=1,
 )
 @settings(max_examples=250, deadline=None)
 def test_deleting_any_figure_never_raises_a_sites_rank(
-    drawn: list[Raw], prices: Raw, figure: tuple[str | int, ...], who: int
+    drawn: list[Raw], prices: Raw, figure: tuple[str | int, ...], site_index: int
 ) -> None:
     raw, wanted = raw_sites(drawn), asked(prices)
-    place = who % len(raw)
+    place = site_index % len(raw)
     before = order(wanted, raw).index(f"m{place}")
     raw[place] = without(raw[place], figure)
     assert order(wanted, raw).index(f"m{place}") >= before
 
 
-@given(drawn=sites, prices=asks, date=st.sampled_from(DATES), who=st.integers(0, 4))
+@given(drawn=sites, prices=asks, date=st.sampled_from(DATES), site_index=st.integers(0, 4))
 @settings(max_examples=100, deadline=None)
 def test_ageing_any_figure_never_raises_a_sites_rank(
-    drawn: list[Raw], prices: Raw, date: tuple[str, ...], who: int
+    drawn: list[Raw], prices: Raw, date: tuple[str, ...], site_index: int
 ) -> None:
     raw, wanted = raw_sites(drawn), asked(prices)
-    place = who % len(raw)
+    place = site_index % len(raw)
     before = order(wanted, raw).index(f"m{place}")
     raw[place] = aged(raw[place], date)
     assert order(wanted, raw).index(f"m{place}") >= before
 
 
-@given(drawn=sites, prices=asks, who=st.integers(0, 4))
+@given(drawn=sites, prices=asks, site_index=st.integers(0, 4))
 @settings(max_examples=100, deadline=None)
 def test_a_site_that_joins_does_not_change_the_order_of_the_others(
-    drawn: list[Raw], prices: Raw, who: int
+    drawn: list[Raw], prices: Raw, site_index: int
 ) -> None:
     raw, wanted = raw_sites(drawn), asked(prices)
-    joins = f"m{who % len(raw)}"
+    joins = f"m{site_index % len(raw)}"
     alone = order(wanted, [each for each in raw if each["metadata"]["name"] != joins])
     assert alone == [name for name in order(wanted, raw) if name != joins]

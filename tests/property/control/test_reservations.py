@@ -1,6 +1,6 @@
-"""Work that needs a large gap gets one, although there is always smaller work to fill every gap.
+"""Large work is placed, although smaller work always arrives to use every freed core.
 
-A small cluster runs pods on nodes; small jobs arrive without end, more than fit. The queue, the
+A small cluster runs pods on nodes; more small jobs arrive than fit. The queue, the
 capacity watcher, the reservations, the facts of sites and the decisions are the real ones.
 """
 
@@ -55,8 +55,8 @@ class Pod:
 
 
 @dataclass
-class World:
-    """Sites whose nodes fill and empty, and a scheduler that sees only their reports."""
+class Simulation:
+    """Sites that start and end pods, and a scheduler that sees only their reports."""
 
     random: Random
     after_seconds: float
@@ -71,7 +71,7 @@ class World:
     def __post_init__(self) -> None:
         registry = HubObjects(NullTelemetry(), lambda *_: None, make_faults())
         self.sites = Sites(
-            objects=registry, clock=self.clock, silent_after_seconds=1e9, facts_sink=self.told
+            objects=registry, clock=self.clock, silent_after_seconds=1e9, facts_sink=self.keep_facts
         )
         self.queue = make_queue(
             self.clock,
@@ -82,7 +82,7 @@ class World:
             sites=self.sites,
             clock=self.clock,
             after_seconds=self.after_seconds,
-            choose_sites=self.where,
+            choose_sites=self.choose_sites,
         )
         for name in self.names:
             registry.apply_event(SITES, WatchEvent("ADDED", site(name)))
@@ -90,18 +90,18 @@ class World:
             self.sites.admit(name)
             self.report(name)
 
-    def told(self, name: str, facts: SiteFacts | None) -> None:
+    def keep_facts(self, name: str, facts: SiteFacts | None) -> None:
         assert facts is not None, name
         self.fleet.upsert(facts)
 
-    def where(self, key: WorkKey, besides: frozenset[str]) -> ReservationChoice:
+    def choose_sites(self, key: WorkKey, excluded: frozenset[str]) -> ReservationChoice:
         used = {
             name: {"cpu": 1000 * sum(one.cores for one in self.pods if one.node[0] == name)}
             for name in self.names
         }
         moment, asked = decision_context(self.clock.now(), TERMS), self.demands[key]
         return asked, choose_reservation(
-            asked, self.fleet, moment, used_by_site=used, excluded_sites=besides
+            asked, self.fleet, moment, used_by_site=used, excluded_sites=excluded
         )
 
     def free(self, name: str) -> list[int]:
@@ -129,22 +129,22 @@ class World:
     def waits(self, key: WorkKey) -> bool:
         return key in self.demands
 
-    async def minute(self, *, small: int, priority: int = 0, lasts: int = 30) -> None:
+    async def minute(self, *, small: int, priority: int = 0, max_minutes: int = 30) -> None:
         """Jobs end, sites report, new small jobs arrive, and the whole queue is decided."""
         await self.clock.advance(MINUTE)
         now = self.clock.monotonic()
         self.pods = [one for one in self.pods if one.ends_seconds > now]
-        gained = {name for name in self.names if "capacity" in self.report(name)}
+        increased = {name for name in self.names if "capacity" in self.report(name)}
         self.reservations.update()
-        self.queue.on_capacity_increased(gained | self.sites.take_freed())
-        for key in self.reservations.reserved_at(gained):
+        self.queue.on_capacity_increased(increased | self.sites.take_freed())
+        for key in self.reservations.reserved_at(increased):
             self.queue.add(key, Urgency(self.priorities[key]))
         for _ in range(small):
             self.submit(f"small{self.number}", 1, 1, priority)
         while (taken := await take_now(self.queue, self.clock)) is not None:
-            self.decide(taken, lasts)
+            self.decide(taken, max_minutes)
 
-    def decide(self, key: WorkKey, lasts: int) -> None:
+    def decide(self, key: WorkKey, max_minutes: int) -> None:
         asked, priority = self.demands[key], self.priorities[key]
         with self.reservations.released_for(key, priority):
             decision = choose(asked, self.fleet, now=self.clock.now(), terms=TERMS)
@@ -159,37 +159,37 @@ class World:
             assert decision.phase == "Placed", decision
             for each in decision.assignment:
                 for _ in range(each.replicas):
-                    self.run(key, each.site, asked.requests["cpu"] // 1000, lasts)
+                    self.run(key, each.site, asked.requests["cpu"] // 1000, max_minutes)
                 self.report(each.site)
             del self.demands[key], self.priorities[key]
         self.queue.finish(key)
         if not is_waiting:
             self.queue.forget(key)
 
-    def run(self, key: WorkKey, name: str, cores: int, lasts: int) -> None:
-        """The site's own scheduler puts a pod on any node where it fits."""
+    def run(self, key: WorkKey, name: str, cores: int, max_minutes: int) -> None:
+        """The site's own scheduler binds a pod to any node where it fits."""
         fitting = [n for n, left in enumerate(self.free(name)) if left >= cores]
-        ends = self.clock.monotonic() + MINUTE * self.random.randint(1, lasts)
+        ends = self.clock.monotonic() + MINUTE * self.random.randint(1, max_minutes)
         self.pods.append(Pod(key, cores, (name, self.random.choice(fitting)), ends))
 
 
 async def minutes_until_placed(
-    world: World, *, cores: int, replicas: int, priority: int
+    simulation: Simulation, *, cores: int, replicas: int, priority: int
 ) -> int | None:
     for _ in range(15):
-        await world.minute(small=SMALL_A_MINUTE, priority=priority)
-    large = world.submit("large", cores, replicas)
+        await simulation.minute(small=SMALL_A_MINUTE, priority=priority)
+    large = simulation.submit("large", cores, replicas)
     for minute in range(LIMIT):
-        if not world.waits(large):
+        if not simulation.waits(large):
             return minute
-        await world.minute(small=SMALL_A_MINUTE, priority=priority)
+        await simulation.minute(small=SMALL_A_MINUTE, priority=priority)
     return None
 
 
 def minutes(cores: int, replicas: int, priority: int, *, after_seconds: float) -> int | None:
-    world = World(Random(7), after_seconds)  # noqa: S311 - a test, seeded
+    simulation = Simulation(Random(7), after_seconds)  # noqa: S311 - a test, seeded
     return asyncio.run(
-        minutes_until_placed(world, cores=cores, replicas=replicas, priority=priority)
+        minutes_until_placed(simulation, cores=cores, replicas=replicas, priority=priority)
     )
 
 
@@ -202,5 +202,5 @@ def test_large_work_is_placed_though_small_work_takes_every_gap(
     assert minutes(cores, replicas, priority, after_seconds=AGING_WINDOW_SECONDS) is not None
 
 
-def test_without_reservations_it_waits_for_ever() -> None:
+def test_without_reservations_large_work_waits_for_ever() -> None:
     assert minutes(4, 1, 0, after_seconds=0.0) is None

@@ -94,7 +94,7 @@ def asked(replicas: int, waiting: float) -> Raw:
     delay=st.integers(0, 240),
 )
 @settings(max_examples=60, deadline=None)
-def test_it_starts_in_time_whatever_the_figures_become_while_there_is_room(
+def test_work_starts_in_time_whatever_the_figures_become_while_there_is_capacity(
     drawn: list[Raw], replicas: int, waiting: float, later: list[float], delay: int
 ) -> None:
     wanted, now = demand(asked(replicas, waiting)), NOW
@@ -158,31 +158,31 @@ DAY_LONG = [{"fromHour": 1, "toHour": 1, "energyCnyPerKwh": -0.1}]
 UNSURE = SURE | {"now": None, "tariff": DAY_LONG}
 
 
-@example(drawn=[UNSURE, SURE], loss="spec.energy.forecast", which=0, who=1, waiting=0.0)
+@example(drawn=[UNSURE, SURE], loss="spec.energy.forecast", which=0, site_index=1, waiting=0.0)
 @given(
     drawn=places,
     loss=st.sampled_from(LOSSES),
     which=st.integers(0, 9),
-    who=st.integers(0, 3),
+    site_index=st.integers(0, 3),
     waiting=st.sampled_from([0.0, 0.0001]),
 )
 @settings(max_examples=250, deadline=None)
 def test_a_site_is_not_chosen_for_having_lost_or_aged_a_figure(
-    drawn: list[Raw], loss: str, which: int, who: int, waiting: float
+    drawn: list[Raw], loss: str, which: int, site_index: int, waiting: float
 ) -> None:
     raw = [raw_site(f"m{at}", one) for at, one in enumerate(drawn)]
-    name = f"m{who % len(raw)}"
+    name = f"m{site_index % len(raw)}"
     wanted = demand(asked(1, waiting))
     before = choose(wanted, fleet_of(*raw), now=NOW)
     less = deepcopy(raw)
-    lose(less[who % len(raw)], loss, which)
+    lose(less[site_index % len(raw)], loss, which)
     after = choose(wanted, fleet_of(*less), now=NOW)
     assert name in chosen(before) or name not in chosen(after)
 
 
 @given(drawn=places)
 @settings(max_examples=40, deadline=None)
-def test_what_was_recorded_is_planned_again_byte_for_byte(drawn: list[Raw]) -> None:
+def test_a_recorded_start_is_planned_again_byte_for_byte(drawn: list[Raw]) -> None:
     fleet = fleet_of(*(raw_site(f"m{at}", one) for at, one in enumerate(drawn)))
     wanted = demand(asked(2, 0.0001))
     first = decision_bytes(choose(wanted, fleet, now=NOW))

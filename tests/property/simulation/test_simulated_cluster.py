@@ -1,4 +1,4 @@
-"""Whatever users do, a simulated cluster reaches the asked state and holds nothing twice."""
+"""Whatever users do, a simulated cluster reaches the requested state, without duplicates."""
 
 from typing import Any
 
@@ -41,56 +41,56 @@ _steps = st.lists(
 )
 
 
-def _do(world: FakeCluster, step: tuple[Any, ...]) -> None:
+def _do(cluster: FakeCluster, step: tuple[Any, ...]) -> None:
     match step:
         case ("apply", kind, replicas, image):
-            world.apply(deployment(kind.lower(), replicas, kind=kind, image=image))
-        case ("delete", kind) if ("city", kind.lower()) in world.mirror.names(_KINDS[kind]):
-            world.delete(_KINDS[kind], ("city", kind.lower()))
-        case ("kill", number) if world.pods():
-            pods = world.pods()
-            world.delete(PODS, ("city", pods[number % len(pods)].metadata.name))
+            cluster.apply(deployment(kind.lower(), replicas, kind=kind, image=image))
+        case ("delete", kind) if ("city", kind.lower()) in cluster.mirror.names(_KINDS[kind]):
+            cluster.delete(_KINDS[kind], ("city", kind.lower()))
+        case ("kill", number) if cluster.pods():
+            pods = cluster.pods()
+            cluster.delete(PODS, ("city", pods[number % len(pods)].metadata.name))
         case ("fault", number, fault):
             body = {"metadata": {"annotations": {FAULT: fault}}}
-            world.patch(NODES, ("", f"node-{number}"), body)
+            cluster.patch(NODES, ("", f"node-{number}"), body)
         case ("wait", seconds):
-            world.settle(seconds)
+            cluster.settle(seconds)
         case _:
             pass
 
 
-def _no_node_is_over_committed(world: FakeCluster) -> None:
-    for node in world.mirror.nodes():
-        assert world.mirror.requested_on(node.metadata.name)["cpu"] <= 4000
+def _no_node_is_over_committed(cluster: FakeCluster) -> None:
+    for node in cluster.mirror.nodes():
+        assert cluster.mirror.requested_on(node.metadata.name)["cpu"] <= 4000
 
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(_steps)
-def test_it_comes_to_rest_as_asked(steps: list[tuple[Any, ...]]) -> None:
-    world = FakeCluster(NodeDescription(name="node", count=3, allocatable={"cpu": "4"}))
+def test_a_simulated_cluster_settles_as_requested(steps: list[tuple[Any, ...]]) -> None:
+    cluster = FakeCluster(NodeDescription(name="node", count=3, allocatable={"cpu": "4"}))
     for step in steps:
-        _do(world, step)
-        _no_node_is_over_committed(world)
+        _do(cluster, step)
+        _no_node_is_over_committed(cluster)
     for number in range(3):
-        _do(world, ("fault", number, None))
-    world.settle(60)
-    _no_node_is_over_committed(world)
+        _do(cluster, ("fault", number, None))
+    cluster.settle(60)
+    _no_node_is_over_committed(cluster)
     for resource in (REPLICA_SETS, STATEFUL_SETS):
-        for name in world.mirror.names(resource):
-            wanted = world.mirror.apps_object(resource, name)
+        for name in cluster.mirror.names(resource):
+            wanted = cluster.mirror.apps_object(resource, name)
             assert wanted is not None
-            pods = [p for p in world.mirror.pods_of(wanted.metadata.uid) if is_active(p)]
+            pods = [p for p in cluster.mirror.pods_of(wanted.metadata.uid) if is_active(p)]
             waiting = [pod for pod in pods if not pod.spec.node_name]
             if resource is REPLICA_SETS or not waiting:
                 assert len(pods) == wanted.spec.replicas
             assert all(is_ready(pod) for pod in pods if pod not in waiting)
-    for pod in world.pods():
+    for pod in cluster.pods():
         owner = pod.metadata.controller
         assert owner is not None
-        assert world.mirror.find(_owner(owner.kind), ("city", owner.name)) is not None
-    world.writes.clear()
-    world.settle(300)
-    assert world.writes == []
+        assert cluster.mirror.find(_owner(owner.kind), ("city", owner.name)) is not None
+    cluster.writes.clear()
+    cluster.settle(300)
+    assert cluster.writes == []
 
 
 def _owner(kind: str) -> Any:  # noqa: ANN401 - a Resource

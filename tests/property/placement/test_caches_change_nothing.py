@@ -39,7 +39,7 @@ SHAPES = [
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_fleet_that_remembers_decides_as_one_that_was_just_made(
+def test_a_fleet_with_caches_decides_as_a_new_fleet(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("scheduler.placement.divide.divide.MIN_SITES_TO_CACHE_FULL", 16)
@@ -59,11 +59,11 @@ def test_a_fleet_that_remembers_decides_as_one_that_was_just_made(
             name = random.choice(list(fleet.slot_of))
             fleet.upsert(next_report(fleet.facts_of(name), random))
     assert phases == {"Placed", "Waiting", "Refused"}
-    # Else the test would say nothing of sites that are passed by.
+    # Otherwise the test would not cover sites that are skipped.
     assert fleet.cache(FullSitesCache).cells, "no site was ever known to be full"
 
 
-def test_room_is_what_brute_force_counts_and_sums_never_say_less() -> None:
+def test_capacity_is_what_brute_force_counts_and_sums_are_never_below_it() -> None:
     random = Random(7)  # noqa: S311 - a test, seeded
     fleet = Fleet(site(number, 4, FORMS, random) for number in range(40))
     for demand in demands(SHAPES, 120, random):
@@ -76,7 +76,7 @@ def test_room_is_what_brute_force_counts_and_sums_never_say_less() -> None:
         fleet.assume(demand, choose(demand, fleet, now=NOW))
 
 
-def test_the_log_of_changed_sites_begins_anew_and_nothing_is_missed(
+def test_the_log_of_changed_sites_starts_again_and_no_change_is_missed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("scheduler.placement.fleet.node_table._MAX_LOG_LENGTH", 3)
@@ -95,18 +95,18 @@ def test_the_log_of_changed_sites_begins_anew_and_nothing_is_missed(
             )
         )
         slots = case.filter_result.admitted_slots
-        for slot, told in zip(
+        for slot, cached in zip(
             slots.tolist(), case.capacity.replicas_by_sums(slots).tolist(), strict=True
         ):
-            assert told == summed[fleet.name_at(slot)]
+            assert cached == summed[fleet.name_at(slot)]
         fleet.assume(demand, choose(demand, fleet, now=NOW))
         name = random.choice(sorted(fleet.slot_of))
         fleet.upsert(next_report(fleet.facts_of(name), random))
     assert len(fleet.nodes.changed_slots) <= 3
 
 
-def _told(facts: SiteFacts, random: Random) -> SiteFacts:
-    """The next facts of a site: mostly one thing is new, often nothing is."""
+def _next_facts(facts: SiteFacts, random: Random) -> SiteFacts:
+    """The next facts of a site: mostly one field changes, often none does."""
     choice = random.randrange(6)
     if choice == 0:
         return next_report(facts, random)
@@ -128,12 +128,12 @@ def _told(facts: SiteFacts, random: Random) -> SiteFacts:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_whatever_part_of_a_site_is_new_the_fleet_is_as_one_that_was_just_made(seed: int) -> None:
+def test_after_any_change_of_a_site_the_fleet_decides_as_a_new_fleet(seed: int) -> None:
     random = Random(seed)  # noqa: S311 - a test, seeded
     fleet = Fleet(site(number, 3, FORMS, random) for number in range(20))
     for demand in demands(SHAPES, 100, random):
         for name in random.sample(sorted(fleet.slot_of), 3):
-            facts = _told(fleet.facts_of(name), random)
+            facts = _next_facts(fleet.facts_of(name), random)
             if random.randrange(20) == 0:
                 fleet.remove(name)
             fleet.upsert(facts)
@@ -144,7 +144,7 @@ def test_whatever_part_of_a_site_is_new_the_fleet_is_as_one_that_was_just_made(s
         fleet.assume(demand, decision)
 
 
-def test_what_is_said_again_makes_nobody_look_at_the_site_anew() -> None:
+def test_a_repeated_report_is_no_change() -> None:
     random = Random(3)  # noqa: S311 - a test, seeded
     fleet = Fleet(site(number, 3, FORMS, random) for number in range(5))
     for demand in demands(SHAPES, 20, random):

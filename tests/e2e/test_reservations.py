@@ -1,4 +1,4 @@
-"""A real `kapok up`: room is reserved for large work that has waited, and small work may wait."""
+"""A real `kapok up`: capacity is reserved for large work that has waited; small work waits."""
 
 from pathlib import Path
 from subprocess import CalledProcessError
@@ -19,7 +19,7 @@ def work(name: str, replicas: int, priority: int = 0) -> str:
     return text.replace("replicas: 2", f"replicas: {replicas}")
 
 
-def test_small_work_leaves_reserved_room_to_who_waits_and_each_decision_can_be_replayed(
+def test_small_work_leaves_reserved_capacity_to_waiting_work_and_each_decision_can_be_replayed(
     tmp_path: Path,
 ) -> None:
     with running_up(tmp_path, settings=SETTINGS) as up:

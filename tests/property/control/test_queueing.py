@@ -116,7 +116,7 @@ class Model:
             self.queue.fail(key)
             self.attempts[key] = self.attempts.get(key, 0) + 1
             aside = (now + min(2.0 ** (self.attempts[key] - 1), 60.0), None)
-        elif is_there and verdict == "park":
+        elif is_there and verdict == "unschedulable":
             self.queue.succeed(key)
             self.attempts.pop(key, None)
             self.queue.mark_unschedulable(key, reasons)
@@ -125,7 +125,7 @@ class Model:
         again, events = self.again.pop(key), frozenset(self.events.pop(key))
         if not is_there:
             return
-        helped = verdict == "park" and could_wake(events, reasons)
+        helped = verdict == "unschedulable" and could_wake(events, reasons)
         if again or helped:
             self.activate(key)
         elif aside is not None:
@@ -155,11 +155,11 @@ class Model:
 
     def check(self) -> None:
         """Every workload is in exactly one pool."""
-        parked = [key for key, (_, reasons) in self.aside.items() if reasons is not None]
+        unschedulable = [key for key, (_, reasons) in self.aside.items() if reasons is not None]
         assert self.queue.depths() == {
             "active": len(self.active) + len(self.again),
-            "backoff": len(self.aside) - len(parked),
-            "unschedulable": len(parked),
+            "backoff": len(self.aside) - len(unschedulable),
+            "unschedulable": len(unschedulable),
         }
         assert {work.key: work for work in self.queue.active()} == self.active
 
@@ -180,7 +180,11 @@ STEPS = st.one_of(
     ),
     st.tuples(st.just("take")),
     st.tuples(st.just("take")),
-    st.tuples(st.just("end"), st.sampled_from(("done", "fail", "park", "park")), REASON_SETS),
+    st.tuples(
+        st.just("end"),
+        st.sampled_from(("done", "fail", "unschedulable", "unschedulable")),
+        REASON_SETS,
+    ),
     st.tuples(st.just("forget"), NUMBERS),
     st.tuples(st.just("wake"), st.lists(st.sampled_from(EVENTS), min_size=1, max_size=2)),
     st.tuples(st.just("pass"), st.sampled_from((0.5, 30.0, 400.0, 1500.0))),
@@ -208,7 +212,7 @@ async def follow(model: Model, step: tuple[Any, ...]) -> None:
 
 @given(st.lists(STEPS, min_size=20, max_size=60))
 @settings(max_examples=200, deadline=None)
-def test_whatever_happens_nothing_is_lost_nothing_is_decided_twice_and_turns_are_right(
+def test_no_workload_is_lost_or_decided_twice_and_the_order_is_right(
     steps: list[tuple[Any, ...]],
 ) -> None:
     async def all_steps() -> None:
@@ -225,27 +229,27 @@ def test_whatever_happens_nothing_is_lost_nothing_is_decided_twice_and_turns_are
 
 
 @given(
-    humble=st.integers(-(10**9), 0),
+    low=st.integers(-(10**9), 0),
     urgent=st.integers(0, 10**9),
     share=st.floats(0, 5),
-    turn_seconds=st.sampled_from((7.0, 61.0, 599.0)),
+    step_seconds=st.sampled_from((7.0, 61.0, 599.0)),
 )
 @settings(max_examples=25, deadline=None)
-def test_no_stream_of_urgent_work_starves_the_rest(
-    humble: int, urgent: int, share: float, turn_seconds: float
+def test_urgent_work_never_delays_the_rest_without_end(
+    low: int, urgent: int, share: float, step_seconds: float
 ) -> None:
     """Work that waits is next after 26 windows at most, whatever urgent work keeps arriving."""
 
     async def stream() -> None:
         model = Model(shares={"greedy": share})
-        model.add(0, humble, "greedy", 9)
+        model.add(0, low, "greedy", 9)
         while key_of(0) in model.active:
-            assert model.clock.monotonic() <= LONGEST_WAIT_SECONDS + turn_seconds
+            assert model.clock.monotonic() <= LONGEST_WAIT_SECONDS + step_seconds
             model.add(1, urgent, "modest", 0)
             model.add(2, urgent, "modest", 0)
             await model.take()
             model.end("done", frozenset())
-            await model.clock.advance(turn_seconds)
+            await model.clock.advance(step_seconds)
 
     run(stream)
 
@@ -275,7 +279,7 @@ def test_the_dominant_share_counts_by_weight() -> None:
     assert dominant_share({"cpu": 5}, {}) == 0.0
 
 
-def test_every_reason_can_be_woken_and_only_by_what_concerns_it() -> None:
+def test_every_reason_has_wake_events_and_only_fitting_ones() -> None:
     known = set(EVENTS)
     for reason in REASONS:
         assert wake_events_of(reason)

@@ -1,4 +1,4 @@
-"""Work that can wait, in a running hub: it is planned, told, and started at its time."""
+"""Work that can wait, in a running hub: its start is planned, reported, and kept."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -49,7 +49,7 @@ def patch_forecast(up: Up, cleaner_at: datetime) -> None:
     up.kubectl("patch", "site", "m1", "--type=merge", "-p", json.dumps({"spec": spec}))
 
 
-def test_it_waits_for_the_cleaner_minute_and_is_placed_then(tmp_path: Path) -> None:
+def test_a_workload_waits_for_the_cleaner_minute_and_is_placed_then(tmp_path: Path) -> None:
     def status() -> dict[str, Any]:
         found: dict[str, Any] = up.get("workloads.kapok.dev", "census").get("status") or {}
         return found

@@ -48,12 +48,12 @@ class Scheduler:
     queue: SchedulingQueue = field(init=False)
 
     def __post_init__(self) -> None:
-        lookout = CapacityWatcher(MinimumRequests(self.fleet)) if self.is_watched else None
+        watcher = CapacityWatcher(MinimumRequests(self.fleet)) if self.is_watched else None
         self.queue = make_queue(
             self.clock,
             recheck_seconds=1e6,
             shares=lambda one: float(self.used[one]),
-            capacity_watcher=lookout,
+            capacity_watcher=watcher,
         )
 
     def add(self, asked: Demand, urgency: Urgency) -> None:
@@ -87,7 +87,7 @@ class Scheduler:
             self.queue.finish(key)
 
 
-def shape(random: Random) -> PodShape:
+def draw_shape(random: Random) -> PodShape:
     kind = random.choice(("plain", "plain", "plain", "cards", "one", "skewed"))
     return PodShape(
         requests={
@@ -104,19 +104,19 @@ def shape(random: Random) -> PodShape:
     )
 
 
-def asked_by(number: int, random: Random) -> Demand:
+def draw_demand(number: int, random: Random) -> Demand:
     unit = tuple(
-        Pods(shape=shape(random), count=random.choice((1, 1, 2)))
+        Pods(shape=draw_shape(random), count=random.choice((1, 1, 2)))
         for _ in range(random.choice((1, 1, 1, 2)))
     )
-    beside = (Pods(shape=shape(random), count=1),) if random.random() < 0.1 else ()
+    beside = (Pods(shape=draw_shape(random), count=1),) if random.random() < 0.1 else ()
     plain = demand(workload(random.choice((1, 1, 2, 5)), name=f"w{number:02}"))
     fields = {name: getattr(plain, name) for name in plain.__struct_fields__}
     gang = random.random() < 0.2
     return Demand(**{**fields, "unit": unit, "beside": beside, "gang": gang})
 
 
-def figures(name: str, random: Random) -> Raw:
+def draw_site(name: str, random: Random) -> Raw:
     def cards(most: int) -> Raw:
         return {f"kapok.dev/gpu-milli.{i}": random.choice((0, 300, 1000)) for i in range(most)}
 
@@ -135,7 +135,7 @@ def figures(name: str, random: Random) -> Raw:
     return site(name, *classes, **limits)
 
 
-def flights(random: Random) -> tuple[InFlight, ...]:
+def draw_in_flight(random: Random) -> tuple[InFlight, ...]:
     return tuple(
         InFlight(
             workload="ns/other",
@@ -149,21 +149,21 @@ def flights(random: Random) -> tuple[InFlight, ...]:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_a_gain_of_room_wakes_all_that_it_could_place_in_the_right_order(seed: int) -> None:
+def test_freed_capacity_requeues_all_that_it_could_place_in_the_right_order(seed: int) -> None:
     async def both() -> tuple[Scheduler, Scheduler]:
         pair = Scheduler(is_watched=False), Scheduler(is_watched=True)
         for one in pair:
             random = Random(seed)  # noqa: S311 - a test, seeded: both see the same
             for name in SITES:
-                one.report(figures(name, random), ())
+                one.report(draw_site(name, random), ())
             for number in range(25):
                 tenant = random.choice(("", "x", "y"))
                 urgency = Urgency(random.choice((0, 0, 100)), random.choice((1, 2, 3)), tenant)
-                one.add(asked_by(number, random), urgency)
+                one.add(draw_demand(number, random), urgency)
             await one.drain([])
             for _ in range(12):
                 said = [
-                    (figures(random.choice(SITES), random), flights(random))
+                    (draw_site(random.choice(SITES), random), draw_in_flight(random))
                     for _ in range(random.choice((1, 1, 2)))
                 ]
                 one.report(*said.pop())
@@ -178,16 +178,18 @@ def test_a_gain_of_room_wakes_all_that_it_could_place_in_the_right_order(seed: i
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_no_site_that_has_room_is_ever_called_no_help(seed: int) -> None:
+def test_a_site_with_enough_capacity_is_never_skipped(seed: int) -> None:
     random = Random(seed)  # noqa: S311 - a test, seeded
-    fleet, yes = Fleet(), Counter[tuple[bool, bool]]()
+    fleet, counts = Fleet(), Counter[tuple[bool, bool]]()
     needs = MinimumRequests(fleet)
     for _ in range(60):
         name = random.choice(SITES)
-        fleet.upsert(facts_of(figures(name, random), grant(name), in_flight=flights(random)))
+        fleet.upsert(
+            facts_of(draw_site(name, random), grant(name), in_flight=draw_in_flight(random))
+        )
         needs.update_totals()
         for number in range(12):
-            asked = asked_by(number, random)
+            asked = draw_demand(number, random)
             need = minimum_request_of(asked)
             assert need is not None
             vendors = np.zeros(fleet.slot_capacity, np.int64)
@@ -197,6 +199,6 @@ def test_no_site_that_has_room_is_ever_called_no_help(seed: int) -> None:
             could = bool(needs.may_fit(np.array([needs.add(need)]), name)[0])
             is_enough = there > 0 and rooms.sum() >= asked.replicas
             assert could or not is_enough, (asked, fleet.facts_of(name))
-            yes[could, is_enough] += 1
-    assert yes[True, True] > 50
-    assert yes[False, False] > yes[True, False]
+            counts[could, is_enough] += 1
+    assert counts[True, True] > 50
+    assert counts[False, False] > counts[True, False]

@@ -1,4 +1,4 @@
-"""The promises of a decision, for any small fleet."""
+"""What holds for each decision, over any small fleet."""
 
 from collections.abc import Callable
 from random import Random
@@ -78,7 +78,7 @@ def known(raw: list[Raw]) -> list[SiteFacts]:
 
 @given(raw=sites(), asked=asks())
 @settings(max_examples=200, deadline=None)
-def test_replicas_add_up_and_no_site_gets_more_than_it_has_room_for(
+def test_replicas_add_up_and_no_site_gets_more_than_its_capacity(
     raw: list[Raw], asked: Raw
 ) -> None:
     wanted = demand(asked)
@@ -166,24 +166,24 @@ LOSSES = [
 
 
 def rank(wanted: Demand, facts: list[SiteFacts], name: str) -> tuple[int, int]:
-    """Admitted first, then by cost: 0 is the best place."""
+    """Sort key of a site: admitted sites first, then by cost; (0, 0) is the best."""
     fleet = Fleet(facts)
     case = prepare_cycle(wanted, fleet, decision_context(NOW, DEFAULT_TERMS))
     slot = fleet.slot_of[name]
-    everyone = case.costs.sort_cheapest_first(np.array(sorted(fleet.slot_of.values())))
-    return (0 if case.filter_result.admitted[slot] else 1, everyone.tolist().index(slot))
+    cheapest_first = case.costs.sort_cheapest_first(np.array(sorted(fleet.slot_of.values())))
+    return (0 if case.filter_result.admitted[slot] else 1, cheapest_first.tolist().index(slot))
 
 
-@given(raw=sites(), asked=asks(), loss=st.sampled_from(LOSSES), who=st.integers(0, 4))
+@given(raw=sites(), asked=asks(), loss=st.sampled_from(LOSSES), site_index=st.integers(0, 4))
 @settings(max_examples=300, deadline=None)
 def test_losing_or_ageing_a_figure_never_moves_a_site_forward(
-    raw: list[Raw], asked: Raw, loss: Callable[[Raw], None], who: int
+    raw: list[Raw], asked: Raw, loss: Callable[[Raw], None], site_index: int
 ) -> None:
     wanted = demand(asked)
-    name = f"m{who % len(raw)}"
+    name = f"m{site_index % len(raw)}"
     before = rank(wanted, known(raw), name)
     room_before = room_at(wanted, known(raw), name)
-    loss(raw[who % len(raw)])
+    loss(raw[site_index % len(raw)])
     assert rank(wanted, known(raw), name) >= before
     assert room_at(wanted, known(raw), name) <= room_before
 
@@ -242,8 +242,8 @@ def test_no_decision_breaks_a_rule_even_one_after_the_other(raw: list[Raw], aske
         for each in raw
     }
     given_out: dict[str, int] = {}
-    for turn in range(4):
-        asked["metadata"]["name"] = f"app{turn}"
+    for number in range(4):
+        asked["metadata"]["name"] = f"app{number}"
         asked["status"] = {}
         wanted = demand(asked)
         decision = choose(wanted, fleet, now=NOW)

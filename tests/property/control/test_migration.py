@@ -25,15 +25,15 @@ REFERENCE = DecisionReference(id="1-1", hash="sha256:0", line="-")
 
 
 @dataclass(slots=True)
-class World:
-    """One workload, and what its sites do.
+class WorkloadAndSites:
+    """The status of one workload, and what its sites run.
 
     Attributes:
         status: as the hub keeps it.
         runs: replicas that are ready, by site.
         orders: (generation, replicas) that each site works by; it may lag behind the status.
         silent: sites that do not report.
-        asked: how many replicas the workload asks.
+        asked: number of replicas that the workload requests.
     """
 
     status: WorkloadStatus = field(default_factory=WorkloadStatus)
@@ -66,13 +66,13 @@ class World:
         )
         return SiteView(state, is_silent=site in self.silent)
 
-    def take(self, status: WorkloadStatus) -> None:
+    def write_status(self, status: WorkloadStatus) -> None:
         """Writes the status, and reads it again as a new process would."""
         raw = {"metadata": {"name": "w", "namespace": "ns"}, "status": to_plain_json(status)}
         self.status = decode_as(raw, Workload).status
 
-    def obey(self, site: str, ready: int) -> None:
-        """A site takes its newest order; so many of its replicas are ready."""
+    def apply_order(self, site: str, ready: int) -> None:
+        """A site applies its newest order; at most `ready` of its replicas are ready."""
         share = self.shares.get(site)
         if share is None:
             self.orders.pop(site, None)
@@ -81,8 +81,8 @@ class World:
             self.orders[site] = (share.generation, share.ordered)
             self.runs[site] = min(ready, share.ordered)
 
-    def left(self, shares: dict[str, SiteShare]) -> int:
-        """What still runs once these shares are applied and before anything new is ready."""
+    def replicas_left(self, shares: dict[str, SiteShare]) -> int:
+        """Replicas that still run once these shares are applied, before any new one is ready."""
         return sum(min(self.runs[s], shares[s].ordered) for s in SITES if s in shares)
 
 
@@ -91,15 +91,15 @@ events = st.one_of(
     st.tuples(
         st.just("decide"), st.tuples(counts, counts, counts), st.sets(st.sampled_from(SITES))
     ),
-    st.tuples(st.just("obey"), st.sampled_from(SITES), st.integers(0, 12)),
-    st.tuples(st.just("look"), st.none(), st.none()),
+    st.tuples(st.just("apply"), st.sampled_from(SITES), st.integers(0, 12)),
+    st.tuples(st.just("update"), st.none(), st.none()),
     st.tuples(st.just("silent"), st.sampled_from(SITES), st.booleans()),
     st.tuples(st.just("edit"), st.tuples(counts, counts, counts), st.none()),
 )
 
 
-def decide(world: World, counts: tuple[int, ...], ended: set[str], *, new: bool) -> None:
-    before, views = world.shares, world.views()
+def decide(model: WorkloadAndSites, counts: tuple[int, ...], ended: set[str], *, new: bool) -> None:
+    before, views = model.shares, model.views()
     targets = {site: n for site, n in zip(SITES, counts, strict=True) if n and site not in ended}
     decision = Decision(
         workload="ns/w",
@@ -108,9 +108,9 @@ def decide(world: World, counts: tuple[int, ...], ended: set[str], *, new: bool)
         ended=tuple(sorted(ended)),
         decided_at=START,
     )
-    world.take(
+    model.write_status(
         with_decision(
-            world.status,
+            model.status,
             decision,
             REFERENCE,
             is_new_content=new,
@@ -119,86 +119,88 @@ def decide(world: World, counts: tuple[int, ...], ended: set[str], *, new: bool)
             views=views,
         )
     )
-    world.asked = sum(targets.values())
-    after = world.shares
+    model.asked = sum(targets.values())
+    after = model.shares
     assert {s: one.replicas for s, one in after.items() if one.replicas} == targets
-    assert not after.keys() & ended - targets.keys(), "what ends at once is not kept"
-    staying = {s: one for s, one in before.items() if s not in ended and s not in world.silent}
+    assert not after.keys() & ended - targets.keys(), "a share that ends at once is not kept"
+    staying = {s: one for s, one in before.items() if s not in ended and s not in model.silent}
     awaited = {s for one in before.values() for s in one.replaced_by}
     of_old = sum(
-        n if s in world.silent else max(0, n - min(world.runs[s], before[s].ordered))
+        n if s in model.silent else max(0, n - min(model.runs[s], before[s].ordered))
         for s, n in targets.items()
         if s in before and n <= before[s].ordered and s not in awaited
     )
-    wanted = min(world.left(staying), world.asked - of_old)
-    assert world.left({s: one for s, one in after.items() if s in staying}) >= wanted
+    wanted = min(model.replicas_left(staying), model.asked - of_old)
+    assert model.replicas_left({s: one for s, one in after.items() if s in staying}) >= wanted
 
 
-def look(world: World) -> None:
-    before, views = world.shares, world.views()
-    world.take(with_health(world.status, views, START + timedelta(seconds=1), wanted=world.asked))
+def update_health(model: WorkloadAndSites) -> None:
+    before, views = model.shares, model.views()
+    model.write_status(
+        with_health(model.status, views, START + timedelta(seconds=1), wanted=model.asked)
+    )
     for site, share in before.items():
-        now = world.shares.get(site)
+        now = model.shares.get(site)
         if now is None or now.ordered < share.ordered:
-            assert share.replaced_by, "what nothing replaces stays"
+            assert share.replaced_by, "a share without a replacement stays"
             for other in share.replaced_by:
                 assert health_of(before[other], views[other]) == "running"
         assert now is None or now.replicas == share.replicas
-    total = sum(one.replicas for one in world.shares.values())
-    assert world.status.replicas == total
-    if any(one.leaving for one in world.shares.values()):
-        assert world.status.ready <= total
+    total = sum(one.replicas for one in model.shares.values())
+    assert model.status.replicas == total
+    if any(one.leaving for one in model.shares.values()):
+        assert model.status.ready <= total
 
 
 @given(st.lists(events, max_size=14))
 @example(
     [
         ("decide", (4, 0, 0), set()),
-        ("obey", "m1", 4),
+        ("apply", "m1", 4),
         ("decide", (0, 4, 0), set()),
-        ("look", None, None),
+        ("update", None, None),
         ("decide", (0, 0, 4), {"m2"}),
-        ("obey", "m3", 3),
-        ("look", None, None),
-        ("obey", "m3", 4),
-        ("look", None, None),
+        ("apply", "m3", 3),
+        ("update", None, None),
+        ("apply", "m3", 4),
+        ("update", None, None),
     ]
 )
 @example(
     [
         ("decide", (1, 1, 0), set()),
-        ("obey", "m2", 1),
+        ("apply", "m2", 1),
         ("edit", (0, 1, 1), None),
         ("decide", (0, 0, 1), {"m1"}),
     ]
 )
-def test_a_move_is_never_finished_before_its_replacement_runs(
-    story: list[tuple[str, object, object]],
+def test_a_migration_is_never_finished_before_its_replacement_runs(
+    steps: list[tuple[str, object, object]],
 ) -> None:
-    world = World()
-    for what, first, second in story:
+    model = WorkloadAndSites()
+    for what, first, second in steps:
         if what in ("decide", "edit"):
             ended = second if isinstance(second, set) else set()
             assert isinstance(first, tuple)
-            decide(world, first, ended, new=what == "edit")
-        elif what == "obey":
+            decide(model, first, ended, new=what == "edit")
+        elif what == "apply":
             assert isinstance(second, int)
-            world.obey(str(first), second)
+            model.apply_order(str(first), second)
         elif what == "silent":
-            (world.silent.add if second else world.silent.discard)(str(first))
+            (model.silent.add if second else model.silent.discard)(str(first))
         else:
-            look(world)
+            update_health(model)
 
 
-def test_every_move_ends_once_its_replacement_runs() -> None:
-    world = World()
+def test_every_migration_ends_once_its_replacement_runs() -> None:
+    model = WorkloadAndSites()
     for counts in ((4, 0, 0), (2, 2, 0), (0, 0, 4)):
-        decide(world, counts, set(), new=False)
+        decide(model, counts, set(), new=False)
         for _ in range(3):
             for site in SITES:
-                world.obey(site, 12)
-            look(world)
-        ran = {site: one.ordered for site, one in world.shares.items()}
+                model.apply_order(site, 12)
+            update_health(model)
+        ran = {site: one.ordered for site, one in model.shares.items()}
         assert ran == {s: n for s, n in zip(SITES, counts, strict=True) if n}
-        assert world.status.phase == "Running"
-        assert world.runs == dict(zip(SITES, counts, strict=True))
+        assert model.status.phase == "Running"
+        assert model.runs == dict(zip(SITES, counts, strict=True))

@@ -90,7 +90,7 @@ def test_nothing_is_cheaper_than_the_spread_that_is_chosen(
         replicas,
         [each[0] for each in sites],
         [each[1] for each in sites],
-        lambda seats: all(check(seats) for check in checks),
+        lambda division: all(check(division) for check in checks),
     )
     if isinstance(wanted, NotAccepted):
         assert best is None, wanted.message
@@ -102,8 +102,8 @@ def test_nothing_is_cheaper_than_the_spread_that_is_chosen(
         return
     assert decision.phase == "Placed", decision.line
     shares = {each.site: each.replicas for each in decision.assignment}
-    seats = tuple(shares.get(f"m{place}", 0) for place in range(len(sites)))
-    assert all(check(seats) for check in checks)
-    cost = sum(count * each[1] for count, each in zip(seats, sites, strict=True))
+    division = tuple(shares.get(f"m{place}", 0) for place in range(len(sites)))
+    assert all(check(division) for check in checks)
+    cost = sum(count * each[1] for count, each in zip(division, sites, strict=True))
     assert cost == pytest.approx(best)
     assert decision.optimal
