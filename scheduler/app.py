@@ -28,9 +28,6 @@ from scheduler.control.ports.hub import (
     KAPOK_RESOURCES,
     SITES,
     ApiResource,
-    Busy,
-    NotFound,
-    Refused,
 )
 from scheduler.control.queue.capacity_watch import CapacityWatcher
 from scheduler.control.queue.requeue import Requeuer, RequeueReasons
@@ -52,7 +49,7 @@ from scheduler.control.state.unadmitted_sites import UnadmittedSites
 from scheduler.control.stats.workloads import WorkloadStats
 from scheduler.control.wake_ups import WakeUps
 from scheduler.control.worker import Worker
-from scheduler.hub.informer import Informer
+from scheduler.hub.informer import Informer, list_first
 from scheduler.hub.token_review import open_reviewer
 from scheduler.ledger.reader import decision_json
 from scheduler.ledger.recorder import LedgerRecorder
@@ -68,7 +65,7 @@ from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.queue.minimum_requests import MinimumRequests
 from scheduler.runtime.clock import Clock, SystemClock
 from scheduler.runtime.data_dir import locked_data_directory
-from scheduler.runtime.faults import Faults
+from scheduler.runtime.faults import FaultRelay, Faults
 from scheduler.services import Endpoints, Services, open_services
 from scheduler.settings import Settings
 from scheduler.web.metrics import Metrics, watch_loop_lag
@@ -77,8 +74,6 @@ from scheduler.web.sessions import TokenReviewer
 from scheduler.web.snapshot import SnapshotSources, StateSnapshot, take_snapshot
 
 _log = logging.getLogger(__name__)
-
-_RELIST_SECONDS = 1.0
 
 
 async def run(
@@ -101,11 +96,15 @@ async def run(
         SettingsError: a file that the settings name cannot be used.
     """
     clock = clock or SystemClock()
+    hub_faults = FaultRelay()
     with locked_data_directory(data_path) as directory:
-        async with open_services(settings, directory, clock) as services:
+        async with open_services(
+            settings, directory, clock, on_hub_fault=hub_faults.count
+        ) as services:
             while True:
                 try:
                     scheduler = _Scheduler(settings=settings, services=services, clock=clock)
+                    hub_faults.pass_to(scheduler.metrics.count_fault)
                     await scheduler.run(on_ready)
                 except* LeadershipLost as lost:
                     _log.warning("%s; waiting for the lease again", lost.exceptions[0])
@@ -348,7 +347,7 @@ class _Scheduler:
     async def _run_as_leader(self, on_ready: Callable[[Endpoints], None]) -> None:
         informers = {resource: self._informer(resource) for resource in KAPOK_RESOURCES}
         for resource, informer in informers.items():
-            await self._list_first(informer, resource)
+            await list_first(informer, resource, self._clock)
         self.startup.begin()
         async with asyncio.TaskGroup() as group:
             for resource, informer in informers.items():
@@ -456,26 +455,6 @@ class _Scheduler:
                 self.publisher.request_reports(
                     site, self.leadership.epoch, want_status=False, want_report=True
                 )
-
-    async def _list_first(self, informer: Informer, resource: ApiResource) -> None:
-        """Lists for the first time, and retries while the hub is busy.
-
-        Raises:
-            Refused: the hub does not serve the kind; the message says how to create it.
-        """
-        while True:
-            try:
-                await informer.synchronise()
-            except Busy as error:
-                _log.warning("%s: %s; retrying", resource.plural, error)
-                await self._clock.sleep(_RELIST_SECONDS)
-            except NotFound as error:
-                raise Refused(
-                    f"the hub serves no {resource.plural}.{resource.group}; "
-                    "kubectl apply --server-side -f manifests/crds, then start again"
-                ) from error
-            else:
-                return
 
     def _snapshot(self) -> StateSnapshot:
         sources = SnapshotSources(

@@ -1,7 +1,7 @@
 """Opens the hub, the broker and the ledger for the loops, and closes them in reverse order."""
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,16 +77,26 @@ class Services:
 
 @asynccontextmanager
 async def open_services(
-    settings: Settings, directory: DataDirectory, clock: Clock
+    settings: Settings,
+    directory: DataDirectory,
+    clock: Clock,
+    *,
+    on_hub_fault: Callable[[str], None],
 ) -> AsyncIterator[Services]:
     """Opens the hub, the broker and the ledger as long as the context lasts.
+
+    Args:
+        settings: of the whole scheduler.
+        directory: the data directory.
+        clock: for the broker's pauses.
+        on_hub_fault: called with the edge of each fault of the embedded hub.
 
     Raises:
         SettingsError: a file that the settings name cannot be used.
         OSError: a server does not start.
     """
     async with AsyncExitStack() as stack:
-        kubeconfig = await _open_hub(settings, directory, stack)
+        kubeconfig = await _open_hub(settings, directory, stack, on_hub_fault)
         client = await stack.enter_async_context(
             open_hub(kubeconfig, context=settings.hub.context or None)
         )
@@ -115,7 +125,12 @@ async def open_services(
         )
 
 
-async def _open_hub(settings: Settings, directory: DataDirectory, stack: AsyncExitStack) -> Path:
+async def _open_hub(
+    settings: Settings,
+    directory: DataDirectory,
+    stack: AsyncExitStack,
+    on_fault: Callable[[str], None],
+) -> Path:
     """The kubeconfig of the hub; starts the embedded hub unless the settings name another."""
     if settings.hub.kubeconfig:
         return Path(settings.hub.kubeconfig)
@@ -124,6 +139,7 @@ async def _open_hub(settings: Settings, directory: DataDirectory, stack: AsyncEx
         port=settings.hub.port,
         crds=make_crds(),
         name="hub",
+        on_fault=on_fault,
         warning_funcs={WORKLOADS.kind: not_enforced_warnings},
     )
     server = await stack.enter_async_context(serve(options))

@@ -12,7 +12,17 @@ import logging
 import random
 from collections.abc import Callable
 
-from scheduler.control.ports.hub import ApiResource, Busy, Gone, Hub, HubError, Object, WatchEvent
+from scheduler.control.ports.hub import (
+    ApiResource,
+    Busy,
+    Gone,
+    Hub,
+    HubError,
+    NotFound,
+    Object,
+    Refused,
+    WatchEvent,
+)
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
 
@@ -26,6 +36,7 @@ ChangeListener = Callable[[ApiResource, WatchEvent], None]
 _MIN_PAUSE_SECONDS = 0.2
 _MAX_PAUSE_SECONDS = 15.0
 _RETRY_INTERVAL_SECONDS = 1.0
+_FIRST_LIST_PAUSE_SECONDS = 1.0
 
 
 def key_of(body: Object) -> Key:
@@ -164,3 +175,24 @@ def _identity_metadata_of(body: Object) -> Object:
 
 def _version_of(body: Object) -> tuple[str, str]:
     return (body["metadata"].get("uid", ""), body["metadata"].get("resourceVersion", ""))
+
+
+async def list_first(informer: Informer, resource: ApiResource, clock: Clock) -> None:
+    """Lists for the first time, and retries while the hub is busy.
+
+    Raises:
+        Refused: the hub does not serve the kind; the message says how to create it.
+    """
+    while True:
+        try:
+            await informer.synchronise()
+        except Busy as error:
+            _log.warning("%s: %s; retrying", resource.plural, error)
+            await clock.sleep(_FIRST_LIST_PAUSE_SECONDS)
+        except NotFound as error:
+            raise Refused(
+                f"the hub serves no {resource.plural}.{resource.group}; "
+                "kubectl apply --server-side -f manifests/crds, then start again"
+            ) from error
+        else:
+            return

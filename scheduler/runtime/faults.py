@@ -172,3 +172,18 @@ def _clip(text: str) -> str:
     if len(text) <= _MAX_CONTEXT_CHARACTERS:
         return text
     return text[:_MAX_CONTEXT_CHARACTERS] + "..."
+
+
+class FaultRelay:
+    """Passes faults of what outlives a leader's term to the counter of the present term."""
+
+    def __init__(self) -> None:
+        self._count: Callable[[str], None] = lambda _where: None
+
+    def pass_to(self, count: Callable[[str], None]) -> None:
+        """Sets the counter that faults are passed to from now on."""
+        self._count = count
+
+    def count(self, where: str) -> None:
+        """Counts a fault where the relay passes it to."""
+        self._count(where)

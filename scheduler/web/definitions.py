@@ -108,6 +108,13 @@ FAULT_PLACES: Final = (
     "ledger",
     "lease",
     "loop",
+    "api-request",
+    "api-watch",
+    "api-storage",
+    "api-listener",
+    "api-load",
+    "api-collector",
+    "api-event-expiry",
 )
 BATCH_RESULTS: Final = ("scarce", "plentiful", "failed")
 _RESULTS_HELP = (
@@ -140,7 +147,10 @@ RECORDED_METRICS: Final[Mapping[str, MetricDefinition]] = {
         "Kubernetes event), wake-up, clock (what the passing of time brings), request (one "
         "web request), publish (one message to a site), session (with the broker), broker "
         "(the embedded one), ledger (a record that cannot be written), lease, loop (any other "
-        "fault of a loop, which starts again).",
+        "fault of a loop, which starts again). Of the embedded hub: api-request, api-watch, "
+        "api-storage (a write that did not reach the disk), api-listener (an index of writes), "
+        "api-load (a stored object at the start), api-collector (garbage collection of one "
+        "object), api-event-expiry.",
         ("where",),
         values=FAULT_PLACES,
     ),

@@ -7,6 +7,7 @@ from typing import get_args
 from agents.metrics.counters import METRICS
 from agents.protocol.errors import WIRE_ERROR_REASONS as BAD_MESSAGES
 from agents.protocol.status import OrderPhase
+from scheduler.apiserver.base import faults
 from scheduler.web import definitions
 from scheduler.web.definitions import ALL_METRICS
 from scheduler.web.state_text import KNOWN_ORDER_PHASES
@@ -74,3 +75,8 @@ def test_names_follow_the_conventions() -> None:
     for name, one in ALL_METRICS.items():
         assert name.endswith("_total") == (one.type == "counter"), name
         assert one.help_text.endswith("."), name
+
+
+def test_faults_of_the_embedded_hub_are_label_values() -> None:
+    listed = set(definitions.FAULT_PLACES)
+    assert set(faults.FAULT_PLACES) == {place for place in listed if place.startswith("api-")}
