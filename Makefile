@@ -5,9 +5,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ARGS ?=
-# Two at a time: pure code, and what needs no process beside it.
+# Pure code, and what needs no process beside it; two at a time.
 FAST_TESTS := tests/architecture tests/unit tests/property
-# One at a time: these start brokers, API servers, browsers, whole cities.
+# These start brokers, API servers, browsers, whole cities; two files at a time.
 PROCESS_TESTS := tests/contract tests/integration tests/hostile tests/e2e
 
 .PHONY: help demo test soak check bench kernel system-deps manifests docs-tables lock clean
@@ -35,7 +35,7 @@ demo: kernel  ## sets up and runs the demo (ARGS="--exit-when-settled -o json")
 test: kernel  ## sets up and passes the tests: the gate, at most 10 minutes
 	$(MAKE) check
 	$(BIN)/python -m pytest -n 2 $(FAST_TESTS) $(ARGS)
-	$(BIN)/python -m pytest $(PROCESS_TESTS) $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(PROCESS_TESTS) $(ARGS)
 
 soak: kernel  ## the long scenarios with full counts, one JSON line each
 	$(BIN)/python -m pytest -m soak -s --timeout=3600 $(ARGS)
