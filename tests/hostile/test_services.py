@@ -83,9 +83,8 @@ def broker_pid(up: Up) -> int:
 
 
 def test_a_broker_that_is_killed_again_and_again_is_started_again(tmp_path: Path) -> None:
+    require_tool("mosquitto")
     with running_up(tmp_path) as up:
-        if up.ready["brokerKind"] != "mosquitto":
-            pytest.skip("needs mosquitto")
         one, pid = site(up), up.pid
         up.apply(one.manifest)
         with running_sites(one):
