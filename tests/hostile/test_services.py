@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.counters import counters
 from tests.support.scripted_site import ScriptedSite, running_sites
-from tests.support.tools import require_tool
+from tests.support.tools import require_tool, skip_or_fail
 from tests.support.up import Up, eventually, kapok, running_up
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
@@ -170,7 +170,7 @@ def small_disk(folder: Path) -> Iterator[Path]:
     disk.mkdir()
     words = [require_tool("mount"), "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
     if subprocess.run(words, capture_output=True, check=False).returncode:
-        pytest.skip("may not mount a small disk here")
+        skip_or_fail("may not mount a small disk here")
     try:
         yield disk
     finally:
