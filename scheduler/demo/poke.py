@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from scheduler.control.ports.hub import KAPOK_RESOURCES, SITES, ApiResource, HubError, NotFound
 from scheduler.demo.actions import DIRTY_GCO2_PER_KWH, DemoActions, read_actions, write_actions
 from scheduler.demo.folder import DemoFolder, read_json
 from scheduler.demo.samples import load_samples
 from scheduler.hub.client import HubClient, open_hub
+from scheduler.hub.schema.yaml_documents import YamlDocumentError, load_documents
 from scheduler.settings import DATA_HOME, data_directory
 
 FIELD_MANAGER = "kapok-demo-poke"
@@ -220,9 +219,11 @@ async def _submit(folder: DemoFolder, arguments: argparse.Namespace) -> str:
 
 def _read_objects(path: Path) -> list[Any]:
     try:
-        return [item for item in yaml.safe_load_all(path.read_text(encoding="utf-8")) if item]
-    except (OSError, yaml.YAMLError) as error:
-        raise DemoActionError(f"{path}: {error}") from error
+        return [document.value for document in load_documents(path.read_text(encoding="utf-8"))]
+    except OSError as error:
+        raise DemoActionError(f"{path}: {error.strerror}") from error
+    except (YamlDocumentError, UnicodeDecodeError) as error:
+        raise DemoActionError(f"{path}, {error}") from None
 
 
 async def _apply(hub: HubClient, path: Path, item: Any) -> str:  # noqa: ANN401 - any YAML
