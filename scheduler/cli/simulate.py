@@ -1,7 +1,6 @@
 """`kapok simulate`: replays a trace of real pods through the placement code."""
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from typing import Any, get_args
 import msgspec
 
 from scheduler.cli.support.arguments import EXIT_GOOD, EXIT_USAGE, UsageError, add_output_option
-from scheduler.cli.support.output import print_error
+from scheduler.cli.support.output import print_error, print_json
 from scheduler.hub.schema.yaml_documents import YamlDocumentError, load_documents
 from scheduler.model.decode import NotReadable, decode
 from scheduler.model.kinds.metadata import Metadata
@@ -115,7 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
         print_error("simulate", error)
         return EXIT_USAGE
     if arguments.output == "json":
-        sys.stdout.write(json.dumps(as_json(comparison)) + "\n")
+        print_json(as_json(comparison))
     else:
         sys.stdout.write(format_text(comparison))
     return EXIT_GOOD

@@ -14,6 +14,7 @@ from scheduler.demo.folder import DemoFolder, read_json
 from scheduler.demo.samples import load_samples
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.hub.schema.yaml_documents import YamlDocumentError, load_documents
+from scheduler.runtime.printable import printable
 from scheduler.settings import DATA_HOME, data_directory
 
 FIELD_MANAGER = "kapok-demo-poke"
@@ -86,9 +87,9 @@ async def run_poke(arguments: argparse.Namespace) -> int:
     try:
         message = await ACTIONS[arguments.poke].perform(folder, arguments)
     except HubError as error:
-        sys.stderr.write(f"kapok demo poke: {error}\n")
+        sys.stderr.write(printable(f"kapok demo poke: {error}") + "\n")
         return 1
-    sys.stdout.write(message + "\n")
+    sys.stdout.write(printable(message) + "\n")
     return 0
 
 
