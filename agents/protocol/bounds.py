@@ -109,6 +109,9 @@ MAX_INSTANT: Final = datetime(2200, 1, 1, tzinfo=UTC)
 Count = Annotated[int, Between(0, 2**53)]
 """A number that every JSON reader holds exactly: sequences, generations, bytes."""
 
+Counter = Annotated[int, Between(0, LAST_SEQUENCE)]
+"""A number of which the highest so far is kept: boots, and messages of a boot."""
+
 Epoch = Annotated[int, Between(0, MAX_EPOCH)]
 PodCount = Annotated[int, Between(0, MAX_PODS)]
 Seconds = Annotated[float, Between(0, MAX_SECONDS)]
