@@ -137,8 +137,6 @@ class Leadership:
 
     async def release(self) -> None:
         """Releases the lease, so that the next scheduler need not wait until it expires."""
-        if not self.epoch:
-            return
         try:
             await self._renew(self.epoch, holder="")
         except HubError as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 from agents.protocol.errors import WireError
 from agents.protocol.keys import PublicKey, SigningKey, TrustedKeys
 
-__all__ = ["Keyring", "SigningKey", "canonical_public_key", "load_or_make_key"]
+__all__ = ["Keyring", "SigningKey", "canonical_public_key", "load_or_make_key", "replace_key"]
 
 _log = logging.getLogger(__name__)
 
@@ -31,13 +31,7 @@ def load_or_make_key(path: Path) -> SigningKey:
         ValueError: the file is not a key, or other users may read it.
     """
     if not path.exists():
-        key = SigningKey.generate()
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _KEY_FILE_MODE)
-        with os.fdopen(handle, "wb") as file:
-            file.write(key.raw())
-            file.flush()
-            os.fsync(file.fileno())
-        return key
+        return _make_key(path)
     if path.stat().st_mode & 0o077:
         raise ValueError(
             f"{path}: other users may read this key; run chmod 600 on it, or make a new one"
@@ -46,6 +40,32 @@ def load_or_make_key(path: Path) -> SigningKey:
         return SigningKey(path.read_bytes())
     except ValueError as error:
         raise ValueError(f"{path}: not an Ed25519 key of 32 bytes") from error
+
+
+def replace_key(path: Path) -> SigningKey:
+    """Makes a new signing key in `path`; the one before is kept beside it as `NAME.replaced`.
+
+    Raises:
+        OSError: the directory cannot be written; the key before is still there.
+    """
+    draft, replaced = path.with_name(f"{path.name}.new"), path.with_name(f"{path.name}.replaced")
+    draft.unlink(missing_ok=True)
+    key = _make_key(draft)
+    if path.exists():
+        replaced.unlink(missing_ok=True)
+        replaced.hardlink_to(path)
+    draft.replace(path)  # at no moment there is no key: a start would make yet another one
+    return key
+
+
+def _make_key(path: Path) -> SigningKey:
+    key = SigningKey.generate()
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _KEY_FILE_MODE)
+    with os.fdopen(handle, "wb") as file:
+        file.write(key.raw())
+        file.flush()
+        os.fsync(file.fileno())
+    return key
 
 
 class Keyring:
