@@ -67,7 +67,7 @@ class EpochResetter:
             wanted: the new epoch; None: the lowest that the hub accepts, if it stands at the end.
 
         Raises:
-            EpochNotSettable: there is nothing to repair, or the hub accepts no epoch so low.
+            EpochNotSettable: there is nothing to repair, or the hub accepts no such epoch.
             LeaseHeld: a scheduler runs.
             HubError: the hub refuses the Lease or does not answer; nothing was decided meanwhile.
         """
@@ -81,6 +81,12 @@ class EpochResetter:
             refused: dict[str, str] = {}
             for workload in changed:
                 await self._set_status(workload, epoch, refused)
+            if changed and len(refused) == len(changed):
+                name, words = next(iter(refused.items()))
+                raise EpochNotSettable(
+                    f"the hub changes no status ({name}: {words}); apply manifests/crds of this"
+                    " version to it, then run this again"
+                )
             if has_new_key:
                 self.replace_key()
             await self.leadership.set_epoch(epoch)

@@ -31,7 +31,9 @@ def load_or_make_key(path: Path) -> SigningKey:
         ValueError: the file is not a key, or other users may read it.
     """
     if not path.exists():
-        return _make_key(path)
+        key = SigningKey.generate()
+        _write_private(path, key.raw())
+        return key
     if path.stat().st_mode & 0o077:
         raise ValueError(
             f"{path}: other users may read this key; run chmod 600 on it, or make a new one"
@@ -48,24 +50,23 @@ def replace_key(path: Path) -> SigningKey:
     Raises:
         OSError: the directory cannot be written; the key before is still there.
     """
-    draft, replaced = path.with_name(f"{path.name}.new"), path.with_name(f"{path.name}.replaced")
-    draft.unlink(missing_ok=True)
-    key = _make_key(draft)
+    draft = path.with_name(f"{path.name}.new")
     if path.exists():
-        replaced.unlink(missing_ok=True)
-        replaced.hardlink_to(path)
+        _write_private(draft, path.read_bytes())
+        draft.replace(path.with_name(f"{path.name}.replaced"))
+    key = SigningKey.generate()
+    _write_private(draft, key.raw())
     draft.replace(path)  # at no moment there is no key: a start would make yet another one
     return key
 
 
-def _make_key(path: Path) -> SigningKey:
-    key = SigningKey.generate()
+def _write_private(path: Path, data: bytes) -> None:
+    path.unlink(missing_ok=True)
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _KEY_FILE_MODE)
     with os.fdopen(handle, "wb") as file:
-        file.write(key.raw())
+        file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    return key
 
 
 class Keyring:

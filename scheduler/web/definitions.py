@@ -90,12 +90,7 @@ BAD_MESSAGE_KINDS: Final = (
     "stale",
     "digest",
 )
-EPOCH_CLAIM_RESULTS: Final = (
-    "proven",
-    "unproven",
-    "unasked",
-    *(kind for kind in BAD_MESSAGE_KINDS if kind != "unknown-site"),
-)
+EPOCH_CLAIM_RESULTS: Final = ("proven", "unproven", "unasked", *BAD_MESSAGE_KINDS)
 FAULT_PLACES: Final = (
     "message",
     "object",

@@ -129,6 +129,17 @@ async def test_a_status_that_the_hub_does_not_change_is_named_and_stops_nothing(
     assert await fixture.leadership().acquire() == 2
 
 
+async def test_a_hub_that_changes_no_status_keeps_its_key_and_its_lease() -> None:
+    fixture = await HubFixture().with_lease(END)
+    await fixture.with_status("one", END)
+    fixture.hub.faults["one"] = Refused("status.epoch must not decrease")
+    with pytest.raises(EpochNotSettable, match="apply manifests/crds"):
+        await fixture.reset()
+    assert fixture.new_keys == 0
+    with pytest.raises(EpochExhausted):
+        await fixture.leadership().acquire()
+
+
 async def test_a_number_above_all_sites_keeps_the_key() -> None:
     fixture = await HubFixture().with_lease(3)
     await fixture.with_status("low", 3)
