@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Final, Literal, get_args
 
 from agents.protocol.bounds import (
+    MAX_ENVELOPE_BYTES,
     MAX_ORDERS,
     AtMost,
     Count,
@@ -82,6 +83,7 @@ class SiteStatusMessage(MessageHeader):
         missing: ids of the orders whose content the agent does not have; the hub publishes them
             again.
         is_executing: whether this agent applies orders; others only report.
+        index_proof: the envelope of that index as it was received; only after the hub asked for it.
         bad_messages: number of messages since boot that could not be used, by reason.
     """
 
@@ -92,6 +94,7 @@ class SiteStatusMessage(MessageHeader):
     orders: Annotated[tuple[OrderStatus, ...], AtMost(MAX_ORDERS)] = ()
     missing: Annotated[tuple[OrderId, ...], AtMost(MAX_ORDERS)] = ()
     is_executing: bool = False
+    index_proof: Annotated[str, AtMost(MAX_ENVELOPE_BYTES)] | None = None
     bad_messages: Annotated[dict[Word, Count], AtMost(64)] = field(default_factory=dict)
 
 

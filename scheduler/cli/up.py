@@ -19,7 +19,7 @@ from scheduler.cli.support.arguments import (
 )
 from scheduler.cli.support.output import print_error, print_json
 from scheduler.cli.support.signals import leaf_errors, run_until_signalled
-from scheduler.control.leader_election import LeadershipLost
+from scheduler.control.leader_election import EpochExhausted, LeadershipLost
 from scheduler.control.ports.hub import HubError
 from scheduler.placement.kernel import loader as compiled
 from scheduler.runtime.data_dir import DataDirectoryError
@@ -89,6 +89,7 @@ async def _report_errors(work: Coroutine[Any, Any, None]) -> int:
     except* (
         DataDirectoryError,
         DataDirectoryInUse,
+        EpochExhausted,
         HubError,
         LeadershipLost,
         OSError,

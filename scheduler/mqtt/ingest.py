@@ -330,6 +330,7 @@ def _order_status_report_of(message: SiteStatusMessage) -> OrderStatusReport:
         orders={one.id: _order_state_of(one) for one in message.orders},
         missing=message.missing,
         is_executing=message.is_executing,
+        index_proof=message.index_proof or "",
     )
 
 

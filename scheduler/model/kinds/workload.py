@@ -31,6 +31,12 @@ Phase = Literal[
 ]
 GroupPhase = Literal["Placing", "Running", "Withdrawing"]
 
+LAST_EPOCH = 2**30
+"""No leader goes above it: half of what `Lease.spec.leaseTransitions` holds stays in reserve."""
+
+MAX_KEPT_EPOCH = 2**20
+"""A status gives its epoch up only above it, which no leader reaches by being elected."""
+
 Manifest = Annotated[
     dict[str, Any],
     Meta(
