@@ -11,6 +11,7 @@ from scheduler.control.clock_events import ClockEvents
 from scheduler.control.controller import Controller
 from scheduler.control.events.recorder import EventRecorder
 from scheduler.control.orders.dispatch import Dispatcher
+from scheduler.control.orders.identity import IdentityResolver
 from scheduler.control.orders.sync import OrderSync
 from scheduler.control.ports.agents import (
     IndexVersion,
@@ -19,7 +20,7 @@ from scheduler.control.ports.agents import (
     SiteReport,
 )
 from scheduler.control.ports.hub import GRANTS, SITES, WORKLOADS, Object
-from scheduler.control.ports.ledger import AcceptedSpec, RecordReference
+from scheduler.control.ports.ledger import AcceptedSpec, RecordedIdentity, RecordReference
 from scheduler.control.queue.requeue import Requeuer, RequeueReasons
 from scheduler.control.queue.reservations import ReservationPlanner, Reservations
 from scheduler.control.reconcile.decide import Decider
@@ -59,12 +60,16 @@ class FakeRecorder:
         records: (subject, content) of each record, the oldest first.
         batches: terms of each recorded batch.
         faults: raised by a record about this subject.
+        identities: what is recorded of each name.
+        is_lost: the file was lost.
     """
 
     def __init__(self) -> None:
         self.records: list[tuple[str, dict[str, Any]]] = []
         self.batches: list[Terms] = []
         self.faults: dict[str, Exception] = {}
+        self.identities: dict[str, RecordedIdentity] = {}
+        self.is_lost = False
         self._accepted: dict[str, AcceptedSpec] = {}
 
     def update_facts(self, site: str, facts: SiteFacts | None) -> None:
@@ -78,12 +83,16 @@ class FakeRecorder:
         at: datetime,
         content: dict[str, Any],
         spec: WorkloadSpec,
+        incarnation: str = "",
     ) -> RecordReference:
         assert at.tzinfo is not None
         assert epoch == EPOCH
         if subject in self.faults:
             raise self.faults[subject]
         self.records.append((subject, content))
+        self.identities[subject] = RecordedIdentity(
+            incarnation=incarnation, is_complete=bool(incarnation)
+        )
         if "demand" in content:
             self._accepted[subject] = AcceptedSpec(spec=spec, demand=content["demand"])
         return RecordReference(f"{epoch}-{len(self.records)}", "sha256:0")
@@ -96,8 +105,24 @@ class FakeRecorder:
         self.batches.append(terms)
         return RecordReference(f"{epoch}-{len(self.batches)}", "sha256:0")
 
+    async def record_deletion(
+        self, *, subject: str, epoch: int, at: datetime, incarnation: str
+    ) -> None:
+        assert at.tzinfo is not None
+        assert epoch == EPOCH
+        if subject in self.identities:
+            self.records.append((subject, {"incarnation": incarnation}))
+            self.identities[subject] = RecordedIdentity()
+            self._accepted.pop(subject, None)
+
     def last_accepted(self, subject: str) -> AcceptedSpec | None:
         return self._accepted.get(subject)
+
+    def identity_of(self, subject: str) -> RecordedIdentity:
+        return self.identities.get(subject, RecordedIdentity(is_complete=not self.is_lost))
+
+    def is_history_lost(self) -> bool:
+        return self.is_lost
 
 
 class FakePublisher:
@@ -188,7 +213,13 @@ class ControlLoops:
             sites=self.sites,
             dispatcher=self.dispatcher,
             quotas=self.quotas,
-            hub_id="hub",
+            identities=IdentityResolver(
+                hub_id="hub",
+                recorded=self.recorder.identity_of,
+                sites=self.sites.states,
+                clock=self.clock,
+                hear_seconds=1.0,
+            ),
         )
         self.queue = make_queue(self.clock)
         self.requeuer = Requeuer(

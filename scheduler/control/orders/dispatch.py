@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from scheduler.control.orders.identity import parse_order_id
 from scheduler.control.ports.agents import (
     IndexVersion,
     OrderForSite,
@@ -46,8 +47,8 @@ class SitePlan:
         content_sent_seconds: when a content was repeated last, by order id.
         unknown_orders: order ids in the site's first report of this epoch that the plan lacked.
         hold_until_seconds: until then the first index waits for these orders to become known.
-        unrestored: workloads placed here whose orders could not be planned after a start. No index
-            is published until they are: one without their orders would withdraw what runs.
+        unrestored: workloads with orders here that could not be planned. No index is published
+            until they are: one without their orders would withdraw what runs.
         contents_to_clear: orders whose retained content is cleared with the next index, which no
             longer lists them.
     """
@@ -83,8 +84,10 @@ class Dispatcher:
         on_higher_epoch: called with the epoch of a site that works by a later epoch than ours.
         on_refusal: called with the workload of an order that cannot be published.
         faults: handles the faults that single sites and orders cause.
-        hold_seconds: how long the first index waits when the site runs orders that its plan lacks;
-            their workloads may not have been read or restored yet.
+        is_history_lost: whether the ledger was lost, and the operator has not accepted that; then
+            no index withdraws an order that no plan has.
+        hold_seconds: how long the first index waits when the site runs orders of workloads of
+            which nothing was planned; they may not have been read or restored yet.
         epoch: the leader's epoch.
         is_publishing: all plans are complete. No index is published before that: one made from
             half of the workloads would withdraw the others.
@@ -98,11 +101,13 @@ class Dispatcher:
     on_higher_epoch: Callable[[int], None]
     on_refusal: Callable[[WorkKey], None]
     faults: Faults
+    is_history_lost: Callable[[], bool] = lambda: False
     hold_seconds: float = 0.0
     epoch: int = 0
     is_publishing: bool = False
     plans: dict[str, SitePlan] = field(default_factory=dict)
     _sites_of: dict[WorkKey, frozenset[str]] = field(default_factory=dict)
+    _planned: set[WorkKey] = field(default_factory=set)
     _held_sites_of: dict[WorkKey, frozenset[str]] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _claim_heard_seconds: float = float("-inf")
@@ -120,12 +125,13 @@ class Dispatcher:
 
     def set_orders(self, key: WorkKey, orders: Mapping[str, OrderForSite]) -> None:
         """Sets the orders of a workload by site; sites that are missing withdraw theirs."""
-        for site in self._sites_of.get(key, frozenset()) - orders.keys():
-            plan = self.plans.get(site)
+        for site in self._sites_of.get(key, frozenset()):
+            plan, order = self.plans.get(site), orders.get(site)
             for order_id in (
                 [i for i, one in plan.orders.items() if _belongs_to(one, key)] if plan else ()
             ):
-                self._remove_order(site, order_id)
+                if order is None or order.id != order_id:  # that of an earlier workload too
+                    self._remove_order(site, order_id)
         for site, order in orders.items():
             plan = self.plans.get(site)
             if plan and plan.orders.get(order.id) != order:
@@ -136,18 +142,26 @@ class Dispatcher:
                 plan.contents_to_clear.discard(order.id)
                 plan.is_dirty = True
                 self._changed.set()
-        self._release(key)
+        self.release(key)
+        self._planned.add(key)
         self._sites_of[key] = frozenset(orders)
         if not orders:
             del self._sites_of[key]
 
+    def forget_workload(self, key: WorkKey) -> None:
+        """Withdraws the orders of a workload that is gone; what a site still runs is unknown."""
+        self.set_orders(key, {})
+        self._planned.discard(key)
+
     def hold_for(self, key: WorkKey, sites: Iterable[str]) -> None:
-        """Holds the indexes of sites until the orders of a workload are set or removed."""
+        """Holds the indexes of these sites until the orders of a workload are set or removed."""
+        self.release(key)
         self._held_sites_of[key] = frozenset(sites)
         for site in self._held_sites_of[key] & self.plans.keys():
             self.plans[site].unrestored.add(key)
 
-    def _release(self, key: WorkKey) -> None:
+    def release(self, key: WorkKey) -> None:
+        """Ends what `hold_for` began."""
         for site in self._held_sites_of.pop(key, frozenset()) & self.plans.keys():
             self.plans[site].unrestored.discard(key)
             self._changed.set()
@@ -196,15 +210,21 @@ class Dispatcher:
         listed = plan.first_listed_in.get(order_id) if plan else None
         return listed is not None and report.version is not None and report.version >= listed
 
-    def is_withdrawn(self, site: str, key: WorkKey, report: OrderStatusReport | None) -> bool:
-        """Whether a site confirms that it runs nothing of a workload that it has no order of."""
+    def is_withdrawn(self, site: str, order_id: str, report: OrderStatusReport | None) -> bool:
+        """Whether a site confirms that it runs nothing of a workload that it has no order of.
+
+        Args:
+            site: the site.
+            order_id: id of the workload's orders; those of its name before it count too.
+            report: what the site reports.
+        """
         plan = self.plans.get(site)
         if plan is None:
             return True
         if plan.is_dirty or not plan.is_echoed or report is None:
             return False
-        middle = f"/{key[0]}/{key[1]}/"
-        return not any(middle in f"/{order_id}" for order_id in report.orders)
+        workload = order_id.rpartition("/")[0]
+        return not any(one.rpartition("/")[0] == workload for one in report.orders)
 
     def start_publishing(self) -> None:
         """Allows indexes to be published, because every plan is complete."""
@@ -250,7 +270,17 @@ class Dispatcher:
         if plan.unrestored:
             return True
         unknown = plan.unknown_orders - plan.orders.keys()
-        return bool(unknown) and plan.version is None and self._now() < plan.hold_until_seconds
+        if not unknown or plan.version is not None:
+            return False
+        if self.is_history_lost():
+            return True
+        is_unplanned = not all(self._is_planned(order_id) for order_id in unknown)
+        return is_unplanned and self._now() < plan.hold_until_seconds
+
+    def _is_planned(self, order_id: str) -> bool:
+        """Whether it is known where the workload of an order runs, so that it ends elsewhere."""
+        identity = parse_order_id(order_id)
+        return identity is not None and identity.key in self._planned
 
     def _now(self) -> float:
         return self.clock.monotonic()
@@ -277,6 +307,7 @@ class Dispatcher:
         refusal = "the order cannot be written; the log has the fault"
         with self.faults.barrier("dispatch"):
             try:
+                _check_id(order)
                 plan.content_digests[order.id] = self.publisher.publish_order(site, order)
                 refusal = ""
             except OrderNotPublishable as error:
@@ -312,6 +343,20 @@ class Dispatcher:
 
     def _is_repeat_due(self, since_seconds: float) -> bool:
         return self.clock.monotonic() - since_seconds >= self.repeat_seconds
+
+
+def _check_id(order: OrderForSite) -> None:
+    """Refuses an id that could be read as that of another workload.
+
+    Raises:
+        OrderNotPublishable: it is not what its namespace and name make of it.
+    """
+    identity = parse_order_id(order.id)
+    if identity is None or identity.key != (order.namespace, order.name):
+        raise OrderNotPublishable(
+            "the order cannot be sent: its id is not HUB/NAMESPACE/NAME/INCARNATION, where the last"
+            " part is 1 to 40 small letters or digits"
+        )
 
 
 def _belongs_to(order: OrderForSite, key: WorkKey) -> bool:
