@@ -386,6 +386,7 @@ class _Scheduler:
             clock=self._clock,
             interval_seconds=self._settings.freshness.site_status_seconds,
             faults=self.faults,
+            foreign_index=self.dispatcher.foreign_index_condition,
         )
         yield "lease", self.leadership.renew_until_lost
         yield "epoch", self._follow_higher_epochs

@@ -2,10 +2,13 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 
+from agents.protocol.index import DesiredIndex
 from scheduler.ledger.reader import LedgerReader
 from tests.hostile.test_objects import INCARNATION, deployment, phase, workload
 from tests.support.scripted_site import ScriptedSite, running_sites
@@ -33,12 +36,25 @@ def status_of(up: Up, name: str) -> Json:
     return status
 
 
+def is_running(up: Up, name: str) -> bool:
+    return phase(up, name) == "Running"
+
+
 def forged(name: str) -> str:
     """A workload whose author writes everything that could pass for an identity."""
     one = workload(name, deployment(name))
     one["metadata"]["annotations"] = {INCARNATION: FORGED}
     one["status"] = {"incarnation": FORGED, "placement": {"groups": []}, "decision": {"id": "1-1"}}
     return json.dumps(one)
+
+
+def newer_index(site: ScriptedSite, before: DesiredIndex) -> DesiredIndex | None:
+    return site.index if site.index and site.index.version > before.version else None
+
+
+def condition(up: Up, site: str, kind: str) -> Json:
+    found = up.get("sites.kapok.dev", site).get("status", {}).get("conditions", [])
+    return next((one for one in found if one["type"] == kind), {})
 
 
 def test_nothing_that_a_tenant_writes_is_an_identity_and_a_deletion_ends_one(up: Up) -> None:
@@ -70,3 +86,31 @@ def test_nothing_that_a_tenant_writes_is_an_identity_and_a_deletion_ends_one(up:
     assert kapok(up, "ledger", "verify")["ok"]
     lines = {one["kind"]: one["line"] for one in kapok(up, "ledger", "list")["records"]}
     assert lines["deletion"] == "the workload was deleted"
+
+
+def test_a_site_made_again_is_not_deaf_and_a_foreign_index_is_told(up: Up) -> None:
+    first, second = (
+        ScriptedSite(name, up.ready["broker"], up.ready["hubKey"], nodes=100)
+        for name in ("m1", "m2")
+    )
+    up.apply(first.manifest)
+    with running_sites(first, second):
+        up.apply(json.dumps(workload("db", deployment("db"))))
+        for name in ("w0", "w1", "w2"):  # the index of m1 runs ahead of a count from 1
+            up.apply(json.dumps(workload(name, deployment(name))))
+            eventually(partial(is_running, up, name))
+        before = eventually(lambda: first.index)
+        up.apply(second.manifest)
+        first.is_talking = False
+        up.kubectl("delete", "site", "m1")
+        eventually(lambda: status_of(up, "db").get("sites") == "m2 (1)")
+        up.apply(first.manifest)
+        first.is_talking = True
+        after = eventually(lambda: newer_index(first, before))
+        assert (after.site_uid != before.site_uid, first.contents) == (True, {})
+        assert condition(up, "m1", "ForeignIndex") == {}
+        first.index = replace(after, sequence=10**6)
+        found = eventually(lambda: condition(up, "m1", "ForeignIndex"))
+        assert f"index {after.epoch}/{10**6}" in found["message"]
+        first.index = after
+        eventually(lambda: not condition(up, "m1", "ForeignIndex"))

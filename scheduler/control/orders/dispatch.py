@@ -8,6 +8,7 @@ restored from a backup must first adopt what the site runs, or its index would w
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from scheduler.control.orders.identity import parse_order_id
 from scheduler.control.ports.agents import (
@@ -18,6 +19,7 @@ from scheduler.control.ports.agents import (
     OrderStatusReport,
 )
 from scheduler.control.ports.telemetry import Telemetry
+from scheduler.model.kinds.fields import Condition
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
@@ -49,6 +51,9 @@ class SitePlan:
         hold_until_seconds: until then the first index waits for these orders to become known.
         unrestored: workloads with orders here that could not be planned. No index is published
             until they are: one without their orders would withdraw what runs.
+        foreign_index: the index that the site works by, if we did not publish it and it is not
+            older than ours; None: there is none.
+        foreign_since: when that was seen first.
         contents_to_clear: orders whose retained content is cleared with the next index, which no
             longer lists them.
     """
@@ -70,6 +75,8 @@ class SitePlan:
     unknown_orders: frozenset[str] = frozenset()
     hold_until_seconds: float = 0.0
     unrestored: set[WorkKey] = field(default_factory=set)
+    foreign_index: IndexVersion | None = None
+    foreign_since: datetime | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -89,6 +96,8 @@ class Dispatcher:
         hold_seconds: how long the first index waits when the site runs orders of workloads of
             which nothing was planned; they may not have been read or restored yet.
         epoch: the leader's epoch.
+        sequence: of the newest index to any site in this epoch. One counter for all sites, so
+            that it never falls when a Site is deleted and made again.
         is_publishing: all plans are complete. No index is published before that: one made from
             half of the workloads would withdraw the others.
         plans: by site.
@@ -104,6 +113,7 @@ class Dispatcher:
     is_history_lost: Callable[[], bool] = lambda: False
     hold_seconds: float = 0.0
     epoch: int = 0
+    sequence: int = 0
     is_publishing: bool = False
     plans: dict[str, SitePlan] = field(default_factory=dict)
     _sites_of: dict[WorkKey, frozenset[str]] = field(default_factory=dict)
@@ -189,6 +199,7 @@ class Dispatcher:
             plan.hold_until_seconds = plan.hold_until_seconds or self._now() + self.hold_seconds
             self._changed.set()
         plan.is_echoed = (report.version, report.digest) == (plan.version, plan.index_digest)
+        self._note_foreign_index(plan, report)
         if not plan.is_echoed and plan.version and self._is_repeat_due(plan.sent_seconds):
             plan.is_dirty = True
             self._changed.set()
@@ -209,6 +220,38 @@ class Dispatcher:
         plan = self.plans.get(site)
         listed = plan.first_listed_in.get(order_id) if plan else None
         return listed is not None and report.version is not None and report.version >= listed
+
+    def _note_foreign_index(self, plan: SitePlan, report: OrderStatusReport) -> None:
+        """Notes an index that is not ours and that ours would not replace.
+
+        Every index before ours has a lower version, so a higher one, or the same one with another
+        digest, is of another hub with our key, or of this one before it was restored.
+        """
+        ours, theirs = (self.epoch, self.sequence), report.version
+        is_foreign = theirs is not None and (
+            theirs > ours or (theirs == plan.version and report.digest != plan.index_digest)
+        )
+        if not is_foreign:
+            plan.foreign_index = plan.foreign_since = None
+        else:
+            plan.foreign_index = theirs
+            plan.foreign_since = plan.foreign_since or self.clock.now()
+
+    def foreign_index_condition(self, site: str) -> Condition | None:
+        """The condition ForeignIndex of a site; None when it works by an index of ours."""
+        plan = self.plans.get(site)
+        if plan is None or plan.foreign_index is None:
+            return None
+        epoch, sequence = plan.foreign_index
+        return Condition(
+            type="ForeignIndex",
+            status="True",
+            reason="NotPublishedHere",
+            message=f"the site works by index {epoch}/{sequence}, which this hub did not publish;"
+            f" ours are at {self.epoch}/{self.sequence}, and the site refuses them. Another hub has"
+            " the same key, or this one was restored: stop the other, or see `kapok hub adopt`",
+            last_transition_time=plan.foreign_since,
+        )
 
     def is_withdrawn(self, site: str, order_id: str, report: OrderStatusReport | None) -> bool:
         """Whether a site confirms that it runs nothing of a workload that it has no order of.
@@ -233,7 +276,8 @@ class Dispatcher:
 
     def start_epoch(self, epoch: int) -> None:
         """Begins a new epoch: every index is published again, with a higher version than before."""
-        self.epoch = epoch
+        if epoch > self.epoch:
+            self.epoch, self.sequence = epoch, 0
         for plan in self.plans.values():
             plan.version, plan.is_dirty, plan.is_echoed = None, True, False
             plan.hold_until_seconds = 0.0
@@ -286,7 +330,8 @@ class Dispatcher:
         return self.clock.monotonic()
 
     def _publish(self, site: str, plan: SitePlan) -> None:
-        version = (self.epoch, plan.version[1] + 1 if plan.version else 1)
+        self.sequence += 1  # even if this fails: no two indexes have the same version
+        version = (self.epoch, self.sequence)
         for order_id, order in plan.orders.items():
             if order_id not in plan.content_digests and order_id not in plan.refusals:
                 self._publish_content(site, plan, order)

@@ -203,6 +203,56 @@ async def test_an_index_waits_for_a_workload_whose_orders_could_not_be_restored(
     assert fixture.flush() == [("order", "m1", 1), ("index", "m1", ((7, 1), (ORDER,)))]
 
 
+def test_sequences_never_fall_when_a_site_goes_and_comes_again() -> None:
+    fixture = DispatcherFixture()
+    fixture.dispatcher.on_order_status(status_report())
+    for generation in range(1, 6):
+        fixture.dispatcher.set_orders(KEY, {"m1": order(generation)})
+        fixture.flush()
+    fixture.dispatcher.forget_site("m1")
+    fixture.dispatcher.set_orders(KEY, {})
+    fixture.dispatcher.admit("m1", "another-uid")
+    fixture.dispatcher.hold_seconds = 3600.0
+    fixture.dispatcher.on_order_status(status_report((7, 5), runs=True))
+    assert fixture.flush() == [("index", "m1", ((7, 6), ()))], "its workload runs elsewhere now"
+
+
+def test_all_sites_share_one_sequence_and_a_new_epoch_begins_another() -> None:
+    fixture = DispatcherFixture()
+    fixture.dispatcher.admit("m2", "v")
+    for site in ("m1", "m2"):
+        fixture.dispatcher.on_order_status(replace(status_report(), site=site))
+    assert fixture.flush() == [("index", "m1", ((7, 1), ())), ("index", "m2", ((7, 2), ()))]
+    fixture.dispatcher.start_epoch(7)
+    fixture.dispatcher.on_order_status(status_report((7, 1)))
+    assert fixture.dispatcher.sequence == 2
+    fixture.dispatcher.start_epoch(8)
+    fixture.dispatcher.on_order_status(status_report((7, 1)))
+    assert fixture.flush()[0] == ("index", "m1", ((8, 1), ()))
+
+
+def test_an_index_that_ours_would_not_replace_is_a_condition_of_the_site() -> None:
+    fixture = DispatcherFixture()
+    fixture.dispatcher.on_order_status(status_report())
+    fixture.flush()
+    for version, digest, is_foreign in (
+        ((7, 1), "index-(7, 1)", False),
+        ((6, 9), "x", False),
+        ((7, 0), "x", False),
+        ((7, 1), "x", True),
+        ((7, 2), "x", True),
+        ((2**31 - 1, 2**53), "x", True),
+        (None, "", False),
+    ):
+        report = replace(status_report(version), digest=digest)
+        fixture.dispatcher.on_order_status(report)
+        found = fixture.dispatcher.foreign_index_condition("m1")
+        assert (found is not None) == is_foreign, version
+        if found and version:
+            assert f"index {version[0]}/{version[1]}," in found.message
+    assert fixture.dispatcher.foreign_index_condition("m9") is None
+
+
 def test_an_order_of_the_former_workload_of_a_name_goes_with_the_first_of_the_next() -> None:
     fixture = DispatcherFixture()
     fixture.dispatcher.on_order_status(status_report())
