@@ -10,7 +10,7 @@ import pytest
 from scheduler.ledger.reader import LedgerReader
 from scheduler.ledger.replay import replay
 from scheduler.ledger.verify import verify
-from tests.support.up import ROOT, running_up
+from tests.support.up import ROOT, Up, eventually, running_up
 
 GOLDEN = sorted(path for path in (ROOT / "tests/golden").iterdir() if path.is_dir())
 
@@ -65,3 +65,26 @@ def test_a_hub_of_an_earlier_version_opens_with_every_placement(
         assert after["health/appointment"] == [(["gz-core"], 4), (["shaoguan"], 2)]
         assert sum(bool(groups) for groups in after.values()) == 20
         assert len(up.kubectl("get", "sites", "-o", "name").split()) == 12
+        assert eventually(lambda: incarnations(up)) == annotations(up)
+
+
+def incarnations(up: Up) -> dict[str, str]:
+    """The incarnation of each workload; {} while one has none."""
+    found = {
+        f"{one['metadata']['namespace']}/{one['metadata']['name']}": one["status"].get(
+            "incarnation", ""
+        )
+        for one in json.loads(up.kubectl("get", "kw", "-A", "-o", "json"))["items"]
+    }
+    return found if all(found.values()) else {}
+
+
+def annotations(up: Up) -> dict[str, str]:
+    """What the earlier version noted of them, by which the sites know their orders."""
+    found = json.loads(up.kubectl("get", "kw", "-A", "-o", "json"))["items"]
+    return {
+        f"{one['metadata']['namespace']}/{one['metadata']['name']}": one["metadata"]["annotations"][
+            "kapok.dev/incarnation"
+        ]
+        for one in found
+    }

@@ -62,6 +62,8 @@ class FakeRecorder:
         faults: raised by a record about this subject.
         identities: what is recorded of each name.
         is_lost: the file was lost.
+        ended: names of workloads whose deletion is recorded.
+        deletion_fault: raised by the record of a deletion.
     """
 
     def __init__(self) -> None:
@@ -70,6 +72,8 @@ class FakeRecorder:
         self.faults: dict[str, Exception] = {}
         self.identities: dict[str, RecordedIdentity] = {}
         self.is_lost = False
+        self.ended: list[str] = []
+        self.deletion_fault: Exception | None = None
         self._accepted: dict[str, AcceptedSpec] = {}
 
     def update_facts(self, site: str, facts: SiteFacts | None) -> None:
@@ -110,7 +114,10 @@ class FakeRecorder:
     ) -> None:
         assert at.tzinfo is not None
         assert epoch == EPOCH
-        if subject in self.identities:
+        if self.deletion_fault is not None:
+            raise self.deletion_fault
+        if self.identities.get(subject, RecordedIdentity()) != RecordedIdentity():
+            self.ended.append(subject)
             self.records.append((subject, {"incarnation": incarnation}))
             self.identities[subject] = RecordedIdentity()
             self._accepted.pop(subject, None)
