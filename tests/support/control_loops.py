@@ -1,7 +1,7 @@
 """The loops of `scheduler.control` as `kapok up` builds them, over a hub and a ledger in memory."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -137,10 +137,15 @@ class FakePublisher:
 
     Attributes:
         log: (what, site, detail) of each call.
+        max_orders: an index has room for so many.
     """
 
     def __init__(self) -> None:
         self.log: list[tuple[str, str, object]] = []
+        self.max_orders = 1000
+
+    def count_that_fit(self, order_ids: Sequence[str]) -> int:
+        return min(len(order_ids), self.max_orders)
 
     def publish_order(self, site: str, order: OrderForSite) -> str:
         self.log.append(("order", site, order.generation))

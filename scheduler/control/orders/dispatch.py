@@ -8,11 +8,10 @@ restored from a backup must first adopt what the site runs, or its index would w
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from scheduler.control.orders.identity import parse_order_id
+from scheduler.control.orders.site_plan import SitePlan
 from scheduler.control.ports.agents import (
-    IndexVersion,
     OrderForSite,
     OrderNotPublishable,
     OrderPublisherPort,
@@ -27,56 +26,6 @@ from scheduler.runtime.faults import Faults
 _GATHER_SECONDS = 0.02  # changes that come together go out as one index
 _MAX_EPOCHS_AHEAD = 1000
 """A site may be this far ahead of us: a hub that was restored from a backup has lost so many."""
-
-
-@dataclass(slots=True)
-class SitePlan:
-    """What one site is to run, and what of it is published and confirmed.
-
-    Attributes:
-        uid: the uid of the Site object.
-        orders: the orders, by order id.
-        content_digests: digests of the published contents, by order id.
-        published: ids of the orders of which some content is published, be it an older one.
-        refusals: why the present content of an order cannot be published, by order id.
-        first_listed_in: the first index that binds an order to its content, by order id.
-        version: version of the newest published index; None before the first one of this epoch.
-        index_digest: digest of that index.
-        is_echoed: the site works by that index.
-        has_reported: the site has reported in this epoch.
-        is_dirty: `orders` has changed since the newest index.
-        sent_seconds: monotonic time at which the index was published last.
-        content_sent_seconds: when a content was repeated last, by order id.
-        unknown_orders: order ids in the site's first report of this epoch that the plan lacked.
-        hold_until_seconds: until then the first index waits for these orders to become known.
-        unrestored: workloads with orders here that could not be planned. No index is published
-            until they are: one without their orders would withdraw what runs.
-        foreign_index: the index that the site works by, if we did not publish it and it is not
-            older than ours; None: there is none.
-        foreign_since: when that was seen first.
-        contents_to_clear: orders whose retained content is cleared with the next index, which no
-            longer lists them.
-    """
-
-    uid: str = ""
-    orders: dict[str, OrderForSite] = field(default_factory=dict)
-    content_digests: dict[str, str] = field(default_factory=dict)
-    published: set[str] = field(default_factory=set)
-    refusals: dict[str, str] = field(default_factory=dict)
-    first_listed_in: dict[str, IndexVersion] = field(default_factory=dict)
-    version: IndexVersion | None = None
-    index_digest: str = ""
-    is_echoed: bool = False
-    has_reported: bool = False
-    is_dirty: bool = True
-    sent_seconds: float = float("-inf")
-    content_sent_seconds: dict[str, float] = field(default_factory=dict)
-    contents_to_clear: set[str] = field(default_factory=set)
-    unknown_orders: frozenset[str] = frozenset()
-    hold_until_seconds: float = 0.0
-    unrestored: set[WorkKey] = field(default_factory=set)
-    foreign_index: IndexVersion | None = None
-    foreign_since: datetime | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -184,7 +133,7 @@ class Dispatcher:
     def refusal_at(self, site: str, order_id: str) -> str:
         """Why the present content of an order cannot be published; "" when it can."""
         plan = self.plans.get(site)
-        return plan.refusals.get(order_id, "") if plan else ""
+        return plan.refusal_of(order_id) if plan else ""
 
     def on_order_status(self, report: OrderStatusReport) -> None:
         """Handles a report: repeats the index or contents if the site does not have them."""
@@ -195,11 +144,12 @@ class Dispatcher:
             self._on_higher_epoch(report.version[0])
         if plan.version is None:
             plan.has_reported = True
-            plan.unknown_orders = frozenset(report.orders) - plan.orders.keys()
+            plan.listed = frozenset(report.orders)
+            plan.unknown_orders = plan.listed - plan.orders.keys()
             plan.hold_until_seconds = plan.hold_until_seconds or self._now() + self.hold_seconds
             self._changed.set()
         plan.is_echoed = (report.version, report.digest) == (plan.version, plan.index_digest)
-        self._note_foreign_index(plan, report)
+        plan.note_foreign_index(report, (self.epoch, self.sequence), self.clock.now())
         if not plan.is_echoed and plan.version and self._is_repeat_due(plan.sent_seconds):
             plan.is_dirty = True
             self._changed.set()
@@ -221,37 +171,10 @@ class Dispatcher:
         listed = plan.first_listed_in.get(order_id) if plan else None
         return listed is not None and report.version is not None and report.version >= listed
 
-    def _note_foreign_index(self, plan: SitePlan, report: OrderStatusReport) -> None:
-        """Notes an index that is not ours and that ours would not replace.
-
-        Every index before ours has a lower version, so a higher one, or the same one with another
-        digest, is of another hub with our key, or of this one before it was restored.
-        """
-        ours, theirs = (self.epoch, self.sequence), report.version
-        is_foreign = theirs is not None and (
-            theirs > ours or (theirs == plan.version and report.digest != plan.index_digest)
-        )
-        if not is_foreign:
-            plan.foreign_index = plan.foreign_since = None
-        else:
-            plan.foreign_index = theirs
-            plan.foreign_since = plan.foreign_since or self.clock.now()
-
     def foreign_index_condition(self, site: str) -> Condition | None:
         """The condition ForeignIndex of a site; None when it works by an index of ours."""
         plan = self.plans.get(site)
-        if plan is None or plan.foreign_index is None:
-            return None
-        epoch, sequence = plan.foreign_index
-        return Condition(
-            type="ForeignIndex",
-            status="True",
-            reason="NotPublishedHere",
-            message=f"the site works by index {epoch}/{sequence}, which this hub did not publish;"
-            f" ours are at {self.epoch}/{self.sequence}, and the site refuses them. Another hub has"
-            " the same key, or this one was restored: stop the other, or see `kapok hub adopt`",
-            last_transition_time=plan.foreign_since,
-        )
+        return plan.foreign_index_condition((self.epoch, self.sequence)) if plan else None
 
     def is_withdrawn(self, site: str, order_id: str, report: OrderStatusReport | None) -> bool:
         """Whether a site confirms that it runs nothing of a workload that it has no order of.
@@ -335,17 +258,29 @@ class Dispatcher:
         for order_id, order in plan.orders.items():
             if order_id not in plan.content_digests and order_id not in plan.refusals:
                 self._publish_content(site, plan, order)
-            if order_id in plan.content_digests:
-                plan.first_listed_in.setdefault(order_id, version)
-        # Of an order that cannot be published, the site keeps the content before, if there is one.
-        listed = {i: one for i, one in plan.orders.items() if i in plan.published}
+        listed = self._orders_to_list(plan)
+        for order_id in listed.keys() & plan.content_digests.keys():
+            plan.first_listed_in.setdefault(order_id, version)
         plan.index_digest = self.publisher.publish_index(site, plan.uid, version, listed)
-        plan.version = version
+        plan.version, plan.listed = version, frozenset(listed)
         plan.is_dirty, plan.is_echoed, plan.sent_seconds = False, False, self.clock.monotonic()
         self.telemetry.count_index_published()
         for order_id in plan.contents_to_clear:
             self.publisher.withdraw_content(site, order_id)
         plan.contents_to_clear.clear()
+
+    def _orders_to_list(self, plan: SitePlan) -> dict[str, OrderForSite]:
+        """The published orders that one index has room for; the others are reported.
+
+        Of an order that cannot be published, the site keeps the content before, if there is one.
+        """
+        ids, left_out = plan.published_orders(), plan.left_out
+        room = self.publisher.count_that_fit(ids)
+        plan.left_out = frozenset(ids[room:])
+        for order_id in (left_out ^ plan.left_out) & set(ids):
+            order = plan.orders[order_id]
+            self.on_refusal((order.namespace, order.name))
+        return {one: plan.orders[one] for one in ids[:room]}
 
     def _publish_content(self, site: str, plan: SitePlan, order: OrderForSite) -> None:
         """Publishes one order; one that cannot be published is reported, and delays no other."""

@@ -307,3 +307,22 @@ def test_while_the_ledger_is_lost_no_index_withdraws_what_no_plan_has() -> None:
     lost.append(False)
     fixture.dispatcher.on_order_status(status_report(runs=True))
     assert fixture.flush() == [("index", "m1", ((7, 1), ()))]
+
+
+def test_an_order_for_which_the_index_has_no_room_is_left_out_and_no_other() -> None:
+    fixture = DispatcherFixture()
+    fixture.dispatcher.on_order_status(status_report())
+    fixture.dispatcher.set_orders(KEY, {"m1": order(1)})
+    fixture.flush()
+    fixture.publisher.max_orders = 1
+    earlier = ("a", "a")
+    other = replace(order(1), id="kapok/a/a/b", namespace="a", name="a")
+    fixture.dispatcher.set_orders(earlier, {"m1": other})
+    assert fixture.flush()[-1] == ("index", "m1", ((7, 2), (ORDER,))), "what is listed stays"
+    assert fixture.refused == [earlier]
+    assert "index is full" in fixture.dispatcher.refusal_at("m1", other.id)
+    assert fixture.dispatcher.refusal_at("m1", ORDER) == ""
+    assert not fixture.dispatcher.is_listed("m1", other.id, status_report((7, 2)))
+    fixture.dispatcher.set_orders(KEY, {})
+    assert ("index", "m1", ((7, 3), (other.id,))) in fixture.flush()
+    assert fixture.dispatcher.refusal_at("m1", other.id) == ""
