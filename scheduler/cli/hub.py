@@ -12,7 +12,7 @@ from scheduler.apiserver.auth.tokens import TokenStore, write_kubeconfig
 from scheduler.apiserver.backup import NotABackup, backup, restore
 from scheduler.apiserver.storage.sqlite import DataDirectoryInUse
 from scheduler.cli.support.arguments import EXIT_GOOD, EXIT_NO, EXIT_USAGE, add_output_option
-from scheduler.cli.support.output import print_error
+from scheduler.cli.support.output import print_error, print_json, print_text
 from scheduler.settings import data_directory
 
 _DESCRIPTION = """Backs up, restores and opens the embedded hub. It keeps its objects in one SQLite
@@ -114,9 +114,9 @@ def _token(arguments: argparse.Namespace, folder: Path) -> int:
 
 def _print_answer(arguments: argparse.Namespace, answer: dict[str, object]) -> int:
     if arguments.output == "json":
-        sys.stdout.write(json.dumps(answer) + "\n")
+        print_json(answer)
     else:
-        sys.stdout.write(", ".join(f"{key}: {value}" for key, value in answer.items()) + "\n")
+        print_text(", ".join(f"{key}: {value}" for key, value in answer.items()))
     return EXIT_GOOD
 
 

@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import json
 import logging
 import sys
 from collections.abc import Coroutine
@@ -18,7 +17,7 @@ from scheduler.cli.support.arguments import (
     add_data_dir_option,
     add_output_option,
 )
-from scheduler.cli.support.output import print_error
+from scheduler.cli.support.output import print_error, print_json
 from scheduler.cli.support.signals import leaf_errors, run_until_signalled
 from scheduler.control.leader_election import LeadershipLost
 from scheduler.control.ports.hub import HubError
@@ -115,7 +114,7 @@ def _print_ready(running: Endpoints, output: str | None) -> None:
             "metrics": running.metrics_url,
             "page": running.page_url,
         }
-        sys.stdout.write(json.dumps(facts) + "\n")
+        print_json(facts)
         sys.stdout.flush()
         return
     sys.stderr.write(

@@ -35,6 +35,7 @@ from scheduler.placement.fleet.node_table import NodeTable
 from scheduler.placement.fleet.site_figures import figures_of
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
+from scheduler.runtime.printable import printable
 
 _log = logging.getLogger(__name__)
 
@@ -342,5 +343,5 @@ def _order_state_of(order: OrderStatus) -> OrderState:
         ready=order.ready,
         bound=order.bound,
         finished=order.finished,
-        message=order.message or "",
+        message=printable(order.message or ""),
     )
