@@ -45,8 +45,10 @@ BATCHES_SUBJECT = "batches"
 DELETION_KIND = "deletion"
 LOSS_KIND = "loss"
 ADOPTION_KIND = "adoption"
-LEDGER_SUBJECT = "ledger"
-"""The subject of records about the ledger itself."""
+HUB_SUBJECT = "hub"
+"""The subject of records about what the hub lost, which are about no single workload."""
+_LOST = "lost"
+_LEDGER = "ledger"
 _CHECK_INTERVAL_SECONDS = 1.0
 _INCARNATION = "incarnation"
 
@@ -233,27 +235,32 @@ class LedgerRecorder:
         incarnation = str(last.content.get(_INCARNATION, ""))
         if incarnation:
             return RecordedIdentity(incarnation=incarnation)
-        about_ledger = self._ledger.last_about(LEDGER_SUBJECT)
-        is_adopted = (
-            about_ledger is not None
-            and about_ledger.kind == ADOPTION_KIND
-            and about_ledger.seq > last.seq
-        )
+        newest = self._newest_about_loss()
+        is_adopted = bool(newest and newest.kind == ADOPTION_KIND and newest.seq > last.seq)
         return RecordedIdentity(is_complete=False, is_adopted=is_adopted)
 
     def is_history_lost(self) -> bool:
         """Whether the file was lost, and the operator has not accepted that yet."""
         if self._is_loss_unrecorded:
             return True
-        last = self._ledger.last_about(LEDGER_SUBJECT)
-        return last is not None and last.kind == LOSS_KIND
+        newest = self._newest_about_loss()
+        return newest is not None and newest.kind == LOSS_KIND
+
+    def _newest_about_loss(self) -> Record | None:
+        """The newest record that the ledger was lost, or that this was accepted."""
+        after = 0
+        found: Record | None = None
+        while records := self._ledger.records(after, subject=HUB_SUBJECT):
+            after = records[-1].seq
+            about_ledger = [one for one in records if _LEDGER in (one.content.get(_LOST) or ())]
+            found = about_ledger[-1] if about_ledger else found
+        return found
 
 
 def _loss_entry(epoch: int, at: datetime) -> LedgerEntry:
     line = "the ledger was lost, and this one begins"
-    return LedgerEntry(
-        kind=LOSS_KIND, subject=LEDGER_SUBJECT, epoch=epoch, at=at, content={"line": line}
-    )
+    content = {"line": line, _LOST: [_LEDGER]}
+    return LedgerEntry(kind=LOSS_KIND, subject=HUB_SUBJECT, epoch=epoch, at=at, content=content)
 
 
 def adoption_entry(epoch: int, at: datetime) -> LedgerEntry:
@@ -267,6 +274,5 @@ def adoption_entry(epoch: int, at: datetime) -> LedgerEntry:
         at: when it was accepted.
     """
     line = "the operator accepts what the ledger lost"
-    return LedgerEntry(
-        kind=ADOPTION_KIND, subject=LEDGER_SUBJECT, epoch=epoch, at=at, content={"line": line}
-    )
+    content = {"line": line, _LOST: [_LEDGER]}
+    return LedgerEntry(kind=ADOPTION_KIND, subject=HUB_SUBJECT, epoch=epoch, at=at, content=content)

@@ -165,5 +165,5 @@ def _not_adopted(key: str, where: Iterable[str]) -> NotAccepted:
         condition=NOT_ADOPTED,
         message=f"{sites}: orders of {key} run there, or may run there, and the ledger does not say"
         " whether they are this workload's; nothing is changed there. Restore the ledger, or accept"
-        " its loss with `kapok hub adopt`, and the workload takes these orders over",
+        " its loss: after `kapok hub adopt --lost ledger` the workload takes these orders over",
     )

@@ -10,6 +10,7 @@ from scheduler.cli.entry import main
 from scheduler.control.ports.ledger import RecordedIdentity
 from scheduler.ledger.ledger import Ledger
 from scheduler.ledger.reader import LedgerReader
+from scheduler.ledger.record import LedgerEntry
 from scheduler.ledger.recorder import LedgerRecorder, adoption_entry
 from scheduler.ledger.replay import replay
 from scheduler.ledger.verify import verify
@@ -83,6 +84,11 @@ async def test_a_lost_ledger_says_so_first_and_until_the_operator_accepts_it(
         assert [one.kind for one in ledger.records()] == ["loss", "refusal"]
         assert recorder.is_history_lost()
         assert recorder.identity_of("ns/held") == recorder.identity_of("ns/other") == UNKNOWN
+        keys = LedgerEntry(
+            kind="adoption", subject="hub", epoch=0, at=NOON, content={"lost": ["keys"]}
+        )
+        await ledger.append(keys)
+        assert recorder.is_history_lost(), "another loss was accepted"
         await ledger.append(adoption_entry(3, NOON))
         assert not recorder.is_history_lost()
         assert recorder.identity_of("ns/other") == NONE

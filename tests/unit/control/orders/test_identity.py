@@ -84,7 +84,7 @@ def test_without_a_ledger_a_name_that_sites_report_waits_for_the_operator() -> N
     found = identify(workload(), UNKNOWN, m1=reporting("hub/ns/db/abc"), m2=reporting())
     assert isinstance(found, NotAccepted)
     assert (found.condition, found.message.startswith("m1: ")) == ("NotAdopted", True)
-    assert "`kapok hub adopt`" in found.message
+    assert "`kapok hub adopt --lost ledger`" in found.message
     condition = Condition(type="Accepted", status="False", reason="NotAdopted")
     held = WorkloadStatus(decision=DecisionReference(id="1-1"), conditions=(condition,))
     assert isinstance(
