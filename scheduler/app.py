@@ -23,6 +23,7 @@ from scheduler.control.controller import Controller
 from scheduler.control.events.recorder import EventRecorder
 from scheduler.control.leader_election import Leadership, LeadershipLost
 from scheduler.control.orders.dispatch import Dispatcher
+from scheduler.control.orders.identity import IdentityResolver
 from scheduler.control.orders.sync import OrderSync
 from scheduler.control.ports.hub import (
     KAPOK_RESOURCES,
@@ -142,7 +143,7 @@ class _Scheduler:
                 may_evict=False,  # replicas of a silent site are not replaced yet: NotEnforced
             ),
         )
-        self.recorder = LedgerRecorder(services.ledger)
+        self.recorder = LedgerRecorder(services.ledger, is_ledger_lost=services.is_ledger_lost)
         self.objects = HubObjects(
             telemetry=self.metrics, on_change=self._on_object_changed, faults=self.faults
         )
@@ -173,6 +174,7 @@ class _Scheduler:
             on_higher_epoch=self._higher_epochs.put_nowait,
             on_refusal=self._on_order_refused,
             faults=self.faults,
+            is_history_lost=self.recorder.is_history_lost,
             hold_seconds=settings.freshness.hear_sites_seconds,
         )
         self.order_sync = OrderSync(
@@ -180,7 +182,13 @@ class _Scheduler:
             sites=self.sites,
             dispatcher=self.dispatcher,
             quotas=self.quotas,
-            hub_id=settings.hub_id,
+            identities=IdentityResolver(
+                hub_id=settings.hub_id,
+                recorded=self.recorder.identity_of,
+                sites=self.sites.states,
+                clock=clock,
+                hear_seconds=settings.freshness.hear_sites_seconds,
+            ),
         )
 
     def _build_queue(self) -> None:
@@ -378,6 +386,7 @@ class _Scheduler:
             clock=self._clock,
             interval_seconds=self._settings.freshness.site_status_seconds,
             faults=self.faults,
+            foreign_index=self.dispatcher.foreign_index_condition,
         )
         yield "lease", self.leadership.renew_until_lost
         yield "epoch", self._follow_higher_epochs

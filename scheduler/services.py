@@ -61,6 +61,7 @@ class Services:
         broker_address: address of the broker.
         broker: the embedded broker; None when the broker is external.
         ledger: the ledger of decisions.
+        is_ledger_lost: there was no ledger's file beside the hub's key, which is made after it.
         signing_key: signs orders and indexes.
         web_port: port of /metrics and the web page on 127.0.0.1.
         endpoints: where the running scheduler is reached.
@@ -70,6 +71,7 @@ class Services:
     broker_address: BrokerAddress
     broker: EmbeddedBroker | None
     ledger: Ledger
+    is_ledger_lost: bool
     signing_key: SigningKey = field(repr=False)
     web_port: int
     endpoints: Endpoints
@@ -102,6 +104,7 @@ async def open_services(
         broker, address = await _open_broker(settings.broker, directory, clock, stack)
         ledger = await stack.enter_async_context(Ledger(directory.path))
         web_port = directory.port("web", settings.web.port)
+        is_ledger_lost = ledger.is_new and (directory.path / HUB_KEY_FILE).exists()
         key = load_or_make_key(directory.path / HUB_KEY_FILE)
         (directory.path / HUB_PUBLIC_KEY_FILE).write_text(f"{key.public}\n")
         yield Services(
@@ -109,6 +112,7 @@ async def open_services(
             broker_address=address,
             broker=broker,
             ledger=ledger,
+            is_ledger_lost=is_ledger_lost,
             signing_key=key,
             web_port=web_port,
             endpoints=Endpoints(

@@ -8,7 +8,7 @@ import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import yaml
@@ -140,7 +140,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All settings.
 
     Attributes:
-        hub_id: names this hub in order ids; a hub restored from a backup must keep it.
+        hub_id: names this hub in order ids; a hub restored from a backup must keep it. It has
+            neither a slash nor a space.
         log_level: DEBUG, INFO, WARNING or ERROR.
         hub: which Kubernetes API is the hub.
         broker: which broker carries the messages.
@@ -151,7 +152,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         dispatch: how orders are published.
     """
 
-    hub_id: str = "kapok"
+    hub_id: Annotated[str, msgspec.Meta(max_length=128, pattern=r"^[^/\s]+$")] = "kapok"
     log_level: str = "INFO"
     hub: HubSettings = HubSettings()
     broker: BrokerSettings = BrokerSettings()

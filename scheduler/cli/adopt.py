@@ -5,9 +5,7 @@ Each option is one kind of loss, with a function of its own in `_ADOPTIONS`.
 
 import argparse
 import asyncio
-import json
 import os
-import sys
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,7 @@ from scheduler.cli.support.arguments import (
     add_data_dir_option,
     add_output_option,
 )
-from scheduler.cli.support.output import print_error
+from scheduler.cli.support.output import print_error, print_json, print_text
 from scheduler.cli.support.signals import leaf_errors
 from scheduler.control.epoch_reset import EpochNotSettable, EpochResetter
 from scheduler.control.leader_election import Leadership, LeaseHeld
@@ -114,10 +112,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _print_answer(arguments: argparse.Namespace, answer: Mapping[str, object]) -> None:
     if arguments.output == "json":
-        sys.stdout.write(json.dumps(answer) + "\n")
+        print_json(answer)
         return
     for key, value in answer.items():
-        sys.stdout.write(f"{key}: {value}\n")
+        print_text(f"{key}: {value}")
 
 
 # ---------------------------------------------------------------- --epoch

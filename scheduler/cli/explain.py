@@ -171,6 +171,11 @@ def _read_recorded(arguments: argparse.Namespace, key: str) -> _ExplainedDecisio
                 fleet=Fleet(),
                 terms=DEFAULT_TERMS,
             )
+        if "decision" not in record.content:
+            raise _NothingToExplain(
+                f"{key} was deleted at {record.at}; `kapok ledger list --subject {key}` lists what"
+                " was decided before"
+            )
         recorded = read_recorded_decision(reader, record)
     return _ExplainedDecision(
         key=key,

@@ -200,5 +200,7 @@ def _record_as_json(record: Record) -> dict[str, str | int]:
 
 
 def _line_of(content: Mapping[str, Any]) -> str:
-    decision = content.get("decision")
-    return str(decision.get("line", "")) if isinstance(decision, Mapping) else ""
+    decision, refusal = content.get("decision"), content.get("refusal")
+    if isinstance(refusal, Mapping):
+        return f"{refusal.get('reason', '')}: {refusal.get('message', '')}"
+    return str((decision if isinstance(decision, Mapping) else content).get("line", ""))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from scheduler.control.clock_events import ClockEvents
 from scheduler.control.orders.dispatch import Dispatcher
+from scheduler.control.orders.identity import parse_order_id
 from scheduler.control.ports.agents import (
     OrderPublisherPort,
     OrderState,
@@ -184,10 +185,4 @@ def _workloads_with_changed_status(
     old: dict[str, OrderState] = dict(before.orders) if before else {}
     changed = [i for i, state in report.orders.items() if old.pop(i, None) != state]
     # What is left in `old` is no longer reported, which is a change too.
-    return [key for key in map(_work_key_of, (*changed, *old)) if key is not None]
-
-
-def _work_key_of(order_id: str) -> WorkKey | None:
-    """The workload of an order id `HUB/NAMESPACE/NAME/INCARNATION`; None for any other text."""
-    parts = order_id.split("/")
-    return (parts[-3], parts[-2]) if len(parts) >= 4 else None  # noqa: PLR2004 - as above
+    return [one.key for one in map(parse_order_id, (*changed, *old)) if one is not None]

@@ -1,6 +1,7 @@
 """Writes each site's figures to its status: at once when `Ready` changes, else at intervals."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ from scheduler.control.ports.hub import SITES, Hub, HubError, NotFound
 from scheduler.control.state.sites import Sites
 from scheduler.control.status.workload import merge_patch
 from scheduler.model.canonical import to_plain_json
+from scheduler.model.kinds.fields import Condition
 from scheduler.model.kinds.site import NodeClass, SiteStatus
 from scheduler.model.quantities import CPU, MILLI_PER_UNIT, free_amount
 from scheduler.runtime.clock import Clock
@@ -42,6 +44,7 @@ class SiteStatusWriter:
         clock: for the intervals.
         interval_seconds: time between two writes of figures of one site.
         faults: handles the faults that single sites cause.
+        foreign_index: the condition of a site that works by an index which is not ours.
     """
 
     hub: Hub
@@ -49,6 +52,7 @@ class SiteStatusWriter:
     clock: Clock
     interval_seconds: float
     faults: Faults
+    foreign_index: Callable[[str], Condition | None] = lambda _site: None
     _written: dict[str, _LastWrite] = field(default_factory=dict)
 
     async def run(self) -> None:
@@ -72,7 +76,7 @@ class SiteStatusWriter:
         """Patches what changed; no other client writes this status, so no version is needed."""
         if name not in self.sites.states or name not in self.sites.objects.sites:
             return  # it went while others were written
-        status = to_plain_json(truncate_status(self.sites.status_of(name)))
+        status = to_plain_json(self._status_of(name))
         before = self._written.get(name)
         known = before.status if before else to_plain_json(self.sites.objects.sites[name].status)
         is_ready = self.sites.states[name].is_ready
@@ -85,6 +89,12 @@ class SiteStatusWriter:
             _log.warning("status of site %s: %s", name, error)
         else:
             self._written[name] = _LastWrite(is_ready, self.clock.monotonic(), status)
+
+    def _status_of(self, name: str) -> SiteStatus:
+        status, foreign = truncate_status(self.sites.status_of(name)), self.foreign_index(name)
+        if foreign is None:
+            return status
+        return msgspec.structs.replace(status, conditions=(*status.conditions, foreign))
 
 
 def truncate_status(status: SiteStatus) -> SiteStatus:

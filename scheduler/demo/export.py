@@ -119,7 +119,8 @@ def _write_decisions(target: Path, ledger: Path) -> None:
         after = 0
         while page := reader.records(after, 200):
             for record in page:
-                fleet = read_fleet(str(record.content["fleet"]), reader.blob)
+                state = record.content.get("fleet")  # none in what is about no decision
+                fleet = read_fleet(str(state), reader.blob) if state else {}
                 _write_json(
                     target / f"{record.id}.json",
                     {"hash": record.hash, "record": record.fields, "fleet": fleet},

@@ -20,6 +20,9 @@ class Ledger:
     Args:
         data_dir: the folder of `ledger.db`; created if missing.
 
+    Attributes:
+        is_new: there was no file before.
+
     Raises:
         LedgerCorruptError: the file is not a ledger.
         LedgerUnavailableError: the file cannot be written.
@@ -27,6 +30,7 @@ class Ledger:
 
     def __init__(self, data_dir: Path) -> None:
         self.path = data_dir / LEDGER_FILE
+        self.is_new = not self.path.exists()
         self._writer = GroupWriter(self.path)
         self._reader = LedgerReader(self.path)
 
@@ -69,6 +73,10 @@ class Ledger:
     ) -> list[Record]:
         """Up to `limit` records that follow sequence `after`, oldest first."""
         return self._reader.records(after, limit, subject=subject)
+
+    def last_about(self, subject: str) -> Record | None:
+        """The newest record about a subject; None when there is none."""
+        return self._reader.last_about(subject)
 
     def blob(self, digest: str) -> Any:  # noqa: ANN401 - any JSON value
         """The JSON value stored under this digest.

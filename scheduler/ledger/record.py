@@ -23,8 +23,8 @@ class LedgerEntry:
     """An entry to record.
 
     Attributes:
-        kind: what happened: "decision", "refusal" or "batch".
-        subject: what it is about, "namespace/name" of a workload.
+        kind: what happened: "decision", "refusal", "deletion", "batch", "loss" or "adoption".
+        subject: what it is about, "namespace/name" of a workload for the first three.
         epoch: the leader's epoch; the record's id is made of it and the sequence.
         at: when it happened; an aware instant.
         content: the facts, of JSON values or msgspec Structs.
@@ -69,7 +69,7 @@ class Record:
 
     @property
     def kind(self) -> str:
-        """What happened: "decision", "refusal" or "batch"."""
+        """What happened, as in `LedgerEntry.kind`."""
         return str(self.fields["kind"])
 
     @property

@@ -6,6 +6,11 @@ that was not accepted it is `{"workload", "refusal", "fleet", "spec"}`. `replay`
 There is a scarcity price for each resource at each site, and many decisions share the list: it is
 stored once, under its digest, which is `terms.scarcityVersion`.
 
+Both also hold the workload's `incarnation`, so that an object which was restored without its status
+finds its orders again, until a record of kind "deletion" ends that life. A ledger that is new
+because its file was lost says so in a record of kind "loss", until one of kind "adoption", which
+`kapok hub adopt` appends.
+
 A file that cannot be written (a full disk, a lock) ends nothing: nothing is recorded, so nothing is
 decided, until it can be written again.
 """
@@ -18,7 +23,7 @@ from typing import Any
 
 import msgspec
 
-from scheduler.control.ports.ledger import AcceptedSpec, RecordReference
+from scheduler.control.ports.ledger import AcceptedSpec, RecordedIdentity, RecordReference
 from scheduler.ledger.blobs import Blob, blob_of
 from scheduler.ledger.errors import LedgerUnavailableError
 from scheduler.ledger.fleet import FleetTree
@@ -37,7 +42,15 @@ REFUSAL_KIND = "refusal"
 BATCH_KIND = "batch"
 BATCHES_SUBJECT = "batches"
 """The subject of records of batches, which are about no single workload."""
+DELETION_KIND = "deletion"
+LOSS_KIND = "loss"
+ADOPTION_KIND = "adoption"
+HUB_SUBJECT = "hub"
+"""The subject of records about what the hub lost, which are about no single workload."""
+_LOST = "lost"
+_LEDGER = "ledger"
 _CHECK_INTERVAL_SECONDS = 1.0
+_INCARNATION = "incarnation"
 
 
 class LedgerRecorder:
@@ -48,8 +61,15 @@ class LedgerRecorder:
             that the file can be written again, records fail at once.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, *, is_ledger_lost: bool = False) -> None:
+        """Records into a ledger.
+
+        Args:
+            ledger: where it is recorded.
+            is_ledger_lost: the file was lost, and this ledger is new; its first record says so.
+        """
         self._ledger = ledger
+        self._is_loss_unrecorded = is_ledger_lost
         self._fleet_tree = FleetTree()
         self._stored_scarcity_version = ""
         self._failed = asyncio.Event()
@@ -78,6 +98,9 @@ class LedgerRecorder:
         if self.problem:
             raise LedgerUnavailableError(self.problem)
         try:
+            if self._is_loss_unrecorded:
+                await self._ledger.append(_loss_entry(entry.epoch, entry.at))
+                self._is_loss_unrecorded = False
             return await self._ledger.append(entry)
         except LedgerUnavailableError as error:
             self.problem = str(error)
@@ -99,6 +122,7 @@ class LedgerRecorder:
         at: datetime,
         content: dict[str, Any],
         spec: WorkloadSpec,
+        incarnation: str = "",
     ) -> RecordReference:
         """Appends a decision or a refusal; returns when it is durable.
 
@@ -112,6 +136,8 @@ class LedgerRecorder:
         if isinstance(terms, Terms) and terms.scarcity:
             version, prices = terms.scarcity_version, await self._price_blobs(terms)
             content = {**content, "terms": msgspec.structs.replace(terms, scarcity=())}
+        if incarnation:
+            content = {**content, _INCARNATION: incarnation}
         entry = LedgerEntry(
             kind=DECISION_KIND if "decision" in content else REFUSAL_KIND,
             subject=subject,
@@ -125,6 +151,22 @@ class LedgerRecorder:
         self._fleet_tree.mark_stored(state)
         self._stored_scarcity_version = version or self._stored_scarcity_version
         return RecordReference(receipt.id, receipt.hash)
+
+    async def record_deletion(
+        self, *, subject: str, epoch: int, at: datetime, incarnation: str
+    ) -> None:
+        """Appends that a workload is gone, unless that is recorded; returns when it is durable.
+
+        Raises:
+            LedgerUnavailableError: the file cannot be written; nothing was recorded.
+        """
+        last = self._ledger.last_about(subject)
+        if last is None or last.kind == DELETION_KIND:
+            return
+        content = {_INCARNATION: incarnation, "line": "the workload was deleted"}
+        await self._append(
+            LedgerEntry(kind=DELETION_KIND, subject=subject, epoch=epoch, at=at, content=content)
+        )
 
     async def record_batch(
         self, *, epoch: int, at: datetime, terms: Terms, content: dict[str, Any]
@@ -168,10 +210,69 @@ class LedgerRecorder:
         found: Record | None = None
         while records := self._ledger.records(after, subject=subject):
             after = records[-1].seq
-            decisions = [r for r in records if r.kind == DECISION_KIND and r.content.get("spec")]
-            found = decisions[-1] if decisions else found
+            for one in records:
+                if one.kind == DELETION_KIND:
+                    found = None  # what comes after it is about another workload
+                elif one.kind == DECISION_KIND and one.content.get("spec"):
+                    found = one
         if found is None:
             return None
         spec = msgspec.convert(self._ledger.blob(str(found.content["spec"])), WorkloadSpec)
         demand = msgspec.json.encode(found.content.get("demand"))
         return AcceptedSpec(spec, msgspec.json.decode(demand, type=Demand))
+
+    def identity_of(self, subject: str) -> RecordedIdentity:
+        """What is recorded of the workload that has a name.
+
+        Raises:
+            LedgerCorruptError: the record cannot be read.
+        """
+        last = self._ledger.last_about(subject)
+        if last is None:
+            return RecordedIdentity(is_complete=not self.is_history_lost())
+        if last.kind == DELETION_KIND:
+            return RecordedIdentity()
+        incarnation = str(last.content.get(_INCARNATION, ""))
+        if incarnation:
+            return RecordedIdentity(incarnation=incarnation)
+        newest = self._newest_about_loss()
+        is_adopted = bool(newest and newest.kind == ADOPTION_KIND and newest.seq > last.seq)
+        return RecordedIdentity(is_complete=False, is_adopted=is_adopted)
+
+    def is_history_lost(self) -> bool:
+        """Whether the file was lost, and the operator has not accepted that yet."""
+        if self._is_loss_unrecorded:
+            return True
+        newest = self._newest_about_loss()
+        return newest is not None and newest.kind == LOSS_KIND
+
+    def _newest_about_loss(self) -> Record | None:
+        """The newest record that the ledger was lost, or that this was accepted."""
+        after = 0
+        found: Record | None = None
+        while records := self._ledger.records(after, subject=HUB_SUBJECT):
+            after = records[-1].seq
+            about_ledger = [one for one in records if _LEDGER in (one.content.get(_LOST) or ())]
+            found = about_ledger[-1] if about_ledger else found
+        return found
+
+
+def _loss_entry(epoch: int, at: datetime) -> LedgerEntry:
+    line = "the ledger was lost, and this one begins"
+    content = {"line": line, _LOST: [_LEDGER]}
+    return LedgerEntry(kind=LOSS_KIND, subject=HUB_SUBJECT, epoch=epoch, at=at, content=content)
+
+
+def adoption_entry(epoch: int, at: datetime) -> LedgerEntry:
+    """The entry by which an operator accepts that what the ledger does not say is lost.
+
+    Orders that sites report of workloads which were held until then are taken over, and what no
+    workload has is withdrawn. A running scheduler follows it within seconds.
+
+    Args:
+        epoch: the epoch of the hub's leader.
+        at: when it was accepted.
+    """
+    line = "the operator accepts what the ledger lost"
+    content = {"line": line, _LOST: [_LEDGER]}
+    return LedgerEntry(kind=ADOPTION_KIND, subject=HUB_SUBJECT, epoch=epoch, at=at, content=content)

@@ -95,9 +95,10 @@ def replay(reader: LedgerReader, record: Record) -> ReplayResult:
     """
     content = record.content
     if "decision" not in content:
-        why = "prices only" if "solver" in content else "the workload was not accepted"
+        article = "an" if record.kind[:1] in "aeiou" else "a"
+        why = _why_no_decision(content)
         return ReplayResult(
-            None, f"{record.id} is a {record.kind}: {why}, there is no decision to repeat"
+            None, f"{record.id} is {article} {record.kind}: {why}, there is no decision to repeat"
         )
     engine = _engine_version_of(content["decision"])
     if engine != ENGINE_VERSION and engine not in ENGINES_THAT_DIFFER_IN_TEXT_ONLY:
@@ -112,6 +113,13 @@ def replay(reader: LedgerReader, record: Record) -> ReplayResult:
     replayed = choose(inputs.demand, inputs.fleet, now=recorded.decided_at, terms=inputs.terms)
     same, answer = _compare(content["decision"], replayed, engine)
     return ReplayResult(same, f"{record.id} decided again: {answer}", recorded, replayed)
+
+
+def _why_no_decision(content: Mapping[str, Any]) -> str:
+    if "solver" in content:
+        return "prices only"
+    # A deletion, and what is recorded about the ledger itself, say in a line what happened.
+    return str(content.get("line") or "the workload was not accepted")
 
 
 def _compare(recorded: Mapping[str, Any], replayed: Decision, engine: str) -> tuple[bool, str]:

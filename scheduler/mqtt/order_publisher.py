@@ -5,10 +5,11 @@ not sent yet. When a new session finds an empty broker, every index is published
 content of an order when a site lists it as missing.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from agents.protocol.bounds import MAX_ORDERS
 from agents.protocol.codec import Codec
 from agents.protocol.envelope import seal
 from agents.protocol.errors import WireError
@@ -33,6 +34,10 @@ from scheduler.mqtt.index_proof import read_index_proof
 from scheduler.mqtt.outbox import Outbox
 
 _INDEX_ENTRY = Codec(IndexEntry)
+_MAX_ENTRY_BYTES = 160
+"""Bytes of an entry's JSON beside its id: names of fields, a digest and two numbers."""
+_MAX_INDEX_BYTES = 5 * 1024 * 1024
+"""Deflated and in base64 this fits into an envelope, even if all digests and names are random."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -79,6 +84,15 @@ class OrderPublisher:
             self.outbox.put(part_topic, message, retain=True)
         self._index_entries[site, order.id] = packed.entry
         return packed.entry.digest
+
+    def count_that_fit(self, order_ids: Sequence[str]) -> int:
+        """How many of these orders one index can list, from the first on."""
+        size = 0
+        for number, order_id in enumerate(order_ids):
+            size += len(order_id.encode()) + _MAX_ENTRY_BYTES
+            if number >= MAX_ORDERS or size > _MAX_INDEX_BYTES:
+                return number
+        return len(order_ids)
 
     def publish_index(
         self, site: str, site_uid: str, version: IndexVersion, orders: Mapping[str, OrderForSite]

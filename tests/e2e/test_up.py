@@ -1,17 +1,21 @@
 """`kapok up` as a process, with real kubectl and sites at the level of the wire."""
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from agents.protocol.keys import SigningKey
+from scheduler.ledger.ledger import Ledger
 from scheduler.ledger.reader import LedgerReader
+from scheduler.ledger.recorder import adoption_entry
 from scheduler.placement.kernel import loader as compiled
 from tests.support.scripted_site import ScriptedSite, replicas_of, running_sites
 from tests.support.up import BIN, ROOT, Up, eventually, kapok, running_up
@@ -335,7 +339,9 @@ def test_a_second_instance_on_one_directory_is_refused_by_name(up: Up) -> None:
     assert second.wait_until_dead() == 1
 
 
-def test_a_hub_that_lost_its_objects_adopts_what_sites_run(tmp_path: Path) -> None:
+def test_a_hub_that_lost_all_but_its_key_takes_orders_over_once_the_operator_accepts_it(
+    tmp_path: Path,
+) -> None:
     first, other = tmp_path / "first", tmp_path / "second"
     first.mkdir()
     with running_up(first) as up:
@@ -353,20 +359,30 @@ def test_a_hub_that_lost_its_objects_adopts_what_sites_run(tmp_path: Path) -> No
         restored.boot_number = 2
         restored.runs = {content.id: (content.generation, 3)}
         restored.index = None
-        incarnation = content.id.rpartition("/")[2]
-        up.apply(
-            restored.manifest
-            + WORKLOAD.replace(
-                "namespace: default}",
-                f'namespace: default, annotations: {{kapok.dev/incarnation: "{incarnation}"}}}}',
-            )
-        )
         with running_sites(restored):
+            up.apply(restored.manifest + WORKLOAD)
+            eventually(lambda: "kapok hub adopt" in reason(up, "portal"))
+            assert restored.listed == [], "an index would withdraw what the site runs"
+            adopt(up)
             eventually(lambda: is_running(up))
             assert up.get("workloads.kapok.dev", "portal")["status"]["sites"] == "m1 (3)"
             # It is adopted by what the site says it runs; the content follows with the index.
             eventually(lambda: list(restored.contents) == [content.id])
             assert () not in restored.listed, "an index without the order would withdraw it"
+
+
+def reason(up: Up, name: str) -> str:
+    return str(up.get("workloads.kapok.dev", name).get("status", {}).get("reason", ""))
+
+
+def adopt(up: Up) -> None:
+    """The operator accepts the loss, beside the running scheduler."""
+
+    async def append() -> None:
+        async with Ledger(up.data_dir) as ledger:
+            await ledger.append(adoption_entry(1, datetime(2026, 1, 1, tzinfo=UTC)))
+
+    asyncio.run(append())
 
 
 def test_an_unadmitted_site_is_listed_with_the_command_that_admits_it(up: Up) -> None:

@@ -1,7 +1,7 @@
 """The loops of `scheduler.control` as `kapok up` builds them, over a hub and a ledger in memory."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,6 +11,7 @@ from scheduler.control.clock_events import ClockEvents
 from scheduler.control.controller import Controller
 from scheduler.control.events.recorder import EventRecorder
 from scheduler.control.orders.dispatch import Dispatcher
+from scheduler.control.orders.identity import IdentityResolver
 from scheduler.control.orders.sync import OrderSync
 from scheduler.control.ports.agents import (
     IndexVersion,
@@ -21,7 +22,7 @@ from scheduler.control.ports.agents import (
     SiteReport,
 )
 from scheduler.control.ports.hub import GRANTS, SITES, WORKLOADS, Object
-from scheduler.control.ports.ledger import AcceptedSpec, RecordReference
+from scheduler.control.ports.ledger import AcceptedSpec, RecordedIdentity, RecordReference
 from scheduler.control.queue.requeue import Requeuer, RequeueReasons
 from scheduler.control.queue.reservations import ReservationPlanner, Reservations
 from scheduler.control.reconcile.decide import Decider
@@ -61,12 +62,20 @@ class FakeRecorder:
         records: (subject, content) of each record, the oldest first.
         batches: terms of each recorded batch.
         faults: raised by a record about this subject.
+        identities: what is recorded of each name.
+        is_lost: the file was lost.
+        ended: names of workloads whose deletion is recorded.
+        deletion_fault: raised by the record of a deletion.
     """
 
     def __init__(self) -> None:
         self.records: list[tuple[str, dict[str, Any]]] = []
         self.batches: list[Terms] = []
         self.faults: dict[str, Exception] = {}
+        self.identities: dict[str, RecordedIdentity] = {}
+        self.is_lost = False
+        self.ended: list[str] = []
+        self.deletion_fault: Exception | None = None
         self._accepted: dict[str, AcceptedSpec] = {}
 
     def update_facts(self, site: str, facts: SiteFacts | None) -> None:
@@ -80,12 +89,16 @@ class FakeRecorder:
         at: datetime,
         content: dict[str, Any],
         spec: WorkloadSpec,
+        incarnation: str = "",
     ) -> RecordReference:
         assert at.tzinfo is not None
         assert epoch == EPOCH
         if subject in self.faults:
             raise self.faults[subject]
         self.records.append((subject, content))
+        self.identities[subject] = RecordedIdentity(
+            incarnation=incarnation, is_complete=bool(incarnation)
+        )
         if "demand" in content:
             self._accepted[subject] = AcceptedSpec(spec=spec, demand=content["demand"])
         return RecordReference(f"{epoch}-{len(self.records)}", "sha256:0")
@@ -98,8 +111,27 @@ class FakeRecorder:
         self.batches.append(terms)
         return RecordReference(f"{epoch}-{len(self.batches)}", "sha256:0")
 
+    async def record_deletion(
+        self, *, subject: str, epoch: int, at: datetime, incarnation: str
+    ) -> None:
+        assert at.tzinfo is not None
+        assert epoch == EPOCH
+        if self.deletion_fault is not None:
+            raise self.deletion_fault
+        if self.identities.get(subject, RecordedIdentity()) != RecordedIdentity():
+            self.ended.append(subject)
+            self.records.append((subject, {"incarnation": incarnation}))
+            self.identities[subject] = RecordedIdentity()
+            self._accepted.pop(subject, None)
+
     def last_accepted(self, subject: str) -> AcceptedSpec | None:
         return self._accepted.get(subject)
+
+    def identity_of(self, subject: str) -> RecordedIdentity:
+        return self.identities.get(subject, RecordedIdentity(is_complete=not self.is_lost))
+
+    def is_history_lost(self) -> bool:
+        return self.is_lost
 
 
 class FakePublisher:
@@ -107,10 +139,15 @@ class FakePublisher:
 
     Attributes:
         log: (what, site, detail) of each call.
+        max_orders: an index has room for so many.
     """
 
     def __init__(self) -> None:
         self.log: list[tuple[str, str, object]] = []
+        self.max_orders = 1000
+
+    def count_that_fit(self, order_ids: Sequence[str]) -> int:
+        return min(len(order_ids), self.max_orders)
 
     def publish_order(self, site: str, order: OrderForSite) -> str:
         self.log.append(("order", site, order.generation))
@@ -201,7 +238,13 @@ class ControlLoops:
             sites=self.sites,
             dispatcher=self.dispatcher,
             quotas=self.quotas,
-            hub_id="hub",
+            identities=IdentityResolver(
+                hub_id="hub",
+                recorded=self.recorder.identity_of,
+                sites=self.sites.states,
+                clock=self.clock,
+                hear_seconds=1.0,
+            ),
         )
         self.queue = make_queue(self.clock)
         self.requeuer = Requeuer(

@@ -40,9 +40,15 @@ class CrashingRecorder(LedgerRecorder):
         at: datetime,
         content: dict[str, Any],
         spec: WorkloadSpec,
+        incarnation: str = "",
     ) -> RecordReference:
         recorded = await super().record(
-            subject=subject, epoch=epoch, at=at, content=content, spec=spec
+            subject=subject,
+            epoch=epoch,
+            at=at,
+            content=content,
+            spec=spec,
+            incarnation=incarnation,
         )
         if content.get("decision") and content["decision"].phase == "Placed":
             kill_self()

@@ -15,11 +15,6 @@ from scheduler.model.manifests.manifests import with_replicas
 from scheduler.model.quantities import PODS
 
 
-def format_order_id(hub_id: str, namespace: str, name: str, incarnation: str) -> str:
-    """The id of an order; without the uid, so that a restored backup finds its own orders again."""
-    return f"{hub_id}/{namespace}/{name}/{incarnation}"
-
-
 def orders_of(
     workload: Workload,
     order_id: str,
@@ -99,15 +94,11 @@ def with_adopted_placement(
 
 
 def adopted_groups(order_id: str, states: Mapping[str, SiteState]) -> tuple[PlacementGroup, ...]:
-    """The placement that sites report for an order id; needed after a hub was restored.
-
-    An id that ends in "/" (the object has no incarnation yet) matches every incarnation.
-    """
+    """The placement that sites report for an order id; needed after a hub was restored."""
     found: list[PlacementGroup] = []
     for site, state in sorted(states.items()):
         for one in state.order_status.orders.values() if state.order_status else ():
-            same = one.id == order_id or (order_id.endswith("/") and one.id.startswith(order_id))
-            if same and one.phase != "Withdrawing":
+            if one.id == order_id and one.phase != "Withdrawing":
                 replicas = one.replicas if one.replicas is not None else one.bound or 0
                 found.append(
                     PlacementGroup(

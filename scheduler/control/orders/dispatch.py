@@ -10,64 +10,21 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from scheduler.control.orders.epoch_claims import EpochClaims
+from scheduler.control.orders.identity import parse_order_id
+from scheduler.control.orders.site_plan import SitePlan
 from scheduler.control.ports.agents import (
-    IndexVersion,
     OrderForSite,
     OrderNotPublishable,
     OrderPublisherPort,
     OrderStatusReport,
 )
 from scheduler.control.ports.telemetry import Telemetry
+from scheduler.model.kinds.fields import Condition
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
 
 _GATHER_SECONDS = 0.02  # changes that come together go out as one index
-
-
-@dataclass(slots=True)
-class SitePlan:
-    """What one site is to run, and what of it is published and confirmed.
-
-    Attributes:
-        uid: the uid of the Site object.
-        orders: the orders, by order id.
-        content_digests: digests of the published contents, by order id.
-        published: ids of the orders of which some content is published, be it an older one.
-        refusals: why the present content of an order cannot be published, by order id.
-        first_listed_in: the first index that binds an order to its content, by order id.
-        version: version of the newest published index; None before the first one of this epoch.
-        index_digest: digest of that index.
-        is_echoed: the site works by that index.
-        has_reported: the site has reported in this epoch.
-        is_dirty: `orders` has changed since the newest index.
-        sent_seconds: monotonic time at which the index was published last.
-        content_sent_seconds: when a content was repeated last, by order id.
-        unknown_orders: order ids in the site's first report of this epoch that the plan lacked.
-        hold_until_seconds: until then the first index waits for these orders to become known.
-        unrestored: workloads placed here whose orders could not be planned after a start. No index
-            is published until they are: one without their orders would withdraw what runs.
-        contents_to_clear: orders whose retained content is cleared with the next index, which no
-            longer lists them.
-    """
-
-    uid: str = ""
-    orders: dict[str, OrderForSite] = field(default_factory=dict)
-    content_digests: dict[str, str] = field(default_factory=dict)
-    published: set[str] = field(default_factory=set)
-    refusals: dict[str, str] = field(default_factory=dict)
-    first_listed_in: dict[str, IndexVersion] = field(default_factory=dict)
-    version: IndexVersion | None = None
-    index_digest: str = ""
-    is_echoed: bool = False
-    has_reported: bool = False
-    is_dirty: bool = True
-    sent_seconds: float = float("-inf")
-    content_sent_seconds: dict[str, float] = field(default_factory=dict)
-    contents_to_clear: set[str] = field(default_factory=set)
-    unknown_orders: frozenset[str] = frozenset()
-    hold_until_seconds: float = 0.0
-    unrestored: set[WorkKey] = field(default_factory=set)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -83,9 +40,13 @@ class Dispatcher:
             that is later than ours.
         on_refusal: called with the workload of an order that cannot be published.
         faults: handles the faults that single sites and orders cause.
-        hold_seconds: how long the first index waits when the site runs orders that its plan lacks;
-            their workloads may not have been read or restored yet.
+        is_history_lost: whether the ledger was lost, and the operator has not accepted that; then
+            no index withdraws an order that no plan has.
+        hold_seconds: how long the first index waits when the site runs orders of workloads of
+            which nothing was planned; they may not have been read or restored yet.
         epoch: the leader's epoch.
+        sequence: of the newest index to any site in this epoch. One counter for all sites, so
+            that it never falls when a Site is deleted and made again.
         is_publishing: all plans are complete. No index is published before that: one made from
             half of the workloads would withdraw the others.
         plans: by site.
@@ -98,14 +59,16 @@ class Dispatcher:
     on_higher_epoch: Callable[[int], None]
     on_refusal: Callable[[WorkKey], None]
     faults: Faults
+    is_history_lost: Callable[[], bool] = lambda: False
     hold_seconds: float = 0.0
     epoch: int = 0
+    sequence: int = 0
     is_publishing: bool = False
     plans: dict[str, SitePlan] = field(default_factory=dict)
     _sites_of: dict[WorkKey, frozenset[str]] = field(default_factory=dict)
+    _planned: set[WorkKey] = field(default_factory=set)
     _held_sites_of: dict[WorkKey, frozenset[str]] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
-    _last_versions: dict[str, IndexVersion] = field(default_factory=dict)
     _claims: EpochClaims = field(init=False)
 
     def __post_init__(self) -> None:
@@ -131,12 +94,13 @@ class Dispatcher:
 
     def set_orders(self, key: WorkKey, orders: Mapping[str, OrderForSite]) -> None:
         """Sets the orders of a workload by site; sites that are missing withdraw theirs."""
-        for site in self._sites_of.get(key, frozenset()) - orders.keys():
-            plan = self.plans.get(site)
+        for site in self._sites_of.get(key, frozenset()):
+            plan, order = self.plans.get(site), orders.get(site)
             for order_id in (
                 [i for i, one in plan.orders.items() if _belongs_to(one, key)] if plan else ()
             ):
-                self._remove_order(site, order_id)
+                if order is None or order.id != order_id:  # that of an earlier workload too
+                    self._remove_order(site, order_id)
         for site, order in orders.items():
             plan = self.plans.get(site)
             if plan and plan.orders.get(order.id) != order:
@@ -147,18 +111,26 @@ class Dispatcher:
                 plan.contents_to_clear.discard(order.id)
                 plan.is_dirty = True
                 self._changed.set()
-        self._release(key)
+        self.release(key)
+        self._planned.add(key)
         self._sites_of[key] = frozenset(orders)
         if not orders:
             del self._sites_of[key]
 
+    def forget_workload(self, key: WorkKey) -> None:
+        """Withdraws the orders of a workload that is gone; what a site still runs is unknown."""
+        self.set_orders(key, {})
+        self._planned.discard(key)
+
     def hold_for(self, key: WorkKey, sites: Iterable[str]) -> None:
-        """Holds the indexes of sites until the orders of a workload are set or removed."""
+        """Holds the indexes of these sites until the orders of a workload are set or removed."""
+        self.release(key)
         self._held_sites_of[key] = frozenset(sites)
         for site in self._held_sites_of[key] & self.plans.keys():
             self.plans[site].unrestored.add(key)
 
-    def _release(self, key: WorkKey) -> None:
+    def release(self, key: WorkKey) -> None:
+        """Ends what `hold_for` began."""
         for site in self._held_sites_of.pop(key, frozenset()) & self.plans.keys():
             self.plans[site].unrestored.discard(key)
             self._changed.set()
@@ -171,7 +143,7 @@ class Dispatcher:
     def refusal_at(self, site: str, order_id: str) -> str:
         """Why the present content of an order cannot be published; "" when it can."""
         plan = self.plans.get(site)
-        return plan.refusals.get(order_id, "") if plan else ""
+        return plan.refusal_of(order_id) if plan else ""
 
     def on_order_status(self, report: OrderStatusReport) -> None:
         """Handles a report: repeats the index or contents if the site does not have them."""
@@ -181,15 +153,17 @@ class Dispatcher:
         self._claims.on_status(
             report,
             site_uid=plan.uid,
-            newest=plan.version or self._last_versions.get(report.site, (self.epoch, 0)),
+            newest=plan.version or (self.epoch, self.sequence),
             digest=plan.index_digest if plan.version else "",
         )
         if plan.version is None:
             plan.has_reported = True
-            plan.unknown_orders = frozenset(report.orders) - plan.orders.keys()
+            plan.listed = frozenset(report.orders)
+            plan.unknown_orders = plan.listed - plan.orders.keys()
             plan.hold_until_seconds = plan.hold_until_seconds or self._now() + self.hold_seconds
             self._changed.set()
         plan.is_echoed = (report.version, report.digest) == (plan.version, plan.index_digest)
+        plan.note_foreign_index(report, (self.epoch, self.sequence), self.clock.now())
         if not plan.is_echoed and plan.version and self._is_repeat_due(plan.sent_seconds):
             plan.is_dirty = True
             self._changed.set()
@@ -204,15 +178,26 @@ class Dispatcher:
             return False
         return listed <= report.version <= plan.version
 
-    def is_withdrawn(self, site: str, key: WorkKey, report: OrderStatusReport | None) -> bool:
-        """Whether a site confirms that it runs nothing of a workload that it has no order of."""
+    def foreign_index_condition(self, site: str) -> Condition | None:
+        """The condition ForeignIndex of a site; None when it works by an index of ours."""
+        plan = self.plans.get(site)
+        return plan.foreign_index_condition((self.epoch, self.sequence)) if plan else None
+
+    def is_withdrawn(self, site: str, order_id: str, report: OrderStatusReport | None) -> bool:
+        """Whether a site confirms that it runs nothing of a workload that it has no order of.
+
+        Args:
+            site: the site.
+            order_id: id of the workload's orders; those of its name before it count too.
+            report: what the site reports.
+        """
         plan = self.plans.get(site)
         if plan is None:
             return True
         if plan.is_dirty or not plan.is_echoed or report is None:
             return False
-        middle = f"/{key[0]}/{key[1]}/"
-        return not any(middle in f"/{order_id}" for order_id in report.orders)
+        workload = order_id.rpartition("/")[0]
+        return not any(one.rpartition("/")[0] == workload for one in report.orders)
 
     def start_publishing(self) -> None:
         """Allows indexes to be published, because every plan is complete."""
@@ -221,12 +206,12 @@ class Dispatcher:
 
     def start_epoch(self, epoch: int) -> None:
         """Begins a new epoch: every index is published again, with a higher version than before."""
-        self.epoch = epoch
+        if epoch > self.epoch:
+            self.epoch, self.sequence = epoch, 0
         for plan in self.plans.values():
             plan.version, plan.is_dirty, plan.is_echoed = None, True, False
             plan.hold_until_seconds = 0.0
             plan.first_listed_in.clear()
-        self._last_versions.clear()
         self._changed.set()
 
     def republish_all(self) -> None:
@@ -259,35 +244,57 @@ class Dispatcher:
         if plan.unrestored:
             return True
         unknown = plan.unknown_orders - plan.orders.keys()
-        return bool(unknown) and plan.version is None and self._now() < plan.hold_until_seconds
+        if not unknown or plan.version is not None:
+            return False
+        if self.is_history_lost():
+            return True
+        is_unplanned = not all(self._is_planned(order_id) for order_id in unknown)
+        return is_unplanned and self._now() < plan.hold_until_seconds
+
+    def _is_planned(self, order_id: str) -> bool:
+        """Whether it is known where the workload of an order runs, so that it ends elsewhere."""
+        identity = parse_order_id(order_id)
+        return identity is not None and identity.key in self._planned
 
     def _now(self) -> float:
         return self.clock.monotonic()
 
     def _publish(self, site: str, plan: SitePlan) -> None:
-        # A site that is created again under its old name counts on, as its agent does.
-        last = plan.version or self._last_versions.get(site, (self.epoch, 0))
-        version = (self.epoch, last[1] + 1)
+        self.sequence += 1  # even if this fails: no two indexes have the same version
+        version = (self.epoch, self.sequence)
         for order_id, order in plan.orders.items():
             if order_id not in plan.content_digests and order_id not in plan.refusals:
                 self._publish_content(site, plan, order)
-            if order_id in plan.content_digests:
-                plan.first_listed_in.setdefault(order_id, version)
-        # Of an order that cannot be published, the site keeps the content before, if there is one.
-        listed = {i: one for i, one in plan.orders.items() if i in plan.published}
+        listed = self._orders_to_list(plan)
+        for order_id in listed.keys() & plan.content_digests.keys():
+            plan.first_listed_in.setdefault(order_id, version)
         plan.index_digest = self.publisher.publish_index(site, plan.uid, version, listed)
-        plan.version = self._last_versions[site] = version
+        plan.version, plan.listed = version, frozenset(listed)
         plan.is_dirty, plan.is_echoed, plan.sent_seconds = False, False, self.clock.monotonic()
         self.telemetry.count_index_published()
         for order_id in plan.contents_to_clear:
             self.publisher.withdraw_content(site, order_id)
         plan.contents_to_clear.clear()
 
+    def _orders_to_list(self, plan: SitePlan) -> dict[str, OrderForSite]:
+        """The published orders that one index has room for; the others are reported.
+
+        Of an order that cannot be published, the site keeps the content before, if there is one.
+        """
+        ids, left_out = plan.published_orders(), plan.left_out
+        room = self.publisher.count_that_fit(ids)
+        plan.left_out = frozenset(ids[room:])
+        for order_id in (left_out ^ plan.left_out) & set(ids):
+            order = plan.orders[order_id]
+            self.on_refusal((order.namespace, order.name))
+        return {one: plan.orders[one] for one in ids[:room]}
+
     def _publish_content(self, site: str, plan: SitePlan, order: OrderForSite) -> None:
         """Publishes one order; one that cannot be published is reported, and delays no other."""
         refusal = "the order cannot be written; the log has the fault"
         with self.faults.barrier("dispatch"):
             try:
+                _check_id(order)
                 plan.content_digests[order.id] = self.publisher.publish_order(site, order)
                 refusal = ""
             except OrderNotPublishable as error:
@@ -323,6 +330,20 @@ class Dispatcher:
 
     def _is_repeat_due(self, since_seconds: float) -> bool:
         return self.clock.monotonic() - since_seconds >= self.repeat_seconds
+
+
+def _check_id(order: OrderForSite) -> None:
+    """Refuses an id that could be read as that of another workload.
+
+    Raises:
+        OrderNotPublishable: it is not what its namespace and name make of it.
+    """
+    identity = parse_order_id(order.id)
+    if identity is None or identity.key != (order.namespace, order.name):
+        raise OrderNotPublishable(
+            "the order cannot be sent: its id is not HUB/NAMESPACE/NAME/INCARNATION, where the last"
+            " part is 1 to 40 small letters or digits"
+        )
 
 
 def _belongs_to(order: OrderForSite, key: WorkKey) -> bool:

@@ -3,40 +3,21 @@
 The step after the status is written: plans for the dispatcher, capacity in flight, tenant quotas.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from scheduler.control.orders.build import (
-    format_order_id,
-    ordered_of,
-    orders_of,
-    with_adopted_placement,
-)
+from scheduler.control.orders.build import ordered_of, orders_of, with_adopted_placement
 from scheduler.control.orders.dispatch import Dispatcher
+from scheduler.control.orders.identity import IdentityResolver, format_order_id
 from scheduler.control.ports.agents import OrderState
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.quotas import Quotas
 from scheduler.control.state.sites import Sites
 from scheduler.control.status import workload as statuses
 from scheduler.control.status.migration import SiteShare, SiteView, is_finished
-from scheduler.model.demand.demand import Demand
-from scheduler.model.kinds.metadata import Metadata, WorkKey
+from scheduler.model.demand.demand import Demand, NotAccepted
+from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.workload import Workload, WorkloadStatus
-
-INCARNATION_ANNOTATION = "kapok.dev/incarnation"
-"""Annotation that names one life of a workload in its order ids."""
-_INCARNATION = re.compile(r"[a-z0-9]{1,40}")
-
-
-def incarnation_of(meta: Metadata) -> str:
-    """The incarnation that an object carries; "" for none, or for text that no id may contain.
-
-    Its author can write the annotation too, and an id that agents cannot read would keep all other
-    orders from a site.
-    """
-    written = meta.annotations.get(INCARNATION_ANNOTATION, "")
-    return written if _INCARNATION.fullmatch(written) else ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -48,20 +29,30 @@ class OrderSync:
         sites: what is known of sites.
         dispatcher: publishes orders.
         quotas: what placed workloads use of their tenants' quotas.
-        hub_id: names this hub in order ids.
+        identities: finds the incarnation of workloads.
     """
 
     objects: HubObjects
     sites: Sites
     dispatcher: Dispatcher
     quotas: Quotas
-    hub_id: str
+    identities: IdentityResolver
     _sites_ordered: dict[WorkKey, set[str]] = field(default_factory=dict)
 
     def order_id(self, workload: Workload) -> str:
-        """The id of a workload's orders, the same at every site."""
-        meta = workload.metadata
-        return format_order_id(self.hub_id, meta.namespace, meta.name, incarnation_of(meta))
+        """The id of a workload's orders, the same at every site; of an identified workload."""
+        key = (workload.metadata.namespace, workload.metadata.name)
+        return format_order_id(self.identities.hub_id, key, workload.status.incarnation)
+
+    def identify(self, key: WorkKey, workload: Workload) -> Workload | NotAccepted:
+        """The workload with its incarnation, or why that cannot be known.
+
+        In that case the sites that report orders of that name get no index: it would withdraw them.
+        """
+        found = self.identities.identify(workload)
+        if isinstance(found, NotAccepted):
+            self.dispatcher.hold_for(key, self.identities.reported_incarnations(key))
+        return found
 
     def site_view(self, site: str, order_id: str) -> SiteView:
         """What is known of an order at a site."""
@@ -105,6 +96,10 @@ class OrderSync:
         groups = workload.status.placement.groups
         self.dispatcher.hold_for(key, {site for group in groups for site in group.sites})
 
+    def release_indexes(self, key: WorkKey) -> None:
+        """Ends a hold of `identify`, for a workload that is known now and orders nothing."""
+        self.dispatcher.release(key)
+
     def sync_orders(self, key: WorkKey, demand: Demand, workload: Workload) -> None:
         """Orders exactly what the status of a workload says."""
         shares = statuses.shares_of(workload.status)
@@ -135,16 +130,14 @@ class OrderSync:
         self.dispatcher.set_orders(key, {})
         order_id = self.order_id(workload)
         return [
-            site
-            for site in statuses.shares_of(workload.status)
-            if self._still_runs(site, key, order_id)
+            site for site in statuses.shares_of(workload.status) if self._still_runs(site, order_id)
         ]
 
     def forget(self, key: WorkKey) -> None:
         """Releases all that is held for a workload that is gone."""
         self._sites_ordered.pop(key, None)
         self.quotas.release(key)
-        self.dispatcher.set_orders(key, {})
+        self.dispatcher.forget_workload(key)
 
     def _is_finished(self, site: str, order_id: str, share: SiteShare) -> bool:
         """Whether all jobs of a share have ended: they use no capacity and will not request any."""
@@ -154,15 +147,15 @@ class OrderSync:
     def _release_left_sites(self, key: WorkKey, order_id: str, current_sites: set[str]) -> None:
         """Gives back capacity at former sites of a workload once they confirm the withdrawal."""
         left = self._sites_ordered.get(key, set()) - current_sites
-        gone = {site for site in left if not self._still_runs(site, key, order_id)}
+        gone = {site for site in left if not self._still_runs(site, order_id)}
         self._sites_ordered[key] = (left - gone) | current_sites
 
-    def _still_runs(self, site: str, key: WorkKey, order_id: str) -> bool:
+    def _still_runs(self, site: str, order_id: str) -> bool:
         """Whether a withdrawn workload may still run at a site; if not, frees its capacity."""
         state = self.sites.states.get(site)
         if state is None:
             return False
-        is_gone = self.dispatcher.is_withdrawn(site, key, state.order_status)
+        is_gone = self.dispatcher.is_withdrawn(site, order_id, state.order_status)
         if is_gone:
             self.sites.set_order(site, order_id, None)
         return not is_gone

@@ -4,7 +4,7 @@ What arrives here is checked: signed by the site's key, decoded, and newer than 
 `scheduler.mqtt` makes these values from the wire format; tests construct them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -173,6 +173,10 @@ class OrderPublisherPort(Protocol):
         Raises:
             OrderNotPublishable: agents would not accept it; nothing was published.
         """
+        ...
+
+    def count_that_fit(self, order_ids: Sequence[str]) -> int:
+        """How many of these orders one index can list, from the first on."""
         ...
 
     def publish_index(

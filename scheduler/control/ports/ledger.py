@@ -38,6 +38,24 @@ class AcceptedSpec:
     demand: Demand
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedIdentity:
+    """What the ledger says about the workload that has a name.
+
+    Attributes:
+        incarnation: of the newest workload of that name, unless its deletion is recorded; "" when
+            there is none, or when its records do not say.
+        is_complete: the absence of an incarnation means that no workload has the name: none ever
+            had it, or the last one was deleted.
+        is_adopted: the operator has accepted, after the newest record about the name, that what
+            the ledger does not say is lost.
+    """
+
+    incarnation: str = ""
+    is_complete: bool = True
+    is_adopted: bool = False
+
+
 class DecisionRecorder(Protocol):
     """Records decisions together with their inputs."""
 
@@ -53,6 +71,7 @@ class DecisionRecorder(Protocol):
         at: datetime,
         content: dict[str, Any],
         spec: WorkloadSpec,
+        incarnation: str = "",
     ) -> RecordReference:
         """Appends a decision with the fleet at the time of the call; returns when it is durable.
 
@@ -62,6 +81,25 @@ class DecisionRecorder(Protocol):
             at: when it was decided.
             content: demand, terms and decision, or the refusal, as values of the model.
             spec: the spec with its manifests; equal ones are stored once.
+            incarnation: the workload's; "" when it is not known.
+
+        Raises:
+            NotRecorded: nothing was recorded.
+        """
+        ...
+
+    async def record_deletion(
+        self, *, subject: str, epoch: int, at: datetime, incarnation: str
+    ) -> None:
+        """Appends that a workload is gone; returns when it is durable.
+
+        Nothing is appended when the newest record about the name says so already, or there is none.
+
+        Args:
+            subject: "namespace/name" of the workload.
+            epoch: the epoch of the leader.
+            at: when it was gone.
+            incarnation: the workload's; "" when it is not known.
 
         Raises:
             NotRecorded: nothing was recorded.
@@ -90,4 +128,12 @@ class DecisionRecorder(Protocol):
         Raises:
             ValueError: the record cannot be read.
         """
+        ...
+
+    def identity_of(self, subject: str) -> RecordedIdentity:
+        """What is recorded of the workload that has the name "namespace/name"."""
+        ...
+
+    def is_history_lost(self) -> bool:
+        """Whether the file was lost, and the operator has not accepted that yet."""
         ...

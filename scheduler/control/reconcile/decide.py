@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from scheduler.control.events.recorder import EventRecorder
+from scheduler.control.orders.identity import NOT_ADOPTED
 from scheduler.control.orders.sync import OrderSync
 from scheduler.control.ports.ledger import AcceptedSpec, DecisionRecorder
 from scheduler.control.queue.requeue import RequeueReason, RequeueReasons
@@ -40,6 +41,7 @@ from scheduler.placement.queue.order import could_wake
 
 _SECRET_FIELDS = ("data", "stringData")
 _REDACTED = "(not recorded)"
+_NOT_ADOPTED_RETRY_SECONDS = 3.0  # neither an operator's command nor a site's end is an event
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,15 @@ class Decider:
     events: EventRecorder
     stats: WorkloadStats
     epoch: Callable[[], int]
+
+    async def record_deletion(self, key: WorkKey, incarnation: str) -> None:
+        """Records that a workload is gone, so that the next one of its name is another one."""
+        await self.recorder.record_deletion(
+            subject="/".join(key),
+            epoch=self.epoch(),
+            at=self.inputs.clock.now(),
+            incarnation=incarnation,
+        )
 
     def last_accepted(self, workload: Workload) -> AcceptedSpec | None:
         """The spec and the demand of the newest decision about a workload; None without one."""
@@ -229,7 +240,8 @@ class Decider:
     ) -> tuple[WorkloadStatus, ReconcileResult]:
         """The status of a workload whose spec is not accepted; recorded if that is new."""
         line = f"{refusal.reason}: {refusal.message}"[: statuses.MAX_TEXT_LENGTH]
-        outcome = ReconcileResult("not-accepted", frozenset({refusal.reason}))
+        retry = _NOT_ADOPTED_RETRY_SECONDS if refusal.condition == NOT_ADOPTED else None
+        outcome = ReconcileResult("not-accepted", frozenset({refusal.reason}), retry)
         is_seen = status.observed_generation == workload.metadata.generation
         if is_seen and status.decision and status.decision.line == line:
             return status, outcome
@@ -247,6 +259,7 @@ class Decider:
             at=now,
             content=content,
             spec=without_secrets(workload.spec),
+            incarnation=workload.status.incarnation,
         )
         return DecisionReference(
             id=recorded.id,

@@ -77,7 +77,7 @@ class Reconciler:
         """
         workload = self.objects.workloads.get(key)
         if workload is None:
-            return self._handle_missing(key)
+            return await self._handle_missing(key)
         if workload.metadata.deletion_timestamp is not None:
             return await self._withdraw(key, workload)
         workload = await self.writer.ensure_finalizer(key, workload)
@@ -93,7 +93,12 @@ class Reconciler:
     async def _reconcile_existing(
         self, key: WorkKey, workload: Workload, requeue_reason: RequeueReason
     ) -> ReconcileResult:
-        demand = self._resolve_demand(workload)
+        identified = self.order_sync.identify(key, workload)
+        if isinstance(identified, NotAccepted):
+            demand: Demand | NotAccepted = identified
+        else:
+            workload = identified
+            demand = self._resolve_demand(workload)
         with self.reservations.released_for(key, workload.spec.priority):
             status, outcome = await self.decider.decide(key, workload, demand, requeue_reason)
         status = self._with_health_and_conditions(key, workload, status, demand)
@@ -102,6 +107,8 @@ class Reconciler:
             self.order_sync.sync_orders(key, demand, self.objects.workloads[key])
         elif status.placement != workload.status.placement:
             self._order_last_accepted(key)
+        elif identified is workload and not status.placement.groups:
+            self.order_sync.release_indexes(key)
         self.stats.record_status(key, status, demand)
         self._record_events(workload, status)
         return outcome
@@ -149,6 +156,10 @@ class Reconciler:
                 self.order_sync.hold_indexes(key, workload)
 
     def _restore_orders_of(self, key: WorkKey, workload: Workload) -> None:
+        identified = self.order_sync.identify(key, workload)
+        if isinstance(identified, NotAccepted):
+            return  # its reconciliation says so; the indexes of its sites are held
+        workload = identified
         adopted = self.order_sync.with_adopted_placement(workload)
         shares = statuses.shares_of(adopted.status)
         self.order_sync.plan_orders(
@@ -166,10 +177,11 @@ class Reconciler:
         former = self.decider.last_accepted(workload)
         return msgspec.structs.replace(workload, spec=former.spec) if former else workload
 
-    def _handle_missing(self, key: WorkKey) -> ReconcileResult:
+    async def _handle_missing(self, key: WorkKey) -> ReconcileResult:
         # An object that cannot be decoded is not gone: what runs of it stays.
         if ("Workload", key) in self.objects.invalid:
             return ReconcileResult("not-accepted")
+        await self.decider.record_deletion(key, "")
         self._forget(key)
         return ReconcileResult("deleted")
 
@@ -229,11 +241,14 @@ class Reconciler:
         """Withdraws a deleted workload; the object stays until all sites have confirmed that."""
         if FINALIZER not in workload.metadata.finalizers:
             return ReconcileResult("deleted")
+        identified = self.order_sync.identify(key, workload)
+        workload = workload if isinstance(identified, NotAccepted) else identified
         left = self.order_sync.withdraw(key, workload)
         if left:
             status = _deleting_status(workload.status, left, self.epoch())
             await self.writer.write_status(key, status)
             return ReconcileResult("withdrawing")
+        await self.decider.record_deletion(key, workload.status.incarnation)
         await self.writer.remove_finalizer(key, workload)
         self._forget(key)
         return ReconcileResult("deleted")

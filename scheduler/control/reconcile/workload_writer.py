@@ -1,11 +1,9 @@
-"""Writes to Workload objects in the hub: status, finalizer and incarnation."""
+"""Writes to Workload objects in the hub: status and finalizer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any
 
-from scheduler.control.orders.sync import INCARNATION_ANNOTATION, incarnation_of
 from scheduler.control.ports.hub import WORKLOADS, Hub
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.status.workload import merge_patch
@@ -14,7 +12,6 @@ from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.workload import Workload, WorkloadStatus
 
 FINALIZER = "kapok.dev/withdraw"
-_INCARNATION_DIGITS = 10
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,23 +30,20 @@ class WorkloadWriter:
     objects: HubObjects
 
     async def ensure_finalizer(self, key: WorkKey, workload: Workload) -> Workload:
-        """Sets the finalizer, and the incarnation that names this life of the object in order ids.
+        """Sets the finalizer, so that the object stays until its orders are withdrawn.
 
         Returns:
-            The workload with both.
+            The workload with the finalizer.
 
         Raises:
             HubError: the hub refused the write or could not do it.
         """
         meta = workload.metadata
-        known = incarnation_of(meta)
-        if FINALIZER in meta.finalizers and known:
+        if FINALIZER in meta.finalizers:
             return workload
-        incarnation = known or sha256(meta.uid.encode()).hexdigest()[:_INCARNATION_DIGITS]
         metadata = {
             "resourceVersion": meta.resource_version,
             "finalizers": sorted({*meta.finalizers, FINALIZER}),
-            "annotations": {INCARNATION_ANNOTATION: incarnation},
         }
         await self._patch(key, {"metadata": metadata}, subresource=None)
         return self.objects.workloads[key]

@@ -39,6 +39,7 @@ class SiteState:
     Attributes:
         report: the last report; None before the first one of this process.
         order_status: the last status of its orders.
+        admitted_seconds: monotonic time at which the Site was taken in.
         is_ready: whether the site reports.
         ready_changed_at: when `is_ready` changed last.
         ordered: generations of each order that no report shows as bound yet, by order id.
@@ -50,6 +51,7 @@ class SiteState:
 
     report: SiteReport | None = None
     order_status: OrderStatusReport | None = None
+    admitted_seconds: float = float("-inf")
     is_ready: bool = False
     ready_changed_at: datetime | None = None
     ordered: dict[str, tuple[OrderGeneration, ...]] = field(default_factory=dict)
@@ -89,7 +91,9 @@ class Sites:
 
     def admit(self, name: str) -> None:
         """Takes in a Site object that is new or changed, or whose grants have changed."""
-        state = self.states.setdefault(name, SiteState())
+        if name not in self.states:
+            self.states[name] = SiteState(admitted_seconds=self.clock.monotonic())
+        state = self.states[name]
         if name in self.objects.sites:
             self._record_taint_times(state, self.objects.sites[name])
         self._publish_facts(name)

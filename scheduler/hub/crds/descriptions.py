@@ -279,7 +279,8 @@ FIELD_DESCRIPTIONS: dict[tuple[str, str], str] = {
         "The epoch of the leader that wrote the status. It never decreases."
     ),
     ("WorkloadStatus", "incarnation"): (
-        "Distinguishes the workload from an earlier one of the same name."
+        "Distinguishes the workload from an earlier one of the same name. The scheduler sets it"
+        " with the first decision, and it never changes."
     ),
     ("WorkloadStatus", "phase"): "The phase of the workload, in one word.",
     ("WorkloadStatus", "reason"): "The reason of the phase, in one line.",

@@ -136,6 +136,14 @@ ROOT_RULES: dict[str, dict[str, Any]] = {
             "status.epoch must not decrease: a newer leader has written this status; read the"
             " object again and stop writing as the older leader",
         ),
+        _rule(
+            "!has(oldSelf.status) || !has(oldSelf.status.incarnation)"
+            " || oldSelf.status.incarnation == ''"
+            " || (has(self.status) && has(self.status.incarnation)"
+            " && self.status.incarnation == oldSelf.status.incarnation)",
+            "status.incarnation must not change: the sites know the workload's orders by it; leave"
+            " it as it is, or delete the workload and create it again",
+        ),
     ),
 }
 """Rules on a whole object, by kind. The hub refuses the write of a former leader by them.

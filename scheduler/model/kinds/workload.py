@@ -161,7 +161,7 @@ class WorkloadStatus(Part, frozen=True, kw_only=True):
 
     observed_generation: int = 0
     epoch: Annotated[int, Meta(ge=0)] = 0
-    incarnation: ShortText = ""
+    incarnation: Annotated[str, Meta(max_length=40, pattern=r"^[a-z0-9]*$")] = ""
     phase: Phase | None = None
     reason: Annotated[str, Meta(max_length=1024)] = ""
     placement: PlacementStatus = PlacementStatus()

@@ -238,6 +238,23 @@ def test_the_epoch_never_falls(embedded: Path) -> None:
     assert "patched" in write('{"status": {"epoch": 8}}')
 
 
+def test_an_incarnation_that_is_set_stays(embedded: Path) -> None:
+    kubectl(embedded, "create", "ns", "lives")
+    given = objects({"a": workload(dataClass="general-1")}).replace("default", "lives")
+    kubectl(embedded, "create", "-n", "lives", "-f", "-", given=given)
+
+    def write(status: str) -> str:
+        words = ["patch", "kw", "case-00", "-n", "lives", "--subresource=status"]
+        patch = [*words, "--type=merge", "-p", status]
+        return "".join(kubectl(embedded, *patch))
+
+    assert "should match" in write('{"status": {"incarnation": "a/b"}}')
+    assert "patched" in write('{"status": {"incarnation": "abc"}}')
+    for other in ('{"incarnation": "abd"}', '{"incarnation": ""}', '{"incarnation": null}', "null"):
+        assert "status.incarnation must not change" in write(f'{{"status": {other}}}')
+    assert "patched" in write('{"status": {"incarnation": "abc", "phase": "Waiting"}}')
+
+
 def test_explain_shows_the_documented_fields(kubeconfig: Path) -> None:
     said, _ = kubectl(kubeconfig, "explain", "workloads.kapok.dev.spec.placement.spread")
     for word in ("minGroups", "province, city", "The lowest number of places"):

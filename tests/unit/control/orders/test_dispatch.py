@@ -1,5 +1,7 @@
 """Dispatch: an index only to a site that has reported, contents first, repeated until echoed."""
 
+from dataclasses import replace
+
 from scheduler.control.orders.dispatch import Dispatcher
 from scheduler.control.ports.agents import IndexVersion, OrderForSite, OrderState, OrderStatusReport
 from scheduler.model.kinds.metadata import WorkKey
@@ -152,14 +154,14 @@ def test_a_workload_is_withdrawn_once_the_site_echoes_the_index_and_no_longer_ru
     fixture.dispatcher.set_orders(KEY, {"m1": order(1)})
     fixture.flush()
     fixture.dispatcher.set_orders(KEY, {})
-    assert not fixture.dispatcher.is_withdrawn("m1", KEY, status_report((7, 1)))
+    assert not fixture.dispatcher.is_withdrawn("m1", ORDER, status_report((7, 1)))
     fixture.flush()
     still = status_report((7, 2), runs=True)
     fixture.dispatcher.on_order_status(still)
-    assert not fixture.dispatcher.is_withdrawn("m1", KEY, still)
+    assert not fixture.dispatcher.is_withdrawn("m1", ORDER, still)
     without_order = status_report((7, 2))
     fixture.dispatcher.on_order_status(without_order)
-    assert fixture.dispatcher.is_withdrawn("m1", KEY, without_order)
+    assert fixture.dispatcher.is_withdrawn("m1", ORDER, without_order)
 
 
 def test_a_broker_that_lost_everything_gets_every_index_again() -> None:
@@ -214,3 +216,128 @@ async def test_an_index_waits_for_a_workload_whose_orders_could_not_be_restored(
     assert fixture.flush() == []
     fixture.dispatcher.set_orders(KEY, {"m1": order(1)})
     assert fixture.flush() == [("order", "m1", 1), ("index", "m1", ((7, 1), (ORDER,)))]
+
+
+def test_sequences_never_fall_when_a_site_goes_and_comes_again() -> None:
+    fixture = DispatcherFixture()
+    fixture.dispatcher.on_order_status(status_report())
+    for generation in range(1, 6):
+        fixture.dispatcher.set_orders(KEY, {"m1": order(generation)})
+        fixture.flush()
+    fixture.dispatcher.forget_site("m1")
+    fixture.dispatcher.set_orders(KEY, {})
+    fixture.dispatcher.admit("m1", "another-uid")
+    fixture.dispatcher.hold_seconds = 3600.0
+    fixture.dispatcher.on_order_status(status_report((7, 5), runs=True))
+    assert fixture.flush() == [("index", "m1", ((7, 6), ()))], "its workload runs elsewhere now"
+
+
+def test_all_sites_share_one_sequence_and_a_new_epoch_begins_another() -> None:
+    fixture = DispatcherFixture()
+    fixture.dispatcher.admit("m2", "v")
+    for site in ("m1", "m2"):
+        fixture.dispatcher.on_order_status(replace(status_report(), site=site))
+    assert fixture.flush() == [("index", "m1", ((7, 1), ())), ("index", "m2", ((7, 2), ()))]
+    fixture.dispatcher.start_epoch(7)
+    fixture.dispatcher.on_order_status(status_report((7, 1)))
+    assert fixture.dispatcher.sequence == 2
+    fixture.dispatcher.start_epoch(8)
+    fixture.dispatcher.on_order_status(status_report((7, 1)))
+    assert fixture.flush()[0] == ("index", "m1", ((8, 1), ()))
+
+
+def test_an_index_that_ours_would_not_replace_is_a_condition_of_the_site() -> None:
+    fixture = DispatcherFixture()
+    fixture.dispatcher.on_order_status(status_report())
+    fixture.flush()
+    for version, digest, is_foreign in (
+        ((7, 1), "index-(7, 1)", False),
+        ((6, 9), "x", False),
+        ((7, 0), "x", False),
+        ((7, 1), "x", True),
+        ((7, 2), "x", True),
+        ((2**31 - 1, 2**53), "x", True),
+        (None, "", False),
+    ):
+        report = replace(status_report(version), digest=digest)
+        fixture.dispatcher.on_order_status(report)
+        found = fixture.dispatcher.foreign_index_condition("m1")
+        assert (found is not None) == is_foreign, version
+        if found and version:
+            assert f"index {version[0]}/{version[1]}," in found.message
+    assert fixture.dispatcher.foreign_index_condition("m9") is None
+
+
+def test_an_order_of_the_former_workload_of_a_name_goes_with_the_first_of_the_next() -> None:
+    fixture = DispatcherFixture()
+    fixture.dispatcher.on_order_status(status_report())
+    fixture.dispatcher.set_orders(KEY, {"m1": order(1)})
+    fixture.flush()
+    following = replace(order(1), id=f"{ORDER}2")
+    fixture.dispatcher.set_orders(KEY, {"m1": following})
+    assert fixture.flush()[1] == ("index", "m1", ((7, 2), (following.id,)))
+
+
+def test_an_order_whose_id_is_ambiguous_is_left_out_and_the_index_goes_on() -> None:
+    fixture = DispatcherFixture()
+    fixture.dispatcher.on_order_status(status_report())
+    other = ("traffic", "signals")
+    for bad in ("", "kapok/traffic/signals/", "kapok/traffic/signals/a/b", ORDER + "3"):
+        wrong = replace(order(1), id=bad, namespace=other[0], name=other[1])
+        fixture.dispatcher.set_orders(other, {"m1": wrong})
+        fixture.dispatcher.set_orders(KEY, {"m1": order(1)})
+        fixture.refused.clear()
+        [listed] = [detail for what, _, detail in fixture.flush() if what == "index"]
+        assert isinstance(listed, tuple)
+        assert listed[1] == (ORDER,)
+        assert fixture.refused == [other]
+        assert "HUB/NAMESPACE/NAME/INCARNATION" in fixture.dispatcher.refusal_at("m1", bad)
+
+
+def test_only_an_order_of_the_same_hub_namespace_and_name_keeps_a_deletion_waiting() -> None:
+    fixture = DispatcherFixture()
+    fixture.dispatcher.on_order_status(status_report())
+    fixture.flush()
+    for reported, is_gone in (
+        ("kapok/health/appointment/older", False),
+        ("other/health/appointment/abc", True),
+        ("x/kapok/health/appointment/abc", True),
+        ("kapok/health/appointment", True),
+        ("kapok/health/appointment/abc/d", True),
+    ):
+        orders = {reported: OrderState(id=reported, generation=1, phase="Ready")}
+        report = replace(status_report((7, 1)), orders=orders)
+        fixture.dispatcher.on_order_status(report)
+        assert fixture.dispatcher.is_withdrawn("m1", ORDER, report) == is_gone, reported
+
+
+def test_while_the_ledger_is_lost_no_index_withdraws_what_no_plan_has() -> None:
+    fixture = DispatcherFixture()
+    lost = [True]
+    fixture.dispatcher.is_history_lost = lambda: lost[0]
+    fixture.dispatcher.set_orders(KEY, {})
+    fixture.dispatcher.on_order_status(status_report(runs=True))
+    assert fixture.flush() == []
+    lost.clear()
+    lost.append(False)
+    fixture.dispatcher.on_order_status(status_report(runs=True))
+    assert fixture.flush() == [("index", "m1", ((7, 1), ()))]
+
+
+def test_an_order_for_which_the_index_has_no_room_is_left_out_and_no_other() -> None:
+    fixture = DispatcherFixture()
+    fixture.dispatcher.on_order_status(status_report())
+    fixture.dispatcher.set_orders(KEY, {"m1": order(1)})
+    fixture.flush()
+    fixture.publisher.max_orders = 1
+    earlier = ("a", "a")
+    other = replace(order(1), id="kapok/a/a/b", namespace="a", name="a")
+    fixture.dispatcher.set_orders(earlier, {"m1": other})
+    assert fixture.flush()[-1] == ("index", "m1", ((7, 2), (ORDER,))), "what is listed stays"
+    assert fixture.refused == [earlier]
+    assert "index is full" in fixture.dispatcher.refusal_at("m1", other.id)
+    assert fixture.dispatcher.refusal_at("m1", ORDER) == ""
+    assert not fixture.dispatcher.is_listed("m1", other.id, status_report((7, 2)))
+    fixture.dispatcher.set_orders(KEY, {})
+    assert ("index", "m1", ((7, 3), (other.id,))) in fixture.flush()
+    assert fixture.dispatcher.refusal_at("m1", other.id) == ""

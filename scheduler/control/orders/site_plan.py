@@ -1,0 +1,113 @@
+"""What one site is to run, and what of it is published and confirmed."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from scheduler.control.ports.agents import IndexVersion, OrderForSite, OrderStatusReport
+from scheduler.model.kinds.fields import Condition
+from scheduler.model.kinds.metadata import WorkKey
+
+_NO_ROOM = "the site's index is full; place the workload elsewhere, or withdraw others there"
+
+
+@dataclass(slots=True)
+class SitePlan:
+    """What one site is to run, and what of it is published and confirmed.
+
+    Attributes:
+        uid: the uid of the Site object.
+        orders: the orders, by order id.
+        content_digests: digests of the published contents, by order id.
+        published: ids of the orders of which some content is published, be it an older one.
+        refusals: why the present content of an order cannot be published, by order id.
+        listed: ids of the orders in the newest index; before the first one of this epoch, of those
+            that the site reports.
+        left_out: ids of published orders for which the index has no room.
+        first_listed_in: the first index that binds an order to its content, by order id.
+        version: version of the newest published index; None before the first one of this epoch.
+        index_digest: digest of that index.
+        is_echoed: the site works by that index.
+        has_reported: the site has reported in this epoch.
+        is_dirty: `orders` has changed since the newest index.
+        sent_seconds: monotonic time at which the index was published last.
+        content_sent_seconds: when a content was repeated last, by order id.
+        unknown_orders: order ids in the site's first report of this epoch that the plan lacked.
+        hold_until_seconds: until then the first index waits for these orders to become known.
+        unrestored: workloads with orders here that could not be planned. No index is published
+            until they are: one without their orders would withdraw what runs.
+        foreign_index: the index that the site works by, if we did not publish it and it is not
+            older than ours; None: there is none.
+        foreign_since: when that was seen first.
+        contents_to_clear: orders whose retained content is cleared with the next index, which no
+            longer lists them.
+    """
+
+    uid: str = ""
+    orders: dict[str, OrderForSite] = field(default_factory=dict)
+    content_digests: dict[str, str] = field(default_factory=dict)
+    published: set[str] = field(default_factory=set)
+    refusals: dict[str, str] = field(default_factory=dict)
+    listed: frozenset[str] = frozenset()
+    left_out: frozenset[str] = frozenset()
+    first_listed_in: dict[str, IndexVersion] = field(default_factory=dict)
+    version: IndexVersion | None = None
+    index_digest: str = ""
+    is_echoed: bool = False
+    has_reported: bool = False
+    is_dirty: bool = True
+    sent_seconds: float = float("-inf")
+    content_sent_seconds: dict[str, float] = field(default_factory=dict)
+    contents_to_clear: set[str] = field(default_factory=set)
+    unknown_orders: frozenset[str] = frozenset()
+    hold_until_seconds: float = 0.0
+    unrestored: set[WorkKey] = field(default_factory=set)
+    foreign_index: IndexVersion | None = None
+    foreign_since: datetime | None = None
+
+    def refusal_of(self, order_id: str) -> str:
+        """Why the present content of an order is not sent; "" when it is."""
+        return self.refusals.get(order_id, _NO_ROOM if order_id in self.left_out else "")
+
+    def published_orders(self) -> list[str]:
+        """Ids of the orders that an index may list; those that it listed before go first."""
+        published = self.orders.keys() & self.published
+        return sorted(published, key=lambda one: (one not in self.listed, one))
+
+    def note_foreign_index(
+        self, report: OrderStatusReport, newest: IndexVersion, now: datetime
+    ) -> None:
+        """Notes an index that is not ours and that ours would not replace.
+
+        Every index before ours has a lower version, so a higher one, or the same one with another
+        digest, is of another hub with our key, or of this one before it was restored.
+
+        Args:
+            report: what the site reports.
+            newest: version of our newest index to any site.
+            now: when it came.
+        """
+        version = report.version
+        is_other = version == self.version and report.digest != self.index_digest
+        if version is None or not (version > newest or is_other):
+            self.foreign_index = self.foreign_since = None
+        else:
+            self.foreign_index, self.foreign_since = version, self.foreign_since or now
+
+    def foreign_index_condition(self, newest: IndexVersion) -> Condition | None:
+        """The condition ForeignIndex of the site; None when it works by an index of ours.
+
+        Args:
+            newest: version of our newest index to any site.
+        """
+        if self.foreign_index is None:
+            return None
+        (epoch, sequence), (our_epoch, our_sequence) = self.foreign_index, newest
+        return Condition(
+            type="ForeignIndex",
+            status="True",
+            reason="NotPublishedHere",
+            message=f"the site works by index {epoch}/{sequence}, which this hub did not publish;"
+            f" ours are at {our_epoch}/{our_sequence}, and the site refuses them. Another hub has"
+            " the same key, or this one was restored: stop the other, or see `kapok hub adopt`",
+            last_transition_time=self.foreign_since,
+        )

@@ -1,0 +1,55 @@
+"""The index that a site gets: what it has room for, an agent reads."""
+
+import random
+
+import pytest
+
+from agents.protocol.bounds import MAX_ORDERS
+from agents.protocol.envelope import unseal
+from agents.protocol.index import DESIRED_INDEX
+from agents.protocol.keys import SigningKey, TrustedKeys
+from agents.protocol.topics import site_topic
+from scheduler.control.ports.agents import OrderForSite
+from scheduler.mqtt.order_publisher import OrderPublisher
+from scheduler.mqtt.outbox import Outbox
+
+KEY = SigningKey(bytes(range(32)))
+LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
+
+
+def random_ids(count: int, characters: int) -> list[str]:
+    chance = random.Random(1)  # noqa: S311 - no secret
+    return [
+        f"kapok/{number}/{''.join(chance.choices(LETTERS, k=characters))}/{'a' * 40}"
+        for number in range(count)
+    ]
+
+
+def test_an_index_has_room_for_as_many_orders_as_an_agent_reads() -> None:
+    publisher = OrderPublisher(key=KEY, outbox=Outbox())
+    ids = random_ids(MAX_ORDERS + 1, 8)
+    assert publisher.count_that_fit([]) == 0
+    assert publisher.count_that_fit(ids[:7]) == 7
+    assert publisher.count_that_fit(ids) == MAX_ORDERS
+
+
+@pytest.mark.soak
+async def test_an_index_of_the_longest_names_that_it_has_room_for_is_sent_and_read() -> None:
+    outbox = Outbox()
+    publisher = OrderPublisher(key=KEY, outbox=outbox)
+    ids = random_ids(MAX_ORDERS, 300)
+    room = publisher.count_that_fit(ids)
+    assert 9_000 < room < MAX_ORDERS
+    orders = {
+        one: OrderForSite(id=one, generation=2**53, namespace="n", name="w", manifests=())
+        for one in ids[:room]
+    }
+    for order in orders.values():
+        publisher.publish_order("m1", order)
+    publisher.publish_index("m1", "u" * 36, (2**31 - 1, 2**53), orders)
+    topic = site_topic("m1", "desired")
+    message = await outbox.take()
+    while message.topic != topic:
+        message = await outbox.take()
+    payload = unseal(message.payload, topic=topic, trusted=TrustedKeys([KEY.public]))
+    assert len(DESIRED_INDEX.decode(payload).orders) == room
