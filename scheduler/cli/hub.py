@@ -1,4 +1,4 @@
-"""`kapok hub`: backs up and restores the embedded hub, and creates access tokens."""
+"""`kapok hub`: backs up and restores the hub, accepts losses, and creates access tokens."""
 
 import argparse
 import json
@@ -11,6 +11,7 @@ from scheduler.apiserver.auth.rbac import ROLES, Identity
 from scheduler.apiserver.auth.tokens import TokenStore, write_kubeconfig
 from scheduler.apiserver.backup import NotABackup, backup, restore
 from scheduler.apiserver.storage.sqlite import DataDirectoryInUse
+from scheduler.cli import adopt
 from scheduler.cli.support.arguments import EXIT_GOOD, EXIT_NO, EXIT_USAGE, add_output_option
 from scheduler.cli.support.output import print_error
 from scheduler.settings import data_directory
@@ -22,11 +23,13 @@ accepts a new token at once."""
 _EPILOG = """examples:
   kapok hub backup /elsewhere/hub-monday.db
   kapok hub restore /elsewhere/hub-monday.db
+  kapok hub adopt --lost ledger --dry-run
   kapok hub token --name alice --role tenant --namespace health > alice.kubeconfig
   kapok hub token --name audit --role auditor -o json
 
 roles: """ + ", ".join(ROLES)
 _EPILOG += "\nExit code: 0 done, 1 it could not be done, 2 wrong usage."
+_ADOPT = "adopt"
 _DATA_DIR_HELP = (
     "data directory of `kapok up` (its hub is in DIR/hub) or of `kapok serve-api` (default: "
     "$KAPOK_DATA_HOME, else ~/.local/share/kapok)"
@@ -55,10 +58,13 @@ def register(parser: argparse.ArgumentParser) -> None:
             )
         else:
             command.add_argument("file", type=Path, metavar="FILE", help="the backup file")
+    adopt.register(commands.add_parser(_ADOPT, help=adopt.PURPOSE))
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Runs backup, restore or token."""
+    """Runs backup, restore, token or adopt."""
+    if arguments.hub_command == _ADOPT:
+        return adopt.run(arguments)
     try:
         folder = _find_hub_folder(arguments.data_dir)
         return _COMMANDS[arguments.hub_command][1](arguments, folder)

@@ -28,6 +28,10 @@ _log = logging.getLogger(__name__)
 
 LEASE_NAME = "kapok-scheduler"
 EPOCH_ANNOTATION = "kapok.dev/epoch"
+ORDERS_ANNOTATION = "kapok.dev/unknown-orders"
+"""Annotation of the Lease: what happens to orders that sites report and the hub does not know."""
+KEEP_ORDERS = "Keep"
+"""They are left running: the hub has lost its objects, and may only have forgotten them."""
 
 
 class LeadershipLost(Exception):
@@ -48,6 +52,8 @@ class Leadership:
         is_sole_candidate: no other scheduler can hold the lease, because this one holds the lock of
             the data directory; the lease is taken at once.
         epoch: the epoch of this leader; 0 before the lease is acquired.
+        keeps_unknown_orders: orders that the hub does not know are left running, because an
+            operator has accepted the loss of its objects. Read with every renewal.
     """
 
     hub: Hub
@@ -58,6 +64,7 @@ class Leadership:
     renew_seconds: float = 4.0
     is_sole_candidate: bool = False
     epoch: int = 0
+    keeps_unknown_orders: bool = False
     _last_renewal_seen: tuple[str, float] = field(default=("", 0.0))
     _holder: str = ""
     _logged_holder: str = ""
@@ -152,12 +159,17 @@ class Leadership:
         if not self.is_sole_candidate and not self._is_expired(lease):
             return False
         epoch = _epoch_of(lease) + 1
+        self._read_orders_annotation(lease)
         version = lease["metadata"]["resourceVersion"]
         await self.hub.merge_patch(
             LEASES, LEASE_NAME, self._lease_body(epoch, version), namespace=NAMESPACE
         )
         self.epoch = epoch
         return True
+
+    def _read_orders_annotation(self, lease: Object) -> None:
+        annotations = lease["metadata"].get("annotations") or {}
+        self.keeps_unknown_orders = annotations.get(ORDERS_ANNOTATION) == KEEP_ORDERS
 
     def _log_holder(self) -> None:
         if self._holder != self._logged_holder:
@@ -182,6 +194,7 @@ class Leadership:
         lease = await self.hub.get(LEASES, LEASE_NAME, NAMESPACE)
         if (lease.get("spec") or {}).get("holderIdentity") != self.identity:
             raise Conflict("lease: held by another scheduler")
+        self._read_orders_annotation(lease)
         body = self._lease_body(epoch, lease["metadata"]["resourceVersion"])
         if holder is not None:
             body["spec"]["holderIdentity"] = holder

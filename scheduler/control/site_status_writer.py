@@ -1,6 +1,7 @@
 """Writes each site's figures to its status: at once when `Ready` changes, else at intervals."""
 
 import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,8 @@ from scheduler.control.ports.hub import SITES, Hub, HubError, NotFound
 from scheduler.control.state.sites import Sites
 from scheduler.control.status.workload import merge_patch
 from scheduler.model.canonical import to_plain_json
+from scheduler.model.formatters import format_list
+from scheduler.model.kinds.fields import Condition
 from scheduler.model.kinds.site import NodeClass, SiteStatus
 from scheduler.model.quantities import CPU, MILLI_PER_UNIT, free_amount
 from scheduler.runtime.clock import Clock
@@ -23,6 +26,7 @@ _MAX_NAMESPACES = 200
 _MAX_ROWS = 200
 _MAX_ROUND_TRIPS = 256
 _MAX_API_KINDS = 1024
+_MAX_ORDERS_LISTED = 6
 
 
 @dataclass(slots=True)
@@ -42,6 +46,7 @@ class SiteStatusWriter:
         clock: for the intervals.
         interval_seconds: time between two writes of figures of one site.
         faults: handles the faults that single sites cause.
+        unknown_orders_at: gives the orders of a site that the hub does not know and leaves running.
     """
 
     hub: Hub
@@ -49,6 +54,7 @@ class SiteStatusWriter:
     clock: Clock
     interval_seconds: float
     faults: Faults
+    unknown_orders_at: Callable[[str], Sequence[str]] = lambda _site: ()
     _written: dict[str, _LastWrite] = field(default_factory=dict)
 
     async def run(self) -> None:
@@ -72,7 +78,7 @@ class SiteStatusWriter:
         """Patches what changed; no other client writes this status, so no version is needed."""
         if name not in self.sites.states or name not in self.sites.objects.sites:
             return  # it went while others were written
-        status = to_plain_json(truncate_status(self.sites.status_of(name)))
+        status = to_plain_json(truncate_status(self._status_of(name)))
         before = self._written.get(name)
         known = before.status if before else to_plain_json(self.sites.objects.sites[name].status)
         is_ready = self.sites.states[name].is_ready
@@ -85,6 +91,23 @@ class SiteStatusWriter:
             _log.warning("status of site %s: %s", name, error)
         else:
             self._written[name] = _LastWrite(is_ready, self.clock.monotonic(), status)
+
+    def _status_of(self, name: str) -> SiteStatus:
+        """The figures of a site, with the condition that it runs orders which the hub forgot."""
+        status, unknown = self.sites.status_of(name), self.unknown_orders_at(name)
+        if not unknown:
+            return status
+        condition = Condition(
+            type="UnknownOrders",
+            status="True",
+            reason="LeftRunning",
+            message=f"the site runs {len(unknown)} orders that the hub does not know: "
+            f"{format_list(unknown, _MAX_ORDERS_LISTED)}; it gets no new orders until their "
+            "workloads are applied again, or an operator runs "
+            "kapok hub adopt --unknown-orders withdraw",
+            last_transition_time=self.sites.states[name].ready_changed_at,
+        )
+        return msgspec.structs.replace(status, conditions=(*status.conditions, condition))
 
 
 def truncate_status(status: SiteStatus) -> SiteStatus:

@@ -8,7 +8,13 @@ from pathlib import Path
 from agents.protocol.errors import WireError
 from agents.protocol.keys import PublicKey, SigningKey, TrustedKeys
 
-__all__ = ["Keyring", "SigningKey", "canonical_public_key", "load_or_make_key"]
+__all__ = [
+    "Keyring",
+    "SigningKey",
+    "canonical_public_key",
+    "load_or_make_key",
+    "write_public_key",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -40,12 +46,19 @@ def load_or_make_key(path: Path) -> SigningKey:
         return key
     if path.stat().st_mode & 0o077:
         raise ValueError(
-            f"{path}: other users may read this key; run chmod 600 on it, or make a new one"
+            f"{path}: other users may read or change this secret; run: chmod 600 {path}"
         )
     try:
         return SigningKey(path.read_bytes())
     except ValueError as error:
         raise ValueError(f"{path}: not an Ed25519 key of 32 bytes") from error
+
+
+def write_public_key(path: Path, key: SigningKey) -> None:
+    """Writes the public half of a key, atomically: a start refuses half a file."""
+    draft = path.with_name(f".{path.name}.new")
+    draft.write_text(f"{key.public}\n")
+    draft.replace(path)
 
 
 class Keyring:

@@ -85,6 +85,8 @@ class Dispatcher:
         faults: handles the faults that single sites and orders cause.
         hold_seconds: how long the first index waits when the site runs orders that its plan lacks;
             their workloads may not have been read or restored yet.
+        keeps_unknown_orders: whether such orders are left running for ever, and so the first index
+            waits until the plan has them all.
         epoch: the leader's epoch.
         is_publishing: all plans are complete. No index is published before that: one made from
             half of the workloads would withdraw the others.
@@ -99,6 +101,7 @@ class Dispatcher:
     on_refusal: Callable[[WorkKey], None]
     faults: Faults
     hold_seconds: float = 0.0
+    keeps_unknown_orders: Callable[[], bool] = lambda: False
     epoch: int = 0
     is_publishing: bool = False
     plans: dict[str, SitePlan] = field(default_factory=dict)
@@ -249,8 +252,16 @@ class Dispatcher:
         """Whether an index must wait, because it would withdraw orders that the plan lacks."""
         if plan.unrestored:
             return True
-        unknown = plan.unknown_orders - plan.orders.keys()
-        return bool(unknown) and plan.version is None and self._now() < plan.hold_until_seconds
+        if plan.version is not None or not plan.unknown_orders - plan.orders.keys():
+            return False
+        return self.keeps_unknown_orders() or self._now() < plan.hold_until_seconds
+
+    def unknown_orders_at(self, site: str) -> tuple[str, ...]:
+        """Orders that a site reports, that its plan lacks, and that are left running there."""
+        plan = self.plans.get(site)
+        if plan is None or plan.version is not None or not self.keeps_unknown_orders():
+            return ()
+        return tuple(sorted(plan.unknown_orders - plan.orders.keys()))
 
     def _now(self) -> float:
         return self.clock.monotonic()

@@ -1,0 +1,199 @@
+"""`kapok hub adopt`: accepts what was lost, on an operator's word.
+
+Each option is one action with a function of its own in `_ACTIONS`.
+"""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from scheduler.apiserver.storage.sqlite import DataDirectoryInUse
+from scheduler.cli.support.arguments import (
+    DATA_DIR_HELP,
+    EXIT_GOOD,
+    EXIT_NO,
+    EXIT_USAGE,
+    add_output_option,
+)
+from scheduler.cli.support.hub_access import HubNotFound, find_kubeconfig
+from scheduler.cli.support.output import print_error, print_json
+from scheduler.cli.support.signals import leaf_errors
+from scheduler.control.ports.hub import HubError
+from scheduler.hub.client import open_hub
+from scheduler.ledger.errors import LedgerError
+from scheduler.recovery.adopt import adopt_losses, keep_unknown_orders
+from scheduler.recovery.losses import LOSS_NAMES
+from scheduler.runtime.clock import SystemClock
+from scheduler.runtime.data_dir import DataDirectoryError, locked_data_directory
+from scheduler.settings import SettingsError, data_directory, load_settings
+
+PURPOSE = "accept what a hub has lost; nothing that runs is withdrawn"
+_DESCRIPTION = """Accepts what a hub has lost, so that the next `kapok up` goes on with what is
+left. A start that finds a loss is refused and names it. Nothing that runs is withdrawn, before or
+after."""
+_EPILOG = """examples:
+  kapok hub adopt --lost ledger --dry-run     says what is lost, and changes nothing
+  kapok hub adopt --lost objects              the hub begins without objects; apply them again
+  kapok hub adopt --lost keys                 goes on with a new signing key
+  kapok hub adopt --unknown-orders withdraw   the running hub withdraws what it does not know
+
+what --lost accepts (stop the hub first):
+  objects  the objects of the embedded hub. Apply Sites, grants, Tenants and Workloads again. What
+           sites report is adopted by its workload; orders without one are left running, and their
+           Site has the condition UnknownOrders, until --unknown-orders withdraw.
+  lease    the Lease with the epoch; it is made again, above every epoch in the ledger.
+  ledger   the records of decisions. A new ledger begins with a record of the loss.
+  keys     the signing key. Give the new public key to the agents (hub_keys in their settings);
+           until then they keep what they run and refuse new orders.
+
+Exit code: 0 done, 1 it could not be done or something else is lost too, 2 wrong usage."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Answer:
+    """The result of one action: facts for scripts, lines for people."""
+
+    facts: dict[str, object] = field(default_factory=dict)
+    lines: tuple[str, ...] = ()
+    is_good: bool = True
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `kapok hub adopt`."""
+    parser.description, parser.epilog = _DESCRIPTION, _EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--data-dir", metavar="DIR", help=DATA_DIR_HELP)
+    parser.add_argument(
+        "--config", metavar="FILE", type=Path, help="settings of `kapok up`, if it has any"
+    )
+    parser.add_argument(
+        "--lost",
+        action="append",
+        default=[],
+        choices=LOSS_NAMES,
+        help="what is lost; may be repeated",
+    )
+    parser.add_argument(
+        "--unknown-orders",
+        choices=["keep", "withdraw"],
+        help="what happens to orders that sites report and the hub does not know",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what would be done, and change nothing"
+    )
+    add_output_option(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs the actions that the options name; without any, says what is lost."""
+    chosen = [act for is_chosen, act in _ACTIONS if is_chosen(arguments)]
+    try:
+        answers = [
+            asyncio.run(_errors_flattened(act(arguments))) for act in chosen or [_adopt_losses]
+        ]
+    except SettingsError as error:
+        print_error("hub adopt", error)
+        return EXIT_USAGE
+    except _EXPECTED_ERRORS as error:
+        print_error("hub adopt", error)
+        return EXIT_NO
+    _print(arguments, answers)
+    return EXIT_GOOD if all(answer.is_good for answer in answers) else EXIT_NO
+
+
+_EXPECTED_ERRORS = (
+    DataDirectoryError,
+    DataDirectoryInUse,
+    HubError,
+    HubNotFound,
+    LedgerError,
+    OSError,
+    ValueError,
+)
+
+
+async def _errors_flattened(work: Awaitable[_Answer]) -> _Answer:
+    """Runs `work`; raises the first error of a group of errors as itself."""
+    try:
+        return await work
+    except BaseExceptionGroup as group:
+        raise leaf_errors(group)[0] from group
+
+
+async def _adopt_losses(arguments: argparse.Namespace) -> _Answer:
+    settings = load_settings(arguments.config)
+    lost = list(dict.fromkeys(arguments.lost))
+    root = data_directory(arguments.data_dir)
+    if not root.is_dir():
+        raise DataDirectoryError(f"{root}: no such data directory; name one with --data-dir DIR")
+    with locked_data_directory(root) as directory:
+        adoption = await adopt_losses(
+            directory,
+            settings.hub,
+            lost,
+            clock=SystemClock(),
+            is_dry_run=arguments.dry_run or not lost,
+        )
+    found = [loss.name for loss in adoption.losses]
+    remaining = [name for name in found if name not in adoption.accepted]
+    not_lost = [name for name in lost if name not in found]
+    lines = [loss.sentence for loss in adoption.losses] or ["nothing is lost"]
+    verb = "would accept" if arguments.dry_run else "accepted"
+    lines += [f"{verb} the loss of {name}" for name in adoption.accepted]
+    lines += [f"{name} is not lost; nothing was done about it" for name in not_lost]
+    if adoption.hub_key:
+        lines.append(f"agents must trust the hub key {adoption.hub_key}")
+    return _Answer(
+        facts={
+            "lost": [
+                {"name": one.name, "file": one.file, "sentence": one.sentence}
+                for one in adoption.losses
+            ],
+            "accepted": list(adoption.accepted),
+            "remaining": remaining,
+            "notLost": not_lost,
+            **({"hubKey": adoption.hub_key} if adoption.hub_key else {}),
+        },
+        lines=tuple(lines),
+        is_good=not remaining and not not_lost,
+    )
+
+
+async def _set_unknown_orders(arguments: argparse.Namespace) -> _Answer:
+    settings = load_settings(arguments.config)
+    kubeconfig = find_kubeconfig(settings.hub.kubeconfig or None, arguments.data_dir)
+    if not arguments.dry_run:
+        async with open_hub(kubeconfig, context=settings.hub.context or None) as client:
+            await keep_unknown_orders(client, is_kept=arguments.unknown_orders == "keep")
+    what = {"keep": "are left running", "withdraw": "are withdrawn"}[arguments.unknown_orders]
+    return _Answer(
+        facts={"unknownOrders": arguments.unknown_orders},
+        lines=(f"orders that sites report and the hub does not know {what}",),
+    )
+
+
+def _print(arguments: argparse.Namespace, answers: list[_Answer]) -> None:
+    if arguments.output == "json":
+        facts: dict[str, object] = {"dryRun": arguments.dry_run}
+        for answer in answers:
+            facts |= answer.facts
+        print_json(facts)
+        return
+    for answer in answers:
+        sys.stdout.write("".join(f"{line}\n" for line in answer.lines))
+
+
+_ACTIONS: tuple[
+    tuple[
+        Callable[[argparse.Namespace], bool],
+        Callable[[argparse.Namespace], Awaitable[_Answer]],
+    ],
+    ...,
+] = (
+    (lambda arguments: bool(arguments.lost), _adopt_losses),
+    (lambda arguments: arguments.unknown_orders is not None, _set_unknown_orders),
+)
+"""Whether an action is asked for, and the action; they run in this order."""
