@@ -1,6 +1,7 @@
 """`kapok hub`: backs up and restores the hub, accepts losses, and creates access tokens."""
 
 import argparse
+import asyncio
 import json
 import sqlite3
 import sys
@@ -14,6 +15,7 @@ from scheduler.apiserver.storage.sqlite import DataDirectoryInUse
 from scheduler.cli import adopt
 from scheduler.cli.support.arguments import EXIT_GOOD, EXIT_NO, EXIT_USAGE, add_output_option
 from scheduler.cli.support.output import print_error
+from scheduler.recovery.adopt import keep_orders_after_restore
 from scheduler.settings import data_directory
 
 _DESCRIPTION = """Backs up, restores and opens the embedded hub. It keeps its objects in one SQLite
@@ -97,6 +99,7 @@ def _backup(arguments: argparse.Namespace, folder: Path) -> int:
 
 def _restore(arguments: argparse.Namespace, folder: Path) -> int:
     count = restore(folder, arguments.file)
+    asyncio.run(keep_orders_after_restore(folder))
     return _print_answer(
         arguments, {"file": str(arguments.file), "objects": count, "restored": True}
     )

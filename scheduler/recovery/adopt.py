@@ -17,7 +17,15 @@ from scheduler.control.leader_election import (
     LEASE_NAME,
     ORDERS_ANNOTATION,
 )
-from scheduler.control.ports.hub import LEASES, NAMESPACE, NAMESPACES, WORKLOADS, Conflict, Object
+from scheduler.control.ports.hub import (
+    LEASES,
+    NAMESPACE,
+    NAMESPACES,
+    WORKLOADS,
+    Conflict,
+    NotFound,
+    Object,
+)
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.hub.crds.generate import make_crds
 from scheduler.ledger.ledger import Ledger
@@ -175,6 +183,23 @@ def _adopt_key(root: Path) -> str:
     key = load_or_make_key(root / HUB_KEY_FILE)
     write_public_key(root / HUB_PUBLIC_KEY_FILE, key)
     return str(key.public)
+
+
+async def keep_orders_after_restore(folder: Path) -> None:
+    """Has a restored hub leave running what was ordered after its backup was made.
+
+    Args:
+        folder: the directory of the stopped embedded hub's own files.
+
+    Raises:
+        HubError: the hub cannot be written.
+    """
+    async with (
+        serve(ApiServerOptions(data_dir=folder)) as server,
+        open_hub(server.kubeconfig_path) as client,
+    ):
+        with suppress(NotFound):  # no scheduler has used this hub
+            await keep_unknown_orders(client, is_kept=True)
 
 
 async def keep_unknown_orders(client: HubClient, *, is_kept: bool) -> None:

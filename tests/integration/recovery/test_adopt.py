@@ -91,13 +91,13 @@ def soaked(*losses: str) -> Any:  # noqa: ANN401 - pytest's own type
 @pytest.mark.parametrize(
     "losses",
     [
-        ("objects",),
-        ("keys", "ledger"),
+        ("objects", "keys"),
+        soaked("objects"),
+        soaked("keys", "ledger"),
         soaked("keys"),
         soaked("ledger"),
         soaked("lease"),
         soaked("a ledger cut off"),
-        soaked("objects", "keys"),
         soaked("lease", "keys"),
     ],
     ids=str,

@@ -1,5 +1,7 @@
 """Dispatch: an index only to a site that has reported, contents first, repeated until echoed."""
 
+from dataclasses import replace
+
 from scheduler.control.orders.dispatch import Dispatcher
 from scheduler.control.ports.agents import IndexVersion, OrderForSite, OrderState, OrderStatusReport
 from scheduler.model.kinds.metadata import WorkKey
@@ -199,3 +201,33 @@ async def test_an_index_waits_for_a_workload_whose_orders_could_not_be_restored(
     assert fixture.flush() == []
     fixture.dispatcher.set_orders(KEY, {"m1": order(1)})
     assert fixture.flush() == [("order", "m1", 1), ("index", "m1", ((7, 1), (ORDER,)))]
+
+
+async def test_orders_that_a_hub_forgot_are_never_withdrawn_before_an_operator_says_so() -> None:
+    fixture, keeps = DispatcherFixture(), [True]
+    fixture.dispatcher.keeps_unknown_orders = lambda: keeps[0]
+    fixture.dispatcher.on_order_status(status_report(runs=True))
+    assert fixture.flush() == []
+    fixture.dispatcher.set_orders(("health", "new"), {"m1": replace(order(1), id="kapok/a/b/c")})
+    await fixture.clock.advance(1e9)
+    fixture.dispatcher.on_order_status(status_report(runs=True))
+    assert fixture.flush() == []
+    assert fixture.dispatcher.unknown_orders_at("m1") == (ORDER,)
+    fixture.dispatcher.start_epoch(8)  # a higher epoch, or a new leader, changes nothing
+    fixture.dispatcher.on_order_status(status_report(runs=True))
+    assert fixture.flush() == []
+    keeps[0] = False
+    await fixture.clock.advance(1.0)
+    fixture.dispatcher.on_order_status(status_report(runs=True))
+    assert fixture.flush()[-1] == ("index", "m1", ((8, 1), ("kapok/a/b/c",)))
+    assert fixture.dispatcher.unknown_orders_at("m1") == ()
+
+
+def test_an_order_that_becomes_known_ends_the_wait() -> None:
+    fixture = DispatcherFixture()
+    fixture.dispatcher.keeps_unknown_orders = lambda: True
+    fixture.dispatcher.on_order_status(status_report(runs=True))
+    assert fixture.flush() == []
+    fixture.dispatcher.set_orders(KEY, {"m1": order(1)})
+    assert fixture.dispatcher.unknown_orders_at("m1") == ()
+    assert fixture.flush()[-1] == ("index", "m1", ((7, 1), (ORDER,)))
