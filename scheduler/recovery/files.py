@@ -20,6 +20,7 @@ from scheduler.recovery.databases import check_ledger, check_objects
 from scheduler.runtime.data_dir import (
     HUB_KEY_FILE,
     HUB_PUBLIC_KEY_FILE,
+    KUBECONFIG_FILE,
     PORTS_FILE,
     DataDirectoryError,
 )
@@ -78,7 +79,7 @@ def check_kept_file(path: Path, file: KeptFile) -> None:
         ("a folder", stat.S_ISDIR(mode)) if file.is_folder else ("a file", stat.S_ISREG(mode))
     )
     if not is_as_expected:
-        raise DataDirectoryError(f"{path}: not {expected}; move it away, then {file.way_out}")
+        raise DataDirectoryError(f"{path}: not {expected}; move it away, or {file.way_out}")
     if file.is_secret and mode & _GROUP_AND_OTHERS_MASK:
         raise DataDirectoryError(
             f"{path}: other users may read or change this secret; run: chmod 600 {path}"
@@ -201,6 +202,7 @@ _LOST_OBJECTS = (
 KEPT_FILES = (
     KeptFile("hub", is_folder=True, way_out="restore the data directory from a backup"),
     KeptFile("broker", is_folder=True, way_out="delete it"),
+    KeptFile(KUBECONFIG_FILE, way_out="delete it"),
     KeptFile(HUB_KEY_FILE, _check_key, _LOST_KEY, is_secret=True),
     KeptFile(HUB_PUBLIC_KEY_FILE, _check_public_key, "delete it, and it is made from hub.key"),
     KeptFile(PORTS_FILE, _check_ports, "delete it, and new ports are chosen"),
