@@ -64,6 +64,7 @@ from scheduler.mqtt.outbox import Outbox
 from scheduler.mqtt.session import BrokerSession
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.queue.minimum_requests import MinimumRequests
+from scheduler.recovery.losses import find_ledger_cut, refuse_losses
 from scheduler.runtime.clock import Clock, SystemClock
 from scheduler.runtime.data_dir import locked_data_directory
 from scheduler.runtime.faults import FaultRelay, Faults
@@ -176,6 +177,7 @@ class _Scheduler:
             faults=self.faults,
             is_history_lost=self.recorder.is_history_lost,
             hold_seconds=settings.freshness.hear_sites_seconds,
+            keeps_unknown_orders=lambda: self.leadership.keeps_unknown_orders,
         )
         self.order_sync = OrderSync(
             objects=self.objects,
@@ -356,6 +358,10 @@ class _Scheduler:
         informers = {resource: self._informer(resource) for resource in KAPOK_RESOURCES}
         for resource, informer in informers.items():
             await list_first(informer, resource, self._clock)
+        root, is_embedded = self._services.endpoints.data_dir, not self._settings.hub.kubeconfig
+        refuse_losses(
+            find_ledger_cut(root, self.objects.workloads.values(), is_hub_embedded=is_embedded)
+        )
         self.startup.begin()
         async with asyncio.TaskGroup() as group:
             for resource, informer in informers.items():
@@ -387,6 +393,7 @@ class _Scheduler:
             interval_seconds=self._settings.freshness.site_status_seconds,
             faults=self.faults,
             foreign_index=self.dispatcher.foreign_index_condition,
+            unknown_orders_at=self.dispatcher.unknown_orders_at,
         )
         yield "lease", self.leadership.renew_until_lost
         yield "epoch", self._follow_higher_epochs

@@ -29,7 +29,12 @@ from scheduler.apiserver.auth.limits import (
     UsageByIdentity,
 )
 from scheduler.apiserver.auth.middleware import AuthMiddleware
-from scheduler.apiserver.auth.tokens import ADMINISTRATOR, TokenStore, write_kubeconfig
+from scheduler.apiserver.auth.tokens import (
+    ADMINISTRATOR,
+    TokenStore,
+    check_secret_mode,
+    write_kubeconfig,
+)
 from scheduler.apiserver.backup import DATABASE_NAME
 from scheduler.apiserver.base.errors import ApiError
 from scheduler.apiserver.base.faults import FaultReporter
@@ -193,6 +198,7 @@ async def _bootstrap(writer: ObjectWriter, options: ApiServerOptions) -> None:
 async def _listen(
     writer: ObjectWriter, options: ApiServerOptions, max_connections: int
 ) -> AsyncIterator[ApiServer]:
+    check_secret_mode(options.data_dir / "tls.key")
     tokens = TokenStore(options.data_dir / "tokens.json")
     token = tokens.get_or_create(ADMINISTRATOR)
     usage = UsageByIdentity(

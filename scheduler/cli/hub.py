@@ -1,6 +1,7 @@
-"""`kapok hub`: backs up and restores the embedded hub, creates access tokens, accepts losses."""
+"""`kapok hub`: backs up and restores the hub, accepts losses, and creates access tokens."""
 
 import argparse
+import asyncio
 import json
 import sqlite3
 import sys
@@ -14,6 +15,7 @@ from scheduler.apiserver.storage.sqlite import DataDirectoryInUse
 from scheduler.cli import adopt
 from scheduler.cli.support.arguments import EXIT_GOOD, EXIT_NO, EXIT_USAGE, add_output_option
 from scheduler.cli.support.output import print_error, print_json, print_text
+from scheduler.recovery.adopt import keep_orders_after_restore
 from scheduler.settings import data_directory
 
 _DESCRIPTION = """Backs up, restores and opens the embedded hub. It keeps its objects in one SQLite
@@ -23,12 +25,14 @@ accepts a new token at once."""
 _EPILOG = """examples:
   kapok hub backup /elsewhere/hub-monday.db
   kapok hub restore /elsewhere/hub-monday.db
+  kapok hub adopt --lost ledger --dry-run
   kapok hub token --name alice --role tenant --namespace health > alice.kubeconfig
   kapok hub token --name audit --role auditor -o json
   kapok hub adopt --epoch
 
 roles: """ + ", ".join(ROLES)
 _EPILOG += "\nExit code: 0 done, 1 it could not be done, 2 wrong usage."
+_ADOPT = "adopt"
 _DATA_DIR_HELP = (
     "data directory of `kapok up` (its hub is in DIR/hub) or of `kapok serve-api` (default: "
     "$KAPOK_DATA_HOME, else ~/.local/share/kapok)"
@@ -57,14 +61,12 @@ def register(parser: argparse.ArgumentParser) -> None:
             )
         else:
             command.add_argument("file", type=Path, metavar="FILE", help="the backup file")
-
-    command = commands.add_parser("adopt", help=adopt.PURPOSE)
-    adopt.register(command)
+    adopt.register(commands.add_parser(_ADOPT, help=adopt.PURPOSE))
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs backup, restore, token or adopt."""
-    if arguments.hub_command == "adopt":
+    if arguments.hub_command == _ADOPT:
         return adopt.run(arguments)
     try:
         folder = _find_hub_folder(arguments.data_dir)
@@ -98,6 +100,7 @@ def _backup(arguments: argparse.Namespace, folder: Path) -> int:
 
 def _restore(arguments: argparse.Namespace, folder: Path) -> int:
     count = restore(folder, arguments.file)
+    asyncio.run(keep_orders_after_restore(folder))
     return _print_answer(
         arguments, {"file": str(arguments.file), "objects": count, "restored": True}
     )

@@ -21,6 +21,7 @@ from scheduler.cli.support.output import print_error, print_json
 from scheduler.cli.support.signals import leaf_errors, run_until_signalled
 from scheduler.control.leader_election import EpochExhausted, LeadershipLost
 from scheduler.control.ports.hub import HubError
+from scheduler.ledger.errors import LedgerError
 from scheduler.placement.kernel import loader as compiled
 from scheduler.runtime.data_dir import DataDirectoryError
 from scheduler.runtime.parent_death import tie_to_parent
@@ -92,6 +93,7 @@ async def _report_errors(work: Coroutine[Any, Any, None]) -> int:
         EpochExhausted,
         HubError,
         LeadershipLost,
+        LedgerError,
         OSError,
         SettingsError,
         ValueError,

@@ -30,6 +30,7 @@ Reason = Literal[
     "deadline",
     "paused",
     "invalid",
+    "no-tenant",
 ]
 
 REASONS: dict[Reason, str] = {
@@ -60,6 +61,7 @@ REASONS: dict[Reason, str] = {
     "deadline": "it is not yet time, a later start is planned, or it is too late",
     "paused": "the workload is paused",
     "invalid": "the workload asks something that cannot be read or can never be met",
+    "no-tenant": "no Tenant lists the namespace of the workload, or several do",
 }
 """The meaning of each slug; the order breaks ties between reasons."""
 

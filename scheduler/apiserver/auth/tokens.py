@@ -16,11 +16,28 @@ from scheduler.hub.schema.json_types import Json
 
 log = logging.getLogger(__name__)
 _TOKEN_BYTES = 32
+_GROUP_AND_OTHERS_MASK = 0o077
 ADMINISTRATOR = Identity("kapok-admin", "administrator")
 
 
 class UnknownRole(ValueError):
     """The role does not exist; the message lists the roles."""
+
+
+class UnusableSecret(OSError):
+    """A file with a secret is damaged, or others may read it; the message says what to do."""
+
+
+def check_secret_mode(path: Path) -> None:
+    """Refuses a file with a secret that others than its owner may read or write.
+
+    Raises:
+        UnusableSecret: the message says which command mends it.
+    """
+    if path.exists() and path.stat().st_mode & _GROUP_AND_OTHERS_MASK:
+        raise UnusableSecret(
+            f"{path}: other users may read or change this secret; run: chmod 600 {path}"
+        )
 
 
 class TokenStore:
@@ -36,10 +53,17 @@ class TokenStore:
 
         Raises:
             UnknownRole: the role does not exist.
+            UnusableSecret: the file of tokens is damaged, or others may read it.
         """
         if identity.role not in ROLES:
             raise UnknownRole(f"unknown role {identity.role!r}; roles: {', '.join(ROLES)}")
-        self._read()
+        check_secret_mode(self._path)
+        try:
+            self._read()
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UnusableSecret(
+                f"{self._path}: not a list of tokens; delete it, and new tokens are made"
+            ) from error
         for token, known in self._identities.items():
             if known == identity:
                 return token.decode()
@@ -55,7 +79,7 @@ class TokenStore:
         if found is None and self._has_changed():
             try:
                 self._read()
-            except (OSError, ValueError, KeyError, TypeError) as error:
+            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
                 # Logged once per change of the file; the tokens that were read before stay valid.
                 log.error("%s: the file of tokens cannot be read: %s", self._path, error)  # noqa: TRY400
             found = self._find(token)

@@ -26,12 +26,18 @@ CREATE TABLE IF NOT EXISTS objects (
 );
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
+OBJECTS_FORMAT = 1
+"""The newest format that this version reads, kept as the file's user_version; 0 is the same."""
 _MAX_BATCH_WRITES = 512
 """The most writes in one transaction, which limits how long the first one waits."""
 
 
 class DataDirectoryInUse(Exception):
     """Another process uses the data directory."""
+
+
+class UnusableDatabase(OSError):
+    """The file is damaged, of a newer version, or no database; the message names it."""
 
 
 class DirectoryLock:
@@ -101,20 +107,27 @@ class SqliteStore:
         """The connection of the writer thread; None before the first write and after a failure."""
 
     def open(self) -> tuple[int, Iterator[ObjectRow]]:
-        """Opens or creates the file; returns the highest revision ever used, and all objects."""
-        self._path.touch(mode=0o600)
-        connection = _connect(self._path, self._lock_timeout_seconds)
-        connection.executescript(_SCHEMA)
-        connection.execute("PRAGMA incremental_vacuum").fetchall()  # shrinks the file
-        return _read_revision(connection), self._iter_rows(connection)
+        """Opens or creates the file; returns the highest revision ever used, and all objects.
 
-    @staticmethod
-    def _iter_rows(connection: sqlite3.Connection) -> Iterator[ObjectRow]:
+        Raises:
+            UnusableDatabase: the file is damaged, or of a newer version.
+        """
+        self._path.touch(mode=0o600)
+        try:
+            connection = _connect(self._path, self._lock_timeout_seconds)
+            _prepare(connection, self._path)
+            return _read_revision(connection), self._iter_rows(connection)
+        except sqlite3.Error as error:
+            raise UnusableDatabase(f"{self._path}: cannot be used ({error})") from error
+
+    def _iter_rows(self, connection: sqlite3.Connection) -> Iterator[ObjectRow]:
         try:
             for row in connection.execute(
                 "SELECT resource, key, revision, data FROM objects ORDER BY resource, key"
             ):
                 yield ObjectRow(*row)
+        except sqlite3.Error as error:
+            raise UnusableDatabase(f"{self._path}: cannot be read ({error})") from error
         finally:
             connection.close()
 
@@ -209,6 +222,19 @@ class SqliteStore:
         if self._loop is not None:
             with suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(_complete_jobs, batch, failure)
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > OBJECTS_FORMAT:
+        connection.close()
+        raise UnusableDatabase(
+            f"{path}: format {version}, and this Kapok reads up to {OBJECTS_FORMAT}: "
+            "a newer Kapok wrote it; use that one"
+        )
+    connection.executescript(_SCHEMA)
+    connection.execute(f"PRAGMA user_version = {OBJECTS_FORMAT}")
+    connection.execute("PRAGMA incremental_vacuum").fetchall()  # shrinks the file
 
 
 def _apply_rows(connection: sqlite3.Connection, rows: list[ObjectRow]) -> None:

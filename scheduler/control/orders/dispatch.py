@@ -44,6 +44,8 @@ class Dispatcher:
             no index withdraws an order that no plan has.
         hold_seconds: how long the first index waits when the site runs orders of workloads of
             which nothing was planned; they may not have been read or restored yet.
+        keeps_unknown_orders: whether such orders are left running for ever, and so the first index
+            waits until the plan has them all.
         epoch: the leader's epoch.
         sequence: of the newest index to any site in this epoch. One counter for all sites, so
             that it never falls when a Site is deleted and made again.
@@ -61,6 +63,7 @@ class Dispatcher:
     faults: Faults
     is_history_lost: Callable[[], bool] = lambda: False
     hold_seconds: float = 0.0
+    keeps_unknown_orders: Callable[[], bool] = lambda: False
     epoch: int = 0
     sequence: int = 0
     is_publishing: bool = False
@@ -243,11 +246,11 @@ class Dispatcher:
         """Whether an index must wait, because it would withdraw orders that the plan lacks."""
         if plan.unrestored:
             return True
-        unknown = plan.unknown_orders - plan.orders.keys()
-        if not unknown or plan.version is not None:
+        if plan.version is not None or not plan.unknown_orders - plan.orders.keys():
             return False
-        if self.is_history_lost():
+        if self.is_history_lost() or self.keeps_unknown_orders():
             return True
+        unknown = plan.unknown_orders - plan.orders.keys()
         is_unplanned = not all(self._is_planned(order_id) for order_id in unknown)
         return is_unplanned and self._now() < plan.hold_until_seconds
 
@@ -255,6 +258,13 @@ class Dispatcher:
         """Whether it is known where the workload of an order runs, so that it ends elsewhere."""
         identity = parse_order_id(order_id)
         return identity is not None and identity.key in self._planned
+
+    def unknown_orders_at(self, site: str) -> tuple[str, ...]:
+        """Orders that a site reports, that its plan lacks, and that are left running there."""
+        plan = self.plans.get(site)
+        if plan is None or plan.version is not None or not self.keeps_unknown_orders():
+            return ()
+        return tuple(sorted(plan.unknown_orders - plan.orders.keys()))
 
     def _now(self) -> float:
         return self.clock.monotonic()

@@ -175,7 +175,13 @@ class Reconciler:
             self.order_sync.account_usage(key, demand, workload, shares)
             return workload
         former = self.decider.last_accepted(workload)
-        return msgspec.structs.replace(workload, spec=former.spec) if former else workload
+        if former is None:
+            return workload
+        # What runs is in flight and in the quota, whether its present spec is accepted or not.
+        self.order_sync.account_usage(
+            key, former.demand, workload, statuses.shares_of(workload.status)
+        )
+        return msgspec.structs.replace(workload, spec=former.spec)
 
     async def _handle_missing(self, key: WorkKey) -> ReconcileResult:
         # An object that cannot be decoded is not gone: what runs of it stays.

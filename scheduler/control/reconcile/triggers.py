@@ -91,6 +91,9 @@ def is_unchanged(workload: Workload, status: WorkloadStatus, decision: Decision)
     placed = find_condition(status.conditions, "Placed")
     if status.decision is None or placed is None or is_spec_changed(workload):
         return False
+    accepted = find_condition(status.conditions, "Accepted")
+    if accepted is not None and accepted.status != "True":
+        return False  # refused since, by a tenant or a policy that was missing
     if ends_or_violates(status, decision):
         return False
     shares = shares_in(status.placement.groups)

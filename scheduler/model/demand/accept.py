@@ -5,20 +5,26 @@ one wins; hard rules of both add up; cluster policies only add hard rules. Leavi
 weakens a rule.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from scheduler.model.decode import NotReadable
 from scheduler.model.demand.contradictions import find_contradictions
 from scheduler.model.demand.demand import (
-    NO_BUDGET,
     Companion,
     Demand,
     NotAccepted,
     PlacedReplicas,
 )
 from scheduler.model.demand.merge import expand_preset, merge_placements
+from scheduler.model.demand.tenancy import (
+    QuotaUsage,
+    TenantLimits,
+    tenant_for,
+    tenant_limits,
+    unreadable_quota,
+)
 from scheduler.model.jurisdictions import is_province
 from scheduler.model.kinds.fields import NEVER_SCHEDULED_CLASS, DataClass, LabelSelector
 from scheduler.model.kinds.policy import (
@@ -33,15 +39,7 @@ from scheduler.model.kinds.rights import (
     data_class_of,
     data_class_rule_of,
 )
-from scheduler.model.kinds.tenant import (
-    Budget,
-    BudgetLeft,
-    Spend,
-    Tenant,
-    budget_left,
-    quota_left,
-    quota_of,
-)
+from scheduler.model.kinds.tenant import Tenant
 from scheduler.model.kinds.workload import PodDemand, Workload
 from scheduler.model.manifests.manifests import (
     BadManifest,
@@ -53,23 +51,6 @@ from scheduler.model.manifests.manifests import (
 )
 from scheduler.model.manifests.pods import PodShape, split_shared_cards
 from scheduler.model.quantities import NotAQuantity, requests_of
-
-
-@dataclass(frozen=True, kw_only=True)
-class QuotaUsage:
-    """What other workloads use of a tenant's quota and budget.
-
-    Attributes:
-        used: requests of the tenant's other workloads; millicores for cpu, whole units for all
-            else.
-        cohort_left: what the rest of the tenant's cohort leaves unused of its quotas, as
-            `cohort_quota_left` computes it; same units.
-        spent: what the tenant's other workloads cost.
-    """
-
-    used: Mapping[str, int] = field(default_factory=dict)
-    cohort_left: Mapping[str, int] = field(default_factory=dict)
-    spent: Spend = field(default_factory=Spend)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +68,7 @@ def demand_of(
     workload: Workload,
     *,
     scheme: DataClassScheme | None = None,
-    tenants: Iterable[Tenant] = (),
+    tenants: Iterable[Tenant] | None = None,
     policies: Iterable[PlacementPolicy] = (),
     cluster_policies: Iterable[ClusterPlacementPolicy] = (),
     usage: QuotaUsage | None = None,
@@ -99,19 +80,24 @@ def demand_of(
     Args:
         workload: the object; `status.placement` lists the replicas that run already.
         scheme: the scheme in force; None for the built-in one.
-        tenants: all tenants; the one that owns the workload's namespace applies.
+        tenants: all tenants; the only one that lists the workload's namespace applies, and without
+            such a tenant the workload is refused. None: decides without tenancy, for files that
+            hold no Tenant; a hub always passes what it has.
         policies: placement policies; the one that the workload names applies.
         cluster_policies: all cluster policies; those that match the workload tighten it.
         usage: what the tenant's other workloads use; None: nothing.
         others: workloads that an affinity may refer to.
         evicted: sites whose replicas are to be replaced.
     """
+    tenant = tenant_for(workload.metadata.namespace, tenants)
+    if isinstance(tenant, NotAccepted):
+        return tenant
     policy = _policy_of(workload, policies)
     if policy is None:
         return _missing_policy(workload)
     context = _DemandContext(
         scheme=scheme,
-        tenant=tenant_of(workload, tenants),
+        tenant=tenant,
         policy=policy,
         cluster_placements=tuple(
             each.spec.placement for each in cluster_policies if _applies_to(each, workload)
@@ -123,9 +109,9 @@ def demand_of(
     except (BadManifest, NotAQuantity, NotReadable) as error:
         return NotAccepted(reason="invalid", condition="InvalidManifest", message=str(error))
     try:
-        limits = _tenant_limits(context.tenant, usage or QuotaUsage())
+        limits = tenant_limits(context.tenant, usage or QuotaUsage())
     except NotAQuantity as error:
-        return _unreadable_quota(context.tenant, error)
+        return unreadable_quota(context.tenant, error)
     demand = _assemble(workload, context, parsed, limits, tuple(sorted(evicted)))
     refusal = next(find_contradictions(workload, demand, context.tenant, parsed.scalables), None)
     return demand if refusal is None else refusal
@@ -135,7 +121,7 @@ def _assemble(
     workload: Workload,
     context: _DemandContext,
     parsed: ParsedManifests,
-    limits: "_TenantLimits",
+    limits: TenantLimits,
     evicted: tuple[str, ...],
 ) -> Demand:
     """Puts the parts together; arguments in the order of the fields, which records keep."""
@@ -194,22 +180,6 @@ def _assemble(
         budget_left=limits.budget_left,
         budget=limits.budget,
     )
-
-
-def _unreadable_quota(tenant: Tenant | None, error: NotAQuantity) -> NotAccepted:
-    """Refuses the workload: a limit that cannot be read must not count as no limit."""
-    name = tenant.metadata.name if tenant else ""
-    return NotAccepted(
-        reason="quota",
-        condition="InvalidTenant",
-        message=f"Tenant {name}: spec.quota or spec.borrowingLimit: {error}",
-    )
-
-
-def tenant_of(workload: Workload, tenants: Iterable[Tenant]) -> Tenant | None:
-    """The tenant that owns the workload's namespace; None: no tenant does."""
-    namespace = workload.metadata.namespace
-    return next((each for each in tenants if namespace in each.spec.namespaces), None)
 
 
 def _policy_of(workload: Workload, policies: Iterable[PlacementPolicy]) -> PolicySpec | None:
@@ -374,31 +344,4 @@ def _placed_by_status(workload: Workload) -> tuple[PlacedReplicas, ...]:
         PlacedReplicas(site=site, replicas=group.replicas, phase=group.phase)
         for group in workload.status.placement.groups
         for site in group.sites
-    )
-
-
-class _TenantLimits(NamedTuple):
-    """What a tenant may still use and spend; fields as in `Demand`."""
-
-    quota_left: dict[str, int] | None
-    quota: dict[str, int]
-    budget_left: BudgetLeft | None
-    budget: Budget
-
-
-def _tenant_limits(tenant: Tenant | None, usage: QuotaUsage) -> _TenantLimits:
-    """The limits of a tenant; no tenant has no limits.
-
-    Raises:
-        NotAQuantity: the quota or the borrowing limit cannot be read.
-    """
-    if tenant is None:
-        return _TenantLimits(quota_left=None, quota={}, budget_left=None, budget=NO_BUDGET)
-    has_quota = bool(tenant.spec.quota)
-    left = budget_left(tenant, usage.spent)
-    return _TenantLimits(
-        quota_left=quota_left(tenant, usage.used, usage.cohort_left) if has_quota else None,
-        quota=quota_of(tenant) if has_quota else {},
-        budget_left=left,
-        budget=NO_BUDGET if left is None else tenant.spec.budget,
     )

@@ -3,8 +3,9 @@ from typing import Any, TypeVar
 import pytest
 
 from scheduler.model.decode import decode_as
-from scheduler.model.demand.accept import QuotaUsage, demand_of
+from scheduler.model.demand.accept import demand_of
 from scheduler.model.demand.demand import Demand, NotAccepted
+from scheduler.model.demand.tenancy import QuotaUsage
 from scheduler.model.kinds.fields import Part
 from scheduler.model.kinds.kinds import (
     ClusterPlacementPolicy,
