@@ -348,7 +348,8 @@ async def test_orders_that_a_hub_forgot_are_never_withdrawn_before_an_operator_s
     fixture.dispatcher.keeps_unknown_orders = lambda: keeps[0]
     fixture.dispatcher.on_order_status(status_report(runs=True))
     assert fixture.flush() == []
-    fixture.dispatcher.set_orders(("health", "new"), {"m1": replace(order(1), id="kapok/a/b/c")})
+    new = replace(order(1), id="kapok/health/new/c", name="new")
+    fixture.dispatcher.set_orders(("health", "new"), {"m1": new})
     await fixture.clock.advance(1e9)
     fixture.dispatcher.on_order_status(status_report(runs=True))
     assert fixture.flush() == []
@@ -359,7 +360,7 @@ async def test_orders_that_a_hub_forgot_are_never_withdrawn_before_an_operator_s
     keeps[0] = False
     await fixture.clock.advance(1.0)
     fixture.dispatcher.on_order_status(status_report(runs=True))
-    assert fixture.flush()[-1] == ("index", "m1", ((8, 1), ("kapok/a/b/c",)))
+    assert fixture.flush()[-1] == ("index", "m1", ((8, 1), (new.id,)))
     assert fixture.dispatcher.unknown_orders_at("m1") == ()
 
 
