@@ -11,10 +11,11 @@ import logging
 import os
 import random
 import uuid
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -65,6 +66,7 @@ from scheduler.mqtt.session import BrokerSession
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.queue.minimum_requests import MinimumRequests
 from scheduler.recovery.losses import find_ledger_cut, refuse_losses
+from scheduler.runtime.cancellation import run_cancellable
 from scheduler.runtime.clock import Clock, SystemClock
 from scheduler.runtime.data_dir import locked_data_directory
 from scheduler.runtime.faults import FaultRelay, Faults
@@ -107,7 +109,7 @@ async def run(
                 try:
                     scheduler = _Scheduler(settings=settings, services=services, clock=clock)
                     hub_faults.pass_to(scheduler.metrics.count_fault)
-                    await scheduler.run(on_ready)
+                    await run_cancellable(scheduler.run(on_ready), name="term")
                 except* LeadershipLost as lost:
                     _log.warning("%s; waiting for the lease again", lost.exceptions[0])
                 on_ready = _ignore_ready
@@ -374,7 +376,7 @@ class _Scheduler:
             for name, loop in (("work", self.worker.run), ("batches", self.batch_pricer.run)):
                 group.create_task(self._keep_running(name, loop), name=name)
 
-    async def _keep_running(self, name: str, loop: Callable[[], Awaitable[None]]) -> None:
+    async def _keep_running(self, name: str, loop: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Runs a loop until cancelled; one that fails is started again after a pause.
 
         Raises:
@@ -382,10 +384,10 @@ class _Scheduler:
         """
         while True:
             with self.faults.barrier("loop", name, passing=(LeadershipLost,)):
-                await loop()
+                await run_cancellable(loop(), name=name)
             await self._clock.sleep(self.faults.pause_seconds("loop", name))
 
-    def _loops(self) -> Iterator[tuple[str, Callable[[], Awaitable[None]]]]:
+    def _loops(self) -> Iterator[tuple[str, Callable[[], Coroutine[Any, Any, None]]]]:
         writer = SiteStatusWriter(
             hub=self._services.client,
             sites=self.sites,

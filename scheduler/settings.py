@@ -201,9 +201,9 @@ def settings_from(raw: object, *, source: str) -> Settings:
 
 
 def data_directory(named: str | None) -> Path:
-    """The data directory: `named`, else $KAPOK_DATA_HOME, else ~/.local/share/kapok."""
+    """The data directory: `named`, else $KAPOK_DATA_HOME, else ~/.local/share/kapok; absolute."""
     chosen = named or os.environ.get(DATA_HOME)
-    return Path(chosen) if chosen else Path.home() / ".local" / "share" / "kapok"
+    return (Path(chosen) if chosen else Path.home() / ".local" / "share" / "kapok").absolute()
 
 
 def _refuse_unknown(

@@ -21,6 +21,7 @@ from scheduler.hub.client import open_hub
 from scheduler.ledger.fleet import read_fleet
 from scheduler.ledger.reader import LedgerReader
 from scheduler.ledger.tables import LEDGER_FILE
+from scheduler.runtime.data_dir import ignore_in_git
 
 
 def _core_resource(plural: str, kind: str, *, namespaced: bool = True) -> ApiResource:
@@ -90,6 +91,7 @@ async def write_export(
     """
     for name in ("members", "reports", "decisions"):
         (target / name).mkdir(parents=True, exist_ok=True)
+    ignore_in_git(target)
     _write_yaml(target / "hub.yaml", hub)
     for site, objects in members.items():
         _write_yaml(target / "members" / f"{site}.yaml", objects)

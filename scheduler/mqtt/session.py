@@ -19,6 +19,7 @@ import aiomqtt
 from agents.protocol.topics import hub_subscriptions
 from scheduler.mqtt.ingest import Ingest
 from scheduler.mqtt.outbox import Outbox, OutgoingMessage
+from scheduler.runtime.cancellation import run_cancellable
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
 
@@ -81,7 +82,8 @@ class BrokerSession:
             reason: object = "the session ended by a fault"
             with self.faults.barrier("session"):
                 try:
-                    await self._run_session()
+                    # A session that fails while it is cancelled loses that, and we would go on.
+                    await run_cancellable(self._run_session(), name="mqtt session")
                 except* (aiomqtt.MqttError, OSError) as group:
                     reason = group.exceptions[0]
             was_connected, self.is_connected = self.is_connected, False

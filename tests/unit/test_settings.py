@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from scheduler.runtime.packaged_files import packaged_folder
-from scheduler.settings import Settings, SettingsError, load_settings, settings_from
+from scheduler.settings import Settings, SettingsError, data_directory, load_settings, settings_from
 
 
 def test_the_shipped_file_states_exactly_the_defaults() -> None:
@@ -43,3 +43,7 @@ def test_a_file_that_is_not_yaml_is_named(tmp_path: Path) -> None:
     path.write_text("a: [")
     with pytest.raises(SettingsError, match=r"broken\.yaml: not YAML"):
         load_settings(path)
+
+
+def test_a_relative_data_directory_becomes_absolute() -> None:
+    assert data_directory("./city") == Path.cwd() / "city"
