@@ -28,6 +28,7 @@ COMMANDS: dict[str, str] = {
     "simulate": "replay a trace of real pods through the placement code",
     "simulate-cluster": "simulate nodes and controllers of member clusters",
     "serve-api": "run the embedded Kubernetes API server alone",
+    "config": "check a settings file, and say what to write instead",
     "hub": "back up and restore the hub, accept what it lost, and create access tokens",
     "version": "show the versions of Kapok and its dependencies",
 }
