@@ -90,8 +90,11 @@ def check_group(
 
 
 def _check_value(
-    value: object, expected: Any, path: str, default: object
-) -> Iterator[SettingFinding]:  # noqa: ANN401 - a type
+    value: object,
+    expected: Any,  # noqa: ANN401 - a type
+    path: str,
+    default: object,
+) -> Iterator[SettingFinding]:
     # A comparison with NaN is false, so no bound of the type refuses it.
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     is_finite = not is_number or _is_finite(value)

@@ -4,6 +4,7 @@ The list of commands is data, so `kapok --help` answers at once, without importi
 """
 
 import argparse
+import difflib
 import importlib
 import os
 import sys
@@ -11,6 +12,8 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 
 from scheduler.cli.support.arguments import EXIT_INTERRUPTED, EXIT_USAGE
+from scheduler.cli.support.command_parser import CommandParser
+from scheduler.cli.support.output import print_error
 
 COMMANDS: dict[str, str] = {
     "up": "run the scheduler, with an embedded hub and MQTT broker unless configured otherwise",
@@ -77,12 +80,17 @@ def _dispatch(command: str | None, words: Sequence[str]) -> int:
     if command == "version" or "--version" in words[:1]:
         words = ["version", *[w for w in words if w not in ("version", "--version")]]
         command = "version"
+    if command is not None and command not in COMMANDS and words[0] == command:
+        near = difflib.get_close_matches(command, COMMANDS, n=1)
+        hint = f"did you mean {near[0]}?" if near else "`kapok --help` lists all commands"
+        print_error("", f"no command {command!r}; {hint}")
+        return EXIT_USAGE
     if command not in COMMANDS or words[0] != command:
         _overview_parser().parse_args(words)  # prints --help, or an error about a wrong command
         _overview_parser().print_help(sys.stderr)
         return EXIT_USAGE
     module = importlib.import_module(f"scheduler.cli.{command.replace('-', '_')}")
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=f"kapok {command}",
         description=COMMANDS[command],
         formatter_class=argparse.RawDescriptionHelpFormatter,
