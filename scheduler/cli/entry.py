@@ -31,6 +31,7 @@ COMMANDS: dict[str, str] = {
     "simulate": "replay a trace of real pods through the placement code",
     "simulate-cluster": "simulate nodes and controllers of member clusters",
     "serve-api": "run the embedded Kubernetes API server alone",
+    "completion": "print what makes bash, zsh or fish complete these commands",
     "config": "check a settings file, and say what to write instead",
     "hub": "back up and restore the hub, accept what it lost, and create access tokens",
     "version": "show the versions of Kapok and its dependencies",
@@ -65,6 +66,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if find_spec(_HUB_PACKAGE) is None:
         sys.stderr.write(_HUB_IS_MISSING + "\n")
         return EXIT_USAGE
+    if "_ARGCOMPLETE" in os.environ:
+        from scheduler.cli.completion import complete  # noqa: PLC0415 - only for a shell that asks
+
+        complete(COMMANDS)
     command = next((word for word in words if not word.startswith("-")), None)
     try:
         return _dispatch(command, words)

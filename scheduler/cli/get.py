@@ -11,7 +11,7 @@ import yaml
 
 from scheduler.cli.support.arguments import EXIT_GOOD, EXIT_NO, EXIT_USAGE, UsageError
 from scheduler.cli.support.hub_access import HubNotFound, add_hub_arguments, find_kubeconfig
-from scheduler.cli.support.kind_names import find_kinds
+from scheduler.cli.support.kind_names import find_kinds, kind_names
 from scheduler.cli.support.object_lists import (
     ListedObjects,
     ObjectQuery,
@@ -49,9 +49,8 @@ Exit code: 0 success, also when the list is empty, 1 the hub refused or does not
 def register(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `kapok get`."""
     parser.epilog = _EPILOG
-    parser.add_argument(
-        "what", metavar="KIND", help="what to list: kinds with commas, or KIND/NAME"
-    )
+    kind = parser.add_argument("what", metavar="KIND", help="what to list: kinds, or KIND/NAME")
+    kind.completer = lambda **_: kind_names()  # type: ignore[attr-defined]  # read by argcomplete
     parser.add_argument("names", metavar="NAME", nargs="*", help="only these, as NAME or NS/NAME")
     scope = parser.add_mutually_exclusive_group()
     scope.add_argument("-n", "--namespace", metavar="NS", help="only objects of this namespace")
