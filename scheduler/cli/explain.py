@@ -32,6 +32,7 @@ from scheduler.cli.support.output import print_error, print_json
 from scheduler.cli.support.versus import UnknownSite, compare_with_site
 from scheduler.ledger.errors import LedgerError
 from scheduler.ledger.reader import LedgerReader
+from scheduler.ledger.record import Record
 from scheduler.ledger.replay import read_recorded_decision
 from scheduler.ledger.tables import LEDGER_FILE
 from scheduler.model.canonical import digest_of_bytes
@@ -54,6 +55,7 @@ from scheduler.settings import data_directory
 
 _EPILOG = """examples:
   kapok explain health/appointment                        the last recorded decision
+  kapok explain health/appointment --decision 7-42        an older one
   kapok explain health/appointment --versus tianfu        compare the chosen sites with tianfu
   kapok explain health/appointment -f city/ -o json       offline, from files
   kapok explain health/appointment -f city/ --now 2026-11-23T08:00:00Z
@@ -79,6 +81,9 @@ def register(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="FILE",
         help="decide and explain offline, from files as for `kapok place`; may be repeated",
+    )
+    parser.add_argument(
+        "--decision", metavar="ID", help="explain this recorded decision (default: the last one)"
     )
     parser.add_argument(
         "--versus", metavar="SITE", help="compare the chosen sites with SITE, and say why not SITE"
@@ -159,7 +164,7 @@ def _decide_offline(arguments: argparse.Namespace, key: str) -> _ExplainedDecisi
 
 def _read_recorded(arguments: argparse.Namespace, key: str) -> _ExplainedDecision:
     with LedgerReader(data_directory(arguments.data_dir) / LEDGER_FILE) as reader:
-        record = reader.last_about(key)
+        record = _find_record(reader, key, arguments.decision)
         if record is None:
             raise _NothingToExplain(
                 f"the ledger holds no decision about {key}; `kapok get workloads` lists the "
@@ -192,6 +197,23 @@ def _read_recorded(arguments: argparse.Namespace, key: str) -> _ExplainedDecisio
         fleet=recorded.fleet,
         terms=recorded.terms,
     )
+
+
+def _find_record(reader: LedgerReader, key: str, decision: str | None) -> Record | None:
+    """The record to explain: that of `--decision`, else the newest one of the workload.
+
+    Raises:
+        _NothingToExplain: the record does not exist or is about something else.
+    """
+    if decision is None:
+        return reader.last_about(key)
+    record = reader.find(decision)
+    if record is None or record.subject != key:
+        what = "not found" if record is None else f"about {record.subject}, not about {key}"
+        raise _NothingToExplain(
+            f"record {decision}: {what}; `kapok ledger list --workload {key}` lists its records"
+        )
+    return record
 
 
 def _explain_as_json(explained: _ExplainedDecision) -> dict[str, Any]:

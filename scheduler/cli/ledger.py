@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from scheduler.cli.support.arguments import (
@@ -12,9 +13,11 @@ from scheduler.cli.support.arguments import (
     EXIT_USAGE,
     add_data_dir_option,
     add_output_option,
+    parse_instant,
 )
 from scheduler.cli.support.output import format_table, print_error, print_json, print_text
 from scheduler.ledger.errors import LedgerCorruptError, LedgerError
+from scheduler.ledger.filter import RecordFilter
 from scheduler.ledger.reader import LedgerReader
 from scheduler.ledger.record import Record
 from scheduler.ledger.tables import LEDGER_FILE
@@ -32,7 +35,9 @@ _EPILOG = """examples:
                                         sequence number and hash of the newest record; keep
                                         them where the owner of the ledger cannot write
   kapok ledger verify --anchor "$(tail -1 /elsewhere/anchors)"
-  kapok ledger list --subject health/appointment
+  kapok ledger list --workload health/appointment
+  kapok ledger list --site gz-core --since 2026-11-23T00:00:00Z
+  kapok ledger list --at 2026-11-23T08:00:00Z     what was in force then
   kapok ledger show 7-42 -o json        one record, as it was hashed
   kapok replay 7-42                     repeat the decision from the record, and compare
 
@@ -93,7 +98,9 @@ def _print_verdict(arguments: argparse.Namespace, verdict: VerificationResult) -
 
 
 def _list(arguments: argparse.Namespace, reader: LedgerReader) -> int:
-    records = reader.records(arguments.after, arguments.limit, subject=arguments.subject)
+    wanted = RecordFilter(since=arguments.since, at=arguments.at, site=arguments.site)
+    pages = partial(reader.records, subject=arguments.subject)
+    records = wanted.select(pages, arguments.after, arguments.limit)
     if arguments.output == "json":
         print_json({"records": [_record_as_json(record) for record in records]})
         return EXIT_GOOD
@@ -166,7 +173,21 @@ def _list_arguments(command: argparse.ArgumentParser) -> None:
         help="list at most N records (default: %(default)s)",
     )
     command.add_argument(
-        "--subject", metavar="NAMESPACE/NAME", help="list records about this workload only"
+        "--workload",
+        "--subject",
+        dest="subject",
+        metavar="NAMESPACE/NAME",
+        help="list records about this workload only",
+    )
+    command.add_argument("--site", metavar="SITE", help="list what placed replicas at this site")
+    command.add_argument(
+        "--since", type=parse_instant, metavar="TIME", help="list records from this time on"
+    )
+    command.add_argument(
+        "--at",
+        type=parse_instant,
+        metavar="TIME",
+        help="list what was in force at this time: the newest record then, for each workload",
     )
 
 
