@@ -53,6 +53,8 @@ from scheduler.control.wake_ups import WakeUps
 from scheduler.control.worker import Worker
 from scheduler.hub.informer import Informer, list_first
 from scheduler.hub.token_review import open_reviewer
+from scheduler.hub.web_address import publish_web_address
+from scheduler.ledger.pages import read_blob, read_page
 from scheduler.ledger.reader import decision_json
 from scheduler.ledger.recorder import LedgerRecorder
 from scheduler.model.demand.facts import SiteFacts
@@ -364,6 +366,10 @@ class _Scheduler:
         refuse_losses(
             find_ledger_cut(root, self.objects.workloads.values(), is_hub_embedded=is_embedded)
         )
+        with self.faults.barrier("object", "web address"):
+            await publish_web_address(
+                self._services.client, self._services.endpoints.page_url.rstrip("/")
+            )
         self.startup.begin()
         async with asyncio.TaskGroup() as group:
             for resource, informer in informers.items():
@@ -501,6 +507,8 @@ class _Scheduler:
             take_snapshot=self._snapshot,
             render_metrics=self.metrics.render,
             find_decision_json=partial(decision_json, self._services.ledger.path),
+            read_ledger_page=partial(read_page, self._services.ledger.path),
+            read_ledger_blob=partial(read_blob, self._services.ledger.path),
             readiness_problem=self._why_not_ready,
             review_token=review,
             clock=self._clock,

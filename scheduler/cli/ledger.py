@@ -11,18 +11,18 @@ from scheduler.cli.support.arguments import (
     EXIT_GOOD,
     EXIT_NO,
     EXIT_USAGE,
-    add_data_dir_option,
     add_output_option,
     parse_instant,
 )
+from scheduler.cli.support.hub_access import HubNotFound
+from scheduler.cli.support.ledger_access import add_ledger_options, open_ledger
 from scheduler.cli.support.output import format_table, print_error, print_json, print_text
+from scheduler.control.ports.hub import HubError
 from scheduler.ledger.errors import LedgerCorruptError, LedgerError
 from scheduler.ledger.filter import RecordFilter
-from scheduler.ledger.reader import LedgerReader
+from scheduler.ledger.reader import LedgerReader, RecordSource
 from scheduler.ledger.record import Record
-from scheduler.ledger.tables import LEDGER_FILE
 from scheduler.ledger.verify import Anchor, Finding, VerificationResult, parse_anchor, verify
-from scheduler.settings import data_directory
 
 _DESCRIPTION = """Lists, shows and verifies the ledger. Every decision is appended to it before its
 orders are sent. Each record holds the hash of the record before it, so `verify` finds a record that
@@ -51,7 +51,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="ledger_command", metavar="COMMAND", required=True)
     for name, (purpose, add_arguments, _) in _COMMANDS.items():
         command = commands.add_parser(name, help=purpose, description=purpose)
-        add_data_dir_option(command)
+        add_ledger_options(command)
         add_output_option(command)
         add_arguments(command)
 
@@ -60,19 +60,22 @@ def run(arguments: argparse.Namespace) -> int:
     """Runs verify, list, show or anchor."""
     handle = _COMMANDS[arguments.ledger_command][2]
     try:
-        with LedgerReader(data_directory(arguments.data_dir) / LEDGER_FILE) as reader:
+        with open_ledger(arguments) as reader:
             return handle(arguments, reader)
     except LedgerCorruptError as error:
         if arguments.ledger_command == "verify":
             return _print_verdict(arguments, VerificationResult(0, Finding(1, str(error))))
         print_error("ledger", error)
         return EXIT_NO
-    except LedgerError as error:
+    except (HubError, HubNotFound, LedgerError) as error:
         print_error("ledger", error)
         return EXIT_USAGE
 
 
-def _verify(arguments: argparse.Namespace, reader: LedgerReader) -> int:
+def _verify(arguments: argparse.Namespace, reader: RecordSource) -> int:
+    if not isinstance(reader, LedgerReader):
+        print_error("ledger", "verify reads the ledger's file: run it with --data-dir DIR there")
+        return EXIT_USAGE
     return _print_verdict(arguments, verify(reader, arguments.anchor))
 
 
@@ -97,7 +100,7 @@ def _print_verdict(arguments: argparse.Namespace, verdict: VerificationResult) -
     return EXIT_GOOD if verdict.is_ok else EXIT_NO
 
 
-def _list(arguments: argparse.Namespace, reader: LedgerReader) -> int:
+def _list(arguments: argparse.Namespace, reader: RecordSource) -> int:
     wanted = RecordFilter(since=arguments.since, at=arguments.at, site=arguments.site)
     pages = partial(reader.records, subject=arguments.subject)
     records = wanted.select(pages, arguments.after, arguments.limit)
@@ -112,7 +115,7 @@ def _list(arguments: argparse.Namespace, reader: LedgerReader) -> int:
     return EXIT_GOOD
 
 
-def _show(arguments: argparse.Namespace, reader: LedgerReader) -> int:
+def _show(arguments: argparse.Namespace, reader: RecordSource) -> int:
     record = reader.find(arguments.id)
     if record is None:
         print_error(
@@ -127,7 +130,7 @@ def _show(arguments: argparse.Namespace, reader: LedgerReader) -> int:
     return EXIT_GOOD
 
 
-def _anchor(arguments: argparse.Namespace, reader: LedgerReader) -> int:
+def _anchor(arguments: argparse.Namespace, reader: RecordSource) -> int:
     last = reader.last()
     if last is None:
         print_error("ledger", "the ledger has no record yet, so there is nothing to anchor")
@@ -199,7 +202,7 @@ def _no_arguments(_command: argparse.ArgumentParser) -> None:
     """`anchor` has no arguments of its own."""
 
 
-_Handler = Callable[[argparse.Namespace, LedgerReader], int]
+_Handler = Callable[[argparse.Namespace, RecordSource], int]
 _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], _Handler]] = {
     "verify": ("check that no record was changed or removed", _verify_arguments, _verify),
     "list": ("list records, oldest first", _list_arguments, _list),

@@ -207,7 +207,7 @@ async def test_the_hub_explains_and_compares_what_it_recorded(
                 subject=asked.key, epoch=3, at=NOW, content=content, spec=WorkloadSpec()
             )
         refusal = NotAccepted(reason="spread", condition="SpreadImpossible", message="never")
-        content = {"refusal": refusal}
+        content = {"refusal": msgspec.to_builtins(refusal)}
         await recorder.record(
             subject="ns/never", epoch=3, at=NOW, content=content, spec=WorkloadSpec()
         )
@@ -307,7 +307,7 @@ async def test_an_older_decision_is_explained_by_its_id(
             refusal = msgspec.to_builtins(
                 NotAccepted(reason="invalid", condition="Invalid", message=f"refusal {number}")
             )
-            content = {"refusal": refusal}
+            content = {"refusal": msgspec.to_builtins(refusal)}
             await ledger.append(
                 LedgerEntry(kind="refusal", subject="ns/app", epoch=1, at=NOW, content=content)
             )
