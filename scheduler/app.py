@@ -60,6 +60,7 @@ from scheduler.mqtt.ingest import Ingest
 from scheduler.mqtt.keyring import Keyring
 from scheduler.mqtt.order_publisher import OrderPublisher
 from scheduler.mqtt.outbox import Outbox
+from scheduler.mqtt.receiver import Receiver
 from scheduler.mqtt.session import BrokerSession
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.queue.minimum_requests import MinimumRequests
@@ -318,9 +319,12 @@ class _Scheduler:
             clock=self._clock,
             faults=self.faults,
         )
+        self.receiver = Receiver(
+            ingest=self.ingest, telemetry=self.metrics, clock=self._clock, faults=self.faults
+        )
         self.session = BrokerSession(
             address=self._services.broker_address,
-            ingest=self.ingest,
+            receiver=self.receiver,
             outbox=self.outbox,
             clock=self._clock,
             jitter=random.Random(),  # noqa: S311 - jitter, nothing secret
@@ -382,6 +386,7 @@ class _Scheduler:
         yield "lease", self.leadership.renew_until_lost
         yield "epoch", self._follow_higher_epochs
         yield "broker session", self.session.run
+        yield "messages", self.receiver.run
         yield "full reports", self._request_full_reports
         yield "dispatch", self.dispatcher.run
         yield "wake", self.wake_ups.run
@@ -426,9 +431,9 @@ class _Scheduler:
         site = self.objects.sites.get(name)
         if site is None:
             self.keyring.forget(name)
-            self.ingest.forget(name)
+            self.receiver.forget(name)
         elif self.keyring.admit(name, site.spec.delivery.agent_keys):
-            self.ingest.forget(name)
+            self.receiver.forget(name)
 
     def _on_facts_changed(self, site: str, facts: SiteFacts | None) -> None:
         """Updates fleet and ledger together, so that a replay sees the same fleet."""

@@ -90,6 +90,7 @@ BAD_MESSAGE_KINDS: Final = (
     "stale",
     "digest",
 )
+DROP_REASONS: Final = ("superseded", "no-room")
 FAULT_PLACES: Final = (
     "message",
     "object",
@@ -138,6 +139,14 @@ RECORDED_METRICS: Final[Mapping[str, MetricDefinition]] = {
         "them, and unknown-site is a site that is not admitted.",
         ("kind",),
         values=BAD_MESSAGE_KINDS,
+    ),
+    "kapok_dropped_messages_total": MetricDefinition(
+        "counter",
+        "Messages of sites that were dropped before they were verified, by reason: superseded (a "
+        "newer one of the same topic and key was accepted), no-room (the sender's part of the "
+        "queue is full).",
+        ("reason",),
+        values=DROP_REASONS,
     ),
     "kapok_faults_total": MetricDefinition(
         "counter",

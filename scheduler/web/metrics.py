@@ -57,6 +57,10 @@ class Metrics:
         """Counts a refused message from the broker."""
         self._count("kapok_bad_messages_total", kind)
 
+    def count_dropped_messages(self, reason: str, count: int) -> None:
+        """Counts messages that were dropped before they were verified."""
+        self._counters["kapok_dropped_messages_total"].labels(reason).inc(count)
+
     def count_message(self, kind: str) -> None:
         """Counts an accepted message from a site."""
         self._count("kapok_messages_total", kind)

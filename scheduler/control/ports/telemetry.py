@@ -13,6 +13,10 @@ class Telemetry(Protocol):
         """Counts a refused message from the broker; `kind` is from a closed list."""
         ...
 
+    def count_dropped_messages(self, reason: str, count: int) -> None:
+        """Counts messages that were dropped unread; `reason` is from a closed list."""
+        ...
+
     def count_message(self, kind: str) -> None:
         """Counts an accepted message by kind: report, status, offline."""
         ...
