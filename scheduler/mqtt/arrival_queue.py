@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from scheduler.mqtt.arrivals import Arrival, Lane
-from scheduler.mqtt.token_bucket import Budget, BudgetRates
+from scheduler.mqtt.token_bucket import BudgetRates, SenderBudget
 from scheduler.runtime.clock import Clock
 
 
@@ -46,7 +46,7 @@ class _Sender:
         is_queued: whether its name is in the order of senders.
     """
 
-    budget: Budget
+    budget: SenderBudget
     limits: QueueLimits
     lanes: dict[Lane, deque[Arrival]] = field(default_factory=dict)
     size: int = 0
@@ -96,7 +96,7 @@ class _Sender:
 
 
 @dataclass(slots=True, kw_only=True)
-class FairQueue:
+class ArrivalQueue:
     """Messages that wait, by sender.
 
     Attributes:
@@ -208,7 +208,7 @@ class FairQueue:
             is_shared = name == self.shared_sender
             rates = self.shared_rates if is_shared else self.rates
             limits = self.shared_limits if is_shared else self.limits
-            state = self._senders[name] = _Sender(Budget(rates, self.clock), limits)
+            state = self._senders[name] = _Sender(SenderBudget(rates, self.clock), limits)
         return state
 
     def _append(self, sender: str, state: _Sender, one: Arrival) -> None:

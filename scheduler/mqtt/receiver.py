@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 from agents.protocol.errors import WireError
 from scheduler.control.ports.telemetry import Telemetry
+from scheduler.mqtt.arrival_queue import ArrivalQueue, QueueLimits
 from scheduler.mqtt.arrivals import Arrival, Lane, lane_of
-from scheduler.mqtt.fair_queue import FairQueue, QueueLimits
 from scheduler.mqtt.ingest import Ingest
 from scheduler.mqtt.token_bucket import BudgetRates, Rate, TokenBucket
 from scheduler.runtime.clock import Clock
@@ -27,7 +27,7 @@ _MIB = 2**20
 # An agent sends 0.2 messages a second, and a few more when orders change; after a reconnect a full
 # report and a status at once. The largest report (5,000 nodes) takes about 0.1 s.
 _SITE_RATES = BudgetRates(
-    messages=Rate(50, 200), size=Rate(2 * _MIB, 16 * _MIB), work=Rate(0.1, 1.0)
+    messages=Rate(30, 200), size=Rate(2 * _MIB, 16 * _MIB), work=Rate(0.1, 1.0)
 )
 _SITE_LIMITS = QueueLimits(lane_messages=64, lanes=64, sender_bytes=4 * _MIB, total_bytes=24 * _MIB)
 # All sites without a Site object share one small budget: they are only listed for an operator.
@@ -67,7 +67,7 @@ class Receiver:
     telemetry: Telemetry
     clock: Clock
     faults: Faults
-    queue: FairQueue = field(init=False)
+    queue: ArrivalQueue = field(init=False)
     _number: int = field(default=0, init=False)
     _overflow_work: TokenBucket = field(init=False)
     _listed: "OrderedDict[Lane, float]" = field(default_factory=OrderedDict, init=False)
@@ -77,7 +77,7 @@ class Receiver:
 
     def __post_init__(self) -> None:
         self._overflow_work = TokenBucket(_OVERFLOW_WORK, self.clock)
-        self.queue = FairQueue(
+        self.queue = ArrivalQueue(
             clock=self.clock,
             rates=_SITE_RATES,
             limits=_SITE_LIMITS,

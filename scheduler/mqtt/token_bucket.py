@@ -79,7 +79,7 @@ class BudgetRates:
     work: Rate
 
 
-class Budget:
+class SenderBudget:
     """The buckets of one sender for messages, bytes and work."""
 
     def __init__(self, rates: BudgetRates, clock: Clock) -> None:
