@@ -296,7 +296,7 @@ STATE_METRICS: Final[Mapping[str, MetricDefinition]] = {
     "kapok_violating_workloads": MetricDefinition(
         "gauge",
         "Workloads with replicas at a site where they may no longer be, by reason; a workload with "
-        "several reasons counts for each.",
+        "several reasons counts for each, and other stands for texts that are no reason.",
         ("reason",),
     ),
     "kapok_site_unplaced_workloads": MetricDefinition(

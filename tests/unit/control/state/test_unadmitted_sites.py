@@ -9,7 +9,7 @@ from tests.support.faults import make_faults
 
 def listing() -> UnadmittedSites:
     clock = FakeClock()
-    return UnadmittedSites(clock, make_faults(clock), random.Random(1))
+    return UnadmittedSites(clock, make_faults(clock), random.Random(1))  # noqa: S311 - a test, seeded
 
 
 def test_a_newcomer_is_listed_whatever_crowd_was_there_before() -> None:
