@@ -149,8 +149,7 @@ class Receiver:
             self.ingest.list_unadmitted(one.topic, one.payload)
             is_accepted = True  # charged to the shared budget, whatever it was
         else:
-            opened = self.ingest.open(one.topic, one.payload)
-            is_accepted = opened is not None and self.ingest.apply(opened)
+            is_accepted = self.ingest.handle(one.topic, one.payload)
         seconds = self.clock.monotonic() - started
         if not is_accepted:
             return seconds
