@@ -22,6 +22,7 @@ from paho.mqtt.properties import Properties
 from agents.protocol.bounds import MAX_ENVELOPE_BYTES, MAX_TOPIC_CHARACTERS
 from agents.protocol.topics import hub_subscriptions
 from scheduler.mqtt.outbox import Outbox, OutgoingMessage
+from scheduler.mqtt.publication_socket import PublicationSocket
 from scheduler.mqtt.receiver import Receiver
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
@@ -107,6 +108,7 @@ class BrokerSession:
     async def _run_session(self) -> None:
         cancellations_before = _cancellation_count()
         async with _client_context(self._make_client()) as client:
+            self._read_fast(client)
             for one in hub_subscriptions():
                 await client.subscribe(one, qos=_SUBSCRIPTION_QOS)
             if _cancellation_count() > cancellations_before:
@@ -139,7 +141,20 @@ class BrokerSession:
         client._client.on_message = self._on_message  # noqa: SLF001 - aiomqtt offers no other way
         return client
 
+    def _read_fast(self, client: aiomqtt.Client) -> None:
+        """Takes publications of QoS 0 from the connection before paho reads them."""
+        paho = client._client  # noqa: SLF001 - aiomqtt offers no other way
+        connected = paho.socket()
+        if isinstance(connected, socket.socket):
+            paho._sock = PublicationSocket(  # type: ignore[assignment]  # noqa: SLF001 - as above
+                connected, self._on_publication, max_packet_bytes=_MAX_PACKET_BYTES
+            )
+
+    def _on_publication(self, topic: str, payload: bytes, is_retained: bool) -> None:  # noqa: FBT001 - a callback
+        self.receiver.receive(topic, payload, retained=is_retained)
+
     def _on_message(self, _client: object, _userdata: object, message: MQTTMessage) -> None:
+        """Receives what was read before `_read_fast`, and messages of another QoS."""
         try:
             topic = message.topic
         except UnicodeDecodeError:

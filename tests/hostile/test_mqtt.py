@@ -13,6 +13,7 @@ from typing import Any
 import aiomqtt
 import paho.mqtt.client as paho
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
 
 from agents.protocol.envelope import seal
 from agents.protocol.keys import SigningKey
@@ -171,7 +172,7 @@ class Liar:
     def send_fast(self, messages: Iterable[tuple[str, bytes]]) -> None:
         """Publishes (topic, envelope) as fast as the broker reads."""
         host, _, port = self.site.broker.rpartition(":")
-        client = paho.Client(paho.CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+        client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
         client.connect(host, int(port))
         client.loop_start()
         sent = [client.publish(topic, envelope) for topic, envelope in messages]
