@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scheduler.mqtt.arrival_queue import ArrivalQueue, QueueLimits
@@ -151,6 +151,7 @@ STEPS = st.lists(
 )
 
 
+@settings(max_examples=40)
 @given(STEPS)
 def test_bytes_are_bounded_and_only_accepted_messages_displace(steps: list[Step]) -> None:
     waiting, make = queue(), Arrivals()

@@ -100,7 +100,7 @@ def test_a_text_that_a_status_holds_is_no_label() -> None:
     groups = tuple(PlacementGroup(sites=("a",), replicas=1, violates=text) for text in texts)
     status = WorkloadStatus(placement=PlacementStatus(groups=groups))
     snapshot = msgspec.structs.replace(Workload(), status=status)
-    shown = format_state(replace(scene.take_snapshot(), workloads=(snapshot,))).splitlines()
+    shown = format_state(replace(scene.take_snapshot(), workloads=[snapshot])).splitlines()
     found = [line for line in shown if line.startswith("kapok_violating_workloads{")]
     assert found == [
         'kapok_violating_workloads{reason="jurisdiction"} 1',
