@@ -8,7 +8,7 @@ caller may verify it and `replace` the older ones.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from scheduler.mqtt.arrivals import Arrival, Lane
@@ -143,11 +143,13 @@ class ArrivalQueue:
         self._append(sender, state, one)
         return removed
 
-    def take(self, *, allows: int = 2**62) -> tuple[str, Arrival] | None:
+    def take(
+        self, *, allows: Callable[[Arrival], bool] | None = None
+    ) -> tuple[str, Arrival] | None:
         """Removes and returns the next message with its sender; None if none is allowed now.
 
         Args:
-            allows: largest size of a payload; a sender whose next message is larger is passed over.
+            allows: a sender whose next message it does not allow is passed over.
         """
         for _ in range(len(self._order)):
             sender = self._order.popleft()
@@ -160,7 +162,7 @@ class ArrivalQueue:
             if state.is_busy or state.budget.wait_seconds() > 0:
                 continue
             one = state.pop_newest()
-            if len(one.payload) <= allows:
+            if allows is None or allows(one):
                 self.size -= one.size
                 return sender, one
             state.append(one)

@@ -23,6 +23,7 @@ _DELTA = re.compile(rb'"base"\s{0,8}:|"kind"\s{0,8}:\s{0,8}"delta"')
 _HEAD_BYTES = 1024
 _MAX_PARSED_BYTES = 4096
 _PEEKED_BYTES = 4096
+_LARGE_BYTES, _LARGE_JSON_BYTES = 8 * 1024, 32 * 1024
 
 SITE_KINDS = ("report", "status", "offline")
 
@@ -113,16 +114,27 @@ def key_id_of(payload: bytes) -> str:
     return sender_key_id(payload)
 
 
+def is_large(payload: bytes) -> bool:
+    """Whether decoding a message may hold the event loop for more than some milliseconds."""
+    if len(payload) > _LARGE_BYTES:
+        return True
+    return len(_head_of(payload, _LARGE_JSON_BYTES)) >= _LARGE_JSON_BYTES
+
+
 def looks_like_delta(payload: bytes) -> bool:
     """Whether the first part of a report is that of a delta; False if it cannot be read."""
-    found = _PAYLOAD.search(payload, 0, _HEAD_BYTES + _PEEKED_BYTES)
+    head = _head_of(payload[: _HEAD_BYTES + _PEEKED_BYTES], _PEEKED_BYTES)
+    return _DELTA.search(head) is not None
+
+
+def _head_of(envelope: bytes, max_bytes: int) -> bytes:
+    """The first part of an envelope's payload, inflated; b"" if it cannot be read."""
+    found = _PAYLOAD.search(envelope)
     if not found:
-        return False
+        return b""
     text = found[1]
     try:
         head = base64.b64decode(text[: len(text) // 4 * 4])
-        if not head.startswith(b"{"):
-            head = zlib.decompressobj().decompress(head, _PEEKED_BYTES)
+        return head if head.startswith(b"{") else zlib.decompressobj().decompress(head, max_bytes)
     except (binascii.Error, zlib.error, ValueError):
-        return False
-    return _DELTA.search(head) is not None
+        return b""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from agents.protocol.errors import WireError
 from scheduler.control.ports.telemetry import Telemetry
 from scheduler.mqtt.arrival_queue import ArrivalQueue, QueueLimits
-from scheduler.mqtt.arrivals import Arrival, Lane, lane_of
+from scheduler.mqtt.arrivals import Arrival, Lane, is_large, lane_of
 from scheduler.mqtt.ingest import Ingest
 from scheduler.mqtt.token_bucket import BudgetRates, Rate, TokenBucket
 from scheduler.runtime.clock import Clock
@@ -43,8 +43,7 @@ _LISTED_SECONDS = 30.0
 _MAX_LISTED = 4096
 
 _BATCH_SECONDS = 0.01
-_MAX_PAUSE_SECONDS = 0.02
-_LARGE_BYTES = 8 * 1024
+_MIN_PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 0.001, 0.02
 # Messages that fail verification may take a fifth of the time, and so may the verification of
 # messages that arrive while there is no room.
 _REJECTED_PAUSE_RATIO = 4.0
@@ -110,6 +109,7 @@ class Receiver:
 
     async def run(self) -> None:
         """Handles what waits; runs until cancelled."""
+        self._has_large = False
         async with asyncio.TaskGroup() as self._group:
             while True:
                 pause_seconds = self.handle_batch()
@@ -127,18 +127,22 @@ class Receiver:
         """
         started, rejected_seconds = self.clock.monotonic(), 0.0
         while self.clock.monotonic() - started < _BATCH_SECONDS:
-            taken = self.queue.take(allows=_LARGE_BYTES if self._has_large else 2**62)
+            taken = self.queue.take(allows=_is_small if self._has_large else None)
             if taken is None:
-                wait_seconds = self.queue.wait_seconds()
-                if wait_seconds is None:
-                    return None
-                return min(_MAX_PAUSE_SECONDS, max(wait_seconds, 0.001))
+                break
             rejected_seconds += self._handle(*taken)
-        return rejected_seconds * _REJECTED_PAUSE_RATIO
+        else:
+            return rejected_seconds * _REJECTED_PAUSE_RATIO
+        if rejected_seconds:
+            return rejected_seconds * _REJECTED_PAUSE_RATIO
+        wait_seconds = self.queue.wait_seconds()
+        if wait_seconds is None:
+            return None
+        return min(_MAX_PAUSE_SECONDS, max(wait_seconds, _MIN_PAUSE_SECONDS))
 
     def _handle(self, sender: str, one: Arrival) -> float:
         """Handles a message; returns the seconds that it took, if it was not accepted."""
-        if self._group and sender != _UNADMITTED and len(one.payload) > _LARGE_BYTES:
+        if self._group and sender != _UNADMITTED and is_large(one.payload):
             self.queue.set_busy(sender, is_busy=True)
             self._has_large = True
             self._group.create_task(self._handle_large(sender, one), name="large message")
@@ -158,17 +162,21 @@ class Receiver:
 
     async def _handle_large(self, sender: str, one: Arrival) -> None:
         """Opens a large message on a thread, so that the event loop is not held."""
-        started = self.clock.monotonic()
+        started, is_accepted = self.clock.monotonic(), False
         try:
             with self.faults.barrier("message"):
                 opened = await asyncio.to_thread(self.ingest.open, one.topic, one.payload)
                 is_same = self.ingest.is_admitted(one.lane.site, one.lane.key_id)
-                if opened is not None and is_same and self.ingest.apply(opened):
-                    self._on_accepted(sender, one, self.clock.monotonic() - started)
+                is_accepted = opened is not None and is_same and self.ingest.apply(opened)
         finally:
-            self._has_large = False
             self.queue.set_busy(sender, is_busy=False)
-            self._has_arrived.set()
+        seconds = self.clock.monotonic() - started
+        if is_accepted:
+            self._on_accepted(sender, one, seconds)
+        else:
+            await self.clock.sleep(seconds * _REJECTED_PAUSE_RATIO)
+        self._has_large = False
+        self._has_arrived.set()
 
     def _on_accepted(self, sender: str, one: Arrival, seconds: float) -> None:
         removed = self.queue.accept(sender, one, work_seconds=seconds)
@@ -176,7 +184,7 @@ class Receiver:
 
     def _on_overflow(self, one: Arrival) -> None:
         """Replaces older messages by one without room, if it is valid and newer."""
-        if self._overflow_work.is_empty():
+        if self._overflow_work.is_empty() or is_large(one.payload):
             self._count_dropped("no-room")
             return
         started = self.clock.monotonic()
@@ -209,3 +217,7 @@ class Receiver:
     def _count_dropped(self, reason: str, count: int = 1) -> None:
         if count:
             self.telemetry.count_dropped_messages(reason, count)
+
+
+def _is_small(one: Arrival) -> bool:
+    return not is_large(one.payload)

@@ -1,5 +1,6 @@
 """The receiver: the newest valid message of each topic and key counts, whatever else comes."""
 
+import asyncio
 import dataclasses
 
 import pytest
@@ -97,13 +98,29 @@ def test_a_full_report_and_its_newest_delta_both_count() -> None:
 
 def test_unadmitted_sites_share_one_bound_and_hold_back_no_admitted_site() -> None:
     fixture = ReceiverFixture()
+    message = sealed(report(1), key=OTHER)
     for number in range(3000):
         topic = site_topic(f"new-{number}", "report")  # each message once, on a topic of its own
-        fixture.receiver.receive(topic, sealed(report(number), key=OTHER, topic=TOPIC))
+        fixture.receiver.receive(topic, message)
     fixture.receiver.receive(TOPIC, sealed(report(1, cpu="7")))
     assert fixture.receiver.queue.size < 2**20
     assert fixture.receiver.handle_batch() is not None  # the shared budget is used up
     assert len(fixture.received.reports) == 1
+
+
+async def test_a_message_that_inflates_to_a_large_one_is_decoded_beside_the_loop() -> None:
+    fixture = ReceiverFixture()
+    rows = report(1).node_classes or ()
+    large = dataclasses.replace(report(1), node_classes=rows[:1] * 2000)
+    message = sealed(large)
+    assert len(message) < 8000
+    fixture.receiver.receive(TOPIC, message)
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(fixture.receiver.run())
+        while not fixture.received.reports:
+            await fixture.clock.settle()
+        running.cancel()
+    assert fixture.telemetry.bad == {}
 
 
 def test_no_bytes_and_no_topic_make_it_raise() -> None:
