@@ -23,7 +23,9 @@ from scheduler.control.leader_election import EpochExhausted, LeadershipLost
 from scheduler.control.ports.hub import HubError
 from scheduler.ledger.errors import LedgerError
 from scheduler.placement.kernel import loader as compiled
+from scheduler.runtime.clock import SystemClock
 from scheduler.runtime.data_dir import DataDirectoryError
+from scheduler.runtime.log_limit import limit_log_rate
 from scheduler.runtime.parent_death import tie_to_parent
 from scheduler.services import Endpoints
 from scheduler.settings import DATA_HOME, SettingsError, data_directory, load_settings
@@ -68,6 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
             stream=sys.stderr,
             format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         )
+        limit_log_rate(SystemClock())
         logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
         _log.info("%s", compiled.MODE_SENTENCE)
         work = run_scheduler(

@@ -43,6 +43,10 @@ class Counting(NullTelemetry):
 
     def __init__(self) -> None:
         self.bad: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter()
+
+    def count_dropped_messages(self, reason: str, count: int) -> None:
+        self.dropped[reason] += count
 
     def count_bad_message(self, kind: str) -> None:
         self.bad[kind] += 1
