@@ -14,7 +14,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import InFlight
+from scheduler.model.manifests.manifests import Pods
 from scheduler.placement.fleet.node_table import CARDS_COLUMN, NodeTable
 
 Floats = NDArray[np.float64]
@@ -80,4 +82,33 @@ def pods_lost_to_in_flight(in_flight: Sequence[InFlight], min_requests: dict[str
             if name in min_requests
         )
         for each in in_flight
+    )
+
+
+def in_flight_pods(demand: Demand, replicas: int, *, new_site: bool) -> tuple[InFlight, ...]:
+    """The pods that an order adds to a site, before they are bound to nodes.
+
+    Args:
+        demand: the workload.
+        replicas: how many new replicas the site gets.
+        new_site: whether the site also gets the pods that come once per site (`Demand.beside`).
+    """
+    key = demand.key
+    in_flight = [
+        _in_flight_of(key, each, replicas) for each in demand.unit if each.count * replicas > 0
+    ]
+    if new_site and demand.beside:
+        in_flight += [_in_flight_of(key, each, 1) for each in demand.beside if each.count > 0]
+    return tuple(in_flight)
+
+
+def _in_flight_of(key: str, pods: Pods, factor: int) -> InFlight:
+    shape = pods.shape
+    return InFlight(
+        workload=key,
+        replicas=pods.count * factor,
+        requests=shape.requests,
+        gpu_cards=shape.gpu_cards,
+        gpu_milli=shape.gpu_milli,
+        limits=pods.limits,
     )
