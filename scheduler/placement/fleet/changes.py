@@ -10,33 +10,39 @@ from collections.abc import Callable, Mapping
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-import msgspec
-
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.fields import Condition
 from scheduler.model.kinds.site import NodeClass, SiteSpec, SiteStatus
 
-Transform = Callable[[Any], Any]
+
+class Kept(NamedTuple):
+    """What a part keeps of a field.
+
+    Attributes:
+        of: what is kept, in any form that can be compared.
+        restore: the field with this alone.
+    """
+
+    of: Callable[[Any], Any]
+    restore: Callable[[Any], Any]
 
 
 class FactsPart:
     """Some fields of a site's facts.
 
     Args:
-        facts: fields of `SiteFacts`; each as it is, or what a function keeps of it.
+        facts: fields of `SiteFacts`; each with what is kept of it, None: all.
         status: fields of `SiteStatus`, likewise.
     """
 
     def __init__(
-        self,
-        facts: Mapping[str, Transform | None],
-        status: Mapping[str, Transform | None] | None = None,
+        self, facts: Mapping[str, Kept | None], status: Mapping[str, Kept | None] | None = None
     ) -> None:
         status = status or {}
         self._facts_fields = tuple(facts)
         self._status_fields = tuple(status)
-        self._transforms = (*facts.values(), *status.values())
-        self._has_transforms = any(self._transforms)
+        self._kept = (*facts.values(), *status.values())
+        self._keeps_all = not any(self._kept)
         names = (*facts, *(f"status.{name}" for name in status))
         # The name is read too, because `attrgetter` gives no tuple for one field alone.
         self._values_of = attrgetter("name", *names)
@@ -44,43 +50,44 @@ class FactsPart:
     def differs(self, old: SiteFacts, new: SiteFacts) -> bool:
         """Whether the part differs between two states of a site."""
         before, after = self._values_of(old), self._values_of(new)
-        if not self._has_transforms:
+        if self._keeps_all:
             return bool(before != after)
-        for one, other, keep in zip(before[1:], after[1:], self._transforms, strict=True):
-            if one is not other and (one != other if keep is None else keep(one) != keep(other)):
+        for one, other, kept in zip(before[1:], after[1:], self._kept, strict=True):
+            if one is other:
+                continue
+            if one != other if kept is None else kept.of(one) != kept.of(other):
                 return True
         return False
 
     def of(self, facts: SiteFacts) -> SiteFacts:
         """The facts with this part alone; every other field has its default."""
         name, *values = self._values_of(facts)
-        kept = [
-            value if keep is None else keep(value)
-            for value, keep in zip(values, self._transforms, strict=True)
+        found = [
+            value if kept is None else kept.restore(kept.of(value))
+            for value, kept in zip(values, self._kept, strict=True)
         ]
         count = len(self._facts_fields)
         return SiteFacts(
             name=name,
-            status=SiteStatus(**dict(zip(self._status_fields, kept[count:], strict=True))),
-            **dict(zip(self._facts_fields, kept[:count], strict=True)),
+            status=SiteStatus(**dict(zip(self._status_fields, found[count:], strict=True))),
+            **dict(zip(self._facts_fields, found[:count], strict=True)),
         )
 
 
-def _keep_readiness(conditions: tuple[Condition, ...]) -> tuple[Condition, ...]:
-    """The first condition Ready without its texts and times, as `SiteFacts.is_silent` reads it."""
-    ready = [each for each in conditions if each.type == "Ready"][:1]
-    return tuple(Condition(type=each.type, status=each.status) for each in ready)
+_KIND_FIELDS = tuple(name for name in NodeClass.__struct_fields__ if name != "free")
+_kind_of = attrgetter(*_KIND_FIELDS)
+_READINESS = Kept(
+    # The first condition Ready counts, as `SiteFacts.is_silent` reads it; not its texts and times.
+    lambda conditions: [each.status for each in conditions if each.type == "Ready"][:1],
+    lambda found: tuple(Condition(type="Ready", status=each) for each in found),
+)
+_ALL_BUT_FREE_CAPACITY = Kept(
+    lambda node_classes: [_kind_of(each) for each in node_classes],
+    lambda found: tuple(NodeClass(**dict(zip(_KIND_FIELDS, each, strict=True))) for each in found),
+)
+_HEADROOM = Kept(attrgetter("headroom"), lambda found: SiteSpec(headroom=found))
 
-
-def _drop_free_capacity(node_classes: tuple[NodeClass, ...]) -> tuple[NodeClass, ...]:
-    return tuple([msgspec.structs.replace(each, free=()) for each in node_classes])
-
-
-def _keep_headroom(spec: SiteSpec) -> SiteSpec:
-    return SiteSpec(headroom=spec.headroom)
-
-
-_DESCRIPTION_FIELDS: Mapping[str, Transform | None] = {"labels": None, "spec": None, "grants": None}
+_DESCRIPTION_FIELDS: Mapping[str, Kept | None] = {"labels": None, "spec": None, "grants": None}
 
 DESCRIPTION = FactsPart(_DESCRIPTION_FIELDS)
 """What an operator and an authority say of a site."""
@@ -90,8 +97,8 @@ REPORT = FactsPart(
         "api_kinds": None,
         "executor": None,
         "rtt": None,
-        "conditions": _keep_readiness,
-        "node_classes": _drop_free_capacity,
+        "conditions": _READINESS,
+        "node_classes": _ALL_BUT_FREE_CAPACITY,
     },
 )
 """The description, and what reports seldom change; of the nodes all but their free capacity."""
@@ -100,7 +107,7 @@ FIGURES = FactsPart(
     {"observed_at": None, "conditions": None, "intensity": None, "power": None},
 )
 """What the figures of a site are computed from, see `site_figures.py`."""
-NODES = FactsPart({"spec": _keep_headroom}, {"node_classes": None})
+NODES = FactsPart({"spec": _HEADROOM}, {"node_classes": None})
 """What the rows of a site's nodes are read from."""
 IN_FLIGHT = FactsPart({"in_flight": None})
 """What is ordered at a site and not bound yet, or reserved there."""

@@ -28,7 +28,7 @@ from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.grants import GrantTable
 from scheduler.placement.fleet.in_flight import InFlightTotals, in_flight_pods
 from scheduler.placement.fleet.namespace_limits import NamespaceLimitIndex
-from scheduler.placement.fleet.node_table import IN_FLIGHT_PROFILE, NodeTable
+from scheduler.placement.fleet.node_table import NodeTable
 from scheduler.placement.fleet.site_figures import (
     FIGURES,
     FIRST_COST_FIGURE,
@@ -88,13 +88,12 @@ class Fleet:
         self._figure_of: dict[str, Floats] = dict(zip(FIGURES, self._figures, strict=True))
         self.has_yearly_intensity: Bools = np.zeros(0, np.bool_)
         self.row_version: Ints = np.zeros(0, np.int64)
-        self.nodes = NodeTable()
-        self.in_flight_totals = InFlightTotals(self.nodes)
+        self.nodes = NodeTable(self.facts)
+        self.in_flight_totals = InFlightTotals(self.nodes, self.facts)
         self.namespace_limits = NamespaceLimitIndex()
         self.grants = GrantTable()
         self._domain_numbers: dict[str, int] = {"": 0}
         self._vendor_set_numbers: dict[tuple[str, ...], int] = {(): 0}
-        self._permitted_profiles: Bools = np.ones((1, 0), np.bool_)
         self.report_version = 0
         self._cached_figures: dict[Hashable, tuple[int, Terms, float, float, Any]] = {}
         self.figure_version = 0
@@ -146,6 +145,7 @@ class Fleet:
         """
         slot = self.slot_of.get(facts.name)
         old = None if slot is None else self.facts[slot]
+        self.nodes.drop_excess_columns()
         changes = changes_of(old, facts)
         rows = self.nodes.read(facts) if changes.nodes else None
         limits = (
@@ -328,19 +328,7 @@ class Fleet:
 
         Rows in flight have a profile too; every set permits it, so that they always count.
         """
-        shape = (len(self._vendor_set_numbers), len(self.nodes.profiles))
-        if self._permitted_profiles.shape != shape:
-            self._permitted_profiles = np.array(
-                [
-                    [
-                        number == IN_FLIGHT_PROFILE or not vendors or profile.cpu_vendor in vendors
-                        for number, profile in enumerate(self.nodes.profiles)
-                    ]
-                    for vendors in self._vendor_set_numbers
-                ],
-                np.bool_,
-            ).reshape(shape)
-        return self._permitted_profiles
+        return self.nodes.profiles.permitted(self._vendor_set_numbers)
 
     def _new_slot(self, name: str) -> int:
         if self._free_slots:

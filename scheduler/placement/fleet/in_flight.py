@@ -9,15 +9,16 @@ flight are kept among the node rows, as rows with negative free capacity (`node_
 same formula counts them in the same step.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scheduler.model.demand.demand import Demand
-from scheduler.model.demand.facts import InFlight
+from scheduler.model.demand.facts import InFlight, SiteFacts
 from scheduler.model.manifests.manifests import Pods
-from scheduler.placement.fleet.node_table import CARDS_COLUMN, NodeTable
+from scheduler.placement.fleet.node_table import NodeTable
+from scheduler.placement.fleet.nodes.columns import CARDS_COLUMN
 
 Floats = NDArray[np.float64]
 
@@ -27,14 +28,17 @@ class InFlightTotals:
 
     Args:
         nodes: the node rows, which number the columns.
+        facts: the facts by slot, a list that the fleet keeps up to date.
 
     Attributes:
         totals: in the units of the node rows; [columns, slot_capacity].
     """
 
-    def __init__(self, nodes: NodeTable) -> None:
-        self._number_of = nodes.rows.column_numbers
+    def __init__(self, nodes: NodeTable, facts: Sequence[SiteFacts | None]) -> None:
+        self._number_of = nodes.columns.known_number
+        self._facts = facts
         self.totals: Floats = np.zeros((0, 0))
+        nodes.on_new_column.append(self._fill_column)
 
     def grow_sites(self, sites: int) -> None:
         """Extends the arrays to `sites` slots."""
@@ -51,7 +55,9 @@ class InFlightTotals:
         """Adds pods in flight at a site."""
         totals, number_of, replicas = self.totals, self._number_of, entry.replicas
         for name, amount in entry.requests.items():
-            column = number_of[name]
+            column = number_of(name)
+            if column is None:  # filled in once a demand names it
+                continue
             if column >= len(totals):
                 self.widen(column + 8)  # some spare, so that not every new column copies the array
                 totals = self.totals
@@ -59,6 +65,16 @@ class InFlightTotals:
         if entry.gpu_cards:
             self.widen(CARDS_COLUMN + 1)
             self.totals[CARDS_COLUMN, slot] += replicas * entry.gpu_cards * entry.gpu_milli
+
+    def _fill_column(self, number: int, resource: str, slots: Iterable[int]) -> None:
+        self.widen(number + 1)
+        self.totals[number] = 0.0  # it may have been another resource's
+        for slot in slots:
+            facts = self._facts[slot]
+            if facts is not None:
+                self.totals[number, slot] = sum(
+                    each.replicas * each.requests.get(resource, 0) for each in facts.in_flight
+                )
 
     def widen(self, columns: int) -> None:
         """Extends the arrays to at least `columns` columns."""

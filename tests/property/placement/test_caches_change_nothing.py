@@ -4,6 +4,7 @@ Many sites are full here, much is in flight, and demands differ in size: so full
 cached sums and capacities are updated, and blocks of rows move.
 """
 
+from collections.abc import Callable
 from functools import partial
 from random import Random
 
@@ -114,46 +115,45 @@ def _next_facts(facts: SiteFacts, random: Random) -> SiteFacts:
     spec, status = facts.spec, facts.status
     labels = random.choice(({}, {"pool": "gold"}, {"pool": "blue"}))
     taints = random.choice(((), (Taint(key="gpu", value="yes", effect="NoSchedule"),)))
-    return random.choice(
-        (
-            lambda: next_report(facts, random),
-            lambda: replace(facts, in_flight=facts.in_flight[1:]),  # an order is settled
-            lambda: replace(facts, labels=labels),
-            lambda: replace(facts, grants=facts.grants[random.randrange(2) :]),
-            lambda: replace(facts, p90={"gco2PerKwh": random.choice((400.0, 800.0))}),
-            lambda: msgspec.json.decode(canonical_json(facts), type=SiteFacts),
-            *(
-                partial(_with_spec, facts, each)
-                for each in (
-                    replace(spec, headroom=Headroom(ratio=random.choice((0.0, 0.25)))),
-                    replace(spec, cordon=random.choice((True, False))),
-                    replace(spec, taints=taints),
-                    replace(spec, provider=random.choice(("provider-0", "provider-1"))),
-                )
-            ),
-            *(
-                partial(_with_status, facts, each)
-                for each in (
-                    _with_intensity(status, random),
-                    replace(status, executor=random.choice((True, False))),
-                    replace(status, api_kinds=random.choice((None, ("apps/v1/Deployment",)))),
-                    replace(status, rtt=status.rtt[1:]),
-                    replace(status, conditions=random.choice(((), _SILENT))),
-                    # What changes alike on all nodes of a site.
-                    _with_pool(status, labels),
-                    *(
-                        _with_kind(status, **change)
-                        for change in (
-                            {"taints": taints},
-                            {"gpu_model": random.choice(("", "A10"))},
-                            {"architecture": random.choice(("amd64", "arm64"))},
-                            {"cpu_vendor": random.choice(("intel", "hygon"))},
-                        )
-                    ),
-                )
-            ),
-        )
-    )()
+    changes: list[Callable[[], SiteFacts]] = [
+        lambda: next_report(facts, random),
+        lambda: replace(facts, in_flight=facts.in_flight[1:]),  # an order is settled
+        lambda: replace(facts, labels=labels),
+        lambda: replace(facts, grants=facts.grants[random.randrange(2) :]),
+        lambda: replace(facts, p90={"gco2PerKwh": random.choice((400.0, 800.0))}),
+        lambda: msgspec.json.decode(canonical_json(facts), type=SiteFacts),
+        *(
+            partial(_with_spec, facts, each)
+            for each in (
+                replace(spec, headroom=Headroom(ratio=random.choice((0.0, 0.25)))),
+                replace(spec, cordon=random.choice((True, False))),
+                replace(spec, taints=taints),
+                replace(spec, provider=random.choice(("provider-0", "provider-1"))),
+            )
+        ),
+        *(
+            partial(_with_status, facts, each)
+            for each in (
+                _with_intensity(status, random),
+                replace(status, executor=random.choice((True, False))),
+                replace(status, api_kinds=random.choice((None, ("apps/v1/Deployment",)))),
+                replace(status, rtt=status.rtt[1:]),
+                replace(status, conditions=random.choice(((), _SILENT))),
+                # What changes alike on all nodes of a site.
+                _with_pool(status, labels),
+                *(
+                    _with_kind(status, **change)
+                    for change in (
+                        {"taints": taints},
+                        {"gpu_model": random.choice(("", "A10"))},
+                        {"architecture": random.choice(("amd64", "arm64"))},
+                        {"cpu_vendor": random.choice(("intel", "hygon"))},
+                    )
+                ),
+            )
+        ),
+    ]
+    return random.choice(changes)()
 
 
 _SILENT = (Condition(type="Ready", status="False", reason="Silent", last_transition_time=NOW),)
@@ -168,8 +168,10 @@ def _with_status(facts: SiteFacts, status: SiteStatus) -> SiteFacts:
 
 
 def _with_intensity(status: SiteStatus, random: Random) -> SiteStatus:
-    grams, origin = random.choice((None, 0.0, 550.0)), random.choice(("yearly", "measured"))
-    return replace(status, intensity=Intensity(gco2_per_kwh=grams, origin=origin))
+    grams = random.choice((None, 0.0, 550.0))
+    figures = [Intensity(gco2_per_kwh=grams, origin="yearly")]
+    figures.append(Intensity(gco2_per_kwh=grams, origin="measured"))
+    return replace(status, intensity=random.choice(figures))
 
 
 def _with_kind(status: SiteStatus, **kind: object) -> SiteStatus:
