@@ -4,6 +4,7 @@ One site tells new resources and new kinds of nodes in every report. What the fl
 counted, and so is the work that decisions about other sites do.
 """
 
+import gc
 import tracemalloc
 from dataclasses import dataclass
 from random import Random
@@ -242,6 +243,7 @@ def test_ten_thousand_floods_of_one_site_take_no_more_memory() -> None:
             fleet.upsert(flood(hostile, number))
             choose(asked, fleet, now=NOW)
             if number % 1000 == 999:
+                gc.collect()
                 sizes.append(tracemalloc.get_traced_memory()[0])
     finally:
         tracemalloc.stop()
