@@ -40,7 +40,8 @@ from scheduler.model.quantities import NotAQuantity
 from scheduler.placement.choose import choose
 from scheduler.placement.cost.spend import spend_of
 from scheduler.placement.fleet.context import DecisionContext, decision_context
-from scheduler.placement.fleet.fleet import Fleet, in_flight_pods
+from scheduler.placement.fleet.fleet import Fleet
+from scheduler.placement.fleet.in_flight import in_flight_pods
 
 NO_TENANT_NOTE = "no-tenant"
 """The note of an answer that was decided without tenancy."""

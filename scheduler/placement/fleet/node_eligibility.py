@@ -11,7 +11,7 @@ from scheduler.model.manifests.pods import (
     NodeRequirement,
     PodShape,
 )
-from scheduler.placement.fleet.node_table import NodeProfile
+from scheduler.placement.fleet.nodes.profiles import NodeProfile
 
 
 def is_eligible(shape: PodShape, profile: NodeProfile) -> bool:
