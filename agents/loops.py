@@ -177,6 +177,7 @@ class StatusLoop:
             else (),
             is_executing=last_pass_at is not None,
             bad_messages=self.counters.bad_messages(),
+            kept=executor.kept_claims() if executor and last_pass_at is not None else (),
             observed_seconds_ago=0.0 if last_pass_at is None else now - last_pass_at,
         )
 

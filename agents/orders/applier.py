@@ -107,7 +107,7 @@ class Applier:
             Unreachable: the member does not answer; the remaining objects were not tried.
         """
         result = ApplyResult()
-        trees = self._labelled_objects(content, kinds, result)
+        trees = self._labelled_objects(content, kinds, inventory, result)
         self.journal.record_created(content.id, [object_key_of(tree) for tree, _ in trees])
         for tree, kind in trees:
             try:
@@ -136,7 +136,11 @@ class Applier:
         self._known_namespaces.clear()
 
     def _labelled_objects(
-        self, content: OrderContent, kinds: MemberKinds, result: ApplyResult
+        self,
+        content: OrderContent,
+        kinds: MemberKinds,
+        inventory: MemberInventory,
+        result: ApplyResult,
     ) -> list[tuple[Tree, MemberKind]]:
         trees = []
         for manifest in _sort_for_apply(content.manifests):
@@ -148,9 +152,13 @@ class Applier:
                 )
                 result.unserved_kinds.add(name)
                 continue
-            trees.append(
-                (with_ownership_labels(content, manifest, is_namespaced=kind.is_namespaced), kind)
-            )
+            tree = with_ownership_labels(content, manifest, is_namespaced=kind.is_namespaced)
+            observed = inventory.objects.get(identity_of(object_key_of(tree)))
+            if observed is not None and not observed.has_labelled_claims:
+                tree = with_ownership_labels(
+                    content, manifest, is_namespaced=kind.is_namespaced, labels_claims=False
+                )
+            trees.append((tree, kind))
         return trees
 
     def _apply_object(

@@ -75,7 +75,10 @@ def has_drifted(applied_revision: tuple[str, str], observed: ObservedObject | No
 
 
 def find_surplus(
-    inventory: MemberInventory, tracked: Mapping[str, TrackedOrder], desired_tokens: frozenset[str]
+    inventory: MemberInventory,
+    tracked: Mapping[str, TrackedOrder],
+    desired_tokens: frozenset[str],
+    kept: frozenset[ObjectIdentity] = frozenset(),
 ) -> list[ObservedObject]:
     """Our objects that no order asks for any more.
 
@@ -83,11 +86,13 @@ def find_surplus(
         inventory: our objects at the member.
         tracked: orders by token that this process has tried to apply.
         desired_tokens: tokens of all orders that the index lists.
+        kept: objects that stay although nothing asks for them.
     """
     return [
         observed
-        for observed in inventory.objects.values()
+        for name, observed in inventory.objects.items()
         if observed.order_id is not None
+        and name not in kept
         and not observed.is_terminating
         and _is_surplus(observed, tracked, desired_tokens)
     ]

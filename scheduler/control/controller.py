@@ -182,8 +182,11 @@ def _workloads_with_changed_status(
     """The workloads of orders whose state differs between two reports of a site."""
     old: dict[str, OrderState] = dict(before.orders) if before else {}
     changed = [i for i, state in report.orders.items() if old.pop(i, None) != state]
+    former = before.kept if before else {}
+    kept = {i for i in former.keys() | report.kept.keys() if former.get(i) != report.kept.get(i)}
     # What is left in `old` is no longer reported, which is a change too.
-    return [key for key in map(_work_key_of, (*changed, *old)) if key is not None]
+    ids = (*changed, *old, *sorted(kept))
+    return [key for key in map(_work_key_of, ids) if key is not None]
 
 
 def _work_key_of(order_id: str) -> WorkKey | None:

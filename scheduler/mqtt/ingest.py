@@ -328,8 +328,16 @@ def _order_status_report_of(message: SiteStatusMessage) -> OrderStatusReport:
         digest=index.digest if index else "",
         orders={one.id: _order_state_of(one) for one in message.orders},
         missing=message.missing,
+        kept=_kept_by_order(message),
         is_executing=message.is_executing,
     )
+
+
+def _kept_by_order(message: SiteStatusMessage) -> dict[str, tuple[str, ...]]:
+    kept: dict[str, list[str]] = {}
+    for claim in message.kept or ():
+        kept.setdefault(claim.id, []).append(claim.name)
+    return {order_id: tuple(names) for order_id, names in kept.items()}
 
 
 def _order_state_of(order: OrderStatus) -> OrderState:
@@ -343,4 +351,6 @@ def _order_state_of(order: OrderStatus) -> OrderState:
         bound=order.bound,
         finished=order.finished,
         message=order.message or "",
+        recreated=order.recreated or 0,
+        not_run=order.not_run or 0,
     )

@@ -50,6 +50,7 @@ class SitePlan:
             is published until they are: one without their orders would withdraw what runs.
         contents_to_clear: orders whose retained content is cleared with the next index, which no
             longer lists them.
+        purges: the order of which the site is to delete the claims too, by workload.
     """
 
     uid: str = ""
@@ -69,6 +70,12 @@ class SitePlan:
     unknown_orders: frozenset[str] = frozenset()
     hold_until_seconds: float = 0.0
     unrestored: set[WorkKey] = field(default_factory=set)
+    purges: dict[WorkKey, str] = field(default_factory=dict)
+
+    @property
+    def purge(self) -> frozenset[str]:
+        """Ids of unlisted orders of which the claims go too."""
+        return frozenset(self.purges.values()) - self.orders.keys()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -103,6 +110,7 @@ class Dispatcher:
     is_publishing: bool = False
     plans: dict[str, SitePlan] = field(default_factory=dict)
     _sites_of: dict[WorkKey, frozenset[str]] = field(default_factory=dict)
+    _purged_sites_of: dict[WorkKey, frozenset[str]] = field(default_factory=dict)
     _held_sites_of: dict[WorkKey, frozenset[str]] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _claim_heard_seconds: float = float("-inf")
@@ -140,6 +148,23 @@ class Dispatcher:
         self._sites_of[key] = frozenset(orders)
         if not orders:
             del self._sites_of[key]
+
+    def set_purges(self, key: WorkKey, order_ids: Mapping[str, str]) -> None:
+        """Sets of which order each site is to delete the claims of a workload too, by site.
+
+        A word that is no longer needed is left out of the next index; it makes none by itself.
+        """
+        for site in self._purged_sites_of.pop(key, frozenset()) - order_ids.keys():
+            if plan := self.plans.get(site):
+                plan.purges.pop(key, None)
+        for site, order_id in order_ids.items():
+            plan = self.plans.get(site)
+            if plan and plan.purges.get(key) != order_id:
+                plan.purges[key] = order_id
+                plan.is_dirty = True
+                self._changed.set()
+        if order_ids:
+            self._purged_sites_of[key] = frozenset(order_ids)
 
     def hold_for(self, key: WorkKey, sites: Iterable[str]) -> None:
         """Holds the indexes of sites until the orders of a workload are set or removed."""
@@ -264,7 +289,9 @@ class Dispatcher:
                 plan.first_listed_in.setdefault(order_id, version)
         # Of an order that cannot be published, the site keeps the content before, if there is one.
         listed = {i: one for i, one in plan.orders.items() if i in plan.published}
-        plan.index_digest = self.publisher.publish_index(site, plan.uid, version, listed)
+        plan.index_digest = self.publisher.publish_index(
+            site, plan.uid, version, listed, purge=plan.purge
+        )
         plan.version = version
         plan.is_dirty, plan.is_echoed, plan.sent_seconds = False, False, self.clock.monotonic()
         self.telemetry.count_index_published()

@@ -78,6 +78,7 @@ class Sites:
         silent_after_seconds: a site that has sent nothing for this long is not ready.
         facts_sink: called with the facts of a site whenever they change.
         states: what each site has reported, by name.
+        kept_at: the sites that keep claims of an order, by order id.
     """
 
     objects: HubObjects
@@ -85,6 +86,7 @@ class Sites:
     silent_after_seconds: float
     facts_sink: FactsSink
     states: dict[str, SiteState] = field(default_factory=dict)
+    kept_at: dict[str, set[str]] = field(default_factory=dict)
     _freed_sites: set[str] = field(default_factory=set)
 
     def admit(self, name: str) -> None:
@@ -96,7 +98,9 @@ class Sites:
 
     def forget(self, name: str) -> None:
         """Forgets a site whose Site object is gone."""
-        self.states.pop(name, None)
+        state = self.states.pop(name, None)
+        if state is not None and state.order_status is not None:
+            self._index_kept(name, state.order_status.kept, ())
         self.facts_sink(name, None)
 
     def on_report(self, report: SiteReport) -> frozenset[WakeEvent]:
@@ -147,8 +151,24 @@ class Sites:
             return False
         state.last_heard_seconds = self.clock.monotonic()
         if report.is_executing:
-            state.order_status = report
+            before, state.order_status = state.order_status, report
+            self._index_kept(report.site, before.kept if before else (), report.kept)
         return True
+
+    def _index_kept(self, site: str, before: Iterable[str], after: Iterable[str]) -> None:
+        for order_id in before:
+            sites = self.kept_at.get(order_id, set())
+            sites.discard(site)
+            if not sites:
+                self.kept_at.pop(order_id, None)
+        for order_id in after:
+            self.kept_at.setdefault(order_id, set()).add(site)
+
+    def claims_at(self, site: str, order_id: str) -> tuple[str, ...]:
+        """Names of the claims that a site keeps of an order."""
+        state = self.states.get(site)
+        report = state.order_status if state else None
+        return report.kept.get(order_id, ()) if report else ()
 
     def mark_silent(self, name: str) -> bool:
         """Marks a site as not ready: its session ended, or it sent nothing for too long.

@@ -161,8 +161,8 @@ def with_health(
             ordered.
     """
     shares = shares_of(status)
-    if not shares:
-        return _with_no_shares(status, now)
+    if not any(one.ordered for one in shares.values()):
+        return _with_no_replicas(status, shares, views, now, wanted)
     healths = {site: health_of(one, views[site]) for site, one in shares.items() if one.replicas}
     generation = status.placement.generation + 1
     left = without_replaced(shares, healths, generation) if may_end_moves else shares
@@ -191,13 +191,23 @@ def with_health(
     return _with_shares(after, left, now, healths)
 
 
-def _with_no_shares(status: WorkloadStatus, now: datetime) -> WorkloadStatus:
-    """The status of a workload that has replicas at no site."""
+def _with_no_replicas(
+    status: WorkloadStatus,
+    shares: Mapping[str, SiteShare],
+    views: Mapping[str, SiteView],
+    now: datetime,
+    wanted: int | None,
+) -> WorkloadStatus:
+    """The status of a workload that has replicas at no site; some may keep an order of 0."""
+    healths = {site: health_of(one, views[site]) for site, one in shares.items()}
     conditions = status.conditions
     if find_condition(conditions, "Available") and status.phase != "Completed":
-        condition = _available_condition(status.phase, status.reason, {}, serves=False)
+        serves = wanted == 0 and status.phase == "Placed"
+        condition = _available_condition(status.phase, status.reason, healths, serves=serves)
         conditions = with_condition(conditions, condition, now)
-    return msgspec.structs.replace(status, ready=0, exceptions=(), conditions=conditions)
+    exceptions = _exceptions({s: one for s, one in healths.items() if one == "failed"}, views)
+    after = msgspec.structs.replace(status, ready=0, exceptions=exceptions, conditions=conditions)
+    return _with_shares(after, shares, now, healths) if shares else after
 
 
 def _combine_with_decision(

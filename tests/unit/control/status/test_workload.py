@@ -149,9 +149,11 @@ def test_a_workload_that_runs_nowhere_is_neither_ready_nor_available() -> None:
     after = with_decision(
         status, ended, REFERENCE, is_new_content=False, known_sites=["m1"], now=START
     )
-    evicted = with_health(after, {}, START, wanted=2)
+    evicted = with_health(after, {"m1": view(2)}, START, wanted=2)
     conditions = {one.type: one for one in evicted.conditions}
-    assert (evicted.phase, evicted.ready, evicted.placement.groups) == ("Refused", 0, ())
+    assert (evicted.phase, evicted.ready, evicted.replicas) == ("Refused", 0, 0)
+    [group] = evicted.placement.groups
+    assert (group.sites, group.replicas) == (("m1",), 0), "its claims and services stay"
     assert conditions["Available"].status == "False"
     assert conditions["Evicted"].message == "ended at m1 (taint)"
 
