@@ -16,11 +16,11 @@ from agents.member.api import MemberApiError
 from agents.member.discovery import Discovery, MemberKind, MemberKinds
 from agents.orders.applier import Applier, ApplyResult
 from agents.orders.claims import CLAIM, STATEFUL_SET, find_kept, kept_claims
+from agents.orders.finished_jobs import FinishedJobs
 from agents.orders.intake import Intake
 from agents.orders.inventory import (
     MemberInventory,
     ObjectIdentity,
-    ObservedObject,
     identity_of,
     read_inventory,
 )
@@ -33,12 +33,12 @@ from agents.orders.plan import (
     order_status_of,
 )
 from agents.orders.policy import find_refusals
-from agents.orders.readiness import Readiness
-from agents.orders.run_once import UNKNOWN_OUTCOME, JobRecords
+from agents.orders.recreations import Recreations
+from agents.orders.run_once import JobRecords
 from agents.orders.withdrawal import Remains, Withdrawal, group_by_order, withdrawing_status
 from agents.protocol.index import IndexEntry
 from agents.protocol.orders import OrderContent
-from agents.protocol.status import JobOutcome, KeptClaim, OrderStatus
+from agents.protocol.status import KeptClaim, OrderStatus
 from agents.protocol.topics import order_token
 from agents.runtime.backoff import Backoff
 from agents.runtime.clock import AgentClock
@@ -67,6 +67,7 @@ class OrderExecutor:
         last_pass_at: monotonic seconds at which the last complete pass began; None before the
             first.
         faults: the barrier around each order and each kind of objects.
+        pod_problems: what keeps a pod from running by order id, as last observed by the sensor.
     """
 
     discovery: Discovery
@@ -77,9 +78,12 @@ class OrderExecutor:
     is_allowed: Callable[[], bool]
     bound_pods: Callable[[], Mapping[str, int]]
     faults: AgentFaults = field(default_factory=AgentFaults)
+    pod_problems: Callable[[], Mapping[str, str]] = dict
     last_pass_at: float | None = field(default=None, init=False)
     _job_records: JobRecords = field(init=False)
     _applier: Applier = field(init=False)
+    _finished_jobs: FinishedJobs = field(init=False)
+    _recreations: Recreations = field(default_factory=Recreations, init=False)
     _tracked: dict[str, TrackedOrder] = field(default_factory=dict, init=False)
     _withdrawal: Withdrawal = field(init=False)
     _withdrawing: dict[str, OrderStatus] = field(default_factory=dict, init=False)
@@ -91,6 +95,7 @@ class OrderExecutor:
     def __post_init__(self) -> None:
         self._job_records = JobRecords(self.discovery.api)
         self._withdrawal = Withdrawal(api=self.discovery.api)
+        self._finished_jobs = FinishedJobs(self.journal, self._job_records, self._is_desired)
         self._applier = Applier(
             api=self.discovery.api,
             journal=self.journal,
@@ -131,7 +136,7 @@ class OrderExecutor:
             created=self._created_identities(),
         )
         self._found_kinds |= {observed.key.group_kind for observed in inventory.objects.values()}
-        self._record_finished_jobs(inventory)
+        self._finished_jobs.record(inventory)
         changed = False
         for entry in self._index_entries():
             if not self.is_allowed():
@@ -144,12 +149,15 @@ class OrderExecutor:
     def order_statuses(self) -> tuple[OrderStatus, ...]:
         """The status of every order after the last pass: listed orders, then withdrawn ones."""
         bound, applied = self.bound_pods(), self.journal.applied_generations()
+        problems = self.pod_problems()
         listed = [
             order_status_of(
                 entry,
                 self._tracked.get(order_token(entry.id)),
                 bound_pods=bound.get(entry.id),
                 applied_generation=applied.get(entry.id),
+                recreated=self._recreations.told(order_token(entry.id), self.clock.monotonic()),
+                pod_problem=problems.get(entry.id, ""),
             )
             for entry in self._index_entries()
         ]
@@ -185,6 +193,8 @@ class OrderExecutor:
         content = self.intake.content_of(entry)
         if content is None:
             return False
+        if tracked is not None and tracked.digest == entry.digest:
+            self._recreations.record(token, tracked.vanished(inventory), self.clock.monotonic())
         with self.faults.guard("order", token, passing=(MemberApiError, JournalError)):
             self._tracked[token] = self._apply_order(entry, content, kinds, inventory)
             return True
@@ -222,7 +232,7 @@ class OrderExecutor:
             result, retry_at = ApplyResult(), None
         else:
             result = self._applier.apply(content, kinds, inventory)
-            self._add_finished_jobs(content.id, result)
+            self._finished_jobs.add_to(result, content.id)
             retry_at = self._handle_result(entry, result)
         return TrackedOrder(
             digest=entry.digest,
@@ -253,43 +263,6 @@ class OrderExecutor:
             )
         return self._backoffs[order_id].next_seconds()
 
-    def _add_finished_jobs(self, order_id: str, result: ApplyResult) -> None:
-        """Adds the readiness of jobs that finished before; the member may no longer have them."""
-        outcomes = self.journal.finished_jobs_of(order_id)
-        for name in result.finished_jobs:
-            outcome = outcomes.get((name[1], name[2], name[3]), UNKNOWN_OUTCOME)
-            finish: JobOutcome | None = None
-            if outcome != UNKNOWN_OUTCOME:
-                finish = "Failed" if outcome == "Failed" else "Succeeded"
-            result.readiness_by_object[name] = Readiness(
-                is_ready=False, desired=0 if finish else None, finished=finish
-            )
-
-    def _record_finished_jobs(self, inventory: MemberInventory) -> None:
-        """Records every finished job first, because the member may delete it soon."""
-        for observed in inventory.objects.values():
-            finished = observed.readiness.finished
-            if finished is None or observed.order_id is None:
-                continue
-            name = (observed.key.kind, observed.key.namespace, observed.key.name)
-            if name not in self.journal.finished_jobs_of(observed.order_id) and self._is_desired(
-                observed.token
-            ):
-                self._record_finished_in_member(observed, observed.order_id, finished)
-                self.journal.record_finished(observed.order_id, observed.key, finished)
-
-    def _record_finished_in_member(
-        self, observed: ObservedObject, order_id: str, finished: JobOutcome
-    ) -> None:
-        try:
-            self._job_records.record_finish(order_id, observed.key, finished)
-        except MemberApiError as error:
-            if error.code == 0:
-                raise
-            _log.warning(
-                "%s has finished; recording that in the cluster failed: %s", observed.key, error
-            )
-
     # ------------------------------------------------------------ withdrawing
 
     def _delete_surplus(self, inventory: MemberInventory, kinds: MemberKinds) -> bool:
@@ -299,6 +272,7 @@ class OrderExecutor:
             return False
         desired = frozenset(order_token(entry.id) for entry in index.orders)
         self._tracked = {token: order for token, order in self._tracked.items() if token in desired}
+        self._recreations.forget_except(desired)
         kept = find_kept(inventory, desired, self._purged_tokens())
         surplus = find_surplus(inventory, self._tracked, desired, kept)
         self._withdrawal.forget_refusals_except(inventory.objects)

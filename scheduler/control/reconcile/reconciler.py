@@ -246,8 +246,11 @@ class Reconciler:
 def _deleting_status(
     status: WorkloadStatus, left: Mapping[str, SiteLeft], now: datetime, epoch: int
 ) -> WorkloadStatus:
+    condition = withdrawn_condition(left)
+    status = set_condition(status, condition, "Withdrawn", now)
     reason = f"being withdrawn from {format_list(sorted(left), MAX_SITES_LISTED)}"
-    status = set_condition(status, withdrawn_condition(left), "Withdrawn", now)
+    if any(one.message or one.is_silent for one in left.values()):
+        reason = f"{reason}: {condition.message}"[: statuses.MAX_TEXT_LENGTH]
     return msgspec.structs.replace(
         status, phase="Deleting", reason=reason, epoch=max(epoch, status.epoch)
     )

@@ -122,8 +122,8 @@ def health_of(share: SiteShare, view: SiteView) -> Health:
     if not (view.is_current or share.has_run):
         return "placing"
     if is_finished(state):
-        return "failed" if state.finished == "Failed" else "finished"
-    if state.phase in BAD_PHASES:
+        return "failed" if state.finished == "Failed" or state.not_run else "finished"
+    if state.phase in BAD_PHASES or state.recreated:
         return "failed"
     applied = (state.applied_generation or 0) >= share.generation
     return "running" if applied and state.phase == "Ready" else "placing"

@@ -183,7 +183,11 @@ def with_health(
         ready=ready,
         exceptions=_exceptions(healths, views),
         conditions=with_condition(
-            status.conditions, _available_condition(phase, reason, healths, serves=serves), now
+            status.conditions,
+            _available_condition(
+                phase, reason, healths, serves=serves, trouble=_trouble_of(healths, views)
+            ),
+            now,
         ),
     )
     if phase in ("Running", "Completed"):
@@ -246,7 +250,9 @@ def _phase_and_reason(
     """The phase, and one line that says what keeps the workload from running."""
     found = set(healths.values())
     if "failed" in found:
-        return "Degraded", f"failed at {_format_sites_with_health(healths, views, 'failed')}"
+        what = {"Recreated": "made again and again", "NotRun": "not run"}
+        word = what.get(_trouble_of(healths, views), "failed")
+        return "Degraded", f"{word} at {_format_sites_with_health(healths, views, 'failed')}"
     if found <= {"finished"}:
         return "Completed", ""
     if found <= {"running", "finished"}:
@@ -279,13 +285,23 @@ def _available_condition(
     healths: Mapping[str, Health],
     *,
     serves: bool,
+    trouble: str = "",
 ) -> Condition:
     text = _clip(reason)
     if "silent" in healths.values():
         return Condition(type="Available", status="Unknown", reason="SiteSilent", message=text)
     good = phase in ("Running", "Completed") or (phase == "Placed" and serves)
     status: ConditionStatus = "True" if good else "False"
-    return Condition(type="Available", status=status, reason=str(phase), message=text)
+    word = trouble if trouble and phase == "Degraded" else str(phase)
+    return Condition(type="Available", status=status, reason=word, message=text)
+
+
+def _trouble_of(healths: Mapping[str, Health], views: Mapping[str, SiteView]) -> str:
+    """The reason of `Available` when a site names a trouble of its own; "" without such."""
+    states = [views[site].state for site, one in healths.items() if one == "failed"]
+    if any(state.recreated for state in states if state):
+        return "Recreated"
+    return "NotRun" if any(state.not_run for state in states if state) else ""
 
 
 def _format_not_accepted(status: WorkloadStatus) -> str:
