@@ -56,7 +56,7 @@ def kept_claims(
     asked: Mapping[str, frozenset[ObjectIdentity]],
     created: Iterable[ObjectIdentity],
 ) -> tuple[KeptClaim, ...]:
-    """The claims that no order asks for, to be reported.
+    """The claims that no order asks for, for the status.
 
     Args:
         inventory: our objects at the member.

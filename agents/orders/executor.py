@@ -156,7 +156,7 @@ class OrderExecutor:
                 self._tracked.get(order_token(entry.id)),
                 bound_pods=bound.get(entry.id),
                 applied_generation=applied.get(entry.id),
-                recreated=self._recreations.told(order_token(entry.id), self.clock.monotonic()),
+                recreated=self._recreations.find(order_token(entry.id), self.clock.monotonic()),
                 pod_problem=problems.get(entry.id, ""),
             )
             for entry in self._index_entries()

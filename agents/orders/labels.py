@@ -18,7 +18,7 @@ SYSTEM_NAMESPACE: Final = "kapok-system"
 """Namespace of the agent's own objects: the site's lease and the records of started jobs."""
 
 # Written by the server only, or facts of the cluster that the manifest was exported from: its uids
-# mean nothing here, an owner hides an object or has it deleted, and nobody here ends a finalizer.
+# mean nothing here, an owner has an object deleted, and no controller here ends a finalizer.
 _FIELDS_OF_ANOTHER_CLUSTER: Final = (
     "uid",
     "resourceVersion",

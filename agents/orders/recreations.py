@@ -1,7 +1,7 @@
 """Counts how often objects are made again because something at the site deletes them. Pure.
 
 Making an object again once or twice repairs a mistake. Again and again means that something else
-wants it gone: a garbage collector, another tool, a person. That is told, and not called running.
+wants it gone: a garbage collector, another tool, a person. That is reported, and not called running.
 """
 
 from collections import deque
@@ -11,8 +11,8 @@ from typing import Final
 
 from agents.orders.inventory import ObjectIdentity
 
-TOLD_FROM: Final = 3
-"""So many times within the window are told."""
+REPORTED_FROM: Final = 3
+"""So many times within the window are reported."""
 
 _WINDOW_SECONDS: Final = 600.0
 _MAX_TIMES: Final = 1_000
@@ -20,7 +20,7 @@ _MAX_TIMES: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Recreated:
-    """What is told of an order whose objects are deleted again and again.
+    """What is reported of an order whose objects are deleted again and again.
 
     Attributes:
         count: how often within the window.
@@ -50,13 +50,13 @@ class Recreations:
             times.at.append(now)
             times.last = name
 
-    def told(self, token: str, now: float) -> Recreated | None:
-        """What is told of an order; None while it is no more than a repair."""
+    def find(self, token: str, now: float) -> Recreated | None:
+        """What is reported of an order; None while it is no more than a repair."""
         times = self._by_token.get(token)
         if times is None:
             return None
         count = sum(1 for at in times.at if now - at <= _WINDOW_SECONDS)
-        if count < TOLD_FROM:
+        if count < REPORTED_FROM:
             return None
         _, kind, namespace, name = times.last
         what = f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"

@@ -78,7 +78,7 @@ def _remains_at(site: str, one: SiteLeft, known: SiteRemains | None, now: dateti
         message = one.message or (SILENT if one.is_silent else NOT_CONFIRMED)
     return SiteRemains(
         site=site,
-        # A silent site keeps what it had; what it does not tell is not gone.
+        # A silent site keeps what it had; what it does not report is not gone.
         claims=one.claims[:_MAX_CLAIMS] or (known.claims if known and not one.is_gone else ()),
         message=message[:_MAX_MESSAGE_LENGTH],
         since=known.since if known else now.replace(microsecond=0),

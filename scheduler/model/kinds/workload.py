@@ -151,7 +151,7 @@ class SiteRemains(Part, frozen=True, kw_only=True):
     ] = ()
     message: Annotated[
         str,
-        Meta(max_length=1024, description="What still stands there. Empty: only the claims."),
+        Meta(max_length=1024, description="What is not gone yet. Empty: only the claims."),
     ] = ""
     since: Instant | None = None
 

@@ -25,7 +25,7 @@ def scale(rig: AgentRig, manager: str, replicas: int) -> None:
 async def test_what_is_deleted_again_and_again_is_told_and_ends_when_it_ends(
     rig: AgentRig,
 ) -> None:
-    rig.run(rig.content(config_map(a="1")))
+    [status] = rig.run(rig.content(config_map(a="1")))
     for count in range(1, 5):
         rig.api.delete(f"{CONFIG_MAPS.format(rig.name)}/settings")
         [status] = rig.step()
