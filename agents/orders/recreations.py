@@ -1,7 +1,8 @@
 """Counts how often objects are made again because something at the site deletes them. Pure.
 
 Making an object again once or twice repairs a mistake. Again and again means that something else
-wants it gone: a garbage collector, another tool, a person. That is reported, and not called running.
+wants it gone: a garbage collector, another tool, a person. That is reported, and not called
+running.
 """
 
 from collections import deque

@@ -2,8 +2,8 @@
 
 Withdrawn means seen gone. What the lists by label no longer show is looked for once more before an
 order is forgotten: pods by label, and every object that the journal knows by its name, because
-somebody may have taken off the label. What holds a deletion (a finalizer, a refusal of the API) is
-named, so that somebody can end it.
+a user may have taken off the label. What holds a deletion (a finalizer, a refusal of the API) is
+named, so that an operator can end it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -154,7 +154,7 @@ class Withdrawal:
         if tree is None or order_token_of(tree) not in (None, token):
             return
         if order_token_of(tree) is None and not is_applied_by_us(tree):
-            return  # somebody else's of the same name
+            return  # another client's, of the same name
         remains.count += 1
         metadata = map_at(tree, "metadata")
         if metadata.get("deletionTimestamp"):

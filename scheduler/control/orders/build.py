@@ -113,6 +113,8 @@ def adopted_groups(order_id: str, states: Mapping[str, SiteState]) -> tuple[Plac
             same = one.id == order_id or (order_id.endswith("/") and one.id.startswith(order_id))
             if same and one.phase != "Withdrawing":
                 replicas = one.replicas if one.replicas is not None else one.bound or 0
+                if one.finished:  # it asks for no pods, and must not be placed elsewhere
+                    replicas = max(1, replicas)
                 found.append(
                     PlacementGroup(
                         sites=(site,), replicas=replicas, generation=one.generation, phase="Running"
