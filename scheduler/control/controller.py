@@ -112,8 +112,10 @@ class Controller:
         site = self.objects.sites.get(name)
         self.reservations.forget_site(name)
         if site is None:
+            left = self.sites.left.workloads_at(name)
             self.sites.forget(name)
             self.dispatcher.forget_site(name)
+            self.requeuer.requeue(left)
         else:
             self.admit(site)
         self.requeuer.redecide(self.objects.workloads_at(name))
@@ -151,6 +153,8 @@ class Controller:
         if report.is_executing:
             self.requeuer.requeue(_workloads_with_changed_status(before, report))
             self.requeuer.requeue(self._deleting)
+            # Their order is no longer reported, so that no change of it brings them here.
+            self.requeuer.requeue(self.sites.left.unconfirmed_at(report.site))
 
     def on_site_offline(self, site: str) -> None:
         """Marks a site as silent: the broker sent the will message of its session."""

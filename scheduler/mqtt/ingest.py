@@ -7,6 +7,7 @@ its site and kind are dropped for a while.
 """
 
 import logging
+import re
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -27,6 +28,7 @@ from scheduler.control.ports.agents import (
 )
 from scheduler.control.ports.telemetry import Telemetry
 from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.kinds.fields import NAME_PATTERN
 from scheduler.model.kinds.site import SiteStatus
 from scheduler.model.quantities import NotAQuantity
 from scheduler.mqtt.keyring import Keyring
@@ -45,6 +47,7 @@ _MAX_RESOURCES_PER_SITE = 512
 _FALLBACK_FIELDS = ("intensity", "power")
 _MAX_AGENTS_PER_SITE = 256
 _MAX_GPU_CARD_NUMBER = 128
+_CLAIM_NAME = re.compile(NAME_PATTERN)
 
 
 @dataclass(slots=True)
@@ -336,7 +339,8 @@ def _order_status_report_of(message: SiteStatusMessage) -> OrderStatusReport:
 def _kept_by_order(message: SiteStatusMessage) -> dict[str, tuple[str, ...]]:
     kept: dict[str, list[str]] = {}
     for claim in message.kept or ():
-        kept.setdefault(claim.id, []).append(claim.name)
+        if _CLAIM_NAME.fullmatch(claim.name):  # the hub would refuse the whole status for another
+            kept.setdefault(claim.id, []).append(claim.name)
     return {order_id: tuple(names) for order_id, names in kept.items()}
 
 

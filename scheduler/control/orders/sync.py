@@ -141,7 +141,7 @@ class OrderSync:
             *statuses.shares_of(workload.status),
             *(one.site for one in workload.status.remains),
             *self._sites_ordered.get(key, ()),
-            *self.sites.kept_at.get(order_id, ()),
+            *self.sites.left.claim_sites(order_id),
         }
         self.dispatcher.set_purges(key, dict.fromkeys(sites, order_id))
         left = {site: self._left_at(site, key, order_id) for site in sorted(sites)}
@@ -153,7 +153,7 @@ class OrderSync:
         """What is known of sites that a workload has left, or leaves by a status to be written."""
         order_id, current = self.order_id(workload), statuses.shares_of(status)
         former = statuses.shares_of(workload.status)
-        kept = self.sites.kept_at.get(order_id, set())
+        kept = self.sites.left.claim_sites(order_id)
         confirmed = {one.site for one in workload.status.remains if not one.message}
         sites = {*(one.site for one in workload.status.remains), *former, *kept} - current.keys()
         left = {
@@ -162,6 +162,8 @@ class OrderSync:
         }
         for site in kept & current.keys():  # an edit took the claim out of an order that stays
             left[site] = SiteLeft(is_gone=True, claims=self.sites.claims_at(site, order_id))
+        remains = {site: one for site, one in left.items() if not one.is_gone or one.claims}
+        self.sites.left.record(key, {site: one.is_gone for site, one in remains.items()})
         return left
 
     def _left_at(
@@ -191,6 +193,7 @@ class OrderSync:
         self.quotas.release(key)
         self.dispatcher.set_orders(key, {})
         self.dispatcher.set_purges(key, {})
+        self.sites.left.record(key, {})
 
     def _is_finished(self, site: str, order_id: str, share: SiteShare) -> bool:
         """Whether all jobs of a share have ended: they use no capacity and will not request any."""

@@ -13,6 +13,7 @@ import msgspec
 
 from scheduler.control.ports.agents import OrderStatusReport, SiteReport
 from scheduler.control.state.intensity_history import IntensityHistory
+from scheduler.control.state.left_behind import LeftBehind
 from scheduler.control.state.objects import HubObjects
 from scheduler.model.demand.facts import (
     InFlight,
@@ -78,7 +79,7 @@ class Sites:
         silent_after_seconds: a site that has sent nothing for this long is not ready.
         facts_sink: called with the facts of a site whenever they change.
         states: what each site has reported, by name.
-        kept_at: the sites that keep claims of an order, by order id.
+        left: what workloads have left behind, and where.
     """
 
     objects: HubObjects
@@ -86,7 +87,7 @@ class Sites:
     silent_after_seconds: float
     facts_sink: FactsSink
     states: dict[str, SiteState] = field(default_factory=dict)
-    kept_at: dict[str, set[str]] = field(default_factory=dict)
+    left: LeftBehind = field(default_factory=LeftBehind)
     _freed_sites: set[str] = field(default_factory=set)
 
     def admit(self, name: str) -> None:
@@ -100,7 +101,7 @@ class Sites:
         """Forgets a site whose Site object is gone."""
         state = self.states.pop(name, None)
         if state is not None and state.order_status is not None:
-            self._index_kept(name, state.order_status.kept, ())
+            self.left.on_claims(name, state.order_status.kept, ())
         self.facts_sink(name, None)
 
     def on_report(self, report: SiteReport) -> frozenset[WakeEvent]:
@@ -152,17 +153,8 @@ class Sites:
         state.last_heard_seconds = self.clock.monotonic()
         if report.is_executing:
             before, state.order_status = state.order_status, report
-            self._index_kept(report.site, before.kept if before else (), report.kept)
+            self.left.on_claims(report.site, before.kept if before else (), report.kept)
         return True
-
-    def _index_kept(self, site: str, before: Iterable[str], after: Iterable[str]) -> None:
-        for order_id in before:
-            sites = self.kept_at.get(order_id, set())
-            sites.discard(site)
-            if not sites:
-                self.kept_at.pop(order_id, None)
-        for order_id in after:
-            self.kept_at.setdefault(order_id, set()).add(site)
 
     def claims_at(self, site: str, order_id: str) -> tuple[str, ...]:
         """Names of the claims that a site keeps of an order."""

@@ -352,7 +352,9 @@ def _format_order_state(state: OrderState | None) -> str:
 def _format_shares(shares: Mapping[str, SiteShare]) -> str:
     """Sites with the replicas that stay, then sites with replicas that are leaving."""
     stays = format_replicas(
-        (site, one.replicas) for site, one in sorted(shares.items()) if one.replicas
+        (site, one.replicas)
+        for site, one in sorted(shares.items())
+        if one.replicas or one.is_parked
     )
     goes = [
         f"{site} ({one.leaving} leaving)" for site, one in sorted(shares.items()) if one.leaving

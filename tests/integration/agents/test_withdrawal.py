@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from agents.member.api import MemberApiError
 from agents.protocol.orders import ORDER_ID_ANNOTATION, ORDER_LABEL
 from agents.protocol.topics import order_token
 from tests.support.agent_rig import CONFIG_MAPS, DEPLOYMENTS, AgentRig
@@ -184,3 +185,25 @@ def test_a_stateful_set_of_the_agent_before_keeps_its_templates(rig: AgentRig) -
     rig.api.delete(path)
     rig.api.apply(path, tree, force=True)
     assert [one.phase for one in rig.step()] == ["Applied"]
+
+
+def test_what_the_api_refuses_to_delete_is_named_with_its_words(
+    rig: AgentRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.run(rig.content(config_map(a="1")))
+    delete = rig.api.delete
+
+    def refuse(path: str, **more: Any) -> None:  # noqa: ANN401 - passed on
+        if path.endswith("/settings"):
+            raise MemberApiError(403, "Forbidden", f"DELETE {path}: 403 configmaps is forbidden")
+        delete(path, **more)
+
+    monkeypatch.setattr(rig.api, "delete", refuse)
+    rig.run()
+    [status] = rig.step()
+    assert status.phase == "Withdrawing"
+    assert f"ConfigMap {rig.name}/settings cannot be deleted: DELETE" in str(status.message)
+    assert "403 configmaps is forbidden" in str(status.message)
+    monkeypatch.undo()
+    rig.step()
+    assert rig.phases() == []
