@@ -28,7 +28,7 @@ from agents.orders.executor import OrderExecutor
 from agents.orders.intake import Intake
 from agents.orders.journal import Journal
 from agents.orders.lease import LocalLease
-from agents.protocol.hub_requests import FETCH_ORDERS, WANT_FULL_REPORT
+from agents.protocol.hub_requests import FETCH_ORDERS, WANT_FULL_REPORT, WANT_INDEX_PROOF
 from agents.protocol.keys import SigningKey, TrustedKeys
 from agents.runtime.clock import AgentClock
 from agents.runtime.data_dir import Boot, load_or_create_client_id
@@ -167,6 +167,8 @@ class Agent:
             self.reports.request_full_report()
         elif request == FETCH_ORDERS:
             self.fetcher.request_fetch()
+        elif request == WANT_INDEX_PROOF:
+            self.statuses.request_proof()
         else:
             self.statuses.request_status()
 

@@ -138,9 +138,15 @@ class StatusLoop:
     counters: Counters
     faults: AgentFaults = field(default_factory=AgentFaults)
     _requested: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _is_proof_requested: bool = field(default=False, init=False)
 
     def request_status(self) -> None:
         """Sends a status now."""
+        self._requested.set()
+
+    def request_proof(self) -> None:
+        """Sends a status now, with the envelope of the index that it echoes."""
+        self._is_proof_requested = True
         self._requested.set()
 
     async def run(self) -> None:
@@ -163,6 +169,7 @@ class StatusLoop:
                 expiry_seconds=self.interval_seconds * _EXPIRY_INTERVALS,
             )
             self.counters.add("messages_total", kind="status")
+            self._is_proof_requested = False
         except (aiomqtt.MqttError, WireError) as error:
             _log.warning("status not sent: %s", error)
 
@@ -179,10 +186,21 @@ class StatusLoop:
             if last_pass_at is not None
             else (),
             is_executing=last_pass_at is not None,
+            index_proof=self._read_proof(),
             bad_messages=self.counters.bad_messages(),
             kept=executor.kept_claims() if executor and last_pass_at is not None else (),
             observed_seconds_ago=0.0 if last_pass_at is None else now - last_pass_at,
         )
+
+    def _read_proof(self) -> str | None:
+        """The proof that the hub asked for; None if it did not, or the disk does not give it."""
+        if not self._is_proof_requested:
+            return None
+        try:
+            return self.intake.read_proof()
+        except JournalError as error:
+            self.faults.record("journal", error)
+            return None
 
 
 @dataclass(slots=True, kw_only=True)

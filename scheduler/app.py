@@ -439,11 +439,15 @@ class _Scheduler:
         self.recorder.update_facts(site, facts)
 
     async def _follow_higher_epochs(self) -> None:
-        """Raises our epoch above that of any site: a higher one means that the hub was restored."""
+        """Raises our epoch above that of an index which we signed before the hub was restored."""
         while True:
             seen = await self._higher_epochs.get()
-            if seen > self.leadership.epoch:
-                _log.warning("a site has epoch %s, ours is %s", seen, self.leadership.epoch)
+            if seen >= self.leadership.epoch:
+                _log.warning(
+                    "a site proves an index of epoch %s that this hub has lost; ours was %s",
+                    seen,
+                    self.leadership.epoch,
+                )
                 self.dispatcher.start_epoch(await self.leadership.raise_epoch_above(seen))
 
     async def _request_full_reports(self) -> None:

@@ -96,9 +96,8 @@ async def open_services(
         OSError: a server does not start.
     """
     async with AsyncExitStack() as stack:
-        kubeconfig = await _open_hub(settings, directory, stack, on_hub_fault)
-        client = await stack.enter_async_context(
-            open_hub(kubeconfig, context=settings.hub.context or None)
+        kubeconfig, client = await stack.enter_async_context(
+            open_hub_client(settings, directory, on_hub_fault=on_hub_fault)
         )
         broker, address = await _open_broker(settings.broker, directory, clock, stack)
         ledger = await stack.enter_async_context(Ledger(directory.path))
@@ -123,6 +122,22 @@ async def open_services(
                 page_url=f"http://127.0.0.1:{web_port}/",
             ),
         )
+
+
+@asynccontextmanager
+async def open_hub_client(
+    settings: Settings, directory: DataDirectory, *, on_hub_fault: Callable[[str], None]
+) -> AsyncIterator[tuple[Path, HubClient]]:
+    """Opens the hub alone: its kubeconfig and a client, as long as the context lasts.
+
+    Raises:
+        HubError: the kubeconfig cannot be used.
+        OSError: the embedded hub does not start.
+    """
+    async with AsyncExitStack() as stack:
+        kubeconfig = await _open_hub(settings, directory, stack, on_hub_fault)
+        context = settings.hub.context or None
+        yield kubeconfig, await stack.enter_async_context(open_hub(kubeconfig, context=context))
 
 
 async def _open_hub(

@@ -117,6 +117,7 @@ class ReportBuilder:
         missing: tuple[str, ...],
         is_executing: bool,
         bad_messages: Mapping[str, int],
+        index_proof: str | None = None,
         observed_seconds_ago: float,
         kept: tuple[KeptClaim, ...] = (),
     ) -> bytes:
@@ -134,14 +135,15 @@ class ReportBuilder:
             kept=kept or None,
             missing=missing,
             is_executing=is_executing,
+            index_proof=index_proof,
             bad_messages=dict(bad_messages),
         )
-        try:
-            return self._seal("status", SITE_STATUS.encode(status))
-        except WireError:
-            # Never without an order, because that would say that nothing of it is left.
-            brief = tuple(replace(order, message=None) for order in orders)
-            return self._seal("status", SITE_STATUS.encode(replace(status, orders=brief)))
+        # Never without an order, because that would say that nothing of it is left.
+        brief = replace(status, orders=tuple(replace(order, message=None) for order in orders))
+        for smaller in (status, brief):
+            with suppress(WireError):
+                return self._seal("status", SITE_STATUS.encode(smaller))
+        return self._seal("status", SITE_STATUS.encode(replace(brief, index_proof=None)))
 
     def build_offline_message(self) -> bytes:
         """Builds the last will of this boot, sealed."""

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import Final
 
 from agents.metrics.counters import Counters
 from agents.orders.intake import Intake
@@ -18,12 +19,15 @@ from agents.protocol.hub_requests import (
     FETCH_ORDERS,
     HUB_REQUEST,
     WANT_FULL_REPORT,
+    WANT_INDEX_PROOF,
     WANT_STATUS,
 )
 from agents.protocol.topics import Topic, parse_topic, site_topic
 from agents.runtime.faults import AgentFaults
 
 _log = logging.getLogger(__name__)
+
+_REQUESTS: Final = frozenset({WANT_FULL_REPORT, WANT_STATUS, WANT_INDEX_PROOF, FETCH_ORDERS})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,5 +112,5 @@ class MessageRouter:
         if request.agent not in (None, self.agent):
             return
         for request_word in request.wants:
-            if request_word in (WANT_FULL_REPORT, WANT_STATUS, FETCH_ORDERS):
+            if request_word in _REQUESTS:
                 self.on_hub_request(request_word)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from agents.orders.journal import AcceptedIndex, Journal, JournalError
-from agents.protocol.bounds import MAX_EPOCH
+from agents.protocol.bounds import LAST_EPOCH, LAST_SEQUENCE, MAX_EPOCH
 from agents.protocol.envelope import sender_key_id, unseal
 from agents.protocol.errors import WireError
 from agents.protocol.index import DESIRED_INDEX, DesiredIndex, IndexEcho, IndexEntry, digest_of
@@ -41,7 +41,9 @@ class Intake:
     _entries_by_token: dict[str, IndexEntry] = field(default_factory=dict, init=False)
     _present_digests: set[str] = field(default_factory=set, init=False)
     _parts_by_digest: dict[str, dict[int, bytes]] = field(default_factory=dict, init=False)
-
+    _key_id: str = field(default="", init=False)
+    _has_envelope: bool = field(default=False, init=False)
+    _newest_by_key: dict[str, tuple[int, int]] = field(default_factory=dict, init=False)
     _is_resumed: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
@@ -59,11 +61,15 @@ class Intake:
         if self._is_resumed:
             return
         self.journal.open()
-        known = self.journal.newest_index(self.trusted_keys.ids(), max_epoch=MAX_EPOCH)
+        accepted = self.journal.accepted_indexes(self.site, max_epoch=MAX_EPOCH)
         self._present_digests = set(self.journal.content_digests())
         self._is_resumed = True
-        if known is not None:
-            self._resume_from(known)
+        # A hub that is installed again, or whose counter was repaired, has a new key and counts
+        # from the beginning; what it had accepted under a key that is no more trusted is ignored.
+        known = [one for one in accepted if one.kid in self.trusted_keys.ids()]
+        self._newest_by_key = {one.kid: (one.epoch, one.sequence) for one in known}
+        if known:
+            self._resume_from(known[0])
 
     def _resume_from(self, accepted: AcceptedIndex) -> None:
         """Uses the index on disk. One that cannot be decoded is ignored; the hub sends it again."""
@@ -73,8 +79,10 @@ class Intake:
             _log.warning(
                 "the index on disk cannot be decoded: %s; waiting for one from the hub", error
             )
+            # The hub may send the very same one again.
+            self._newest_by_key[accepted.kid] = (accepted.epoch, accepted.sequence - 1)
             return
-        self._adopt_index(index, accepted.digest)
+        self._adopt_index(index, accepted.digest, accepted.kid)
 
     @property
     def index(self) -> DesiredIndex | None:
@@ -105,19 +113,61 @@ class Intake:
             raise WireError(
                 "wrong-site", f"the index is for site {index.site!r}, this is {self.site!r}"
             )
-        digest = digest_of(payload)
-        if self._echo and digest == self._echo.digest:
+        digest, key_id = digest_of(payload), sender_key_id(data)
+        if self._echo and (digest, key_id) == (self._echo.digest, self._key_id):
+            self._keep_envelope(data)
             return False
-        if self._index and index.version <= self._index.version:
-            raise WireError(
-                "stale", f"index {index.version} is not newer than {self._index.version}"
-            )
+        self._check_newer(index, key_id)
         _check_unique_ids(index)
         self.journal.save_index(
-            AcceptedIndex(sender_key_id(data), index.epoch, index.sequence, digest, payload)
+            AcceptedIndex(
+                key_id, self.site, index.epoch, index.sequence, digest, payload, envelope=data
+            )
         )
-        self._adopt_index(index, digest)
+        self._has_envelope = True
+        self._adopt_index(index, digest, key_id)
         return True
+
+    def read_proof(self) -> str | None:
+        """The message of the newest index, as received: the hub's own signature proves its version.
+
+        Returns:
+            The envelope as text; None before the first index, or if a version before accepted it.
+
+        Raises:
+            JournalError: the journal cannot be read.
+        """
+        envelope = self.journal.envelope_of(self._key_id, self.site) if self._index else None
+        return envelope.decode() if envelope is not None else None
+
+    def _check_newer(self, index: DesiredIndex, key_id: str) -> None:
+        """Refuses an index that is not newer than all that it may replace.
+
+        That is the newest index under its own key, and the one that this site works by, whatever
+        its key. Only if that one stands at the end of its counter, another trusted key may begin
+        afresh: the hub's counter was repaired.
+
+        Raises:
+            WireError: "stale", or "too-large" for a version near the end of its counter.
+        """
+        if index.epoch > LAST_EPOCH or index.sequence > LAST_SEQUENCE:
+            raise WireError(
+                "too-large",
+                f"index {index.version} is above {(LAST_EPOCH, LAST_SEQUENCE)}, the last that a hub"
+                " may reach; run kapok hub adopt --epoch there",
+            )
+        newest = self._newest_by_key.get(key_id, (-1, -1))
+        if self._index and self._index.epoch <= LAST_EPOCH:
+            newest = max(newest, self._index.version)
+        if index.version <= newest:
+            raise WireError("stale", f"index {index.version} is not newer than {newest}")
+
+    def _keep_envelope(self, data: bytes) -> None:
+        """Keeps the message of an index that a version before accepted and kept without it."""
+        if not self._has_envelope:
+            if self.journal.envelope_of(self._key_id, self.site) is None:
+                self.journal.save_envelope(self._key_id, self.site, data)
+            self._has_envelope = True
 
     def accept_part(self, parsed_topic: Topic, data: bytes) -> OrderContent | None:
         """Accepts one part of a content.
@@ -184,14 +234,15 @@ class Intake:
             if part not in received_parts
         )
 
-    def _adopt_index(self, index: DesiredIndex, digest: str) -> None:
+    def _adopt_index(self, index: DesiredIndex, digest: str, key_id: str) -> None:
         entries = {order_token(entry.id): entry for entry in index.orders}
         wanted = frozenset(entry.digest for entry in index.orders)
         parts_by_digest = {
             digest: parts for digest, parts in self._parts_by_digest.items() if digest in wanted
         }
         # Nothing below fails before all of it is done.
-        self._index = index
+        self._index, self._key_id = index, key_id
+        self._newest_by_key[key_id] = index.version
         self._echo = IndexEcho(epoch=index.epoch, sequence=index.sequence, digest=digest)
         self._entries_by_token = entries
         self._parts_by_digest = parts_by_digest

@@ -1,15 +1,16 @@
 """What the agent has to know after a restart, in one SQLite file.
 
-The file holds the newest index accepted under each of the hub's keys, contents by digest, the
-generation of every order that was applied completely, the objects that were created, and the jobs
-that have finished. Every change is one transaction, and is on the disk (synchronous=FULL) before
-the agent acts on it.
+The file holds the newest index accepted under each of the hub's keys, with its envelope, contents
+by digest, the generation of every order that was applied completely, the objects that were created,
+and the jobs that have finished. Every change is one transaction, and is on the disk
+(synchronous=FULL) before the agent acts on it.
 
 A file that SQLite cannot read is moved aside and a new one created: the hub sends the index again,
 and the agent finds its objects in the member by their labels. A file that cannot be used now (disk
 full, locked, read-only) is tried again at every use; until then the agent only reports.
 """
 
+import json
 import logging
 import os
 import sqlite3
@@ -32,6 +33,10 @@ _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS accepted (
   kid TEXT PRIMARY KEY, epoch INTEGER NOT NULL, sequence INTEGER NOT NULL,
   digest TEXT NOT NULL, payload BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS accepted_of_site (
+  kid TEXT NOT NULL, site TEXT NOT NULL, epoch INTEGER NOT NULL, sequence INTEGER NOT NULL,
+  digest TEXT NOT NULL, payload BLOB NOT NULL, envelope BLOB, turn INTEGER NOT NULL,
+  PRIMARY KEY (kid, site));
 CREATE TABLE IF NOT EXISTS content (digest TEXT PRIMARY KEY, data BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS applied (
   order_id TEXT PRIMARY KEY, generation INTEGER NOT NULL);
@@ -67,21 +72,26 @@ class ObjectKey:
 
 @dataclass(frozen=True, slots=True)
 class AcceptedIndex:
-    """The newest index accepted under one key of the hub.
+    """The newest index accepted for one site under one key of the hub.
 
     Attributes:
         kid: id of the key.
+        site: name of the site.
         epoch: epoch of the index.
         sequence: sequence of the index within its epoch.
         digest: digest of `payload`.
         payload: the index as it was received, encoded.
+        envelope: the message that it came in, as received; the hub's signature is in it. None in a
+            journal of a version that kept the payload alone.
     """
 
     kid: str
+    site: str
     epoch: int
     sequence: int
     digest: str
     payload: bytes
+    envelope: bytes | None = None
 
 
 class JournalError(Exception):
@@ -186,29 +196,48 @@ class Journal:
     # ------------------------------------------------------------ index and contents
 
     def save_index(self, index: AcceptedIndex) -> None:
-        """Saves an index as the newest under its key."""
+        """Saves an index as the newest of its site under its key, and as the last accepted."""
         with self._transaction() as database:
             database.execute(
-                "INSERT OR REPLACE INTO accepted VALUES (?, ?, ?, ?, ?)",
-                (index.kid, index.epoch, index.sequence, index.digest, index.payload),
+                "INSERT OR REPLACE INTO accepted_of_site VALUES (?, ?, ?, ?, ?, ?, ?,"
+                " (SELECT coalesce(max(turn), 0) + 1 FROM accepted_of_site))",
+                (
+                    index.kid,
+                    index.site,
+                    index.epoch,
+                    index.sequence,
+                    index.digest,
+                    index.payload,
+                    index.envelope,
+                ),
             )
 
-    def newest_index(
-        self, trusted_key_ids: Iterable[str], *, max_epoch: int = 2**63 - 1
-    ) -> AcceptedIndex | None:
-        """The newest index under any of the trusted keys; None if there is none.
+    def save_envelope(self, kid: str, site: str, envelope: bytes) -> None:
+        """Saves the message of an index that a version before kept without it."""
+        with self._transaction() as database:
+            database.execute(
+                "UPDATE accepted_of_site SET envelope = ? WHERE kid = ? AND site = ?",
+                (envelope, kid, site),
+            )
 
-        Indexes under a key that was removed from the settings are ignored: a hub that is installed
-        again has a new key, and its epochs start again from the beginning. An index of an epoch
-        above `max_epoch` is ignored too: no hub can send a newer one.
+    def accepted_indexes(self, site: str, *, max_epoch: int = 2**63 - 1) -> list[AcceptedIndex]:
+        """The newest index of a site under each key, the last accepted first, without envelopes.
+
+        An index of an epoch above `max_epoch` is ignored: no hub can send a newer one.
         """
         rows = self._rows(
-            "SELECT kid, epoch, sequence, digest, payload FROM accepted WHERE epoch <= ?"
-            " ORDER BY epoch DESC, sequence DESC",
-            (max_epoch,),
+            "SELECT kid, site, epoch, sequence, digest, payload FROM accepted_of_site"
+            " WHERE site = ? AND epoch <= ? ORDER BY turn DESC, epoch DESC, sequence DESC",
+            (site, max_epoch),
         )
-        keys = frozenset(trusted_key_ids)
-        return next((AcceptedIndex(*row) for row in rows if row[0] in keys), None)
+        return [AcceptedIndex(*row) for row in rows]
+
+    def envelope_of(self, kid: str, site: str) -> bytes | None:
+        """The message in which the newest index of a site under a key came; None if not kept."""
+        rows = self._rows(
+            "SELECT envelope FROM accepted_of_site WHERE kid = ? AND site = ?", (kid, site)
+        )
+        return bytes(rows[0][0]) if rows and rows[0][0] is not None else None
 
     def save_content(self, digest: str, data: bytes) -> None:
         """Saves a content whose digest was verified."""
@@ -330,11 +359,31 @@ def _open_database(path: Path) -> sqlite3.Connection:
         database.execute("PRAGMA synchronous=FULL")
         database.execute("PRAGMA cache_size=-256")  # kB; the default of 2 MB is for servers
         database.executescript(_SCHEMA)
-        database.execute("SELECT count(*) FROM accepted").fetchone()
+        _take_over_accepted(database)
     except BaseException:
         database.close()
         raise
     return database
+
+
+def _take_over_accepted(database: sqlite3.Connection) -> None:
+    """Takes over the indexes of a version that kept one for each key, whatever its site."""
+    query = "SELECT kid, epoch, sequence, digest, payload FROM accepted"
+    rows = database.execute(query).fetchall()
+    if not rows:
+        return
+    with database:
+        for kid, epoch, sequence, digest, payload in rows:
+            with suppress(ValueError, TypeError, KeyError):  # unreadable: as if there were none
+                database.execute(
+                    "INSERT INTO accepted_of_site VALUES (?, ?, ?, ?, ?, ?, NULL, 0)"
+                    " ON CONFLICT (kid, site) DO UPDATE SET epoch = excluded.epoch,"
+                    " sequence = excluded.sequence, digest = excluded.digest,"
+                    " payload = excluded.payload, envelope = NULL"
+                    " WHERE (excluded.epoch, excluded.sequence) > (epoch, sequence)",
+                    (kid, str(json.loads(payload)["site"]), epoch, sequence, digest, payload),
+                )
+        database.execute("DELETE FROM accepted")
 
 
 def _create_private(path: Path) -> None:

@@ -89,6 +89,12 @@ MAX_KEPT_CLAIMS: Final = 10_000
 MAX_EPOCH: Final = 2**31 - 1
 """`Lease.spec.leaseTransitions` has 32 bits, and the epoch comes from there."""
 
+LAST_EPOCH: Final = 2**30
+LAST_SEQUENCE: Final = 2**52
+"""The highest that an index, a boot or a message may have. What arrives leaves every counter as far
+from its maximum again, so that its owner can always count on. Echoes may be higher: a site that
+stands at a maximum must be able to say so."""
+
 MAX_SECONDS: Final = 10 * 365 * 86_400.0
 MAX_WATTS: Final = 1e12
 MAX_GCO2_PER_KWH: Final = 1e5
@@ -103,6 +109,9 @@ MAX_INSTANT: Final = datetime(2200, 1, 1, tzinfo=UTC)
 
 Count = Annotated[int, Between(0, 2**53)]
 """A number that every JSON reader holds exactly: sequences, generations, bytes."""
+
+Counter = Annotated[int, Between(0, LAST_SEQUENCE)]
+"""A number of which the highest so far is kept: boots, and messages of a boot."""
 
 Epoch = Annotated[int, Between(0, MAX_EPOCH)]
 PodCount = Annotated[int, Between(0, MAX_PODS)]

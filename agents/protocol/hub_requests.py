@@ -16,6 +16,10 @@ WANT_FULL_REPORT: Final = "full-report"
 WANT_STATUS: Final = "status"
 """Send a status now instead of at the next interval."""
 
+WANT_INDEX_PROOF: Final = "index-proof"
+"""Send a status with the whole envelope of the index that it echoes (`index_proof`): the hub knows
+of no index so new, and believes nothing but its own signature."""
+
 FETCH_ORDERS: Final = "fetch"
 """Fetch the contents that the status listed as missing: the hub has published them again."""
 

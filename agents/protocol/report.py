@@ -24,6 +24,7 @@ from agents.protocol.bounds import (
     Between,
     BootId,
     Count,
+    Counter,
     Grams,
     Instant,
     Joules,
@@ -69,8 +70,8 @@ class MessageHeader:
 
     agent: AgentName = "main"
     boot_id: BootId
-    boot_number: Count
-    sequence: Count
+    boot_number: Counter
+    sequence: Counter
     observed_seconds_ago: Seconds
 
 
@@ -337,7 +338,7 @@ class Offline:
     site: SiteName
     agent: AgentName = "main"
     boot_id: BootId
-    boot_number: Count
+    boot_number: Counter
 
 
 OFFLINE: Final = Codec(Offline)

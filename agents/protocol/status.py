@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Final, Literal, get_args
 
 from agents.protocol.bounds import (
+    MAX_ENVELOPE_BYTES,
     MAX_KEPT_CLAIMS,
     MAX_ORDERS,
     AtMost,
@@ -107,6 +108,7 @@ class SiteStatusMessage(MessageHeader):
         missing: ids of the orders whose content the agent does not have; the hub publishes them
             again.
         is_executing: whether this agent applies orders; others only report.
+        index_proof: the envelope of that index as it was received; only after the hub asked for it.
         bad_messages: number of messages since boot that could not be used, by reason.
     """
 
@@ -118,6 +120,7 @@ class SiteStatusMessage(MessageHeader):
     kept: Annotated[tuple[KeptClaim, ...], AtMost(MAX_KEPT_CLAIMS)] | None = None
     missing: Annotated[tuple[OrderId, ...], AtMost(MAX_ORDERS)] = ()
     is_executing: bool = False
+    index_proof: Annotated[str, AtMost(MAX_ENVELOPE_BYTES)] | None = None
     bad_messages: Annotated[dict[Word, Count], AtMost(64)] = field(default_factory=dict)
 
 

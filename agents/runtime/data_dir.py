@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from agents.protocol.bounds import LAST_SEQUENCE
 from agents.protocol.keys import SigningKey
 
 _KEY_FILE: Final = "agent.key"
@@ -24,7 +25,6 @@ _CLIENT_ID_PATTERN: Final = re.compile(r"[0-9a-f]{32}")
 _MAX_CLIENT_ID_BYTES: Final = 64
 _GROUP_AND_OTHERS_MASK: Final = 0o077
 _OTHERS_MASK: Final = 0o007
-_MAX_BOOT_NUMBER: Final = 2**53 - 1
 
 
 class IdentityError(Exception):
@@ -158,7 +158,7 @@ def record_boot(data_dir: Path) -> Boot:
         number = int(path.read_text()) + 1
     except (FileNotFoundError, ValueError):  # ValueError: not a number, or not even text
         number = 1
-    if not 0 < number <= _MAX_BOOT_NUMBER:
+    if not 0 < number <= LAST_SEQUENCE:
         number = 1
     write_durably(path, str(number).encode())
     return Boot(secrets.token_hex(8), number)

@@ -3,12 +3,11 @@
 import argparse
 import asyncio
 import re
-import sys
 from pathlib import Path
 
 from scheduler.cli.support.arguments import EXIT_GOOD, EXIT_NO, EXIT_USAGE
 from scheduler.cli.support.hub_access import HubNotFound, add_hub_arguments, find_kubeconfig
-from scheduler.cli.support.output import print_error
+from scheduler.cli.support.output import print_error, print_text
 from scheduler.control.ports.hub import SITES, Conflict, HubError
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.model.kinds.fields import NAME_PATTERN
@@ -60,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     except HubError as error:
         print_error("admit", error)
         return EXIT_NO
-    sys.stdout.write(message + "\n")
+    print_text(message)
     return EXIT_GOOD
 
 

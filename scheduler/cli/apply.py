@@ -3,14 +3,13 @@
 import argparse
 import asyncio
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from scheduler.cli.support.arguments import EXIT_GOOD, EXIT_NO, EXIT_USAGE, add_output_option
 from scheduler.cli.support.hub_access import HubNotFound, add_hub_arguments, find_kubeconfig
 from scheduler.cli.support.manifest_files import ManifestFileError, read_objects
-from scheduler.cli.support.output import print_error, print_json
+from scheduler.cli.support.output import format_table, print_error, print_json
 from scheduler.control.ports.hub import ApiResource, HubError, Object
 from scheduler.hub.client import HubClient, open_hub
 
@@ -106,7 +105,6 @@ class RestMapper:
         raise HubError(f"{api_version} {kind}: the hub does not serve this kind")
 
 
-def _format_rows(rows: list[dict[str, Any]]) -> Iterator[str]:
-    width = max((len(row["object"]) for row in rows), default=0)
-    for row in rows:
-        yield f"{row['object']:<{width}}  {row['error'] or row['result']}\n"
+def _format_rows(rows: list[dict[str, Any]]) -> list[str]:
+    cells = [(row["object"], row["error"] or row["result"]) for row in rows]
+    return format_table(cells, gap="  ") if cells else []

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 from typing import Any
 
 import msgspec
@@ -14,13 +13,14 @@ from scheduler.cli.support.arguments import (
     add_data_dir_option,
     add_output_option,
 )
-from scheduler.cli.support.output import print_error, print_json
+from scheduler.cli.support.output import print_error, print_json, print_text
 from scheduler.ledger.errors import LedgerError
 from scheduler.ledger.reader import LedgerReader
 from scheduler.ledger.replay import RecordedDecision, read_recorded_decision
 from scheduler.ledger.tables import LEDGER_FILE
 from scheduler.model.canonical import to_plain_json
 from scheduler.model.demand.terms import Terms
+from scheduler.runtime.printable import printable
 from scheduler.settings import data_directory
 
 _EPILOG = """examples:
@@ -125,7 +125,7 @@ def _print(answer: dict[str, Any]) -> None:
     for part in ("reasons", "demand", "facts", "terms"):
         for path, (before, after) in answer[part].items():
             lines.append(f"{part} {path}: {_shorten(before)} -> {_shorten(after)}")
-    sys.stdout.write("\n".join(lines or ["same placement, same inputs"]) + "\n")
+    print_text("\n".join(map(printable, lines)) or "same placement, same inputs")
 
 
 def _shorten(value: object) -> str:

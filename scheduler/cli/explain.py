@@ -47,6 +47,7 @@ from scheduler.placement.explain.explain import explain
 from scheduler.placement.explain.suggest import suggest_changes
 from scheduler.placement.fleet.context import decision_context
 from scheduler.placement.fleet.fleet import Fleet
+from scheduler.runtime.printable import printable
 from scheduler.settings import data_directory
 
 _EPILOG = """examples:
@@ -273,7 +274,7 @@ def _print(answer: dict[str, Any]) -> None:
     from rich.table import Table  # noqa: PLC0415 - only when a table is drawn
 
     console = Console(markup=False, emoji=False)  # a name such as "[red]" or ":x:" is no markup
-    console.print(f"{answer['workload']}: {answer['line']}", style="bold")
+    console.print(printable(f"{answer['workload']}: {answer['line']}"), style="bold")
     table = Table(box=None, pad_edge=False)
     for title in ("SITE", "REPLICAS", "ROOM", "CNY/REPLICA-HOUR", "WHY, OR WHY NOT"):
         table.add_column(title, overflow="fold")
@@ -282,19 +283,21 @@ def _print(answer: dict[str, Any]) -> None:
         total = site["totalCnyPerReplicaHour"]
         why = "; ".join(f"{each['reason']}: {each['sentence']}" for each in failed)
         table.add_row(
-            site["name"],
+            printable(site["name"]),
             str(site["replicas"]),
             str(site["room"]),
             "unknown" if total is None else f"{total:.4f}",
-            why or _format_costs(site["costs"]),
+            printable(why or _format_costs(site["costs"])),
         )
     console.print(table)
     if "versus" in answer:
-        console.print(answer["versus"]["sentence"])
+        console.print(printable(answer["versus"]["sentence"]))
     for change in answer["smallestChange"]:
         console.print(
-            f"would fit with {change['kind']} of {change['target']}: "
-            f"{change['from'] or '(none)'} -> {change['to'] or '(none)'}"
+            printable(
+                f"would fit with {change['kind']} of {change['target']}: "
+                f"{change['from'] or '(none)'} -> {change['to'] or '(none)'}"
+            )
         )
 
 

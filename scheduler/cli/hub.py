@@ -1,4 +1,4 @@
-"""`kapok hub`: backs up and restores the embedded hub, and creates access tokens."""
+"""`kapok hub`: backs up and restores the embedded hub, creates access tokens, accepts losses."""
 
 import argparse
 import json
@@ -11,8 +11,9 @@ from scheduler.apiserver.auth.rbac import ROLES, Identity
 from scheduler.apiserver.auth.tokens import TokenStore, write_kubeconfig
 from scheduler.apiserver.backup import NotABackup, backup, restore
 from scheduler.apiserver.storage.sqlite import DataDirectoryInUse
+from scheduler.cli import adopt
 from scheduler.cli.support.arguments import EXIT_GOOD, EXIT_NO, EXIT_USAGE, add_output_option
-from scheduler.cli.support.output import print_error
+from scheduler.cli.support.output import print_error, print_json, print_text
 from scheduler.settings import data_directory
 
 _DESCRIPTION = """Backs up, restores and opens the embedded hub. It keeps its objects in one SQLite
@@ -24,6 +25,7 @@ _EPILOG = """examples:
   kapok hub restore /elsewhere/hub-monday.db
   kapok hub token --name alice --role tenant --namespace health > alice.kubeconfig
   kapok hub token --name audit --role auditor -o json
+  kapok hub adopt --epoch
 
 roles: """ + ", ".join(ROLES)
 _EPILOG += "\nExit code: 0 done, 1 it could not be done, 2 wrong usage."
@@ -56,9 +58,14 @@ def register(parser: argparse.ArgumentParser) -> None:
         else:
             command.add_argument("file", type=Path, metavar="FILE", help="the backup file")
 
+    command = commands.add_parser("adopt", help=adopt.PURPOSE)
+    adopt.register(command)
+
 
 def run(arguments: argparse.Namespace) -> int:
-    """Runs backup, restore or token."""
+    """Runs backup, restore, token or adopt."""
+    if arguments.hub_command == "adopt":
+        return adopt.run(arguments)
     try:
         folder = _find_hub_folder(arguments.data_dir)
         return _COMMANDS[arguments.hub_command][1](arguments, folder)
@@ -114,9 +121,9 @@ def _token(arguments: argparse.Namespace, folder: Path) -> int:
 
 def _print_answer(arguments: argparse.Namespace, answer: dict[str, object]) -> int:
     if arguments.output == "json":
-        sys.stdout.write(json.dumps(answer) + "\n")
+        print_json(answer)
     else:
-        sys.stdout.write(", ".join(f"{key}: {value}" for key, value in answer.items()) + "\n")
+        print_text(", ".join(f"{key}: {value}" for key, value in answer.items()))
     return EXIT_GOOD
 
 

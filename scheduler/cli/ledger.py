@@ -13,7 +13,7 @@ from scheduler.cli.support.arguments import (
     add_data_dir_option,
     add_output_option,
 )
-from scheduler.cli.support.output import format_table, print_error, print_json
+from scheduler.cli.support.output import format_table, print_error, print_json, print_text
 from scheduler.ledger.errors import LedgerCorruptError, LedgerError
 from scheduler.ledger.reader import LedgerReader
 from scheduler.ledger.record import Record
@@ -83,11 +83,11 @@ def _print_verdict(arguments: argparse.Namespace, verdict: VerificationResult) -
             }
         )
     elif bad is None:
-        sys.stdout.write(f"{verdict.records} records verified, none was changed\n")
+        print_text(f"{verdict.records} records verified, none was changed")
     else:
-        sys.stdout.write(
+        print_text(
             f"record {bad.seq} of {verdict.records} failed verification: {bad.sentence}\n"
-            f"All records before record {bad.seq} are as they were written.\n"
+            f"All records before record {bad.seq} are as they were written."
         )
     return EXIT_GOOD if verdict.is_ok else EXIT_NO
 
@@ -115,7 +115,7 @@ def _show(arguments: argparse.Namespace, reader: LedgerReader) -> int:
     if arguments.output == "json":
         print_json({"hash": record.hash, "record": record.fields})
     else:
-        sys.stdout.write(json.dumps(record.fields, ensure_ascii=False, indent=2) + "\n")
+        print_text(json.dumps(record.fields, ensure_ascii=False, indent=2))
         sys.stderr.write(f"hash {record.hash}\n")
     return EXIT_GOOD
 
@@ -128,7 +128,7 @@ def _anchor(arguments: argparse.Namespace, reader: LedgerReader) -> int:
     if arguments.output == "json":
         print_json({"seq": last.seq, "hash": last.hash, "anchor": last.anchor})
     else:
-        sys.stdout.write(last.anchor + "\n")
+        print_text(last.anchor)
     return EXIT_GOOD
 
 

@@ -22,6 +22,7 @@ from scheduler.cli.support.output import print_error, print_json
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import NotAccepted
 from scheduler.model.formatters import format_rfc3339
+from scheduler.runtime.printable import printable
 
 _EPILOG = """examples:
   kapok place -f sites.yaml -f workload.yaml
@@ -143,11 +144,11 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         cost = row["cost"]
         table.add_row(
-            row["workload"],
+            printable(row["workload"]),
             row["phase"],
             _format_figure(cost["cnyPerHour"]),
             _format_figure(cost["gco2PerHour"]),
-            row["line"],
+            printable(row["line"]),
         )
     Console(markup=False, emoji=False).print(table)  # a name such as "[red]" is no markup
 

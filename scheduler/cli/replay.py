@@ -1,7 +1,6 @@
 """`kapok replay ID`: repeats a decision from its record, and compares the result."""
 
 import argparse
-import sys
 
 import msgspec
 
@@ -12,11 +11,12 @@ from scheduler.cli.support.arguments import (
     add_data_dir_option,
     add_output_option,
 )
-from scheduler.cli.support.output import print_error, print_json
+from scheduler.cli.support.output import print_error, print_json, print_text
 from scheduler.ledger.errors import LedgerError
 from scheduler.ledger.reader import LedgerReader
 from scheduler.ledger.replay import ReplayResult, replay
 from scheduler.ledger.tables import LEDGER_FILE
+from scheduler.runtime.printable import printable
 from scheduler.settings import data_directory
 
 _EPILOG = """examples:
@@ -72,8 +72,7 @@ def _print_answer(record_id: str, answer: ReplayResult, *, as_json: bool) -> Non
             }
         print_json(facts)
         return
-    sys.stdout.write(answer.sentence + "\n")
+    print_text(printable(answer.sentence))
     if answer.is_same is False and answer.recorded and answer.replayed:
-        sys.stdout.write(
-            f"  recorded  {answer.recorded.line}\n  again     {answer.replayed.line}\n"
-        )
+        for label, decision in (("recorded", answer.recorded), ("again", answer.replayed)):
+            print_text(f"  {label:<8}  {printable(decision.line)}")

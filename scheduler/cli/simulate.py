@@ -1,7 +1,6 @@
 """`kapok simulate`: replays a trace of real pods through the placement code."""
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,10 +8,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
-import yaml
 
 from scheduler.cli.support.arguments import EXIT_GOOD, EXIT_USAGE, UsageError, add_output_option
-from scheduler.cli.support.output import print_error
+from scheduler.cli.support.output import print_error, print_json
+from scheduler.hub.schema.yaml_documents import YamlDocumentError, load_documents
 from scheduler.model.decode import NotReadable, decode
 from scheduler.model.kinds.metadata import Metadata
 from scheduler.model.kinds.policy import Placement, PlacementPolicy, PolicySpec, Preset, Strategy
@@ -115,7 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
         print_error("simulate", error)
         return EXIT_USAGE
     if arguments.output == "json":
-        sys.stdout.write(json.dumps(as_json(comparison)) + "\n")
+        print_json(as_json(comparison))
     else:
         sys.stdout.write(format_text(comparison))
     return EXIT_GOOD
@@ -143,12 +142,13 @@ def read_policy(text: str) -> PlacementPolicy:
 
 def _read_policy_file(path: Path) -> PlacementPolicy:
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not YAML: {error}") from error
+        raw = next((one.value for one in load_documents(path.read_text(encoding="utf-8"))), None)
+    except (YamlDocumentError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}, {error}") from None
     if not isinstance(raw, Mapping) or raw.get("kind") != "PlacementPolicy":
         raise UsageError(f"{path}: holds no PlacementPolicy")
-    metadata: dict[str, Any] = {**(raw.get("metadata") or {}), "namespace": "trace"}
+    own = raw.get("metadata")
+    metadata: dict[str, Any] = {**(own if isinstance(own, Mapping) else {}), "namespace": "trace"}
     metadata.setdefault("name", path.stem)
     found = decode({**raw, "metadata": metadata})
     if not isinstance(found, PlacementPolicy):

@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import json
 import logging
 import sys
 from collections.abc import Coroutine
@@ -18,9 +17,9 @@ from scheduler.cli.support.arguments import (
     add_data_dir_option,
     add_output_option,
 )
-from scheduler.cli.support.output import print_error
+from scheduler.cli.support.output import print_error, print_json
 from scheduler.cli.support.signals import leaf_errors, run_until_signalled
-from scheduler.control.leader_election import LeadershipLost
+from scheduler.control.leader_election import EpochExhausted, LeadershipLost
 from scheduler.control.ports.hub import HubError
 from scheduler.placement.kernel import loader as compiled
 from scheduler.runtime.data_dir import DataDirectoryError
@@ -90,6 +89,7 @@ async def _report_errors(work: Coroutine[Any, Any, None]) -> int:
     except* (
         DataDirectoryError,
         DataDirectoryInUse,
+        EpochExhausted,
         HubError,
         LeadershipLost,
         OSError,
@@ -115,7 +115,7 @@ def _print_ready(running: Endpoints, output: str | None) -> None:
             "metrics": running.metrics_url,
             "page": running.page_url,
         }
-        sys.stdout.write(json.dumps(facts) + "\n")
+        print_json(facts)
         sys.stdout.flush()
         return
     sys.stderr.write(

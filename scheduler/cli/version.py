@@ -1,13 +1,13 @@
 """`kapok version`: prints the versions that a bug report needs."""
 
 import argparse
-import json
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
 import scheduler
 from scheduler.cli.support.arguments import EXIT_GOOD, add_output_option
+from scheduler.cli.support.output import print_json
 from scheduler.placement.kernel import loader as compiled
 
 _PACKAGES = (
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     found["python"] = platform.python_version()
     found |= {name: _version_of(name) for name in _PACKAGES}
     if arguments.output == "json":
-        sys.stdout.write(json.dumps(found) + "\n")
+        print_json(found)
     else:
         width = max(map(len, found))
         sys.stdout.writelines(f"{name:<{width}}  {number}\n" for name, number in found.items())

@@ -5,7 +5,7 @@ one consistent state. Workloads that an event concerns are queued; `worker.py` r
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from scheduler.control.clock_events import ClockEvents
 from scheduler.control.orders.dispatch import Dispatcher
@@ -147,7 +147,8 @@ class Controller:
         """Handles an order status that is newer than the last one."""
         state = self.sites.states.get(report.site)
         before = state.order_status if state else None
-        if not self.sites.on_order_status(report):
+        # A proof is large, and of use once.
+        if not self.sites.on_order_status(replace(report, index_proof="")):
             return
         self.dispatcher.on_order_status(report)
         if report.is_executing:

@@ -21,6 +21,7 @@ from scheduler.control.ports.hub import (
     Refused,
 )
 from scheduler.model.formatters import format_rfc3339_micros
+from scheduler.model.kinds.workload import LAST_EPOCH
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
 
@@ -28,6 +29,24 @@ _log = logging.getLogger(__name__)
 
 LEASE_NAME = "kapok-scheduler"
 EPOCH_ANNOTATION = "kapok.dev/epoch"
+
+
+_MAX_LEASE_TRANSITIONS = 2**31 - 1
+
+
+class EpochExhausted(Exception):
+    """The Lease stands at the end of the epochs: no leader can begin another one."""
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__(
+            f"the Lease {NAMESPACE}/{LEASE_NAME} has epoch {epoch} and no leader goes above"
+            f" {LAST_EPOCH}: stop all schedulers, and run `kapok hub adopt --epoch` with the"
+            " --data-dir and --config of `kapok up`"
+        )
+
+
+class LeaseHeld(Exception):
+    """A scheduler that runs holds the Lease."""
 
 
 class LeadershipLost(Exception):
@@ -67,10 +86,13 @@ class Leadership:
 
         Returns:
             The new epoch, higher than all before.
+
+        Raises:
+            EpochExhausted: there is no higher one.
         """
         await self._create_namespace()
         while True:
-            with self.faults.barrier("lease", passing=(HubError,)):
+            with self.faults.barrier("lease", passing=(HubError, EpochExhausted)):
                 try:
                     if await self._try_acquire():
                         return self.epoch
@@ -115,23 +137,56 @@ class Leadership:
 
     async def release(self) -> None:
         """Releases the lease, so that the next scheduler need not wait until it expires."""
-        if not self.epoch:
-            return
         try:
             await self._renew(self.epoch, holder="")
         except HubError as error:
             _log.info("lease: not released: %s", error)
 
     async def raise_epoch_above(self, epoch: int) -> int:
-        """Begins a new epoch above that of a site: the hub was restored from a backup.
+        """Begins a new epoch above a proven one: the hub was restored from a backup.
 
         Returns:
-            The new epoch.
+            The new epoch; the present one if that is higher, or there is none so high.
         """
-        if epoch >= self.epoch:
+        if self.epoch <= epoch < LAST_EPOCH:
             await self._renew(epoch + 1)
             self.epoch = epoch + 1
         return self.epoch
+
+    async def take_for_repair(self) -> int:
+        """Takes the Lease without beginning an epoch, so that no scheduler decides meanwhile.
+
+        Returns:
+            The epoch of the Lease, which may be the end of all epochs; 0 if there is no Lease.
+
+        Raises:
+            LeaseHeld: a scheduler renews it.
+            HubError: the hub refuses, or does not answer.
+        """
+        await self._create_namespace()
+        first_seen: str | None = None
+        while True:
+            try:
+                lease = await self.hub.get(LEASES, LEASE_NAME, NAMESPACE)
+            except NotFound:
+                await self.hub.create(LEASES, self._lease_body(epoch=0, version=None))
+                return 0
+            if self.is_sole_candidate or self._is_expired(lease):
+                await self._patch_lease(_epoch_of(lease), lease)
+                return _epoch_of(lease)
+            first_seen = first_seen or self._last_renewal_seen[0]
+            if self._last_renewal_seen[0] != first_seen:
+                raise LeaseHeld(f"{self._holder} holds the Lease and renews it: stop it first")
+            await self.clock.sleep(self.renew_seconds / 2)
+
+    async def set_epoch(self, epoch: int) -> None:
+        """Writes the epoch that the next leader counts on from, and renews the Lease.
+
+        Raises:
+            HubError: the Lease was taken, or the hub does not answer.
+        """
+        await self._renew(epoch)
+        self.epoch = epoch
 
     async def _create_namespace(self) -> None:
         try:
@@ -152,12 +207,17 @@ class Leadership:
         if not self.is_sole_candidate and not self._is_expired(lease):
             return False
         epoch = _epoch_of(lease) + 1
+        if epoch > LAST_EPOCH:
+            raise EpochExhausted(epoch - 1)
+        await self._patch_lease(epoch, lease)
+        self.epoch = epoch
+        return True
+
+    async def _patch_lease(self, epoch: int, lease: Object) -> None:
         version = lease["metadata"]["resourceVersion"]
         await self.hub.merge_patch(
             LEASES, LEASE_NAME, self._lease_body(epoch, version), namespace=NAMESPACE
         )
-        self.epoch = epoch
-        return True
 
     def _log_holder(self) -> None:
         if self._holder != self._logged_holder:
@@ -203,15 +263,20 @@ class Leadership:
             "spec": {
                 "holderIdentity": self.identity,
                 "leaseDurationSeconds": int(self.duration_seconds),
-                "leaseTransitions": epoch,
+                "leaseTransitions": min(epoch, _MAX_LEASE_TRANSITIONS),
                 "renewTime": now,
             },
         }
 
 
 def _epoch_of(lease: Object) -> int:
-    """The highest epoch of a Lease; an edited annotation never lowers it."""
+    """The highest epoch of a Lease; an edited annotation never lowers it.
+
+    A number above 32 bits in the annotation is none that a leader has written.
+    """
     annotations = lease["metadata"].get("annotations") or {}
-    noted = annotations.get(EPOCH_ANNOTATION, "")
-    transitions = int((lease.get("spec") or {}).get("leaseTransitions") or 0)
-    return max(transitions, int(noted) if noted.isdecimal() else 0)
+    noted = str(annotations.get(EPOCH_ANNOTATION) or "")
+    is_number = noted.isdecimal() and len(noted) <= len(str(_MAX_LEASE_TRANSITIONS))
+    epoch = int(noted) if is_number else 0
+    transitions = (lease.get("spec") or {}).get("leaseTransitions") or 0
+    return max(int(transitions), epoch if epoch <= _MAX_LEASE_TRANSITIONS else 0)

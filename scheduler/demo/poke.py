@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from scheduler.control.ports.hub import KAPOK_RESOURCES, SITES, ApiResource, HubError, NotFound
 from scheduler.demo.actions import DIRTY_GCO2_PER_KWH, DemoActions, read_actions, write_actions
 from scheduler.demo.folder import DemoFolder, read_json
 from scheduler.demo.samples import load_samples
 from scheduler.hub.client import HubClient, open_hub
+from scheduler.hub.schema.yaml_documents import YamlDocumentError, load_documents
+from scheduler.runtime.printable import printable
 from scheduler.settings import DATA_HOME, data_directory
 
 FIELD_MANAGER = "kapok-demo-poke"
@@ -87,9 +87,9 @@ async def run_poke(arguments: argparse.Namespace) -> int:
     try:
         message = await ACTIONS[arguments.poke].perform(folder, arguments)
     except HubError as error:
-        sys.stderr.write(f"kapok demo poke: {error}\n")
+        sys.stderr.write(printable(f"kapok demo poke: {error}") + "\n")
         return 1
-    sys.stdout.write(message + "\n")
+    sys.stdout.write(printable(message) + "\n")
     return 0
 
 
@@ -220,9 +220,11 @@ async def _submit(folder: DemoFolder, arguments: argparse.Namespace) -> str:
 
 def _read_objects(path: Path) -> list[Any]:
     try:
-        return [item for item in yaml.safe_load_all(path.read_text(encoding="utf-8")) if item]
-    except (OSError, yaml.YAMLError) as error:
-        raise DemoActionError(f"{path}: {error}") from error
+        return [document.value for document in load_documents(path.read_text(encoding="utf-8"))]
+    except OSError as error:
+        raise DemoActionError(f"{path}: {error.strerror}") from error
+    except (YamlDocumentError, UnicodeDecodeError) as error:
+        raise DemoActionError(f"{path}, {error}") from None
 
 
 async def _apply(hub: HubClient, path: Path, item: Any) -> str:  # noqa: ANN401 - any YAML

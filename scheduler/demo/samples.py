@@ -10,6 +10,7 @@ import msgspec
 import yaml
 from msgspec import Meta, field
 
+from scheduler.hub.schema.yaml_documents import load_documents
 from scheduler.runtime.packaged_files import packaged_folder
 
 Object = dict[str, Any]
@@ -121,9 +122,9 @@ def _read_settings() -> _Settings:
 
 def _read_objects(folder: Path) -> Iterator[Object]:
     for path in sorted(folder.rglob("*.yaml")):
-        for item in yaml.safe_load_all(path.read_text(encoding="utf-8")):
-            if item:
-                yield item
+        for document in load_documents(path.read_text(encoding="utf-8")):
+            if isinstance(document.value, dict):
+                yield document.value
 
 
 def _restrict_grant(item: Object, sites: set[str]) -> Object | None:

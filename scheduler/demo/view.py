@@ -7,6 +7,7 @@ from typing import Any, Protocol, Self
 
 from scheduler.demo.demo_status import DemoSiteStatus, DemoStatus, DemoWorkloadStatus
 from scheduler.runtime.clock import Clock
+from scheduler.runtime.printable import printable
 
 _PHASE_COLOURS = {
     "Running": "green",
@@ -74,7 +75,7 @@ class LineView:
 
     def say(self, line: str) -> None:
         """Writes one line."""
-        self._write(f"{self._clock.monotonic() - self._started:6.1f} s  {line}\n")
+        self._write(f"{self._clock.monotonic() - self._started:6.1f} s  {printable(line)}\n")
 
     def show(self, status: DemoStatus) -> None:
         """Writes the summary, if it differs from the last one."""
@@ -98,7 +99,7 @@ class LiveTableView:
         self._console = Console(stderr=True)
         self._live = RichLive(console=self._console, refresh_per_second=4, transient=False)
         self._lines = LineView(
-            clock, lambda text: self._console.print(text.rstrip(), highlight=False)
+            clock, lambda text: self._console.print(text.rstrip(), highlight=False, markup=False)
         )
 
     def __enter__(self) -> Self:
@@ -163,9 +164,9 @@ def _site_row(site: DemoSiteStatus) -> tuple[str, ...]:
     reports = f"[green]yes[/]{age}" if site.is_reporting else f"[red]silent[/]{age}"
     intensity = site.intensity_gco2_per_kwh
     return (
-        site.name,
+        _cell(site.name),
         reports,
-        site.free_cpu,
+        _cell(site.free_cpu),
         "unknown" if intensity is None else f"{intensity:.0f}",
         "unknown" if site.power_watts is None else f"{site.power_watts / 1000:.1f}",
     )
@@ -175,7 +176,14 @@ def _workload_row(workload: DemoWorkloadStatus) -> tuple[str, ...]:
     colour = _PHASE_COLOURS.get(workload.phase, "white")
     where = ", ".join(f"{s.name} {s.ready}/{s.replicas}" for s in workload.sites)
     return (
-        f"{workload.namespace}/{workload.name}",
+        _cell(f"{workload.namespace}/{workload.name}"),
         f"[{colour}]{workload.phase}[/]",
-        (where or workload.line)[:_LINE_CHARACTERS],
+        _cell((where or workload.line)[:_LINE_CHARACTERS]),
     )
+
+
+def _cell(text: str) -> str:
+    """Text of the hub as a cell: no markup, no hidden character."""
+    from rich.markup import escape  # noqa: PLC0415 - only for a terminal
+
+    return escape(printable(text))

@@ -37,6 +37,7 @@ from scheduler.placement.fleet.node_table import NodeTable
 from scheduler.placement.fleet.site_figures import figures_of
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
+from scheduler.runtime.printable import printable
 
 _log = logging.getLogger(__name__)
 
@@ -333,6 +334,7 @@ def _order_status_report_of(message: SiteStatusMessage) -> OrderStatusReport:
         missing=message.missing,
         kept=_kept_by_order(message),
         is_executing=message.is_executing,
+        index_proof=message.index_proof or "",
     )
 
 
@@ -354,7 +356,7 @@ def _order_state_of(order: OrderStatus) -> OrderState:
         ready=order.ready,
         bound=order.bound,
         finished=order.finished,
-        message=order.message or "",
         recreated=order.recreated or 0,
         not_run=order.not_run or 0,
+        message=printable(order.message or ""),
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from agents.protocol.errors import WireError
 from agents.protocol.keys import PublicKey, SigningKey, TrustedKeys
 
-__all__ = ["Keyring", "SigningKey", "canonical_public_key", "load_or_make_key"]
+__all__ = ["Keyring", "SigningKey", "canonical_public_key", "load_or_make_key", "replace_key"]
 
 _log = logging.getLogger(__name__)
 
@@ -32,11 +32,7 @@ def load_or_make_key(path: Path) -> SigningKey:
     """
     if not path.exists():
         key = SigningKey.generate()
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _KEY_FILE_MODE)
-        with os.fdopen(handle, "wb") as file:
-            file.write(key.raw())
-            file.flush()
-            os.fsync(file.fileno())
+        _write_private(path, key.raw())
         return key
     if path.stat().st_mode & 0o077:
         raise ValueError(
@@ -46,6 +42,31 @@ def load_or_make_key(path: Path) -> SigningKey:
         return SigningKey(path.read_bytes())
     except ValueError as error:
         raise ValueError(f"{path}: not an Ed25519 key of 32 bytes") from error
+
+
+def replace_key(path: Path) -> SigningKey:
+    """Makes a new signing key in `path`; the one before is kept beside it as `NAME.replaced`.
+
+    Raises:
+        OSError: the directory cannot be written; the key before is still there.
+    """
+    draft = path.with_name(f"{path.name}.new")
+    if path.exists():
+        _write_private(draft, path.read_bytes())
+        draft.replace(path.with_name(f"{path.name}.replaced"))
+    key = SigningKey.generate()
+    _write_private(draft, key.raw())
+    draft.replace(path)  # at no moment there is no key: a start would make yet another one
+    return key
+
+
+def _write_private(path: Path, data: bytes) -> None:
+    path.unlink(missing_ok=True)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _KEY_FILE_MODE)
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 class Keyring:

@@ -12,12 +12,24 @@ from typing import Any
 from agents.protocol.codec import Codec
 from agents.protocol.envelope import seal
 from agents.protocol.errors import WireError
-from agents.protocol.hub_requests import HUB_REQUEST, WANT_FULL_REPORT, WANT_STATUS, HubRequest
+from agents.protocol.hub_requests import (
+    HUB_REQUEST,
+    WANT_FULL_REPORT,
+    WANT_INDEX_PROOF,
+    WANT_STATUS,
+    HubRequest,
+)
 from agents.protocol.index import DesiredIndex, IndexEntry, encode_index
-from agents.protocol.keys import SigningKey
+from agents.protocol.keys import SigningKey, TrustedKeys
 from agents.protocol.orders import ORDER_CONTENT, OrderContent, pack_content, seal_parts
 from agents.protocol.topics import order_topic, site_topic
-from scheduler.control.ports.agents import IndexVersion, OrderForSite, OrderNotPublishable
+from scheduler.control.ports.agents import (
+    IndexVersion,
+    OrderForSite,
+    OrderNotPublishable,
+    ProvenIndex,
+)
+from scheduler.mqtt.index_proof import read_index_proof
 from scheduler.mqtt.outbox import Outbox
 
 _INDEX_ENTRY = Codec(IndexEntry)
@@ -108,15 +120,27 @@ class OrderPublisher:
         self, site: str, epoch: int, *, want_status: bool, want_report: bool
     ) -> None:
         """Asks a site's agents to send their status, a full report, or both, at once."""
-        wants = _selected_wants((WANT_STATUS, want_status), (WANT_FULL_REPORT, want_report))
+        wants = ((WANT_STATUS, want_status), (WANT_FULL_REPORT, want_report))
+        self._request(site, epoch, *(word for word, is_wanted in wants if is_wanted))
+
+    def request_proof(self, site: str, epoch: int) -> None:
+        """Asks a site's agents for the index that they work by, in the envelope of its hub."""
+        self._request(site, epoch, WANT_INDEX_PROOF)
+
+    def read_proof(self, site: str, site_uid: str, proof: str) -> ProvenIndex:
+        """Reads such an index.
+
+        Raises:
+            ProofRefused: our key has not signed it, or not for this site.
+        """
+        own_keys = TrustedKeys([self.key.public])
+        return read_index_proof(proof, site=site, site_uid=site_uid, own_keys=own_keys)
+
+    def _request(self, site: str, epoch: int, *wants: str) -> None:
         request = HubRequest(site=site, epoch=epoch, wants=wants)
         request_topic = site_topic(site, "hub")
         data = HUB_REQUEST.encode(request)
         self.outbox.put(request_topic, seal(data, topic=request_topic, key=self.key), retain=False)
-
-
-def _selected_wants(*wants: tuple[str, bool]) -> tuple[str, ...]:
-    return tuple(word for word, is_wanted in wants if is_wanted)
 
 
 def _plain_dicts(manifests: Iterable[Mapping[str, object]]) -> tuple[dict[str, Any], ...]:

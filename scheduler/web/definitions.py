@@ -90,6 +90,7 @@ BAD_MESSAGE_KINDS: Final = (
     "stale",
     "digest",
 )
+EPOCH_CLAIM_RESULTS: Final = ("proven", "unproven", "unasked", *BAD_MESSAGE_KINDS)
 FAULT_PLACES: Final = (
     "message",
     "object",
@@ -138,6 +139,17 @@ RECORDED_METRICS: Final[Mapping[str, MetricDefinition]] = {
         "them, and unknown-site is a site that is not admitted.",
         ("kind",),
         values=BAD_MESSAGE_KINDS,
+    ),
+    "kapok_epoch_claims_total": MetricDefinition(
+        "counter",
+        "Claims of sites to work by a later index than this hub has published, by result: proven "
+        "(an index signed by this hub's key; a new epoch begins), unproven (the word alone; the "
+        "site is asked for the index), unasked (a proof without a request), else why a proof "
+        "was refused: unknown-key (not the hub's key), signature, wrong-site (of another site or "
+        "uid), stale (not later), too-large (near the end of a counter), or another kind of "
+        "kapok_bad_messages_total.",
+        ("result",),
+        values=EPOCH_CLAIM_RESULTS,
     ),
     "kapok_faults_total": MetricDefinition(
         "counter",

@@ -57,6 +57,10 @@ class Metrics:
         """Counts a refused message from the broker."""
         self._count("kapok_bad_messages_total", kind)
 
+    def count_epoch_claim(self, result: str) -> None:
+        """Counts a site's claim of a later index than ours."""
+        self._count("kapok_epoch_claims_total", result)
+
     def count_message(self, kind: str) -> None:
         """Counts an accepted message from a site."""
         self._count("kapok_messages_total", kind)

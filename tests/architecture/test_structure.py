@@ -191,3 +191,24 @@ def test_prose_in_code_has_no_private_words(package: Path) -> None:
 def test_documents_have_no_private_words(document: Path) -> None:
     text = re.sub(r"```.*?```", "", document.read_text(), flags=re.DOTALL)
     assert breaches(text) == []
+
+
+OWN_TEXT_ONLY = {
+    "hub.py": "the kubeconfig that it wrote",
+    "open.py": "the address that it made",
+    "serve_api.py": "names from the command line",
+    "simulate.py": "figures",
+    "version.py": "versions",
+}
+"""Commands that write to stdout past `cli/support/output.py`, and what they write there."""
+
+
+def test_commands_print_through_one_module_that_escapes_hidden_characters() -> None:
+    direct = {
+        path.name
+        for path in (ROOT / "scheduler/cli").glob("*.py")
+        if re.search(r"stdout\.write\(|\bprint\(", path.read_text(encoding="utf-8"))
+        and "console.print" not in path.read_text(encoding="utf-8")
+        and "Console(" not in path.read_text(encoding="utf-8")
+    }
+    assert direct <= set(OWN_TEXT_ONLY)

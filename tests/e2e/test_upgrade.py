@@ -7,11 +7,16 @@ from typing import Any
 
 import pytest
 
+from agents.orders.journal import Journal
+from agents.protocol.keys import TrustedKeys
 from scheduler.ledger.reader import LedgerReader
 from scheduler.ledger.replay import replay
 from scheduler.ledger.verify import verify
+from scheduler.model.decision import ENGINE_VERSION
 from tests.support.up import ROOT, running_up
 
+ENGINES = {"step-4": "3", "step-5": "4"}
+JOURNAL = "journal.sqlite"
 GOLDEN = sorted(path for path in (ROOT / "tests/golden").iterdir() if path.is_dir())
 
 pytestmark = [
@@ -24,8 +29,13 @@ pytestmark = [
 def unpacked(golden: Path, data_dir: Path) -> Path:
     """Writes a golden data directory; returns the ledger's path."""
     (data_dir / "hub").mkdir(parents=True)
-    for name, target in (("ledger.db", data_dir), ("objects.db", data_dir / "hub")):
-        (target / name).write_bytes(gzip.decompress((golden / f"{name}.gz").read_bytes()))
+    for packed in golden.glob("*.gz"):
+        name = packed.name.removesuffix(".gz")
+        if name == JOURNAL:
+            continue
+        target = (data_dir / "hub" if name == "objects.db" else data_dir) / name
+        target.write_bytes(gzip.decompress(packed.read_bytes()))
+        target.chmod(0o600)
     return data_dir / "ledger.db"
 
 
@@ -48,11 +58,16 @@ def test_a_ledger_written_before_verifies_and_replays_the_same_apart_from_texts(
         verdict = verify(reader)
         assert (verdict.is_ok, verdict.records) == (True, 26)
         answers = {record.id: replay(reader, record) for record in reader.records()}
+    engine = ENGINES[golden.name]
+    same = (
+        "the same, byte for byte"
+        if engine == ENGINE_VERSION
+        else f"the same; engine {engine} worded its texts differently"
+    )
     assert {id_: (answer.is_same, answer.sentence) for id_, answer in answers.items()} == {
-        id_: (True, f"{id_} decided again: the same; engine 3 worded its texts differently")
-        for id_ in answers
+        id_: (True, f"{id_} decided again: {same}") for id_ in answers
     }
-    assert {answer.recorded.engine for answer in answers.values() if answer.recorded} == {"3"}
+    assert {one.recorded.engine for one in answers.values() if one.recorded} == {engine}
 
 
 def test_a_hub_of_an_earlier_version_opens_with_every_placement(
@@ -65,3 +80,24 @@ def test_a_hub_of_an_earlier_version_opens_with_every_placement(
         assert after["health/appointment"] == [(["gz-core"], 4), (["shaoguan"], 2)]
         assert sum(bool(groups) for groups in after.values()) == 20
         assert len(up.kubectl("get", "sites", "-o", "name").split()) == 12
+
+
+def test_a_journal_of_an_earlier_agent_opens_with_its_index_and_orders(
+    golden: Path, tmp_path: Path
+) -> None:
+    packed = golden / f"{JOURNAL}.gz"
+    if not packed.exists():
+        assert golden.name == "step-4", "only step-4 was kept without a journal"
+        return
+    path = tmp_path / JOURNAL
+    path.write_bytes(gzip.decompress(packed.read_bytes()))
+    path.chmod(0o600)
+    journal = Journal(path)
+    assert journal.problem is None
+    hub_key = gzip.decompress((golden / "hub.pub.gz").read_bytes()).decode().strip()
+    index = journal.newest_index(TrustedKeys.parse([hub_key]).ids())
+    assert index is not None
+    assert index.payload
+    assert len(journal.applied_generations()) == 4
+    assert sum(map(len, journal.created_objects().values())) == 8
+    journal.close()

@@ -16,6 +16,8 @@ from scheduler.control.ports.agents import (
     IndexVersion,
     OrderForSite,
     OrderStatusReport,
+    ProofRefused,
+    ProvenIndex,
     SiteReport,
 )
 from scheduler.control.ports.hub import GRANTS, SITES, WORKLOADS, Object
@@ -136,6 +138,17 @@ class FakePublisher:
         self, site: str, epoch: int, *, want_status: bool, want_report: bool
     ) -> None:
         self.log.append(("ask", site, (epoch, want_status, want_report)))
+
+    def request_proof(self, site: str, epoch: int) -> None:
+        self.log.append(("proof", site, epoch))
+
+    def read_proof(self, site: str, site_uid: str, proof: str) -> ProvenIndex:
+        """Takes "SITE UID EPOCH SEQUENCE" for a proof; its digest is that of `publish_index`."""
+        words = proof.split()
+        if words[:2] != [site, site_uid]:
+            raise ProofRefused("wrong-site", proof)
+        version = (int(words[2]), int(words[3]))
+        return ProvenIndex(version=version, digest=f"index-{version}")
 
 
 class AttemptLog(NullTelemetry):

@@ -7,6 +7,9 @@ class NullTelemetry:
     def count_bad_message(self, kind: str) -> None:
         """Ignored."""
 
+    def count_epoch_claim(self, result: str) -> None:
+        """Ignored."""
+
     def count_message(self, kind: str) -> None:
         """Ignored."""
 

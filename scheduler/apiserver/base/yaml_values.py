@@ -2,25 +2,25 @@
 
 libyaml parses where PyYAML has it. Values are built from events without recursion, so that depth is
 bounded before anything nests; aliases are refused, because nested ones can expand to an exponential
-size. Timestamps stay strings, as in Kubernetes.
+size. `scheduler.hub.schema.yaml_scalars` says what a scalar means.
 """
 
-import math
 from dataclasses import dataclass, field
 
 import yaml
 
 from scheduler.hub.schema.json_types import Json
+from scheduler.hub.schema.yaml_scalars import (
+    TAG_PREFIX,
+    YamlScalarError,
+    key_text,
+    resolve_scalar,
+)
 from scheduler.runtime.clock import yield_thread
 
 _PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_RESOLVER = yaml.resolver.Resolver()
-_CONSTRUCTOR = yaml.constructor.SafeConstructor()
-_TAG = "tag:yaml.org,2002:"
-_STRING_TAGS = frozenset({f"{_TAG}str", f"{_TAG}timestamp", f"{_TAG}value"})
-_CONTAINER_TAGS = frozenset({None, "!", f"{_TAG}map", f"{_TAG}seq"})
+_CONTAINER_TAGS = frozenset({None, "!", f"{TAG_PREFIX}map", f"{TAG_PREFIX}seq"})
 _EVENTS_PER_YIELD = 500
-_MAX_NUMBER_LENGTH = 400
 
 
 class NotYamlValue(ValueError):
@@ -82,7 +82,7 @@ class _Builder:
         if top.key is None:
             if not is_key_text:
                 raise NotYamlValue("a key of a map is no scalar")
-            self._start_entry(top, str(value))
+            self._start_entry(top, key_text(value))
             return ""
         path = f"{top.path}.{top.key}" if top.path else top.key
         top.value[top.key] = value
@@ -99,21 +99,9 @@ class _Builder:
 
 def _scalar_of(event: yaml.ScalarEvent) -> Json:
     text = str(event.value)
-    tag = event.tag
-    if tag is None or tag == "!":
-        tag = _RESOLVER.resolve(yaml.ScalarNode, text, event.implicit)  # type: ignore[no-untyped-call] # untyped library
-    if tag in _STRING_TAGS or tag == f"{_TAG}merge":
-        if not text.isascii():
-            _check_encodable(text)
-        return text
-    node = yaml.ScalarNode(tag, text)
-    if tag == f"{_TAG}null":
-        return None
-    if tag == f"{_TAG}bool":
-        return bool(_CONSTRUCTOR.construct_yaml_bool(node))
-    if tag in {f"{_TAG}int", f"{_TAG}float"}:
-        return _number_of(node, is_int=tag == f"{_TAG}int")
-    raise NotYamlValue(f"the tag {str(tag)[:80]!r} is not supported")
+    if not text.isascii():
+        _check_encodable(text)
+    return resolve_scalar(text, event.tag, is_plain=bool(event.implicit[0]))
 
 
 def _check_encodable(text: str) -> None:
@@ -121,19 +109,6 @@ def _check_encodable(text: str) -> None:
         text.encode()
     except UnicodeEncodeError:
         raise NotYamlValue("a text holds half of a surrogate pair") from None
-
-
-def _number_of(node: yaml.ScalarNode, *, is_int: bool) -> int | float:
-    if len(node.value) > _MAX_NUMBER_LENGTH:
-        raise NotYamlValue("a number is out of range")
-    found: int | float
-    if is_int:
-        found = int(_CONSTRUCTOR.construct_yaml_int(node))
-    else:
-        found = float(_CONSTRUCTOR.construct_yaml_float(node))
-    if not math.isfinite(found):
-        raise NotYamlValue(f"json: unsupported value: {node.value}")
-    return found
 
 
 def load_yaml(data: bytes, max_depth: int) -> tuple[Json, list[str]]:
@@ -150,6 +125,6 @@ def load_yaml(data: bytes, max_depth: int) -> tuple[Json, list[str]]:
                 yield_thread()
     except NotYamlValue:
         raise
-    except (yaml.YAMLError, ValueError, KeyError, OverflowError) as error:
+    except (yaml.YAMLError, YamlScalarError, ValueError, OverflowError) as error:
         raise NotYamlValue(str(error)[:300]) from None
     return builder.result, builder.duplicate_keys

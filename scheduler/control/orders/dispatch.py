@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from scheduler.control.orders.epoch_claims import EpochClaims
 from scheduler.control.ports.agents import (
     IndexVersion,
     OrderForSite,
@@ -22,8 +23,6 @@ from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
 
 _GATHER_SECONDS = 0.02  # changes that come together go out as one index
-_MAX_EPOCHS_AHEAD = 1000
-"""A site may be this far ahead of us: a hub that was restored from a backup has lost so many."""
 
 
 @dataclass(slots=True)
@@ -87,7 +86,8 @@ class Dispatcher:
         clock: for gathering changes and repeating messages.
         telemetry: counts what is published.
         repeat_seconds: a message is repeated at most this often to a site that lacks it.
-        on_higher_epoch: called with the epoch of a site that works by a later epoch than ours.
+        on_higher_epoch: called with the epoch of an index that our key has signed for a site and
+            that is later than ours.
         on_refusal: called with the workload of an order that cannot be published.
         faults: handles the faults that single sites and orders cause.
         hold_seconds: how long the first index waits when the site runs orders that its plan lacks;
@@ -113,7 +113,17 @@ class Dispatcher:
     _purged_sites_of: dict[WorkKey, frozenset[str]] = field(default_factory=dict)
     _held_sites_of: dict[WorkKey, frozenset[str]] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
-    _claim_heard_seconds: float = float("-inf")
+    _last_versions: dict[str, IndexVersion] = field(default_factory=dict)
+    _claims: EpochClaims = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._claims = EpochClaims(
+            publisher=self.publisher,
+            clock=self.clock,
+            telemetry=self.telemetry,
+            repeat_seconds=self.repeat_seconds,
+            on_proven=self.on_higher_epoch,
+        )
 
     def admit(self, site: str, uid: str) -> None:
         """Adds a site; a new uid under an old name is another site, which gets a new index."""
@@ -125,6 +135,7 @@ class Dispatcher:
     def forget_site(self, site: str) -> None:
         """Drops the plan of a site whose object is gone; what runs there is left alone."""
         self.plans.pop(site, None)
+        self._claims.forget(site)
 
     def set_orders(self, key: WorkKey, orders: Mapping[str, OrderForSite]) -> None:
         """Sets the orders of a workload by site; sites that are missing withdraw theirs."""
@@ -192,8 +203,12 @@ class Dispatcher:
         plan = self.plans.get(report.site)
         if plan is None or not report.is_executing:
             return
-        if report.version is not None and report.version[0] > self.epoch:
-            self._on_higher_epoch(report.version[0])
+        self._claims.on_status(
+            report,
+            site_uid=plan.uid,
+            newest=plan.version or self._last_versions.get(report.site, (self.epoch, 0)),
+            digest=plan.index_digest if plan.version else "",
+        )
         if plan.version is None:
             plan.has_reported = True
             plan.unknown_orders = frozenset(report.orders) - plan.orders.keys()
@@ -206,20 +221,13 @@ class Dispatcher:
         for order_id in report.missing:
             self._republish_content(report.site, plan, order_id)
 
-    def _on_higher_epoch(self, claimed: int) -> None:
-        """Handles a claim, which the site does not prove, within bounds that no site can raise."""
-        is_repeated = not self._is_repeat_due(self._claim_heard_seconds)
-        if claimed > self.epoch + _MAX_EPOCHS_AHEAD or is_repeated:
-            self.telemetry.count_bad_message("stale")
-            return
-        self._claim_heard_seconds = self.clock.monotonic()
-        self.on_higher_epoch(claimed)
-
     def is_listed(self, site: str, order_id: str, report: OrderStatusReport) -> bool:
         """Whether a site works by an index that lists an order with its present content."""
         plan = self.plans.get(site)
         listed = plan.first_listed_in.get(order_id) if plan else None
-        return listed is not None and report.version is not None and report.version >= listed
+        if plan is None or plan.version is None or listed is None or report.version is None:
+            return False
+        return listed <= report.version <= plan.version
 
     def is_withdrawn(self, site: str, key: WorkKey, report: OrderStatusReport | None) -> bool:
         """Whether a site confirms that it runs nothing of a workload that it has no order of."""
@@ -243,6 +251,7 @@ class Dispatcher:
             plan.version, plan.is_dirty, plan.is_echoed = None, True, False
             plan.hold_until_seconds = 0.0
             plan.first_listed_in.clear()
+        self._last_versions.clear()
         self._changed.set()
 
     def republish_all(self) -> None:
@@ -281,7 +290,9 @@ class Dispatcher:
         return self.clock.monotonic()
 
     def _publish(self, site: str, plan: SitePlan) -> None:
-        version = (self.epoch, plan.version[1] + 1 if plan.version else 1)
+        # A site that is created again under its old name counts on, as its agent does.
+        last = plan.version or self._last_versions.get(site, (self.epoch, 0))
+        version = (self.epoch, last[1] + 1)
         for order_id, order in plan.orders.items():
             if order_id not in plan.content_digests and order_id not in plan.refusals:
                 self._publish_content(site, plan, order)
@@ -292,7 +303,7 @@ class Dispatcher:
         plan.index_digest = self.publisher.publish_index(
             site, plan.uid, version, listed, purge=plan.purge
         )
-        plan.version = version
+        plan.version = self._last_versions[site] = version
         plan.is_dirty, plan.is_echoed, plan.sent_seconds = False, False, self.clock.monotonic()
         self.telemetry.count_index_published()
         for order_id in plan.contents_to_clear:

@@ -77,6 +77,7 @@ class OrderStatusReport:
         missing: ids of listed orders whose content the site lacks.
         kept: names of the claims that the site keeps although no order asks for them, by order id.
         is_executing: the agent that sent this applies orders.
+        index_proof: that index as the site received it, if the site was asked for it; unchecked.
     """
 
     site: str
@@ -87,6 +88,32 @@ class OrderStatusReport:
     missing: tuple[str, ...] = ()
     is_executing: bool = True
     kept: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    index_proof: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvenIndex:
+    """An index that our own key has signed for a site.
+
+    Attributes:
+        version: its (epoch, sequence).
+        digest: its digest.
+    """
+
+    version: IndexVersion
+    digest: str
+
+
+class ProofRefused(ValueError):
+    """What a site sent proves no index version.
+
+    Attributes:
+        reason: one of the reasons of the wire format, for metrics.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
 
 
 class AgentEventHandler(Protocol):
@@ -180,4 +207,16 @@ class OrderPublisherPort(Protocol):
         self, site: str, epoch: int, *, want_status: bool, want_report: bool
     ) -> None:
         """Asks the agents of a site to report now instead of at the next interval."""
+        ...
+
+    def request_proof(self, site: str, epoch: int) -> None:
+        """Asks the agents of a site for the index that they work by, as they received it."""
+        ...
+
+    def read_proof(self, site: str, site_uid: str, proof: str) -> ProvenIndex:
+        """Reads such an index.
+
+        Raises:
+            ProofRefused: none of our keys has signed it, or not for this site.
+        """
         ...

@@ -13,6 +13,10 @@ class Telemetry(Protocol):
         """Counts a refused message from the broker; `kind` is from a closed list."""
         ...
 
+    def count_epoch_claim(self, result: str) -> None:
+        """Counts a site's claim of a later index than ours; `result` is from a closed list."""
+        ...
+
     def count_message(self, kind: str) -> None:
         """Counts an accepted message by kind: report, status, offline."""
         ...

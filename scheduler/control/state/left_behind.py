@@ -8,7 +8,7 @@ from scheduler.model.kinds.metadata import WorkKey
 
 @dataclass(slots=True)
 class LeftBehind:
-    """Finds who waits for a site, and where claims are kept, without a look at every site."""
+    """Finds workloads that wait for a site, and sites that keep claims, without a scan of all."""
 
     _claim_sites: dict[str, set[str]] = field(default_factory=dict)
     _workloads: dict[str, dict[WorkKey, bool]] = field(default_factory=dict)

@@ -10,6 +10,7 @@ accepts the object, and condition `Accepted` or phase `Refused` explains why it 
 from typing import Any
 
 from scheduler.model.jurisdictions import REFUSED_BY_SCHEMA, REPLACEMENT_CODES
+from scheduler.model.kinds.workload import MAX_KEPT_EPOCH
 
 # apimachinery's resource.Quantity without a minus: requests and free capacity are not negative.
 _NUMBER_PATTERN = r"([0-9]+(\.[0-9]*)?|\.[0-9]+)"
@@ -130,13 +131,18 @@ ROOT_RULES: dict[str, dict[str, Any]] = {
         _rule(
             "!has(oldSelf.status) || !has(oldSelf.status.epoch)"
             " || (has(self.status) && has(self.status.epoch)"
-            " && self.status.epoch >= oldSelf.status.epoch)",
+            " ? self.status.epoch >= oldSelf.status.epoch"
+            f" : oldSelf.status.epoch > {MAX_KEPT_EPOCH})",
             "status.epoch must not decrease: a newer leader has written this status; read the"
             " object again and stop writing as the older leader",
         ),
     ),
 }
-"""Rules on a whole object, by kind. The hub refuses the write of a former leader by them."""
+"""Rules on a whole object, by kind. The hub refuses the write of a former leader by them.
+
+No leader writes a status without an epoch. `kapok hub adopt --epoch` does, and then sets a lower
+one, to repair a status at the end of the epochs; so only one that high may be removed.
+"""
 
 _AGENT_KEY = _rules(
     _rule(

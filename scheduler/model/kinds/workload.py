@@ -32,6 +32,12 @@ Phase = Literal[
 GroupPhase = Literal["Placing", "Running", "Withdrawing"]
 OnWithdraw = Literal["Keep", "Delete"]
 
+LAST_EPOCH = 2**30
+"""No leader goes above it: half of what `Lease.spec.leaseTransitions` holds stays in reserve."""
+
+MAX_KEPT_EPOCH = 2**20
+"""A status gives its epoch up only above it, which no leader reaches by being elected."""
+
 Manifest = Annotated[
     dict[str, Any],
     Meta(

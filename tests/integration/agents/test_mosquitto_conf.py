@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from agents.app import build_agent
+from agents.app import Agent, build_agent
 from agents.config.settings import AgentBrokerSettings, AgentSettings, ReportSettings
 from agents.protocol.keys import SigningKey
 from agents.runtime.clock import AgentSystemClock
@@ -51,10 +51,14 @@ class Broker:
         return context
 
     @asynccontextmanager
-    async def client(self, name: str | None) -> AsyncIterator[aiomqtt.Client]:
+    async def client(
+        self, name: str | None, *, client_id: str | None = None
+    ) -> AsyncIterator[aiomqtt.Client]:
         async with aiomqtt.Client(
             "127.0.0.1",
             self.port,
+            identifier=client_id,
+            clean_start=client_id is None,
             tls_context=self.tls(name),
             protocol=aiomqtt.ProtocolVersion.V5,
             timeout=5 if name else 1,  # a client that TLS refuses gets no other answer
@@ -149,7 +153,7 @@ async def heard(client: aiomqtt.Client, name: str) -> list[bytes]:
     """What arrives on a filter within half a second."""
     await client.subscribe(name, qos=1)
     found: list[bytes] = []
-    with contextlib.suppress(TimeoutError):
+    with contextlib.suppress(TimeoutError, aiomqtt.MqttError):
         async with asyncio.timeout(0.5):
             while True:
                 found.append((await anext(aiter(client.messages))).payload)
@@ -199,6 +203,28 @@ async def test_a_site_speaks_for_itself_only(broker: Broker, name: str) -> None:
         assert first.payload == b"mine"
 
 
+def agent_of_site_a(broker: Broker, hub: WireHub, data_dir: Path) -> Agent:
+    settings = AgentSettings(
+        site="site-a",
+        data_dir=str(data_dir),
+        hub_keys=(str(hub.key.public),),
+        broker=AgentBrokerSettings(
+            port=broker.port,
+            tls_ca_file=str(broker.folder / "ca.crt"),
+            tls_certificate_file=str(broker.folder / "site-a.crt"),
+            tls_key_file=str(broker.folder / "site-a.key"),
+        ),
+        report=ReportSettings(interval_seconds=0.2),
+    )
+    return build_agent(
+        settings,
+        key=SigningKey.generate(),
+        boot=Boot("b", 1),
+        clock=CLOCK,
+        jitter=random.Random(1),  # noqa: S311 - jitter
+    )
+
+
 async def test_the_agent_works_over_it_with_its_certificate(broker: Broker, tmp_path: Path) -> None:
     hub = WireHub()
     orders = packed(*(hub.content(f"w{n}", config_map()) for n in range(120)))
@@ -206,25 +232,7 @@ async def test_the_agent_works_over_it_with_its_certificate(broker: Broker, tmp_
         for name, payload in [*hub.orders(*orders), hub.index(1, *orders)]:
             await scheduler.publish(name, payload, qos=1, retain=True)
         await scheduler.subscribe("kapok/v1/site-a/report", qos=1)
-        settings = AgentSettings(
-            site="site-a",
-            data_dir=str(tmp_path),
-            hub_keys=(str(hub.key.public),),
-            broker=AgentBrokerSettings(
-                port=broker.port,
-                tls_ca_file=str(broker.folder / "ca.crt"),
-                tls_certificate_file=str(broker.folder / "site-a.crt"),
-                tls_key_file=str(broker.folder / "site-a.key"),
-            ),
-            report=ReportSettings(interval_seconds=0.2),
-        )
-        agent = build_agent(
-            settings,
-            key=SigningKey.generate(),
-            boot=Boot("b", 1),
-            clock=CLOCK,
-            jitter=random.Random(1),  # noqa: S311 - jitter
-        )
+        agent = agent_of_site_a(broker, hub, tmp_path)
         async with asyncio.timeout(15), asyncio.TaskGroup() as group:
             task = group.create_task(agent.run())
             await anext(aiter(scheduler.messages))
@@ -233,8 +241,48 @@ async def test_the_agent_works_over_it_with_its_certificate(broker: Broker, tmp_
             task.cancel()
 
 
+async def test_another_site_takes_nothing_over_even_with_a_known_client_id(
+    broker: Broker, tmp_path: Path
+) -> None:
+    """The worst case: the id leaked. The session ends, nothing of it is read, the agent returns."""
+    hub = WireHub()
+    agent = agent_of_site_a(broker, hub, tmp_path)
+    async with broker.client(SCHEDULER) as scheduler:
+        await scheduler.subscribe("kapok/v1/site-a/report", qos=1)
+        reports = aiter(scheduler.messages)
+        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+            task = group.create_task(agent.run())
+            await anext(reports)
+            client_id = f"kapok-agent-{(tmp_path / 'client-id').read_text().strip()}"
+            read: list[bytes] = []
+            # The agent comes back with the id, and that ends the thief's session in turn.
+            with contextlib.suppress(aiomqtt.MqttError):
+                async with broker.client("site-b", client_id=client_id) as thief:
+                    for kind in ("desired", "hub"):
+                        await scheduler.publish(f"kapok/v1/site-a/{kind}", b"secret", qos=1)
+                    read += await heard(thief, "kapok/v1/site-a/#")
+            assert read == []
+            # Reports of the session that ended may still be on their way: one more than could be.
+            for _ in range(5):
+                await anext(reports)
+            task.cancel()
+
+
 def test_the_example_explains_every_line_that_it_sets() -> None:
     text = (CONFIGS / "mosquitto.conf").read_text()
     assert text.startswith("# A production broker")
     for word in ("tls_version", "require_certificate true", "acl_file", "max_packet_size"):
         assert word in text
+
+
+def test_the_example_has_the_rules_in_the_form_of_mosquitto_2_1_too() -> None:
+    """mosquitto 2.1 moved acl_file and password_file into plugins (release notes, January 2026)."""
+    text = (CONFIGS / "mosquitto.conf").read_text()
+    file = "/etc/mosquitto/kapok/mosquitto.acl"
+    assert f"\nacl_file {file}\n" in text
+    new_form = [line.removeprefix("#   ") for line in text.splitlines() if line.startswith("#   ")]
+    start = new_form.index("global_plugin /usr/lib/mosquitto_acl_file.so")
+    assert new_form[start : start + 2] == [
+        "global_plugin /usr/lib/mosquitto_acl_file.so",
+        f"plugin_opt_acl_file {file}",
+    ]

@@ -12,10 +12,12 @@ import pytest
 
 from agents.member.access import from_kubeconfig
 from agents.member.api import MemberApi
-from agents.protocol.keys import SigningKey
+from agents.protocol.hub_requests import WANT_INDEX_PROOF
+from agents.protocol.keys import SigningKey, TrustedKeys
 from agents.protocol.status import SiteStatusMessage
 from agents.runtime.clock import AgentSystemClock
 from scheduler.mqtt.broker import EmbeddedBroker, embedded_broker
+from scheduler.mqtt.index_proof import read_index_proof
 from tests.support.agent_listener import AgentListener, free_port, listening_hub, publish
 from tests.support.member_clusters import api_servers
 from tests.support.wire_hub import WireHub, config_map, deployment, job, packed
@@ -112,6 +114,14 @@ async def settled(hub: AgentListener, sequence: int, orders: int) -> SiteStatusM
     return status
 
 
+def proven_version(hub: WireHub, proof: str) -> tuple[int, int]:
+    """The version in an index that the hub has signed for its site."""
+    proven = read_index_proof(
+        proof, site=hub.site, site_uid="uid-1", own_keys=TrustedKeys([hub.key.public])
+    )
+    return proven.version
+
+
 async def test_an_agent_killed_at_any_moment_ends_with_all_applied_and_jobs_run_once(
     site: Site, member: MemberApi
 ) -> None:
@@ -128,8 +138,12 @@ async def test_an_agent_killed_at_any_moment_ends_with_all_applied_and_jobs_run_
     async with listening_hub(site.broker.port, KEYS.values()) as hub, site.agent():
         status = await settled(hub, 1, 12)
         assert {order.phase for order in status.orders} == {"Applied"}
+        await publish(site.broker.port, [site.hub.request(WANT_INDEX_PROOF)])
+        status = await hub.wait_for("status", lambda one: one.index_proof is not None)
+        assert proven_version(site.hub, status.index_proof or "") == (1, 1)
         await publish(site.broker.port, [site.hub.index(2)])
-        await settled(hub, 2, 0)
+        status = await settled(hub, 2, 0)
+        assert status.index_proof is None, "it is sent once for each request"
     assert member.list_mapped("/apis/batch/v1/jobs", None, lambda tree: tree) == []
 
 

@@ -22,7 +22,7 @@ from agents.protocol.delta import apply_delta, decode_report
 from agents.protocol.envelope import unseal, unseal_unadmitted
 from agents.protocol.keys import SigningKey, TrustedKeys
 from agents.protocol.report import OFFLINE, Report, ReportDelta, ReportedPower
-from agents.protocol.status import SITE_STATUS
+from agents.protocol.status import SITE_STATUS, OrderStatus
 from agents.runtime.backoff import Backoff
 from agents.runtime.data_dir import (
     Boot,
@@ -144,6 +144,26 @@ def test_sequences_grow_over_all_kinds_of_message() -> None:
     status = SITE_STATUS.decode(unseal(data, topic="kapok/v1/site-a/status", trusted=TRUSTED))
     assert status.sequence > first.sequence
     assert (status.missing, status.bad_messages) == (("x",), {"signature": 1})
+
+
+def test_a_status_that_is_too_large_goes_without_messages_and_then_without_its_proof() -> None:
+    noise = random.Random(1)  # noqa: S311 - text that hardly compresses
+    plain = [code for code in range(35, 127) if code != ord("\\")]
+    letters = bytes(plain[number % len(plain)] for number in range(256))
+    order = OrderStatus(id="h/a/b/1", generation=1, phase="Failed", message="m")
+    for characters, has_proof in ((1_000_000, True), (4_000_000, False)):
+        data = voice().build_status_message(
+            (order,) * 10,
+            site_uid=None,
+            echo=None,
+            missing=(),
+            is_executing=True,
+            bad_messages={},
+            index_proof=noise.randbytes(characters).translate(letters).decode(),
+            observed_seconds_ago=0,
+        )
+        status = SITE_STATUS.decode(unseal(data, topic="kapok/v1/site-a/status", trusted=TRUSTED))
+        assert (len(status.orders), status.index_proof is not None) == (10, has_proof)
 
 
 def test_the_will_names_its_boot() -> None:

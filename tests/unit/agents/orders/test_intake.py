@@ -368,7 +368,7 @@ def test_what_was_done_is_kept_by_order_and_forgotten_by_order(tmp_path: Path) -
 def test_an_index_on_disk_that_this_version_cannot_read_is_as_none(tmp_path: Path) -> None:
     site = Site(tmp_path)
     site.hear(HUB.index(1))
-    site.journal._database.execute("UPDATE accepted SET payload = x'00'")  # noqa: SLF001 - a spoilt row
+    site.journal._database.execute("UPDATE accepted_of_site SET payload = x'00'")  # noqa: SLF001 - a spoilt row
     site.journal._database.commit()  # noqa: SLF001
     site.restart()
     assert site.version is None

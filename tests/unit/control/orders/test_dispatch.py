@@ -19,12 +19,22 @@ def order(generation: int) -> OrderForSite:
 
 
 def status_report(
-    version: IndexVersion | None = None, *, missing: tuple[str, ...] = (), runs: bool = False
+    version: IndexVersion | None = None,
+    *,
+    missing: tuple[str, ...] = (),
+    runs: bool = False,
+    proof: str = "",
 ) -> OrderStatusReport:
     orders = {ORDER: OrderState(id=ORDER, generation=1, phase="Ready")} if runs else {}
     digest = f"index-{version}" if version else ""
     return OrderStatusReport(
-        site="m1", site_uid="u", version=version, digest=digest, orders=orders, missing=missing
+        site="m1",
+        site_uid="u",
+        version=version,
+        digest=digest,
+        orders=orders,
+        missing=missing,
+        index_proof=proof,
     )
 
 
@@ -128,9 +138,11 @@ def test_a_content_that_a_site_lacks_is_published_again() -> None:
     assert fixture.publisher.log == [("order", "m1", 1)]
 
 
-def test_a_later_epoch_of_a_site_is_reported() -> None:
+def test_a_later_epoch_of_a_site_counts_when_the_site_proves_it() -> None:
     fixture = DispatcherFixture()
     fixture.dispatcher.on_order_status(status_report((9, 3)))
+    assert (fixture.epochs, fixture.publisher.log) == ([], [("proof", "m1", 7)])
+    fixture.dispatcher.on_order_status(status_report((9, 3), proof="m1 u 9 3"))
     assert fixture.epochs == [9]
 
 
@@ -162,6 +174,7 @@ def test_a_broker_that_lost_everything_gets_every_index_again() -> None:
 def test_a_status_is_current_once_the_site_works_by_an_index_with_the_content() -> None:
     fixture = DispatcherFixture()
     fixture.dispatcher.on_order_status(status_report((9, 9), runs=True))
+    fixture.dispatcher.on_order_status(status_report((9, 9), runs=True, proof="m1 u 9 9"))
     assert fixture.epochs == [9], "the hub is a restored backup"
     fixture.dispatcher.start_epoch(10)
     fixture.dispatcher.set_orders(KEY, {"m1": order(1)})
@@ -174,19 +187,21 @@ def test_a_status_is_current_once_the_site_works_by_an_index_with_the_content() 
     fixture.flush()
     assert not fixture.dispatcher.is_listed("m1", ORDER, status_report((10, 1)))
     assert fixture.dispatcher.is_listed("m1", ORDER, status_report((10, 2)))
+    for claim in ((10, 3), (11, 1), (2**31 - 1, 1)):
+        assert not fixture.dispatcher.is_listed("m1", ORDER, status_report(claim)), "not of ours"
 
 
-async def test_a_site_cannot_raise_the_epoch_far_or_often() -> None:
+async def test_a_site_that_is_made_anew_under_its_name_gets_indexes_that_its_agent_accepts() -> (
+    None
+):
     fixture = DispatcherFixture()
-    for claim in (2**53, 2**31 - 1, 7 + 1001):
-        fixture.dispatcher.on_order_status(status_report((claim, 1)))
+    fixture.dispatcher.on_order_status(status_report())
+    assert fixture.flush() == [("index", "m1", ((7, 1), ()))]
+    fixture.dispatcher.forget_site("m1")
+    fixture.dispatcher.admit("m1", "another-uid")
+    fixture.dispatcher.on_order_status(status_report((7, 1)))
+    assert fixture.flush() == [("index", "m1", ((7, 2), ()))]
     assert fixture.epochs == []
-    for claim in range(8, 1000):
-        fixture.dispatcher.on_order_status(status_report((claim, 1)))
-    assert fixture.epochs == [8]
-    await fixture.clock.advance(5.0)
-    fixture.dispatcher.on_order_status(status_report((1000, 1)))
-    assert fixture.epochs == [8, 1000]
 
 
 async def test_an_index_waits_for_a_workload_whose_orders_could_not_be_restored() -> None:

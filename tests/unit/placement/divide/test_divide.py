@@ -227,7 +227,7 @@ def test_a_workload_sees_what_those_before_it_were_given(
         ("", "hold no Workload"),
         (
             f"{SITE_A}spec: {{prices: {{energyCnyPerKwh: .nan}}}}",
-            "nan is not a finite number",
+            "json: unsupported value: .nan",
         ),
         (
             f"{SITE_A}status: {{nodeClasses: [{{free: [{{cpu: 1.5.2}}]}}]}}",
