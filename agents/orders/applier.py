@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Final
 
 from agents.member.api import MemberApi, MemberApiError, Tree
 from agents.member.discovery import MemberKind, MemberKinds
+from agents.member.shared_fields import apply_keeping_others
 from agents.member.trees import map_at, text_at
 from agents.orders.inventory import MemberInventory, ObjectIdentity, identity_of, revision_of
 from agents.orders.journal import Journal, ObjectKey
@@ -16,10 +18,11 @@ from agents.orders.labels import (
     with_ownership_labels,
 )
 from agents.orders.readiness import Readiness, readiness_of, runs_to_completion
-from agents.orders.run_once import STARTED, UNKNOWN_OUTCOME, JobRecords
+from agents.orders.run_once import STARTED, UNKNOWN_OUTCOME, JobRecords, content_digest
 from agents.protocol.orders import OrderContent
 from agents.protocol.topics import order_token
 
+_MAX_REFUSAL_CHARACTERS: Final = 120
 MANAGED_BY_LABELS: Final = {"app.kubernetes.io/managed-by": "kapok-agent"}
 
 # Kinds that others refer to come first, so that pods do not fail for lack of them.
@@ -51,6 +54,8 @@ class ApplyResult:
         applied_revisions: uid and revision of every object that the member accepted.
         readiness_by_object: readiness of these objects, and of jobs that finished before.
         finished_jobs: jobs that have finished and must not be created again.
+        not_run: finished jobs that were changed since; the change does not run.
+        yielded: fields that are left to another controller, as sentences.
         conflicts: objects that belong to another owner, as sentences.
         errors: errors of the member's API, as sentences.
         unserved_kinds: kinds that the member does not serve; they may be installed later.
@@ -60,6 +65,8 @@ class ApplyResult:
     applied_revisions: dict[ObjectIdentity, tuple[str, str]] = field(default_factory=dict)
     readiness_by_object: dict[ObjectIdentity, Readiness] = field(default_factory=dict)
     finished_jobs: set[ObjectIdentity] = field(default_factory=set)
+    not_run: set[ObjectIdentity] = field(default_factory=set)
+    yielded: list[str] = field(default_factory=list)
     conflicts: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     unserved_kinds: set[str] = field(default_factory=set)
@@ -107,7 +114,7 @@ class Applier:
             Unreachable: the member does not answer; the remaining objects were not tried.
         """
         result = ApplyResult()
-        trees = self._labelled_objects(content, kinds, result)
+        trees = self._labelled_objects(content, kinds, inventory, result)
         self.journal.record_created(content.id, [object_key_of(tree) for tree, _ in trees])
         for tree, kind in trees:
             try:
@@ -117,7 +124,7 @@ class Applier:
                     error.code == 0
                 ):  # no answer; the next object would only wait for the timeout too
                     raise
-                result.add_error(f"{object_key_of(tree)}: {error}", is_retryable=error.is_retryable)
+                result.add_error(_format_error(tree, error), is_retryable=error.is_retryable)
         return result
 
     def ensure_namespace(self, name: str) -> None:
@@ -136,7 +143,11 @@ class Applier:
         self._known_namespaces.clear()
 
     def _labelled_objects(
-        self, content: OrderContent, kinds: MemberKinds, result: ApplyResult
+        self,
+        content: OrderContent,
+        kinds: MemberKinds,
+        inventory: MemberInventory,
+        result: ApplyResult,
     ) -> list[tuple[Tree, MemberKind]]:
         trees = []
         for manifest in _sort_for_apply(content.manifests):
@@ -148,9 +159,13 @@ class Applier:
                 )
                 result.unserved_kinds.add(name)
                 continue
-            trees.append(
-                (with_ownership_labels(content, manifest, is_namespaced=kind.is_namespaced), kind)
-            )
+            tree = with_ownership_labels(content, manifest, is_namespaced=kind.is_namespaced)
+            observed = inventory.objects.get(identity_of(object_key_of(tree)))
+            if observed is not None and not observed.has_labelled_claims:
+                tree = with_ownership_labels(
+                    content, manifest, is_namespaced=kind.is_namespaced, labels_claims=False
+                )
+            trees.append((tree, kind))
         return trees
 
     def _apply_object(
@@ -167,6 +182,8 @@ class Applier:
         runs_once = runs_to_completion(tree)
         if runs_once and self._has_finished(content.id, key, tree, observed is not None):
             result.finished_jobs.add(identity_of(key))
+            if self.job_records.has_run_another(content.id, key, content_digest(tree)):
+                result.not_run.add(identity_of(key))
             return
         path = kind.object_path(key.namespace, key.name)
         uid = observed.uid if observed else ""
@@ -179,7 +196,7 @@ class Applier:
             self.ensure_namespace(key.namespace)
             if runs_once:
                 self.ensure_namespace(SYSTEM_NAMESPACE)
-                self.job_records.record_start(content.id, key)
+                self.job_records.record_start(content.id, key, content_digest(tree))
         self._apply_and_record(path, tree, uid, result)
 
     def _apply_and_record(self, path: str, tree: Tree, uid: str, result: ApplyResult) -> None:
@@ -191,7 +208,8 @@ class Applier:
         key = object_key_of(tree)
         if uid:
             tree["metadata"]["uid"] = uid
-        taken = self.api.apply(path, tree, force=bool(uid))
+        taken, left = apply_keeping_others(self.api, path, tree, is_present=bool(uid))
+        result.yielded += [f"{key}: {text}" for text in left]
         taken = {**taken, "apiVersion": key.api_version, "kind": key.kind}
         result.applied_revisions[identity_of(key)] = (
             text_at(map_at(taken, "metadata"), "uid"),
@@ -234,6 +252,18 @@ def _sort_for_apply(manifests: Iterable[Tree]) -> list[Tree]:
     return sorted(
         manifests, key=lambda tree: _APPLY_RANK.get(str(tree.get("kind")), len(_APPLY_ORDER))
     )
+
+
+def _format_error(tree: Tree, error: MemberApiError) -> str:
+    key = object_key_of(tree)
+    if runs_to_completion(tree) and error.code == HTTPStatus.UNPROCESSABLE_ENTITY:
+        # The API repeats the whole template in its words.
+        words = str(error)[:_MAX_REFUSAL_CHARACTERS]
+        return (
+            f"{key} runs, and what it runs cannot be changed: the change is not run; "
+            f"give the new one another name ({words})"
+        )
+    return f"{key}: {error}"
 
 
 def _has_ttl_after_finished(tree: Tree) -> bool:

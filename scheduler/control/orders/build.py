@@ -11,7 +11,7 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import InFlight, OrderGeneration
 from scheduler.model.kinds.tenant import Tenant
 from scheduler.model.kinds.workload import PlacementGroup, PlacementStatus, Workload
-from scheduler.model.manifests.manifests import with_replicas
+from scheduler.model.manifests.manifests import with_replicas, without_pods
 from scheduler.model.quantities import PODS
 
 
@@ -41,7 +41,11 @@ def orders_of(
             generation=share.generation,
             namespace=workload.metadata.namespace,
             name=workload.metadata.name,
-            manifests=with_replicas(manifests, share.ordered),
+            manifests=without_pods(manifests)
+            if share.is_parked
+            else with_replicas(
+                manifests, share.ordered, sets_default=workload.spec.replicas is not None
+            ),
             namespaces=tenant.spec.extra_namespaces if tenant else (),
             cluster_kinds=tenant.spec.cluster_kinds if tenant else (),
         )
@@ -100,6 +104,8 @@ def adopted_groups(order_id: str, states: Mapping[str, SiteState]) -> tuple[Plac
         for one in state.order_status.orders.values() if state.order_status else ():
             if one.id == order_id and one.phase != "Withdrawing":
                 replicas = one.replicas if one.replicas is not None else one.bound or 0
+                if one.finished:  # it asks for no pods, and must not be placed elsewhere
+                    replicas = max(1, replicas)
                 found.append(
                     PlacementGroup(
                         sites=(site,), replicas=replicas, generation=one.generation, phase="Running"

@@ -124,7 +124,7 @@ class Decider:
             return await self._refuse(workload, status, demand, now)
         if not is_decision_due(workload, needs_redecision=requeue_reason.needs_redecision):
             return status, ReconcileResult("unchanged")
-        if demand.placed and not status.placement.groups:
+        if not status.placement.groups and (demand.placed or not demand.replicas):
             status = self.order_sync.with_adopted_placement(workload).status
         demand = demand_to_decide(
             workload, demand, is_policy_changed=requeue_reason.is_policy_changed

@@ -343,5 +343,6 @@ def _placed_by_status(workload: Workload) -> tuple[PlacedReplicas, ...]:
     return tuple(
         PlacedReplicas(site=site, replicas=group.replicas, phase=group.phase)
         for group in workload.status.placement.groups
+        if group.replicas  # an order of 0 replicas keeps objects and claims, and runs nothing
         for site in group.sites
     )

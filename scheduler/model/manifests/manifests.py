@@ -33,6 +33,8 @@ MAX_MANIFEST_REPLICAS = 1_000_000
 """The most in one manifest; the same as `Count` for `spec.replicas`."""
 
 _SCALABLE_KINDS = ("Deployment", "StatefulSet", "ReplicaSet")
+_ZEROED_KINDS = (*_SCALABLE_KINDS, "ReplicationController")
+_KINDS_WITHOUT_ZERO = ("Job", "CronJob", "Pod", "DaemonSet")
 _ALWAYS_SERVED_API_VERSIONS = ("v1",)
 _CLUSTER_SCOPED_KINDS = frozenset(
     {
@@ -87,7 +89,7 @@ class ParsedManifests(Part, frozen=True, kw_only=True):
     """Pods that every fitting node gets once (DaemonSets)."""
     api_kinds: tuple[str, ...] = ()
     has_state: bool = False
-    """Whether there is a StatefulSet."""
+    """Whether there is a StatefulSet, or any work with a claim."""
     scalable: int | None = None
     """The index of the one manifest that `replicas` scales."""
     scalables: tuple[str, ...] = ()
@@ -130,24 +132,62 @@ def read_manifests(manifests: Sequence[Mapping[str, Any]]) -> ParsedManifests:
             if each.get("kind") == "DaemonSet"
         ),
         api_kinds=_api_kinds(manifests),
-        has_state=any(each.get("kind") == "StatefulSet" for each in manifests),
+        has_state=any(each.get("kind") == "StatefulSet" for each in manifests)
+        or holds_data(manifests),
         scalable=scalable,
         scalables=tuple(_title(manifests[index]) for index in (scalables or jobs)),
     )
 
 
+def holds_data(manifests: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a workload has claims: of its own, in a StatefulSet, or named by its pods."""
+    for each in manifests:
+        spec = mapping_or_empty(each.get("spec"))
+        if each.get("kind") == "PersistentVolumeClaim" or spec.get("volumeClaimTemplates"):
+            return True
+        volumes = mapping_or_empty(_template(each).get("spec")).get("volumes")
+        if isinstance(volumes, list | tuple) and any(
+            isinstance(one, Mapping) and one.get("persistentVolumeClaim") for one in volumes
+        ):
+            return True
+    return False
+
+
+def without_pods(manifests: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:
+    """The manifests of an order that keeps everything but pods, as 0 replicas do in Kubernetes.
+
+    What cannot have 0 replicas (Jobs, pods, daemon sets) is left out.
+    """
+    kept: list[dict[str, Any]] = []
+    for each in manifests:
+        spec = mapping_or_empty(each.get("spec"))
+        if each.get("kind") in _ZEROED_KINDS or isinstance(spec.get("replicas"), int):
+            kept.append({**each, "spec": {**spec, "replicas": 0}})
+        elif each.get("kind") not in _KINDS_WITHOUT_ZERO:
+            kept.append(dict(each))
+    return tuple(kept)
+
+
 def with_replicas(
-    manifests: Sequence[Mapping[str, Any]], replicas: int
+    manifests: Sequence[Mapping[str, Any]], replicas: int, *, sets_default: bool = True
 ) -> tuple[dict[str, Any], ...]:
     """The manifests, with `replicas` set in the scalable one.
 
     A Job is scaled by its parallelism. Without exactly one scalable manifest all are unchanged.
+
+    Args:
+        manifests: the manifests.
+        replicas: the number to set.
+        sets_default: whether a single replica is written where the manifest leaves the number out.
+            Left out, it belongs to another controller at the site, such as an autoscaler.
     """
     index = read_manifests(manifests).scalable
     scaled = [dict(each) for each in manifests]
     if index is not None:
         field = "parallelism" if scaled[index].get("kind") == "Job" else "replicas"
-        scaled[index]["spec"] = {**mapping_or_empty(scaled[index].get("spec")), field: replicas}
+        spec = mapping_or_empty(scaled[index].get("spec"))
+        if sets_default or replicas != 1 or spec.get(field) is not None:
+            scaled[index]["spec"] = {**spec, field: replicas}
     return tuple(scaled)
 
 

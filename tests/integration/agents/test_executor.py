@@ -3,51 +3,17 @@
 On the embedded server; on a real one when KAPOK_TEST_MEMBER_KUBECONFIGS names it.
 """
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agents.member.access import from_kubeconfig
-from agents.member.api import MemberApi
 from agents.orders.applier import Applier
 from agents.protocol.orders import ORDER_ID_ANNOTATION, ORDER_LABEL, OrderContent
 from agents.protocol.topics import order_token
 from tests.support.agent_rig import CONFIG_MAPS, DEPLOYMENTS, JOBS, AgentRig
-from tests.support.member_clusters import REAL_KUBECONFIGS, api_servers
 from tests.support.wire_hub import config_map, deployment, job
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture(scope="module")
-def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    if REAL_KUBECONFIGS:
-        yield REAL_KUBECONFIGS[0]
-        return
-    with api_servers(tmp_path_factory.mktemp("member"), "m1") as [path]:
-        yield path
-
-
-@pytest.fixture(scope="module")
-def api(kubeconfig: Path) -> Iterator[MemberApi]:
-    one = MemberApi(from_kubeconfig(kubeconfig))
-    yield one
-    one.close()
-
-
-@pytest.fixture
-def rig(api: MemberApi, tmp_path: Path) -> Iterator[AgentRig]:
-    folder = tmp_path / "agent"
-    folder.mkdir()
-    one = AgentRig(api, folder)
-    yield one
-    one.is_allowed = True
-    if one.intake.index:
-        one.run()
-    one.journal.close()
-    api.delete(f"/api/v1/namespaces/{one.name}")
 
 
 def test_an_order_is_applied_into_a_namespace_of_its_own(rig: AgentRig) -> None:
