@@ -149,6 +149,9 @@ FreeRow = Annotated[
 ]
 
 
+OS_LABEL = "kubernetes.io/os"
+
+
 class NodeClass(Part, frozen=True, kw_only=True):
     """Nodes of one kind at a site, and the free capacity of each."""
 
@@ -158,6 +161,15 @@ class NodeClass(Part, frozen=True, kw_only=True):
     cpu_vendor: Annotated[str, Meta(max_length=63)] = ""
     gpu_model: ShortText = ""
     free: Annotated[tuple[FreeRow, ...], Meta(extra_json_schema={"maxItems": 200})] = ()
+
+    @property
+    def platform(self) -> str:
+        """The architecture, with another operating system than Linux before it.
+
+        `amd64` or `windows/amd64`. Nodes that do not say their system run Linux.
+        """
+        system = self.labels.get(OS_LABEL, "linux")
+        return self.architecture if system == "linux" else f"{system}/{self.architecture}"
 
 
 class Rtt(Part, frozen=True, kw_only=True):

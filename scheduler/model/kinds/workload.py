@@ -53,6 +53,14 @@ class PodDemand(Part, frozen=True, kw_only=True):
         Literal["", "hostname"], Meta(description="hostname: at most one replica on a node.")
     ] = ""
     gpu_models: Annotated[tuple[ShortText, ...], Meta(max_length=16)] = ()
+    pod_template_paths: Annotated[
+        tuple[Annotated[str, Meta(min_length=1, max_length=256)], ...],
+        Meta(
+            max_length=16,
+            description="Pod templates in manifests of kinds that Kapok does not know, as "
+            "spec.workers[*].template; each counts `replicas` times, a number beside it.",
+        ),
+    ] = ()
 
 
 class WorkloadSpec(Part, frozen=True, kw_only=True):

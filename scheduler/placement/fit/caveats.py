@@ -41,6 +41,11 @@ def caveats_of(
         not_modelled |= {f"{each} of the namespace's limits": None for each in limits.not_modelled}
         if demand.per_node or (not is_single_pod and limits.container_default_request):
             not_modelled["quota of DaemonSets, and requests that a LimitRange adds to sets"] = None
+    for kind in demand.unknown_scope:
+        yield (
+            f"the scope of {kind} is not known here; if the kind is cluster-scoped, the site "
+            f"refuses it until the Tenant's clusterKinds lists {kind}"
+        )
     for missing in not_modelled:
         yield f"not modelled: {missing}"
 

@@ -56,7 +56,7 @@ def changes_of(old: SiteFacts | None, new: SiteFacts) -> SiteChanges:
 
 
 def _node_platforms(status: SiteStatus) -> list[tuple[str, str]]:
-    return [(each.architecture, each.cpu_vendor) for each in status.node_classes]
+    return [(each.platform, each.cpu_vendor) for each in status.node_classes]
 
 
 def _figure_inputs(facts: SiteFacts) -> tuple[object, ...]:

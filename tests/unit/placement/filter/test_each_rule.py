@@ -18,6 +18,7 @@ from tests.support.one_site import asking, at, tenant
 from tests.support.sites import NOW, facts_of, nodes, site_with_capacity
 
 TAINTED = {**nodes(5), "taints": [{"key": "a", "value": "b", "effect": "NoSchedule"}]}
+WINDOWS = {**nodes(5), "labels": {"kubernetes.io/os": "windows"}}
 CASES: list[tuple[str, SiteFacts, Demand, str, str]] = [
     # rule, site, workload; kind and new value of the change, both empty where no change would do
     (
@@ -91,6 +92,13 @@ CASES: list[tuple[str, SiteFacts, Demand, str, str]] = [
         asking(),
         "grant.validFrom",
         "2026-11-23T08:01:00Z",
+    ),
+    (
+        "operating-system",
+        at(nodeClasses=[WINDOWS]),
+        asking(imagePlatforms=["linux/amd64"]),
+        "workload.imagePlatforms",
+        "linux/amd64, windows/amd64",
     ),
     (
         "architecture",
