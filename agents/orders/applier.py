@@ -189,11 +189,10 @@ class Applier:
             if existing is not None and self._record_if_foreign(existing, token, key, result):
                 return
             uid = text_at(map_at(existing or {}, "metadata"), "uid")
-        if not uid:
-            self._ensure_namespace_of(content, key.namespace)
-            if runs_once:
-                self.ensure_namespace(SYSTEM_NAMESPACE)
-                self.job_records.record_start(content.id, key)
+        self._ensure_namespace_of(content, key.namespace)  # the level may have changed
+        if not uid and runs_once:
+            self.ensure_namespace(SYSTEM_NAMESPACE)
+            self.job_records.record_start(content.id, key)
         self._apply_and_record(path, tree, uid, result)
 
     def _ensure_namespace_of(self, content: OrderContent, name: str) -> None:

@@ -163,7 +163,8 @@ def test_restricted_allows_the_listed_volume_types_only() -> None:
 def test_the_pod_may_set_for_all_containers_what_restricted_wants() -> None:
     context = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     whole = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
-    spec: Raw = {"securityContext": whole, "containers": [{"name": "c", "securityContext": context}]}
+    container = {"name": "c", "securityContext": context}
+    spec: Raw = {"securityContext": whole, "containers": [container]}
     assert found(pod(spec), "restricted") == []
     spec["securityContext"] = {**whole, "runAsNonRoot": False}
     assert "spec.securityContext.runAsNonRoot" in [
