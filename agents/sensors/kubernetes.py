@@ -73,6 +73,7 @@ class KubernetesSensor:
             node_classes=snapshot.classes,
             orders=bound_orders_of(snapshot, generations),
             api_kinds=kinds.creatable_names(),
+            cluster_kinds=kinds.cluster_scoped_names(),
             executor=ReportedExecutor(is_active=self.is_active(), server_version=self._version),
             faults=(FAULT_NODE_FIGURES,) if snapshot.unreadable_nodes else None,
         )

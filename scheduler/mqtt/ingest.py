@@ -38,7 +38,15 @@ from scheduler.runtime.faults import Faults
 
 _log = logging.getLogger(__name__)
 
-_STATUS_FIELDS = ("nodeClasses", "rtt", "intensity", "power", "apiKinds", "namespaces")
+_STATUS_FIELDS = (
+    "nodeClasses",
+    "rtt",
+    "intensity",
+    "power",
+    "apiKinds",
+    "clusterKinds",
+    "namespaces",
+)
 _MAX_AGE_SECONDS = 10 * 365 * 86_400.0
 _OLDEST_FIGURE_AT = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_RESOURCES_PER_SITE = 512

@@ -252,6 +252,17 @@ class SiteStatus(Part, frozen=True, kw_only=True):
     api_kinds: (
         Annotated[tuple[Annotated[str, Meta(max_length=317)], ...], Meta(max_length=1024)] | None
     ) = None
+    cluster_kinds: (
+        Annotated[
+            tuple[Annotated[str, Meta(max_length=317)], ...],
+            Meta(
+                max_length=1024,
+                description="Those of apiKinds whose objects belong to no namespace. "
+                "Left out: unknown.",
+            ),
+        ]
+        | None
+    ) = None
     rtt: Annotated[tuple[Rtt, ...], Meta(extra_json_schema={"maxItems": 256})] = ()
     intensity: Intensity | None = None
     power: Power | None = None

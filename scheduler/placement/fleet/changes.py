@@ -44,8 +44,7 @@ def changes_of(old: SiteFacts | None, new: SiteFacts) -> SiteChanges:
     return SiteChanges(
         descriptions=has_new_description,
         reports=has_new_description
-        or (old_status.api_kinds, old_status.executor, old_status.rtt)
-        != (new_status.api_kinds, new_status.executor, new_status.rtt)
+        or _served(old_status) != _served(new_status)
         or (old_status.conditions != new_status.conditions and old.is_silent != new.is_silent)
         or (has_new_rows and _node_platforms(old_status) != _node_platforms(new_status)),
         figures=has_new_description or _figure_inputs(old) != _figure_inputs(new),
@@ -53,6 +52,10 @@ def changes_of(old: SiteFacts | None, new: SiteFacts) -> SiteChanges:
         in_flight=old.in_flight != new.in_flight,
         namespaces=old_status.namespaces != new_status.namespaces,
     )
+
+
+def _served(status: SiteStatus) -> tuple[object, ...]:
+    return (status.api_kinds, status.cluster_kinds, status.executor, status.rtt)
 
 
 def _node_platforms(status: SiteStatus) -> list[tuple[str, str]]:

@@ -19,6 +19,12 @@ from tests.support.sites import NOW, facts_of, nodes, site_with_capacity
 
 TAINTED = {**nodes(5), "taints": [{"key": "a", "value": "b", "effect": "NoSchedule"}]}
 WINDOWS = {**nodes(5), "labels": {"kubernetes.io/os": "windows"}}
+ISSUER = "cert-manager.io/v1/ClusterIssuer"
+ISSUER_OBJECT = {
+    "apiVersion": "cert-manager.io/v1",
+    "kind": "ClusterIssuer",
+    "metadata": {"name": "ca"},
+}
 CASES: list[tuple[str, SiteFacts, Demand, str, str]] = [
     # rule, site, workload; kind and new value of the change, both empty where no change would do
     (
@@ -216,6 +222,13 @@ CASES: list[tuple[str, SiteFacts, Demand, str, str]] = [
     ),
     ("cordoned", at({"cordon": True}), asking(), "site.cordon", "false"),
     ("no-executor", at(executor=False), asking(), "site.executor", "true"),
+    (
+        "api-kind",
+        at(apiKinds=[ISSUER], clusterKinds=[ISSUER]),
+        asking(of=tenant(), manifests=[ISSUER_OBJECT]),
+        "tenant.clusterKinds",
+        ISSUER,
+    ),
     (
         "api-kind",
         at(apiKinds=["apps/v1/Deployment"]),
