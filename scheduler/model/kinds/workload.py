@@ -43,7 +43,10 @@ Manifest = Annotated[
 
 
 class PodDemand(Part, frozen=True, kw_only=True):
-    """The requests of one replica, for custom resources whose pods Kapok cannot read."""
+    """The requests of one replica, for custom resources whose pods Kapok cannot read.
+
+    Pods that it can read count beside these.
+    """
 
     replicas: Count = 1
     requests: Resources = msgspec.field(default_factory=dict)

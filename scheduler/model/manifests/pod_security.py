@@ -28,7 +28,7 @@ class Violation(NamedTuple):
 
     Attributes:
         path: of the field in the manifest.
-        what: the value, and what may stand there.
+        what: the value, and what is allowed instead.
         control: the name of the control in the standard.
         allowed_by: the strictest level that allows it.
     """
