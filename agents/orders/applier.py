@@ -1,6 +1,6 @@
 """Applies the objects of one order by server-side apply; never changes another owner's objects."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
@@ -24,6 +24,8 @@ from agents.protocol.topics import order_token
 
 _MAX_REFUSAL_CHARACTERS: Final = 120
 MANAGED_BY_LABELS: Final = {"app.kubernetes.io/managed-by": "kapok-agent"}
+POD_SECURITY_LABEL: Final = "pod-security.kubernetes.io/enforce"
+POD_SECURITY_LEVELS: Final = ("restricted", "baseline", "privileged")
 
 # Kinds that others refer to come first, so that pods do not fail for lack of them.
 _APPLY_ORDER: Final = (
@@ -98,7 +100,7 @@ class Applier:
     journal: Journal
     job_records: JobRecords
     is_desired: Callable[[str], bool]
-    _known_namespaces: set[str] = field(default_factory=set, init=False)
+    _known_namespaces: set[tuple[str, str | None]] = field(default_factory=set, init=False)
 
     def apply(
         self, content: OrderContent, kinds: MemberKinds, inventory: MemberInventory
@@ -127,16 +129,28 @@ class Applier:
                 result.add_error(_format_error(tree, error), is_retryable=error.is_retryable)
         return result
 
-    def ensure_namespace(self, name: str) -> None:
-        """Creates a namespace with our label if it is missing; leaves an existing one as it is."""
-        if name in self._known_namespaces or not name:
+    def ensure_namespace(self, name: str, pod_security: str | None = None) -> None:
+        """Creates a namespace with our labels if it is missing.
+
+        One that we made gets the present level of Pod Security admission; another client's is left
+        as it is.
+
+        Args:
+            name: of the namespace; nothing is done for an empty one.
+            pod_security: the level for it; None: it has none, or keeps the one that it has.
+        """
+        if (name, pod_security) in self._known_namespaces or not name:
             return
         path = f"/api/v1/namespaces/{name}"
-        if self.api.find(path) is None:
-            metadata = {"name": name, "labels": MANAGED_BY_LABELS}
+        existing = self.api.find(path)
+        labels = dict(MANAGED_BY_LABELS)
+        if pod_security in POD_SECURITY_LEVELS:
+            labels[POD_SECURITY_LABEL] = pod_security
+        if existing is None or _lacks_level(existing, labels):
+            metadata = {"name": name, "labels": labels}
             tree = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
-            self.api.apply(path, tree, force=False)
-        self._known_namespaces.add(name)
+            self.api.apply(path, tree, force=existing is not None)
+        self._known_namespaces.add((name, pod_security))
 
     def forget_namespaces(self) -> None:
         """Makes `ensure_namespace` look again: another client may have deleted a namespace."""
@@ -192,12 +206,16 @@ class Applier:
             if existing is not None and self._record_if_foreign(existing, token, key, result):
                 return
             uid = text_at(map_at(existing or {}, "metadata"), "uid")
-        if not uid:
-            self.ensure_namespace(key.namespace)
-            if runs_once:
-                self.ensure_namespace(SYSTEM_NAMESPACE)
-                self.job_records.record_start(content.id, key, content_digest(tree))
+        self._ensure_namespace_of(content, key.namespace)  # the level may have changed
+        if not uid and runs_once:
+            self.ensure_namespace(SYSTEM_NAMESPACE)
+            self.job_records.record_start(content.id, key, content_digest(tree))
         self._apply_and_record(path, tree, uid, result)
+
+    def _ensure_namespace_of(self, content: OrderContent, name: str) -> None:
+        """Creates the namespace of an object; the level is that of the workload's own namespace."""
+        is_own = name == content.namespace
+        self.ensure_namespace(name, content.pod_security if is_own else None)
 
     def _apply_and_record(self, path: str, tree: Tree, uid: str, result: ApplyResult) -> None:
         """Applies an object and records its revision and readiness.
@@ -270,3 +288,11 @@ def _has_ttl_after_finished(tree: Tree) -> bool:
     """Whether the cluster deletes a Job some time after its end (KEP-592)."""
     spec = tree.get("spec")
     return isinstance(spec, dict) and spec.get("ttlSecondsAfterFinished") is not None
+
+
+def _lacks_level(namespace: Tree, labels: Mapping[str, str]) -> bool:
+    """Whether a namespace that we made has another level than it should have."""
+    present = map_at(namespace, "metadata", "labels")
+    is_ours = all(present.get(name) == value for name, value in MANAGED_BY_LABELS.items())
+    level = labels.get(POD_SECURITY_LABEL)
+    return is_ours and level is not None and present.get(POD_SECURITY_LABEL) != level

@@ -34,6 +34,10 @@ _FIELDS_OF_ANOTHER_CLUSTER: Final = (
 _KINDS_WITH_POD_TEMPLATE: Final = frozenset(
     {"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Job"}
 )
+_KINDS_WITHOUT_PODS: Final = frozenset(
+    {"ControllerRevision", "CustomResourceDefinition", "PodTemplate"}
+)
+"""Kinds that hold pod templates, or descriptions of them, and make no pods."""
 
 
 def with_ownership_labels(
@@ -126,16 +130,35 @@ def is_controlled(tree: Mapping[str, Any]) -> bool:
 
 
 def _template_metadata(tree: Tree) -> Iterator[Tree]:
-    spec = tree.get("spec")
-    if not isinstance(spec, dict):
+    """The metadata of all pod templates in an object, whatever its kind calls them.
+
+    Without our label on their pods, the pods of a kind could not be counted.
+    """
+    spec, kind = tree.get("spec"), tree.get("kind")
+    if not isinstance(spec, dict) or kind in _KINDS_WITHOUT_PODS:
         return
-    if tree.get("kind") in _KINDS_WITH_POD_TEMPLATE and isinstance(spec.get("template"), dict):
-        yield _metadata_of(spec["template"])
     job = spec.get("jobTemplate")
-    if tree.get("kind") == "CronJob" and isinstance(job, dict):
+    if kind in _KINDS_WITH_POD_TEMPLATE and isinstance(spec.get("template"), dict):
+        yield _metadata_of(spec["template"])
+    elif kind == "CronJob" and isinstance(job, dict):
         job_spec = job.get("spec")
         if isinstance(job_spec, dict) and isinstance(job_spec.get("template"), dict):
             yield _metadata_of(job_spec["template"])
+    else:
+        yield from _templates_in(list(spec.values()))
+
+
+def _templates_in(value: object) -> Iterator[Tree]:
+    if isinstance(value, list):
+        for each in value:
+            yield from _templates_in(each)
+    elif isinstance(value, dict):
+        spec = value.get("spec")
+        if isinstance(spec, dict) and isinstance(spec.get("containers"), list):
+            yield _metadata_of(value)
+        else:
+            for each in value.values():
+                yield from _templates_in(each)
 
 
 def claim_templates_of(tree: Mapping[str, Any]) -> list[Tree]:

@@ -77,6 +77,7 @@ class KubernetesSensor:
             orders=bound_orders_of(snapshot, generations),
             pod_problems=problems,
             api_kinds=kinds.creatable_names(),
+            cluster_kinds=kinds.cluster_scoped_names(),
             executor=ReportedExecutor(is_active=self.is_active(), server_version=self._version),
             faults=(FAULT_NODE_FIGURES,) if snapshot.unreadable_nodes else None,
         )

@@ -71,6 +71,7 @@ class OrderPublisher:
             manifests=_plain_dicts(order.manifests),
             namespaces=order.namespaces,
             cluster_kinds=order.cluster_kinds,
+            pod_security=order.pod_security,
         )
         try:
             # An agent that cannot read one entry refuses the whole index, so it is read here first.

@@ -19,7 +19,15 @@ from scheduler.placement.fleet.site_figures import figures_of
 MAX_AGE_SECONDS = 10 * 365 * 86_400.0
 """A report that is older, by its own account, is refused."""
 
-_STATUS_FIELDS = ("nodeClasses", "rtt", "intensity", "power", "apiKinds", "namespaces")
+_STATUS_FIELDS = (
+    "nodeClasses",
+    "rtt",
+    "intensity",
+    "power",
+    "apiKinds",
+    "clusterKinds",
+    "namespaces",
+)
 _OLDEST_FIGURE_AT = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_RESOURCES_PER_SITE = 512
 _FALLBACK_FIELDS = ("intensity", "power")

@@ -233,7 +233,9 @@ class ControlLoops:
             facts_sink=self._on_facts_changed,
         )
         self.stats = WorkloadStats(self.clock, self.telemetry)
-        self.quotas = Quotas(cost_of=self.inputs.spend_of)
+        self.quotas = Quotas(
+            cost_of=self.inputs.spend_of, daemon_pods_of=self.inputs.daemon_pods_of
+        )
         self.dispatcher = Dispatcher(
             publisher=self.publisher,
             clock=self.clock,

@@ -152,6 +152,7 @@ class OrderForSite:
         manifests: the manifests to apply at this site.
         namespaces: further namespaces that the tenant may use.
         cluster_kinds: cluster-scoped kinds that the tenant may use.
+        pod_security: the Pod Security level for namespaces that the agent makes; None: no tenant.
     """
 
     id: str
@@ -161,6 +162,7 @@ class OrderForSite:
     manifests: tuple[dict[str, object], ...]
     namespaces: tuple[str, ...] = ()
     cluster_kinds: tuple[str, ...] = ()
+    pod_security: str | None = None
 
 
 class OrderNotPublishable(ValueError):

@@ -7,7 +7,7 @@ of effects is a promise: first the ledger, then the status (one API write), then
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import msgspec
@@ -26,6 +26,7 @@ from scheduler.control.status import workload as statuses
 from scheduler.control.status.conditions import MAX_SITES_LISTED, set_condition, stuck_condition
 from scheduler.control.status.not_enforced import not_enforced_condition
 from scheduler.control.status.remains import SiteLeft, with_remains, withdrawn_condition
+from scheduler.control.status.removed_fields import FIELDS_REMOVED, removed_fields_condition
 from scheduler.model.demand.demand import Demand, NotAccepted
 from scheduler.model.formatters import format_list
 from scheduler.model.kinds.metadata import WorkKey
@@ -113,7 +114,10 @@ class Reconciler:
             self.order_sync.release_indexes(key)
         self.stats.record_status(key, status, demand)
         self._record_events(workload, status)
-        return outcome
+        if status.placement.groups:
+            return outcome
+        frees_names = self.ownership.release_unplaced(key)
+        return replace(outcome, frees_names=frees_names)
 
     def _order_last_accepted(self, key: WorkKey) -> None:
         """Orders what remains of a workload whose present spec is not accepted."""
@@ -244,6 +248,8 @@ class Reconciler:
         status = set_condition(status, stuck, "StuckInFlight", now)
         not_enforced = not_enforced_condition(workload, now)
         status = set_condition(status, not_enforced, "NotEnforced", now)
+        removed = removed_fields_condition(workload, now)
+        status = set_condition(status, removed, FIELDS_REMOVED, now)
         _log.debug("%s/%s: %s", *key, status.phase)
         return msgspec.structs.replace(status, epoch=max(self.epoch(), status.epoch))
 

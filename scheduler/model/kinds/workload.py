@@ -50,7 +50,10 @@ Manifest = Annotated[
 
 
 class PodDemand(Part, frozen=True, kw_only=True):
-    """The requests of one replica, for custom resources whose pods Kapok cannot read."""
+    """The requests of one replica, for custom resources whose pods Kapok cannot read.
+
+    Pods that it can read count beside these.
+    """
 
     replicas: Count = 1
     requests: Resources = msgspec.field(default_factory=dict)
@@ -60,6 +63,14 @@ class PodDemand(Part, frozen=True, kw_only=True):
         Literal["", "hostname"], Meta(description="hostname: at most one replica on a node.")
     ] = ""
     gpu_models: Annotated[tuple[ShortText, ...], Meta(max_length=16)] = ()
+    pod_template_paths: Annotated[
+        tuple[Annotated[str, Meta(min_length=1, max_length=256)], ...],
+        Meta(
+            max_length=16,
+            description="Pod templates in manifests of kinds that Kapok does not know, as "
+            "spec.workers[*].template; each counts `replicas` times, a number beside it.",
+        ),
+    ] = ()
 
 
 class WorkloadSpec(Part, frozen=True, kw_only=True):

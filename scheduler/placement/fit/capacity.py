@@ -86,7 +86,8 @@ class SiteCapacity:
         shape = self._pod_shape
         if shape is None or not self.is_single_pod or self._namespace_limits is not None:
             return False
-        return not (shape.skews or shape.one_per or shape.not_modelled)
+        is_plain = not (shape.skews or shape.one_per or shape.not_modelled)
+        return is_plain and not self._demand.unknown_scope
 
     @property
     def kernel_fit(self) -> "Fit | None":

@@ -95,6 +95,7 @@ REPORT = FactsPart(
     _DESCRIPTION_FIELDS,
     {
         "api_kinds": None,
+        "cluster_kinds": None,
         "executor": None,
         "rtt": None,
         "conditions": _READINESS,

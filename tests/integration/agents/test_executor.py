@@ -30,6 +30,31 @@ def test_an_order_is_applied_into_a_namespace_of_its_own(rig: AgentRig) -> None:
     assert namespace["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "kapok-agent"
 
 
+PSA = "pod-security.kubernetes.io/enforce"
+
+
+def test_a_namespace_that_the_agent_made_gets_the_level_of_its_tenant(rig: AgentRig) -> None:
+    def level() -> str | None:
+        labels = rig.api.get(f"/api/v1/namespaces/{rig.name}")["metadata"]["labels"]
+        found: str | None = labels.get(PSA)
+        return found
+
+    rig.run(rig.content(config_map(a="1"), pod_security="baseline"))
+    assert level() == "baseline"
+    rig.run(rig.content(config_map(a="2"), generation=2, pod_security="restricted"))
+    assert level() == "restricted"
+    rig.run(rig.content(config_map(a="3"), generation=3, pod_security="nonsense"))
+    assert level() == "restricted"
+
+
+def test_a_namespace_of_another_client_keeps_its_labels(rig: AgentRig) -> None:
+    path = f"/api/v1/namespaces/{rig.name}"
+    tree = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": rig.name}}
+    rig.api.apply(path, tree, force=False)
+    rig.run(rig.content(config_map(a="1"), pod_security="restricted"))
+    assert PSA not in rig.api.get(path)["metadata"].get("labels", {})
+
+
 def test_a_second_pass_changes_nothing(rig: AgentRig) -> None:
     rig.run(rig.content(config_map(a="1"), deployment(), job()))
     before = rig.find(DEPLOYMENTS, "web")["metadata"]["resourceVersion"]

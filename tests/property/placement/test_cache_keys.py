@@ -65,6 +65,7 @@ OTHER_VALUES: dict[str, list[Any]] = {
     "beside": [pods_of()],
     "per_node": [(PLAIN,)],
     "api_kinds": [("example.com/v1/Thing",), ("apps/v1/Deployment",)],
+    "unknown_scope": [("apps/v1/Deployment",)],
     "data_class": ["general-3", None],
     "protection_level": [3],
     "network_zones": [("dedicated-network",)],
@@ -99,7 +100,7 @@ OTHER_VALUES: dict[str, list[Any]] = {
 NOT_READ_BY_RULES = {
     "uid", "priority", "mode", "gang", "preset", "preset_options", "prices", "schedule",
     "failover_mode", "failover_after_seconds", "last_group", "on_violation", "paused", "quota_left",
-    "quota", "budget_left", "budget",
+    "quota", "budget_left", "budget", "claims",
 }  # fmt: skip
 
 

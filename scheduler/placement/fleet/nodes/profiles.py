@@ -31,6 +31,7 @@ class NodeProfile:
     labels: tuple[tuple[str, str], ...]
     taints: tuple[Taint, ...]
     architecture: str
+    """With another operating system than Linux before it: `amd64`, `windows/amd64`."""
     cpu_vendor: str
     gpu_model: str
 
@@ -39,7 +40,7 @@ class NodeProfile:
         """The labels, with those that every kubelet sets."""
         return {
             "kubernetes.io/os": "linux",
-            "kubernetes.io/arch": self.architecture,
+            "kubernetes.io/arch": self.architecture.rpartition("/")[2],
             **dict(self.labels),
         }
 
@@ -49,7 +50,7 @@ def profile_of(node_class: NodeClass) -> NodeProfile:
     return NodeProfile(
         labels=tuple(sorted(node_class.labels.items())),
         taints=node_class.taints,
-        architecture=node_class.architecture,
+        architecture=node_class.platform,
         cpu_vendor=node_class.cpu_vendor,
         gpu_model=node_class.gpu_model,
     )
@@ -110,7 +111,7 @@ class ProfileTable:
             written = (
                 tuple(each.labels.items()),
                 each.taints,
-                each.architecture,
+                each.platform,
                 each.cpu_vendor,
                 each.gpu_model,
             )
