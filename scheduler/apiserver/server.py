@@ -37,7 +37,8 @@ from scheduler.apiserver.garbage_collector import GarbageCollector
 from scheduler.apiserver.http import HttpHandler, WarningFunc
 from scheduler.apiserver.kinds.admission import WriteOptions
 from scheduler.apiserver.kinds.core.core_kinds import core_resources
-from scheduler.apiserver.kinds.custom.definitions import custom_resources_of, definition_strategy
+from scheduler.apiserver.kinds.custom.definitions import definition_strategy
+from scheduler.apiserver.kinds.custom.serving import DefinitionServer
 from scheduler.apiserver.kinds.resources import ResourceCatalog, ServerResource
 from scheduler.apiserver.listener import (
     LimitedServer,
@@ -139,9 +140,10 @@ async def serve(options: ApiServerOptions) -> AsyncIterator[ApiServer]:
 
 def _open_writer(database: SqliteStore, clock: Clock, faults: FaultReporter) -> ObjectWriter:
     catalog = ResourceCatalog()
+    served = DefinitionServer(catalog)
     for resource in core_resources():
         if resource.group_resource.kind == "CustomResourceDefinition":
-            resource = replace(resource, strategy=definition_strategy(clock.now))  # noqa: PLW2901
+            resource = replace(resource, strategy=definition_strategy(clock.now, served.prepare))  # noqa: PLW2901
         catalog.add(resource)
     writer = ObjectWriter(catalog=catalog, database=database, clock=clock, faults=faults)
     writer.load()
@@ -149,28 +151,22 @@ def _open_writer(database: SqliteStore, clock: Clock, faults: FaultReporter) -> 
     if definitions is not None:
         for stored in writer.collection(definitions.collection_name).objects.values():
             try:
-                _serve_definition(catalog, stored.decode())
+                served.serve(stored.decode())
             except Exception as error:  # noqa: BLE001 - one definition does not stop the start
                 faults.report("api-load", f"serving the definition {stored.key}", error)
-    writer.add_listener(partial(_on_definition_change, catalog))
+    writer.add_listener(partial(_on_definition_change, served))
     return writer
 
 
 def _on_definition_change(
-    catalog: ResourceCatalog, resource: ServerResource, item: JsonObject, event_type: str
+    served: DefinitionServer, resource: ServerResource, item: JsonObject, event_type: str
 ) -> None:
     if resource.group_resource.kind != "CustomResourceDefinition" or resource.is_custom:
         return
     if event_type == "DELETED":
-        catalog.remove_crd(item["metadata"]["name"])
+        served.remove(item["metadata"]["name"])
     else:
-        _serve_definition(catalog, item)
-
-
-def _serve_definition(catalog: ResourceCatalog, definition: JsonObject) -> None:
-    catalog.remove_crd(definition["metadata"]["name"])
-    for resource in custom_resources_of(definition):
-        catalog.add(resource)
+        served.serve(item)
 
 
 async def _bootstrap(writer: ObjectWriter, options: ApiServerOptions) -> None:
