@@ -23,15 +23,15 @@ from pathlib import Path
 
 from scheduler.apiserver.auth.certificates import ensure_server_certificate
 from scheduler.apiserver.auth.limits import (
-    ADMINISTRATOR_LIMITS,
     LIMITS_OF_OTHERS,
+    OWNER_LIMITS,
     IdentityLimits,
     UsageByIdentity,
 )
 from scheduler.apiserver.auth.middleware import AuthMiddleware
-from scheduler.apiserver.auth.tokens import ADMINISTRATOR, TokenStore, write_kubeconfig
+from scheduler.apiserver.auth.tokens import OWNER, TokenStore, write_kubeconfig
 from scheduler.apiserver.backup import DATABASE_NAME
-from scheduler.apiserver.base.errors import ApiError
+from scheduler.apiserver.base.errors import ApiError, DamagedFile
 from scheduler.apiserver.base.faults import FaultReporter
 from scheduler.apiserver.garbage_collector import GarbageCollector
 from scheduler.apiserver.http import HttpHandler, WarningFunc
@@ -76,10 +76,10 @@ class ApiServerOptions:
     """CustomResourceDefinitions to apply at the start, by the field manager `kapok-hub`."""
     namespaces: Sequence[str] = ()
     """Namespaces to create at the start, besides those that every cluster has."""
-    administrator_limits: IdentityLimits = ADMINISTRATOR_LIMITS
-    """Requests, bytes and watches of each administrator; beyond them the response is 429."""
+    owner_limits: IdentityLimits = OWNER_LIMITS
+    """Requests, bytes and watches of the owner; beyond them the response is 429."""
     limits_of_others: IdentityLimits = LIMITS_OF_OTHERS
-    """The same for each identity of another role."""
+    """The same for each other identity."""
     warning_funcs: Mapping[str, WarningFunc] = field(default_factory=dict)
     """Functions by kind: the warnings that a client gets when it writes such an object."""
     on_fault: Callable[[str], None] = lambda _where: None
@@ -105,6 +105,7 @@ async def serve(options: ApiServerOptions) -> AsyncIterator[ApiServer]:
 
     Raises:
         DataDirectoryInUse: another server runs on the data directory.
+        DamagedFile: a file of the data directory cannot be used.
         OSError: the port cannot be bound.
         ApiError: a CRD of the options was refused.
     """
@@ -190,10 +191,10 @@ async def _listen(
     writer: ObjectWriter, options: ApiServerOptions, max_connections: int
 ) -> AsyncIterator[ApiServer]:
     tokens = TokenStore(options.data_dir / "tokens.json")
-    token = tokens.get_or_create(ADMINISTRATOR)
+    token = tokens.get_or_create(OWNER)
     usage = UsageByIdentity(
         options.clock,
-        administrators=options.administrator_limits,
+        owner=options.owner_limits,
         others=options.limits_of_others,
     )
     handler = HttpHandler(
@@ -248,6 +249,7 @@ def bind_port(host: str, port: int, port_file: Path) -> socket.socket:
         port_file: the file that records the port.
 
     Raises:
+        DamagedFile: the port cannot be recorded.
         OSError: the given port is in use.
     """
     recorded = 0 if port else _read_port(port_file)
@@ -258,7 +260,13 @@ def bind_port(host: str, port: int, port_file: Path) -> socket.socket:
             raise
         log.warning("port %d is in use, taking and recording another one", recorded)
         bound = _bind_socket(host, 0)
-    port_file.write_text(f"{bound.getsockname()[1]}\n")
+    try:
+        port_file.write_text(f"{bound.getsockname()[1]}\n")
+    except OSError as error:
+        bound.close()
+        raise DamagedFile(
+            f"{port_file}: the port cannot be recorded ({error.strerror}); remove what is there"
+        ) from None
     return bound
 
 
@@ -268,7 +276,7 @@ def _read_port(port_file: Path) -> int:
         recorded = int(port_file.read_text())
     except FileNotFoundError:
         return 0
-    except ValueError:
+    except (OSError, ValueError):
         recorded = -1
     if 0 <= recorded <= _MAX_PORT:
         return recorded

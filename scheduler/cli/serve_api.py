@@ -9,6 +9,7 @@ import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from scheduler.apiserver.base.errors import DamagedFile
 from scheduler.apiserver.base.heavy_work import freeze_heap
 from scheduler.apiserver.server import ApiServer, ApiServerOptions, serve
 from scheduler.apiserver.storage.sqlite import DataDirectoryInUse
@@ -86,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
     code = EXIT_GOOD
     try:
         asyncio.run(run_until_signalled(_serve(_options(arguments)), name="servers"))
-    except* DataDirectoryInUse as group:
+    except* (DamagedFile, DataDirectoryInUse) as group:
         print_error("serve-api", leaf_errors(group)[0])
         code = EXIT_USAGE
     except* OSError as group:

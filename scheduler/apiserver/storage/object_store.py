@@ -34,6 +34,21 @@ WriteListener = Callable[[ServerResource, JsonObject, str], None]
 """Receives the resource, the object, and `ADDED`, `MODIFIED` or `DELETED`."""
 
 
+class _StoredMetadata(msgspec.Struct, gc=False):
+    name: str
+    uid: str
+    resourceVersion: str  # noqa: N815 - the name in JSON
+
+
+class _StoredHead(msgspec.Struct, gc=False):
+    """What every stored object has."""
+
+    metadata: _StoredMetadata
+
+
+_check_row = msgspec.json.Decoder(_StoredHead).decode
+
+
 class ObjectStore:
     """The collections of objects, and the counter of resource versions."""
 
@@ -66,9 +81,15 @@ class ObjectStore:
         revision, rows = self._database.open()
         self.revision = self._last_revision = self._loaded_revision = revision
         for row in rows:
-            if row.data is not None:
-                stored = StoredObject(row.key, row.revision, row.data)
-                self.collection(row.resource).load(stored)
+            data = row.data or b""
+            try:
+                _check_row(data)
+            except Exception as error:  # noqa: BLE001 - one object does not stop the start
+                context = f"reading {row.resource} {row.key}, which is left out,"
+                self.faults.report("api-load", context, error)
+                continue
+            stored = StoredObject(row.key, row.revision, data)
+            self.collection(row.resource).load(stored)
 
     def collection(self, name: str) -> ObjectCollection:
         """The collection of a resource; an empty one if it has no objects."""

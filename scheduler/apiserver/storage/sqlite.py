@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from scheduler.apiserver.base.errors import DamagedFile
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS objects (
   resource TEXT NOT NULL, key TEXT NOT NULL, revision INTEGER NOT NULL, data BLOB NOT NULL,
@@ -101,22 +103,36 @@ class SqliteStore:
         """The connection of the writer thread; None before the first write and after a failure."""
 
     def open(self) -> tuple[int, Iterator[ObjectRow]]:
-        """Opens or creates the file; returns the highest revision ever used, and all objects."""
-        self._path.touch(mode=0o600)
-        connection = _connect(self._path, self._lock_timeout_seconds)
-        connection.executescript(_SCHEMA)
-        connection.execute("PRAGMA incremental_vacuum").fetchall()  # shrinks the file
-        return _read_revision(connection), self._iter_rows(connection)
+        """Opens or creates the file; returns the highest revision ever used, and all objects.
 
-    @staticmethod
-    def _iter_rows(connection: sqlite3.Connection) -> Iterator[ObjectRow]:
+        Raises:
+            DamagedFile: the file is no such database; also while the objects are read.
+        """
+        try:
+            self._path.touch(mode=0o600)
+            connection = _connect(self._path, self._lock_timeout_seconds)
+            connection.executescript(_SCHEMA)
+            connection.execute("PRAGMA incremental_vacuum").fetchall()  # shrinks the file
+            return _read_revision(connection), self._iter_rows(connection)
+        except (sqlite3.Error, ValueError) as error:
+            raise self._damage(error) from None
+
+    def _iter_rows(self, connection: sqlite3.Connection) -> Iterator[ObjectRow]:
         try:
             for row in connection.execute(
                 "SELECT resource, key, revision, data FROM objects ORDER BY resource, key"
             ):
                 yield ObjectRow(*row)
+        except sqlite3.Error as error:
+            raise self._damage(error) from None
         finally:
             connection.close()
+
+    def _damage(self, error: Exception) -> DamagedFile:
+        return DamagedFile(
+            f"{self._path}: the database of objects cannot be read ({error}); restore a backup "
+            "with: kapok hub restore FILE"
+        )
 
     def start(self) -> None:
         """Starts the writer thread; must be called on the event loop that submits."""
