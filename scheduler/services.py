@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from scheduler.apiserver.auth.storage_limits import StorageLimits
 from scheduler.apiserver.server import ApiServerOptions, serve
 from scheduler.control.ports.hub import WORKLOADS
 from scheduler.control.status.not_enforced import not_enforced_warnings
@@ -139,6 +140,10 @@ async def _open_hub(
         port=settings.hub.port,
         crds=make_crds(),
         name="hub",
+        storage_limits=StorageLimits(
+            max_objects=settings.hub.max_objects_per_token,
+            max_bytes=settings.hub.max_bytes_per_token,
+        ),
         on_fault=on_fault,
         warning_funcs={WORKLOADS.kind: not_enforced_warnings},
     )

@@ -20,6 +20,7 @@ from scheduler.apiserver.auth.access_reviews import (
 from scheduler.apiserver.auth.limits import IdentityUsage, UsageByIdentity
 from scheduler.apiserver.auth.middleware import AuthMiddleware
 from scheduler.apiserver.auth.rbac import AccessAttributes, Identity, is_allowed
+from scheduler.apiserver.auth.storage_limits import set_writer
 from scheduler.apiserver.base.bodies import decode_body, media_type_of
 from scheduler.apiserver.base.errors import (
     ApiError,
@@ -110,6 +111,7 @@ class HttpHandler:
             return await self._handle_non_resource(request, path)
         identity = self._auth_middleware.authenticate(request.headers)
         work_owner.set(identity.name)
+        set_writer(identity)
         self.mark_known(request)
         if "Impersonate-User" in request.headers:
             raise ApiError(

@@ -29,6 +29,7 @@ from scheduler.apiserver.auth.limits import (
     UsageByIdentity,
 )
 from scheduler.apiserver.auth.middleware import AuthMiddleware
+from scheduler.apiserver.auth.storage_limits import StorageLimits
 from scheduler.apiserver.auth.tokens import OWNER, TokenStore, write_kubeconfig
 from scheduler.apiserver.backup import DATABASE_NAME
 from scheduler.apiserver.base.errors import ApiError, DamagedFile
@@ -80,6 +81,8 @@ class ApiServerOptions:
     """Requests, bytes and watches of the owner; beyond them the response is 429."""
     limits_of_others: IdentityLimits = LIMITS_OF_OTHERS
     """The same for each other identity."""
+    storage_limits: StorageLimits = field(default_factory=StorageLimits)
+    """What each identity but the owner may keep; beyond it the response is 403."""
     warning_funcs: Mapping[str, WarningFunc] = field(default_factory=dict)
     """Functions by kind: the warnings that a client gets when it writes such an object."""
     on_fault: Callable[[str], None] = lambda _where: None
@@ -116,7 +119,7 @@ async def serve(options: ApiServerOptions) -> AsyncIterator[ApiServer]:
     lock.acquire()
     database = SqliteStore(options.data_dir / DATABASE_NAME)
     try:
-        writer = _open_writer(database, options.clock, faults)
+        writer = _open_writer(database, options, faults)
         database.start()
         async with asyncio.TaskGroup() as group:
             collector = GarbageCollector(writer)
@@ -139,14 +142,23 @@ async def serve(options: ApiServerOptions) -> AsyncIterator[ApiServer]:
         lock.release()
 
 
-def _open_writer(database: SqliteStore, clock: Clock, faults: FaultReporter) -> ObjectWriter:
+def _open_writer(
+    database: SqliteStore, options: ApiServerOptions, faults: FaultReporter
+) -> ObjectWriter:
+    clock = options.clock
     catalog = ResourceCatalog()
     served = DefinitionServer(catalog)
     for resource in core_resources():
         if resource.group_resource.kind == "CustomResourceDefinition":
             resource = replace(resource, strategy=definition_strategy(clock.now, served.prepare))  # noqa: PLW2901
         catalog.add(resource)
-    writer = ObjectWriter(catalog=catalog, database=database, clock=clock, faults=faults)
+    writer = ObjectWriter(
+        catalog=catalog,
+        database=database,
+        clock=clock,
+        faults=faults,
+        limits=options.storage_limits,
+    )
     writer.load()
     definitions = catalog.find(*_CRD_RESOURCE)
     if definitions is not None:

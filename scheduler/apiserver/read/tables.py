@@ -89,5 +89,8 @@ def _format_cell(value: Json, now: datetime) -> Json:
 def _format_duration_cell(value: DurationCell, now: datetime) -> str:
     if not value.start:
         return ""
-    end = datetime.fromisoformat(value.end) if value.end else now
-    return format_human_duration((end - datetime.fromisoformat(value.start)).total_seconds())
+    try:
+        end = datetime.fromisoformat(value.end) if value.end else now
+        return format_human_duration((end - datetime.fromisoformat(value.start)).total_seconds())
+    except (ValueError, TypeError, OverflowError):  # as `format_age`
+        return "<invalid>"

@@ -26,6 +26,9 @@ CREATE TABLE IF NOT EXISTS objects (
   resource TEXT NOT NULL, key TEXT NOT NULL, revision INTEGER NOT NULL, data BLOB NOT NULL,
   PRIMARY KEY (resource, key)
 );
+CREATE TABLE IF NOT EXISTS owners (
+  resource TEXT NOT NULL, key TEXT NOT NULL, owner TEXT NOT NULL, PRIMARY KEY (resource, key)
+);
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 _MAX_BATCH_WRITES = 512
@@ -75,6 +78,8 @@ class ObjectRow:
     key: str
     revision: int
     data: bytes | None
+    owner: str = ""
+    """The identity for whose limits the object counts; empty: none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +125,8 @@ class SqliteStore:
     def _iter_rows(self, connection: sqlite3.Connection) -> Iterator[ObjectRow]:
         try:
             for row in connection.execute(
-                "SELECT resource, key, revision, data FROM objects ORDER BY resource, key"
+                "SELECT resource, key, revision, data, coalesce(owner, '') FROM objects"
+                " LEFT JOIN owners USING (resource, key) ORDER BY resource, key"
             ):
                 yield ObjectRow(*row)
         except sqlite3.Error as error:
@@ -242,6 +248,14 @@ def _apply_rows(connection: sqlite3.Connection, rows: list[ObjectRow]) -> None:
             for row in last.values()
             if row.data is not None
         ],
+    )
+    connection.executemany(
+        "DELETE FROM owners WHERE resource = ? AND key = ?",
+        [row_key for row_key, row in last.items() if not row.owner],
+    )
+    connection.executemany(
+        "INSERT OR REPLACE INTO owners VALUES (?, ?, ?)",
+        [(row.resource, row.key, row.owner) for row in last.values() if row.owner],
     )
     revision = max(row.revision for row in rows)
     connection.execute(

@@ -269,7 +269,8 @@ def _grace_period_seconds_of(
         return 0
     if options.grace_period_seconds is not None:
         return max(0, options.grace_period_seconds)
-    return min(int(spec.get("terminationGracePeriodSeconds") or 0), _MAX_GRACE_PERIOD_SECONDS)
+    wanted = int(spec.get("terminationGracePeriodSeconds") or 0)
+    return max(0, min(wanted, _MAX_GRACE_PERIOD_SECONDS))
 
 
 def _check_preconditions(
