@@ -106,7 +106,7 @@ async def listening(
 
     Out of file descriptors, asyncio tries to accept again after a second, for each of as many
     connections as its `backlog` says; it writes a traceback for each failure, hence the limit on
-    its log lines. It is told 1, so it fails once a second; the system keeps the real backlog.
+    its log lines. Its backlog is 1, so it fails once a second; the system keeps the real backlog.
     """
     # asyncio has no parameter for it, so the class attribute is set.
     asyncio.sslproto.SSLProtocol.max_size = _TLS_BUFFER_BYTES

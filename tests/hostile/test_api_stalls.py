@@ -295,7 +295,7 @@ def _attack_schemas(attacker: Attacker) -> None:
             "type": "object",
             "properties": {"a": {"type": "string", "maxLength": 9}, "b": {"type": "integer"}},
         }
-        for n in range(6_000)
+        for n in range(3_000)
     }
     schema["x-kubernetes-validations"] += [
         {"rule": f"!has(self.p{n}) || self.p{n}.b < {n}", "message": "too large"}
@@ -304,7 +304,7 @@ def _attack_schemas(attacker: Attacker) -> None:
     send("create of a large definition", "POST", CRDS, crd)
     send("OpenAPI index after it", "GET", "/openapi/v3")
     send("OpenAPI document of it", "GET", "/openapi/v3/apis/large.kapok.dev/v1")
-    large = {f"p{n}": {"a": "x", "b": n - 1} for n in range(6_000)}
+    large = {f"p{n}": {"a": "x", "b": n - 1} for n in range(3_000)}
     item = {
         "apiVersion": "large.kapok.dev/v1",
         "kind": "Widget",
