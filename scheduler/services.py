@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scheduler.apiserver.auth.storage_limits import StorageLimits
 from scheduler.apiserver.server import ApiServerOptions, serve
 from scheduler.control.ports.hub import WORKLOADS
 from scheduler.control.status.not_enforced import not_enforced_warnings
@@ -186,6 +187,10 @@ async def _open_hub(
         port=settings.hub.port,
         crds=make_crds(),
         name="hub",
+        storage_limits=StorageLimits(
+            max_objects=settings.hub.max_objects_per_token,
+            max_bytes=settings.hub.max_bytes_per_token,
+        ),
         on_fault=on_fault,
         warning_funcs={WORKLOADS.kind: _workload_warnings},
     )
