@@ -14,16 +14,12 @@ from numpy.typing import NDArray
 from scheduler.model.demand.facts import RESERVED_FOR_PREFIX, InFlight, SiteFacts
 from scheduler.model.manifests.pods import PodShape
 from scheduler.model.quantities import CPU, PODS
-from scheduler.placement.fit.in_flight_loss import FlightRow, Loss, NodeRow, worst_loss
+from scheduler.placement.fit.in_flight_loss import FlightRow, NodeRow, ReplicaLoss, worst_loss
 from scheduler.placement.fit.node_fit import NodeFit
 from scheduler.placement.fit.summed_capacity import UNLIMITED
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.placement.fleet.node_table import (
-    CARDS_COLUMN,
-    COUNT_COLUMN,
-    IN_FLIGHT_PROFILE,
-    PROFILE_COLUMN,
-)
+from scheduler.placement.fleet.nodes.columns import CARDS_COLUMN, COUNT_COLUMN, PROFILE_COLUMN
+from scheduler.placement.fleet.nodes.profiles import IN_FLIGHT_PROFILE
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -115,7 +111,7 @@ def most_lost(
     shape: PodShape,
     *,
     except_workload: str = "",
-) -> Loss:
+) -> ReplicaLoss:
     """The most replicas of a shape that what is in flight at a site may cost.
 
     Args:
@@ -128,14 +124,14 @@ def most_lost(
     """
     in_flight = [each for each in facts.in_flight if each.workload != except_workload]
     if not in_flight:
-        return Loss(0, is_exact=True)
+        return ReplicaLoss(0, is_exact=True)
     names = list(
         dict.fromkeys(
             [*shape.requests, PODS, *(name for each in in_flight for name in each.requests)]
         )
     )
-    rows = fleet.nodes.rows
-    columns = [*rows.column_numbers_of(names), CARDS_COLUMN]
+    columns = [*fleet.nodes.column_numbers_of(names), CARDS_COLUMN]
+    rows = fleet.nodes.rows  # only now: a resource that is named first may replace the matrix
     is_node = rows.matrix[PROFILE_COLUMN].take(index) != IN_FLIGHT_PROFILE
     node_index = index[is_node]
     free = rows.matrix[np.array(columns, np.int64)[:, None], node_index].T

@@ -32,7 +32,7 @@ MAX_STEPS = 2000
 """The most steps of the search; a step lets one node take one combination of pods."""
 
 
-class Loss(NamedTuple):
+class ReplicaLoss(NamedTuple):
     """What pods in flight may cost.
 
     Attributes:
@@ -79,7 +79,7 @@ class FlightRow:
     card_loss: int = 0
 
 
-def worst_loss(nodes: Sequence[NodeRow], flight: Sequence[FlightRow], shape: Floats) -> Loss:
+def worst_loss(nodes: Sequence[NodeRow], flight: Sequence[FlightRow], shape: Floats) -> ReplicaLoss:
     """The most replicas of a shape that pods in flight may cost.
 
     Args:
@@ -89,9 +89,9 @@ def worst_loss(nodes: Sequence[NodeRow], flight: Sequence[FlightRow], shape: Flo
     """
     usable = [row for row in nodes if row.cap > 0 and row.count > 0]
     if not usable or not flight:
-        return Loss(0, is_exact=True)
+        return ReplicaLoss(0, is_exact=True)
     if is_beyond_search(flight):
-        return Loss(_bound(usable, flight, shape), is_exact=False)
+        return ReplicaLoss(_bound(usable, flight, shape), is_exact=False)
     costly = _merged(
         replace(each, count=count)
         for each in flight
@@ -99,10 +99,10 @@ def worst_loss(nodes: Sequence[NodeRow], flight: Sequence[FlightRow], shape: Flo
     )
     found = _search(usable, costly, shape) if costly else 0
     if found is None:
-        return Loss(_bound(usable, flight, shape), is_exact=False)
+        return ReplicaLoss(_bound(usable, flight, shape), is_exact=False)
     if any(each.card_loss for each in costly):  # which cards they take is not searched
-        return Loss(min(found, _bound(usable, flight, shape)), is_exact=False)
-    return Loss(found, is_exact=True)
+        return ReplicaLoss(min(found, _bound(usable, flight, shape)), is_exact=False)
+    return ReplicaLoss(found, is_exact=True)
 
 
 def is_beyond_search(flight: Sequence[FlightRow]) -> bool:

@@ -97,7 +97,7 @@ class _SiteAttempt:
 
     def assignments(self, facts: SiteFacts) -> list[Load] | None:
         """Where what is in flight may run; None: there are too many assignments."""
-        nodes, _ = _nodes_of(self.fleet, self.slot, self.shapes, self.eligible)
+        nodes, _ = _nodes_of(self.fleet, self.slot, self.demand, self.shapes, self.permitted)
         has_headroom = facts.spec.headroom.ratio > 0
         return assignments_of(facts.in_flight, nodes, has_headroom=has_headroom)
 

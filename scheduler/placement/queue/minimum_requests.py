@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scheduler.model.demand.demand import Demand, total_requests
 from scheduler.model.manifests.pods import PodShape
 from scheduler.placement.fleet.fleet import Fleet
+from scheduler.placement.fleet.nodes.columns import CARDS_COLUMN
 from scheduler.placement.queue.one_assignment import free_beside_in_flight
 
 Floats = NDArray[np.float64]
@@ -146,7 +147,6 @@ class MinimumRequests:
         return found[numbers]
 
     def _may_fit_at(self, numbers: Ints, slot: int) -> Bools:
-        rows = self._fleet.nodes.rows
         columns = np.array(self._columns(), np.int64)
         free = free_beside_in_flight(self._fleet, slot, columns)
         max_free = free.max(axis=1, initial=-1.0)

@@ -8,11 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.placement.fleet.node_table import (
-    COUNT_COLUMN,
-    IN_FLIGHT_PROFILE,
-    PROFILE_COLUMN,
-)
+from scheduler.placement.fleet.nodes.columns import COUNT_COLUMN, PROFILE_COLUMN
+from scheduler.placement.fleet.nodes.profiles import IN_FLIGHT_PROFILE
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.fit import is_exact
 from scheduler.placement.fit import in_flight_loss
-from scheduler.placement.fit.in_flight_loss import FlightRow, Loss, NodeRow, worst_loss
+from scheduler.placement.fit.in_flight_loss import FlightRow, NodeRow, ReplicaLoss, worst_loss
 
 
 def some_case(random: Random) -> tuple[list[NodeRow], list[FlightRow], list[int]]:
@@ -60,7 +60,7 @@ def check(cases: int, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
         nodes, flight, shape = some_case(random)
         true = brute_force(nodes, flight, shape)
         asked = np.array(shape, float)
-        assert worst_loss(nodes, flight, asked) == Loss(true, is_exact=True)
+        assert worst_loss(nodes, flight, asked) == ReplicaLoss(true, is_exact=True)
         with monkeypatch.context() as patch:
             patch.setattr(in_flight_loss, "MAX_STATES", 0)
             bound = worst_loss(nodes, flight, asked)

@@ -5,7 +5,7 @@ import pytest
 from scheduler.model.kinds.site import NodeClass
 from scheduler.model.manifests.pods import NODE_NAME_FIELD, NodeRequirement
 from scheduler.placement.fleet.node_eligibility import matches_requirement
-from scheduler.placement.fleet.node_table import profile_of
+from scheduler.placement.fleet.nodes.profiles import profile_of
 
 OPERATORS = [("In", ("a",)), ("NotIn", ("a",)), ("Exists", ()), ("DoesNotExist", ())]
 
