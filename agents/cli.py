@@ -16,15 +16,16 @@ from agents import __version__
 from agents.config.load import AgentSettingsError, load_settings
 from agents.config.settings import AgentSettings
 from agents.runtime.clock import AgentSystemClock
+from agents.runtime.data_checks import adopt_boots, check_data_files, check_no_boots_lost
 from agents.runtime.data_dir import (
     IdentityError,
     check_mounted_secret_mode,
-    check_secret_mode,
     ensure_data_dir,
     load_or_create_key,
     lock_data_dir,
     record_boot,
 )
+from agents.runtime.log_limit import limit_log_rate
 
 EXIT_GOOD: Final = 0
 EXIT_NO: Final = 1
@@ -71,6 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         format="%(asctime)s %(levelname)-7s %(message)s",
         stream=sys.stderr,
     )
+    limit_log_rate(AgentSystemClock())
     try:
         return _run_chosen_mode(arguments, settings)
     except (IdentityError, OSError) as error:
@@ -81,8 +83,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run_chosen_mode(arguments: argparse.Namespace, settings: AgentSettings) -> int:
     data_dir = ensure_data_dir(Path(settings.data_dir))
-    _check_secret_modes(settings, data_dir)
+    _check_files(settings, data_dir)
     key = load_or_create_key(data_dir)
+    if arguments.adopt:
+        with lock_data_dir(data_dir):
+            number = adopt_boots(data_dir, now_seconds=int(AgentSystemClock().now().timestamp()))
+        sys.stdout.write(f"the next start counts as boot {number + 1}\n")
+        return EXIT_GOOD
     if arguments.show_key:
         sys.stdout.write(f"{key.public}\n")
         return EXIT_GOOD
@@ -94,6 +101,7 @@ def _run_chosen_mode(arguments: argparse.Namespace, settings: AgentSettings) -> 
         if arguments.print:
             return _print_report(settings)
         with lock_data_dir(data_dir):
+            check_no_boots_lost(data_dir)
             boot = record_boot(data_dir)
             agent = build_agent(
                 settings,
@@ -108,13 +116,13 @@ def _run_chosen_mode(arguments: argparse.Namespace, settings: AgentSettings) -> 
         return _exit_with_error(str(error), EXIT_USAGE)
 
 
-def _check_secret_modes(settings: AgentSettings, data_dir: Path) -> None:
-    """Refuses secrets that other users of the machine may read.
+def _check_files(settings: AgentSettings, data_dir: Path) -> None:
+    """Refuses damaged files, and secrets that other users of the machine may read.
 
     Raises:
         IdentityError: the message names the file and the command.
     """
-    check_secret_mode(data_dir / "journal.sqlite")
+    check_data_files(data_dir)
     broker = settings.broker
     for name in (broker.password_file, broker.tls_key_file, settings.cluster.kubeconfig):
         if name:
@@ -175,6 +183,11 @@ def _build_parser() -> argparse.ArgumentParser:
         "--show-key",
         action="store_true",
         help="print the public key; generates a key if there is none",
+    )
+    mode.add_argument(
+        "--adopt",
+        choices=["boots"],
+        help="accept that the count of starts is lost, and go on above every count before",
     )
     parser.add_argument(
         "--parent-pid",

@@ -5,16 +5,26 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from scheduler.apiserver.auth.storage_limits import StorageLimits
 from scheduler.apiserver.server import ApiServerOptions, serve
 from scheduler.control.ports.hub import WORKLOADS
 from scheduler.control.status.not_enforced import not_enforced_warnings
+from scheduler.control.status.removed_fields import removed_fields_warnings
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.hub.crds.generate import make_crds
 from scheduler.ledger.ledger import Ledger
 from scheduler.mqtt.broker import EmbeddedBroker, embedded_broker
-from scheduler.mqtt.keyring import SigningKey, load_or_make_key
+from scheduler.mqtt.keyring import SigningKey, load_or_make_key, write_public_key
 from scheduler.mqtt.session import BrokerAddress
+from scheduler.recovery.files import check_data_files, check_mounted_secret
+from scheduler.recovery.losses import (
+    find_file_losses,
+    find_hub_losses,
+    read_ledger_facts,
+    refuse_losses,
+)
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.data_dir import (
     HUB_KEY_FILE,
@@ -94,19 +104,31 @@ async def open_services(
         on_hub_fault: called with the edge of each fault of the embedded hub.
 
     Raises:
+        DataDirectoryError: a file is damaged, or is lost and no operator has accepted that.
         SettingsError: a file that the settings name cannot be used.
         OSError: a server does not start.
     """
+    is_embedded, root = not settings.hub.kubeconfig, directory.path
+    for name in _secret_files(settings):
+        check_mounted_secret(Path(name))
+    # Each check comes before its file is opened, because opening makes a missing file.
+    check_data_files(root)
+    has_been_used = is_embedded or (root / HUB_KEY_FILE).exists()
+    ledger_facts = read_ledger_facts(root)
+    refuse_losses(find_file_losses(root, ledger_facts, is_hub_embedded=is_embedded))
     async with AsyncExitStack() as stack:
         kubeconfig, client = await stack.enter_async_context(
             open_hub_client(settings, directory, on_hub_fault=on_hub_fault)
+        )
+        refuse_losses(
+            await find_hub_losses(client, root, ledger_facts, is_ledger_expected=has_been_used)
         )
         broker, address = await _open_broker(settings.broker, directory, clock, stack)
         ledger = await stack.enter_async_context(Ledger(directory.path))
         web_port = directory.port("web", settings.web.port)
         is_ledger_lost = ledger.is_new and (directory.path / HUB_KEY_FILE).exists()
         key = load_or_make_key(directory.path / HUB_KEY_FILE)
-        (directory.path / HUB_PUBLIC_KEY_FILE).write_text(f"{key.public}\n")
+        write_public_key(directory.path / HUB_PUBLIC_KEY_FILE, key)
         yield Services(
             client=client,
             broker_address=address,
@@ -144,6 +166,13 @@ async def open_hub_client(
         yield kubeconfig, await stack.enter_async_context(open_hub(kubeconfig, context=context))
 
 
+def _secret_files(settings: Settings) -> list[str]:
+    """The files with secrets that the settings name."""
+    broker = settings.broker
+    names = (settings.hub.kubeconfig, broker.password_file, broker.tls_key_file)
+    return [name for name in names if name]
+
+
 async def _open_hub(
     settings: Settings,
     directory: DataDirectory,
@@ -158,14 +187,22 @@ async def _open_hub(
         port=settings.hub.port,
         crds=make_crds(),
         name="hub",
+        storage_limits=StorageLimits(
+            max_objects=settings.hub.max_objects_per_token,
+            max_bytes=settings.hub.max_bytes_per_token,
+        ),
         on_fault=on_fault,
-        warning_funcs={WORKLOADS.kind: not_enforced_warnings},
+        warning_funcs={WORKLOADS.kind: _workload_warnings},
     )
     server = await stack.enter_async_context(serve(options))
     link = directory.path / KUBECONFIG_FILE
     link.unlink(missing_ok=True)
     link.symlink_to(server.kubeconfig_path)
     return link
+
+
+def _workload_warnings(raw: dict[str, Any]) -> list[str]:
+    return [*not_enforced_warnings(raw), *removed_fields_warnings(raw)]
 
 
 async def _open_broker(

@@ -17,10 +17,11 @@ from typing import Final
 from agents.protocol.bounds import LAST_SEQUENCE
 from agents.protocol.keys import SigningKey
 
-_KEY_FILE: Final = "agent.key"
-_BOOTS_FILE: Final = "boots"
-_LOCK_FILE: Final = "lock"
-_CLIENT_ID_FILE: Final = "client-id"
+KEY_FILE: Final = "agent.key"
+BOOTS_FILE: Final = "boots"
+LOCK_FILE: Final = "lock"
+JOURNAL_FILE: Final = "journal.sqlite"
+CLIENT_ID_FILE: Final = "client-id"
 _CLIENT_ID_PATTERN: Final = re.compile(r"[0-9a-f]{32}")
 _MAX_CLIENT_ID_BYTES: Final = 64
 _GROUP_AND_OTHERS_MASK: Final = 0o077
@@ -108,7 +109,7 @@ def load_or_create_client_id(data_dir: Path) -> str:
         IdentityError: other users may read the file.
         OSError: the file cannot be written.
     """
-    path = data_dir / _CLIENT_ID_FILE
+    path = data_dir / CLIENT_ID_FILE
     if path.exists():
         check_secret_mode(path)
         text = path.read_bytes()[:_MAX_CLIENT_ID_BYTES].decode(errors="replace").strip()
@@ -138,7 +139,7 @@ def load_or_create_key(data_dir: Path) -> SigningKey:
     Raises:
         IdentityError: the file is not a key, or other users may read it.
     """
-    path = data_dir / _KEY_FILE
+    path = data_dir / KEY_FILE
     if not path.exists():
         write_durably(path, SigningKey.generate().raw())
     check_secret_mode(path)
@@ -153,7 +154,7 @@ def load_or_create_key(data_dir: Path) -> SigningKey:
 
 def record_boot(data_dir: Path) -> Boot:
     """Counts this start on disk, before any message carries its number."""
-    path = data_dir / _BOOTS_FILE
+    path = data_dir / BOOTS_FILE
     try:
         number = int(path.read_text()) + 1
     except (FileNotFoundError, ValueError):  # ValueError: not a number, or not even text
@@ -171,7 +172,7 @@ def lock_data_dir(data_dir: Path) -> Iterator[None]:
     Raises:
         IdentityError: another agent uses the directory.
     """
-    handle = os.open(data_dir / _LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
+    handle = os.open(data_dir / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

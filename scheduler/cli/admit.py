@@ -8,7 +8,7 @@ from pathlib import Path
 from scheduler.cli.support.arguments import EXIT_GOOD, EXIT_NO, EXIT_USAGE
 from scheduler.cli.support.hub_access import HubNotFound, add_hub_arguments, find_kubeconfig
 from scheduler.cli.support.output import print_error, print_text
-from scheduler.control.ports.hub import SITES, Conflict, HubError
+from scheduler.control.ports.hub import SITES, TENANTS, Conflict, HubError
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.model.kinds.fields import NAME_PATTERN
 from scheduler.mqtt.keyring import canonical_public_key
@@ -19,6 +19,15 @@ _EPILOG = """examples:
 
 An admitted site reports, but runs no workload until the authority allows it to with a SiteGrant.
 Set its location and prices with `kapok kubectl edit site NAME`.
+
+Workloads run only in namespaces that exactly one Tenant lists; an administrator writes it:
+  kapok kubectl apply -f - <<EOF
+  apiVersion: kapok.dev/v1alpha1
+  kind: Tenant
+  metadata: {name: health}
+  spec: {namespaces: [health], classes: [general-1, general-2], maxPriority: 100, quota: {cpu: 64}}
+  EOF
+
 Exit code: 0 admitted, 1 the hub refused, 2 wrong usage."""
 
 
@@ -75,7 +84,11 @@ async def _admit(kubeconfig: Path, name: str, key: str, tier: str) -> str:
             await client.create(SITES, body)
         except Conflict:
             return await _add_key(client, name, key)
-    return f"site {name} is admitted; it receives workloads once a SiteGrant names it"
+        tenants = await client.list(TENANTS)
+    message = f"site {name} is admitted; it receives workloads once a SiteGrant names it"
+    if tenants.items:
+        return f"{message}, of namespaces that a Tenant lists"
+    return f"{message} and a Tenant lists their namespace; `kapok admit --help` shows a Tenant"
 
 
 async def _add_key(client: HubClient, name: str, key: str) -> str:

@@ -28,7 +28,7 @@ COMMANDS: dict[str, str] = {
     "simulate": "replay a trace of real pods through the placement code",
     "simulate-cluster": "simulate nodes and controllers of member clusters",
     "serve-api": "run the embedded Kubernetes API server alone",
-    "hub": "back up and restore the embedded hub, create access tokens, accept losses",
+    "hub": "back up and restore the hub, accept what it lost, and create access tokens",
     "version": "show the versions of Kapok and its dependencies",
 }
 

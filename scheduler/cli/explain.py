@@ -21,6 +21,8 @@ from scheduler.cli.support.arguments import (
     now_of,
 )
 from scheduler.cli.support.offline_input import (
+    NO_TENANT_NOTE,
+    NO_TENANT_SENTENCE,
     OfflineInputError,
     decide_all,
     fleet_of,
@@ -102,6 +104,7 @@ class _ExplainedDecision:
         decision: None for a workload that was not accepted.
         fleet: the sites as the decision saw them.
         terms: settings and prices of the decision.
+        notes: what the decision left out.
     """
 
     key: str
@@ -111,6 +114,7 @@ class _ExplainedDecision:
     decision: Decision | None
     fleet: Fleet
     terms: Terms
+    notes: tuple[str, ...] = ()
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -119,6 +123,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         explained = (_decide_offline if arguments.filename else _read_recorded)(arguments, key)
         answer = _explain_as_json(explained)
+        answer["notes"] += explained.notes
         if arguments.versus is not None:
             answer = compare_with_site(answer, arguments.versus, explained.demand)
     except (OfflineInputError, LedgerError, UnknownSite, _NothingToExplain) as error:
@@ -146,6 +151,7 @@ def _decide_offline(arguments: argparse.Namespace, key: str) -> _ExplainedDecisi
                 decision=decided.decision,
                 fleet=fleet,
                 terms=DEFAULT_TERMS,
+                notes=inputs.notes,
             )
     known = ", ".join(sorted(each.metadata.key for each in inputs.workloads)) or "none"
     raise _NothingToExplain(f"workload {key} not found; workloads in the files: {known}")
@@ -304,6 +310,8 @@ def _print(answer: dict[str, Any]) -> None:
                 f"{change['from'] or '(none)'} -> {change['to'] or '(none)'}"
             )
         )
+    if NO_TENANT_NOTE in answer["notes"]:
+        console.print(NO_TENANT_SENTENCE)
 
 
 def _format_costs(costs: list[dict[str, Any]]) -> str:

@@ -1,6 +1,7 @@
-"""`kapok hub`: backs up and restores the embedded hub, creates access tokens, accepts losses."""
+"""`kapok hub`: backs up and restores the hub, accepts losses, and creates access tokens."""
 
 import argparse
+import asyncio
 import json
 import sqlite3
 import sys
@@ -10,10 +11,12 @@ from pathlib import Path
 from scheduler.apiserver.auth.rbac import ROLES, Identity
 from scheduler.apiserver.auth.tokens import TokenStore, write_kubeconfig
 from scheduler.apiserver.backup import NotABackup, backup, restore
+from scheduler.apiserver.base.errors import DamagedFile
 from scheduler.apiserver.storage.sqlite import DataDirectoryInUse
 from scheduler.cli import adopt
 from scheduler.cli.support.arguments import EXIT_GOOD, EXIT_NO, EXIT_USAGE, add_output_option
 from scheduler.cli.support.output import print_error, print_json, print_text
+from scheduler.recovery.adopt import keep_orders_after_restore
 from scheduler.settings import data_directory
 
 _DESCRIPTION = """Backs up, restores and opens the embedded hub. It keeps its objects in one SQLite
@@ -23,12 +26,14 @@ accepts a new token at once."""
 _EPILOG = """examples:
   kapok hub backup /elsewhere/hub-monday.db
   kapok hub restore /elsewhere/hub-monday.db
+  kapok hub adopt --lost ledger --dry-run
   kapok hub token --name alice --role tenant --namespace health > alice.kubeconfig
   kapok hub token --name audit --role auditor -o json
   kapok hub adopt --epoch
 
 roles: """ + ", ".join(ROLES)
 _EPILOG += "\nExit code: 0 done, 1 it could not be done, 2 wrong usage."
+_ADOPT = "adopt"
 _DATA_DIR_HELP = (
     "data directory of `kapok up` (its hub is in DIR/hub) or of `kapok serve-api` (default: "
     "$KAPOK_DATA_HOME, else ~/.local/share/kapok)"
@@ -57,19 +62,17 @@ def register(parser: argparse.ArgumentParser) -> None:
             )
         else:
             command.add_argument("file", type=Path, metavar="FILE", help="the backup file")
-
-    command = commands.add_parser("adopt", help=adopt.PURPOSE)
-    adopt.register(command)
+    adopt.register(commands.add_parser(_ADOPT, help=adopt.PURPOSE))
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs backup, restore, token or adopt."""
-    if arguments.hub_command == "adopt":
+    if arguments.hub_command == _ADOPT:
         return adopt.run(arguments)
     try:
         folder = _find_hub_folder(arguments.data_dir)
         return _COMMANDS[arguments.hub_command][1](arguments, folder)
-    except (NotABackup, DataDirectoryInUse, FileNotFoundError, OSError, sqlite3.Error) as error:
+    except (NotABackup, DamagedFile, DataDirectoryInUse, OSError, sqlite3.Error) as error:
         print_error(f"hub {arguments.hub_command}", error)
         return EXIT_NO
 
@@ -98,6 +101,7 @@ def _backup(arguments: argparse.Namespace, folder: Path) -> int:
 
 def _restore(arguments: argparse.Namespace, folder: Path) -> int:
     count = restore(folder, arguments.file)
+    asyncio.run(keep_orders_after_restore(folder))
     return _print_answer(
         arguments, {"file": str(arguments.file), "objects": count, "restored": True}
     )
@@ -109,7 +113,7 @@ def _token(arguments: argparse.Namespace, folder: Path) -> int:
         return EXIT_USAGE
     identity = Identity(arguments.name, arguments.role, tuple(arguments.namespace))
     token = TokenStore(folder / "tokens.json").get_or_create(identity)
-    cluster = json.loads((folder / "kubeconfig").read_text())["clusters"][0]["cluster"]
+    cluster = _read_cluster(folder / "kubeconfig")
     target = folder / f"kubeconfig-{arguments.name}"
     ca = cluster.get("certificate-authority-data", "")
     write_kubeconfig(target, name=arguments.name, url=cluster["server"], token=token, ca=ca)
@@ -117,6 +121,22 @@ def _token(arguments: argparse.Namespace, folder: Path) -> int:
         return _print_answer(arguments, {"name": arguments.name, "kubeconfig": str(target)})
     sys.stdout.write(target.read_text())
     return EXIT_GOOD
+
+
+def _read_cluster(path: Path) -> dict[str, str]:
+    """The address of the hub in its kubeconfig.
+
+    Raises:
+        DamagedFile: the file is not as the hub writes it.
+    """
+    try:
+        cluster: dict[str, str] = json.loads(path.read_bytes())["clusters"][0]["cluster"]
+        return {"server": str(cluster["server"]), **cluster}
+    except (ValueError, LookupError, TypeError) as error:
+        raise DamagedFile(
+            f"{path}: not the kubeconfig of a hub ({type(error).__name__}: {error}); "
+            "the hub writes it again when it starts"
+        ) from None
 
 
 def _print_answer(arguments: argparse.Namespace, answer: dict[str, object]) -> int:

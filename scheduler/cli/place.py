@@ -1,6 +1,7 @@
 """`kapok place`: decides offline, from files, with the code of the running scheduler."""
 
 import argparse
+import sys
 from typing import Any
 
 from scheduler.cli.support.arguments import (
@@ -12,6 +13,7 @@ from scheduler.cli.support.arguments import (
     now_of,
 )
 from scheduler.cli.support.offline_input import (
+    NO_TENANT_SENTENCE,
     OfflineDecision,
     OfflineInputError,
     decide_all,
@@ -34,6 +36,8 @@ policies and Workloads, in any order; objects of other API groups are ignored. A
 already runs says where in status.placement. Without a DataClassScheme the built-in one applies.
 A site without a valid SiteGrant receives no workload. A report without observedAt, or older than
 300 s at --now, is stale, and its site receives no new replicas.
+Files without any Tenant are decided without tenancy, and the answer carries the note no-tenant;
+with one Tenant or more, a namespace that no Tenant lists is refused, as on a hub.
 
 Workloads are decided one after the other, by priority, then age, then name; each sees the capacity
 that the ones before it left.
@@ -69,10 +73,14 @@ def run(arguments: argparse.Namespace) -> int:
         print_error("place", "the files hold no Workload, so there is nothing to decide")
         return EXIT_USAGE
     rows = [decision_as_json(each, len(fleet)) for each in decide_all(inputs, fleet, now=now)]
+    for row in rows:
+        row["notes"] += inputs.notes
     if arguments.output == "json":
-        print_json({"decisions": rows})
+        print_json({"decisions": rows, "notes": list(inputs.notes)})
     else:
         _print_table(rows)
+        if not inputs.has_tenancy:
+            sys.stdout.write(f"{NO_TENANT_SENTENCE}\n")
     return EXIT_GOOD if all(row["phase"] == "Placed" for row in rows) else EXIT_NO
 
 

@@ -29,6 +29,10 @@ _log = logging.getLogger(__name__)
 
 LEASE_NAME = "kapok-scheduler"
 EPOCH_ANNOTATION = "kapok.dev/epoch"
+ORDERS_ANNOTATION = "kapok.dev/unknown-orders"
+"""Annotation of the Lease: what happens to orders that sites report and the hub does not know."""
+KEEP_ORDERS = "Keep"
+"""They are left running: the hub has lost its objects, and may only have forgotten them."""
 
 
 _MAX_LEASE_TRANSITIONS = 2**31 - 1
@@ -67,6 +71,8 @@ class Leadership:
         is_sole_candidate: no other scheduler can hold the lease, because this one holds the lock of
             the data directory; the lease is taken at once.
         epoch: the epoch of this leader; 0 before the lease is acquired.
+        keeps_unknown_orders: orders that the hub does not know are left running, because an
+            operator has accepted the loss of its objects. Read with every renewal.
     """
 
     hub: Hub
@@ -77,6 +83,7 @@ class Leadership:
     renew_seconds: float = 4.0
     is_sole_candidate: bool = False
     epoch: int = 0
+    keeps_unknown_orders: bool = False
     _last_renewal_seen: tuple[str, float] = field(default=("", 0.0))
     _holder: str = ""
     _logged_holder: str = ""
@@ -209,6 +216,7 @@ class Leadership:
         epoch = _epoch_of(lease) + 1
         if epoch > LAST_EPOCH:
             raise EpochExhausted(epoch - 1)
+        self._read_orders_annotation(lease)
         await self._patch_lease(epoch, lease)
         self.epoch = epoch
         return True
@@ -218,6 +226,10 @@ class Leadership:
         await self.hub.merge_patch(
             LEASES, LEASE_NAME, self._lease_body(epoch, version), namespace=NAMESPACE
         )
+
+    def _read_orders_annotation(self, lease: Object) -> None:
+        annotations = lease["metadata"].get("annotations") or {}
+        self.keeps_unknown_orders = annotations.get(ORDERS_ANNOTATION) == KEEP_ORDERS
 
     def _log_holder(self) -> None:
         if self._holder != self._logged_holder:
@@ -242,6 +254,7 @@ class Leadership:
         lease = await self.hub.get(LEASES, LEASE_NAME, NAMESPACE)
         if (lease.get("spec") or {}).get("holderIdentity") != self.identity:
             raise Conflict("lease: held by another scheduler")
+        self._read_orders_annotation(lease)
         body = self._lease_body(epoch, lease["metadata"]["resourceVersion"])
         if holder is not None:
             body["spec"]["holderIdentity"] = holder

@@ -1,7 +1,7 @@
 """Writes each site's figures to its status: at once when `Ready` changes, else at intervals."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from scheduler.control.ports.hub import SITES, Hub, HubError, NotFound
 from scheduler.control.state.sites import Sites
 from scheduler.control.status.workload import merge_patch
 from scheduler.model.canonical import to_plain_json
+from scheduler.model.formatters import format_list
 from scheduler.model.kinds.fields import Condition
 from scheduler.model.kinds.site import NodeClass, SiteStatus
 from scheduler.model.quantities import CPU, MILLI_PER_UNIT, free_amount
@@ -25,6 +26,7 @@ _MAX_NAMESPACES = 200
 _MAX_ROWS = 200
 _MAX_ROUND_TRIPS = 256
 _MAX_API_KINDS = 1024
+_MAX_ORDERS_LISTED = 6
 
 
 @dataclass(slots=True)
@@ -45,6 +47,7 @@ class SiteStatusWriter:
         interval_seconds: time between two writes of figures of one site.
         faults: handles the faults that single sites cause.
         foreign_index: the condition of a site that works by an index which is not ours.
+        unknown_orders_at: gives the orders of a site that the hub does not know and leaves running.
     """
 
     hub: Hub
@@ -53,6 +56,7 @@ class SiteStatusWriter:
     interval_seconds: float
     faults: Faults
     foreign_index: Callable[[str], Condition | None] = lambda _site: None
+    unknown_orders_at: Callable[[str], Sequence[str]] = lambda _site: ()
     _written: dict[str, _LastWrite] = field(default_factory=dict)
 
     async def run(self) -> None:
@@ -76,7 +80,7 @@ class SiteStatusWriter:
         """Patches what changed; no other client writes this status, so no version is needed."""
         if name not in self.sites.states or name not in self.sites.objects.sites:
             return  # it went while others were written
-        status = to_plain_json(self._status_of(name))
+        status = to_plain_json(truncate_status(self._status_of(name)))
         before = self._written.get(name)
         known = before.status if before else to_plain_json(self.sites.objects.sites[name].status)
         is_ready = self.sites.states[name].is_ready
@@ -91,10 +95,27 @@ class SiteStatusWriter:
             self._written[name] = _LastWrite(is_ready, self.clock.monotonic(), status)
 
     def _status_of(self, name: str) -> SiteStatus:
-        status, foreign = truncate_status(self.sites.status_of(name)), self.foreign_index(name)
-        if foreign is None:
-            return status
-        return msgspec.structs.replace(status, conditions=(*status.conditions, foreign))
+        """The figures of a site, with what its orders show beyond them."""
+        status = self.sites.status_of(name)
+        more = (self._unknown_orders_condition(name), self.foreign_index(name))
+        return msgspec.structs.replace(
+            status, conditions=(*status.conditions, *(one for one in more if one is not None))
+        )
+
+    def _unknown_orders_condition(self, name: str) -> Condition | None:
+        unknown = self.unknown_orders_at(name)
+        if not unknown:
+            return None
+        return Condition(
+            type="UnknownOrders",
+            status="True",
+            reason="LeftRunning",
+            message=f"the site runs {len(unknown)} orders that the hub does not know: "
+            f"{format_list(unknown, _MAX_ORDERS_LISTED)}; it gets no new orders until their "
+            "workloads are applied again, or an operator runs "
+            "kapok hub adopt --unknown-orders withdraw",
+            last_transition_time=self.sites.states[name].ready_changed_at,
+        )
 
 
 def truncate_status(status: SiteStatus) -> SiteStatus:
@@ -114,6 +135,9 @@ def truncate_status(status: SiteStatus) -> SiteStatus:
         rtt=status.rtt[:_MAX_ROUND_TRIPS],
         namespaces=status.namespaces[:_MAX_NAMESPACES],
         api_kinds=None if status.api_kinds is None else status.api_kinds[:_MAX_API_KINDS],
+        cluster_kinds=(
+            None if status.cluster_kinds is None else status.cluster_kinds[:_MAX_API_KINDS]
+        ),
     )
 
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from scheduler.demo.samples import key_of
+from scheduler.model.jurisdictions import is_province
 from scheduler.model.kinds.fields import DATA_CLASSES
 from scheduler.model.quantities import free_amount, requested_amount
 
@@ -124,7 +125,7 @@ def _is_valid(grant: Object, now: datetime) -> bool:
 
 def _permits_jurisdiction(jurisdictions: Sequence[str], grant: Object) -> bool:
     where = grant.get("jurisdiction", "")
-    mainland = where.startswith("CN-")  # "CN" permits every province
+    mainland = is_province(where)  # "CN" permits every province
     return not jurisdictions or where in jurisdictions or (mainland and "CN" in jurisdictions)
 
 

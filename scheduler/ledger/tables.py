@@ -10,8 +10,9 @@ from scheduler.ledger.errors import LedgerCorruptError, LedgerMissingError, Ledg
 LEDGER_FILE = "ledger.db"
 """The ledger's name inside a data directory."""
 
-_APPLICATION_ID = 0x4B61706B  # "Kapk"; `file ledger.db` shows it, and `_check_format` compares it
-_FORMAT_VERSION = 1
+# "Kapk"; `file ledger.db` shows it, and `_check_format` compares it
+LEDGER_APPLICATION_ID = 0x4B61706B
+LEDGER_FORMAT = 1
 _BUSY_TIMEOUT_SECONDS = 10.0
 _WRITE_TIMEOUT_SECONDS = 2.0  # then the decision is not made, and made again later
 
@@ -69,7 +70,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     if not has_tables:
         connection.executescript(
             f"BEGIN IMMEDIATE; {_SCHEMA}"
-            f"PRAGMA application_id={_APPLICATION_ID}; PRAGMA user_version={_FORMAT_VERSION}; "
+            f"PRAGMA application_id={LEDGER_APPLICATION_ID}; PRAGMA user_version={LEDGER_FORMAT}; "
             "COMMIT;"
             "PRAGMA wal_checkpoint(TRUNCATE);"
         )
@@ -117,10 +118,10 @@ def _read_only_options(path: Path) -> str:
 def _check_format(connection: sqlite3.Connection, path: Path) -> None:
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if application != _APPLICATION_ID:
+    if application != LEDGER_APPLICATION_ID:
         raise LedgerCorruptError(f"{path}: this SQLite file is not a Kapok ledger")
-    if version > _FORMAT_VERSION:
+    if version > LEDGER_FORMAT:
         raise LedgerCorruptError(
-            f"{path}: format {version}, and this Kapok reads up to {_FORMAT_VERSION};"
+            f"{path}: format {version}, and this Kapok reads up to {LEDGER_FORMAT};"
             " use a newer Kapok"
         )

@@ -8,7 +8,14 @@ from pathlib import Path
 from agents.protocol.errors import WireError
 from agents.protocol.keys import PublicKey, SigningKey, TrustedKeys
 
-__all__ = ["Keyring", "SigningKey", "canonical_public_key", "load_or_make_key", "replace_key"]
+__all__ = [
+    "Keyring",
+    "SigningKey",
+    "canonical_public_key",
+    "load_or_make_key",
+    "replace_key",
+    "write_public_key",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +43,7 @@ def load_or_make_key(path: Path) -> SigningKey:
         return key
     if path.stat().st_mode & 0o077:
         raise ValueError(
-            f"{path}: other users may read this key; run chmod 600 on it, or make a new one"
+            f"{path}: other users may read or change this secret; run: chmod 600 {path}"
         )
     try:
         return SigningKey(path.read_bytes())
@@ -67,6 +74,13 @@ def _write_private(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def write_public_key(path: Path, key: SigningKey) -> None:
+    """Writes the public half of a key, atomically: a start refuses half a file."""
+    draft = path.with_name(f".{path.name}.new")
+    draft.write_text(f"{key.public}\n")
+    draft.replace(path)
 
 
 class Keyring:

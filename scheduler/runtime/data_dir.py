@@ -16,8 +16,10 @@ HUB_KEY_FILE = "hub.key"
 HUB_PUBLIC_KEY_FILE = "hub.pub"
 """The file with the key's public half, `ed25519:BASE64`, for agents' settings."""
 
+PORTS_FILE = "ports.json"
+"""The file with the ports of our servers."""
+
 _LOCK_FILE = "lock"
-_PORTS_FILE = "ports.json"
 
 
 class DataDirectoryError(RuntimeError):
@@ -50,19 +52,21 @@ class DataDirectory:
 
     def _read_ports(self) -> dict[str, int]:
         try:
-            found = json.loads((self.path / _PORTS_FILE).read_text())
+            found = json.loads((self.path / PORTS_FILE).read_text())
         except FileNotFoundError:
             return {}
         except ValueError as error:
             raise DataDirectoryError(
-                f"{self.path / _PORTS_FILE}: not JSON; delete it, and new ports are chosen"
+                f"{self.path / PORTS_FILE}: not JSON; delete it, and new ports are chosen"
             ) from error
+        except OSError as error:
+            raise DataDirectoryError(f"{self.path / PORTS_FILE}: {error.strerror}") from error
         return {str(name): int(port) for name, port in found.items()}
 
     def _write_ports(self, ports: dict[str, int]) -> None:
-        draft = self.path / f"{_PORTS_FILE}.new"
+        draft = self.path / f"{PORTS_FILE}.new"
         draft.write_text(json.dumps(ports) + "\n")
-        draft.replace(self.path / _PORTS_FILE)
+        draft.replace(self.path / PORTS_FILE)
 
 
 @contextmanager
@@ -77,7 +81,7 @@ def locked_data_directory(path: Path) -> Iterator[DataDirectory]:
         handle = os.open(path / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise DataDirectoryError(
-            f"{path}: {error.strerror}; name another with --data-dir"
+            f"{error.filename or path}: {error.strerror}; name another directory with --data-dir"
         ) from error
     try:
         _acquire_lock(handle, path)
@@ -91,7 +95,7 @@ def locked_data_directory(path: Path) -> Iterator[DataDirectory]:
 def recorded_port(path: Path, name: str) -> int | None:
     """The recorded port of a server of this data directory; None when it never ran."""
     try:
-        return int(json.loads((path / _PORTS_FILE).read_text())[name])
+        return int(json.loads((path / PORTS_FILE).read_text())[name])
     except (OSError, ValueError, KeyError):
         return None
 

@@ -41,7 +41,6 @@ SMALL_MODULES = {
     "scheduler/ledger/errors.py": "ten modules raise or catch these",
     "scheduler/model/canonical.py": "the one form of bytes that hashes are made from",
     "scheduler/model/formatters.py": "one form for texts of many modules",
-    "scheduler/model/jurisdictions.py": "the one table of codes",
     "scheduler/model/kinds/metadata.py": "a part of every kind",
     "scheduler/model/units.py": "factors between units, used by ten modules",
     "scheduler/placement/kernel/loader.py": "the only module that imports the kernel",

@@ -125,7 +125,7 @@ def test_scaling_and_a_changed_manifest_reach_the_site(up: Up) -> None:
 TENANT = """
 apiVersion: kapok.dev/v1alpha1
 kind: Tenant
-metadata: {name: bureau}
+metadata: {name: tests}
 spec: {namespaces: [default], quota: {cpu: "4"}}
 ---
 """
@@ -462,8 +462,8 @@ def not_enforced(up: Up) -> dict[str, str]:
 
 def test_a_site_that_claims_rights_gets_none(up: Up) -> None:
     one = site(up)
-    up.apply(one.manifest.partition("---")[0])  # the Site without its grant
-    up.apply(WORKLOAD)
+    site_only = one.manifest.partition("---")[0]  # without its grant
+    up.apply(site_only + "---\n" + TENANT + WORKLOAD)
     with running_sites(one):
         eventually(lambda: phase(up) == "Refused")
         assert (

@@ -1,7 +1,7 @@
 """The loops of `scheduler.control` as `kapok up` builds them, over a hub and a ledger in memory."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,7 +21,7 @@ from scheduler.control.ports.agents import (
     ProvenIndex,
     SiteReport,
 )
-from scheduler.control.ports.hub import GRANTS, SITES, WORKLOADS, Object
+from scheduler.control.ports.hub import GRANTS, SITES, TENANTS, WORKLOADS, Object
 from scheduler.control.ports.ledger import AcceptedSpec, RecordedIdentity, RecordReference
 from scheduler.control.queue.requeue import Requeuer, RequeueReasons
 from scheduler.control.queue.reservations import ReservationPlanner, Reservations
@@ -50,7 +50,7 @@ from tests.support.fake_hub import FakeHub
 from tests.support.faults import make_faults
 from tests.support.null_telemetry import NullTelemetry
 from tests.support.queues import make_queue
-from tests.support.sites import Raw, grant
+from tests.support.sites import Raw, grant, tenant_of_ns
 
 EPOCH = 7
 
@@ -154,10 +154,18 @@ class FakePublisher:
         return f"digest-{order.generation}"
 
     def publish_index(
-        self, site: str, site_uid: str, version: IndexVersion, orders: Mapping[str, OrderForSite]
+        self,
+        site: str,
+        site_uid: str,
+        version: IndexVersion,
+        orders: Mapping[str, OrderForSite],
+        *,
+        purge: Collection[str] = (),
     ) -> str:
         del site_uid
         self.log.append(("index", site, (version, tuple(orders))))
+        if purge:
+            self.log.append(("purge", site, tuple(sorted(purge))))
         return f"index-{version}"
 
     def withdraw_content(self, site: str, order_id: str) -> None:
@@ -202,6 +210,7 @@ class ControlLoops:
         publisher: the way to sites.
         telemetry: results of attempts.
         fault_places: the edge of each fault that was caught.
+        has_tenant: whether a Tenant lists the namespace of the workloads.
     """
 
     clock: FakeClock = field(default_factory=FakeClock)
@@ -210,6 +219,7 @@ class ControlLoops:
     publisher: FakePublisher = field(default_factory=FakePublisher)
     telemetry: AttemptLog = field(default_factory=AttemptLog)
     fault_places: list[str] = field(default_factory=list)
+    has_tenant: bool = True
 
     def __post_init__(self) -> None:
         self.fleet = Fleet()
@@ -223,7 +233,9 @@ class ControlLoops:
             facts_sink=self._on_facts_changed,
         )
         self.stats = WorkloadStats(self.clock, self.telemetry)
-        self.quotas = Quotas(cost_of=self.inputs.spend_of)
+        self.quotas = Quotas(
+            cost_of=self.inputs.spend_of, daemon_pods_of=self.inputs.daemon_pods_of
+        )
         self.dispatcher = Dispatcher(
             publisher=self.publisher,
             clock=self.clock,
@@ -352,6 +364,8 @@ class ControlLoops:
         for one in sites:
             await self.hub.create(SITES, {**one, "status": {}})
         await self.hub.create(GRANTS, grant(*(one["metadata"]["name"] for one in sites)))
+        if self.has_tenant:
+            await self.hub.create(TENANTS, tenant_of_ns())
         for one in raw:
             if one["kind"] == "Workload":
                 await self.hub.create(WORKLOADS, one)

@@ -27,4 +27,4 @@ def asking(replicas: int = 1, *, of: Tenant | None = None, **spec: Any) -> Deman
     raw = workload(replicas, **spec)
     if spec.get("manifests") and "demand" in spec:
         del raw["spec"]["demand"]
-    return demand(raw, tenants=[of] if of else [])
+    return demand(raw, tenants=[of] if of else None)

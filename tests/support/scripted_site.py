@@ -81,7 +81,7 @@ class ScriptedSite:
 
     @property
     def manifest(self) -> str:
-        """The Site and a grant of wide rights, as YAML."""
+        """The Site, a grant of wide rights, and a Tenant for the namespaces of tests, as YAML."""
         return f"""
 apiVersion: kapok.dev/v1alpha1
 kind: Site
@@ -104,6 +104,11 @@ spec:
   jurisdiction: CN-GD
   authority: test
   document: test
+---
+apiVersion: kapok.dev/v1alpha1
+kind: Tenant
+metadata: {{name: tests}}
+spec: {{namespaces: [default, zhengwu]}}
 ---
 """
 

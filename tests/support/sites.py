@@ -89,6 +89,16 @@ def workload(
     }
 
 
+def tenant_of_ns(*namespaces: str, name: str = "ns", **spec: object) -> Raw:
+    """A tenant without limits, of the namespace of `workload()` or of others."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "Tenant",
+        "metadata": {"name": name},
+        "spec": {"namespaces": list(namespaces or ("ns",)), **spec},
+    }
+
+
 def facts_of(raw: Raw, *grants: Raw, in_flight: tuple[InFlight, ...] = ()) -> SiteFacts:
     """Facts of a site as a decision sees them."""
     return site_facts_of(

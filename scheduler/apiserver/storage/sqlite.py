@@ -19,13 +19,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from scheduler.apiserver.base.errors import DamagedFile
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS objects (
   resource TEXT NOT NULL, key TEXT NOT NULL, revision INTEGER NOT NULL, data BLOB NOT NULL,
   PRIMARY KEY (resource, key)
 );
+CREATE TABLE IF NOT EXISTS owners (
+  resource TEXT NOT NULL, key TEXT NOT NULL, owner TEXT NOT NULL, PRIMARY KEY (resource, key)
+);
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
+OBJECTS_FORMAT = 1
+"""The newest format that this version reads, kept as the file's user_version; 0 is the same."""
 _MAX_BATCH_WRITES = 512
 """The most writes in one transaction, which limits how long the first one waits."""
 
@@ -73,6 +80,8 @@ class ObjectRow:
     key: str
     revision: int
     data: bytes | None
+    owner: str = ""
+    """The identity for whose limits the object counts; empty: none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,22 +110,39 @@ class SqliteStore:
         """The connection of the writer thread; None before the first write and after a failure."""
 
     def open(self) -> tuple[int, Iterator[ObjectRow]]:
-        """Opens or creates the file; returns the highest revision ever used, and all objects."""
-        self._path.touch(mode=0o600)
-        connection = _connect(self._path, self._lock_timeout_seconds)
-        connection.executescript(_SCHEMA)
-        connection.execute("PRAGMA incremental_vacuum").fetchall()  # shrinks the file
-        return _read_revision(connection), self._iter_rows(connection)
+        """Opens or creates the file; returns the highest revision ever used, and all objects.
 
-    @staticmethod
-    def _iter_rows(connection: sqlite3.Connection) -> Iterator[ObjectRow]:
+        Raises:
+            DamagedFile: the file is no such database, or of a newer version; also while the
+                objects are read.
+        """
+        try:
+            self._path.touch(mode=0o600)
+            connection = _connect(self._path, self._lock_timeout_seconds)
+            _prepare(connection, self._path)
+            return _read_revision(connection), self._iter_rows(connection)
+        except DamagedFile:
+            raise
+        except (sqlite3.Error, ValueError) as error:
+            raise self._damage(error) from None
+
+    def _iter_rows(self, connection: sqlite3.Connection) -> Iterator[ObjectRow]:
         try:
             for row in connection.execute(
-                "SELECT resource, key, revision, data FROM objects ORDER BY resource, key"
+                "SELECT resource, key, revision, data, coalesce(owner, '') FROM objects"
+                " LEFT JOIN owners USING (resource, key) ORDER BY resource, key"
             ):
                 yield ObjectRow(*row)
+        except sqlite3.Error as error:
+            raise self._damage(error) from None
         finally:
             connection.close()
+
+    def _damage(self, error: Exception) -> DamagedFile:
+        return DamagedFile(
+            f"{self._path}: the database of objects cannot be read ({error}); restore a backup "
+            "with: kapok hub restore FILE"
+        )
 
     def start(self) -> None:
         """Starts the writer thread; must be called on the event loop that submits."""
@@ -211,6 +237,19 @@ class SqliteStore:
                 self._loop.call_soon_threadsafe(_complete_jobs, batch, failure)
 
 
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > OBJECTS_FORMAT:
+        connection.close()
+        raise DamagedFile(
+            f"{path}: format {version}, and this Kapok reads up to {OBJECTS_FORMAT}: "
+            "a newer Kapok wrote it; use that one"
+        )
+    connection.executescript(_SCHEMA)
+    connection.execute(f"PRAGMA user_version = {OBJECTS_FORMAT}")
+    connection.execute("PRAGMA incremental_vacuum").fetchall()  # shrinks the file
+
+
 def _apply_rows(connection: sqlite3.Connection, rows: list[ObjectRow]) -> None:
     # Of several writes of one object in a batch only the last one matters.
     last = {(row.resource, row.key): row for row in rows}
@@ -226,6 +265,14 @@ def _apply_rows(connection: sqlite3.Connection, rows: list[ObjectRow]) -> None:
             for row in last.values()
             if row.data is not None
         ],
+    )
+    connection.executemany(
+        "DELETE FROM owners WHERE resource = ? AND key = ?",
+        [row_key for row_key, row in last.items() if not row.owner],
+    )
+    connection.executemany(
+        "INSERT OR REPLACE INTO owners VALUES (?, ?, ?)",
+        [(row.resource, row.key, row.owner) for row in last.values() if row.owner],
     )
     revision = max(row.revision for row in rows)
     connection.execute(

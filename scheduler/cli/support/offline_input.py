@@ -18,9 +18,10 @@ import msgspec
 from scheduler.cli.support.manifest_files import ManifestFileError, read_objects
 from scheduler.model.decision import Decision
 from scheduler.model.decode import NotReadable, decode
-from scheduler.model.demand.accept import QuotaUsage, demand_of, tenant_of
+from scheduler.model.demand.accept import demand_of
 from scheduler.model.demand.demand import Demand, NotAccepted
 from scheduler.model.demand.facts import InFlight, site_facts_of
+from scheduler.model.demand.tenancy import QuotaUsage, tenant_of
 from scheduler.model.demand.terms import DEFAULT_TERMS, Terms
 from scheduler.model.kinds.fields import NAME_PATTERN
 from scheduler.model.kinds.kinds import (
@@ -39,7 +40,17 @@ from scheduler.model.quantities import NotAQuantity
 from scheduler.placement.choose import choose
 from scheduler.placement.cost.spend import spend_of
 from scheduler.placement.fleet.context import DecisionContext, decision_context
-from scheduler.placement.fleet.fleet import Fleet, in_flight_pods
+from scheduler.placement.fleet.daemon_nodes import daemon_pods_at
+from scheduler.placement.fleet.fleet import Fleet
+from scheduler.placement.fleet.in_flight import in_flight_pods
+
+NO_TENANT_NOTE = "no-tenant"
+"""The note of an answer that was decided without tenancy."""
+NO_TENANT_SENTENCE = (
+    "note: no-tenant: there is no Tenant in the input, so no quota, budget, priority or class "
+    "limit of a tenant was checked; a hub refuses a namespace that no Tenant lists"
+)
+"""The same for people."""
 
 
 class OfflineInputError(ValueError):
@@ -57,6 +68,16 @@ class OfflineInput:
     policies: list[PlacementPolicy] = field(default_factory=list)
     cluster_policies: list[ClusterPlacementPolicy] = field(default_factory=list)
     workloads: list[Workload] = field(default_factory=list)
+
+    @property
+    def has_tenancy(self) -> bool:
+        """Whether the files hold a Tenant. If so, every namespace needs one, as on a hub."""
+        return bool(self.tenants)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the answers leave out: `no-tenant` without a Tenant in the files."""
+        return () if self.has_tenancy else (NO_TENANT_NOTE,)
 
     @property
     def scheme(self) -> DataClassScheme | None:
@@ -220,7 +241,7 @@ def _demand_for(
     return demand_of(
         workload,
         scheme=inputs.scheme,
-        tenants=inputs.tenants,
+        tenants=inputs.tenants if inputs.has_tenancy else None,
         policies=inputs.policies,
         cluster_policies=inputs.cluster_policies,
         others=inputs.workloads,
@@ -241,7 +262,10 @@ def _quota_usage(
         total: Counter[str] = Counter()
         for demand in others.get(one.metadata.name, ()):
             held = demand.placed_replicas
-            total.update(demand.quota_usage(sum(held.values()), len(held)) if held else {})
+            daemon_pods = daemon_pods_at(demand, fleet, held)
+            total.update(
+                demand.quota_usage(sum(held.values()), len(held), daemon_pods) if held else {}
+            )
         return dict(total)
 
     spends = [

@@ -44,6 +44,8 @@ class Dispatcher:
             no index withdraws an order that no plan has.
         hold_seconds: how long the first index waits when the site runs orders of workloads of
             which nothing was planned; they may not have been read or restored yet.
+        keeps_unknown_orders: whether such orders are left running for ever, and so the first index
+            waits until the plan has them all.
         epoch: the leader's epoch.
         sequence: of the newest index to any site in this epoch. One counter for all sites, so
             that it never falls when a Site is deleted and made again.
@@ -61,12 +63,14 @@ class Dispatcher:
     faults: Faults
     is_history_lost: Callable[[], bool] = lambda: False
     hold_seconds: float = 0.0
+    keeps_unknown_orders: Callable[[], bool] = lambda: False
     epoch: int = 0
     sequence: int = 0
     is_publishing: bool = False
     plans: dict[str, SitePlan] = field(default_factory=dict)
     _sites_of: dict[WorkKey, frozenset[str]] = field(default_factory=dict)
     _planned: set[WorkKey] = field(default_factory=set)
+    _purged_sites_of: dict[WorkKey, frozenset[str]] = field(default_factory=dict)
     _held_sites_of: dict[WorkKey, frozenset[str]] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _claims: EpochClaims = field(init=False)
@@ -120,7 +124,25 @@ class Dispatcher:
     def forget_workload(self, key: WorkKey) -> None:
         """Withdraws the orders of a workload that is gone; what a site still runs is unknown."""
         self.set_orders(key, {})
+        self.set_purges(key, {})
         self._planned.discard(key)
+
+    def set_purges(self, key: WorkKey, order_ids: Mapping[str, str]) -> None:
+        """Sets of which order each site is to delete the claims of a workload too, by site.
+
+        A word that is no longer needed is left out of the next index; it makes none by itself.
+        """
+        for site in self._purged_sites_of.pop(key, frozenset()) - order_ids.keys():
+            if plan := self.plans.get(site):
+                plan.purges.pop(key, None)
+        for site, order_id in order_ids.items():
+            plan = self.plans.get(site)
+            if plan and plan.purges.get(key) != order_id:
+                plan.purges[key] = order_id
+                plan.is_dirty = True
+                self._changed.set()
+        if order_ids:
+            self._purged_sites_of[key] = frozenset(order_ids)
 
     def hold_for(self, key: WorkKey, sites: Iterable[str]) -> None:
         """Holds the indexes of these sites until the orders of a workload are set or removed."""
@@ -243,11 +265,11 @@ class Dispatcher:
         """Whether an index must wait, because it would withdraw orders that the plan lacks."""
         if plan.unrestored:
             return True
-        unknown = plan.unknown_orders - plan.orders.keys()
-        if not unknown or plan.version is not None:
+        if plan.version is not None or not plan.unknown_orders - plan.orders.keys():
             return False
-        if self.is_history_lost():
+        if self.is_history_lost() or self.keeps_unknown_orders():
             return True
+        unknown = plan.unknown_orders - plan.orders.keys()
         is_unplanned = not all(self._is_planned(order_id) for order_id in unknown)
         return is_unplanned and self._now() < plan.hold_until_seconds
 
@@ -255,6 +277,13 @@ class Dispatcher:
         """Whether it is known where the workload of an order runs, so that it ends elsewhere."""
         identity = parse_order_id(order_id)
         return identity is not None and identity.key in self._planned
+
+    def unknown_orders_at(self, site: str) -> tuple[str, ...]:
+        """Orders that a site reports, that its plan lacks, and that are left running there."""
+        plan = self.plans.get(site)
+        if plan is None or plan.version is not None or not self.keeps_unknown_orders():
+            return ()
+        return tuple(sorted(plan.unknown_orders - plan.orders.keys()))
 
     def _now(self) -> float:
         return self.clock.monotonic()
@@ -268,7 +297,9 @@ class Dispatcher:
         listed = self._orders_to_list(plan)
         for order_id in listed.keys() & plan.content_digests.keys():
             plan.first_listed_in.setdefault(order_id, version)
-        plan.index_digest = self.publisher.publish_index(site, plan.uid, version, listed)
+        plan.index_digest = self.publisher.publish_index(
+            site, plan.uid, version, listed, purge=plan.purge
+        )
         plan.version, plan.listed = version, frozenset(listed)
         plan.is_dirty, plan.is_echoed, plan.sent_seconds = False, False, self.clock.monotonic()
         self.telemetry.count_index_published()

@@ -75,7 +75,7 @@ class HubObjects:
     invalid: dict[tuple[str, WorkKey], str] = field(default_factory=dict)
     _workloads_at: dict[str, dict[WorkKey, None]] = field(default_factory=dict)
     _grants_by_site: dict[str, dict[str, SiteGrant]] = field(default_factory=dict)
-    _tenant_by_namespace: dict[str, Tenant] = field(default_factory=dict)
+    _tenants_by_namespace: dict[str, tuple[Tenant, ...]] = field(default_factory=dict)
     _unannounced: dict[tuple[str, WorkKey], frozenset[str]] = field(default_factory=dict)
 
     def apply_event(self, resource: ApiResource, event: WatchEvent) -> None:
@@ -108,8 +108,15 @@ class HubObjects:
         return self.schemes.get(DEFAULT_SCHEME)
 
     def tenant_of(self, namespace: str) -> Tenant | None:
-        """The tenant that owns a namespace; of several the first by name."""
-        return self._tenant_by_namespace.get(namespace)
+        """The tenant to which a namespace counts; of several the first by name.
+
+        Nothing new is placed for a namespace that several tenants list (`demand_of`).
+        """
+        return next(iter(self.tenants_of(namespace)), None)
+
+    def tenants_of(self, namespace: str) -> tuple[Tenant, ...]:
+        """All tenants that list a namespace, by name."""
+        return self._tenants_by_namespace.get(namespace, ())
 
     def workloads_at(self, site: str) -> list[WorkKey]:
         """The workloads that have replicas at a site according to their statuses."""
@@ -185,12 +192,11 @@ class HubObjects:
                 self._workloads_at.pop(site, None)
 
     def _index_tenants(self) -> None:
-        # In reverse order, so that the first tenant by name wins.
-        self._tenant_by_namespace = {
-            namespace: tenant
-            for _, tenant in sorted(self.tenants.items(), reverse=True)
-            for namespace in tenant.spec.namespaces
-        }
+        found: dict[str, tuple[Tenant, ...]] = {}
+        for _, tenant in sorted(self.tenants.items()):
+            for namespace in set(tenant.spec.namespaces):
+                found[namespace] = (*found.get(namespace, ()), tenant)
+        self._tenants_by_namespace = found
 
     @staticmethod
     def _collection_key(kind: str, key: WorkKey) -> WorkKey | str:

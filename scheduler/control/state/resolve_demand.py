@@ -4,8 +4,9 @@ from collections.abc import Iterable
 
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.quotas import Quotas
-from scheduler.model.demand.accept import QuotaUsage, demand_of
+from scheduler.model.demand.accept import demand_of
 from scheduler.model.demand.demand import Demand, NotAccepted
+from scheduler.model.demand.tenancy import QuotaUsage
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.policy import PlacementPolicy
 from scheduler.model.kinds.tenant import Budget, Spend, Tenant, cohort_quota_left
@@ -20,7 +21,7 @@ def resolve_demand(workload: Workload, objects: HubObjects, quotas: Quotas) -> D
     return demand_of(
         workload,
         scheme=objects.default_scheme(),
-        tenants=(tenant,) if tenant else (),
+        tenants=objects.tenants_of(meta.namespace),
         policies=(policy,) if policy else (),
         cluster_policies=objects.cluster_policies.values(),
         usage=_quota_usage((meta.namespace, meta.name), tenant, objects, quotas),

@@ -9,7 +9,7 @@ accepts the object, and condition `Accepted` or phase `Refused` explains why it 
 
 from typing import Any
 
-from scheduler.model.jurisdictions import REFUSED_BY_SCHEMA, REPLACEMENT_CODES
+from scheduler.model.jurisdictions import PROVINCES, REFUSED_BY_SCHEMA, REPLACEMENT_CODES
 from scheduler.model.kinds.workload import MAX_KEPT_EPOCH
 
 # apimachinery's resource.Quantity without a minus: requests and free capacity are not negative.
@@ -18,6 +18,8 @@ QUANTITY_PATTERN = rf"^\+?{_NUMBER_PATTERN}([KMGTPE]i|[numkMGTPE]|[eE][-+]?[0-9]
 """Matches a Kubernetes quantity that is not negative."""
 
 _VALIDATIONS = "x-kubernetes-validations"
+# Hong Kong and Macao pass here: their own rules say what to write.
+_PROVINCE_PATTERN = f"^({'|'.join((*PROVINCES, *REFUSED_BY_SCHEMA))})$"
 
 
 def _rule(rule: str, message: str) -> dict[str, str]:
@@ -29,7 +31,7 @@ def _rules(*rules: dict[str, str]) -> dict[str, Any]:
 
 
 def _mainland_only_rules(field: str, condition: str = "") -> list[dict[str, str]]:
-    """One rule for each code of ISO 3166-2:CN that is not part of the mainland."""
+    """A rule for each place with a code of its own, and one for codes that no province has."""
     return [
         _rule(
             f"{condition}{field} != '{code}'",
@@ -37,6 +39,11 @@ def _mainland_only_rules(field: str, condition: str = "") -> list[dict[str, str]
             " CN means the mainland",
         )
         for code, place in REFUSED_BY_SCHEMA.items()
+    ] + [
+        _rule(
+            f"{condition}(!{field}.startsWith('CN-') || {field}.matches('{_PROVINCE_PATTERN}'))",
+            "no province has this code: write CN, or CN-GD and the like (ISO 3166-2:CN)",
+        )
     ]
 
 

@@ -6,19 +6,27 @@ weakens a rule.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import msgspec
 
 from scheduler.model.decode import NotReadable
 from scheduler.model.demand.contradictions import find_contradictions
 from scheduler.model.demand.demand import (
-    NO_BUDGET,
     Companion,
     Demand,
     NotAccepted,
     PlacedReplicas,
 )
 from scheduler.model.demand.merge import expand_preset, merge_placements
+from scheduler.model.demand.tenancy import (
+    QuotaUsage,
+    TenantLimits,
+    tenant_for,
+    tenant_limits,
+    unreadable_quota,
+)
 from scheduler.model.jurisdictions import is_province
 from scheduler.model.kinds.fields import NEVER_SCHEDULED_CLASS, DataClass, LabelSelector
 from scheduler.model.kinds.policy import (
@@ -33,43 +41,23 @@ from scheduler.model.kinds.rights import (
     data_class_of,
     data_class_rule_of,
 )
-from scheduler.model.kinds.tenant import (
-    Budget,
-    BudgetLeft,
-    Spend,
-    Tenant,
-    budget_left,
-    quota_left,
-    quota_of,
-)
+from scheduler.model.kinds.site import OS_LABEL
+from scheduler.model.kinds.tenant import Tenant
 from scheduler.model.kinds.workload import PodDemand, Workload
-from scheduler.model.manifests.manifests import (
+from scheduler.model.manifests.checks import (
     BadManifest,
-    ParsedManifests,
-    Pods,
     check_manifests,
     check_values,
-    read_manifests,
+    names_of_api_kind,
 )
+from scheduler.model.manifests.cleaning import clean_manifests
+from scheduler.model.manifests.containers import mapping_or_empty
+from scheduler.model.manifests.manifests import ParsedManifests, Pods, read_manifests
+from scheduler.model.manifests.pod_kinds import check_is_counted, check_template_paths
+from scheduler.model.manifests.pod_security import NotSecure, check_pod_security
 from scheduler.model.manifests.pods import PodShape, split_shared_cards
+from scheduler.model.manifests.templates import find_pod_specs
 from scheduler.model.quantities import NotAQuantity, requests_of
-
-
-@dataclass(frozen=True, kw_only=True)
-class QuotaUsage:
-    """What other workloads use of a tenant's quota and budget.
-
-    Attributes:
-        used: requests of the tenant's other workloads; millicores for cpu, whole units for all
-            else.
-        cohort_left: what the rest of the tenant's cohort leaves unused of its quotas, as
-            `cohort_quota_left` computes it; same units.
-        spent: what the tenant's other workloads cost.
-    """
-
-    used: Mapping[str, int] = field(default_factory=dict)
-    cohort_left: Mapping[str, int] = field(default_factory=dict)
-    spent: Spend = field(default_factory=Spend)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +75,7 @@ def demand_of(
     workload: Workload,
     *,
     scheme: DataClassScheme | None = None,
-    tenants: Iterable[Tenant] = (),
+    tenants: Iterable[Tenant] | None = None,
     policies: Iterable[PlacementPolicy] = (),
     cluster_policies: Iterable[ClusterPlacementPolicy] = (),
     usage: QuotaUsage | None = None,
@@ -99,19 +87,24 @@ def demand_of(
     Args:
         workload: the object; `status.placement` lists the replicas that run already.
         scheme: the scheme in force; None for the built-in one.
-        tenants: all tenants; the one that owns the workload's namespace applies.
+        tenants: all tenants; the only one that lists the workload's namespace applies, and without
+            such a tenant the workload is refused. None: decides without tenancy, for files that
+            hold no Tenant; a hub always passes what it has.
         policies: placement policies; the one that the workload names applies.
         cluster_policies: all cluster policies; those that match the workload tighten it.
         usage: what the tenant's other workloads use; None: nothing.
         others: workloads that an affinity may refer to.
         evicted: sites whose replicas are to be replaced.
     """
+    tenant = tenant_for(workload.metadata.namespace, tenants)
+    if isinstance(tenant, NotAccepted):
+        return tenant
     policy = _policy_of(workload, policies)
     if policy is None:
         return _missing_policy(workload)
     context = _DemandContext(
         scheme=scheme,
-        tenant=tenant_of(workload, tenants),
+        tenant=tenant,
         policy=policy,
         cluster_placements=tuple(
             each.spec.placement for each in cluster_policies if _applies_to(each, workload)
@@ -120,12 +113,14 @@ def demand_of(
     )
     try:
         parsed = _read_pods_of(workload, context.tenant)
+    except NotSecure as error:
+        return NotAccepted(reason="pod-security", condition="PodSecurity", message=str(error))
     except (BadManifest, NotAQuantity, NotReadable) as error:
         return NotAccepted(reason="invalid", condition="InvalidManifest", message=str(error))
     try:
-        limits = _tenant_limits(context.tenant, usage or QuotaUsage())
+        limits = tenant_limits(context.tenant, usage or QuotaUsage())
     except NotAQuantity as error:
-        return _unreadable_quota(context.tenant, error)
+        return unreadable_quota(context.tenant, error)
     demand = _assemble(workload, context, parsed, limits, tuple(sorted(evicted)))
     refusal = next(find_contradictions(workload, demand, context.tenant, parsed.scalables), None)
     return demand if refusal is None else refusal
@@ -135,7 +130,7 @@ def _assemble(
     workload: Workload,
     context: _DemandContext,
     parsed: ParsedManifests,
-    limits: "_TenantLimits",
+    limits: TenantLimits,
     evicted: tuple[str, ...],
 ) -> Demand:
     """Puts the parts together; arguments in the order of the fields, which records keep."""
@@ -165,11 +160,11 @@ def _assemble(
         allow_list_only=rights.allow_list_only,
         class_not_allowed=rights.class_not_allowed,
         cpu_vendors=rights.cpu_vendors,
-        architectures=_architectures(spec.image_platforms),
+        architectures=_architectures(spec.image_platforms, spec.manifests),
         strategy=placement.strategy or "CostOptimal",
         mode=placement.mode or "Steady",
         weights=placement.weights,
-        gang=bool(placement.gang) or any(each.gang for each in shared),
+        gang=parsed.gang or bool(placement.gang) or any(each.gang for each in shared),
         preset=placement.preset or "",
         preset_options=placement.preset_options,
         site_selectors=tuple(each for each in selectors if not each.is_empty),
@@ -193,23 +188,15 @@ def _assemble(
         quota=limits.quota,
         budget_left=limits.budget_left,
         budget=limits.budget,
+        claims=parsed.claims,
+        unknown_scope=_unknown_scope(parsed, tenant),
     )
 
 
-def _unreadable_quota(tenant: Tenant | None, error: NotAQuantity) -> NotAccepted:
-    """Refuses the workload: a limit that cannot be read must not count as no limit."""
-    name = tenant.metadata.name if tenant else ""
-    return NotAccepted(
-        reason="quota",
-        condition="InvalidTenant",
-        message=f"Tenant {name}: spec.quota or spec.borrowingLimit: {error}",
-    )
-
-
-def tenant_of(workload: Workload, tenants: Iterable[Tenant]) -> Tenant | None:
-    """The tenant that owns the workload's namespace; None: no tenant does."""
-    namespace = workload.metadata.namespace
-    return next((each for each in tenants if namespace in each.spec.namespaces), None)
+def _unknown_scope(parsed: ParsedManifests, tenant: Tenant | None) -> tuple[str, ...]:
+    """Custom kinds that the tenant may have only if they are namespaced."""
+    permitted = frozenset(tenant.spec.cluster_kinds if tenant else ())
+    return tuple(each for each in parsed.unknown_scope if not permitted & names_of_api_kind(each))
 
 
 def _policy_of(workload: Workload, policies: Iterable[PlacementPolicy]) -> PolicySpec | None:
@@ -242,30 +229,68 @@ def _applies_to(policy: ClusterPlacementPolicy, workload: Workload) -> bool:
 
 
 def _read_pods_of(workload: Workload, tenant: Tenant | None) -> ParsedManifests:
-    """Reads the manifests; `spec.demand`, if given, replaces all pods but those of DaemonSets.
+    """Reads the manifests, and adds what `spec.demand` says of kinds that cannot be read.
 
     Raises:
         BadManifest, NotAQuantity, NotReadable: the message says what to write.
     """
-    spec = workload.spec
+    spec, namespace = workload.spec, workload.metadata.namespace
     check_manifests(
         spec.manifests,
-        namespace=workload.metadata.namespace,
+        namespace=namespace,
         extra_namespaces=tenant.spec.extra_namespaces if tenant else (),
         cluster_kinds=tenant.spec.cluster_kinds if tenant else (),
     )
-    read = read_manifests(spec.manifests)
+    manifests, _ = clean_manifests(spec.manifests)
+    paths = spec.demand.pod_template_paths if spec.demand else ()
+    check_template_paths(manifests, paths)
+    for index, each in enumerate(manifests):
+        where = f"spec.manifests[{index}]"
+        check_is_counted(each, where, has_demand=spec.demand is not None, template_paths=paths)
+        if tenant is not None:
+            check_pod_security(each, where, tenant.spec.pod_security)
+    read = read_manifests(manifests, namespace=namespace, template_paths=paths)
     check_values(spec.manifests)
-    if spec.demand is None:
-        return read
-    return ParsedManifests(
-        replicas=spec.demand.replicas,
-        unit=(Pods(shape=_shape_of_demand(spec.demand), count=1),),
-        per_node=read.per_node,
-        api_kinds=read.api_kinds,
-        has_state=read.has_state,
-        scalables=read.scalables,
+    return read if spec.demand is None else _with_demand(read, spec.demand)
+
+
+def _with_demand(read: ParsedManifests, demand: PodDemand) -> ParsedManifests:
+    """Adds what `spec.demand` says to what was read; nothing that was read is left out.
+
+    One manifest that `replicas` scales is what the demand describes: the larger request of both
+    counts. All else comes beside the replicas, once at every site. Pods that were read by path
+    are part of each replica.
+    """
+    shape = _shape_of_demand(demand)
+    if read.scalable is not None:
+        (one,) = read.unit[:1]
+        requests = _largest(shape.requests, one.shape.requests)
+        larger = msgspec.structs.replace(
+            one
+            if one.shape.requests == requests
+            else Pods(shape=shape, count=1, claims=one.claims),
+            shape=msgspec.structs.replace(
+                shape,
+                requests=requests,
+                gpu_cards=max(shape.gpu_cards, one.shape.gpu_cards),
+                gpu_milli=max(shape.gpu_milli, one.shape.gpu_milli),
+            ),
+        )
+        unit: tuple[Pods, ...] = (larger, *read.unit[1:])
+        return msgspec.structs.replace(read, replicas=demand.replicas, unit=unit)
+    by_path = read.unit if demand.pod_template_paths else ()
+    stated = () if by_path and not demand.requests else (Pods(shape=shape, count=1),)
+    return msgspec.structs.replace(
+        read,
+        replicas=demand.replicas,
+        unit=(*stated, *by_path),
+        beside=(*(() if by_path else read.unit), *read.beside),
+        scalable=None,
     )
+
+
+def _largest(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return {name: max(one.get(name, 0), other.get(name, 0)) for name in sorted({*one, *other})}
 
 
 def _shape_of_demand(demand: PodDemand) -> PodShape:
@@ -330,12 +355,26 @@ def _home_province(jurisdictions: Sequence[str], tenant: Tenant | None) -> str:
     return (tenant.spec.jurisdiction or "") if tenant else ""
 
 
-def _architectures(platforms: Sequence[str]) -> tuple[str, ...]:
-    """Architectures of `OS/ARCHITECTURE[/VARIANT]`; amd64 when no platform is given."""
+def _architectures(
+    platforms: Sequence[str], manifests: Sequence[Mapping[str, Any]]
+) -> tuple[str, ...]:
+    """The platforms of `OS/ARCHITECTURE[/VARIANT]`, without `linux/`.
+
+    When none is given it is amd64, on the operating system that all pods name, else on Linux.
+    """
     if not platforms:
-        return ("amd64",)
-    linux = {each.split("/")[1] for each in platforms if each.startswith("linux/")}
-    return tuple(sorted(linux))
+        systems = {_system_of(pod.spec) for each in manifests for pod in find_pod_specs(each)}
+        return ("windows/amd64",) if systems == {"windows"} else ("amd64",)
+    parts = [each.split("/") for each in platforms]
+    return tuple(
+        sorted({each[1] if each[0] == "linux" else f"{each[0]}/{each[1]}" for each in parts})
+    )
+
+
+def _system_of(spec: Mapping[str, Any]) -> str:
+    """The operating system that a pod names: in `os`, or by a node selector."""
+    named = mapping_or_empty(spec.get("os")).get("name")
+    return str(named or mapping_or_empty(spec.get("nodeSelector")).get(OS_LABEL) or "linux")
 
 
 def _companions(
@@ -373,32 +412,6 @@ def _placed_by_status(workload: Workload) -> tuple[PlacedReplicas, ...]:
     return tuple(
         PlacedReplicas(site=site, replicas=group.replicas, phase=group.phase)
         for group in workload.status.placement.groups
+        if group.replicas  # an order of 0 replicas keeps objects and claims, and runs nothing
         for site in group.sites
-    )
-
-
-class _TenantLimits(NamedTuple):
-    """What a tenant may still use and spend; fields as in `Demand`."""
-
-    quota_left: dict[str, int] | None
-    quota: dict[str, int]
-    budget_left: BudgetLeft | None
-    budget: Budget
-
-
-def _tenant_limits(tenant: Tenant | None, usage: QuotaUsage) -> _TenantLimits:
-    """The limits of a tenant; no tenant has no limits.
-
-    Raises:
-        NotAQuantity: the quota or the borrowing limit cannot be read.
-    """
-    if tenant is None:
-        return _TenantLimits(quota_left=None, quota={}, budget_left=None, budget=NO_BUDGET)
-    has_quota = bool(tenant.spec.quota)
-    left = budget_left(tenant, usage.spent)
-    return _TenantLimits(
-        quota_left=quota_left(tenant, usage.used, usage.cohort_left) if has_quota else None,
-        quota=quota_of(tenant) if has_quota else {},
-        budget_left=left,
-        budget=NO_BUDGET if left is None else tenant.spec.budget,
     )

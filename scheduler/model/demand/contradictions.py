@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from scheduler.model.demand.demand import Demand, NotAccepted
-from scheduler.model.jurisdictions import REPLACEMENT_CODES
+from scheduler.model.jurisdictions import problem_of
 from scheduler.model.kinds.policy import Spread
 from scheduler.model.kinds.tenant import Tenant
 from scheduler.model.kinds.workload import Workload
@@ -48,12 +48,12 @@ def _check_content(workload: Workload) -> Iterator[NotAccepted]:
 
 def _check_jurisdictions(workload: Workload) -> Iterator[NotAccepted]:
     for place in workload.spec.jurisdictions:
-        if place in REPLACEMENT_CODES:
+        problem = problem_of(place)
+        if problem:
             yield NotAccepted(
                 reason="jurisdiction",
                 condition="InvalidJurisdiction",
-                message=f"spec.jurisdictions: {place} is not supported; "
-                f"write {REPLACEMENT_CODES[place]} (CN and CN-… are the mainland)",
+                message=f"spec.jurisdictions: {problem}",
             )
 
 

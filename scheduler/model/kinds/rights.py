@@ -72,6 +72,8 @@ class SiteGrantSpec(Part, frozen=True, kw_only=True):
                 f"jurisdiction {self.jurisdiction}: write {right}, a jurisdiction of its own; "
                 "CN and CN-… mean the mainland"
             )
+        # A stored grant with a code that no province has is still read, so that an upgrade ends
+        # nothing; the schema refuses a new one, and no list of jurisdictions admits the code.
 
 
 class SiteGrant(Part, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ CSV_COLUMNS = ("pod", "site", "node", "gpus", "start", "end")
 CARD_SEPARATOR = ";"
 _RATIO_DIGITS = 6
 _PEAKS_HEADER = "peak cpu/memory/gpu"
+_NOTE = "no-tenant"  # a trace is decided without tenancy, as files without a Tenant are
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +65,7 @@ def as_json(comparison: TraceComparison) -> dict[str, Any]:
         "policy": comparison.policy,
         "stretch": comparison.stretch,
         "seconds": round(comparison.elapsed_seconds, 3),
+        "notes": [_NOTE],
     }
 
 
@@ -132,5 +134,6 @@ def format_text(comparison: TraceComparison) -> str:
     lines += [
         "",
         f"{timings.decisions} decisions, {rate}; {comparison.elapsed_seconds:.1f} s in all",
+        f"note: {_NOTE}: a trace has no Tenants, so no quota, budget or priority limit was checked",
     ]
     return "\n".join(lines) + "\n"

@@ -89,4 +89,3 @@ def test_a_hub_at_the_end_of_the_epochs_is_repaired_and_has_a_new_key(
     assert asyncio.run(read_back(data_dir)) == (3, {"low": 3, "end": 3, "new": None})
     assert main(["hub", "adopt", "--epoch", "--data-dir", str(data_dir)]) == 1
     assert "nothing to repair: the epoch is 3" in capsys.readouterr().err
-    assert main(["hub", "adopt", "--data-dir", str(data_dir)]) == 2

@@ -341,3 +341,34 @@ def test_an_order_for_which_the_index_has_no_room_is_left_out_and_no_other() -> 
     fixture.dispatcher.set_orders(KEY, {})
     assert ("index", "m1", ((7, 3), (other.id,))) in fixture.flush()
     assert fixture.dispatcher.refusal_at("m1", other.id) == ""
+
+
+async def test_orders_that_a_hub_forgot_are_never_withdrawn_before_an_operator_says_so() -> None:
+    fixture, keeps = DispatcherFixture(), [True]
+    fixture.dispatcher.keeps_unknown_orders = lambda: keeps[0]
+    fixture.dispatcher.on_order_status(status_report(runs=True))
+    assert fixture.flush() == []
+    new = replace(order(1), id="kapok/health/new/c", name="new")
+    fixture.dispatcher.set_orders(("health", "new"), {"m1": new})
+    await fixture.clock.advance(1e9)
+    fixture.dispatcher.on_order_status(status_report(runs=True))
+    assert fixture.flush() == []
+    assert fixture.dispatcher.unknown_orders_at("m1") == (ORDER,)
+    fixture.dispatcher.start_epoch(8)  # a higher epoch, or a new leader, changes nothing
+    fixture.dispatcher.on_order_status(status_report(runs=True))
+    assert fixture.flush() == []
+    keeps[0] = False
+    await fixture.clock.advance(1.0)
+    fixture.dispatcher.on_order_status(status_report(runs=True))
+    assert fixture.flush()[-1] == ("index", "m1", ((8, 1), (new.id,)))
+    assert fixture.dispatcher.unknown_orders_at("m1") == ()
+
+
+def test_an_order_that_becomes_known_ends_the_wait() -> None:
+    fixture = DispatcherFixture()
+    fixture.dispatcher.keeps_unknown_orders = lambda: True
+    fixture.dispatcher.on_order_status(status_report(runs=True))
+    assert fixture.flush() == []
+    fixture.dispatcher.set_orders(KEY, {"m1": order(1)})
+    assert fixture.dispatcher.unknown_orders_at("m1") == ()
+    assert fixture.flush()[-1] == ("index", "m1", ((7, 1), (ORDER,)))

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from scheduler.control.ports.hub import WORKLOADS, WatchEvent
+from scheduler.control.ports.hub import TENANTS, WORKLOADS, WatchEvent
 from scheduler.control.queue.work_queue import Urgency
 from scheduler.control.reconcile.batch_prices import (
     BatchCancelled,
@@ -22,7 +22,7 @@ from tests.support.fake_clock import FakeClock
 from tests.support.faults import make_faults
 from tests.support.null_telemetry import NullTelemetry
 from tests.support.queues import make_queue
-from tests.support.sites import NOW, demand, fleet_of, nodes, site, workload
+from tests.support.sites import NOW, demand, fleet_of, nodes, site, tenant_of_ns, workload
 
 SPEC = {"prices": {"coreCnyPerHour": 0.05}}
 
@@ -56,6 +56,7 @@ def made(clock: FakeClock, recorder: FakeRecorder, limits: BatchLimits) -> Batch
     seen = clock.now().isoformat()
     both = fleet_of(*(site(f"m{n}", nodes(4), spec=SPEC, observedAt=seen) for n in (1, 2)))
     queue = make_queue(clock)
+    objects.apply_event(TENANTS, WatchEvent("ADDED", tenant_of_ns()))
     for number in range(4):
         objects.apply_event(WORKLOADS, WatchEvent("ADDED", workload(3, name=f"w{number}")))
         queue.add(("ns", f"w{number}"), Urgency(0, number))

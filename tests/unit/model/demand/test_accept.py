@@ -3,8 +3,9 @@ from typing import Any, TypeVar
 import pytest
 
 from scheduler.model.decode import decode_as
-from scheduler.model.demand.accept import QuotaUsage, demand_of
+from scheduler.model.demand.accept import demand_of
 from scheduler.model.demand.demand import Demand, NotAccepted
+from scheduler.model.demand.tenancy import QuotaUsage
 from scheduler.model.kinds.fields import Part
 from scheduler.model.kinds.kinds import (
     ClusterPlacementPolicy,
@@ -384,7 +385,10 @@ def test_a_tenant_bounds_priority_class_and_quota() -> None:
 
 def test_images_without_a_platform_are_amd64() -> None:
     assert of(workload()).architectures == ("amd64",)
-    assert of(workload(imagePlatforms=["linux/arm64", "windows/amd64"])).architectures == ("arm64",)
+    assert of(workload(imagePlatforms=["linux/arm64", "windows/amd64"])).architectures == (
+        "arm64",
+        "windows/amd64",
+    )
 
 
 def test_stateful_sets_fail_over_by_hand() -> None:

@@ -9,7 +9,7 @@ import pytest
 from scheduler.cli.entry import main
 from scheduler.control.state.quotas import Quotas
 from scheduler.model.decode import decode_as
-from scheduler.model.demand.accept import QuotaUsage
+from scheduler.model.demand.tenancy import QuotaUsage
 from scheduler.model.kinds.kinds import API_VERSION, Tenant
 from scheduler.model.kinds.tenant import BudgetLeft, Spend
 from scheduler.placement.choose import choose

@@ -1,0 +1,122 @@
+"""The tenant of a workload's namespace, and what its quota and budget leave.
+
+Where there is tenancy, a namespace that no Tenant lists may use nothing: a missing object is never
+a missing limit.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from scheduler.model.demand.demand import NO_BUDGET, NotAccepted
+from scheduler.model.formatters import format_list
+from scheduler.model.kinds.tenant import (
+    Budget,
+    BudgetLeft,
+    Spend,
+    Tenant,
+    budget_left,
+    quota_left,
+    quota_of,
+)
+from scheduler.model.kinds.workload import Workload
+from scheduler.model.quantities import NotAQuantity
+
+_MAX_TENANTS_NAMED = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuotaUsage:
+    """What other workloads use of a tenant's quota and budget.
+
+    Attributes:
+        used: requests of the tenant's other workloads; millicores for cpu, whole units for all
+            else.
+        cohort_left: what the rest of the tenant's cohort leaves unused of its quotas, as
+            `cohort_quota_left` computes it; same units.
+        spent: what the tenant's other workloads cost.
+    """
+
+    used: Mapping[str, int] = field(default_factory=dict)
+    cohort_left: Mapping[str, int] = field(default_factory=dict)
+    spent: Spend = field(default_factory=Spend)
+
+
+def tenant_of(workload: Workload, tenants: Iterable[Tenant]) -> Tenant | None:
+    """The tenant that owns the workload's namespace; None: no tenant does, or several list it."""
+    owners = _listing(workload.metadata.namespace, tenants)
+    return owners[0] if len(owners) == 1 else None
+
+
+def _listing(namespace: str, tenants: Iterable[Tenant]) -> list[Tenant]:
+    return [each for each in tenants if namespace in each.spec.namespaces]
+
+
+def tenant_for(namespace: str, tenants: Iterable[Tenant] | None) -> Tenant | NotAccepted | None:
+    """The tenant of a namespace, or why it has none; None without tenancy.
+
+    Which of several tenants applies must not depend on their names: each of them could give the
+    workload rights that the other does not have.
+    """
+    if tenants is None:
+        return None
+    owners = _listing(namespace, tenants)
+    if len(owners) == 1:
+        return owners[0]
+    if not owners:
+        return NotAccepted(
+            reason="no-tenant",
+            condition="NoTenant",
+            message=(
+                f"no Tenant lists namespace {namespace}; an administrator adds it to "
+                "spec.namespaces of a Tenant, or applies {apiVersion: kapok.dev/v1alpha1, "
+                f"kind: Tenant, metadata: {{name: {namespace}}}, "
+                f"spec: {{namespaces: [{namespace}]}}}}"
+            ),
+        )
+    names = format_list(sorted(each.metadata.name for each in owners), _MAX_TENANTS_NAMED)
+    return NotAccepted(
+        reason="no-tenant",
+        condition="SeveralTenants",
+        message=(
+            f"{len(owners)} Tenants list namespace {namespace}: {names}; an administrator removes "
+            "it from spec.namespaces of all but one"
+        ),
+    )
+
+
+def unreadable_quota(tenant: Tenant | None, error: NotAQuantity) -> NotAccepted:
+    """Refuses the workload: a limit that cannot be read must not count as no limit."""
+    name = tenant.metadata.name if tenant else ""
+    return NotAccepted(
+        reason="quota",
+        condition="InvalidTenant",
+        message=f"Tenant {name}: spec.quota or spec.borrowingLimit: {error}",
+    )
+
+
+class TenantLimits(NamedTuple):
+    """What a tenant may still use and spend; fields as in `Demand`."""
+
+    quota_left: dict[str, int] | None
+    quota: dict[str, int]
+    budget_left: BudgetLeft | None
+    budget: Budget
+
+
+def tenant_limits(tenant: Tenant | None, usage: QuotaUsage) -> TenantLimits:
+    """The limits of a tenant; no tenant has no limits.
+
+    Raises:
+        NotAQuantity: the quota or the borrowing limit cannot be read.
+    """
+    if tenant is None:
+        return TenantLimits(quota_left=None, quota={}, budget_left=None, budget=NO_BUDGET)
+    has_quota = bool(tenant.spec.quota)
+    left = budget_left(tenant, usage.spent)
+    return TenantLimits(
+        quota_left=quota_left(tenant, usage.used, usage.cohort_left) if has_quota else None,
+        quota=quota_of(tenant) if has_quota else {},
+        budget_left=left,
+        budget=NO_BUDGET if left is None else tenant.spec.budget,
+    )
