@@ -7,32 +7,21 @@ from typing import Any
 
 import pytest
 
+from tests.support.charts import chart_tenant, chart_workload
 from tests.support.site_with_agent import SiteWithAgent, site_with_agent
 from tests.support.up import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
 NAMESPACE = "shop"
-TENANT = f"""
-apiVersion: v1
-kind: Namespace
-metadata: {{name: {NAMESPACE}}}
----
-apiVersion: kapok.dev/v1alpha1
-kind: Tenant
-metadata: {{name: shop}}
-spec:
-  namespaces: [{NAMESPACE}]
-  clusterKinds:
-  - apiextensions.k8s.io/CustomResourceDefinition
----
-"""
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SiteWithAgent]:
     with site_with_agent(tmp_path_factory.mktemp("site"), NAMESPACE) as found:
-        found.up.apply(TENANT)
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+        for item in (namespace, chart_tenant(NAMESPACE, platform=True)):
+            found.up.apply(json.dumps(item))
         yield found
 
 
@@ -68,7 +57,7 @@ def large_definition(plural: str, fields: int) -> dict[str, Any]:
     }
 
 
-def workload(name: str, *manifests: dict[str, Any], replicas: int | None = None) -> dict[str, Any]:
+def workload(name: str, *manifests: dict[str, Any]) -> dict[str, Any]:
     spec = {
         "dataClass": "general-2",
         "protectionLevel": 2,
@@ -79,7 +68,7 @@ def workload(name: str, *manifests: dict[str, Any], replicas: int | None = None)
         "apiVersion": "kapok.dev/v1alpha1",
         "kind": "Workload",
         "metadata": {"name": name, "namespace": NAMESPACE},
-        "spec": spec if replicas is None else {**spec, "replicas": replicas},
+        "spec": spec,
     }
 
 
@@ -99,10 +88,35 @@ def test_a_definition_of_600_kilobytes_reaches_its_site_whole(site: SiteWithAgen
     eventually(lambda: phase(site, "engines") in {"Running", "Completed"}, within_seconds=30)
 
 
-def test_what_is_larger_than_the_limit_is_refused_with_a_way_out(site: SiteWithAgent) -> None:
-    body = json.dumps(workload("too-large", large_definition("motors", 2400)))
-    site.up.kubectl("apply", "--server-side", "-f", "-", text=body)
-    eventually(lambda: phase(site, "too-large") == "Refused")
-    status = site.up.get("workloads.kapok.dev", "too-large", NAMESPACE)["status"]
-    message = next(one["message"] for one in status["conditions"] if one["type"] == "Accepted")
-    assert "at most 1000000: divide the objects among several workloads" in message
+CHARTS = ["cert-manager", "keycloak", "nginx-ingress"]
+
+
+def test_charts_run_at_a_simulated_member(site: SiteWithAgent) -> None:
+    for chart in CHARTS:
+        body = json.dumps(chart_workload(chart, NAMESPACE))
+        site.up.kubectl("apply", "--server-side", "-f", "-", text=body)
+    for chart in CHARTS:
+        eventually(lambda: phase(site, chart) == "Running", within_seconds=60)  # noqa: B023 - called at once
+    get = site.member.get
+    assert {one["metadata"]["name"] for one in get("ingress")} == {"keycloak"}
+    assert [one["metadata"]["name"] for one in get("clusterissuer")] == ["self-signed"]
+    eventually(lambda: get("pdb")[0]["status"]["disruptionsAllowed"] == 1)
+
+
+def test_an_autoscaler_at_the_site_acts_and_keeps_what_it_set(site: SiteWithAgent) -> None:
+    chart = json.dumps(chart_workload("nginx-ingress", NAMESPACE))
+    site.up.kubectl("apply", "--server-side", "-f", "-", text=chart)
+    eventually(lambda: phase(site, "nginx-ingress") == "Running", within_seconds=60)
+    name = "ingress-nginx-controller"
+    site.member.kubectl("annotate", "hpa", name, "kapok.dev/simulated-load=cpu=250m")
+
+    def shown(kind: str) -> dict[str, Any]:
+        words = ("get", kind, name, "-o", "json", "--show-managed-fields")
+        found: dict[str, Any] = json.loads(site.member.kubectl(*words))
+        return found
+
+    eventually(lambda: shown("deployment")["status"].get("readyReplicas") == 5)
+    assert shown("hpa")["status"]["desiredReplicas"] == 5
+    owners = shown("deployment")["metadata"]["managedFields"]
+    (scaled,) = [one for one in owners if one.get("subresource") == "scale"]
+    assert scaled["fieldsV1"] == {"f:spec": {"f:replicas": {}}}

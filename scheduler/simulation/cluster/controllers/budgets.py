@@ -47,6 +47,7 @@ def plan_disruption_budget(mirror: Mirror, name: NamespacedName, now: datetime) 
     expected, desired = _counts(mirror, budget, pods)
     allowed = max(0, healthy - desired) if expected else 0
     reason = "SufficientPods" if allowed else "InsufficientPods"
+    message = f"{allowed} pods may be disrupted now"  # the schema requires one
     current = budget.status.get("conditions") or []
     wanted = {
         "observedGeneration": budget.metadata.generation,
@@ -55,7 +56,7 @@ def plan_disruption_budget(mirror: Mirror, name: NamespacedName, now: datetime) 
         "expectedPods": expected,
         "disruptionsAllowed": allowed,
         "conditions": merge_conditions(
-            current, [("DisruptionAllowed", bool(allowed), reason, "")], now
+            current, [("DisruptionAllowed", bool(allowed), reason, message)], now
         ),
     }
     return ControllerPlan(status_patch(DISRUPTION_BUDGETS, name, budget.status, wanted))
