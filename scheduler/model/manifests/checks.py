@@ -23,7 +23,9 @@ MAX_NAME_LENGTH = 253
 """What agents accept, or a little less: what is accepted here can always be ordered."""
 
 OWN_PREFIX = "kapok.dev/"
-SIMULATION_KEYS = frozenset({"kapok.dev/simulated-seconds", "kapok.dev/simulate-fault"})
+SIMULATION_KEYS = frozenset(
+    {"kapok.dev/simulated-seconds", "kapok.dev/simulated-load", "kapok.dev/simulate-fault"}
+)
 """The annotations of ours that a manifest may have: only simulated clusters read them."""
 
 _IDENTITY_PATTERNS = {

@@ -291,7 +291,10 @@ POLICY_STRATEGIES: dict[str, KindStrategy] = {
         has_generation=False,
     ),
     "ResourceQuota": KindStrategy(
-        prepare_for_create=_init_empty_status, problems=_quota_problems, has_generation=False
+        prepare_for_create=_init_empty_status,
+        problems=_quota_problems,
+        has_generation=False,
+        not_enforced="is stored; this server refuses nothing by it and counts no use",
     ),
     "LimitRange": KindStrategy(
         set_defaults=_set_limit_range_defaults, has_generation=False, not_enforced=_NO_ADMISSION
