@@ -112,6 +112,8 @@ class ReportedNodeClass:
         cpu_vendor: vendor of the CPU; empty if unknown.
         gpu_model: model of the GPU; empty if there is none or it is unknown.
         free: the nodes, grouped by equal free capacity.
+        labels_left_out: names of labels that the nodes have and `labels` does not; None: none.
+        has_more_labels: whether there are more of these, so that no label is surely absent.
     """
 
     labels: Annotated[dict[QualifiedName, LabelValue], AtMost(MAX_LABELS)] = field(
@@ -122,6 +124,8 @@ class ReportedNodeClass:
     cpu_vendor: LabelValue = ""
     gpu_model: Annotated[str, AtMost(128)] = ""
     free: Annotated[tuple[FreeRow, ...], AtMost(MAX_NODE_ROWS)] = ()
+    labels_left_out: Annotated[tuple[QualifiedName, ...], AtMost(MAX_LABELS)] | None = None
+    has_more_labels: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,6 +270,7 @@ class ReportSections:
         node_classes: nodes that take pods, with their free capacity.
         orders: bound pods by order.
         api_kinds: kinds that the cluster serves, such as `apps/v1/Deployment`.
+        cluster_kinds: those of these kinds whose objects belong to no namespace.
         rtt: round-trip times to peers.
         intensity: carbon intensity of the electricity.
         power: power that the equipment draws.
@@ -279,6 +284,7 @@ class ReportSections:
     node_classes: Annotated[tuple[ReportedNodeClass, ...], AtMost(MAX_NODE_ROWS)] | None = None
     orders: Annotated[tuple[OrderBoundPods, ...], AtMost(MAX_ORDERS)] | None = None
     api_kinds: Annotated[tuple[QualifiedName, ...], AtMost(MAX_API_KINDS)] | None = None
+    cluster_kinds: Annotated[tuple[QualifiedName, ...], AtMost(MAX_API_KINDS)] | None = None
     rtt: Annotated[tuple[ReportedRtt, ...], AtMost(MAX_PEERS)] | None = None
     intensity: ReportedIntensity | None = None
     power: ReportedPower | None = None

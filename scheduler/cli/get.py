@@ -12,6 +12,7 @@ import yaml
 from scheduler.cli.support.arguments import EXIT_GOOD, EXIT_NO, EXIT_USAGE, UsageError
 from scheduler.cli.support.hub_access import HubNotFound, add_hub_arguments, find_kubeconfig
 from scheduler.cli.support.kind_names import find_kinds, kind_names
+from scheduler.cli.support.left_volumes import VOLUME_KINDS, print_volumes
 from scheduler.cli.support.object_lists import (
     ListedObjects,
     ObjectQuery,
@@ -27,9 +28,18 @@ from scheduler.cli.support.output import (
     print_text,
 )
 from scheduler.cli.support.signals import leaf_errors, run_until_signalled
-from scheduler.control.ports.hub import CONFIG_MAPS, NAMESPACE, SITES, HubError, NotFound, Object
+from scheduler.control.ports.hub import (
+    CONFIG_MAPS,
+    NAMESPACE,
+    SITES,
+    WORKLOADS,
+    HubError,
+    NotFound,
+    Object,
+)
 from scheduler.control.state.unadmitted_sites import CONFIG_MAP
 from scheduler.hub.client import HubClient, open_hub
+from scheduler.runtime.clock import SystemClock
 
 _EPILOG = """examples:
   kapok get sites                    state, free CPU and age of the last report of each site
@@ -38,6 +48,7 @@ _EPILOG = """examples:
   kapok get workload portal -o yaml  one workload; health/portal names the namespace too
   kapok get sites -l kapok.dev/province=CN-GD -o name
   kapok get kw -w                    goes on with every change, until Ctrl-C
+  kapok get volumes                  claims that workloads left behind, and at which site
   kapok get all -o wide              every kind of Kapok, with all columns
 
 Kinds: sites, sitegrants, dataclassschemes, tenants, workloads (kw), placementpolicies (pp),
@@ -97,6 +108,10 @@ def _queries(arguments: argparse.Namespace) -> list[ObjectQuery]:
     if "/" in what:
         what, _, name = what.partition("/")
         names.insert(0, name)
+    if what in VOLUME_KINDS:
+        if names or arguments.watch or arguments.selector or arguments.output not in (None, "json"):
+            raise UsageError("volumes take -n and -o json only")
+        return []
     kinds = find_kinds(what)
     if arguments.pending and kinds != [SITES]:
         raise UsageError("--pending lists sites: kapok get sites --pending")
@@ -122,6 +137,10 @@ async def _get(kubeconfig: Path, arguments: argparse.Namespace, queries: list[Ob
     async with open_hub(kubeconfig) as client:
         if arguments.pending:
             return await _print_pending(client, arguments)
+        if arguments.what in VOLUME_KINDS:
+            found = (await client.list(WORKLOADS, arguments.namespace)).items
+            print_volumes(found, as_json=arguments.output == "json", now=SystemClock().now())
+            return EXIT_GOOD
         listed = [(query, await list_objects(client, query)) for query in queries]
         if arguments.watch:
             return await _print_changes(client, arguments, *listed[0])

@@ -10,6 +10,7 @@ from scheduler.model.kinds.fields import (
     Conditions,
     CpuVendor,
     Instant,
+    LabelKey,
     Labels,
     NotNegative,
     Origin,
@@ -149,6 +150,9 @@ FreeRow = Annotated[
 ]
 
 
+OS_LABEL = "kubernetes.io/os"
+
+
 class NodeClass(Part, frozen=True, kw_only=True):
     """Nodes of one kind at a site, and the free capacity of each."""
 
@@ -158,6 +162,23 @@ class NodeClass(Part, frozen=True, kw_only=True):
     cpu_vendor: Annotated[str, Meta(max_length=63)] = ""
     gpu_model: ShortText = ""
     free: Annotated[tuple[FreeRow, ...], Meta(extra_json_schema={"maxItems": 200})] = ()
+    labels_left_out: Annotated[
+        tuple[LabelKey, ...],
+        Meta(max_length=64, description="Labels that the nodes have and the report does not."),
+    ] = ()
+    has_more_labels: Annotated[
+        bool,
+        Meta(description="Whether more labels are left out; then none is surely absent."),
+    ] = False
+
+    @property
+    def platform(self) -> str:
+        """The architecture, with another operating system than Linux before it.
+
+        `amd64` or `windows/amd64`. Nodes that do not say their system run Linux.
+        """
+        system = self.labels.get(OS_LABEL, "linux")
+        return self.architecture if system == "linux" else f"{system}/{self.architecture}"
 
 
 class Rtt(Part, frozen=True, kw_only=True):
@@ -239,6 +260,17 @@ class SiteStatus(Part, frozen=True, kw_only=True):
     ) = None
     api_kinds: (
         Annotated[tuple[Annotated[str, Meta(max_length=317)], ...], Meta(max_length=1024)] | None
+    ) = None
+    cluster_kinds: (
+        Annotated[
+            tuple[Annotated[str, Meta(max_length=317)], ...],
+            Meta(
+                max_length=1024,
+                description="Those of apiKinds whose objects belong to no namespace. "
+                "Left out: unknown.",
+            ),
+        ]
+        | None
     ) = None
     rtt: Annotated[tuple[Rtt, ...], Meta(extra_json_schema={"maxItems": 256})] = ()
     intensity: Intensity | None = None

@@ -11,7 +11,7 @@ from scheduler.model.manifests.pods import (
     NodeRequirement,
     PodShape,
 )
-from scheduler.placement.fleet.node_table import NodeProfile
+from scheduler.placement.fleet.nodes.profiles import NodeProfile
 
 
 def is_eligible(shape: PodShape, profile: NodeProfile) -> bool:
@@ -28,8 +28,14 @@ def matches_selectors(shape: PodShape, profile: NodeProfile) -> bool:
         return False
     terms = shape.node_affinity
     return not terms or any(
-        all(matches_requirement(each, labels) for each in term) for term in terms
+        all(matches_requirement(each, profile) for each in term) for term in terms
     )
+
+
+def unknown_keys(shape: PodShape, profile: NodeProfile) -> list[str]:
+    """The labels that a pod asks about and that nodes of a profile may have unreported."""
+    asked = [*shape.node_selector, *(each.key for term in shape.node_affinity for each in term)]
+    return [key for key in dict.fromkeys(asked) if profile.is_unknown(key)]
 
 
 def blocking_taints(shape: PodShape, profile: NodeProfile) -> list[str]:
@@ -41,16 +47,17 @@ def blocking_taints(shape: PodShape, profile: NodeProfile) -> list[str]:
     ]
 
 
-def matches_requirement(requirement: NodeRequirement, labels: dict[str, str]) -> bool:
-    """Whether labels meet one requirement of a node affinity (Gt and Lt compare integers).
+def matches_requirement(requirement: NodeRequirement, profile: NodeProfile) -> bool:
+    """Whether nodes surely meet one requirement of a node affinity (Gt and Lt compare integers).
 
-    A node's name (`matchFields`) is taken from its hostname label. Where that is not reported, In
-    and NotIn both fail, as the name is unknown.
+    A node's name (`matchFields`) is taken from its hostname label. Of a name or a label that is
+    not reported nothing holds: what is unknown is neither equal, different, present nor absent.
     """
-    if requirement.key == NODE_NAME_FIELD:
-        name = labels.get(HOSTNAME_LABEL)
-        return name is not None and (name in requirement.values) == (requirement.operator == "In")
-    value = labels.get(requirement.key)
+    is_name = requirement.key == NODE_NAME_FIELD
+    key = HOSTNAME_LABEL if is_name else requirement.key
+    if profile.is_unknown(key):
+        return False
+    value = profile.all_labels.get(key)
     match requirement.operator:
         case "In":
             return value in requirement.values
@@ -97,8 +104,39 @@ def has_permitted_node(facts: SiteFacts, demand: Demand, vendors: tuple[str, ...
         vendors: the CPU vendors that a grant permits; empty: any.
     """
     return any(
-        each.architecture in demand.architectures
+        each.platform in demand.architectures
         and all(each.cpu_vendor in permitted for permitted in demand.cpu_vendors)
         and (not vendors or each.cpu_vendor in vendors)
         for each in facts.status.node_classes
     )
+
+
+# A platform is `amd64` on Linux, and `windows/amd64` on another operating system: the form of
+# `Demand.architectures` and of `NodeClass.platform`.
+_LINUX = "linux"
+
+
+def operating_system_of(platform: str) -> str:
+    """The operating system of a platform: `linux` of `amd64`, `windows` of `windows/amd64`."""
+    return platform.rpartition("/")[0] or _LINUX
+
+
+def operating_systems_of(platforms: Iterable[str]) -> tuple[str, ...]:
+    """The operating systems of platforms, sorted."""
+    return tuple(sorted({operating_system_of(each) for each in platforms}))
+
+
+def format_platform(platform: str) -> str:
+    """A platform in the form of `imagePlatforms`: `linux/amd64`, `windows/amd64`.
+
+    The fix of a rule writes it, so that the tenant can copy the line.
+    """
+    return platform if "/" in platform else f"{_LINUX}/{platform}"
+
+
+def platforms_with_system(platforms: Iterable[str], system: str) -> tuple[str, ...]:
+    """The same architectures on another operating system, beside those that there are."""
+    had = tuple(platforms)
+    more = {each.rpartition("/")[2] for each in had}
+    added = {each if system == _LINUX else f"{system}/{each}" for each in more}
+    return tuple(sorted({*had, *added}))

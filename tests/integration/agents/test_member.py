@@ -3,7 +3,6 @@
 On the embedded server; on a real one when KAPOK_TEST_MEMBER_KUBECONFIGS names it.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,39 +17,9 @@ from agents.sensors.nodes import LabelChoice
 from agents.sensors.sensor import Observation
 from tests.support.agent_rig import CONFIG_MAPS, AgentRig
 from tests.support.fake_clock import FakeClock
-from tests.support.member_clusters import REAL_KUBECONFIGS, api_servers
 from tests.support.wire_hub import config_map
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture(scope="module")
-def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    if REAL_KUBECONFIGS:
-        yield REAL_KUBECONFIGS[0]
-        return
-    with api_servers(tmp_path_factory.mktemp("member"), "m1") as [path]:
-        yield path
-
-
-@pytest.fixture(scope="module")
-def api(kubeconfig: Path) -> Iterator[MemberApi]:
-    one = MemberApi(from_kubeconfig(kubeconfig))
-    yield one
-    one.close()
-
-
-@pytest.fixture
-def rig(api: MemberApi, tmp_path: Path) -> Iterator[AgentRig]:
-    folder = tmp_path / "agent"
-    folder.mkdir()
-    one = AgentRig(api, folder)
-    yield one
-    one.is_allowed = True
-    if one.intake.index:
-        one.run()
-    one.journal.close()
-    api.delete(f"/api/v1/namespaces/{one.name}")
 
 
 async def test_the_lease_is_taken_over_when_its_holder_falls_silent(rig: AgentRig) -> None:
@@ -95,14 +64,13 @@ async def test_the_sensor_reports_orders_executor_and_kinds(rig: AgentRig) -> No
     assert (order.generation, order.bound) == (1, 0)
 
 
-@pytest.mark.skipif(bool(REAL_KUBECONFIGS), reason="a real member serves quotas")
 async def test_a_member_that_serves_no_quotas_reports_no_namespaces_and_no_fault(
-    rig: AgentRig,
+    rig: AgentRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("agents.sensors.namespaces._QUOTAS_PATH", "/api/v1/allowances")
     assert await NamespaceSensor(rig.api).observe() == Observation()
 
 
-@pytest.mark.skipif(not REAL_KUBECONFIGS, reason="the embedded server serves no quotas")
 async def test_the_quota_of_a_namespace_is_reported(rig: AgentRig) -> None:
     rig.run(rig.content(config_map()))  # creates the namespace
     quotas = f"/api/v1/namespaces/{rig.name}/resourcequotas"

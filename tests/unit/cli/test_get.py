@@ -1,6 +1,7 @@
 """What `kapok get` takes and how its tables fit, without a hub."""
 
 import argparse
+from datetime import UTC, datetime
 
 import pytest
 
@@ -8,6 +9,7 @@ from scheduler.cli import get
 from scheduler.cli.entry import main
 from scheduler.cli.support.arguments import UsageError
 from scheduler.cli.support.kind_names import find_kinds
+from scheduler.cli.support.left_volumes import left_volumes, volume_row
 from scheduler.cli.support.output import format_table
 from scheduler.control.ports.hub import KAPOK_RESOURCES, SITES, WORKLOADS
 
@@ -123,3 +125,18 @@ def test_names_are_never_cut_and_a_pipe_gets_whole_lines() -> None:
     rows = [("NAME", "X"), ("n" * 50, "x" * 50)]
     assert "n" * 50 in format_table(rows, width=20, fixed=1)[1]
     assert "x" * 50 in format_table(rows)[1]
+
+
+def test_volumes_that_were_left_are_listed_with_their_sites() -> None:
+    remains = [
+        {"site": "m1", "claims": ["data", "logs"], "since": "2026-11-24T08:00:00Z"},
+        {"site": "m2", "message": "not yet confirmed as gone"},
+    ]
+    one = {"metadata": {"namespace": "ns", "name": "db"}, "status": {"remains": remains}}
+    now = datetime(2026, 11, 24, 8, 5, tzinfo=UTC)
+    rows = [volume_row(each, now) for each in left_volumes(one)]
+    assert rows == [
+        ("ns", "db", "m1", "data,logs", "kept", "5m"),
+        ("ns", "db", "m2", "-", "not yet confirmed as gone", ""),
+    ]
+    assert left_volumes({"metadata": one["metadata"]}) == []
