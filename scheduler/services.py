@@ -13,7 +13,12 @@ from scheduler.hub.client import HubClient, open_hub
 from scheduler.hub.crds.generate import make_crds
 from scheduler.ledger.ledger import Ledger
 from scheduler.mqtt.broker import EmbeddedBroker, embedded_broker
-from scheduler.mqtt.keyring import SigningKey, load_or_make_key, write_public_key
+from scheduler.mqtt.keyring import (
+    SigningKey,
+    load_or_make_key,
+    note_public_key,
+    write_public_key,
+)
 from scheduler.mqtt.session import BrokerAddress
 from scheduler.recovery.files import check_data_files, check_mounted_secret
 from scheduler.recovery.losses import (
@@ -26,6 +31,7 @@ from scheduler.runtime.clock import Clock
 from scheduler.runtime.data_dir import (
     HUB_KEY_FILE,
     HUB_PUBLIC_KEY_FILE,
+    HUB_PUBLIC_KEYS_FILE,
     KUBECONFIG_FILE,
     DataDirectory,
 )
@@ -121,10 +127,12 @@ async def open_services(
             await find_hub_losses(client, root, ledger_facts, is_ledger_expected=has_been_used)
         )
         broker, address = await _open_broker(settings.broker, directory, clock, stack)
-        ledger = await stack.enter_async_context(Ledger(directory.path))
         web_port = directory.port("web", settings.web.port)
-        is_ledger_lost = ledger.is_new and (directory.path / HUB_KEY_FILE).exists()
+        had_key = (directory.path / HUB_KEY_FILE).exists()
         key = load_or_make_key(directory.path / HUB_KEY_FILE)
+        note_public_key(directory.path / HUB_PUBLIC_KEYS_FILE, key)  # before it signs anything
+        ledger = await stack.enter_async_context(Ledger(directory.path, key=key))
+        is_ledger_lost = ledger.is_new and had_key
         write_public_key(directory.path / HUB_PUBLIC_KEY_FILE, key)
         yield Services(
             client=client,
