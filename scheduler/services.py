@@ -75,6 +75,7 @@ class Services:
         broker: the embedded broker; None when the broker is external.
         ledger: the ledger of decisions.
         is_ledger_lost: there was no ledger's file beside the hub's key, which is made after it.
+        hub_keys: the public keys with which this hub signs and has signed.
         signing_key: signs orders and indexes.
         web_port: port of /metrics and the web page on 127.0.0.1.
         endpoints: where the running scheduler is reached.
@@ -85,6 +86,7 @@ class Services:
     broker: EmbeddedBroker | None
     ledger: Ledger
     is_ledger_lost: bool
+    hub_keys: frozenset[str]
     signing_key: SigningKey = field(repr=False)
     web_port: int
     endpoints: Endpoints
@@ -130,7 +132,8 @@ async def open_services(
         web_port = directory.port("web", settings.web.port)
         had_key = (directory.path / HUB_KEY_FILE).exists()
         key = load_or_make_key(directory.path / HUB_KEY_FILE)
-        note_public_key(directory.path / HUB_PUBLIC_KEYS_FILE, key)  # before it signs anything
+        # Before it signs anything.
+        hub_keys = note_public_key(directory.path / HUB_PUBLIC_KEYS_FILE, key)
         ledger = await stack.enter_async_context(Ledger(directory.path, key=key))
         is_ledger_lost = ledger.is_new and had_key
         write_public_key(directory.path / HUB_PUBLIC_KEY_FILE, key)
@@ -140,6 +143,7 @@ async def open_services(
             broker=broker,
             ledger=ledger,
             is_ledger_lost=is_ledger_lost,
+            hub_keys=hub_keys,
             signing_key=key,
             web_port=web_port,
             endpoints=Endpoints(

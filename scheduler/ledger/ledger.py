@@ -85,6 +85,10 @@ class Ledger:
         """The newest record about a subject; None when there is none."""
         return self._reader.last_about(subject)
 
+    def has(self, seq: int, digest: str) -> bool:
+        """Whether record `seq` is there with this hash."""
+        return self._reader.has(seq, digest)
+
     def blob(self, digest: str) -> Any:  # noqa: ANN401 - any JSON value
         """The JSON value stored under this digest.
 

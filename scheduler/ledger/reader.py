@@ -81,6 +81,11 @@ class LedgerReader:
             yield from page
             after = page[-1][0]
 
+    def has(self, seq: int, digest: str) -> bool:
+        """Whether record `seq` is there with this hash; its content is not checked."""
+        query = "SELECT 1 FROM records WHERE seq = ? AND hash = ?"
+        return self._connection.execute(query, (seq, digest)).fetchone() is not None
+
     def count(self) -> int:
         """The number of records."""
         return int(self._connection.execute("SELECT count(*) FROM records").fetchone()[0])

@@ -89,6 +89,11 @@ def is_signed(head: SignedHead) -> bool:
     return head.key.startswith(_KEY_PREFIX)
 
 
+def is_signed_by(head: SignedHead, keys: Collection[str]) -> bool:
+    """Whether one of these public keys has signed a head."""
+    return head.key in keys and is_signed(head)
+
+
 def key_id_of(public_key: str) -> str:
     """The id by which people and messages name a public key."""
     try:

@@ -8,7 +8,7 @@ its site and kind are dropped for a while.
 
 import logging
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -25,6 +25,7 @@ from scheduler.control.ports.agents import (
     OrderStatusReport,
     SiteReport,
 )
+from scheduler.control.ports.ledger import SignedHead
 from scheduler.control.ports.telemetry import Telemetry
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.site import SiteStatus
@@ -331,6 +332,7 @@ def _order_status_report_of(message: SiteStatusMessage) -> OrderStatusReport:
         missing=message.missing,
         is_executing=message.is_executing,
         index_proof=message.index_proof or "",
+        ledger_heads=tuple(SignedHead(**asdict(one.head)) for one in message.ledger_heads or ()),
     )
 
 

@@ -84,13 +84,14 @@ def write_public_key(path: Path, key: SigningKey) -> None:
     draft.replace(path)
 
 
-def note_public_key(path: Path, key: SigningKey) -> None:
-    """Adds the public half of a key to the file of all keys so far, unless it is there."""
+def note_public_key(path: Path, key: SigningKey) -> frozenset[str]:
+    """Adds the public half of a key to the file of all keys so far; returns all of them."""
     text = path.read_text() if path.exists() else ""
     if str(key.public) not in text.split():
         draft = path.with_name(f".{path.name}.new")
         draft.write_text(f"{text}{key.public}\n")
         draft.replace(path)
+    return frozenset((*text.split(), str(key.public)))
 
 
 class Keyring:

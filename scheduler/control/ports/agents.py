@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from scheduler.control.ports.ledger import SignedHead
 from scheduler.model.kinds.site import SiteStatus
 
 IndexVersion = tuple[int, int]
@@ -72,6 +73,7 @@ class OrderStatusReport:
         orders: the state of each order, by order id.
         missing: ids of listed orders whose content the site lacks.
         is_executing: the agent that sent this applies orders.
+        ledger_heads: heads of the ledger that the site holds, if it was asked for them; unchecked.
         index_proof: that index as the site received it, if the site was asked for it; unchecked.
     """
 
@@ -83,6 +85,7 @@ class OrderStatusReport:
     missing: tuple[str, ...] = ()
     is_executing: bool = True
     index_proof: str = ""
+    ledger_heads: tuple[SignedHead, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +200,10 @@ class OrderPublisherPort(Protocol):
         self, site: str, epoch: int, *, want_status: bool, want_report: bool
     ) -> None:
         """Asks the agents of a site to report now instead of at the next interval."""
+        ...
+
+    def request_heads(self, site: str, epoch: int) -> None:
+        """Asks the agents of a site for the heads of the ledger that they hold."""
         ...
 
     def request_proof(self, site: str, epoch: int) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from scheduler.control.ports.agents import IndexVersion, OrderStatusReport
 from scheduler.control.ports.hub import CONFIG_MAPS, NAMESPACE, Hub, HubError
 from scheduler.control.ports.ledger import SignedHead
 from scheduler.runtime.clock import Clock
@@ -23,8 +24,7 @@ FIELD_MANAGER = "kapok-scheduler"
 WRITE_SECONDS = 10.0
 _NEWEST, _SITES = "newest.json", "sites.json"
 _MAX_SITES = 500
-_MAX_HEADS_OF_SITE = 2
-"""The newest, and the newest that another key or another ledger has made."""
+_ASK_SECONDS = 3600.0
 _MAX_BYTES = 900_000
 
 
@@ -34,26 +34,55 @@ class LedgerHeads:
 
     Attributes:
         head: the signed head of the moment; None while there is none.
+        sent_head: the head in the index of a version that was published for a site.
         is_recorded: whether our ledger has this record, with this hash.
+        is_ours: whether a key of this hub has signed a head.
+        ask: asks a site for the heads that it holds.
         clock: for how often the object is written.
         faults: handles what fails in a write.
     """
 
     head: Callable[[], SignedHead | None]
+    sent_head: Callable[[str, IndexVersion], SignedHead | None]
     is_recorded: Callable[[int, str], bool]
+    is_ours: Callable[[SignedHead], bool]
+    ask: Callable[[str], None]
     clock: Clock
     faults: Faults
     _held: dict[str, list[SignedHead]] = field(default_factory=dict, init=False)
+    _asked_seconds: dict[str, float] = field(default_factory=dict, init=False)
+    _awaited: set[str] = field(default_factory=set, init=False)
     _named: set[str] = field(default_factory=set, init=False)
     _written: Mapping[str, str] = field(default_factory=dict, init=False)
 
+    def on_order_status(self, report: OrderStatusReport) -> None:
+        """Notes which head came with the index that a site works by; asks for all, once an hour.
+
+        Heads that were not asked for are not read: checking them costs time.
+        """
+        site, now = report.site, self.clock.monotonic()
+        if report.ledger_heads and site in self._awaited:
+            self._awaited.discard(site)
+            self.take_in(site, report.ledger_heads)
+        if report.version is None or not report.is_executing:
+            return
+        sent = self.sent_head(site, report.version)
+        if sent and sent not in self._held.get(site, ()):
+            self.take_in(site, [sent])
+        if now - self._asked_seconds.get(site, float("-inf")) >= _ASK_SECONDS:
+            self._asked_seconds[site] = now
+            self._awaited.add(site)
+            self.ask(site)
+
     def take_in(self, site: str, heads: Iterable[SignedHead]) -> None:
         """Keeps what a site holds: the newest, and the newest that our ledger does not have."""
-        known = set(self._held.pop(site, ()))
+        known = self._held.pop(site, [])
         ordered = sorted({*known, *heads}, key=lambda one: one.seq, reverse=True)
-        strange = [one for one in ordered if not self.is_recorded(one.seq, one.hash)]
-        usual = [one for one in ordered if one not in strange]
-        self._held[site] = [*strange[:1], *usual[:1]]
+        usual = (one for one in ordered if self.is_recorded(one.seq, one.hash))
+        others = (one for one in ordered if not self.is_recorded(one.seq, one.hash))
+        newest = next(filter(self.is_ours, usual), None)
+        strange = next(filter(self.is_ours, others), None)
+        self._held[site] = [one for one in (strange, newest) if one]
         while len(self._held) > _MAX_SITES:
             del self._held[next(iter(self._held))]  # of the site that has sent nothing for longest
         if strange and site not in self._named and len(self._named) < _MAX_SITES:
@@ -62,13 +91,15 @@ class LedgerHeads:
                 "site %s holds a head of a ledger that is not this one: record %s, signed at %s;"
                 " kapok ledger verify says more",
                 site,
-                strange[0].seq,
-                strange[0].at,
+                strange.seq,
+                strange.at,
             )
 
     def forget(self, site: str) -> None:
         """Drops what is known of a site whose object is gone."""
         self._held.pop(site, None)
+        self._asked_seconds.pop(site, None)
+        self._awaited.discard(site)
         self._named.discard(site)
 
     async def run(self, hub: Hub) -> None:
