@@ -106,10 +106,14 @@ class LedgerHeads:
         """Writes what has changed, every 10 s at most; runs until cancelled."""
         while True:
             with self.faults.barrier("ledger-heads"):
-                data = self._data()
-                if data and data != self._written:
-                    await self._write(hub, data)
+                await self.write_changes(hub)
             await self.clock.sleep(WRITE_SECONDS)
+
+    async def write_changes(self, hub: Hub) -> None:
+        """Writes the object if it is not as it was written last."""
+        data = self._data()
+        if data and data != self._written:
+            await self._write(hub, data)
 
     async def _write(self, hub: Hub, data: Mapping[str, str]) -> None:
         body = {
