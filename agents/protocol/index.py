@@ -47,7 +47,7 @@ class LedgerHead:
         first: the first record that no earlier segment of the ledger covers.
         seq: sequence of the newest record.
         hash: its hash, which covers every record before it.
-        previous: hash of the newest segment's record.
+        previous: hash of the newest segment.
         at: when it was signed, ISO 8601.
         key: the hub's public key.
         signature: Ed25519, in base64.

@@ -13,15 +13,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from scheduler.control.ports.ledger import SignedHead
-from scheduler.ledger.record import GENESIS, Record, chain_entry, record_of_row
-from scheduler.ledger.segments import (
-    LEDGER_SUBJECT,
-    SEGMENT_KIND,
-    HeadKey,
-    head_of,
-    segment_entry,
-    sign_head,
-)
+from scheduler.ledger.record import GENESIS
+from scheduler.ledger.segments import HeadKey, read_segment, segment_body, sign_head
+from scheduler.ledger.tables import SEGMENTS_SCHEMA
+from scheduler.model.canonical import digest_of_bytes
 
 _SEAL_AFTER_RECORDS = 256
 _SEAL_AFTER_SECONDS = 60.0
@@ -35,7 +30,7 @@ class Tip:
         seq: sequence of the newest record; 0 while there is none.
         hash: its hash.
         first: the first record that no segment covers.
-        previous: hash of the newest segment's record, or `GENESIS`.
+        previous: hash of the newest segment, or `GENESIS`.
     """
 
     seq: int
@@ -51,7 +46,7 @@ class Sealer:
         connection: the ledger, opened for writing.
         key: the hub's signing key.
         now: the wall clock.
-        insert: writes one record, in a transaction of its own.
+        insert: writes one segment, in a transaction of its own.
     """
 
     def __init__(
@@ -59,17 +54,17 @@ class Sealer:
         connection: sqlite3.Connection,
         key: HeadKey,
         now: Callable[[], datetime],
-        insert: Callable[[sqlite3.Connection, Record], None],
+        insert: Callable[[sqlite3.Connection, bytes], None],
     ) -> None:
         self._connection, self._key, self._now, self._insert = connection, key, now, insert
         self._due_seconds: float | None = None
         self._head: SignedHead | None = None
-        segment = self._newest_segment()
+        connection.executescript(SEGMENTS_SCHEMA)  # a ledger of a version before has no such table
+        covered, covered_hash = self._newest_segment()
         seq, digest = self._newest_record()
-        covered = _head_in(segment)
         # Records of a version that did not sign are no one's claim: the first segment is after.
         first = covered.seq + 1 if covered else seq + 1
-        self._tip = Tip(seq, digest, first, segment.hash if segment else GENESIS)
+        self._tip = Tip(seq, digest, first, covered_hash)
         if covered and covered.key != str(key.public):
             self._write_segment()  # from now on, the present key covers what the one before signed
         self.note_growth()
@@ -83,7 +78,7 @@ class Sealer:
         if not tip.seq:
             return None
         if head is None or (head.seq, head.hash) != (tip.seq, tip.hash):
-            # All records may be older than signing; then the head begins at the newest.
+            # All may be covered, or older than signing; then the head begins at the newest.
             self._head = head = self._sign(tip, first=min(tip.first, tip.seq))
         return head
 
@@ -115,16 +110,14 @@ class Sealer:
         self._due_seconds = time.monotonic() + _SEAL_AFTER_SECONDS
         with suppress(sqlite3.Error):
             head = self._sign(tip, first=tip.first)
-            entry = segment_entry(head, epoch=self._epoch(), at=self._now())
-            record = chain_entry(entry, seq=tip.seq + 1, previous=tip.hash)
-            self._insert(self._connection, record)
-            self._tip = Tip(record.seq, record.hash, head.seq + 1, record.hash)
+            body = segment_body(head)
+            self._insert(self._connection, body)
+            self._tip = Tip(tip.seq, tip.hash, head.seq + 1, digest_of_bytes(body))
             self._due_seconds = None
 
     def _unsigned(self) -> int:
-        """Records that no segment covers, beside the newest segment's own."""
-        tip = self._tip
-        return tip.seq - tip.first + 1 - (tip.previous != GENESIS)
+        """Records that no segment covers."""
+        return self._tip.seq - self._tip.first + 1
 
     def _sign(self, tip: Tip, *, first: int) -> SignedHead:
         return sign_head(
@@ -141,28 +134,9 @@ class Sealer:
         row = self._connection.execute(query).fetchone()
         return row or (0, GENESIS)
 
-    def _epoch(self) -> int:
-        query = "SELECT id FROM records ORDER BY seq DESC LIMIT 1"
-        epoch = str(self._connection.execute(query).fetchone()[0]).partition("-")[0]
-        return int(epoch) if epoch.isdecimal() else 0
-
-    def _newest_segment(self) -> Record | None:
-        row = self._connection.execute(
-            "SELECT seq, id, hash, subject, body FROM records WHERE subject = ?"
-            " ORDER BY seq DESC LIMIT 1",
-            (LEDGER_SUBJECT,),
-        ).fetchone()
-        if row is None:
-            return None
-        seq, record_id, digest, subject, body = row
-        try:
-            record = record_of_row(
-                seq=seq, record_id=record_id, digest=digest, subject=subject, body=body
-            )
-        except (TypeError, ValueError):  # edited; `kapok ledger verify` names it
-            return None
-        return record if record.kind == SEGMENT_KIND and _head_in(record) else None
-
-
-def _head_in(segment: Record | None) -> SignedHead | None:
-    return head_of(segment.content.get("segment")) if segment else None
+    def _newest_segment(self) -> tuple[SignedHead | None, str]:
+        query = "SELECT body FROM segments ORDER BY number DESC LIMIT 1"
+        row = self._connection.execute(query).fetchone()
+        head = read_segment(row[0]) if row else None
+        # One that was edited counts as none; `kapok ledger verify` names it.
+        return (head, digest_of_bytes(row[0])) if head else (None, GENESIS)

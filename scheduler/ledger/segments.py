@@ -1,18 +1,19 @@
 """Segments: bounded runs of records, each signed with the hub's key.
 
-A segment is itself a record of the chain, of kind "segment": it names the first and the last record
-that it covers, the hash of the last one, the segment before it, the key and the signature. So a
-change of any record breaks a signature, and a removed segment leaves a gap. The hub's key may
-change: every segment holds the public key that it was signed with, and the next one, by another
-key, covers it. What a key cannot show is what its owner does with it; that is what witnesses are
-for (`witnesses.py`).
+A segment names the first and the last record that it covers, the hash of the last one, the segment
+before it, the key and the signature. So a change of any record breaks a signature, and a removed
+segment leaves a gap. Segments have a table of their own, so that the records stay what was decided.
+The hub's key may change: every segment holds the public key that it was signed with, and the next
+one, by another key, covers it. What a key cannot show is what its owner does with it; that is what
+witnesses are for (`witnesses.py`).
 
 A head is signed in the same way, at any moment, and leaves the hub: it is not written here.
 """
 
 import base64
 import binascii
-from collections.abc import Collection, Mapping
+import json
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, fields
 from datetime import datetime
 from hashlib import sha256
@@ -22,12 +23,9 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from scheduler.control.ports.ledger import SignedHead
-from scheduler.ledger.record import GENESIS, LedgerEntry
-from scheduler.model.canonical import canonical_json
+from scheduler.ledger.record import GENESIS
+from scheduler.model.canonical import canonical_json, digest_of_bytes
 
-SEGMENT_KIND = "segment"
-LEDGER_SUBJECT = "ledger"
-"""The subject of segments, which are about no single workload."""
 MAX_SEGMENT_RECORDS = 1024
 """More records without a signature, after one that has one, are a missing segment."""
 
@@ -62,7 +60,7 @@ def sign_head(
         first: the first record that no segment before covers.
         seq: the last record.
         digest: its hash.
-        previous: hash of the newest segment's record, or `GENESIS`.
+        previous: hash of the newest segment, or `GENESIS`.
         at: when it is signed.
     """
     unsigned = SignedHead(
@@ -103,14 +101,17 @@ def key_id_of(public_key: str) -> str:
     return sha256(raw).hexdigest()[:16]
 
 
-def segment_entry(head: SignedHead, *, epoch: int, at: datetime) -> LedgerEntry:
-    """The entry that closes a segment with a signed head."""
-    kid = key_id_of(head.key)
-    line = f"records {head.first} to {head.seq} are signed by key {kid}"
-    content = {"line": line, "kid": kid, "segment": asdict(head)}
-    return LedgerEntry(
-        kind=SEGMENT_KIND, subject=LEDGER_SUBJECT, epoch=epoch, at=at, content=content
-    )
+def segment_body(head: SignedHead) -> bytes:
+    """The bytes of a segment as they are stored; their digest is the segment's hash."""
+    return canonical_json(asdict(head))
+
+
+def read_segment(body: object) -> SignedHead | None:
+    """Reads a stored segment, which may have been edited; None when it is none."""
+    try:
+        return head_of(json.loads(body)) if isinstance(body, bytes) else None
+    except (RecursionError, ValueError):
+        return None
 
 
 def head_of(tree: object) -> SignedHead | None:
@@ -148,46 +149,72 @@ class SegmentChecker:
         signed_to: the last record that a segment covers; 0 before the first.
         keys: public keys of the segments, in order of their first segment.
         newest_key: the key of the last segment; "" before the first.
-        newest_seq: sequence of the last segment's record.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, bodies: Iterable[object]) -> None:
+        """Takes the stored segments, in order."""
         self.count = 0
         self.unsigned_before = 0
         self.signed_to = 0
         self.keys: list[str] = []
         self.newest_key = ""
-        self.newest_seq = 0
         self._newest_hash = GENESIS
+        self._hashes = {GENESIS}
+        self._bodies = iter(bodies)
+        self._next: tuple[SignedHead, str] | None = None
+        self._is_started = False
 
-    def check(self, seq: int, record: Mapping[str, Any], digest: str) -> None:
-        """Checks one record.
+    def check(self, seq: int, digest: str) -> None:
+        """Checks the segments that end at a record.
 
         Args:
-            seq: its sequence.
-            record: its fields, of which `previous` was checked.
+            seq: sequence of the record.
             digest: its hash.
 
         Raises:
-            SegmentError: it is no segment where one must be, or not the next segment.
+            SegmentError: one of them is not the next segment, or not signed for this record.
         """
-        if record.get("kind") != SEGMENT_KIND:
-            if self.count and seq - self.signed_to > MAX_SEGMENT_RECORDS:
-                raise SegmentError(
-                    f"no segment covers records {self.signed_to + 1} to {seq}, and a segment has"
-                    f" at most {MAX_SEGMENT_RECORDS}: one was removed",
-                    seq=self.signed_to + 1,
-                )
-            return
-        content = record.get("content")
-        head = head_of(content.get("segment") if isinstance(content, Mapping) else None)
-        if head is None:
-            raise SegmentError("it is not a segment: it was edited")
-        if (head.seq, head.hash) != (seq - 1, record["previous"]):
+        if not self._is_started:
+            self._is_started = True
+            self._advance()
+        while self._next and self._next[0].seq <= seq:
+            head, own_hash = self._next
+            self._check_next(head, seq, digest)
+            self._accept(head, own_hash)
+            self._advance()
+        if self.count and seq - self.signed_to > MAX_SEGMENT_RECORDS:
             raise SegmentError(
-                f"the segment is signed for record {head.seq}, which is not the one before it:"
-                " history was rewritten, or the segment was moved",
-                seq=min(head.first, seq),
+                f"no segment covers records {self.signed_to + 1} to {seq}, and a segment has at"
+                f" most {MAX_SEGMENT_RECORDS}: one was removed",
+                seq=self.signed_to + 1,
+            )
+
+    def check_end(self, records: int) -> None:
+        """Checks that no segment is signed for a record after the last one.
+
+        Raises:
+            SegmentError: the end of the ledger was cut off.
+        """
+        if not self._is_started:
+            self._advance()
+        if self._next:
+            raise SegmentError(
+                f"the end was cut off: a segment is signed for record {self._next[0].seq},"
+                f" {records} remain",
+                seq=records + 1,
+            )
+
+    def has(self, segment_hash: str) -> bool:
+        """Whether a segment with this hash was there; so is the one before the first."""
+        return segment_hash in self._hashes
+
+    def _check_next(self, head: SignedHead, seq: int, digest: str) -> None:
+        first_unsigned = self.signed_to + 1
+        if head.previous != self._newest_hash or (self.count and head.first != first_unsigned):
+            raise SegmentError(
+                f"the segment of records {head.first} to {head.seq} does not follow the one before"
+                " it: a segment was removed, or moved",
+                seq=first_unsigned,
             )
         if not is_signed(head):
             raise SegmentError(
@@ -195,18 +222,31 @@ class SegmentChecker:
                 f" rewritten without key {key_id_of(head.key)}",
                 seq=min(head.first, seq),
             )
-        if head.previous != self._newest_hash or (self.count and head.first != self.signed_to + 1):
+        if (head.seq, head.hash) != (seq, digest):
             raise SegmentError(
-                "it does not follow the segment before it: a segment was removed, or moved",
-                seq=min(self.signed_to + 1, seq),
+                f"the segment of records {head.first} to {head.seq} is signed for another record"
+                f" {head.seq}: history was rewritten without key {key_id_of(head.key)}",
+                seq=min(head.first, seq),
             )
-        self._accept(seq, head, digest)
 
-    def _accept(self, seq: int, head: SignedHead, digest: str) -> None:
+    def _advance(self) -> None:
+        body = next(self._bodies, None)
+        if body is None:
+            self._next = None
+            return
+        head = read_segment(body)
+        if head is None or not isinstance(body, bytes):
+            raise SegmentError(
+                f"segment {self.count + 1} cannot be read: it was edited", seq=self.signed_to + 1
+            )
+        self._next = (head, digest_of_bytes(body))
+
+    def _accept(self, head: SignedHead, own_hash: str) -> None:
         if not self.count:
             self.unsigned_before = head.first - 1
         self.count += 1
-        self.signed_to, self.newest_seq, self._newest_hash = head.seq, seq, digest
+        self.signed_to, self._newest_hash = head.seq, own_hash
+        self._hashes.add(own_hash)
         self.newest_key = head.key
         if head.key not in self.keys:
             self.keys.append(head.key)

@@ -138,7 +138,7 @@ class _ChainChecker:
         self._anchors: dict[int, list[Anchor]] = {}
         for anchor in anchors:
             self._anchors.setdefault(anchor.seq, []).append(anchor)
-        self._segments = SegmentChecker()
+        self._segments = SegmentChecker(reader.segments())
         self._previous = GENESIS
         self._verified_blobs: set[bytes] = set()
         self._mismatches: list[Anchor] = []
@@ -172,7 +172,7 @@ class _ChainChecker:
         for ref in fields["refs"]:
             self._check_blob(seq, ref)
         try:
-            self._segments.check(seq, fields, str(digest))
+            self._segments.check(seq, str(digest))
         except SegmentError as error:
             raise _VerificationError(error.seq or seq, str(error)) from error
         for anchor in self._anchors.get(seq, ()):
@@ -204,13 +204,21 @@ class _ChainChecker:
                 intact_to=self._matched_before(self.records + 1),
             )
         try:
+            self._segments.check_end(self.records)
+        except SegmentError as error:
+            raise _VerificationError(error.seq, str(error)) from error
+        try:
             self._segments.check_newest_key(trusted_keys)
         except SegmentError as error:
-            raise _VerificationError(
-                error.seq or self._segments.newest_seq, str(error), intact_to=0
-            ) from error
+            raise _VerificationError(error.seq, str(error), intact_to=0) from error
         if mismatch := self.first_mismatch():
             raise _VerificationError(mismatch.seq, mismatch.sentence, mismatch.intact_to)
+        for one in self._matches:
+            if one.segment and not self._segments.has(one.segment):
+                raise _VerificationError(
+                    one.seq,
+                    f"a segment before it is missing: {one.witness}{_at(one)} has its hash",
+                )
 
     def first_mismatch(self) -> Finding | None:
         """The first witnessed record that another stands in place of."""

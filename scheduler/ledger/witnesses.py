@@ -10,7 +10,6 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from scheduler.control.ports.ledger import SignedHead
 from scheduler.ledger.segments import head_of, is_signed, key_id_of
 
 _ANCHOR = re.compile(r"([1-9][0-9]{0,17}):(sha256:[0-9a-f]{64})")
@@ -27,6 +26,7 @@ class Anchor:
         witness: who says so, such as "site m1" or "the status of health/appointment".
         at: when it was seen, ISO 8601; "" when that is not known.
         is_outside: the one that says so is neither the hub nor its data directory.
+        segment: hash of the newest segment at that time; "" when that is not known.
     """
 
     seq: int
@@ -34,6 +34,7 @@ class Anchor:
     witness: str = "an anchor"
     at: str = ""
     is_outside: bool = True
+    segment: str = ""
 
 
 @dataclass(slots=True)
@@ -71,7 +72,9 @@ class Witnesses:
             elif trusted and head.key not in trusted:
                 foreign.add(key_id_of(head.key))
             else:
-                self.anchors.append(Anchor(head.seq, head.hash, witness, head.at, is_outside))
+                self.anchors.append(
+                    Anchor(head.seq, head.hash, witness, head.at, is_outside, head.previous)
+                )
         if unreadable:
             self.notes.append(f"{unreadable} heads of {witness} cannot be read, and count nothing")
         if unsigned:
@@ -123,8 +126,3 @@ def read_exported_heads(text: str) -> tuple[str, Sequence[object]]:
     if not isinstance(tree, Mapping) or not isinstance(heads, list) or len(heads) > _MAX_HEADS:
         raise ValueError("not the heads of an agent; write them with `kapok-agent --print-heads`")
     return f"site {str(tree.get('site', 'unknown'))[:253]}", heads
-
-
-def head_as_anchor(head: SignedHead) -> Anchor:
-    """A head of our own as an anchor."""
-    return Anchor(head.seq, head.hash, "this hub", head.at, is_outside=False)

@@ -65,7 +65,7 @@ class GroupWriter:
         self._connection = open_for_writing(path)  # here, so that the caller gets the error
         try:
             self._sealer = (
-                Sealer(self._connection, key, now or SystemClock().now, _insert_alone)
+                Sealer(self._connection, key, now or SystemClock().now, _insert_segment)
                 if key
                 else None
             )
@@ -256,9 +256,9 @@ def _insert_records(connection: sqlite3.Connection, records: Sequence[Record]) -
     )
 
 
-def _insert_alone(connection: sqlite3.Connection, record: Record) -> None:
+def _insert_segment(connection: sqlite3.Connection, body: bytes) -> None:
     with _transaction(connection):
-        _insert_records(connection, [record])
+        connection.execute("INSERT INTO segments (body) VALUES (?)", (body,))
 
 
 def _check_refs(connection: sqlite3.Connection, entry: LedgerEntry) -> None:

@@ -33,7 +33,7 @@ class SignedHead:
         first: the first record that no earlier segment covers.
         seq: the newest record; it is also the number of records.
         hash: its hash, which covers every record before it.
-        previous: hash of the newest segment's record; zeros when there is none.
+        previous: hash of the newest segment; zeros when there is none.
         at: when it was signed, ISO 8601.
         key: the public key, `ed25519:BASE64`.
         signature: Ed25519 over all of this, in base64.
