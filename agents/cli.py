@@ -27,6 +27,7 @@ from agents.runtime.data_dir import (
     lock_data_dir,
     record_boot,
 )
+from agents.runtime.log_limit import limit_log_rate
 
 EXIT_GOOD: Final = 0
 EXIT_NO: Final = 1
@@ -73,6 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         format="%(asctime)s %(levelname)-7s %(message)s",
         stream=sys.stderr,
     )
+    limit_log_rate(AgentSystemClock())
     try:
         return _run_chosen_mode(arguments, settings)
     except (IdentityError, OSError) as error:

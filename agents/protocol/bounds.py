@@ -83,6 +83,7 @@ MAX_LABELS: Final = 64
 MAX_TAINTS: Final = 32
 MAX_RESOURCES: Final = 64
 MAX_MANIFESTS: Final = 500
+MAX_KEPT_CLAIMS: Final = 10_000
 
 # ---------------------------------------------------------------- numbers
 

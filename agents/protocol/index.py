@@ -85,6 +85,8 @@ class DesiredIndex:
         sequence: grows with every change within an epoch.
         orders: the orders, sorted by id.
         ledger_head: the end of the hub's ledger when the index was made.
+        purge: ids of orders that are not listed and of which the claims, the data, go too. Without
+            this word an agent keeps the claims of an order that it withdraws.
     """
 
     site: SiteName
@@ -93,6 +95,7 @@ class DesiredIndex:
     sequence: Count
     orders: Annotated[tuple[IndexEntry, ...], AtMost(MAX_ORDERS)] = ()
     ledger_head: LedgerHead | None = None
+    purge: Annotated[tuple[OrderId, ...], AtMost(MAX_ORDERS)] | None = None
 
     @property
     def version(self) -> tuple[int, int]:

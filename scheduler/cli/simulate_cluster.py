@@ -20,6 +20,7 @@ from scheduler.cli.support.output import print_error
 from scheduler.cli.support.signals import leaf_errors, run_until_signalled
 from scheduler.control.ports.hub import HubError
 from scheduler.runtime.clock import SystemClock
+from scheduler.runtime.log_limit import limit_log_rate
 from scheduler.simulation.cluster import faults
 from scheduler.simulation.cluster.description import (
     ClusterDescription,
@@ -132,6 +133,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Simulates the clusters until SIGINT or SIGTERM."""
     level = logging.INFO if arguments.verbose else logging.WARNING
     logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(message)s")
+    limit_log_rate(SystemClock())
     try:
         members = _read_members(arguments)
     except (InvalidDescription, HubNotFound, UsageError) as error:

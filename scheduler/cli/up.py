@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
+from scheduler.apiserver.base.heavy_work import freeze_heap
 from scheduler.apiserver.storage.sqlite import DataDirectoryInUse
 from scheduler.app import run as run_scheduler
 from scheduler.cli.support.arguments import (
@@ -23,7 +24,9 @@ from scheduler.control.leader_election import EpochExhausted, LeadershipLost
 from scheduler.control.ports.hub import HubError
 from scheduler.ledger.errors import LedgerError
 from scheduler.placement.kernel import loader as compiled
+from scheduler.runtime.clock import SystemClock
 from scheduler.runtime.data_dir import DataDirectoryError
+from scheduler.runtime.log_limit import limit_log_rate
 from scheduler.runtime.parent_death import tie_to_parent
 from scheduler.services import Endpoints
 from scheduler.settings import DATA_HOME, SettingsError, data_directory, load_settings
@@ -68,6 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
             stream=sys.stderr,
             format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         )
+        limit_log_rate(SystemClock())
         logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
         _log.info("%s", compiled.MODE_SENTENCE)
         work = run_scheduler(
@@ -105,6 +109,7 @@ async def _report_errors(work: Coroutine[Any, Any, None]) -> int:
 
 
 def _print_ready(running: Endpoints, output: str | None) -> None:
+    freeze_heap()
     if output == "json":
         facts = {
             "dataDir": str(running.data_dir),

@@ -116,8 +116,10 @@ class Controller:
         site = self.objects.sites.get(name)
         self.reservations.forget_site(name)
         if site is None:
+            left = self.sites.left.workloads_at(name)
             self.sites.forget(name)
             self.dispatcher.forget_site(name)
+            self.requeuer.requeue(left)
             self.ledger_heads.forget(name)
         else:
             self.admit(site)
@@ -157,6 +159,8 @@ class Controller:
         if report.is_executing:
             self.requeuer.requeue(_workloads_with_changed_status(before, report))
             self.requeuer.requeue(self._deleting)
+            # Their order is no longer reported, so that no change of it brings them here.
+            self.requeuer.requeue(self.sites.left.unconfirmed_at(report.site))
         self.ledger_heads.on_order_status(report)
 
     def on_site_offline(self, site: str) -> None:
@@ -189,5 +193,8 @@ def _workloads_with_changed_status(
     """The workloads of orders whose state differs between two reports of a site."""
     old: dict[str, OrderState] = dict(before.orders) if before else {}
     changed = [i for i, state in report.orders.items() if old.pop(i, None) != state]
+    former = before.kept if before else {}
+    kept = {i for i in former.keys() | report.kept.keys() if former.get(i) != report.kept.get(i)}
     # What is left in `old` is no longer reported, which is a change too.
-    return [one.key for one in map(parse_order_id, (*changed, *old)) if one is not None]
+    ids = (*changed, *old, *sorted(kept))
+    return [one.key for one in map(parse_order_id, ids) if one is not None]

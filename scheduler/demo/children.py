@@ -14,7 +14,9 @@ from scheduler.runtime.parent_death import command_tied_to_parent
 _POLL_SECONDS = 0.05
 _STOP_SECONDS = 6.0
 _MIN_BACKOFF_SECONDS, _MAX_BACKOFF_SECONDS = 0.5, 8.0
-_LOG_TAIL_LINES = 12
+_LOG_TAIL_LINES, _LOG_TAIL_BYTES = 12, 64 * 1024
+_MAX_LOG_BYTES, _KEPT_LOG_BYTES = 16 * 2**20, 2**20
+_TRIM_SECONDS = 5.0
 
 _T = TypeVar("_T")
 
@@ -61,7 +63,9 @@ class ChildProcess:
         It gets a session of its own, so that Ctrl-C reaches only this process, which then stops
         its children in order.
         """
-        with self.log.open("ab") as errors, self.output.open("wb") as output:
+        self.output.write_bytes(b"")
+        # Both are appended to: a file that `trim_logs` has cut is then written from its new end.
+        with self.log.open("ab") as errors, self.output.open("ab") as output:
             self.process = await asyncio.create_subprocess_exec(
                 *command_tied_to_parent(self.argv),
                 stdin=asyncio.subprocess.DEVNULL,
@@ -102,9 +106,23 @@ class ChildProcess:
                 self.process.kill()
             await self.process.wait()
 
+    def trim_logs(self) -> None:
+        """Cuts log and output to their last part when they are too large."""
+        for path in (self.log, self.output):
+            size = path.stat().st_size if path.exists() else 0
+            if size > _MAX_LOG_BYTES:
+                with path.open("r+b") as file:
+                    file.seek(size - _KEPT_LOG_BYTES)
+                    kept = file.read(_KEPT_LOG_BYTES)
+                    file.truncate(0)
+                    file.seek(0)
+                    file.write(kept[kept.find(b"\n") + 1 :])
+
     def log_tail(self) -> str:
         """The last lines of its log, indented."""
-        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        with self.log.open("rb") as file:
+            file.seek(max(0, self.log.stat().st_size - _LOG_TAIL_BYTES))
+            lines = file.read().decode("utf-8", errors="replace").splitlines()
         return "\n".join(f"  {line}" for line in lines[-_LOG_TAIL_LINES:]) or "  (nothing)"
 
 
@@ -171,6 +189,13 @@ class ProcessSupervisor:
         async with asyncio.TaskGroup() as group:
             for child in self.by_name.values():
                 group.create_task(self._supervise(child), name=f"supervise {child.name}")
+            group.create_task(self._trim_logs(), name="trim logs")
+
+    async def _trim_logs(self) -> None:
+        while True:
+            await self._clock.sleep(_TRIM_SECONDS)
+            for child in self.by_name.values():
+                child.trim_logs()
 
     async def _supervise(self, child: ChildProcess) -> None:
         backoff = _MIN_BACKOFF_SECONDS

@@ -27,6 +27,8 @@ _STABLE_AFTER_SECONDS = 30.0
 _STOP_TIMEOUT_SECONDS = 5.0
 
 # All orders of a site are published in one burst, and the default queue of 1,000 drops some.
+# What waits for one slow client is bounded in bytes: by `max_queued_bytes`, and in the packaged
+# broker by the segments that it keeps of each subscription's messages.
 # `user` keeps the user that started us: mosquitto started by root changes to the user "mosquitto",
 # and a change of user clears the death signal that ends it with its parent (prctl(2)).
 _MOSQUITTO_CONFIG = """listener {port} 127.0.0.1
@@ -34,6 +36,7 @@ user {user}
 allow_anonymous true
 persistence false
 max_queued_messages 100000
+max_queued_bytes 67108864
 max_inflight_messages 1000
 max_packet_size 1048576
 set_tcp_nodelay true
@@ -47,8 +50,8 @@ _RUMQTTD_CONFIG = """id = 0
 id = 0
 max_connections = 10010
 max_outgoing_packet_count = 1000
-max_segment_size = 104857600
-max_segment_count = 10
+max_segment_size = 4194304
+max_segment_count = 4
 [v5.1]
 name = "v5-1"
 listen = "127.0.0.1:{port}"

@@ -7,17 +7,17 @@ its site and kind are dropped for a while.
 """
 
 import logging
-from contextlib import suppress
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import Any
-
-import msgspec
+from math import inf
 
 from agents.protocol import delta, topics
-from agents.protocol.envelope import unseal, unseal_unadmitted
+from agents.protocol.envelope import sender_key_id, unseal, unseal_unadmitted
 from agents.protocol.errors import WireError
-from agents.protocol.report import OFFLINE, REPORT, MessageHeader, Report, ReportDelta
+from agents.protocol.keys import TrustedKeys
+from agents.protocol.report import OFFLINE, MessageHeader, Offline, Report, ReportDelta
 from agents.protocol.status import SITE_STATUS, OrderStatus, SiteStatusMessage
 from scheduler.control.ports.agents import (
     AgentEventHandler,
@@ -27,26 +27,30 @@ from scheduler.control.ports.agents import (
 )
 from scheduler.control.ports.ledger import SignedHead
 from scheduler.control.ports.telemetry import Telemetry
-from scheduler.model.demand.facts import SiteFacts
-from scheduler.model.kinds.site import SiteStatus
-from scheduler.model.quantities import NotAQuantity
+from scheduler.model.kinds.fields import NAME_PATTERN
+from scheduler.mqtt.arrivals import parse_site_topic
 from scheduler.mqtt.keyring import Keyring
-from scheduler.placement.fleet.namespace_limits import NamespaceLimitIndex
-from scheduler.placement.fleet.node_table import NodeTable
-from scheduler.placement.fleet.site_figures import figures_of
+from scheduler.mqtt.site_reports import MAX_AGE_SECONDS, site_report_of
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
 from scheduler.runtime.printable import printable
 
 _log = logging.getLogger(__name__)
 
-_STATUS_FIELDS = ("nodeClasses", "rtt", "intensity", "power", "apiKinds", "namespaces")
-_MAX_AGE_SECONDS = 10 * 365 * 86_400.0
-_OLDEST_FIGURE_AT = datetime(1970, 1, 1, tzinfo=UTC)
-_MAX_RESOURCES_PER_SITE = 512
-_FALLBACK_FIELDS = ("intensity", "power")
 _MAX_AGENTS_PER_SITE = 256
-_MAX_GPU_CARD_NUMBER = 128
+
+SiteMessage = Report | ReportDelta | SiteStatusMessage | Offline
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedMessage:
+    """A message that was verified and decoded."""
+
+    topic: topics.Topic
+    message: SiteMessage
+
+
+_CLAIM_NAME = re.compile(NAME_PATTERN)
 
 
 @dataclass(slots=True)
@@ -90,21 +94,96 @@ class Ingest:
     sites_needing_full_report: set[str] = field(default_factory=set, init=False)
     _agents: dict[str, dict[str, _AgentState]] = field(default_factory=dict, init=False)
 
-    def handle(self, topic: str, payload: bytes, *, retained: bool = False) -> None:
-        """Verifies, decodes and dispatches one message; a bad one is counted and dropped."""
-        try:
-            parsed_topic: topics.Topic | None = None
-            data: bytes | None = None
+    def handle(self, topic: str, payload: bytes, *, retained: bool = False) -> bool:
+        """Verifies, decodes and dispatches one message; a bad one is counted and dropped.
+
+        Returns:
+            Whether the message was accepted.
+        """
+        is_admitted = None
+        with self._refusals(topic), self.faults.barrier("message", passing=(WireError,)):
+            parsed_topic = parse_site_topic(topic, retained=retained)
+            is_admitted = self.is_admitted(parsed_topic.site, sender_key_id(payload))
+        if not is_admitted:
+            if is_admitted is False:
+                self.list_unadmitted(topic, payload)
+            return False
+        opened = self.open(topic, payload)
+        return opened is not None and self.apply(opened)
+
+    def is_admitted(self, site: str, key_id: str) -> bool:
+        """Whether a Site lists the key."""
+        trusted = self.keyring.keys_of(site)
+        return trusted is not None and trusted.find(key_id) is not None
+
+    def list_unadmitted(self, topic: str, payload: bytes) -> None:
+        """Notifies the listener of a site that signs with a key that no Site lists."""
+        with self._refusals(topic), self.faults.barrier("message", passing=(WireError,)):
+            parsed_topic = parse_site_topic(topic, retained=False)
+            self.count_unadmitted(parsed_topic.site)
+            _, key = unseal_unadmitted(payload, topic=topic)
+            self.listener.on_unadmitted_site(parsed_topic.site, str(key))
+
+    def count_unadmitted(self, site: str) -> None:
+        """Counts a message of a site or a key that is not admitted."""
+        is_known = self.keyring.keys_of(site) is not None
+        self.telemetry.count_bad_message("unknown-key" if is_known else "unknown-site")
+
+    def open(self, topic: str, payload: bytes) -> "OpenedMessage | None":
+        """Verifies and decodes a message and changes nothing; may run on any thread.
+
+        Returns:
+            The message; None if it is refused, which is counted.
+        """
+        with self._refusals(topic):
+            data, parsed_topic = b"", None
             with self.faults.barrier("message", passing=(WireError,)):
-                parsed_topic = _parse_site_topic(topic, retained=retained)
-                data = self._verified_payload(topic, parsed_topic, payload)
-            if parsed_topic is None or data is None:
-                return
+                parsed_topic = parse_site_topic(topic, retained=False)
+                trusted = self.keyring.keys_of(parsed_topic.site) or TrustedKeys()
+                data = unseal(payload, topic=topic, trusted=trusted)
+            if parsed_topic is None:
+                return None
             # Only the site itself can have a verified message, so only it is set aside.
             sender = (parsed_topic.site, parsed_topic.kind)
-            if self.faults.admits("message", sender):
-                with self.faults.barrier("message", sender, passing=(WireError,)):
-                    self._dispatch(parsed_topic, data)
+            decoding = (*sender, "decode")
+            if not all(self.faults.admits("message", one) for one in (sender, decoding)):
+                return None
+            with self.faults.barrier("message", decoding, passing=(WireError,)):
+                return OpenedMessage(parsed_topic, _decode(parsed_topic.kind, data))
+        return None
+
+    def is_newest(self, opened: "OpenedMessage") -> bool:
+        """Whether `apply` would accept this message as the newest of its agent and kind."""
+        site, message = opened.topic.site, opened.message
+        agent = self._agents.get(site, {}).get(message.agent)
+        if message.site != site or agent is None:
+            return message.site == site
+        boot = (message.boot_number, message.boot_id)
+        if boot != agent.boot:
+            return boot[0] > agent.boot[0]
+        sequence = getattr(message, "sequence", inf)
+        return bool(sequence > agent.sequences.get(opened.topic.kind, -1))
+
+    def apply(self, opened: "OpenedMessage") -> bool:
+        """Dispatches an opened message.
+
+        Returns:
+            Whether it was accepted; if not, that is counted.
+        """
+        topic, sender = opened.topic, (opened.topic.site, opened.topic.kind)
+        with (
+            self._refusals(f"{topic.site} {topic.kind}"),
+            self.faults.barrier("message", sender, passing=(WireError,)),
+        ):
+            self._dispatch(topic, opened.message)
+            return True
+        return False
+
+    @contextmanager
+    def _refusals(self, topic: str) -> Iterator[None]:
+        """Counts a refused message, and ends normally."""
+        try:
+            yield
         except WireError as error:
             self.telemetry.count_bad_message(error.reason)
             _log.debug("%s: %s: %s", topic[:300], error.reason, error)
@@ -114,40 +193,19 @@ class Ingest:
         self._agents.pop(site, None)
         self.sites_needing_full_report.discard(site)
 
-    def _verified_payload(
-        self, topic: str, parsed_topic: topics.Topic, payload: bytes
-    ) -> bytes | None:
-        """The payload if a key of the site signed it; else None, and the listener is notified.
-
-        Raises:
-            WireError: the signature does not hold, or the envelope cannot be read.
-        """
-        trusted = self.keyring.keys_of(parsed_topic.site)
-        if trusted is not None:
-            try:
-                return unseal(payload, topic=topic, trusted=trusted)
-            except WireError as error:
-                if error.reason != "unknown-key":
-                    raise
-        self.telemetry.count_bad_message("unknown-site" if trusted is None else "unknown-key")
-        _, key = unseal_unadmitted(payload, topic=topic)
-        self.listener.on_unadmitted_site(parsed_topic.site, str(key))
-        return None
-
-    def _dispatch(self, parsed_topic: topics.Topic, data: bytes) -> None:
-        if parsed_topic.kind == "offline":
-            self._handle_offline(parsed_topic.site, data)
-        elif parsed_topic.kind == "status":
-            message = SITE_STATUS.decode(data)
+    def _dispatch(self, parsed_topic: topics.Topic, message: SiteMessage) -> None:
+        if isinstance(message, Offline):
+            self._handle_offline(parsed_topic.site, message)
+        elif isinstance(message, SiteStatusMessage):
             self._accept_newest(parsed_topic, message, message.site)
             self.telemetry.count_message("status")
             self.listener.on_order_status(_order_status_report_of(message))
         else:
-            self._handle_report(parsed_topic, delta.decode_report(data))
+            self._handle_report(parsed_topic, message)
 
     def _handle_report(self, parsed_topic: topics.Topic, message: Report | ReportDelta) -> None:
-        if message.observed_seconds_ago > _MAX_AGE_SECONDS:
-            raise WireError("malformed", f"observed more than {_MAX_AGE_SECONDS:g} seconds ago")
+        if message.observed_seconds_ago > MAX_AGE_SECONDS:
+            raise WireError("malformed", f"observed more than {MAX_AGE_SECONDS:g} seconds ago")
         site = parsed_topic.site
         agent = self._accept_newest(parsed_topic, message, message.site)
         whole = self._whole_report(site, agent, message)
@@ -183,10 +241,9 @@ class Ingest:
         assert agent.latest_report is not None  # noqa: S101 - the caller has just set it
         others = self._other_reports(site, agent)
         now = self.clock.now()
-        return _site_report_of(agent.latest_report, agent.observed_seconds, others, now)
+        return site_report_of(agent.latest_report, agent.observed_seconds, others, now)
 
-    def _handle_offline(self, site: str, data: bytes) -> None:
-        message = OFFLINE.decode(data)
+    def _handle_offline(self, site: str, message: Offline) -> None:
         if message.site != site:
             raise WireError(
                 "wrong-site", f"a last will of {message.site!r} on the topic of {site!r}"
@@ -240,85 +297,10 @@ class Ingest:
         return [one.latest_report for one in agents if one.latest_report and one is not active]
 
 
-def _parse_site_topic(topic: str, *, retained: bool) -> topics.Topic:
-    parsed_topic = topics.parse_topic(topic)
-    if retained or parsed_topic.kind not in ("report", "status", "offline"):
-        raise WireError(
-            "malformed", f"{topic}: not a topic that sites publish to, or a retained message"
-        )
-    return parsed_topic
-
-
-def _site_report_of(
-    report: Report, observed_seconds: float, others: list[Report], now: datetime
-) -> SiteReport:
-    tree = REPORT.to_json(report)
-    for other in others:
-        other_tree = REPORT.to_json(other)
-        tree = {key: other_tree[key] for key in _FALLBACK_FIELDS if key in other_tree} | tree
-    executor = report.executor
-    raw = {key: tree[key] for key in _STATUS_FIELDS if key in tree}
-    raw["executor"] = executor is not None
-    for name in _FALLBACK_FIELDS:
-        if name in raw:
-            raw[name] = _with_observed_at(raw[name], now)
-    if (
-        report.power is not None
-        and report.energy is not None
-        and report.energy.pv_watts is not None
-    ):
-        raw["power"]["pvWatts"] = report.energy.pv_watts
-    try:
-        figures = msgspec.convert(raw, SiteStatus)
-        _check_figures(SiteFacts(name=report.site, status=figures))
-    except (msgspec.ValidationError, NotAQuantity) as error:
-        raise WireError("malformed", str(error)) from error
-    return SiteReport(
-        site=report.site,
-        observed_seconds=observed_seconds,
-        figures=figures,
-        has_executor=executor is not None,
-        bound={one.id: (one.generation, one.bound) for one in report.orders or ()},
-    )
-
-
-def _with_observed_at(figure: dict[str, Any], now: datetime) -> dict[str, Any]:
-    """A figure with `observedAt` in place of its age; a date that cannot be read is left out.
-
-    An agent's settings may give a date; a sensor gives an age in seconds. A figure with neither is
-    as old as its report.
-    """
-    text, ago = figure.get("observedAt"), figure.get("observedSecondsAgo")
-    plain = {k: v for k, v in figure.items() if k not in ("observedAt", "observedSecondsAgo")}
-    at = now - timedelta(seconds=min(ago, _MAX_AGE_SECONDS)) if ago else None
-    if text is not None:
-        with suppress(ValueError):
-            at = datetime.fromisoformat(text)
-    if at is None:
-        return plain
-    at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    if at < _OLDEST_FIGURE_AT:
-        raise WireError("malformed", f"observedAt: {text} is before 1970")
-    at = min(at, now).astimezone(UTC)  # a clock that is ahead makes no figure younger than now
-    return plain | {"observedAt": at.replace(microsecond=0).isoformat()}
-
-
-def _check_figures(facts: SiteFacts) -> None:
-    """Reads all figures as the fleet does, so that no unreadable report reaches it.
-
-    Raises:
-        NotAQuantity: an amount is not a quantity.
-        WireError: a GPU card's number is too high, or there are too many resources; the fleet has
-            a column for each card and each resource.
-    """
-    rows = NodeTable()
-    rows.read(facts)
-    if rows.max_cards > _MAX_GPU_CARD_NUMBER:
-        raise WireError("too-large", f"a GPU card with a number above {_MAX_GPU_CARD_NUMBER}")
-    if len(rows.rows.column_numbers) > _MAX_RESOURCES_PER_SITE:
-        raise WireError("too-large", f"more than {_MAX_RESOURCES_PER_SITE} resources at a site")
-    NamespaceLimitIndex().parse(facts)
-    figures_of(facts)
+def _decode(kind: str, data: bytes) -> SiteMessage:
+    if kind == "offline":
+        return OFFLINE.decode(data)
+    return SITE_STATUS.decode(data) if kind == "status" else delta.decode_report(data)
 
 
 def _order_status_report_of(message: SiteStatusMessage) -> OrderStatusReport:
@@ -330,10 +312,19 @@ def _order_status_report_of(message: SiteStatusMessage) -> OrderStatusReport:
         digest=index.digest if index else "",
         orders={one.id: _order_state_of(one) for one in message.orders},
         missing=message.missing,
+        kept=_kept_by_order(message),
         is_executing=message.is_executing,
         index_proof=message.index_proof or "",
         ledger_heads=tuple(SignedHead(**asdict(one.head)) for one in message.ledger_heads or ()),
     )
+
+
+def _kept_by_order(message: SiteStatusMessage) -> dict[str, tuple[str, ...]]:
+    kept: dict[str, list[str]] = {}
+    for claim in message.kept or ():
+        if _CLAIM_NAME.fullmatch(claim.name):  # the hub would refuse the whole status for another
+            kept.setdefault(claim.id, []).append(claim.name)
+    return {order_id: tuple(names) for order_id, names in kept.items()}
 
 
 def _order_state_of(order: OrderStatus) -> OrderState:
@@ -346,5 +337,7 @@ def _order_state_of(order: OrderStatus) -> OrderState:
         ready=order.ready,
         bound=order.bound,
         finished=order.finished,
+        recreated=order.recreated or 0,
+        not_run=order.not_run or 0,
         message=printable(order.message or ""),
     )

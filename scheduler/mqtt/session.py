@@ -15,19 +15,27 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import aiomqtt
+from paho.mqtt.client import MQTTMessage
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
+from agents.protocol.bounds import MAX_ENVELOPE_BYTES, MAX_TOPIC_CHARACTERS
 from agents.protocol.topics import hub_subscriptions
-from scheduler.mqtt.ingest import Ingest
 from scheduler.mqtt.outbox import Outbox, OutgoingMessage
+from scheduler.mqtt.publication_socket import PublicationSocket
+from scheduler.mqtt.receiver import Receiver
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
 
 _log = logging.getLogger(__name__)
 
-_MAX_QUEUED_MESSAGES = 100_000
 _KEEPALIVE_SECONDS = 20
 _INITIAL_BACKOFF_SECONDS = 0.2
 _MAX_BACKOFF_SECONDS = 15.0
+# Messages are state that the next one replaces. With QoS 1 the broker would queue them for a slow
+# session and every one would be acknowledged, which costs as much as reading it.
+_SUBSCRIPTION_QOS = 0
+_MAX_PACKET_BYTES = MAX_ENVELOPE_BYTES + 4 * MAX_TOPIC_CHARACTERS + 64
 _PUBLISHER_COUNT = 32  # publications in flight; each waits for the broker's acknowledgement
 
 
@@ -56,7 +64,7 @@ class BrokerSession:
 
     Attributes:
         address: the broker's address.
-        ingest: handles the messages received.
+        receiver: queues the messages received.
         outbox: the messages to publish.
         clock: for waiting.
         jitter: random numbers for the backoff.
@@ -66,7 +74,7 @@ class BrokerSession:
     """
 
     address: BrokerAddress
-    ingest: Ingest
+    receiver: Receiver
     outbox: Outbox
     clock: Clock
     jitter: random.Random
@@ -100,19 +108,22 @@ class BrokerSession:
     async def _run_session(self) -> None:
         cancellations_before = _cancellation_count()
         async with _client_context(self._make_client()) as client:
+            self._read_fast(client)
             for one in hub_subscriptions():
-                await client.subscribe(one, qos=1)
+                await client.subscribe(one, qos=_SUBSCRIPTION_QOS)
             if _cancellation_count() > cancellations_before:
                 raise asyncio.CancelledError
             self.is_connected = True
             self.on_connected()
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._receive(client), name="mqtt receive")
+                group.create_task(self._wait_for_end(client), name="mqtt session")
                 for number in range(_PUBLISHER_COUNT):
                     group.create_task(self._publish(client), name=f"mqtt publish {number}")
 
     def _make_client(self) -> aiomqtt.Client:
-        return aiomqtt.Client(
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's
+        properties.MaximumPacketSize = _MAX_PACKET_BYTES
+        client = aiomqtt.Client(
             self.address.host,
             self.address.port,
             username=self.address.username,
@@ -121,15 +132,39 @@ class BrokerSession:
             protocol=aiomqtt.ProtocolVersion.V5,
             clean_start=True,
             keepalive=_KEEPALIVE_SECONDS,
-            max_queued_incoming_messages=_MAX_QUEUED_MESSAGES,
+            properties=properties,
             max_concurrent_outgoing_calls=_PUBLISHER_COUNT,
             # Nagle's algorithm with delayed acknowledgements holds small packets back for 44 ms.
             socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
         )
+        # aiomqtt's queue is left out: it is not fair, and each of its messages costs two tasks.
+        client._client.on_message = self._on_message  # noqa: SLF001 - aiomqtt offers no other way
+        return client
 
-    async def _receive(self, client: aiomqtt.Client) -> None:
-        async for message in client.messages:
-            self.ingest.handle(str(message.topic), message.payload, retained=bool(message.retain))
+    def _read_fast(self, client: aiomqtt.Client) -> None:
+        """Takes publications of QoS 0 from the connection before paho reads them."""
+        paho = client._client  # noqa: SLF001 - aiomqtt offers no other way
+        connected = paho.socket()
+        if isinstance(connected, socket.socket):
+            paho._sock = PublicationSocket(  # type: ignore[assignment]  # noqa: SLF001 - as above
+                connected, self._on_publication, max_packet_bytes=_MAX_PACKET_BYTES
+            )
+
+    def _on_publication(self, topic: str, payload: bytes, is_retained: bool) -> None:  # noqa: FBT001 - a callback
+        self.receiver.receive(topic, payload, retained=is_retained)
+
+    def _on_message(self, _client: object, _userdata: object, message: MQTTMessage) -> None:
+        """Receives what was read before `_read_fast`, and messages of another QoS."""
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            topic = ""  # counted as a wrong topic
+        self.receiver.receive(topic, bytes(message.payload), retained=message.retain)
+
+    async def _wait_for_end(self, client: aiomqtt.Client) -> None:
+        """Raises `MqttError` when the session ends; no message arrives here."""
+        async for _ in client.messages:
+            pass
 
     async def _publish(self, client: aiomqtt.Client) -> None:
         while True:

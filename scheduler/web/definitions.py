@@ -91,6 +91,7 @@ BAD_MESSAGE_KINDS: Final = (
     "digest",
 )
 EPOCH_CLAIM_RESULTS: Final = ("proven", "unproven", "unasked", *BAD_MESSAGE_KINDS)
+DROP_REASONS: Final = ("superseded", "no-room")
 FAULT_PLACES: Final = (
     "message",
     "object",
@@ -150,6 +151,14 @@ RECORDED_METRICS: Final[Mapping[str, MetricDefinition]] = {
         "kapok_bad_messages_total.",
         ("result",),
         values=EPOCH_CLAIM_RESULTS,
+    ),
+    "kapok_dropped_messages_total": MetricDefinition(
+        "counter",
+        "Messages of sites that were dropped before they were verified, by reason: superseded (a "
+        "newer one of the same topic and key was accepted), no-room (the sender's part of the "
+        "queue is full).",
+        ("reason",),
+        values=DROP_REASONS,
     ),
     "kapok_faults_total": MetricDefinition(
         "counter",
@@ -299,7 +308,7 @@ STATE_METRICS: Final[Mapping[str, MetricDefinition]] = {
     "kapok_violating_workloads": MetricDefinition(
         "gauge",
         "Workloads with replicas at a site where they may no longer be, by reason; a workload with "
-        "several reasons counts for each.",
+        "several reasons counts for each, and other stands for texts that are no reason.",
         ("reason",),
     ),
     "kapok_site_unplaced_workloads": MetricDefinition(

@@ -24,6 +24,7 @@ from scheduler.web.snapshot import StateSnapshot
 from scheduler.web.state_text import format_state
 
 _LAG_SAMPLE_SECONDS = 0.25
+_MAX_SERIES = 256  # of one counter; a further combination of labels is counted as "other"
 
 
 class Metrics:
@@ -32,6 +33,7 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         self._counters: dict[str, Counter] = {}
+        self._label_sets: dict[str, set[tuple[str, ...]]] = {}
         self._gauges: dict[str, Gauge] = {}
         self._histograms: dict[str, Histogram] = {}
         for name, one in RECORDED_METRICS.items():
@@ -60,6 +62,10 @@ class Metrics:
     def count_epoch_claim(self, result: str) -> None:
         """Counts a site's claim of a later index than ours."""
         self._count("kapok_epoch_claims_total", result)
+
+    def count_dropped_messages(self, reason: str, count: int) -> None:
+        """Counts messages that were dropped before they were verified."""
+        self._counters["kapok_dropped_messages_total"].labels(reason).inc(count)
 
     def count_message(self, kind: str) -> None:
         """Counts an accepted message from a site."""
@@ -124,7 +130,15 @@ class Metrics:
 
     def _count(self, name: str, *labels: str) -> None:
         counter = self._counters[name]
-        (counter.labels(*labels) if labels else counter).inc()
+        if not labels:
+            counter.inc()
+            return
+        known = self._label_sets.setdefault(name, set())
+        if labels not in known:
+            if len(known) >= _MAX_SERIES:
+                labels = ("other",) * len(labels)
+            known.add(labels)
+        counter.labels(*labels).inc()
 
     def _observe(self, name: str, seconds: float, *labels: str) -> None:
         histogram = self._histograms[name]

@@ -15,6 +15,7 @@ from scheduler import __version__
 from scheduler.control.stats.refusals import count_refusals
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.quantities import CPU, MILLI_PER_UNIT
+from scheduler.model.reasons import REASONS
 from scheduler.model.units import WATTS_PER_KILOWATT
 from scheduler.placement.kernel import loader as compiled
 from scheduler.web.definitions import METRIC_RESOURCES, STATE_METRICS
@@ -129,7 +130,9 @@ def _refusal_series(snapshot: StateSnapshot) -> Series:
 
 def _count_violations(snapshot: StateSnapshot) -> Counter[str]:
     found = ({g.violates for g in one.status.placement.groups} for one in snapshot.workloads)
-    return Counter(reason for reasons in found for reason in reasons if reason)
+    words = (reason for reasons in found for reason in reasons if reason)
+    # A status is written by every client with that right, and holds any text.
+    return Counter(word if word in REASONS else "other" for word in words)
 
 
 def _count_order_phases(snapshot: StateSnapshot) -> Counter[str]:

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import aiomqtt
+import paho.mqtt.client as paho
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
 
 from agents.protocol.envelope import seal
 from agents.protocol.keys import SigningKey
@@ -167,6 +169,17 @@ class Liar:
         """Publishes (kind of topic, payload) in one session, each signed."""
         asyncio.run(self._send(list(messages)))
 
+    def send_fast(self, messages: Iterable[tuple[str, bytes]]) -> None:
+        """Publishes (topic, envelope) as fast as the broker reads."""
+        host, _, port = self.site.broker.rpartition(":")
+        client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+        client.connect(host, int(port))
+        client.loop_start()
+        sent = [client.publish(topic, envelope) for topic, envelope in messages]
+        sent[-1].wait_for_publish(60)
+        client.disconnect()
+        client.loop_stop()
+
     async def _send(self, messages: list[tuple[str, bytes]]) -> None:
         host, _, port = self.site.broker.rpartition(":")
         version = aiomqtt.ProtocolVersion.V5
@@ -197,7 +210,9 @@ def place(up: Up, name: str) -> None:
     eventually(lambda: phase(up, name) == "Running", within_seconds=_WITHIN_SECONDS)
 
 
-def test_a_site_that_lies_in_every_field_stops_nothing_and_bricks_nothing(tmp_path: Path) -> None:
+def test_a_site_that_lies_in_every_field_and_floods_stops_nothing_and_bricks_nothing(
+    tmp_path: Path,
+) -> None:
     with running_up(tmp_path) as up:
         honest = ScriptedSite("good", up.ready["broker"], up.ready["hubKey"])
         liar, pid = Liar(up), up.pid
@@ -206,6 +221,7 @@ def test_a_site_that_lies_in_every_field_stops_nothing_and_bricks_nothing(tmp_pa
             place(up, "before")
             liar.send(attacks(liar))
             place(up, "after")
+            flood(up, liar, honest)
             assert up.pid == pid
             epoch = _epoch(up)
             assert sum(counters(up, "kapok_bad_messages_total").values()) > len(RAW)
@@ -218,6 +234,33 @@ def test_a_site_that_lies_in_every_field_stops_nothing_and_bricks_nothing(tmp_pa
             place(up, "again")
             assert _epoch(up) == epoch + 1
             assert "Traceback" not in up.log
+
+
+def flood(up: Up, liar: Liar, honest: ScriptedSite) -> None:
+    """The short form; `python -m benchmarks flood` measures rates, delays and memory."""
+    ready_since = _ready_since(up)
+    liar.send_fast(_flood(liar, honest))
+    place(up, "during")
+    assert _ready_since(up) == ready_since
+    assert sum(counters(up, "kapok_dropped_messages_total").values()) > 0
+
+
+def _flood(liar: Liar, honest: ScriptedSite) -> Iterable[tuple[str, bytes]]:
+    """Topics and envelopes of valid, forged, foreign, unknown and unreadable messages."""
+    own, victims = site_topic("evil", "report"), site_topic("good", "report")
+    full = {"kind": "full", "executor": {"isActive": True}, "nodeClasses": [node_class()]}
+    forged = seal(b"{}", topic=victims, key=honest.key)
+    forged = forged.replace(b'"signature":"', b'"signature":"AAAA', 1)
+    for number in range(400):
+        yield own, seal(liar.message(full), topic=own, key=liar.key)
+        yield victims, forged
+        yield victims, seal(b"{}", topic=victims, key=liar.key) if number < 50 else b"{" * 100
+        yield site_topic(f"unknown-{number}", "report"), forged
+
+
+def _ready_since(up: Up) -> str:
+    conditions = up.get("sites.kapok.dev", "good")["status"]["conditions"]
+    return next(str(one) for one in conditions if one["type"] == "Ready")
 
 
 def _epoch(up: Up) -> int:

@@ -10,6 +10,9 @@ class NullTelemetry:
     def count_epoch_claim(self, result: str) -> None:
         """Ignored."""
 
+    def count_dropped_messages(self, reason: str, count: int) -> None:
+        """Ignored."""
+
     def count_message(self, kind: str) -> None:
         """Ignored."""
 

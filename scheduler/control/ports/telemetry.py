@@ -17,6 +17,10 @@ class Telemetry(Protocol):
         """Counts a site's claim of a later index than ours; `result` is from a closed list."""
         ...
 
+    def count_dropped_messages(self, reason: str, count: int) -> None:
+        """Counts messages that were dropped unread; `reason` is from a closed list."""
+        ...
+
     def count_message(self, kind: str) -> None:
         """Counts an accepted message by kind: report, status, offline."""
         ...

@@ -1,11 +1,19 @@
 """Sites that report and are not admitted: a list from which an operator admits them.
 
 The list is written to a ConfigMap, so that `kapok get sites --pending` and plain kubectl read it
-from the hub like everything else. It is bounded, because any client of the broker can add to it.
+from the hub like everything else. It is bounded, because any client of the broker can add to it,
+and fair, so that no crowd of names hides a newcomer:
+
+- A newcomer is always listed at once. If the list is full, another entry is removed, chosen at
+  random: a sender of many names mostly removes its own, and an agent that is removed is listed
+  again with its next message.
+- One key has at most four entries, the latest: an agent has a key of its own, so many names with
+  one key come from one sender.
 """
 
 import json
 import logging
+import random
 from dataclasses import dataclass, field
 
 from scheduler.control.ports.hub import CONFIG_MAPS, NAMESPACE, Hub, HubError
@@ -16,8 +24,9 @@ _log = logging.getLogger(__name__)
 
 CONFIG_MAP = "kapok-pending-sites"
 FIELD_MANAGER = "kapok-scheduler"
-_MAX_SITES = 200
-_WRITE_SECONDS = 2.0
+_MAX_SITES = 400
+_MAX_SITES_PER_KEY = 4
+_WRITE_SECONDS, _FULL_WRITE_SECONDS = 2.0, 10.0  # a full list is written less often
 _FORGET_SECONDS = 600.0
 
 
@@ -35,11 +44,14 @@ class UnadmittedSites:
     Attributes:
         clock: for `firstSeen`, and to forget sites that stopped reporting.
         faults: handles what fails in a write.
+        chance: chooses the entry that a newcomer replaces.
     """
 
     clock: Clock
     faults: Faults
+    chance: random.Random = field(default_factory=random.SystemRandom)
     _sites: dict[str, _UnadmittedSite] = field(default_factory=dict)
+    _sites_of_key: dict[str, list[str]] = field(default_factory=dict)
     _is_changed: bool = True
 
     def record(self, site: str, public_key: str) -> None:
@@ -47,14 +59,35 @@ class UnadmittedSites:
         known = self._sites.get(site)
         if known and known.public_key == public_key:
             known.last_seconds = self.clock.monotonic()
-        elif known or len(self._sites) < _MAX_SITES:
-            now = self.clock.now().isoformat(timespec="seconds")
-            self._sites[site] = _UnadmittedSite(public_key, now, self.clock.monotonic())
-            self._is_changed = True
+            return
+        self.remove(site)
+        self._make_room(public_key)
+        now = self.clock.now().isoformat(timespec="seconds")
+        self._sites[site] = _UnadmittedSite(public_key, now, self.clock.monotonic())
+        self._sites_of_key.setdefault(public_key, []).append(site)
+        self._is_changed = True
 
     def remove(self, site: str) -> None:
         """Removes a site that is admitted now."""
-        self._is_changed = self._sites.pop(site, None) is not None or self._is_changed
+        known = self._sites.pop(site, None)
+        if known is None:
+            return
+        self._is_changed = True
+        siblings = self._sites_of_key[known.public_key]
+        siblings.remove(site)
+        if not siblings:
+            del self._sites_of_key[known.public_key]
+
+    def _make_room(self, public_key: str) -> None:
+        """Removes an entry if the key, or the list, has as many as it may have."""
+        siblings = self._sites_of_key.get(public_key, [])
+        if len(siblings) >= _MAX_SITES_PER_KEY:
+            self.remove(siblings[0])
+        elif len(self._sites) >= _MAX_SITES:
+            self.remove(self.chance.choice(list(self._sites)))
+
+    def __contains__(self, site: str) -> bool:
+        return site in self._sites
 
     def __len__(self) -> int:
         return len(self._sites)
@@ -66,7 +99,8 @@ class UnadmittedSites:
                 self._forget_old()
                 if self._is_changed:
                     await self._write(hub)
-            await self.clock.sleep(_WRITE_SECONDS)
+            is_full = len(self._sites) >= _MAX_SITES
+            await self.clock.sleep(_FULL_WRITE_SECONDS if is_full else _WRITE_SECONDS)
 
     async def _write(self, hub: Hub) -> None:
         self._is_changed, is_written = False, False

@@ -1,6 +1,12 @@
 """What a scrape shows of sites and workloads."""
 
+from dataclasses import replace
+
+import msgspec
+
 from benchmarks._web_state import ROWS_PER_SITE, WebState, name_of
+from scheduler.model.kinds.kinds import Workload
+from scheduler.model.kinds.workload import PlacementGroup, PlacementStatus, WorkloadStatus
 from scheduler.web.definitions import ALL_METRICS
 from scheduler.web.metrics import Metrics
 from scheduler.web.state_text import format_state
@@ -86,3 +92,27 @@ def test_a_scrape_has_the_newest_figures_of_every_site() -> None:
     free = [{line for line in one if line.startswith("kapok_site_free")} for one in scrapes]
     assert len(free[0]) == len(free[1]) == 100
     assert not free[0] & free[1]
+
+
+def test_a_text_that_a_status_holds_is_no_label() -> None:
+    scene = WebState(FakeClock())
+    texts = ("jurisdiction", 'x"} 1\nkapok_leader{a="', *(f"made-up-{n}" for n in range(1000)))
+    groups = tuple(PlacementGroup(sites=("a",), replicas=1, violates=text) for text in texts)
+    status = WorkloadStatus(placement=PlacementStatus(groups=groups))
+    snapshot = msgspec.structs.replace(Workload(), status=status)
+    shown = format_state(replace(scene.take_snapshot(), workloads=[snapshot])).splitlines()
+    found = [line for line in shown if line.startswith("kapok_violating_workloads{")]
+    assert found == [
+        'kapok_violating_workloads{reason="jurisdiction"} 1',
+        'kapok_violating_workloads{reason="other"} 1001',
+    ]
+
+
+def test_the_series_of_a_counter_are_bounded() -> None:
+    metrics, scene = Metrics(), WebState(FakeClock())
+    for number in range(1000):
+        metrics.count_api_request("GET", f"code-{number}")
+    text = metrics.render(scene.take_snapshot()).decode()
+    found = [line for line in text.splitlines() if line.startswith("kapok_api_requests_total{")]
+    assert len(found) == 257
+    assert 'kapok_api_requests_total{code="other",verb="other"} 744.0' in found
