@@ -141,11 +141,11 @@ def _signed_sentence(verdict: VerificationResult) -> str:
         return "no record is signed: the ledger is of a version before segments, or was replaced"
     keys = ", ".join(signed.keys)
     sentence = (
-        f"records up to {signed.signed_to} are signed in {signed.segments} segments by {keys}"
+        f"records up to {signed.signed_to} are signed in {signed.segments} segments by key {keys}"
     )
     if signed.unsigned_before:
         sentence += (
-            f"; records 1 to {signed.unsigned_before} were written before, without signature"
+            f"; records 1 to {signed.unsigned_before} were written before, without a signature"
         )
     return sentence
 
