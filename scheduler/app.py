@@ -12,10 +12,11 @@ import logging
 import os
 import random
 import uuid
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -54,6 +55,8 @@ from scheduler.control.wake_ups import WakeUps
 from scheduler.control.worker import Worker
 from scheduler.hub.informer import Informer, list_first
 from scheduler.hub.token_review import open_reviewer
+from scheduler.hub.web_address import publish_web_address
+from scheduler.ledger.pages import read_blob, read_page
 from scheduler.ledger.reader import decision_json
 from scheduler.ledger.recorder import LedgerRecorder
 from scheduler.ledger.segments import is_signed_by
@@ -69,6 +72,7 @@ from scheduler.mqtt.session import BrokerSession
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.queue.minimum_requests import MinimumRequests
 from scheduler.recovery.losses import find_ledger_cut, refuse_losses
+from scheduler.runtime.cancellation import run_cancellable
 from scheduler.runtime.clock import Clock, SystemClock
 from scheduler.runtime.data_dir import locked_data_directory
 from scheduler.runtime.faults import FaultRelay, Faults
@@ -113,7 +117,7 @@ async def run(
                 try:
                     scheduler = _Scheduler(settings=settings, services=services, clock=clock)
                     hub_faults.pass_to(scheduler.metrics.count_fault)
-                    await scheduler.run(on_ready)
+                    await run_cancellable(scheduler.run(on_ready), name="term")
                 except* LeadershipLost as lost:
                     _log.warning("%s; waiting for the lease again", lost.exceptions[0])
                 on_ready = _ignore_ready
@@ -385,6 +389,10 @@ class _Scheduler:
         refuse_losses(
             find_ledger_cut(root, self.objects.workloads.values(), is_hub_embedded=is_embedded)
         )
+        with self.faults.barrier("object", "web address"):
+            await publish_web_address(
+                self._services.client, self._services.endpoints.page_url.rstrip("/")
+            )
         self.startup.begin()
         async with asyncio.TaskGroup() as group:
             for resource, informer in informers.items():
@@ -401,7 +409,7 @@ class _Scheduler:
             for name, loop in (("work", self.worker.run), ("batches", self.batch_pricer.run)):
                 group.create_task(self._keep_running(name, loop), name=name)
 
-    async def _keep_running(self, name: str, loop: Callable[[], Awaitable[None]]) -> None:
+    async def _keep_running(self, name: str, loop: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Runs a loop until cancelled; one that fails is started again after a pause.
 
         Raises:
@@ -409,10 +417,10 @@ class _Scheduler:
         """
         while True:
             with self.faults.barrier("loop", name, passing=(LeadershipLost,)):
-                await loop()
+                await run_cancellable(loop(), name=name)
             await self._clock.sleep(self.faults.pause_seconds("loop", name))
 
-    def _loops(self) -> Iterator[tuple[str, Callable[[], Awaitable[None]]]]:
+    def _loops(self) -> Iterator[tuple[str, Callable[[], Coroutine[Any, Any, None]]]]:
         writer = SiteStatusWriter(
             hub=self._services.client,
             sites=self.sites,
@@ -538,6 +546,8 @@ class _Scheduler:
             take_snapshot=self._snapshot,
             render_metrics=self.metrics.render,
             find_decision_json=partial(decision_json, self._services.ledger.path),
+            read_ledger_page=partial(read_page, self._services.ledger.path),
+            read_ledger_blob=partial(read_blob, self._services.ledger.path),
             readiness_problem=self._why_not_ready,
             review_token=review,
             clock=self._clock,

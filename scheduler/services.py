@@ -209,7 +209,8 @@ async def _open_hub(
     server = await stack.enter_async_context(serve(options))
     link = directory.path / KUBECONFIG_FILE
     link.unlink(missing_ok=True)
-    link.symlink_to(server.kubeconfig_path)
+    # Relative to the link's own folder, so that the data directory can be moved.
+    link.symlink_to(server.kubeconfig_path.relative_to(link.parent))
     return link
 
 

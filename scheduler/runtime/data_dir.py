@@ -89,9 +89,17 @@ def locked_data_directory(path: Path) -> Iterator[DataDirectory]:
         _acquire_lock(handle, path)
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        ignore_in_git(path)
         yield DataDirectory(path)
     finally:
         os.close(handle)
+
+
+def ignore_in_git(folder: Path) -> None:
+    """Keeps a folder with keys or exports out of a repository that it lies in."""
+    file = folder / ".gitignore"
+    if not file.exists():
+        file.write_text("*\n", encoding="ascii")
 
 
 def recorded_port(path: Path, name: str) -> int | None:
