@@ -14,6 +14,7 @@ from scheduler.hub.crds.generate import make_crds
 from scheduler.ledger.ledger import Ledger
 from scheduler.mqtt.broker import EmbeddedBroker, embedded_broker
 from scheduler.mqtt.keyring import SigningKey, load_or_make_key, write_public_key
+from scheduler.mqtt.received_messages import ReceivedMessages
 from scheduler.mqtt.session import BrokerAddress
 from scheduler.recovery.files import check_data_files, check_mounted_secret
 from scheduler.recovery.losses import (
@@ -70,6 +71,7 @@ class Services:
         ledger: the ledger of decisions.
         is_ledger_lost: there was no ledger's file beside the hub's key, which is made after it.
         signing_key: signs orders and indexes.
+        received: what was received of the sites' agents, over restarts.
         web_port: port of /metrics and the web page on 127.0.0.1.
         endpoints: where the running scheduler is reached.
     """
@@ -80,6 +82,7 @@ class Services:
     ledger: Ledger
     is_ledger_lost: bool
     signing_key: SigningKey = field(repr=False)
+    received: ReceivedMessages
     web_port: int
     endpoints: Endpoints
 
@@ -126,6 +129,7 @@ async def open_services(
         is_ledger_lost = ledger.is_new and (directory.path / HUB_KEY_FILE).exists()
         key = load_or_make_key(directory.path / HUB_KEY_FILE)
         write_public_key(directory.path / HUB_PUBLIC_KEY_FILE, key)
+        received = await stack.enter_async_context(ReceivedMessages(folder=directory.path))
         yield Services(
             client=client,
             broker_address=address,
@@ -133,6 +137,7 @@ async def open_services(
             ledger=ledger,
             is_ledger_lost=is_ledger_lost,
             signing_key=key,
+            received=received,
             web_port=web_port,
             endpoints=Endpoints(
                 data_dir=directory.path,

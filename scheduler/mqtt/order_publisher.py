@@ -5,7 +5,7 @@ not sent yet. When a new session finds an empty broker, every index is published
 content of an order when a site lists it as missing.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,8 @@ from agents.protocol.hub_requests import (
     WANT_FULL_REPORT,
     WANT_INDEX_PROOF,
     WANT_STATUS,
+    HigherBoot,
+    HubNonce,
     HubRequest,
 )
 from agents.protocol.index import DesiredIndex, IndexEntry, encode_index
@@ -47,10 +49,12 @@ class OrderPublisher:
     Attributes:
         key: the hub's signing key.
         outbox: messages to publish, one payload per topic.
+        nonce_for: gives the nonce to send to a site when it is asked for a report; None: none.
     """
 
     key: SigningKey
     outbox: Outbox
+    nonce_for: Callable[[str], HubNonce | None] = lambda _site: None
     _index_entries: dict[tuple[str, str], IndexEntry] = field(default_factory=dict, init=False)
 
     def publish_order(self, site: str, order: OrderForSite) -> str:
@@ -126,13 +130,31 @@ class OrderPublisher:
     def request_reports(
         self, site: str, epoch: int, *, want_status: bool, want_report: bool
     ) -> None:
-        """Asks a site's agents to send their status, a full report, or both, at once."""
+        """Asks a site's agents to send their status, a full report, or both, now."""
         wants = ((WANT_STATUS, want_status), (WANT_FULL_REPORT, want_report))
-        self._request(site, epoch, *(word for word, is_wanted in wants if is_wanted))
+        words = tuple(word for word, is_wanted in wants if is_wanted)
+        self._request(HubRequest(site=site, epoch=epoch, wants=words, nonce=self.nonce_for(site)))
+
+    def ask(
+        self, site: str, epoch: int, *, wants_report: bool, higher_boot: HigherBoot | None = None
+    ) -> None:
+        """Asks a site's agents with a nonce; a report and a status answer it anyway.
+
+        Args:
+            site: the site.
+            epoch: epoch of the hub's leader; 0: a scheduler that stands by.
+            wants_report: the report has to be a full one.
+            higher_boot: has an agent count its boots from a higher number.
+        """
+        wants = (WANT_FULL_REPORT,) if wants_report else ()
+        nonce = self.nonce_for(site)
+        self._request(
+            HubRequest(site=site, epoch=epoch, wants=wants, nonce=nonce, higher_boot=higher_boot)
+        )
 
     def request_proof(self, site: str, epoch: int) -> None:
         """Asks a site's agents for the index that they work by, in the envelope of its hub."""
-        self._request(site, epoch, WANT_INDEX_PROOF)
+        self._request(HubRequest(site=site, epoch=epoch, wants=(WANT_INDEX_PROOF,)))
 
     def read_proof(self, site: str, site_uid: str, proof: str) -> ProvenIndex:
         """Reads such an index.
@@ -143,9 +165,8 @@ class OrderPublisher:
         own_keys = TrustedKeys([self.key.public])
         return read_index_proof(proof, site=site, site_uid=site_uid, own_keys=own_keys)
 
-    def _request(self, site: str, epoch: int, *wants: str) -> None:
-        request = HubRequest(site=site, epoch=epoch, wants=wants)
-        request_topic = site_topic(site, "hub")
+    def _request(self, request: HubRequest) -> None:
+        request_topic = site_topic(request.site, "hub")
         data = HUB_REQUEST.encode(request)
         self.outbox.put(request_topic, seal(data, topic=request_topic, key=self.key), retain=False)
 

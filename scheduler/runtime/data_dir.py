@@ -16,6 +16,11 @@ HUB_KEY_FILE = "hub.key"
 HUB_PUBLIC_KEY_FILE = "hub.pub"
 """The file with the key's public half, `ed25519:BASE64`, for agents' settings."""
 
+RECEIVED_FILE = "received.db"
+"""The file with the boots and sequences that were received of each agent."""
+RECEIVED_MARK_FILE = "received.begun"
+"""An empty file: `received.db` was begun, so it is lost when it is missing."""
+
 PORTS_FILE = "ports.json"
 """The file with the ports of our servers."""
 

@@ -21,6 +21,8 @@ class SiteReport:
     Attributes:
         site: the site's name.
         observed_seconds: the time of the observation on the scheduler's monotonic clock.
+        sent_seconds: when the site's newest message was made at the latest, on the same clock;
+            None: when it arrived.
         figures: the figures in the shape of `Site.status`; an absent figure is unknown.
         has_executor: an agent there can apply orders.
         bound: order id → (generation applied, pods bound to nodes, terminating ones included).
@@ -31,6 +33,7 @@ class SiteReport:
     figures: SiteStatus
     has_executor: bool
     bound: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    sent_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +76,8 @@ class OrderStatusReport:
         missing: ids of listed orders whose content the site lacks.
         is_executing: the agent that sent this applies orders.
         index_proof: that index as the site received it, if the site was asked for it; unchecked.
+        sent_seconds: when the message was made at the latest, on the scheduler's monotonic clock;
+            None: when it arrived.
     """
 
     site: str
@@ -83,6 +88,7 @@ class OrderStatusReport:
     missing: tuple[str, ...] = ()
     is_executing: bool = True
     index_proof: str = ""
+    sent_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
