@@ -286,6 +286,7 @@ def build_agent(
             is_allowed=lease.is_held,
             bound_pods=lambda: collector.bound_pods,
             faults=faults,
+            pod_problems=lambda: collector.pod_problems,
         )
     session = AgentSession(
         broker=settings.broker,

@@ -23,6 +23,7 @@ from agents.orders.intake import Intake
 from agents.orders.journal import JournalError
 from agents.orders.lease import LocalLease
 from agents.protocol.errors import WireError
+from agents.protocol.status import OrderStatus
 from agents.runtime.clock import AgentClock
 from agents.runtime.faults import AgentFaults
 
@@ -37,6 +38,8 @@ replays its requests, must not keep a small machine busy."""
 
 _IN_PROGRESS_PHASES: Final = frozenset({"Fetching", "Applying", "Applied", "Withdrawing"})
 _IN_PROGRESS_POLL_SECONDS: Final = 1.0
+_STANDSTILL_SECONDS: Final = 120.0
+_STANDSTILL_POLL_SECONDS: Final = 5.0
 _RENEWALS_PER_LEASE: Final = 3
 _RELEASE_TIMEOUT_SECONDS: Final = 2.0
 
@@ -189,6 +192,7 @@ class StatusLoop:
             is_executing=last_pass_at is not None,
             index_proof=self._read_proof(),
             bad_messages=self.counters.bad_messages(),
+            kept=executor.kept_claims() if executor and last_pass_at is not None else (),
             observed_seconds_ago=0.0 if last_pass_at is None else now - last_pass_at,
         )
 
@@ -223,6 +227,8 @@ class ExecutionLoop:
     on_change: Callable[[], None]
     faults: AgentFaults = field(default_factory=AgentFaults)
     _requested: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _last_statuses: tuple[OrderStatus, ...] = field(default=(), init=False)
+    _changed_at: float = field(default=0.0, init=False)
 
     def request_pass(self) -> None:
         """Makes a pass now."""
@@ -235,8 +241,7 @@ class ExecutionLoop:
             pause = self.resync_seconds
             with self.faults.guard("pass"):
                 await self._make_pass()
-                if not self._is_settled():
-                    pause = min(pause, _IN_PROGRESS_POLL_SECONDS)
+                pause = min(pause, self._poll_seconds())
             await self.clock.sleep(self.faults.quarantine_seconds("pass"))
             await _wait_for_event(self._requested, pause, self.clock)
 
@@ -251,10 +256,20 @@ class ExecutionLoop:
             if self.faults.may_log("orders are not executed"):
                 _log.warning("orders are not executed now: %s", error)
 
-    def _is_settled(self) -> bool:
-        return all(
-            status.phase not in _IN_PROGRESS_PHASES for status in self.executor.order_statuses()
-        )
+    def _poll_seconds(self) -> float:
+        """The longest pause: short while an order is in progress, and less so if it stands still.
+
+        What a finalizer or a broken image holds may stay so for days.
+        """
+        statuses = self.executor.order_statuses()
+        if all(status.phase not in _IN_PROGRESS_PHASES for status in statuses):
+            return self.resync_seconds
+        now = self.clock.monotonic()
+        if statuses != self._last_statuses:
+            self._last_statuses, self._changed_at = statuses, now
+        if now - self._changed_at < _STANDSTILL_SECONDS:
+            return _IN_PROGRESS_POLL_SECONDS
+        return _STANDSTILL_POLL_SECONDS
 
     async def run_lease(self) -> None:
         """Takes and renews the lease until cancelled."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -46,6 +46,7 @@ class SensorCollector:
         faults: the barrier around each sensor.
         other_faults: slugs of what else is wrong with the agent, for the report.
         bound_pods: number of bound pods by order id, as last observed.
+        pod_problems: what keeps a pod from running by order id, as last observed.
     """
 
     sensors: Sequence[Sensor]
@@ -55,6 +56,7 @@ class SensorCollector:
     faults: AgentFaults = field(default_factory=AgentFaults)
     other_faults: Callable[[], tuple[str, ...]] = tuple
     bound_pods: dict[str, int] = field(default_factory=dict, init=False)
+    pod_problems: Mapping[str, str] = field(default_factory=dict, init=False)
 
     async def collect(self) -> SiteObservation:
         """Reads every sensor once."""
@@ -67,6 +69,8 @@ class SensorCollector:
         )
         if observation.orders is not None:
             self.bound_pods = {order.id: order.bound for order in observation.orders}
+        if observation.pod_problems is not None:
+            self.pod_problems = observation.pod_problems
         energy = self._record_energy(observation, started)
         self._set_gauge("power_watts", observation.power.watts if observation.power else None)
         self._set_gauge(

@@ -93,6 +93,7 @@ def _on_node(
         "memory": int(row["memory"]),
         "pods": int(row["pods"]),
     }
+    free |= {name: int(row.get(name, 0)) for name in asked if name not in free}
     left = [int(value) for name, value in row.items() if name.startswith("kapok.dev/gpu-milli.")]
     count = 0
     while all(free[name] >= amount for name, amount in asked.items()):

@@ -166,7 +166,9 @@ class _Scheduler:
             facts_sink=self._on_facts_changed,
         )
         self.stats = WorkloadStats(clock=clock, telemetry=self.metrics)
-        self.quotas = Quotas(cost_of=self.inputs.spend_of)
+        self.quotas = Quotas(
+            cost_of=self.inputs.spend_of, daemon_pods_of=self.inputs.daemon_pods_of
+        )
         self.unadmitted_sites = UnadmittedSites(clock, self.faults)
         self.events = EventRecorder(hub=services.client, clock=clock, faults=self.faults)
         self.leadership = Leadership(

@@ -5,10 +5,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from scheduler.apiserver.auth.storage_limits import StorageLimits
 from scheduler.apiserver.server import ApiServerOptions, serve
 from scheduler.control.ports.hub import WORKLOADS
 from scheduler.control.status.not_enforced import not_enforced_warnings
+from scheduler.control.status.removed_fields import removed_fields_warnings
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.hub.crds.generate import make_crds
 from scheduler.ledger.ledger import Ledger
@@ -189,14 +192,22 @@ async def _open_hub(
         port=settings.hub.port,
         crds=make_crds(),
         name="hub",
+        storage_limits=StorageLimits(
+            max_objects=settings.hub.max_objects_per_token,
+            max_bytes=settings.hub.max_bytes_per_token,
+        ),
         on_fault=on_fault,
-        warning_funcs={WORKLOADS.kind: not_enforced_warnings},
+        warning_funcs={WORKLOADS.kind: _workload_warnings},
     )
     server = await stack.enter_async_context(serve(options))
     link = directory.path / KUBECONFIG_FILE
     link.unlink(missing_ok=True)
     link.symlink_to(server.kubeconfig_path)
     return link
+
+
+def _workload_warnings(raw: dict[str, Any]) -> list[str]:
+    return [*not_enforced_warnings(raw), *removed_fields_warnings(raw)]
 
 
 async def _open_broker(

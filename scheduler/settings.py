@@ -28,11 +28,15 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
         kubeconfig: kubeconfig of a real cluster; empty: the embedded hub.
         context: context in that kubeconfig; empty: the current one.
         port: port of the embedded hub on 127.0.0.1; 0: a free port, chosen at the first start.
+        max_objects_per_token: objects that the holder of a token may keep on the embedded hub.
+        max_bytes_per_token: bytes of these objects.
     """
 
     kubeconfig: str = ""
     context: str = ""
     port: int = 0
+    max_objects_per_token: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] = 20_000
+    max_bytes_per_token: Annotated[int, msgspec.Meta(ge=1, le=2**40)] = 256 * 1024 * 1024
 
 
 class BrokerSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,12 +1,27 @@
-"""What every run of the tests prints at its end: how long each folder took."""
+"""What every run of the tests prints at its end, and what no test leaves to the next one."""
 
+import logging
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 import pytest
 
+from agents.runtime.log_limit import AgentLogLimit
+from scheduler.runtime.log_limit import LogLimit
+
 _FOLDER_DEPTH = 3
 """`tests/unit/placement`: deeper folders are added to these."""
+
+
+@pytest.fixture(autouse=True)
+def _no_log_limit_of_another_test() -> Iterator[None]:
+    """Programs that run in a test's process limit the log lines of all handlers, pytest's too."""
+    yield
+    for handler in (*logging.getLogger().handlers, logging.lastResort):
+        for one in list(handler.filters) if handler else ():
+            if handler and isinstance(one, LogLimit | AgentLogLimit):
+                handler.removeFilter(one)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

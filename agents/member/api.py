@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode
 
 from agents.member.access import Access, AccessError
 from agents.member.responses import ResponseTooLarge, limit_time, read_bounded
-from agents.member.trees import map_at, message_at, text_at
+from agents.member.trees import map_at, message_at, objects_at, text_at
 
 Tree = dict[str, Any]
 """A Kubernetes object as a JSON tree."""
@@ -29,6 +29,7 @@ PAGE: Final = 100
 TIMEOUT_SECONDS: Final = 10.0
 MAX_LIST_PAGES: Final = 1_000
 _MIN_PAGE: Final = 1
+_MAX_CAUSES: Final = 100
 
 _APPLY_CONTENT_TYPE: Final = (
     "application/apply-patch+yaml"  # JSON is YAML; older servers know only this name
@@ -45,10 +46,18 @@ class MemberApiError(Exception):
     Attributes:
         code: HTTP status; 0 if there was no response.
         reason: reason of the Status object, such as `NotFound`, `Conflict` or `Invalid`.
+        field_conflicts: who owns each field that server-side apply would take, as the server says.
     """
 
-    def __init__(self, code: int, reason: str, message: str) -> None:
+    def __init__(
+        self,
+        code: int,
+        reason: str,
+        message: str,
+        field_conflicts: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message)
+        self.field_conflicts = field_conflicts or {}
         self.code = code
         self.reason = reason
 
@@ -350,4 +359,15 @@ def _api_error_of(code: int, answer: Tree, what: str) -> MemberApiError:
     message = message_at(answer, "message", 600) or http.client.responses.get(
         code, "no reason given"
     )
-    return MemberApiError(code, text_at(answer, "reason"), f"{what}: {code} {message}")
+    return MemberApiError(
+        code, text_at(answer, "reason"), f"{what}: {code} {message}", _field_conflicts_of(answer)
+    )
+
+
+def _field_conflicts_of(answer: Tree) -> dict[str, str]:
+    causes = objects_at(map_at(answer, "details"), "causes")
+    return {
+        text_at(each, "field"): message_at(each, "message", 300)
+        for each in causes[:_MAX_CAUSES]
+        if each.get("reason") == "FieldManagerConflict"
+    }

@@ -93,6 +93,11 @@ class MemberKinds:
         names = sorted(n for n, kind in self.by_name.items() if "create" in kind.verbs)
         return tuple(names[:MAX_API_KINDS])
 
+    def cluster_scoped_names(self) -> tuple[str, ...]:
+        """Of `creatable_names` those whose objects belong to no namespace."""
+        names = self.creatable_names()
+        return tuple(name for name in names if not self.by_name[name].is_namespaced)
+
     def prunable(self) -> tuple[MemberKind, ...]:
         """The kinds that can be listed, patched and deleted, each in the server's first version."""
         chosen: dict[tuple[str, str], MemberKind] = {}

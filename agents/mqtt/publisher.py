@@ -21,7 +21,7 @@ from agents.protocol.report import (
     Report,
     ReportedEnergy,
 )
-from agents.protocol.status import SITE_STATUS, OrderStatus, SiteStatusMessage
+from agents.protocol.status import SITE_STATUS, KeptClaim, OrderStatus, SiteStatusMessage
 from agents.protocol.topics import TopicKind, site_topic
 from agents.runtime.data_dir import Boot
 from agents.sensors.sensor import Observation
@@ -126,6 +126,7 @@ class ReportBuilder:
         bad_messages: Mapping[str, int],
         index_proof: str | None = None,
         observed_seconds_ago: float,
+        kept: tuple[KeptClaim, ...] = (),
     ) -> bytes:
         """Builds a status, sealed; see `SiteStatusMessage` for the arguments.
 
@@ -138,6 +139,7 @@ class ReportBuilder:
             site_uid=site_uid,
             index=echo,
             orders=orders,
+            kept=kept or None,
             missing=missing,
             is_executing=is_executing,
             index_proof=index_proof,

@@ -22,7 +22,7 @@ FAULT_TOO_LARGE: Final = "report-too-large"
 """The report has fewer nodes than the cluster, because a message holds no more."""
 
 _SECTION_HINTS: Final[dict[str, Any]] = typing.get_type_hints(ReportSections, include_extras=True)
-_SHRINKABLE_SECTIONS: Final = ("node_classes", "namespaces", "api_kinds", "rtt")
+_SHRINKABLE_SECTIONS: Final = ("node_classes", "namespaces", "api_kinds", "cluster_kinds", "rtt")
 
 
 def bring_within_bounds(report: Report) -> Report:

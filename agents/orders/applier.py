@@ -1,11 +1,13 @@
 """Applies the objects of one order by server-side apply; never changes another owner's objects."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Final
 
 from agents.member.api import MemberApi, MemberApiError, Tree
 from agents.member.discovery import MemberKind, MemberKinds
+from agents.member.shared_fields import apply_keeping_others
 from agents.member.trees import map_at, text_at
 from agents.orders.inventory import MemberInventory, ObjectIdentity, identity_of, revision_of
 from agents.orders.journal import Journal, ObjectKey
@@ -16,11 +18,14 @@ from agents.orders.labels import (
     with_ownership_labels,
 )
 from agents.orders.readiness import Readiness, readiness_of, runs_to_completion
-from agents.orders.run_once import STARTED, UNKNOWN_OUTCOME, JobRecords
+from agents.orders.run_once import STARTED, UNKNOWN_OUTCOME, JobRecords, content_digest
 from agents.protocol.orders import OrderContent
 from agents.protocol.topics import order_token
 
+_MAX_REFUSAL_CHARACTERS: Final = 120
 MANAGED_BY_LABELS: Final = {"app.kubernetes.io/managed-by": "kapok-agent"}
+POD_SECURITY_LABEL: Final = "pod-security.kubernetes.io/enforce"
+POD_SECURITY_LEVELS: Final = ("restricted", "baseline", "privileged")
 
 # Kinds that others refer to come first, so that pods do not fail for lack of them.
 _APPLY_ORDER: Final = (
@@ -51,6 +56,8 @@ class ApplyResult:
         applied_revisions: uid and revision of every object that the member accepted.
         readiness_by_object: readiness of these objects, and of jobs that finished before.
         finished_jobs: jobs that have finished and must not be created again.
+        not_run: finished jobs that were changed since; the change does not run.
+        yielded: fields that are left to another controller, as sentences.
         conflicts: objects that belong to another owner, as sentences.
         errors: errors of the member's API, as sentences.
         unserved_kinds: kinds that the member does not serve; they may be installed later.
@@ -60,6 +67,8 @@ class ApplyResult:
     applied_revisions: dict[ObjectIdentity, tuple[str, str]] = field(default_factory=dict)
     readiness_by_object: dict[ObjectIdentity, Readiness] = field(default_factory=dict)
     finished_jobs: set[ObjectIdentity] = field(default_factory=set)
+    not_run: set[ObjectIdentity] = field(default_factory=set)
+    yielded: list[str] = field(default_factory=list)
     conflicts: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     unserved_kinds: set[str] = field(default_factory=set)
@@ -91,7 +100,7 @@ class Applier:
     journal: Journal
     job_records: JobRecords
     is_desired: Callable[[str], bool]
-    _known_namespaces: set[str] = field(default_factory=set, init=False)
+    _known_namespaces: set[tuple[str, str | None]] = field(default_factory=set, init=False)
 
     def apply(
         self, content: OrderContent, kinds: MemberKinds, inventory: MemberInventory
@@ -107,7 +116,7 @@ class Applier:
             Unreachable: the member does not answer; the remaining objects were not tried.
         """
         result = ApplyResult()
-        trees = self._labelled_objects(content, kinds, result)
+        trees = self._labelled_objects(content, kinds, inventory, result)
         self.journal.record_created(content.id, [object_key_of(tree) for tree, _ in trees])
         for tree, kind in trees:
             try:
@@ -117,26 +126,42 @@ class Applier:
                     error.code == 0
                 ):  # no answer; the next object would only wait for the timeout too
                     raise
-                result.add_error(f"{object_key_of(tree)}: {error}", is_retryable=error.is_retryable)
+                result.add_error(_format_error(tree, error), is_retryable=error.is_retryable)
         return result
 
-    def ensure_namespace(self, name: str) -> None:
-        """Creates a namespace with our label if it is missing; leaves an existing one as it is."""
-        if name in self._known_namespaces or not name:
+    def ensure_namespace(self, name: str, pod_security: str | None = None) -> None:
+        """Creates a namespace with our labels if it is missing.
+
+        One that we made gets the present level of Pod Security admission; another client's is left
+        as it is.
+
+        Args:
+            name: of the namespace; nothing is done for an empty one.
+            pod_security: the level for it; None: it has none, or keeps the one that it has.
+        """
+        if (name, pod_security) in self._known_namespaces or not name:
             return
         path = f"/api/v1/namespaces/{name}"
-        if self.api.find(path) is None:
-            metadata = {"name": name, "labels": MANAGED_BY_LABELS}
+        existing = self.api.find(path)
+        labels = dict(MANAGED_BY_LABELS)
+        if pod_security in POD_SECURITY_LEVELS:
+            labels[POD_SECURITY_LABEL] = pod_security
+        if existing is None or _lacks_level(existing, labels):
+            metadata = {"name": name, "labels": labels}
             tree = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
-            self.api.apply(path, tree, force=False)
-        self._known_namespaces.add(name)
+            self.api.apply(path, tree, force=existing is not None)
+        self._known_namespaces.add((name, pod_security))
 
     def forget_namespaces(self) -> None:
         """Makes `ensure_namespace` look again: another client may have deleted a namespace."""
         self._known_namespaces.clear()
 
     def _labelled_objects(
-        self, content: OrderContent, kinds: MemberKinds, result: ApplyResult
+        self,
+        content: OrderContent,
+        kinds: MemberKinds,
+        inventory: MemberInventory,
+        result: ApplyResult,
     ) -> list[tuple[Tree, MemberKind]]:
         trees = []
         for manifest in _sort_for_apply(content.manifests):
@@ -148,9 +173,13 @@ class Applier:
                 )
                 result.unserved_kinds.add(name)
                 continue
-            trees.append(
-                (with_ownership_labels(content, manifest, is_namespaced=kind.is_namespaced), kind)
-            )
+            tree = with_ownership_labels(content, manifest, is_namespaced=kind.is_namespaced)
+            observed = inventory.objects.get(identity_of(object_key_of(tree)))
+            if observed is not None and not observed.has_labelled_claims:
+                tree = with_ownership_labels(
+                    content, manifest, is_namespaced=kind.is_namespaced, labels_claims=False
+                )
+            trees.append((tree, kind))
         return trees
 
     def _apply_object(
@@ -167,6 +196,8 @@ class Applier:
         runs_once = runs_to_completion(tree)
         if runs_once and self._has_finished(content.id, key, tree, observed is not None):
             result.finished_jobs.add(identity_of(key))
+            if self.job_records.has_run_another(content.id, key, content_digest(tree)):
+                result.not_run.add(identity_of(key))
             return
         path = kind.object_path(key.namespace, key.name)
         uid = observed.uid if observed else ""
@@ -175,12 +206,16 @@ class Applier:
             if existing is not None and self._record_if_foreign(existing, token, key, result):
                 return
             uid = text_at(map_at(existing or {}, "metadata"), "uid")
-        if not uid:
-            self.ensure_namespace(key.namespace)
-            if runs_once:
-                self.ensure_namespace(SYSTEM_NAMESPACE)
-                self.job_records.record_start(content.id, key)
+        self._ensure_namespace_of(content, key.namespace)  # the level may have changed
+        if not uid and runs_once:
+            self.ensure_namespace(SYSTEM_NAMESPACE)
+            self.job_records.record_start(content.id, key, content_digest(tree))
         self._apply_and_record(path, tree, uid, result)
+
+    def _ensure_namespace_of(self, content: OrderContent, name: str) -> None:
+        """Creates the namespace of an object; the level is that of the workload's own namespace."""
+        is_own = name == content.namespace
+        self.ensure_namespace(name, content.pod_security if is_own else None)
 
     def _apply_and_record(self, path: str, tree: Tree, uid: str, result: ApplyResult) -> None:
         """Applies an object and records its revision and readiness.
@@ -191,7 +226,8 @@ class Applier:
         key = object_key_of(tree)
         if uid:
             tree["metadata"]["uid"] = uid
-        taken = self.api.apply(path, tree, force=bool(uid))
+        taken, left = apply_keeping_others(self.api, path, tree, is_present=bool(uid))
+        result.yielded += [f"{key}: {text}" for text in left]
         taken = {**taken, "apiVersion": key.api_version, "kind": key.kind}
         result.applied_revisions[identity_of(key)] = (
             text_at(map_at(taken, "metadata"), "uid"),
@@ -236,7 +272,27 @@ def _sort_for_apply(manifests: Iterable[Tree]) -> list[Tree]:
     )
 
 
+def _format_error(tree: Tree, error: MemberApiError) -> str:
+    key = object_key_of(tree)
+    if runs_to_completion(tree) and error.code == HTTPStatus.UNPROCESSABLE_ENTITY:
+        # The API repeats the whole template in its words.
+        words = str(error)[:_MAX_REFUSAL_CHARACTERS]
+        return (
+            f"{key} runs, and what it runs cannot be changed: the change is not run; "
+            f"give the new one another name ({words})"
+        )
+    return f"{key}: {error}"
+
+
 def _has_ttl_after_finished(tree: Tree) -> bool:
     """Whether the cluster deletes a Job some time after its end (KEP-592)."""
     spec = tree.get("spec")
     return isinstance(spec, dict) and spec.get("ttlSecondsAfterFinished") is not None
+
+
+def _lacks_level(namespace: Tree, labels: Mapping[str, str]) -> bool:
+    """Whether a namespace that we made has another level than it should have."""
+    present = map_at(namespace, "metadata", "labels")
+    is_ours = all(present.get(name) == value for name, value in MANAGED_BY_LABELS.items())
+    level = labels.get(POD_SECURITY_LABEL)
+    return is_ours and level is not None and present.get(POD_SECURITY_LABEL) != level

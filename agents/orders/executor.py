@@ -15,8 +15,15 @@ from typing import Final
 from agents.member.api import MemberApiError
 from agents.member.discovery import Discovery, MemberKind, MemberKinds
 from agents.orders.applier import Applier, ApplyResult
+from agents.orders.claims import CLAIM, STATEFUL_SET, find_kept, kept_claims
+from agents.orders.finished_jobs import FinishedJobs
 from agents.orders.intake import Intake
-from agents.orders.inventory import MemberInventory, ObservedObject, read_inventory
+from agents.orders.inventory import (
+    MemberInventory,
+    ObjectIdentity,
+    identity_of,
+    read_inventory,
+)
 from agents.orders.journal import Journal, JournalError
 from agents.orders.labels import SYSTEM_NAMESPACE
 from agents.orders.plan import (
@@ -26,11 +33,12 @@ from agents.orders.plan import (
     order_status_of,
 )
 from agents.orders.policy import find_refusals
-from agents.orders.readiness import Readiness
-from agents.orders.run_once import UNKNOWN_OUTCOME, JobRecords
+from agents.orders.recreations import Recreations
+from agents.orders.run_once import JobRecords
+from agents.orders.withdrawal import Remains, Withdrawal, group_by_order, withdrawing_status
 from agents.protocol.index import IndexEntry
 from agents.protocol.orders import OrderContent
-from agents.protocol.status import JobOutcome, OrderStatus
+from agents.protocol.status import KeptClaim, OrderStatus
 from agents.protocol.topics import order_token
 from agents.runtime.backoff import Backoff
 from agents.runtime.clock import AgentClock
@@ -59,6 +67,7 @@ class OrderExecutor:
         last_pass_at: monotonic seconds at which the last complete pass began; None before the
             first.
         faults: the barrier around each order and each kind of objects.
+        pod_problems: what keeps a pod from running by order id, as last observed by the sensor.
     """
 
     discovery: Discovery
@@ -69,17 +78,24 @@ class OrderExecutor:
     is_allowed: Callable[[], bool]
     bound_pods: Callable[[], Mapping[str, int]]
     faults: AgentFaults = field(default_factory=AgentFaults)
+    pod_problems: Callable[[], Mapping[str, str]] = dict
     last_pass_at: float | None = field(default=None, init=False)
     _job_records: JobRecords = field(init=False)
     _applier: Applier = field(init=False)
+    _finished_jobs: FinishedJobs = field(init=False)
+    _recreations: Recreations = field(default_factory=Recreations, init=False)
     _tracked: dict[str, TrackedOrder] = field(default_factory=dict, init=False)
+    _withdrawal: Withdrawal = field(init=False)
     _withdrawing: dict[str, OrderStatus] = field(default_factory=dict, init=False)
+    _kept: tuple[KeptClaim, ...] = field(default=(), init=False)
     _backoffs: dict[str, Backoff] = field(default_factory=dict, init=False)
     _found_kinds: set[tuple[str, str]] = field(default_factory=set, init=False)
     _all_kinds_listed_at: float | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self._job_records = JobRecords(self.discovery.api)
+        self._withdrawal = Withdrawal(api=self.discovery.api)
+        self._finished_jobs = FinishedJobs(self.journal, self._job_records, self._is_desired)
         self._applier = Applier(
             api=self.discovery.api,
             journal=self.journal,
@@ -113,9 +129,14 @@ class OrderExecutor:
         started, is_first = self.clock.monotonic(), self.last_pass_at is None
         self._applier.forget_namespaces()
         kinds = self.discovery.kinds()
-        inventory = read_inventory(self.discovery.api, self._kinds_to_list(kinds), self.faults)
+        inventory = read_inventory(
+            self.discovery.api,
+            self._kinds_to_list(kinds),
+            self.faults,
+            created=self._created_identities(),
+        )
         self._found_kinds |= {observed.key.group_kind for observed in inventory.objects.values()}
-        self._record_finished_jobs(inventory)
+        self._finished_jobs.record(inventory)
         changed = False
         for entry in self._index_entries():
             if not self.is_allowed():
@@ -128,23 +149,30 @@ class OrderExecutor:
     def order_statuses(self) -> tuple[OrderStatus, ...]:
         """The status of every order after the last pass: listed orders, then withdrawn ones."""
         bound, applied = self.bound_pods(), self.journal.applied_generations()
+        problems = self.pod_problems()
         listed = [
             order_status_of(
                 entry,
                 self._tracked.get(order_token(entry.id)),
                 bound_pods=bound.get(entry.id),
                 applied_generation=applied.get(entry.id),
+                recreated=self._recreations.find(order_token(entry.id), self.clock.monotonic()),
+                pod_problem=problems.get(entry.id, ""),
             )
             for entry in self._index_entries()
         ]
         return (*listed, *self._unlisted_statuses(applied))
 
+    def kept_claims(self) -> tuple[KeptClaim, ...]:
+        """The claims that stay at the member although no order asks for them."""
+        return self._kept
+
     def _unlisted_statuses(self, applied: Mapping[str, int]) -> list[OrderStatus]:
         """Status of orders that the index no longer lists, before the first pass too."""
         listed = {entry.id for entry in self._index_entries()}
         known = {
-            order_id: _withdrawing_status(
-                order_id, generation, [], self.bound_pods().get(order_id, 0)
+            order_id: withdrawing_status(
+                order_id, generation, Remains(), self.bound_pods().get(order_id, 0)
             )
             for order_id, generation in applied.items()
         } | self._withdrawing
@@ -165,6 +193,8 @@ class OrderExecutor:
         content = self.intake.content_of(entry)
         if content is None:
             return False
+        if tracked is not None and tracked.digest == entry.digest:
+            self._recreations.record(token, tracked.vanished(inventory), self.clock.monotonic())
         with self.faults.guard("order", token, passing=(MemberApiError, JournalError)):
             self._tracked[token] = self._apply_order(entry, content, kinds, inventory)
             return True
@@ -202,7 +232,7 @@ class OrderExecutor:
             result, retry_at = ApplyResult(), None
         else:
             result = self._applier.apply(content, kinds, inventory)
-            self._add_finished_jobs(content.id, result)
+            self._finished_jobs.add_to(result, content.id)
             retry_at = self._handle_result(entry, result)
         return TrackedOrder(
             digest=entry.digest,
@@ -233,43 +263,6 @@ class OrderExecutor:
             )
         return self._backoffs[order_id].next_seconds()
 
-    def _add_finished_jobs(self, order_id: str, result: ApplyResult) -> None:
-        """Adds the readiness of jobs that finished before; the member may no longer have them."""
-        outcomes = self.journal.finished_jobs_of(order_id)
-        for name in result.finished_jobs:
-            outcome = outcomes.get((name[1], name[2], name[3]), UNKNOWN_OUTCOME)
-            finish: JobOutcome | None = None
-            if outcome != UNKNOWN_OUTCOME:
-                finish = "Failed" if outcome == "Failed" else "Succeeded"
-            result.readiness_by_object[name] = Readiness(
-                is_ready=False, desired=0 if finish else None, finished=finish
-            )
-
-    def _record_finished_jobs(self, inventory: MemberInventory) -> None:
-        """Records every finished job first, because the member may delete it soon."""
-        for observed in inventory.objects.values():
-            finished = observed.readiness.finished
-            if finished is None or observed.order_id is None:
-                continue
-            name = (observed.key.kind, observed.key.namespace, observed.key.name)
-            if name not in self.journal.finished_jobs_of(observed.order_id) and self._is_desired(
-                observed.token
-            ):
-                self._record_finished_in_member(observed, observed.order_id, finished)
-                self.journal.record_finished(observed.order_id, observed.key, finished)
-
-    def _record_finished_in_member(
-        self, observed: ObservedObject, order_id: str, finished: JobOutcome
-    ) -> None:
-        try:
-            self._job_records.record_finish(order_id, observed.key, finished)
-        except MemberApiError as error:
-            if error.code == 0:
-                raise
-            _log.warning(
-                "%s has finished; recording that in the cluster failed: %s", observed.key, error
-            )
-
     # ------------------------------------------------------------ withdrawing
 
     def _delete_surplus(self, inventory: MemberInventory, kinds: MemberKinds) -> bool:
@@ -279,52 +272,60 @@ class OrderExecutor:
             return False
         desired = frozenset(order_token(entry.id) for entry in index.orders)
         self._tracked = {token: order for token, order in self._tracked.items() if token in desired}
-        surplus = find_surplus(inventory, self._tracked, desired)
+        self._recreations.forget_except(desired)
+        kept = find_kept(inventory, desired, self._purged_tokens())
+        surplus = find_surplus(inventory, self._tracked, desired, kept)
+        self._withdrawal.forget_refusals_except(inventory.objects)
         for observed in surplus:
             if not self.is_allowed():
                 return True
-            self._delete_object(observed, kinds)
-        self._update_withdrawing(inventory, desired)
-        return bool(surplus)
-
-    def _delete_object(self, observed: ObservedObject, kinds: MemberKinds) -> None:
-        kind = kinds.find(observed.key.api_version, observed.key.kind)
-        if kind is None:
-            return
-        try:
-            self.discovery.api.delete(
-                kind.object_path(observed.key.namespace, observed.key.name), uid=observed.uid
-            )
-            _log.info("%s of %s: deleted", observed.key, observed.order_id)
-        except MemberApiError as error:
-            if error.code == 0:
-                raise
-            _log.warning("%s of %s: cannot be deleted: %s", observed.key, observed.order_id, error)
-
-    def _update_withdrawing(self, inventory: MemberInventory, desired: frozenset[str]) -> None:
-        """Reports orders that are not listed as Withdrawing until nothing of them is left."""
-        objects: dict[str, list[ObservedObject]] = {}
-        for observed in inventory.objects.values():
-            if observed.order_id is not None and observed.token not in desired:
-                objects.setdefault(observed.order_id, []).append(observed)
-        bound, applied, made = (
-            self.bound_pods(),
-            self.journal.applied_generations(),
-            self.journal.created_objects(),
+            refusal = self._withdrawal.delete(observed, kinds)
+            _log.info("%s of %s: %s", observed.key, observed.order_id, refusal or "deleted")
+        self._update_withdrawing(inventory, kinds, desired, kept)
+        asked = {token: order.identities for token, order in self._tracked.items()}
+        before, self._kept = (
+            self._kept,
+            kept_claims(inventory, kept, desired, asked, self._created_identities()),
         )
-        known = {*applied, *made, *objects, *bound}
+        return bool(surplus) or self._kept != before
+
+    def _purged_tokens(self) -> frozenset[str]:
+        """Tokens of the orders whose data goes, by the index."""
+        index = self.intake.index
+        return frozenset(order_token(order_id) for order_id in (index.purge or () if index else ()))
+
+    def _created_identities(self) -> frozenset[ObjectIdentity]:
+        created = self.journal.created_objects()
+        return frozenset(identity_of(key) for keys in created.values() for key in keys)
+
+    def _update_withdrawing(
+        self,
+        inventory: MemberInventory,
+        kinds: MemberKinds,
+        desired: frozenset[str],
+        kept: frozenset[ObjectIdentity],
+    ) -> None:
+        """Reports orders that are not listed as Withdrawing until nothing of them is left."""
+        objects = group_by_order(inventory, desired, kept)
+        bound, applied = self.bound_pods(), self.journal.applied_generations()
+        created = self.journal.created_objects()
         leaving: dict[str, OrderStatus] = {}
-        for order_id in sorted(known):
+        for order_id in sorted({*applied, *created, *objects, *bound}):
             if order_token(order_id) in desired:
                 continue
-            left, pods = objects.get(order_id, []), bound.get(order_id, 0)
-            unseen = [
-                k for k in made.get(order_id, ()) if k.group_kind not in inventory.listed_kinds
-            ]
-            if left or pods or unseen:
-                leaving[order_id] = _withdrawing_status(
-                    order_id, applied.get(order_id, 0), left, pods
+            remains = self._withdrawal.remains_of(objects.get(order_id, ()))
+            pods = bound.get(order_id, 0)
+            if remains.is_nothing and not pods:
+                remains = self._withdrawal.look_again(
+                    order_id,
+                    created.get(order_id, ()),
+                    kinds,
+                    inventory,
+                    is_purged=order_token(order_id) in self._purged_tokens(),
                 )
+            if not remains.is_nothing or pods:
+                generation = applied.get(order_id, 0)
+                leaving[order_id] = withdrawing_status(order_id, generation, remains, pods)
             else:
                 self._forget_order(order_id)
         self._withdrawing = leaving
@@ -355,6 +356,8 @@ class OrderExecutor:
             return list(kinds.prunable())
         made = {key.group_kind for keys in self.journal.created_objects().values() for key in keys}
         wanted = made | self._found_kinds
+        if STATEFUL_SET in made:  # it makes claims that no manifest names
+            wanted.add(CLAIM)
         return [kind for kind in kinds.prunable() if (kind.group, kind.kind) in wanted]
 
     def _index_entries(self) -> tuple[IndexEntry, ...]:
@@ -367,17 +370,3 @@ class OrderExecutor:
 def _is_namespaced(kinds: MemberKinds, api_version: str, kind: str) -> bool | None:
     found = kinds.find(api_version, kind)
     return None if found is None else found.is_namespaced
-
-
-def _withdrawing_status(
-    order_id: str, generation: int, remaining: list[ObservedObject], bound_pods: int
-) -> OrderStatus:
-    return OrderStatus(
-        id=order_id,
-        generation=generation,
-        phase="Withdrawing",
-        bound=bound_pods,
-        message=f"{len(remaining)} objects and {bound_pods} bound pods remain"
-        if remaining or bound_pods
-        else None,
-    )

@@ -8,7 +8,7 @@ import copy
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from agents.member.api import Tree
+from agents.member.api import FIELD_MANAGER, Tree
 from agents.member.trees import map_at, objects_at, text_at
 from agents.orders.journal import ObjectKey
 from agents.protocol.orders import ORDER_ID_ANNOTATION, ORDER_LABEL, OrderContent
@@ -17,34 +17,59 @@ from agents.protocol.topics import is_order_id, order_token
 SYSTEM_NAMESPACE: Final = "kapok-system"
 """Namespace of the agent's own objects: the site's lease and the records of started jobs."""
 
-# Written by the server only. A manifest from `kubectl get -o yaml` has them, and server-side apply
-# refuses them.
-_SERVER_OWNED_FIELDS: Final = (
+# Written by the server only, or facts of the cluster that the manifest was exported from: its uids
+# mean nothing here, an owner has an object deleted, and no controller here ends a finalizer.
+_FIELDS_OF_ANOTHER_CLUSTER: Final = (
     "uid",
     "resourceVersion",
     "managedFields",
     "creationTimestamp",
     "generation",
+    "selfLink",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "ownerReferences",
+    "finalizers",
 )
 _KINDS_WITH_POD_TEMPLATE: Final = frozenset(
     {"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Job"}
 )
+_KINDS_WITHOUT_PODS: Final = frozenset(
+    {"ControllerRevision", "CustomResourceDefinition", "PodTemplate"}
+)
+"""Kinds that hold pod templates, or descriptions of them, and make no pods."""
 
 
 def with_ownership_labels(
-    content: OrderContent, manifest: Mapping[str, Any], *, is_namespaced: bool
+    content: OrderContent,
+    manifest: Mapping[str, Any],
+    *,
+    is_namespaced: bool,
+    labels_claims: bool = True,
 ) -> Tree:
-    """Returns a manifest as it is applied: labelled, with its namespace and replicas."""
+    """Returns a manifest as it is applied: labelled, with its namespace and replicas.
+
+    Args:
+        content: the order.
+        manifest: one of its manifests.
+        is_namespaced: whether its kind is.
+        labels_claims: marks the claims that a StatefulSet makes too. Their templates cannot be
+            changed, so an existing StatefulSet keeps those that it has.
+    """
     tree: Tree = copy.deepcopy(dict(manifest))
     tree.pop("status", None)
     metadata = tree.setdefault("metadata", {})
-    for name in _SERVER_OWNED_FIELDS:
-        metadata.pop(name, None)
+    _strip(metadata)
     if is_namespaced:
         metadata.setdefault("namespace", content.namespace)
     else:
         metadata.pop("namespace", None)
-    for each in (metadata, *_template_metadata(tree)):
+    for each in _template_metadata(tree):
+        _strip(each)
+    labelled = [metadata, *_template_metadata(tree)]
+    if labels_claims:
+        labelled += _claim_metadata(tree)
+    for each in labelled:
         _set_order_labels(each, content.id)
     if content.replicas is not None and content.scales == f"{tree.get('kind')}/{metadata['name']}":
         if not isinstance(tree.get("spec"), dict):
@@ -85,6 +110,19 @@ def order_id_of(tree: Mapping[str, Any]) -> str | None:
     return order_id if is_order_id(order_id) else None
 
 
+def is_applied_by_us(tree: Mapping[str, Any]) -> bool:
+    """Whether the server notes that this agent applied the object.
+
+    An owner in a manifest makes an object look like one that a controller created. Controllers copy
+    our label into theirs, and never our field manager.
+    """
+    managers = objects_at(map_at(tree, "metadata"), "managedFields")
+    return any(
+        each.get("manager") == FIELD_MANAGER and each.get("operation") == "Apply"
+        for each in managers
+    )
+
+
 def is_controlled(tree: Mapping[str, Any]) -> bool:
     """Whether a controller created the object, as it does ReplicaSets and pods."""
     owners = objects_at(map_at(tree, "metadata"), "ownerReferences")
@@ -92,16 +130,58 @@ def is_controlled(tree: Mapping[str, Any]) -> bool:
 
 
 def _template_metadata(tree: Tree) -> Iterator[Tree]:
-    spec = tree.get("spec")
-    if not isinstance(spec, dict):
+    """The metadata of all pod templates in an object, whatever its kind calls them.
+
+    Without our label on their pods, the pods of a kind could not be counted.
+    """
+    spec, kind = tree.get("spec"), tree.get("kind")
+    if not isinstance(spec, dict) or kind in _KINDS_WITHOUT_PODS:
         return
-    if tree.get("kind") in _KINDS_WITH_POD_TEMPLATE and isinstance(spec.get("template"), dict):
-        yield _metadata_of(spec["template"])
     job = spec.get("jobTemplate")
-    if tree.get("kind") == "CronJob" and isinstance(job, dict):
+    if kind in _KINDS_WITH_POD_TEMPLATE and isinstance(spec.get("template"), dict):
+        yield _metadata_of(spec["template"])
+    elif kind == "CronJob" and isinstance(job, dict):
         job_spec = job.get("spec")
         if isinstance(job_spec, dict) and isinstance(job_spec.get("template"), dict):
             yield _metadata_of(job_spec["template"])
+    else:
+        yield from _templates_in(list(spec.values()))
+
+
+def _templates_in(value: object) -> Iterator[Tree]:
+    if isinstance(value, list):
+        for each in value:
+            yield from _templates_in(each)
+    elif isinstance(value, dict):
+        spec = value.get("spec")
+        if isinstance(spec, dict) and isinstance(spec.get("containers"), list):
+            yield _metadata_of(value)
+        else:
+            for each in value.values():
+                yield from _templates_in(each)
+
+
+def claim_templates_of(tree: Mapping[str, Any]) -> list[Tree]:
+    """The templates of the claims that a StatefulSet makes."""
+    if tree.get("kind") != "StatefulSet" or not isinstance(tree.get("spec"), dict):
+        return []
+    return objects_at(tree["spec"], "volumeClaimTemplates")
+
+
+def has_labelled_claims(tree: Mapping[str, Any]) -> bool:
+    """Whether the claims of a StatefulSet carry our label; True for all other kinds."""
+    templates = claim_templates_of(tree)
+    return all(ORDER_LABEL in map_at(each, "metadata", "labels") for each in templates)
+
+
+def _claim_metadata(tree: Tree) -> Iterator[Tree]:
+    for template in claim_templates_of(tree):
+        yield _metadata_of(template)
+
+
+def _strip(metadata: Tree) -> None:
+    for name in _FIELDS_OF_ANOTHER_CLUSTER:
+        metadata.pop(name, None)
 
 
 def _metadata_of(template: Tree) -> Tree:

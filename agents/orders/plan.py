@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from agents.orders.applier import ApplyResult
 from agents.orders.inventory import MemberInventory, ObjectIdentity, ObservedObject, identity_of
 from agents.orders.readiness import Readiness
+from agents.orders.recreations import Recreated
 from agents.protocol.index import IndexEntry
 from agents.protocol.status import JobOutcome, OrderStatus
 
@@ -41,6 +42,15 @@ class TrackedOrder:
     def identities(self) -> frozenset[ObjectIdentity]:
         """The objects that belong to the order now."""
         return frozenset(self.result.applied_revisions) | self.result.finished_jobs
+
+    def vanished(self, inventory: MemberInventory) -> list[ObjectIdentity]:
+        """Objects that were applied, and that something has deleted since."""
+        return [
+            name
+            for name, (uid, _) in self.result.applied_revisions.items()
+            if name[:2] in inventory.listed_kinds
+            and ((seen := inventory.objects.get(name)) is None or seen.uid != uid)
+        ]
 
     def refresh_readiness(self, inventory: MemberInventory) -> None:
         """Takes over the readiness of the order's objects as the inventory shows it."""
@@ -75,7 +85,10 @@ def has_drifted(applied_revision: tuple[str, str], observed: ObservedObject | No
 
 
 def find_surplus(
-    inventory: MemberInventory, tracked: Mapping[str, TrackedOrder], desired_tokens: frozenset[str]
+    inventory: MemberInventory,
+    tracked: Mapping[str, TrackedOrder],
+    desired_tokens: frozenset[str],
+    kept: frozenset[ObjectIdentity] = frozenset(),
 ) -> list[ObservedObject]:
     """Our objects that no order asks for any more.
 
@@ -83,11 +96,13 @@ def find_surplus(
         inventory: our objects at the member.
         tracked: orders by token that this process has tried to apply.
         desired_tokens: tokens of all orders that the index lists.
+        kept: objects that stay although nothing asks for them.
     """
     return [
         observed
-        for observed in inventory.objects.values()
+        for name, observed in inventory.objects.items()
         if observed.order_id is not None
+        and name not in kept
         and not observed.is_terminating
         and _is_surplus(observed, tracked, desired_tokens)
     ]
@@ -115,6 +130,8 @@ def order_status_of(
     *,
     bound_pods: int | None,
     applied_generation: int | None,
+    recreated: Recreated | None = None,
+    pod_problem: str = "",
 ) -> OrderStatus:
     """The status of one order that the index lists.
 
@@ -123,6 +140,8 @@ def order_status_of(
         tracked: what this process knows of it; None if it has not tried to apply it.
         bound_pods: number of its bound pods; None if unknown.
         applied_generation: newest generation that was applied completely; None if none was.
+        recreated: that its objects are deleted again and again; None if they are not.
+        pod_problem: what keeps one of its pods from running; empty if nothing is known.
     """
     if tracked is None or tracked.digest != entry.digest:
         return OrderStatus(
@@ -134,6 +153,10 @@ def order_status_of(
         )
     object_readiness = list(tracked.result.readiness_by_object.values())
     phase, message = _phase_of(tracked, object_readiness)
+    if recreated is not None:
+        message = _joined(recreated.message, message)
+    if phase == "Applied":
+        message = _joined(message, pod_problem)
     return OrderStatus(
         id=entry.id,
         generation=entry.generation,
@@ -147,6 +170,8 @@ def order_status_of(
         finished=_combined_outcome(object_readiness) if phase == "Finished" else None,
         applied_generation=applied_generation,
         message=message[:_MAX_MESSAGE_CHARACTERS] if message else None,
+        recreated=recreated.count if recreated else None,
+        not_run=len(tracked.result.not_run) or None,
     )
 
 
@@ -159,10 +184,25 @@ def _phase_of(tracked: TrackedOrder, object_readiness: list[Readiness]) -> tuple
     if applied.errors:
         return "Applying" if applied.is_retryable else "Failed", "; ".join(applied.errors)
     message = next((each.message for each in object_readiness if each.message), None)
+    message = _joined(_format_not_run(applied), message, *applied.yielded)
     if _is_all_finished(applied, object_readiness):
         return "Finished", message
     running = [each for each in object_readiness if each.finished is None]
     return "Ready" if all(each.is_ready for each in running) else "Applied", message
+
+
+def _joined(*texts: str | None) -> str | None:
+    return "; ".join(text for text in texts if text) or None
+
+
+def _format_not_run(result: ApplyResult) -> str:
+    if not result.not_run:
+        return ""
+    named = ", ".join(f"{kind} {name}" for _, kind, _, name in sorted(result.not_run)[:3])
+    return (
+        f"{named} has run to its end and was changed since; the change is not run, because a job "
+        "runs once: give the new one another name"
+    )
 
 
 def _is_all_finished(result: ApplyResult, object_readiness: list[Readiness]) -> bool:

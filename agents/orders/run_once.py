@@ -5,8 +5,11 @@ a time to live. One small ConfigMap per order in `kapok-system`, written before 
 the first time, outlives both.
 """
 
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from agents.member.api import MemberApi, quote_path_segment
 from agents.member.trees import map_at
@@ -42,13 +45,22 @@ class JobRecords:
         """
         return self._load_states(order_id).get(_configmap_key(key))
 
-    def record_start(self, order_id: str, key: ObjectKey) -> None:
-        """Records a job before it is created.
+    def record_start(self, order_id: str, key: ObjectKey, content: str = "") -> None:
+        """Records a job before it is created, with the digest of what it runs.
 
         Raises:
             MemberApiError: the record cannot be written; the job must not be created.
         """
-        self._save_state(order_id, key, STARTED)
+        self._save_states(order_id, {_configmap_key(key): STARTED, _content_key(key): content})
+
+    def has_run_another(self, order_id: str, key: ObjectKey, content: str) -> bool:
+        """Whether another content than this one ran; False if it is not known what ran.
+
+        Raises:
+            MemberApiError: the record cannot be read.
+        """
+        known = self._load_states(order_id).get(_content_key(key), "")
+        return bool(known) and known != content
 
     def record_finish(self, order_id: str, key: ObjectKey, outcome: str) -> None:
         """Records the outcome of a job; keeps the first one.
@@ -57,7 +69,7 @@ class JobRecords:
             MemberApiError: the record cannot be written.
         """
         if self._load_states(order_id).get(_configmap_key(key)) in (None, STARTED):
-            self._save_state(order_id, key, outcome)
+            self._save_states(order_id, {_configmap_key(key): outcome})
 
     def forget_order(self, order_id: str) -> None:
         """Deletes the records of an order of which nothing is left.
@@ -78,8 +90,8 @@ class JobRecords:
             }
         return self._states_by_order[order_id]
 
-    def _save_state(self, order_id: str, key: ObjectKey, state: str) -> None:
-        states = {**self._load_states(order_id), _configmap_key(key): state}
+    def _save_states(self, order_id: str, new: dict[str, str]) -> None:
+        states = {**self._load_states(order_id), **new}
         tree = {
             "apiVersion": "v1",
             "kind": "ConfigMap",
@@ -93,6 +105,20 @@ class JobRecords:
         }
         self.api.apply(_configmap_path(order_id), tree, force=True)
         self._states_by_order[order_id] = states
+
+
+def content_digest(tree: Mapping[str, Any]) -> str:
+    """The digest of what a job runs; what says how many run at a time is left out."""
+    spec = map_at(tree, "spec")
+    ran = map_at(spec, "template", "spec") or spec
+    text = json.dumps(ran, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:32]
+
+
+def _content_key(key: ObjectKey) -> str:
+    """The key of the digest; kinds begin with a capital, so that it is no job's."""
+    text = f"content.{_configmap_key(key)}"
+    return text if len(text) <= 253 else f"content.{order_token(text)}"  # noqa: PLR2004 - as below
 
 
 def _configmap_name(order_id: str) -> str:

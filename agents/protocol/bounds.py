@@ -84,6 +84,7 @@ MAX_RESOURCES: Final = 64
 MAX_MANIFESTS: Final = 500
 MAX_ASKERS: Final = 4
 """Schedulers whose nonces an agent carries: a leader, standbys, and one that has just ended."""
+MAX_KEPT_CLAIMS: Final = 10_000
 
 # ---------------------------------------------------------------- numbers
 

@@ -50,6 +50,8 @@ class DesiredIndex:
         epoch: epoch of the hub's leader.
         sequence: grows with every change within an epoch.
         orders: the orders, sorted by id.
+        purge: ids of orders that are not listed and of which the claims, the data, go too. Without
+            this word an agent keeps the claims of an order that it withdraws.
     """
 
     site: SiteName
@@ -57,6 +59,7 @@ class DesiredIndex:
     epoch: Epoch
     sequence: Count
     orders: Annotated[tuple[IndexEntry, ...], AtMost(MAX_ORDERS)] = ()
+    purge: Annotated[tuple[OrderId, ...], AtMost(MAX_ORDERS)] | None = None
 
     @property
     def version(self) -> tuple[int, int]:

@@ -56,6 +56,8 @@ class OrderContent:
         namespaces: further namespaces that the tenant may use.
         cluster_kinds: cluster-scoped kinds that the tenant may use, such as
             `rbac.authorization.k8s.io/ClusterRole`.
+        pod_security: the level of Pod Security admission for a namespace that the agent makes;
+            None leaves namespaces without it.
     """
 
     id: OrderId
@@ -70,6 +72,7 @@ class OrderContent:
     scales: Annotated[str, AtMost(320)] | None = None
     namespaces: Annotated[tuple[str, ...], AtMost(64)] = ()
     cluster_kinds: Annotated[tuple[str, ...], AtMost(64)] = ()
+    pod_security: Annotated[str, AtMost(63)] | None = None
 
 
 ORDER_CONTENT: Final = Codec(OrderContent, max_bytes=MAX_CONTENT_BYTES)

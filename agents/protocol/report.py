@@ -271,6 +271,7 @@ class ReportSections:
         node_classes: nodes that take pods, with their free capacity.
         orders: bound pods by order.
         api_kinds: kinds that the cluster serves, such as `apps/v1/Deployment`.
+        cluster_kinds: those of these kinds whose objects belong to no namespace.
         rtt: round-trip times to peers.
         intensity: carbon intensity of the electricity.
         power: power that the equipment draws.
@@ -284,6 +285,7 @@ class ReportSections:
     node_classes: Annotated[tuple[ReportedNodeClass, ...], AtMost(MAX_NODE_ROWS)] | None = None
     orders: Annotated[tuple[OrderBoundPods, ...], AtMost(MAX_ORDERS)] | None = None
     api_kinds: Annotated[tuple[QualifiedName, ...], AtMost(MAX_API_KINDS)] | None = None
+    cluster_kinds: Annotated[tuple[QualifiedName, ...], AtMost(MAX_API_KINDS)] | None = None
     rtt: Annotated[tuple[ReportedRtt, ...], AtMost(MAX_PEERS)] | None = None
     intensity: ReportedIntensity | None = None
     power: ReportedPower | None = None

@@ -5,9 +5,12 @@ from typing import Annotated, Final, Literal, get_args
 
 from agents.protocol.bounds import (
     MAX_ENVELOPE_BYTES,
+    MAX_KEPT_CLAIMS,
     MAX_ORDERS,
     AtMost,
     Count,
+    NamespaceName,
+    ObjectName,
     OrderId,
     PodCount,
     SiteName,
@@ -53,6 +56,10 @@ class OrderStatus:
         finished: outcome of the jobs, once every job has ended.
         applied_generation: newest generation that was applied completely; absent before the first.
         message: what is wrong and what to do, for people.
+        recreated: how often objects of it were made again in the last minutes, because something at
+            the site deletes them; absent if that does not go on.
+        not_run: number of its jobs that have run to their end and were changed since. A job runs
+            once, so the change does not run.
     """
 
     id: OrderId
@@ -67,6 +74,23 @@ class OrderStatus:
     finished: JobOutcome | None = None
     applied_generation: Count | None = None
     message: Annotated[str, AtMost(1024)] | None = None
+    recreated: Count | None = None
+    not_run: Count | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptClaim:
+    """A claim that the agent keeps at the site, although its order no longer asks for it.
+
+    Attributes:
+        id: id of the order that it belongs to.
+        namespace: its namespace.
+        name: its name.
+    """
+
+    id: OrderId
+    namespace: NamespaceName
+    name: ObjectName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +103,8 @@ class SiteStatusMessage(MessageHeader):
         site_uid: `site_uid` of the index that the agent applies.
         index: echo of that index; absent if the agent has never accepted one.
         orders: one entry per order that is listed or still being withdrawn; of an order without an
-            entry nothing is left at the site.
+            entry nothing is left at the site but what `kept` lists.
+        kept: claims that stay until the hub says that the data goes (`DesiredIndex.purge`).
         missing: ids of the orders whose content the agent does not have; the hub publishes them
             again.
         is_executing: whether this agent applies orders; others only report.
@@ -92,6 +117,7 @@ class SiteStatusMessage(MessageHeader):
     site_uid: Uid | None = None
     index: IndexEcho | None = None
     orders: Annotated[tuple[OrderStatus, ...], AtMost(MAX_ORDERS)] = ()
+    kept: Annotated[tuple[KeptClaim, ...], AtMost(MAX_KEPT_CLAIMS)] | None = None
     missing: Annotated[tuple[OrderId, ...], AtMost(MAX_ORDERS)] = ()
     is_executing: bool = False
     index_proof: Annotated[str, AtMost(MAX_ENVELOPE_BYTES)] | None = None

@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from agents.member.api import MemberApiError
+from agents.member.api import MemberApiError, Tree
 from agents.member.discovery import Discovery
 from agents.protocol.bounds import MAX_ORDERS
 from agents.protocol.report import OrderBoundPods, ReportedExecutor
 from agents.protocol.topics import is_order_id, order_token
 from agents.sensors.nodes import LabelChoice, NodeSnapshot, node_facts_of, summarise_nodes
+from agents.sensors.pod_problems import pod_problem_of
 from agents.sensors.pods import PodFacts, pod_facts_of
 from agents.sensors.sensor import Observation
 
@@ -25,6 +26,7 @@ _NODES_PATH: Final = "/api/v1/nodes"
 _PODS_PATH: Final = "/api/v1/pods"
 _UNFINISHED_PODS_QUERY: Final = {"fieldSelector": "status.phase!=Succeeded,status.phase!=Failed"}
 _BAD_REQUEST: Final = 400
+_MAX_PROBLEMS: Final = 2_000
 
 AppliedGenerationsReader = Callable[[], Mapping[str, int]]
 """Returns the applied generation of every order of this site, by order id."""
@@ -68,23 +70,34 @@ class KubernetesSensor:
         nodes = self.discovery.api.list_mapped(
             _NODES_PATH, None, lambda node: node_facts_of(node, self.label_choice)
         )
-        snapshot = summarise_nodes(nodes, self._list_pods())
+        problems: dict[str, str] = {}
+        snapshot = summarise_nodes(nodes, self._list_pods(problems))
         return Observation(
             node_classes=snapshot.classes,
             orders=bound_orders_of(snapshot, generations),
+            pod_problems=problems,
             api_kinds=kinds.creatable_names(),
+            cluster_kinds=kinds.cluster_scoped_names(),
             executor=ReportedExecutor(is_active=self.is_active(), server_version=self._version),
             faults=(FAULT_NODE_FIGURES,) if snapshot.unreadable_nodes else None,
         )
 
-    def _list_pods(self) -> list[PodFacts]:
+    def _list_pods(self, problems: dict[str, str]) -> list[PodFacts]:
+        """Lists the pods that take capacity, and adds one problem of each order's pods."""
+
+        def read(pod: Tree) -> PodFacts | None:
+            problem = pod_problem_of(pod)
+            if problem is not None and len(problems) < _MAX_PROBLEMS:
+                problems.setdefault(*problem)
+            return pod_facts_of(pod)
+
         try:
-            return self.discovery.api.list_mapped(_PODS_PATH, _UNFINISHED_PODS_QUERY, pod_facts_of)
+            return self.discovery.api.list_mapped(_PODS_PATH, _UNFINISHED_PODS_QUERY, read)
         except MemberApiError as error:
             if error.code != _BAD_REQUEST:
                 raise
             # The server does not support that selector; `pod_facts_of` leaves finished pods out.
-            return self.discovery.api.list_mapped(_PODS_PATH, None, pod_facts_of)
+            return self.discovery.api.list_mapped(_PODS_PATH, None, read)
 
 
 def bound_orders_of(

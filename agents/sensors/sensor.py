@@ -1,6 +1,6 @@
 """The interface of a sensor, what it returns, and how observations are merged."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
@@ -16,6 +16,7 @@ class Observation(ReportSections):
         pue_origin: origin of `pue`.
         pv_watts: power of the site's own photovoltaics now.
         battery_ratio: state of charge, 0 to 1.
+        pod_problems: what keeps a pod of an order from running, by order id; for the status.
         is_silent: a replayed fault: the agent sends no reports while it is True.
     """
 
@@ -23,6 +24,7 @@ class Observation(ReportSections):
     pue_origin: FigureOrigin | None = None
     pv_watts: float | None = None
     battery_ratio: float | None = None
+    pod_problems: Mapping[str, str] | None = None
     is_silent: bool = False
 
 

@@ -17,9 +17,10 @@ from scheduler.apiserver.auth.access_reviews import (
     answer_review,
     openapi_name_of_review,
 )
-from scheduler.apiserver.auth.limits import UsageByIdentity
+from scheduler.apiserver.auth.limits import IdentityUsage, UsageByIdentity
 from scheduler.apiserver.auth.middleware import AuthMiddleware
 from scheduler.apiserver.auth.rbac import AccessAttributes, Identity, is_allowed
+from scheduler.apiserver.auth.storage_limits import set_writer
 from scheduler.apiserver.base.bodies import decode_body, media_type_of
 from scheduler.apiserver.base.errors import (
     ApiError,
@@ -28,6 +29,7 @@ from scheduler.apiserver.base.errors import (
     too_many_requests,
 )
 from scheduler.apiserver.base.faults import FaultReporter
+from scheduler.apiserver.base.heavy_work import work_owner
 from scheduler.apiserver.base.requests import (
     ResourcePath,
     parse_flag,
@@ -43,11 +45,12 @@ from scheduler.apiserver.transfer import (
     make_compressed_response,
     make_response,
     read_body,
+    send_parts,
     send_within_time,
 )
 from scheduler.apiserver.verbs import ResourceRequest, VerbHandler, VerbResponse
 from scheduler.apiserver.write.writer import ObjectWriter
-from scheduler.hub.schema.json_types import JsonObject
+from scheduler.hub.schema.json_types import Json, JsonObject
 
 _encode = msgspec.json.Encoder().encode
 _STATUS_GROUPS = frozenset(
@@ -82,7 +85,7 @@ class HttpHandler:
         self._faults = faults
         self.mark_known: Callable[[web.BaseRequest], None] = lambda _request: None
         """Called when a request has shown a valid token."""
-        self._non_resource_handler = NonResourceHandler(writer.catalog)
+        self._non_resource_handler = NonResourceHandler(writer.catalog, writer.heavy_work)
         self._verb_handler = VerbHandler(writer)
         self._watch_tasks: set[asyncio.Task[None]] = set()
         self._open_watch_count = 0
@@ -107,6 +110,8 @@ class HttpHandler:
         if path in PUBLIC_PATHS:
             return await self._handle_non_resource(request, path)
         identity = self._auth_middleware.authenticate(request.headers)
+        work_owner.set(identity.name)
+        set_writer(identity)
         self.mark_known(request)
         if "Impersonate-User" in request.headers:
             raise ApiError(
@@ -130,7 +135,7 @@ class HttpHandler:
         if request.method not in {"GET", "HEAD"}:
             raise resource_not_found()
         try:
-            kind, body = self._non_resource_handler.response_of(
+            kind, body = await self._non_resource_handler.response_of(
                 path, request.headers.get("Accept", "")
             )
         except ApiError as error:
@@ -178,15 +183,38 @@ class HttpHandler:
             warnings=[resource.deprecation_warning] if resource.deprecation_warning else [],
         )
         answer = await self._verb_handler.handle(resource_request)
+        if answer.parts is not None:
+            return await self._send_list(request, resource_request, answer, answer.parts, usage)
         usage.charge_bytes(len(answer.body))
         response = await make_compressed_response(
             request, answer.status_code, answer.body, answer.content_type
         )
-        object_warnings = self._object_warnings(resource_request, answer)
+        object_warnings = await self._object_warnings(resource_request, answer)
         add_warnings(response, [*resource_request.warnings, *object_warnings])
         return response
 
-    def _object_warnings(
+    async def _send_list(
+        self,
+        request: web.BaseRequest,
+        resource_request: ResourceRequest,
+        answer: VerbResponse,
+        parts: AsyncIterator[bytes],
+        usage: IdentityUsage,
+    ) -> web.StreamResponse:
+        """Sends a large list while it is encoded."""
+        headers = {"Content-Type": answer.content_type, "Cache-Control": "no-cache, private"}
+        response = web.StreamResponse(headers=headers)
+        add_warnings(response, resource_request.warnings)
+        try:
+            await send_parts(request, response, parts, usage.charge_bytes)
+        except ConnectionError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the barrier of lists that have begun
+            self._faults.report("api-request", f"{request.method} {request.path}", error)
+            raise _abort(request, "the list failed; the client asks again") from None
+        return response
+
+    async def _object_warnings(
         self, resource_request: ResourceRequest, response: VerbResponse
     ) -> list[str]:
         """Warnings about an object that was accepted."""
@@ -196,7 +224,9 @@ class HttpHandler:
         )
         if warning_func is None or not is_write or response.status_code >= HTTPStatus.BAD_REQUEST:
             return []
-        return warning_func(msgspec.json.decode(response.body))
+        return await self._writer.heavy_work.run(
+            len(response.body), lambda: warning_func(msgspec.json.decode(response.body))
+        )
 
     async def _handle_access_review(
         self, request: web.BaseRequest, resource_path: ResourcePath, identity: Identity
@@ -205,10 +235,13 @@ class HttpHandler:
         key = (resource_path.group, resource_path.plural)
         data = await read_body(request)
         kind = request.headers.get("Content-Type", "")
-        if media_type_of(kind) == PROTOBUF:
-            item = decode_protobuf(data, openapi_name_of_review(*key))
-        else:
-            item = decode_body(data, kind).value
+
+        def decode() -> Json:
+            if media_type_of(kind) == PROTOBUF:
+                return decode_protobuf(data, openapi_name_of_review(*key))
+            return decode_body(data, kind).value
+
+        item = await self._writer.heavy_work.run(len(data), decode)
         return make_response(201, _encode(answer_review(identity, REVIEW_KINDS[key], item)))
 
     # ------------------------------------------------------------ watches
@@ -238,6 +271,7 @@ class HttpHandler:
             collection=collection,
             clock=self._writer.clock,
             current_revision=lambda: self._writer.revision,
+            heavy_work=self._writer.heavy_work,
         )
         response = web.StreamResponse(
             headers={"Content-Type": "application/json", "Cache-Control": "no-cache, private"}

@@ -104,8 +104,9 @@ async def listening(
 ) -> AsyncIterator[None]:
     """Accepts connections for the duration of the context.
 
-    Out of file descriptors, asyncio tries to accept again after a second; it writes a traceback for
-    each failure, hence the limit on its log lines.
+    Out of file descriptors, asyncio tries to accept again after a second, for each of as many
+    connections as its `backlog` says; it writes a traceback for each failure, hence the limit on
+    its log lines. Its backlog is 1, so it fails once a second; the system keeps the real backlog.
     """
     # asyncio has no parameter for it, so the class attribute is set.
     asyncio.sslproto.SSLProtocol.max_size = _TLS_BUFFER_BYTES
@@ -117,9 +118,10 @@ async def listening(
         server,
         sock=bound,
         ssl=context,
-        backlog=_BACKLOG,
+        backlog=1,
         ssl_handshake_timeout=_HANDSHAKE_TIMEOUT_SECONDS,
     )
+    bound.listen(_BACKLOG)
     try:
         yield
     finally:

@@ -1,8 +1,11 @@
 """The paths that are not resources: discovery, OpenAPI, version and health."""
 
+import asyncio
+
 import msgspec
 
 from scheduler.apiserver.base.errors import resource_not_found
+from scheduler.apiserver.base.heavy_work import HeavyWork
 from scheduler.apiserver.discovery import discovery, openapi
 from scheduler.apiserver.kinds.resources import ResourceCatalog
 from scheduler.hub.schema.json_types import JsonObject
@@ -25,18 +28,22 @@ VERSION_INFO: JsonObject = {
 PUBLIC_PATHS = frozenset({"/healthz", "/livez", "/readyz", "/version"})
 """Paths that need no token, as on a real server."""
 _GROUP_PATH_PARTS = 2
+_OPENAPI_BYTES = 1024 * 1024
+"""About what the OpenAPI documents take."""
 _VERSION_PATH_PARTS = 3
 
 
 class NonResourceHandler:
     """Builds the responses of these paths; caches OpenAPI documents until the catalog changes."""
 
-    def __init__(self, catalog: ResourceCatalog) -> None:
+    def __init__(self, catalog: ResourceCatalog, heavy_work: HeavyWork) -> None:
         self._catalog = catalog
+        self._heavy_work = heavy_work
+        self._making = asyncio.Lock()
         self._seen_change_count = -1
         self._documents: dict[str, bytes] = {}
 
-    def response_of(self, path: str, accept: str) -> tuple[str, bytes]:
+    async def response_of(self, path: str, accept: str) -> tuple[str, bytes]:
         """The content type and body of a path.
 
         Raises:
@@ -49,13 +56,19 @@ class NonResourceHandler:
         if path == "/openapi/v2":
             return openapi.encode_v2_document(accept)
         if path.startswith("/openapi/v3"):
-            return _JSON_CONTENT_TYPE, self._openapi(path.removeprefix("/openapi/v3").strip("/"))
+            found = await self._openapi(path.removeprefix("/openapi/v3").strip("/"))
+            return _JSON_CONTENT_TYPE, found
         return self._discovery(path.strip("/").split("/"), accept)
 
-    def _openapi(self, path: str) -> bytes:
-        if self._seen_change_count != self._catalog.change_count:
-            self._documents = openapi.make_documents(self._catalog)
-            self._seen_change_count = self._catalog.change_count
+    async def _openapi(self, path: str) -> bytes:
+        async with self._making:  # many clients ask at once after a change
+            count = self._catalog.change_count
+            if self._seen_change_count != count:
+                resources = self._catalog.all()
+                self._documents = await self._heavy_work.run(
+                    _OPENAPI_BYTES, lambda: openapi.make_documents(resources)
+                )
+                self._seen_change_count = count
         if not path:
             return _encode(openapi.make_index(self._documents))
         if path not in self._documents:

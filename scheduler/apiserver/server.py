@@ -23,26 +23,28 @@ from pathlib import Path
 
 from scheduler.apiserver.auth.certificates import ensure_server_certificate
 from scheduler.apiserver.auth.limits import (
-    ADMINISTRATOR_LIMITS,
     LIMITS_OF_OTHERS,
+    OWNER_LIMITS,
     IdentityLimits,
     UsageByIdentity,
 )
 from scheduler.apiserver.auth.middleware import AuthMiddleware
+from scheduler.apiserver.auth.storage_limits import StorageLimits
 from scheduler.apiserver.auth.tokens import (
-    ADMINISTRATOR,
+    OWNER,
     TokenStore,
     check_secret_mode,
     write_kubeconfig,
 )
 from scheduler.apiserver.backup import DATABASE_NAME
-from scheduler.apiserver.base.errors import ApiError
+from scheduler.apiserver.base.errors import ApiError, DamagedFile
 from scheduler.apiserver.base.faults import FaultReporter
 from scheduler.apiserver.garbage_collector import GarbageCollector
 from scheduler.apiserver.http import HttpHandler, WarningFunc
 from scheduler.apiserver.kinds.admission import WriteOptions
 from scheduler.apiserver.kinds.core.core_kinds import core_resources
-from scheduler.apiserver.kinds.custom.definitions import custom_resources_of, definition_strategy
+from scheduler.apiserver.kinds.custom.definitions import definition_strategy
+from scheduler.apiserver.kinds.custom.serving import DefinitionServer
 from scheduler.apiserver.kinds.resources import ResourceCatalog, ServerResource
 from scheduler.apiserver.listener import (
     LimitedServer,
@@ -80,10 +82,12 @@ class ApiServerOptions:
     """CustomResourceDefinitions to apply at the start, by the field manager `kapok-hub`."""
     namespaces: Sequence[str] = ()
     """Namespaces to create at the start, besides those that every cluster has."""
-    administrator_limits: IdentityLimits = ADMINISTRATOR_LIMITS
-    """Requests, bytes and watches of each administrator; beyond them the response is 429."""
+    owner_limits: IdentityLimits = OWNER_LIMITS
+    """Requests, bytes and watches of the owner; beyond them the response is 429."""
     limits_of_others: IdentityLimits = LIMITS_OF_OTHERS
-    """The same for each identity of another role."""
+    """The same for each other identity."""
+    storage_limits: StorageLimits = field(default_factory=StorageLimits)
+    """What each identity but the owner may keep; beyond it the response is 403."""
     warning_funcs: Mapping[str, WarningFunc] = field(default_factory=dict)
     """Functions by kind: the warnings that a client gets when it writes such an object."""
     on_fault: Callable[[str], None] = lambda _where: None
@@ -109,6 +113,7 @@ async def serve(options: ApiServerOptions) -> AsyncIterator[ApiServer]:
 
     Raises:
         DataDirectoryInUse: another server runs on the data directory.
+        DamagedFile: a file of the data directory cannot be used.
         OSError: the port cannot be bound.
         ApiError: a CRD of the options was refused.
     """
@@ -119,7 +124,7 @@ async def serve(options: ApiServerOptions) -> AsyncIterator[ApiServer]:
     lock.acquire()
     database = SqliteStore(options.data_dir / DATABASE_NAME)
     try:
-        writer = _open_writer(database, options.clock, faults)
+        writer = _open_writer(database, options, faults)
         database.start()
         async with asyncio.TaskGroup() as group:
             collector = GarbageCollector(writer)
@@ -142,40 +147,44 @@ async def serve(options: ApiServerOptions) -> AsyncIterator[ApiServer]:
         lock.release()
 
 
-def _open_writer(database: SqliteStore, clock: Clock, faults: FaultReporter) -> ObjectWriter:
+def _open_writer(
+    database: SqliteStore, options: ApiServerOptions, faults: FaultReporter
+) -> ObjectWriter:
+    clock = options.clock
     catalog = ResourceCatalog()
+    served = DefinitionServer(catalog)
     for resource in core_resources():
         if resource.group_resource.kind == "CustomResourceDefinition":
-            resource = replace(resource, strategy=definition_strategy(clock.now))  # noqa: PLW2901
+            resource = replace(resource, strategy=definition_strategy(clock.now, served.prepare))  # noqa: PLW2901
         catalog.add(resource)
-    writer = ObjectWriter(catalog=catalog, database=database, clock=clock, faults=faults)
+    writer = ObjectWriter(
+        catalog=catalog,
+        database=database,
+        clock=clock,
+        faults=faults,
+        limits=options.storage_limits,
+    )
     writer.load()
     definitions = catalog.find(*_CRD_RESOURCE)
     if definitions is not None:
         for stored in writer.collection(definitions.collection_name).objects.values():
             try:
-                _serve_definition(catalog, stored.decode())
+                served.serve(stored.decode())
             except Exception as error:  # noqa: BLE001 - one definition does not stop the start
                 faults.report("api-load", f"serving the definition {stored.key}", error)
-    writer.add_listener(partial(_on_definition_change, catalog))
+    writer.add_listener(partial(_on_definition_change, served))
     return writer
 
 
 def _on_definition_change(
-    catalog: ResourceCatalog, resource: ServerResource, item: JsonObject, event_type: str
+    served: DefinitionServer, resource: ServerResource, item: JsonObject, event_type: str
 ) -> None:
     if resource.group_resource.kind != "CustomResourceDefinition" or resource.is_custom:
         return
     if event_type == "DELETED":
-        catalog.remove_crd(item["metadata"]["name"])
+        served.remove(item["metadata"]["name"])
     else:
-        _serve_definition(catalog, item)
-
-
-def _serve_definition(catalog: ResourceCatalog, definition: JsonObject) -> None:
-    catalog.remove_crd(definition["metadata"]["name"])
-    for resource in custom_resources_of(definition):
-        catalog.add(resource)
+        served.serve(item)
 
 
 async def _bootstrap(writer: ObjectWriter, options: ApiServerOptions) -> None:
@@ -200,10 +209,10 @@ async def _listen(
 ) -> AsyncIterator[ApiServer]:
     check_secret_mode(options.data_dir / "tls.key")
     tokens = TokenStore(options.data_dir / "tokens.json")
-    token = tokens.get_or_create(ADMINISTRATOR)
+    token = tokens.get_or_create(OWNER)
     usage = UsageByIdentity(
         options.clock,
-        administrators=options.administrator_limits,
+        owner=options.owner_limits,
         others=options.limits_of_others,
     )
     handler = HttpHandler(
@@ -258,6 +267,7 @@ def bind_port(host: str, port: int, port_file: Path) -> socket.socket:
         port_file: the file that records the port.
 
     Raises:
+        DamagedFile: the port cannot be recorded.
         OSError: the given port is in use.
     """
     recorded = 0 if port else _read_port(port_file)
@@ -268,7 +278,13 @@ def bind_port(host: str, port: int, port_file: Path) -> socket.socket:
             raise
         log.warning("port %d is in use, taking and recording another one", recorded)
         bound = _bind_socket(host, 0)
-    port_file.write_text(f"{bound.getsockname()[1]}\n")
+    try:
+        port_file.write_text(f"{bound.getsockname()[1]}\n")
+    except OSError as error:
+        bound.close()
+        raise DamagedFile(
+            f"{port_file}: the port cannot be recorded ({error.strerror}); remove what is there"
+        ) from None
     return bound
 
 
@@ -278,7 +294,7 @@ def _read_port(port_file: Path) -> int:
         recorded = int(port_file.read_text())
     except FileNotFoundError:
         return 0
-    except ValueError:
+    except (OSError, ValueError):
         recorded = -1
     if 0 <= recorded <= _MAX_PORT:
         return recorded

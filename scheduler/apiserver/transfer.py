@@ -6,11 +6,14 @@ back here.
 
 import asyncio
 import gzip
+import zlib
+from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 
 from scheduler.apiserver.base.bodies import MAX_BODY_BYTES
 from scheduler.apiserver.base.errors import ApiError, bad_request, request_entity_too_large
+from scheduler.runtime.clock import yield_loop
 
 _BODY_TIMEOUT_SECONDS = 30.0
 _RESPONSE_TIMEOUT_SECONDS = 60.0
@@ -18,6 +21,9 @@ _MIN_GZIP_BYTES = 128 * 1024
 """Smaller responses are not compressed, as on a real server."""
 _MIN_TIMED_BYTES = 64 * 1024
 """Smaller responses fit into the buffers of the connection."""
+_MAX_WRITE_BYTES = 256 * 1024
+_GZIP_FORMAT = 16
+"""Added to the window size, as zlib defines it."""
 _MAX_WARNING_LENGTH = 1_024
 _MAX_WARNINGS_LENGTH = 4_096
 """The most characters of all warnings of a response together, as on a real server."""
@@ -70,6 +76,54 @@ async def make_compressed_response(
     response = make_response(code, await asyncio.to_thread(gzip.compress, body, 1), content_type)
     response.headers["Content-Encoding"] = "gzip"
     return response
+
+
+async def send_parts(
+    request: web.BaseRequest,
+    response: web.StreamResponse,
+    parts: AsyncIterator[bytes],
+    on_sent: Callable[[int], None],
+) -> None:
+    """Sends a body while it is made, compressed if the client accepts gzip.
+
+    Args:
+        request: the request.
+        response: the response, not prepared yet.
+        parts: the parts of the body.
+        on_sent: called with the bytes of each part, before compression.
+
+    Raises:
+        ConnectionResetError: the client did not read the response in time.
+    """
+    packer = None
+    if "gzip" in request.headers.get("Accept-Encoding", ""):
+        packer = zlib.compressobj(level=1, wbits=zlib.MAX_WBITS | _GZIP_FORMAT)
+        response.headers["Content-Encoding"] = "gzip"
+    await response.prepare(request)
+    if request.method == "HEAD":
+        return
+    async for part in parts:
+        on_sent(len(part))
+        sent = part if packer is None else await asyncio.to_thread(packer.compress, part)
+        if sent:
+            await _write_within_time(request, response, sent)
+    if packer is not None:
+        await _write_within_time(request, response, packer.flush())
+    await response.write_eof()
+
+
+async def _write_within_time(
+    request: web.BaseRequest, response: web.StreamResponse, data: bytes
+) -> None:
+    try:
+        async with asyncio.timeout(_RESPONSE_TIMEOUT_SECONDS):
+            for start in range(0, len(data), _MAX_WRITE_BYTES):
+                await response.write(data[start : start + _MAX_WRITE_BYTES])
+                await yield_loop()
+    except TimeoutError:
+        if request.transport is not None:
+            request.transport.abort()
+        raise ConnectionResetError("the client does not read the response") from None
 
 
 async def send_within_time(request: web.BaseRequest, response: web.StreamResponse) -> None:

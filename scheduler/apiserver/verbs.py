@@ -5,7 +5,7 @@ handled in `http.py`, because they stream.
 """
 
 import copy
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -27,7 +27,6 @@ from scheduler.apiserver.base.errors import (
     ApiError,
     bad_request,
     method_not_allowed,
-    name_undeterminable,
     not_found,
     resource_not_found,
     unsupported_media_type,
@@ -42,16 +41,19 @@ from scheduler.apiserver.kinds.core.protobuf import PROTOBUF, decode_protobuf
 from scheduler.apiserver.kinds.metadata import format_rfc3339
 from scheduler.apiserver.kinds.resources import ServerResource
 from scheduler.apiserver.kinds.scale import apply_scale, scale_of
+from scheduler.apiserver.read.bodies import ListEncoder, encode_object, needs_decoding
 from scheduler.apiserver.read.lists import (
+    ListPage,
     ObjectRepresentation,
-    encode_list,
-    encode_object,
     parse_selectors,
     read_page,
 )
-from scheduler.apiserver.storage.collection import ObjectCollection, StoredObject
-from scheduler.apiserver.write.deletion import ObjectDeleter, parse_delete_options
-from scheduler.apiserver.write.json_patch import apply_json_patch
+from scheduler.apiserver.storage.collection import StoredObject
+from scheduler.apiserver.write.deletion import (
+    DeleteOptions,
+    ObjectDeleter,
+    parse_delete_options,
+)
 from scheduler.apiserver.write.merge_patch import apply_merge_patch
 from scheduler.apiserver.write.options import (
     OPTIONS_KINDS,
@@ -60,14 +62,18 @@ from scheduler.apiserver.write.options import (
     parse_field_manager,
     parse_field_validation,
 )
+from scheduler.apiserver.write.patches import (
+    check_applied_name,
+    patch_transform,
+    require_resource_version,
+)
 from scheduler.apiserver.write.pod_subresources import bind_pod, parse_eviction_options
-from scheduler.apiserver.write.strategic_merge import apply_strategic_merge_patch
 from scheduler.apiserver.write.writer import ObjectWriter, TransformFunc, WriteResult
-from scheduler.hub.schema.json_types import Json, JsonObject
+from scheduler.hub.schema.json_types import JsonObject
 
-_MIN_HEAVY_LIST = 100
-"""Longer lists whose objects have to be decoded are read beside the event loop."""
 _BYTES_PER_LISTED_OBJECT = 100
+_MAX_WHOLE_BYTES = 256 * 1024
+"""Larger lists are sent while they are encoded."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -94,6 +100,8 @@ class VerbResponse:
     status_code: int
     body: bytes
     content_type: str = "application/json"
+    parts: AsyncIterator[bytes] | None = None
+    """The body of a large list, instead of `body`: it is encoded while it is sent."""
 
 
 class VerbHandler:
@@ -113,7 +121,7 @@ class VerbHandler:
         if subresource and subresource not in request.resource.subresources:
             raise _subresource_error(request)
         if request.method in {"GET", "HEAD"}:
-            return self._get(request) if request.path.name else await self._list(request)
+            return await (self._get(request) if request.path.name else self._list(request))
         verb = self._write_handler_of(request)
         if verb is None and not request.path.name and request.method in {"PUT", "PATCH"}:
             raise bad_request("name must be provided")
@@ -135,32 +143,45 @@ class VerbHandler:
 
     # ------------------------------------------------------------ reading
 
-    def _get(self, request: ResourceRequest) -> VerbResponse:
+    async def _get(self, request: ResourceRequest) -> VerbResponse:
         path, resource = request.path, request.resource
         stored = self._writer.get(resource, path.namespace, path.name)
         if path.subresource == "scale":
             return VerbResponse(200, _encode(scale_of(resource, stored.decode())))
         check_resource_version(request.query)
-        shape = ObjectRepresentation.negotiate(request.accept, request.query)
-        body = encode_object(resource, stored, shape, self._writer.clock.now())
-        return VerbResponse(200, *shape.encode(body))
+        return await self._object_response(request, stored, 200)
 
     async def _list(self, request: ResourceRequest) -> VerbResponse:
-        resource, writer = request.resource, self._writer
-        selected = parse_selectors(resource, request.query)
         shape = ObjectRepresentation.negotiate(request.accept, request.query)
-        collection, revision = writer.collection(resource.collection_name), writer.revision
+        page = await self._read_page(request, request.query)
+        return await self._list_response(request, page, shape)
 
-        def read(objects: ObjectCollection) -> VerbResponse:
-            found = read_page(objects, request.path.namespace, selected, request.query, revision)
-            body = encode_list(resource, found, shape, writer.clock.now())
-            return VerbResponse(200, *shape.encode(body))
+    async def _read_page(self, request: ResourceRequest, query: Mapping[str, str]) -> ListPage:
+        """Reads a page; one for which objects have to be decoded is read in the thread."""
+        writer, namespace = self._writer, request.path.namespace
+        selected = parse_selectors(request.resource, request.query)
+        collection, revision = writer.collection(request.resource.collection_name), writer.revision
+        size = len(collection.objects) * _BYTES_PER_LISTED_OBJECT if selected else 0
+        # The thread reads a copy, because the event loop changes the collection meanwhile.
+        objects = collection.copy() if size else collection
+        return await writer.heavy_work.run(
+            size, lambda: read_page(objects, namespace, selected, query, revision)
+        )
 
-        count = len(collection.objects)
-        if count < _MIN_HEAVY_LIST or not (selected or shape.needs_decoding):
-            return read(collection)
-        frozen = collection.copy()
-        return await writer.heavy_work.run(count * _BYTES_PER_LISTED_OBJECT, lambda: read(frozen))
+    async def _list_response(
+        self, request: ResourceRequest, page: ListPage, shape: ObjectRepresentation
+    ) -> VerbResponse:
+        encoder = ListEncoder(
+            resource=request.resource,
+            page=page,
+            representation=shape,
+            now=self._writer.clock.now(),
+            heavy_work=self._writer.heavy_work,
+        )
+        if page.size_bytes > _MAX_WHOLE_BYTES:
+            return VerbResponse(200, b"", shape.content_type, encoder.parts())
+        body = b"".join([part async for part in encoder.parts()])
+        return VerbResponse(200, body, shape.content_type)
 
     # ------------------------------------------------------------ writing
 
@@ -175,7 +196,7 @@ class VerbHandler:
         body = await self._decode(request, lambda: _decode_write_body(request))
         options = self._parse_write_options(request, body)
         done = await self._writer.create(resource, request.path.namespace, body.value, options)
-        return self._write_response(request, done)
+        return await self._write_response(request, done)
 
     async def _bind_or_evict(self, request: ResourceRequest) -> VerbResponse:
         """Binds or evicts a pod, by POST to its subresource."""
@@ -208,10 +229,13 @@ class VerbHandler:
         if self._writer.collection(resource.collection_name).latest(key) is None:
             raise not_found(resource.group_resource, path.name)
         if isinstance(value, dict):
-            prune_unknown_fields(resource, copy.deepcopy(value), options)
-            _require_resource_version(resource, value)
+            await self._writer.heavy_work.run(
+                len(request.body),
+                lambda: prune_unknown_fields(resource, copy.deepcopy(value), options),
+            )
+            require_resource_version(resource, value)
         done = await self._update(request, lambda _old: value, options)
-        return self._write_response(request, done)
+        return await self._write_response(request, done)
 
     async def _patch(self, request: ResourceRequest) -> VerbResponse:
         kind = media_type_of(request.content_type)
@@ -228,10 +252,10 @@ class VerbHandler:
             return await self._apply(request, body, options)
         if kind != JSON_PATCH and not isinstance(body.value, dict):
             raise bad_request("the patch is not a JSON object")
-        change = _patch_transform(resource, kind, body.value)
+        change = patch_transform(resource, kind, body.value)
         if request.path.subresource == "scale":
             return await self._update_scale(request, change, options)
-        return self._write_response(request, await self._update(request, change, options))
+        return await self._write_response(request, await self._update(request, change, options))
 
     async def _apply(
         self, request: ResourceRequest, body: RequestBody, options: WriteOptions
@@ -241,11 +265,11 @@ class VerbHandler:
             return await self._update_scale(
                 request, lambda old: apply_merge_patch(old, body.value), options
             )
-        _check_applied_name(body.value, path.name)
+        check_applied_name(body.value, path.name)
         done = await self._writer.apply(
             request.resource, path.namespace, path.name, body.value, options
         )
-        return self._write_response(request, done)
+        return await self._write_response(request, done)
 
     async def _update_scale(
         self, request: ResourceRequest, transform: TransformFunc, options: WriteOptions
@@ -269,7 +293,7 @@ class VerbHandler:
     # ------------------------------------------------------------ deleting
 
     async def _delete(self, request: ResourceRequest) -> VerbResponse:
-        options = parse_delete_options(request.query, request.body, request.content_type)
+        options = await self._delete_options(request)
         path = request.path
         code, item = await self._deleter.delete(
             request.resource, path.namespace, path.name, options
@@ -277,14 +301,16 @@ class VerbHandler:
         return VerbResponse(code, _encode(item))
 
     async def _delete_collection(self, request: ResourceRequest) -> VerbResponse:
-        resource = request.resource
-        selected = parse_selectors(resource, request.query)
-        options = parse_delete_options(request.query, request.body, request.content_type)
-        collection = self._writer.collection(resource.collection_name)
-        found = read_page(collection, request.path.namespace, selected, {}, self._writer.revision)
-        await self._deleter.delete_all(resource, found.items, options)
-        body = encode_list(resource, found, ObjectRepresentation(), self._writer.clock.now())
-        return VerbResponse(200, body)
+        options = await self._delete_options(request)
+        page = await self._read_page(request, {})
+        await self._deleter.delete_all(request.resource, page.items, options)
+        return await self._list_response(request, page, ObjectRepresentation())
+
+    async def _delete_options(self, request: ResourceRequest) -> DeleteOptions:
+        return await self._writer.heavy_work.run(
+            len(request.body),
+            lambda: parse_delete_options(request.query, request.body, request.content_type),
+        )
 
     # ------------------------------------------------------------ shared steps
 
@@ -293,13 +319,21 @@ class VerbHandler:
     ) -> RequestBody:
         return await self._writer.heavy_work.run(len(request.body), decode)
 
-    def _write_response(self, request: ResourceRequest, result: WriteResult) -> VerbResponse:
-        resource = request.resource
-        code = 201 if result.created else 200
-        shape = ObjectRepresentation.negotiate(request.accept, request.query)
+    async def _write_response(self, request: ResourceRequest, result: WriteResult) -> VerbResponse:
         stored = StoredObject("", 0, result.data)
-        body = encode_object(resource, stored, shape, self._writer.clock.now())
-        return VerbResponse(code, *shape.encode(body))
+        return await self._object_response(request, stored, 201 if result.created else 200)
+
+    async def _object_response(
+        self, request: ResourceRequest, stored: StoredObject, code: int
+    ) -> VerbResponse:
+        resource = request.resource
+        shape = ObjectRepresentation.negotiate(request.accept, request.query)
+        size = len(stored.data) if needs_decoding(resource, shape) else 0
+        now = self._writer.clock.now()
+        body = await self._writer.heavy_work.run(
+            size, lambda: encode_object(resource, stored, shape, now)
+        )
+        return VerbResponse(code, body, shape.content_type)
 
     def _parse_write_options(self, request: ResourceRequest, body: RequestBody) -> WriteOptions:
         query, kind = request.query, OPTIONS_KINDS[request.method]
@@ -337,12 +371,6 @@ _CONTAINER_SUBRESOURCES = frozenset(
 )
 
 
-def _check_applied_name(config: Json, name: str) -> None:
-    metadata = config.get("metadata") if isinstance(config, dict) else None
-    if not isinstance(metadata, dict) or not metadata.get("name"):
-        raise name_undeterminable(name)
-
-
 def _decode_write_body(request: ResourceRequest) -> RequestBody:
     """Decodes the body of a create or an update; for core kinds it may be protobuf."""
     if media_type_of(request.content_type) != PROTOBUF:
@@ -360,38 +388,3 @@ _SUBRESOURCE_DEFINITIONS = {
     "eviction": "io.k8s.api.policy.v1.Eviction",
     "scale": "io.k8s.api.autoscaling.v1.Scale",
 }
-
-
-def _require_resource_version(resource: ServerResource, value: JsonObject) -> None:
-    """Refuses updates of custom resources without a resource version."""
-    metadata = value.get("metadata")
-    if resource.is_custom and isinstance(metadata, dict) and not metadata.get("resourceVersion"):
-        name = metadata.get("name", "")
-        raise ApiError(
-            422,
-            "Invalid",
-            f'{resource.group_resource.qualified_resource} "{name}" is invalid: '
-            "metadata.resourceVersion: Invalid value: 0: must be specified for an update",
-            {
-                "name": name,
-                "group": resource.group_resource.group,
-                "kind": resource.group_resource.plural,
-                "causes": [
-                    {
-                        "reason": "FieldValueInvalid",
-                        "message": "Invalid value: 0: must be specified for an update",
-                        "field": "metadata.resourceVersion",
-                    }
-                ],
-            },
-        )
-
-
-def _patch_transform(resource: ServerResource, patch_type: str, patch: Json) -> TransformFunc:
-    if patch_type == JSON_PATCH:
-        return lambda old: apply_json_patch(old, copy.deepcopy(patch))
-    if patch_type == STRATEGIC_PATCH:
-        return lambda old: apply_strategic_merge_patch(
-            resource.schema_node, old, copy.deepcopy(patch)
-        )
-    return lambda old: apply_merge_patch(old, patch)

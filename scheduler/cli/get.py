@@ -1,4 +1,4 @@
-"""`kapok get sites|workloads`: lists objects of the hub as a table or JSON."""
+"""`kapok get sites|workloads|volumes`: lists objects of the hub as a table or JSON."""
 
 import argparse
 import asyncio
@@ -30,6 +30,7 @@ _EPILOG = """examples:
   kapok get sites --pending        unadmitted sites that report, each with its admit command
   kapok get workloads              workloads of all namespaces
   kapok get workloads -n health -o json
+  kapok get volumes                claims that workloads left behind, and at which site
 
 Exit code: 0 success, also when the list is empty, 1 the hub refused, 2 no hub was found."""
 
@@ -37,8 +38,10 @@ Exit code: 0 success, also when the list is empty, 1 the hub refused, 2 no hub w
 def register(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `kapok get`."""
     parser.epilog = _EPILOG
-    parser.add_argument("what", choices=["sites", "workloads"], help="what to list")
-    parser.add_argument("-n", "--namespace", help="list workloads of this namespace only")
+    parser.add_argument("what", choices=["sites", "workloads", "volumes"], help="what to list")
+    parser.add_argument(
+        "-n", "--namespace", help="list workloads or volumes of this namespace only"
+    )
     parser.add_argument(
         "--pending", action="store_true", help="list sites that report but are not admitted"
     )
@@ -47,7 +50,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints the sites or workloads of the hub."""
+    """Prints the sites, workloads or left volumes of the hub."""
     try:
         kubeconfig = find_kubeconfig(arguments.kubeconfig, arguments.data_dir)
     except HubNotFound as error:
@@ -72,6 +75,11 @@ async def _get(kubeconfig: Path, arguments: argparse.Namespace) -> int:
             sites = (await client.list(SITES)).items
             return _print(arguments, "sites", sites, _SITE_HEADERS, lambda one: _site_row(one, now))
         found = (await client.list(WORKLOADS, arguments.namespace)).items
+        if arguments.what == "volumes":
+            left = [row for one in found for row in _left_volumes(one)]
+            return _print(
+                arguments, "volumes", left, _VOLUME_HEADERS, lambda one: _volume_row(one, now)
+            )
         return _print(
             arguments, "workloads", found, _WORKLOAD_HEADERS, lambda one: _workload_row(one, now)
         )
@@ -151,6 +159,36 @@ def _workload_row(workload: Object, now: datetime) -> tuple[str, ...]:
         f"{status.get('ready', 0)}/{placed}" if placed else "",
         status.get("reason", ""),
         _format_age(meta.get("creationTimestamp"), now),
+    )
+
+
+_VOLUME_HEADERS = ("NAMESPACE", "WORKLOAD", "SITE", "CLAIMS", "STATE", "AGE")
+
+
+def _left_volumes(workload: Object) -> list[Object]:
+    """What `status.remains` of a workload lists: claims at sites that it has left."""
+    meta = workload["metadata"]
+    return [
+        {
+            "namespace": meta["namespace"],
+            "workload": meta["name"],
+            "site": one["site"],
+            "claims": one.get("claims") or [],
+            "state": one.get("message") or "kept",
+            "since": one.get("since"),
+        }
+        for one in (workload.get("status") or {}).get("remains") or ()
+    ]
+
+
+def _volume_row(one: Object, now: datetime) -> tuple[str, ...]:
+    return (
+        one["namespace"],
+        one["workload"],
+        one["site"],
+        ",".join(one["claims"]) or "-",
+        one["state"],
+        _format_age(one["since"], now),
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from scheduler.apiserver.auth.rbac import ROLES, Identity
 from scheduler.apiserver.auth.tokens import TokenStore, write_kubeconfig
 from scheduler.apiserver.backup import NotABackup, backup, restore
+from scheduler.apiserver.base.errors import DamagedFile
 from scheduler.apiserver.storage.sqlite import DataDirectoryInUse
 from scheduler.cli import adopt
 from scheduler.cli.support.arguments import EXIT_GOOD, EXIT_NO, EXIT_USAGE, add_output_option
@@ -71,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         folder = _find_hub_folder(arguments.data_dir)
         return _COMMANDS[arguments.hub_command][1](arguments, folder)
-    except (NotABackup, DataDirectoryInUse, FileNotFoundError, OSError, sqlite3.Error) as error:
+    except (NotABackup, DamagedFile, DataDirectoryInUse, OSError, sqlite3.Error) as error:
         print_error(f"hub {arguments.hub_command}", error)
         return EXIT_NO
 
@@ -112,7 +113,7 @@ def _token(arguments: argparse.Namespace, folder: Path) -> int:
         return EXIT_USAGE
     identity = Identity(arguments.name, arguments.role, tuple(arguments.namespace))
     token = TokenStore(folder / "tokens.json").get_or_create(identity)
-    cluster = json.loads((folder / "kubeconfig").read_text())["clusters"][0]["cluster"]
+    cluster = _read_cluster(folder / "kubeconfig")
     target = folder / f"kubeconfig-{arguments.name}"
     ca = cluster.get("certificate-authority-data", "")
     write_kubeconfig(target, name=arguments.name, url=cluster["server"], token=token, ca=ca)
@@ -120,6 +121,22 @@ def _token(arguments: argparse.Namespace, folder: Path) -> int:
         return _print_answer(arguments, {"name": arguments.name, "kubeconfig": str(target)})
     sys.stdout.write(target.read_text())
     return EXIT_GOOD
+
+
+def _read_cluster(path: Path) -> dict[str, str]:
+    """The address of the hub in its kubeconfig.
+
+    Raises:
+        DamagedFile: the file is not as the hub writes it.
+    """
+    try:
+        cluster: dict[str, str] = json.loads(path.read_bytes())["clusters"][0]["cluster"]
+        return {"server": str(cluster["server"]), **cluster}
+    except (ValueError, LookupError, TypeError) as error:
+        raise DamagedFile(
+            f"{path}: not the kubeconfig of a hub ({type(error).__name__}: {error}); "
+            "the hub writes it again when it starts"
+        ) from None
 
 
 def _print_answer(arguments: argparse.Namespace, answer: dict[str, object]) -> int:

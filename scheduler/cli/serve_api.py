@@ -9,6 +9,8 @@ import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from scheduler.apiserver.base.errors import DamagedFile
+from scheduler.apiserver.base.heavy_work import freeze_heap
 from scheduler.apiserver.server import ApiServer, ApiServerOptions, serve
 from scheduler.apiserver.storage.sqlite import DataDirectoryInUse
 from scheduler.cli.support.arguments import EXIT_GOOD, EXIT_USAGE
@@ -85,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
     code = EXIT_GOOD
     try:
         asyncio.run(run_until_signalled(_serve(_options(arguments)), name="servers"))
-    except* DataDirectoryInUse as group:
+    except* (DamagedFile, DataDirectoryInUse) as group:
         print_error("serve-api", leaf_errors(group)[0])
         code = EXIT_USAGE
     except* OSError as group:
@@ -133,6 +135,7 @@ async def _serve(options: list[ApiServerOptions]) -> None:
         servers: list[ApiServer] = [await stack.enter_async_context(serve(one)) for one in options]
         for server in servers:
             sys.stdout.write(f"{server.name} {server.url} {server.kubeconfig_path}\n")
+        freeze_heap()
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         await asyncio.Event().wait()  # for ever: nothing sets the event

@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
+from scheduler.apiserver.base.heavy_work import freeze_heap
 from scheduler.apiserver.storage.sqlite import DataDirectoryInUse
 from scheduler.app import run as run_scheduler
 from scheduler.cli.support.arguments import (
@@ -108,6 +109,7 @@ async def _report_errors(work: Coroutine[Any, Any, None]) -> int:
 
 
 def _print_ready(running: Endpoints, output: str | None) -> None:
+    freeze_heap()
     if output == "json":
         facts = {
             "dataDir": str(running.data_dir),

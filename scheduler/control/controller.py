@@ -113,8 +113,10 @@ class Controller:
         site = self.objects.sites.get(name)
         self.reservations.forget_site(name)
         if site is None:
+            left = self.sites.left.workloads_at(name)
             self.sites.forget(name)
             self.dispatcher.forget_site(name)
+            self.requeuer.requeue(left)
         else:
             self.admit(site)
         self.requeuer.redecide(self.objects.workloads_at(name))
@@ -153,6 +155,8 @@ class Controller:
         if report.is_executing:
             self.requeuer.requeue(_workloads_with_changed_status(before, report))
             self.requeuer.requeue(self._deleting)
+            # Their order is no longer reported, so that no change of it brings them here.
+            self.requeuer.requeue(self.sites.left.unconfirmed_at(report.site))
 
     def on_site_offline(self, site: str) -> None:
         """Marks a site as silent: the broker sent the will message of its session."""
@@ -184,5 +188,8 @@ def _workloads_with_changed_status(
     """The workloads of orders whose state differs between two reports of a site."""
     old: dict[str, OrderState] = dict(before.orders) if before else {}
     changed = [i for i, state in report.orders.items() if old.pop(i, None) != state]
+    former = before.kept if before else {}
+    kept = {i for i in former.keys() | report.kept.keys() if former.get(i) != report.kept.get(i)}
     # What is left in `old` is no longer reported, which is a change too.
-    return [one.key for one in map(parse_order_id, (*changed, *old)) if one is not None]
+    ids = (*changed, *old, *sorted(kept))
+    return [one.key for one in map(parse_order_id, ids) if one is not None]

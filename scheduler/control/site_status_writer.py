@@ -155,6 +155,9 @@ def truncate_status(status: SiteStatus) -> SiteStatus:
         rtt=status.rtt[:_MAX_ROUND_TRIPS],
         namespaces=status.namespaces[:_MAX_NAMESPACES],
         api_kinds=None if status.api_kinds is None else status.api_kinds[:_MAX_API_KINDS],
+        cluster_kinds=(
+            None if status.cluster_kinds is None else status.cluster_kinds[:_MAX_API_KINDS]
+        ),
     )
 
 

@@ -89,6 +89,8 @@ class Worker:
         self._update_waiting_for_capacity(key, outcome)
         if outcome.result in _EVENT_OF_RESULT:
             self.wake_ups.add_events(_EVENT_OF_RESULT[outcome.result])
+        if outcome.frees_names:
+            self.wake_ups.add_events("gone")
         if outcome.result == "deleted" and key not in self.objects.workloads:
             # One that was created again under its name meanwhile stays in the queue.
             self.queue.forget(key)

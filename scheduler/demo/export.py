@@ -21,6 +21,8 @@ from scheduler.hub.client import open_hub
 from scheduler.ledger.fleet import read_fleet
 from scheduler.ledger.reader import LedgerReader
 from scheduler.ledger.tables import LEDGER_FILE
+from scheduler.model.manifests.cleaning import LAST_APPLIED_ANNOTATIONS
+from scheduler.model.manifests.recorded import recorded_manifests
 
 
 def _core_resource(plural: str, kind: str, *, namespaced: bool = True) -> ApiResource:
@@ -73,6 +75,24 @@ async def list_member_objects(folder: DemoFolder, sites: Iterable[str]) -> dict[
     return found
 
 
+def without_secrets(item: Object) -> Object:
+    """An object of the hub; a Workload without the data of Secrets that its author wrote inline.
+
+    Such a workload is refused and stays in the hub until its author corrects it. Its annotation of
+    `kubectl apply` repeats the data.
+    """
+    manifests = item.get("spec", {}).get("manifests")
+    if item.get("kind") != "Workload" or not isinstance(manifests, list):
+        return item
+    written = tuple(each for each in manifests if isinstance(each, dict))
+    metadata = dict(item["metadata"])
+    notes = metadata.pop("annotations", None) or {}
+    kept = {name: value for name, value in notes.items() if name not in LAST_APPLIED_ANNOTATIONS}
+    metadata |= {"annotations": kept} if kept else {}
+    spec = {**item["spec"], "manifests": list(recorded_manifests(written))}
+    return {**item, "metadata": metadata, "spec": spec}
+
+
 async def write_export(
     target: Path, folder: DemoFolder, hub: Sequence[Object], members: dict[str, list[Object]]
 ) -> None:
@@ -90,7 +110,7 @@ async def write_export(
     """
     for name in ("members", "reports", "decisions"):
         (target / name).mkdir(parents=True, exist_ok=True)
-    _write_yaml(target / "hub.yaml", hub)
+    _write_yaml(target / "hub.yaml", [without_secrets(each) for each in hub])
     for site, objects in members.items():
         _write_yaml(target / "members" / f"{site}.yaml", objects)
     await _write_reports(target / "reports", folder, members)

@@ -11,6 +11,7 @@ Reason = Literal[
     "dedicated-pool",
     "not-allowed",
     "grant-expired",
+    "operating-system",
     "architecture",
     "cpu-vendor",
     "taint",
@@ -29,6 +30,7 @@ Reason = Literal[
     "quota",
     "deadline",
     "paused",
+    "pod-security",
     "invalid",
     "no-tenant",
 ]
@@ -42,6 +44,7 @@ REASONS: dict[Reason, str] = {
     "dedicated-pool": "protection level 4 needs a dedicated pool",
     "not-allowed": "the site has no grant for this tenant or workload",
     "grant-expired": "the site's grant has ended, or has not begun",
+    "operating-system": "the images do not run on the operating system of any node there",
     "architecture": "the images do not run on any node there",
     "cpu-vendor": "no node there has a permitted CPU vendor",
     "taint": "the site has a taint that the workload does not tolerate",
@@ -60,6 +63,7 @@ REASONS: dict[Reason, str] = {
     "quota": "a quota or budget of the tenant, or of the namespace at the site, is used up",
     "deadline": "it is not yet time, a later start is planned, or it is too late",
     "paused": "the workload is paused",
+    "pod-security": "a pod asks for more than the tenant's Pod Security level allows",
     "invalid": "the workload asks something that cannot be read or can never be met",
     "no-tenant": "no Tenant lists the namespace of the workload, or several do",
 }

@@ -7,6 +7,7 @@ its site and kind are dropped for a while.
 """
 
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -26,6 +27,7 @@ from scheduler.control.ports.agents import (
     SiteReport,
 )
 from scheduler.control.ports.telemetry import Telemetry
+from scheduler.model.kinds.fields import NAME_PATTERN
 from scheduler.mqtt.arrivals import parse_site_topic
 from scheduler.mqtt.keyring import Keyring
 from scheduler.mqtt.nonces import observed_seconds_of
@@ -61,6 +63,9 @@ class OpenedMessage:
     topic: topics.Topic
     message: SiteMessage
     key_id: str = ""
+
+
+_CLAIM_NAME = re.compile(NAME_PATTERN)
 
 
 @dataclass(slots=True)
@@ -358,10 +363,19 @@ def _order_status_report_of(message: SiteStatusMessage, sent_seconds: float) -> 
         digest=index.digest if index else "",
         orders={one.id: _order_state_of(one) for one in message.orders},
         missing=message.missing,
+        kept=_kept_by_order(message),
         is_executing=message.is_executing,
         index_proof=message.index_proof or "",
         sent_seconds=sent_seconds,
     )
+
+
+def _kept_by_order(message: SiteStatusMessage) -> dict[str, tuple[str, ...]]:
+    kept: dict[str, list[str]] = {}
+    for claim in message.kept or ():
+        if _CLAIM_NAME.fullmatch(claim.name):  # the hub would refuse the whole status for another
+            kept.setdefault(claim.id, []).append(claim.name)
+    return {order_id: tuple(names) for order_id, names in kept.items()}
 
 
 def _order_state_of(order: OrderStatus) -> OrderState:
@@ -374,5 +388,7 @@ def _order_state_of(order: OrderStatus) -> OrderState:
         ready=order.ready,
         bound=order.bound,
         finished=order.finished,
+        recreated=order.recreated or 0,
+        not_run=order.not_run or 0,
         message=printable(order.message or ""),
     )

@@ -5,7 +5,7 @@ not sent yet. When a new session finds an empty broker, every index is published
 content of an order when a site lists it as missing.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,6 +75,7 @@ class OrderPublisher:
             manifests=_plain_dicts(order.manifests),
             namespaces=order.namespaces,
             cluster_kinds=order.cluster_kinds,
+            pod_security=order.pod_security,
         )
         try:
             # An agent that cannot read one entry refuses the whole index, so it is read here first.
@@ -99,7 +100,13 @@ class OrderPublisher:
         return len(order_ids)
 
     def publish_index(
-        self, site: str, site_uid: str, version: IndexVersion, orders: Mapping[str, OrderForSite]
+        self,
+        site: str,
+        site_uid: str,
+        version: IndexVersion,
+        orders: Mapping[str, OrderForSite],
+        *,
+        purge: Collection[str] = (),
     ) -> str:
         """Publishes the complete index of a site, retained.
 
@@ -115,6 +122,7 @@ class OrderPublisher:
             epoch=epoch,
             sequence=sequence,
             orders=tuple(self._index_entries[site, order_id] for order_id in sorted(orders)),
+            purge=tuple(sorted(purge)) or None,
         )
         data, echo = encode_index(index)
         index_topic = site_topic(site, "desired")

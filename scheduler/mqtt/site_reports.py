@@ -22,11 +22,21 @@ MAX_AGE_SECONDS = 10 * 365 * 86_400.0
 FallbackFigures = dict[str, dict[str, Any]]
 """Figures with an age of their own as JSON trees with `observedAt`, by field of `Site.status`."""
 
-_STATUS_FIELDS = ("nodeClasses", "rtt", "intensity", "power", "apiKinds", "namespaces")
+_STATUS_FIELDS = (
+    "nodeClasses",
+    "rtt",
+    "intensity",
+    "power",
+    "apiKinds",
+    "clusterKinds",
+    "namespaces",
+)
 _OLDEST_FIGURE_AT = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_RESOURCES_PER_SITE = 512
 _FALLBACK_FIELDS = ("intensity", "power")
 _MAX_GPU_CARD_NUMBER = 128
+_MAX_NODE_CLASSES_PER_SITE = 5_000
+_MAX_LABELS_PER_SITE = 16_384
 
 
 def fallback_figures_of(report: Report, *, sent_at: datetime) -> FallbackFigures:
@@ -128,14 +138,18 @@ def _check_figures(facts: SiteFacts) -> None:
 
     Raises:
         NotAQuantity: an amount is not a quantity.
-        WireError: a GPU card's number is too high, or there are too many resources; the fleet has
-            a column for each card and each resource.
+        WireError: a GPU card's number is too high, or there are too many resources, node classes or
+            values of labels. The fleet keeps them as long as the site reports them.
     """
-    rows = NodeTable()
-    rows.read(facts)
-    if rows.max_cards > _MAX_GPU_CARD_NUMBER:
-        raise WireError("too-large", f"a GPU card with a number above {_MAX_GPU_CARD_NUMBER}")
-    if len(rows.rows.column_numbers) > _MAX_RESOURCES_PER_SITE:
+    rows = NodeTable().read(facts)
+    if len(rows.resources) > _MAX_RESOURCES_PER_SITE:
         raise WireError("too-large", f"more than {_MAX_RESOURCES_PER_SITE} resources at a site")
+    if rows.last_card > _MAX_GPU_CARD_NUMBER:
+        raise WireError("too-large", f"a GPU card with a number above {_MAX_GPU_CARD_NUMBER}")
+    if len(facts.status.node_classes) > _MAX_NODE_CLASSES_PER_SITE:
+        raise WireError("too-large", f"more than {_MAX_NODE_CLASSES_PER_SITE} kinds of nodes")
+    labels = {label for each in facts.status.node_classes for label in each.labels.items()}
+    if len(labels) > _MAX_LABELS_PER_SITE:
+        raise WireError("too-large", f"more than {_MAX_LABELS_PER_SITE} values of node labels")
     NamespaceLimitIndex().parse(facts)
     figures_of(facts)

@@ -45,3 +45,8 @@ class SystemClock:
 def yield_thread() -> None:
     """Lets other threads run; computations outside the event loop call it often."""
     time.sleep(0)
+
+
+async def yield_loop() -> None:
+    """Lets the other tasks of the event loop run; long computations on it call it often."""
+    await asyncio.sleep(0)

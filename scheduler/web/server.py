@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -82,7 +83,10 @@ async def serve_web(port: int, sources: WebSources) -> AsyncIterator[None]:
     runner = web.AppRunner(handlers.app(), access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
     try:
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", port).start()
+        bound = socket.create_server(("127.0.0.1", port))
+        # Without free file descriptors asyncio fails as often as its backlog says, each second.
+        await web.SockSite(runner, bound, backlog=1).start()
+        bound.listen()
         yield
     finally:
         handlers.live_stream.close()

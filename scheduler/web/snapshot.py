@@ -140,10 +140,12 @@ def take_snapshot(
 
 def _free_by_resource(fleet: Fleet, slots: NDArray[np.int64]) -> dict[str, Floats]:
     rows = fleet.nodes.rows
+    columns = fleet.nodes.column_numbers_of(METRIC_RESOURCES)  # first: may replace the matrix
     index = rows.row_indices(slots)
     nodes = fleet.nodes.node_counts(index)
     return {
-        name: rows.sum_by_site(slots, rows.column(name)[index] * nodes) for name in METRIC_RESOURCES
+        name: rows.sum_by_site(slots, rows.matrix[number].take(index) * nodes)
+        for name, number in zip(METRIC_RESOURCES, columns, strict=True)
     }
 
 

@@ -1,9 +1,13 @@
 """Lists: selectors, pages, versions, Tables."""
 
+import gzip
+import json
+
 import pytest
+import yaml
 
 from tests.contract.conftest import Server
-from tests.support.api_client import Client
+from tests.support.api_client import Answer, Client
 
 
 @pytest.fixture(scope="module")
@@ -184,3 +188,36 @@ def test_long_answers_are_compressed_on_request(server: Server, client: Client) 
     answer = client.request("GET", server.core("configmaps"), headers={"Accept-Encoding": "gzip"})
     assert answer.headers["Content-Encoding"] == "gzip"
     assert answer.raw[:2] == b"\x1f\x8b"
+
+
+def test_a_large_list_is_whole_in_every_representation(server: Server, client: Client) -> None:
+    stem, text = server.name("large"), "x" * 12_000
+    names = sorted(f"{stem}-{number}" for number in range(30))
+    for name in names:
+        item = {"metadata": {"name": name, "labels": {"of": stem}}, "data": {"k": text}}
+        client.create(server.core("configmaps"), item).ok()
+    path, query = server.core("configmaps"), {"labelSelector": f"of={stem}"}
+
+    def listed(accept: str, **headers: str) -> Answer:
+        sent = {"Accept": accept, **headers}
+        return client.request("GET", f"{path}?labelSelector=of%3D{stem}", headers=sent)
+
+    plain = listed("application/json")
+    items = plain.ok()["items"]
+    assert [item["metadata"]["name"] for item in items] == names
+    assert {item["data"]["k"] for item in items} == {text}
+    zipped = listed("application/json", **{"Accept-Encoding": "gzip"})
+    assert json.loads(gzip.decompress(zipped.raw))["items"] == items
+    table = listed("application/json;as=Table;v=v1;g=meta.k8s.io").ok()
+    assert [row["object"]["metadata"]["name"] for row in table["rows"]] == names
+    assert [column["name"] for column in table["columnDefinitions"]] == ["Name", "Data", "Age"]
+    metadata = listed("application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io").ok()
+    assert metadata["kind"] == "PartialObjectMetadataList"
+    assert [item["metadata"]["name"] for item in metadata["items"]] == names
+    as_yaml = yaml.safe_load(listed("application/yaml").raw)
+    assert (as_yaml["apiVersion"], as_yaml["kind"]) == ("v1", "ConfigMapList")
+    assert [item["metadata"]["name"] for item in as_yaml["items"]] == names
+    deleted = client.delete(path, **query)
+    assert deleted.code == 200
+    assert [item["metadata"]["name"] for item in deleted.json.get("items", items)] == names
+    assert listed("application/json").ok()["items"] == []

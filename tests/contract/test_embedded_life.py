@@ -143,18 +143,21 @@ def _hub(*words: str) -> tuple[int, str, str]:
 
 
 ROLE_CASES = [
-    ("auditor", [], "GET", CONFIG_MAPS, 200),
+    ("auditor", [], "GET", "/api/v1/events", 200),
     ("auditor", [], "GET", "/api/v1/namespaces/default/secrets", 403),
     ("auditor", [], "POST", CONFIG_MAPS, 403),
-    ("tenant", ["default"], "POST", CONFIG_MAPS, 201),
-    ("tenant", ["default"], "GET", "/api/v1/namespaces/kube-system/configmaps", 403),
-    ("tenant", ["default"], "GET", "/api/v1/configmaps", 403),
+    ("tenant", ["default"], "GET", "/api/v1/namespaces/default/events", 200),
+    ("tenant", ["default"], "GET", "/api/v1/namespaces/kube-system/events", 403),
+    ("tenant", ["default"], "GET", "/api/v1/events", 403),
+    ("tenant", ["default"], "POST", CONFIG_MAPS, 403),
     ("tenant", ["default"], "GET", "/api/v1/nodes", 403),
-    ("operator", [], "GET", "/api/v1/nodes", 200),
+    ("operator", [], "GET", "/api/v1/events", 200),
     ("operator", [], "POST", "/api/v1/nodes", 403),
-    ("authority", [], "GET", "/api/v1/namespaces", 200),
-    ("authority", [], "POST", CONFIG_MAPS, 403),
-    ("administrator", [], "POST", "/api/v1/nodes", 201),
+    ("authority", [], "GET", "/api/v1/nodes", 403),
+    ("administrator", [], "POST", "/api/v1/nodes", 403),
+    ("reader", [], "GET", "/api/v1/events", 403),
+    ("scheduler", [], "POST", CONFIG_MAPS, 403),
+    ("owner", [], "POST", "/api/v1/nodes", 201),
 ]
 
 
@@ -175,7 +178,8 @@ def test_roles_bound_what_a_token_may_do(tmp_path: Path) -> None:
                 assert f'User "{name}" cannot' in answer.json["message"]
         tenant = Client.of(tmp_path / "kubeconfig-tenant-3")
         for namespace, allowed in (("default", True), ("kube-system", False)):
-            asked = {"verb": "create", "resource": "pods", "namespace": namespace}
+            asked = {"verb": "create", "group": "kapok.dev", "resource": "workloads"}
+            asked["namespace"] = namespace
             review = {"spec": {"resourceAttributes": asked}}
             path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
             assert tenant.create(path, review).ok()["status"]["allowed"] is allowed

@@ -42,7 +42,9 @@ def connected(up: Up) -> Iterator[paho.Client]:
 def recording(up: Up) -> Iterator[Recorded]:
     recorded: Recorded = []
     with connected(up) as client:
-        client.on_message = lambda _client, _data, one: recorded.append((one.topic, one.payload))
+        client.on_message = lambda _client, _data, one: recorded.append(
+            (one.topic, bytes(one.payload))
+        )
         for kind in ("report", "status"):
             client.subscribe(f"kapok/v1/+/{kind}")
         yield recorded

@@ -20,6 +20,7 @@ LEASES = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
+LONG_KEYS = ["k" * 16_385, "k" * 16_384, "é" * 9_000]
 NUMBERS = [
     *(b"0", b"-0", b"1", b"-1", b"1.5", b"1e2", b"1e300", b"-1e300", b"1e400", b"NaN", b"Infinity"),
     *(b"%d" % (2**n + step) for n in (31, 32, 53, 63, 64) for step in (-1, 0, 1)),
@@ -31,6 +32,9 @@ TEXTS = [
     *("\ud800", "\udfff", "\U0010ffff", "é", "..", "a/b", "%2e", "-", "a,b", "a=b", "{}", "null"),
     *(
         "0001-01-01T00:00:00+14:00",
+        "0001-01-01T00:00:00Z",
+        "9999-12-31T23:59:59.999999Z",
+        "10000-01-01T00:00:00Z",
         "9999-12-31T23:59:59-14:00",
         "2026-13-45T99:99:99Z",
         "0000-00-00",
@@ -158,6 +162,8 @@ def _spoil(chance: Chance, value: Any) -> Any:  # noqa: ANN401 - JSON
     """Replaces one part of a valid object by `Ellipsis`, where an absurd value goes."""
     if isinstance(value, dict) and value and chance.random() < 0.85:
         key = chance.choice([*value, chance.choice(KEYS)])
+        if chance.random() < 0.02:
+            key = chance.choice(LONG_KEYS)
         return {**value, key: _spoil(chance, value.get(key))}
     if isinstance(value, list) and value and chance.random() < 0.85:
         index = chance.randrange(len(value))
@@ -300,6 +306,13 @@ def _varint(value: int) -> bytes:
     return made + bytes([value])
 
 
+def _many_values(chance: Chance) -> bytes:
+    """More values than a body may have, or nearly; mostly fewer, because it takes time."""
+    count = chance.choice([1_000, 1_000, 1_000, 20_000, 250_000])
+    value = chance.choice([b"[]", b"1", b'{"a":1}', b'"a"'])
+    return b'{"metadata":{"name":"fuzz"},"data":{},"x":[%s]}' % b",".join([value] * count)
+
+
 def _body(chance: Chance, path: str) -> bytes:
     maker: Callable[[], bytes] = chance.choice(
         [
@@ -311,6 +324,7 @@ def _body(chance: Chance, path: str) -> bytes:
             lambda: b"&a [*a]\n" + _json(chance),
             lambda: b"- " * chance.choice([1, 100, 20_000]) + _json(chance),
             lambda: b'{"a": "\xff", "b": "\\ud800"}',
+            lambda: _many_values(chance),
             lambda: b"",
         ]
     )

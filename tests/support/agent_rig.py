@@ -62,17 +62,17 @@ class AgentRig:
     def content(self, *manifests: Manifest, **more: Any) -> OrderContent:  # noqa: ANN401 - fields
         return self.hub.content(self.name, *manifests, **more)
 
-    def order(self, *contents: OrderContent) -> None:
-        """The hub orders exactly this."""
+    def order(self, *contents: OrderContent, purge: tuple[str, ...] = ()) -> None:
+        """The hub orders exactly this, and lets the claims of the orders in `purge` go."""
         self._sequence += 1
         each = packed(*contents)
-        self.intake.accept_index(self.hub.index(self._sequence, *each)[1])
+        self.intake.accept_index(self.hub.index(self._sequence, *each, purge=purge or None)[1])
         for name, payload in self.hub.orders(*each):
             self.intake.accept_part(parse_topic(name), payload)
 
-    def run(self, *contents: OrderContent) -> list[OrderStatus]:
+    def run(self, *contents: OrderContent, purge: tuple[str, ...] = ()) -> list[OrderStatus]:
         """The hub orders exactly this, and one pass is made."""
-        self.order(*contents)
+        self.order(*contents, purge=purge)
         return self.step()
 
     def step(self) -> list[OrderStatus]:

@@ -1,7 +1,7 @@
 """The loops of `scheduler.control` as `kapok up` builds them, over a hub and a ledger in memory."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -154,10 +154,18 @@ class FakePublisher:
         return f"digest-{order.generation}"
 
     def publish_index(
-        self, site: str, site_uid: str, version: IndexVersion, orders: Mapping[str, OrderForSite]
+        self,
+        site: str,
+        site_uid: str,
+        version: IndexVersion,
+        orders: Mapping[str, OrderForSite],
+        *,
+        purge: Collection[str] = (),
     ) -> str:
         del site_uid
         self.log.append(("index", site, (version, tuple(orders))))
+        if purge:
+            self.log.append(("purge", site, tuple(sorted(purge))))
         return f"index-{version}"
 
     def withdraw_content(self, site: str, order_id: str) -> None:
@@ -225,7 +233,9 @@ class ControlLoops:
             facts_sink=self._on_facts_changed,
         )
         self.stats = WorkloadStats(self.clock, self.telemetry)
-        self.quotas = Quotas(cost_of=self.inputs.spend_of)
+        self.quotas = Quotas(
+            cost_of=self.inputs.spend_of, daemon_pods_of=self.inputs.daemon_pods_of
+        )
         self.dispatcher = Dispatcher(
             publisher=self.publisher,
             clock=self.clock,

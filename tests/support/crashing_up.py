@@ -9,7 +9,7 @@ the program that users run.
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -80,11 +80,17 @@ class CrashingPublisher(OrderPublisher):
     """Kills the process just before the first index with an order is published."""
 
     def publish_index(
-        self, site: str, site_uid: str, version: IndexVersion, orders: Mapping[str, OrderForSite]
+        self,
+        site: str,
+        site_uid: str,
+        version: IndexVersion,
+        orders: Mapping[str, OrderForSite],
+        *,
+        purge: Collection[str] = (),
     ) -> str:
         if orders:
             kill_self()
-        return super().publish_index(site, site_uid, version, orders)
+        return super().publish_index(site, site_uid, version, orders, purge=purge)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from scheduler.apiserver.base.errors import DamagedFile
+
 log = logging.getLogger(__name__)
 _LIFETIME = timedelta(days=365)
 _RENEW_BEFORE = timedelta(days=30)
@@ -51,6 +53,9 @@ def ensure_server_certificate(
         directory: the directory of `tls.crt`, `tls.key` and `ca.crt`.
         names: the host names and addresses that the certificate must be valid for.
         now: the current time.
+
+    Raises:
+        DamagedFile: the files cannot be written.
     """
     found = ServerCertificate(directory / "tls.crt", directory / "tls.key", directory / "ca.crt")
     if not _is_usable(found, names, now):
@@ -65,13 +70,20 @@ def _is_usable(files: ServerCertificate, names: Sequence[str], now: datetime) ->
         return False
     try:
         certificate = x509.load_pem_x509_certificate(files.chain_path.read_bytes())
+        authority = x509.load_pem_x509_certificate(files.authority_path.read_bytes())
+        certificate.verify_directly_issued_by(authority)
         files.ssl_context()
-    except (ValueError, ssl.SSLError) as error:
-        log.warning("%s: damaged (%s); a new certificate replaces it", files.chain_path, error)
+        san = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except Exception as error:  # noqa: BLE001 - a damaged file fails in any way; it is replaced
+        log.warning(
+            "%s: the certificate, its key or its authority is damaged (%s); a new one replaces it, "
+            "and kubeconfigs that were given out have to be made again (kapok hub token)",
+            files.chain_path,
+            str(error) or type(error).__name__,
+        )
         return False
     if certificate.not_valid_after_utc - _RENEW_BEFORE <= now:
         return False
-    san = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     return all(name in san for name in map(_general_name, names))
 
 
@@ -108,6 +120,9 @@ def _generate_certificate(files: ServerCertificate, names: Sequence[str], now: d
         serialization.NoEncryption(),
     )
     pem = serialization.Encoding.PEM
+    for path in (files.key_path, files.chain_path, files.authority_path):
+        if path.is_dir():
+            raise DamagedFile(f"{path}: this is a folder where a file belongs; remove it")
     _write_private_file(files.key_path, private)
     _write_private_file(files.chain_path, certificate.public_bytes(pem))
     _write_private_file(files.authority_path, authority.public_bytes(pem))

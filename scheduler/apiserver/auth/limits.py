@@ -1,6 +1,6 @@
 """What one identity may take of the server: requests, bytes and open watches.
 
-Administrators, which include the scheduler itself, have high limits; the other roles share the
+The owner, which is the scheduler itself and who runs it, has high limits; the other roles share the
 event loop with it and get what people and their tools need.
 """
 
@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from scheduler.apiserver.auth.rbac import Identity
+from scheduler.apiserver.auth.rbac import OWNER_ROLE, Identity
 from scheduler.apiserver.base.errors import too_many_requests
 from scheduler.runtime.clock import Clock
 
@@ -57,7 +57,7 @@ class IdentityLimits:
     max_watches: int
 
 
-ADMINISTRATOR_LIMITS = IdentityLimits(
+OWNER_LIMITS = IdentityLimits(
     requests_per_second=20_000.0, bytes_per_second=math.inf, max_watches=1_000
 )
 LIMITS_OF_OTHERS = IdentityLimits(
@@ -140,7 +140,7 @@ class UsageByIdentity:
 
     Args:
         clock: measures the rates.
-        administrators: the limits of administrators.
+        owner: the limits of the hub's owner.
         others: the limits of all other identities.
     """
 
@@ -148,11 +148,11 @@ class UsageByIdentity:
         self,
         clock: Clock,
         *,
-        administrators: IdentityLimits = ADMINISTRATOR_LIMITS,
+        owner: IdentityLimits = OWNER_LIMITS,
         others: IdentityLimits = LIMITS_OF_OTHERS,
     ) -> None:
         self._clock = clock
-        self._administrators = administrators
+        self._owner = owner
         self._others = others
         self._usage: dict[str, IdentityUsage] = {}
 
@@ -160,7 +160,6 @@ class UsageByIdentity:
         """The usage of an identity."""
         found = self._usage.get(identity.name)
         if found is None:
-            is_administrator = identity.role == "administrator"
-            limits = self._administrators if is_administrator else self._others
+            limits = self._owner if identity.role == OWNER_ROLE else self._others
             found = self._usage[identity.name] = IdentityUsage(identity.name, limits, self._clock)
         return found

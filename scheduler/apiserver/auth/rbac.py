@@ -1,118 +1,132 @@
 """Role-based access control: what an identity may do, by namespace and kind.
 
-The embedded hub has five fixed roles instead of RBAC objects, because it serves one machine. On a
-real cluster manifests/rbac grants the same rights. The messages are those of the API server's RBAC
-authorizer.
+The embedded hub has a few fixed roles instead of RBAC objects, because it serves one machine. Their
+rules are those of manifests/rbac, read from there, so both hubs grant the same rights. Only the
+role of the hub's owner is more: it is what `cluster-admin` is on a real cluster. The messages are
+those of the API server's RBAC authorizer.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
+
+import yaml
 
 from scheduler.apiserver.base.errors import ApiError, status_details
 from scheduler.hub.schema.json_types import JsonObject
+from scheduler.runtime.packaged_files import packaged_folder
 
-READ_VERBS = ("get", "list", "watch")
-WRITE_VERBS = ("create", "update", "patch", "delete", "deletecollection")
+OWNER_ROLE = "owner"
 _ANYTHING = ("*",)
-_KAPOK_GROUPS = ("kapok.dev",)
-_NAMESPACED_CORE_RESOURCES = (
-    "configmaps",
-    "events",
-    "persistentvolumeclaims",
-    "pods",
-    "pods/eviction",
-    "secrets",
-    "serviceaccounts",
-    "services",
-)
-_APPS_GROUPS = ("apps", "batch", "coordination.k8s.io", "events.k8s.io")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _RoleBindings:
+    """The roles of manifests/rbac that a role of the embedded hub consists of."""
+
+    cluster_wide: tuple[str, ...] = ()
+    """ClusterRoles, as by a ClusterRoleBinding."""
+    in_namespaces: tuple[str, ...] = ()
+    """ClusterRoles, as by a RoleBinding in each namespace of the identity."""
+    own: tuple[str, ...] = ()
+    """Roles, which apply in the namespace in which they are defined."""
+
+
+_BINDINGS = {
+    "administrator": _RoleBindings(cluster_wide=("kapok-administrator",)),
+    "operator": _RoleBindings(cluster_wide=("kapok-operator",)),
+    "authority": _RoleBindings(cluster_wide=("kapok-authority",)),
+    "tenant": _RoleBindings(cluster_wide=("kapok-reader",), in_namespaces=("kapok-tenant",)),
+    "reader": _RoleBindings(cluster_wide=("kapok-reader",)),
+    "auditor": _RoleBindings(cluster_wide=("kapok-auditor",)),
+    "scheduler": _RoleBindings(cluster_wide=("kapok-scheduler",), own=("kapok-scheduler",)),
+}
+ROLES = (OWNER_ROLE, *_BINDINGS)
+"""The names of the roles. Every identity may review its own rights."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyRule:
-    """A rule of a role; `*` matches everything. It applies in the namespaces of the identity."""
+    """A rule of a role; `*` matches everything."""
 
     groups: tuple[str, ...]
     resources: tuple[str, ...]
     verbs: tuple[str, ...]
-    is_cluster_wide: bool = False
-    """Whether the rule also applies outside the namespaces of the identity."""
+    names: tuple[str, ...] = ()
+    """The only objects to which the rule applies; empty: all."""
+    namespace: str = ""
+    """The only namespace in which the rule applies; empty: any."""
+    is_namespaced: bool = False
+    """Whether the rule applies in the namespaces of the identity only."""
 
-    def covers(self, group: str, resource: str, verb: str) -> bool:
-        """Whether the rule allows a verb on a resource (`plural` or `plural/subresource`)."""
+    def covers(self, attributes: "AccessAttributes", namespaces: tuple[str, ...]) -> bool:
+        """Whether the rule allows a request of an identity that has these namespaces."""
+        resource = attributes.resource
         plural, _slash, subresource = resource.partition("/")
         return (
-            _matches(self.groups, group)
-            and _matches(self.verbs, verb)
+            self.applies_in(attributes.namespace, namespaces)
+            and _matches(self.groups, attributes.group)
+            and _matches(self.verbs, attributes.verb)
+            and (not self.names or attributes.name in self.names)
             and (
                 _matches(self.resources, resource)
                 or (f"{plural}/*" in self.resources and bool(subresource))
             )
         )
 
+    def applies_in(self, namespace: str, namespaces: tuple[str, ...]) -> bool:
+        """Whether the rule applies in a namespace; an empty one is the cluster scope."""
+        if self.namespace and namespace != self.namespace:
+            return False
+        return not self.is_namespaced or namespace in namespaces
+
 
 def _matches(values: tuple[str, ...], value: str) -> bool:
     return "*" in values or value in values
 
 
-_OPERATOR_RULES = (
-    PolicyRule(
-        _KAPOK_GROUPS, ("sites", "sites/*", "clusterplacementpolicies"), READ_VERBS + WRITE_VERBS
-    ),
-    PolicyRule(_KAPOK_GROUPS, ("workloads", "workloads/status", "placementpolicies"), READ_VERBS),
-    PolicyRule(_KAPOK_GROUPS, ("sitegrants", "dataclassschemes", "tenants"), READ_VERBS),
-    PolicyRule(
-        ("",), ("namespaces", "nodes", "pods", "events", "configmaps", "services"), READ_VERBS
-    ),
-    PolicyRule(
-        ("multicluster.x-k8s.io", "cluster.x-k8s.io", "about.k8s.io"), _ANYTHING, READ_VERBS
-    ),
-    PolicyRule(_APPS_GROUPS, _ANYTHING, READ_VERBS),
-    PolicyRule(("apiextensions.k8s.io",), _ANYTHING, READ_VERBS),
-)
-_AUTHORITY_RULES = (
-    PolicyRule(_KAPOK_GROUPS, ("sitegrants", "dataclassschemes"), READ_VERBS + WRITE_VERBS),
-    PolicyRule(_KAPOK_GROUPS, _ANYTHING, READ_VERBS),
-    PolicyRule(("",), ("namespaces", "events"), READ_VERBS),
-)
-_TENANT_RULES = (
-    PolicyRule(
-        _KAPOK_GROUPS,
-        ("workloads", "workloads/scale", "placementpolicies"),
-        READ_VERBS + WRITE_VERBS,
-    ),
-    PolicyRule(_KAPOK_GROUPS, ("workloads/status",), READ_VERBS),
-    PolicyRule(("",), _NAMESPACED_CORE_RESOURCES, READ_VERBS + WRITE_VERBS),
-    PolicyRule(_APPS_GROUPS, _ANYTHING, READ_VERBS + WRITE_VERBS),
-    PolicyRule(("",), ("namespaces",), ("get",)),
-    PolicyRule(
-        _KAPOK_GROUPS,
-        ("sites", "clusterplacementpolicies", "dataclassschemes"),
-        READ_VERBS,
-        is_cluster_wide=True,
-    ),
-)
-_AUDITED_CORE_RESOURCES = (
-    *(name for name in _NAMESPACED_CORE_RESOURCES if name != "secrets"),
-    "namespaces",
-    "nodes",
-)
-_AUDITOR_RULES = (
-    PolicyRule(("",), _AUDITED_CORE_RESOURCES, READ_VERBS),
-    PolicyRule(
-        (*_KAPOK_GROUPS, *_APPS_GROUPS, "apiextensions.k8s.io", "multicluster.x-k8s.io"),
-        _ANYTHING,
-        READ_VERBS,
-    ),
-)
-ROLES: dict[str, tuple[PolicyRule, ...]] = {
-    "administrator": (PolicyRule(_ANYTHING, _ANYTHING, _ANYTHING),),
-    "operator": _OPERATOR_RULES,
-    "authority": _AUTHORITY_RULES,
-    "tenant": _TENANT_RULES,
-    "auditor": _AUDITOR_RULES,
-}
-"""The rules of each role, by its name. Every identity may review its own rights."""
+@cache
+def _rules_of(role: str, *, is_limited: bool) -> tuple[PolicyRule, ...]:
+    """The rules of a role; `is_limited`: the identity has the role in some namespaces only."""
+    if role == OWNER_ROLE:
+        rule = PolicyRule(
+            groups=_ANYTHING, resources=_ANYTHING, verbs=_ANYTHING, is_namespaced=is_limited
+        )
+        return (rule,)
+    bound, found = _BINDINGS[role], _load_roles()
+    # A tenant reads what explains decisions everywhere; another role that was given for some
+    # namespaces has no rights elsewhere.
+    is_inside = is_limited and not bound.in_namespaces
+    return (
+        *_iter_rules(found, "ClusterRole", bound.cluster_wide, is_namespaced=is_inside),
+        *_iter_rules(found, "ClusterRole", bound.in_namespaces, is_namespaced=True),
+        *_iter_rules(found, "Role", bound.own, is_namespaced=is_inside),
+    )
+
+
+def _iter_rules(
+    roles: list[JsonObject], kind: str, names: tuple[str, ...], *, is_namespaced: bool
+) -> Iterator[PolicyRule]:
+    for role in roles:
+        if role["kind"] != kind or role["metadata"]["name"] not in names:
+            continue
+        for rule in role["rules"]:
+            yield PolicyRule(
+                groups=tuple(rule["apiGroups"]),
+                resources=tuple(rule["resources"]),
+                verbs=tuple(rule["verbs"]),
+                names=tuple(rule.get("resourceNames") or ()),
+                namespace=role["metadata"].get("namespace", ""),
+                is_namespaced=is_namespaced,
+            )
+
+
+@cache
+def _load_roles() -> list[JsonObject]:
+    """The roles in manifests/rbac."""
+    files = sorted((packaged_folder("manifests") / "rbac").glob("*.yaml"))
+    objects = (item for file in files for item in yaml.safe_load_all(file.read_bytes()))
+    return [item for item in objects if item["kind"] in {"ClusterRole", "Role"}]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +141,7 @@ class Identity:
     @property
     def groups(self) -> tuple[str, ...]:
         """The groups, as `kubectl auth whoami` shows them."""
-        more = ("system:masters",) if self.role == "administrator" else ()
+        more = ("system:masters",) if self.role == OWNER_ROLE else ()
         return (*more, f"kapok:{self.role}", "system:authenticated")
 
 
@@ -157,23 +171,19 @@ class AccessAttributes:
 
 def is_allowed(identity: Identity, attributes: AccessAttributes) -> bool:
     """Whether the role of an identity allows a request."""
-    inside = not identity.namespaces or attributes.namespace in identity.namespaces
-    if attributes.resource == "namespaces" and attributes.name in identity.namespaces:
-        inside = True
-    return any(
-        rule.covers(attributes.group, attributes.resource, attributes.verb)
-        and (inside or rule.is_cluster_wide)
-        for rule in ROLES[identity.role]
-    )
+    rules = _rules_of(identity.role, is_limited=bool(identity.namespaces))
+    return any(rule.covers(attributes, identity.namespaces) for rule in rules)
 
 
 def resource_rules_of(identity: Identity, namespace: str) -> Iterable[JsonObject]:
     """The rules that apply in a namespace, in the form of SelfSubjectRulesReview."""
-    inside = not identity.namespaces or namespace in identity.namespaces
-    for rule in ROLES[identity.role]:
-        if inside or rule.is_cluster_wide:
-            yield {
+    for rule in _rules_of(identity.role, is_limited=bool(identity.namespaces)):
+        if rule.applies_in(namespace, identity.namespaces):
+            found: JsonObject = {
                 "verbs": list(rule.verbs),
                 "apiGroups": list(rule.groups),
                 "resources": list(rule.resources),
             }
+            if rule.names:
+                found["resourceNames"] = list(rule.names)
+            yield found

@@ -10,22 +10,29 @@ import logging
 import os
 import secrets
 from pathlib import Path
+from typing import Annotated
 
-from scheduler.apiserver.auth.rbac import ROLES, Identity
+import msgspec
+
+from scheduler.apiserver.auth.rbac import OWNER_ROLE, ROLES, Identity
+from scheduler.apiserver.base.errors import DamagedFile
 from scheduler.hub.schema.json_types import Json
 
 log = logging.getLogger(__name__)
 _TOKEN_BYTES = 32
 _GROUP_AND_OTHERS_MASK = 0o077
-ADMINISTRATOR = Identity("kapok-admin", "administrator")
+OWNER = Identity("kapok-admin", OWNER_ROLE)
+"""The identity of the scheduler and of the hub's own kubeconfig."""
+_FORMER_OWNER = Identity("kapok-admin", "administrator")
+"""The same in files of tokens of earlier versions."""
 
 
 class UnknownRole(ValueError):
     """The role does not exist; the message lists the roles."""
 
 
-class UnusableSecret(OSError):
-    """A file with a secret is damaged, or others may read it; the message says what to do."""
+class UnusableSecret(DamagedFile):
+    """Others may read a file with a secret; the message says what to do."""
 
 
 def check_secret_mode(path: Path) -> None:
@@ -34,10 +41,35 @@ def check_secret_mode(path: Path) -> None:
     Raises:
         UnusableSecret: the message says which command mends it.
     """
-    if path.exists() and path.stat().st_mode & _GROUP_AND_OTHERS_MASK:
+    if path.is_file() and path.stat().st_mode & _GROUP_AND_OTHERS_MASK:
         raise UnusableSecret(
             f"{path}: other users may read or change this secret; run: chmod 600 {path}"
         )
+
+
+class _UnknownRoleInFile(ValueError):
+    """An entry has a role that does not exist."""
+
+
+class _Entry(msgspec.Struct):
+    """One entry of the file."""
+
+    name: str
+    role: str
+    namespaces: tuple[str, ...]
+    token: Annotated[str, msgspec.Meta(min_length=1)]
+
+
+def _decode_entries(data: bytes) -> dict[bytes, Identity]:
+    found = {}
+    for entry in msgspec.json.decode(data, type=list[_Entry]):
+        identity = Identity(entry.name, entry.role, entry.namespaces)
+        if identity == _FORMER_OWNER:
+            identity = OWNER
+        if identity.role not in ROLES:
+            raise _UnknownRoleInFile(f"unknown role {entry.role!r} of {entry.name!r}")
+        found[entry.token.encode()] = identity
+    return found
 
 
 class TokenStore:
@@ -53,17 +85,12 @@ class TokenStore:
 
         Raises:
             UnknownRole: the role does not exist.
-            UnusableSecret: the file of tokens is damaged, or others may read it.
+            DamagedFile: the file of tokens cannot be read, or others may read it.
         """
         if identity.role not in ROLES:
             raise UnknownRole(f"unknown role {identity.role!r}; roles: {', '.join(ROLES)}")
         check_secret_mode(self._path)
-        try:
-            self._read()
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UnusableSecret(
-                f"{self._path}: not a list of tokens; delete it, and new tokens are made"
-            ) from error
+        self._read()
         for token, known in self._identities.items():
             if known == identity:
                 return token.decode()
@@ -79,9 +106,9 @@ class TokenStore:
         if found is None and self._has_changed():
             try:
                 self._read()
-            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            except DamagedFile as error:
                 # Logged once per change of the file; the tokens that were read before stay valid.
-                log.error("%s: the file of tokens cannot be read: %s", self._path, error)  # noqa: TRY400
+                log.error("%s", error)  # noqa: TRY400
             found = self._find(token)
         return found
 
@@ -97,15 +124,23 @@ class TokenStore:
         return self._path.exists() and self._path.stat().st_mtime_ns != self._read_mtime_ns
 
     def _read(self) -> None:
+        """Reads the file.
+
+        Raises:
+            DamagedFile: the file is not as this class writes it.
+        """
         if not self._path.exists():
             return
-        self._read_mtime_ns = self._path.stat().st_mtime_ns
-        self._identities = {
-            entry["token"].encode(): Identity(
-                entry["name"], entry["role"], tuple(entry["namespaces"])
-            )
-            for entry in json.loads(self._path.read_text())
-        }
+        try:
+            self._read_mtime_ns = self._path.stat().st_mtime_ns
+            entries = _decode_entries(self._path.read_bytes())
+        except (OSError, msgspec.DecodeError, _UnknownRoleInFile) as error:
+            raise DamagedFile(
+                f"{self._path}: the file of tokens cannot be read ({error}); restore it from a "
+                "copy, or move it away: then new tokens are made, and people need new ones "
+                "(kapok hub token)"
+            ) from None
+        self._identities = entries
 
     def _write(self) -> None:
         entries = [
@@ -147,6 +182,8 @@ def write_kubeconfig(path: Path, *, name: str, url: str, token: str, ca: str = "
 
 def _write_private_json(path: Path, content: Json) -> None:
     """Writes JSON to a file that only its owner can read; readers never see a partial file."""
+    if path.is_dir():
+        raise DamagedFile(f"{path}: this is a folder where a file belongs; remove it")
     draft = path.with_name(f".{path.name}.new")
     draft.unlink(missing_ok=True)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -1,17 +1,22 @@
 """Decodes JSON and YAML bodies into values that every later step can process.
 
-Bounds: nesting (recursive functions), int64 (larger integers become floats, as in Go), finite
-numbers, and text that UTF-8 can encode. Source: "Request encodings" of the Kubernetes API concepts.
+Bounds: those of `value_bounds.py`, int64 (larger integers become floats, as in Go), finite numbers,
+and text that UTF-8 can encode. Source: "Request encodings" of the Kubernetes API concepts.
 """
 
 import json
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
+from http import HTTPStatus
 
 import msgspec
 
 from scheduler.apiserver.base.errors import ApiError, bad_request, unsupported_media_type
+from scheduler.apiserver.base.value_bounds import (
+    MAX_SHOWN_PATH_LENGTH,
+    check_bounds,
+    check_value_count,
+)
 from scheduler.apiserver.base.yaml_values import NotYamlValue, load_yaml
 from scheduler.hub.schema.json_types import Json
 
@@ -24,10 +29,9 @@ APPLY_YAML = "application/apply-patch+yaml"
 APPLY_CBOR = "application/apply-patch+cbor"
 MAX_BODY_BYTES = 3 * 1024 * 1024
 """The limit on request bodies, as on a real server."""
-MAX_DEPTH = 128
-"""The deepest nesting of a body or an object; recursive functions need a few frames per level."""
 _MANY_DIGITS = re.compile(rb"\d{19}")
 _INT64 = 2**63
+_MAX_DUPLICATE_KEYS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +64,12 @@ def decode_body(data: bytes, content_type: str) -> RequestBody:
 def _decode_json(data: bytes) -> RequestBody:
     if not data.strip():
         raise bad_request("the request has no body")
+    check_value_count(data)
     try:
         value = msgspec.json.decode(data)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise bad_request(f"couldn't get version/kind; json parse error: {error}") from None
-    check_depth(value)
+    check_bounds(value)
     if _MANY_DIGITS.search(data):
         value = _with_int64(value)
     return RequestBody(value, tuple(_find_duplicate_keys(data)))
@@ -74,35 +79,16 @@ def _decode_yaml(data: bytes) -> RequestBody:
     if data.lstrip()[:1] == b"{":
         try:
             return _decode_json(data)
-        except ApiError:
-            pass  # not JSON, but it may be flow style YAML
+        except ApiError as error:
+            if error.code != HTTPStatus.BAD_REQUEST:
+                raise
+            # not JSON, but it may be flow style YAML
     try:
-        value, duplicate_keys = load_yaml(data, MAX_DEPTH)
+        value, duplicate_keys = load_yaml(data)
     except NotYamlValue as error:
         raise bad_request(f"error converting YAML to JSON: {error}") from None
+    check_bounds(value)
     return RequestBody(_with_int64(value), tuple(duplicate_keys))
-
-
-def check_depth(value: Json) -> None:
-    """Refuses values that are nested too deeply for recursive functions.
-
-    Raises:
-        ApiError: 400, the value is nested deeper than `MAX_DEPTH`.
-    """
-    level = [value]
-    for _depth in range(MAX_DEPTH):
-        below: list[Json] = []
-        for item in level:
-            children: Iterable[Json] = ()
-            if isinstance(item, dict):
-                children = item.values()
-            elif isinstance(item, list):
-                children = item
-            below.extend(child for child in children if isinstance(child, dict | list))
-        if not below:
-            return
-        level = below
-    raise bad_request(f"the body is nested deeper than {MAX_DEPTH} levels")
 
 
 def _with_int64(value: Json) -> Json:
@@ -136,19 +122,23 @@ def _find_duplicate_keys(data: bytes) -> list[str]:
         return []
     found: dict[str, None] = {}
     pairs = json.loads(data, object_pairs_hook=_KeyValuePairs, parse_int=len)
-    _collect_duplicate_keys(pairs, "", found)
+    _collect_duplicate_keys(pairs, [], found)
     return list(found)
 
 
-def _collect_duplicate_keys(value: Json, path: str, found: dict[str, None]) -> None:
+def _collect_duplicate_keys(value: Json, path: list[str], found: dict[str, None]) -> None:
+    """Collects paths; a path is put together only when it is needed, because it can be long."""
     if isinstance(value, _KeyValuePairs):
         seen: set[str] = set()
         for key, item in value:
-            where = f"{path}.{key}" if path else key
-            if key in seen:
-                found[where] = None
+            path.append(f".{key}")
+            if key in seen and len(found) < _MAX_DUPLICATE_KEYS:
+                found["".join(path)[1:MAX_SHOWN_PATH_LENGTH]] = None
             seen.add(key)
-            _collect_duplicate_keys(item, where, found)
+            _collect_duplicate_keys(item, path, found)
+            path.pop()
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            _collect_duplicate_keys(item, f"{path}[{index}]", found)
+            path.append(f"[{index}]")
+            _collect_duplicate_keys(item, path, found)
+            path.pop()

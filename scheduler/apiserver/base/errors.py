@@ -151,6 +151,10 @@ def expired(message: str) -> ApiError:
     return ApiError(410, "Expired", message)
 
 
+class DamagedFile(ValueError):
+    """A file of the data directory cannot be used; the message names it and the way out."""
+
+
 def request_entity_too_large(limit_bytes: int) -> ApiError:
     """413: the body exceeds the limit."""
     message = f"Request entity too large: limit is {limit_bytes}"

@@ -9,6 +9,14 @@ from dataclasses import dataclass, field
 
 import yaml
 
+from scheduler.apiserver.base.value_bounds import (
+    MAX_BODY_VALUES,
+    MAX_DEPTH,
+    MAX_KEY_LENGTH,
+    MAX_SHOWN_PATH_LENGTH,
+    key_too_long,
+    too_many_values,
+)
 from scheduler.hub.schema.json_types import Json
 from scheduler.hub.schema.yaml_scalars import (
     TAG_PREFIX,
@@ -21,6 +29,7 @@ from scheduler.runtime.clock import yield_thread
 _PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _CONTAINER_TAGS = frozenset({None, "!", f"{TAG_PREFIX}map", f"{TAG_PREFIX}seq"})
 _EVENTS_PER_YIELD = 500
+_MAX_DUPLICATE_KEYS = 1_000
 
 
 class NotYamlValue(ValueError):
@@ -32,18 +41,24 @@ class _Container:
     """A map or list whose end has not come yet."""
 
     value: dict[str, Json] | list[Json]
-    path: str
     key: str | None = None
     """The key that waits for its value, in a map."""
+    last_key: str = ""
+    """The newest key of a map."""
+
+    @property
+    def step(self) -> str:
+        """The path from this container to its newest value."""
+        return f"[{len(self.value) - 1}]" if isinstance(self.value, list) else f".{self.last_key}"
 
 
 @dataclass(slots=True)
 class _Builder:
-    max_depth: int
     stack: list[_Container] = field(default_factory=list)
     duplicate_keys: list[str] = field(default_factory=list)
     result: Json = None
     document_count: int = 0
+    value_count: int = 0
 
     def add(self, event: yaml.Event) -> None:
         if isinstance(event, yaml.ScalarEvent):
@@ -62,38 +77,43 @@ class _Builder:
     def _open(self, event: yaml.MappingStartEvent | yaml.SequenceStartEvent) -> None:
         if event.tag not in _CONTAINER_TAGS:
             raise NotYamlValue(f"the tag {str(event.tag)[:80]!r} is not supported")
-        if len(self.stack) >= self.max_depth:
-            raise NotYamlValue(f"the body is nested deeper than {self.max_depth} levels")
+        if len(self.stack) >= MAX_DEPTH:
+            raise NotYamlValue(f"the body is nested deeper than {MAX_DEPTH} levels")
         opened: dict[str, Json] | list[Json] = (
             {} if isinstance(event, yaml.MappingStartEvent) else []
         )
-        path = self._add_value(opened, is_key_text=False)
-        self.stack.append(_Container(opened, path))
+        self._add_value(opened, is_key_text=False)
+        self.stack.append(_Container(opened))
 
-    def _add_value(self, value: Json, *, is_key_text: bool) -> str:
-        """Adds a key or a value to the innermost container; returns the path of a value."""
+    def _add_value(self, value: Json, *, is_key_text: bool) -> None:
+        """Adds a key or a value to the innermost container."""
+        self.value_count += 1
+        if self.value_count > 2 * MAX_BODY_VALUES:  # keys count here too
+            raise too_many_values()
         if not self.stack:
             self.result = value
-            return ""
+            return
         top = self.stack[-1]
         if isinstance(top.value, list):
             top.value.append(value)
-            return f"{top.path}[{len(top.value) - 1}]"
+            return
         if top.key is None:
             if not is_key_text:
                 raise NotYamlValue("a key of a map is no scalar")
             self._start_entry(top, key_text(value))
-            return ""
-        path = f"{top.path}.{top.key}" if top.path else top.key
+            return
         top.value[top.key] = value
-        top.key = None
-        return path
+        top.last_key, top.key = top.key, None
 
     def _start_entry(self, top: _Container, key: str) -> None:
         if key == "<<":
             raise NotYamlValue("merge keys are not supported; repeat the values instead")
-        if key in top.value:
-            self.duplicate_keys.append(f"{top.path}.{key}" if top.path else key)
+        if len(key) > MAX_KEY_LENGTH:
+            raise NotYamlValue(key_too_long())
+        if key in top.value and len(self.duplicate_keys) < _MAX_DUPLICATE_KEYS:
+            steps = [container.step for container in self.stack[:-1]]
+            path = "".join([*steps, f".{key}"]).removeprefix(".")
+            self.duplicate_keys.append(path[:MAX_SHOWN_PATH_LENGTH])
         top.key = key
 
 
@@ -111,13 +131,13 @@ def _check_encodable(text: str) -> None:
         raise NotYamlValue("a text holds half of a surrogate pair") from None
 
 
-def load_yaml(data: bytes, max_depth: int) -> tuple[Json, list[str]]:
+def load_yaml(data: bytes) -> tuple[Json, list[str]]:
     """Reads a document; returns its value and the paths of keys that occur twice.
 
     Raises:
         NotYamlValue: the bytes are no such document, or it exceeds a bound.
     """
-    builder = _Builder(max_depth)
+    builder = _Builder()
     try:
         for number, event in enumerate(yaml.parse(data, Loader=_PARSER), start=1):
             builder.add(event)

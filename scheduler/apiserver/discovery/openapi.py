@@ -13,7 +13,7 @@ from collections.abc import Iterable
 import msgspec
 
 from scheduler.apiserver.kinds.core.schemas import OBJECT_META_DEFINITION, load_definitions
-from scheduler.apiserver.kinds.resources import ResourceCatalog, ServerResource
+from scheduler.apiserver.kinds.resources import ServerResource
 from scheduler.hub.schema.json_types import Json, JsonObject
 
 _encode = msgspec.json.Encoder(order="sorted").encode
@@ -26,10 +26,10 @@ _V2_PROTOBUF_CONTENT_TYPE = "application/com.github.proto-openapi.spec.v2.v1.0+p
 _V2_PROTOBUF_ACCEPT_PARTS = ("proto-openapi.spec.v2", "protobuf")
 
 
-def make_documents(catalog: ResourceCatalog) -> dict[str, bytes]:
+def make_documents(resources: Iterable[ServerResource]) -> dict[str, bytes]:
     """All v3 documents, encoded, by their path below `/openapi/v3`, such as `apis/apps/v1`."""
     by_version: dict[str, list[ServerResource]] = {}
-    for resource in catalog.all():
+    for resource in resources:
         group = resource.group_resource.group
         path = f"apis/{group}/{resource.version}" if group else f"api/{resource.version}"
         by_version.setdefault(path, []).append(resource)

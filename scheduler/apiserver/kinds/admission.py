@@ -6,6 +6,7 @@ The order is that of kube-apiserver's handlers: decode, admit, validate.
 from dataclasses import dataclass, field
 
 from scheduler.apiserver.base.errors import GroupResource, bad_request, invalid
+from scheduler.apiserver.base.value_bounds import check_object_bounds
 from scheduler.apiserver.kinds.metadata import metadata_problems, raise_if_invalid
 from scheduler.apiserver.kinds.quantities import canonicalise_quantities
 from scheduler.apiserver.kinds.resources import ServerResource
@@ -80,6 +81,7 @@ def admit_object(
     apply_defaults(resource.schema_node, item)
     canonicalise_quantities(resource.schema_node, item)
     item |= kept
+    check_object_bounds(item)
     strategy = resource.strategy
     if not resource.is_custom:  # the strategy relies on correct types
         _refuse_wrong_types(
@@ -100,6 +102,7 @@ def admit_object(
     elif resource.schema_node.has_rules:
         problems += rule_problems(resource.schema_node, item, old)
     raise_if_invalid(resource, item, problems)
+    strategy.on_accepted(item, old)
     return item
 
 

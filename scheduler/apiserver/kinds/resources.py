@@ -56,6 +56,8 @@ class KindStrategy:
     set_defaults: Callable[[JsonObject], None] = lambda _item: None
     problems: Callable[[JsonObject, JsonObject | None], list[FieldProblem]] = lambda _item, _old: []
     """Returns the problems of an object, and of the change from the old one if there is one."""
+    on_accepted: Callable[[JsonObject, JsonObject | None], None] = lambda _item, _old: None
+    """Called beside the event loop with a valid object that is about to be written."""
     name_problems: Callable[[str], list[str]] = dns_subdomain_problems
     has_generation: bool = True
     status_on_create: bool = False

@@ -1,4 +1,4 @@
-"""Lists (selectors, pages, resource versions) and representations (plain, Table, metadata).
+"""Lists: selectors, pages, resource versions, and the representation that a client asks for.
 
 Source: "Kubernetes API Concepts": resource versions, retrieving large results in chunks, Tables.
 """
@@ -8,10 +8,8 @@ import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 
 import msgspec
-import yaml
 
 from scheduler.apiserver.base.errors import (
     ApiError,
@@ -27,13 +25,11 @@ from scheduler.apiserver.read.selectors import (
     parse_field_selector,
     parse_label_selector,
 )
-from scheduler.apiserver.read.tables import make_partial_metadata, make_table
 from scheduler.apiserver.storage.collection import ObjectCollection, StoredObject
 from scheduler.hub.schema.json_types import JsonObject
 from scheduler.hub.schema.problems import FieldProblem
 
 _encode = msgspec.json.Encoder().encode
-_YAML_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _ACCEPTS_JSON = re.compile(r"application/json|application/\*|\*/\*")
 _AS_KIND = re.compile(r"as=(Table|PartialObjectMetadata(?:List)?)")
 
@@ -68,11 +64,10 @@ class ObjectRepresentation:
         """Whether the objects have to be decoded, instead of being sent as they are stored."""
         return bool(self.as_kind) or self.is_yaml
 
-    def encode(self, body: bytes) -> tuple[bytes, str]:
-        """The body of a response, converted to YAML if requested, and its content type."""
-        if not self.is_yaml:
-            return body, "application/json"
-        return _convert_to_yaml(body), "application/yaml"
+    @property
+    def content_type(self) -> str:
+        """The content type of a response in this representation."""
+        return "application/yaml" if self.is_yaml else "application/json"
 
 
 def _parse_include_object(query: Mapping[str, str]) -> str:
@@ -83,11 +78,6 @@ def _parse_include_object(query: Mapping[str, str]) -> str:
             "must be 'Metadata', 'Object', 'None', or empty"
         )
     return found
-
-
-def _convert_to_yaml(body: bytes) -> bytes:
-    text: str = yaml.dump(msgspec.json.decode(body), Dumper=_YAML_DUMPER, allow_unicode=True)
-    return text.encode()
 
 
 def parse_selectors(resource: ServerResource, query: Mapping[str, str]) -> SelectionPredicate:
@@ -114,26 +104,6 @@ def decode_in_version(resource: ServerResource, stored: StoredObject) -> JsonObj
     return resource.to_served_version(stored.decode())
 
 
-def encode_object(
-    resource: ServerResource,
-    stored: StoredObject,
-    representation: ObjectRepresentation,
-    now: datetime,
-) -> bytes:
-    """A single object in the requested representation."""
-    if not representation.as_kind:
-        return encode_in_version(resource, stored)
-    item = decode_in_version(resource, stored)
-    if representation.as_kind == "Table":
-        metadata = {"resourceVersion": item["metadata"]["resourceVersion"]}
-        return _encode(
-            make_table(
-                resource, [item], metadata, include_object=representation.include_object, now=now
-            )
-        )
-    return _encode(make_partial_metadata(item))
-
-
 @dataclass(frozen=True, slots=True)
 class ListPage:
     """One page of a list."""
@@ -142,6 +112,11 @@ class ListPage:
     revision: int
     continue_token: str
     remaining_count: int | None
+
+    @property
+    def size_bytes(self) -> int:
+        """The bytes of the stored objects."""
+        return sum(len(stored.data) for stored in self.items)
 
 
 def _decode_continue(token: str) -> tuple[int, str]:
@@ -237,7 +212,7 @@ def read_page(
     items: list[StoredObject] = []
     more = False
     for stored in snapshot.iter_after(start, prefix):
-        if predicate and not predicate.matches(stored.decode()):
+        if predicate and not predicate.matches_stored(stored.data):
             continue
         if limit and len(items) == limit:
             more = True
@@ -248,45 +223,3 @@ def read_page(
     last = items[-1].key
     remaining = None if predicate else snapshot.count_after(last, prefix)
     return ListPage(items, revision, _encode_continue(revision, last), remaining)
-
-
-def encode_list(
-    resource: ServerResource,
-    list_page: ListPage,
-    representation: ObjectRepresentation,
-    now: datetime,
-) -> bytes:
-    """A page of a list in the requested representation."""
-    metadata: JsonObject = {"resourceVersion": str(list_page.revision)}
-    if resource.is_custom:
-        metadata["continue"] = ""  # always present for custom resources, as on a real server
-    if list_page.continue_token:
-        metadata["continue"] = list_page.continue_token
-        if list_page.remaining_count is not None:
-            metadata["remainingItemCount"] = list_page.remaining_count
-    if not representation.as_kind:
-        head = _encode(
-            {
-                "kind": resource.list_kind,
-                "apiVersion": resource.api_version,
-                "metadata": metadata,
-            }
-        )
-        # Items are joined as stored JSON, without decoding them.
-        items = b",".join(encode_in_version(resource, stored) for stored in list_page.items)
-        return b"".join((head[:-1], b',"items":[', items, b"]}\n"))
-    items_ = [decode_in_version(resource, stored) for stored in list_page.items]
-    if representation.as_kind == "Table":
-        return _encode(
-            make_table(
-                resource, items_, metadata, include_object=representation.include_object, now=now
-            )
-        )
-    return _encode(
-        {
-            "kind": "PartialObjectMetadataList",
-            "apiVersion": "meta.k8s.io/v1",
-            "metadata": metadata,
-            "items": [make_partial_metadata(item) for item in items_],
-        }
-    )

@@ -7,11 +7,25 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import msgspec
+
 from scheduler.apiserver.base.errors import ApiError, bad_request
 from scheduler.apiserver.kinds.names import label_key_problems, label_value_problems
 from scheduler.apiserver.kinds.unstructured import value_at
 from scheduler.hub.schema.json_types import JsonObject
 
+
+class _Metadata(msgspec.Struct, gc=False):
+    labels: dict[str, str] | None = None
+
+
+class _Labelled(msgspec.Struct, gc=False):
+    """The part of an object that label selectors read; the rest is skipped, not decoded."""
+
+    metadata: _Metadata
+
+
+_decode_labels = msgspec.json.Decoder(_Labelled).decode
 _SET_REQUIREMENT = re.compile(r"^(?P<key>\S+)\s+(?P<op>in|notin)\s*\((?P<values>[^()]*)\)$")
 _EQUALITY_REQUIREMENT = re.compile(
     r"^(?P<key>[^\s=!<>,()]+)\s*(?P<op>==|=|!=|>|<)\s*(?P<value>[^\s=!<>,()]*)$"
@@ -169,6 +183,16 @@ class SelectionPredicate:
 
     def __bool__(self) -> bool:
         return bool(self.labels or self.fields)
+
+    def matches_stored(self, data: bytes) -> bool:
+        """Whether a stored object meets all requirements; decodes no more than it needs."""
+        if self.fields:
+            return self.matches(msgspec.json.decode(data))
+        try:
+            labels = _decode_labels(data).metadata.labels or {}
+        except msgspec.ValidationError:  # written by an earlier version, with other values
+            return self.matches(msgspec.json.decode(data))
+        return all(term.matches(labels) for term in self.labels)
 
     def matches(self, item: JsonObject) -> bool:
         """Whether an object meets all requirements."""

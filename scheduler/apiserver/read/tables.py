@@ -37,7 +37,7 @@ def make_table(
         "apiVersion": "meta.k8s.io/v1",
         "metadata": metadata,
         "columnDefinitions": columns,
-        "rows": [_make_row(resource, item, include_object, now) for item in items],
+        "rows": [make_row(resource, item, include_object, now) for item in items],
     }
 
 
@@ -51,9 +51,10 @@ def _column_definition(column: TableColumn) -> JsonObject:
     }
 
 
-def _make_row(
+def make_row(
     resource: ServerResource, item: JsonObject, include_object: str, now: datetime
 ) -> JsonObject:
+    """The row of one object."""
     shown = (
         resource.to_storage_version(item)
         if resource.to_storage_version and not resource.is_custom
@@ -88,5 +89,8 @@ def _format_cell(value: Json, now: datetime) -> Json:
 def _format_duration_cell(value: DurationCell, now: datetime) -> str:
     if not value.start:
         return ""
-    end = datetime.fromisoformat(value.end) if value.end else now
-    return format_human_duration((end - datetime.fromisoformat(value.start)).total_seconds())
+    try:
+        end = datetime.fromisoformat(value.end) if value.end else now
+        return format_human_duration((end - datetime.fromisoformat(value.start)).total_seconds())
+    except (ValueError, TypeError, OverflowError):  # as `format_age`
+        return "<invalid>"

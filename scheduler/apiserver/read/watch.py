@@ -4,14 +4,17 @@ Source: "Efficient detection of changes" and "Streaming lists" of the Kubernetes
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
 from scheduler.apiserver.base.errors import ApiError, invalid_options
+from scheduler.apiserver.base.heavy_work import HeavyWork, LoopSlices
 from scheduler.apiserver.base.requests import check_resource_version, parse_flag, parse_integer
 from scheduler.apiserver.kinds.resources import ServerResource
+from scheduler.apiserver.read.bodies import needs_decoding
 from scheduler.apiserver.read.lists import (
     ObjectRepresentation,
     decode_in_version,
@@ -109,6 +112,7 @@ class WatchStream:
         collection: ObjectCollection,
         clock: Clock,
         current_revision: Callable[[], int],
+        heavy_work: HeavyWork,
     ) -> None:
         self._request = request
         self._current_revision = current_revision
@@ -116,6 +120,8 @@ class WatchStream:
         self._clock = clock
         self._prefix = f"{request.namespace}/" if request.namespace else ""
         self._has_sent_headers = False
+        self._heavy_work = heavy_work
+        self._slices = LoopSlices()
 
     async def stream_lines(self) -> AsyncIterator[bytes]:
         """Yields events as JSON lines until the watch times out."""
@@ -126,7 +132,7 @@ class WatchStream:
             newest if request.start_revision in {None, -1} else int(request.start_revision or 0)
         )
         if request.start_revision is None:
-            for line in self._initial_lines():
+            async for line in self._initial_lines():
                 yield line
             if request.sends_initial_events and request.allows_bookmarks:
                 yield self._encode_bookmark(newest, _INITIAL_EVENTS_END_METADATA)
@@ -136,15 +142,30 @@ class WatchStream:
         except ApiError as error:
             yield encode_watch_line("ERROR", _encode(error.to_status()))
 
-    def _initial_lines(self) -> Iterator[bytes]:
+    async def _initial_lines(self) -> AsyncIterator[bytes]:
         """The objects of this instant as ADDED events; each line is encoded when it is sent."""
         objects = self._collection.objects
-        return self._added_lines([objects[key] for key in self._collection.keys])
+        for stored in [objects[key] for key in self._collection.keys]:
+            line = await self._in_steps(stored, partial(self._encode_initial, stored))
+            if line is not None:
+                yield line
 
-    def _added_lines(self, objects: list[StoredObject]) -> Iterator[bytes]:
-        for stored in objects:
-            if stored.key.startswith(self._prefix) and self._matches(stored):
-                yield self._encode_object("ADDED", stored)
+    def _encode_initial(self, stored: StoredObject) -> bytes | None:
+        if stored.key.startswith(self._prefix) and self._matches(stored):
+            return self._encode_object("ADDED", stored)
+        return None
+
+    async def _in_steps(
+        self, stored: StoredObject, encode: Callable[[], bytes | None]
+    ) -> bytes | None:
+        """Encodes an object as one step; a large one that is decoded in the thread."""
+        request, size = self._request, len(stored.data)
+        if request.predicate or needs_decoding(request.resource, request.representation):
+            line = await self._heavy_work.run_step(size, encode)
+        else:
+            line = encode()
+        await self._slices.count(size)
+        return line
 
     async def _follow_history(self, position: int, end: float) -> AsyncIterator[bytes]:
         bookmark_at = self._clock.monotonic() + BOOKMARK_PERIOD_SECONDS
@@ -153,7 +174,7 @@ class WatchStream:
             # made meanwhile must not fall below the revision of a bookmark.
             complete_revision = self._current_revision()
             for event in self._collection.events_since(position):
-                line = self._encode_event(event)
+                line = await self._in_steps(event.stored, partial(self._encode_event, event))
                 position = event.revision
                 if line is not None:
                     yield line
@@ -173,7 +194,7 @@ class WatchStream:
 
     def _matches(self, stored: StoredObject) -> bool:
         selected = self._request.predicate
-        return not selected or selected.matches(stored.decode())
+        return not selected or selected.matches_stored(stored.data)
 
     def _encode_event(self, event: CollectionEvent) -> bytes | None:
         """Encodes an event for the selectors of this watch; None if it concerns no selected object.

@@ -11,6 +11,11 @@ from dataclasses import replace
 
 import msgspec
 
+from scheduler.apiserver.auth.storage_limits import (
+    StorageChange,
+    StorageLimits,
+    StoredUsage,
+)
 from scheduler.apiserver.base.errors import (
     forbidden,
     not_found,
@@ -34,6 +39,22 @@ WriteListener = Callable[[ServerResource, JsonObject, str], None]
 """Receives the resource, the object, and `ADDED`, `MODIFIED` or `DELETED`."""
 
 
+class _StoredMetadata(msgspec.Struct, gc=False):
+    name: str
+    uid: str
+    resourceVersion: str  # noqa: N815 - the name in JSON
+
+
+class _StoredHead(msgspec.Struct, gc=False):
+    """What every stored object has."""
+
+    metadata: _StoredMetadata
+
+
+_NO_LIMITS_GIVEN = StorageLimits()
+_check_row = msgspec.json.Decoder(_StoredHead).decode
+
+
 class ObjectStore:
     """The collections of objects, and the counter of resource versions."""
 
@@ -44,11 +65,13 @@ class ObjectStore:
         database: SqliteStore,
         clock: Clock,
         faults: FaultReporter,
+        limits: StorageLimits = _NO_LIMITS_GIVEN,
     ) -> None:
         self.catalog = catalog
         self.clock = clock
         self.faults = faults
         self.heavy_work = HeavyWork()
+        self._usage = StoredUsage(limits)
         self.revision = 0
         """The revision of the newest write on disk, which lists report."""
         self._last_revision = 0
@@ -66,9 +89,16 @@ class ObjectStore:
         revision, rows = self._database.open()
         self.revision = self._last_revision = self._loaded_revision = revision
         for row in rows:
-            if row.data is not None:
-                stored = StoredObject(row.key, row.revision, row.data)
-                self.collection(row.resource).load(stored)
+            data = row.data or b""
+            try:
+                _check_row(data)
+            except Exception as error:  # noqa: BLE001 - one object does not stop the start
+                context = f"reading {row.resource} {row.key}, which is left out,"
+                self.faults.report("api-load", context, error)
+                continue
+            stored = StoredObject(row.key, row.revision, data)
+            self.collection(row.resource).load(stored)
+            self._usage.load((row.resource, row.key), row.owner, len(data))
 
     def collection(self, name: str) -> ObjectCollection:
         """The collection of a resource; an empty one if it has no objects."""
@@ -146,23 +176,36 @@ class ObjectStore:
         *,
         is_deletion: bool,
     ) -> bytes:
+        collection = self.collection(resource.collection_name)
+        location = (resource.collection_name, key)
+        before = collection.latest(key)
         if options.dry_run:
-            return _encode(item)
+            data = _encode(item)
+            size = 0 if is_deletion else len(data)
+            self._check_limits(resource, item, location, before, size)
+            return data
         revision = self._last_revision + 1
         item["metadata"]["resourceVersion"] = str(revision)
         data = _encode(item)
         if len(data) > _MAX_OBJECT_BYTES:
             raise request_entity_too_large(_MAX_OBJECT_BYTES)
+        change = self._check_limits(
+            resource, item, location, before, 0 if is_deletion else len(data)
+        )
         self._last_revision = revision
-        collection = self.collection(resource.collection_name)
+        self._usage.apply(location, change)
         stored = StoredObject(key, revision, data)
         collection.pending_writes[key] = (revision, None if is_deletion else stored)
-        row = ObjectRow(resource.collection_name, key, revision, None if is_deletion else data)
+        row = ObjectRow(
+            *(resource.collection_name, key, revision),
+            *((None, "") if is_deletion else (data, change.owner)),
+        )
         done = self._database.submit((row,))
 
         def on_disk(finished: "asyncio.Future[None]") -> None:
             if finished.cancelled() or finished.exception() is not None:
                 collection.drop_pending(key, revision)
+                self._usage.revert(location, change)
             else:
                 self._publish(resource, collection, stored, item, is_deletion=is_deletion)
 
@@ -173,6 +216,18 @@ class ObjectStore:
             self.faults.report("api-storage", f"writing {resource.collection_name} {key}", error)
             raise service_unavailable(f"writing to disk failed: {error}") from error
         return data
+
+    def _check_limits(
+        self,
+        resource: ServerResource,
+        item: JsonObject,
+        location: tuple[str, str],
+        before: StoredObject | None,
+        size_bytes: int,
+    ) -> StorageChange:
+        old = len(before.data) if before else 0
+        name = item["metadata"]["name"]
+        return self._usage.check(resource.group_resource, name, location, old, size_bytes)
 
     def _publish(
         self,

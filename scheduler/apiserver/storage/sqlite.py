@@ -19,10 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from scheduler.apiserver.base.errors import DamagedFile
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS objects (
   resource TEXT NOT NULL, key TEXT NOT NULL, revision INTEGER NOT NULL, data BLOB NOT NULL,
   PRIMARY KEY (resource, key)
+);
+CREATE TABLE IF NOT EXISTS owners (
+  resource TEXT NOT NULL, key TEXT NOT NULL, owner TEXT NOT NULL, PRIMARY KEY (resource, key)
 );
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
@@ -34,10 +39,6 @@ _MAX_BATCH_WRITES = 512
 
 class DataDirectoryInUse(Exception):
     """Another process uses the data directory."""
-
-
-class UnusableDatabase(OSError):
-    """The file is damaged, of a newer version, or no database; the message names it."""
 
 
 class DirectoryLock:
@@ -79,6 +80,8 @@ class ObjectRow:
     key: str
     revision: int
     data: bytes | None
+    owner: str = ""
+    """The identity for whose limits the object counts; empty: none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,26 +113,36 @@ class SqliteStore:
         """Opens or creates the file; returns the highest revision ever used, and all objects.
 
         Raises:
-            UnusableDatabase: the file is damaged, or of a newer version.
+            DamagedFile: the file is no such database, or of a newer version; also while the
+                objects are read.
         """
-        self._path.touch(mode=0o600)
         try:
+            self._path.touch(mode=0o600)
             connection = _connect(self._path, self._lock_timeout_seconds)
             _prepare(connection, self._path)
             return _read_revision(connection), self._iter_rows(connection)
-        except sqlite3.Error as error:
-            raise UnusableDatabase(f"{self._path}: cannot be used ({error})") from error
+        except DamagedFile:
+            raise
+        except (sqlite3.Error, ValueError) as error:
+            raise self._damage(error) from None
 
     def _iter_rows(self, connection: sqlite3.Connection) -> Iterator[ObjectRow]:
         try:
             for row in connection.execute(
-                "SELECT resource, key, revision, data FROM objects ORDER BY resource, key"
+                "SELECT resource, key, revision, data, coalesce(owner, '') FROM objects"
+                " LEFT JOIN owners USING (resource, key) ORDER BY resource, key"
             ):
                 yield ObjectRow(*row)
         except sqlite3.Error as error:
-            raise UnusableDatabase(f"{self._path}: cannot be read ({error})") from error
+            raise self._damage(error) from None
         finally:
             connection.close()
+
+    def _damage(self, error: Exception) -> DamagedFile:
+        return DamagedFile(
+            f"{self._path}: the database of objects cannot be read ({error}); restore a backup "
+            "with: kapok hub restore FILE"
+        )
 
     def start(self) -> None:
         """Starts the writer thread; must be called on the event loop that submits."""
@@ -228,7 +241,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > OBJECTS_FORMAT:
         connection.close()
-        raise UnusableDatabase(
+        raise DamagedFile(
             f"{path}: format {version}, and this Kapok reads up to {OBJECTS_FORMAT}: "
             "a newer Kapok wrote it; use that one"
         )
@@ -252,6 +265,14 @@ def _apply_rows(connection: sqlite3.Connection, rows: list[ObjectRow]) -> None:
             for row in last.values()
             if row.data is not None
         ],
+    )
+    connection.executemany(
+        "DELETE FROM owners WHERE resource = ? AND key = ?",
+        [row_key for row_key, row in last.items() if not row.owner],
+    )
+    connection.executemany(
+        "INSERT OR REPLACE INTO owners VALUES (?, ?, ?)",
+        [(row.resource, row.key, row.owner) for row in last.values() if row.owner],
     )
     revision = max(row.revision for row in rows)
     connection.execute(

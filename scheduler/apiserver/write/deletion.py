@@ -6,8 +6,9 @@ Source: "Garbage Collection", "Finalizers" and DeleteOptions of the Kubernetes d
 import asyncio
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 
 from scheduler.apiserver.base.bodies import decode_body
 from scheduler.apiserver.base.errors import (
@@ -35,6 +36,9 @@ ORPHAN_FINALIZER = "orphan"
 _PROPAGATION_POLICIES = ("Background", "Foreground", "Orphan")
 _PROTECTED_NAMESPACES = frozenset({"default", "kube-public", "kube-system"})
 _MAX_BATCH_OBJECTS = 25
+_MAX_BATCH_BYTES = 256 * 1024
+_MAX_ATTEMPTS = 5
+"""How often a deletion is computed again because the object changed meanwhile."""
 _MAX_GRACE_PERIOD_SECONDS = 2**31 - 1
 _FINISHED_PHASES = ("Succeeded", "Failed")
 
@@ -109,6 +113,15 @@ def parse_grace_period(value: Json) -> int | None:
     return value
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Deletion:
+    """An object after its deletion: gone, or blocked and marked."""
+
+    item: JsonObject = field(kw_only=False)
+    is_blocked: bool
+    is_changed: bool
+
+
 class ObjectDeleter:
     """Deletes objects of a store."""
 
@@ -124,28 +137,44 @@ class ObjectDeleter:
             ApiError: 403 (a system namespace), 404, 409 (a precondition fails).
         """
         store = self._store
-        key = store.key_of(resource, namespace, name)
-        stored = store.collection(resource.collection_name).latest(key)
-        if stored is None:
-            raise not_found(resource.group_resource, name)
         if resource.collection_name == "/namespaces" and name in _PROTECTED_NAMESPACES:
             raise forbidden(resource.group_resource, name, "this namespace may not be deleted")
-        item = stored.decode()
+        key = store.key_of(resource, namespace, name)
+        collection = store.collection(resource.collection_name)
+        for _attempt in range(_MAX_ATTEMPTS):
+            stored = collection.latest(key)
+            if stored is None:
+                raise not_found(resource.group_resource, name)
+            size, compute = len(stored.data), partial(self._compute, resource, stored, options)
+            done = await store.heavy_work.run_step(size, compute)
+            if collection.latest(key) is stored:
+                return await self._write(resource, key, done, options)
+        raise conflict(resource.group_resource, name)
+
+    def _compute(
+        self, resource: ServerResource, stored: StoredObject, options: DeleteOptions
+    ) -> "_Deletion":
+        """What a deletion makes of an object."""
+        item, before = stored.decode(), stored.decode()
         _check_preconditions(resource, item, options)
-        was_marked = bool(item["metadata"].get("deletionTimestamp"))
-        before = stored.decode()
         self._mark_for_deletion(resource, item, options)
+        is_blocked = is_deletion_blocked(item)
+        if not is_blocked and not before["metadata"].get("deletionTimestamp"):
+            item["metadata"] = before["metadata"]  # the last state has no deletion timestamp
+        return _Deletion(item, is_blocked=is_blocked, is_changed=item != before)
+
+    async def _write(
+        self, resource: ServerResource, key: str, done: "_Deletion", options: DeleteOptions
+    ) -> tuple[int, JsonObject]:
         write = WriteOptions(dry_run=options.dry_run)
-        if not is_deletion_blocked(item):
-            if not was_marked:  # deleted at once: the last state has no deletion timestamp
-                item["metadata"] = before["metadata"]
-            await store.remove(resource, key, item, write)
-            if resource.strategy.returns_deleted:
-                return 200, item
-            return 200, _success_status(resource, item)
-        if item != before:
-            await store.put(resource, key, item, write)
-        return 200, item
+        if done.is_blocked:
+            if done.is_changed:
+                await self._store.put(resource, key, done.item, write)
+            return 200, done.item
+        await self._store.remove(resource, key, done.item, write)
+        if resource.strategy.returns_deleted:
+            return 200, done.item
+        return 200, _success_status(resource, done.item)
 
     async def delete_all(
         self, resource: ServerResource, objects: Iterable[StoredObject], options: DeleteOptions
@@ -205,8 +234,16 @@ class ObjectDeleter:
 
 
 def _split_batches(objects: list[StoredObject]) -> Iterator[list[StoredObject]]:
-    for start in range(0, len(objects), _MAX_BATCH_OBJECTS):
-        yield objects[start : start + _MAX_BATCH_OBJECTS]
+    batch: list[StoredObject] = []
+    size = 0
+    for stored in objects:
+        batch.append(stored)
+        size += len(stored.data)
+        if len(batch) == _MAX_BATCH_OBJECTS or size > _MAX_BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def _propagation_policy_of(metadata: JsonObject) -> str:
@@ -232,7 +269,8 @@ def _grace_period_seconds_of(
         return 0
     if options.grace_period_seconds is not None:
         return max(0, options.grace_period_seconds)
-    return min(int(spec.get("terminationGracePeriodSeconds") or 0), _MAX_GRACE_PERIOD_SECONDS)
+    wanted = int(spec.get("terminationGracePeriodSeconds") or 0)
+    return max(0, min(wanted, _MAX_GRACE_PERIOD_SECONDS))
 
 
 def _check_preconditions(

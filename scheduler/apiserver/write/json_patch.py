@@ -8,8 +8,8 @@ import jsonpatch
 import jsonpointer
 import msgspec
 
-from scheduler.apiserver.base.bodies import check_depth
 from scheduler.apiserver.base.errors import ApiError, bad_request
+from scheduler.apiserver.base.value_bounds import check_bounds
 from scheduler.hub.schema.json_types import Json, JsonObject
 from scheduler.runtime.clock import yield_thread
 
@@ -58,7 +58,7 @@ def apply_json_patch(target: JsonObject, operations: Json) -> JsonObject:
                 patched = jsonpatch.JsonPatch([operation]).apply(patched, in_place=True)
         except _MALFORMED as error:
             raise _unprocessable_error(error) from None
-    check_depth(patched)
+    check_bounds(patched)
     if not isinstance(patched, dict):
         raise bad_request("the patched document is not an object")
     return patched

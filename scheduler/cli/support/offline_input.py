@@ -40,7 +40,9 @@ from scheduler.model.quantities import NotAQuantity
 from scheduler.placement.choose import choose
 from scheduler.placement.cost.spend import spend_of
 from scheduler.placement.fleet.context import DecisionContext, decision_context
-from scheduler.placement.fleet.fleet import Fleet, in_flight_pods
+from scheduler.placement.fleet.daemon_nodes import daemon_pods_at
+from scheduler.placement.fleet.fleet import Fleet
+from scheduler.placement.fleet.in_flight import in_flight_pods
 
 NO_TENANT_NOTE = "no-tenant"
 """The note of an answer that was decided without tenancy."""
@@ -260,7 +262,10 @@ def _quota_usage(
         total: Counter[str] = Counter()
         for demand in others.get(one.metadata.name, ()):
             held = demand.placed_replicas
-            total.update(demand.quota_usage(sum(held.values()), len(held)) if held else {})
+            daemon_pods = daemon_pods_at(demand, fleet, held)
+            total.update(
+                demand.quota_usage(sum(held.values()), len(held), daemon_pods) if held else {}
+            )
         return dict(total)
 
     spends = [

@@ -1,6 +1,7 @@
 """Builds orders from a placement, and what they use at a site until a report shows them. Pure."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import msgspec
 
@@ -11,7 +12,9 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import InFlight, OrderGeneration
 from scheduler.model.kinds.tenant import Tenant
 from scheduler.model.kinds.workload import PlacementGroup, PlacementStatus, Workload
-from scheduler.model.manifests.manifests import with_replicas
+from scheduler.model.manifests.checks import names_of_kind
+from scheduler.model.manifests.cleaning import clean_manifests
+from scheduler.model.manifests.manifests import with_replicas, without_pods
 from scheduler.model.quantities import PODS
 
 
@@ -33,19 +36,43 @@ def orders_of(
             its content: the present spec may not be allowed there.
     """
     orders: dict[str, OrderForSite] = {}
+    cleaned, _ = clean_manifests(workload.spec.manifests)
     for site, share in shares.items():
         former = current_orders.get(site) if share.is_withdrawing else None
-        manifests = former.manifests if former else workload.spec.manifests
+        manifests = former.manifests if former else cleaned
         orders[site] = OrderForSite(
             id=order_id,
             generation=share.generation,
             namespace=workload.metadata.namespace,
             name=workload.metadata.name,
-            manifests=with_replicas(manifests, share.ordered),
+            manifests=without_pods(manifests)
+            if share.is_parked
+            else with_replicas(
+                manifests, share.ordered, sets_default=workload.spec.replicas is not None
+            ),
             namespaces=tenant.spec.extra_namespaces if tenant else (),
-            cluster_kinds=tenant.spec.cluster_kinds if tenant else (),
+            cluster_kinds=_cluster_kinds(manifests, tenant),
+            pod_security=tenant.spec.pod_security if tenant else None,
         )
     return orders
+
+
+def _cluster_kinds(
+    manifests: Iterable[Mapping[str, Any]], tenant: Tenant | None
+) -> tuple[str, ...]:
+    """The tenant's cluster-scoped kinds, and in the form of agents (`GROUP/KIND`) those used."""
+    permitted = tenant.spec.cluster_kinds if tenant else ()
+    used = {
+        name
+        for each in manifests
+        for name in names_of_kind(each)
+        if name.count("/") <= 1 and set(permitted) & names_of_kind(each)
+    }
+    return (*permitted, *sorted(used - set(permitted)))[:_MAX_CLUSTER_KINDS]
+
+
+_MAX_CLUSTER_KINDS = 64
+"""The most that an order may name, as agents bound it."""
 
 
 def ordered_of(demand: Demand, share: SiteShare) -> OrderGeneration:
@@ -100,6 +127,8 @@ def adopted_groups(order_id: str, states: Mapping[str, SiteState]) -> tuple[Plac
         for one in state.order_status.orders.values() if state.order_status else ():
             if one.id == order_id and one.phase != "Withdrawing":
                 replicas = one.replicas if one.replicas is not None else one.bound or 0
+                if one.finished:  # it asks for no pods, and must not be placed elsewhere
+                    replicas = max(1, replicas)
                 found.append(
                     PlacementGroup(
                         sites=(site,), replicas=replicas, generation=one.generation, phase="Running"

@@ -70,6 +70,7 @@ class Dispatcher:
     plans: dict[str, SitePlan] = field(default_factory=dict)
     _sites_of: dict[WorkKey, frozenset[str]] = field(default_factory=dict)
     _planned: set[WorkKey] = field(default_factory=set)
+    _purged_sites_of: dict[WorkKey, frozenset[str]] = field(default_factory=dict)
     _held_sites_of: dict[WorkKey, frozenset[str]] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _claims: EpochClaims = field(init=False)
@@ -123,7 +124,25 @@ class Dispatcher:
     def forget_workload(self, key: WorkKey) -> None:
         """Withdraws the orders of a workload that is gone; what a site still runs is unknown."""
         self.set_orders(key, {})
+        self.set_purges(key, {})
         self._planned.discard(key)
+
+    def set_purges(self, key: WorkKey, order_ids: Mapping[str, str]) -> None:
+        """Sets of which order each site is to delete the claims of a workload too, by site.
+
+        A word that is no longer needed is left out of the next index; it makes none by itself.
+        """
+        for site in self._purged_sites_of.pop(key, frozenset()) - order_ids.keys():
+            if plan := self.plans.get(site):
+                plan.purges.pop(key, None)
+        for site, order_id in order_ids.items():
+            plan = self.plans.get(site)
+            if plan and plan.purges.get(key) != order_id:
+                plan.purges[key] = order_id
+                plan.is_dirty = True
+                self._changed.set()
+        if order_ids:
+            self._purged_sites_of[key] = frozenset(order_ids)
 
     def hold_for(self, key: WorkKey, sites: Iterable[str]) -> None:
         """Holds the indexes of these sites until the orders of a workload are set or removed."""
@@ -278,7 +297,9 @@ class Dispatcher:
         listed = self._orders_to_list(plan)
         for order_id in listed.keys() & plan.content_digests.keys():
             plan.first_listed_in.setdefault(order_id, version)
-        plan.index_digest = self.publisher.publish_index(site, plan.uid, version, listed)
+        plan.index_digest = self.publisher.publish_index(
+            site, plan.uid, version, listed, purge=plan.purge
+        )
         plan.version, plan.listed = version, frozenset(listed)
         plan.is_dirty, plan.is_echoed, plan.sent_seconds = False, False, self.clock.monotonic()
         self.telemetry.count_index_published()

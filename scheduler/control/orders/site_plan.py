@@ -40,6 +40,7 @@ class SitePlan:
         foreign_since: when that was seen first.
         contents_to_clear: orders whose retained content is cleared with the next index, which no
             longer lists them.
+        purges: the order of which the site is to delete the claims too, by workload.
     """
 
     uid: str = ""
@@ -61,8 +62,15 @@ class SitePlan:
     unknown_orders: frozenset[str] = frozenset()
     hold_until_seconds: float = 0.0
     unrestored: set[WorkKey] = field(default_factory=set)
+    purges: dict[WorkKey, str] = field(default_factory=dict)
+
     foreign_index: IndexVersion | None = None
     foreign_since: datetime | None = None
+
+    @property
+    def purge(self) -> frozenset[str]:
+        """Ids of unlisted orders of which the claims go too."""
+        return frozenset(self.purges.values()) - self.orders.keys()
 
     def refusal_of(self, order_id: str) -> str:
         """Why the present content of an order is not sent; "" when it is."""

@@ -15,6 +15,7 @@ from scheduler.control.state.quotas import Quotas
 from scheduler.control.state.sites import Sites
 from scheduler.control.status import workload as statuses
 from scheduler.control.status.migration import SiteShare, SiteView, is_finished
+from scheduler.control.status.remains import SiteLeft
 from scheduler.model.demand.demand import Demand, NotAccepted
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.workload import Workload, WorkloadStatus
@@ -105,6 +106,7 @@ class OrderSync:
         shares = statuses.shares_of(workload.status)
         self.plan_orders(key, workload, shares)
         self.account_usage(key, demand, workload, shares)
+        self._purge_left_sites(key, workload, set(shares))
         self._release_left_sites(key, self.order_id(workload), set(shares))
 
     def account_usage(
@@ -119,30 +121,84 @@ class OrderSync:
         for site, share in shares.items():
             is_over = self._is_finished(site, order_id, share)
             self.sites.set_order(site, order_id, None if is_over else ordered_of(demand, share))
-        self.quotas.set_usage(key, demand, {site: one.replicas for site, one in shares.items()})
+        usage = {site: one.replicas for site, one in shares.items() if not one.is_parked}
+        self.quotas.set_usage(key, demand, usage)
 
-    def withdraw(self, key: WorkKey, workload: Workload) -> list[str]:
-        """Withdraws all orders of a workload.
+    def withdraw(self, key: WorkKey, workload: Workload) -> dict[str, SiteLeft]:
+        """Withdraws all orders of a workload that is being deleted, its claims too.
 
         Returns:
-            The sites that have not confirmed yet that they run nothing of it.
+            What is known of the sites that have not confirmed yet that nothing of it is left.
         """
         self.dispatcher.set_orders(key, {})
         order_id = self.order_id(workload)
-        return [
-            site for site in statuses.shares_of(workload.status) if self._still_runs(site, order_id)
-        ]
+        sites = {
+            *statuses.shares_of(workload.status),
+            *(one.site for one in workload.status.remains),
+            *self._sites_ordered.get(key, ()),
+            *self.sites.left.claim_sites(order_id),
+        }
+        self.dispatcher.set_purges(key, dict.fromkeys(sites, order_id))
+        left = {site: self._left_at(site, order_id) for site in sorted(sites)}
+        return {site: one for site, one in left.items() if not one.is_gone or one.claims}
+
+    def left_sites(
+        self, key: WorkKey, workload: Workload, status: WorkloadStatus
+    ) -> dict[str, SiteLeft]:
+        """What is known of sites that a workload has left, or leaves by a status to be written."""
+        order_id, current = self.order_id(workload), statuses.shares_of(status)
+        former = statuses.shares_of(workload.status)
+        kept = self.sites.left.claim_sites(order_id)
+        confirmed = {one.site for one in workload.status.remains if not one.message}
+        sites = {*(one.site for one in workload.status.remains), *former, *kept} - current.keys()
+        left = {
+            site: self._left_at(site, order_id, was_confirmed=site in confirmed)
+            for site in sorted(sites)
+        }
+        for site in kept & current.keys():  # an edit took the claim out of an order that stays
+            left[site] = SiteLeft(is_gone=True, claims=self.sites.claims_at(site, order_id))
+        remains = {site: one for site, one in left.items() if not one.is_gone or one.claims}
+        self.sites.left.record(key, {site: one.is_gone for site, one in remains.items()})
+        return left
+
+    def _left_at(self, site: str, order_id: str, *, was_confirmed: bool = False) -> SiteLeft:
+        state = self.sites.states.get(site)
+        if state is None:
+            return SiteLeft(is_gone=True)
+        report = state.order_status
+        told = report.orders.get(order_id) if report else None
+        # An order that is planned is withdrawn only after the status that drops it is written.
+        is_planned = self.dispatcher.order_at(site, order_id) is not None
+        if was_confirmed and not is_planned:
+            is_gone = report is None or told is None
+        else:
+            is_gone = not is_planned and not self._still_runs(site, order_id)
+        return SiteLeft(
+            is_gone=is_gone,
+            is_silent=not state.is_ready,
+            message=told.message if told and told.phase == "Withdrawing" else "",
+            claims=self.sites.claims_at(site, order_id),
+        )
 
     def forget(self, key: WorkKey) -> None:
         """Releases all that is held for a workload that is gone."""
         self._sites_ordered.pop(key, None)
         self.quotas.release(key)
         self.dispatcher.forget_workload(key)
+        self.sites.left.record(key, {})
 
     def _is_finished(self, site: str, order_id: str, share: SiteShare) -> bool:
         """Whether all jobs of a share have ended: they use no capacity and will not request any."""
         state = self.site_view(site, order_id).state
         return state is not None and is_finished(state) and state.generation >= share.generation
+
+    def _purge_left_sites(self, key: WorkKey, workload: Workload, current: set[str]) -> None:
+        """Lets claims at former sites be deleted, if the workload says so by `onWithdraw`."""
+        order_id = self.order_id(workload)
+        sites: set[str] = set()
+        if workload.spec.on_withdraw == "Delete":
+            sites = {one.site for one in workload.status.remains} - current
+        self.dispatcher.set_purges(key, dict.fromkeys(sites, order_id))
 
     def _release_left_sites(self, key: WorkKey, order_id: str, current_sites: set[str]) -> None:
         """Gives back capacity at former sites of a workload once they confirm the withdrawal."""

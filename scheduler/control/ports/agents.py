@@ -4,7 +4,7 @@ What arrives here is checked: signed by the site's key, decoded, and newer than 
 `scheduler.mqtt` makes these values from the wire format; tests construct them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -50,6 +50,8 @@ class OrderState:
         bound: pods that are bound to nodes.
         finished: Succeeded or Failed once every job has ended; None before.
         message: for people.
+        recreated: how often objects were made again lately, because something deletes them.
+        not_run: number of finished jobs whose change does not run.
     """
 
     id: str
@@ -61,6 +63,8 @@ class OrderState:
     bound: int | None = None
     finished: str | None = None
     message: str = ""
+    recreated: int = 0
+    not_run: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +78,7 @@ class OrderStatusReport:
         digest: digest of that index; "" before the first one.
         orders: the state of each order, by order id.
         missing: ids of listed orders whose content the site lacks.
+        kept: names of the claims that the site keeps although no order asks for them, by order id.
         is_executing: the agent that sent this applies orders.
         index_proof: that index as the site received it, if the site was asked for it; unchecked.
         sent_seconds: when the message was made at the latest, on the scheduler's monotonic clock;
@@ -87,6 +92,7 @@ class OrderStatusReport:
     orders: Mapping[str, OrderState]
     missing: tuple[str, ...] = ()
     is_executing: bool = True
+    kept: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     index_proof: str = ""
     sent_seconds: float | None = None
 
@@ -152,6 +158,7 @@ class OrderForSite:
         manifests: the manifests to apply at this site.
         namespaces: further namespaces that the tenant may use.
         cluster_kinds: cluster-scoped kinds that the tenant may use.
+        pod_security: the Pod Security level for namespaces that the agent makes; None: no tenant.
     """
 
     id: str
@@ -161,6 +168,7 @@ class OrderForSite:
     manifests: tuple[dict[str, object], ...]
     namespaces: tuple[str, ...] = ()
     cluster_kinds: tuple[str, ...] = ()
+    pod_security: str | None = None
 
 
 class OrderNotPublishable(ValueError):
@@ -186,9 +194,17 @@ class OrderPublisherPort(Protocol):
         ...
 
     def publish_index(
-        self, site: str, site_uid: str, version: IndexVersion, orders: Mapping[str, OrderForSite]
+        self,
+        site: str,
+        site_uid: str,
+        version: IndexVersion,
+        orders: Mapping[str, OrderForSite],
+        *,
+        purge: Collection[str] = (),
     ) -> str:
         """Publishes the complete index of a site as a retained message.
+
+        Of an order in `purge`, which `orders` lacks, the site deletes the claims too.
 
         Returns:
             The digest that the site is to echo.

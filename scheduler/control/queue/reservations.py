@@ -25,7 +25,7 @@ from scheduler.control.state.usage import SiteUsage
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import RESERVED_FOR_PREFIX, InFlight
 from scheduler.model.kinds.metadata import WorkKey
-from scheduler.placement.fleet.fleet import in_flight_pods
+from scheduler.placement.fleet.in_flight import in_flight_pods
 from scheduler.placement.queue.order import aged_priority, aging_window_of
 from scheduler.placement.queue.reservation import choose_reservation
 from scheduler.runtime.clock import Clock

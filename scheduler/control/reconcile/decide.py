@@ -1,6 +1,6 @@
 """Decides about one workload, and records each decision in the ledger before it has any effect."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -31,16 +31,14 @@ from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.workload import (
     DecisionReference,
     Workload,
-    WorkloadSpec,
     WorkloadStatus,
 )
+from scheduler.model.manifests.recorded import recorded_manifests
 from scheduler.placement.choose import choose
 from scheduler.placement.filter.retention import evicted_by_taint_at
 from scheduler.placement.queue.minimum_requests import MinimumRequest, minimum_request_of
 from scheduler.placement.queue.order import could_wake
 
-_SECRET_FIELDS = ("data", "stringData")
-_REDACTED = "(not recorded)"
 _NOT_ADOPTED_RETRY_SECONDS = 3.0  # neither an operator's command nor a site's end is an event
 
 
@@ -54,12 +52,14 @@ class ReconcileResult:
             when it waits for nothing.
         retry_after_seconds: after this time the decision may change by itself; None: never.
         minimum_request: what a site must have free to matter to it; None: any site may.
+        frees_names: it runs nowhere, and another workload waits for a name that it has given up.
     """
 
     result: str
     unschedulable_reasons: frozenset[str] = frozenset()
     retry_after_seconds: float | None = None
     minimum_request: MinimumRequest | None = None
+    frees_names: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -124,7 +124,7 @@ class Decider:
             return await self._refuse(workload, status, demand, now)
         if not is_decision_due(workload, needs_redecision=requeue_reason.needs_redecision):
             return status, ReconcileResult("unchanged")
-        if demand.placed and not status.placement.groups:
+        if not status.placement.groups and (demand.placed or not demand.replicas):
             status = self.order_sync.with_adopted_placement(workload).status
         demand = demand_to_decide(
             workload, demand, is_policy_changed=requeue_reason.is_policy_changed
@@ -258,7 +258,9 @@ class Decider:
             epoch=self.epoch(),
             at=now,
             content=content,
-            spec=without_secrets(workload.spec),
+            spec=msgspec.structs.replace(
+                workload.spec, manifests=recorded_manifests(workload.spec.manifests)
+            ),
             incarnation=workload.status.incarnation,
         )
         return DecisionReference(
@@ -278,27 +280,3 @@ def outcome_of(decision: Decision, demand: Demand) -> ReconcileResult:
     reasons = frozenset[str](decision.reasons)
     need = minimum_request_of(demand) if could_wake(frozenset({"capacity"}), reasons) else None
     return ReconcileResult(decision.phase.lower(), reasons, pause, need)
-
-
-def without_secrets(spec: WorkloadSpec) -> WorkloadSpec:
-    """The spec without the values of inline Secrets, which the ledger could never forget.
-
-    Such a workload is refused, and its refusal is recorded.
-    """
-    if not any(_is_secret(one) for one in spec.manifests):
-        return spec
-    return msgspec.structs.replace(spec, manifests=tuple(map(_redact, spec.manifests)))
-
-
-def _is_secret(manifest: Mapping[str, Any]) -> bool:
-    return str(manifest.get("kind")).casefold() == "secret"
-
-
-def _redact(manifest: dict[str, Any]) -> dict[str, Any]:
-    if not _is_secret(manifest):
-        return manifest
-    kept = {key: value for key, value in manifest.items() if key not in _SECRET_FIELDS}
-    metadata = kept.get("metadata")
-    if isinstance(metadata, dict):  # kubectl's last-applied annotation repeats the data
-        kept["metadata"] = {key: value for key, value in metadata.items() if key != "annotations"}
-    return kept | {key: _REDACTED for key in _SECRET_FIELDS if key in manifest}

@@ -6,8 +6,9 @@ of effects is a promise: first the ledger, then the status (one API write), then
 """
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 import msgspec
 
@@ -24,6 +25,8 @@ from scheduler.control.stats.workloads import WorkloadStats
 from scheduler.control.status import workload as statuses
 from scheduler.control.status.conditions import MAX_SITES_LISTED, set_condition, stuck_condition
 from scheduler.control.status.not_enforced import not_enforced_condition
+from scheduler.control.status.remains import SiteLeft, with_remains, withdrawn_condition
+from scheduler.control.status.removed_fields import FIELDS_REMOVED, removed_fields_condition
 from scheduler.model.demand.demand import Demand, NotAccepted
 from scheduler.model.formatters import format_list
 from scheduler.model.kinds.metadata import WorkKey
@@ -111,7 +114,10 @@ class Reconciler:
             self.order_sync.release_indexes(key)
         self.stats.record_status(key, status, demand)
         self._record_events(workload, status)
-        return outcome
+        if status.placement.groups:
+            return outcome
+        frees_names = self.ownership.release_unplaced(key)
+        return replace(outcome, frees_names=frees_names)
 
     def _order_last_accepted(self, key: WorkKey) -> None:
         """Orders what remains of a workload whose present spec is not accepted."""
@@ -236,10 +242,14 @@ class Reconciler:
             wanted=total_replicas_of(demand) if isinstance(demand, Demand) else None,
             may_end_moves=isinstance(demand, Demand),
         )
+        left = self.order_sync.left_sites(key, workload, status)
+        status = with_remains(status, left, now)
         stuck = stuck_condition(status, self.stuck_after_seconds, now)
         status = set_condition(status, stuck, "StuckInFlight", now)
         not_enforced = not_enforced_condition(workload, now)
         status = set_condition(status, not_enforced, "NotEnforced", now)
+        removed = removed_fields_condition(workload, now)
+        status = set_condition(status, removed, FIELDS_REMOVED, now)
         _log.debug("%s/%s: %s", *key, status.phase)
         return msgspec.structs.replace(status, epoch=max(self.epoch(), status.epoch))
 
@@ -251,7 +261,7 @@ class Reconciler:
         workload = workload if isinstance(identified, NotAccepted) else identified
         left = self.order_sync.withdraw(key, workload)
         if left:
-            status = _deleting_status(workload.status, left, self.epoch())
+            status = _deleting_status(workload.status, left, self.clock.now(), self.epoch())
             await self.writer.write_status(key, status)
             return ReconcileResult("withdrawing")
         await self.decider.record_deletion(key, workload.status.incarnation)
@@ -260,8 +270,14 @@ class Reconciler:
         return ReconcileResult("deleted")
 
 
-def _deleting_status(status: WorkloadStatus, left: list[str], epoch: int) -> WorkloadStatus:
+def _deleting_status(
+    status: WorkloadStatus, left: Mapping[str, SiteLeft], now: datetime, epoch: int
+) -> WorkloadStatus:
+    condition = withdrawn_condition(left)
+    status = set_condition(status, condition, "Withdrawn", now)
     reason = f"being withdrawn from {format_list(sorted(left), MAX_SITES_LISTED)}"
+    if any(one.message or one.is_silent for one in left.values()):
+        reason = f"{reason}: {condition.message}"[: statuses.MAX_TEXT_LENGTH]
     return msgspec.structs.replace(
         status, phase="Deleting", reason=reason, epoch=max(epoch, status.epoch)
     )

@@ -1,6 +1,6 @@
 """What every decision reads besides the demand: the fleet, the time and the terms."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -10,6 +10,7 @@ from scheduler.model.demand.terms import Terms
 from scheduler.model.kinds.tenant import Spend
 from scheduler.placement.cost.spend import spend_of
 from scheduler.placement.fleet.context import DecisionContext, decision_context
+from scheduler.placement.fleet.daemon_nodes import daemon_pods_at
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.runtime.clock import Clock
 
@@ -41,6 +42,10 @@ class DecisionInputs:
         """What these replicas cost an hour; scarcity prices are not money, so they do not count."""
         context = decision_context(self.clock.now(), self.base_terms)
         return spend_of(demand, self.fleet, context, replicas_by_site)
+
+    def daemon_pods_of(self, demand: Demand, sites: Iterable[str]) -> tuple[int, ...]:
+        """How many pods each DaemonSet of a workload has at these sites."""
+        return daemon_pods_at(demand, self.fleet, sites)
 
     def use_scarcity_of(self, priced: Terms) -> None:
         """Decisions use the scarcity prices of these terms from now on."""

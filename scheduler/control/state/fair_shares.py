@@ -17,8 +17,8 @@ from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.quotas import Quotas
 from scheduler.model.quantities import GPU_CARDS, GPU_MILLI, NotAQuantity, requests_of
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.placement.fleet.node_table import CARDS_COLUMN
-from scheduler.placement.fleet.ragged import RaggedTable
+from scheduler.placement.fleet.node_table import NodeTable
+from scheduler.placement.fleet.nodes.columns import CARDS_COLUMN
 from scheduler.placement.queue.order import dominant_share
 from scheduler.runtime.clock import Clock
 
@@ -91,22 +91,20 @@ class FairShares:
         for each in self.quotas.totals.values():
             taken.update(each)
         rows = self.fleet.nodes.rows
+        # The columns come first: one that appears may replace the rows' matrix.
+        columns = {name: _column_of(self.fleet.nodes, name) for name in taken}
         slots = np.array(sorted(self.fleet.slot_of.values()), np.int64)
         index = rows.row_indices(slots)
         nodes = self.fleet.nodes.node_counts(index)
         self._fleet_capacity = {
             name: amount
-            + int(
-                rows.sum_by_site(
-                    slots, rows.matrix[_column_of(rows, name)].take(index) * nodes
-                ).sum()
-            )
+            + int(rows.sum_by_site(slots, rows.matrix[columns[name]].take(index) * nodes).sum())
             for name, amount in taken.items()
             if name != GPU_CARDS  # the same cards count as thousandths already
         }
         self._summed_seconds = self.clock.monotonic()
 
 
-def _column_of(rows: RaggedTable, name: str) -> int:
+def _column_of(nodes: NodeTable, name: str) -> int:
     """The column of the fleet's node table that holds the free amount of a resource."""
-    return CARDS_COLUMN if name == GPU_MILLI else rows.column_number(name)
+    return CARDS_COLUMN if name == GPU_MILLI else nodes.column_number(name)

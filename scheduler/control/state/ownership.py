@@ -6,17 +6,22 @@ from dataclasses import dataclass, field
 from scheduler.model.demand.demand import NotAccepted
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.workload import Workload
+from scheduler.model.manifests.checks import identities_of
 
 ObjectName = tuple[str, str, str, str]
-"""(namespace, API group, kind, name) of an object at every site."""
+"""(namespace, API group, kind, name) of an object at every site; see `identities_of`."""
 
 
 @dataclass(slots=True)
 class ObjectOwnership:
-    """Owners by object: the first workload that claims an object owns it."""
+    """Owners by object: the first workload that claims an object owns it.
+
+    A claim counts while its workload is decided, and as long as it is placed.
+    """
 
     _owners: dict[ObjectName, WorkKey] = field(default_factory=dict)
     _owned: dict[WorkKey, frozenset[ObjectName]] = field(default_factory=dict)
+    _denied: set[ObjectName] = field(default_factory=set)
 
     def claim_all(self, workloads: Iterable[Workload]) -> None:
         """Claims for all workloads after a start: placed ones first, then older ones first."""
@@ -30,10 +35,11 @@ class ObjectOwnership:
             None when the workload owns them now; else the owner of one of them, and which one.
         """
         key = (workload.metadata.namespace, workload.metadata.name)
-        wanted = frozenset(_object_names(workload))
+        wanted = frozenset(identities_of(workload.spec.manifests, key[0]))
         for name in sorted(wanted):
             owner = self._owners.get(name)
             if owner is not None and owner != key:
+                self._denied.add(name)
                 return owner, f"{name[2]} {name[3]}"
         self.release(key)
         self._owned[key] = wanted
@@ -47,6 +53,17 @@ class ObjectOwnership:
             self._owners.pop(name, None)
         return bool(names)
 
+    def release_unplaced(self, key: WorkKey) -> bool:
+        """Releases the objects of a workload that runs nowhere.
+
+        Returns:
+            Whether another workload was refused one of them, and may have it now.
+        """
+        wanted_by_others = self._denied & self._owned.get(key, frozenset())
+        self._denied -= wanted_by_others
+        self.release(key)
+        return bool(wanted_by_others)
+
 
 def conflict_refusal(owner: WorkKey, object_name: str) -> NotAccepted:
     """The refusal of a workload that names an object of another workload."""
@@ -56,15 +73,6 @@ def conflict_refusal(owner: WorkKey, object_name: str) -> NotAccepted:
         message=f"{object_name} already belongs to workload {owner[0]}/{owner[1]}; choose another "
         "name",
     )
-
-
-def _object_names(workload: Workload) -> Iterable[ObjectName]:
-    for manifest in workload.spec.manifests:
-        meta = manifest.get("metadata")
-        meta = meta if isinstance(meta, dict) else {}
-        group = str(manifest.get("apiVersion", "")).rpartition("/")[0]
-        namespace = str(meta.get("namespace") or workload.metadata.namespace)
-        yield (namespace, group, str(manifest.get("kind")), str(meta.get("name")))
 
 
 def _seniority(workload: Workload) -> tuple[bool, str, str]:

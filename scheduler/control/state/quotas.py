@@ -1,7 +1,7 @@
 """What each placed workload uses of its tenant's quota, and of the budget if there is one."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import fsum
 
@@ -12,6 +12,9 @@ from scheduler.model.kinds.tenant import Spend
 CostFunction = Callable[[Demand, Mapping[str, int]], Spend]
 """(demand, replicas by site) → what these replicas cost an hour now."""
 
+DaemonPodsFunction = Callable[[Demand, Iterable[str]], tuple[int, ...]]
+"""(demand, sites) → how many pods each of its DaemonSets has there."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Quotas:
@@ -19,11 +22,13 @@ class Quotas:
 
     Attributes:
         cost_of: called only for workloads of tenants that have a budget.
+        daemon_pods_of: called only for workloads with DaemonSets.
         totals: amounts by resource, by namespace; sums of integers, so that subtracting what was
             added leaves exactly zero.
     """
 
     cost_of: CostFunction = lambda _demand, _shares: Spend()
+    daemon_pods_of: DaemonPodsFunction = lambda _demand, _sites: ()
     totals: dict[str, Counter[str]] = field(default_factory=dict)
     _was_freed: bool = False
     _changed_namespaces: set[str] = field(default_factory=set)
@@ -33,7 +38,8 @@ class Quotas:
     def set_usage(self, key: WorkKey, demand: Demand, shares: Mapping[str, int]) -> None:
         """Accounts for a workload that holds these replicas by site now."""
         held = {site: count for site, count in shares.items() if count}
-        fresh = demand.quota_usage(sum(held.values()), len(held)) if held else {}
+        daemon_pods = self.daemon_pods_of(demand, held) if demand.per_node else ()
+        fresh = demand.quota_usage(sum(held.values()), len(held), daemon_pods) if held else {}
         self._set_spend(key, self.cost_of(demand, held) if demand.budget_left and held else None)
         before = self._usage_of.get(key, {})
         if fresh == before:

@@ -13,6 +13,7 @@ import msgspec
 
 from scheduler.control.ports.agents import OrderStatusReport, SiteReport
 from scheduler.control.state.intensity_history import IntensityHistory
+from scheduler.control.state.left_behind import LeftBehind
 from scheduler.control.state.objects import HubObjects
 from scheduler.model.demand.facts import (
     InFlight,
@@ -81,6 +82,7 @@ class Sites:
         silent_after_seconds: a site that has sent nothing for this long is not ready.
         facts_sink: called with the facts of a site whenever they change.
         states: what each site has reported, by name.
+        left: what workloads have left behind, and where.
     """
 
     objects: HubObjects
@@ -88,6 +90,7 @@ class Sites:
     silent_after_seconds: float
     facts_sink: FactsSink
     states: dict[str, SiteState] = field(default_factory=dict)
+    left: LeftBehind = field(default_factory=LeftBehind)
     _freed_sites: set[str] = field(default_factory=set)
 
     def admit(self, name: str) -> None:
@@ -101,7 +104,9 @@ class Sites:
 
     def forget(self, name: str) -> None:
         """Forgets a site whose Site object is gone."""
-        self.states.pop(name, None)
+        state = self.states.pop(name, None)
+        if state is not None and state.order_status is not None:
+            self.left.on_claims(name, state.order_status.kept, ())
         self.facts_sink(name, None)
 
     def on_report(self, report: SiteReport) -> frozenset[WakeEvent]:
@@ -160,8 +165,15 @@ class Sites:
             return False
         state.last_heard_seconds = self._sent_seconds(state, report.sent_seconds)
         if report.is_executing:
-            state.order_status = report
+            before, state.order_status = state.order_status, report
+            self.left.on_claims(report.site, before.kept if before else (), report.kept)
         return True
+
+    def claims_at(self, site: str, order_id: str) -> tuple[str, ...]:
+        """Names of the claims that a site keeps of an order."""
+        state = self.states.get(site)
+        report = state.order_status if state else None
+        return report.kept.get(order_id, ()) if report else ()
 
     def mark_silent(self, name: str) -> bool:
         """Marks a site as not ready: its session ended, or it sent nothing for too long.

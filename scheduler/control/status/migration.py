@@ -12,7 +12,9 @@ Rules:
   elsewhere instead (fewer replicas are requested), or by an eviction or violation rule;
 - leaving replicas end when every site that replaces them runs its whole share by its newest order;
 - while nothing replaces them, they stay;
-- a site where all replicas are leaving keeps the content that it runs, whatever the spec is now.
+- a site where all replicas are leaving keeps the content that it runs, whatever the spec is now;
+- while nothing runs anywhere (0 replicas are requested, or a taint evicted all), the sites keep an
+  order of 0 replicas, so that services, settings and claims stay.
 """
 
 from collections.abc import Iterable, Mapping
@@ -31,6 +33,8 @@ MAX_REPLACING = 64
 
 BAD_PHASES = frozenset({"Failed", "Conflict", "Refused"})
 
+_TAINT = "taint"
+
 Health = Literal["placing", "running", "finished", "failed", "silent"]
 
 
@@ -45,6 +49,7 @@ class SiteShare:
         replaced_by: the sites that must run before `leaving` ends.
         violates: the reason slug of the right that the replicas break; empty: none.
         has_run: all `replicas` have run by the order of this generation before.
+        is_parked: nothing runs anywhere, and this site keeps an order of 0 replicas.
     """
 
     replicas: int
@@ -53,6 +58,7 @@ class SiteShare:
     replaced_by: tuple[str, ...] = ()
     violates: str = ""
     has_run: bool = False
+    is_parked: bool = False
 
     @property
     def ordered(self) -> int:
@@ -62,7 +68,7 @@ class SiteShare:
     @property
     def is_withdrawing(self) -> bool:
         """Whether no replica stays."""
-        return not self.replicas
+        return not self.replicas and not self.is_parked
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +107,7 @@ def shares_in(groups: Iterable[PlacementGroup]) -> dict[str, SiteShare]:
                 replaced_by=group.replaced_by if leaves else known.replaced_by,
                 violates=group.violates or known.violates,
                 has_run=known.has_run or group.phase == "Running",
+                is_parked=known.is_parked or (not leaves and not group.replicas),
             )
     return shares
 
@@ -115,8 +122,8 @@ def health_of(share: SiteShare, view: SiteView) -> Health:
     if not (view.is_current or share.has_run):
         return "placing"
     if is_finished(state):
-        return "failed" if state.finished == "Failed" else "finished"
-    if state.phase in BAD_PHASES:
+        return "failed" if state.finished == "Failed" or state.not_run else "finished"
+    if state.phase in BAD_PHASES or state.recreated:
         return "failed"
     applied = (state.applied_generation or 0) >= share.generation
     return "running" if applied and state.phase == "Ready" else "placing"
@@ -168,7 +175,29 @@ def next_shares(
         if old and old.ordered == fresh.ordered and is_same:
             fresh = replace(fresh, generation=old.generation)
         shares[site] = fresh
-    return shares
+    return shares or _parked(before, decision, generation, is_new_content, known_sites)
+
+
+def _parked(
+    before: Mapping[str, SiteShare],
+    decision: Decision,
+    generation: int,
+    is_new_content: bool,  # noqa: FBT001 - private
+    known_sites: set[str],
+) -> dict[str, SiteShare]:
+    """Orders of 0 replicas, where something ran until now and may come back.
+
+    A site that lost its right, or that is gone, gets none: its order is withdrawn.
+    """
+    parked: dict[str, SiteShare] = {}
+    for site, share in sorted(before.items()):
+        may_stay = site not in decision.ended or decision.ended_by.get(site) == _TAINT
+        if site not in known_sites or share.is_withdrawing or not may_stay:
+            continue
+        is_same = share.is_parked and not is_new_content
+        kept = share.generation if is_same else generation
+        parked[site] = SiteShare(replicas=0, generation=kept, is_parked=True)
+    return parked
 
 
 def _replicas_leaving(

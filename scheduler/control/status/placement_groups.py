@@ -37,9 +37,10 @@ def groups_of(
     known = {(site, one.phase == "Withdrawing"): one for one in before for site in one.sites}
     gathered: dict[_GroupValues, list[str]] = {}
     for site, share in sorted(shares.items()):
-        if share.replicas:
+        if share.replicas or share.is_parked:
             old = known.get((site, False))
-            phase = _group_phase(share, old, None if healths is None else healths[site])
+            health = None if healths is None else healths.get(site)
+            phase = _group_phase(share, old, health)
             values = _group_values(share.replicas, share, phase, old, now)
             gathered.setdefault(values, []).append(site)
         if share.leaving:

@@ -161,8 +161,8 @@ def with_health(
             ordered.
     """
     shares = shares_of(status)
-    if not shares:
-        return _with_no_shares(status, now)
+    if not any(one.ordered for one in shares.values()):
+        return _with_no_replicas(status, shares, views, now, wanted)
     healths = {site: health_of(one, views[site]) for site, one in shares.items() if one.replicas}
     generation = status.placement.generation + 1
     left = without_replaced(shares, healths, generation) if may_end_moves else shares
@@ -183,7 +183,11 @@ def with_health(
         ready=ready,
         exceptions=_exceptions(healths, views),
         conditions=with_condition(
-            status.conditions, _available_condition(phase, reason, healths, serves=serves), now
+            status.conditions,
+            _available_condition(
+                phase, reason, healths, serves=serves, trouble=_trouble_of(healths, views)
+            ),
+            now,
         ),
     )
     if phase in ("Running", "Completed"):
@@ -191,13 +195,23 @@ def with_health(
     return _with_shares(after, left, now, healths)
 
 
-def _with_no_shares(status: WorkloadStatus, now: datetime) -> WorkloadStatus:
-    """The status of a workload that has replicas at no site."""
+def _with_no_replicas(
+    status: WorkloadStatus,
+    shares: Mapping[str, SiteShare],
+    views: Mapping[str, SiteView],
+    now: datetime,
+    wanted: int | None,
+) -> WorkloadStatus:
+    """The status of a workload that has replicas at no site; some may keep an order of 0."""
+    healths = {site: health_of(one, views[site]) for site, one in shares.items()}
     conditions = status.conditions
     if find_condition(conditions, "Available") and status.phase != "Completed":
-        condition = _available_condition(status.phase, status.reason, {}, serves=False)
+        serves = wanted == 0 and status.phase == "Placed"
+        condition = _available_condition(status.phase, status.reason, healths, serves=serves)
         conditions = with_condition(conditions, condition, now)
-    return msgspec.structs.replace(status, ready=0, exceptions=(), conditions=conditions)
+    exceptions = _exceptions({s: one for s, one in healths.items() if one == "failed"}, views)
+    after = msgspec.structs.replace(status, ready=0, exceptions=exceptions, conditions=conditions)
+    return _with_shares(after, shares, now, healths) if shares else after
 
 
 def _combine_with_decision(
@@ -236,7 +250,9 @@ def _phase_and_reason(
     """The phase, and one line that says what keeps the workload from running."""
     found = set(healths.values())
     if "failed" in found:
-        return "Degraded", f"failed at {_format_sites_with_health(healths, views, 'failed')}"
+        what = {"Recreated": "made again and again", "NotRun": "not run"}
+        word = what.get(_trouble_of(healths, views), "failed")
+        return "Degraded", f"{word} at {_format_sites_with_health(healths, views, 'failed')}"
     if found <= {"finished"}:
         return "Completed", ""
     if found <= {"running", "finished"}:
@@ -269,13 +285,23 @@ def _available_condition(
     healths: Mapping[str, Health],
     *,
     serves: bool,
+    trouble: str = "",
 ) -> Condition:
     text = _clip(reason)
     if "silent" in healths.values():
         return Condition(type="Available", status="Unknown", reason="SiteSilent", message=text)
     good = phase in ("Running", "Completed") or (phase == "Placed" and serves)
     status: ConditionStatus = "True" if good else "False"
-    return Condition(type="Available", status=status, reason=str(phase), message=text)
+    word = trouble if trouble and phase == "Degraded" else str(phase)
+    return Condition(type="Available", status=status, reason=word, message=text)
+
+
+def _trouble_of(healths: Mapping[str, Health], views: Mapping[str, SiteView]) -> str:
+    """The reason of `Available` when a site names a trouble of its own; "" without such."""
+    states = [views[site].state for site, one in healths.items() if one == "failed"]
+    if any(state.recreated for state in states if state):
+        return "Recreated"
+    return "NotRun" if any(state.not_run for state in states if state) else ""
 
 
 def _format_not_accepted(status: WorkloadStatus) -> str:
@@ -326,7 +352,9 @@ def _format_order_state(state: OrderState | None) -> str:
 def _format_shares(shares: Mapping[str, SiteShare]) -> str:
     """Sites with the replicas that stay, then sites with replicas that are leaving."""
     stays = format_replicas(
-        (site, one.replicas) for site, one in sorted(shares.items()) if one.replicas
+        (site, one.replicas)
+        for site, one in sorted(shares.items())
+        if one.replicas or one.is_parked
     )
     goes = [
         f"{site} ({one.leaving} leaving)" for site, one in sorted(shares.items()) if one.leaving

@@ -310,6 +310,8 @@ FIELD_DESCRIPTIONS: dict[tuple[str, str], str] = {
         "The reason slug of the rule that the running replicas violate."
     ),
     ("PlacementGroup", "since"): "Since when these values have held.",
+    ("SiteRemains", "site"): "The name of the site.",
+    ("SiteRemains", "since"): "When the workload left the site.",
     ("SiteHealth", "site"): "The name of the site.",
     ("SiteHealth", "ready"): "The number of ready replicas at the site.",
     ("SiteHealth", "message"): "What is wrong at the site.",

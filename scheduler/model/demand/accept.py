@@ -5,9 +5,11 @@ one wins; hard rules of both add up; cluster policies only add hard rules. Leavi
 weakens a rule.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import msgspec
 
 from scheduler.model.decode import NotReadable
 from scheduler.model.demand.contradictions import find_contradictions
@@ -39,17 +41,22 @@ from scheduler.model.kinds.rights import (
     data_class_of,
     data_class_rule_of,
 )
+from scheduler.model.kinds.site import OS_LABEL
 from scheduler.model.kinds.tenant import Tenant
 from scheduler.model.kinds.workload import PodDemand, Workload
-from scheduler.model.manifests.manifests import (
+from scheduler.model.manifests.checks import (
     BadManifest,
-    ParsedManifests,
-    Pods,
     check_manifests,
     check_values,
-    read_manifests,
+    names_of_api_kind,
 )
+from scheduler.model.manifests.cleaning import clean_manifests
+from scheduler.model.manifests.containers import mapping_or_empty
+from scheduler.model.manifests.manifests import ParsedManifests, Pods, read_manifests
+from scheduler.model.manifests.pod_kinds import check_is_counted, check_template_paths
+from scheduler.model.manifests.pod_security import NotSecure, check_pod_security
 from scheduler.model.manifests.pods import PodShape, split_shared_cards
+from scheduler.model.manifests.templates import find_pod_specs
 from scheduler.model.quantities import NotAQuantity, requests_of
 
 
@@ -106,6 +113,8 @@ def demand_of(
     )
     try:
         parsed = _read_pods_of(workload, context.tenant)
+    except NotSecure as error:
+        return NotAccepted(reason="pod-security", condition="PodSecurity", message=str(error))
     except (BadManifest, NotAQuantity, NotReadable) as error:
         return NotAccepted(reason="invalid", condition="InvalidManifest", message=str(error))
     try:
@@ -151,11 +160,11 @@ def _assemble(
         allow_list_only=rights.allow_list_only,
         class_not_allowed=rights.class_not_allowed,
         cpu_vendors=rights.cpu_vendors,
-        architectures=_architectures(spec.image_platforms),
+        architectures=_architectures(spec.image_platforms, spec.manifests),
         strategy=placement.strategy or "CostOptimal",
         mode=placement.mode or "Steady",
         weights=placement.weights,
-        gang=bool(placement.gang) or any(each.gang for each in shared),
+        gang=parsed.gang or bool(placement.gang) or any(each.gang for each in shared),
         preset=placement.preset or "",
         preset_options=placement.preset_options,
         site_selectors=tuple(each for each in selectors if not each.is_empty),
@@ -179,7 +188,15 @@ def _assemble(
         quota=limits.quota,
         budget_left=limits.budget_left,
         budget=limits.budget,
+        claims=parsed.claims,
+        unknown_scope=_unknown_scope(parsed, tenant),
     )
+
+
+def _unknown_scope(parsed: ParsedManifests, tenant: Tenant | None) -> tuple[str, ...]:
+    """Custom kinds that the tenant may have only if they are namespaced."""
+    permitted = frozenset(tenant.spec.cluster_kinds if tenant else ())
+    return tuple(each for each in parsed.unknown_scope if not permitted & names_of_api_kind(each))
 
 
 def _policy_of(workload: Workload, policies: Iterable[PlacementPolicy]) -> PolicySpec | None:
@@ -212,30 +229,68 @@ def _applies_to(policy: ClusterPlacementPolicy, workload: Workload) -> bool:
 
 
 def _read_pods_of(workload: Workload, tenant: Tenant | None) -> ParsedManifests:
-    """Reads the manifests; `spec.demand`, if given, replaces all pods but those of DaemonSets.
+    """Reads the manifests, and adds what `spec.demand` says of kinds that cannot be read.
 
     Raises:
         BadManifest, NotAQuantity, NotReadable: the message says what to write.
     """
-    spec = workload.spec
+    spec, namespace = workload.spec, workload.metadata.namespace
     check_manifests(
         spec.manifests,
-        namespace=workload.metadata.namespace,
+        namespace=namespace,
         extra_namespaces=tenant.spec.extra_namespaces if tenant else (),
         cluster_kinds=tenant.spec.cluster_kinds if tenant else (),
     )
-    read = read_manifests(spec.manifests)
+    manifests, _ = clean_manifests(spec.manifests)
+    paths = spec.demand.pod_template_paths if spec.demand else ()
+    check_template_paths(manifests, paths)
+    for index, each in enumerate(manifests):
+        where = f"spec.manifests[{index}]"
+        check_is_counted(each, where, has_demand=spec.demand is not None, template_paths=paths)
+        if tenant is not None:
+            check_pod_security(each, where, tenant.spec.pod_security)
+    read = read_manifests(manifests, namespace=namespace, template_paths=paths)
     check_values(spec.manifests)
-    if spec.demand is None:
-        return read
-    return ParsedManifests(
-        replicas=spec.demand.replicas,
-        unit=(Pods(shape=_shape_of_demand(spec.demand), count=1),),
-        per_node=read.per_node,
-        api_kinds=read.api_kinds,
-        has_state=read.has_state,
-        scalables=read.scalables,
+    return read if spec.demand is None else _with_demand(read, spec.demand)
+
+
+def _with_demand(read: ParsedManifests, demand: PodDemand) -> ParsedManifests:
+    """Adds what `spec.demand` says to what was read; nothing that was read is left out.
+
+    One manifest that `replicas` scales is what the demand describes: the larger request of both
+    counts. All else comes beside the replicas, once at every site. Pods that were read by path
+    are part of each replica.
+    """
+    shape = _shape_of_demand(demand)
+    if read.scalable is not None:
+        (one,) = read.unit[:1]
+        requests = _largest(shape.requests, one.shape.requests)
+        larger = msgspec.structs.replace(
+            one
+            if one.shape.requests == requests
+            else Pods(shape=shape, count=1, claims=one.claims),
+            shape=msgspec.structs.replace(
+                shape,
+                requests=requests,
+                gpu_cards=max(shape.gpu_cards, one.shape.gpu_cards),
+                gpu_milli=max(shape.gpu_milli, one.shape.gpu_milli),
+            ),
+        )
+        unit: tuple[Pods, ...] = (larger, *read.unit[1:])
+        return msgspec.structs.replace(read, replicas=demand.replicas, unit=unit)
+    by_path = read.unit if demand.pod_template_paths else ()
+    stated = () if by_path and not demand.requests else (Pods(shape=shape, count=1),)
+    return msgspec.structs.replace(
+        read,
+        replicas=demand.replicas,
+        unit=(*stated, *by_path),
+        beside=(*(() if by_path else read.unit), *read.beside),
+        scalable=None,
     )
+
+
+def _largest(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return {name: max(one.get(name, 0), other.get(name, 0)) for name in sorted({*one, *other})}
 
 
 def _shape_of_demand(demand: PodDemand) -> PodShape:
@@ -300,12 +355,26 @@ def _home_province(jurisdictions: Sequence[str], tenant: Tenant | None) -> str:
     return (tenant.spec.jurisdiction or "") if tenant else ""
 
 
-def _architectures(platforms: Sequence[str]) -> tuple[str, ...]:
-    """Architectures of `OS/ARCHITECTURE[/VARIANT]`; amd64 when no platform is given."""
+def _architectures(
+    platforms: Sequence[str], manifests: Sequence[Mapping[str, Any]]
+) -> tuple[str, ...]:
+    """The platforms of `OS/ARCHITECTURE[/VARIANT]`, without `linux/`.
+
+    When none is given it is amd64, on the operating system that all pods name, else on Linux.
+    """
     if not platforms:
-        return ("amd64",)
-    linux = {each.split("/")[1] for each in platforms if each.startswith("linux/")}
-    return tuple(sorted(linux))
+        systems = {_system_of(pod.spec) for each in manifests for pod in find_pod_specs(each)}
+        return ("windows/amd64",) if systems == {"windows"} else ("amd64",)
+    parts = [each.split("/") for each in platforms]
+    return tuple(
+        sorted({each[1] if each[0] == "linux" else f"{each[0]}/{each[1]}" for each in parts})
+    )
+
+
+def _system_of(spec: Mapping[str, Any]) -> str:
+    """The operating system that a pod names: in `os`, or by a node selector."""
+    named = mapping_or_empty(spec.get("os")).get("name")
+    return str(named or mapping_or_empty(spec.get("nodeSelector")).get(OS_LABEL) or "linux")
 
 
 def _companions(
@@ -343,5 +412,6 @@ def _placed_by_status(workload: Workload) -> tuple[PlacedReplicas, ...]:
     return tuple(
         PlacedReplicas(site=site, replicas=group.replicas, phase=group.phase)
         for group in workload.status.placement.groups
+        if group.replicas  # an order of 0 replicas keeps objects and claims, and runs nothing
         for site in group.sites
     )

@@ -4,6 +4,7 @@
 scheme of data classes, and the replicas that run already. A decision reads nothing else of them.
 """
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Annotated
 
@@ -134,6 +135,10 @@ class Demand(Part, frozen=True, kw_only=True, dict=True):
     """What the tenant's budget leaves for this workload; None: no budget."""
     budget: Budget = NO_BUDGET
     """The tenant's budget, for explanations."""
+    claims: dict[str, int] = msgspec.field(default_factory=dict)
+    """Storage that is claimed once at every site, by the names that quotas use."""
+    unknown_scope: tuple[str, ...] = ()
+    """Custom kinds that the tenant may have only where they are namespaced."""
 
     @cached_property
     def placed_replicas(self) -> dict[str, int]:
@@ -159,15 +164,25 @@ class Demand(Part, frozen=True, kw_only=True, dict=True):
             ]
         )
 
-    def quota_usage(self, replicas: int, sites: int) -> dict[str, int]:
-        """What counts against a quota: requests of the replicas, and of the pods beside them.
+    def quota_usage(
+        self, replicas: int, sites: int, daemon_pods: Sequence[int] = ()
+    ) -> dict[str, int]:
+        """What counts against a quota: requests of all pods, and the storage that they claim.
 
-        The pods beside them come once with each of the sites. Shares of GPU cards count as
-        `kapok.dev/gpu-milli` (thousandths of all cards together) and `kapok.dev/gpu-cards`.
+        Shares of GPU cards count as `kapok.dev/gpu-milli` (thousandths of all cards together) and
+        `kapok.dev/gpu-cards`.
+
+        Args:
+            replicas: of the workload, at all sites.
+            sites: how many sites get the pods and claims that come once with each.
+            daemon_pods: on how many nodes of all these sites each of `per_node` runs.
         """
         total = {name: amount * replicas for name, amount in self._unit_quota_usage.items()}
         for name, amount in self._beside_quota_usage.items():
             total[name] = total.get(name, 0) + amount * sites
+        for shape, nodes in zip(self.per_node, daemon_pods, strict=False):
+            for name, amount in _quota_usage_of((Pods(shape=shape, count=nodes),)).items():
+                total[name] = total.get(name, 0) + amount
         return total
 
     @cached_property
@@ -176,7 +191,10 @@ class Demand(Part, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def _beside_quota_usage(self) -> dict[str, int]:
-        return _quota_usage_of(self.beside)
+        total = _quota_usage_of(self.beside)
+        for name, amount in self.claims.items():
+            total[name] = total.get(name, 0) + amount
+        return total
 
     @property
     def namespace(self) -> str:
@@ -210,6 +228,9 @@ def _quota_usage_of(pods: tuple[Pods, ...]) -> dict[str, int]:
     if cards:
         milli = sum(each.shape.gpu_cards * each.shape.gpu_milli * each.count for each in pods)
         total |= {GPU_CARDS: cards, GPU_MILLI: milli}
+    for each in pods:
+        for name, amount in each.claims.items():
+            total[name] = total.get(name, 0) + amount * each.count
     return total
 
 

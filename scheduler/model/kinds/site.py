@@ -149,6 +149,9 @@ FreeRow = Annotated[
 ]
 
 
+OS_LABEL = "kubernetes.io/os"
+
+
 class NodeClass(Part, frozen=True, kw_only=True):
     """Nodes of one kind at a site, and the free capacity of each."""
 
@@ -158,6 +161,15 @@ class NodeClass(Part, frozen=True, kw_only=True):
     cpu_vendor: Annotated[str, Meta(max_length=63)] = ""
     gpu_model: ShortText = ""
     free: Annotated[tuple[FreeRow, ...], Meta(extra_json_schema={"maxItems": 200})] = ()
+
+    @property
+    def platform(self) -> str:
+        """The architecture, with another operating system than Linux before it.
+
+        `amd64` or `windows/amd64`. Nodes that do not say their system run Linux.
+        """
+        system = self.labels.get(OS_LABEL, "linux")
+        return self.architecture if system == "linux" else f"{system}/{self.architecture}"
 
 
 class Rtt(Part, frozen=True, kw_only=True):
@@ -239,6 +251,17 @@ class SiteStatus(Part, frozen=True, kw_only=True):
     ) = None
     api_kinds: (
         Annotated[tuple[Annotated[str, Meta(max_length=317)], ...], Meta(max_length=1024)] | None
+    ) = None
+    cluster_kinds: (
+        Annotated[
+            tuple[Annotated[str, Meta(max_length=317)], ...],
+            Meta(
+                max_length=1024,
+                description="Those of apiKinds whose objects belong to no namespace. "
+                "Left out: unknown.",
+            ),
+        ]
+        | None
     ) = None
     rtt: Annotated[tuple[Rtt, ...], Meta(extra_json_schema={"maxItems": 256})] = ()
     intensity: Intensity | None = None

@@ -1,7 +1,7 @@
 """`Tenant`: a department with its namespaces, and what its workloads may use."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
@@ -75,6 +75,10 @@ class TenantSpec(Part, frozen=True, kw_only=True):
     borrowing_limit: Resources = msgspec.field(default_factory=dict)
     cohort: Annotated[str, Meta(max_length=63)] = ""
     budget: Budget = Budget()
+    pod_security: Annotated[
+        Literal["restricted", "baseline", "privileged"],
+        Meta(description="The level of the Pod Security Standards that its pods must keep to."),
+    ] = "baseline"
 
 
 class TenantStatus(Part, frozen=True, kw_only=True):

@@ -30,6 +30,7 @@ Phase = Literal[
     "Pending", "Waiting", "Refused", "Placed", "Running", "Completed", "Degraded", "Deleting"
 ]
 GroupPhase = Literal["Placing", "Running", "Withdrawing"]
+OnWithdraw = Literal["Keep", "Delete"]
 
 LAST_EPOCH = 2**30
 """No leader goes above it: half of what `Lease.spec.leaseTransitions` holds stays in reserve."""
@@ -49,7 +50,10 @@ Manifest = Annotated[
 
 
 class PodDemand(Part, frozen=True, kw_only=True):
-    """The requests of one replica, for custom resources whose pods Kapok cannot read."""
+    """The requests of one replica, for custom resources whose pods Kapok cannot read.
+
+    Pods that it can read count beside these.
+    """
 
     replicas: Count = 1
     requests: Resources = msgspec.field(default_factory=dict)
@@ -59,6 +63,14 @@ class PodDemand(Part, frozen=True, kw_only=True):
         Literal["", "hostname"], Meta(description="hostname: at most one replica on a node.")
     ] = ""
     gpu_models: Annotated[tuple[ShortText, ...], Meta(max_length=16)] = ()
+    pod_template_paths: Annotated[
+        tuple[Annotated[str, Meta(min_length=1, max_length=256)], ...],
+        Meta(
+            max_length=16,
+            description="Pod templates in manifests of kinds that Kapok does not know, as "
+            "spec.workers[*].template; each counts `replicas` times, a number beside it.",
+        ),
+    ] = ()
 
 
 class WorkloadSpec(Part, frozen=True, kw_only=True):
@@ -111,6 +123,14 @@ class WorkloadSpec(Part, frozen=True, kw_only=True):
     placement: Placement | None = None
     schedule: Schedule | None = None
     failover: Failover | None = None
+    on_withdraw: Annotated[
+        OnWithdraw,
+        Meta(
+            description="What happens to its claims at a site that it leaves. Keep: they stay, "
+            "and status.remains lists them. Delete: they go, with the data. "
+            "When the Workload is deleted, its claims go in either case."
+        ),
+    ] = "Keep"
     paused: Annotated[
         bool, Meta(description="Running replicas stay, and no new ones are placed.")
     ] = False
@@ -137,6 +157,20 @@ class PlacementStatus(Part, frozen=True, kw_only=True):
         Meta(max_length=1000, extra_json_schema={"x-kubernetes-list-type": "atomic"}),
     ] = ()
     slices: Annotated[int, Meta(ge=0, le=1000)] = 0
+
+
+class SiteRemains(Part, frozen=True, kw_only=True):
+    """What is left of a workload at a site where it has no replicas any more."""
+
+    site: Name
+    claims: Annotated[
+        tuple[Name, ...], Meta(max_length=64, description="Claims that are kept there.")
+    ] = ()
+    message: Annotated[
+        str,
+        Meta(max_length=1024, description="What is not gone yet. Empty: only the claims."),
+    ] = ""
+    since: Instant | None = None
 
 
 class DecisionReference(Part, frozen=True, kw_only=True):
@@ -170,6 +204,14 @@ class WorkloadStatus(Part, frozen=True, kw_only=True):
     sites: Annotated[str, Meta(max_length=256, description="Its sites, for people.")] = ""
     selector: Annotated[str, Meta(max_length=1024)] = ""
     exceptions: Annotated[tuple[SiteHealth, ...], Meta(max_length=64)] = ()
+    remains: Annotated[
+        tuple[SiteRemains, ...],
+        Meta(
+            max_length=256,
+            description="What is left at sites that it has left.",
+            extra_json_schema={"x-kubernetes-list-type": "atomic"},
+        ),
+    ] = ()
     last_group: Annotated[
         str, Meta(max_length=128, description="The site group that was used last.")
     ] = ""

@@ -1,67 +1,35 @@
-"""Reads and checks the Kubernetes objects of a workload: pods, replicas, API kinds, scope."""
+"""Reads what the Kubernetes objects of a workload ask for: pods, replicas, API kinds."""
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from scheduler.model.kinds.fields import Part
+from scheduler.model.manifests.checks import (
+    api_kind,
+    definitions_in,
+    kinds_of_unknown_scope,
+    title_of,
+)
+from scheduler.model.manifests.claims import claims_of, claims_of_template
 from scheduler.model.manifests.containers import (
     Container,
     containers_of,
     mapping_or_empty,
+    mappings_in,
     pod_amounts,
 )
-from scheduler.model.manifests.pods import PodShape, shape_of_template
-
-MAX_MANIFESTS_BYTES = 200_000
-"""The most for one workload, as JSON: etcd refuses objects above 1.5 MB, and status needs space."""
-
-MAX_DEPTH = 60
-MAX_KEY_LENGTH = 1024
-MAX_INTEGER = 2**63 - 1
-MAX_NAME_LENGTH = 253
-"""What agents accept, or a little less: what is accepted here can always be ordered."""
-
-_IDENTITY_PATTERNS = {
-    "apiVersion": re.compile(r"([a-z0-9][a-z0-9.-]{0,252}/)?[a-z0-9]{1,63}"),
-    "kind": re.compile(r"[A-Za-z][A-Za-z0-9]{0,62}"),
-}
-
-MAX_MANIFEST_REPLICAS = 1_000_000
-"""The most in one manifest; the same as `Count` for `spec.replicas`."""
-
-_SCALABLE_KINDS = ("Deployment", "StatefulSet", "ReplicaSet")
-_ALWAYS_SERVED_API_VERSIONS = ("v1",)
-_CLUSTER_SCOPED_KINDS = frozenset(
-    {
-        "APIService",
-        "CertificateSigningRequest",
-        "ClusterRole",
-        "ClusterRoleBinding",
-        "CSIDriver",
-        "CustomResourceDefinition",
-        "FlowSchema",
-        "IngressClass",
-        "MutatingWebhookConfiguration",
-        "Namespace",
-        "Node",
-        "PersistentVolume",
-        "PriorityClass",
-        "PriorityLevelConfiguration",
-        "RuntimeClass",
-        "StorageClass",
-        "ValidatingAdmissionPolicy",
-        "ValidatingAdmissionPolicyBinding",
-        "ValidatingWebhookConfiguration",
-        "VolumeAttachment",
-    }
+from scheduler.model.manifests.pod_kinds import (
+    PodKind,
+    TemplateCount,
+    pod_kind_of,
+    templates_at_paths,
 )
+from scheduler.model.manifests.pods import PodShape, shape_of_template
+from scheduler.model.manifests.templates import find_pod_specs, group_kind
 
-
-class BadManifest(ValueError):
-    """A manifest is not a Kubernetes object, or has what a workload may not have."""
+_ALWAYS_SERVED_API_VERSIONS = ("v1",)
 
 
 class Pods(Part, frozen=True, kw_only=True):
@@ -73,6 +41,8 @@ class Pods(Part, frozen=True, kw_only=True):
     """The containers of one pod; empty when only the sum is known (`spec.demand`)."""
     limits: dict[str, int] = msgspec.field(default_factory=dict)
     """The limits of one pod; millicores for cpu, whole units for all else."""
+    claims: dict[str, int] = msgspec.field(default_factory=dict)
+    """The storage that one pod claims, by the names that quotas use."""
 
 
 class ParsedManifests(Part, frozen=True, kw_only=True):
@@ -87,240 +57,181 @@ class ParsedManifests(Part, frozen=True, kw_only=True):
     """Pods that every fitting node gets once (DaemonSets)."""
     api_kinds: tuple[str, ...] = ()
     has_state: bool = False
-    """Whether there is a StatefulSet."""
+    """Whether there is a StatefulSet, or any work with a claim."""
+    gang: bool = False
+    """Whether a kind starts all of its pods together or none (a Volcano Job)."""
+    claims: dict[str, int] = msgspec.field(default_factory=dict)
+    """The storage that is claimed once at every site, by the names that quotas use."""
+    unknown_scope: tuple[str, ...] = ()
+    """Custom kinds of which only a site's cluster knows whether they are cluster-scoped."""
     scalable: int | None = None
     """The index of the one manifest that `replicas` scales."""
     scalables: tuple[str, ...] = ()
     """All manifests that `replicas` could scale, as `KIND NAME`."""
 
 
-def read_manifests(manifests: Sequence[Mapping[str, Any]]) -> ParsedManifests:
+def read_manifests(
+    manifests: Sequence[Mapping[str, Any]],
+    *,
+    namespace: str = "",
+    template_paths: Sequence[str] = (),
+) -> ParsedManifests:
     """Reads pods, replicas and kinds of manifests.
 
-    Deployments, StatefulSets and ReplicaSets are the replicated unit if there are any, else Jobs,
-    else Pods and CronJobs; the others of these come once beside them at every site.
+    Kinds with replicas are the replicated unit if there are any, else Jobs, else sets of pods that
+    stay together, else single pods; the others of these come once beside them at every site.
+
+    Args:
+        manifests: the objects.
+        namespace: of the workload; anti-affinity may look at other namespaces only.
+        template_paths: where manifests of unknown kinds have pod templates.
 
     Raises:
-        BadManifest: replicas are not a number.
+        BadManifest: replicas are not a number, or a path matches nothing.
         NotAQuantity: a request or a limit cannot be read.
         NotReadable: a selector, toleration or affinity cannot be read.
     """
-    scalables = [
-        index for index, each in enumerate(manifests) if each.get("kind") in _SCALABLE_KINDS
-    ]
-    jobs = [index for index, each in enumerate(manifests) if each.get("kind") == "Job"]
-    singles = [
-        index for index, each in enumerate(manifests) if each.get("kind") in ("Pod", "CronJob")
-    ]
-    replica_indexes = scalables or jobs or singles
-    pods = {index: _read_pods(manifests[index]) for index in (*scalables, *jobs, *singles)}
-    unit = tuple(pods[index] for index in replica_indexes)
-    replicas, scalable = 1, None
-    if len(replica_indexes) == 1 and replica_indexes[0] not in singles:
-        scalable = replica_indexes[0]
-        replicas = pods[scalable].count
-        unit = (msgspec.structs.replace(pods[scalable], count=1),)
+    kinds = [pod_kind_of(each) for each in manifests]
+    by_role: dict[str, list[int]] = {}
+    for index, kind in enumerate(kinds):
+        if kind is not None:
+            by_role.setdefault(kind.role, []).append(index)
+    scalables, jobs = by_role.get("Scalable", []), by_role.get("Job", [])
+    sets, singles = by_role.get("Set", []), by_role.get("Single", [])
+    replica_indexes = scalables or jobs or sets or singles
+    pods = {
+        index: tuple(_read_pods(manifests[index], kinds[index], namespace))
+        for index in (*scalables, *jobs, *sets, *singles)
+    }
+    unit = tuple(each for index in replica_indexes for each in pods[index])
+    replicas, scalable = 1, _scalable_index(kinds)
+    if scalable is not None:
+        (one,) = pods[scalable]
+        replicas, unit = one.count, (msgspec.structs.replace(one, count=1),)
+    unit += tuple(
+        _pods_of_template(each, namespace) for each in templates_at_paths(manifests, template_paths)
+    )
     return ParsedManifests(
         replicas=replicas,
         unit=unit,
-        beside=tuple(pods[index] for index in sorted(pods) if index not in replica_indexes),
+        beside=tuple(
+            each for index in sorted(pods) if index not in replica_indexes for each in pods[index]
+        ),
         per_node=tuple(
-            shape_of_template(_template(each))
-            for each in manifests
-            if each.get("kind") == "DaemonSet"
+            each.shape
+            for index in by_role.get("PerNode", [])
+            for each in _read_pods(manifests[index], kinds[index], namespace)
         ),
         api_kinds=_api_kinds(manifests),
-        has_state=any(each.get("kind") == "StatefulSet" for each in manifests),
+        has_state=any(kind is not None and kind.has_state for kind in kinds)
+        or holds_data(manifests),
         scalable=scalable,
-        scalables=tuple(_title(manifests[index]) for index in (scalables or jobs)),
+        scalables=tuple(title_of(manifests[index]) for index in (scalables or jobs)),
+        gang=any(group_kind(each)[0] == "batch.volcano.sh" for each in manifests),
+        claims=claims_of(manifests),
+        unknown_scope=kinds_of_unknown_scope(manifests),
     )
 
 
+def holds_data(manifests: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a workload has claims: of its own, in a StatefulSet, or named by its pods."""
+    for each in manifests:
+        spec = mapping_or_empty(each.get("spec"))
+        if group_kind(each) == ("", "PersistentVolumeClaim") or spec.get("volumeClaimTemplates"):
+            return True
+        for pod in find_pod_specs(each):
+            if any(
+                one.get("persistentVolumeClaim") for one in mappings_in(pod.spec.get("volumes"))
+            ):
+                return True
+    return False
+
+
+def without_pods(manifests: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:
+    """The manifests of an order that keeps everything but pods, as 0 replicas do in Kubernetes.
+
+    What cannot have 0 replicas (Jobs, pods, daemon sets) is left out.
+    """
+    kept: list[dict[str, Any]] = []
+    for each in manifests:
+        spec, kind = mapping_or_empty(each.get("spec")), pod_kind_of(each)
+        has_count = isinstance(spec.get("replicas"), int)
+        if has_count or (kind is not None and kind.role == "Scalable"):
+            kept.append({**each, "spec": {**spec, "replicas": 0}})
+        elif kind is None and not any(find_pod_specs(each)):
+            kept.append(dict(each))
+    return tuple(kept)
+
+
 def with_replicas(
-    manifests: Sequence[Mapping[str, Any]], replicas: int
+    manifests: Sequence[Mapping[str, Any]], replicas: int, *, sets_default: bool = True
 ) -> tuple[dict[str, Any], ...]:
     """The manifests, with `replicas` set in the scalable one.
 
     A Job is scaled by its parallelism. Without exactly one scalable manifest all are unchanged.
+
+    Args:
+        manifests: the manifests.
+        replicas: the number to set.
+        sets_default: whether a single replica is written where the manifest leaves the number out.
+            Left out, it belongs to another controller at the site, such as an autoscaler.
     """
-    index = read_manifests(manifests).scalable
+    index = _scalable_index([pod_kind_of(each) for each in manifests])
     scaled = [dict(each) for each in manifests]
     if index is not None:
-        field = "parallelism" if scaled[index].get("kind") == "Job" else "replicas"
-        scaled[index]["spec"] = {**mapping_or_empty(scaled[index].get("spec")), field: replicas}
+        kind = pod_kind_of(scaled[index])
+        field = "parallelism" if kind is not None and kind.role == "Job" else "replicas"
+        spec = mapping_or_empty(scaled[index].get("spec"))
+        if sets_default or replicas != 1 or spec.get(field) is not None:
+            scaled[index]["spec"] = {**spec, field: replicas}
     return tuple(scaled)
 
 
-def check_manifests(
-    manifests: Sequence[Mapping[str, Any]],
-    *,
-    namespace: str,
-    extra_namespaces: Iterable[str] = (),
-    cluster_kinds: Iterable[str] = (),
-) -> None:
-    """Refuses manifests that are not Kubernetes objects or that a workload may not have.
-
-    Args:
-        manifests: the objects.
-        namespace: the workload's namespace.
-        extra_namespaces: other namespaces that the tenant may use.
-        cluster_kinds: cluster-scoped kinds that the tenant may use.
-
-    Raises:
-        BadManifest: the message names the manifest and says what to write instead.
-    """
-    size = len(msgspec.json.encode(list(manifests)))
-    if size > MAX_MANIFESTS_BYTES:
-        raise BadManifest(
-            f"spec.manifests: {size} bytes; at most {MAX_MANIFESTS_BYTES}: keep large files "
-            "in an image"
-        )
-    allowed = {namespace, *extra_namespaces}
-    seen: set[tuple[str, str, str]] = set()
-    for index, manifest in enumerate(manifests):
-        path = f"spec.manifests[{index}]"
-        identity = _object_identity(manifest, path)
-        if identity in seen:
-            raise BadManifest(f"{path}: {_title(manifest)} is listed twice; keep one")
-        seen.add(identity)
-        _check_scope(manifest, path, allowed, frozenset(cluster_kinds))
-        if manifest.get("kind") == "Secret" and (
-            manifest.get("data") or manifest.get("stringData")
-        ):
-            raise BadManifest(
-                f"{path}: {_title(manifest)} has inline data; "
-                "refer to a Secret that exists at the site"
-            )
-
-
-def _object_identity(manifest: Mapping[str, Any], path: str) -> tuple[str, str, str]:
-    for field in ("apiVersion", "kind"):
-        if not isinstance(manifest.get(field), str) or not manifest[field]:
-            raise BadManifest(f"{path}: not a Kubernetes object, it has no {field}")
-        if not _IDENTITY_PATTERNS[field].fullmatch(manifest[field]):
-            raise BadManifest(f"{path}.{field}: {manifest[field][:64]!r} is no {field}")
-    name = mapping_or_empty(manifest.get("metadata")).get("name")
-    if not isinstance(name, str) or not name:
-        raise BadManifest(f"{path}: {manifest['kind']} has no metadata.name")
-    if len(name) > MAX_NAME_LENGTH or name in (".", "..") or "/" in name or "%" in name:
-        raise BadManifest(f"{path}.metadata.name: {name[:64]!r} is no name of an object")
-    return (manifest["apiVersion"], manifest["kind"], name)
-
-
-def check_values(manifests: Sequence[Mapping[str, Any]]) -> None:
-    """Refuses what no agent would accept: deep nesting, long keys, integers beyond 64 bits.
-
-    Raises:
-        BadManifest: the message names the manifest.
-    """
-    for index, manifest in enumerate(manifests):
-        _check_values(manifest, f"spec.manifests[{index}]", 1)
-
-
-def _check_values(value: object, path: str, depth: int) -> None:
-    if isinstance(value, Mapping | list | tuple) and depth > MAX_DEPTH:
-        raise BadManifest(f"{path}: nested deeper than {MAX_DEPTH} levels")
-    if isinstance(value, Mapping):
-        for key, each in value.items():
-            if len(key) > MAX_KEY_LENGTH:
-                raise BadManifest(f"{path}: a key has more than {MAX_KEY_LENGTH} characters")
-            _check_values(each, path, depth + 1)
-    elif isinstance(value, list | tuple):
-        for each in value:
-            _check_values(each, path, depth + 1)
-    elif isinstance(value, int) and not -MAX_INTEGER <= value <= MAX_INTEGER:
-        raise BadManifest(f"{path}: a number has more than 64 bits")
-
-
-def _check_scope(
-    manifest: Mapping[str, Any], path: str, allowed: set[str], cluster_kinds: frozenset[str]
-) -> None:
-    kind = manifest["kind"]
-    full = api_kind(manifest)
-    if kind in _CLUSTER_SCOPED_KINDS:
-        if not cluster_kinds & {kind, full}:
-            raise BadManifest(
-                f"{path}: {_title(manifest)} is cluster-scoped; "
-                f"the Tenant's clusterKinds must list {full}"
-            )
-        return
-    inside = mapping_or_empty(manifest.get("metadata")).get("namespace")
-    if inside is not None and not (isinstance(inside, str) and inside in allowed):
-        raise BadManifest(
-            f"{path}: {_title(manifest)} names namespace {str(inside)[:64]}; "
-            f"leave metadata.namespace out or write {min(allowed)}"
-        )
-
-
-def api_kind(manifest: Mapping[str, Any]) -> str:
-    """The kind in the form of site reports: `apps/v1/Deployment`, `v1/Service`."""
-    return f"{manifest.get('apiVersion')}/{manifest.get('kind')}"
+def _scalable_index(kinds: Sequence[PodKind | None]) -> int | None:
+    """The index of the one manifest that `replicas` scales; None: there is none, or several."""
+    for role in ("Scalable", "Job"):
+        found = [index for index, kind in enumerate(kinds) if kind and kind.role == role]
+        if found:
+            return found[0] if len(found) == 1 else None
+    return None
 
 
 def _api_kinds(manifests: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The kinds that a site must serve; those that the workload defines itself come with it."""
+    defined = {
+        f"{spec.get('group')}/{version.get('name')}/{mapping_or_empty(spec.get('names')).get('kind')}"
+        for each in definitions_in(manifests)
+        for spec in (mapping_or_empty(each.get("spec")),)
+        for version in mappings_in(spec.get("versions"))
+        if version.get("served") is not False
+    }
     needed = {
         api_kind(each)
         for each in manifests
         if each.get("apiVersion") not in _ALWAYS_SERVED_API_VERSIONS
     }
-    return tuple(sorted(needed))
+    return tuple(sorted(needed - defined))
 
 
-def _read_pods(manifest: Mapping[str, Any]) -> Pods:
+def _read_pods(manifest: Mapping[str, Any], kind: PodKind | None, namespace: str) -> Iterator[Pods]:
+    if kind is None:
+        return
+    inside = mapping_or_empty(manifest.get("metadata")).get("namespace")
+    for each in kind.read(manifest):
+        pods = _pods_of_template(each, str(inside or namespace))
+        yield msgspec.structs.replace(pods, claims=_claims_of_pod(manifest, each.template))
+
+
+def _claims_of_pod(manifest: Mapping[str, Any], template: Mapping[str, Any]) -> dict[str, int]:
     spec = mapping_or_empty(manifest.get("spec"))
-    match manifest.get("kind"):
-        case "Job":
-            count = _read_count(manifest, spec, "parallelism")
-        case "CronJob":
-            job = mapping_or_empty(mapping_or_empty(spec.get("jobTemplate")).get("spec"))
-            count = _read_count(manifest, job, "parallelism")
-        case "Pod":
-            count = 1
-        case _:
-            count = _read_count(manifest, spec, "replicas")
-    template = _template(manifest)
-    containers = containers_of(mapping_or_empty(template.get("spec")))
+    return claims_of_template(template, mappings_in(spec.get("volumeClaimTemplates")))
+
+
+def _pods_of_template(each: TemplateCount, namespace: str) -> Pods:
+    containers = containers_of(mapping_or_empty(each.template.get("spec")))
     return Pods(
-        shape=shape_of_template(template),
-        count=count,
+        shape=shape_of_template(each.template, namespace=namespace),
+        count=each.pods,
         containers=containers,
         limits=pod_amounts(containers, "limits"),
     )
-
-
-def _template(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
-    if manifest.get("kind") == "Pod":
-        return manifest
-    spec = mapping_or_empty(manifest.get("spec"))
-    if manifest.get("kind") == "CronJob":
-        spec = mapping_or_empty(mapping_or_empty(spec.get("jobTemplate")).get("spec"))
-    template = mapping_or_empty(spec.get("template"))
-    if not spec.get("volumeClaimTemplates"):
-        return template
-    pod = mapping_or_empty(template.get("spec"))
-    written = pod.get("volumes")
-    volumes = written if isinstance(written, list | tuple) else ()
-    # Each replica of the StatefulSet gets claims of its own; one stands for them here.
-    claimed = [*volumes, {"persistentVolumeClaim": {}}]
-    return {**template, "spec": {**pod, "volumes": claimed}}
-
-
-def _read_count(manifest: Mapping[str, Any], spec: Mapping[str, Any], field: str) -> int:
-    value = spec.get(field, 1)
-    if value is None:
-        return 1
-    if (
-        not isinstance(value, int)
-        or isinstance(value, bool)
-        or not 0 <= value <= MAX_MANIFEST_REPLICAS
-    ):
-        raise BadManifest(
-            f"{_title(manifest)}: spec.{field} is {value!r}; "
-            f"write a number from 0 to {MAX_MANIFEST_REPLICAS}"
-        )
-    return value
-
-
-def _title(manifest: Mapping[str, Any]) -> str:
-    metadata = mapping_or_empty(manifest.get("metadata"))
-    return f"{manifest.get('kind')} {metadata.get('name', '')}".strip()

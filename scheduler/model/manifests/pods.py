@@ -90,11 +90,12 @@ class PodShape(Part, frozen=True, kw_only=True, dict=True):
         )
 
 
-def shape_of_template(template: Mapping[str, Any]) -> PodShape:
+def shape_of_template(template: Mapping[str, Any], *, namespace: str = "") -> PodShape:
     """Reads a pod template or a Pod.
 
     Args:
         template: with `metadata` and `spec`, as in a Deployment's `spec.template`.
+        namespace: that the pods run in; anti-affinity may look at others only.
 
     Raises:
         NotAQuantity: a request cannot be read.
@@ -104,7 +105,7 @@ def shape_of_template(template: Mapping[str, Any]) -> PodShape:
     labels = _labels(mapping_or_empty(template.get("metadata")).get("labels"))
     affinity = mapping_or_empty(spec.get("affinity"))
     keys, affinity_not_modelled = _self_anti_affinity_keys(
-        mapping_or_empty(affinity.get("podAntiAffinity")), labels
+        mapping_or_empty(affinity.get("podAntiAffinity")), labels, namespace
     )
     constraints = _hard_constraints(spec)
     skews, spread_not_modelled = _topology_spread_constraints(constraints, labels)
@@ -210,7 +211,7 @@ _REQUIRED_AT_SCHEDULING = "requiredDuringSchedulingIgnoredDuringExecution"
 
 
 def _self_anti_affinity_keys(
-    affinity: Mapping[str, Any], labels: Mapping[str, str]
+    affinity: Mapping[str, Any], labels: Mapping[str, str], namespace: str
 ) -> tuple[set[str], list[str]]:
     """Topology keys of anti-affinity to the pod itself, and what is not modelled."""
     keys: set[str] = set()
@@ -218,11 +219,43 @@ def _self_anti_affinity_keys(
     for term in mappings_in(affinity.get(_REQUIRED_AT_SCHEDULING)):
         if term.get("labelSelector") is None:
             continue  # core/v1: a null selector matches no pod, an empty one all
-        if _selector(term.get("labelSelector")).matches(labels):
+        if (
+            _selector(term.get("labelSelector")).matches(labels)
+            and _looks_at_namespace(term, namespace)
+            and not _mismatches_itself(term, labels)
+        ):
             keys.add(str(term.get("topologyKey", "")))
         else:
             not_modelled.append("podAntiAffinity towards other pods")
     return keys, not_modelled
+
+
+def _looks_at_namespace(term: Mapping[str, Any], namespace: str) -> bool:
+    """Whether a term looks at pods of a namespace; without any field it looks at the pod's own.
+
+    Of the labels of a namespace only its name is known. A selector of others may select it, and
+    counts as if it did: the worst case.
+    """
+    named, selector = term.get("namespaces"), term.get("namespaceSelector")
+    names = [str(each) for each in named] if isinstance(named, list | tuple) else []
+    if not names and selector is None:
+        return True
+    if namespace in names or not namespace:
+        return True
+    if selector is None:
+        return False
+    read = _selector(selector)
+    others = {*read.match_labels, *(each.key for each in read.match_expressions)} - {_NAME_LABEL}
+    return bool(others) or read.matches({_NAME_LABEL: namespace})
+
+
+_NAME_LABEL = "kubernetes.io/metadata.name"
+
+
+def _mismatches_itself(term: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    """Whether `mismatchLabelKeys` names a label of the pod: then equal pods never match."""
+    keys = term.get("mismatchLabelKeys")
+    return any(str(each) in labels for each in (keys if isinstance(keys, list | tuple) else ()))
 
 
 def _hard_constraints(spec: Mapping[str, Any]) -> list[Mapping[str, Any]]:

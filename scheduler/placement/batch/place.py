@@ -197,13 +197,15 @@ def _profit_by_site(state: CycleState, slots: NDArray[np.int64]) -> Floats:
 
 def _free_by_site(fleet: Fleet, slots: NDArray[np.int64], resources: Sequence[str]) -> Floats:
     rows = fleet.nodes.rows
+    columns = fleet.nodes.column_numbers_of(resources)  # first: these may replace the matrix
     index = rows.row_indices(slots)
     counts = fleet.nodes.node_counts(index)
     free = [
         np.minimum(
-            rows.sum_by_site(slots, rows.column(name)[index] * counts), float(UNLIMITED) * 2**40
+            rows.sum_by_site(slots, rows.matrix[number].take(index) * counts),
+            float(UNLIMITED) * 2**40,
         )
-        for name in resources
+        for number in columns
     ]
     summed = np.stack(free, axis=1) if free else np.zeros((len(slots), 0))
     return np.maximum(summed - _in_flight_by_site(fleet, slots, resources), 0.0)

@@ -6,7 +6,7 @@ unknown is never free. Fewer or moved replicas are always allowed; running repli
 because of money.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -19,6 +19,7 @@ from scheduler.model.units import GRAMS_PER_KILOGRAM
 from scheduler.placement.cost.energy import carbon_intensity_with_pue, replica_kwh_per_hour
 from scheduler.placement.cost.site_costs import SiteCosts, site_costs_of
 from scheduler.placement.fleet.context import DecisionContext
+from scheduler.placement.fleet.daemon_nodes import daemon_pods_at
 from scheduler.placement.fleet.fleet import Fleet
 
 
@@ -53,11 +54,20 @@ def spend_of(
     )
 
 
-def explain_over_quota(demand: Demand, replicas: int, sites: int) -> str:
-    """Why a tenant's quota does not allow so many replicas at so many sites; empty if it does."""
+def explain_over_quota(
+    demand: Demand, replicas: int, sites: int, daemon_pods: Sequence[int] = ()
+) -> str:
+    """Why a tenant's quota does not allow so many replicas at so many sites; empty if it does.
+
+    Args:
+        demand: the workload.
+        replicas: at all sites.
+        sites: how many sites.
+        daemon_pods: on how many nodes of these each of `demand.per_node` runs.
+    """
     if not demand.quota_left:
         return ""
-    usage = demand.quota_usage(replicas, sites)
+    usage = demand.quota_usage(replicas, sites, daemon_pods)
     for name, left in demand.quota_left.items():
         asked = usage.get(name, 0)
         if asked > left:
@@ -87,9 +97,10 @@ def explain_over_tenant_limits(
     replicas = sum(replicas_by_site.values())
     if replicas <= sum(before.values()) and len(replicas_by_site) <= len(before):
         return ""
-    return explain_over_quota(demand, replicas, len(replicas_by_site)) or _explain_over_budget(
-        demand, spend_of(demand, fleet, context, replicas_by_site, costs)
-    )
+    daemon_pods = daemon_pods_at(demand, fleet, replicas_by_site)
+    return explain_over_quota(
+        demand, replicas, len(replicas_by_site), daemon_pods
+    ) or _explain_over_budget(demand, spend_of(demand, fleet, context, replicas_by_site, costs))
 
 
 def _explain_over_budget(demand: Demand, spend: Spend) -> str:

@@ -35,6 +35,7 @@ from scheduler.placement.explain.trial import Trial
 from scheduler.placement.filter.fix import Fix, RefusedSite
 from scheduler.placement.filter.rules import Rule
 from scheduler.placement.fleet.context import DecisionContext
+from scheduler.placement.fleet.daemon_nodes import daemon_pods_at
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.result import CycleState
 
@@ -120,7 +121,10 @@ class _Search:
         decision = choose(unlimited, self.fleet, now=self.context.now, terms=self.context.terms)
         if decision.phase != "Placed":
             return demand.quota_usage(demand.replicas, 1)
-        return demand.quota_usage(decision.replicas, len(decision.assignment))
+        daemon_pods = daemon_pods_at(
+            demand, self.fleet, [each.site for each in decision.assignment]
+        )
+        return demand.quota_usage(decision.replicas, len(decision.assignment), daemon_pods)
 
     def iter_trials(self, demand: Demand) -> Iterator[Trial]:
         """Trials, smallest change first."""

@@ -337,7 +337,7 @@ def _vendor_sets_in_use(grants: Ints, fleet: Fleet, demand: Demand) -> Ints:
         )
     sets = np.zeros(fleet.slot_capacity, np.int64)
     for slot in np.flatnonzero(grants):
-        facts = fleet.facts[slot]
+        facts = fleet.report_at(int(slot))
         if facts is not None:
             sets[slot] = fleet.vendor_set_number(_vendors_in_use(int(grants[slot]), facts, demand))
     return sets

@@ -11,7 +11,8 @@ from scheduler.model.manifests.pods import PodShape
 from scheduler.model.quantities import PODS, free_amount
 from scheduler.placement.filter.fix import RefusedSite
 from scheduler.placement.fleet.node_eligibility import is_platform_permitted
-from scheduler.placement.fleet.node_table import DEFAULT_MAX_PODS, profile_of
+from scheduler.placement.fleet.node_table import DEFAULT_MAX_PODS
+from scheduler.placement.fleet.nodes.profiles import profile_of
 
 _OWN_RESOURCE_PREFIX = "kapok.dev/"
 """Shares of GPU cards are listed card by card in a row; whether they fit is left to the engine."""

@@ -33,11 +33,8 @@ from scheduler.placement.fit.summed_capacity import (
 from scheduler.placement.fit.topology_spread import replicas_within_spread
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.fleet.namespace_limits import SiteNamespaceLimits
-from scheduler.placement.fleet.node_table import (
-    COUNT_COLUMN,
-    IN_FLIGHT_PROFILE,
-    PROFILE_COLUMN,
-)
+from scheduler.placement.fleet.nodes.columns import COUNT_COLUMN, PROFILE_COLUMN
+from scheduler.placement.fleet.nodes.profiles import IN_FLIGHT_PROFILE
 from scheduler.placement.kernel import loader as compiled
 
 if TYPE_CHECKING:
@@ -89,7 +86,8 @@ class SiteCapacity:
         shape = self._pod_shape
         if shape is None or not self.is_single_pod or self._namespace_limits is not None:
             return False
-        return not (shape.skews or shape.one_per or shape.not_modelled)
+        is_plain = not (shape.skews or shape.one_per or shape.not_modelled)
+        return is_plain and not self._demand.unknown_scope
 
     @property
     def kernel_fit(self) -> "Fit | None":
@@ -268,7 +266,11 @@ class SiteCapacity:
         shape = self._pod_shape
         assert shape is not None  # noqa: S101 - called for single shapes only
         return SummedCapacity(
-            self._fleet, shape, self._node_fit.suitable_profiles(shape)[0], self._vendor_sets
+            self._fleet,
+            shape,
+            self._node_fit.suitable_profiles(shape)[0],
+            self._vendor_sets,
+            self._node_fit.selection_of(shape),
         )
 
     def _replicas_of_shape(self, slots: Ints, shape: PodShape) -> Ints:

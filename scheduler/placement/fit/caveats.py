@@ -41,8 +41,21 @@ def caveats_of(
         not_modelled |= {f"{each} of the namespace's limits": None for each in limits.not_modelled}
         if demand.per_node or (not is_single_pod and limits.container_default_request):
             not_modelled["quota of DaemonSets, and requests that a LimitRange adds to sets"] = None
+    yield from _unknown_scopes(demand, fleet)
     for missing in not_modelled:
         yield f"not modelled: {missing}"
+
+
+def _unknown_scopes(demand: Demand, fleet: Fleet) -> Iterator[str]:
+    """Notes on custom kinds that may be cluster-scoped at sites which do not report scopes."""
+    if not demand.unknown_scope:
+        return
+    if any(facts is not None and facts.status.cluster_kinds is None for facts in fleet.facts):
+        for kind in demand.unknown_scope:
+            yield (
+                f"not every site reports the scope of {kind}; one where it is cluster-scoped "
+                f"refuses the object until the Tenant's clusterKinds lists {kind}"
+            )
 
 
 def _pod_shapes(demand: Demand) -> list[PodShape]:

@@ -39,8 +39,10 @@ def make_kernel_fit(
         vendor_sets: the number of the set of permitted CPU vendors of each site, [slot_capacity];
             None: any vendor.
     """
-    # This may replace the arrays that `_kernel_rows` passes on, so it comes first.
-    columns = fleet.nodes.rows.column_numbers_of(shape.requests)
+    # These may replace the arrays that `_kernel_rows` passes on, so they come first.
+    columns = fleet.nodes.column_numbers_of(shape.requests)
+    if shape.gpu_cards:
+        fleet.nodes.name_cards()
     return compiled.kernel.Fit(
         _kernel_rows(fleet),
         columns,

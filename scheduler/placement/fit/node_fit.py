@@ -1,5 +1,7 @@
 """What one node takes of one pod shape, computed for many node rows at once."""
 
+from collections.abc import Hashable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -8,12 +10,8 @@ from scheduler.model.manifests.pods import PodShape
 from scheduler.placement.fit.summed_capacity import UNLIMITED, permitted_rows
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.fleet.node_eligibility import is_eligible, is_platform_permitted
-from scheduler.placement.fleet.node_table import (
-    CARDS_COLUMN,
-    COUNT_COLUMN,
-    IN_FLIGHT_PROFILE,
-    PROFILE_COLUMN,
-)
+from scheduler.placement.fleet.nodes.columns import CARDS_COLUMN, COUNT_COLUMN, PROFILE_COLUMN
+from scheduler.placement.fleet.nodes.profiles import IN_FLIGHT_PROFILE
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -38,14 +36,18 @@ class NodeFit:
     def suitable_profiles(self, shape: PodShape) -> tuple[Bools, bool]:
         """Which node profiles a shape may run on, [profiles], and whether all are."""
         demand = self._demand
-        cache_key = (shape.node_selection_key, demand.architectures, demand.cpu_vendors)
-        return self._fleet.nodes.matching_profiles(
-            cache_key,
+        return self._fleet.nodes.profiles.matching(
+            self.selection_of(shape),
             lambda profile: (
                 is_platform_permitted(profile, demand.architectures, demand.cpu_vendors)
                 and is_eligible(shape, profile)
             ),
         )
+
+    def selection_of(self, shape: PodShape) -> Hashable:
+        """All that `suitable_profiles` of a shape depends on."""
+        demand = self._demand
+        return (shape.node_selection_key, demand.architectures, demand.cpu_vendors)
 
     def replicas_per_node(self, index: Ints, slots: Ints, shape: PodShape) -> Floats:
         """Replicas that one node of each row takes; [len(index)].
@@ -58,7 +60,7 @@ class NodeFit:
             slots: the sites of these rows.
             shape: what one pod asks.
         """
-        columns = self._fleet.nodes.rows.column_numbers_of(shape.requests)
+        columns = self._fleet.nodes.column_numbers_of(shape.requests)
         matrix = self._fleet.nodes.rows.matrix
         fits: Floats | None = None
         for column, asked in zip(columns, shape.requests.values(), strict=True):
@@ -99,6 +101,7 @@ class NodeFit:
         thousandths are negative.
         """
         nodes = self._fleet.nodes
+        nodes.name_cards()
         if not nodes.max_cards:
             fits[:] = 0.0
             return

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from scheduler.model.manifests.pods import PodShape, host_ports_conflict
 from scheduler.placement.fit.pod_set_topology import DomainCounts
-from scheduler.placement.fleet.node_table import NodeProfile
+from scheduler.placement.fleet.nodes.profiles import NodeProfile
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from scheduler.model.manifests.pods import HOSTNAME_LABEL, PodShape
 from scheduler.placement.fit.topology_spread import is_counted
-from scheduler.placement.fleet.node_table import NodeProfile
+from scheduler.placement.fleet.nodes.profiles import NodeProfile
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]

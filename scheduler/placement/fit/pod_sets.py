@@ -23,12 +23,8 @@ from scheduler.placement.fit.pod_set_nodes import PodSetNodes, ShapeCount
 from scheduler.placement.fit.pod_set_search import is_assignable
 from scheduler.placement.fleet.in_flight import pods_lost_to_in_flight
 from scheduler.placement.fleet.node_eligibility import is_eligible, is_platform_permitted
-from scheduler.placement.fleet.node_table import (
-    CARD_COLUMN_PREFIX,
-    COUNT_COLUMN,
-    IN_FLIGHT_PROFILE,
-    PROFILE_COLUMN,
-)
+from scheduler.placement.fleet.nodes.columns import COUNT_COLUMN, PROFILE_COLUMN
+from scheduler.placement.fleet.nodes.profiles import IN_FLIGHT_PROFILE
 
 if TYPE_CHECKING:
     from scheduler.placement.fleet.fleet import Fleet
@@ -68,7 +64,7 @@ class _SiteAttempt:
         slot: the site.
         demand: with `unit`, `beside` and `per_node`.
         shapes: the shapes of all its pods.
-        eligible: for each shape, which node profiles it may run on; [profiles] each.
+        permitted: which node profiles have a CPU vendor that the site's grant permits; [profiles].
         is_new: whether the pods that come once per site or per node are still missing.
         is_exact: whether all answers so far are exact.
         steps_left: its only entry is how many more pods may be placed one by one.
@@ -78,7 +74,7 @@ class _SiteAttempt:
     slot: int
     demand: Demand
     shapes: list[PodShape]
-    eligible: list[Bools]
+    permitted: Bools
     is_new: bool
     is_exact: bool = True
     steps_left: list[int] = field(default_factory=lambda: [MAX_SINGLE_STEPS])
@@ -88,7 +84,7 @@ class _SiteAttempt:
         """A copy of the nodes, with the pods that run on every node already placed."""
         if self._initial_nodes is None:
             self._initial_nodes, is_whole = _nodes_of(
-                self.fleet, self.slot, self.shapes, self.eligible
+                self.fleet, self.slot, self.demand, self.shapes, self.permitted
             )
             self.is_exact = self.is_exact and is_whole
             if self.is_new:
@@ -129,23 +125,13 @@ def pod_sets_at(
         is_new: whether the pods that come once per site or per node are still missing there.
     """
     shapes = _distinct_shapes(demand)
-    profiles = [
-        bool(permitted[index])
-        and is_platform_permitted(profile, demand.architectures, demand.cpu_vendors)
-        for index, profile in enumerate(fleet.nodes.profiles)
-    ]
-    eligible = [
-        np.array(
-            [
-                fits and is_eligible(shape, profile)
-                for fits, profile in zip(profiles, fleet.nodes.profiles, strict=True)
-            ],
-            np.bool_,
-        )
-        for shape in shapes
-    ]
     attempt = _SiteAttempt(
-        fleet=fleet, slot=slot, demand=demand, shapes=shapes, eligible=eligible, is_new=is_new
+        fleet=fleet,
+        slot=slot,
+        demand=demand,
+        shapes=shapes,
+        permitted=permitted,
+        is_new=is_new,
     )
     facts = fleet.facts[slot]
     lost_sets = (
@@ -207,10 +193,13 @@ def _min_requests(shapes: Sequence[PodShape]) -> dict[str, int]:
 
 
 def _nodes_of(
-    fleet: "Fleet", slot: int, shapes: list[PodShape], eligible: list[Bools]
+    fleet: "Fleet", slot: int, demand: Demand, shapes: list[PodShape], permitted: Bools
 ) -> tuple[PodSetNodes, bool]:
     """The nodes of a site, at most `MAX_NODES`, and whether these are all."""
     rows = fleet.nodes.rows
+    names = sorted({name for shape in shapes for name in shape.requests})
+    numbers = fleet.nodes.column_numbers_of(names)  # first: these may replace the matrix
+    fleet.nodes.name_cards()
     index = rows.row_indices(np.array([slot]))
     index = index[rows.matrix[PROFILE_COLUMN].take(index) != IN_FLIGHT_PROFILE]
     # One more than the maximum, so that the sum still shows whether nodes are left out.
@@ -219,19 +208,33 @@ def _nodes_of(
     is_whole = not len(ends) or float(limited.sum()) <= MAX_NODES
     # The row of each node: a row that stands for n nodes is repeated n times.
     each = np.repeat(index, np.diff(ends, prepend=0.0).astype(np.int64))
-    names = sorted({name for shape in shapes for name in shape.requests})
-    numbers = [rows.column_number(name) for name in names]
-    cards = [
-        rows.column_number(f"{CARD_COLUMN_PREFIX}{card}") for card in range(fleet.nodes.max_cards)
+    # Only the profiles that the site has are looked at, numbered in their order.
+    present, profiles = np.unique(
+        rows.matrix[PROFILE_COLUMN].take(each).astype(np.int64), return_inverse=True
+    )
+    all_profiles = [fleet.nodes.profiles[number] for number in present.tolist()]
+    usable = [
+        bool(permitted[number])
+        and is_platform_permitted(profile, demand.architectures, demand.cpu_vendors)
+        for number, profile in zip(present.tolist(), all_profiles, strict=True)
     ]
-    profiles = rows.matrix[PROFILE_COLUMN].take(each).astype(np.int64)
+    eligible = [
+        np.array(
+            [
+                fits and is_eligible(shape, profile)
+                for fits, profile in zip(usable, all_profiles, strict=True)
+            ],
+            np.bool_,
+        )
+        for shape in shapes
+    ]
     nodes = PodSetNodes(
         shapes=shapes,
         names=names,
         free=rows.matrix[np.array(numbers, np.int64)[:, None], each],
-        cards=rows.matrix[np.array(cards, np.int64)[:, None], each],
+        cards=rows.matrix[fleet.nodes.card_columns, each],
         profiles=profiles,
-        all_profiles=fleet.nodes.profiles,
+        all_profiles=all_profiles,
         eligible=[fits[profiles] for fits in eligible],
     )
     return nodes, is_whole

@@ -7,19 +7,15 @@ reported.
 """
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scheduler.model.manifests.pods import PodShape
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.placement.fleet.node_table import (
-    CARDS_COLUMN,
-    COUNT_COLUMN,
-    IN_FLIGHT_PROFILE,
-    PROFILE_COLUMN,
-)
+from scheduler.placement.fleet.nodes.columns import CARDS_COLUMN, COUNT_COLUMN, PROFILE_COLUMN
+from scheduler.placement.fleet.nodes.profiles import IN_FLIGHT_PROFILE
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -28,6 +24,8 @@ Bools = NDArray[np.bool_]
 UNLIMITED = 1_000_000
 """The most replicas that any answer gives, also for workloads without pods."""
 _MAX_TABLES = 48
+_MAX_SELECTIONS = 512
+_MAX_SLOTS_TO_ADAPT = 64
 
 
 class _Table:
@@ -35,14 +33,20 @@ class _Table:
 
     Attributes:
         sums: in the units of the node rows; [columns, slot_capacity].
+        fits_profile: which node profiles are suitable; [profiles].
+        vendor_sets: the permitted CPU vendors of each site, as in `SummedCapacity`.
         log_generation: the generation of the log of changed slots that it follows; -1: none yet.
         log_position: how much of that log it includes.
     """
 
-    __slots__ = ("log_generation", "log_position", "sums")
+    __slots__ = ("fits_profile", "log_generation", "log_position", "sums", "vendor_sets")
 
-    def __init__(self, columns: int, slot_capacity: int) -> None:
-        self.sums: Floats = np.zeros((columns, slot_capacity))
+    def __init__(
+        self, shape: tuple[int, int], fits_profile: Bools, vendor_sets: Ints | None
+    ) -> None:
+        self.sums: Floats = np.zeros(shape)
+        self.fits_profile = fits_profile
+        self.vendor_sets = vendor_sets
         self.log_generation = -1
         self.log_position = 0
 
@@ -52,10 +56,12 @@ class SummedCapacityCache:
 
     Attributes:
         tables: sums of free capacity, by the suitable node profiles and the permitted vendor sets.
+        last_keys: the key of the table that a selection of nodes used last, by the selection.
     """
 
     def __init__(self) -> None:
         self.tables: OrderedDict[Hashable, _Table] = OrderedDict()
+        self.last_keys: dict[Hashable, Hashable] = {}
 
 
 class SummedCapacity:
@@ -67,13 +73,18 @@ class SummedCapacity:
         fits_profile: which node profiles are suitable; [profiles].
         vendor_sets: the number of the set of permitted CPU vendors of each site, [slot_capacity];
             None: any vendor.
+        selection: what `fits_profile` depends on.
     """
 
     def __init__(
-        self, fleet: Fleet, shape: PodShape, fits_profile: Bools, vendor_sets: Ints | None
+        self,
+        fleet: Fleet,
+        shape: PodShape,
+        fits_profile: Bools,
+        vendor_sets: Ints | None,
+        selection: Hashable,
     ) -> None:
-        number = fleet.nodes.rows.column_number
-        columns = [number(name) for name in shape.requests]
+        columns = fleet.nodes.column_numbers_of(shape.requests)
         asked: list[float] = list(shape.requests.values())
         if shape.gpu_cards:
             columns.append(CARDS_COLUMN)
@@ -81,6 +92,7 @@ class SummedCapacity:
         self._fleet = fleet
         self._fits_profile = fits_profile
         self._vendor_sets = vendor_sets
+        self._selection = selection
         self._columns = np.array(columns, np.int64)[:, None]
         self._requested = np.array(asked, np.float64)[:, None]
         self._table = self._updated_table()
@@ -100,24 +112,65 @@ class SummedCapacity:
 
     def _updated_table(self) -> _Table:
         fleet = self._fleet
-        tables = fleet.cache(SummedCapacityCache).tables
+        cache = fleet.cache(SummedCapacityCache)
+        tables = cache.tables
         cache_key = (self._fits_profile.tobytes(), vendor_sets_key(self._vendor_sets))
         table = tables.get(cache_key)
         shape = fleet.nodes.rows.matrix.shape[0], fleet.slot_capacity
+        changed: Iterable[int] = ()
+        if table is None:
+            table, changed = self._table_to_adapt(cache)
         if table is None or table.sums.shape != shape:
-            table = tables[cache_key] = _Table(*shape)
-            if len(tables) > _MAX_TABLES:
-                tables.popitem(last=False)
+            table = _Table(shape, self._fits_profile, self._vendor_sets)
+        tables[cache_key] = table
+        tables.move_to_end(cache_key)
+        if len(tables) > _MAX_TABLES:
+            tables.popitem(last=False)
+        self._remember(cache, cache_key)
         fleet.in_flight_totals.widen(shape[0])
-        changed = fleet.nodes.changed_slots
+        log = fleet.nodes.changed_slots
         if table.log_generation != fleet.nodes.log_generation:
             self._update_sums(table, np.arange(len(fleet.facts)))
         else:
-            for slot in changed[table.log_position :]:  # few; a slot may occur twice
+            # Few; a slot may occur twice.
+            for slot in (*changed, *log[table.log_position :]):
                 self._update_sums(table, np.array((slot,), np.int64))
-        table.log_generation, table.log_position = fleet.nodes.log_generation, len(changed)
-        tables.move_to_end(cache_key)
+        table.log_generation, table.log_position = fleet.nodes.log_generation, len(log)
         return table
+
+    def _remember(self, cache: SummedCapacityCache, cache_key: Hashable) -> None:
+        if len(cache.last_keys) >= _MAX_SELECTIONS:
+            cache.last_keys.clear()
+        cache.last_keys[self._selection] = cache_key
+
+    def _table_to_adapt(self, cache: SummedCapacityCache) -> tuple[_Table | None, set[int]]:
+        """The table that this selection used last, if few sites have changed what it depends on.
+
+        A site that reports nodes of another kind gives the profiles another meaning, and with it
+        every table another key. Only the sums of the sites that have these nodes are computed
+        again, so that the cost does not grow with the fleet.
+
+        Returns:
+            The table, taken out of the cache, and the slots whose sums are to be computed again.
+        """
+        last_key = cache.last_keys.get(self._selection)
+        table = None if last_key is None else cache.tables.get(last_key)
+        if table is None or (table.vendor_sets is None) != (self._vendor_sets is None):
+            return None, set()
+        slots: set[int] = set()
+        if table.vendor_sets is not None and self._vendor_sets is not None:
+            if len(table.vendor_sets) != len(self._vendor_sets):
+                return None, set()
+            slots.update(np.flatnonzero(table.vendor_sets != self._vendor_sets).tolist())
+        count = min(len(table.fits_profile), len(self._fits_profile))
+        differing = np.flatnonzero(table.fits_profile[:count] != self._fits_profile[:count])
+        # Numbers that one of them lacks are those of sites in the log of changed ones.
+        slots |= self._fleet.nodes.profiles.slots_of(differing.tolist())
+        if len(slots) > _MAX_SLOTS_TO_ADAPT:
+            return None, set()
+        del cache.tables[last_key]
+        table.fits_profile, table.vendor_sets = self._fits_profile, self._vendor_sets
+        return table, slots
 
     def _update_sums(self, table: _Table, slots: Ints) -> None:
         nodes = self._fleet.nodes

@@ -21,12 +21,8 @@ from numpy.typing import NDArray
 
 from scheduler.model.manifests.pods import HOSTNAME_LABEL, PodShape, TopologySpreadConstraint
 from scheduler.placement.fleet.node_eligibility import blocking_taints, matches_selectors
-from scheduler.placement.fleet.node_table import (
-    COUNT_COLUMN,
-    IN_FLIGHT_PROFILE,
-    PROFILE_COLUMN,
-    NodeProfile,
-)
+from scheduler.placement.fleet.nodes.columns import COUNT_COLUMN, PROFILE_COLUMN
+from scheduler.placement.fleet.nodes.profiles import IN_FLIGHT_PROFILE, NodeProfile
 
 if TYPE_CHECKING:
     from scheduler.placement.fleet.fleet import Fleet

@@ -1,64 +1,138 @@
-"""Which parts of a site's facts have changed, so that only those are written to the fleet.
+"""What the fleet remembers of a site, in parts, and which of these parts an update changes.
 
 Most of an update repeats what is known: a report changes the free capacity, an order what is in
-flight, a heartbeat only its time.
+flight, a heartbeat only its time. Whatever the fleet remembers is computed from one part, and from
+nothing else: it is given the facts of the site with all other fields left out (`FactsPart.of`). The
+same declaration says when a part differs. So no list can forget a field that an answer reads.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 from scheduler.model.demand.facts import SiteFacts
-from scheduler.model.kinds.site import SiteStatus
+from scheduler.model.kinds.fields import Condition
+from scheduler.model.kinds.site import NodeClass, SiteSpec, SiteStatus
+
+
+class Kept(NamedTuple):
+    """What a part keeps of a field.
+
+    Attributes:
+        of: what is kept, in any form that can be compared.
+        restore: the field with this alone.
+    """
+
+    of: Callable[[Any], Any]
+    restore: Callable[[Any], Any]
+
+
+class FactsPart:
+    """Some fields of a site's facts.
+
+    Args:
+        facts: fields of `SiteFacts`; each with what is kept of it, None: all.
+        status: fields of `SiteStatus`, likewise.
+    """
+
+    def __init__(
+        self, facts: Mapping[str, Kept | None], status: Mapping[str, Kept | None] | None = None
+    ) -> None:
+        status = status or {}
+        self._facts_fields = tuple(facts)
+        self._status_fields = tuple(status)
+        self._kept = (*facts.values(), *status.values())
+        self._keeps_all = not any(self._kept)
+        names = (*facts, *(f"status.{name}" for name in status))
+        # The name is read too, because `attrgetter` gives no tuple for one field alone.
+        self._values_of = attrgetter("name", *names)
+
+    def differs(self, old: SiteFacts, new: SiteFacts) -> bool:
+        """Whether the part differs between two states of a site."""
+        before, after = self._values_of(old), self._values_of(new)
+        if self._keeps_all:
+            return bool(before != after)
+        for one, other, kept in zip(before[1:], after[1:], self._kept, strict=True):
+            if one is other:
+                continue
+            if one != other if kept is None else kept.of(one) != kept.of(other):
+                return True
+        return False
+
+    def of(self, facts: SiteFacts) -> SiteFacts:
+        """The facts with this part alone; every other field has its default."""
+        name, *values = self._values_of(facts)
+        found = [
+            value if kept is None else kept.restore(kept.of(value))
+            for value, kept in zip(values, self._kept, strict=True)
+        ]
+        count = len(self._facts_fields)
+        return SiteFacts(
+            name=name,
+            status=SiteStatus(**dict(zip(self._status_fields, found[count:], strict=True))),
+            **dict(zip(self._facts_fields, found[:count], strict=True)),
+        )
+
+
+_KIND_FIELDS = tuple(name for name in NodeClass.__struct_fields__ if name != "free")
+_kind_of = attrgetter(*_KIND_FIELDS)
+_READINESS = Kept(
+    # The first condition Ready counts, as `SiteFacts.is_silent` reads it; not its texts and times.
+    lambda conditions: [each.status for each in conditions if each.type == "Ready"][:1],
+    lambda found: tuple(Condition(type="Ready", status=each) for each in found),
+)
+_ALL_BUT_FREE_CAPACITY = Kept(
+    lambda node_classes: [_kind_of(each) for each in node_classes],
+    lambda found: tuple(NodeClass(**dict(zip(_KIND_FIELDS, each, strict=True))) for each in found),
+)
+_HEADROOM = Kept(attrgetter("headroom"), lambda found: SiteSpec(headroom=found))
+
+_DESCRIPTION_FIELDS: Mapping[str, Kept | None] = {"labels": None, "spec": None, "grants": None}
+
+DESCRIPTION = FactsPart(_DESCRIPTION_FIELDS)
+"""What an operator and an authority say of a site."""
+REPORT = FactsPart(
+    _DESCRIPTION_FIELDS,
+    {
+        "api_kinds": None,
+        "cluster_kinds": None,
+        "executor": None,
+        "rtt": None,
+        "conditions": _READINESS,
+        "node_classes": _ALL_BUT_FREE_CAPACITY,
+    },
+)
+"""The description, and what reports seldom change; of the nodes all but their free capacity."""
+FIGURES = FactsPart(
+    {"spec": None, "p90": None},
+    {"observed_at": None, "conditions": None, "intensity": None, "power": None},
+)
+"""What the figures of a site are computed from, see `site_figures.py`."""
+NODES = FactsPart({"spec": _HEADROOM}, {"node_classes": None})
+"""What the rows of a site's nodes are read from."""
+IN_FLIGHT = FactsPart({"in_flight": None})
+"""What is ordered at a site and not bound yet, or reserved there."""
+NAMESPACES = FactsPart({}, {"namespaces": None})
+"""The limits of namespaces."""
 
 
 class SiteChanges(NamedTuple):
-    """Which parts of a site's facts have changed.
+    """Which parts of a site's facts have changed; as the constants of this module."""
 
-    Attributes:
-        descriptions: labels, spec or grants.
-        reports: descriptions, or rarely changing parts of reports: API kinds, executor, round
-            trips, silence, platforms of nodes.
-        figures: anything that a figure is computed from, see `site_figures.py`.
-        nodes: the node rows.
-        in_flight: what is in flight.
-        namespaces: the limits of namespaces.
-    """
-
-    descriptions: bool
-    reports: bool
+    description: bool
+    report: bool
     figures: bool
     nodes: bool
     in_flight: bool
     namespaces: bool
 
 
-_ALL_CHANGED = SiteChanges(*[True] * len(SiteChanges._fields))
+_PARTS = (DESCRIPTION, REPORT, FIGURES, NODES, IN_FLIGHT, NAMESPACES)
+_ALL_CHANGED = SiteChanges(*[True] * len(_PARTS))
 
 
 def changes_of(old: SiteFacts | None, new: SiteFacts) -> SiteChanges:
     """What differs between two states of a site; all of it when `old` is None."""
     if old is None:
         return _ALL_CHANGED
-    old_status, new_status = old.status, new.status
-    has_new_description = (old.labels, old.spec, old.grants) != (new.labels, new.spec, new.grants)
-    has_new_rows = old_status.node_classes != new_status.node_classes
-    return SiteChanges(
-        descriptions=has_new_description,
-        reports=has_new_description
-        or (old_status.api_kinds, old_status.executor, old_status.rtt)
-        != (new_status.api_kinds, new_status.executor, new_status.rtt)
-        or (old_status.conditions != new_status.conditions and old.is_silent != new.is_silent)
-        or (has_new_rows and _node_platforms(old_status) != _node_platforms(new_status)),
-        figures=has_new_description or _figure_inputs(old) != _figure_inputs(new),
-        nodes=has_new_rows or (has_new_description and old.spec.headroom != new.spec.headroom),
-        in_flight=old.in_flight != new.in_flight,
-        namespaces=old_status.namespaces != new_status.namespaces,
-    )
-
-
-def _node_platforms(status: SiteStatus) -> list[tuple[str, str]]:
-    return [(each.architecture, each.cpu_vendor) for each in status.node_classes]
-
-
-def _figure_inputs(facts: SiteFacts) -> tuple[object, ...]:
-    status = facts.status
-    return (status.observed_at, status.conditions, status.intensity, status.power, facts.p90)
+    return SiteChanges(*[part.differs(old, new) for part in _PARTS])

@@ -21,14 +21,14 @@ from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import InFlight, SiteFacts
 from scheduler.model.demand.terms import Terms
-from scheduler.model.manifests.manifests import Pods
+from scheduler.placement.fleet import changes as parts
 from scheduler.placement.fleet.changes import SiteChanges, changes_of
 from scheduler.placement.fleet.column_cache import ColumnCache
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.grants import GrantTable
-from scheduler.placement.fleet.in_flight import InFlightTotals
+from scheduler.placement.fleet.in_flight import InFlightTotals, in_flight_pods
 from scheduler.placement.fleet.namespace_limits import NamespaceLimitIndex
-from scheduler.placement.fleet.node_table import IN_FLIGHT_PROFILE, NodeTable
+from scheduler.placement.fleet.node_table import NodeTable
 from scheduler.placement.fleet.site_figures import (
     FIGURES,
     FIRST_COST_FIGURE,
@@ -66,7 +66,7 @@ class Fleet:
         namespace_limits: the ResourceQuota and LimitRange figures that sites report.
         grants: the dates of the sites' grants.
         description_columns: cached answers that depend on labels, spec and grants.
-        report_columns: cached answers that also depend on rarely changing parts of reports.
+        report_columns: cached answers that also depend on what reports seldom change.
         figure_version: grows when a cost may change: with figures that enter costs, with
             descriptions and with reports.
         report_version: grows with every figure, including the time of a report.
@@ -77,6 +77,8 @@ class Fleet:
         self.is_compiled = may_compile and compiled.IS_COMPILED
         self._caches: dict[type, Any] = {}
         self.facts: list[SiteFacts | None] = []
+        self._descriptions: list[SiteFacts | None] = []
+        self._reports: list[SiteFacts | None] = []
         self.slot_of: dict[str, int] = {}
         self._free_slots: list[int] = []
         self._slot_capacity = 0
@@ -86,18 +88,17 @@ class Fleet:
         self._figure_of: dict[str, Floats] = dict(zip(FIGURES, self._figures, strict=True))
         self.has_yearly_intensity: Bools = np.zeros(0, np.bool_)
         self.row_version: Ints = np.zeros(0, np.int64)
-        self.nodes = NodeTable()
-        self.in_flight_totals = InFlightTotals(self.nodes)
+        self.nodes = NodeTable(self.facts)
+        self.in_flight_totals = InFlightTotals(self.nodes, self.facts)
         self.namespace_limits = NamespaceLimitIndex()
         self.grants = GrantTable()
         self._domain_numbers: dict[str, int] = {"": 0}
         self._vendor_set_numbers: dict[tuple[str, ...], int] = {(): 0}
-        self._permitted_profiles: Bools = np.ones((1, 0), np.bool_)
         self.report_version = 0
         self._cached_figures: dict[Hashable, tuple[int, Terms, float, float, Any]] = {}
         self.figure_version = 0
-        self.description_columns = ColumnCache(self.facts)
-        self.report_columns = ColumnCache(self.facts)
+        self.description_columns = ColumnCache(self._descriptions)
+        self.report_columns = ColumnCache(self._reports)
         for each in sites:
             self.upsert(each)
 
@@ -144,10 +145,13 @@ class Fleet:
         """
         slot = self.slot_of.get(facts.name)
         old = None if slot is None else self.facts[slot]
+        self.nodes.drop_excess_columns()
         changes = changes_of(old, facts)
         rows = self.nodes.read(facts) if changes.nodes else None
-        limits = self.namespace_limits.parse(facts) if changes.namespaces else ()
-        figures = figures_of(facts) if changes.figures else ()
+        limits = (
+            self.namespace_limits.parse(parts.NAMESPACES.of(facts)) if changes.namespaces else ()
+        )
+        figures = figures_of(parts.FIGURES.of(facts)) if changes.figures else ()
         if slot is None:
             slot = self._new_slot(facts.name)
         self.facts[slot] = facts
@@ -159,7 +163,7 @@ class Fleet:
             self.in_flight_totals.replace(slot, facts.in_flight)
         if changes.namespaces:
             self.namespace_limits.write(slot, facts.status.namespaces, limits)
-        if changes.nodes or changes.in_flight or changes.descriptions:
+        if changes.nodes or changes.in_flight or changes.description:
             self.row_version[slot] += 1
         self._apply_changes(slot, facts, changes, figures)
 
@@ -170,11 +174,12 @@ class Fleet:
             self.report_version += 1
             if self._write_figures(slot, facts, figures):
                 self.figure_version += 1
-        if changes.descriptions:
+        if changes.description:
+            self._descriptions[slot] = parts.DESCRIPTION.of(facts)
             self.description_columns.mark_changed(slot)
             self.grants.write(slot, facts.grants)
-            self.figure_version += 1
-        if changes.reports:
+        if changes.report:
+            self._reports[slot] = parts.REPORT.of(facts)
             self.report_columns.mark_changed(slot)
             self.figure_version += 1
 
@@ -184,6 +189,7 @@ class Fleet:
         if slot is None:
             return
         self.facts[slot] = None
+        self._descriptions[slot] = self._reports[slot] = None
         self.has_site[slot] = False
         self.figure_version += 1
         self.report_version += 1
@@ -232,7 +238,11 @@ class Fleet:
     def description_column(
         self, cache_key: Hashable, value_of: Callable[[SiteFacts], Any], dtype: type[np.generic]
     ) -> NDArray[Any]:
-        """A cached answer that depends only on labels, spec and grants; [slot_capacity]."""
+        """A cached answer that depends only on labels, spec and grants; [slot_capacity].
+
+        `value_of` gets facts that have these and nothing else (`changes.DESCRIPTION`), so that
+        the answer cannot depend on more than what invalidates it.
+        """
         return self.description_columns.get(
             cache_key, value_of, dtype=dtype, slot_capacity=self._slot_capacity
         )
@@ -240,13 +250,20 @@ class Fleet:
     def report_column(
         self, cache_key: Hashable, value_of: Callable[[SiteFacts], Any], dtype: type[np.generic]
     ) -> NDArray[Any]:
-        """A cached answer that may also depend on rarely changing parts of reports.
+        """A cached answer that may also depend on what reports seldom change; [slot_capacity].
 
-        Which parts these are: see `changes.py`. The shape is [slot_capacity].
+        `value_of` gets facts that have these fields and nothing else (`changes.REPORT`).
         """
         return self.report_columns.get(
             cache_key, value_of, dtype=dtype, slot_capacity=self._slot_capacity
         )
+
+    def report_at(self, slot: int) -> SiteFacts | None:
+        """What `report_column` answers are computed from, of one site; None: no site is there.
+
+        Answers that are cached by `version_at` are computed from this, not from `facts`.
+        """
+        return self._reports[slot]
 
     def cached_figure(
         self,
@@ -311,26 +328,15 @@ class Fleet:
 
         Rows in flight have a profile too; every set permits it, so that they always count.
         """
-        shape = (len(self._vendor_set_numbers), len(self.nodes.profiles))
-        if self._permitted_profiles.shape != shape:
-            self._permitted_profiles = np.array(
-                [
-                    [
-                        number == IN_FLIGHT_PROFILE or not vendors or profile.cpu_vendor in vendors
-                        for number, profile in enumerate(self.nodes.profiles)
-                    ]
-                    for vendors in self._vendor_set_numbers
-                ],
-                np.bool_,
-            ).reshape(shape)
-        return self._permitted_profiles
+        return self.nodes.profiles.permitted(self._vendor_set_numbers)
 
     def _new_slot(self, name: str) -> int:
         if self._free_slots:
             slot = self._free_slots.pop()
         else:
             slot = len(self.facts)
-            self.facts.append(None)
+            for kept in (self.facts, self._descriptions, self._reports):
+                kept.append(None)
             if slot >= self._slot_capacity:
                 self._grow(max(16, self._slot_capacity * 2))
         self.slot_of[name] = slot
@@ -370,32 +376,3 @@ class Fleet:
             )
         )
         return bool(changed)
-
-
-def in_flight_pods(demand: Demand, replicas: int, *, new_site: bool) -> tuple[InFlight, ...]:
-    """The pods that an order adds to a site, before they are bound to nodes.
-
-    Args:
-        demand: the workload.
-        replicas: how many new replicas the site gets.
-        new_site: whether the site also gets the pods that come once per site (`Demand.beside`).
-    """
-    key = demand.key
-    in_flight = [
-        _in_flight_of(key, each, replicas) for each in demand.unit if each.count * replicas > 0
-    ]
-    if new_site and demand.beside:
-        in_flight += [_in_flight_of(key, each, 1) for each in demand.beside if each.count > 0]
-    return tuple(in_flight)
-
-
-def _in_flight_of(key: str, pods: Pods, factor: int) -> InFlight:
-    shape = pods.shape
-    return InFlight(
-        workload=key,
-        replicas=pods.count * factor,
-        requests=shape.requests,
-        gpu_cards=shape.gpu_cards,
-        gpu_milli=shape.gpu_milli,
-        limits=pods.limits,
-    )

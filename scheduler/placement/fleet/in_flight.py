@@ -9,13 +9,16 @@ flight are kept among the node rows, as rows with negative free capacity (`node_
 same formula counts them in the same step.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.model.demand.facts import InFlight
-from scheduler.placement.fleet.node_table import CARDS_COLUMN, NodeTable
+from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.facts import InFlight, SiteFacts
+from scheduler.model.manifests.manifests import Pods
+from scheduler.placement.fleet.node_table import NodeTable
+from scheduler.placement.fleet.nodes.columns import CARDS_COLUMN
 
 Floats = NDArray[np.float64]
 
@@ -25,14 +28,17 @@ class InFlightTotals:
 
     Args:
         nodes: the node rows, which number the columns.
+        facts: the facts by slot, a list that the fleet keeps up to date.
 
     Attributes:
         totals: in the units of the node rows; [columns, slot_capacity].
     """
 
-    def __init__(self, nodes: NodeTable) -> None:
-        self._number_of = nodes.rows.column_numbers
+    def __init__(self, nodes: NodeTable, facts: Sequence[SiteFacts | None]) -> None:
+        self._number_of = nodes.columns.known_number
+        self._facts = facts
         self.totals: Floats = np.zeros((0, 0))
+        nodes.on_new_column.append(self._fill_column)
 
     def grow_sites(self, sites: int) -> None:
         """Extends the arrays to `sites` slots."""
@@ -49,7 +55,9 @@ class InFlightTotals:
         """Adds pods in flight at a site."""
         totals, number_of, replicas = self.totals, self._number_of, entry.replicas
         for name, amount in entry.requests.items():
-            column = number_of[name]
+            column = number_of(name)
+            if column is None:  # filled in once a demand names it
+                continue
             if column >= len(totals):
                 self.widen(column + 8)  # some spare, so that not every new column copies the array
                 totals = self.totals
@@ -57,6 +65,16 @@ class InFlightTotals:
         if entry.gpu_cards:
             self.widen(CARDS_COLUMN + 1)
             self.totals[CARDS_COLUMN, slot] += replicas * entry.gpu_cards * entry.gpu_milli
+
+    def _fill_column(self, number: int, resource: str, slots: Iterable[int]) -> None:
+        self.widen(number + 1)
+        self.totals[number] = 0.0  # it may have been another resource's
+        for slot in slots:
+            facts = self._facts[slot]
+            if facts is not None:
+                self.totals[number, slot] = sum(
+                    each.replicas * each.requests.get(resource, 0) for each in facts.in_flight
+                )
 
     def widen(self, columns: int) -> None:
         """Extends the arrays to at least `columns` columns."""
@@ -80,4 +98,33 @@ def pods_lost_to_in_flight(in_flight: Sequence[InFlight], min_requests: dict[str
             if name in min_requests
         )
         for each in in_flight
+    )
+
+
+def in_flight_pods(demand: Demand, replicas: int, *, new_site: bool) -> tuple[InFlight, ...]:
+    """The pods that an order adds to a site, before they are bound to nodes.
+
+    Args:
+        demand: the workload.
+        replicas: how many new replicas the site gets.
+        new_site: whether the site also gets the pods that come once per site (`Demand.beside`).
+    """
+    key = demand.key
+    in_flight = [
+        _in_flight_of(key, each, replicas) for each in demand.unit if each.count * replicas > 0
+    ]
+    if new_site and demand.beside:
+        in_flight += [_in_flight_of(key, each, 1) for each in demand.beside if each.count > 0]
+    return tuple(in_flight)
+
+
+def _in_flight_of(key: str, pods: Pods, factor: int) -> InFlight:
+    shape = pods.shape
+    return InFlight(
+        workload=key,
+        replicas=pods.count * factor,
+        requests=shape.requests,
+        gpu_cards=shape.gpu_cards,
+        gpu_milli=shape.gpu_milli,
+        limits=pods.limits,
     )

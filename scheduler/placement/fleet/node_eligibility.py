@@ -11,7 +11,7 @@ from scheduler.model.manifests.pods import (
     NodeRequirement,
     PodShape,
 )
-from scheduler.placement.fleet.node_table import NodeProfile
+from scheduler.placement.fleet.nodes.profiles import NodeProfile
 
 
 def is_eligible(shape: PodShape, profile: NodeProfile) -> bool:
@@ -97,8 +97,39 @@ def has_permitted_node(facts: SiteFacts, demand: Demand, vendors: tuple[str, ...
         vendors: the CPU vendors that a grant permits; empty: any.
     """
     return any(
-        each.architecture in demand.architectures
+        each.platform in demand.architectures
         and all(each.cpu_vendor in permitted for permitted in demand.cpu_vendors)
         and (not vendors or each.cpu_vendor in vendors)
         for each in facts.status.node_classes
     )
+
+
+# A platform is `amd64` on Linux, and `windows/amd64` on another operating system: the form of
+# `Demand.architectures` and of `NodeClass.platform`.
+_LINUX = "linux"
+
+
+def operating_system_of(platform: str) -> str:
+    """The operating system of a platform: `linux` of `amd64`, `windows` of `windows/amd64`."""
+    return platform.rpartition("/")[0] or _LINUX
+
+
+def operating_systems_of(platforms: Iterable[str]) -> tuple[str, ...]:
+    """The operating systems of platforms, sorted."""
+    return tuple(sorted({operating_system_of(each) for each in platforms}))
+
+
+def format_platform(platform: str) -> str:
+    """A platform in the form of `imagePlatforms`: `linux/amd64`, `windows/amd64`.
+
+    The fix of a rule writes it, so that the tenant can copy the line.
+    """
+    return platform if "/" in platform else f"{_LINUX}/{platform}"
+
+
+def platforms_with_system(platforms: Iterable[str], system: str) -> tuple[str, ...]:
+    """The same architectures on another operating system, beside those that there are."""
+    had = tuple(platforms)
+    more = {each.rpartition("/")[2] for each in had}
+    added = {each if system == _LINUX else f"{system}/{each}" for each in more}
+    return tuple(sorted({*had, *added}))

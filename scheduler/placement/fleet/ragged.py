@@ -6,7 +6,7 @@ has some spare rows, also after packing, because orders add rows one by one. Col
 one matrix, so that several are read in one step.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import TypeVar
 
 import numpy as np
@@ -24,36 +24,18 @@ _SPARE_DIVISOR = 4
 """A block of n rows gets space for n + n // _SPARE_DIVISOR + _SPARE_ROWS."""
 
 
-class ColumnNumbers(dict[str, int]):
-    """The numbers of columns by name; a name that is looked up first gets the next number.
-
-    Args:
-        on_new: called after a number was given.
-    """
-
-    def __init__(self, on_new: Callable[[], None]) -> None:
-        super().__init__()
-        self._on_new = on_new
-
-    def __missing__(self, name: str) -> int:
-        number = self[name] = len(self)
-        self._on_new()
-        return number
-
-
 class RaggedTable:
-    """Named columns of floats in blocks, one block per site; what a row does not name is 0.
+    """Columns of floats in blocks, one block per site; what a row does not name is 0.
 
     Attributes:
-        column_numbers: the columns by name, as indices into `matrix`. Looking up a new name adds
-            a column, and may replace the matrix.
+        column_count: how many columns are in use; the others of `matrix` are spare.
         matrix: the values; [columns, rows].
         start: the first row of each site; [sites].
         length: how many rows each site has; [sites].
     """
 
     def __init__(self) -> None:
-        self.column_numbers = ColumnNumbers(self._widen)
+        self.column_count = 0
         self.matrix: Floats = np.zeros((_INITIAL_COLUMNS, _INITIAL_ROWS))
         self.start: Ints = np.zeros(0, np.int64)
         self.length: Ints = np.zeros(0, np.int64)
@@ -69,31 +51,24 @@ class RaggedTable:
         self.length = np.concatenate([self.length, more])
         self._block_sizes = np.concatenate([self._block_sizes, more])
 
-    def column_number(self, name: str) -> int:
-        """The number of a column; a new column is filled with 0."""
-        return self.column_numbers[name]
-
-    def _widen(self) -> None:
-        if len(self.column_numbers) > len(self.matrix):
+    def add_column(self) -> int:
+        """Adds a column that is 0 everywhere, and returns its number; may replace `matrix`."""
+        number = self.column_count
+        self.column_count += 1
+        if self.column_count > len(self.matrix):
             self.matrix = np.concatenate([self.matrix, np.zeros_like(self.matrix)])
+        return number
 
-    def column_numbers_of(self, names: Iterable[str]) -> list[int]:
-        """The numbers of several columns. If any is new, `matrix` may be replaced."""
-        number_of = self.column_numbers
-        return [number_of[name] for name in names]
-
-    def column(self, name: str) -> Floats:
-        """One column over all rows; [rows]."""
-        number = self.column_number(name)  # first: it may replace the matrix
-        found: Floats = self.matrix[number]
-        return found
+    def clear_column(self, number: int) -> None:
+        """Sets a column to 0 everywhere."""
+        self.matrix[number] = 0.0
 
     def write(self, site: int, rows: Floats) -> None:
         """Replaces a site's rows.
 
         Args:
             site: the site's slot.
-            rows: a value for every column that has a number; [len(column_numbers), rows].
+            rows: a value for every column in use; [column_count, rows].
         """
         columns, count = rows.shape
         if count > self._block_sizes.item(site):

@@ -13,6 +13,8 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
+from scheduler.model.demand.facts import InFlight
+from scheduler.model.kinds.site import FreeRow
 from scheduler.model.quantities import (
     CPU,
     GPU_MILLI,
@@ -29,24 +31,32 @@ _HEADROOM_RESOURCES = (CPU, "memory")
 """The resources that headroom is kept free of; devices and pods cannot be divided."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True, eq=False)
 class RowSchema:
     """What rows that name the same resources in the same order have in common.
 
     Attributes:
-        column_numbers: the column of each resource; [resources].
+        version: the version of the fleet's columns that it holds for.
+        width: how many resources such a row names.
+        resources: those that have a column by name while demands name them.
+        positions: the positions of the amounts that have a column.
+        column_numbers: the columns of these; [positions].
         has_count: whether the rows say how many equal nodes they stand for.
         has_pods: whether the rows say how many pods such a node takes.
-        has_cards: whether any of the resources is a single GPU card.
-        card_positions: the positions of single GPU cards among the resources, as an index.
+        card_positions: the positions of single GPU cards among the resources, by card number.
+        last_card: the highest number of a card; -1 without any.
         headroom_columns: the columns that headroom is kept free of.
     """
 
+    version: int
+    width: int
+    resources: frozenset[str]
+    positions: slice | list[int]
     column_numbers: Ints
     has_count: bool
     has_pods: bool
-    has_cards: bool
-    card_positions: slice | list[int]
+    card_positions: list[int]
+    last_card: int
     headroom_columns: tuple[int, ...]
 
 
@@ -119,3 +129,21 @@ def _parse_column(name: str, written: Sequence[float | str], begin: int) -> list
             except NotAQuantity as error:
                 raise NotAQuantity(f"[{row}]: {with_resource_name(name, error)}") from None
         raise
+
+
+def free_milli_of_card(rank: int, row: FreeRow) -> int:
+    """The free thousandths of one of a row's cards, by its rank among their numbers."""
+    cards = sorted(
+        (number, at, name)
+        for at, name in enumerate(row)
+        if (number := card_number(name)) is not None
+    )
+    if rank >= len(cards):
+        return 0
+    name = cards[rank][-1]
+    return free_amount(name, row[name])
+
+
+def milli_in_flight(rank: int, entry: InFlight) -> int:
+    """What pods in flight take of a card, as a negative amount: they take the first ones."""
+    return -entry.gpu_milli if rank < entry.gpu_cards else 0

@@ -197,6 +197,7 @@ cdef class Fit:
         thousandths are negative.
         """
         cdef double free = self.rows.data[_CARDS * self.rows.width + row]
+        cdef double left = free
         cdef double pods = 0.0
         cdef double share
         cdef Py_ssize_t card
@@ -209,6 +210,9 @@ cdef class Fit:
             share = self.rows.data[self.rows.cards[card, 0] * self.rows.width + row]
             if share < 0.0 or share >= self.gpu_milli:  # in between the quotient's floor is 0
                 pods += _floor(share / self.gpu_milli)
+            left -= share
+            if left == 0.0:  # nothing is on further cards: another site's nodes may have more
+                break
         if self.gpu_cards > 1 and pods >= 0.0:
             pods = self._on_different_cards(row)
         return min(fits, pods)
@@ -225,11 +229,15 @@ cdef class Fit:
 
     cdef double _shares(self, Py_ssize_t row, double most) noexcept nogil:
         """Pods by the shares of all cards, at most `most` of each card; negative: no limit."""
+        cdef double left = self.rows.data[_CARDS * self.rows.width + row]
         cdef double total = 0.0
         cdef double share
         cdef Py_ssize_t card
         for card in range(self.rows.cards.shape[0]):
+            if left == 0.0:  # as in `_with_cards`
+                break
             share = self.rows.data[self.rows.cards[card, 0] * self.rows.width + row]
+            left -= share
             share = max(_floor(share / self.gpu_milli), 0.0)
             if most >= 0.0:
                 share = min(share, most)

@@ -14,14 +14,15 @@ from numpy.typing import NDArray
 from scheduler.model.demand.demand import Demand, total_requests
 from scheduler.model.manifests.pods import PodShape
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.placement.fleet.node_table import COUNT_COLUMN, IN_FLIGHT_PROFILE, PROFILE_COLUMN
+from scheduler.placement.fleet.nodes.columns import CARDS_COLUMN, COUNT_COLUMN, PROFILE_COLUMN
+from scheduler.placement.fleet.nodes.profiles import IN_FLIGHT_PROFILE
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 _GPU_CARDS_ROW = "\0cards"
-"""The name of a node table's column: thousandths of all GPU cards of a node together."""
+"""Stands for the thousandths of all GPU cards of a node together; no resource has this name."""
 _INITIAL_CAPACITY = 64
 _MAX_PAIRS_PER_STEP = 1_000_000
 """Pairs of request and row of a site that are compared in one step; it bounds the memory."""
@@ -121,14 +122,20 @@ class MinimumRequests:
     def update_totals(self) -> None:
         """Sums up what all nodes have free; `may_fit` uses the sums until the next call."""
         rows = self._fleet.nodes.rows
+        columns = self._columns()  # first: one that appears may replace the matrix
         index = rows.row_indices(np.array(sorted(self._fleet.slot_of.values()), np.int64))
         counts = self._fleet.nodes.node_counts(index)
         self._free_in_fleet = np.array(
-            [
-                rows.matrix[rows.column_number(name)].take(index) @ counts
-                for name in self._row_by_resource
-            ]
+            [rows.matrix[number].take(index) @ counts for number in columns]
         )
+
+    def _columns(self) -> list[int]:
+        """The columns of the node rows that hold the resources of all requests."""
+        number = self._fleet.nodes.column_number
+        return [
+            CARDS_COLUMN if name == _GPU_CARDS_ROW else number(name)
+            for name in self._row_by_resource
+        ]
 
     def may_fit(self, numbers: Ints, site: str) -> Bools:
         """Which requests a site may be able to serve now; [len(numbers)].
@@ -147,7 +154,7 @@ class MinimumRequests:
 
     def _may_fit_at(self, numbers: Ints, slot: int) -> Bools:
         rows = self._fleet.nodes.rows
-        columns = np.array([rows.column_number(name) for name in self._row_by_resource], np.int64)
+        columns = np.array(self._columns(), np.int64)
         index = rows.row_indices(np.array([slot]))
         free = rows.matrix[columns[:, None], index]
         max_free = free[:, rows.matrix[PROFILE_COLUMN].take(index) != IN_FLIGHT_PROFILE].max(

@@ -113,7 +113,7 @@ def _max_replicas(
     for resource, asked in demand.requests.items():
         if asked <= 0:
             continue
-        number = rows.column_number(resource)
+        number = fleet.nodes.column_number(resource)
         free = rows.sum_by_site(slots, rows.matrix[number].take(index) * counts)
         if number < len(fleet.in_flight_totals.totals):
             free -= fleet.in_flight_totals.totals[number].take(slots)

@@ -3,51 +3,17 @@
 On the embedded server; on a real one when KAPOK_TEST_MEMBER_KUBECONFIGS names it.
 """
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agents.member.access import from_kubeconfig
-from agents.member.api import MemberApi
 from agents.orders.applier import Applier
 from agents.protocol.orders import ORDER_ID_ANNOTATION, ORDER_LABEL, OrderContent
 from agents.protocol.topics import order_token
 from tests.support.agent_rig import CONFIG_MAPS, DEPLOYMENTS, JOBS, AgentRig
-from tests.support.member_clusters import REAL_KUBECONFIGS, api_servers
 from tests.support.wire_hub import config_map, deployment, job
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture(scope="module")
-def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    if REAL_KUBECONFIGS:
-        yield REAL_KUBECONFIGS[0]
-        return
-    with api_servers(tmp_path_factory.mktemp("member"), "m1") as [path]:
-        yield path
-
-
-@pytest.fixture(scope="module")
-def api(kubeconfig: Path) -> Iterator[MemberApi]:
-    one = MemberApi(from_kubeconfig(kubeconfig))
-    yield one
-    one.close()
-
-
-@pytest.fixture
-def rig(api: MemberApi, tmp_path: Path) -> Iterator[AgentRig]:
-    folder = tmp_path / "agent"
-    folder.mkdir()
-    one = AgentRig(api, folder)
-    yield one
-    one.is_allowed = True
-    if one.intake.index:
-        one.run()
-    one.journal.close()
-    api.delete(f"/api/v1/namespaces/{one.name}")
 
 
 def test_an_order_is_applied_into_a_namespace_of_its_own(rig: AgentRig) -> None:
@@ -62,6 +28,31 @@ def test_an_order_is_applied_into_a_namespace_of_its_own(rig: AgentRig) -> None:
     assert (manager["manager"], manager["operation"]) == ("kapok-agent", "Apply")
     namespace = rig.api.get(f"/api/v1/namespaces/{rig.name}")
     assert namespace["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "kapok-agent"
+
+
+PSA = "pod-security.kubernetes.io/enforce"
+
+
+def test_a_namespace_that_the_agent_made_gets_the_level_of_its_tenant(rig: AgentRig) -> None:
+    def level() -> str | None:
+        labels = rig.api.get(f"/api/v1/namespaces/{rig.name}")["metadata"]["labels"]
+        found: str | None = labels.get(PSA)
+        return found
+
+    rig.run(rig.content(config_map(a="1"), pod_security="baseline"))
+    assert level() == "baseline"
+    rig.run(rig.content(config_map(a="2"), generation=2, pod_security="restricted"))
+    assert level() == "restricted"
+    rig.run(rig.content(config_map(a="3"), generation=3, pod_security="nonsense"))
+    assert level() == "restricted"
+
+
+def test_a_namespace_of_another_client_keeps_its_labels(rig: AgentRig) -> None:
+    path = f"/api/v1/namespaces/{rig.name}"
+    tree = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": rig.name}}
+    rig.api.apply(path, tree, force=False)
+    rig.run(rig.content(config_map(a="1"), pod_security="restricted"))
+    assert PSA not in rig.api.get(path)["metadata"].get("labels", {})
 
 
 def test_a_second_pass_changes_nothing(rig: AgentRig) -> None:

@@ -3,7 +3,6 @@
 On the embedded server; on a real one when KAPOK_TEST_MEMBER_KUBECONFIGS names it.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,39 +17,10 @@ from agents.sensors.nodes import LabelChoice
 from agents.sensors.sensor import Observation
 from tests.support.agent_rig import CONFIG_MAPS, AgentRig
 from tests.support.fake_clock import FakeClock
-from tests.support.member_clusters import REAL_KUBECONFIGS, api_servers
+from tests.support.member_clusters import REAL_KUBECONFIGS
 from tests.support.wire_hub import config_map
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture(scope="module")
-def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    if REAL_KUBECONFIGS:
-        yield REAL_KUBECONFIGS[0]
-        return
-    with api_servers(tmp_path_factory.mktemp("member"), "m1") as [path]:
-        yield path
-
-
-@pytest.fixture(scope="module")
-def api(kubeconfig: Path) -> Iterator[MemberApi]:
-    one = MemberApi(from_kubeconfig(kubeconfig))
-    yield one
-    one.close()
-
-
-@pytest.fixture
-def rig(api: MemberApi, tmp_path: Path) -> Iterator[AgentRig]:
-    folder = tmp_path / "agent"
-    folder.mkdir()
-    one = AgentRig(api, folder)
-    yield one
-    one.is_allowed = True
-    if one.intake.index:
-        one.run()
-    one.journal.close()
-    api.delete(f"/api/v1/namespaces/{one.name}")
 
 
 async def test_the_lease_is_taken_over_when_its_holder_falls_silent(rig: AgentRig) -> None:

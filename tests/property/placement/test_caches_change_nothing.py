@@ -4,18 +4,23 @@ Many sites are full here, much is in flight, and demands differ in size: so full
 cached sums and capacities are updated, and blocks of rows move.
 """
 
+from collections.abc import Callable
+from functools import partial
 from random import Random
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from benchmarks._check import is_confirmed, room_of
 from benchmarks._city import NOW, MachineType, demands, next_report, site
 from scheduler.model.canonical import canonical_json
 from scheduler.model.decision import decision_bytes
+from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.demand.terms import DEFAULT_TERMS
-from scheduler.model.kinds.site import Headroom, Intensity
+from scheduler.model.kinds.fields import Condition, Taint, Toleration
+from scheduler.model.kinds.site import Headroom, Intensity, SiteSpec, SiteStatus
 from scheduler.model.manifests.pods import PodShape
 from scheduler.placement.choose import choose, prepare_cycle
 from scheduler.placement.fit.full_sites import FullSitesCache
@@ -107,31 +112,105 @@ def test_the_log_of_changed_sites_starts_again_and_no_change_is_missed(
 
 def _next_facts(facts: SiteFacts, random: Random) -> SiteFacts:
     """The next facts of a site: mostly one field changes, often none does."""
-    choice = random.randrange(6)
-    if choice == 0:
-        return next_report(facts, random)
-    if choice == 1:  # an order is settled
-        return msgspec.structs.replace(facts, in_flight=facts.in_flight[1:])
-    if choice == 2:
-        headroom = Headroom(ratio=random.choice((0.0, 0.25)))
-        return msgspec.structs.replace(
-            facts, spec=msgspec.structs.replace(facts.spec, headroom=headroom)
+    spec, status = facts.spec, facts.status
+    labels = random.choice(({}, {"pool": "gold"}, {"pool": "blue"}))
+    taints = random.choice(((), (Taint(key="gpu", value="yes", effect="NoSchedule"),)))
+    changes: list[Callable[[], SiteFacts]] = [
+        lambda: next_report(facts, random),
+        lambda: replace(facts, in_flight=facts.in_flight[1:]),  # an order is settled
+        lambda: replace(facts, labels=labels),
+        lambda: replace(facts, grants=facts.grants[random.randrange(2) :]),
+        lambda: replace(facts, p90={"gco2PerKwh": random.choice((400.0, 800.0))}),
+        lambda: msgspec.json.decode(canonical_json(facts), type=SiteFacts),
+        *(
+            partial(_with_spec, facts, each)
+            for each in (
+                replace(spec, headroom=Headroom(ratio=random.choice((0.0, 0.25)))),
+                replace(spec, cordon=random.choice((True, False))),
+                replace(spec, taints=taints),
+                replace(spec, provider=random.choice(("provider-0", "provider-1"))),
+            )
+        ),
+        *(
+            partial(_with_status, facts, each)
+            for each in (
+                _with_intensity(status, random),
+                replace(status, executor=random.choice((True, False))),
+                replace(status, api_kinds=random.choice((None, ("apps/v1/Deployment",)))),
+                replace(status, rtt=status.rtt[1:]),
+                replace(status, conditions=random.choice(((), _SILENT))),
+                # What changes alike on all nodes of a site.
+                _with_pool(status, labels),
+                *(
+                    _with_kind(status, **change)
+                    for change in (
+                        {"taints": taints},
+                        {"gpu_model": random.choice(("", "A10"))},
+                        {"architecture": random.choice(("amd64", "arm64"))},
+                        {"cpu_vendor": random.choice(("intel", "hygon"))},
+                    )
+                ),
+            )
+        ),
+    ]
+    return random.choice(changes)()
+
+
+_SILENT = (Condition(type="Ready", status="False", reason="Silent", last_transition_time=NOW),)
+
+
+def _with_spec(facts: SiteFacts, spec: SiteSpec) -> SiteFacts:
+    return replace(facts, spec=spec)
+
+
+def _with_status(facts: SiteFacts, status: SiteStatus) -> SiteFacts:
+    return replace(facts, status=status)
+
+
+def _with_intensity(status: SiteStatus, random: Random) -> SiteStatus:
+    grams = random.choice((None, 0.0, 550.0))
+    figures = [Intensity(gco2_per_kwh=grams, origin="yearly")]
+    figures.append(Intensity(gco2_per_kwh=grams, origin="measured"))
+    return replace(status, intensity=random.choice(figures))
+
+
+def _with_kind(status: SiteStatus, **kind: object) -> SiteStatus:
+    """The same free capacity on nodes that differ in what a class has in common."""
+    return replace(
+        status, node_classes=tuple(replace(each, **kind) for each in status.node_classes)
+    )
+
+
+def _with_pool(status: SiteStatus, pool: dict[str, str]) -> SiteStatus:
+    """The same nodes in another pool, or in none."""
+    classes = [
+        replace(each, labels={"cores": each.labels["cores"], **pool})
+        for each in status.node_classes
+    ]
+    return replace(status, node_classes=tuple(classes))
+
+
+def _asking_of_nodes(demand: Demand, random: Random) -> Demand:
+    """The demand, often with something that it asks of the labels, taints or models of nodes."""
+    asked = random.choice(
+        (
+            {},
+            {},
+            {"node_selector": {"pool": random.choice(("gold", "blue"))}},
+            {"gpu_models": ("A10",)},
+            {"tolerations": (Toleration(key="gpu", operator="Exists"),)},
         )
-    if choice == 3:
-        intensity = Intensity(gco2_per_kwh=random.choice((None, 0.0, 550.0)), origin="yearly")
-        return msgspec.structs.replace(
-            facts, status=msgspec.structs.replace(facts.status, intensity=intensity)
-        )
-    if choice == 4:
-        return msgspec.structs.replace(facts, p90={"gco2PerKwh": random.choice((400.0, 800.0))})
-    return msgspec.json.decode(canonical_json(facts), type=SiteFacts)
+    )
+    unit = tuple(replace(each, shape=replace(each.shape, **asked)) for each in demand.unit)
+    return replace(demand, unit=unit)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_after_any_change_of_a_site_the_fleet_decides_as_a_new_fleet(seed: int) -> None:
     random = Random(seed)  # noqa: S311 - a test, seeded
     fleet = Fleet(site(number, 3, FORMS, random) for number in range(20))
-    for demand in demands(SHAPES, 100, random):
+    for plain in demands(SHAPES, 90, random):
+        demand = _asking_of_nodes(plain, random)
         for name in random.sample(sorted(fleet.slot_of), 3):
             facts = _next_facts(fleet.facts_of(name), random)
             if random.randrange(20) == 0:

@@ -152,6 +152,34 @@ def test_amounts_that_the_fleet_cannot_read_are_refused(
     assert fixture.telemetry.bad == {counted_as: 1}
 
 
+def _classes(count: int, labels: int) -> tuple[ReportedNodeClass, ...]:
+    """As many node classes; each has as many labels, whose values are all different."""
+    return tuple(
+        ReportedNodeClass(
+            architecture="arm64", labels={f"k{at}": f"v{number}-{at}" for at in range(labels)}
+        )
+        for number in range(count)
+    )
+
+
+@pytest.mark.parametrize(
+    ("classes", "is_taken"),
+    [
+        (_classes(5000, 1), True),  # as many as an agent reports
+        (_classes(256, 64), True),
+        (_classes(257, 64), False),
+    ],
+    ids=["classes", "labels", "more labels"],
+)
+def test_the_label_values_of_a_site_are_bounded(
+    classes: tuple[ReportedNodeClass, ...], *, is_taken: bool
+) -> None:
+    fixture = IngestFixture()
+    fixture.send("report", REPORT, replace(report(1), node_classes=classes))
+    assert bool(fixture.received.reports) == is_taken
+    assert fixture.telemetry.bad == ({} if is_taken else {"too-large": 1})
+
+
 @pytest.mark.parametrize(
     ("words", "at"),
     [

@@ -14,8 +14,8 @@ from typing import Any
 
 import msgspec
 
-from scheduler.apiserver.base.bodies import check_depth
 from scheduler.apiserver.base.errors import bad_request
+from scheduler.apiserver.base.value_bounds import check_bounds
 from scheduler.apiserver.kinds.core.schemas import load_definitions
 from scheduler.hub.schema import protobuf_wire
 from scheduler.hub.schema.json_types import Json, JsonObject
@@ -77,7 +77,7 @@ def decode_protobuf(body: bytes, definition: str) -> JsonObject:
         raise bad_request(f"protobuf: {str(error)[:200]}") from None
     except RecursionError:
         raise bad_request("protobuf: the messages are nested too deeply") from None
-    check_depth(item)
+    check_bounds(item)
     return item
 
 

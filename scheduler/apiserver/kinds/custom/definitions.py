@@ -28,7 +28,10 @@ CLEANUP_FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
 """The finalizer that keeps a definition until all its objects are deleted."""
 
 
-def definition_strategy(now: Callable[[], datetime]) -> KindStrategy:
+def definition_strategy(
+    now: Callable[[], datetime],
+    on_accepted: Callable[[JsonObject, JsonObject | None], None],
+) -> KindStrategy:
     """The strategy of the kind CustomResourceDefinition."""
 
     def on_create(item: JsonObject) -> None:
@@ -42,6 +45,7 @@ def definition_strategy(now: Callable[[], datetime]) -> KindStrategy:
         prepare_for_update=on_update,
         set_defaults=_set_name_defaults,
         problems=definition_problems,
+        on_accepted=on_accepted,
         deletion_finalizer=CLEANUP_FINALIZER,
         returns_deleted=True,
     )

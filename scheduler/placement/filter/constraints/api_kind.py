@@ -3,6 +3,7 @@
 import numpy as np
 from msgspec.structs import replace
 
+from scheduler.model.decision import SuggestedChange
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
@@ -31,12 +32,15 @@ _CONFORMANT_KINDS = frozenset(
 
 
 class ApiKind:
-    """The site's list must contain each kind; a site without a list serves `_CONFORMANT_KINDS`."""
+    """The site's list must contain each kind; a site without a list serves `_CONFORMANT_KINDS`.
+
+    A custom kind that the tenant may have in its namespaces only must not be cluster-scoped there.
+    """
 
     reason: Reason = "api-kind"
     wake_events: frozenset[WakeEvent] = frozenset({"report", "workload"})
 
-    cache_key = DemandFields("api_kinds")
+    cache_key = DemandFields("api_kinds", "unknown_scope")
 
     def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
         """Which sites serve every kind."""
@@ -44,8 +48,8 @@ class ApiKind:
         if not demand.api_kinds:
             return fleet.has_site
         return fleet.report_column(
-            (self.reason, demand.api_kinds),
-            lambda facts: not _missing_kinds(facts, demand),
+            (self.reason, demand.api_kinds, demand.unknown_scope),
+            lambda facts: not _missing_kinds(facts, demand) and not _too_wide(facts, demand),
             np.bool_,
         )
 
@@ -55,15 +59,42 @@ class ApiKind:
         missing = _missing_kinds(facts, demand)
         if missing:
             return f"the cluster of {facts.name} does not serve {', '.join(missing)}"
+        too_wide = _too_wide(facts, demand)
+        if too_wide:
+            return (
+                f"the scope of {', '.join(too_wide)} at {facts.name} is the whole cluster; "
+                f"the Tenant's clusterKinds must list {too_wide[0]}"
+            )
         return f"the cluster of {facts.name} serves every kind that the manifests use"
 
     def fix(self, refused: RefusedSite) -> Fix | None:
         """Suggests to install the definitions of the missing kinds in the cluster."""
+        if not _missing_kinds(refused.facts, refused.demand):
+            return _permit(refused)
         had = refused.facts.status.api_kinds or ()
         missing = [each for each in refused.demand.api_kinds if each not in had]
         status = replace(refused.facts.status, api_kinds=(*had, *missing))
         facts = replace(refused.facts, status=status)
         return change_site("apiKinds", "", ", ".join(missing), facts)
+
+
+def _permit(refused: RefusedSite) -> Fix:
+    """Suggests that an administrator permits the tenant the kinds for whole clusters."""
+    demand = refused.demand
+    kinds = _too_wide(refused.facts, demand)
+    left = tuple(each for each in demand.unknown_scope if each not in kinds)
+    change = SuggestedChange(
+        kind="tenant.clusterKinds", target=f"Tenant {demand.tenant}", to=", ".join(kinds)
+    )
+    return Fix(change=change, demand=replace(demand, unknown_scope=left))
+
+
+def _too_wide(facts: SiteFacts, demand: Demand) -> list[str]:
+    """Kinds that are cluster-scoped at the site, where the tenant may have them in namespaces."""
+    if not demand.unknown_scope:
+        return []
+    cluster_kinds = facts.status.cluster_kinds or ()
+    return [kind for kind in demand.unknown_scope if kind in cluster_kinds]
 
 
 def _missing_kinds(facts: SiteFacts, demand: Demand) -> list[str]:

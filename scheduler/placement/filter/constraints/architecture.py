@@ -11,6 +11,7 @@ from scheduler.placement.filter.fix_nodes import has_capacity
 from scheduler.placement.filter.rules import BoolPerSite, DemandFields, WakeEvent
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
+from scheduler.placement.fleet.node_eligibility import format_platform, operating_system_of
 
 
 class Architecture:
@@ -27,14 +28,14 @@ class Architecture:
         wanted = frozenset(demand.architectures)
         return fleet.report_column(
             (self.reason, demand.architectures),
-            lambda facts: any(each.architecture in wanted for each in facts.status.node_classes),
+            lambda facts: _has_node_for(facts, wanted),
             np.bool_,
         )
 
     def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
         """Names the architectures there, and those that the images run on."""
         del context
-        there = sorted({each.architecture or "unknown" for each in facts.status.node_classes})
+        there = sorted({each.platform or "unknown" for each in facts.status.node_classes})
         return (
             f"{facts.name} has {', '.join(there) or 'no nodes'}; "
             f"the images run on {', '.join(demand.architectures) or 'nothing'}"
@@ -46,12 +47,27 @@ class Architecture:
         known = [each for each in refused.facts.status.node_classes if each.architecture]
         if not known:
             return None
-        nodes = min(known, key=lambda each: (not has_capacity(refused, each), each.architecture))
-        more = tuple(sorted({*had, nodes.architecture}))
-        was, becomes = (", ".join(f"linux/{each}" for each in names) for names in (had, more))
+        nodes = min(known, key=lambda each: (not has_capacity(refused, each), each.platform))
+        more = tuple(sorted({*had, nodes.platform}))
+        was, becomes = (", ".join(map(format_platform, names)) for names in (had, more))
         return change_workload(
             "imagePlatforms", was, becomes, replace(refused.demand, architectures=more)
         )
+
+
+def _has_node_for(facts: SiteFacts, wanted: frozenset[str]) -> bool:
+    """Whether a node has one of the platforms.
+
+    Where no node runs the right operating system, the rule of that name refuses the site, and the
+    architecture alone counts here.
+    """
+    nodes = facts.status.node_classes
+    systems = {operating_system_of(each) for each in wanted}
+    right = [each for each in nodes if operating_system_of(each.platform) in systems]
+    if right:
+        return any(each.platform in wanted for each in right)
+    plain = {each.rpartition("/")[2] for each in wanted}
+    return any(each.architecture in plain for each in nodes)
 
 
 RULE = Architecture()

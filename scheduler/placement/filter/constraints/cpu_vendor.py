@@ -102,7 +102,7 @@ def _vendor_to_permit(refused: RefusedSite, lists: Iterable[tuple[str, ...]]) ->
     known = [
         each
         for each in refused.facts.status.node_classes
-        if each.architecture in refused.demand.architectures and each.cpu_vendor
+        if each.platform in refused.demand.architectures and each.cpu_vendor
     ]
     restricting = [each for each in lists if each]
     best = best_nodes(
@@ -130,7 +130,7 @@ def _allowing_grant_bits(fleet: Fleet, demand: Demand, valid_grant_bits: Ints) -
 
 def _permitting_grant_bits(facts: SiteFacts, demand: Demand) -> int:
     """Which grants permit some node, as bits."""
-    if all(each.architecture not in demand.architectures for each in facts.status.node_classes):
+    if all(each.platform not in demand.architectures for each in facts.status.node_classes):
         return ALL_GRANTS  # the rule `architecture` refuses the site
     if not facts.grants:
         return ALL_GRANTS if has_permitted_node(facts, demand, ()) else 0

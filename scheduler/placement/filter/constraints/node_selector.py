@@ -17,7 +17,7 @@ from scheduler.placement.filter.rules import BoolPerSite, WakeEvent
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.fleet.node_eligibility import matches_requirement, matches_selectors
-from scheduler.placement.fleet.node_table import profile_of
+from scheduler.placement.fleet.nodes.profiles import profile_of
 
 
 class NodeSelector:

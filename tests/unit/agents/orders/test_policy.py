@@ -183,6 +183,22 @@ def test_pods_carry_the_order_too(manifest: Manifest, path: tuple[str, ...]) -> 
     assert tree["metadata"]["annotations"][ORDER_ID_ANNOTATION] == content.id
 
 
+def test_pods_of_kinds_with_templates_elsewhere_carry_the_order_too() -> None:
+    pod = {"spec": {"containers": [{"name": "c"}]}}
+    claim = {"spec": {"resources": {"requests": {"storage": "1Gi"}}}}
+    tasks = [{"name": "worker", "template": pod, "volumeClaimTemplate": claim}]
+    manifest = {
+        "apiVersion": "batch.volcano.sh/v1alpha1",
+        "kind": "Job",
+        "metadata": {"name": "a"},
+        "spec": {"tasks": tasks},
+    }
+    content = order(manifest)
+    (task,) = with_ownership_labels(content, manifest, is_namespaced=True)["spec"]["tasks"]
+    assert task["template"]["metadata"]["labels"][ORDER_LABEL] == order_token(content.id)
+    assert task["volumeClaimTemplate"] == claim, "a claim is no pod, and is not pruned as one"
+
+
 def test_the_manifest_itself_is_not_changed() -> None:
     manifest = deployment()
     with_ownership_labels(order(manifest), manifest, is_namespaced=True)

@@ -5,21 +5,22 @@ from pathlib import Path
 import pytest
 
 from scheduler.apiserver.auth.tokens import (
-    ADMINISTRATOR,
+    OWNER,
     TokenStore,
     UnusableSecret,
     check_secret_mode,
 )
+from scheduler.apiserver.base.errors import DamagedFile
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602])
 def test_tokens_that_others_may_read_or_write_are_refused(tmp_path: Path, mode: int) -> None:
     path = tmp_path / "tokens.json"
-    TokenStore(path).get_or_create(ADMINISTRATOR)
+    TokenStore(path).get_or_create(OWNER)
     check_secret_mode(path)
     path.chmod(mode)
     with pytest.raises(UnusableSecret, match=f"run: chmod 600 {path}"):
-        TokenStore(path).get_or_create(ADMINISTRATOR)
+        TokenStore(path).get_or_create(OWNER)
 
 
 @pytest.mark.parametrize(
@@ -29,5 +30,5 @@ def test_damaged_tokens_are_named(tmp_path: Path, text: str) -> None:
     path = tmp_path / "tokens.json"
     path.touch(mode=0o600)
     path.write_text(text)
-    with pytest.raises(UnusableSecret, match="not a list of tokens; delete it"):
-        TokenStore(path).get_or_create(ADMINISTRATOR)
+    with pytest.raises(DamagedFile, match="kapok hub token"):
+        TokenStore(path).get_or_create(OWNER)

@@ -1,5 +1,6 @@
 """Watch streams over a collection, without a server."""
 
+from scheduler.apiserver.base.heavy_work import HeavyWork
 from scheduler.apiserver.kinds.core.core_kinds import core_resources
 from scheduler.apiserver.read.lists import ObjectRepresentation
 from scheduler.apiserver.read.selectors import SelectionPredicate
@@ -28,7 +29,11 @@ async def test_a_bookmark_does_not_skip_events_that_came_while_the_client_was_sl
         timeout_seconds=10 * BOOKMARK_PERIOD_SECONDS,
     )
     stream = WatchStream(
-        request=request, collection=collection, clock=clock, current_revision=lambda: newest
+        request=request,
+        collection=collection,
+        clock=clock,
+        current_revision=lambda: newest,
+        heavy_work=HeavyWork(),
     ).stream_lines()
     newest = commit(collection, 1)
     assert b'"ADDED"' in await anext(stream)

@@ -33,8 +33,12 @@ SET: dict[str, Any] = {
     "placement": {"strategy": "Balanced"},
     "schedule": {"earliest": "2026-11-24T08:00:00Z"},
     "failover": {"mode": "Manual"},
+    "onWithdraw": "Delete",
     "paused": True,
 }
+
+ACTS_ON_ORDERS = {"onWithdraw"}
+"""Not a matter of the decision: `tests/unit/control/orders/test_claims.py`."""
 
 
 def workload(**spec: Any) -> Workload:  # noqa: ANN401 - any JSON
@@ -61,7 +65,7 @@ def test_a_field_changes_what_is_decided_or_is_listed_as_not_enforced(field: str
     if field == "demand":
         base["manifests"] = SET["manifests"]
     changed = workload(**base, **{field: SET[field]})
-    acts = demand_of(changed) != demand_of(workload(**base))
+    acts = field in ACTS_ON_ORDERS or demand_of(changed) != demand_of(workload(**base))
     assert acts or not_enforced(changed), f"spec.{field} does nothing and says nothing"
 
 

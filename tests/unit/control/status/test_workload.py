@@ -1,6 +1,8 @@
 """The status of a workload after decisions and reports of sites."""
 
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -149,9 +151,11 @@ def test_a_workload_that_runs_nowhere_is_neither_ready_nor_available() -> None:
     after = with_decision(
         status, ended, REFERENCE, is_new_content=False, known_sites=["m1"], now=START
     )
-    evicted = with_health(after, {}, START, wanted=2)
+    evicted = with_health(after, {"m1": view(2)}, START, wanted=2)
     conditions = {one.type: one for one in evicted.conditions}
-    assert (evicted.phase, evicted.ready, evicted.placement.groups) == ("Refused", 0, ())
+    assert (evicted.phase, evicted.ready, evicted.replicas) == ("Refused", 0, 0)
+    [group] = evicted.placement.groups
+    assert (group.sites, group.replicas) == (("m1",), 0), "its claims and services stay"
     assert conditions["Available"].status == "False"
     assert conditions["Evicted"].message == "ended at m1 (taint)"
 
@@ -234,3 +238,20 @@ def test_the_patch_turns_the_old_status_into_the_new_one(old: object, new: objec
 @pytest.mark.parametrize("same", [{}, {"a": [1, {"b": 2}]}], ids=["empty", "nested"])
 def test_equal_statuses_give_an_empty_patch(same: object) -> None:
     assert merge_patch(same, same) == {}
+
+
+@pytest.mark.parametrize(
+    ("told", "word"),
+    [({"recreated": 7}, "Recreated"), ({"not_run": 1, "finished": "Succeeded"}, "NotRun")],
+)
+def test_what_a_site_makes_again_or_does_not_run_is_neither_running_nor_completed(
+    told: dict[str, Any], word: str
+) -> None:
+    status = decided(WorkloadStatus(), m1=2)
+    seen = view(1, ready=2)
+    assert seen.state is not None
+    state = replace(seen.state, message="ConfigMap a/b, 7 times", **told)
+    after = with_health(status, {"m1": replace(seen, state=state)}, START)
+    available = next(one for one in after.conditions if one.type == "Available")
+    assert (after.phase, available.status, available.reason) == ("Degraded", "False", word)
+    assert "7 times" in after.reason

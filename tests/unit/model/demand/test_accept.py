@@ -385,7 +385,10 @@ def test_a_tenant_bounds_priority_class_and_quota() -> None:
 
 def test_images_without_a_platform_are_amd64() -> None:
     assert of(workload()).architectures == ("amd64",)
-    assert of(workload(imagePlatforms=["linux/arm64", "windows/amd64"])).architectures == ("arm64",)
+    assert of(workload(imagePlatforms=["linux/arm64", "windows/amd64"])).architectures == (
+        "arm64",
+        "windows/amd64",
+    )
 
 
 def test_stateful_sets_fail_over_by_hand() -> None:

@@ -68,6 +68,35 @@ def test_anti_affinity_towards_others_is_named_as_not_modelled() -> None:
     assert found.not_modelled == ("podAntiAffinity towards other pods",)
 
 
+@pytest.mark.parametrize(
+    ("more", "is_towards_itself"),
+    [
+        ({"namespaces": ["other"]}, False),
+        ({"namespaces": ["other", "city"]}, True),
+        ({"namespaces": []}, True),
+        ({"namespaceSelector": {}}, True),
+        ({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "other"}}}, False),
+        ({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "city"}}}, True),
+        ({"namespaceSelector": {"matchLabels": {"team": "a"}}}, True),
+        ({"mismatchLabelKeys": ["app"]}, False),
+        ({"mismatchLabelKeys": ["absent"]}, True),
+        ({"matchLabelKeys": ["pod-template-hash"]}, True),
+    ],
+)
+def test_anti_affinity_towards_other_pods_is_not_taken_for_one_towards_itself(
+    *, more: Raw, is_towards_itself: bool
+) -> None:
+    affinity = anti_affinity("kubernetes.io/hostname", {"app": "a"})
+    affinity["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"][0] |= more
+    template = {
+        "metadata": {"labels": {"app": "a"}},
+        "spec": {"containers": [container()], "affinity": affinity},
+    }
+    found = shape_of_template(template, namespace="city")
+    assert found.one_per_node is is_towards_itself
+    assert bool(found.not_modelled) is not is_towards_itself
+
+
 def test_a_host_port_means_one_per_node() -> None:
     assert shape(containers=[container(ports=[{"hostPort": 80}])]).one_per_node
 

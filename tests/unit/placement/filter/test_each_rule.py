@@ -18,6 +18,13 @@ from tests.support.one_site import asking, at, tenant
 from tests.support.sites import NOW, facts_of, nodes, site_with_capacity
 
 TAINTED = {**nodes(5), "taints": [{"key": "a", "value": "b", "effect": "NoSchedule"}]}
+WINDOWS = {**nodes(5), "labels": {"kubernetes.io/os": "windows"}}
+ISSUER = "cert-manager.io/v1/ClusterIssuer"
+ISSUER_OBJECT = {
+    "apiVersion": "cert-manager.io/v1",
+    "kind": "ClusterIssuer",
+    "metadata": {"name": "ca"},
+}
 CASES: list[tuple[str, SiteFacts, Demand, str, str]] = [
     # rule, site, workload; kind and new value of the change, both empty where no change would do
     (
@@ -91,6 +98,13 @@ CASES: list[tuple[str, SiteFacts, Demand, str, str]] = [
         asking(),
         "grant.validFrom",
         "2026-11-23T08:01:00Z",
+    ),
+    (
+        "operating-system",
+        at(nodeClasses=[WINDOWS]),
+        asking(imagePlatforms=["linux/amd64"]),
+        "workload.imagePlatforms",
+        "linux/amd64, windows/amd64",
     ),
     (
         "architecture",
@@ -208,6 +222,13 @@ CASES: list[tuple[str, SiteFacts, Demand, str, str]] = [
     ),
     ("cordoned", at({"cordon": True}), asking(), "site.cordon", "false"),
     ("no-executor", at(executor=False), asking(), "site.executor", "true"),
+    (
+        "api-kind",
+        at(apiKinds=[ISSUER], clusterKinds=[ISSUER]),
+        asking(of=tenant(), manifests=[ISSUER_OBJECT]),
+        "tenant.clusterKinds",
+        ISSUER,
+    ),
     (
         "api-kind",
         at(apiKinds=["apps/v1/Deployment"]),

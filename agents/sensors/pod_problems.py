@@ -1,0 +1,49 @@
+"""What keeps a pod from running, in the words of its cluster. Pure."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from agents.member.trees import map_at, message_at, objects_at, text_at
+from agents.protocol.orders import ORDER_ID_ANNOTATION, ORDER_LABEL
+from agents.protocol.topics import is_order_id, order_token
+
+Tree = Mapping[str, Any]
+
+_MAX_TEXT: Final = 300
+_HARMLESS_REASONS: Final = frozenset({"ContainerCreating", "PodInitializing", ""})
+"""Reasons of every start; all others (ErrImagePull, CrashLoopBackOff, …) name a problem."""
+
+
+def pod_problem_of(pod: Tree) -> tuple[str, str] | None:
+    """The order of a pod that cannot run now, and why; None for every other pod."""
+    metadata, status = map_at(pod, "metadata"), map_at(pod, "status")
+    order_id = text_at(map_at(metadata, "annotations"), ORDER_ID_ANNOTATION)
+    token = text_at(map_at(metadata, "labels"), ORDER_LABEL)
+    if not token or not is_order_id(order_id) or order_token(order_id) != token:
+        return None
+    if metadata.get("deletionTimestamp"):
+        return None
+    why = _unschedulable(status) or _waiting_container(status)
+    return (order_id, f"Pod {text_at(metadata, 'name')[:100]}: {why}") if why else None
+
+
+def _unschedulable(status: Tree) -> str:
+    for each in objects_at(status, "conditions"):
+        if each.get("type") == "PodScheduled" and each.get("status") == "False":
+            words = message_at(each, "message", _MAX_TEXT) or message_at(each, "reason", _MAX_TEXT)
+            return f"FailedScheduling: {words}"
+    return ""
+
+
+def _waiting_container(status: Tree) -> str:
+    for each in (
+        *objects_at(status, "initContainerStatuses"),
+        *objects_at(status, "containerStatuses"),
+    ):
+        waiting = map_at(each, "state", "waiting")
+        reason = message_at(waiting, "reason", 64)
+        if reason not in _HARMLESS_REASONS:
+            words = message_at(waiting, "message", _MAX_TEXT)
+            name = text_at(each, "name")[:63]
+            return f"container {name}: {reason}" + (f": {words}" if words else "")
+    return ""

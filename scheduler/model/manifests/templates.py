@@ -1,0 +1,135 @@
+"""Finds pod specs in manifests of any kind, by what they look like and by path. Pure.
+
+A pod spec is a mapping with a list of containers, or the `spec` of a key that ends in `template`.
+Kinds that only describe others (definitions, stored revisions) hold none.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from scheduler.model.manifests.containers import mapping_or_empty, mappings_in
+
+GroupKind = tuple[str, str]
+"""(API group, kind); the group of core kinds is empty."""
+
+_CONTAINER_LISTS = ("containers", "initContainers", "ephemeralContainers")
+_ONE_CONTAINER = ("container", "script")
+_POD_RESOURCES = frozenset({"cpu", "memory", "ephemeral-storage"})
+_DESCRIBING_KINDS: frozenset[GroupKind] = frozenset(
+    {
+        ("", "ConfigMap"),
+        ("", "PodTemplate"),
+        ("", "Secret"),
+        ("apiextensions.k8s.io", "CustomResourceDefinition"),
+        ("apps", "ControllerRevision"),
+        ("kueue.x-k8s.io", "Workload"),
+        ("policy", "PodSecurityPolicy"),
+        ("security.openshift.io", "SecurityContextConstraints"),
+    }
+)
+
+
+class PodSpecAt(NamedTuple):
+    """A pod spec in a manifest.
+
+    Attributes:
+        path: of the mapping that holds `metadata` and `spec`; "" for a Pod.
+        spec_path: of the pod spec itself.
+        template: what holds the spec, with the metadata of the pods if it has any.
+        spec: the pod spec.
+    """
+
+    path: str
+    spec_path: str
+    template: Mapping[str, Any]
+    spec: Mapping[str, Any]
+
+
+def group_kind(manifest: Mapping[str, Any]) -> GroupKind:
+    """The API group and the kind of a manifest: kinds are never compared without their group."""
+    group, slash, _ = str(manifest.get("apiVersion")).partition("/")
+    return (group if slash else "", str(manifest.get("kind")))
+
+
+def find_pod_specs(manifest: Mapping[str, Any]) -> Iterator[PodSpecAt]:
+    """All pod specs of a manifest, whatever its kind."""
+    if group_kind(manifest) not in _DESCRIBING_KINDS:
+        yield from _find_in(manifest, "", "", manifest, "")
+
+
+def _find_in(
+    value: object, path: str, key: str, parent: Mapping[str, Any], parent_path: str
+) -> Iterator[PodSpecAt]:
+    if isinstance(value, Mapping):
+        parent_key = parent_path.rpartition(".")[2].partition("[")[0]
+        is_template = key == "spec" and parent_key.casefold().endswith(("template", "templates"))
+        if is_template or any(mappings_in(value.get(each)) for each in _CONTAINER_LISTS):
+            in_template = key == "spec"
+            where = parent_path if in_template else path
+            yield PodSpecAt(where, path, parent if in_template else {}, value)
+        for name, each in value.items():
+            yield from _find_in(each, f"{path}.{name}" if path else str(name), name, value, path)
+    elif isinstance(value, list | tuple):
+        for index, each in enumerate(value):
+            yield from _find_in(each, f"{path}[{index}]", "", parent, f"{path}[{index}]")
+
+
+def find_uncounted_pods(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Paths of all that shows that a manifest of an unknown kind makes pods.
+
+    These are pod specs, single containers with an image, and requests or limits of compute
+    resources, which operators copy into the pods that they make.
+    """
+    if group_kind(manifest) in _DESCRIBING_KINDS:
+        return
+    for found in find_pod_specs(manifest):
+        if any(mappings_in(found.spec.get(each)) for each in _CONTAINER_LISTS):
+            yield found.path or found.spec_path
+    yield from _find_requests(manifest.get("spec"), "spec")
+
+
+def _find_requests(value: object, path: str) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        resources = mapping_or_empty(value.get("resources"))
+        asked = [mapping_or_empty(resources.get(each)) for each in ("requests", "limits")]
+        has_image = any(mapping_or_empty(value.get(each)).get("image") for each in _ONE_CONTAINER)
+        if has_image or any(_POD_RESOURCES & set(each) for each in asked):
+            yield path
+        for name, each in value.items():
+            if name not in _CONTAINER_LISTS:
+                yield from _find_requests(each, f"{path}.{name}")
+    elif isinstance(value, list | tuple):
+        for index, each in enumerate(value):
+            yield from _find_requests(each, f"{path}[{index}]")
+
+
+_STEP = re.compile(r"([^.\[\]]+)((?:\[(?:\*|\d+)\])*)(?:\.|$)")
+
+
+def values_at(manifest: Mapping[str, Any], path: str) -> Iterator[tuple[str, Any, Any]]:
+    """(path, value, what holds it) for all that a path matches.
+
+    Args:
+        manifest: the object.
+        path: as `spec.workers[*].template`; `*` also stands for any key of a mapping.
+    """
+    steps: list[str] = []
+    for name, indexes in _STEP.findall(path.strip().removeprefix(".")):
+        steps += [name, *(each.strip("[]") for each in re.findall(r"\[[^\]]*\]", indexes))]
+    found: list[tuple[str, Any, Any]] = [("", manifest, {})]
+    for step in steps:
+        found = [each for one in found for each in _children(one, step)]
+    yield from found
+
+
+def _children(at: tuple[str, Any, Any], step: str) -> Iterator[tuple[str, Any, Any]]:
+    path, value, _ = at
+    if isinstance(value, Mapping):
+        for name in value if step == "*" else (step,):
+            if name in value:
+                yield (f"{path}.{name}" if path else str(name), value[name], value)
+    elif isinstance(value, list | tuple):
+        for index, each in enumerate(value):
+            if step in ("*", str(index)):
+                yield (f"{path}[{index}]", each, value)
