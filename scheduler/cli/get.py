@@ -124,13 +124,23 @@ def _pending_row(one: Object) -> tuple[str, ...]:
     return (one["site"], one["firstSeen"], one["admitWith"])
 
 
-_SITE_HEADERS = ("NAME", "READY", "TIER", "PROVINCE", "FREE-CPU", "INTENSITY", "REPORT-AGE")
+_SITE_HEADERS = (
+    "NAME",
+    "READY",
+    "TIER",
+    "PROVINCE",
+    "FREE-CPU",
+    "INTENSITY",
+    "REPORT-AGE",
+    "FRESHNESS",
+)
 _WORKLOAD_HEADERS = ("NAMESPACE", "NAME", "PHASE", "CLASS", "SITES", "READY", "REASON", "AGE")
 
 
 def _site_row(site: Object, now: datetime) -> tuple[str, ...]:
     spec, status = site.get("spec") or {}, site.get("status") or {}
-    ready: Object = next((c for c in status.get("conditions") or () if c["type"] == "Ready"), {})
+    conditions: dict[str, Object] = {c["type"]: c for c in status.get("conditions") or ()}
+    ready = conditions.get("Ready", {})
     intensity = (status.get("intensity") or {}).get("gco2PerKwh")
     return (
         site["metadata"]["name"],
@@ -140,6 +150,7 @@ def _site_row(site: Object, now: datetime) -> tuple[str, ...]:
         status.get("freeCpu", ""),
         "" if intensity is None else f"{intensity:g}",
         _format_age(status.get("observedAt"), now),
+        conditions.get("FreshnessProven", {}).get("reason", ""),
     )
 
 
