@@ -19,7 +19,7 @@ from scheduler.runtime.clock import Clock
 
 _TICK_SECONDS = 0.2
 _ASKED_PER_TICK = 128  # each is signed, which takes about 0.1 ms
-_ASK_AGAIN_SECONDS = 2.0
+_ASK_AGAIN_SECONDS = 0.5  # an agent that has just connected is asked almost at once
 _SITES_PER_SPREAD_SECOND = 50.0
 """One site answers at once; a hundred and more spread their answers over two seconds."""
 

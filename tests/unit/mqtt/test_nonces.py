@@ -133,7 +133,7 @@ def test_a_site_is_asked_at_the_start_after_silence_and_every_interval() -> None
     assert len(requests.sent) == 3, "it fell silent, and is asked once"
 
 
-def test_what_carries_an_old_nonce_is_asked_again_and_not_more_than_every_two_seconds() -> None:
+def test_what_carries_an_old_nonce_is_asked_again_and_at_most_twice_a_second() -> None:
     clock = FakeClock()
     asker, requests = asker_that_sends(clock)
     asker.admit("m1")
@@ -145,7 +145,7 @@ def test_what_carries_an_old_nonce_is_asked_again_and_not_more_than_every_two_se
         assert asker.sent_seconds("m1", a_report(old)) == 300.0
         advance(clock, 0.1)
         asker.ask_due()
-    assert 3 <= len(requests.sent) <= 2 + 5
+    assert 3 <= len(requests.sent) <= 2 + 20
 
 
 def test_ten_thousand_sites_are_asked_a_few_at_a_time_and_answer_over_two_seconds() -> None:
