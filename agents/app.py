@@ -33,6 +33,7 @@ from agents.protocol.hub_requests import (
     FETCH_ORDERS,
     WANT_FULL_REPORT,
     WANT_INDEX_PROOF,
+    WANT_LEDGER_HEADS,
     HigherBoot,
 )
 from agents.protocol.keys import SigningKey, TrustedKeys
@@ -180,6 +181,8 @@ class Agent:
             self.fetcher.request_fetch()
         elif request == WANT_INDEX_PROOF:
             self.statuses.request_proof()
+        elif request == WANT_LEDGER_HEADS:
+            self.statuses.request_heads()
         else:
             self.statuses.request_status()
 

@@ -20,6 +20,7 @@ from agents.protocol.hub_requests import (
     HUB_REQUEST,
     WANT_FULL_REPORT,
     WANT_INDEX_PROOF,
+    WANT_LEDGER_HEADS,
     WANT_STATUS,
     HigherBoot,
     HubNonce,
@@ -32,7 +33,9 @@ _log = logging.getLogger(__name__)
 _ANSWERS: Final = frozenset({WANT_FULL_REPORT, WANT_STATUS})
 """What a request with a nonce has answered together with the nonce."""
 
-_REQUESTS: Final = frozenset({WANT_FULL_REPORT, WANT_STATUS, WANT_INDEX_PROOF, FETCH_ORDERS})
+_REQUESTS: Final = frozenset(
+    {WANT_FULL_REPORT, WANT_STATUS, WANT_INDEX_PROOF, WANT_LEDGER_HEADS, FETCH_ORDERS}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

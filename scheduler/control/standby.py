@@ -46,7 +46,7 @@ class Standby:
 
     def on_order_status(self, report: OrderStatusReport) -> None:
         """Keeps what a site says of its orders."""
-        self.sites.on_order_status(replace(report, index_proof=""))
+        self.sites.on_order_status(replace(report, index_proof="", ledger_heads=()))
 
     def on_site_offline(self, site: str) -> None:
         """Marks a site as silent."""

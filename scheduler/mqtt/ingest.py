@@ -10,7 +10,7 @@ import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from math import inf
 
@@ -26,6 +26,7 @@ from scheduler.control.ports.agents import (
     OrderStatusReport,
     SiteReport,
 )
+from scheduler.control.ports.ledger import SignedHead
 from scheduler.control.ports.telemetry import Telemetry
 from scheduler.model.kinds.fields import NAME_PATTERN
 from scheduler.mqtt.arrivals import parse_site_topic
@@ -367,6 +368,7 @@ def _order_status_report_of(message: SiteStatusMessage, sent_seconds: float) -> 
         is_executing=message.is_executing,
         index_proof=message.index_proof or "",
         sent_seconds=sent_seconds,
+        ledger_heads=tuple(SignedHead(**asdict(one.head)) for one in message.ledger_heads or ()),
     )
 
 
