@@ -11,6 +11,7 @@ import gc
 import logging
 import os
 import random
+import secrets
 import uuid
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
@@ -41,6 +42,7 @@ from scheduler.control.reconcile.decide import Decider
 from scheduler.control.reconcile.reconciler import Reconciler
 from scheduler.control.reconcile.workload_writer import WorkloadWriter
 from scheduler.control.site_status_writer import SiteStatusWriter
+from scheduler.control.standby import Standby
 from scheduler.control.startup import Startup
 from scheduler.control.state.decision_inputs import DecisionInputs
 from scheduler.control.state.fair_shares import FairShares
@@ -65,10 +67,12 @@ from scheduler.model.demand.terms import Terms
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.mqtt.ingest import Ingest
 from scheduler.mqtt.keyring import Keyring
+from scheduler.mqtt.nonces import NonceBook
 from scheduler.mqtt.order_publisher import OrderPublisher
 from scheduler.mqtt.outbox import Outbox
 from scheduler.mqtt.receiver import Receiver
 from scheduler.mqtt.session import BrokerSession
+from scheduler.mqtt.site_asker import SiteAsker
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.queue.minimum_requests import MinimumRequests
 from scheduler.recovery.losses import find_ledger_cut, refuse_losses
@@ -141,6 +145,11 @@ class _Scheduler:
         self._build_queue()
         self._build_loops()
         self._build_broker_session()
+        self.standby = Standby(
+            objects=self.objects, sites=self.sites, publisher=self.publisher, clock=clock
+        )
+        self._is_standing_by = False
+        self._site_informer = self._informer(SITES)
 
     def _build_state(self) -> None:
         """What is known: the hub's objects, the sites, the fleet, quotas, what is ordered."""
@@ -178,8 +187,22 @@ class _Scheduler:
             is_sole_candidate=not settings.hub.kubeconfig,
         )
         self.outbox = Outbox()
+        self.asker = SiteAsker(
+            # A new process asks under a new name: nonces of the one before prove nothing to it.
+            nonces=NonceBook(asker=uuid.uuid4().hex, secret=secrets.token_bytes(32), clock=clock),
+            clock=clock,
+            interval_seconds=settings.freshness.nonce_seconds,
+            silent_after_seconds=settings.freshness.silent_after_seconds,
+            requires_nonce=settings.freshness.require_nonce,
+            send=lambda site, wants_report, boot: self.publisher.ask(
+                site, self.leadership.epoch, wants_report=wants_report, higher_boot=boot
+            ),
+        )
         self.publisher = OrderPublisher(
-            key=services.signing_key, outbox=self.outbox, ledger_head=services.ledger.head
+            key=services.signing_key,
+            outbox=self.outbox,
+            ledger_head=services.ledger.head,
+            nonce_for=self.asker.nonce_for,
         )
         self.ledger_heads = LedgerHeads(
             head=services.ledger.head,
@@ -351,6 +374,8 @@ class _Scheduler:
             telemetry=self.metrics,
             clock=self._clock,
             faults=self.faults,
+            asker=self.asker,
+            received=self._services.received,
         )
         self.receiver = Receiver(
             ingest=self.ingest, telemetry=self.metrics, clock=self._clock, faults=self.faults
@@ -361,9 +386,12 @@ class _Scheduler:
             outbox=self.outbox,
             clock=self._clock,
             jitter=random.Random(),  # noqa: S311 - jitter, nothing secret
-            on_connected=self.controller.on_broker_connected,
+            on_connected=self._on_broker_connected,
             faults=self.faults,
         )
+
+    def _on_broker_connected(self) -> None:
+        self.ingest.listener.on_broker_connected()
 
     def _epoch(self) -> int:
         return self.leadership.epoch
@@ -375,14 +403,52 @@ class _Scheduler:
             open_reviewer(endpoints.kubeconfig, context=context) as review,
             serve_web(self._services.web_port, self._sources(review)),
         ):
-            self.dispatcher.start_epoch(await self.leadership.acquire())
+            self.dispatcher.start_epoch(await self._acquire())
             try:
                 await self._run_as_leader(on_ready)
             finally:
                 await self.leadership.release()
 
+    async def _acquire(self) -> int:
+        """Takes the lease; follows the sites as long as another scheduler holds it."""
+        if self.leadership.is_sole_candidate:
+            return await self.leadership.acquire()
+        self._is_standing_by, self.ingest.listener = True, self.standby
+        problem: Exception | None = None
+        async with asyncio.TaskGroup() as group:
+            loops = (("standby", self._watch_sites), *self._listening_loops())
+            tasks = [
+                group.create_task(self._keep_running(name, loop), name=name) for name, loop in loops
+            ]
+            try:
+                await self.leadership.acquire()
+            except Exception as error:  # noqa: BLE001 - raised below, not as a group
+                problem = error
+            if self.session.is_connected:
+                self.startup.listening_since_seconds = self.standby.listening_since_seconds
+            for task in tasks:
+                task.cancel()
+        self._is_standing_by, self.ingest.listener = False, self.controller
+        if problem is not None:
+            raise problem
+        return self.leadership.epoch
+
+    async def _watch_sites(self) -> None:
+        await list_first(self._site_informer, SITES, self._clock)
+        await self._site_informer.run()
+
+    def _listening_loops(self) -> Iterator[tuple[str, Callable[[], Coroutine[Any, Any, None]]]]:
+        """What follows the sites, in a leader and in a scheduler that stands by."""
+        yield "broker session", self.session.run
+        yield "messages", self.receiver.run
+        yield "ask sites", self.asker.run
+        yield "received messages", partial(self._services.received.run, self._clock)
+
     async def _run_as_leader(self, on_ready: Callable[[Endpoints], None]) -> None:
-        informers = {resource: self._informer(resource) for resource in KAPOK_RESOURCES}
+        informers = {
+            one: self._site_informer if one == SITES else self._informer(one)
+            for one in KAPOK_RESOURCES
+        }
         for resource, informer in informers.items():
             await list_first(informer, resource, self._clock)
         root, is_embedded = self._services.endpoints.data_dir, not self._settings.hub.kubeconfig
@@ -429,11 +495,11 @@ class _Scheduler:
             faults=self.faults,
             foreign_index=self.dispatcher.foreign_index_condition,
             unknown_orders_at=self.dispatcher.unknown_orders_at,
+            without_nonce=self.asker.agents_without_nonce,
         )
         yield "lease", self.leadership.renew_until_lost
         yield "epoch", self._follow_higher_epochs
-        yield "broker session", self.session.run
-        yield "messages", self.receiver.run
+        yield from self._listening_loops()
         yield "full reports", self._request_full_reports
         yield "dispatch", self.dispatcher.run
         yield "wake", self.wake_ups.run
@@ -482,6 +548,8 @@ class _Scheduler:
     def _on_object_changed(self, kind: str, key: tuple[str, str], sites: frozenset[str]) -> None:
         if kind == SITES.kind:
             self._admit_keys(key[1])
+            if self._is_standing_by:
+                self.standby.on_site_changed(key[1])
         if self.leadership.epoch and self.startup.has_synced:
             self.controller.on_object_changed(kind, key, sites)
 
@@ -490,7 +558,10 @@ class _Scheduler:
         if site is None:
             self.keyring.forget(name)
             self.receiver.forget(name)
-        elif self.keyring.admit(name, site.spec.delivery.agent_keys):
+            self.asker.forget(name)
+            return
+        self.asker.admit(name)
+        if self.keyring.admit(name, site.spec.delivery.agent_keys):
             self.receiver.forget(name)
 
     def _on_facts_changed(self, site: str, facts: SiteFacts | None) -> None:
@@ -533,6 +604,7 @@ class _Scheduler:
             workload_stats=self.stats,
             clock=self._clock,
             stale_after_seconds=self._settings.freshness.stale_after_seconds,
+            agents_without_nonce=self.asker.agents_without_nonce,
         )
         return take_snapshot(
             sources,

@@ -101,12 +101,17 @@ class FreshnessSettings(msgspec.Struct, frozen=True, kw_only=True):
             anything is decided that they may run already.
         site_status_seconds: the figures of a site are written to its status at most this often; a
             change of Ready is written at once.
+        nonce_seconds: how often each site is asked to prove that its reports are fresh.
+        require_nonce: what agents send that cannot prove it, because they are of a version before
+            nonces, is refused.
     """
 
     stale_after_seconds: AgeSeconds = 300.0
     silent_after_seconds: AgeSeconds = 45.0
     hear_sites_seconds: WaitSeconds = 10.0
     site_status_seconds: PauseSeconds = 15.0
+    nonce_seconds: AgeSeconds = 300.0
+    require_nonce: bool = False
 
 
 class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):

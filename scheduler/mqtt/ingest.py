@@ -10,14 +10,15 @@ import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timedelta
 from math import inf
 
 from agents.protocol import delta, topics
 from agents.protocol.envelope import sender_key_id, unseal, unseal_unadmitted
 from agents.protocol.errors import WireError
 from agents.protocol.keys import TrustedKeys
-from agents.protocol.report import OFFLINE, MessageHeader, Offline, Report, ReportDelta
+from agents.protocol.report import OFFLINE, Offline, Report, ReportDelta
 from agents.protocol.status import SITE_STATUS, OrderStatus, SiteStatusMessage
 from scheduler.control.ports.agents import (
     AgentEventHandler,
@@ -30,7 +31,15 @@ from scheduler.control.ports.telemetry import Telemetry
 from scheduler.model.kinds.fields import NAME_PATTERN
 from scheduler.mqtt.arrivals import parse_site_topic
 from scheduler.mqtt.keyring import Keyring
-from scheduler.mqtt.site_reports import MAX_AGE_SECONDS, site_report_of
+from scheduler.mqtt.nonces import observed_seconds_of
+from scheduler.mqtt.received_messages import ReceivedAgent, ReceivedMessages
+from scheduler.mqtt.site_asker import SiteAsker
+from scheduler.mqtt.site_reports import (
+    MAX_AGE_SECONDS,
+    FallbackFigures,
+    fallback_figures_of,
+    site_report_of,
+)
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
 from scheduler.runtime.printable import printable
@@ -44,10 +53,17 @@ SiteMessage = Report | ReportDelta | SiteStatusMessage | Offline
 
 @dataclass(frozen=True, slots=True)
 class OpenedMessage:
-    """A message that was verified and decoded."""
+    """A message that was verified and decoded.
+
+    Attributes:
+        topic: where it arrived.
+        message: its content.
+        key_id: id of the key that signed it.
+    """
 
     topic: topics.Topic
     message: SiteMessage
+    key_id: str = ""
 
 
 _CLAIM_NAME = re.compile(NAME_PATTERN)
@@ -62,7 +78,9 @@ class _AgentState:
         sequences: highest sequence number by kind of topic, in this boot.
         last_full_report: the base that deltas apply to; None until one has arrived in this boot.
         latest_report: the last report, with the delta applied.
-        observed_seconds: when it was observed, on our monotonic clock.
+        observed_seconds: when it was observed at the latest, on our monotonic clock.
+        sent_seconds: when it was made at the latest, on our monotonic clock.
+        fallback_figures: its figures that fill in for the site's other agents, each with its date.
     """
 
     boot: tuple[int, str] = (-1, "")
@@ -70,6 +88,8 @@ class _AgentState:
     last_full_report: Report | None = None
     latest_report: Report | None = None
     observed_seconds: float = 0.0
+    sent_seconds: float = 0.0
+    fallback_figures: FallbackFigures = field(default_factory=dict)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -82,6 +102,8 @@ class Ingest:
         telemetry: counts accepted and refused messages.
         clock: for ages and for the dates of figures.
         faults: handles the faults that single messages cause.
+        asker: judges how old a message is at least, by the nonce that it carries.
+        received: what was received before this process started.
         sites_needing_full_report: sites whose deltas lack their full report; the scheduler takes
             them out and asks for a full report.
     """
@@ -91,6 +113,8 @@ class Ingest:
     telemetry: Telemetry
     clock: Clock
     faults: Faults
+    asker: SiteAsker
+    received: ReceivedMessages = field(default_factory=ReceivedMessages)
     sites_needing_full_report: set[str] = field(default_factory=set, init=False)
     _agents: dict[str, dict[str, _AgentState]] = field(default_factory=dict, init=False)
 
@@ -149,7 +173,8 @@ class Ingest:
             if not all(self.faults.admits("message", one) for one in (sender, decoding)):
                 return None
             with self.faults.barrier("message", decoding, passing=(WireError,)):
-                return OpenedMessage(parsed_topic, _decode(parsed_topic.kind, data))
+                message = _decode(parsed_topic.kind, data)
+                return OpenedMessage(parsed_topic, message, sender_key_id(payload))
         return None
 
     def is_newest(self, opened: "OpenedMessage") -> bool:
@@ -175,7 +200,7 @@ class Ingest:
             self._refusals(f"{topic.site} {topic.kind}"),
             self.faults.barrier("message", sender, passing=(WireError,)),
         ):
-            self._dispatch(topic, opened.message)
+            self._dispatch(topic, opened.message, opened.key_id)
             return True
         return False
 
@@ -193,31 +218,37 @@ class Ingest:
         self._agents.pop(site, None)
         self.sites_needing_full_report.discard(site)
 
-    def _dispatch(self, parsed_topic: topics.Topic, message: SiteMessage) -> None:
+    def _dispatch(self, topic: topics.Topic, message: SiteMessage, key_id: str) -> None:
         if isinstance(message, Offline):
-            self._handle_offline(parsed_topic.site, message)
-        elif isinstance(message, SiteStatusMessage):
-            self._accept_newest(parsed_topic, message, message.site)
+            self._handle_offline(topic.site, message)
+            return
+        agent = self._accept_newest(topic, message, key_id)
+        if isinstance(message, SiteStatusMessage):
+            sent_seconds = self.asker.sent_seconds(topic.site, message)
             self.telemetry.count_message("status")
-            self.listener.on_order_status(_order_status_report_of(message))
+            self.listener.on_order_status(_order_status_report_of(message, sent_seconds))
         else:
-            self._handle_report(parsed_topic, message)
+            self._handle_report(topic.site, agent, message)
 
-    def _handle_report(self, parsed_topic: topics.Topic, message: Report | ReportDelta) -> None:
+    def _handle_report(self, site: str, agent: _AgentState, message: Report | ReportDelta) -> None:
         if message.observed_seconds_ago > MAX_AGE_SECONDS:
             raise WireError("malformed", f"observed more than {MAX_AGE_SECONDS:g} seconds ago")
-        site = parsed_topic.site
-        agent = self._accept_newest(parsed_topic, message, message.site)
         whole = self._whole_report(site, agent, message)
-        before = (agent.last_full_report, agent.latest_report, agent.observed_seconds)
+        before = replace(agent)
         if isinstance(message, Report):
-            agent.last_full_report = whole
-        agent.latest_report = whole
-        agent.observed_seconds = self.clock.monotonic() - message.observed_seconds_ago
+            agent.last_full_report = whole  # deltas build on it, however old it is
+        sent_seconds = self.asker.sent_seconds(site, message)
+        agent.latest_report, agent.sent_seconds = whole, sent_seconds
+        agent.observed_seconds = observed_seconds_of(sent_seconds, message.observed_seconds_ago)
         try:
-            self.listener.on_report(self._site_report(site, self._active_agent_of(site) or agent))
+            agent.fallback_figures = fallback_figures_of(
+                whole, sent_at=self._instant_of(sent_seconds)
+            )
+            self.listener.on_report(self._site_report(site, agent))
         except Exception:  # nothing is kept of a report that was not taken in
-            agent.last_full_report, agent.latest_report, agent.observed_seconds = before
+            for name in ("last_full_report", "latest_report", "observed_seconds", "sent_seconds"):
+                setattr(agent, name, getattr(before, name))
+            agent.fallback_figures = before.fallback_figures
             raise
         self.telemetry.count_message("report")
 
@@ -236,12 +267,21 @@ class Ingest:
         self.sites_needing_full_report.discard(site)
         return whole
 
-    def _site_report(self, site: str, agent: _AgentState) -> SiteReport:
-        """The site as `agent` observed it; other agents only fill in what it lacks."""
+    def _site_report(self, site: str, sender: _AgentState) -> SiteReport:
+        """The site as its active agent observed it; other agents only fill in what it lacks."""
+        agent = self._active_agent_of(site) or sender
         assert agent.latest_report is not None  # noqa: S101 - the caller has just set it
-        others = self._other_reports(site, agent)
-        now = self.clock.now()
-        return site_report_of(agent.latest_report, agent.observed_seconds, others, now)
+        return site_report_of(
+            agent.latest_report,
+            observed_seconds=agent.observed_seconds,
+            sent_seconds=sender.sent_seconds,
+            sent_at=self._instant_of(agent.sent_seconds),
+            others=self._other_figures(site, agent),
+        )
+
+    def _instant_of(self, monotonic_seconds: float) -> datetime:
+        age_seconds = max(0.0, self.clock.monotonic() - monotonic_seconds)
+        return self.clock.now() - timedelta(seconds=age_seconds)
 
     def _handle_offline(self, site: str, message: Offline) -> None:
         if message.site != site:
@@ -255,32 +295,44 @@ class Ingest:
         self.listener.on_site_offline(site)
 
     def _accept_newest(
-        self, parsed_topic: topics.Topic, message: MessageHeader, site: str
+        self, topic: topics.Topic, message: Report | ReportDelta | SiteStatusMessage, key_id: str
     ) -> _AgentState:
         """The state of the sending agent, if this message is the newest of its kind.
 
         Raises:
             WireError: "wrong-site" or "stale".
         """
-        if site != parsed_topic.site:
-            raise WireError("wrong-site", f"names {site!r} on the topic of {parsed_topic.site!r}")
-        agent = self._agent_state_of(parsed_topic.site, message.agent)
+        if message.site != topic.site:
+            raise WireError("wrong-site", f"names {message.site!r} on the topic of {topic.site!r}")
+        agent = self._agent_state_of(topic.site, message.agent, key_id)
         boot = (message.boot_number, message.boot_id)
         if boot != agent.boot:
             if boot[0] <= agent.boot[0]:
+                self.asker.on_stale_boot(topic.site, message, newest_boot=agent.boot[0])
                 raise WireError("stale", "a message of an earlier boot")
             agent.boot, agent.sequences, agent.last_full_report = boot, {}, None
-        if message.sequence <= agent.sequences.get(parsed_topic.kind, -1):
+        if message.sequence <= agent.sequences.get(topic.kind, -1):
             raise WireError("stale", "a message that is older than the last one, or the same")
-        agent.sequences[parsed_topic.kind] = message.sequence
+        agent.sequences[topic.kind] = message.sequence
+        received = ReceivedAgent(
+            *boot, agent.sequences.get("report", -1), agent.sequences.get("status", -1)
+        )
+        self.received.note((topic.site, key_id, message.agent), received)
         return agent
 
-    def _agent_state_of(self, site: str, name: str) -> _AgentState:
+    def _agent_state_of(self, site: str, name: str, key_id: str) -> _AgentState:
         agents = self._agents.setdefault(site, {})
         if name not in agents:
             if len(agents) >= _MAX_AGENTS_PER_SITE:
                 raise WireError("too-large", f"more than {_MAX_AGENTS_PER_SITE} agents at a site")
             agents[name] = _AgentState()
+            received = self.received.find((site, key_id, name))
+            if received is not None:
+                agents[name].boot = (received.boot_number, received.boot_id)
+                agents[name].sequences = {
+                    "report": received.report_sequence,
+                    "status": received.status_sequence,
+                }
         return agents[name]
 
     def _active_agent_of(self, site: str) -> _AgentState | None:
@@ -291,10 +343,10 @@ class Ingest:
                 return agent
         return None
 
-    def _other_reports(self, site: str, active: _AgentState) -> list[Report]:
-        """Reports of the site's other agents, in order of name; they fill in missing figures."""
+    def _other_figures(self, site: str, active: _AgentState) -> list[FallbackFigures]:
+        """Figures of the site's other agents, in order of name; they fill in missing ones."""
         agents = (agent for _, agent in sorted(self._agents[site].items()))
-        return [one.latest_report for one in agents if one.latest_report and one is not active]
+        return [one.fallback_figures for one in agents if one is not active]
 
 
 def _decode(kind: str, data: bytes) -> SiteMessage:
@@ -303,7 +355,7 @@ def _decode(kind: str, data: bytes) -> SiteMessage:
     return SITE_STATUS.decode(data) if kind == "status" else delta.decode_report(data)
 
 
-def _order_status_report_of(message: SiteStatusMessage) -> OrderStatusReport:
+def _order_status_report_of(message: SiteStatusMessage, sent_seconds: float) -> OrderStatusReport:
     index = message.index
     return OrderStatusReport(
         site=message.site,
@@ -315,6 +367,7 @@ def _order_status_report_of(message: SiteStatusMessage) -> OrderStatusReport:
         kept=_kept_by_order(message),
         is_executing=message.is_executing,
         index_proof=message.index_proof or "",
+        sent_seconds=sent_seconds,
         ledger_heads=tuple(SignedHead(**asdict(one.head)) for one in message.ledger_heads or ()),
     )
 

@@ -19,6 +19,8 @@ from agents.protocol.hub_requests import (
     WANT_INDEX_PROOF,
     WANT_LEDGER_HEADS,
     WANT_STATUS,
+    HigherBoot,
+    HubNonce,
     HubRequest,
 )
 from agents.protocol.index import DesiredIndex, IndexEntry, LedgerHead, encode_index
@@ -49,12 +51,14 @@ class OrderPublisher:
     Attributes:
         key: the hub's signing key.
         outbox: messages to publish, one payload per topic.
+        nonce_for: gives the nonce to send to a site when it is asked for a report; None: none.
         ledger_head: the signed head of the ledger at this moment; it goes out with every index, so
             that sites hold it.
     """
 
     key: SigningKey
     outbox: Outbox
+    nonce_for: Callable[[str], HubNonce | None] = lambda _site: None
     ledger_head: Callable[[], SignedHead | None] = lambda: None
     _heads_sent: dict[str, tuple[IndexVersion, SignedHead]] = field(
         default_factory=dict, init=False
@@ -150,17 +154,35 @@ class OrderPublisher:
     def request_reports(
         self, site: str, epoch: int, *, want_status: bool, want_report: bool
     ) -> None:
-        """Asks a site's agents to send their status, a full report, or both, at once."""
+        """Asks a site's agents to send their status, a full report, or both, now."""
         wants = ((WANT_STATUS, want_status), (WANT_FULL_REPORT, want_report))
-        self._request(site, epoch, *(word for word, is_wanted in wants if is_wanted))
+        words = tuple(word for word, is_wanted in wants if is_wanted)
+        self._request(HubRequest(site=site, epoch=epoch, wants=words, nonce=self.nonce_for(site)))
+
+    def ask(
+        self, site: str, epoch: int, *, wants_report: bool, higher_boot: HigherBoot | None = None
+    ) -> None:
+        """Asks a site's agents with a nonce; a report and a status answer it anyway.
+
+        Args:
+            site: the site.
+            epoch: epoch of the hub's leader; 0: a scheduler that stands by.
+            wants_report: the report has to be a full one.
+            higher_boot: has an agent count its boots from a higher number.
+        """
+        wants = (WANT_FULL_REPORT,) if wants_report else ()
+        nonce = self.nonce_for(site)
+        self._request(
+            HubRequest(site=site, epoch=epoch, wants=wants, nonce=nonce, higher_boot=higher_boot)
+        )
 
     def request_heads(self, site: str, epoch: int) -> None:
         """Asks a site's agents for the heads of the ledger that they hold."""
-        self._request(site, epoch, WANT_LEDGER_HEADS)
+        self._request(HubRequest(site=site, epoch=epoch, wants=(WANT_LEDGER_HEADS,)))
 
     def request_proof(self, site: str, epoch: int) -> None:
         """Asks a site's agents for the index that they work by, in the envelope of its hub."""
-        self._request(site, epoch, WANT_INDEX_PROOF)
+        self._request(HubRequest(site=site, epoch=epoch, wants=(WANT_INDEX_PROOF,)))
 
     def read_proof(self, site: str, site_uid: str, proof: str) -> ProvenIndex:
         """Reads such an index.
@@ -171,9 +193,8 @@ class OrderPublisher:
         own_keys = TrustedKeys([self.key.public])
         return read_index_proof(proof, site=site, site_uid=site_uid, own_keys=own_keys)
 
-    def _request(self, site: str, epoch: int, *wants: str) -> None:
-        request = HubRequest(site=site, epoch=epoch, wants=wants)
-        request_topic = site_topic(site, "hub")
+    def _request(self, request: HubRequest) -> None:
+        request_topic = site_topic(request.site, "hub")
         data = HUB_REQUEST.encode(request)
         self.outbox.put(request_topic, seal(data, topic=request_topic, key=self.key), retain=False)
 

@@ -19,6 +19,9 @@ from scheduler.placement.fleet.site_figures import figures_of
 MAX_AGE_SECONDS = 10 * 365 * 86_400.0
 """A report that is older, by its own account, is refused."""
 
+FallbackFigures = dict[str, dict[str, Any]]
+"""Figures with an age of their own as JSON trees with `observedAt`, by field of `Site.status`."""
+
 _STATUS_FIELDS = (
     "nodeClasses",
     "rtt",
@@ -36,30 +39,56 @@ _MAX_NODE_CLASSES_PER_SITE = 5_000
 _MAX_LABELS_PER_SITE = 16_384
 
 
+def fallback_figures_of(report: Report, *, sent_at: datetime) -> FallbackFigures:
+    """The figures of a report that have an age of their own, each with its date.
+
+    They are dated when they arrive: a report that fills in for another's later is not newer then.
+
+    Args:
+        report: the report.
+        sent_at: the latest instant at which it was made; no figure is younger.
+
+    Raises:
+        WireError: a figure's date is out of range.
+    """
+    tree = REPORT.to_json(report)
+    observed_at = sent_at - timedelta(seconds=report.observed_seconds_ago)
+    return {
+        name: _with_observed_at(tree[name], sent_at=sent_at, observed_at=observed_at)
+        for name in _FALLBACK_FIELDS
+        if name in tree
+    }
+
+
 def site_report_of(
-    report: Report, observed_seconds: float, others: list[Report], now: datetime
+    report: Report,
+    *,
+    observed_seconds: float,
+    sent_seconds: float,
+    sent_at: datetime,
+    others: list[FallbackFigures],
 ) -> SiteReport:
     """The figures of a report as the site's status.
 
     Args:
         report: the report of the agent that counts for the site.
-        observed_seconds: when it was observed, on our monotonic clock.
-        others: reports of the site's other agents, which fill in missing figures.
-        now: the date for figures that have an age.
+        observed_seconds: when it was observed at the latest, on our monotonic clock.
+        sent_seconds: when the site's newest message was made at the latest, on the same clock.
+        sent_at: the latest instant at which it was made; none of its figures is younger.
+        others: `fallback_figures_of` the site's other agents, which fill in missing figures.
 
     Raises:
         WireError: a figure cannot be read.
     """
     tree = REPORT.to_json(report)
-    for other in others:
-        other_tree = REPORT.to_json(other)
-        tree = {key: other_tree[key] for key in _FALLBACK_FIELDS if key in other_tree} | tree
     executor = report.executor
     raw = {key: tree[key] for key in _STATUS_FIELDS if key in tree}
     raw["executor"] = executor is not None
     for name in _FALLBACK_FIELDS:
         if name in raw:
-            raw[name] = _with_observed_at(raw[name], now)
+            raw[name] = _with_observed_at(raw[name], sent_at=sent_at, observed_at=None)
+    for figures in others:
+        raw = dict(figures) | raw
     if (
         report.power is not None
         and report.energy is not None
@@ -67,28 +96,31 @@ def site_report_of(
     ):
         raw["power"]["pvWatts"] = report.energy.pv_watts
     try:
-        figures = msgspec.convert(raw, SiteStatus)
-        _check_figures(SiteFacts(name=report.site, status=figures))
+        status = msgspec.convert(raw, SiteStatus)
+        _check_figures(SiteFacts(name=report.site, status=status))
     except (msgspec.ValidationError, NotAQuantity) as error:
         raise WireError("malformed", str(error)) from error
     return SiteReport(
         site=report.site,
         observed_seconds=observed_seconds,
-        figures=figures,
+        sent_seconds=sent_seconds,
+        figures=status,
         has_executor=executor is not None,
         bound={one.id: (one.generation, one.bound) for one in report.orders or ()},
     )
 
 
-def _with_observed_at(figure: dict[str, Any], now: datetime) -> dict[str, Any]:
+def _with_observed_at(
+    figure: dict[str, Any], *, sent_at: datetime, observed_at: datetime | None
+) -> dict[str, Any]:
     """A figure with `observedAt` in place of its age; a date that cannot be read is left out.
 
     An agent's settings may give a date; a sensor gives an age in seconds. A figure with neither is
-    as old as its report.
+    as old as its report: it gets `observed_at`, or no date if that is None.
     """
     text, ago = figure.get("observedAt"), figure.get("observedSecondsAgo")
     plain = {k: v for k, v in figure.items() if k not in ("observedAt", "observedSecondsAgo")}
-    at = now - timedelta(seconds=min(ago, MAX_AGE_SECONDS)) if ago else None
+    at = sent_at - timedelta(seconds=min(ago, MAX_AGE_SECONDS)) if ago else observed_at
     if text is not None:
         with suppress(ValueError):
             at = datetime.fromisoformat(text)
@@ -97,7 +129,7 @@ def _with_observed_at(figure: dict[str, Any], now: datetime) -> dict[str, Any]:
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
     if at < _OLDEST_FIGURE_AT:
         raise WireError("malformed", f"observedAt: {text} is before 1970")
-    at = min(at, now).astimezone(UTC)  # a clock that is ahead makes no figure younger than now
+    at = min(at, sent_at).astimezone(UTC)  # a clock that is ahead makes no figure younger
     return plain | {"observedAt": at.replace(microsecond=0).isoformat()}
 
 

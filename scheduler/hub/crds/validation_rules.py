@@ -235,6 +235,13 @@ PRINTER_COLUMNS: dict[str, list[dict[str, Any]]] = {
             "jsonPath": ".status.intensity.gco2PerKwh",
         },
         {"name": "Report-Age", "type": "date", "jsonPath": ".status.observedAt"},
+        {
+            "name": "Freshness",
+            "type": "string",
+            "description": "NoNonce: an agent cannot prove that its reports are fresh",
+            "jsonPath": '.status.conditions[?(@.type=="FreshnessProven")].reason',
+            "priority": 1,
+        },
     ],
     "SiteGrant": [
         {"name": "Class", "type": "string", "jsonPath": ".spec.dataClass"},
