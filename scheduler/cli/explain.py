@@ -43,6 +43,7 @@ from scheduler.model.decision import (
     decision_bytes,
 )
 from scheduler.model.demand.demand import Demand, NotAccepted
+from scheduler.model.demand.identity import is_kept_at_one_site
 from scheduler.model.demand.terms import DEFAULT_TERMS, Terms
 from scheduler.model.formatters import format_rfc3339_exact
 from scheduler.placement.explain.explain import explain
@@ -208,6 +209,9 @@ def _explain_as_json(explained: _ExplainedDecision) -> dict[str, Any]:
         context = decision_context(explained.now, explained.terms)
         changes = suggest_changes(demand, explained.fleet, context)
     answer = _format_explanation(explanation, changes)
+    if any(is_kept_at_one_site(demand, rule) for rule in demand.spread):
+        what = demand.numbered_set or demand.key
+        answer["notes"].append(f"{what} stays at one site (placement.identity: Whole)")
     if is_stuck and not changes:
         answer["notes"].append("none of the changes that were tried would make it fit")
     return answer | ({"decision": explained.record_id} if explained.record_id else {})
@@ -310,6 +314,9 @@ def _print(answer: dict[str, Any]) -> None:
                 f"{change['from'] or '(none)'} -> {change['to'] or '(none)'}"
             )
         )
+    for note in answer["notes"]:
+        if "placement.identity" in note:
+            console.print(printable(note))
     if NO_TENANT_NOTE in answer["notes"]:
         console.print(NO_TENANT_SENTENCE)
 

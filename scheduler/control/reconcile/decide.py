@@ -33,6 +33,7 @@ from scheduler.model.kinds.workload import (
     Workload,
     WorkloadStatus,
 )
+from scheduler.model.manifests.identities import total_completions
 from scheduler.model.manifests.recorded import recorded_manifests
 from scheduler.placement.choose import choose
 from scheduler.placement.filter.retention import evicted_by_taint_at
@@ -200,7 +201,18 @@ class Decider:
         content = {"demand": demand, "terms": self.inputs.terms, "decision": decision}
         reference = await self._record(recorded, now, content, decision.line)
         self._report_violations(recorded, demand, decision)
-        return self._with_decision(workload, status, decision, reference, now)
+        completions = None
+        if demand.strategy != "Duplicated":
+            completions = total_completions(recorded.spec.manifests)
+        return self._with_decision(
+            workload,
+            status,
+            decision,
+            reference,
+            now,
+            completions=completions,
+            per_site=demand.identity == "PerSite",
+        )
 
     def _with_decision(
         self,
@@ -209,6 +221,9 @@ class Decider:
         decision: Decision,
         reference: DecisionReference,
         now: datetime,
+        *,
+        completions: int | None,
+        per_site: bool,
     ) -> WorkloadStatus:
         generation = workload.metadata.generation
         is_spec_changed = status.observed_generation != generation
@@ -220,6 +235,8 @@ class Decider:
             known_sites=self.objects.sites,
             now=now,
             views=self.order_sync.site_views(workload, status),
+            completions=completions,
+            per_site=per_site,
         )
         if status.phase == "Completed" and not is_spec_changed:
             after = msgspec.structs.replace(after, phase="Completed")

@@ -50,6 +50,7 @@ class SiteShare:
         violates: the reason slug of the right that the replicas break; empty: none.
         has_run: all `replicas` have run by the order of this generation before.
         is_parked: nothing runs anywhere, and this site keeps an order of 0 replicas.
+        completions: its part of the completions of a Job; None: they are not divided.
     """
 
     replicas: int
@@ -59,6 +60,7 @@ class SiteShare:
     violates: str = ""
     has_run: bool = False
     is_parked: bool = False
+    completions: int | None = None
 
     @property
     def ordered(self) -> int:
@@ -108,6 +110,7 @@ def shares_in(groups: Iterable[PlacementGroup]) -> dict[str, SiteShare]:
                 violates=group.violates or known.violates,
                 has_run=known.has_run or group.phase == "Running",
                 is_parked=known.is_parked or (not leaves and not group.replicas),
+                completions=known.completions if group.completions is None else group.completions,
             )
     return shares
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from scheduler.model.demand.demand import Demand, NotAccepted
+from scheduler.model.demand.identity import check_identity
 from scheduler.model.jurisdictions import problem_of
 from scheduler.model.kinds.policy import Spread
 from scheduler.model.kinds.tenant import Tenant
@@ -26,6 +27,7 @@ def find_contradictions(
     yield from _check_selectors(demand)
     yield from _check_priority(workload, tenant)
     yield from _check_preset(demand)
+    yield from check_identity(demand, workload.spec.placement)
     yield from _check_site_groups(demand)
     required = [rule for rule in demand.spread if rule.required]
     named_sites = _count_named_sites(demand)

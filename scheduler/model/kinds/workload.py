@@ -146,6 +146,13 @@ class PlacementGroup(Part, frozen=True, kw_only=True):
     replaced_by: Annotated[tuple[Name, ...], Meta(max_length=64)] = ()
     violates: ShortText = ""
     since: Instant | None = None
+    completions: (
+        Annotated[
+            Count,
+            Meta(description="The part of its Job's completions that each of these sites has."),
+        ]
+        | None
+    ) = None
 
 
 class PlacementStatus(Part, frozen=True, kw_only=True):
@@ -157,6 +164,13 @@ class PlacementStatus(Part, frozen=True, kw_only=True):
         Meta(max_length=1000, extra_json_schema={"x-kubernetes-list-type": "atomic"}),
     ] = ()
     slices: Annotated[int, Meta(ge=0, le=1000)] = 0
+    per_site: Annotated[
+        bool, Meta(description="Whether its sets with numbered pods are named after their sites.")
+    ] = False
+    completed: Annotated[
+        Count,
+        Meta(description="Completions of its Job at sites that finished their part and were left."),
+    ] = 0
 
 
 class SiteRemains(Part, frozen=True, kw_only=True):
