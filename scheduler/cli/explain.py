@@ -235,6 +235,8 @@ def _format_explanation(
                 "from": each.from_,
                 "to": each.to,
                 "verified": each.verified,
+                "who": each.who,
+                "site": each.site,
             }
             for each in changes
         ],
@@ -294,7 +296,7 @@ def _print(answer: dict[str, Any]) -> None:
     for title in ("SITE", "REPLICAS", "ROOM", "CNY/REPLICA-HOUR", "WHY, OR WHY NOT"):
         table.add_column(title, overflow="fold")
     for site in answer["sites"]:
-        failed = [each for each in site["verdicts"] if not each["passed"]]
+        failed = [each for each in site["verdicts"] if each["passed"] is False]
         total = site["totalCnyPerReplicaHour"]
         why = "; ".join(f"{each['reason']}: {each['sentence']}" for each in failed)
         table.add_row(
@@ -314,6 +316,8 @@ def _print(answer: dict[str, Any]) -> None:
                 f"{change['from'] or '(none)'} -> {change['to'] or '(none)'}"
             )
         )
+        where = f"at {change['site']}, " if change["site"] else ""
+        console.print(printable(f"  {where}by the {change['who']}"))
     for note in answer["notes"]:
         if "placement.identity" in note:
             console.print(printable(note))

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from scheduler.control.orders.build import orders_of
+from scheduler.control.ports.agents import OrderForSite
 from scheduler.control.status.migration import SiteShare
 from scheduler.model.decode import decode
 from scheduler.model.demand.demand import Demand, NotAccepted
@@ -38,7 +39,7 @@ def numbered(kind: str = "StatefulSet", *, pods: int = 4, **placement: Any) -> J
     return raw
 
 
-TWO = {"strategy": "Weighted", "weights": [{"site": f"s{n}", "weight": 1} for n in (1, 2)]}
+TWO: Json = {"strategy": "Weighted", "weights": [{"site": f"s{n}", "weight": 1} for n in (1, 2)]}
 
 
 @pytest.mark.parametrize("kind", ["StatefulSet", "Job"])
@@ -119,7 +120,7 @@ def test_orders_of_a_set_per_site_carry_the_name_of_the_site() -> None:
     raw["status"] = {"placement": {"perSite": True}}
     shares = {name: SiteShare(2, 1) for name in ("s1", "s2")}
     orders = orders_of(_decoded(raw), "id", shares, None, {})
-    named = {name: one.manifests[0]["metadata"]["name"] for name, one in orders.items()}
+    named = {name: _first(one)["metadata"]["name"] for name, one in orders.items()}
     assert named == {"s1": "db-s1", "s2": "db-s2"}
     leaving = {"s1": SiteShare(0, 1, leaving=2)}
     again = orders_of(_decoded(raw), "id", leaving, None, orders)
@@ -132,8 +133,12 @@ def test_orders_of_a_job_add_up_to_its_completions() -> None:
     job |= {"completions": 100, "completionMode": "NonIndexed"}
     shares = {"s1": SiteShare(24, 1, completions=86), "s2": SiteShare(4, 1, completions=14)}
     orders = orders_of(_decoded(raw), "id", shares, None, {})
-    specs = [one.manifests[0]["spec"] for one in orders.values()]
+    specs = [_first(one)["spec"] for one in orders.values()]
     assert [(one["completions"], one["parallelism"]) for one in specs] == [(86, 24), (14, 4)]
+
+
+def _first(order: OrderForSite) -> Json:
+    return dict(order.manifests[0])
 
 
 def _decoded(raw: Json) -> Workload:
