@@ -67,7 +67,7 @@ def _manifests_at(
     is_kept: bool,
 ) -> tuple[dict[str, Any], ...]:
     """The manifests of one site; those of a former order are named and divided already."""
-    if not is_kept and workload.status.placement.per_site:
+    if not is_kept and workload.status.placement.identity == "PerSite":
         manifests = named_for_site(manifests, site)
     if share.is_parked:
         return without_pods(manifests)

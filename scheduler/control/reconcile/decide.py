@@ -28,6 +28,7 @@ from scheduler.control.status.migration import revert_migration
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import Demand, NotAccepted
 from scheduler.model.kinds.metadata import WorkKey
+from scheduler.model.kinds.policy import Identity
 from scheduler.model.kinds.workload import (
     DecisionReference,
     Workload,
@@ -211,7 +212,7 @@ class Decider:
             reference,
             now,
             completions=completions,
-            per_site=demand.identity == "PerSite",
+            identity=demand.identity,
         )
 
     def _with_decision(
@@ -223,7 +224,7 @@ class Decider:
         now: datetime,
         *,
         completions: int | None,
-        per_site: bool,
+        identity: Identity | None,
     ) -> WorkloadStatus:
         generation = workload.metadata.generation
         is_spec_changed = status.observed_generation != generation
@@ -236,7 +237,7 @@ class Decider:
             now=now,
             views=self.order_sync.site_views(workload, status),
             completions=completions,
-            per_site=per_site,
+            identity=identity,
         )
         if status.phase == "Completed" and not is_spec_changed:
             after = msgspec.structs.replace(after, phase="Completed")

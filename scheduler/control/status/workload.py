@@ -35,6 +35,7 @@ from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import NotAccepted
 from scheduler.model.formatters import format_list, format_replicas
 from scheduler.model.kinds.fields import Condition
+from scheduler.model.kinds.policy import Identity
 from scheduler.model.kinds.workload import (
     DecisionReference,
     PlacementStatus,
@@ -64,7 +65,7 @@ def with_decision(
     now: datetime,
     views: Mapping[str, SiteView] | None = None,
     completions: int | None = None,
-    per_site: bool = False,
+    identity: Identity | None = None,
 ) -> WorkloadStatus:
     """The status after a decision.
 
@@ -77,7 +78,7 @@ def with_decision(
         now: becomes `since` of new groups and the transition time of conditions.
         views: what sites report of the shares until now, by site.
         completions: of its Job in all; None: they are not divided.
-        per_site: whether its sets with numbered pods are named after their sites.
+        identity: what applies to its numbered pods.
     """
     before = shares_of(status)
     shares = next_shares(
@@ -85,7 +86,9 @@ def with_decision(
         decision,
         views or {},
         generation=status.placement.generation + 1,
-        is_new_content=is_new_content or per_site != status.placement.per_site,
+        is_new_content=is_new_content
+        or (identity == "PerSite") != (status.placement.identity == "PerSite"),
+        may_overlap=identity != "Whole",
         known_sites=set(known_sites),
     )
     shares, completed = divide_completions(
@@ -105,7 +108,7 @@ def with_decision(
         reason="" if placed else _clip(decision.line),
         decision=reference,
         last_group=decision.group,
-        placement=msgspec.structs.replace(status.placement, completed=completed, per_site=per_site),
+        placement=msgspec.structs.replace(status.placement, completed=completed, identity=identity),
         conditions=with_condition(with_condition(status.conditions, accepted, now), condition, now),
     )
     if decision.ended:
@@ -126,7 +129,7 @@ def _with_shares(
         groups=groups_of(status.placement.groups, shares, healths, now),
         slices=status.placement.slices,
         completed=status.placement.completed,
-        per_site=status.placement.per_site,
+        identity=status.placement.identity,
     )
     after = msgspec.structs.replace(
         status,

@@ -24,7 +24,7 @@ from scheduler.model.kinds.fields import (
     Toleration,
 )
 from scheduler.model.kinds.metadata import Metadata
-from scheduler.model.kinds.policy import Failover, Placement, Schedule
+from scheduler.model.kinds.policy import Failover, Identity, Placement, Schedule
 
 Phase = Literal[
     "Pending", "Waiting", "Refused", "Placed", "Running", "Completed", "Degraded", "Deleting"
@@ -164,9 +164,16 @@ class PlacementStatus(Part, frozen=True, kw_only=True):
         Meta(max_length=1000, extra_json_schema={"x-kubernetes-list-type": "atomic"}),
     ] = ()
     slices: Annotated[int, Meta(ge=0, le=1000)] = 0
-    per_site: Annotated[
-        bool, Meta(description="Whether its sets with numbered pods are named after their sites.")
-    ] = False
+    identity: (
+        Annotated[
+            Identity,
+            Meta(
+                description="What applies to its numbered pods. Whole: a site starts them only "
+                "when no other runs them. PerSite: its sets are named after their sites."
+            ),
+        ]
+        | None
+    ) = None
     completed: Annotated[
         Count,
         Meta(description="Completions of its Job at sites that finished their part and were left."),

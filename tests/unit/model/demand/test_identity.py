@@ -117,7 +117,7 @@ def test_a_job_never_asks_for_more_pods_than_it_completes() -> None:
 
 def test_orders_of_a_set_per_site_carry_the_name_of_the_site() -> None:
     raw = numbered()
-    raw["status"] = {"placement": {"perSite": True}}
+    raw["status"] = {"placement": {"identity": "PerSite"}}
     shares = {name: SiteShare(2, 1) for name in ("s1", "s2")}
     orders = orders_of(_decoded(raw), "id", shares, None, {})
     named = {name: _first(one)["metadata"]["name"] for name, one in orders.items()}
