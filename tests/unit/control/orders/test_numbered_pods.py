@@ -47,7 +47,8 @@ async def test_the_orders_of_a_divided_job_complete_its_total_and_keep_their_par
     async with loops.started(*SITES, job):
         status = await settled(loops)
         orders = [each for plan in loops.dispatcher.plans.values() for each in plan.orders.values()]
-        specs: list[Json] = [dict(one.manifests[0])["spec"] for one in orders]
+        manifests: list[Json] = [dict(one.manifests[0]) for one in orders]
+        specs: list[Json] = [one["spec"] for one in manifests]
         assert len(specs) == 2
         assert sum(each["completions"] for each in specs) == 8
         assert sum(each["parallelism"] for each in specs) == 4
