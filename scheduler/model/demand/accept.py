@@ -141,7 +141,7 @@ def _assemble(
     rights = _resolve_rights(workload, context, requested_vendors=merged.cpu_vendors)
     placement = expand_preset(merged)
     shared = context.cluster_placements
-    applied = apply_identity(spec.manifests, placement)
+    applied = apply_identity(spec.manifests, placement, shared)
     replicas = parsed.replicas if spec.replicas is None else spec.replicas
     most = max_replicas(spec.manifests)
     failover = spec.failover or policy.failover

@@ -18,13 +18,23 @@ class AppliedIdentity(NamedTuple):
     numbered_set: str
 
 
-def apply_identity(manifests: Sequence[Mapping[str, Any]], placement: Placement) -> AppliedIdentity:
+def apply_identity(
+    manifests: Sequence[Mapping[str, Any]], placement: Placement, shared: Sequence[Placement] = ()
+) -> AppliedIdentity:
     """The identity of a workload's pods: as it says, else Whole where pods have numbers.
 
     Duplicated asks for a whole copy at every site, so nothing is divided there.
+
+    Args:
+        manifests: the manifests.
+        placement: of the workload and its policy.
+        shared: of cluster policies; Whole among them counts before all else, PerSite after.
     """
     numbered = numbered_set_in(manifests)
-    wanted = placement.identity
+    asked = [each.identity for each in shared]
+    wanted = "Whole" if "Whole" in asked else placement.identity
+    if wanted is None and "PerSite" in asked:
+        wanted = "PerSite"
     if wanted is None and numbered and placement.strategy != "Duplicated":
         wanted = "Whole"
     if wanted == "PerSite" and not numbered:

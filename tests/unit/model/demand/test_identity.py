@@ -7,10 +7,11 @@ import pytest
 from scheduler.control.orders.build import orders_of
 from scheduler.control.ports.agents import OrderForSite
 from scheduler.control.status.migration import SiteShare
-from scheduler.model.decode import decode
+from scheduler.model.decode import decode, decode_as
 from scheduler.model.demand.demand import Demand, NotAccepted
 from scheduler.model.demand.identity import AT_ONE_SITE
 from scheduler.model.demand.terms import DEFAULT_TERMS
+from scheduler.model.kinds.policy import ClusterPlacementPolicy
 from scheduler.model.kinds.workload import Workload
 from scheduler.placement.choose import choose
 from scheduler.placement.explain.suggest import suggest_changes
@@ -145,3 +146,34 @@ def _decoded(raw: Json) -> Workload:
     found = decode(raw)
     assert isinstance(found, Workload)
     return found
+
+
+@pytest.mark.parametrize(
+    ("shared", "own", "applies"),
+    [
+        (["Whole"], "PerSite", "Whole"),
+        (["PerSite"], None, "PerSite"),
+        (["PerSite"], "Whole", "Whole"),
+        ([], None, "Whole"),
+    ],
+)
+def test_a_cluster_policy_may_keep_sets_whole(
+    shared: list[str], own: str | None, applies: str
+) -> None:
+    placement: Json = {"identity": own} if own else {}
+    raw = numbered(**placement)
+    policies = [
+        decode_as(
+            {
+                "apiVersion": raw["apiVersion"],
+                "kind": "ClusterPlacementPolicy",
+                "metadata": {"name": "all"},
+                "spec": {"placement": {"identity": each}},
+            },
+            ClusterPlacementPolicy,
+        )
+        for each in shared
+    ]
+    demand = demand_or_refusal(raw, cluster_policies=policies)
+    assert isinstance(demand, Demand)
+    assert demand.identity == applies
