@@ -12,10 +12,11 @@ import logging
 import os
 import random
 import uuid
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -43,6 +44,7 @@ from scheduler.control.site_status_writer import SiteStatusWriter
 from scheduler.control.startup import Startup
 from scheduler.control.state.decision_inputs import DecisionInputs
 from scheduler.control.state.fair_shares import FairShares
+from scheduler.control.state.ledger_heads import LedgerHeads
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.ownership import ObjectOwnership
 from scheduler.control.state.quotas import Quotas
@@ -53,8 +55,11 @@ from scheduler.control.wake_ups import WakeUps
 from scheduler.control.worker import Worker
 from scheduler.hub.informer import Informer, list_first
 from scheduler.hub.token_review import open_reviewer
+from scheduler.hub.web_address import publish_web_address
+from scheduler.ledger.pages import read_blob, read_page
 from scheduler.ledger.reader import decision_json
 from scheduler.ledger.recorder import LedgerRecorder
+from scheduler.ledger.segments import is_signed_by
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.demand.terms import Terms
 from scheduler.model.kinds.metadata import WorkKey
@@ -67,6 +72,7 @@ from scheduler.mqtt.session import BrokerSession
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.queue.minimum_requests import MinimumRequests
 from scheduler.recovery.losses import find_ledger_cut, refuse_losses
+from scheduler.runtime.cancellation import run_cancellable
 from scheduler.runtime.clock import Clock, SystemClock
 from scheduler.runtime.data_dir import locked_data_directory
 from scheduler.runtime.faults import FaultRelay, Faults
@@ -78,6 +84,8 @@ from scheduler.web.sessions import TokenReviewer
 from scheduler.web.snapshot import SnapshotSources, StateSnapshot, take_snapshot
 
 _log = logging.getLogger(__name__)
+
+_REFRESH_SECONDS, _REFRESH_CHECK_SECONDS = 3600.0, 60.0
 
 
 async def run(
@@ -109,7 +117,7 @@ async def run(
                 try:
                     scheduler = _Scheduler(settings=settings, services=services, clock=clock)
                     hub_faults.pass_to(scheduler.metrics.count_fault)
-                    await scheduler.run(on_ready)
+                    await run_cancellable(scheduler.run(on_ready), name="term")
                 except* LeadershipLost as lost:
                     _log.warning("%s; waiting for the lease again", lost.exceptions[0])
                 on_ready = _ignore_ready
@@ -170,7 +178,18 @@ class _Scheduler:
             is_sole_candidate=not settings.hub.kubeconfig,
         )
         self.outbox = Outbox()
-        self.publisher = OrderPublisher(key=services.signing_key, outbox=self.outbox)
+        self.publisher = OrderPublisher(
+            key=services.signing_key, outbox=self.outbox, ledger_head=services.ledger.head
+        )
+        self.ledger_heads = LedgerHeads(
+            head=services.ledger.head,
+            sent_head=self.publisher.sent_head,
+            is_recorded=services.ledger.has,
+            is_ours=partial(is_signed_by, keys=services.hub_keys),
+            ask=lambda site: self.publisher.request_heads(site, self._epoch()),
+            clock=clock,
+            faults=self.faults,
+        )
         self.dispatcher = Dispatcher(
             publisher=self.publisher,
             clock=clock,
@@ -282,6 +301,7 @@ class _Scheduler:
             reservations=self.reservations,
             fair_shares=self.fair_shares,
             unadmitted_sites=self.unadmitted_sites,
+            ledger_heads=self.ledger_heads,
             wake_ups=self.wake_ups,
             clock_events=self.clock_events,
         )
@@ -369,6 +389,10 @@ class _Scheduler:
         refuse_losses(
             find_ledger_cut(root, self.objects.workloads.values(), is_hub_embedded=is_embedded)
         )
+        with self.faults.barrier("object", "web address"):
+            await publish_web_address(
+                self._services.client, self._services.endpoints.page_url.rstrip("/")
+            )
         self.startup.begin()
         async with asyncio.TaskGroup() as group:
             for resource, informer in informers.items():
@@ -385,7 +409,7 @@ class _Scheduler:
             for name, loop in (("work", self.worker.run), ("batches", self.batch_pricer.run)):
                 group.create_task(self._keep_running(name, loop), name=name)
 
-    async def _keep_running(self, name: str, loop: Callable[[], Awaitable[None]]) -> None:
+    async def _keep_running(self, name: str, loop: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Runs a loop until cancelled; one that fails is started again after a pause.
 
         Raises:
@@ -393,10 +417,10 @@ class _Scheduler:
         """
         while True:
             with self.faults.barrier("loop", name, passing=(LeadershipLost,)):
-                await loop()
+                await run_cancellable(loop(), name=name)
             await self._clock.sleep(self.faults.pause_seconds("loop", name))
 
-    def _loops(self) -> Iterator[tuple[str, Callable[[], Awaitable[None]]]]:
+    def _loops(self) -> Iterator[tuple[str, Callable[[], Coroutine[Any, Any, None]]]]:
         writer = SiteStatusWriter(
             hub=self._services.client,
             sites=self.sites,
@@ -417,10 +441,21 @@ class _Scheduler:
         yield "site status", writer.run
         yield "events", self.events.run
         yield "pending sites", partial(self.unadmitted_sites.run, self._services.client)
+        yield "ledger heads", partial(self.ledger_heads.run, self._services.client)
+        yield "hourly indexes", self._refresh_indexes
         yield "event-loop lag", partial(watch_loop_lag, self._clock, self.metrics.observe_loop_lag)
         yield "ledger", self._watch_ledger
         if self._services.broker:
             yield "embedded broker", self._services.broker.keep_running
+
+    async def _refresh_indexes(self) -> None:
+        """Publishes an index again whose site holds no head of the last hour of the ledger."""
+        while True:
+            await self._clock.sleep(_REFRESH_CHECK_SECONDS)
+            self.dispatcher.refresh(_REFRESH_SECONDS, self._lacks_newest_head)
+
+    def _lacks_newest_head(self, site: str) -> bool:
+        return self.publisher.sent_head(site) != self._services.ledger.head()
 
     async def _watch_ledger(self) -> None:
         await self.recorder.watch(
@@ -511,6 +546,8 @@ class _Scheduler:
             take_snapshot=self._snapshot,
             render_metrics=self.metrics.render,
             find_decision_json=partial(decision_json, self._services.ledger.path),
+            read_ledger_page=partial(read_page, self._services.ledger.path),
+            read_ledger_blob=partial(read_blob, self._services.ledger.path),
             readiness_problem=self._why_not_ready,
             review_token=review,
             clock=self._clock,

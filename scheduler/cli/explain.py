@@ -15,11 +15,12 @@ from scheduler.cli.support.arguments import (
     EXIT_GOOD,
     EXIT_NO,
     EXIT_USAGE,
-    add_data_dir_option,
     add_now_option,
     add_output_option,
     now_of,
 )
+from scheduler.cli.support.hub_access import HubNotFound
+from scheduler.cli.support.ledger_access import add_ledger_options, open_ledger
 from scheduler.cli.support.offline_input import (
     NO_TENANT_NOTE,
     NO_TENANT_SENTENCE,
@@ -30,10 +31,11 @@ from scheduler.cli.support.offline_input import (
 )
 from scheduler.cli.support.output import print_error, print_json
 from scheduler.cli.support.versus import UnknownSite, compare_with_site
+from scheduler.control.ports.hub import HubError
 from scheduler.ledger.errors import LedgerError
-from scheduler.ledger.reader import LedgerReader
+from scheduler.ledger.reader import RecordSource
+from scheduler.ledger.record import Record
 from scheduler.ledger.replay import read_recorded_decision
-from scheduler.ledger.tables import LEDGER_FILE
 from scheduler.model.canonical import digest_of_bytes
 from scheduler.model.decision import (
     Decision,
@@ -51,10 +53,11 @@ from scheduler.placement.explain.suggest import suggest_changes
 from scheduler.placement.fleet.context import decision_context
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.runtime.printable import printable
-from scheduler.settings import data_directory
 
 _EPILOG = """examples:
   kapok explain health/appointment                        the last recorded decision
+  kapok explain health/appointment --decision 7-42        an older one
+  kapok explain health/appointment --kubeconfig F         over the network, by the rights of F
   kapok explain health/appointment --versus tianfu        compare the chosen sites with tianfu
   kapok explain health/appointment -f city/ -o json       offline, from files
   kapok explain health/appointment -f city/ --now 2026-11-23T08:00:00Z
@@ -82,9 +85,12 @@ def register(parser: argparse.ArgumentParser) -> None:
         help="decide and explain offline, from files as for `kapok place`; may be repeated",
     )
     parser.add_argument(
+        "--decision", metavar="ID", help="explain this recorded decision (default: the last one)"
+    )
+    parser.add_argument(
         "--versus", metavar="SITE", help="compare the chosen sites with SITE, and say why not SITE"
     )
-    add_data_dir_option(parser)
+    add_ledger_options(parser)
     add_now_option(parser)
     add_output_option(parser)
 
@@ -127,7 +133,14 @@ def run(arguments: argparse.Namespace) -> int:
         answer["notes"] += explained.notes
         if arguments.versus is not None:
             answer = compare_with_site(answer, arguments.versus, explained.demand)
-    except (OfflineInputError, LedgerError, UnknownSite, _NothingToExplain) as error:
+    except (
+        HubError,
+        HubNotFound,
+        LedgerError,
+        OfflineInputError,
+        UnknownSite,
+        _NothingToExplain,
+    ) as error:
         print_error("explain", error)
         return EXIT_USAGE
     if arguments.output == "json":
@@ -159,8 +172,8 @@ def _decide_offline(arguments: argparse.Namespace, key: str) -> _ExplainedDecisi
 
 
 def _read_recorded(arguments: argparse.Namespace, key: str) -> _ExplainedDecision:
-    with LedgerReader(data_directory(arguments.data_dir) / LEDGER_FILE) as reader:
-        record = reader.last_about(key)
+    with open_ledger(arguments) as reader:
+        record = _find_record(reader, key, arguments.decision)
         if record is None:
             raise _NothingToExplain(
                 f"the ledger holds no decision about {key}; `kapok get workloads` lists the "
@@ -193,6 +206,23 @@ def _read_recorded(arguments: argparse.Namespace, key: str) -> _ExplainedDecisio
         fleet=recorded.fleet,
         terms=recorded.terms,
     )
+
+
+def _find_record(reader: RecordSource, key: str, decision: str | None) -> Record | None:
+    """The record to explain: that of `--decision`, else the newest one of the workload.
+
+    Raises:
+        _NothingToExplain: the record does not exist or is about something else.
+    """
+    if decision is None:
+        return reader.last_about(key)
+    record = reader.find(decision)
+    if record is None or record.subject != key:
+        what = "not found" if record is None else f"about {record.subject}, not about {key}"
+        raise _NothingToExplain(
+            f"record {decision}: {what}; `kapok ledger list --workload {key}` lists its records"
+        )
+    return record
 
 
 def _explain_as_json(explained: _ExplainedDecision) -> dict[str, Any]:
