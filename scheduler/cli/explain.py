@@ -45,6 +45,7 @@ from scheduler.model.decision import (
     decision_bytes,
 )
 from scheduler.model.demand.demand import Demand, NotAccepted
+from scheduler.model.demand.identity import is_kept_at_one_site
 from scheduler.model.demand.terms import DEFAULT_TERMS, Terms
 from scheduler.model.formatters import format_rfc3339_exact
 from scheduler.placement.explain.explain import explain
@@ -238,6 +239,9 @@ def _explain_as_json(explained: _ExplainedDecision) -> dict[str, Any]:
         context = decision_context(explained.now, explained.terms)
         changes = suggest_changes(demand, explained.fleet, context)
     answer = _format_explanation(explanation, changes)
+    if any(is_kept_at_one_site(demand, rule) for rule in demand.spread):
+        what = demand.numbered_set or demand.key
+        answer["notes"].append(f"{what} stays at one site (placement.identity: Whole)")
     if is_stuck and not changes:
         answer["notes"].append("none of the changes that were tried would make it fit")
     return answer | ({"decision": explained.record_id} if explained.record_id else {})
@@ -261,6 +265,8 @@ def _format_explanation(
                 "from": each.from_,
                 "to": each.to,
                 "verified": each.verified,
+                "who": each.who,
+                "site": each.site,
             }
             for each in changes
         ],
@@ -320,7 +326,7 @@ def _print(answer: dict[str, Any]) -> None:
     for title in ("SITE", "REPLICAS", "ROOM", "CNY/REPLICA-HOUR", "WHY, OR WHY NOT"):
         table.add_column(title, overflow="fold")
     for site in answer["sites"]:
-        failed = [each for each in site["verdicts"] if not each["passed"]]
+        failed = [each for each in site["verdicts"] if each["passed"] is False]
         total = site["totalCnyPerReplicaHour"]
         why = "; ".join(f"{each['reason']}: {each['sentence']}" for each in failed)
         table.add_row(
@@ -340,6 +346,11 @@ def _print(answer: dict[str, Any]) -> None:
                 f"{change['from'] or '(none)'} -> {change['to'] or '(none)'}"
             )
         )
+        where = f"at {change['site']}, " if change["site"] else ""
+        console.print(printable(f"  {where}by the {change['who']}"))
+    for note in answer["notes"]:
+        if "placement.identity" in note:
+            console.print(printable(note))
     if NO_TENANT_NOTE in answer["notes"]:
         console.print(NO_TENANT_SENTENCE)
 

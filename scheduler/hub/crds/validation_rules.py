@@ -129,6 +129,9 @@ STRUCT_RULES: dict[str, dict[str, Any]] = {
         ),
         *_mainland_only_rules("self.jurisdiction", condition="!has(self.jurisdiction) || "),
     ),
+    "TenantSpec": _rules(
+        *_mainland_only_rules("self.jurisdiction", condition="!has(self.jurisdiction) || "),
+    ),
     "LabelSelector": {"x-kubernetes-map-type": "atomic"},
 }
 """Rules on a Struct, by its name, in every place where it is used."""

@@ -19,6 +19,7 @@ from scheduler.model.demand.demand import (
     NotAccepted,
     PlacedReplicas,
 )
+from scheduler.model.demand.identity import AT_ONE_SITE, apply_identity
 from scheduler.model.demand.merge import expand_preset, merge_placements
 from scheduler.model.demand.tenancy import (
     QuotaUsage,
@@ -52,6 +53,7 @@ from scheduler.model.manifests.checks import (
 )
 from scheduler.model.manifests.cleaning import clean_manifests
 from scheduler.model.manifests.containers import mapping_or_empty
+from scheduler.model.manifests.identities import max_replicas
 from scheduler.model.manifests.manifests import ParsedManifests, Pods, read_manifests
 from scheduler.model.manifests.pod_kinds import check_is_counted, check_template_paths
 from scheduler.model.manifests.pod_security import NotSecure, check_pod_security
@@ -139,6 +141,9 @@ def _assemble(
     rights = _resolve_rights(workload, context, requested_vendors=merged.cpu_vendors)
     placement = expand_preset(merged)
     shared = context.cluster_placements
+    applied = apply_identity(spec.manifests, placement, shared)
+    replicas = parsed.replicas if spec.replicas is None else spec.replicas
+    most = max_replicas(spec.manifests)
     failover = spec.failover or policy.failover
     selectors = (placement.site_selector, *(each.site_selector for each in shared))
     return Demand(
@@ -146,7 +151,7 @@ def _assemble(
         uid=workload.metadata.uid,
         tenant=tenant.metadata.name if tenant else "",
         priority=spec.priority,
-        replicas=parsed.replicas if spec.replicas is None else spec.replicas,
+        replicas=replicas if most is None else min(replicas, most),
         unit=parsed.unit,
         beside=parsed.beside,
         per_node=parsed.per_node,
@@ -171,7 +176,11 @@ def _assemble(
         tenant_sites=tenant.spec.site_selector if tenant else LabelSelector(),
         site_tolerations=placement.site_tolerations,
         site_groups=placement.site_groups,
-        spread=placement.spread + tuple(rule for each in shared for rule in each.spread),
+        spread=(
+            *placement.spread,
+            *(rule for each in shared for rule in each.spread),
+            *((AT_ONE_SITE,) if applied.identity == "Whole" and replicas > 1 else ()),
+        ),
         latency=placement.latency + tuple(bound for each in shared for bound in each.latency),
         companions=_companions(workload, placement, context.others),
         prices=placement.prices,
@@ -190,6 +199,8 @@ def _assemble(
         budget=limits.budget,
         claims=parsed.claims,
         unknown_scope=_unknown_scope(parsed, tenant),
+        identity=applied.identity,
+        numbered_set=applied.numbered_set,
     )
 
 

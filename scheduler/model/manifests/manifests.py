@@ -176,7 +176,7 @@ def with_replicas(
         sets_default: whether a single replica is written where the manifest leaves the number out.
             Left out, it belongs to another controller at the site, such as an autoscaler.
     """
-    index = _scalable_index([pod_kind_of(each) for each in manifests])
+    index = scalable_index(manifests)
     scaled = [dict(each) for each in manifests]
     if index is not None:
         kind = pod_kind_of(scaled[index])
@@ -187,8 +187,12 @@ def with_replicas(
     return tuple(scaled)
 
 
-def _scalable_index(kinds: Sequence[PodKind | None]) -> int | None:
+def scalable_index(manifests: Sequence[Mapping[str, Any]]) -> int | None:
     """The index of the one manifest that `replicas` scales; None: there is none, or several."""
+    return _scalable_index([pod_kind_of(each) for each in manifests])
+
+
+def _scalable_index(kinds: Sequence[PodKind | None]) -> int | None:
     for role in ("Scalable", "Job"):
         found = [index for index, kind in enumerate(kinds) if kind and kind.role == role]
         if found:

@@ -73,6 +73,10 @@ REFUSED: dict[str, tuple[tuple[str, dict[str, Any]], str]] = {
     "macao as mainland": (workload(jurisdictions=["CN-MO"]), "write MO"),
     "a province that does not exist": (workload(jurisdictions=["CN-XX"]), "no province has"),
     "no province in a grant": (grant(jurisdiction="CN-44"), "no province has"),
+    "no province of a tenant": (
+        ("Tenant", {"namespaces": ["a"], "jurisdiction": "CN-44"}),
+        "no province has",
+    ),
     "hong kong in a grant": (grant(jurisdiction="CN-HK"), "write HK"),
     "hong kong in a scheme": (
         ("DataClassScheme", {"classes": [{"name": "general-3", "jurisdictions": ["CN-HK"]}]}),
