@@ -16,6 +16,7 @@ from scheduler.model.manifests.templates import (
     find_pod_specs,
     find_possible_pod_parts,
     find_texts_of_privileged_pods,
+    group_kind,
     is_context,
 )
 
@@ -84,9 +85,24 @@ def violations(manifest: Mapping[str, Any], level: PodSecurity) -> Iterator[Viol
             for control, check in _RESTRICTED:
                 for path, what in check(pod):
                     yield Violation(path, what, control, "baseline")
+    yield from _weaker_namespace(manifest, level)
     for path in find_texts_of_privileged_pods(manifest):
         what = "holds a pod that asks for rights on its node; leave them out"
         yield Violation(path, what, "Privileged Containers", "privileged")
+
+
+_ENFORCE = "pod-security.kubernetes.io/enforce"
+
+
+def _weaker_namespace(manifest: Mapping[str, Any], level: PodSecurity) -> Iterator[Violation]:
+    """A Namespace that tells its cluster to allow more than the level."""
+    if group_kind(manifest) == ("", "Namespace"):
+        labels = mapping_or_empty(mapping_or_empty(manifest.get("metadata")).get("labels"))
+        allowed = LEVELS[: LEVELS.index(level) + 1]
+        if _ENFORCE in labels and labels[_ENFORCE] not in allowed:
+            path = f"metadata.labels.{_ENFORCE}"
+            what = f"has {str(labels[_ENFORCE])[:64]}; write {level}"
+            yield Violation(path, what, "Pod Security admission", "privileged")
 
 
 _Found = Iterator[tuple[str, str]]

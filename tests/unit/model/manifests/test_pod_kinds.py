@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from scheduler.model.demand.demand import Demand, NotAccepted
-from scheduler.model.manifests.manifests import with_replicas
+from scheduler.model.manifests.manifests import with_replicas, without_pods
 from tests.support.pod_kinds import COUNTED, CPU, job, of_kind, template
 from tests.support.sites import Raw, demand_or_refusal, workload
 
@@ -95,6 +95,23 @@ def test_pods_of_an_unknown_kind_are_refused_with_the_form_of_demand(name: str) 
     assert where in refused.message
     assert "spec.demand" in refused.message
     assert isinstance(asked(manifest, demand={"requests": {"cpu": "1"}}), Demand)
+
+
+@pytest.mark.parametrize("name", sorted(UNKNOWN.keys() - {"a template elsewhere"}))
+def test_0_replicas_keep_no_object_that_makes_pods(name: str) -> None:
+    config = of_kind("v1", "ConfigMap")
+    kept = without_pods([UNKNOWN[name][0], config])
+    assert kept == (config,)
+
+
+def test_0_replicas_keep_what_makes_no_pods() -> None:
+    objects = [
+        of_kind("v1", "PersistentVolumeClaim", resources={"requests": {"storage": "1Gi"}}),
+        of_kind("v1", "Service", ports=[{"port": 80}]),
+        of_kind("v1", "ResourceQuota", hard={"requests.cpu": "1"}),
+        of_kind("cert-manager.io/v1", "Certificate", secretName="a"),
+    ]
+    assert without_pods(objects) == tuple(objects)
 
 
 def test_pod_templates_of_unknown_kinds_are_read_by_path() -> None:

@@ -275,6 +275,22 @@ def test_plain_fields_of_custom_objects_are_allowed_at_every_level() -> None:
     assert all(found(manifest, level) == [] for level in LEVELS)
 
 
+def test_a_namespace_may_only_enforce_the_level_or_a_stricter_one() -> None:
+    def of(value: str) -> Raw:
+        labels = {"pod-security.kubernetes.io/enforce": value}
+        return {
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {"name": "ns", "labels": labels},
+        }
+
+    where = ("metadata.labels.pod-security.kubernetes.io/enforce", "privileged")
+    for value in ("privileged", "", "unknown"):
+        assert found(of(value), "baseline") == [where]
+    assert found(of("baseline"), "restricted") == [where]
+    assert found(of("restricted"), "baseline") == found(of("privileged"), "privileged") == []
+
+
 def answer(level: str | None, manifest: Raw) -> Demand | NotAccepted:
     raw = workload(manifests=[manifest])
     of = tenant() if level is None else tenant(podSecurity=level)
