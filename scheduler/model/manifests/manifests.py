@@ -65,6 +65,8 @@ class ParsedManifests(Part, frozen=True, kw_only=True):
     """The storage that is claimed once at every site, by the names that quotas use."""
     unknown_scope: tuple[str, ...] = ()
     """Custom kinds of which only a site's cluster knows whether they are cluster-scoped."""
+    is_undivided: bool = False
+    """Whether an object holds all replicas, so that one site gets them."""
     scalable: int | None = None
     """The index of the one manifest that `replicas` scales."""
     scalables: tuple[str, ...] = ()

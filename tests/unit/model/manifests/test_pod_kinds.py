@@ -122,6 +122,21 @@ def test_pod_templates_of_unknown_kinds_are_read_by_path() -> None:
         assert found.quota_usage(found.replicas, 1) == {"cpu": 4 * CPU, "pods": 4}
 
 
+def test_the_replicas_of_one_custom_object_stay_at_one_site() -> None:
+    manifest, path = UNKNOWN["a pod template"]
+    for stated in ({"requests": {"cpu": "1"}}, {"podTemplatePaths": [path]}):
+        found = asked(manifest, demand={"replicas": 4, **stated})
+        assert isinstance(found, Demand)
+        assert (found.replicas, [each.max_groups for each in found.spread]) == (4, [1])
+        placement = {"strategy": "Duplicated"}
+        copied = asked(manifest, demand={"replicas": 4, **stated}, placement=placement)
+        assert isinstance(copied, Demand)
+        assert copied.spread == ()
+    known = asked(of_kind("v1", "ConfigMap"), demand={"replicas": 4, "requests": {"cpu": "1"}})
+    assert isinstance(known, Demand)
+    assert known.spread == ()
+
+
 @pytest.mark.parametrize(
     ("path", "message"),
     [("spec.nothing", "matches nothing"), ("spec.workers[*]", "is no pod template")],
