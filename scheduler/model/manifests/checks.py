@@ -139,8 +139,8 @@ def check_manifests(
         seen.add(identity)
         if carries_secret_data(manifest):
             raise BadManifest(
-                f"{path}: {title_of(manifest)} has inline data; "
-                "refer to a Secret that exists at the site"
+                f"{path}: {title_of(manifest)} has inline data of a Secret, in a field or "
+                "an annotation; refer to a Secret that exists at the site"
             )
         _check_own_keys(manifest, path)
 

@@ -51,7 +51,7 @@ def pod_kind_of(manifest: Mapping[str, Any]) -> PodKind | None:
 
 
 def makes_pods(manifest: Mapping[str, Any]) -> bool:
-    """Whether a manifest is known, or seen, to make pods; of some kinds only the name tells."""
+    """Whether a manifest is known, or seen, to make pods; of some kinds only the name is known."""
     return (
         pod_kind_of(manifest) is not None
         or group_kind(manifest) in _UNREADABLE_KINDS

@@ -95,7 +95,7 @@ _ENFORCE = "pod-security.kubernetes.io/enforce"
 
 
 def _weaker_namespace(manifest: Mapping[str, Any], level: PodSecurity) -> Iterator[Violation]:
-    """A Namespace that tells its cluster to allow more than the level."""
+    """A Namespace with a label that has its cluster allow more than the level."""
     if group_kind(manifest) == ("", "Namespace"):
         labels = mapping_or_empty(mapping_or_empty(manifest.get("metadata")).get("labels"))
         allowed = LEVELS[: LEVELS.index(level) + 1]
