@@ -28,7 +28,12 @@ from agents.orders.executor import OrderExecutor
 from agents.orders.intake import Intake
 from agents.orders.journal import Journal
 from agents.orders.lease import LocalLease
-from agents.protocol.hub_requests import FETCH_ORDERS, WANT_FULL_REPORT, WANT_INDEX_PROOF
+from agents.protocol.hub_requests import (
+    FETCH_ORDERS,
+    WANT_FULL_REPORT,
+    WANT_INDEX_PROOF,
+    WANT_LEDGER_HEADS,
+)
 from agents.protocol.keys import SigningKey, TrustedKeys
 from agents.runtime.clock import AgentClock
 from agents.runtime.data_dir import Boot, load_or_create_client_id
@@ -169,6 +174,8 @@ class Agent:
             self.fetcher.request_fetch()
         elif request == WANT_INDEX_PROOF:
             self.statuses.request_proof()
+        elif request == WANT_LEDGER_HEADS:
+            self.statuses.request_heads()
         else:
             self.statuses.request_status()
 

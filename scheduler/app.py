@@ -43,6 +43,7 @@ from scheduler.control.site_status_writer import SiteStatusWriter
 from scheduler.control.startup import Startup
 from scheduler.control.state.decision_inputs import DecisionInputs
 from scheduler.control.state.fair_shares import FairShares
+from scheduler.control.state.ledger_heads import LedgerHeads
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.ownership import ObjectOwnership
 from scheduler.control.state.quotas import Quotas
@@ -55,6 +56,7 @@ from scheduler.hub.informer import Informer, list_first
 from scheduler.hub.token_review import open_reviewer
 from scheduler.ledger.reader import decision_json
 from scheduler.ledger.recorder import LedgerRecorder
+from scheduler.ledger.segments import is_signed_by
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.demand.terms import Terms
 from scheduler.model.kinds.metadata import WorkKey
@@ -78,6 +80,8 @@ from scheduler.web.sessions import TokenReviewer
 from scheduler.web.snapshot import SnapshotSources, StateSnapshot, take_snapshot
 
 _log = logging.getLogger(__name__)
+
+_REFRESH_SECONDS, _REFRESH_CHECK_SECONDS = 3600.0, 60.0
 
 
 async def run(
@@ -170,7 +174,18 @@ class _Scheduler:
             is_sole_candidate=not settings.hub.kubeconfig,
         )
         self.outbox = Outbox()
-        self.publisher = OrderPublisher(key=services.signing_key, outbox=self.outbox)
+        self.publisher = OrderPublisher(
+            key=services.signing_key, outbox=self.outbox, ledger_head=services.ledger.head
+        )
+        self.ledger_heads = LedgerHeads(
+            head=services.ledger.head,
+            sent_head=self.publisher.sent_head,
+            is_recorded=services.ledger.has,
+            is_ours=partial(is_signed_by, keys=services.hub_keys),
+            ask=lambda site: self.publisher.request_heads(site, self._epoch()),
+            clock=clock,
+            faults=self.faults,
+        )
         self.dispatcher = Dispatcher(
             publisher=self.publisher,
             clock=clock,
@@ -282,6 +297,7 @@ class _Scheduler:
             reservations=self.reservations,
             fair_shares=self.fair_shares,
             unadmitted_sites=self.unadmitted_sites,
+            ledger_heads=self.ledger_heads,
             wake_ups=self.wake_ups,
             clock_events=self.clock_events,
         )
@@ -417,10 +433,21 @@ class _Scheduler:
         yield "site status", writer.run
         yield "events", self.events.run
         yield "pending sites", partial(self.unadmitted_sites.run, self._services.client)
+        yield "ledger heads", partial(self.ledger_heads.run, self._services.client)
+        yield "hourly indexes", self._refresh_indexes
         yield "event-loop lag", partial(watch_loop_lag, self._clock, self.metrics.observe_loop_lag)
         yield "ledger", self._watch_ledger
         if self._services.broker:
             yield "embedded broker", self._services.broker.keep_running
+
+    async def _refresh_indexes(self) -> None:
+        """Publishes an index again whose site holds no head of the last hour of the ledger."""
+        while True:
+            await self._clock.sleep(_REFRESH_CHECK_SECONDS)
+            self.dispatcher.refresh(_REFRESH_SECONDS, self._lacks_newest_head)
+
+    def _lacks_newest_head(self, site: str) -> bool:
+        return self.publisher.sent_head(site) != self._services.ledger.head()
 
     async def _watch_ledger(self) -> None:
         await self.recorder.watch(

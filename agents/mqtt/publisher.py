@@ -10,7 +10,7 @@ from agents.protocol.bounds import MAX_SECONDS
 from agents.protocol.delta import SECTION_NAMES, canonicalise_report, compute_delta
 from agents.protocol.envelope import seal
 from agents.protocol.errors import WireError
-from agents.protocol.index import IndexEcho
+from agents.protocol.index import HeldHead, IndexEcho
 from agents.protocol.keys import SigningKey
 from agents.protocol.report import (
     OFFLINE,
@@ -118,6 +118,7 @@ class ReportBuilder:
         is_executing: bool,
         bad_messages: Mapping[str, int],
         index_proof: str | None = None,
+        ledger_heads: tuple[HeldHead, ...] | None = None,
         observed_seconds_ago: float,
         kept: tuple[KeptClaim, ...] = (),
     ) -> bytes:
@@ -136,6 +137,7 @@ class ReportBuilder:
             missing=missing,
             is_executing=is_executing,
             index_proof=index_proof,
+            ledger_heads=ledger_heads,
             bad_messages=dict(bad_messages),
         )
         # Never without an order, because that would say that nothing of it is left.
@@ -143,7 +145,9 @@ class ReportBuilder:
         for smaller in (status, brief):
             with suppress(WireError):
                 return self._seal("status", SITE_STATUS.encode(smaller))
-        return self._seal("status", SITE_STATUS.encode(replace(brief, index_proof=None)))
+        return self._seal(
+            "status", SITE_STATUS.encode(replace(brief, index_proof=None, ledger_heads=None))
+        )
 
     def build_offline_message(self) -> bytes:
         """Builds the last will of this boot, sealed."""

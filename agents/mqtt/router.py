@@ -20,6 +20,7 @@ from agents.protocol.hub_requests import (
     HUB_REQUEST,
     WANT_FULL_REPORT,
     WANT_INDEX_PROOF,
+    WANT_LEDGER_HEADS,
     WANT_STATUS,
 )
 from agents.protocol.topics import Topic, parse_topic, site_topic
@@ -27,7 +28,9 @@ from agents.runtime.faults import AgentFaults
 
 _log = logging.getLogger(__name__)
 
-_REQUESTS: Final = frozenset({WANT_FULL_REPORT, WANT_STATUS, WANT_INDEX_PROOF, FETCH_ORDERS})
+_REQUESTS: Final = frozenset(
+    {WANT_FULL_REPORT, WANT_STATUS, WANT_INDEX_PROOF, WANT_LEDGER_HEADS, FETCH_ORDERS}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,9 @@ WANT_INDEX_PROOF: Final = "index-proof"
 """Send a status with the whole envelope of the index that it echoes (`index_proof`): the hub knows
 of no index so new, and believes nothing but its own signature."""
 
+WANT_LEDGER_HEADS: Final = "ledger-heads"
+"""Send a status with the heads of the hub's ledger that you hold (`ledger_heads`)."""
+
 FETCH_ORDERS: Final = "fetch"
 """Fetch the contents that the status listed as missing: the hub has published them again."""
 

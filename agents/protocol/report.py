@@ -112,6 +112,8 @@ class ReportedNodeClass:
         cpu_vendor: vendor of the CPU; empty if unknown.
         gpu_model: model of the GPU; empty if there is none or it is unknown.
         free: the nodes, grouped by equal free capacity.
+        labels_left_out: names of labels that the nodes have and `labels` does not; None: none.
+        has_more_labels: whether there are more of these, so that no label is surely absent.
     """
 
     labels: Annotated[dict[QualifiedName, LabelValue], AtMost(MAX_LABELS)] = field(
@@ -122,6 +124,8 @@ class ReportedNodeClass:
     cpu_vendor: LabelValue = ""
     gpu_model: Annotated[str, AtMost(128)] = ""
     free: Annotated[tuple[FreeRow, ...], AtMost(MAX_NODE_ROWS)] = ()
+    labels_left_out: Annotated[tuple[QualifiedName, ...], AtMost(MAX_LABELS)] | None = None
+    has_more_labels: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,8 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from scheduler.cli.support.arguments import (
@@ -12,6 +14,12 @@ from scheduler.cli.support.arguments import (
     EXIT_USAGE,
     add_data_dir_option,
     add_output_option,
+)
+from scheduler.cli.support.hub_access import HubNotFound
+from scheduler.cli.support.ledger_witnesses import (
+    WitnessError,
+    collect_witnesses,
+    trusted_keys_of,
 )
 from scheduler.cli.support.output import format_table, print_error, print_json, print_text
 from scheduler.ledger.errors import LedgerCorruptError, LedgerError
@@ -22,12 +30,17 @@ from scheduler.ledger.verify import Anchor, Finding, VerificationResult, parse_a
 from scheduler.settings import data_directory
 
 _DESCRIPTION = """Lists, shows and verifies the ledger. Every decision is appended to it before its
-orders are sent. Each record holds the hash of the record before it, so `verify` finds a record that
-was edited, removed or moved. Records cut off at the end are found with an anchor that was kept
-elsewhere, or with the hash in each workload's status.decision."""
+orders are sent. Each record holds the hash of the record before it, and runs of records are signed
+with the hub's key, so `verify` finds a record that was edited, removed or moved. An owner of the
+key could write all of it again, or cut the end: that is found up to the newest record that was
+witnessed elsewhere, by the sites, which hold signed heads of the ledger, by the status.decision of
+each workload, or by an anchor; `verify` says which record that is."""
 
 _EPILOG = """examples:
   kapok ledger verify                   is every record as it was written?
+  kapok ledger verify --kubeconfig FILE compare with a hub that is not in the data directory
+  kapok-agent --config agent.yaml --print-heads > m1.json     at a site
+  kapok ledger verify --witness m1.json                       compare with what that site holds
   kapok ledger anchor >> /elsewhere/anchors
                                         sequence number and hash of the newest record; keep
                                         them where the owner of the ledger cannot write
@@ -59,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
             return handle(arguments, reader)
     except LedgerCorruptError as error:
         if arguments.ledger_command == "verify":
-            return _print_verdict(arguments, VerificationResult(0, Finding(1, str(error))))
+            return _print_verdict(arguments, VerificationResult(0, Finding(1, str(error), 0)))
         print_error("ledger", error)
         return EXIT_NO
     except LedgerError as error:
@@ -68,11 +81,28 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _verify(arguments: argparse.Namespace, reader: LedgerReader) -> int:
-    return _print_verdict(arguments, verify(reader, arguments.anchor))
+    data_dir = data_directory(arguments.data_dir)
+    trusted = trusted_keys_of(data_dir, arguments.key)
+    try:
+        # Before the ledger is read: what a status names is in the ledger by then.
+        witnesses = collect_witnesses(
+            data_dir,
+            kubeconfig=arguments.kubeconfig,
+            files=arguments.witness,
+            trusted=trusted,
+        )
+    except (HubNotFound, WitnessError) as error:
+        print_error("ledger", error)
+        return EXIT_USAGE
+    anchors = [*arguments.anchor, *witnesses.anchors]
+    verdict = verify(reader, anchors, trusted_keys=trusted)
+    return _print_verdict(arguments, verdict, notes=(*verdict.notes, *witnesses.notes))
 
 
-def _print_verdict(arguments: argparse.Namespace, verdict: VerificationResult) -> int:
-    bad = verdict.first_finding
+def _print_verdict(
+    arguments: argparse.Namespace, verdict: VerificationResult, notes: tuple[str, ...] = ()
+) -> int:
+    bad, witnessed = verdict.first_finding, verdict.newest_witnessed
     if arguments.output == "json":
         print_json(
             {
@@ -80,16 +110,55 @@ def _print_verdict(arguments: argparse.Namespace, verdict: VerificationResult) -
                 "ok": verdict.is_ok,
                 "first_bad": None if bad is None else bad.seq,
                 "sentence": None if bad is None else bad.sentence,
+                "signed": asdict(verdict.signed),
+                "witnessed": None
+                if witnessed is None
+                else {
+                    "seq": witnessed.seq,
+                    "at": witnessed.at or None,
+                    "witnessed_by": witnessed.witness,
+                },
+                "notes": notes,
             }
         )
-    elif bad is None:
+        return EXIT_GOOD if verdict.is_ok else EXIT_NO
+    if bad is None:
         print_text(f"{verdict.records} records verified, none was changed")
     else:
+        intact = f"All records up to record {bad.intact_to} are as they were written."
         print_text(
             f"record {bad.seq} of {verdict.records} failed verification: {bad.sentence}\n"
-            f"All records before record {bad.seq} are as they were written."
+            + (intact if bad.intact_to else "No record is known to be as it was written.")
         )
+    for sentence in (_signed_sentence(verdict), _witness_sentence(verdict), *notes):
+        print_text(sentence)
     return EXIT_GOOD if verdict.is_ok else EXIT_NO
+
+
+def _signed_sentence(verdict: VerificationResult) -> str:
+    signed = verdict.signed
+    if not signed.segments:
+        return "no record is signed: the ledger is of a version before segments, or was replaced"
+    keys = ", ".join(signed.keys)
+    sentence = (
+        f"records up to {signed.signed_to} are signed in {signed.segments} segments by key {keys}"
+    )
+    if signed.unsigned_before:
+        sentence += (
+            f"; records 1 to {signed.unsigned_before} were written before, without a signature"
+        )
+    return sentence
+
+
+def _witness_sentence(verdict: VerificationResult) -> str:
+    witnessed = verdict.newest_witnessed
+    if witnessed is None:
+        return "no record is witnessed: an owner of the hub's key could have rewritten all of them"
+    at = f" at {witnessed.at}" if witnessed.at else ""
+    return (
+        f"a rewrite is found up to record {witnessed.seq}, witnessed by {witnessed.witness}{at};"
+        f" {max(verdict.records - witnessed.seq, 0)} records follow it"
+    )
 
 
 def _list(arguments: argparse.Namespace, reader: LedgerReader) -> int:
@@ -140,6 +209,26 @@ def _verify_arguments(command: argparse.ArgumentParser) -> None:
         type=_anchor_argument,
         metavar="SEQ:HASH",
         help="an anchor printed by `kapok ledger anchor` earlier; may be repeated",
+    )
+    command.add_argument(
+        "--witness",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="heads printed by `kapok-agent --print-heads` at a site; may be repeated",
+    )
+    command.add_argument(
+        "--kubeconfig",
+        metavar="FILE",
+        help="compare with the hub of this kubeconfig (default: the embedded hub of --data-dir)",
+    )
+    command.add_argument(
+        "--key",
+        action="append",
+        default=[],
+        metavar="ed25519:BASE64",
+        help="a public key of the hub, beside those in the data directory; may be repeated",
     )
 
 

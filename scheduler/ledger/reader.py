@@ -81,6 +81,18 @@ class LedgerReader:
             yield from page
             after = page[-1][0]
 
+    def segments(self) -> Iterator[object]:
+        """Every stored segment in order, unchecked; none in a ledger that was never signed."""
+        query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'segments'"
+        if self._connection.execute(query).fetchone():
+            query = "SELECT body FROM segments ORDER BY number"
+            yield from (row[0] for row in self._connection.execute(query))
+
+    def has(self, seq: int, digest: str) -> bool:
+        """Whether record `seq` is there with this hash; its content is not checked."""
+        query = "SELECT 1 FROM records WHERE seq = ? AND hash = ?"
+        return self._connection.execute(query, (seq, digest)).fetchone() is not None
+
     def count(self) -> int:
         """The number of records."""
         return int(self._connection.execute("SELECT count(*) FROM records").fetchone()[0])

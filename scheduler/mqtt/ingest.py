@@ -10,7 +10,7 @@ import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from math import inf
 
 from agents.protocol import delta, topics
@@ -25,6 +25,7 @@ from scheduler.control.ports.agents import (
     OrderStatusReport,
     SiteReport,
 )
+from scheduler.control.ports.ledger import SignedHead
 from scheduler.control.ports.telemetry import Telemetry
 from scheduler.model.kinds.fields import NAME_PATTERN
 from scheduler.mqtt.arrivals import parse_site_topic
@@ -314,6 +315,7 @@ def _order_status_report_of(message: SiteStatusMessage) -> OrderStatusReport:
         kept=_kept_by_order(message),
         is_executing=message.is_executing,
         index_proof=message.index_proof or "",
+        ledger_heads=tuple(SignedHead(**asdict(one.head)) for one in message.ledger_heads or ()),
     )
 
 

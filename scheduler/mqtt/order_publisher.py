@@ -5,8 +5,8 @@ not sent yet. When a new session finds an empty broker, every index is published
 content of an order when a site lists it as missing.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from agents.protocol.bounds import MAX_ORDERS
@@ -17,10 +17,11 @@ from agents.protocol.hub_requests import (
     HUB_REQUEST,
     WANT_FULL_REPORT,
     WANT_INDEX_PROOF,
+    WANT_LEDGER_HEADS,
     WANT_STATUS,
     HubRequest,
 )
-from agents.protocol.index import DesiredIndex, IndexEntry, encode_index
+from agents.protocol.index import DesiredIndex, IndexEntry, LedgerHead, encode_index
 from agents.protocol.keys import SigningKey, TrustedKeys
 from agents.protocol.orders import ORDER_CONTENT, OrderContent, pack_content, seal_parts
 from agents.protocol.topics import order_topic, site_topic
@@ -30,6 +31,7 @@ from scheduler.control.ports.agents import (
     OrderNotPublishable,
     ProvenIndex,
 )
+from scheduler.control.ports.ledger import SignedHead
 from scheduler.mqtt.index_proof import read_index_proof
 from scheduler.mqtt.outbox import Outbox
 
@@ -47,10 +49,16 @@ class OrderPublisher:
     Attributes:
         key: the hub's signing key.
         outbox: messages to publish, one payload per topic.
+        ledger_head: the signed head of the ledger at this moment; it goes out with every index, so
+            that sites hold it.
     """
 
     key: SigningKey
     outbox: Outbox
+    ledger_head: Callable[[], SignedHead | None] = lambda: None
+    _heads_sent: dict[str, tuple[IndexVersion, SignedHead]] = field(
+        default_factory=dict, init=False
+    )
     _index_entries: dict[tuple[str, str], IndexEntry] = field(default_factory=dict, init=False)
 
     def publish_order(self, site: str, order: OrderForSite) -> str:
@@ -111,7 +119,7 @@ class OrderPublisher:
         Returns:
             The digest that the site repeats in its status.
         """
-        epoch, sequence = version
+        (epoch, sequence), head = version, self.ledger_head()
         index = DesiredIndex(
             site=site,
             site_uid=site_uid,
@@ -119,11 +127,19 @@ class OrderPublisher:
             sequence=sequence,
             orders=tuple(self._index_entries[site, order_id] for order_id in sorted(orders)),
             purge=tuple(sorted(purge)) or None,
+            ledger_head=LedgerHead(**asdict(head)) if head else None,
         )
         data, echo = encode_index(index)
+        if head:
+            self._heads_sent[site] = (version, head)
         index_topic = site_topic(site, "desired")
         self.outbox.put(index_topic, seal(data, topic=index_topic, key=self.key), retain=True)
         return echo.digest
+
+    def sent_head(self, site: str, version: IndexVersion | None = None) -> SignedHead | None:
+        """The head in the newest index of a site; with a version, only if that index has it."""
+        sent, head = self._heads_sent.get(site, (None, None))
+        return head if version in (None, sent) else None
 
     def withdraw_content(self, site: str, order_id: str) -> None:
         """Clears the retained content of an order that the index no longer lists."""
@@ -137,6 +153,10 @@ class OrderPublisher:
         """Asks a site's agents to send their status, a full report, or both, at once."""
         wants = ((WANT_STATUS, want_status), (WANT_FULL_REPORT, want_report))
         self._request(site, epoch, *(word for word, is_wanted in wants if is_wanted))
+
+    def request_heads(self, site: str, epoch: int) -> None:
+        """Asks a site's agents for the heads of the ledger that they hold."""
+        self._request(site, epoch, WANT_LEDGER_HEADS)
 
     def request_proof(self, site: str, epoch: int) -> None:
         """Asks a site's agents for the index that they work by, in the envelope of its hub."""

@@ -15,6 +15,8 @@ HUB_KEY_FILE = "hub.key"
 """The file with the hub's signing key, mode 0600."""
 HUB_PUBLIC_KEY_FILE = "hub.pub"
 """The file with the key's public half, `ed25519:BASE64`, for agents' settings."""
+HUB_PUBLIC_KEYS_FILE = "hub.keys"
+"""The file with the public halves of all keys so far, one a line; signatures name one of them."""
 
 PORTS_FILE = "ports.json"
 """The file with the ports of our servers."""

@@ -22,12 +22,6 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
 Json = dict[str, Any]
 MARKER = "bWFya2VyLW9mLXNlY3JldC1kYXRh"
-TENANT = """
-apiVersion: kapok.dev/v1alpha1
-kind: Tenant
-metadata: {name: city}
-spec: {namespaces: [default]}
-"""
 
 
 def item(api_version: str, kind: Any, **fields: Any) -> Json:  # noqa: ANN401 - any JSON
@@ -139,7 +133,7 @@ EXPORTED: Json = {
 def test_secrets_reach_no_record_and_fields_of_another_cluster_no_order(tmp_path: Path) -> None:
     with running_up(tmp_path) as up:
         site = ScriptedSite("m1", up.ready["broker"], up.ready["hubKey"], nodes=100)
-        up.apply(site.manifest + TENANT)
+        up.apply(site.manifest)
         with running_sites(site):
             _check_exported_fields(up, site)
             given = [workload(name, one) for name, one in (REFUSED | ACCEPTED).items()]

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from scheduler.control.ports.ledger import SignedHead
 from scheduler.model.kinds.site import SiteStatus
 
 IndexVersion = tuple[int, int]
@@ -77,6 +78,7 @@ class OrderStatusReport:
         missing: ids of listed orders whose content the site lacks.
         kept: names of the claims that the site keeps although no order asks for them, by order id.
         is_executing: the agent that sent this applies orders.
+        ledger_heads: heads of the ledger that the site holds, if it was asked for them; unchecked.
         index_proof: that index as the site received it, if the site was asked for it; unchecked.
     """
 
@@ -89,6 +91,7 @@ class OrderStatusReport:
     is_executing: bool = True
     kept: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     index_proof: str = ""
+    ledger_heads: tuple[SignedHead, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,6 +216,10 @@ class OrderPublisherPort(Protocol):
         self, site: str, epoch: int, *, want_status: bool, want_report: bool
     ) -> None:
         """Asks the agents of a site to report now instead of at the next interval."""
+        ...
+
+    def request_heads(self, site: str, epoch: int) -> None:
+        """Asks the agents of a site for the heads of the ledger that they hold."""
         ...
 
     def request_proof(self, site: str, epoch: int) -> None:

@@ -116,7 +116,7 @@ class WorkloadSpec(Part, frozen=True, kw_only=True):
     ) = None
     manifests: Annotated[
         tuple[Manifest, ...],
-        Meta(max_length=64, description="Kubernetes objects, at most 200 kB in all."),
+        Meta(max_length=64, description="Kubernetes objects, at most 1 MB in all."),
     ] = ()
     demand: PodDemand | None = None
     policy_ref: NameReference | None = None

@@ -11,15 +11,20 @@ from scheduler.model.manifests.containers import mapping_or_empty
 from scheduler.model.manifests.secrets import carries_secret_data
 from scheduler.model.manifests.templates import GroupKind, group_kind
 
-MAX_MANIFESTS_BYTES = 200_000
-"""The most for one workload, as JSON: etcd refuses objects above 1.5 MB, and status needs space."""
+MAX_MANIFESTS_BYTES = 1_000_000
+"""The most for one workload, as JSON: etcd refuses objects above 1.5 MB, and status needs space.
+
+Orders carry them to agents in parts, so that no message is larger than a broker's limit of 1 MiB.
+"""
 
 MAX_KEY_LENGTH = 1024
 MAX_INTEGER = 2**63 - 1
 """What agents accept, or a little less: what is accepted here can always be ordered."""
 
 OWN_PREFIX = "kapok.dev/"
-SIMULATION_KEYS = frozenset({"kapok.dev/simulated-seconds", "kapok.dev/simulate-fault"})
+SIMULATION_KEYS = frozenset(
+    {"kapok.dev/simulated-seconds", "kapok.dev/simulated-load", "kapok.dev/simulate-fault"}
+)
 """The annotations of ours that a manifest may have: only simulated clusters read them."""
 
 _IDENTITY_PATTERNS = {
@@ -116,8 +121,8 @@ def check_manifests(
     size = len(msgspec.json.encode(list(manifests)))
     if size > MAX_MANIFESTS_BYTES:
         raise BadManifest(
-            f"spec.manifests: {size} bytes; at most {MAX_MANIFESTS_BYTES}: keep large files "
-            "in an image"
+            f"spec.manifests: {size} bytes; at most {MAX_MANIFESTS_BYTES}: divide the objects "
+            "among several workloads, and keep large files in an image"
         )
     for index, manifest in enumerate(manifests):
         check_depth(manifest, f"spec.manifests[{index}]")
