@@ -8,7 +8,7 @@ import msgspec
 
 from scheduler.model.manifests.cleaning import MAX_DEPTH
 from scheduler.model.manifests.containers import mapping_or_empty
-from scheduler.model.manifests.secrets import carries_secret_data
+from scheduler.model.manifests.secrets import carries_secret_data, is_secret
 from scheduler.model.manifests.templates import GroupKind, group_kind
 
 MAX_MANIFESTS_BYTES = 1_000_000
@@ -144,8 +144,9 @@ def check_manifests(
         seen.add(identity)
         if carries_secret_data(manifest):
             raise BadManifest(
-                f"{path}: {title_of(manifest)} has inline data of a Secret, in a field or "
-                "an annotation; refer to a Secret that exists at the site"
+                f"{path}: {title_of(manifest)} has inline data; "
+                "refer to a Secret that exists at the site"
+                + ("" if is_secret(manifest) else ", and leave copies of it in annotations out")
             )
         _check_own_keys(manifest, path)
 
