@@ -18,6 +18,10 @@ A record replays by its own version, and by those that differ from it in texts o
 DecisionPhase = Literal["Placed", "Waiting", "Refused"]
 
 
+NO_SUCH_SITE = "site not found"
+"""Why replicas ended at a site whose object was deleted, in `ended_by`."""
+
+
 class SiteAssignment(Part, frozen=True, kw_only=True):
     """The replicas of a workload at one site."""
 

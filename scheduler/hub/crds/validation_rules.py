@@ -52,11 +52,6 @@ _MAINLAND_ONLY_ITEM = _rules(*_mainland_only_rules("self"))
 STRUCT_RULES: dict[str, dict[str, Any]] = {
     "WorkloadSpec": _rules(
         _rule(
-            "!(has(self.manifests) && size(self.manifests) > 0 && has(self.demand))",
-            "set either manifests or demand: demand is for custom resources, whose pods cannot be"
-            " read from a manifest",
-        ),
-        _rule(
             "!(has(self.policyRef) && has(self.placement))",
             "set either policyRef or placement: write the placement into the policy, or remove"
             " policyRef",

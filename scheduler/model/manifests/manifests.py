@@ -23,6 +23,7 @@ from scheduler.model.manifests.containers import (
 from scheduler.model.manifests.pod_kinds import (
     PodKind,
     TemplateCount,
+    makes_pods,
     pod_kind_of,
     templates_at_paths,
 )
@@ -64,6 +65,8 @@ class ParsedManifests(Part, frozen=True, kw_only=True):
     """The storage that is claimed once at every site, by the names that quotas use."""
     unknown_scope: tuple[str, ...] = ()
     """Custom kinds of which only a site's cluster knows whether they are cluster-scoped."""
+    is_undivided: bool = False
+    """Whether an object holds all replicas, so that one site gets them."""
     scalable: int | None = None
     """The index of the one manifest that `replicas` scales."""
     scalables: tuple[str, ...] = ()
@@ -150,7 +153,7 @@ def holds_data(manifests: Sequence[Mapping[str, Any]]) -> bool:
 def without_pods(manifests: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:
     """The manifests of an order that keeps everything but pods, as 0 replicas do in Kubernetes.
 
-    What cannot have 0 replicas (Jobs, pods, daemon sets) is left out.
+    What cannot have 0 replicas (Jobs, pods, daemon sets, workflows) is left out.
     """
     kept: list[dict[str, Any]] = []
     for each in manifests:
@@ -158,7 +161,7 @@ def without_pods(manifests: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any]
         has_count = isinstance(spec.get("replicas"), int)
         if has_count or (kind is not None and kind.role == "Scalable"):
             kept.append({**each, "spec": {**spec, "replicas": 0}})
-        elif kind is None and not any(find_pod_specs(each)):
+        elif not makes_pods(each):
             kept.append(dict(each))
     return tuple(kept)
 
