@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -30,34 +31,29 @@ _STATUS_FIELDS = (
 )
 _OLDEST_FIGURE_AT = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_RESOURCES_PER_SITE = 512
-_FALLBACK_FIELDS = ("intensity", "power")
+_DATED_FIELDS = ("intensity", "power")
 _MAX_GPU_CARD_NUMBER = 128
 _MAX_NODE_CLASSES_PER_SITE = 5_000
 _MAX_LABELS_PER_SITE = 16_384
+_MAX_AMOUNT_TEXTS_PER_SITE = 16_384
 
 
-def site_report_of(
-    report: Report, observed_seconds: float, others: list[Report], now: datetime
-) -> SiteReport:
+def site_report_of(report: Report, observed_seconds: float, now: datetime) -> SiteReport:
     """The figures of a report as the site's status.
 
     Args:
-        report: the report of the agent that counts for the site.
+        report: the report of one agent.
         observed_seconds: when it was observed, on our monotonic clock.
-        others: reports of the site's other agents, which fill in missing figures.
         now: the date for figures that have an age.
 
     Raises:
         WireError: a figure cannot be read.
     """
     tree = REPORT.to_json(report)
-    for other in others:
-        other_tree = REPORT.to_json(other)
-        tree = {key: other_tree[key] for key in _FALLBACK_FIELDS if key in other_tree} | tree
     executor = report.executor
     raw = {key: tree[key] for key in _STATUS_FIELDS if key in tree}
     raw["executor"] = executor is not None
-    for name in _FALLBACK_FIELDS:
+    for name in _DATED_FIELDS:
         if name in raw:
             raw[name] = _with_observed_at(raw[name], now)
     if (
@@ -109,6 +105,8 @@ def _check_figures(facts: SiteFacts) -> None:
         WireError: a GPU card's number is too high, or there are too many resources, node classes or
             values of labels. The fleet keeps them as long as the site reports them.
     """
+    if len(_amount_texts(facts.status)) > _MAX_AMOUNT_TEXTS_PER_SITE:
+        raise WireError("too-large", f"more than {_MAX_AMOUNT_TEXTS_PER_SITE} different amounts")
     rows = NodeTable().read(facts)
     if len(rows.resources) > _MAX_RESOURCES_PER_SITE:
         raise WireError("too-large", f"more than {_MAX_RESOURCES_PER_SITE} resources at a site")
@@ -121,3 +119,26 @@ def _check_figures(facts: SiteFacts) -> None:
         raise WireError("too-large", f"more than {_MAX_LABELS_PER_SITE} values of node labels")
     NamespaceLimitIndex().parse(facts)
     figures_of(facts)
+
+
+def _amount_texts(status: SiteStatus) -> set[str]:
+    """The different texts of amounts, without those of whole numbers, which cost nothing to read.
+
+    Each may have a form of its own, which takes longer to read.
+    """
+    rows = (row.values() for each in status.node_classes for row in each.free)
+    limits = (
+        amounts.values()
+        for each in status.namespaces
+        for amounts in (
+            each.quota_left,
+            each.container_min,
+            each.container_max,
+            each.container_default,
+            each.container_default_request,
+            each.pod_min,
+            each.pod_max,
+        )
+    )
+    texts = (one for amounts in chain(rows, limits) for one in amounts if type(one) is str)
+    return {one for one in texts if not (one.isdecimal() or one[:-1].isdecimal())}
