@@ -38,6 +38,9 @@ from scheduler.runtime.printable import printable
 
 _log = logging.getLogger(__name__)
 
+_MAX_VALUES = 500_000
+"""A report or a status at all its bounds has 350,000; parsing as many takes some 50 ms."""
+
 SiteMessage = Report | ReportDelta | SiteStatusMessage | Offline
 
 
@@ -301,6 +304,9 @@ class Ingest:
 
 
 def _decode(kind: str, data: bytes) -> SiteMessage:
+    """Decodes a message; one with too many values is not even parsed, which no thread can share."""
+    if sum(map(data.count, (b",", b"[", b"{"))) > _MAX_VALUES:
+        raise WireError("too-large", f"more than {_MAX_VALUES} values")
     if kind == "offline":
         return OFFLINE.decode(data)
     return SITE_STATUS.decode(data) if kind == "status" else delta.decode_report(data)

@@ -69,7 +69,7 @@ class SiteAgents:
     """The agents of one site.
 
     Attributes:
-        agents: by name; the one that was heard last is the last.
+        agents: by name; the one whose message was accepted last is the last.
         counting_agent: name of the agent whose report counts, as it applies orders; "" for none.
         counting: that report.
     """
