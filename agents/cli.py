@@ -9,6 +9,7 @@ import random
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,7 @@ from agents.config.settings import AgentSettings
 from agents.runtime.clock import AgentSystemClock
 from agents.runtime.data_checks import adopt_boots, check_data_files, check_no_boots_lost
 from agents.runtime.data_dir import (
+    JOURNAL_FILE,
     IdentityError,
     check_mounted_secret_mode,
     ensure_data_dir,
@@ -37,6 +39,7 @@ _EPILOG: Final = """examples:
   kapok-agent --config agent.yaml             report, and apply what the hub orders
   kapok-agent --config agent.yaml --print     print one report as JSON, send nothing
   kapok-agent --config agent.yaml --show-key  print the public key for Site.spec.delivery.agentKeys
+  kapok-agent --config agent.yaml doctor      what would keep it from its work, as JSON
   KAPOK_AGENT_SITE=gz-nansha-edge KAPOK_AGENT_HUB_KEYS=ed25519:... kapok-agent
                                               every setting can come from the environment:
                                               broker.password is KAPOK_AGENT_BROKER_PASSWORD
@@ -63,6 +66,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _build_parser().parse_args(argv)
     if arguments.parent_pid and not tie_to_parent(arguments.parent_pid):
         return EXIT_GOOD
+    if arguments.command == "doctor":
+        from agents.doctor import examine  # noqa: PLC0415 - only for this command
+
+        answer = examine(arguments.config, os.environ)
+        sys.stdout.write(json.dumps(answer) + "\n")
+        return EXIT_GOOD if answer["ok"] else EXIT_NO
     try:
         settings = load_settings(arguments.config, os.environ)
     except AgentSettingsError as error:
@@ -85,6 +94,8 @@ def _run_chosen_mode(arguments: argparse.Namespace, settings: AgentSettings) -> 
     data_dir = ensure_data_dir(Path(settings.data_dir))
     _check_files(settings, data_dir)
     key = load_or_create_key(data_dir)
+    if arguments.print_heads:
+        return _print_heads(settings, data_dir)
     if arguments.adopt:
         with lock_data_dir(data_dir):
             number = adopt_boots(data_dir, now_seconds=int(AgentSystemClock().now().timestamp()))
@@ -137,6 +148,16 @@ def _print_report(settings: AgentSettings) -> int:
     return EXIT_GOOD
 
 
+def _print_heads(settings: AgentSettings, data_dir: Path) -> int:
+    from agents.orders.heads import load_heads  # noqa: PLC0415 - only for --print-heads
+
+    held = load_heads(data_dir / JOURNAL_FILE, settings.site)
+    heads = [asdict(one.head) | {"epoch": one.epoch, "sequence": one.sequence} for one in held]
+    tree = {"site": settings.site, "heads": heads}
+    sys.stdout.write(json.dumps(tree, indent=2, ensure_ascii=False) + "\n")
+    return EXIT_GOOD
+
+
 def tie_to_parent(parent_pid: int) -> bool:
     """Makes this process end with the one that started it, also when that one is killed.
 
@@ -175,9 +196,21 @@ def _build_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="settings file; configs/agent.yaml is an example",
     )
+    parser.add_argument(
+        "command",
+        nargs="?",
+        choices=["doctor"],
+        help="doctor: check settings, files and the broker's port, print the findings as JSON",
+    )
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument(
         "--print", action="store_true", help="read the sensors once and print the report as JSON"
+    )
+    mode.add_argument(
+        "--print-heads",
+        action="store_true",
+        help="print the heads of the hub's ledger that this site holds, for `kapok ledger verify"
+        " --witness`; the agent may be running",
     )
     mode.add_argument(
         "--show-key",

@@ -23,6 +23,7 @@ from agents.orders.intake import Intake
 from agents.orders.journal import JournalError
 from agents.orders.lease import LocalLease
 from agents.protocol.errors import WireError
+from agents.protocol.index import HeldHead
 from agents.protocol.status import OrderStatus
 from agents.runtime.clock import AgentClock
 from agents.runtime.faults import AgentFaults
@@ -66,6 +67,10 @@ class ReportLoop:
     counters: Counters
     faults: AgentFaults = field(default_factory=AgentFaults)
     _requested: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+
+    def request_report(self) -> None:
+        """Sends a report now."""
+        self._requested.set()
 
     def request_full_report(self) -> None:
         """Sends a full report now."""
@@ -139,6 +144,7 @@ class StatusLoop:
     faults: AgentFaults = field(default_factory=AgentFaults)
     _requested: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _is_proof_requested: bool = field(default=False, init=False)
+    _are_heads_requested: bool = field(default=False, init=False)
 
     def request_status(self) -> None:
         """Sends a status now."""
@@ -147,6 +153,11 @@ class StatusLoop:
     def request_proof(self) -> None:
         """Sends a status now, with the envelope of the index that it echoes."""
         self._is_proof_requested = True
+        self._requested.set()
+
+    def request_heads(self) -> None:
+        """Sends a status now, with the heads of the hub's ledger that this agent holds."""
+        self._are_heads_requested = True
         self._requested.set()
 
     async def run(self) -> None:
@@ -169,7 +180,7 @@ class StatusLoop:
                 expiry_seconds=self.interval_seconds * _EXPIRY_INTERVALS,
             )
             self.counters.add("messages_total", kind="status")
-            self._is_proof_requested = False
+            self._is_proof_requested = self._are_heads_requested = False
         except (aiomqtt.MqttError, WireError) as error:
             _log.warning("status not sent: %s", error)
 
@@ -187,6 +198,7 @@ class StatusLoop:
             else (),
             is_executing=last_pass_at is not None,
             index_proof=self._read_proof(),
+            ledger_heads=self._read_heads(),
             bad_messages=self.counters.bad_messages(),
             kept=executor.kept_claims() if executor and last_pass_at is not None else (),
             observed_seconds_ago=0.0 if last_pass_at is None else now - last_pass_at,
@@ -198,6 +210,15 @@ class StatusLoop:
             return None
         try:
             return self.intake.read_proof()
+        except JournalError as error:
+            self.faults.record("journal", error)
+            return None
+
+    def _read_heads(self) -> tuple[HeldHead, ...] | None:
+        if not self._are_heads_requested:
+            return None
+        try:
+            return self.intake.journal.ledger_heads(self.intake.site)
         except JournalError as error:
             self.faults.record("journal", error)
             return None

@@ -2,11 +2,15 @@
 
 from datetime import datetime
 
+import numpy as np
+
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.demand.terms import DEFAULT_TERMS
 from scheduler.placement.choose import choose
+from scheduler.placement.fit.in_flight_fit import most_lost
+from scheduler.placement.fit.node_fit import NodeFit
 from scheduler.placement.fleet.fleet import Fleet
 
 _CLASSES = ("general-1", "general-2", "general-3", "general-4", "important", "core")
@@ -75,14 +79,16 @@ def room_of(facts: SiteFacts, demand: Demand) -> int:
                 _on_node(dict(row), shape.requests, shape.gpu_cards, shape.gpu_milli)
                 for row in each.free
             )
-    for flight in facts.in_flight:
-        lost = max(
-            -(-flight.requests.get(name, 0) // asked) for name, asked in shape.requests.items()
-        )
-        if shape.gpu_cards:
-            lost = max(lost, flight.gpu_cards * -(-flight.gpu_milli // shape.gpu_milli))
-        total -= flight.replicas * lost
-    return max(0, total)
+    return max(0, total - _lost(facts, demand))
+
+
+def _lost(facts: SiteFacts, demand: Demand) -> int:
+    """The most that what is in flight may cost; `benchmarks fit` checks it by all assignments."""
+    fleet = Fleet([facts])
+    shape = demand.unit[0].shape
+    index = fleet.nodes.rows.row_indices(np.array([0]))
+    per_row = NodeFit(fleet, demand, None).replicas_per_node(index, np.array([0]), shape)
+    return most_lost(fleet, facts, index, per_row, shape).replicas
 
 
 def _on_node(

@@ -36,7 +36,7 @@ from scheduler.model.demand.terms import DEFAULT_TERMS
 from scheduler.model.manifests.pods import PodShape
 from scheduler.placement.choose import choose
 from scheduler.placement.explain.explain import explain
-from scheduler.placement.fit.capacity import CapacityCache
+from scheduler.placement.fit.capacity_cache import CapacityCache
 from scheduler.placement.fleet.fleet import Fleet
 
 _MILLISECONDS = 1000

@@ -13,6 +13,7 @@ counts as part of the update.
 
 import argparse
 from collections.abc import Sequence
+from itertools import product
 from random import Random
 from statistics import quantiles
 from time import thread_time
@@ -92,7 +93,8 @@ def is_exact(random: Random) -> bool:
             one_per_node=shape.one_per_node,
         )
     facts = _random_site(random, shape)
-    demand = Demand(key="a/b", unit=(Pods(shape=shape, count=1),))
+    # Asked for more than fits, the engine gives what fits exactly.
+    demand = Demand(key="a/b", replicas=10**6, unit=(Pods(shape=shape, count=1),))
     fleet = Fleet([facts])
     found = SiteCapacity(fleet, demand).replicas_at_slot(0)
     return found == _brute_force(facts, shape)
@@ -110,7 +112,10 @@ def _random_site(random: Random, shape: PodShape) -> SiteFacts:
         for card in range(random.randrange(4)):
             row[f"kapok.dev/gpu-milli.{card}"] = random.choice((0, 250, 600, 1000))
         rows.append(row)
-    flights = (InFlight(workload="a/c", replicas=random.randrange(1, 3), requests=shape.requests),)
+    flights = tuple(
+        InFlight(workload="a/c", replicas=1, requests=_some_requests(random, shape))
+        for _ in range(random.randrange(1, 4))
+    )
     return SiteFacts(
         name="site",
         status=SiteStatus(node_classes=(NodeClass(architecture="amd64", free=tuple(rows)),)),
@@ -118,20 +123,70 @@ def _random_site(random: Random, shape: PodShape) -> SiteFacts:
     )
 
 
+def _some_requests(random: Random, shape: PodShape) -> dict[str, int]:
+    if _one_in(random, 2):
+        return shape.requests
+    return {"cpu": random.randrange(3000), "memory": random.randrange(1500), "pods": 1}
+
+
 def _brute_force(facts: SiteFacts, shape: PodShape) -> int:
-    total = 0
-    for row in facts.status.node_classes[0].free:
-        cards = [int(value) for name, value in row.items() if "gpu-milli" in name]
-        total += int(row["count"]) * _on_node(row, cards, shape)
-    return max(0, total - sum(each.replicas for each in facts.in_flight))
+    """The least that remains over all assignments of what is in flight, each pod on one node."""
+    nodes = [row for row in facts.status.node_classes[0].free for _ in range(int(row["count"]))]
+    pods = [each.requests for each in facts.in_flight]
+    anywhere = [not any(_left_beside(row, [pod], ()) for row in nodes) for pod in pods]
+    tables = [_by_subset(row, pods, anywhere, shape) for row in nodes]
+    least = sum(table[0] for table in tables)
+    for places in product((None, *range(len(nodes))), repeat=len(pods)):
+        subsets = [0] * len(nodes)
+        for number, place in enumerate(places):
+            if place is not None:
+                subsets[place] |= 1 << number
+        found = [table.get(subset) for table, subset in zip(tables, subsets, strict=True)]
+        known = [each for each in found if each is not None]
+        if len(known) == len(found):
+            least = min(least, sum(known))
+    return least
 
 
-def _on_node(row: dict[str, int | float | str], cards: list[int], shape: PodShape) -> int:
+def _by_subset(
+    row: dict[str, int | float | str],
+    pods: list[dict[str, int]],
+    anywhere: list[bool],
+    shape: PodShape,
+) -> dict[int, int]:
+    """What a node takes beside each set of pods that fits there, by the bits of the set."""
+    found = {}
+    for subset in range(1 << len(pods)):
+        here = [number for number in range(len(pods)) if subset >> number & 1]
+        left = _left_beside(
+            row,
+            [pods[number] for number in here if not anywhere[number]],
+            [pods[number] for number in here if anywhere[number]],
+        )
+        if left is not None:
+            cards = [int(value) for name, value in row.items() if "gpu-milli" in name]
+            found[subset] = _on_node(left, cards, shape)
+    return found
+
+
+def _left_beside(
+    row: dict[str, int | float | str],
+    pods: Sequence[dict[str, int]],
+    pods_anywhere: Sequence[dict[str, int]],
+) -> dict[str, int] | None:
+    """What a node has left beside pods; None: the first of these do not fit."""
     left = {
         "cpu": int(str(row["cpu"]).rstrip("m")),
         "memory": int(row["memory"]),
         "pods": int(row["pods"]),
     }
+    left = {name: much - sum(pod[name] for pod in pods) for name, much in left.items()}
+    if min(left.values()) < 0:
+        return None
+    return {name: much - sum(pod[name] for pod in pods_anywhere) for name, much in left.items()}
+
+
+def _on_node(left: dict[str, int], cards: list[int], shape: PodShape) -> int:
     count = 0
     while all(left[name] >= amount for name, amount in shape.requests.items()):
         cards.sort(reverse=True)

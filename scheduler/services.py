@@ -16,7 +16,13 @@ from scheduler.hub.client import HubClient, open_hub
 from scheduler.hub.crds.generate import make_crds
 from scheduler.ledger.ledger import Ledger
 from scheduler.mqtt.broker import EmbeddedBroker, embedded_broker
-from scheduler.mqtt.keyring import SigningKey, load_or_make_key, write_public_key
+from scheduler.mqtt.keyring import (
+    SigningKey,
+    load_or_make_key,
+    note_public_key,
+    write_public_key,
+)
+from scheduler.mqtt.received_messages import ReceivedMessages
 from scheduler.mqtt.session import BrokerAddress
 from scheduler.recovery.files import check_data_files, check_mounted_secret
 from scheduler.recovery.losses import (
@@ -29,6 +35,7 @@ from scheduler.runtime.clock import Clock
 from scheduler.runtime.data_dir import (
     HUB_KEY_FILE,
     HUB_PUBLIC_KEY_FILE,
+    HUB_PUBLIC_KEYS_FILE,
     KUBECONFIG_FILE,
     DataDirectory,
 )
@@ -72,7 +79,9 @@ class Services:
         broker: the embedded broker; None when the broker is external.
         ledger: the ledger of decisions.
         is_ledger_lost: there was no ledger's file beside the hub's key, which is made after it.
+        hub_keys: the public keys with which this hub signs and has signed.
         signing_key: signs orders and indexes.
+        received: what was received of the sites' agents, over restarts.
         web_port: port of /metrics and the web page on 127.0.0.1.
         endpoints: where the running scheduler is reached.
     """
@@ -82,7 +91,9 @@ class Services:
     broker: EmbeddedBroker | None
     ledger: Ledger
     is_ledger_lost: bool
+    hub_keys: frozenset[str]
     signing_key: SigningKey = field(repr=False)
+    received: ReceivedMessages
     web_port: int
     endpoints: Endpoints
 
@@ -124,18 +135,24 @@ async def open_services(
             await find_hub_losses(client, root, ledger_facts, is_ledger_expected=has_been_used)
         )
         broker, address = await _open_broker(settings.broker, directory, clock, stack)
-        ledger = await stack.enter_async_context(Ledger(directory.path))
         web_port = directory.port("web", settings.web.port)
-        is_ledger_lost = ledger.is_new and (directory.path / HUB_KEY_FILE).exists()
+        had_key = (directory.path / HUB_KEY_FILE).exists()
         key = load_or_make_key(directory.path / HUB_KEY_FILE)
+        # Before it signs anything.
+        hub_keys = note_public_key(directory.path / HUB_PUBLIC_KEYS_FILE, key)
+        ledger = await stack.enter_async_context(Ledger(directory.path, key=key))
+        is_ledger_lost = ledger.is_new and had_key
         write_public_key(directory.path / HUB_PUBLIC_KEY_FILE, key)
+        received = await stack.enter_async_context(ReceivedMessages(folder=directory.path))
         yield Services(
             client=client,
             broker_address=address,
             broker=broker,
             ledger=ledger,
             is_ledger_lost=is_ledger_lost,
+            hub_keys=hub_keys,
             signing_key=key,
+            received=received,
             web_port=web_port,
             endpoints=Endpoints(
                 data_dir=directory.path,
@@ -197,7 +214,8 @@ async def _open_hub(
     server = await stack.enter_async_context(serve(options))
     link = directory.path / KUBECONFIG_FILE
     link.unlink(missing_ok=True)
-    link.symlink_to(server.kubeconfig_path)
+    # Relative to the link's own folder, so that the data directory can be moved.
+    link.symlink_to(server.kubeconfig_path.relative_to(link.parent))
     return link
 
 

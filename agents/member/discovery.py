@@ -137,10 +137,15 @@ class Discovery:
                 self._kinds, self._discovered_at = discover(self.api), now
             return self._kinds
 
-    def invalidate(self) -> None:
-        """Discovers the kinds again, at most every ten seconds: a kind may have been installed."""
+    def invalidate(self, *, is_urgent: bool = False) -> None:
+        """Discovers the kinds again, at most every ten seconds: a kind may have been installed.
+
+        Args:
+            is_urgent: do not wait for the ten seconds; for what happens once for each order.
+        """
         with self._lock:
-            if self.clock.monotonic() - self._discovered_at > _MIN_REFRESH_SECONDS:
+            age_seconds = self.clock.monotonic() - self._discovered_at
+            if is_urgent or age_seconds > _MIN_REFRESH_SECONDS:
                 self._kinds = None
 
 

@@ -251,7 +251,8 @@ class OrderExecutor:
             _log.info("order %s generation %d: applied", entry.id, entry.generation)
             return None
         if result.unserved_kinds:
-            self.discovery.invalidate()
+            # The first time at once: the order may bring the definition of the kind itself.
+            self.discovery.invalidate(is_urgent=entry.id not in self._backoffs)
         return self.clock.monotonic() + self._next_retry_seconds(entry.id)
 
     def _next_retry_seconds(self, order_id: str) -> float:

@@ -122,7 +122,8 @@ class Intake:
         self.journal.save_index(
             AcceptedIndex(
                 key_id, self.site, index.epoch, index.sequence, digest, payload, envelope=data
-            )
+            ),
+            index,
         )
         self._has_envelope = True
         self._adopt_index(index, digest, key_id)

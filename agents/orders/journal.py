@@ -17,10 +17,12 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from agents.orders.heads import HEADS_SCHEMA, heads_of_rows, keep_head, query_heads
+from agents.protocol.index import DesiredIndex, HeldHead
 from agents.protocol.orders import api_group_of
 
 _log = logging.getLogger(__name__)
@@ -195,22 +197,20 @@ class Journal:
 
     # ------------------------------------------------------------ index and contents
 
-    def save_index(self, index: AcceptedIndex) -> None:
-        """Saves an index as the newest of its site under its key, and as the last accepted."""
+    def save_index(self, accepted: AcceptedIndex, index: DesiredIndex | None = None) -> None:
+        """Saves an index as the newest of its site under its key, with the head in it."""
         with self._transaction() as database:
             database.execute(
                 "INSERT OR REPLACE INTO accepted_of_site VALUES (?, ?, ?, ?, ?, ?, ?,"
                 " (SELECT coalesce(max(turn), 0) + 1 FROM accepted_of_site))",
-                (
-                    index.kid,
-                    index.site,
-                    index.epoch,
-                    index.sequence,
-                    index.digest,
-                    index.payload,
-                    index.envelope,
-                ),
+                astuple(accepted),
             )
+            if index is not None:
+                keep_head(database, index)
+
+    def ledger_heads(self, site: str) -> tuple[HeldHead, ...]:
+        """The heads of the hub's ledger that came for a site, the newest first."""
+        return heads_of_rows(self._rows(*query_heads(site)))
 
     def save_envelope(self, kid: str, site: str, envelope: bytes) -> None:
         """Saves the message of an index that a version before kept without it."""
@@ -358,7 +358,7 @@ def _open_database(path: Path) -> sqlite3.Connection:
         database.execute("PRAGMA journal_mode=WAL")
         database.execute("PRAGMA synchronous=FULL")
         database.execute("PRAGMA cache_size=-256")  # kB; the default of 2 MB is for servers
-        database.executescript(_SCHEMA)
+        database.executescript(_SCHEMA + HEADS_SCHEMA)
         _take_over_accepted(database)
     except BaseException:
         database.close()

@@ -38,6 +38,40 @@ class IndexEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerHead:
+    """The end of the hub's ledger at one moment, signed by the hub; sites keep it as witnesses.
+
+    An agent does not check it: it is in an index that the hub has signed.
+
+    Attributes:
+        first: the first record that no earlier segment of the ledger covers.
+        seq: sequence of the newest record.
+        hash: its hash, which covers every record before it.
+        previous: hash of the newest segment.
+        at: when it was signed, ISO 8601.
+        key: the hub's public key.
+        signature: Ed25519, in base64.
+    """
+
+    first: Count
+    seq: Count
+    hash: Digest
+    previous: Digest
+    at: Annotated[str, AtMost(64)]
+    key: Annotated[str, AtMost(128)]
+    signature: Annotated[str, AtMost(128)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldHead:
+    """A head of the hub's ledger that a site holds, with the version of the index it came in."""
+
+    head: LedgerHead
+    epoch: Epoch
+    sequence: Count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DesiredIndex:
     """Everything that the site shall run; the agent withdraws orders that are not listed.
 
@@ -50,6 +84,7 @@ class DesiredIndex:
         epoch: epoch of the hub's leader.
         sequence: grows with every change within an epoch.
         orders: the orders, sorted by id.
+        ledger_head: the end of the hub's ledger when the index was made.
         purge: ids of orders that are not listed and of which the claims, the data, go too. Without
             this word an agent keeps the claims of an order that it withdraws.
     """
@@ -59,6 +94,7 @@ class DesiredIndex:
     epoch: Epoch
     sequence: Count
     orders: Annotated[tuple[IndexEntry, ...], AtMost(MAX_ORDERS)] = ()
+    ledger_head: LedgerHead | None = None
     purge: Annotated[tuple[OrderId, ...], AtMost(MAX_ORDERS)] | None = None
 
     @property

@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal, get_args
 from agents.protocol.bounds import (
     MAX_ENVELOPE_BYTES,
     MAX_KEPT_CLAIMS,
+    MAX_LEDGER_HEADS,
     MAX_ORDERS,
     AtMost,
     Count,
@@ -18,7 +19,7 @@ from agents.protocol.bounds import (
     Word,
 )
 from agents.protocol.codec import Codec
-from agents.protocol.index import IndexEcho
+from agents.protocol.index import HeldHead, IndexEcho
 from agents.protocol.report import MessageHeader
 
 OrderPhase = Literal[
@@ -109,6 +110,7 @@ class SiteStatusMessage(MessageHeader):
             again.
         is_executing: whether this agent applies orders; others only report.
         index_proof: the envelope of that index as it was received; only after the hub asked for it.
+        ledger_heads: the heads of the hub's ledger that the agent holds; only after the hub asked.
         bad_messages: number of messages since boot that could not be used, by reason.
     """
 
@@ -121,6 +123,7 @@ class SiteStatusMessage(MessageHeader):
     missing: Annotated[tuple[OrderId, ...], AtMost(MAX_ORDERS)] = ()
     is_executing: bool = False
     index_proof: Annotated[str, AtMost(MAX_ENVELOPE_BYTES)] | None = None
+    ledger_heads: Annotated[tuple[HeldHead, ...], AtMost(MAX_LEDGER_HEADS)] | None = None
     bad_messages: Annotated[dict[Word, Count], AtMost(64)] = field(default_factory=dict)
 
 

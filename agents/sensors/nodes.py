@@ -52,13 +52,15 @@ class LabelChoice:
     excluded: tuple[str, ...] = ()
 
     def select(self, labels: Mapping[str, Any]) -> dict[str, str]:
-        """The selected labels; the first 64 by name, which is the bound of the protocol.
+        """The selected labels; at most 64, which is the bound of the protocol.
 
-        A label that no Kubernetes accepts, by its length or type, is left out.
+        Labels that Kubernetes itself defines come first, as most selectors name these; the others
+        follow by name. A label that no Kubernetes accepts, by its length or type, is left out.
         """
-        names = [name for name in sorted(labels) if self._is_chosen(name)]
+        names = [name for name in labels if self._is_chosen(name)]
         valid = [name for name in names if _is_label(name, labels[name])]
-        return {name: labels[name] for name in valid[:MAX_LABELS]}
+        valid.sort(key=lambda name: (not _is_defined_by_kubernetes(name), name))
+        return {name: labels[name] for name in sorted(valid[:MAX_LABELS])}
 
     def _is_chosen(self, name: str) -> bool:
         return any(fnmatchcase(name, each) for each in self.included) and not any(
@@ -169,13 +171,24 @@ def _node_class_of(node: Tree, choice: LabelChoice) -> ReportedNodeClass:
     labels = map_at(node, "metadata", "labels")
     info = map_at(node, "status", "nodeInfo")
     architecture = text_at(info, "architecture") or text_at(labels, ARCHITECTURE_LABEL)
+    chosen = choice.select(labels)
+    left_out = sorted(str(name) for name in labels if name not in chosen)
+    named = [name for name in left_out if _is_name(name)][:MAX_LABELS]
     return ReportedNodeClass(
-        labels=choice.select(labels),
+        labels=chosen,
+        labels_left_out=tuple(named) or None,
+        has_more_labels=len(named) < len(left_out) or None,
         taints=_taints_of(node),
         architecture=architecture[:_MAX_VALUE_CHARACTERS],
         cpu_vendor=_first_label(labels, VENDOR_LABELS),
         gpu_model=_first_label(labels, GPU_LABELS),
     )
+
+
+def _is_defined_by_kubernetes(name: str) -> bool:
+    """Whether the prefix of a label is one that is reserved for Kubernetes' own components."""
+    prefix = name.partition("/")[0] if "/" in name else ""
+    return prefix in ("kubernetes.io", "k8s.io") or prefix.endswith((".kubernetes.io", ".k8s.io"))
 
 
 def _taints_of(node: Tree) -> tuple[ReportedTaint, ...]:

@@ -218,11 +218,17 @@ class HttpHandler:
         self, resource_request: ResourceRequest, response: VerbResponse
     ) -> list[str]:
         """Warnings about an object that was accepted."""
-        warning_func = self._warning_funcs.get(resource_request.resource.group_resource.kind)
+        resource = resource_request.resource
+        kind = resource.group_resource.kind
+        warning_func = self._warning_funcs.get(kind)
         is_write = (
             resource_request.method in _WRITE_METHODS and not resource_request.path.subresource
         )
-        if warning_func is None or not is_write or response.status_code >= HTTPStatus.BAD_REQUEST:
+        if not is_write or response.status_code >= HTTPStatus.BAD_REQUEST:
+            return []
+        if resource.strategy.not_enforced and not resource.is_custom:
+            return [f"{kind} {resource.strategy.not_enforced}"]
+        if warning_func is None:
             return []
         return await self._writer.heavy_work.run(
             len(response.body), lambda: warning_func(msgspec.json.decode(response.body))

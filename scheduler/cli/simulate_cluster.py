@@ -35,10 +35,11 @@ from scheduler.simulation.cluster.member import MemberSettings, run_members
 _DAY_SECONDS = 86_400
 
 _DESCRIPTION = """Simulates what a member cluster has besides its API server: the controllers of
-Deployment, ReplicaSet, StatefulSet, DaemonSet, Job and CronJob, the scheduler, the kubelets, node
-leases, eviction, garbage collection, and the deletion of namespaces. It is an ordinary API client:
-it works with `kapok serve-api` and with a bare kube-apiserver. One process simulates many clusters.
-It does not touch nodes that a real kubelet reports.
+Deployment, ReplicaSet, StatefulSet, DaemonSet, Job, CronJob, HorizontalPodAutoscaler and
+PodDisruptionBudget (its status), the scheduler, the kubelets, node leases, eviction, garbage
+collection, and the deletion of namespaces. It is an ordinary API client: it works with
+`kapok serve-api` and with a bare kube-apiserver. One process simulates many clusters. It does not
+touch nodes that a real kubelet reports.
 
 A pod is bound to the best fitting node that its requests, selectors, affinity, tolerations and
 spread constraints allow. A pod that fits nowhere stays Pending, with a condition and an Event that
@@ -50,13 +51,17 @@ _EPILOG = """nodes: --nodes FILE describes the nodes of the clusters,
      taints: [{key: dedicated, value: health, effect: NoSchedule}], architecture: arm64}
 or --spec FILE describes several clusters; their kubeconfigs are relative to the file:
   clusters:
-  - {kubeconfig: members/nansha.yaml, context: nansha, startSeconds: 1, nodes: [...]}
+  - {kubeconfig: members/nansha.yaml, context: nansha, startSeconds: 1, nodes: [...],
+     loads: [{namespace: health, name: web, usage: {cpu: 2500m}}]}
 Without both, the existing nodes of the cluster are simulated; if it has none, three nodes of 8 CPU
 and 32Gi.
 
 annotation of a pod (or of a workload's pod template):
   kapok.dev/simulated-seconds: "90"    the pod runs 90 s, then succeeds (restartPolicy Never or
                                        OnFailure)
+annotation of a HorizontalPodAutoscaler or of its target, instead of `loads`:
+  kapok.dev/simulated-load: "cpu=2500m,memory=4Gi"    what all of its pods use together; without
+                                       a load, the autoscaler changes nothing
 faults, by an annotation that may be set and removed at any time:
 {faults}
 
@@ -194,6 +199,7 @@ def _member_settings(description: ClusterDescription, pace: SimulationPace) -> M
         kubeconfig=kubeconfig,
         context=description.context,
         nodes=description.nodes,
+        loads=description.loads,
         pace=replace(pace, start_seconds=start_seconds),
     )
 

@@ -20,6 +20,7 @@ from scheduler.control.ports.hub import GRANTS, POLICIES, SITES, TENANTS, WORKLO
 from scheduler.control.queue.requeue import Requeuer
 from scheduler.control.queue.reservations import Reservations
 from scheduler.control.state.fair_shares import FairShares
+from scheduler.control.state.ledger_heads import LedgerHeads
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.sites import Sites
 from scheduler.control.state.unadmitted_sites import UnadmittedSites
@@ -41,6 +42,7 @@ class Controller:
         reservations: capacity that is reserved for workloads that have waited long.
         fair_shares: how much of its quota each tenant uses.
         unadmitted_sites: sites that report and have no Site object.
+        ledger_heads: which sites hold which heads of the ledger.
         wake_ups: wakes workloads that an event could help.
         clock_events: knows when grants begin or end, and marks sites as silent.
     """
@@ -53,6 +55,7 @@ class Controller:
     reservations: Reservations
     fair_shares: FairShares
     unadmitted_sites: UnadmittedSites
+    ledger_heads: LedgerHeads
     wake_ups: WakeUps
     clock_events: ClockEvents
     _deleting: set[WorkKey] = field(default_factory=set)
@@ -117,6 +120,7 @@ class Controller:
             self.sites.forget(name)
             self.dispatcher.forget_site(name)
             self.requeuer.requeue(left)
+            self.ledger_heads.forget(name)
         else:
             self.admit(site)
         self.requeuer.redecide(self.objects.workloads_at(name))
@@ -148,8 +152,8 @@ class Controller:
         """Handles an order status that is newer than the last one."""
         state = self.sites.states.get(report.site)
         before = state.order_status if state else None
-        # A proof is large, and of use once.
-        if not self.sites.on_order_status(replace(report, index_proof="")):
+        # A proof and heads are large, and of use once.
+        if not self.sites.on_order_status(replace(report, index_proof="", ledger_heads=())):
             return
         self.dispatcher.on_order_status(report)
         if report.is_executing:
@@ -158,6 +162,7 @@ class Controller:
             self.requeuer.requeue(self._deleting)
             # Their order is no longer reported, so that no change of it brings them here.
             self.requeuer.requeue(self.sites.left.unconfirmed_at(report.site))
+        self.ledger_heads.on_order_status(report)
 
     def on_site_offline(self, site: str) -> None:
         """Marks a site as silent: the broker sent the will message of its session."""

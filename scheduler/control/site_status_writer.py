@@ -28,7 +28,7 @@ _MAX_API_KINDS = 1024
 _MAX_BYTES = 512 * 1024
 """Far below the 1.5 MB that etcd accepts, whatever the names and values in the figures are."""
 _LISTS = ("node_classes", "namespaces", "api_kinds", "cluster_kinds", "rtt")
-_MAX_ORDERS_LISTED = 6
+_MAX_LISTED = 6
 
 
 @dataclass(slots=True)
@@ -50,6 +50,7 @@ class SiteStatusWriter:
         faults: handles the faults that single sites cause.
         foreign_index: the condition of a site that works by an index which is not ours.
         unknown_orders_at: gives the orders of a site that the hub does not know and leaves running.
+        without_nonce: gives the agents of a site that cannot prove that their reports are fresh.
     """
 
     hub: Hub
@@ -59,6 +60,7 @@ class SiteStatusWriter:
     faults: Faults
     foreign_index: Callable[[str], Condition | None] = lambda _site: None
     unknown_orders_at: Callable[[str], Sequence[str]] = lambda _site: ()
+    without_nonce: Callable[[str], Sequence[str]] = lambda _site: ()
     _written: dict[str, _LastWrite] = field(default_factory=dict)
 
     async def run(self) -> None:
@@ -99,9 +101,27 @@ class SiteStatusWriter:
     def _status_of(self, name: str) -> SiteStatus:
         """The figures of a site, with what its orders show beyond them."""
         status = self.sites.status_of(name)
-        more = (self._unknown_orders_condition(name), self.foreign_index(name))
+        more = (
+            self._unknown_orders_condition(name),
+            self.foreign_index(name),
+            self._without_nonce_condition(name),
+        )
         return msgspec.structs.replace(
             status, conditions=(*status.conditions, *(one for one in more if one is not None))
+        )
+
+    def _without_nonce_condition(self, name: str) -> Condition | None:
+        agents = self.without_nonce(name)
+        if not agents:
+            return None
+        return Condition(
+            type="FreshnessProven",
+            status="False",
+            reason="NoNonce",
+            message=f"agents that know no nonces: {format_list(agents, _MAX_LISTED)}; what "
+            "they report counts as fresh when it arrives; bring them to this version, then set "
+            "freshness.require_nonce",
+            last_transition_time=self.sites.states[name].ready_changed_at,
         )
 
     def _unknown_orders_condition(self, name: str) -> Condition | None:
@@ -113,7 +133,7 @@ class SiteStatusWriter:
             status="True",
             reason="LeftRunning",
             message=f"the site runs {len(unknown)} orders that the hub does not know: "
-            f"{format_list(unknown, _MAX_ORDERS_LISTED)}; it gets no new orders until their "
+            f"{format_list(unknown, _MAX_LISTED)}; it gets no new orders until their "
             "workloads are applied again, or an operator runs "
             "kapok hub adopt --unknown-orders withdraw",
             last_transition_time=self.sites.states[name].ready_changed_at,

@@ -1,8 +1,11 @@
 """The tamper-evident ledger: every decision is recorded here before its orders are published.
 
 - `record`: each record holds the hash of the one before it (SHA-256 over canonical JSON), so that
-  an edited, missing or reordered record breaks the chain from there on. An *anchor* (sequence and
-  hash, kept elsewhere) or the hash in an object's `status.decision` reveals a cut end.
+  an edited, missing or reordered record breaks the chain from there on.
+- `segments`, `sealer`: runs of records are signed with the hub's key, and so is the *head* of any
+  moment, which leaves the hub with the indexes.
+- `witnesses`: a head that a site holds, the hash in an object's `status.decision` or an *anchor*
+  (sequence and hash, kept elsewhere) reveals a cut end, and a history that was written again.
 - `blobs`, `fleet`: the inputs of decisions (the facts of each site) are stored once under their
   own hash, in a hash tree, so that a fleet in which one site changed adds that site and its branch.
 - `writer`, `ledger`: one thread writes, many records per transaction, SQLite with WAL and

@@ -5,8 +5,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from scheduler.control.ports.ledger import SignedHead
 from scheduler.ledger.reader import LedgerReader
 from scheduler.ledger.record import LedgerEntry, Receipt, Record
+from scheduler.ledger.segments import HeadKey
 from scheduler.ledger.tables import LEDGER_FILE
 from scheduler.ledger.writer import GroupWriter
 
@@ -19,6 +21,7 @@ class Ledger:
 
     Args:
         data_dir: the folder of `ledger.db`; created if missing.
+        key: the hub's signing key, which signs segments; None: nothing is signed.
 
     Attributes:
         is_new: there was no file before.
@@ -28,10 +31,10 @@ class Ledger:
         LedgerUnavailableError: the file cannot be written.
     """
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, *, key: HeadKey | None = None) -> None:
         self.path = data_dir / LEDGER_FILE
         self.is_new = not self.path.exists()
-        self._writer = GroupWriter(self.path)
+        self._writer = GroupWriter(self.path, key=key)
         self._reader = LedgerReader(self.path)
 
     async def __aenter__(self) -> Self:
@@ -60,6 +63,10 @@ class Ledger:
         """
         return await asyncio.wrap_future(self._writer.submit(entry))
 
+    def head(self) -> SignedHead | None:
+        """The signed head of this moment, to be kept elsewhere; None while there is nothing."""
+        return self._writer.head()
+
     async def check_writable(self) -> None:
         """Writes nothing new, and returns when that is durable.
 
@@ -77,6 +84,10 @@ class Ledger:
     def last_about(self, subject: str) -> Record | None:
         """The newest record about a subject; None when there is none."""
         return self._reader.last_about(subject)
+
+    def has(self, seq: int, digest: str) -> bool:
+        """Whether record `seq` is there with this hash."""
+        return self._reader.has(seq, digest)
 
     def blob(self, digest: str) -> Any:  # noqa: ANN401 - any JSON value
         """The JSON value stored under this digest.

@@ -14,7 +14,7 @@ import msgspec
 
 from scheduler.ledger.errors import LedgerCorruptError
 from scheduler.ledger.fleet import read_fleet
-from scheduler.ledger.reader import LedgerReader
+from scheduler.ledger.reader import RecordSource
 from scheduler.ledger.record import Record
 from scheduler.model.canonical import canonical_json, to_plain_json
 from scheduler.model.decision import ENGINE_VERSION, Decision, decision_bytes
@@ -68,7 +68,7 @@ class RecordedDecision:
     decision: Decision
 
 
-def read_recorded_decision(reader: LedgerReader, record: Record) -> RecordedDecision:
+def read_recorded_decision(reader: RecordSource, record: Record) -> RecordedDecision:
     """Reads a decision's record and the fleet that it refers to.
 
     Raises:
@@ -83,7 +83,7 @@ def read_recorded_decision(reader: LedgerReader, record: Record) -> RecordedDeci
     )
 
 
-def replay(reader: LedgerReader, record: Record) -> ReplayResult:
+def replay(reader: RecordSource, record: Record) -> ReplayResult:
     """Repeats the decision of a record.
 
     Args:
@@ -163,7 +163,7 @@ def _engine_version_of(decision: Any) -> str:  # noqa: ANN401 - JSON
     )
 
 
-def _read_terms(reader: LedgerReader, record: Record) -> Terms:
+def _read_terms(reader: RecordSource, record: Record) -> Terms:
     terms = _decode_value(record, "terms", record.content.get("terms"), Terms)
     if not terms.scarcity_version or terms.scarcity:
         return terms
@@ -172,7 +172,7 @@ def _read_terms(reader: LedgerReader, record: Record) -> Terms:
     return msgspec.structs.replace(terms, scarcity=prices)
 
 
-def _read_recorded_fleet(reader: LedgerReader, record: Record) -> Fleet:
+def _read_recorded_fleet(reader: RecordSource, record: Record) -> Fleet:
     fleet = Fleet()
     for name, facts in read_fleet(str(record.content.get("fleet")), reader.blob).items():
         fleet.upsert(_decode_value(record, f"fleet.{name}", facts, SiteFacts))

@@ -31,6 +31,14 @@ CREATE TABLE IF NOT EXISTS blobs (
 ) WITHOUT ROWID;
 """
 
+SEGMENTS_SCHEMA = """
+CREATE TABLE IF NOT EXISTS segments (
+  number INTEGER PRIMARY KEY,
+  body   BLOB NOT NULL
+);
+"""
+"""Written by those that sign; a version before does not read it."""
+
 
 def open_for_writing(path: Path) -> sqlite3.Connection:
     """Opens the ledger; creates it with mode 0600 if the file does not exist.

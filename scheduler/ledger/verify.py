@@ -1,17 +1,17 @@
 """Verifies that the ledger's file still holds what was written.
 
 It finds an edited record or column, a removed record, records in another order, a blob that was
-edited, truncated or removed, and, with an anchor, a cut or rewritten end. It does not find an end
-that was cut or rewritten after the last anchor. The `status.decision.hash` of each object is such
-an anchor too.
+edited, truncated or removed, a segment without a valid signature, and a removed segment. An owner
+of the key can write all of that again; this is found up to the newest witnessed record: heads that
+sites hold, the hashes in statuses, and anchors (`witnesses.py`).
 """
 
 import hashlib
 import json
-import re
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from scheduler.ledger.blobs import unpack
@@ -19,17 +19,13 @@ from scheduler.ledger.errors import LedgerCorruptError
 from scheduler.ledger.fleet import child_digests
 from scheduler.ledger.reader import LedgerReader
 from scheduler.ledger.record import GENESIS
+from scheduler.ledger.segments import SegmentChecker, SegmentError, key_id_of
+from scheduler.ledger.witnesses import Anchor, parse_anchor
+
+__all__ = ["Anchor", "Finding", "SignedPart", "VerificationResult", "parse_anchor", "verify"]
 from scheduler.model.canonical import digest_of_bytes
 
-_ANCHOR = re.compile(r"([1-9][0-9]{0,17}):(sha256:[0-9a-f]{64})")
-
-
-@dataclass(frozen=True, slots=True)
-class Anchor:
-    """Record `seq` once had this hash; kept where those who can write the ledger cannot."""
-
-    seq: int
-    hash: str
+_HUB_SUBJECT, _ADOPTION_KIND = "hub", "adoption"  # records of losses that an operator accepted
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +35,29 @@ class Finding:
     Attributes:
         seq: sequence of the first record that fails a check.
         sentence: what is wrong with it.
+        intact_to: the last record of which it is known that it is as it was written.
     """
 
     seq: int
     sentence: str
+    intact_to: int
+
+
+@dataclass(frozen=True, slots=True)
+class SignedPart:
+    """What of the ledger is signed.
+
+    Attributes:
+        segments: number of segments.
+        unsigned_before: records before the first segment.
+        signed_to: the last record that a segment covers; 0 when there is no segment.
+        keys: ids of the keys, in order of their first segment.
+    """
+
+    segments: int = 0
+    unsigned_before: int = 0
+    signed_to: int = 0
+    keys: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +67,17 @@ class VerificationResult:
     Attributes:
         records: the number of records in the file.
         first_finding: None when every check passed.
+        signed: what the segments cover.
+        newest_witnessed: up to this record, also the owner of the key could not rewrite the ledger
+            unseen; None when there is no witness.
+        notes: what could not be compared, one sentence each.
     """
 
     records: int
     first_finding: Finding | None
+    signed: SignedPart = SignedPart()
+    newest_witnessed: Anchor | None = None
+    notes: Sequence[str] = ()
 
     @property
     def is_ok(self) -> bool:
@@ -63,41 +85,36 @@ class VerificationResult:
         return self.first_finding is None
 
 
-def parse_anchor(text: str) -> Anchor:
-    """Reads `SEQ:sha256:…`, as `kapok ledger anchor` prints it.
-
-    Raises:
-        ValueError: the text has another form.
-    """
-    match = _ANCHOR.fullmatch(text.strip())
-    if match is None:
-        raise ValueError(
-            f"{text!r} is not an anchor; write SEQ:sha256:… as `kapok ledger anchor` prints it"
-        )
-    return Anchor(int(match[1]), match[2])
-
-
-def verify(reader: LedgerReader, anchors: Iterable[Anchor] = ()) -> VerificationResult:
+def verify(
+    reader: LedgerReader, anchors: Iterable[Anchor] = (), *, trusted_keys: Collection[str] = ()
+) -> VerificationResult:
     """Reads the whole ledger once, in order; memory grows only by 32 bytes per distinct blob.
 
     Args:
         reader: the ledger.
         anchors: records whose hash must still be the same.
+        trusted_keys: the hub's public keys, also those before; empty: any key may have signed.
     """
     checker = _ChainChecker(reader, anchors)
+    finding: Finding | None = None
     try:
         for row in reader.rows():
             checker.check(*row)
+        checker.check_end(trusted_keys)
     except _VerificationError as bad:
-        return VerificationResult(
-            _count_records(reader, checker.records), Finding(bad.seq, bad.sentence)
-        )
+        finding = checker.first_mismatch() or bad.finding
     except (sqlite3.DatabaseError, LedgerCorruptError) as error:
-        seq = checker.records + 1
-        return VerificationResult(
-            checker.records, Finding(seq, f"the file cannot be read any further: {error}")
-        )
-    return VerificationResult(checker.records, checker.find_missing_end())
+        at = checker.records
+        unread = Finding(at + 1, f"the file cannot be read any further: {error}", at)
+        finding = checker.first_mismatch() or unread
+    records = checker.records if finding is None else _count_records(reader, checker.records)
+    return VerificationResult(
+        records,
+        finding,
+        signed=checker.signed_part(),
+        newest_witnessed=checker.newest_witnessed(),
+        notes=checker.notes,
+    )
 
 
 def _count_records(reader: LedgerReader, at_least: int) -> int:
@@ -108,10 +125,9 @@ def _count_records(reader: LedgerReader, at_least: int) -> int:
 
 
 class _VerificationError(Exception):
-    def __init__(self, seq: int, sentence: str) -> None:
+    def __init__(self, seq: int, sentence: str, intact_to: int | None = None) -> None:
         super().__init__(sentence)
-        self.seq = seq
-        self.sentence = sentence
+        self.finding = Finding(seq, sentence, seq - 1 if intact_to is None else intact_to)
 
 
 class _ChainChecker:
@@ -119,9 +135,16 @@ class _ChainChecker:
 
     def __init__(self, reader: LedgerReader, anchors: Iterable[Anchor]) -> None:
         self._reader = reader
-        self._anchors = {(anchor.seq, anchor.hash) for anchor in anchors}
+        self._anchors: dict[int, list[Anchor]] = {}
+        for anchor in anchors:
+            self._anchors.setdefault(anchor.seq, []).append(anchor)
+        self._segments = SegmentChecker(reader.segments())
         self._previous = GENESIS
         self._verified_blobs: set[bytes] = set()
+        self._mismatches: list[Anchor] = []
+        self._matches: list[Anchor] = []
+        self._accepted_at = ""
+        self.notes: list[str] = []
         self.records = 0
 
     def check(
@@ -148,26 +171,95 @@ class _ChainChecker:
             )
         for ref in fields["refs"]:
             self._check_blob(seq, ref)
-        self._check_anchor(seq, str(digest))
+        try:
+            self._segments.check(seq, str(digest))
+        except SegmentError as error:
+            raise _VerificationError(error.seq or seq, str(error)) from error
+        for anchor in self._anchors.get(seq, ()):
+            (self._matches if anchor.hash == digest else self._mismatches).append(anchor)
+        self._note_accepted_loss(fields)
         self._previous = str(digest)
         self.records = seq
 
-    def find_missing_end(self) -> Finding | None:
-        """Reports an anchor beyond the last record: the end was cut off."""
-        lost = sorted(seq for seq, _ in self._anchors if seq > self.records)
-        if not lost:
+    def check_end(self, trusted_keys: Collection[str]) -> None:
+        """Checks what only the whole chain shows: witnesses, and the key of the last segment.
+
+        Raises:
+            _VerificationError: a witnessed record is not there, or another key has signed.
+        """
+        beyond = [one for seq, some in self._anchors.items() if seq > self.records for one in some]
+        before = [one for one in (*self._mismatches, *beyond) if self._is_accepted(one)]
+        if before:
+            self.notes.append(
+                f"{len(before)} witnesses saw a ledger that is not this one; an operator accepted"
+                f" its loss at {self._accepted_at}"
+            )
+        lost = [one for one in beyond if not self._is_accepted(one)]
+        if lost and not self.first_mismatch():
+            first = min(lost, key=_order)
+            raise _VerificationError(
+                self.records + 1,
+                f"the end was cut off: record {first.seq} is anchored by {first.witness}"
+                f"{_at(first)}, {self.records} remain",
+                intact_to=self._matched_before(self.records + 1),
+            )
+        try:
+            self._segments.check_end(self.records)
+        except SegmentError as error:
+            raise _VerificationError(error.seq, str(error)) from error
+        try:
+            self._segments.check_newest_key(trusted_keys)
+        except SegmentError as error:
+            raise _VerificationError(error.seq, str(error), intact_to=0) from error
+        if mismatch := self.first_mismatch():
+            raise _VerificationError(mismatch.seq, mismatch.sentence, mismatch.intact_to)
+        for one in self._matches:
+            if one.segment and not self._segments.has(one.segment):
+                raise _VerificationError(
+                    one.seq,
+                    f"a segment before it is missing: {one.witness}{_at(one)} has its hash",
+                )
+
+    def first_mismatch(self) -> Finding | None:
+        """The first witnessed record that another stands in place of."""
+        mismatches = [one for one in self._mismatches if not self._is_accepted(one)]
+        if not mismatches:
             return None
+        first = min(mismatches, key=_order)
         return Finding(
-            self.records + 1,
-            f"the end was cut off: record {lost[0]} is anchored, {self.records} remain",
+            first.seq,
+            f"it is not the record that was anchored: {first.witness}{_at(first)} has another hash"
+            " of it, so history was rewritten",
+            self._matched_before(first.seq),
         )
 
-    def _check_anchor(self, seq: int, digest: str) -> None:
-        for anchored_seq, anchored in self._anchors:
-            if anchored_seq == seq and anchored != digest:
-                raise _VerificationError(
-                    seq, "it is not the record that was anchored: history was rewritten"
-                )
+    def _matched_before(self, seq: int) -> int:
+        """The newest record before `seq` that a witness confirms; all before it are as written."""
+        return max((one.seq for one in self._matches if one.seq < seq), default=0)
+
+    def signed_part(self) -> SignedPart:
+        """What the segments cover."""
+        one = self._segments
+        keys = tuple(key_id_of(key) for key in one.keys)
+        return SignedPart(one.count, one.unsigned_before, one.signed_to, keys)
+
+    def newest_witnessed(self) -> Anchor | None:
+        """The newest record that a witness confirms; one outside the hub before others."""
+        return max(self._matches, key=lambda one: (one.seq, one.is_outside), default=None)
+
+    def _is_accepted(self, anchor: Anchor) -> bool:
+        """Whether an operator accepted, after this was seen, that the ledger is lost."""
+        if not anchor.at or not self._accepted_at:
+            return False
+        return _instant(anchor.at) <= _instant(self._accepted_at)
+
+    def _note_accepted_loss(self, fields: Mapping[str, Any]) -> None:
+        if (fields["subject"], fields.get("kind")) != (_HUB_SUBJECT, _ADOPTION_KIND):
+            return
+        content = fields.get("content")
+        lost = content.get("lost") if isinstance(content, Mapping) else None
+        if isinstance(lost, list) and "ledger" in lost:
+            self._accepted_at = str(fields.get("at", ""))
 
     def _check_blob(self, seq: int, digest: str) -> None:
         """Verifies the blobs below `digest`, except those verified before."""
@@ -194,6 +286,23 @@ class _ChainChecker:
         if digest_of_bytes(plain) != digest:
             raise _VerificationError(seq, f"it refers to blob {digest}, which was edited")
         return child_digests(json.loads(plain))
+
+
+def _order(anchor: Anchor) -> tuple[int, bool]:
+    """The first record first, and of two witnesses of it the one outside the hub."""
+    return (anchor.seq, not anchor.is_outside)
+
+
+def _at(anchor: Anchor) -> str:
+    return f" at {anchor.at}" if anchor.at else ""
+
+
+def _instant(text: str) -> float:
+    """Seconds since 1970; of a text that is no instant, before any."""
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError):
+        return float("-inf")
 
 
 def _read_fields(seq: int, body: bytes) -> dict[str, Any]:

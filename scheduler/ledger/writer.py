@@ -8,15 +8,20 @@ chain.
 import queue
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
+from scheduler.control.ports.ledger import SignedHead
 from scheduler.ledger.errors import LedgerUnavailableError
 from scheduler.ledger.record import GENESIS, LedgerEntry, Receipt, Record, chain_entry
+from scheduler.ledger.sealer import Sealer
+from scheduler.ledger.segments import HeadKey
 from scheduler.ledger.tables import open_for_writing
+from scheduler.runtime.clock import SystemClock
 
 _MAX_BATCH_ENTRIES = 256
 _CLOSE_TIMEOUT_SECONDS = 30.0
@@ -38,18 +43,35 @@ class GroupWriter:
 
     Args:
         path: the ledger's file; created if missing.
+        key: signs the segments; without one, nothing is signed.
+        now: the wall clock; None: the system's.
 
     Raises:
         LedgerCorruptError: the file is not a ledger.
         LedgerUnavailableError: the file cannot be written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        key: HeadKey | None = None,
+        now: Callable[[], datetime] | None = None,
+    ) -> None:
         self._path = path
         self._jobs: queue.SimpleQueue[_Job | _Check | None] = queue.SimpleQueue()
         self._is_closed = False
         self._close_lock = threading.Lock()
         self._connection = open_for_writing(path)  # here, so that the caller gets the error
+        try:
+            self._sealer = (
+                Sealer(self._connection, key, now or SystemClock().now, _insert_segment)
+                if key
+                else None
+            )
+        except sqlite3.Error as error:
+            self._connection.close()
+            raise LedgerUnavailableError(f"{path}: {error}") from error
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
         self._thread.start()
 
@@ -78,6 +100,10 @@ class GroupWriter:
         self._put(_Check(done))
         return done
 
+    def head(self) -> SignedHead | None:
+        """The signed head of this moment; None while the ledger is empty, or has no key."""
+        return self._sealer.head() if self._sealer else None
+
     def _put(self, job: _Job | _Check) -> None:
         with self._close_lock:
             if self._is_closed:
@@ -94,14 +120,30 @@ class GroupWriter:
 
     def _run(self) -> None:
         try:
-            while (job := self._jobs.get()) is not None:
+            while (job := self._next_job()) is not None:
                 if isinstance(job, _Check):
                     _check_writable(self._connection, job.done)
                 else:
-                    _write_batch(self._connection, self._batch_from(job))
+                    _write_batch(self._connection, self._batch_from(job), self._note_growth)
+            if self._sealer:
+                self._sealer.seal()
         finally:
             self._connection.close()
             self._fail_remaining_jobs()
+
+    def _next_job(self) -> "_Job | _Check | None":
+        """The next job; closes the segment when that is due before one comes."""
+        while True:
+            try:
+                return self._jobs.get(timeout=self._sealer.seconds_left() if self._sealer else None)
+            except queue.Empty:
+                if self._sealer:
+                    self._sealer.seal()
+
+    def _note_growth(self) -> None:
+        with suppress(sqlite3.Error):  # a disk that was gone: the next record says so
+            if self._sealer:
+                self._sealer.note_growth()
 
     def _fail_remaining_jobs(self) -> None:
         """Fails the waiting jobs: the thread has ended, for whatever reason, and none may hang."""
@@ -129,14 +171,17 @@ class GroupWriter:
         return batch
 
 
-def _write_batch(connection: sqlite3.Connection, batch: Sequence[_Job]) -> None:
+def _write_batch(
+    connection: sqlite3.Connection, batch: Sequence[_Job], on_written: Callable[[], None]
+) -> None:
     """Writes the batch in one transaction, all of it or nothing."""
     try:
         with _transaction(connection):
             receipts = _insert_batch(connection, batch)
     except Exception as error:  # noqa: BLE001 - the thread goes on, and each entry learns why
-        _fail_batch(connection, batch, error)
+        _fail_batch(connection, batch, error, on_written)
         return
+    on_written()  # first, so that the head of the moment covers what a caller knows is recorded
     for job, receipt in zip(batch, receipts, strict=True):
         job.done.set_result(receipt)
 
@@ -169,7 +214,12 @@ def _check_writable(connection: sqlite3.Connection, done: "Future[None]") -> Non
         done.set_result(None)
 
 
-def _fail_batch(connection: sqlite3.Connection, batch: Sequence[_Job], error: Exception) -> None:
+def _fail_batch(
+    connection: sqlite3.Connection,
+    batch: Sequence[_Job],
+    error: Exception,
+    on_written: Callable[[], None],
+) -> None:
     """Writes the entries one by one, so that one bad entry does not fail the others."""
     if len(batch) == 1:
         reason: Exception = error
@@ -178,7 +228,7 @@ def _fail_batch(connection: sqlite3.Connection, batch: Sequence[_Job], error: Ex
         batch[0].done.set_exception(reason)
         return
     for job in batch:
-        _write_batch(connection, [job])
+        _write_batch(connection, [job], on_written)
 
 
 def _insert_batch(connection: sqlite3.Connection, batch: Sequence[_Job]) -> list[Receipt]:
@@ -195,11 +245,20 @@ def _insert_batch(connection: sqlite3.Connection, batch: Sequence[_Job]) -> list
         "INSERT OR IGNORE INTO blobs (digest, packed) VALUES (?, ?)",
         [(blob.digest, blob.packed) for job in batch for blob in job.entry.blobs],
     )
+    _insert_records(connection, records)
+    return [Receipt(r.seq, r.id, r.hash) for r in records]
+
+
+def _insert_records(connection: sqlite3.Connection, records: Sequence[Record]) -> None:
     connection.executemany(
         "INSERT INTO records (seq, id, hash, subject, body) VALUES (?, ?, ?, ?, ?)",
         [(r.seq, r.id, r.hash, r.subject, r.body) for r in records],
     )
-    return [Receipt(r.seq, r.id, r.hash) for r in records]
+
+
+def _insert_segment(connection: sqlite3.Connection, body: bytes) -> None:
+    with _transaction(connection):
+        connection.execute("INSERT INTO segments (body) VALUES (?)", (body,))
 
 
 def _check_refs(connection: sqlite3.Connection, entry: LedgerEntry) -> None:

@@ -7,49 +7,53 @@ its site and kind are dropped for a while.
 """
 
 import logging
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
-from math import inf
+from datetime import datetime, timedelta
 
 from agents.protocol import delta, topics
 from agents.protocol.envelope import sender_key_id, unseal, unseal_unadmitted
 from agents.protocol.errors import WireError
 from agents.protocol.keys import TrustedKeys
-from agents.protocol.report import OFFLINE, Offline, Report, ReportDelta
+from agents.protocol.report import OFFLINE, MessageHeader, Offline, Report, ReportDelta
 from agents.protocol.report_totals import check_totals
-from agents.protocol.status import ORDER_PHASES, SITE_STATUS, OrderStatus, SiteStatusMessage
-from scheduler.control.ports.agents import (
-    AgentEventHandler,
-    OrderState,
-    OrderStatusReport,
-)
+from agents.protocol.status import SITE_STATUS, SiteStatusMessage
+from scheduler.control.ports.agents import AgentEventHandler, OrderStatusReport
 from scheduler.control.ports.telemetry import Telemetry
-from scheduler.model.kinds.fields import NAME_PATTERN
 from scheduler.mqtt.arrivals import parse_site_topic
 from scheduler.mqtt.keyring import Keyring
-from scheduler.mqtt.site_agents import ReadReport, SiteAgents
-from scheduler.mqtt.site_reports import MAX_AGE_SECONDS, site_report_of
+from scheduler.mqtt.received_messages import ReceivedMessages
+from scheduler.mqtt.site_agents import EarlierBoot, ReadReport, SiteAgents, SiteMessage
+from scheduler.mqtt.site_asker import SiteAsker
+from scheduler.mqtt.site_reports import (
+    MAX_AGE_SECONDS,
+    order_status_report_of,
+    site_report_of,
+    with_times,
+)
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
-from scheduler.runtime.printable import printable
 
 _log = logging.getLogger(__name__)
 
 _MAX_VALUES = 500_000
 """A report or a status at all its bounds has 350,000; parsing as many takes some 50 ms."""
 
-SiteMessage = Report | ReportDelta | SiteStatusMessage | Offline
-
 
 @dataclass(frozen=True, slots=True)
 class VerifiedMessage:
-    """The JSON of a message that a key of its site has signed."""
+    """The JSON of a message that a key of its site has signed.
+
+    Attributes:
+        topic: where it arrived.
+        data: the JSON.
+        key_id: id of the key.
+    """
 
     topic: topics.Topic
     data: bytes
+    key_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +61,18 @@ class OpenedMessage:
     """A message that was verified and decoded.
 
     Attributes:
-        topic: where it came.
-        message: the message.
+        topic: where it arrived.
+        message: its content.
+        key_id: id of the key that signed it.
         size: its bytes as JSON.
         read: what it says, as the control loops take it in; None until `Ingest.read`.
     """
 
     topic: topics.Topic
     message: SiteMessage
+    key_id: str
     size: int
     read: "ReadReport | OrderStatusReport | None" = None
-
-
-_CLAIM_NAME = re.compile(NAME_PATTERN)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -82,6 +85,8 @@ class Ingest:
         telemetry: counts accepted and refused messages.
         clock: for ages and for the dates of figures.
         faults: handles the faults that single messages cause.
+        asker: judges how old a message is at least, by the nonce that it carries.
+        received: what was received before this process started.
         sites_needing_full_report: sites whose deltas lack their full report; the scheduler takes
             them out and asks for a full report.
     """
@@ -91,6 +96,8 @@ class Ingest:
     telemetry: Telemetry
     clock: Clock
     faults: Faults
+    asker: SiteAsker
+    received: ReceivedMessages = field(default_factory=ReceivedMessages)
     sites_needing_full_report: set[str] = field(default_factory=set, init=False)
     _sites: dict[str, SiteAgents] = field(default_factory=dict, init=False)
 
@@ -143,7 +150,8 @@ class Ingest:
         with self._refusals(topic), self.faults.barrier("message", passing=(WireError,)):
             parsed_topic = parse_site_topic(topic, retained=False)
             trusted = self.keyring.keys_of(parsed_topic.site) or TrustedKeys()
-            return VerifiedMessage(parsed_topic, unseal(payload, topic=topic, trusted=trusted))
+            data = unseal(payload, topic=topic, trusted=trusted)
+            return VerifiedMessage(parsed_topic, data, sender_key_id(payload))
         return None
 
     def decode(self, verified: "VerifiedMessage") -> "OpenedMessage | None":
@@ -158,21 +166,16 @@ class Ingest:
             self._refusals(f"{topic.site} {topic.kind}"),
             self.faults.barrier("message", decoding, passing=(WireError,)),
         ):
-            return OpenedMessage(topic, _decode(topic.kind, data), len(data))
+            message = _decode(topic.kind, data)
+            return OpenedMessage(topic, message, verified.key_id, len(data))
         return None
 
     def is_newest(self, opened: "OpenedMessage") -> bool:
         """Whether `apply` would accept this message as the newest of its agent and kind."""
         site, message = opened.topic.site, opened.message
-        known = self._sites.get(site)
-        agent = known.agents.get(message.agent) if known else None
-        if message.site != site or agent is None:
-            return message.site == site
-        boot = (message.boot_number, message.boot_id)
-        if boot != agent.boot:
-            return boot[0] > agent.boot[0]
-        sequence = getattr(message, "sequence", inf)
-        return bool(sequence > agent.sequences.get(opened.topic.kind, -1))
+        agents = self._sites.get(site) or SiteAgents(site=site, received=self.received)
+        is_own = message.site == site
+        return is_own and agents.is_newest(message, opened.topic.kind, opened.key_id)
 
     def takes_long(self, site: str) -> bool:
         """Whether a report of a site may take long, however small the message is."""
@@ -182,6 +185,7 @@ class Ingest:
     def read(self, opened: "OpenedMessage") -> "OpenedMessage | None":
         """Reads what a message says and keeps nothing; may run on any thread.
 
+        How old it is, is judged when it is applied: nonces are issued and read on one thread.
         Until `apply`, no other message of the site may be applied.
 
         Returns:
@@ -234,14 +238,13 @@ class Ingest:
         if not self.is_newest(opened) or isinstance(message, Offline):
             return opened
         if isinstance(message, SiteStatusMessage):
-            return replace(opened, read=_order_status_report_of(message))
+            return replace(opened, read=order_status_report_of(message))
         if message.observed_seconds_ago > MAX_AGE_SECONDS:
             raise WireError("malformed", f"observed more than {MAX_AGE_SECONDS:g} seconds ago")
         whole, base = self._whole_report(opened.topic.site, message)
         check_totals(whole)
-        observed_seconds = self.clock.monotonic() - message.observed_seconds_ago
-        figures = site_report_of(whole, observed_seconds, self.clock.now())
-        return replace(opened, read=ReadReport(whole=whole, base=base, figures=figures))
+        read = ReadReport(whole=whole, base=base, figures=site_report_of(whole))
+        return replace(opened, read=read)
 
     def _dispatch(self, opened: "OpenedMessage") -> None:
         site, kind, message = opened.topic.site, opened.topic.kind, opened.message
@@ -250,25 +253,44 @@ class Ingest:
             return
         if message.site != site:
             raise WireError("wrong-site", f"names {message.site!r} on the topic of {site!r}")
-        agents = self._sites.setdefault(site, SiteAgents())
-        agent = agents.accept_newest(message, kind)
+        agents = self._sites.setdefault(site, SiteAgents(site=site, received=self.received))
+        try:
+            agent = agents.accept_newest(message, kind, opened.key_id)
+        except EarlierBoot as error:
+            self.asker.on_stale_boot(site, message, newest_boot=error.newest_boot)
+            raise
         if isinstance(opened.read, ReadReport):
             if opened.read.base is not None and opened.read.base is not agent.base:
                 raise WireError("stale", "the full report of this delta was dropped meanwhile")
-            self._handle_report(agents, opened, opened.read)
+            self._handle_report(agents, message, opened.read, opened.size)
         elif opened.read is not None:
+            sent_seconds = self.asker.sent_seconds(site, message)
             self.telemetry.count_message("status")
-            self.listener.on_order_status(opened.read)
+            self.listener.on_order_status(replace(opened.read, sent_seconds=sent_seconds))
         else:
             raise WireError("stale", "the site was forgotten while this was read")
 
-    def _handle_report(self, agents: SiteAgents, opened: "OpenedMessage", read: ReadReport) -> None:
-        name = opened.message.agent
-        self.listener.on_report(agents.site_report(name, read))
+    def _handle_report(
+        self, agents: SiteAgents, message: MessageHeader, read: ReadReport, size: int
+    ) -> None:
+        name = message.agent
+        try:
+            sent_seconds = self.asker.sent_seconds(agents.site, message)
+        except WireError:
+            agents.keep_base(name, read, size=size)  # deltas build on it, however old it is
+            raise
+        sent_at = self._instant_of(sent_seconds)
+        observed_at = sent_at - timedelta(seconds=read.whole.observed_seconds_ago)
+        figures = with_times(read.figures, read.whole, sent_seconds=sent_seconds, sent_at=sent_at)
+        read = replace(read, figures=figures)
+        self.listener.on_report(agents.site_report(name, read, observed_at=observed_at))
         # Nothing is kept of a report that was not taken in.
-        age = timedelta(seconds=self.clock.monotonic() - read.figures.observed_seconds)
-        agents.keep(name, read, now=self.clock.now(), age=age, size=opened.size)
+        agents.keep(name, read, observed_at=observed_at, size=size)
         self.telemetry.count_message("report")
+
+    def _instant_of(self, monotonic_seconds: float) -> datetime:
+        age_seconds = max(0.0, self.clock.monotonic() - monotonic_seconds)
+        return self.clock.now() - timedelta(seconds=age_seconds)
 
     def _whole_report(
         self, site: str, message: Report | ReportDelta
@@ -310,42 +332,3 @@ def _decode(kind: str, data: bytes) -> SiteMessage:
     if kind == "offline":
         return OFFLINE.decode(data)
     return SITE_STATUS.decode(data) if kind == "status" else delta.decode_report(data)
-
-
-def _order_status_report_of(message: SiteStatusMessage) -> OrderStatusReport:
-    index = message.index
-    return OrderStatusReport(
-        site=message.site,
-        site_uid=message.site_uid,
-        version=(index.epoch, index.sequence) if index else None,
-        digest=index.digest if index else "",
-        orders={one.id: _order_state_of(one) for one in message.orders},
-        missing=message.missing,
-        kept=_kept_by_order(message),
-        is_executing=message.is_executing,
-        index_proof=message.index_proof or "",
-    )
-
-
-def _kept_by_order(message: SiteStatusMessage) -> dict[str, tuple[str, ...]]:
-    kept: dict[str, list[str]] = {}
-    for claim in message.kept or ():
-        if _CLAIM_NAME.fullmatch(claim.name):  # the hub would refuse the whole status for another
-            kept.setdefault(claim.id, []).append(claim.name)
-    return {order_id: tuple(names) for order_id, names in kept.items()}
-
-
-def _order_state_of(order: OrderStatus) -> OrderState:
-    return OrderState(
-        id=order.id,
-        generation=order.generation,
-        phase=order.phase if order.phase in ORDER_PHASES else "Applying",
-        applied_generation=order.applied_generation,
-        replicas=order.desired,
-        ready=order.ready,
-        bound=order.bound,
-        finished=order.finished,
-        recreated=order.recreated or 0,
-        not_run=order.not_run or 0,
-        message=printable(order.message or ""),
-    )

@@ -13,6 +13,7 @@ __all__ = [
     "SigningKey",
     "canonical_public_key",
     "load_or_make_key",
+    "note_public_key",
     "replace_key",
     "write_public_key",
 ]
@@ -81,6 +82,16 @@ def write_public_key(path: Path, key: SigningKey) -> None:
     draft = path.with_name(f".{path.name}.new")
     draft.write_text(f"{key.public}\n")
     draft.replace(path)
+
+
+def note_public_key(path: Path, key: SigningKey) -> frozenset[str]:
+    """Adds the public half of a key to the file of all keys so far; returns all of them."""
+    text = path.read_text() if path.exists() else ""
+    if str(key.public) not in text.split():
+        draft = path.with_name(f".{path.name}.new")
+        draft.write_text(f"{text}{key.public}\n")
+        draft.replace(path)
+    return frozenset((*text.split(), str(key.public)))
 
 
 class Keyring:

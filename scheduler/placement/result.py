@@ -20,7 +20,7 @@ from scheduler.placement.divide.division import Division, ReplicasBySlot
 from scheduler.placement.filter.filter import FilterResult
 from scheduler.placement.filter.retention import RetainedShares, format_ended
 from scheduler.placement.fit.capacity import SiteCapacity
-from scheduler.placement.fit.caveats import caveats_of
+from scheduler.placement.fit.caveats import NOTE_IN_FLIGHT_BOUND, caveats_of
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
 
@@ -77,7 +77,7 @@ def build_decision(state: CycleState, division: Division, gate: Reason | None) -
         cost=_total_cost(state, names),
         optimal=placed and division.is_optimal,
         gap=division.gap,
-        notes=_notes(state, division),
+        notes=_notes(state, division, reasons),
         decided_at=state.context.now,
     )
     return _with_previous_placement(decision, state, names) if demand.placed else decision
@@ -105,7 +105,16 @@ def _vacated_sites(state: CycleState, names: list[tuple[str, int]]) -> list[str]
     return sorted(ran.difference([name for name, _ in names]))
 
 
-def _notes(state: CycleState, division: Division) -> tuple[str, ...]:
+def _notes(state: CycleState, division: Division, reasons: dict[Reason, int]) -> tuple[str, ...]:
+    notes = _notes_on_shapes(state, division)
+    if reasons.keys() & {"full", "fragmented"} and state.capacity.is_lower_bound_at_any(
+        state.filter_result.admitted_slots
+    ):
+        return (NOTE_IN_FLIGHT_BOUND, *notes)
+    return notes
+
+
+def _notes_on_shapes(state: CycleState, division: Division) -> tuple[str, ...]:
     if state.capacity.has_no_caveats:
         return division.notes
     is_exact, is_searched = state.capacity.is_single_pod, state.capacity.is_exhaustive

@@ -243,6 +243,7 @@ def test_a_locked_journal_is_a_fault_in_the_report_and_nothing_is_executed(tmp_p
     (tmp_path / "data").mkdir(mode=0o700)
     path = tmp_path / "data" / "journal.sqlite"
     path.touch(mode=0o600)
+    path.with_name("boots").write_text("1")  # an agent that was here before
     with closing(sqlite3.connect(path)) as other, hostile_broker() as broker:
         other.execute("BEGIN EXCLUSIVE")
         with agent(tmp_path, broker) as one:

@@ -22,12 +22,6 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
 Json = dict[str, Any]
 MARKER = "bWFya2VyLW9mLXNlY3JldC1kYXRh"
-TENANT = """
-apiVersion: kapok.dev/v1alpha1
-kind: Tenant
-metadata: {name: city}
-spec: {namespaces: [default]}
-"""
 
 
 def item(api_version: str, kind: Any, **fields: Any) -> Json:  # noqa: ANN401 - any JSON
@@ -66,6 +60,7 @@ REFUSED: dict[str, Json] = {
     "list-in-list": item("v1", "List", items=[item("v1", "List", items=[secret()])]),
     "wrapped": item("a.example/v1", "Wrapper", spec={"manifest": secret()}),
     "copy": item("v1", "Secret", metadata={"annotations": {"tool.example/copy": TEXT}}),
+    "copy-elsewhere": item("v1", "ConfigMap", metadata={"annotations": {"tool/copy": TEXT}}),
 }
 ACCEPTED: dict[str, Json] = {
     "last-applied": deployment("last-applied", metadata=LAST_APPLIED),
@@ -138,7 +133,7 @@ EXPORTED: Json = {
 def test_secrets_reach_no_record_and_fields_of_another_cluster_no_order(tmp_path: Path) -> None:
     with running_up(tmp_path) as up:
         site = ScriptedSite("m1", up.ready["broker"], up.ready["hubKey"], nodes=100)
-        up.apply(site.manifest + TENANT)
+        up.apply(site.manifest)
         with running_sites(site):
             _check_exported_fields(up, site)
             given = [workload(name, one) for name, one in (REFUSED | ACCEPTED).items()]

@@ -270,7 +270,8 @@ def _flood(liar: Liar, honest: ScriptedSite) -> Iterable[tuple[str, bytes]]:
 
 
 def _ready_since(up: Up) -> str:
-    conditions = up.get("sites.kapok.dev", "good")["status"]["conditions"]
+    site = eventually(lambda: up.get("sites.kapok.dev", "good").get("status"))
+    conditions = site["conditions"]
     return next(str(one) for one in conditions if one["type"] == "Ready")
 
 

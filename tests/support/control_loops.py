@@ -31,6 +31,7 @@ from scheduler.control.reconcile.workload_writer import WorkloadWriter
 from scheduler.control.startup import Startup
 from scheduler.control.state.decision_inputs import DecisionInputs
 from scheduler.control.state.fair_shares import FairShares
+from scheduler.control.state.ledger_heads import LedgerHeads
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.ownership import ObjectOwnership
 from scheduler.control.state.quotas import Quotas
@@ -176,6 +177,9 @@ class FakePublisher:
     ) -> None:
         self.log.append(("ask", site, (epoch, want_status, want_report)))
 
+    def request_heads(self, site: str, epoch: int) -> None:
+        self.log.append(("heads", site, epoch))
+
     def request_proof(self, site: str, epoch: int) -> None:
         self.log.append(("proof", site, epoch))
 
@@ -315,6 +319,15 @@ class ControlLoops:
             requeuer=self.requeuer,
             reservations=self.reservations,
             fair_shares=self.requeuer.fair_shares,
+            ledger_heads=LedgerHeads(
+                head=lambda: None,
+                sent_head=lambda _site, _version: None,
+                is_recorded=lambda _seq, _hash: True,
+                is_ours=lambda _head: True,
+                ask=lambda _site: None,
+                clock=self.clock,
+                faults=self.faults,
+            ),
             unadmitted_sites=UnadmittedSites(self.clock, self.faults),
             wake_ups=self.wake_ups,
             clock_events=self.clock_events,

@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from scheduler.control.ports.hub import ApiResource, Object
+from scheduler.simulation.cluster.controllers.autoscalers import plan_autoscaler
+from scheduler.simulation.cluster.controllers.budgets import plan_disruption_budget
 from scheduler.simulation.cluster.controllers.cron_jobs import plan_cron_job
 from scheduler.simulation.cluster.controllers.daemon_sets import plan_daemon_set
 from scheduler.simulation.cluster.controllers.deployments import plan_deployment
@@ -22,9 +24,11 @@ from scheduler.simulation.cluster.kubelet import SimulationPace, plan_pod
 from scheduler.simulation.cluster.mirror import Mirror, NamespacedName
 from scheduler.simulation.cluster.nodes import plan_node, registration_writes
 from scheduler.simulation.cluster.objects import (
+    AUTOSCALERS,
     CRON_JOBS,
     DAEMON_SETS,
     DEPLOYMENTS,
+    DISRUPTION_BUDGETS,
     JOBS,
     NODES,
     PODS,
@@ -53,6 +57,8 @@ _CONTROLLERS = {
     DAEMON_SETS: plan_daemon_set,
     JOBS: plan_job,
     CRON_JOBS: plan_cron_job,
+    AUTOSCALERS: plan_autoscaler,
+    DISRUPTION_BUDGETS: plan_disruption_budget,
 }
 START = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 _MAX_ROUNDS = 500

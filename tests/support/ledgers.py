@@ -10,6 +10,7 @@ from scheduler.ledger.blobs import Blob
 from scheduler.ledger.fleet import FleetTree
 from scheduler.ledger.ledger import Ledger
 from scheduler.ledger.record import LedgerEntry, Receipt
+from scheduler.ledger.segments import HeadKey
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
@@ -40,14 +41,16 @@ def facts(number: int) -> dict[str, object]:
     return {"name": f"site-{number}", "free": [{"count": 3, "cpu": str(number)}]}
 
 
-async def fill(data_dir: Path, count: int) -> list[Receipt]:
+async def fill(
+    data_dir: Path, count: int, *, key: HeadKey | None = None, start: int = 1
+) -> list[Receipt]:
     """Appends `count` decisions, each on a fleet of three sites of which one changes each time."""
     image = FleetTree()
     for site in range(3):
         image.put(f"site-{site}", facts(site))
     receipts = []
-    async with Ledger(data_dir) as ledger:
-        for number in range(1, count + 1):
+    async with Ledger(data_dir, key=key) as ledger:
+        for number in range(start, start + count):
             image.put(f"site-{number % 3}", facts(number * 10))
             state = image.current_state()
             receipts.append(

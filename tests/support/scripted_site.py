@@ -52,6 +52,7 @@ class ScriptedSite:
         index: the newest accepted index.
         contents: contents of orders by order ID.
         indexes: epoch and sequence of every accepted index, in order.
+        index_messages: the messages that they came in, and those that were not accepted.
         listed: order IDs of each of these.
         runs: orders that it reports as running although no index of this session lists them.
         boot_number: boot number of this session.
@@ -72,6 +73,7 @@ class ScriptedSite:
     index: DesiredIndex | None = None
     contents: dict[str, OrderContent] = field(default_factory=dict)
     indexes: list[tuple[int, int]] = field(default_factory=list)
+    index_messages: list[bytes] = field(default_factory=list)
     listed: list[tuple[str, ...]] = field(default_factory=list)
     runs: dict[str, tuple[int, int]] = field(default_factory=dict)
     boot_number: int = 1
@@ -156,6 +158,7 @@ spec: {{namespaces: [default, zhengwu]}}
             data = unseal(message.payload, topic=name, trusted=trusted)
             where = parse_topic(name)
             if where.kind == "desired":
+                self.index_messages.append(bytes(message.payload))
                 await self._take_index(client, data)
             elif where.token is not None:
                 self._parts.setdefault(where.token, {})[where.part] = data

@@ -66,6 +66,8 @@ class KindStrategy:
     """The finalizer that a deletion adds and the garbage collector removes; empty: none."""
     returns_deleted: bool = False
     """Whether the response to a deletion is the object instead of a Status."""
+    not_enforced: str = ""
+    """What writers are warned of: the server stores the kind and does not act on it."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -240,6 +240,8 @@ class ObjectWriter(ObjectStore):
         ensure_name_and_namespace(resource, config, namespace, name)
         if "managedFields" in config["metadata"]:
             raise bad_request("metadata.managedFields must be nil")
+        if resource.to_storage_version is not None:  # fields are owned in the version of storage
+            config = resource.to_storage_version(config)
         checked = config
         await self.heavy_work.run(
             options.size_bytes, lambda: check_typed_patch(resource.schema_node, checked)
@@ -252,9 +254,8 @@ class ObjectWriter(ObjectStore):
         wanted = _keep_writable_fields(resource, checked, options.subresource)
 
         def compute(stored: StoredObject) -> _Change:
-            live = resource.to_served_version(stored.decode())
             applied = apply_configuration(
-                resource.schema_node, live, wanted, manager, force=options.force
+                resource.schema_node, stored.decode(), wanted, manager, force=options.force
             )
             old = stored.decode()
             new = self._prepare_update(resource, old, applied.item, options)

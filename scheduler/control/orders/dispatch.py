@@ -236,6 +236,14 @@ class Dispatcher:
             plan.first_listed_in.clear()
         self._changed.set()
 
+    def refresh(self, older_than_seconds: float, is_outdated: Callable[[str], bool]) -> None:
+        """Publishes again what has not gone out for long, to sites for which that is outdated."""
+        oldest = self._now() - older_than_seconds
+        for site, plan in self.plans.items():
+            if plan.version is not None and plan.sent_seconds <= oldest and is_outdated(site):
+                plan.is_dirty = True
+                self._changed.set()
+
     def republish_all(self) -> None:
         """Publishes every index again, because the broker may have lost it; contents on request."""
         for plan in self.plans.values():

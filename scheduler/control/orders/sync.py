@@ -87,10 +87,32 @@ class OrderSync:
         """Sets what each site is to run of a workload; accounts for nothing."""
         tenant = self.objects.tenant_of(key[0])
         order_id = self.order_id(workload)
+        if workload.status.placement.identity == "Whole":
+            shares = self._startable(key, workload, order_id, shares)
         current = {
             site: one for site in shares if (one := self.dispatcher.order_at(site, order_id))
         }
         self.dispatcher.set_orders(key, orders_of(workload, order_id, shares, tenant, current))
+
+    def _startable(
+        self, key: WorkKey, workload: Workload, order_id: str, shares: Mapping[str, SiteShare]
+    ) -> Mapping[str, SiteShare]:
+        """The shares without those that would start while a site that was left may still run.
+
+        A site that has not reported is not known to be new to the order, so it keeps its share.
+        """
+        remaining = {one.site for one in workload.status.remains if one.message}
+        former = (remaining | self._sites_ordered.get(key, set())) - shares.keys()
+        if not any(self._still_runs(site, order_id) for site in former):
+            return shares
+        startable: dict[str, SiteShare] = {}
+        for site, share in shares.items():
+            state = self.sites.states.get(site)
+            report = state.order_status if state else None
+            is_known = self.dispatcher.order_at(site, order_id) is not None
+            if is_known or report is None or order_id in report.orders:
+                startable[site] = share
+        return startable
 
     def hold_indexes(self, key: WorkKey, workload: Workload) -> None:
         """Holds the indexes of all sites that a workload is placed at, until its orders are set."""

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from scheduler.control.ports.ledger import SignedHead
 from scheduler.model.kinds.site import SiteStatus
 
 IndexVersion = tuple[int, int]
@@ -21,6 +22,8 @@ class SiteReport:
     Attributes:
         site: the site's name.
         observed_seconds: the time of the observation on the scheduler's monotonic clock.
+        sent_seconds: when the site's newest message was made at the latest, on the same clock;
+            None: when it arrived.
         figures: the figures in the shape of `Site.status`; an absent figure is unknown.
         has_executor: an agent there can apply orders.
         bound: order id → (generation applied, pods bound to nodes, terminating ones included).
@@ -31,6 +34,7 @@ class SiteReport:
     figures: SiteStatus
     has_executor: bool
     bound: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    sent_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +81,10 @@ class OrderStatusReport:
         missing: ids of listed orders whose content the site lacks.
         kept: names of the claims that the site keeps although no order asks for them, by order id.
         is_executing: the agent that sent this applies orders.
+        ledger_heads: heads of the ledger that the site holds, if it was asked for them; unchecked.
         index_proof: that index as the site received it, if the site was asked for it; unchecked.
+        sent_seconds: when the message was made at the latest, on the scheduler's monotonic clock;
+            None: when it arrived.
     """
 
     site: str
@@ -89,6 +96,8 @@ class OrderStatusReport:
     is_executing: bool = True
     kept: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     index_proof: str = ""
+    ledger_heads: tuple[SignedHead, ...] = ()
+    sent_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,6 +222,10 @@ class OrderPublisherPort(Protocol):
         self, site: str, epoch: int, *, want_status: bool, want_report: bool
     ) -> None:
         """Asks the agents of a site to report now instead of at the next interval."""
+        ...
+
+    def request_heads(self, site: str, epoch: int) -> None:
+        """Asks the agents of a site for the heads of the ledger that they hold."""
         ...
 
     def request_proof(self, site: str, epoch: int) -> None:

@@ -25,6 +25,29 @@ class RecordReference:
     hash: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedHead:
+    """The ledger at one moment, signed with the hub's key.
+
+    Attributes:
+        first: the first record that no earlier segment covers.
+        seq: the newest record; it is also the number of records.
+        hash: its hash, which covers every record before it.
+        previous: hash of the newest segment; zeros when there is none.
+        at: when it was signed, ISO 8601.
+        key: the public key, `ed25519:BASE64`.
+        signature: Ed25519 over all of this, in base64.
+    """
+
+    first: int
+    seq: int
+    hash: str
+    previous: str
+    at: str
+    key: str
+    signature: str
+
+
 @dataclass(frozen=True, slots=True)
 class AcceptedSpec:
     """The input of the newest decision about a workload.

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from scheduler.control.ports.agents import OrderState
+from scheduler.control.status.completions import divide_completions
 from scheduler.control.status.conditions import (
     MAX_SITES_LISTED,
     evicted_condition,
@@ -34,6 +35,7 @@ from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import NotAccepted
 from scheduler.model.formatters import format_list, format_replicas
 from scheduler.model.kinds.fields import Condition
+from scheduler.model.kinds.policy import Identity
 from scheduler.model.kinds.workload import (
     DecisionReference,
     PlacementStatus,
@@ -62,6 +64,8 @@ def with_decision(
     known_sites: Iterable[str],
     now: datetime,
     views: Mapping[str, SiteView] | None = None,
+    completions: int | None = None,
+    identity: Identity | None = None,
 ) -> WorkloadStatus:
     """The status after a decision.
 
@@ -73,14 +77,22 @@ def with_decision(
         known_sites: sites that still exist; a share at another site is dropped.
         now: becomes `since` of new groups and the transition time of conditions.
         views: what sites report of the shares until now, by site.
+        completions: of its Job in all; None: they are not divided.
+        identity: what applies to its numbered pods.
     """
+    before = shares_of(status)
     shares = next_shares(
-        shares_of(status),
+        before,
         decision,
         views or {},
         generation=status.placement.generation + 1,
-        is_new_content=is_new_content,
+        is_new_content=is_new_content
+        or (identity == "PerSite") != (status.placement.identity == "PerSite"),
+        may_overlap=identity != "Whole",
         known_sites=set(known_sites),
+    )
+    shares, completed = divide_completions(
+        shares, before, views or {}, total=completions, completed=status.placement.completed
     )
     placed = decision.phase == "Placed"
     accepted = Condition(type="Accepted", status="True", reason="Accepted")
@@ -96,6 +108,7 @@ def with_decision(
         reason="" if placed else _clip(decision.line),
         decision=reference,
         last_group=decision.group,
+        placement=msgspec.structs.replace(status.placement, completed=completed, identity=identity),
         conditions=with_condition(with_condition(status.conditions, accepted, now), condition, now),
     )
     if decision.ended:
@@ -115,6 +128,8 @@ def _with_shares(
         generation=max(generation, status.placement.generation),
         groups=groups_of(status.placement.groups, shares, healths, now),
         slices=status.placement.slices,
+        completed=status.placement.completed,
+        identity=status.placement.identity,
     )
     after = msgspec.structs.replace(
         status,

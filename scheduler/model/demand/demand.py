@@ -20,6 +20,7 @@ from scheduler.model.kinds.fields import (
 )
 from scheduler.model.kinds.policy import (
     DataAt,
+    Identity,
     LatencyBound,
     Mode,
     PresetOptions,
@@ -139,6 +140,10 @@ class Demand(Part, frozen=True, kw_only=True, dict=True):
     """Storage that is claimed once at every site, by the names that quotas use."""
     unknown_scope: tuple[str, ...] = ()
     """Custom kinds that the tenant may have only where they are namespaced."""
+    identity: Identity | None = None
+    """How pods with numbers are placed; None: pods are only counted."""
+    numbered_set: str = ""
+    """The manifest whose pods have numbers, as `KIND NAME`."""
 
     @cached_property
     def placed_replicas(self) -> dict[str, int]:

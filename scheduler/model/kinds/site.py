@@ -10,6 +10,7 @@ from scheduler.model.kinds.fields import (
     Conditions,
     CpuVendor,
     Instant,
+    LabelKey,
     Labels,
     NotNegative,
     Origin,
@@ -161,6 +162,14 @@ class NodeClass(Part, frozen=True, kw_only=True):
     cpu_vendor: Annotated[str, Meta(max_length=63)] = ""
     gpu_model: ShortText = ""
     free: Annotated[tuple[FreeRow, ...], Meta(extra_json_schema={"maxItems": 200})] = ()
+    labels_left_out: Annotated[
+        tuple[LabelKey, ...],
+        Meta(max_length=64, description="Labels that the nodes have and the report does not."),
+    ] = ()
+    has_more_labels: Annotated[
+        bool,
+        Meta(description="Whether more labels are left out; then none is surely absent."),
+    ] = False
 
     @property
     def platform(self) -> str:

@@ -8,25 +8,31 @@ import msgspec
 
 from scheduler.model.manifests.cleaning import MAX_DEPTH
 from scheduler.model.manifests.containers import mapping_or_empty
-from scheduler.model.manifests.secrets import carries_secret_data
+from scheduler.model.manifests.secrets import carries_secret_data, is_secret
 from scheduler.model.manifests.templates import GroupKind, group_kind
 
-MAX_MANIFESTS_BYTES = 200_000
-"""The most for one workload, as JSON: etcd refuses objects above 1.5 MB, and status needs space."""
+MAX_MANIFESTS_BYTES = 1_000_000
+"""The most for one workload, as JSON: etcd refuses objects above 1.5 MB, and status needs space.
+
+Orders carry them to agents in parts, so that no message is larger than a broker's limit of 1 MiB.
+"""
 
 MAX_KEY_LENGTH = 1024
 MAX_INTEGER = 2**63 - 1
-MAX_NAME_LENGTH = 253
 """What agents accept, or a little less: what is accepted here can always be ordered."""
 
 OWN_PREFIX = "kapok.dev/"
-SIMULATION_KEYS = frozenset({"kapok.dev/simulated-seconds", "kapok.dev/simulate-fault"})
+SIMULATION_KEYS = frozenset(
+    {"kapok.dev/simulated-seconds", "kapok.dev/simulated-load", "kapok.dev/simulate-fault"}
+)
 """The annotations of ours that a manifest may have: only simulated clusters read them."""
 
 _IDENTITY_PATTERNS = {
-    "apiVersion": re.compile(r"([a-z0-9][a-z0-9.-]{0,252}/)?[a-z0-9]{1,63}"),
+    "apiVersion": re.compile(r"([a-z0-9]([a-z0-9.-]{0,198}[a-z0-9])?/)?v[a-z0-9]{1,30}"),
     "kind": re.compile(r"[A-Za-z][A-Za-z0-9]{0,62}"),
 }
+_NAME_PATTERN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9:._-]{0,251}[A-Za-z0-9])?")
+"""Names of all kinds, of which those of RBAC may have capitals and colons; as agents read them."""
 
 _CORE_KINDS = frozenset(
     {
@@ -115,8 +121,8 @@ def check_manifests(
     size = len(msgspec.json.encode(list(manifests)))
     if size > MAX_MANIFESTS_BYTES:
         raise BadManifest(
-            f"spec.manifests: {size} bytes; at most {MAX_MANIFESTS_BYTES}: keep large files "
-            "in an image"
+            f"spec.manifests: {size} bytes; at most {MAX_MANIFESTS_BYTES}: divide the objects "
+            "among several workloads, and keep large files in an image"
         )
     for index, manifest in enumerate(manifests):
         check_depth(manifest, f"spec.manifests[{index}]")
@@ -130,6 +136,7 @@ def check_manifests(
         is_cluster_scoped = _is_cluster_scoped(manifest, defined)
         if is_cluster_scoped:
             _check_cluster_kind(manifest, path, allowed_kinds)
+            _check_own_namespace(manifest, path, frozenset({namespace, *others}))
         else:
             _check_namespace(manifest, path, namespace, others)
         if identity in seen:
@@ -139,6 +146,7 @@ def check_manifests(
             raise BadManifest(
                 f"{path}: {title_of(manifest)} has inline data; "
                 "refer to a Secret that exists at the site"
+                + ("" if is_secret(manifest) else ", and leave copies of it in annotations out")
             )
         _check_own_keys(manifest, path)
 
@@ -180,6 +188,8 @@ def _check_identity(manifest: Mapping[str, Any], path: str) -> None:
             f"{path}.kind: v1 has no kind {kind}"
             + (f"; write {hint}" if hint else "; write the apiVersion of its group")
         )
+    if not kind[0].isupper():
+        raise BadManifest(f"{path}.kind: {kind} is no kind; kinds begin with a capital letter")
     metadata = mapping_or_empty(manifest.get("metadata"))
     name = metadata.get("name")
     if not isinstance(name, str) or not name:
@@ -189,8 +199,11 @@ def _check_identity(manifest: Mapping[str, Any], path: str) -> None:
                 "name; write metadata.name"
             )
         raise BadManifest(f"{path}: {kind} has no metadata.name")
-    if len(name) > MAX_NAME_LENGTH or name in (".", "..") or "/" in name or "%" in name:
-        raise BadManifest(f"{path}.metadata.name: {name[:64]!r} is no name of an object")
+    if not _NAME_PATTERN.fullmatch(name):
+        raise BadManifest(
+            f"{path}.metadata.name: {name[:64]!a} is no name of an object; write at most 253 "
+            "letters, digits, '-', '.', '_' or ':', with a letter or digit first and last"
+        )
 
 
 def _check_is_no_list(manifest: Mapping[str, Any], path: str) -> None:
@@ -286,6 +299,18 @@ def _check_cluster_kind(
         raise BadManifest(
             f"{path}: {title_of(manifest)} is cluster-scoped; "
             f"the Tenant's clusterKinds must list {api_kind(manifest)}"
+        )
+
+
+def _check_own_namespace(
+    manifest: Mapping[str, Any], path: str, namespaces: frozenset[str]
+) -> None:
+    """Refuses Namespaces of others: a withdrawal would delete all that they hold."""
+    name = mapping_or_empty(manifest.get("metadata")).get("name")
+    if group_kind(manifest) == ("", "Namespace") and name not in namespaces:
+        raise BadManifest(
+            f"{path}: Namespace {name} is not the workload's; "
+            "the Tenant's extraNamespaces must list it"
         )
 
 

@@ -28,7 +28,6 @@ from scheduler.placement.filter.rules import (
 )
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.placement.fleet.node_eligibility import has_permitted_node
 from scheduler.placement.kernel import loader as compiled
 
 Bools = NDArray[np.bool_]
@@ -237,8 +236,7 @@ def _cached_results(
 ) -> RuleResults:
     cache_key = rules.cache_key(demand)
     if fleet.grants.have_mixed_vendors:
-        # Then the grant in use depends on the nodes, and the nodes that count on the grant: the
-        # answer depends on all that either of them does.
+        # Then the nodes that count depend on the grants that allow everything else.
         rights = rulebook().rights.cache_key(demand)
         cache_key = (cache_key, rights, demand.architectures, demand.cpu_vendors)
     results = cache.results.get(cache_key)
@@ -286,7 +284,7 @@ def _evaluate_rules(
                     out=first_refusal_ranks,
                 )
     grants = np.where(valid != 0, bits, 0)
-    vendor_sets = _vendor_sets_in_use(grants, fleet, demand)
+    vendor_sets = _vendor_sets_in_use(grants, fleet)
     return RuleResults(
         version=version,
         passed=passed,
@@ -321,11 +319,11 @@ def _apply_grant_rule(
     np.minimum(first_refusal_ranks, _refusal_ranks(left != 0, rank), out=first_refusal_ranks)
 
 
-def _vendor_sets_in_use(grants: Ints, fleet: Fleet, demand: Demand) -> Ints:
-    """The number of the set of CPU vendors that the grant in use permits; [slot_capacity].
+def _vendor_sets_in_use(grants: Ints, fleet: Fleet) -> Ints:
+    """The number of the set of CPU vendors that the grants in use permit; [slot_capacity].
 
-    One grant is in use at a site. Of several that allow everything it is the first that permits a
-    node on which the images run; if none does, the first.
+    Every grant that allows everything else permits the vendors that it names: a replica runs under
+    any of them, so that a further grant never takes room away.
     """
     if not fleet.grants.have_mixed_vendors:
         return fleet.description_column(
@@ -339,15 +337,17 @@ def _vendor_sets_in_use(grants: Ints, fleet: Fleet, demand: Demand) -> Ints:
     for slot in np.flatnonzero(grants):
         facts = fleet.report_at(int(slot))
         if facts is not None:
-            sets[slot] = fleet.vendor_set_number(_vendors_in_use(int(grants[slot]), facts, demand))
+            sets[slot] = fleet.vendor_set_number(_vendors_in_use(int(grants[slot]), facts))
     return sets
 
 
-def _vendors_in_use(bits: int, facts: SiteFacts, demand: Demand) -> tuple[str, ...]:
-    """The vendors that the grant in use permits at a site; empty: any vendor."""
+def _vendors_in_use(bits: int, facts: SiteFacts) -> tuple[str, ...]:
+    """The vendors that the grants in use permit at a site; empty: any vendor."""
     allowing = [
         grant.spec.cpu_vendors
         for index, grant in enumerate(facts.grants[: bits.bit_length()])
         if bits >> index & 1
     ]
-    return next((each for each in allowing if has_permitted_node(facts, demand, each)), allowing[0])
+    if not all(allowing):
+        return ()
+    return tuple(sorted({vendor for vendors in allowing for vendor in vendors}))

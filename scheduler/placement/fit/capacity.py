@@ -2,7 +2,8 @@
 
 For pods of one shape the answer is exact: per node `min over resources of floor(free / asked)`,
 shared GPU cards counted card by card, at most one pod per node under hostname anti-affinity or host
-ports, within the limits of topology spread, less what is in flight, assigned to the worst nodes.
+ports, within the limits of topology spread, less what is in flight, assigned to the worst nodes
+(`in_flight_loss.py`). Where a quick bound of that shows that all replicas fit, the bound is given.
 `pod_sets.py` handles sets of different pods. The compiled kernel computes the answer from the nodes
 each time, which is faster than a cache; without it answers are cached by shape and computed again
 only for sites that changed.
@@ -11,8 +12,7 @@ Nodes on whose architecture the images do not run, or whose CPU vendor the site'
 permit, do not count.
 """
 
-from collections import OrderedDict
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,9 @@ from numpy.typing import NDArray
 
 from scheduler.model.demand.demand import Demand
 from scheduler.model.manifests.pods import PodShape
+from scheduler.placement.fit.capacity_cache import capacity_cache_key, capacity_cache_of
 from scheduler.placement.fit.full_sites import FullSites, full_sites_of
+from scheduler.placement.fit.in_flight_fit import InFlightFit, most_lost_at
 from scheduler.placement.fit.kernel_fit import kernel_supports, make_kernel_fit
 from scheduler.placement.fit.node_fit import NodeFit
 from scheduler.placement.fit.pod_sets import pod_sets_at
@@ -44,7 +46,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-_MAX_CACHED_SHAPES = 256
+_MAX_BOUNDS_CHECKED = 32
 
 
 class SiteCapacity:
@@ -98,7 +100,12 @@ class SiteCapacity:
             if shape is not None and self.is_single_pod and kernel_supports(fleet, shape):
                 chosen, all_are = self._node_fit.suitable_profiles(shape)
                 found = make_kernel_fit(
-                    fleet, shape, None if all_are else chosen, self._vendor_sets
+                    fleet,
+                    shape,
+                    None if all_are else chosen,
+                    self._vendor_sets,
+                    worst_case=self._in_flight_fit(shape).replicas_at,
+                    wanted=self._demand.replicas,
                 )
                 self._kernel_fit = found
         return found
@@ -124,6 +131,18 @@ class SiteCapacity:
             if site in slot_of  # a site may have left the fleet
         }
 
+    def is_lower_bound_at_any(self, slots: Ints) -> bool:
+        """Whether what some site takes beside what is in flight is less than may really fit.
+
+        Only the first `_MAX_BOUNDS_CHECKED` sites with anything in flight are looked at.
+        """
+        shape = self._pod_shape
+        if shape is None or not self.is_single_pod or shape.skews or shape.one_per:
+            return False
+        worst = self._in_flight_fit(shape)
+        some = slots[self._has_in_flight(slots)][:_MAX_BOUNDS_CHECKED]
+        return not all(worst.at(slot).is_exact for slot in some.tolist())
+
     @property
     def has_namespace_limits(self) -> bool:
         """Whether any site reports limits of the demand's namespace."""
@@ -143,12 +162,37 @@ class SiteCapacity:
             return np.array([self._pod_sets_at_slot(int(slot)) for slot in slots], np.int64)
         quick = self.kernel_fit
         found = quick.replicas_at(slots) if quick else self._cached_replicas(slots, self._pod_shape)
+        if quick is None:  # the kernel has asked for the worst case itself
+            self._use_worst_case(slots, found, self._pod_shape)
         self._subtract_own_nodes(slots, found, self._pod_shape)
         return found
 
+    def _in_flight_fit(self, shape: PodShape) -> InFlightFit:
+        cache_key = capacity_cache_key(self._demand, shape, self._vendor_sets)
+        return InFlightFit(self._fleet, shape, self._node_fit, cache_key)
+
+    def _use_worst_case(self, slots: Ints, found: Ints, shape: PodShape) -> None:
+        """Replaces quick answers that are less than is wanted by the exact worst case."""
+        if shape.skews or shape.one_per:
+            return  # `_replicas_of_shape` has counted it
+        few = (found < self._demand.replicas) & self._has_in_flight(slots)
+        worst = self._in_flight_fit(shape) if few.any() else None
+        for position in few.nonzero()[0].tolist():
+            if worst is not None:
+                found[position] = worst.replicas_at(int(slots[position]))
+
+    def _has_in_flight(self, slots: Ints) -> Bools:
+        """Which sites have rows in flight, which follow the rows of nodes; [len(slots)]."""
+        rows = self._fleet.nodes.rows
+        lengths = rows.length.take(slots)
+        last = rows.start.take(slots) + np.maximum(lengths, 1) - 1
+        is_flight = rows.matrix[PROFILE_COLUMN].take(last, mode="clip") == IN_FLIGHT_PROFILE
+        found: Bools = (lengths > 0) & is_flight
+        return found
+
     def _cached_replicas(self, slots: Ints, shape: PodShape) -> Ints:
-        cached_replicas, computed_at_versions = _capacity_cache_of(
-            self._fleet, self._demand, shape, self._vendor_sets
+        cached_replicas, computed_at_versions = capacity_cache_of(
+            self._fleet, capacity_cache_key(self._demand, shape, self._vendor_sets)
         )
         versions = self._fleet.row_version.take(slots)
         # Every change of a site's rows gives it a new version.
@@ -175,12 +219,13 @@ class SiteCapacity:
                 shape = here.with_defaults(self._demand.unit[0]).shape
                 if shape is not self._demand.unit[0].shape:
                     # Slices of one item: the functions take arrays, and the second changes its own.
-                    replicas[position] = self._replicas_of_shape(
-                        slots[position : position + 1], shape
-                    )[0]
-                    self._subtract_own_nodes(
-                        slots[position : position + 1], replicas[position : position + 1], shape
+                    one, one_slot = (
+                        replicas[position : position + 1],
+                        slots[position : position + 1],
                     )
+                    one[:] = self._replicas_of_shape(one_slot, shape)
+                    self._use_worst_case(one_slot, one, shape)
+                    self._subtract_own_nodes(one_slot, one, shape)
             most = here.replicas_left(
                 self._demand, facts.in_flight, is_new=slot not in self._placed_by_slot
             )
@@ -200,7 +245,7 @@ class SiteCapacity:
             full.full_at_versions,
             self._fleet.row_version,
             make_kernel_fit(self._fleet, full.smallest, profiles, self._vendor_sets),
-            make_kernel_fit(self._fleet, full.largest, profiles, self._vendor_sets),
+            self._in_flight_fit(full.smallest).is_surely_full,
         )
 
     def exclude_known_full(self, slots: Ints) -> Ints:
@@ -214,22 +259,23 @@ class SiteCapacity:
     def mark_full(self, candidates: Ints) -> None:
         """Records candidates that are full for all shapes of the demand's cell.
 
-        A site is recorded if what its nodes take of the smallest shape, less what is in flight
-        counted for the largest, is nothing: see `full_sites.py`.
+        A site is recorded if it takes nothing of the smallest shape, whatever is in flight does:
+        see `full_sites.py`.
         """
         full = self._full_sites
         if full is None or not len(candidates):
             return
         rows = self._fleet.nodes.rows
         index = rows.row_indices(candidates)
-        # What is in flight takes least from the largest shape: the sum is the most that any shape
-        # of the cell could get.
-        is_flight = rows.matrix[PROFILE_COLUMN].take(index) == IN_FLIGHT_PROFILE
         most = self._node_fit.replicas_per_node(index, candidates, full.smallest)
-        least_lost = self._node_fit.replicas_per_node(index, candidates, full.largest)
-        most[is_flight] = least_lost[is_flight]
-        most *= rows.matrix[COUNT_COLUMN].take(index)
-        candidates = candidates[rows.sum_by_site(candidates, most) <= 0]
+        most *= self._fleet.nodes.node_counts(index)
+        on_nodes = rows.sum_by_site(candidates, most)
+        worst = self._in_flight_fit(full.smallest)
+        is_full = [
+            total <= 0 or worst.is_surely_full(slot)
+            for slot, total in zip(candidates.tolist(), on_nodes.tolist(), strict=True)
+        ]
+        candidates = candidates[np.array(is_full, np.bool_)]
         full.full_at_versions[candidates] = self._fleet.row_version.take(candidates)
 
     @cached_property
@@ -254,8 +300,9 @@ class SiteCapacity:
     def replicas_by_sums(self, slots: Ints) -> Ints:
         """The replicas that sums of free capacity would take; [len(slots)].
 
-        Never less than really fit; 0 for sets of pods. Sites where only the sums suffice count as
-        `fragmented`.
+        Where nothing is in flight it is never less than really fits: what is in flight counts in
+        full, though it may run on nodes that the demand cannot use. 0 for sets of pods. Sites
+        where only the sums suffice count as `fragmented`.
         """
         if self._pod_shape is None:
             return np.zeros(len(slots), np.int64)
@@ -278,7 +325,7 @@ class SiteCapacity:
         index = rows.row_indices(slots)
         per_row = self._node_fit.replicas_per_node(index, slots, shape)
         if shape.skews or shape.one_per:
-            lost_to_in_flight = self._node_fit.lost_to_in_flight(slots, index, per_row)
+            lost_to_in_flight = most_lost_at(self._fleet, slots, index, per_row, shape)
             total = replicas_within_spread(
                 self._fleet, slots, index, per_row, shape, lost_to_in_flight=lost_to_in_flight
             )
@@ -324,7 +371,9 @@ class SiteCapacity:
         free = self._node_fit.replicas_per_node(index, slots, shape)
         own = np.array([float(own_bound)])
         # Own replicas in flight are subtracted at the end instead, one for one.
-        lost = np.maximum(self._node_fit.lost_to_in_flight(slots, index, free) - own_in_flight, 0.0)
+        lost = most_lost_at(
+            self._fleet, slots, index, free, shape, except_workload=self._demand.key
+        )
         total = replicas_within_spread(
             self._fleet, slots, index, free, shape, lost_to_in_flight=lost, own_replicas=own
         )
@@ -346,48 +395,3 @@ class SiteCapacity:
         # Set 0 permits every vendor.
         chosen = 0 if self._vendor_sets is None else int(self._vendor_sets[slot])
         return self._fleet.permitted_profiles()[chosen] if chosen else np.ones(profiles, np.bool_)
-
-
-class CapacityCache:
-    """Replicas that fit, by pod shape; the least recently used shapes are dropped first.
-
-    The kernel does not use it. The counters are for benchmarks.
-
-    Attributes:
-        by_shape: replicas that fit, and the `Fleet.row_version` that they were computed at, both
-            [slot_capacity], by shape and all else that they depend on.
-        hits: how often a shape was found.
-        misses: how often a shape was not found.
-    """
-
-    def __init__(self) -> None:
-        self.by_shape: OrderedDict[Hashable, tuple[Ints, Ints]] = OrderedDict()
-        self.hits = 0
-        self.misses = 0
-
-
-def _capacity_cache_of(
-    fleet: Fleet, demand: Demand, shape: PodShape, vendor_sets: Ints | None
-) -> tuple[Ints, Ints]:
-    """The cached capacities of a shape, and the row versions that they were computed at."""
-    cache_key = (
-        shape.key,
-        demand.architectures,
-        demand.cpu_vendors,
-        vendor_sets_key(vendor_sets),
-    )
-    cache = fleet.cache(CapacityCache)
-    cached = cache.by_shape.get(cache_key)
-    if cached is None or len(cached[0]) != fleet.slot_capacity:
-        cache.misses += 1
-        # Version 0 is that of a slot which never had a site: 0 replicas are right there.
-        cached = cache.by_shape[cache_key] = (
-            np.zeros(fleet.slot_capacity, np.int64),
-            np.zeros(fleet.slot_capacity, np.int64),
-        )
-        if len(cache.by_shape) > _MAX_CACHED_SHAPES:
-            cache.by_shape.popitem(last=False)
-    else:
-        cache.hits += 1
-        cache.by_shape.move_to_end(cache_key)
-    return cached

@@ -13,6 +13,9 @@ from scheduler.placement.fleet.fleet import Fleet
 NOTE_EXHAUSTIVE = "capacity for the set of pods is exact (all assignments searched)"
 NOTE_FIRST_FIT = "capacity for a set of pods is a lower bound (first fit decreasing)"
 NOTE_TOPOLOGY_BOUND = "capacity under several topology limits at once is a lower bound"
+NOTE_IN_FLIGHT_BOUND = (
+    "room beside pods in flight is a lower bound (too many assignments to search)"
+)
 NOTE_OWN_REPLICAS = (
     "the nodes of running replicas are not reported; topology spread assumes the worst case"
 )

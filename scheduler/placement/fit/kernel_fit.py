@@ -1,5 +1,6 @@
 """Exact fit by the compiled kernel, for pods of one shape without topology spread limits."""
 
+from collections.abc import Callable
 from operator import is_not
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,13 @@ def kernel_supports(fleet: Fleet, shape: PodShape) -> bool:
 
 
 def make_kernel_fit(
-    fleet: Fleet, shape: PodShape, suitable_profiles: Bools | None, vendor_sets: Ints | None
+    fleet: Fleet,
+    shape: PodShape,
+    suitable_profiles: Bools | None,
+    vendor_sets: Ints | None,
+    *,
+    worst_case: Callable[[int], int] | None = None,
+    wanted: int = 0,
 ) -> "Fit":
     """The compiled fit of one shape.
 
@@ -38,6 +45,9 @@ def make_kernel_fit(
         suitable_profiles: which node profiles are suitable, [profiles]; None: all.
         vendor_sets: the number of the set of permitted CPU vendors of each site, [slot_capacity];
             None: any vendor.
+        worst_case: what a slot takes in the worst case of what is in flight; asked only where the
+            quick answer is less than `wanted`. None: never asked.
+        wanted: how many replicas are asked.
     """
     # These may replace the arrays that `_kernel_rows` passes on, so they come first.
     columns = fleet.nodes.column_numbers_of(shape.requests)
@@ -53,6 +63,8 @@ def make_kernel_fit(
         None if suitable_profiles is None else suitable_profiles.view(np.uint8),
         vendor_sets,
         None if vendor_sets is None else fleet.permitted_profiles().view(np.uint8),
+        worst_case,
+        wanted,
     )
 
 

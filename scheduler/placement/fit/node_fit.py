@@ -10,7 +10,7 @@ from scheduler.model.manifests.pods import PodShape
 from scheduler.placement.fit.summed_capacity import UNLIMITED, permitted_rows
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.fleet.node_eligibility import is_eligible, is_platform_permitted
-from scheduler.placement.fleet.nodes.columns import CARDS_COLUMN, COUNT_COLUMN, PROFILE_COLUMN
+from scheduler.placement.fleet.nodes.columns import CARDS_COLUMN, PROFILE_COLUMN
 from scheduler.placement.fleet.nodes.profiles import IN_FLIGHT_PROFILE
 
 Floats = NDArray[np.float64]
@@ -79,20 +79,6 @@ class NodeFit:
         if shape.one_per_node:  # a node takes one replica, and a pod in flight costs at most one
             np.clip(fits, -1.0, 1.0, out=fits)
         return fits
-
-    def lost_to_in_flight(self, slots: Ints, index: Ints, per_row: Floats) -> Floats:
-        """Replicas that may lose their place to what is in flight; [len(slots)].
-
-        Args:
-            slots: the sites.
-            index: the numbers of their rows, site by site.
-            per_row: as `replicas_per_node` returns it.
-        """
-        matrix = self._fleet.nodes.rows.matrix
-        counts = matrix[COUNT_COLUMN].take(index) * (
-            matrix[PROFILE_COLUMN].take(index) == IN_FLIGHT_PROFILE
-        )
-        return -self._fleet.nodes.rows.sum_by_site(slots, per_row * counts)
 
     def _limit_by_cards(self, fits: Floats, index: Ints, shape: PodShape) -> None:
         """Lowers `fits` to what the GPU cards of a node take.

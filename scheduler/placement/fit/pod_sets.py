@@ -19,6 +19,7 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.manifests.manifests import Pods
 from scheduler.model.manifests.pods import PodShape
+from scheduler.placement.fit.pod_set_in_flight import Load, assignments_of, with_load
 from scheduler.placement.fit.pod_set_nodes import PodSetNodes, ShapeCount
 from scheduler.placement.fit.pod_set_search import is_assignable
 from scheduler.placement.fleet.in_flight import pods_lost_to_in_flight
@@ -68,6 +69,7 @@ class _SiteAttempt:
         is_new: whether the pods that come once per site or per node are still missing.
         is_exact: whether all answers so far are exact.
         steps_left: its only entry is how many more pods may be placed one by one.
+        load: what pods in flight take of the nodes.
     """
 
     fleet: "Fleet"
@@ -78,6 +80,7 @@ class _SiteAttempt:
     is_new: bool
     is_exact: bool = True
     steps_left: list[int] = field(default_factory=lambda: [MAX_SINGLE_STEPS])
+    load: Load = field(default_factory=dict)
     _initial_nodes: PodSetNodes | None = field(default=None)
 
     def fresh_nodes(self) -> PodSetNodes:
@@ -90,7 +93,21 @@ class _SiteAttempt:
             if self.is_new:
                 for shape in self.demand.per_node:
                     self._initial_nodes.place_on_each(self.shapes.index(shape))
-        return self._initial_nodes.copy()
+        return with_load(self._initial_nodes.copy(), self.load)
+
+    def assignments(self, facts: SiteFacts) -> list[Load] | None:
+        """Where what is in flight may run; None: there are too many assignments."""
+        nodes, _ = _nodes_of(self.fleet, self.slot, self.demand, self.shapes, self.permitted)
+        has_headroom = facts.spec.headroom.ratio > 0
+        return assignments_of(facts.in_flight, nodes, has_headroom=has_headroom)
+
+    def most_sets(self, upper_bound: int) -> int:
+        """The most sets that fit, found by bisection; at most `upper_bound`."""
+        low, high = 0, upper_bound
+        while low < high:
+            middle = (low + high + 1) // 2  # rounded up, so that `low = middle` always advances
+            low, high = (middle, high) if self.fits(middle) else (low, middle - 1)
+        return low
 
     def fits(self, sets: int) -> bool:
         """Whether `sets` sets fit, with the pods that come once per site."""
@@ -138,16 +155,22 @@ def pod_sets_at(
         0 if facts is None else pods_lost_to_in_flight(facts.in_flight, _min_requests(shapes))
     )
     wanted = max(1, demand.replicas)
-    upper_bound = min(MAX_SETS, wanted) + lost_sets
-    # Bisection for the most sets that fit. In-flight pods may cost `lost_sets` of these.
-    low, high = 0, upper_bound
-    while low < high:
-        middle = (low + high + 1) // 2  # rounded up, so that `low = middle` always advances
-        low, high = (middle, high) if attempt.fits(middle) else (low, middle - 1)
+    loads = attempt.assignments(facts) if facts is not None and lost_sets else None
+    if loads is not None:
+        low = upper_bound = min(MAX_SETS, wanted)
+        for attempt.load in loads:
+            attempt.steps_left[0] = MAX_SINGLE_STEPS
+            low = low if attempt.fits(low) else attempt.most_sets(low)
+        lost_sets, is_exact = 0, False
+    else:
+        upper_bound = min(MAX_SETS, wanted) + lost_sets
+        # In-flight pods may cost `lost_sets` of these.
+        low, is_exact = attempt.most_sets(upper_bound), not lost_sets
     lost_sets += 0 if is_new else _sets_blocked_by_own(demand, facts)
     is_capped = low == upper_bound and wanted > MAX_SETS
     return PodSetCapacity(
-        max(0, low - lost_sets), is_exact=attempt.is_exact and not lost_sets and not is_capped
+        max(0, low - lost_sets),
+        is_exact=attempt.is_exact and is_exact and not lost_sets and not is_capped,
     )
 
 

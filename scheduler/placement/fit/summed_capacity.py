@@ -1,7 +1,8 @@
 """Sums of free capacity by site: an upper bound of what fits, which ignores fragmentation.
 
-No site takes more than the sum of its free capacity, less the sum of what is in flight, divided by
-what a pod asks; `capacity.py` computes how much less it takes. The sums count the nodes that a
+No site takes more than the sum of its free capacity divided by what a pod asks, and no more than
+that less the sum of what is in flight, if this runs on nodes that the pod could use; `capacity.py`
+computes how much it takes. The sums count the nodes that a
 shape may run on. They are cached by the profiles of these, and computed again only for sites that
 reported.
 """

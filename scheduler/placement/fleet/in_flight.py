@@ -2,7 +2,8 @@
 
 A pod in flight may be bound to any node. Taking a request q from a node lowers `min over r of
 floor(free_r / asked_r)` by at most `max over r of ceil(q_r / asked_r)`, whichever node it is. The
-sum of these over all pods in flight is therefore never too small, and exact for equal pods.
+sum of these over all pods in flight is therefore never too small. It is the quick bound; where it
+leaves fewer replicas than are wanted, `fit/in_flight_loss.py` computes what is lost at most.
 
 `- max over r of ceil(q_r / asked_r)` equals `min over r of floor(-q_r / asked_r)`. So pods in
 flight are kept among the node rows, as rows with negative free capacity (`node_table.py`), and the

@@ -28,8 +28,14 @@ def matches_selectors(shape: PodShape, profile: NodeProfile) -> bool:
         return False
     terms = shape.node_affinity
     return not terms or any(
-        all(matches_requirement(each, labels) for each in term) for term in terms
+        all(matches_requirement(each, profile) for each in term) for term in terms
     )
+
+
+def unknown_keys(shape: PodShape, profile: NodeProfile) -> list[str]:
+    """The labels that a pod asks about and that nodes of a profile may have unreported."""
+    asked = [*shape.node_selector, *(each.key for term in shape.node_affinity for each in term)]
+    return [key for key in dict.fromkeys(asked) if profile.is_unknown(key)]
 
 
 def blocking_taints(shape: PodShape, profile: NodeProfile) -> list[str]:
@@ -41,16 +47,17 @@ def blocking_taints(shape: PodShape, profile: NodeProfile) -> list[str]:
     ]
 
 
-def matches_requirement(requirement: NodeRequirement, labels: dict[str, str]) -> bool:
-    """Whether labels meet one requirement of a node affinity (Gt and Lt compare integers).
+def matches_requirement(requirement: NodeRequirement, profile: NodeProfile) -> bool:
+    """Whether nodes surely meet one requirement of a node affinity (Gt and Lt compare integers).
 
-    A node's name (`matchFields`) is taken from its hostname label. Where that is not reported, In
-    and NotIn both fail, as the name is unknown.
+    A node's name (`matchFields`) is taken from its hostname label. Of a name or a label that is
+    not reported nothing holds: what is unknown is neither equal, different, present nor absent.
     """
-    if requirement.key == NODE_NAME_FIELD:
-        name = labels.get(HOSTNAME_LABEL)
-        return name is not None and (name in requirement.values) == (requirement.operator == "In")
-    value = labels.get(requirement.key)
+    is_name = requirement.key == NODE_NAME_FIELD
+    key = HOSTNAME_LABEL if is_name else requirement.key
+    if profile.is_unknown(key):
+        return False
+    value = profile.all_labels.get(key)
     match requirement.operator:
         case "In":
             return value in requirement.values

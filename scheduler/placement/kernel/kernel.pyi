@@ -1,4 +1,4 @@
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -43,6 +43,8 @@ class Fit:
         chosen: Bytes | None,
         sets: Ints | None,
         permitted: Bytes | None,
+        worst_case: Callable[[int], int] | None,
+        wanted: int,
     ) -> None: ...
     def replicas_at(self, slots: Ints) -> Ints: ...
     def replicas_by_sums(self, slots: Ints, in_flight: Floats) -> Ints: ...
@@ -61,7 +63,11 @@ class Fit:
 
 class FullSiteTracker:
     def __init__(
-        self, full_at_versions: Ints, versions: Ints, smallest: Fit, largest: Fit
+        self,
+        full_at_versions: Ints,
+        versions: Ints,
+        smallest: Fit,
+        is_surely_full: Callable[[int], bool],
     ) -> None: ...
 
 class Cheapest:

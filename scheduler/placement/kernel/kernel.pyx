@@ -12,12 +12,13 @@ A slot is the index of a site in all arrays, `slot_capacity` their length, as in
 """
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
-from libc.math cimport floor
+from libc.math cimport ceil, floor
 from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdlib cimport qsort
 
 import numpy as np
 
-INTERFACE: int = 7
+INTERFACE: int = 8
 """Incremented with every change of a signature or of a function's meaning; `loader.py` checks it."""
 
 cdef enum:
@@ -26,8 +27,10 @@ cdef enum:
     _CARDS = 2
     _IN_FLIGHT = 0  # the profile of rows that are no nodes but in flight, as in node_table.py
     _MAX_COLUMNS = 16
+    _MAX_STATES = 32  # as in in_flight_loss.py
     _BLOCK = 64  # rows whose shares are computed together, in an array on the stack
 
+cdef double _ROUNDING = 1e-6  # as in in_flight_loss.py
 cdef double _UNLIMITED = 1_000_000.0  # as in summed_capacity.py
 cdef uint64_t _ODD = 0x9E3779B97F4A7C15  # as in site_costs.py
 cdef uint8_t _NONE = 255  # the rank of a site that no rule refuses, as in filter.py
@@ -89,6 +92,27 @@ cdef class Rows:
         self.arrays = (matrix, start, length, cards)
 
 
+cdef struct Taker:
+    Py_ssize_t row  # nodes that take a replica
+    double cap  # how many replicas one takes
+    double count  # how many such nodes there are
+    double first  # what the first replica that one loses takes of the budget of `_bound_by_amounts`
+
+
+cdef int _larger_cap_first(const void* one, const void* other) noexcept nogil:
+    cdef double left = (<const Taker*>one).cap
+    cdef double right = (<const Taker*>other).cap
+    return (left < right) - (left > right)
+
+
+cdef int _smaller_first_first(const void* one, const void* other) noexcept nogil:
+    cdef const Taker* left = <const Taker*>one
+    cdef const Taker* right = <const Taker*>other
+    if left.first != right.first:
+        return -1 if left.first < right.first else 1
+    return (left.count > right.count) - (left.count < right.count)
+
+
 cdef class Fit:
     """How many more replicas of one pod shape a site takes.
 
@@ -104,6 +128,9 @@ cdef class Fit:
             any vendor.
         permitted: 1 for each node profile that a set permits; [vendor sets, profiles]; None
             if `sets` is.
+        worst_case: what a slot takes in the worst case of what is in flight, see
+            `in_flight_fit.py`; asked where the quick answer is less than `wanted`. None: never.
+        wanted: how many replicas are asked.
 
     Raises:
         ValueError: more than `MAX_COLUMNS` resources.
@@ -122,6 +149,8 @@ cdef class Fit:
     cdef const uint8_t[::1] chosen
     cdef const int64_t[::1] sets
     cdef const uint8_t[:, ::1] permitted
+    cdef object worst_case
+    cdef int64_t wanted
 
     def __init__(
         self,
@@ -134,8 +163,12 @@ cdef class Fit:
         chosen,
         sets,
         permitted,
+        worst_case,
+        int64_t wanted,
     ):
         cdef int index = 0
+        self.worst_case = worst_case
+        self.wanted = wanted
         self.rows = rows
         self.count = len(columns)
         if self.count > _MAX_COLUMNS:
@@ -244,27 +277,212 @@ cdef class Fit:
             total += share
         return _floor(total / self.gpu_cards)
 
-    cdef int64_t replicas_at_slot(self, Py_ssize_t slot) noexcept nogil:
+    cdef int64_t replicas_at_slot(self, Py_ssize_t slot) except -1:
         """How many more replicas a site takes, less those that may lose their place in flight."""
         cdef Py_ssize_t begin = self.rows.start[slot]
         cdef Py_ssize_t end = begin + self.rows.length[slot]
         cdef double total = 0.0
+        cdef bint has_in_flight = begin < end and self.rows.data[_PROFILE * self.rows.width + end - 1] == _IN_FLIGHT
         if self.gpu_cards and not self._has_cards(begin, end):
             return 0
         while begin < end:
             total += self._replicas_of_rows(slot, begin, min(end - begin, _BLOCK), True, True)
             begin += _BLOCK
+        if has_in_flight and max(total, 0.0) < self.wanted and self.worst_case is not None:
+            return self._worst_case(slot)
         return <int64_t>min(max(total, 0.0), _UNLIMITED)
 
-    cdef double partial_replicas_at_slot(self, Py_ssize_t slot, bint nodes, bint in_flight) noexcept nogil:
-        """What a site's nodes take, or, as a negative number, what is lost to pods in flight."""
+    cdef int64_t _worst_case(self, Py_ssize_t slot) except -1:
+        """What a site takes in the worst case of what is in flight, as in `in_flight_loss.py`.
+
+        Beyond its limit of states the bounds are computed here. Below it the search is left to
+        `worst_case`, unless it is plain that nothing remains: most full sites are so.
+        """
         cdef Py_ssize_t begin = self.rows.start[slot]
         cdef Py_ssize_t end = begin + self.rows.length[slot]
+        cdef double lost
         cdef double total = 0.0
+        cdef Py_ssize_t index
+        cdef Py_ssize_t takers
+        cdef Taker* found = <Taker*>PyMem_Malloc((end - begin) * sizeof(Taker))
+        if found == NULL:
+            raise MemoryError
+        try:
+            takers = self._collect_takers(slot, found)
+            if not takers or self._may_lose_all(slot, found, takers):
+                return 0
+            if not self.is_beyond_search(slot):
+                return self.worst_case(slot)
+            for index in range(takers):
+                total += found[index].cap * found[index].count
+            lost = self._bound(slot, found, takers)
+            return <int64_t>min(max(total - lost, 0.0), _UNLIMITED)
+        finally:
+            PyMem_Free(found)
+
+    cdef bint is_plainly_full(self, Py_ssize_t slot) except -1:
+        """Whether no node takes a replica, or pods in flight may plainly take every place."""
+        cdef Py_ssize_t takers
+        cdef Taker* found = <Taker*>PyMem_Malloc(max(self.rows.length[slot], 1) * sizeof(Taker))
+        if found == NULL:
+            raise MemoryError
+        takers = self._collect_takers(slot, found)
+        cdef bint is_full = not takers or self._may_lose_all(slot, found, takers)
+        PyMem_Free(found)
+        return is_full
+
+    cdef bint is_beyond_search(self, Py_ssize_t slot) noexcept nogil:
+        """Whether pods in flight have more combinations than are searched."""
+        cdef Py_ssize_t row = self.rows.start[slot] + self.rows.length[slot] - 1
+        cdef double states = 1.0
+        while row >= self.rows.start[slot] and self.rows.data[_PROFILE * self.rows.width + row] == _IN_FLIGHT:
+            states *= self.rows.data[_COUNT * self.rows.width + row] + 1.0
+            row -= 1
+        return states > _MAX_STATES
+
+    cdef Py_ssize_t _collect_takers(self, Py_ssize_t slot, Taker* found) noexcept nogil:
+        """Writes the node rows of a site that take a replica to `found`; how many there are."""
+        cdef double[_BLOCK] shares
+        cdef const double* profiles = self.rows.data + _PROFILE * self.rows.width
+        cdef Py_ssize_t begin = self.rows.start[slot]
+        cdef Py_ssize_t end = begin + self.rows.length[slot]
+        cdef Py_ssize_t count = 0
+        cdef Py_ssize_t row
+        cdef double cap
         while begin < end:
-            total += self._replicas_of_rows(slot, begin, min(end - begin, _BLOCK), nodes, in_flight)
+            self._shares_of_rows(begin, min(end - begin, _BLOCK), shares)
+            for row in range(begin, min(end, begin + _BLOCK)):
+                cap = shares[row - begin]
+                if cap < 1.0 or profiles[row] == _IN_FLIGHT or not self._is_usable(slot, <int64_t>profiles[row]):
+                    continue
+                cap = _floor(cap)
+                if self.gpu_cards:
+                    cap = self._with_cards(row, cap)
+                if self.one_per_node:
+                    cap = min(cap, 1.0)
+                if cap < 1.0 or self.rows.data[_COUNT * self.rows.width + row] < 1.0:
+                    continue
+                found[count].row = row
+                found[count].cap = min(cap, _UNLIMITED)
+                found[count].count = self.rows.data[_COUNT * self.rows.width + row]
+                count += 1
             begin += _BLOCK
-        return total
+        return count
+
+    cdef bint _may_lose_all(self, Py_ssize_t slot, const Taker* found, Py_ssize_t takers) noexcept nogil:
+        """Whether for each taker there is a pod in flight that fits there and leaves no place.
+
+        Each pod is used once, the first that does it. So false proves nothing, but true does.
+        """
+        cdef double[_BLOCK] left
+        cdef const double* profiles = self.rows.data + _PROFILE * self.rows.width
+        cdef Py_ssize_t end = self.rows.start[slot] + self.rows.length[slot]
+        cdef Py_ssize_t flights = 0
+        cdef Py_ssize_t index
+        cdef Py_ssize_t flight
+        cdef double missing
+        cdef double some
+        while flights < min(self.rows.length[slot], _BLOCK) and profiles[end - flights - 1] == _IN_FLIGHT:
+            left[flights] = self.rows.data[_COUNT * self.rows.width + end - flights - 1]
+            flights += 1
+        for index in range(takers):
+            missing = found[index].count
+            for flight in range(flights):
+                if left[flight] > 0.0 and self._takes_all(found[index].row, end - flight - 1, found[index].cap):
+                    some = min(missing, left[flight])
+                    missing -= some
+                    left[flight] -= some
+                    if missing <= 0.0:
+                        break
+            if missing > 0.0:
+                return False
+        return True
+
+    cdef bint _takes_all(self, Py_ssize_t row, Py_ssize_t flight, double cap) noexcept nogil:
+        """Whether a pod in flight fits on a node and leaves no place for a replica."""
+        cdef const double* data = self.rows.data
+        cdef Py_ssize_t width = self.rows.width
+        cdef Py_ssize_t column
+        cdef Py_ssize_t card
+        cdef bint is_card
+        cdef int index
+        cdef bint leaves_none = False
+        for index in range(self.count):
+            column = self.columns[index]
+            if data[column * width + row] + data[column * width + flight] < self.asked[index]:
+                leaves_none = True
+                break
+        if not leaves_none:
+            return False
+        for column in range(_CARDS, self.rows.matrix.shape[0]):
+            if data[column * width + flight] < 0.0 and data[column * width + row] + data[column * width + flight] < 0.0:
+                is_card = False
+                for card in range(self.rows.cards.shape[0]):
+                    is_card = is_card or self.rows.cards[card, 0] == column
+                if not is_card:
+                    return False
+        return True
+
+    cdef double _bound(self, Py_ssize_t slot, Taker* found, Py_ssize_t takers) noexcept nogil:
+        """The least of the bounds that `in_flight_loss.py` names; reorders `found`."""
+        cdef Py_ssize_t begin = self.rows.start[slot]
+        cdef Py_ssize_t row = begin + self.rows.length[slot] - 1
+        cdef Py_ssize_t index
+        cdef double[1] share
+        cdef double by_pods = 0.0
+        cdef double by_nodes = 0.0
+        cdef double by_amounts = 0.0
+        cdef double pods = 0.0
+        cdef double budget = 0.0
+        cdef double most_first = 1e300
+        cdef double count
+        cdef double card_loss
+        cdef double touched
+        cdef double left
+        cdef double some
+        qsort(found, takers, sizeof(Taker), _larger_cap_first)
+        while row >= begin and self.rows.data[_PROFILE * self.rows.width + row] == _IN_FLIGHT:
+            row -= 1
+        for row in range(row + 1, begin + self.rows.length[slot]):
+            count = self.rows.data[_COUNT * self.rows.width + row]
+            self._shares_of_rows(row, 1, share)
+            share[0] = -share[0] if self.count else 0.0
+            card_loss = -self._with_cards(row, 0.0) if self.gpu_cards else 0.0
+            if card_loss > 0.0:
+                most_first = 1.0
+            by_pods += count * min(max(ceil(share[0]), card_loss), found[0].cap)
+            budget += count * max(share[0], card_loss)
+            pods += count
+        left = pods
+        for index in range(takers):
+            some = min(found[index].count, left)
+            by_nodes += some * found[index].cap
+            left -= some
+        if self.count:
+            self._write_firsts(found, takers, most_first)
+            qsort(found, takers, sizeof(Taker), _smaller_first_first)
+            touched = 0.0
+            for index in range(takers):
+                if found[index].first > 1.0 and touched > 0.0:
+                    break
+                some = min(min(found[index].count, pods - touched), floor(budget / found[index].first + _ROUNDING))
+                touched += some
+                budget = max(0.0, budget - some * found[index].first)
+            by_amounts = touched + floor(budget + _ROUNDING)
+        else:
+            by_amounts = budget
+        return min(by_pods, min(by_nodes, by_amounts))
+
+    cdef void _write_firsts(self, Taker* found, Py_ssize_t takers, double most_first) noexcept nogil:
+        cdef Py_ssize_t index
+        cdef int number
+        cdef double first
+        for index in range(takers):
+            found[index].first = most_first
+            for number in range(self.count):
+                first = self.rows.data[self.columns[number] * self.rows.width + found[index].row]
+                first = (first - found[index].cap * self.asked[number] + 1.0) / self.asked[number]
+                found[index].first = min(found[index].first, first)
 
     cdef bint _has_cards(self, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
         """Whether any node has enough free on its cards: most sites have no cards at all."""
@@ -422,7 +640,8 @@ cdef class FullSiteTracker:
             updated.
         versions: the version that a site's rows have now; [slot_capacity].
         smallest: the fit of the smallest shape of the cell.
-        largest: the fit of the largest.
+        is_surely_full: whether a slot takes none of that shape in the worst case of what is in
+            flight, and this is proven.
 
     Raises:
         ValueError: an array does not have the length of the fleet's.
@@ -431,25 +650,27 @@ cdef class FullSiteTracker:
     cdef int64_t[::1] full_at_versions
     cdef const int64_t[::1] versions
     cdef Fit smallest
-    cdef Fit largest
+    cdef object is_surely_full
 
-    def __init__(self, int64_t[::1] full_at_versions, const int64_t[::1] versions, Fit smallest, Fit largest):
+    def __init__(self, int64_t[::1] full_at_versions, const int64_t[::1] versions, Fit smallest, is_surely_full):
         _check_length(full_at_versions.shape[0], smallest.rows.start.shape[0])
         _check_length(versions.shape[0], smallest.rows.start.shape[0])
         self.full_at_versions = full_at_versions
         self.versions = versions
         self.smallest = smallest
-        self.largest = largest
+        self.is_surely_full = is_surely_full
 
     cdef bint is_full(self, Py_ssize_t slot) noexcept nogil:
         """Whether a site is known to take nothing."""
         return self.full_at_versions[slot] == self.versions[slot]
 
-    cdef void mark(self, Py_ssize_t slot) noexcept nogil:
+    cdef int mark(self, Py_ssize_t slot) except -1:
         """Records a site as full, if it is full for the whole cell."""
-        cdef double most = self.smallest.partial_replicas_at_slot(slot, True, False)
-        if most + self.largest.partial_replicas_at_slot(slot, False, True) <= 0.0:
+        if self.smallest.is_plainly_full(slot) or (
+            not self.smallest.is_beyond_search(slot) and self.is_surely_full(slot)
+        ):
             self.full_at_versions[slot] = self.versions[slot]
+        return 0
 
 
 cdef struct Candidate:
@@ -560,7 +781,7 @@ cdef class Cheapest:
             index = child
         self.heap[index] = moved
 
-    cdef int64_t _next(self, int64_t* slot) noexcept nogil:
+    cdef int64_t _next(self, int64_t* slot) except -1:
         """Finds the next site that takes a replica, and writes its slot to `slot`.
 
         Returns:

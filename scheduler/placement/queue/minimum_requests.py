@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from scheduler.model.demand.demand import Demand, total_requests
 from scheduler.model.manifests.pods import PodShape
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.placement.fleet.nodes.columns import CARDS_COLUMN, COUNT_COLUMN, PROFILE_COLUMN
-from scheduler.placement.fleet.nodes.profiles import IN_FLIGHT_PROFILE
+from scheduler.placement.fleet.nodes.columns import CARDS_COLUMN
+from scheduler.placement.queue.one_assignment import free_beside_in_flight
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -38,14 +38,11 @@ class MinimumRequest:
     Attributes:
         largest_pod: the most that any of its pods asks of a node, by resource.
         in_total: what all missing replicas ask together, by resource.
-        namespace: limits of this namespace may make its pods larger.
-        is_plain: whether a replica is one pod and any number of them may share a node. Then what
-            is in flight takes as much capacity from it as `fit/capacity.py` counts.
+        is_plain: whether a replica is one pod, which then needs all that it asks of one node.
     """
 
     largest_pod: tuple[tuple[str, int], ...]
     in_total: tuple[tuple[str, int], ...]
-    namespace: str
     is_plain: bool
 
 
@@ -65,7 +62,6 @@ def minimum_request_of(demand: Demand) -> MinimumRequest | None:
     return MinimumRequest(
         largest_pod=tuple(sorted(largest.items())),
         in_total=tuple((name, amount * missing) for name, amount in total.items() if amount > 0),
-        namespace=demand.namespace,
         is_plain=_is_plain(demand),
     )
 
@@ -94,11 +90,9 @@ class MinimumRequests:
         self._use_counts: list[int] = []
         self._free_numbers: list[int] = []
         self._row_by_resource: dict[str, int] = {}
-        self._number_by_namespace: dict[str, int] = {}
         self._largest_pod: Floats = np.zeros((0, _INITIAL_CAPACITY))
         self._in_total: Floats = np.zeros((0, _INITIAL_CAPACITY))
         self._is_plain: Bools = np.zeros(_INITIAL_CAPACITY, np.bool_)
-        self._namespace_number: Ints = np.zeros(_INITIAL_CAPACITY, np.int64)
         self._free_in_fleet: Floats = np.zeros(0)
 
     def add(self, request: MinimumRequest) -> int:
@@ -153,39 +147,19 @@ class MinimumRequests:
         return found[numbers]
 
     def _may_fit_at(self, numbers: Ints, slot: int) -> Bools:
-        rows = self._fleet.nodes.rows
         columns = np.array(self._columns(), np.int64)
-        index = rows.row_indices(np.array([slot]))
-        free = rows.matrix[columns[:, None], index]
-        max_free = free[:, rows.matrix[PROFILE_COLUMN].take(index) != IN_FLIGHT_PROFILE].max(
-            axis=1, initial=-1.0
-        )
+        free = free_beside_in_flight(self._fleet, slot, columns)
+        max_free = free.max(axis=1, initial=-1.0)
         found: Bools = (self._largest_pod[:, numbers] <= max_free[:, None]).all(axis=0)
         total = self._free_in_fleet
         found &= (self._in_total[: len(total), numbers] <= total[:, None]).all(axis=0)
         candidates = np.flatnonzero(found)
-        candidates = candidates[self._is_in_flight_known(numbers[candidates])]
+        candidates = candidates[self._is_plain[numbers[candidates]]]
         if len(candidates):
-            free, counts = _merge_equal_rows(free, rows.matrix[COUNT_COLUMN].take(index))
-            if len(counts) <= _MAX_ROWS:
-                found[candidates] = _has_capacity(
-                    self._largest_pod[:, numbers[candidates]], free, counts
-                )
+            free = _distinct_rows(free)
+            if free.shape[1] <= _MAX_ROWS:
+                found[candidates] = _fits_some_row(self._largest_pod[:, numbers[candidates]], free)
         return found
-
-    def _is_in_flight_known(self, numbers: Ints) -> Bools:
-        """Requests whose loss to in-flight pods is exactly known; [len(numbers)].
-
-        It is not known where namespace limits may make pods larger: larger pods may lose fewer.
-        """
-        limits = self._fleet.namespace_limits
-        limited = [
-            number
-            for name, number in self._number_by_namespace.items()
-            if limits.by_slot(name) is not None
-        ]
-        known: Bools = self._is_plain[numbers] & ~np.isin(self._namespace_number[numbers], limited)
-        return known
 
     def _allocate_number(self) -> int:
         if self._free_numbers:
@@ -196,15 +170,11 @@ class MinimumRequests:
             self._largest_pod = _double_columns(self._largest_pod)
             self._in_total = _double_columns(self._in_total)
             self._is_plain = _double_columns(self._is_plain)
-            self._namespace_number = _double_columns(self._namespace_number)
         return len(self._by_number) - 1
 
     def _store(self, number: int, request: MinimumRequest) -> None:
         self._by_number[number] = request
         self._is_plain[number] = request.is_plain
-        self._namespace_number[number] = self._number_by_namespace.setdefault(
-            request.namespace, len(self._number_by_namespace)
-        )
         rows = [self._row_of(name) for name, _ in request.largest_pod]
         self._largest_pod[:, number] = self._in_total[:, number] = 0.0
         self._largest_pod[rows, number] = [amount for _, amount in request.largest_pod]
@@ -226,34 +196,28 @@ def _double_columns(table: NDArray[Any]) -> NDArray[Any]:
     return np.concatenate([table, np.zeros_like(table)], axis=-1)
 
 
-def _merge_equal_rows(free: Floats, counts: Floats) -> tuple[Floats, Floats]:
-    """Merges equal rows and adds up their counts: what is in flight has a row for each order."""
-    if len(counts) <= _MIN_ROWS_TO_MERGE:
-        return free, counts
-    distinct, numbers = np.unique(free, axis=1, return_inverse=True)
-    merged = np.bincount(numbers.ravel(), weights=counts).astype(np.float64)
-    return distinct, merged
+def _distinct_rows(free: Floats) -> Floats:
+    """The different ones of equal rows; [resources, rows]."""
+    if free.shape[1] <= _MIN_ROWS_TO_MERGE:
+        return free
+    distinct: Floats = np.unique(free, axis=1)
+    return distinct
 
 
-def _has_capacity(asked: Floats, free: Floats, counts: Floats) -> Bools:
-    """Whether at least one pod fits beside what is in flight; [requests].
-
-    True wherever `fit/capacity.py` finds capacity.
+def _fits_some_row(asked: Floats, free: Floats) -> Bools:
+    """Whether a pod fits on some node; [requests].
 
     Args:
         asked: what the largest pod asks; [resources, requests].
-        free: what a row has free, negative for what is in flight; [resources, rows].
-        counts: how many nodes a row stands for; [rows].
+        free: what a node of each row has free; [resources, rows].
     """
     found = np.zeros(asked.shape[1], np.bool_)
-    step = max(1, _MAX_PAIRS_PER_STEP // max(1, len(counts)))
+    step = max(1, _MAX_PAIRS_PER_STEP // max(1, free.shape[1]))
     for start in range(0, asked.shape[1], step):
         part = slice(start, start + step)
-        fits = np.full((len(asked[0, part]), len(counts)), np.inf)
+        fits = np.ones((asked[:, part].shape[1], free.shape[1]), np.bool_)
         for asks, has in zip(asked[:, part], free, strict=True):
             some = np.flatnonzero(asks > 0)
-            share = np.floor(has / asks[some, None])
-            fits[some] = np.minimum(fits[some], share)
-        # Rows in flight have negative fits, so the sum is what is left beside them.
-        found[part] = fits @ counts >= 1.0
+            fits[some] &= has >= asks[some, None]
+        found[part] = fits.any(axis=1)
     return found

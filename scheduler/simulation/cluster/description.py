@@ -9,7 +9,12 @@ for each:
 `--spec FILE` describes several clusters:
 
     clusters:
-    - {kubeconfig: members/nansha.yaml, context: nansha, startSeconds: 1, nodes: [...]}
+    - kubeconfig: members/nansha.yaml
+      context: nansha
+      startSeconds: 1
+      nodes: [...]
+      loads:
+      - {namespace: health, name: web, usage: {cpu: 2500m, memory: 4Gi}}
 """
 
 from pathlib import Path
@@ -70,6 +75,20 @@ class NodeDescription(_StrictStruct, frozen=True, kw_only=True):
         ]
 
 
+class LoadDescription(_StrictStruct, frozen=True, kw_only=True):
+    """What the pods of one Deployment or StatefulSet use in all; autoscalers act on it.
+
+    Attributes:
+        namespace: the namespace of the object.
+        name: its name.
+        usage: the amounts, by resource; the ready pods share them equally.
+    """
+
+    namespace: str
+    name: str
+    usage: _Quantities = field(default_factory=dict)
+
+
 class ClusterDescription(_StrictStruct, frozen=True, kw_only=True):
     """One cluster to simulate.
 
@@ -78,12 +97,14 @@ class ClusterDescription(_StrictStruct, frozen=True, kw_only=True):
         context: context of the kubeconfig; None: the current one.
         nodes: its nodes; empty: the existing ones, or three of a default size if there are none.
         start_seconds: time from the binding of a pod until it is Ready; None: the command's.
+        loads: what the pods of scaled objects use.
     """
 
     kubeconfig: str
     context: str | None = None
     nodes: list[NodeDescription] = field(default_factory=list)
     start_seconds: _Seconds | None = None
+    loads: list[LoadDescription] = field(default_factory=list)
 
 
 class _NodesFile(_StrictStruct, frozen=True, kw_only=True):
@@ -119,6 +140,8 @@ def read_clusters(path: Path) -> list[ClusterDescription]:
     found = _read(path, _ClustersFile).clusters
     for cluster in found:
         _check_nodes(path, cluster.nodes)
+        for load in cluster.loads:
+            _check_quantities(path, f"loads: {load.namespace}/{load.name}", load.usage)
     return [
         msgspec.structs.replace(cluster, kubeconfig=str(path.parent / cluster.kubeconfig))
         for cluster in found
@@ -144,10 +167,12 @@ def _check_nodes(path: Path, nodes: list[NodeDescription]) -> None:
         if node.name in seen:
             raise InvalidDescription(f"{path}: nodes: duplicate node {node.name}")
         seen.add(node.name)
-        for resource, quantity in node.allocatable.items():
-            try:
-                free_amount(resource, quantity)
-            except NotAQuantity as error:
-                raise InvalidDescription(
-                    f"{path}: nodes: {node.name}: {resource}: {error}"
-                ) from error
+        _check_quantities(path, f"nodes: {node.name}", node.allocatable)
+
+
+def _check_quantities(path: Path, where: str, amounts: _Quantities) -> None:
+    for resource, quantity in amounts.items():
+        try:
+            free_amount(resource, quantity)
+        except NotAQuantity as error:
+            raise InvalidDescription(f"{path}: {where}: {resource}: {error}") from error

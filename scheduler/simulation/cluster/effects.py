@@ -122,7 +122,8 @@ class ClusterWriter:
         except NotFound:
             self._remove_from_mirror(write.resource, write.name)
             return
-        self._update_mirror(write.resource, found)
+        if write.subresource != "scale":  # its answer is a Scale, not the object
+            self._update_mirror(write.resource, found)
 
     async def _delete(self, write: Delete) -> None:
         options: Object = {

@@ -18,6 +18,8 @@ from scheduler.hub.client import HubClient, open_hub
 from scheduler.hub.informer import Informer
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
+from scheduler.simulation.cluster.controllers.autoscalers import plan_autoscaler
+from scheduler.simulation.cluster.controllers.budgets import plan_disruption_budget
 from scheduler.simulation.cluster.controllers.cron_jobs import plan_cron_job
 from scheduler.simulation.cluster.controllers.daemon_sets import plan_daemon_set
 from scheduler.simulation.cluster.controllers.deployments import plan_deployment
@@ -26,16 +28,22 @@ from scheduler.simulation.cluster.controllers.jobs import plan_job
 from scheduler.simulation.cluster.controllers.namespaces import NamespaceController
 from scheduler.simulation.cluster.controllers.replica_sets import plan_replica_set
 from scheduler.simulation.cluster.controllers.stateful_sets import plan_stateful_set
-from scheduler.simulation.cluster.description import DEFAULT_NODES, NodeDescription
+from scheduler.simulation.cluster.description import (
+    DEFAULT_NODES,
+    LoadDescription,
+    NodeDescription,
+)
 from scheduler.simulation.cluster.effects import ClusterWriter, decode_or_skip
 from scheduler.simulation.cluster.kubelet import SimulationPace, plan_pod
 from scheduler.simulation.cluster.leases import NodeLeases
 from scheduler.simulation.cluster.mirror import Mirror
 from scheduler.simulation.cluster.nodes import plan_node, registration_writes
 from scheduler.simulation.cluster.objects import (
+    AUTOSCALERS,
     CRON_JOBS,
     DAEMON_SETS,
     DEPLOYMENTS,
+    DISRUPTION_BUDGETS,
     JOBS,
     NODES,
     PODS,
@@ -68,6 +76,7 @@ _CONTROLLERS: dict[ApiResource, Callable[..., ControllerPlan]] = {
     DAEMON_SETS: plan_daemon_set,
     JOBS: plan_job,
     CRON_JOBS: plan_cron_job,
+    DISRUPTION_BUDGETS: plan_disruption_budget,
 }
 
 
@@ -81,6 +90,7 @@ class MemberSettings:
         context: context of the kubeconfig; None: the current one.
         nodes: nodes to register; empty: the existing ones, or a default if there are none.
         pace: durations of pods' steps.
+        loads: what the pods of scaled objects use; autoscalers act on it.
     """
 
     name: str
@@ -88,6 +98,7 @@ class MemberSettings:
     context: str | None = None
     nodes: list[NodeDescription] = field(default_factory=list)
     pace: SimulationPace = field(default_factory=SimulationPace)
+    loads: list[LoadDescription] = field(default_factory=list)
 
 
 class MemberCluster:
@@ -248,6 +259,8 @@ class MemberCluster:
             return plan_pod(self._mirror, name, now, self._settings.pace)
         if resource is NODES:
             return plan_node(self._mirror, name[1], now, self._node_descriptions.get(name[1]))
+        if resource is AUTOSCALERS:
+            return plan_autoscaler(self._mirror, name, now, self._settings.loads)
         controller = _CONTROLLERS.get(resource)
         return controller(self._mirror, name, now) if controller else NO_CHANGE
 

@@ -242,13 +242,97 @@ class CronJob(_ObjectPart, frozen=True, kw_only=True):
     status: _CronJobStatus = field(default_factory=_CronJobStatus)
 
 
+class ScaleTarget(_ObjectPart, frozen=True, kw_only=True):
+    """`spec.scaleTargetRef` of an autoscaler."""
+
+    kind: str = ""
+    name: str = ""
+
+
+class MetricTarget(_ObjectPart, frozen=True, kw_only=True):
+    """The value that a metric shall have, per pod."""
+
+    type: str = ""
+    average_utilization: int | None = None
+    average_value: str | int | None = None
+
+
+class ResourceMetric(_ObjectPart, frozen=True, kw_only=True):
+    """A metric of the pods' cpu or memory."""
+
+    name: str = ""
+    target: MetricTarget = field(default_factory=MetricTarget)
+
+
+class Metric(_ObjectPart, frozen=True, kw_only=True):
+    """One metric of an autoscaler; only type Resource is simulated."""
+
+    type: str = ""
+    resource: ResourceMetric | None = None
+
+
+class ScalingRules(_ObjectPart, frozen=True, kw_only=True):
+    """`scaleDown` of an autoscaler; its policies are not simulated."""
+
+    stabilization_window_seconds: int | None = None
+
+
+class ScalingBehavior(_ObjectPart, frozen=True, kw_only=True):
+    """`spec.behavior` of an autoscaler."""
+
+    scale_down: ScalingRules = field(default_factory=ScalingRules)
+
+
+class AutoscalerSpec(_ObjectPart, frozen=True, kw_only=True):
+    """`spec` of a HorizontalPodAutoscaler."""
+
+    scale_target_ref: ScaleTarget = field(default_factory=ScaleTarget)
+    min_replicas: int = 1
+    max_replicas: int = 1
+    metrics: list[Metric] = field(default_factory=list)
+    behavior: ScalingBehavior = field(default_factory=ScalingBehavior)
+
+
+class Autoscaler(_ObjectPart, frozen=True, kw_only=True):
+    """A HorizontalPodAutoscaler; `status` is raw JSON of the API."""
+
+    metadata: ObjectMeta
+    spec: AutoscalerSpec = field(default_factory=AutoscalerSpec)
+    status: dict[str, Any] = field(default_factory=dict)
+
+
+class DisruptionBudgetSpec(_ObjectPart, frozen=True, kw_only=True):
+    """`spec` of a PodDisruptionBudget."""
+
+    selector: LabelSelector | None = None
+    min_available: int | str | None = None
+    max_unavailable: int | str | None = None
+
+
+class DisruptionBudget(_ObjectPart, frozen=True, kw_only=True):
+    """A PodDisruptionBudget; `status` is raw JSON of the API."""
+
+    metadata: ObjectMeta
+    spec: DisruptionBudgetSpec = field(default_factory=DisruptionBudgetSpec)
+    status: dict[str, Any] = field(default_factory=dict)
+
+
 class SimulatedNamespace(_ObjectPart, frozen=True, kw_only=True):
     """A namespace; only its existence matters."""
 
     metadata: ObjectMeta
 
 
-ObjectView = Pod | SimulatedNode | AppsObject | Job | CronJob | SimulatedNamespace
+ObjectView = (
+    Pod
+    | SimulatedNode
+    | AppsObject
+    | Job
+    | CronJob
+    | Autoscaler
+    | DisruptionBudget
+    | SimulatedNamespace
+)
 
 PODS = ApiResource("", "v1", "pods", "Pod", namespaced=True)
 NODES = ApiResource("", "v1", "nodes", "Node", namespaced=False)
@@ -259,6 +343,12 @@ STATEFUL_SETS = ApiResource("apps", "v1", "statefulsets", "StatefulSet", namespa
 DAEMON_SETS = ApiResource("apps", "v1", "daemonsets", "DaemonSet", namespaced=True)
 JOBS = ApiResource("batch", "v1", "jobs", "Job", namespaced=True)
 CRON_JOBS = ApiResource("batch", "v1", "cronjobs", "CronJob", namespaced=True)
+AUTOSCALERS = ApiResource(
+    "autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler", namespaced=True
+)
+DISRUPTION_BUDGETS = ApiResource(
+    "policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", namespaced=True
+)
 
 VIEW_TYPES: dict[ApiResource, type[ObjectView]] = {
     NAMESPACES: SimulatedNamespace,
@@ -269,6 +359,8 @@ VIEW_TYPES: dict[ApiResource, type[ObjectView]] = {
     DAEMON_SETS: AppsObject,
     JOBS: Job,
     CRON_JOBS: CronJob,
+    AUTOSCALERS: Autoscaler,
+    DISRUPTION_BUDGETS: DisruptionBudget,
     PODS: Pod,
 }
 """The watched resources with their views; pods come last, so that their owners are known."""

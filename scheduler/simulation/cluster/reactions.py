@@ -10,6 +10,7 @@ from scheduler.control.ports.hub import ApiResource
 from scheduler.simulation.cluster.mirror import Mirror, NamespacedName, name_of
 from scheduler.simulation.cluster.objects import (
     DAEMON_SETS,
+    DISRUPTION_BUDGETS,
     NAMESPACES,
     NODES,
     PODS,
@@ -89,6 +90,9 @@ class ChangeHandler:
             self._pending.add(name)
         else:
             self._pending.discard(name)
+        for budget in self._mirror.names(DISRUPTION_BUDGETS):
+            if budget[0] == name[0]:
+                yield (RECONCILE, DISRUPTION_BUDGETS, budget), _OWNER_DELAY_SECONDS
         held_capacity = (
             isinstance(before, Pod) and bool(before.spec.node_name) and not is_finished(before)
         )

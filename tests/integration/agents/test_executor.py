@@ -11,6 +11,7 @@ from agents.orders.applier import Applier
 from agents.protocol.orders import ORDER_ID_ANNOTATION, ORDER_LABEL, OrderContent
 from agents.protocol.topics import order_token
 from tests.support.agent_rig import CONFIG_MAPS, DEPLOYMENTS, JOBS, AgentRig
+from tests.support.widgets import widget_crd
 from tests.support.wire_hub import config_map, deployment, job
 
 pytestmark = pytest.mark.integration
@@ -191,6 +192,25 @@ async def test_an_order_that_breaks_the_rules_touches_nothing(rig: AgentRig) -> 
     assert status.phase == "Refused"
     assert "manifests[1]: Secret s has inline data" in str(status.message)
     assert rig.api.find(f"/api/v1/namespaces/{rig.name}") is None
+
+
+async def test_a_definition_and_its_objects_come_with_one_order(rig: AgentRig) -> None:
+    group = f"{rig.name}.example"
+    definition = widget_crd(group)
+    name = definition["metadata"]["name"]
+    item = {
+        "apiVersion": f"{group}/v1",
+        "kind": "Widget",
+        "metadata": {"name": "w"},
+        "spec": {"size": "small"},
+    }
+    kinds = ("apiextensions.k8s.io/CustomResourceDefinition",)
+    [first] = rig.run(rig.content(definition, item, cluster_kinds=kinds))
+    assert f"does not serve {group}/v1/Widget" in str(first.message)
+    await rig.clock.advance(3)  # less than the kinds are remembered after a kind was not found
+    [status] = rig.step()
+    assert (status.applied, status.message) == (2, None)
+    rig.api.delete(f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}")
 
 
 async def test_a_kind_that_is_not_served_is_named_and_tried_again(rig: AgentRig) -> None:

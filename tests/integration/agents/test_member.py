@@ -17,7 +17,6 @@ from agents.sensors.nodes import LabelChoice
 from agents.sensors.sensor import Observation
 from tests.support.agent_rig import CONFIG_MAPS, AgentRig
 from tests.support.fake_clock import FakeClock
-from tests.support.member_clusters import REAL_KUBECONFIGS
 from tests.support.wire_hub import config_map
 
 pytestmark = pytest.mark.integration
@@ -65,14 +64,13 @@ async def test_the_sensor_reports_orders_executor_and_kinds(rig: AgentRig) -> No
     assert (order.generation, order.bound) == (1, 0)
 
 
-@pytest.mark.skipif(bool(REAL_KUBECONFIGS), reason="a real member serves quotas")
 async def test_a_member_that_serves_no_quotas_reports_no_namespaces_and_no_fault(
-    rig: AgentRig,
+    rig: AgentRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("agents.sensors.namespaces._QUOTAS_PATH", "/api/v1/allowances")
     assert await NamespaceSensor(rig.api).observe() == Observation()
 
 
-@pytest.mark.skipif(not REAL_KUBECONFIGS, reason="the embedded server serves no quotas")
 async def test_the_quota_of_a_namespace_is_reported(rig: AgentRig) -> None:
     rig.run(rig.content(config_map()))  # creates the namespace
     quotas = f"/api/v1/namespaces/{rig.name}/resourcequotas"

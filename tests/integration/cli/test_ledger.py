@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from agents.protocol.keys import SigningKey
 from scheduler.cli.entry import main
 from scheduler.ledger.ledger import Ledger
+from scheduler.mqtt.keyring import note_public_key
 from tests.support.ledgers import entry, fill
 
 pytestmark = pytest.mark.integration
@@ -92,3 +94,38 @@ def test_a_file_that_is_no_ledger_does_not_hold(
     (tmp_path / "ledger.db").write_bytes(b"\x00" * 5000)
     assert main(["ledger", "verify", "--data-dir", str(tmp_path), "-o", "json"]) == 1
     assert json.loads(capsys.readouterr().out)["ok"] is False
+
+
+async def test_what_is_signed_and_by_whose_key_is_said_also_without_a_hub(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub, other = SigningKey(bytes(range(32))), SigningKey(bytes(32))
+    await fill(tmp_path, 2)
+    words = ["ledger", "verify", "--data-dir", str(tmp_path)]
+    assert main(words) == 0
+    assert "no record is signed" in capsys.readouterr().out
+    await fill(tmp_path, 3, key=hub, start=3)
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert f"records up to 5 are signed in 1 segments by key {hub.public.kid}" in said
+    assert "records 1 to 2 were written before, without a signature" in said
+    assert "no record is witnessed" in said
+    note_public_key(tmp_path / "hub.keys", hub)
+    assert main(words) == 0
+    capsys.readouterr()
+    (tmp_path / "hub.keys").write_text(f"{other.public}\n")
+    assert main([*words, "-o", "json"]) == 1
+    assert "which is no key of this hub" in json.loads(capsys.readouterr().out)["sentence"]
+    assert main([*words, "--key", str(hub.public)]) == 0
+
+
+@pytest.mark.parametrize("text", ["", "[]", "[" * 9_999, '{"heads": 1}', '{"site": "m1"}'])
+async def test_a_file_that_holds_no_heads_is_a_wrong_call(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    await fill(tmp_path, 1)
+    (tmp_path / "m1.json").write_text(text)
+    words = ["ledger", "verify", "--data-dir", str(tmp_path), "--witness"]
+    assert main([*words, str(tmp_path / "m1.json")]) == 2
+    assert "m1.json" in capsys.readouterr().err
+    assert main([*words, str(tmp_path / "none.json")]) == 2

@@ -216,7 +216,9 @@ def test_a_resource_that_is_named_late_counts_as_if_it_had_always_been_named(
         assert capacity(demand, fleet) == capacity(demand, fresh)
         if not demand.unit[0].shape.node_selector:
             for name, (by_nodes, _) in capacity(demand, fleet).items():
-                assert by_nodes == room_of(fleet.facts_of(name), demand)
+                room = room_of(fleet.facts_of(name), demand)
+                # Where a quick bound of what is in flight leaves enough, it is the answer.
+                assert by_nodes == room or demand.replicas <= by_nodes < room
         fleet.assume(demand, decision)
         phases.add(decision.phase)
     assert "Placed" in phases

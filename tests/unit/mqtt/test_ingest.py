@@ -33,6 +33,7 @@ from scheduler.mqtt.ingest import Ingest
 from scheduler.mqtt.keyring import Keyring
 from tests.support.fake_clock import FakeClock
 from tests.support.faults import make_faults
+from tests.support.nonces import make_asker
 from tests.support.null_telemetry import NullTelemetry
 
 KEY, OTHER = SigningKey(bytes(range(32))), SigningKey(bytes(range(1, 33)))
@@ -90,6 +91,7 @@ class IngestFixture:
             telemetry=self.telemetry,
             clock=self.clock,
             faults=make_faults(self.clock),
+            asker=make_asker(self.clock),
         )
 
     def send(

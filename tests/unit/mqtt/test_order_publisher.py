@@ -1,6 +1,7 @@
 """The index that a site gets: what it has room for, an agent reads."""
 
 import random
+from dataclasses import asdict
 
 import pytest
 
@@ -10,8 +11,12 @@ from agents.protocol.index import DESIRED_INDEX
 from agents.protocol.keys import SigningKey, TrustedKeys
 from agents.protocol.topics import site_topic
 from scheduler.control.ports.agents import OrderForSite
+from scheduler.control.ports.ledger import SignedHead
+from scheduler.ledger.record import GENESIS
+from scheduler.ledger.segments import is_signed, sign_head
 from scheduler.mqtt.order_publisher import OrderPublisher
 from scheduler.mqtt.outbox import Outbox
+from tests.support.ledgers import NOON
 
 KEY = SigningKey(bytes(range(32)))
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
@@ -53,3 +58,20 @@ async def test_an_index_of_the_longest_names_that_it_has_room_for_is_sent_and_re
         message = await outbox.take()
     payload = unseal(message.payload, topic=topic, trusted=TrustedKeys([KEY.public]))
     assert len(DESIRED_INDEX.decode(payload).orders) == room
+
+
+async def test_the_head_of_the_moment_goes_out_with_every_index() -> None:
+    outbox, heads = Outbox(), list[SignedHead]()
+    publisher = OrderPublisher(key=KEY, outbox=outbox, ledger_head=lambda: heads[-1])
+    topic = site_topic("m1", "desired")
+    for seq in (7, 9):
+        heads.append(sign_head(KEY, first=1, seq=seq, digest=GENESIS, previous=GENESIS, at=NOON))
+        publisher.publish_index("m1", "u", (1, seq), {})
+        message = await outbox.take()
+        payload = unseal(message.payload, topic=topic, trusted=TrustedKeys([KEY.public]))
+        carried = DESIRED_INDEX.decode(payload).ledger_head
+        assert carried is not None
+        assert SignedHead(**asdict(carried)) == heads[-1]
+        assert is_signed(SignedHead(**asdict(carried)))
+    assert publisher.sent_head("m1", (1, 9)) == heads[-1]
+    assert publisher.sent_head("m1", (1, 7)) is None

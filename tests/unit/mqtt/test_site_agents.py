@@ -13,6 +13,7 @@ from agents.protocol.report import (
     ReportedExecutor,
     ReportedIntensity,
     ReportedNodeClass,
+    ReportedPower,
 )
 from scheduler.mqtt import site_agents
 from tests.unit.mqtt.test_ingest import IngestFixture, report
@@ -56,6 +57,18 @@ def test_a_figure_of_another_agent_is_as_old_as_its_own_report() -> None:
     found = fixture.received.reports[-1].figures.intensity
     assert found is not None
     assert found.observed_at == observed_at
+
+
+def test_a_new_figure_of_another_agent_counts_at_once_and_as_heard_from_the_site() -> None:
+    fixture = IngestFixture()
+    fixture.send("report", REPORT, of_agent("a", 1, is_active=True))
+    fixture.clock._seconds = 60.0  # noqa: SLF001 - a minute passes
+    power = ReportedPower(watts=7.0, origin="measured")
+    fixture.send("report", REPORT, replace(of_agent("meter", 1), power=power))
+    found = fixture.received.reports[-1]
+    assert found.figures.power is not None
+    assert (found.figures.power.watts, found.figures.power.observed_at) == (7, fixture.clock.now())
+    assert (found.observed_seconds, found.sent_seconds) == (0.0, 60.0)
 
 
 def test_full_reports_of_all_agents_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

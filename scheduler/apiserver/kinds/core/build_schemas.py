@@ -32,6 +32,10 @@ ROOT_DEFINITIONS = (
             "PersistentVolumeClaim",
             "Event",
             "Binding",
+            "Endpoints",
+            "LimitRange",
+            "PersistentVolume",
+            "ResourceQuota",
         ]
     ),
     *(
@@ -43,6 +47,23 @@ ROOT_DEFINITIONS = (
     f"{API_PREFIX}events.v1.Event",
     f"{API_PREFIX}coordination.v1.Lease",
     f"{API_PREFIX}autoscaling.v1.Scale",
+    f"{API_PREFIX}autoscaling.v1.HorizontalPodAutoscaler",
+    f"{API_PREFIX}autoscaling.v2.HorizontalPodAutoscaler",
+    f"{API_PREFIX}policy.v1.PodDisruptionBudget",
+    *(f"{API_PREFIX}networking.v1.{kind}" for kind in ["Ingress", "IngressClass", "NetworkPolicy"]),
+    *(
+        f"{API_PREFIX}rbac.v1.{kind}"
+        for kind in ["Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"]
+    ),
+    f"{API_PREFIX}scheduling.v1.PriorityClass",
+    f"{API_PREFIX}storage.v1.StorageClass",
+    f"{API_PREFIX}storage.v1.CSIDriver",
+    f"{API_PREFIX}node.v1.RuntimeClass",
+    f"{API_PREFIX}discovery.v1.EndpointSlice",
+    *(
+        f"{API_PREFIX}admissionregistration.v1.{kind}"
+        for kind in ["ValidatingWebhookConfiguration", "MutatingWebhookConfiguration"]
+    ),
     f"{API_PREFIX}policy.v1.Eviction",
     f"{API_PREFIX}authorization.v1.SelfSubjectAccessReview",
     f"{API_PREFIX}authorization.v1.SelfSubjectRulesReview",

@@ -11,15 +11,8 @@ import msgspec
 from scheduler.hub.schema.json_types import JsonObject
 from scheduler.hub.schema.structural import SchemaNode, compile_schema
 
-_PREFIXES = {
-    "": "io.k8s.api.core.v1.",
-    "apps": "io.k8s.api.apps.v1.",
-    "batch": "io.k8s.api.batch.v1.",
-    "events.k8s.io": "io.k8s.api.events.v1.",
-    "coordination.k8s.io": "io.k8s.api.coordination.v1.",
-    "apiextensions.k8s.io": "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.",
-}
-"""The prefixes of OpenAPI names, by API group."""
+_EXTENSIONS_GROUP = "apiextensions.k8s.io"
+_EXTENSIONS_PREFIX = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions."
 OBJECT_META_DEFINITION = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 
 
@@ -31,9 +24,18 @@ def load_definitions() -> dict[str, JsonObject]:
     return found
 
 
-def definition_name(group: str, kind: str) -> str:
-    """The OpenAPI name of a core kind."""
-    return _PREFIXES[group] + kind
+def definition_name(group: str, version: str, kind: str) -> str:
+    """The OpenAPI name of a core kind: that of its Go package, and the kind.
+
+    Args:
+        group: the API group; empty for the core group.
+        version: its version.
+        kind: the kind.
+    """
+    if group == _EXTENSIONS_GROUP:
+        return f"{_EXTENSIONS_PREFIX}{version}.{kind}"
+    package = group.partition(".")[0] or "core"
+    return f"io.k8s.api.{package}.{version}.{kind}"
 
 
 @functools.cache

@@ -14,18 +14,32 @@ from scheduler.placement.fleet.fleet import Fleet
 
 _CONFORMANT_KINDS = frozenset(
     {
+        "admissionregistration.k8s.io/v1/MutatingWebhookConfiguration",
+        "admissionregistration.k8s.io/v1/ValidatingWebhookConfiguration",
+        "apiextensions.k8s.io/v1/CustomResourceDefinition",
         "apps/v1/DaemonSet",
         "apps/v1/Deployment",
         "apps/v1/ReplicaSet",
         "apps/v1/StatefulSet",
+        "autoscaling/v1/HorizontalPodAutoscaler",
+        "autoscaling/v2/HorizontalPodAutoscaler",
         "batch/v1/CronJob",
         "batch/v1/Job",
+        "coordination.k8s.io/v1/Lease",
+        "discovery.k8s.io/v1/EndpointSlice",
+        "events.k8s.io/v1/Event",
         "networking.k8s.io/v1/Ingress",
+        "networking.k8s.io/v1/IngressClass",
         "networking.k8s.io/v1/NetworkPolicy",
+        "node.k8s.io/v1/RuntimeClass",
         "policy/v1/PodDisruptionBudget",
-        "autoscaling/v2/HorizontalPodAutoscaler",
+        "rbac.authorization.k8s.io/v1/ClusterRole",
+        "rbac.authorization.k8s.io/v1/ClusterRoleBinding",
         "rbac.authorization.k8s.io/v1/Role",
         "rbac.authorization.k8s.io/v1/RoleBinding",
+        "scheduling.k8s.io/v1/PriorityClass",
+        "storage.k8s.io/v1/CSIDriver",
+        "storage.k8s.io/v1/StorageClass",
     }
 )
 """The kinds that every conformant cluster serves, for sites that do not list their kinds."""

@@ -16,7 +16,11 @@ from scheduler.placement.filter.fix_nodes import best_nodes
 from scheduler.placement.filter.rules import BoolPerSite, WakeEvent
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.placement.fleet.node_eligibility import matches_requirement, matches_selectors
+from scheduler.placement.fleet.node_eligibility import (
+    matches_requirement,
+    matches_selectors,
+    unknown_keys,
+)
 from scheduler.placement.fleet.nodes.profiles import profile_of
 
 
@@ -53,7 +57,15 @@ class NodeSelector:
         labels = ", ".join(f"{key}={value}" for key, value in unmatched[0].node_selector.items())
         models = " or ".join(unmatched[0].gpu_models)
         asked = "; ".join(part for part in (labels, models) if part) or "its node affinity"
-        return f"no node at {facts.name} matches: {asked}"
+        profiles = [profile_of(each) for each in facts.status.node_classes]
+        unknown = sorted({key for each in profiles for key in unknown_keys(unmatched[0], each)})
+        sentence = f"no node at {facts.name} matches: {asked}"
+        if unknown:
+            sentence += (
+                f"; not reported, so unknown: {', '.join(unknown)} (the agent's settings "
+                "member.labels and member.labels_excluded say which labels it reports)"
+            )
+        return sentence
 
     def fix(self, refused: RefusedSite) -> Fix | None:
         """Suggests pods without the requirements that no node meets; others stay."""
@@ -81,7 +93,8 @@ def _count_unmet_requirements(shape: PodShape, nodes: NodeClass) -> int:
 
 def _drop_unmet_requirements(shape: PodShape, nodes: NodeClass) -> tuple[PodShape, list[str]]:
     """A pod that asks nothing which these nodes do not have, and what it asked of that."""
-    labels = profile_of(nodes).all_labels
+    profile = profile_of(nodes)
+    labels = profile.all_labels
     kept = {key: value for key, value in shape.node_selector.items() if labels.get(key) == value}
     dropped = [f"{key}={value}" for key, value in shape.node_selector.items() if key not in kept]
     relaxed = replace(shape, node_selector=kept)
@@ -89,7 +102,9 @@ def _drop_unmet_requirements(shape: PodShape, nodes: NodeClass) -> tuple[PodShap
         relaxed = replace(relaxed, gpu_models=())
         dropped += shape.gpu_models
     terms = shape.node_affinity
-    if terms and not any(all(matches_requirement(each, labels) for each in term) for term in terms):
+    if terms and not any(
+        all(matches_requirement(each, profile) for each in term) for term in terms
+    ):
         relaxed = replace(relaxed, node_affinity=())
         dropped.append("node affinity")
     return relaxed, dropped

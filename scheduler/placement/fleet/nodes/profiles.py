@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from scheduler.model.kinds.fields import Taint
 from scheduler.model.kinds.site import NodeClass
+from scheduler.model.manifests.pods import HOSTNAME_LABEL
 
 Bools = NDArray[np.bool_]
 
@@ -34,6 +35,17 @@ class NodeProfile:
     """With another operating system than Linux before it: `amd64`, `windows/amd64`."""
     cpu_vendor: str
     gpu_model: str
+    labels_left_out: tuple[str, ...] = ()
+    has_more_labels: bool = False
+
+    def is_unknown(self, key: str) -> bool:
+        """Whether the nodes may have a label whose value is not reported.
+
+        Every kubelet sets the name of its host, and few agents report it.
+        """
+        if key in self.all_labels:
+            return False
+        return self.has_more_labels or key in self.labels_left_out or key == HOSTNAME_LABEL
 
     @property
     def all_labels(self) -> dict[str, str]:
@@ -53,6 +65,8 @@ def profile_of(node_class: NodeClass) -> NodeProfile:
         architecture=node_class.platform,
         cpu_vendor=node_class.cpu_vendor,
         gpu_model=node_class.gpu_model,
+        labels_left_out=node_class.labels_left_out,
+        has_more_labels=node_class.has_more_labels,
     )
 
 
@@ -114,6 +128,8 @@ class ProfileTable:
                 each.platform,
                 each.cpu_vendor,
                 each.gpu_model,
+                each.labels_left_out,
+                each.has_more_labels,
             )
             number = before.get(written)
             if number is None:

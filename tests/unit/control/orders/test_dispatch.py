@@ -372,3 +372,18 @@ def test_an_order_that_becomes_known_ends_the_wait() -> None:
     fixture.dispatcher.set_orders(KEY, {"m1": order(1)})
     assert fixture.dispatcher.unknown_orders_at("m1") == ()
     assert fixture.flush()[-1] == ("index", "m1", ((7, 1), (ORDER,)))
+
+
+def test_an_index_that_has_not_gone_out_for_an_hour_is_published_again_where_it_is_outdated() -> (
+    None
+):
+    fixture = DispatcherFixture()
+    fixture.dispatcher.on_order_status(status_report())
+    assert fixture.flush() == [("index", "m1", ((7, 1), ()))]
+    fixture.clock._seconds = 3600.0  # noqa: SLF001 - time passes
+    fixture.dispatcher.refresh(3600.0, lambda _site: False)
+    assert fixture.flush() == []
+    fixture.dispatcher.refresh(3600.0, lambda site: site == "m1")
+    assert fixture.flush() == [("index", "m1", ((7, 2), ()))]
+    fixture.dispatcher.refresh(3600.0, lambda _site: True)
+    assert fixture.flush() == []

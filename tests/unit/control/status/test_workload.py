@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduler.control.ports.agents import OrderState
+from scheduler.control.status.conditions import evicted_condition
 from scheduler.control.status.migration import SiteView
 from scheduler.control.status.workload import (
     merge_patch,
@@ -158,6 +159,20 @@ def test_a_workload_that_runs_nowhere_is_neither_ready_nor_available() -> None:
     assert (group.sites, group.replicas) == (("m1",), 0), "its claims and services stay"
     assert conditions["Available"].status == "False"
     assert conditions["Evicted"].message == "ended at m1 (taint)"
+
+
+def test_what_runs_at_a_deleted_site_is_not_said_to_have_ended() -> None:
+    ended = Decision(
+        workload="ns/w",
+        phase="Refused",
+        ended=("m1", "m2"),
+        ended_by={"m1": "site not found", "m2": "taint"},
+        line="no",
+        decided_at=START,
+    )
+    message = evicted_condition(ended).message
+    assert message.startswith("ended at m2 (taint); given up at m1 (site not found): what runs")
+    assert "Site is created again" in message
 
 
 def test_a_report_by_an_older_index_makes_nothing_run() -> None:

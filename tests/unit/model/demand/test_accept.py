@@ -133,11 +133,11 @@ def test_manifests_are_bounded() -> None:
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": "x"},
-        "data": {"k": "x" * 200_001},
+        "data": {"k": "x" * 1_000_001},
     }
     refused = of(with_manifests(big))
     assert isinstance(refused, NotAccepted)
-    assert "at most 200000" in refused.message
+    assert "at most 1000000" in refused.message
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,10 @@ def test_pods_of_a_set_take_whole_cards_and_shares_of_them() -> None:
 
 def test_replicas_in_flight_and_pods_that_run_apart_count_against_a_set() -> None:
     in_flight = (InFlight(workload="a/c", replicas=1, requests={"cpu": 4, "pods": 1}),)
-    assert sets_of(fleet(row(9, 2), in_flight=in_flight), shape(4), shape(1)).sets == 0
+    # Both nodes of 9 are equal: 5 and 9 are left, for the pods 4 + 1 and 4 + 1.
+    assert sets_of(fleet(row(9, 2), in_flight=in_flight), shape(4), shape(1)).sets == 2
+    assert sets_of(fleet(row(9), row(4), in_flight=in_flight), shape(4), shape(1)).sets == 1
+    assert sets_of(fleet(row(5), row(3), in_flight=in_flight), shape(4), shape(1)).sets == 0
     alone = shape(1, one_per_node=True)
     assert sets_of(fleet(row(9, 4)), alone, shape(1)).sets == 4
     assert sets_of(fleet(row(9, 4)), alone, shape(1), placed=3).sets == 1

@@ -1,0 +1,96 @@
+"""A hub, one simulated member cluster and its agent, all as real processes, as in the demo."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from tests.support.member_clusters import Cluster, api_servers, controllers
+from tests.support.up import Up, running_up
+
+SITE = "m1"
+_AGENT = [sys.executable, "-m", "agents.cli", "--config"]
+_OBJECTS = """
+apiVersion: kapok.dev/v1alpha1
+kind: Site
+metadata: {name: SITE}
+spec:
+  tier: edge
+  location: {province: CN-GD, city: guangzhou, metro: guangzhou}
+  energy: {gridZone: CN-GD, pue: 1.3, pueOrigin: assumed}
+  prices: {energyCnyPerKwh: 0.6, coreCnyPerHour: 0.05}
+  delivery: {mode: Pull, agentKeys: ["KEY"]}
+---
+apiVersion: kapok.dev/v1alpha1
+kind: SiteGrant
+metadata: {name: SITE-grant}
+spec:
+  sites: [SITE]
+  dataClass: general-3
+  protectionLevel: 3
+  networkZones: [public-network]
+  jurisdiction: CN-GD
+  authority: test
+  document: test
+---
+"""
+
+
+@dataclass(frozen=True)
+class SiteWithAgent:
+    """A hub and the member cluster of its one site."""
+
+    up: Up
+    member: Cluster
+
+
+@contextmanager
+def site_with_agent(folder: Path, namespace: str) -> Iterator[SiteWithAgent]:
+    """A running hub, with one site whose agent reports and applies.
+
+    Args:
+        folder: an empty folder.
+        namespace: the namespace in which the member is looked at.
+    """
+    with running_up(folder) as up, api_servers(folder / "members", SITE) as (kubeconfig,):
+        log = folder / "controllers.log"
+        with controllers(log, [kubeconfig], "--start-seconds", "0.2"):
+            host, _, port = up.ready["broker"].rpartition(":")
+            config = folder / "agent.yaml"
+            settings = {
+                "site": SITE,
+                "data_dir": str(folder / "agent"),
+                "hub_keys": [up.ready["hubKey"]],
+                "host_sensor": False,
+                "broker": {"host": host, "port": int(port)},
+                "cluster": {
+                    "source": "kubeconfig",
+                    "kubeconfig": str(kubeconfig),
+                    "resync_seconds": 1.0,
+                },
+                "report": {
+                    "interval_seconds": 1.0,
+                    "status_interval_seconds": 1.0,
+                    "full_interval_seconds": 60.0,
+                },
+            }
+            config.write_text(yaml.safe_dump(settings))
+            with (folder / "agent.log").open("w") as errors:
+                key = subprocess.run(
+                    [*_AGENT, str(config), "--show-key"],
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    text=True,
+                    check=True,
+                ).stdout.strip()
+                up.apply(_OBJECTS.replace("SITE", SITE).replace("KEY", key))
+                with subprocess.Popen([*_AGENT, str(config)], stderr=errors) as agent:
+                    try:
+                        yield SiteWithAgent(up, Cluster(kubeconfig, namespace))
+                    finally:
+                        agent.terminate()
+                        agent.wait(20)
