@@ -73,6 +73,12 @@ MAX_MAP_ENTRIES: Final = 256
 # ---------------------------------------------------------------- counts of items
 
 MAX_NODE_ROWS: Final = 5_000
+MAX_TOTAL_NODE_ROWS: Final = 20_000
+MAX_NODE_AMOUNTS: Final = 120_000
+MAX_NODE_DESCRIPTIONS: Final = 120_000
+MAX_NAMESPACE_AMOUNTS: Final = 20_000
+"""Of a whole report: rows, amounts in them, labels and taints of nodes; amounts of namespaces."""
+
 MAX_ORDERS: Final = 20_000
 MAX_LEDGER_HEADS: Final = 100
 MAX_NAMESPACES: Final = 500

@@ -22,10 +22,12 @@ _log = logging.getLogger(__name__)
 
 _CHECK_INTERVAL_SECONDS = 1.0
 _MAX_NAMESPACES = 200
-# These keep the object far below the 1.5 MB that etcd accepts.
 _MAX_ROWS = 200
 _MAX_ROUND_TRIPS = 256
 _MAX_API_KINDS = 1024
+_MAX_BYTES = 512 * 1024
+"""Far below the 1.5 MB that etcd accepts, whatever the names and values in the figures are."""
+_LISTS = ("node_classes", "namespaces", "api_kinds", "cluster_kinds", "rtt")
 _MAX_LISTED = 6
 
 
@@ -139,7 +141,10 @@ class SiteStatusWriter:
 
 
 def truncate_status(status: SiteStatus) -> SiteStatus:
-    """The status with at most `_MAX_ROWS` rows of equal nodes, and with the sum of free CPU."""
+    """The status with at most `_MAX_ROWS` rows of equal nodes, and with the sum of free CPU.
+
+    It is not larger than an object of the hub may be; what is left out is said by `truncated`.
+    """
     left, kept = _MAX_ROWS, []
     for one in status.node_classes[:_MAX_ROWS]:
         rows = one.free[:left]
@@ -147,7 +152,7 @@ def truncate_status(status: SiteStatus) -> SiteStatus:
         if rows:
             kept.append(msgspec.structs.replace(one, free=rows))
     rows_in_all = sum(len(one.free) for one in status.node_classes)
-    return msgspec.structs.replace(
+    short = msgspec.structs.replace(
         status,
         node_classes=tuple(kept),
         truncated=rows_in_all > _MAX_ROWS,
@@ -159,6 +164,17 @@ def truncate_status(status: SiteStatus) -> SiteStatus:
             None if status.cluster_kinds is None else status.cluster_kinds[:_MAX_API_KINDS]
         ),
     )
+    while len(msgspec.json.encode(short)) > _MAX_BYTES:
+        short = _with_largest_list_halved(short)
+    return short
+
+
+def _with_largest_list_halved(status: SiteStatus) -> SiteStatus:
+    sizes = {name: len(msgspec.json.encode(getattr(status, name))) for name in _LISTS}
+    largest = max(sizes, key=lambda name: sizes[name])
+    items = getattr(status, largest)
+    half = {largest: items[: len(items) // 2]}
+    return msgspec.structs.replace(status, truncated=True, **half)
 
 
 def _format_free_cpu(classes: tuple[NodeClass, ...]) -> str:

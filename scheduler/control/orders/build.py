@@ -142,11 +142,16 @@ def with_adopted_placement(
     return msgspec.structs.replace(workload, status=status)
 
 
+_MAX_ADOPTED_GENERATION = 2**52
+
+
 def adopted_groups(order_id: str, states: Mapping[str, SiteState]) -> tuple[PlacementGroup, ...]:
     """The placement that sites report for an order id; needed after a hub was restored."""
     found: list[PlacementGroup] = []
     for site, state in sorted(states.items()):
         for one in state.order_status.orders.values() if state.order_status else ():
+            if one.generation > _MAX_ADOPTED_GENERATION:
+                continue  # the next one of every site would be beyond what an order may have
             if one.id == order_id and one.phase != "Withdrawing":
                 replicas = one.replicas if one.replicas is not None else one.bound or 0
                 if one.finished:  # it asks for no pods, and must not be placed elsewhere

@@ -333,14 +333,16 @@ def _ready_replicas(shares: Mapping[str, SiteShare], views: Mapping[str, SiteVie
     During a move, old and new replicas run side by side; the count does not exceed the replicas
     that are to stay.
     """
-    ready = sum(_ready_at(views[site]) for site in shares)
+    ready = sum(_ready_at(views[site], one.ordered) for site, one in shares.items())
     if any(one.leaving for one in shares.values()):
         return min(ready, sum(one.replicas for one in shares.values()))
     return ready
 
 
-def _ready_at(view: SiteView) -> int:
-    return (view.state.ready or 0) if view.state and not view.is_silent else 0
+def _ready_at(view: SiteView, ordered: int) -> int:
+    """The ready replicas at one site; those beyond its order make up for none of another site."""
+    ready = (view.state.ready or 0) if view.state and not view.is_silent else 0
+    return min(ready, ordered)
 
 
 def _exceptions(

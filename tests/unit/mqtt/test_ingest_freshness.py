@@ -28,7 +28,7 @@ from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.sites import Sites
 from scheduler.model.decode import decode_as
 from scheduler.model.kinds.kinds import Site
-from scheduler.mqtt.ingest import Ingest
+from scheduler.mqtt.ingest import Ingest, OpenedMessage
 from scheduler.mqtt.keyring import Keyring
 from scheduler.mqtt.received_messages import ReceivedMessages
 from tests.support.fake_clock import FakeClock
@@ -173,6 +173,24 @@ def test_a_report_withheld_for_an_hour_is_an_hour_old_and_its_site_not_ready() -
     advance(clock, 3, hub)
     hub.receive(sealed(report(4, hub.nonces)))
     assert (hub.age_seconds, hub.is_ready) == (0.0, True), "the answer to the next nonce"
+
+
+def test_what_is_read_beside_the_loop_is_judged_by_its_nonce_when_it_is_applied() -> None:
+    hub = Hub(clock := FakeClock())
+    read: list[OpenedMessage] = []
+    for made in (report(1, hub.nonces), status(2, hub.nonces), report(3, {})):
+        opened = hub.ingest.open(*sealed(made))
+        assert opened is not None
+        one = hub.ingest.read(opened)
+        assert one is not None
+        read.append(one)
+    assert (hub.bad, hub.is_ready) == ([], False)
+    hub.asker.ask_now("m1")
+    hub.asker.ask_due()
+    advance(clock, 30)
+    assert [hub.ingest.apply(one) for one in read] == [True, True, False]
+    assert (hub.bad, hub.age_seconds) == (["stale"], 30.0)
+    assert clock.monotonic() - hub.sites.states["m1"].last_heard_seconds == 30.0
 
 
 def test_a_site_that_reports_all_the_time_stays_fresh_when_a_request_is_lost() -> None:

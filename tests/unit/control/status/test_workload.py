@@ -270,3 +270,11 @@ def test_what_a_site_makes_again_or_does_not_run_is_neither_running_nor_complete
     available = next(one for one in after.conditions if one.type == "Available")
     assert (after.phase, available.status, available.reason) == ("Degraded", "False", word)
     assert "7 times" in after.reason
+
+
+def test_what_one_site_claims_beyond_its_order_makes_up_for_no_other_site() -> None:
+    status = decided(WorkloadStatus(), m1=1, m2=2)
+    views = {"m1": view(1, ready=2**31 - 1), "m2": view(1, "Applied", ready=1)}
+    after = with_health(status, views, START)
+    assert after.ready == 2
+    assert after.phase != "Running"
