@@ -20,7 +20,7 @@ from scheduler.control.reconcile.decide import Decider, ReconcileResult
 from scheduler.control.reconcile.workload_writer import FINALIZER, WorkloadWriter
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.ownership import ObjectOwnership, conflict_refusal
-from scheduler.control.state.resolve_demand import resolve_demand
+from scheduler.control.state.resolve_demand import policies_of, resolve_demand
 from scheduler.control.stats.workloads import WorkloadStats
 from scheduler.control.status import workload as statuses
 from scheduler.control.status.conditions import MAX_SITES_LISTED, set_condition, stuck_condition
@@ -246,7 +246,8 @@ class Reconciler:
         status = with_remains(status, left, now)
         stuck = stuck_condition(status, self.stuck_after_seconds, now)
         status = set_condition(status, stuck, "StuckInFlight", now)
-        not_enforced = not_enforced_condition(workload, now)
+        policies = policies_of(workload, self.objects)
+        not_enforced = not_enforced_condition(workload, now, policies=policies)
         status = set_condition(status, not_enforced, "NotEnforced", now)
         removed = removed_fields_condition(workload, now)
         status = set_condition(status, removed, FIELDS_REMOVED, now)
