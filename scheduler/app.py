@@ -159,6 +159,7 @@ class _Scheduler:
             clock=clock,
             silent_after_seconds=settings.freshness.silent_after_seconds,
             facts_sink=self._on_facts_changed,
+            stuck_after_seconds=settings.dispatch.stuck_in_flight_seconds,
         )
         self.stats = WorkloadStats(clock=clock, telemetry=self.metrics)
         self.quotas = Quotas(

@@ -77,6 +77,14 @@ class OrderSync:
         order_id = self.order_id(workload)
         return {site: self.site_view(site, order_id) for site in statuses.shares_of(status)}
 
+    def pods_given_up(self, workload: Workload, status: WorkloadStatus) -> dict[str, int]:
+        """Pods for which no room is kept, because their site could not schedule them for long."""
+        order_id = self.order_id(workload)
+        found = {
+            site: self.sites.pods_given_up(site, order_id) for site in statuses.shares_of(status)
+        }
+        return {site: pods for site, pods in found.items() if pods}
+
     def with_adopted_placement(self, workload: Workload) -> Workload:
         """The workload; if the hub knows no placement of it, with the one that sites report."""
         return with_adopted_placement(workload, self.order_id(workload), self.sites.states)

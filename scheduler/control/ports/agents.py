@@ -25,6 +25,7 @@ class SiteReport:
         figures: the figures in the shape of `Site.status`; an absent figure is unknown.
         has_executor: an agent there can apply orders.
         bound: order id → (generation applied, pods bound to nodes, terminating ones included).
+        unschedulable: order id → pods for which the cluster's scheduler finds no node.
     """
 
     site: str
@@ -32,6 +33,7 @@ class SiteReport:
     figures: SiteStatus
     has_executor: bool
     bound: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    unschedulable: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
