@@ -44,6 +44,7 @@ from scheduler.control.startup import Startup
 from scheduler.control.state.decision_inputs import DecisionInputs
 from scheduler.control.state.fair_shares import FairShares
 from scheduler.control.state.ledger_heads import LedgerHeads
+from scheduler.control.state.node_label_keys import NodeLabelKeys
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.ownership import ObjectOwnership
 from scheduler.control.state.quotas import Quotas
@@ -175,8 +176,12 @@ class _Scheduler:
             is_sole_candidate=not settings.hub.kubeconfig,
         )
         self.outbox = Outbox()
+        self.node_labels = NodeLabelKeys(on_change=self._on_label_keys_changed)
         self.publisher = OrderPublisher(
-            key=services.signing_key, outbox=self.outbox, ledger_head=services.ledger.head
+            key=services.signing_key,
+            outbox=self.outbox,
+            ledger_head=services.ledger.head,
+            node_labels=self.node_labels.for_agents,
         )
         self.ledger_heads = LedgerHeads(
             head=services.ledger.head,
@@ -204,6 +209,7 @@ class _Scheduler:
             sites=self.sites,
             dispatcher=self.dispatcher,
             quotas=self.quotas,
+            node_labels=self.node_labels,
             identities=IdentityResolver(
                 hub_id=settings.hub_id,
                 recorded=self.recorder.identity_of,
@@ -477,6 +483,9 @@ class _Scheduler:
             self._admit_keys(key[1])
         if self.leadership.epoch and self.startup.has_synced:
             self.controller.on_object_changed(kind, key, sites)
+
+    def _on_label_keys_changed(self) -> None:
+        self.dispatcher.republish_all()
 
     def _admit_keys(self, name: str) -> None:
         site = self.objects.sites.get(name)

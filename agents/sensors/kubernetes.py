@@ -6,7 +6,7 @@ seconds. Nothing is kept in between, whereas a watch would keep all objects in m
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
@@ -16,7 +16,12 @@ from agents.member.discovery import Discovery
 from agents.protocol.bounds import MAX_ORDERS
 from agents.protocol.report import OrderBoundPods, ReportedExecutor
 from agents.protocol.topics import is_order_id, order_token
-from agents.sensors.nodes import LabelChoice, NodeSnapshot, node_facts_of, summarise_nodes
+from agents.sensors.nodes import (
+    LabelChoice,
+    NodeSnapshot,
+    node_facts_of,
+    summarise_nodes,
+)
 from agents.sensors.pod_problems import pod_problem_of, unschedulable_order_of
 from agents.sensors.pods import PodFacts, pod_facts_of
 from agents.sensors.sensor import Observation
@@ -29,6 +34,7 @@ _PODS_PATH: Final = "/api/v1/pods"
 _UNFINISHED_PODS_QUERY: Final = {"fieldSelector": "status.phase!=Succeeded,status.phase!=Failed"}
 _BAD_REQUEST: Final = 400
 _MAX_PROBLEMS: Final = 2_000
+_MAX_NAMED_NODES: Final = 500
 
 AppliedGenerationsReader = Callable[[], Mapping[str, int]]
 """Returns the applied generation of every order of this site, by order id."""
@@ -44,6 +50,7 @@ class KubernetesSensor:
         read_applied_generations: reads the applied generations. They are read before the pods, so
             that a report never names a newer generation than that of the pods it counts.
         is_active: whether this agent applies orders to the cluster now.
+        asked_labels: names of node labels that the hub says workloads ask for.
         name: slug of the sensor.
     """
 
@@ -51,7 +58,9 @@ class KubernetesSensor:
     label_choice: LabelChoice
     read_applied_generations: AppliedGenerationsReader
     is_active: Callable[[], bool]
+    asked_labels: Callable[[], Iterable[str]] = tuple
     name: str = "kubernetes"
+    _node_count: int | None = field(default=None, init=False)
     _version: str | None = field(default=None, init=False)
 
     async def observe(self) -> Observation:
@@ -69,9 +78,11 @@ class KubernetesSensor:
     def _read_cluster(self, generations: Mapping[str, int]) -> Observation:
         kinds = self.discovery.kinds()
         self._version = kinds.version
+        choice = self._label_choice()
         nodes = self.discovery.api.list_mapped(
-            _NODES_PATH, None, lambda node: node_facts_of(node, self.label_choice)
+            _NODES_PATH, None, lambda node: node_facts_of(node, choice)
         )
+        self._node_count = len(nodes)
         problems: dict[str, str] = {}
         unschedulable: Counter[str] = Counter()
         snapshot = summarise_nodes(nodes, self._list_pods(problems, unschedulable))
@@ -84,6 +95,10 @@ class KubernetesSensor:
             executor=ReportedExecutor(is_active=self.is_active(), server_version=self._version),
             faults=(FAULT_NODE_FIGURES,) if snapshot.unreadable_nodes else None,
         )
+
+    def _label_choice(self) -> LabelChoice:
+        is_large = self._node_count is None or self._node_count > _MAX_NAMED_NODES
+        return self.label_choice.asked_for(self.asked_labels(), is_large=is_large)
 
     def _list_pods(self, problems: dict[str, str], unschedulable: Counter[str]) -> list[PodFacts]:
         """Lists the pods that take capacity; adds what keeps pods of orders from running.

@@ -224,7 +224,11 @@ class Reconciler:
         if conflict is not None:
             return conflict_refusal(*conflict)
         adopted = self.order_sync.with_adopted_placement(workload)
-        return resolve_demand(adopted, self.objects, self.order_sync.quotas)
+        demand = resolve_demand(adopted, self.objects, self.order_sync.quotas)
+        if isinstance(demand, Demand):
+            key = (workload.metadata.namespace, workload.metadata.name)
+            self.order_sync.node_labels.record(key, demand)
+        return demand
 
     def _with_health_and_conditions(
         self,

@@ -75,3 +75,17 @@ async def test_the_head_of_the_moment_goes_out_with_every_index() -> None:
         assert is_signed(SignedHead(**asdict(carried)))
     assert publisher.sent_head("m1", (1, 9)) == heads[-1]
     assert publisher.sent_head("m1", (1, 7)) is None
+
+
+@pytest.mark.parametrize("names", [(), ("rack", "zone")])
+async def test_an_index_names_the_node_labels_that_workloads_ask_for(
+    names: tuple[str, ...],
+) -> None:
+    outbox = Outbox()
+    publisher = OrderPublisher(key=KEY, outbox=outbox, node_labels=lambda: names)
+    publisher.publish_index("m1", "u", (1, 1), {})
+    message = await outbox.take()
+    trusted = TrustedKeys([KEY.public])
+    payload = unseal(message.payload, topic=site_topic("m1", "desired"), trusted=trusted)
+    assert (DESIRED_INDEX.decode(payload).node_labels or ()) == names
+    assert (b"nodeLabels" in payload) == bool(names)
