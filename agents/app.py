@@ -271,6 +271,7 @@ def build_agent(
             read_applied_generations=journal.applied_generations,
             is_active=is_executing,
             version=version,
+            asked_labels=lambda: (intake.index.node_labels or ()) if intake.index else (),
         ),
         meter=EnergyMeter(data_dir / "energy.json"),
         clock=clock,

@@ -1,10 +1,10 @@
 """Builds the member's API client and the sensors by the settings; for `app` and `--print`."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from agents.config.settings import AgentSettings, ClusterSettings
+from agents.config.settings import LABELS_EXCLUDED, AgentSettings, ClusterSettings
 from agents.member.access import Access, from_kubeconfig, in_cluster
 from agents.member.api import MemberApi
 from agents.member.discovery import Discovery
@@ -51,6 +51,7 @@ def build_sensors(
     read_applied_generations: Callable[[], dict[str, int]],
     is_active: Callable[[], bool],
     version: str | None,
+    asked_labels: Callable[[], Iterable[str]] = tuple,
 ) -> list[Sensor]:
     """Builds all sensors, in the order in which they win: the most reliable first.
 
@@ -61,19 +62,26 @@ def build_sensors(
         read_applied_generations: reads the applied generation of every order.
         is_active: whether this agent applies orders now.
         version: version of the program, for the report.
+        asked_labels: names of node labels that workloads ask for, by the hub's index.
 
     Raises:
         ReplayError: the file to replay cannot be used.
     """
     found: list[Sensor] = []
     if discovery is not None:
-        choice = LabelChoice(settings.cluster.labels, settings.cluster.labels_excluded)
+        excluded = settings.cluster.labels_excluded
+        choice = LabelChoice(
+            settings.cluster.labels,
+            excluded,
+            withheld=tuple(one for one in excluded if one not in LABELS_EXCLUDED),
+        )
         found.append(
             KubernetesSensor(
                 discovery=discovery,
                 label_choice=choice,
                 read_applied_generations=read_applied_generations,
                 is_active=is_active,
+                asked_labels=asked_labels,
             )
         )
         found.append(NamespaceSensor(discovery.api))

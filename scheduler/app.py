@@ -47,6 +47,7 @@ from scheduler.control.startup import Startup
 from scheduler.control.state.decision_inputs import DecisionInputs
 from scheduler.control.state.fair_shares import FairShares
 from scheduler.control.state.ledger_heads import LedgerHeads
+from scheduler.control.state.node_label_keys import NodeLabelKeys
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.ownership import ObjectOwnership
 from scheduler.control.state.quotas import Quotas
@@ -172,6 +173,7 @@ class _Scheduler:
             clock=clock,
             silent_after_seconds=settings.freshness.silent_after_seconds,
             facts_sink=self._on_facts_changed,
+            stuck_after_seconds=settings.dispatch.stuck_in_flight_seconds,
         )
         self.stats = WorkloadStats(clock=clock, telemetry=self.metrics)
         self.quotas = Quotas(
@@ -198,11 +200,13 @@ class _Scheduler:
                 site, self.leadership.epoch, wants_report=wants_report, higher_boot=boot
             ),
         )
+        self.node_labels = NodeLabelKeys(on_change=self._on_label_keys_changed)
         self.publisher = OrderPublisher(
             key=services.signing_key,
             outbox=self.outbox,
             ledger_head=services.ledger.head,
             nonce_for=self.asker.nonce_for,
+            node_labels=self.node_labels.for_agents,
         )
         self.ledger_heads = LedgerHeads(
             head=services.ledger.head,
@@ -230,6 +234,7 @@ class _Scheduler:
             sites=self.sites,
             dispatcher=self.dispatcher,
             quotas=self.quotas,
+            node_labels=self.node_labels,
             identities=IdentityResolver(
                 hub_id=settings.hub_id,
                 recorded=self.recorder.identity_of,
@@ -552,6 +557,9 @@ class _Scheduler:
                 self.standby.on_site_changed(key[1])
         if self.leadership.epoch and self.startup.has_synced:
             self.controller.on_object_changed(kind, key, sites)
+
+    def _on_label_keys_changed(self) -> None:
+        self.dispatcher.republish_all()
 
     def _admit_keys(self, name: str) -> None:
         site = self.objects.sites.get(name)

@@ -10,7 +10,7 @@ from typing import Any
 from scheduler.apiserver.auth.storage_limits import StorageLimits
 from scheduler.apiserver.server import ApiServerOptions, serve
 from scheduler.control.ports.hub import WORKLOADS
-from scheduler.control.status.not_enforced import not_enforced_warnings
+from scheduler.control.status.not_enforced import NOT_ENFORCED, not_enforced_warnings
 from scheduler.control.status.removed_fields import removed_fields_warnings
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.hub.crds.generate import make_crds
@@ -209,7 +209,8 @@ async def _open_hub(
             max_bytes=settings.hub.max_bytes_per_token,
         ),
         on_fault=on_fault,
-        warning_funcs={WORKLOADS.kind: _workload_warnings},
+        warning_funcs=dict.fromkeys(NOT_ENFORCED, not_enforced_warnings)
+        | {WORKLOADS.kind: _workload_warnings},
     )
     server = await stack.enter_async_context(serve(options))
     link = directory.path / KUBECONFIG_FILE

@@ -162,7 +162,7 @@ class DispatchSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         stuck_in_flight_seconds: an order that does not run for this long sets the condition
-            StuckInFlight.
+            StuckInFlight, and room is kept no longer for pods that the site cannot schedule.
         repeat_seconds: an index that a site does not echo is published again this often.
     """
 

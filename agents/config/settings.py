@@ -61,6 +61,15 @@ class ReportSettings:
     status_interval_seconds: float = 10.0
 
 
+LABELS_EXCLUDED: Final = (
+    "kubernetes.io/hostname",
+    "beta.kubernetes.io/*",
+    "feature.node.kubernetes.io/*",
+    "*/machine-id",
+)
+"""Labels that are not reported unless a workload asks for them."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterSettings:
     """The site's own Kubernetes cluster.
@@ -75,7 +84,8 @@ class ClusterSettings:
         lease_seconds: time after which another agent may take over an unrenewed lease.
         labels: patterns of the node labels that distinguish node classes (`*` matches anything).
         labels_excluded: patterns of labels to leave out of these; a label that differs on every
-            node would make every node a class of its own.
+            node would make every node a class of its own. Those of the default are reported where
+            a workload asks for them; other patterns never.
     """
 
     source: str = "none"
@@ -85,12 +95,7 @@ class ClusterSettings:
     resync_seconds: float = 10.0
     lease_seconds: float = 15.0
     labels: tuple[str, ...] = ("*",)
-    labels_excluded: tuple[str, ...] = (
-        "kubernetes.io/hostname",
-        "beta.kubernetes.io/*",
-        "feature.node.kubernetes.io/*",
-        "*/machine-id",
-    )
+    labels_excluded: tuple[str, ...] = LABELS_EXCLUDED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

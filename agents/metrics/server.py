@@ -1,10 +1,12 @@
 """The HTTP server of `/metrics`: a few lines of HTTP/1.1 instead of a web framework."""
 
 import asyncio
+import socket
 from collections.abc import Callable
 from typing import Final
 
 _MAX_REQUEST_BYTES: Final = 8192
+_BACKLOG: Final = 32
 _IO_TIMEOUT_SECONDS: Final = 5.0
 _CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -30,10 +32,19 @@ class MetricsServer:
         Raises:
             OSError: the port is taken.
         """
-        self._server = await asyncio.start_server(
-            self._handle_connection, host, port, limit=_MAX_REQUEST_BYTES
-        )
-        chosen: int = self._server.sockets[0].getsockname()[1]
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.create_server((host, port), family=family)
+        try:
+            # Out of file descriptors, asyncio writes a traceback for each connection that its
+            # backlog allows, once a second. With 1 there is one; the system keeps the real backlog.
+            self._server = await asyncio.start_server(
+                self._handle_connection, sock=listener, limit=_MAX_REQUEST_BYTES, backlog=1
+            )
+            listener.listen(_BACKLOG)
+        except BaseException:
+            listener.close()
+            raise
+        chosen: int = listener.getsockname()[1]
         return chosen
 
     def stop(self) -> None:

@@ -5,6 +5,7 @@ from hashlib import sha256
 from typing import Annotated, Final
 
 from agents.protocol.bounds import (
+    MAX_LABELS,
     MAX_ORDERS,
     MAX_PARTS,
     AtMost,
@@ -87,6 +88,7 @@ class DesiredIndex:
         ledger_head: the end of the hub's ledger when the index was made.
         purge: ids of orders that are not listed and of which the claims, the data, go too. Without
             this word an agent keeps the claims of an order that it withdraws.
+        node_labels: names of node labels that workloads ask for; a report gives these first.
     """
 
     site: SiteName
@@ -96,6 +98,9 @@ class DesiredIndex:
     orders: Annotated[tuple[IndexEntry, ...], AtMost(MAX_ORDERS)] = ()
     ledger_head: LedgerHead | None = None
     purge: Annotated[tuple[OrderId, ...], AtMost(MAX_ORDERS)] | None = None
+    node_labels: Annotated[tuple[Annotated[str, AtMost(256)], ...], AtMost(MAX_LABELS)] | None = (
+        None
+    )
 
     @property
     def version(self) -> tuple[int, int]:

@@ -141,11 +141,14 @@ class OrderBoundPods:
         id: id of the order.
         generation: newest generation that was applied before the pods were listed.
         bound: number of its pods bound to nodes and not ended, terminating ones included.
+        unschedulable: number of its pods for which the cluster's scheduler found no node; None if
+            there are none, or the agent does not count them.
     """
 
     id: OrderId
     generation: Count
     bound: PodCount
+    unschedulable: PodCount | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,8 +5,10 @@ seconds. Nothing is kept in between, whereas a watch would keep all objects in m
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final
 
 from agents.member.api import MemberApiError, Tree
@@ -14,8 +16,13 @@ from agents.member.discovery import Discovery
 from agents.protocol.bounds import MAX_ORDERS
 from agents.protocol.report import OrderBoundPods, ReportedExecutor
 from agents.protocol.topics import is_order_id, order_token
-from agents.sensors.nodes import LabelChoice, NodeSnapshot, node_facts_of, summarise_nodes
-from agents.sensors.pod_problems import pod_problem_of
+from agents.sensors.nodes import (
+    LabelChoice,
+    NodeSnapshot,
+    node_facts_of,
+    summarise_nodes,
+)
+from agents.sensors.pod_problems import pod_problem_of, unschedulable_order_of
 from agents.sensors.pods import PodFacts, pod_facts_of
 from agents.sensors.sensor import Observation
 
@@ -27,6 +34,7 @@ _PODS_PATH: Final = "/api/v1/pods"
 _UNFINISHED_PODS_QUERY: Final = {"fieldSelector": "status.phase!=Succeeded,status.phase!=Failed"}
 _BAD_REQUEST: Final = 400
 _MAX_PROBLEMS: Final = 2_000
+_MAX_NAMED_NODES: Final = 500
 
 AppliedGenerationsReader = Callable[[], Mapping[str, int]]
 """Returns the applied generation of every order of this site, by order id."""
@@ -42,6 +50,7 @@ class KubernetesSensor:
         read_applied_generations: reads the applied generations. They are read before the pods, so
             that a report never names a newer generation than that of the pods it counts.
         is_active: whether this agent applies orders to the cluster now.
+        asked_labels: names of node labels that the hub says workloads ask for.
         name: slug of the sensor.
     """
 
@@ -49,7 +58,9 @@ class KubernetesSensor:
     label_choice: LabelChoice
     read_applied_generations: AppliedGenerationsReader
     is_active: Callable[[], bool]
+    asked_labels: Callable[[], Iterable[str]] = tuple
     name: str = "kubernetes"
+    _node_count: int | None = field(default=None, init=False)
     _version: str | None = field(default=None, init=False)
 
     async def observe(self) -> Observation:
@@ -67,14 +78,17 @@ class KubernetesSensor:
     def _read_cluster(self, generations: Mapping[str, int]) -> Observation:
         kinds = self.discovery.kinds()
         self._version = kinds.version
+        choice = self._label_choice()
         nodes = self.discovery.api.list_mapped(
-            _NODES_PATH, None, lambda node: node_facts_of(node, self.label_choice)
+            _NODES_PATH, None, lambda node: node_facts_of(node, choice)
         )
+        self._node_count = len(nodes)
         problems: dict[str, str] = {}
-        snapshot = summarise_nodes(nodes, self._list_pods(problems))
+        unschedulable: Counter[str] = Counter()
+        snapshot = summarise_nodes(nodes, self._list_pods(problems, unschedulable))
         return Observation(
             node_classes=snapshot.classes,
-            orders=bound_orders_of(snapshot, generations),
+            orders=bound_orders_of(snapshot, generations, unschedulable),
             pod_problems=problems,
             api_kinds=kinds.creatable_names(),
             cluster_kinds=kinds.cluster_scoped_names(),
@@ -82,13 +96,25 @@ class KubernetesSensor:
             faults=(FAULT_NODE_FIGURES,) if snapshot.unreadable_nodes else None,
         )
 
-    def _list_pods(self, problems: dict[str, str]) -> list[PodFacts]:
-        """Lists the pods that take capacity, and adds one problem of each order's pods."""
+    def _label_choice(self) -> LabelChoice:
+        is_large = self._node_count is None or self._node_count > _MAX_NAMED_NODES
+        return self.label_choice.asked_for(self.asked_labels(), is_large=is_large)
+
+    def _list_pods(self, problems: dict[str, str], unschedulable: Counter[str]) -> list[PodFacts]:
+        """Lists the pods that take capacity; adds what keeps pods of orders from running.
+
+        Args:
+            problems: gets one problem of each order's pods.
+            unschedulable: gets the number of pods without a node, by order id.
+        """
 
         def read(pod: Tree) -> PodFacts | None:
             problem = pod_problem_of(pod)
             if problem is not None and len(problems) < _MAX_PROBLEMS:
                 problems.setdefault(*problem)
+            order_id = unschedulable_order_of(pod)
+            if order_id and (order_id in unschedulable or len(unschedulable) < MAX_ORDERS):
+                unschedulable[order_id] += 1
             return pod_facts_of(pod)
 
         try:
@@ -97,11 +123,14 @@ class KubernetesSensor:
             if error.code != _BAD_REQUEST:
                 raise
             # The server does not support that selector; `pod_facts_of` leaves finished pods out.
+            unschedulable.clear()
             return self.discovery.api.list_mapped(_PODS_PATH, None, read)
 
 
 def bound_orders_of(
-    snapshot: NodeSnapshot, generations: Mapping[str, int]
+    snapshot: NodeSnapshot,
+    generations: Mapping[str, int],
+    unschedulable: Mapping[str, int] = MappingProxyType({}),
 ) -> tuple[OrderBoundPods, ...]:
     """Every order that was applied, also without pods, and every other order that has pods.
 
@@ -109,7 +138,10 @@ def bound_orders_of(
     """
     found = {
         order_id: OrderBoundPods(
-            id=order_id, generation=generation, bound=snapshot.bound_pods[order_token(order_id)]
+            id=order_id,
+            generation=generation,
+            bound=snapshot.bound_pods[order_token(order_id)],
+            unschedulable=unschedulable.get(order_id),
         )
         for order_id, generation in generations.items()
     }

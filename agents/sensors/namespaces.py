@@ -102,7 +102,18 @@ class _LimitsBuilder:
             return
         hard, used = map_at(spec, "hard"), map_at(status, "used")
         for name, amount in hard.items():
-            self._tighten("quota_left", name, _quota_left, (amount, used.get(name, 0)), min)
+            if used.get(name) is None:
+                self._close_quota(name, amount)
+            else:
+                self._tighten("quota_left", name, _quota_left, (amount, used[name]), min)
+
+    def _close_quota(self, name: str, hard: object) -> None:
+        """Nothing is left of a quota of which the cluster has not counted the use.
+
+        The API server refuses pods under it until then (`status unknown for quota`).
+        """
+        self.not_counted.add("quota-use-unknown")
+        self._tighten("quota_left", name, _quota_left, (hard, hard), min)
 
     def add_limit_range(self, limits: Tree) -> None:
         for item in objects_at(limits["spec"], "limits"):

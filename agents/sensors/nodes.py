@@ -46,26 +46,45 @@ class LabelChoice:
     Attributes:
         included: patterns of label names; `*` matches anything.
         excluded: patterns of label names that are left out of these.
+        withheld: patterns of label names that are never reported, even if they are asked for.
+        asked: names that workloads ask for; they come first, whatever `excluded` says.
     """
 
     included: tuple[str, ...] = ("*",)
     excluded: tuple[str, ...] = ()
+    withheld: tuple[str, ...] = ()
+    asked: frozenset[str] = frozenset()
+
+    def asked_for(self, names: Iterable[str], *, is_large: bool) -> "LabelChoice":
+        """The same choice with labels that workloads ask for.
+
+        In a large cluster, excluded labels stay left out: the name of the host and the like make a
+        class of every node, and the report would be too long.
+        """
+        asked = frozenset(
+            name for name in names if not (is_large and _matches_any(name, self.excluded))
+        )
+        return replace(self, asked=asked)
 
     def select(self, labels: Mapping[str, Any]) -> dict[str, str]:
         """The selected labels; at most 64, which is the bound of the protocol.
 
-        Labels that Kubernetes itself defines come first, as most selectors name these; the others
-        follow by name. A label that no Kubernetes accepts, by its length or type, is left out.
+        Labels that workloads ask for come first, then those that Kubernetes itself defines, as most
+        selectors name these; the others follow by name. A label that no Kubernetes accepts, by its
+        length or type, is left out.
         """
         names = [name for name in labels if self._is_chosen(name)]
         valid = [name for name in names if _is_label(name, labels[name])]
-        valid.sort(key=lambda name: (not _is_defined_by_kubernetes(name), name))
+        valid.sort(
+            key=lambda name: (name not in self.asked, not _is_defined_by_kubernetes(name), name)
+        )
         return {name: labels[name] for name in sorted(valid[:MAX_LABELS])}
 
     def _is_chosen(self, name: str) -> bool:
-        return any(fnmatchcase(name, each) for each in self.included) and not any(
-            fnmatchcase(name, each) for each in self.excluded
-        )
+        if name in self.asked:
+            return not _matches_any(name, self.withheld)
+        left_out = (*self.excluded, *self.withheld)
+        return _matches_any(name, self.included) and not _matches_any(name, left_out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +202,10 @@ def _node_class_of(node: Tree, choice: LabelChoice) -> ReportedNodeClass:
         cpu_vendor=_first_label(labels, VENDOR_LABELS),
         gpu_model=_first_label(labels, GPU_LABELS),
     )
+
+
+def _matches_any(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, each) for each in patterns)
 
 
 def _is_defined_by_kubernetes(name: str) -> bool:

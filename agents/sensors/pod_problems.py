@@ -16,15 +16,38 @@ _HARMLESS_REASONS: Final = frozenset({"ContainerCreating", "PodInitializing", ""
 
 def pod_problem_of(pod: Tree) -> tuple[str, str] | None:
     """The order of a pod that cannot run now, and why; None for every other pod."""
-    metadata, status = map_at(pod, "metadata"), map_at(pod, "status")
+    status, order_id = map_at(pod, "status"), _order_of(pod)
+    why = ""
+    if order_id:
+        why = _unschedulable(status) or _unseen(pod) or _waiting_container(status)
+    name = text_at(map_at(pod, "metadata"), "name")[:100]
+    return (order_id, f"Pod {name}: {why}") if why else None
+
+
+def unschedulable_order_of(pod: Tree) -> str:
+    """The order of a pod for which the cluster's scheduler found no node; "" for every other pod.
+
+    A pod that is gated, or that no scheduler has tried, may find one.
+    """
+    if map_at(pod, "spec").get("nodeName"):
+        return ""
+    found = any(
+        each.get("type") == "PodScheduled"
+        and each.get("status") == "False"
+        and each.get("reason") == "Unschedulable"
+        for each in objects_at(map_at(pod, "status"), "conditions")
+    )
+    return _order_of(pod) if found else ""
+
+
+def _order_of(pod: Tree) -> str:
+    """The order of a pod that is not being deleted; "" if it has none."""
+    metadata = map_at(pod, "metadata")
     order_id = text_at(map_at(metadata, "annotations"), ORDER_ID_ANNOTATION)
     token = text_at(map_at(metadata, "labels"), ORDER_LABEL)
     if not token or not is_order_id(order_id) or order_token(order_id) != token:
-        return None
-    if metadata.get("deletionTimestamp"):
-        return None
-    why = _unschedulable(status) or _unseen(pod) or _waiting_container(status)
-    return (order_id, f"Pod {text_at(metadata, 'name')[:100]}: {why}") if why else None
+        return ""
+    return "" if metadata.get("deletionTimestamp") else order_id
 
 
 def _unschedulable(status: Tree) -> str:

@@ -9,6 +9,7 @@ import msgspec
 
 from scheduler.control.ports.hub import SITES, Hub, HubError, NotFound
 from scheduler.control.state.sites import Sites
+from scheduler.control.status.not_enforced import not_enforced_condition
 from scheduler.control.status.workload import merge_patch
 from scheduler.model.canonical import to_plain_json
 from scheduler.model.formatters import format_list
@@ -105,6 +106,9 @@ class SiteStatusWriter:
             self._unknown_orders_condition(name),
             self.foreign_index(name),
             self._without_nonce_condition(name),
+            not_enforced_condition(
+                self.sites.objects.sites[name], self.sites.states[name].ready_changed_at
+            ),
         )
         return msgspec.structs.replace(
             status, conditions=(*status.conditions, *(one for one in more if one is not None))

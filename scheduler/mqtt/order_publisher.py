@@ -52,7 +52,7 @@ from scheduler.mqtt.outbox import Outbox
 _INDEX_ENTRY = Codec(IndexEntry)
 _MAX_ENTRY_BYTES = 160
 """Bytes of an entry's JSON beside its id: names of fields, a digest and two numbers."""
-_MAX_INDEX_BYTES = 5 * 1024 * 1024
+_MAX_INDEX_BYTES = 5 * 1024 * 1024 - 32 * 1024  # less the names of node labels
 """Deflated and in base64 this fits into an envelope, even if all digests and names are random."""
 
 
@@ -66,12 +66,14 @@ class OrderPublisher:
         nonce_for: gives the nonce to send to a site when it is asked for a report; None: none.
         ledger_head: the signed head of the ledger at this moment; it goes out with every index, so
             that sites hold it.
+        node_labels: names of the node labels that workloads ask for; they go out with every index.
     """
 
     key: SigningKey
     outbox: Outbox
     nonce_for: Callable[[str], HubNonce | None] = lambda _site: None
     ledger_head: Callable[[], SignedHead | None] = lambda: None
+    node_labels: Callable[[], Collection[str]] = tuple
     _heads_sent: dict[str, tuple[IndexVersion, SignedHead]] = field(
         default_factory=dict, init=False
     )
@@ -144,6 +146,7 @@ class OrderPublisher:
             orders=tuple(self._index_entries[site, order_id] for order_id in sorted(orders)),
             purge=tuple(sorted(purge)) or None,
             ledger_head=LedgerHead(**asdict(head)) if head else None,
+            node_labels=tuple(self.node_labels()) or None,
         )
         data, echo = encode_index(index)
         if head:

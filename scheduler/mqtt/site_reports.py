@@ -84,6 +84,9 @@ def site_report_of(report: Report) -> SiteReport:
         figures=status,
         has_executor=executor is not None,
         bound={one.id: (one.generation, one.bound) for one in report.orders or ()},
+        unschedulable={
+            one.id: one.unschedulable for one in report.orders or () if one.unschedulable
+        },
     )
 
 

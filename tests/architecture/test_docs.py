@@ -49,7 +49,7 @@ def test_every_command_has_its_module() -> None:
 
 def test_the_readme_names_what_is_not_enforced() -> None:
     text = (ROOT / "README.md").read_text()
-    assert [path for path in NOT_ENFORCED if path not in text] == []
+    assert [path for path in NOT_ENFORCED["Workload"] if path not in text] == []
 
 
 def test_decisions_are_numbered_once() -> None:

@@ -32,6 +32,7 @@ from scheduler.control.startup import Startup
 from scheduler.control.state.decision_inputs import DecisionInputs
 from scheduler.control.state.fair_shares import FairShares
 from scheduler.control.state.ledger_heads import LedgerHeads
+from scheduler.control.state.node_label_keys import NodeLabelKeys
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.ownership import ObjectOwnership
 from scheduler.control.state.quotas import Quotas
@@ -254,6 +255,7 @@ class ControlLoops:
             sites=self.sites,
             dispatcher=self.dispatcher,
             quotas=self.quotas,
+            node_labels=NodeLabelKeys(on_change=self.dispatcher.republish_all),
             identities=IdentityResolver(
                 hub_id="hub",
                 recorded=self.recorder.identity_of,

@@ -17,6 +17,7 @@ from scheduler.simulation.cluster.controllers.daemon_sets import plan_daemon_set
 from scheduler.simulation.cluster.controllers.deployments import plan_deployment
 from scheduler.simulation.cluster.controllers.garbage import plan_garbage_collection
 from scheduler.simulation.cluster.controllers.jobs import plan_job
+from scheduler.simulation.cluster.controllers.quotas import plan_quota
 from scheduler.simulation.cluster.controllers.replica_sets import plan_replica_set
 from scheduler.simulation.cluster.controllers.stateful_sets import plan_stateful_set
 from scheduler.simulation.cluster.description import NodeDescription
@@ -33,6 +34,7 @@ from scheduler.simulation.cluster.objects import (
     NODES,
     PODS,
     REPLICA_SETS,
+    RESOURCE_QUOTAS,
     RESOURCES_BY_KIND,
     STATEFUL_SETS,
     Pod,
@@ -59,6 +61,7 @@ _CONTROLLERS = {
     CRON_JOBS: plan_cron_job,
     AUTOSCALERS: plan_autoscaler,
     DISRUPTION_BUDGETS: plan_disruption_budget,
+    RESOURCE_QUOTAS: plan_quota,
 }
 START = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 _MAX_ROUNDS = 500

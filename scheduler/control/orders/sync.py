@@ -10,6 +10,7 @@ from scheduler.control.orders.build import ordered_of, orders_of, with_adopted_p
 from scheduler.control.orders.dispatch import Dispatcher
 from scheduler.control.orders.identity import IdentityResolver, format_order_id
 from scheduler.control.ports.agents import OrderState
+from scheduler.control.state.node_label_keys import NodeLabelKeys
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.quotas import Quotas
 from scheduler.control.state.sites import Sites
@@ -31,6 +32,7 @@ class OrderSync:
         dispatcher: publishes orders.
         quotas: what placed workloads use of their tenants' quotas.
         identities: finds the incarnation of workloads.
+        node_labels: names of node labels that workloads ask for.
     """
 
     objects: HubObjects
@@ -38,6 +40,7 @@ class OrderSync:
     dispatcher: Dispatcher
     quotas: Quotas
     identities: IdentityResolver
+    node_labels: NodeLabelKeys
     _sites_ordered: dict[WorkKey, set[str]] = field(default_factory=dict)
 
     def order_id(self, workload: Workload) -> str:
@@ -76,6 +79,14 @@ class OrderSync:
         """What is known of a workload's orders, by each site that holds a share in a status."""
         order_id = self.order_id(workload)
         return {site: self.site_view(site, order_id) for site in statuses.shares_of(status)}
+
+    def pods_given_up(self, workload: Workload, status: WorkloadStatus) -> dict[str, int]:
+        """Pods for which no room is kept, because their site could not schedule them for long."""
+        order_id = self.order_id(workload)
+        found = {
+            site: self.sites.pods_given_up(site, order_id) for site in statuses.shares_of(status)
+        }
+        return {site: pods for site, pods in found.items() if pods}
 
     def with_adopted_placement(self, workload: Workload) -> Workload:
         """The workload; if the hub knows no placement of it, with the one that sites report."""
@@ -218,6 +229,7 @@ class OrderSync:
         """Releases all that is held for a workload that is gone."""
         self._sites_ordered.pop(key, None)
         self.quotas.release(key)
+        self.node_labels.forget(key)
         self.dispatcher.forget_workload(key)
         self.sites.left.record(key, {})
 

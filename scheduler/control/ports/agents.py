@@ -27,6 +27,7 @@ class SiteReport:
         figures: the figures in the shape of `Site.status`; an absent figure is unknown.
         has_executor: an agent there can apply orders.
         bound: order id → (generation applied, pods bound to nodes, terminating ones included).
+        unschedulable: order id → pods for which the cluster's scheduler finds no node.
     """
 
     site: str
@@ -34,6 +35,7 @@ class SiteReport:
     figures: SiteStatus
     has_executor: bool
     bound: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    unschedulable: Mapping[str, int] = field(default_factory=dict)
     sent_seconds: float | None = None
 
 

@@ -20,7 +20,7 @@ from scheduler.control.reconcile.decide import Decider, ReconcileResult
 from scheduler.control.reconcile.workload_writer import FINALIZER, WorkloadWriter
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.ownership import ObjectOwnership, conflict_refusal
-from scheduler.control.state.resolve_demand import resolve_demand
+from scheduler.control.state.resolve_demand import policies_of, resolve_demand
 from scheduler.control.stats.workloads import WorkloadStats
 from scheduler.control.status import workload as statuses
 from scheduler.control.status.conditions import MAX_SITES_LISTED, set_condition, stuck_condition
@@ -224,7 +224,11 @@ class Reconciler:
         if conflict is not None:
             return conflict_refusal(*conflict)
         adopted = self.order_sync.with_adopted_placement(workload)
-        return resolve_demand(adopted, self.objects, self.order_sync.quotas)
+        demand = resolve_demand(adopted, self.objects, self.order_sync.quotas)
+        if isinstance(demand, Demand):
+            key = (workload.metadata.namespace, workload.metadata.name)
+            self.order_sync.node_labels.record(key, demand)
+        return demand
 
     def _with_health_and_conditions(
         self,
@@ -244,9 +248,11 @@ class Reconciler:
         )
         left = self.order_sync.left_sites(key, workload, status)
         status = with_remains(status, left, now)
-        stuck = stuck_condition(status, self.stuck_after_seconds, now)
+        given_up = self.order_sync.pods_given_up(workload, status)
+        stuck = stuck_condition(status, self.stuck_after_seconds, now, given_up=given_up)
         status = set_condition(status, stuck, "StuckInFlight", now)
-        not_enforced = not_enforced_condition(workload, now)
+        policies = policies_of(workload, self.objects)
+        not_enforced = not_enforced_condition(workload, now, policies=policies)
         status = set_condition(status, not_enforced, "NotEnforced", now)
         removed = removed_fields_condition(workload, now)
         status = set_condition(status, removed, FIELDS_REMOVED, now)

@@ -4,11 +4,11 @@ from collections.abc import Iterable
 
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.quotas import Quotas
-from scheduler.model.demand.accept import demand_of
+from scheduler.model.demand.accept import demand_of, policy_applies_to
 from scheduler.model.demand.demand import Demand, NotAccepted
 from scheduler.model.demand.tenancy import QuotaUsage
 from scheduler.model.kinds.metadata import WorkKey
-from scheduler.model.kinds.policy import PlacementPolicy
+from scheduler.model.kinds.policy import ClusterPlacementPolicy, PlacementPolicy
 from scheduler.model.kinds.tenant import Budget, Spend, Tenant, cohort_quota_left
 from scheduler.model.kinds.workload import Workload
 
@@ -27,6 +27,18 @@ def resolve_demand(workload: Workload, objects: HubObjects, quotas: Quotas) -> D
         usage=_quota_usage((meta.namespace, meta.name), tenant, objects, quotas),
         others=_affinity_candidates(workload, policy, objects),
     )
+
+
+def policies_of(
+    workload: Workload, objects: HubObjects
+) -> list[PlacementPolicy | ClusterPlacementPolicy]:
+    """The policies that apply to a workload: the one that it names, and those of the cluster."""
+    named = _policy_of(workload, objects)
+    shared = (one for _, one in sorted(objects.cluster_policies.items()))
+    return [
+        *((named,) if named else ()),
+        *(one for one in shared if policy_applies_to(one, workload)),
+    ]
 
 
 def _quota_usage(

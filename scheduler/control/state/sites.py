@@ -15,6 +15,11 @@ from scheduler.control.ports.agents import OrderStatusReport, SiteReport
 from scheduler.control.state.intensity_history import IntensityHistory
 from scheduler.control.state.left_behind import LeftBehind
 from scheduler.control.state.objects import HubObjects
+from scheduler.control.state.unschedulable import (
+    UnschedulablePods,
+    pods_without_room,
+    unschedulable_after,
+)
 from scheduler.model.demand.facts import (
     InFlight,
     OrderGeneration,
@@ -48,6 +53,7 @@ class SiteState:
             latest.
         intensity_history: carbon intensities of the last week.
         reserved: capacity kept for workloads that have waited long; for all others in flight.
+        unschedulable: pods that have no node in the last report, by order id.
         taint_first_seen_at: when each NoExecute taint without `timeAdded` was seen first.
     """
 
@@ -60,15 +66,21 @@ class SiteState:
     last_heard_seconds: float = float("-inf")
     intensity_history: IntensityHistory = field(default_factory=IntensityHistory)
     reserved: tuple[InFlight, ...] = ()
+    unschedulable: dict[str, UnschedulablePods] = field(default_factory=dict)
     taint_first_seen_at: dict[Taint, datetime] = field(default_factory=dict)
 
-    def in_flight(self) -> tuple[InFlight, ...]:
-        """Pods that are ordered and not bound in any report yet, and what is reserved."""
+    def in_flight(self, stuck_after_seconds: float) -> tuple[InFlight, ...]:
+        """Pods that are ordered and not bound in any report yet, and what is reserved.
+
+        Pods that the cluster could not schedule for `stuck_after_seconds` are left out.
+        """
+        given_up = pods_without_room(self.unschedulable, self.report, stuck_after_seconds)
         bound = self.report.bound if self.report else {}
         found: list[InFlight] = []
         for order_id, ordered in sorted(self.ordered.items()):
             generation, count = bound.get(order_id, (0, 0))
-            found.extend(in_flight_of(ordered, {generation: count}))
+            seen = count + given_up.get(order_id, 0)
+            found.extend(in_flight_of(ordered, {generation: seen}))
         return (*found, *self.reserved)
 
 
@@ -83,6 +95,7 @@ class Sites:
         facts_sink: called with the facts of a site whenever they change.
         states: what each site has reported, by name.
         left: what workloads have left behind, and where.
+        stuck_after_seconds: room is kept this long for a pod that its cluster cannot schedule.
     """
 
     objects: HubObjects
@@ -91,6 +104,7 @@ class Sites:
     facts_sink: FactsSink
     states: dict[str, SiteState] = field(default_factory=dict)
     left: LeftBehind = field(default_factory=LeftBehind)
+    stuck_after_seconds: float = 300.0
     _freed_sites: set[str] = field(default_factory=set)
 
     def admit(self, name: str) -> None:
@@ -120,6 +134,7 @@ class Sites:
         if state is None:
             return frozenset()
         before, was_ready = state.report, state.is_ready
+        given_up_before = self._given_up(state)
         state = self._after_report(state, report)
         # The state is replaced once the facts are taken in: a report that fails changes nothing.
         self._publish_facts(report.site, state)
@@ -127,7 +142,9 @@ class Sites:
         if not was_ready or before is None or self._may_have_been_stale(before, report):
             return frozenset({"report", "latency", "capacity"})
         events = _wake_events_of(before.figures, report.figures)
-        if state.ordered and before.bound != report.bound:
+        if state.ordered and (
+            before.bound != report.bound or self._gives_up_more(state, given_up_before)
+        ):
             # A pod that is bound now may have been assumed on another node while in flight.
             return events | {"capacity"}
         return events
@@ -138,6 +155,7 @@ class Sites:
             report=report,
             last_heard_seconds=self._sent_seconds(state, report.sent_seconds),
             ordered=dict(state.ordered),
+            unschedulable=unschedulable_after(state.unschedulable, report),
             intensity_history=state.intensity_history.with_intensity(
                 report.figures.intensity, report.observed_seconds
             ),
@@ -153,6 +171,17 @@ class Sites:
 
     def _is_recent(self, state: SiteState) -> bool:
         return state.last_heard_seconds >= self.clock.monotonic() - self.silent_after_seconds
+
+    def pods_given_up(self, site: str, order_id: str) -> int:
+        """Pods of an order that a site could not schedule for so long that no room is kept."""
+        state = self.states.get(site)
+        return self._given_up(state).get(order_id, 0) if state else 0
+
+    def _given_up(self, state: SiteState) -> dict[str, int]:
+        return pods_without_room(state.unschedulable, state.report, self.stuck_after_seconds)
+
+    def _gives_up_more(self, state: SiteState, before: Mapping[str, int]) -> bool:
+        return any(pods > before.get(one, 0) for one, pods in self._given_up(state).items())
 
     def _may_have_been_stale(self, before: SiteReport, report: SiteReport) -> bool:
         """Whether the former figures may have become stale before this report came."""
@@ -262,7 +291,7 @@ class Sites:
         return site_facts_of(
             msgspec.structs.replace(site, spec=spec, status=self.status_of(name, state)),
             self.objects.grants_of(name),
-            in_flight=state.in_flight(),
+            in_flight=state.in_flight(self.stuck_after_seconds),
             p90=state.intensity_history.p90(),
         )
 

@@ -121,12 +121,23 @@ def format_violations(decision: Decision, treatment: OnViolation) -> str:
 
 
 def stuck_condition(
-    status: WorkloadStatus, after_seconds: float, now: datetime
+    status: WorkloadStatus,
+    after_seconds: float,
+    now: datetime,
+    *,
+    given_up: Mapping[str, int] | None = None,
 ) -> Condition | None:
     """`StuckInFlight`: an order was not seen running for `after_seconds`; None without such.
 
     The condition only informs. The capacity stays counted as in flight at the site until a report
-    shows the pods, however long that takes.
+    shows the pods, however long that takes. Only pods that the site's cluster could not schedule
+    for that time keep none.
+
+    Args:
+        status: the status of the workload.
+        after_seconds: an order that runs sooner is not stuck.
+        now: the time.
+        given_up: pods without a node for which no room is kept any more, by site.
     """
     stuck = sorted(
         site
@@ -143,7 +154,17 @@ def stuck_condition(
         status="True",
         reason="NotRunning",
         message=f"ordered more than {after_seconds:g} s ago and not running at "
-        f"{format_list(stuck, MAX_SITES_LISTED)}; its capacity there stays reserved",
+        f"{format_list(stuck, MAX_SITES_LISTED)}; {_kept_room(stuck, given_up or {})}",
+    )
+
+
+def _kept_room(stuck: Sequence[str], given_up: Mapping[str, int]) -> str:
+    released = _format_sites(f"{site} ({given_up[site]})" for site in stuck if given_up.get(site))
+    if not released:
+        return "its capacity there stays reserved"
+    return (
+        f"no room is kept for the pods that the cluster there cannot schedule: {released}; "
+        "they start when it finds a node"
     )
 
 

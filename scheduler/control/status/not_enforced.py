@@ -1,60 +1,155 @@
-"""Fields that are accepted and not acted on yet, listed in the condition NotEnforced.
+"""Fields of every kind that are accepted and not acted on yet: the condition NotEnforced.
 
-A test ties the list to the code: a change that makes a field work removes it here.
+The condition is set on Workloads, also for the policies that apply to them, and on Sites; a client
+that writes an object of any kind gets a warning. A test ties the list to the code: a change that
+makes a field work removes it here.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
 from scheduler.model.decode import NotReadable, decode
 from scheduler.model.kinds.fields import Condition, Part
+from scheduler.model.kinds.policy import ClusterPlacementPolicy, PlacementPolicy
+from scheduler.model.kinds.site import Site
 from scheduler.model.kinds.workload import Workload
 
-NOT_ENFORCED: dict[str, str] = {
-    "spec.schedule.interruptible": "running work is never paused yet",
-    "spec.failover": "replicas of a silent site are kept, and not replaced yet",
+_MAX_LISTED = 16
+
+_FAILOVER = "replicas of a silent site are kept, and not replaced yet"
+_INTERRUPTIBLE = "running work is never paused yet"
+_REBALANCE = "running work is not moved to save cost yet, so there is no number of moves to limit"
+_NOT_COMMON = "a ClusterPlacementPolicy does not set it; write it to a PlacementPolicy"
+_DESCRIBES = "describes the site; nothing is decided by it yet"
+_GREEN = "only the carbon intensity that is reported or forecast counts yet"
+_PULL = "only agents at the site apply orders yet"
+
+NOT_ENFORCED: dict[str, dict[str, str]] = {
+    Workload.KIND: {
+        "spec.schedule.interruptible": _INTERRUPTIBLE,
+        "spec.failover": _FAILOVER,
+    },
+    PlacementPolicy.KIND: {
+        "spec.schedule.interruptible": _INTERRUPTIBLE,
+        "spec.failover": _FAILOVER,
+        "spec.rebalance": _REBALANCE,
+    },
+    ClusterPlacementPolicy.KIND: {
+        **{
+            f"spec.placement.{name}": _NOT_COMMON
+            for name in (
+                "preset",
+                "presetOptions",
+                "strategy",
+                "mode",
+                "weights",
+                "siteTolerations",
+                "siteGroups",
+                "affinity",
+                "prices",
+                "data",
+            )
+        },
+        "spec.schedule": _NOT_COMMON,
+        "spec.failover": _FAILOVER,
+        "spec.rebalance": _REBALANCE,
+    },
+    Site.KIND: {
+        "spec.location.latitude": _DESCRIBES,
+        "spec.location.longitude": _DESCRIBES,
+        "spec.location.failureDomains": "no rule spreads over failure domains yet; label the site, "
+        "and spread by label:KEY",
+        "spec.energy.gridZone": _DESCRIBES,
+        "spec.energy.greenShare": _GREEN,
+        "spec.energy.greenEvidence": _GREEN,
+        "spec.energy.pvPeakWatts": _DESCRIBES,
+        "spec.delivery.mode": _PULL,
+        "spec.delivery.kubeconfigSecretRef": _PULL,
+        "spec.delivery.clusterProfileRef": _PULL,
+    },
 }
-"""What happens instead, by the path of the field."""
+"""What happens instead, by kind and path of the field."""
 
 
-def not_enforced(workload: Workload) -> tuple[str, ...]:
-    """Paths of fields that a workload sets and nothing acts on."""
-    return tuple(path for path in NOT_ENFORCED if _is_set(workload, path))
+def not_enforced(one: Part) -> tuple[str, ...]:
+    """Paths of fields that an object sets and nothing acts on."""
+    return tuple(path for path in NOT_ENFORCED.get(_kind_of(one), {}) if _is_set(one, path))
 
 
 def not_enforced_warnings(raw: dict[str, Any]) -> list[str]:
-    """The warnings for a client that writes a workload; none when it does not decode."""
+    """The warnings for a client that writes an object; none when it does not decode."""
     try:
-        workload = decode(raw, allow_unknown=True)
+        one = decode(raw, allow_unknown=True)
     except NotReadable:
         return []
-    if not isinstance(workload, Workload):
-        return []
-    return [f"{path} is not enforced: {NOT_ENFORCED[path]}" for path in not_enforced(workload)]
+    known = NOT_ENFORCED.get(_kind_of(one), {})
+    return [f"{path} is not enforced: {known[path]}" for path in not_enforced(one)]
 
 
-def not_enforced_condition(workload: Workload, now: datetime) -> Condition | None:
-    """The condition NotEnforced of a workload; None when it sets no such field."""
-    paths = not_enforced(workload)
-    if not paths:
+def not_enforced_condition(
+    one: Part,
+    now: datetime | None,
+    *,
+    policies: Iterable[PlacementPolicy | ClusterPlacementPolicy] = (),
+) -> Condition | None:
+    """The condition NotEnforced of an object; None when it sets no such field.
+
+    Args:
+        one: a Workload or a Site.
+        now: the time of the transition.
+        policies: those that apply to a workload; their fields are listed with their names.
+    """
+    found = list(_sentences(one))
+    for policy in policies:
+        name = f"{policy.kind} {policy.metadata.name}"
+        found.extend(f"{name}: {sentence}" for sentence in _sentences(policy))
+    if not found:
         return None
-    message = "; ".join(f"{path}: {NOT_ENFORCED[path]}" for path in paths)
     return Condition(
         type="NotEnforced",
         status="True",
         reason="AcceptedNotActedOn",
-        message=message,
+        message=_join(found),
         last_transition_time=now,
     )
 
 
-def _is_set(workload: Workload, path: str) -> bool:
-    value: object = workload
+def _join(sentences: list[str]) -> str:
+    more = len(sentences) - _MAX_LISTED
+    return "; ".join(sentences[:_MAX_LISTED]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _sentences(one: Part) -> Iterable[str]:
+    known = NOT_ENFORCED.get(_kind_of(one), {})
+    return (f"{path}: {known[path]}" for path in not_enforced(one))
+
+
+def _kind_of(one: Part) -> str:
+    return str(getattr(type(one), "KIND", ""))
+
+
+def _is_set(one: Part, path: str) -> bool:
+    """Whether a field has another value than its default."""
+    value: Any = one
+    default: Any = None
     for step in path.split("."):
-        value = getattr(value, step, None)
-        if value is None:
+        if not isinstance(value, Part):
             return False
-    return value not in (None, (), {}, "") and not (
-        isinstance(value, Part)
-        and not any(getattr(value, name) for name in value.__struct_fields__)
+        field = next(each for each in msgspec.structs.fields(value) if each.encode_name == step)
+        value, default = getattr(value, field.name), _default_of(field)
+    return value != default and not (isinstance(value, Part) and _is_empty(value))
+
+
+def _default_of(field: msgspec.structs.FieldInfo) -> object:
+    if field.default_factory is not msgspec.NODEFAULT:
+        return field.default_factory()
+    return field.default
+
+
+def _is_empty(part: Part) -> bool:
+    return all(
+        getattr(part, field.name) == _default_of(field) for field in msgspec.structs.fields(part)
     )

@@ -113,7 +113,7 @@ def demand_of(
         tenant=tenant,
         policy=policy,
         cluster_placements=tuple(
-            each.spec.placement for each in cluster_policies if _applies_to(each, workload)
+            each.spec.placement for each in cluster_policies if policy_applies_to(each, workload)
         ),
         others=tuple(others),
     )
@@ -247,7 +247,8 @@ def _missing_policy(workload: Workload) -> NotAccepted:
     )
 
 
-def _applies_to(policy: ClusterPlacementPolicy, workload: Workload) -> bool:
+def policy_applies_to(policy: ClusterPlacementPolicy, workload: Workload) -> bool:
+    """Whether a cluster policy tightens a workload."""
     spec = policy.spec
     in_namespace = not spec.namespaces or workload.metadata.namespace in spec.namespaces
     return in_namespace and spec.workload_selector.matches(workload.metadata.labels)

@@ -26,6 +26,7 @@ from scheduler.simulation.cluster.controllers.deployments import plan_deployment
 from scheduler.simulation.cluster.controllers.garbage import plan_garbage_collection
 from scheduler.simulation.cluster.controllers.jobs import plan_job
 from scheduler.simulation.cluster.controllers.namespaces import NamespaceController
+from scheduler.simulation.cluster.controllers.quotas import plan_quota
 from scheduler.simulation.cluster.controllers.replica_sets import plan_replica_set
 from scheduler.simulation.cluster.controllers.stateful_sets import plan_stateful_set
 from scheduler.simulation.cluster.description import (
@@ -48,6 +49,7 @@ from scheduler.simulation.cluster.objects import (
     NODES,
     PODS,
     REPLICA_SETS,
+    RESOURCE_QUOTAS,
     STATEFUL_SETS,
     VIEW_TYPES,
     ObjectView,
@@ -77,6 +79,7 @@ _CONTROLLERS: dict[ApiResource, Callable[..., ControllerPlan]] = {
     JOBS: plan_job,
     CRON_JOBS: plan_cron_job,
     DISRUPTION_BUDGETS: plan_disruption_budget,
+    RESOURCE_QUOTAS: plan_quota,
 }
 
 

@@ -317,6 +317,22 @@ class DisruptionBudget(_ObjectPart, frozen=True, kw_only=True):
     status: dict[str, Any] = field(default_factory=dict)
 
 
+class QuotaSpec(_ObjectPart, frozen=True, kw_only=True):
+    """`spec` of a ResourceQuota."""
+
+    hard: dict[str, Any] = field(default_factory=dict)
+    scopes: list[str] = field(default_factory=list)
+    scope_selector: dict[str, Any] = field(default_factory=dict)
+
+
+class SimulatedQuota(_ObjectPart, frozen=True, kw_only=True):
+    """A ResourceQuota; `status` is raw JSON of the API."""
+
+    metadata: ObjectMeta
+    spec: QuotaSpec = field(default_factory=QuotaSpec)
+    status: dict[str, Any] = field(default_factory=dict)
+
+
 class SimulatedNamespace(_ObjectPart, frozen=True, kw_only=True):
     """A namespace; only its existence matters."""
 
@@ -331,6 +347,7 @@ ObjectView = (
     | CronJob
     | Autoscaler
     | DisruptionBudget
+    | SimulatedQuota
     | SimulatedNamespace
 )
 
@@ -349,6 +366,7 @@ AUTOSCALERS = ApiResource(
 DISRUPTION_BUDGETS = ApiResource(
     "policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", namespaced=True
 )
+RESOURCE_QUOTAS = ApiResource("", "v1", "resourcequotas", "ResourceQuota", namespaced=True)
 
 VIEW_TYPES: dict[ApiResource, type[ObjectView]] = {
     NAMESPACES: SimulatedNamespace,
@@ -361,6 +379,7 @@ VIEW_TYPES: dict[ApiResource, type[ObjectView]] = {
     CRON_JOBS: CronJob,
     AUTOSCALERS: Autoscaler,
     DISRUPTION_BUDGETS: DisruptionBudget,
+    RESOURCE_QUOTAS: SimulatedQuota,
     PODS: Pod,
 }
 """The watched resources with their views; pods come last, so that their owners are known."""

@@ -14,6 +14,7 @@ from scheduler.simulation.cluster.objects import (
     NAMESPACES,
     NODES,
     PODS,
+    RESOURCE_QUOTAS,
     RESOURCES_BY_KIND,
     ObjectView,
     Pod,
@@ -90,9 +91,10 @@ class ChangeHandler:
             self._pending.add(name)
         else:
             self._pending.discard(name)
-        for budget in self._mirror.names(DISRUPTION_BUDGETS):
-            if budget[0] == name[0]:
-                yield (RECONCILE, DISRUPTION_BUDGETS, budget), _OWNER_DELAY_SECONDS
+        for resource in (DISRUPTION_BUDGETS, RESOURCE_QUOTAS):
+            for counting in self._mirror.names(resource):
+                if counting[0] == name[0]:
+                    yield (RECONCILE, resource, counting), _OWNER_DELAY_SECONDS
         held_capacity = (
             isinstance(before, Pod) and bool(before.spec.node_name) and not is_finished(before)
         )

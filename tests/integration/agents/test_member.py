@@ -75,10 +75,14 @@ async def test_the_quota_of_a_namespace_is_reported(rig: AgentRig) -> None:
     rig.run(rig.content(config_map()))  # creates the namespace
     quotas = f"/api/v1/namespaces/{rig.name}/resourcequotas"
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "q"}}
-    rig.api.create(quotas, {**quota, "spec": {"hard": {"pods": "7"}}})
-    seen = await NamespaceSensor(rig.api).observe()
-    assert not seen.faults
-    assert {each.name: each.quota_left for each in seen.namespaces or ()}[rig.name] == {"pods": 7}
+    made = rig.api.create(quotas, {**quota, "spec": {"hard": {"pods": "7"}}})
+    for status, left in (({}, 0), ({"hard": {"pods": "7"}, "used": {"pods": "2"}}, 5)):
+        if status:
+            rig.api.update(f"{quotas}/q/status", {**made, "status": status})
+        seen = await NamespaceSensor(rig.api).observe()
+        assert not seen.faults
+        found = {each.name: each.quota_left for each in seen.namespaces or ()}
+        assert found[rig.name] == {"pods": left}
 
 
 async def test_a_member_that_does_not_answer_is_a_fault_in_the_report(tmp_path: Path) -> None:

@@ -129,3 +129,17 @@ async def test_an_unsent_request_returns_unless_the_same_was_asked_since() -> No
     publisher.request_proof("m1", 2)
     outbox.put_back(unsent)
     assert [one.epoch for one in await taken(outbox)] == [2]
+
+
+@pytest.mark.parametrize("names", [(), ("rack", "zone")])
+async def test_an_index_names_the_node_labels_that_workloads_ask_for(
+    names: tuple[str, ...],
+) -> None:
+    outbox = Outbox()
+    publisher = OrderPublisher(key=KEY, outbox=outbox, node_labels=lambda: names)
+    publisher.publish_index("m1", "u", (1, 1), {})
+    message = await outbox.take()
+    trusted = TrustedKeys([KEY.public])
+    payload = unseal(message.payload, topic=site_topic("m1", "desired"), trusted=trusted)
+    assert (DESIRED_INDEX.decode(payload).node_labels or ()) == names
+    assert (b"nodeLabels" in payload) == bool(names)

@@ -2,11 +2,14 @@
 
 import asyncio
 import json
+import os
 import random
+import resource
 import socket
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -301,6 +304,30 @@ async def test_the_page_answers_over_http_and_survives_nonsense() -> None:
     assert b"405" in await ask(port, b"POST /metrics HTTP/1.1\r\n\r\n")
     assert await ask(port, b"x" * 20_000 + b"\r\n\r\n") == b""
     assert b"ok" in await ask(port, b"GET /healthz HTTP/1.1\r\n\r\n")
+    page.stop()
+
+
+async def test_a_lack_of_descriptors_is_said_once_a_pause_and_not_for_each_connection() -> None:
+    page = MetricsServer(lambda: "")
+    port = await page.start("127.0.0.1", 0)
+    said: list[dict[str, Any]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _loop, one: said.append(one))
+    clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(20)]
+    limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    next_free = os.dup(0)
+    os.close(next_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (next_free, most))
+    try:
+        for _ in range(50):  # passes of the loop, each of which could accept
+            passed = loop.create_future()
+            loop.call_soon(passed.set_result, None)
+            await passed
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, most))
+    assert 1 <= len(said) < len(clients)
+    for each in clients:
+        each.close()
     page.stop()
 
 

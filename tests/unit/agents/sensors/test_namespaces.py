@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import pytest
+
 from agents.member.access import Access
 from agents.member.api import MemberApi, MemberApiError, Unreachable
 from agents.protocol.report import REPORT, Report, ReportedNamespace
@@ -12,11 +14,14 @@ from agents.sensors.sensor import Observation
 Tree = dict[str, Any]
 
 
+USED = {"used": {"pods": "0", "cpu": "0"}}
+
+
 def quota(namespace: str, hard: Tree, used: Tree | None = None, **spec: object) -> Tree:
     return {
         "metadata": {"namespace": namespace},
         "spec": {"hard": hard, **spec},
-        "status": {"hard": hard, "used": used or {}},
+        "status": {"hard": hard, "used": dict.fromkeys(hard, 0) | (used or {})},
     }
 
 
@@ -115,7 +120,7 @@ async def test_limit_ranges_are_told_by_container_and_pod_the_tightest_of_severa
 
 def test_what_cannot_be_read_is_named_and_spoils_nothing() -> None:
     odd: list[Tree] = [
-        {"namespace": "a", "spec": {"hard": {"pods": "many", "cpu": "1"}}, "status": {}},
+        {"namespace": "a", "spec": {"hard": {"pods": "many", "cpu": "1"}}, "status": USED},
         {"namespace": "a", "spec": {"hard": "x"}, "status": []},
     ]
     ranges: list[Tree] = [{"namespace": "a", "spec": {"limits": [None, {"type": []}]}}]
@@ -151,3 +156,17 @@ def test_the_longest_report_of_namespaces_can_be_sent_and_read() -> None:
     )
     assert REPORT.decode(REPORT.encode(report)) == report
     assert len(found) == 500
+
+
+@pytest.mark.parametrize("status", [{}, {"used": {}}, {"used": {"pods": None}}, {"used": []}])
+def test_of_a_quota_whose_use_is_unknown_nothing_is_left(status: Tree) -> None:
+    objects = [{"namespace": "a", "spec": {"hard": {"pods": "10"}}, "status": status}]
+    assert namespaces_of(objects, []) == (
+        ReportedNamespace(name="a", quota_left={"pods": 0}, not_counted=("quota-use-unknown",)),
+    )
+
+
+def test_only_the_resource_whose_use_is_unknown_is_closed() -> None:
+    hard = {"pods": "10", "requests.cpu": "4"}
+    objects = [{"namespace": "a", "spec": {"hard": hard}, "status": {"used": {"pods": "3"}}}]
+    assert namespaces_of(objects, [])[0].quota_left == {"pods": 7, "requests.cpu": "0"}

@@ -6,7 +6,7 @@ import pytest
 
 from agents.protocol.orders import ORDER_ID_ANNOTATION, ORDER_LABEL
 from agents.protocol.topics import order_token
-from agents.sensors.pod_problems import pod_problem_of
+from agents.sensors.pod_problems import pod_problem_of, unschedulable_order_of
 
 ORDER = "hub/a/b/1"
 
@@ -69,3 +69,21 @@ def test_a_problem_is_told_with_its_pod(seen: dict[str, Any], text: str) -> None
 )
 def test_nothing_is_told_of_a_pod_that_starts_or_is_not_ours(seen: dict[str, Any]) -> None:
     assert pod_problem_of(seen) is None
+
+
+def test_a_pod_without_a_node_counts_for_its_order() -> None:
+    assert unschedulable_order_of(pod(conditions=[UNSCHEDULABLE])) == ORDER
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        pod(conditions=[UNSCHEDULABLE | {"reason": "SchedulingGated"}]),
+        pod(conditions=[UNSCHEDULABLE | {"status": "True"}]),
+        pod(conditions=[]),
+        pod(conditions=[UNSCHEDULABLE]) | {"spec": {"nodeName": "n1"}},
+        waiting("ImagePullBackOff"),
+    ],
+)
+def test_a_pod_that_may_find_a_node_is_not_counted(seen: dict[str, Any]) -> None:
+    assert unschedulable_order_of(seen) == ""

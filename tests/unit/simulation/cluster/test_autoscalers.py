@@ -1,4 +1,4 @@
-"""Autoscalers and disruption budgets of simulated clusters, without an API server."""
+"""Autoscalers, disruption budgets and quotas of simulated clusters, without an API server."""
 
 from typing import Any
 
@@ -6,7 +6,12 @@ import pytest
 
 from scheduler.simulation.cluster.controllers.autoscalers import LOAD_ANNOTATION
 from scheduler.simulation.cluster.description import NodeDescription
-from scheduler.simulation.cluster.objects import AUTOSCALERS, DEPLOYMENTS, DISRUPTION_BUDGETS
+from scheduler.simulation.cluster.objects import (
+    AUTOSCALERS,
+    DEPLOYMENTS,
+    DISRUPTION_BUDGETS,
+    RESOURCE_QUOTAS,
+)
 from scheduler.simulation.cluster.plan import Patch
 from tests.support.fake_cluster import FakeCluster, deployment
 
@@ -130,3 +135,25 @@ def test_a_budget_counts_the_disruptions_that_it_allows(
     assert status["currentHealthy"] == 2
     assert (status.get("expectedPods", 0), status.get("desiredHealthy", 0)) == (expected, desired)
     assert status.get("disruptionsAllowed", 0) == allowed
+
+
+def test_a_quota_counts_what_the_pods_of_its_namespace_use(cluster: FakeCluster) -> None:
+    hard = {"pods": "9", "requests.cpu": "4", "limits.cpu": "8", "count/secrets": "3"}
+    meta = {"name": "q", "namespace": "city"}
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": meta, "spec": {"hard": hard}}
+    cluster.apply(quota)
+    cluster.settle()
+    status = cluster.status(RESOURCE_QUOTAS, "q")
+    assert status["used"] == {"pods": "2", "requests.cpu": "1000m", "limits.cpu": "0m"}
+    assert status["hard"] == hard
+    cluster.apply(deployment("web", 3, cpu="500m"))
+    cluster.settle(5)
+    assert cluster.status(RESOURCE_QUOTAS, "q")["used"]["pods"] == "3"
+
+
+def test_a_quota_of_a_scope_has_no_figures(cluster: FakeCluster) -> None:
+    meta = {"name": "q", "namespace": "city"}
+    spec = {"hard": {"pods": "9"}, "scopes": ["BestEffort"]}
+    cluster.apply({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": meta, "spec": spec})
+    cluster.settle()
+    assert not cluster.status(RESOURCE_QUOTAS, "q").get("used")
