@@ -24,6 +24,7 @@ from scheduler.cli.support.output import print_error, print_json
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import NotAccepted
 from scheduler.model.formatters import format_rfc3339
+from scheduler.model.reasons import REASONS
 from scheduler.runtime.printable import printable
 
 _EPILOG = """examples:
@@ -107,7 +108,17 @@ def decision_as_json(decided: OfflineDecision, site_count: int) -> dict[str, Any
         "optimal": decision.optimal,
         "gap": decision.gap,
         "lost": list(decision.lost),
-        "violations": dict(decision.violations),
+        "violations": [
+            *(
+                {
+                    "rule": reason,
+                    "site": site,
+                    "sentence": f"what runs at {site}: {REASONS[reason]}",
+                }
+                for site, reason in decision.violations.items()
+            ),
+            *({"rule": each.rule, "sentence": each.sentence} for each in decision.unmet),
+        ],
         "notes": list(decision.notes),
         **_planned_start(decision),
     }
@@ -130,16 +141,25 @@ def _refusal_as_json(decided: OfflineDecision, site_count: int) -> dict[str, Any
     return {
         "workload": decided.workload.metadata.key,
         "phase": "Refused",
-        "sites": [],
+        "sites": _running_sites(decided),
         "reasons": {reason: max(1, site_count)},
         "line": f"not accepted: {message}",
         "cost": {"cnyPerHour": None, "gco2PerHour": None},
         "optimal": False,
-        "gap": 0.0,
+        "gap": None,
         "lost": [],
-        "violations": {},
+        "violations": [],
         "notes": [],
     }
+
+
+def _running_sites(decided: OfflineDecision) -> list[dict[str, Any]]:
+    """What runs of a workload that is not accepted: it stays as it is."""
+    running: dict[str, int] = {}
+    for group in decided.workload.status.placement.groups:
+        for site in group.sites if group.phase != "Withdrawing" and group.replicas else ():
+            running[site] = running.get(site, 0) + group.replicas
+    return [{"name": site, "replicas": running[site]} for site in sorted(running)]
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:

@@ -24,6 +24,7 @@ from scheduler.placement.fleet.context import DecisionContext, decision_context
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.gates import scheduling_gate, with_gate_message
 from scheduler.placement.result import CycleState, build_decision
+from scheduler.placement.rule_moves import may_move, move_to_meet_rules
 from scheduler.placement.start_time import can_wait, plan_start, postpone
 
 
@@ -57,6 +58,8 @@ def choose(
         )
     request = division_request(state)
     division = divide_with_preferred_affinity(request, fleet)
+    if may_move(demand):
+        division = move_to_meet_rules(request, division, fleet, state.filter_result, state.context)
     if can_wait(demand) and division.replicas_by_slot:
         plan = plan_start(state, request, division.replicas_by_slot)
         if plan is not None:

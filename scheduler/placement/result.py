@@ -23,6 +23,7 @@ from scheduler.placement.fit.capacity import SiteCapacity
 from scheduler.placement.fit.caveats import NOTE_IN_FLIGHT_BOUND, caveats_of
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
+from scheduler.placement.required_rules import unmet_rules
 
 if TYPE_CHECKING:
     from scheduler.placement.kernel.kernel import Fit
@@ -65,6 +66,8 @@ def build_decision(state: CycleState, division: Division, gate: Reason | None) -
         else _retained_replicas(retained)
     )
     reasons = {} if placed else _reasons(state, division, gate)
+    unmet = unmet_rules(demand, state.fleet, shares, state.filter_result, state.context)
+    optimal = placed and division.is_optimal and not division.gap and not unmet
     names = sorted([(state.fleet.name_at(slot), count) for slot, count in shares.items()])
     decision = Decision(
         workload=demand.key,
@@ -75,9 +78,10 @@ def build_decision(state: CycleState, division: Division, gate: Reason | None) -
         line=_format_line(state, names, reasons, placed=placed),
         group=division.group,
         cost=_total_cost(state, names),
-        optimal=placed and division.is_optimal,
-        gap=division.gap,
+        optimal=optimal,
+        gap=0.0 if optimal else division.gap or None,
         notes=_notes(state, division, reasons),
+        unmet=unmet,
         decided_at=state.context.now,
     )
     return _with_previous_placement(decision, state, names) if demand.placed else decision

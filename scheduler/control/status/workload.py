@@ -16,6 +16,7 @@ from scheduler.control.status.conditions import (
     evicted_condition,
     find_condition,
     moving_condition,
+    rules_condition,
     set_condition,
     violation_condition,
     with_condition,
@@ -98,6 +99,8 @@ def with_decision(
         last_group=decision.group,
         conditions=with_condition(with_condition(status.conditions, accepted, now), condition, now),
     )
+    rules = rules_condition(decision, find_condition(status.conditions, "RulesMet"))
+    after = set_condition(after, rules, "RulesMet", now)
     if decision.ended:
         after = set_condition(after, evicted_condition(decision), "Evicted", now)
     return _with_shares(after, shares, now)

@@ -190,6 +190,9 @@ def _assemble(
         budget=limits.budget,
         claims=parsed.claims,
         unknown_scope=_unknown_scope(parsed, tenant),
+        on_unmet_rules="Move"
+        if "Move" in (placement.on_violation, *(each.on_violation for each in shared))
+        else "Report",
     )
 
 

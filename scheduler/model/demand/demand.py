@@ -22,6 +22,7 @@ from scheduler.model.kinds.policy import (
     DataAt,
     LatencyBound,
     Mode,
+    OnUnmetRules,
     PresetOptions,
     PriceList,
     Schedule,
@@ -139,6 +140,8 @@ class Demand(Part, frozen=True, kw_only=True, dict=True):
     """Storage that is claimed once at every site, by the names that quotas use."""
     unknown_scope: tuple[str, ...] = ()
     """Custom kinds that the tenant may have only where they are namespaced."""
+    on_unmet_rules: OnUnmetRules = "Report"
+    """What happens to running replicas when the whole placement does not meet a required rule."""
 
     @cached_property
     def placed_replicas(self) -> dict[str, int]:

@@ -102,7 +102,7 @@ class _Search:
         )
         for name in trial.facts:
             self.scratch_fleet.upsert(self.fleet.facts_of(name))
-        return decision.phase == "Placed"
+        return decision.phase == "Placed" and not decision.unmet
 
     def spend_without_budget(self, demand: Demand) -> Spend | None:
         """What the placement would cost without a budget; None: no budget, or nothing fits."""
