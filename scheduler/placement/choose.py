@@ -8,6 +8,7 @@ are never taken away because nothing fits now.
 from datetime import datetime
 
 import numpy as np
+from msgspec.structs import replace
 
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import Demand
@@ -79,7 +80,12 @@ def choose(
 
 
 def prepare_cycle(demand: Demand, fleet: Fleet, context: DecisionContext) -> CycleState:
-    """The steps before dividing: filter, fit and cost. The last two compute on request."""
+    """The steps before dividing: filter, fit and cost. The last two compute on request.
+
+    Work that can wait is priced by the same series for a start now as for every later one.
+    """
+    if context.start_seconds is None and can_wait(demand):
+        context = replace(context, start_seconds=context.now_seconds)
     filter_result = filter_sites(demand, fleet, context)
     retained = retained_shares(demand, fleet, filter_result, context)
     capacity = SiteCapacity(fleet, demand, filter_result.rights.vendor_sets)

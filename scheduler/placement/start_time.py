@@ -2,7 +2,8 @@
 
 Only work that states its deadline and its duration can wait, and only while no replica runs. Later
 starts are considered where a forecast covers the whole run, or where the energy price changes with
-the hours and the intensity does not. All other costs and the free capacity are assumed to stay as
+the hours. A start now and every later one are priced by one series of each site, so waiting never
+wins by a comparison of two sources. All other costs and the free capacity are assumed to stay as
 they are now: capacity is not reserved, and the workload is decided again at the planned start.
 Therefore starts are planned with a margin before the latest one; from then on the work takes what
 is free.
@@ -25,14 +26,10 @@ from scheduler.model.formatters import format_epoch_seconds
 from scheduler.model.units import GRAMS_PER_KILOGRAM, SECONDS_PER_HOUR
 from scheduler.placement.cost.energy import (
     carbon_intensity_at_start,
-    carbon_intensity_of_run,
     pue,
     replica_kwh_per_hour,
 )
-from scheduler.placement.cost.forecasts import (
-    forecast_intensity_of_run,
-    group_by_forecast_and_tariff,
-)
+from scheduler.placement.cost.forecasts import group_by_forecast_and_tariff
 from scheduler.placement.cost.site_costs import SiteCosts, site_costs_of
 from scheduler.placement.cost.terms.waiting import waiting_price
 from scheduler.placement.divide.divide import DivisionRequest
@@ -109,14 +106,13 @@ def _worthwhile_start(
         return None
     demand, context = state.demand, state.context
     seconds = float(demand.schedule.duration_seconds or 0)
-    carbon, grams_now = _price_term(state.costs, "carbon"), _sustained_grams(state, seconds)
-    cny_now = state.costs.cny - (carbon.figures - grams_now) * carbon.units
-    saved = _sum_over_replicas(cny_now, now_shares) - _sum_over_replicas(costs.cny, shares)
-    at_stake = carbon.units * _sum_over_replicas(grams_now, now_shares) or abs(
+    saved = _sum_over_replicas(state.costs.cny, now_shares) - _sum_over_replicas(costs.cny, shares)
+    at_stake = _price_term(state.costs, "carbon").cny(now_shares) or abs(
         _price_term(state.costs, "energy").cny(now_shares)
     )
     if saved <= context.terms.least_saving_ratio * max(0.0, at_stake):
         return None
+    grams_now = carbon_intensity_at_start(state.fleet, demand, context).value
     grams_then = carbon_intensity_at_start(
         state.fleet, demand, replace(context, start_seconds=start_seconds)
     ).value
@@ -130,20 +126,6 @@ def _worthwhile_start(
         saved_cny=saved * seconds / SECONDS_PER_HOUR,
         saved_grams=grams,
     )
-
-
-def _sustained_grams(state: CycleState, seconds: float) -> Floats:
-    """Grams of CO2 per kWh at the machine for a start now; [slot_capacity].
-
-    Where the forecast for the run is lower than the present figure, the forecast counts: a short
-    peak is no reason to wait.
-    """
-    fleet, context = state.fleet, state.context
-    forecast = (
-        forecast_intensity_of_run(fleet, context.now_seconds, seconds, context)
-        * pue(fleet, context).value
-    )
-    return np.fmin(carbon_intensity_of_run(fleet, state.demand, context).value, forecast)
 
 
 def _best_starts(state: CycleState, request: DivisionRequest) -> Iterator[tuple[float, float]]:
