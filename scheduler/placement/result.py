@@ -14,6 +14,7 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.formatters import format_replicas
 from scheduler.model.reasons import REASONS, Reason
 from scheduler.placement.cost.energy import carbon_intensity_of_run, replica_kwh_per_hour
+from scheduler.placement.cost.implausible import find_implausible, implausible_notes
 from scheduler.placement.cost.site_costs import SiteCosts, site_costs_of
 from scheduler.placement.divide.divide import MIN_SITES_TO_CACHE_FULL
 from scheduler.placement.divide.division import Division, ReplicasBySlot
@@ -80,7 +81,7 @@ def build_decision(state: CycleState, division: Division, gate: Reason | None) -
         cost=_total_cost(state, names),
         optimal=optimal,
         gap=0.0 if optimal else division.gap or None,
-        notes=_notes(state, division, reasons),
+        notes=_notes(state, division, reasons, shares),
         unmet=unmet,
         decided_at=state.context.now,
     )
@@ -109,8 +110,14 @@ def _vacated_sites(state: CycleState, names: list[tuple[str, int]]) -> list[str]
     return sorted(ran.difference([name for name, _ in names]))
 
 
-def _notes(state: CycleState, division: Division, reasons: dict[Reason, int]) -> tuple[str, ...]:
+def _notes(
+    state: CycleState, division: Division, reasons: dict[Reason, int], shares: ReplicasBySlot
+) -> tuple[str, ...]:
     notes = _notes_on_shapes(state, division)
+    odd = find_implausible(state.fleet, state.context)
+    if odd:
+        judged = [*shares, *state.filter_result.admitted_slots.tolist()]
+        notes = (*notes, *implausible_notes(state.fleet, judged, odd))
     if reasons.keys() & {"full", "fragmented"} and state.capacity.is_lower_bound_at_any(
         state.filter_result.admitted_slots
     ):

@@ -99,8 +99,8 @@ OTHER_VALUES: dict[str, list[Any]] = {
 }
 NOT_READ_BY_RULES = {
     "uid", "priority", "mode", "gang", "preset", "preset_options", "prices", "schedule",
-    "failover_mode", "failover_after_seconds", "last_group", "on_unmet_rules", "on_violation", "paused", "quota_left",
-    "quota", "budget_left", "budget", "claims",
+    "failover_mode", "failover_after_seconds", "last_group", "on_unmet_rules", "on_violation",
+    "paused", "quota_left", "quota", "budget_left", "budget", "claims",
 }  # fmt: skip
 
 
