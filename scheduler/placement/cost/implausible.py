@@ -1,6 +1,6 @@
 """Figures of sites that are most likely written in another unit, as kilograms for grams.
 
-Such a figure is used as it is, since nobody but its author knows the right one; a decision about
+Such a figure is used as it is, since only its author knows the right one; a decision about
 the site names it.
 """
 
