@@ -6,6 +6,7 @@ import msgspec
 
 from scheduler.model.canonical import canonical_json
 from scheduler.model.kinds.fields import Instant, Origin, Part
+from scheduler.model.kinds.workload import StartPlan
 from scheduler.model.reasons import Reason
 
 ENGINE_VERSION = "4"
@@ -75,6 +76,8 @@ class Decision(Part, frozen=True, kw_only=True):
     start_at: Instant | None = None
     """When work that can wait is planned to start, at `planned`; it is decided again then."""
     planned: tuple[SiteAssignment, ...] = ()
+    plan: StartPlan | None = None
+    """The planned start, with what it is compared with until the workload starts."""
     optimal: bool = True
     """Whether no placement has a lower cost, and every required rule is met; False: see `gap`."""
     gap: float | None = 0.0

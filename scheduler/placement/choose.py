@@ -26,7 +26,7 @@ from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.gates import scheduling_gate, with_gate_message
 from scheduler.placement.result import CycleState, build_decision
 from scheduler.placement.rule_moves import may_move, move_to_meet_rules
-from scheduler.placement.start_time import can_wait, plan_start, postpone
+from scheduler.placement.start_time import can_wait, note_on_given_up_plan, plan_start, postpone
 
 
 def choose(
@@ -76,7 +76,10 @@ def choose(
         return with_limit_message(
             build_decision(state, Division(replicas_by_slot=None), "quota"), over_budget
         )
-    return build_decision(state, cheapest_in_budget, None)
+    decision = build_decision(state, cheapest_in_budget, None)
+    if demand.plan is None or not can_wait(demand):
+        return decision
+    return note_on_given_up_plan(decision, state, cheapest_in_budget.replicas_by_slot or {})
 
 
 def prepare_cycle(demand: Demand, fleet: Fleet, context: DecisionContext) -> CycleState:

@@ -23,6 +23,7 @@ from scheduler.energy.tariff import Tariff
 from scheduler.model.decision import Decision, SiteAssignment
 from scheduler.model.demand.demand import Demand
 from scheduler.model.formatters import format_epoch_seconds
+from scheduler.model.kinds.workload import StartPlan
 from scheduler.model.units import GRAMS_PER_KILOGRAM, SECONDS_PER_HOUR
 from scheduler.placement.cost.energy import (
     carbon_intensity_at_start,
@@ -224,9 +225,56 @@ def postpone(
         f" {_format_assignments(there)}: saves {plan.saved_cny:.2g} CNY {carbon} compared with now"
         f" on {_format_assignments(here)}; latest start {format_epoch_seconds(latest)}"
     )
-    return msgspec.structs.replace(
-        decision, line=line, start_at=datetime.fromtimestamp(plan.start_seconds, UTC), planned=there
+    start_at = datetime.fromtimestamp(plan.start_seconds, UTC)
+    former = state.demand.plan
+    remembered = (
+        StartPlan(
+            start_at=start_at, since=state.context.now, cny_at_once=_run_cny(state, now_shares)
+        )
+        if former is None
+        else replace(former, start_at=start_at)
     )
+    return msgspec.structs.replace(
+        decision, line=line, start_at=start_at, planned=there, plan=remembered
+    )
+
+
+def note_on_given_up_plan(
+    decision: Decision, state: CycleState, shares: ReplicasBySlot
+) -> Decision:
+    """The decision to start now, with what waiting has cost if the planned start is still to come.
+
+    Args:
+        decision: the decision that places the work.
+        state: the results of the steps before.
+        shares: replicas by slot.
+    """
+    plan, now = state.demand.plan, state.context.now
+    if plan is None or decision.phase != "Placed" or plan.start_at <= now:
+        return decision
+    hours = max(0.0, (now - plan.since).total_seconds() / SECONDS_PER_HOUR)
+    price = waiting_price(state.demand, state.context)
+    waited = hours * price * sum(shares.values())
+    planned = format_epoch_seconds(plan.start_at.timestamp())
+    note = (
+        f"the start planned at {planned} is no longer better;"
+        f" started at once after {hours:.2g} h of waiting"
+    )
+    cny = _run_cny(state, shares)
+    if plan.cny_at_once is None or cny is None:
+        note += ", at a cost that is not known"
+    else:
+        lost = cny + waited - plan.cny_at_once
+        note += f", which {'cost' if lost >= 0 else 'saved'} {abs(lost):.2g} CNY"
+    return msgspec.structs.replace(decision, notes=(*decision.notes, note))
+
+
+def _run_cny(state: CycleState, shares: ReplicasBySlot) -> float | None:
+    """What the whole run costs, started now; None: a figure is not known."""
+    if not state.costs.are_known(np.array(sorted(shares), np.int64)):
+        return None
+    hours = (state.demand.schedule.duration_seconds or 0) / SECONDS_PER_HOUR
+    return _sum_over_replicas(state.costs.cny, shares) * hours
 
 
 def _assignments(state: CycleState, shares: ReplicasBySlot) -> tuple[SiteAssignment, ...]:

@@ -97,6 +97,7 @@ def with_decision(
         reason="" if placed else _clip(decision.line),
         decision=reference,
         last_group=decision.group,
+        plan=decision.plan,
         conditions=with_condition(with_condition(status.conditions, accepted, now), condition, now),
     )
     rules = rules_condition(decision, find_condition(status.conditions, "RulesMet"))

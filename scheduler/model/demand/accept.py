@@ -193,6 +193,7 @@ def _assemble(
         on_unmet_rules="Move"
         if "Move" in (placement.on_violation, *(each.on_violation for each in shared))
         else "Report",
+        plan=workload.status.plan,
     )
 
 

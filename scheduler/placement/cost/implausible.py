@@ -49,7 +49,11 @@ _RANGES = {
 
 def find_implausible(fleet: Fleet, context: DecisionContext) -> OddFigures:
     """The implausible figures of all sites; found once for as long as the figures stay."""
-    found: OddFigures = fleet.cached_figure("implausible", context, _find_implausible)
+    # Both versions only grow, so their sum is new whenever a figure or a forecast is.
+    version = fleet.figure_version + fleet.description_columns.version
+    found: OddFigures = fleet.cached_figure(
+        "implausible", context, _find_implausible, version=version
+    )
     return found
 
 

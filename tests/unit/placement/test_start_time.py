@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from scheduler.model.decision import Decision
@@ -255,3 +256,37 @@ def test_a_replica_that_is_too_late_to_start_waits_while_the_others_run() -> Non
     found = decided(late, place("m1", 600))
     assert (found.phase, found.replicas, found.reasons) == ("Waiting", 2, {"deadline": 1})
     assert found.line.endswith(TOO_LATE)
+
+
+def test_a_plan_that_is_no_longer_better_starts_at_once_and_says_what_it_cost() -> None:
+    asked = batch(waitingCnyPerHour=0.001)
+    planned = decided(asked, place("m1", 600, NIGHT), place("m2", 550))
+    assert planned.plan is not None
+    assert planned.plan.start_at == planned.start_at
+    later = NOW + timedelta(hours=1)
+    m1, m2 = place("m1", 600, forecast(*[600] * 9)), place("m2", 550)
+    for each in (m1, m2):
+        each["status"]["observedAt"] = each["status"]["intensity"]["observedAt"] = in_hours(1)
+    asked["status"]["plan"] = msgspec.to_builtins(planned.plan)
+    found = decided(asked, m1, m2, now=later)
+    assert (found.phase, found.plan) == ("Placed", None)
+    # 2 replicas * 1 h * 0.001 CNY/h; the run itself costs the same as then
+    (note,) = found.notes
+    assert note == (
+        "the start planned at 2026-11-23T11:01:00Z is no longer better; started at once after 1 h"
+        " of waiting, which cost 0.002 CNY"
+    )
+
+
+def test_a_plan_that_moves_remembers_since_when_the_work_waits() -> None:
+    asked = batch()
+    planned = decided(asked, place("m1", 600, NIGHT))
+    asked["status"]["plan"] = msgspec.to_builtins(planned.plan)
+    later = NOW + timedelta(hours=1)
+    m1 = place("m1", 600, forecast(600, 600, 600, 600, 100, 100, 500))
+    m1["status"]["observedAt"] = m1["status"]["intensity"]["observedAt"] = in_hours(1)
+    again = decided(asked, m1, now=later)
+    assert planned.plan is not None
+    assert again.plan is not None
+    assert again.plan.since == planned.plan.since
+    assert again.plan.start_at == NOW + timedelta(hours=4)
