@@ -85,6 +85,14 @@ def unmet_rules(
     return tuple(found)
 
 
+def format_unmet(unmet: Sequence[UnmetRule]) -> str:
+    """What is unmet, for the decision's line; "" if nothing is."""
+    if not unmet:
+        return ""
+    more = f" and {len(unmet) - 1} more" if len(unmet) > 1 else ""
+    return f"; does not meet {unmet[0].rule}: {unmet[0].sentence}{more}"
+
+
 def refusing_slots(shares: ReplicasBySlot, filter_result: FilterResult) -> dict[int, str]:
     """Slots that hold replicas and that a rule of the demand refuses, with the rule's name."""
     refused: dict[int, str] = {}

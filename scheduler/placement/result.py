@@ -24,7 +24,7 @@ from scheduler.placement.fit.capacity import SiteCapacity
 from scheduler.placement.fit.caveats import NOTE_IN_FLIGHT_BOUND, caveats_of
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.placement.required_rules import unmet_rules
+from scheduler.placement.required_rules import format_unmet, unmet_rules
 
 if TYPE_CHECKING:
     from scheduler.placement.kernel.kernel import Fit
@@ -76,7 +76,7 @@ def build_decision(state: CycleState, division: Division, gate: Reason | None) -
         phase=_phase(state, placed=placed),
         assignment=tuple([SiteAssignment(site=site, replicas=count) for site, count in names]),
         reasons=reasons,
-        line=_format_line(state, names, reasons, placed=placed),
+        line=_format_line(state, names, reasons, placed=placed) + format_unmet(unmet),
         group=division.group,
         cost=_total_cost(state, names),
         optimal=optimal,

@@ -42,6 +42,7 @@ def test_what_runs_is_listed_although_the_spec_is_not_accepted(
     edited = workload(2, placement={"spread": [{"by": "site", "minGroups": 3}]}, placed={"s0": 2})
     row = answer(tmp_path, capsys, priced("s0"), grant("s0"), edited)
     assert (row["phase"], row["sites"]) == ("Refused", [{"name": "s0", "replicas": 2}])
+    assert row["line"].endswith("; running replicas stay on s0 (2)")
 
 
 def test_an_unmet_rule_is_a_violation_with_its_sentence(
@@ -50,6 +51,7 @@ def test_an_unmet_rule_is_a_violation_with_its_sentence(
     asked = workload(2, placement={"spread": [{"by": "site", "minGroups": 2}]}, placed={"s0": 2})
     row = answer(tmp_path, capsys, priced("s0"), grant("s0"), asked)
     assert (row["optimal"], row["gap"]) == (False, None)
+    assert "does not meet spread" in row["line"]
     assert row["violations"] == [
         {
             "rule": "spread",
