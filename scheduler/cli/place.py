@@ -109,7 +109,7 @@ def decision_as_json(decided: OfflineDecision, site_count: int) -> dict[str, Any
             "gco2PerHour": decision.cost.gco2_per_hour,
         },
         "optimal": decision.optimal,
-        "gap": decision.gap,
+        "gap": decision.gap if decision.phase == "Placed" else None,
         "lost": list(decision.lost),
         "violations": [
             *(

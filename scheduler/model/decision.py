@@ -83,7 +83,7 @@ class Decision(Part, frozen=True, kw_only=True):
     gap: float | None = 0.0
     """Upper bound of the cost above the best possible one, as a ratio; None: no bound is known.
 
-    0 if `optimal`, and only then."""
+    Of a placement it is 0 if `optimal`, and only then; without a placement it says nothing."""
     notes: tuple[str, ...] = ()
     """What the decision does not model, for people."""
     unmet: tuple[UnmetRule, ...] = ()

@@ -80,7 +80,7 @@ def build_decision(state: CycleState, division: Division, gate: Reason | None) -
         group=division.group,
         cost=_total_cost(state, names),
         optimal=optimal,
-        gap=0.0 if optimal else division.gap or None,
+        gap=0.0 if optimal or not placed else division.gap or None,
         notes=_notes(state, division, reasons, shares),
         unmet=unmet,
         decided_at=state.context.now,

@@ -65,7 +65,7 @@ def test_what_runs_and_does_not_meet_a_required_rule_is_named(
     found = decided(asked, *SITES)
     assert rule in rules(found)
     assert not found.optimal
-    assert found.gap is None
+    assert found.gap is None or found.phase == "Waiting"
     assert all(each.sentence for each in found.unmet)
 
 
