@@ -19,6 +19,7 @@ from agents.loops import ExecutionLoop, ReportLoop, StatusLoop
 from agents.member.discovery import Discovery
 from agents.metrics.counters import Counters
 from agents.metrics.server import MetricsServer
+from agents.mqtt.nonces import NonceAnswerer
 from agents.mqtt.order_fetcher import OrderFetcher
 from agents.mqtt.publisher import ReportBuilder
 from agents.mqtt.router import MessageRouter
@@ -33,10 +34,11 @@ from agents.protocol.hub_requests import (
     WANT_FULL_REPORT,
     WANT_INDEX_PROOF,
     WANT_LEDGER_HEADS,
+    HigherBoot,
 )
 from agents.protocol.keys import SigningKey, TrustedKeys
 from agents.runtime.clock import AgentClock
-from agents.runtime.data_dir import Boot, load_or_create_client_id
+from agents.runtime.data_dir import Boot, load_or_create_client_id, record_higher_boot
 from agents.runtime.faults import AgentFaults
 from agents.sensors.energy import EnergyMeter
 from agents.sensors.host import resident_bytes
@@ -64,6 +66,7 @@ class Agent:
         intake: the desired state that the hub signed.
         discovery: the member cluster's API and its kinds; None for a site without a cluster.
         session: the connection with the broker.
+        answerer: answers the nonces of the hub.
         fetcher: fetches the order contents that the index lists.
         reports: sends reports.
         statuses: sends statuses.
@@ -79,6 +82,7 @@ class Agent:
     intake: Intake
     discovery: Discovery | None
     session: AgentSession
+    answerer: NonceAnswerer
     fetcher: OrderFetcher
     reports: ReportLoop
     statuses: StatusLoop
@@ -102,6 +106,7 @@ class Agent:
                 group.create_task(self.reports.run(), name="report")
                 group.create_task(self.statuses.run(), name="status")
                 group.create_task(self.fetcher.run(), name="fetch")
+                group.create_task(self.answerer.run(), name="answer")
                 if self.execution:
                     group.create_task(self.execution.run_lease(), name="lease")
                     group.create_task(self.execution.run_passes(), name="execute")
@@ -153,6 +158,8 @@ class Agent:
             on_order_content=self._request_pass,
             on_order_part=self.fetcher.notify_part_received,
             on_hub_request=self._on_hub_request,
+            on_nonce=self.answerer.ask,
+            on_higher_boot=self._on_higher_boot,
             faults=self.faults,
         )
 
@@ -178,6 +185,30 @@ class Agent:
             self.statuses.request_heads()
         else:
             self.statuses.request_status()
+
+    def _on_higher_boot(self, higher: HigherBoot) -> None:
+        """Counts as a later boot: the hub takes this one for one that is over."""
+        builder = self.reports.builder
+        boot = builder.boot
+        if (higher.agent, higher.boot_id) != (self.settings.agent, boot.id):
+            return  # for another agent, or about a boot before
+        if higher.above < boot.number:
+            return
+        renewed = None
+        with self.faults.guard("boot"):
+            renewed = record_higher_boot(Path(self.settings.data_dir), higher.above)
+        if renewed is None:
+            return
+        _log.warning(
+            "the hub knows boot %d of this agent, so its count of starts was lost; it goes on as"
+            " boot %d",
+            higher.above,
+            renewed.number,
+        )
+        builder.renew_boot(renewed)
+        self.session.will = _build_will(self.settings, builder)  # of the next session
+        self.reports.request_full_report()
+        self.statuses.request_status()
 
     def _request_pass(self) -> None:
         if self.execution:
@@ -291,6 +322,23 @@ def build_agent(
             on_change=statuses.request_status,
             faults=faults,
         )
+    reports = ReportLoop(
+        interval_seconds=settings.report.interval_seconds,
+        session=session,
+        builder=builder,
+        collector=collector,
+        clock=clock,
+        counters=counters,
+        faults=faults,
+    )
+
+    def answer(is_full: bool) -> None:  # noqa: FBT001 - a callback
+        if is_full:
+            reports.request_full_report()
+        else:
+            reports.request_report()
+        statuses.request_status()
+
     return Agent(
         settings=settings,
         version=version,
@@ -300,15 +348,8 @@ def build_agent(
         discovery=discovery,
         session=session,
         fetcher=OrderFetcher(session=session, intake=intake, clock=clock, faults=faults),
-        reports=ReportLoop(
-            interval_seconds=settings.report.interval_seconds,
-            session=session,
-            builder=builder,
-            collector=collector,
-            clock=clock,
-            counters=counters,
-            faults=faults,
-        ),
+        answerer=NonceAnswerer(nonces=builder.nonces, answer=answer, clock=clock, jitter=jitter),
+        reports=reports,
         statuses=statuses,
         execution=execution,
         clock=clock,

@@ -39,6 +39,7 @@ _EPILOG: Final = """examples:
   kapok-agent --config agent.yaml             report, and apply what the hub orders
   kapok-agent --config agent.yaml --print     print one report as JSON, send nothing
   kapok-agent --config agent.yaml --show-key  print the public key for Site.spec.delivery.agentKeys
+  kapok-agent --config agent.yaml doctor      what would keep it from its work, as JSON
   KAPOK_AGENT_SITE=gz-nansha-edge KAPOK_AGENT_HUB_KEYS=ed25519:... kapok-agent
                                               every setting can come from the environment:
                                               broker.password is KAPOK_AGENT_BROKER_PASSWORD
@@ -65,6 +66,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _build_parser().parse_args(argv)
     if arguments.parent_pid and not tie_to_parent(arguments.parent_pid):
         return EXIT_GOOD
+    if arguments.command == "doctor":
+        from agents.doctor import examine  # noqa: PLC0415 - only for this command
+
+        answer = examine(arguments.config, os.environ)
+        sys.stdout.write(json.dumps(answer) + "\n")
+        return EXIT_GOOD if answer["ok"] else EXIT_NO
     try:
         settings = load_settings(arguments.config, os.environ)
     except AgentSettingsError as error:
@@ -188,6 +195,12 @@ def _build_parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="FILE",
         help="settings file; configs/agent.yaml is an example",
+    )
+    parser.add_argument(
+        "command",
+        nargs="?",
+        choices=["doctor"],
+        help="doctor: check settings, files and the broker's port, print the findings as JSON",
     )
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument(

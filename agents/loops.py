@@ -68,6 +68,10 @@ class ReportLoop:
     faults: AgentFaults = field(default_factory=AgentFaults)
     _requested: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
+    def request_report(self) -> None:
+        """Sends a report now."""
+        self._requested.set()
+
     def request_full_report(self) -> None:
         """Sends a full report now."""
         self.builder.request_full_report()

@@ -124,6 +124,8 @@ def _sources(city: WebState, clock: SystemClock) -> WebSources:
         take_snapshot=city.take_snapshot,
         render_metrics=Metrics().render,
         find_decision_json=lambda _: None,
+        read_ledger_page=lambda _: b"",
+        read_ledger_blob=lambda _: b"",
         readiness_problem=lambda: "",
         review_token=nobody,
         clock=clock,

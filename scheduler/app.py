@@ -11,11 +11,13 @@ import gc
 import logging
 import os
 import random
+import secrets
 import uuid
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -40,6 +42,7 @@ from scheduler.control.reconcile.decide import Decider
 from scheduler.control.reconcile.reconciler import Reconciler
 from scheduler.control.reconcile.workload_writer import WorkloadWriter
 from scheduler.control.site_status_writer import SiteStatusWriter
+from scheduler.control.standby import Standby
 from scheduler.control.startup import Startup
 from scheduler.control.state.decision_inputs import DecisionInputs
 from scheduler.control.state.fair_shares import FairShares
@@ -54,6 +57,8 @@ from scheduler.control.wake_ups import WakeUps
 from scheduler.control.worker import Worker
 from scheduler.hub.informer import Informer, list_first
 from scheduler.hub.token_review import open_reviewer
+from scheduler.hub.web_address import publish_web_address
+from scheduler.ledger.pages import read_blob, read_page
 from scheduler.ledger.reader import decision_json
 from scheduler.ledger.recorder import LedgerRecorder
 from scheduler.ledger.segments import is_signed_by
@@ -62,13 +67,16 @@ from scheduler.model.demand.terms import Terms
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.mqtt.ingest import Ingest
 from scheduler.mqtt.keyring import Keyring
+from scheduler.mqtt.nonces import NonceBook
 from scheduler.mqtt.order_publisher import OrderPublisher
 from scheduler.mqtt.outbox import Outbox
 from scheduler.mqtt.receiver import Receiver
 from scheduler.mqtt.session import BrokerSession
+from scheduler.mqtt.site_asker import SiteAsker
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.queue.minimum_requests import MinimumRequests
 from scheduler.recovery.losses import find_ledger_cut, refuse_losses
+from scheduler.runtime.cancellation import run_cancellable
 from scheduler.runtime.clock import Clock, SystemClock
 from scheduler.runtime.data_dir import locked_data_directory
 from scheduler.runtime.faults import FaultRelay, Faults
@@ -113,7 +121,7 @@ async def run(
                 try:
                     scheduler = _Scheduler(settings=settings, services=services, clock=clock)
                     hub_faults.pass_to(scheduler.metrics.count_fault)
-                    await scheduler.run(on_ready)
+                    await run_cancellable(scheduler.run(on_ready), name="term")
                 except* LeadershipLost as lost:
                     _log.warning("%s; waiting for the lease again", lost.exceptions[0])
                 on_ready = _ignore_ready
@@ -137,6 +145,11 @@ class _Scheduler:
         self._build_queue()
         self._build_loops()
         self._build_broker_session()
+        self.standby = Standby(
+            objects=self.objects, sites=self.sites, publisher=self.publisher, clock=clock
+        )
+        self._is_standing_by = False
+        self._site_informer = self._informer(SITES)
 
     def _build_state(self) -> None:
         """What is known: the hub's objects, the sites, the fleet, quotas, what is ordered."""
@@ -174,8 +187,22 @@ class _Scheduler:
             is_sole_candidate=not settings.hub.kubeconfig,
         )
         self.outbox = Outbox()
+        self.asker = SiteAsker(
+            # A new process asks under a new name: nonces of the one before prove nothing to it.
+            nonces=NonceBook(asker=uuid.uuid4().hex, secret=secrets.token_bytes(32), clock=clock),
+            clock=clock,
+            interval_seconds=settings.freshness.nonce_seconds,
+            silent_after_seconds=settings.freshness.silent_after_seconds,
+            requires_nonce=settings.freshness.require_nonce,
+            send=lambda site, wants_report, boot: self.publisher.ask(
+                site, self.leadership.epoch, wants_report=wants_report, higher_boot=boot
+            ),
+        )
         self.publisher = OrderPublisher(
-            key=services.signing_key, outbox=self.outbox, ledger_head=services.ledger.head
+            key=services.signing_key,
+            outbox=self.outbox,
+            ledger_head=services.ledger.head,
+            nonce_for=self.asker.nonce_for,
         )
         self.ledger_heads = LedgerHeads(
             head=services.ledger.head,
@@ -347,6 +374,8 @@ class _Scheduler:
             telemetry=self.metrics,
             clock=self._clock,
             faults=self.faults,
+            asker=self.asker,
+            received=self._services.received,
         )
         self.receiver = Receiver(
             ingest=self.ingest, telemetry=self.metrics, clock=self._clock, faults=self.faults
@@ -357,9 +386,12 @@ class _Scheduler:
             outbox=self.outbox,
             clock=self._clock,
             jitter=random.Random(),  # noqa: S311 - jitter, nothing secret
-            on_connected=self.controller.on_broker_connected,
+            on_connected=self._on_broker_connected,
             faults=self.faults,
         )
+
+    def _on_broker_connected(self) -> None:
+        self.ingest.listener.on_broker_connected()
 
     def _epoch(self) -> int:
         return self.leadership.epoch
@@ -371,20 +403,62 @@ class _Scheduler:
             open_reviewer(endpoints.kubeconfig, context=context) as review,
             serve_web(self._services.web_port, self._sources(review)),
         ):
-            self.dispatcher.start_epoch(await self.leadership.acquire())
+            self.dispatcher.start_epoch(await self._acquire())
             try:
                 await self._run_as_leader(on_ready)
             finally:
                 await self.leadership.release()
 
+    async def _acquire(self) -> int:
+        """Takes the lease; follows the sites as long as another scheduler holds it."""
+        if self.leadership.is_sole_candidate:
+            return await self.leadership.acquire()
+        self._is_standing_by, self.ingest.listener = True, self.standby
+        problem: Exception | None = None
+        async with asyncio.TaskGroup() as group:
+            loops = (("standby", self._watch_sites), *self._listening_loops())
+            tasks = [
+                group.create_task(self._keep_running(name, loop), name=name) for name, loop in loops
+            ]
+            try:
+                await self.leadership.acquire()
+            except Exception as error:  # noqa: BLE001 - raised below, not as a group
+                problem = error
+            if self.session.is_connected:
+                self.startup.listening_since_seconds = self.standby.listening_since_seconds
+            for task in tasks:
+                task.cancel()
+        self._is_standing_by, self.ingest.listener = False, self.controller
+        if problem is not None:
+            raise problem
+        return self.leadership.epoch
+
+    async def _watch_sites(self) -> None:
+        await list_first(self._site_informer, SITES, self._clock)
+        await self._site_informer.run()
+
+    def _listening_loops(self) -> Iterator[tuple[str, Callable[[], Coroutine[Any, Any, None]]]]:
+        """What follows the sites, in a leader and in a scheduler that stands by."""
+        yield "broker session", self.session.run
+        yield "messages", self.receiver.run
+        yield "ask sites", self.asker.run
+        yield "received messages", partial(self._services.received.run, self._clock)
+
     async def _run_as_leader(self, on_ready: Callable[[Endpoints], None]) -> None:
-        informers = {resource: self._informer(resource) for resource in KAPOK_RESOURCES}
+        informers = {
+            one: self._site_informer if one == SITES else self._informer(one)
+            for one in KAPOK_RESOURCES
+        }
         for resource, informer in informers.items():
             await list_first(informer, resource, self._clock)
         root, is_embedded = self._services.endpoints.data_dir, not self._settings.hub.kubeconfig
         refuse_losses(
             find_ledger_cut(root, self.objects.workloads.values(), is_hub_embedded=is_embedded)
         )
+        with self.faults.barrier("object", "web address"):
+            await publish_web_address(
+                self._services.client, self._services.endpoints.page_url.rstrip("/")
+            )
         self.startup.begin()
         async with asyncio.TaskGroup() as group:
             for resource, informer in informers.items():
@@ -401,7 +475,7 @@ class _Scheduler:
             for name, loop in (("work", self.worker.run), ("batches", self.batch_pricer.run)):
                 group.create_task(self._keep_running(name, loop), name=name)
 
-    async def _keep_running(self, name: str, loop: Callable[[], Awaitable[None]]) -> None:
+    async def _keep_running(self, name: str, loop: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Runs a loop until cancelled; one that fails is started again after a pause.
 
         Raises:
@@ -409,10 +483,10 @@ class _Scheduler:
         """
         while True:
             with self.faults.barrier("loop", name, passing=(LeadershipLost,)):
-                await loop()
+                await run_cancellable(loop(), name=name)
             await self._clock.sleep(self.faults.pause_seconds("loop", name))
 
-    def _loops(self) -> Iterator[tuple[str, Callable[[], Awaitable[None]]]]:
+    def _loops(self) -> Iterator[tuple[str, Callable[[], Coroutine[Any, Any, None]]]]:
         writer = SiteStatusWriter(
             hub=self._services.client,
             sites=self.sites,
@@ -421,11 +495,11 @@ class _Scheduler:
             faults=self.faults,
             foreign_index=self.dispatcher.foreign_index_condition,
             unknown_orders_at=self.dispatcher.unknown_orders_at,
+            without_nonce=self.asker.agents_without_nonce,
         )
         yield "lease", self.leadership.renew_until_lost
         yield "epoch", self._follow_higher_epochs
-        yield "broker session", self.session.run
-        yield "messages", self.receiver.run
+        yield from self._listening_loops()
         yield "full reports", self._request_full_reports
         yield "dispatch", self.dispatcher.run
         yield "wake", self.wake_ups.run
@@ -474,6 +548,8 @@ class _Scheduler:
     def _on_object_changed(self, kind: str, key: tuple[str, str], sites: frozenset[str]) -> None:
         if kind == SITES.kind:
             self._admit_keys(key[1])
+            if self._is_standing_by:
+                self.standby.on_site_changed(key[1])
         if self.leadership.epoch and self.startup.has_synced:
             self.controller.on_object_changed(kind, key, sites)
 
@@ -482,7 +558,10 @@ class _Scheduler:
         if site is None:
             self.keyring.forget(name)
             self.receiver.forget(name)
-        elif self.keyring.admit(name, site.spec.delivery.agent_keys):
+            self.asker.forget(name)
+            return
+        self.asker.admit(name)
+        if self.keyring.admit(name, site.spec.delivery.agent_keys):
             self.receiver.forget(name)
 
     def _on_facts_changed(self, site: str, facts: SiteFacts | None) -> None:
@@ -525,6 +604,7 @@ class _Scheduler:
             workload_stats=self.stats,
             clock=self._clock,
             stale_after_seconds=self._settings.freshness.stale_after_seconds,
+            agents_without_nonce=self.asker.agents_without_nonce,
         )
         return take_snapshot(
             sources,
@@ -538,6 +618,8 @@ class _Scheduler:
             take_snapshot=self._snapshot,
             render_metrics=self.metrics.render,
             find_decision_json=partial(decision_json, self._services.ledger.path),
+            read_ledger_page=partial(read_page, self._services.ledger.path),
+            read_ledger_blob=partial(read_blob, self._services.ledger.path),
             readiness_problem=self._why_not_ready,
             review_token=review,
             clock=self._clock,

@@ -22,6 +22,7 @@ from scheduler.mqtt.keyring import (
     note_public_key,
     write_public_key,
 )
+from scheduler.mqtt.received_messages import ReceivedMessages
 from scheduler.mqtt.session import BrokerAddress
 from scheduler.recovery.files import check_data_files, check_mounted_secret
 from scheduler.recovery.losses import (
@@ -80,6 +81,7 @@ class Services:
         is_ledger_lost: there was no ledger's file beside the hub's key, which is made after it.
         hub_keys: the public keys with which this hub signs and has signed.
         signing_key: signs orders and indexes.
+        received: what was received of the sites' agents, over restarts.
         web_port: port of /metrics and the web page on 127.0.0.1.
         endpoints: where the running scheduler is reached.
     """
@@ -91,6 +93,7 @@ class Services:
     is_ledger_lost: bool
     hub_keys: frozenset[str]
     signing_key: SigningKey = field(repr=False)
+    received: ReceivedMessages
     web_port: int
     endpoints: Endpoints
 
@@ -140,6 +143,7 @@ async def open_services(
         ledger = await stack.enter_async_context(Ledger(directory.path, key=key))
         is_ledger_lost = ledger.is_new and had_key
         write_public_key(directory.path / HUB_PUBLIC_KEY_FILE, key)
+        received = await stack.enter_async_context(ReceivedMessages(folder=directory.path))
         yield Services(
             client=client,
             broker_address=address,
@@ -148,6 +152,7 @@ async def open_services(
             is_ledger_lost=is_ledger_lost,
             hub_keys=hub_keys,
             signing_key=key,
+            received=received,
             web_port=web_port,
             endpoints=Endpoints(
                 data_dir=directory.path,
@@ -209,7 +214,8 @@ async def _open_hub(
     server = await stack.enter_async_context(serve(options))
     link = directory.path / KUBECONFIG_FILE
     link.unlink(missing_ok=True)
-    link.symlink_to(server.kubeconfig_path)
+    # Relative to the link's own folder, so that the data directory can be moved.
+    link.symlink_to(server.kubeconfig_path.relative_to(link.parent))
     return link
 
 

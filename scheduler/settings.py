@@ -1,20 +1,35 @@
 """The settings of `kapok up`: a YAML file and the environment become one typed value.
 
 The only reader of configuration. A wrong setting is refused by name, so that a typo never becomes a
-silent default. The name of each setting states its unit; `configs/scheduler.yaml` explains each.
+silent default; all wrong ones are named at once. The name of each setting states its unit, its type
+the range; `configs/scheduler.yaml` explains each.
 """
 
-import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import msgspec
-import yaml
+
+from scheduler.hub.schema.yaml_documents import YamlDocumentError, load_documents
+from scheduler.setting_checks import (
+    AgeSeconds,
+    PauseSeconds,
+    Port,
+    SettingFinding,
+    WaitSeconds,
+    check_group,
+)
 
 DATA_HOME = "KAPOK_DATA_HOME"
 """Environment variable: the data directory when the command line names none."""
+
+
+_MAX_FILE_BYTES = 1_000_000
+
+
+LogLevel: TypeAlias = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
 class SettingsError(ValueError):
@@ -34,9 +49,13 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     kubeconfig: str = ""
     context: str = ""
-    port: int = 0
-    max_objects_per_token: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] = 20_000
-    max_bytes_per_token: Annotated[int, msgspec.Meta(ge=1, le=2**40)] = 256 * 1024 * 1024
+    port: Port = 0
+    max_objects_per_token: Annotated[
+        int, msgspec.Meta(ge=1, le=10_000_000, extra={"unit": "objects"})
+    ] = 20_000
+    max_bytes_per_token: Annotated[int, msgspec.Meta(ge=1, le=2**40, extra={"unit": "bytes"})] = (
+        256 * 1024 * 1024
+    )
 
 
 class BrokerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +73,7 @@ class BrokerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     host: str = ""
-    port: int = 0
+    port: Port = 0
     username: str = ""
     password_file: str = ""
     tls_ca_file: str = ""
@@ -69,7 +88,7 @@ class WebSettings(msgspec.Struct, frozen=True, kw_only=True):
         port: port on 127.0.0.1; 0: a free port, chosen at the first start.
     """
 
-    port: int = 0
+    port: Port = 0
 
 
 class FreshnessSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,12 +101,17 @@ class FreshnessSettings(msgspec.Struct, frozen=True, kw_only=True):
             anything is decided that they may run already.
         site_status_seconds: the figures of a site are written to its status at most this often; a
             change of Ready is written at once.
+        nonce_seconds: how often each site is asked to prove that its reports are fresh.
+        require_nonce: what agents send that cannot prove it, because they are of a version before
+            nonces, is refused.
     """
 
-    stale_after_seconds: float = 300.0
-    silent_after_seconds: float = 45.0
-    hear_sites_seconds: float = 10.0
-    site_status_seconds: float = 15.0
+    stale_after_seconds: AgeSeconds = 300.0
+    silent_after_seconds: AgeSeconds = 45.0
+    hear_sites_seconds: WaitSeconds = 10.0
+    site_status_seconds: PauseSeconds = 15.0
+    nonce_seconds: AgeSeconds = 300.0
+    require_nonce: bool = False
 
 
 class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,10 +126,10 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
             never.
     """
 
-    first_backoff_seconds: float = 1.0
-    last_backoff_seconds: float = 60.0
-    unschedulable_recheck_seconds: float = 300.0
-    reserve_after_seconds: float = 600.0
+    first_backoff_seconds: PauseSeconds = 1.0
+    last_backoff_seconds: PauseSeconds = 60.0
+    unschedulable_recheck_seconds: PauseSeconds = 300.0
+    reserve_after_seconds: WaitSeconds = 600.0
 
 
 class BatchSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,11 +144,17 @@ class BatchSettings(msgspec.Struct, frozen=True, kw_only=True):
             bytes of memory meanwhile.
     """
 
-    at_workloads: int = 100
-    interval_seconds: float = 30.0
-    prices_expire_seconds: float = 300.0
-    most_workloads: int = 10_000
-    most_pairs: int = 10_000_000
+    at_workloads: Annotated[int, msgspec.Meta(ge=0, le=1_000_000, extra={"unit": "workloads"})] = (
+        100
+    )
+    interval_seconds: PauseSeconds = 30.0
+    prices_expire_seconds: AgeSeconds = 300.0
+    most_workloads: Annotated[
+        int, msgspec.Meta(ge=1, le=1_000_000, extra={"unit": "workloads"})
+    ] = 10_000
+    most_pairs: Annotated[
+        int, msgspec.Meta(ge=1, le=1_000_000_000, extra={"unit": "pairs of workload and site"})
+    ] = 10_000_000
 
 
 class DispatchSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,8 +166,8 @@ class DispatchSettings(msgspec.Struct, frozen=True, kw_only=True):
         repeat_seconds: an index that a site does not echo is published again this often.
     """
 
-    stuck_in_flight_seconds: float = 300.0
-    repeat_seconds: float = 5.0
+    stuck_in_flight_seconds: AgeSeconds = 300.0
+    repeat_seconds: PauseSeconds = 5.0
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,7 +176,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         hub_id: names this hub in order ids; a hub restored from a backup must keep it. It has
             neither a slash nor a space.
-        log_level: DEBUG, INFO, WARNING or ERROR.
+        log_level: DEBUG, INFO, WARNING or ERROR, in any case.
         hub: which Kubernetes API is the hub.
         broker: which broker carries the messages.
         web: where metrics and the web page are served.
@@ -156,8 +186,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         dispatch: how orders are published.
     """
 
-    hub_id: Annotated[str, msgspec.Meta(max_length=128, pattern=r"^[^/\s]+$")] = "kapok"
-    log_level: str = "INFO"
+    hub_id: Annotated[
+        str,
+        msgspec.Meta(
+            max_length=128,
+            pattern=r"^[^/\s]+$",
+            description="1 to 128 characters, neither slash nor space",
+        ),
+    ] = "kapok"
+    log_level: LogLevel = "INFO"
     hub: HubSettings = HubSettings()
     broker: BrokerSettings = BrokerSettings()
     web: WebSettings = WebSettings()
@@ -176,65 +213,134 @@ def load_settings(path: Path | None) -> Settings:
     Raises:
         SettingsError: the file is missing, is not YAML, or a setting is wrong.
     """
-    if path is None:
-        return Settings()
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except OSError as error:
-        raise SettingsError(f"{path}: {error.strerror}; name a file with --config") from error
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{path}: not YAML: {error}") from error
-    return settings_from(raw, source=str(path))
+    return Settings() if path is None else settings_from(_read(path), source=str(path))
 
 
 def settings_from(raw: object, *, source: str) -> Settings:
     """Turns decoded YAML into settings.
 
     Raises:
-        SettingsError: a setting is unknown or has a wrong value; the message names it.
+        SettingsError: settings are unknown or have wrong values; the message names all of them.
+    """
+    wrong = [f"{source}: {one.line}" for one in find_problems(raw) if one.severity == "error"]
+    if wrong:
+        raise SettingsError("\n".join(wrong))
+    return msgspec.convert(_normalised(raw), Settings)
+
+
+def check_settings_file(path: Path | None) -> list[SettingFinding]:
+    """Every problem of a settings file, for `kapok config check`; none of the built-in values."""
+    if path is None:
+        return []
+    try:
+        return list(find_problems(_read(path)))
+    except SettingsError as error:
+        what, _, instead = str(error).partition("; ")
+        return [SettingFinding("", "error", what, instead or "write a map of settings in YAML")]
+
+
+def find_problems(raw: object) -> Iterator[SettingFinding]:
+    """Every problem of decoded settings: unknown names, wrong values, what does not fit together.
+
+    Relations are judged only when every single value is right.
     """
     if not isinstance(raw, dict):
-        raise SettingsError(f"{source}: settings must be a map of groups, not a {_type_name(raw)}")
-    _refuse_unknown(raw, Settings, source, "")
-    try:
-        settings = msgspec.convert(raw, Settings)
-    except msgspec.ValidationError as error:
-        raise SettingsError(f"{source}: {error}") from error
-    _refuse_plain_broker(settings.broker, source)
-    return settings
+        what = f"settings must be a map of groups, not a {_type_name(raw)}"
+        groups = ", ".join(Settings.__struct_fields__)
+        yield SettingFinding("", "error", what, f"known: {groups}")
+        return
+    given: dict[Any, Any] = _normalised(raw)
+    wrong = list(check_group(given, Settings))
+    yield from wrong
+    if not wrong:
+        yield from _find_contradictions(msgspec.convert(given, Settings))
 
 
 def data_directory(named: str | None) -> Path:
-    """The data directory: `named`, else $KAPOK_DATA_HOME, else ~/.local/share/kapok."""
+    """The data directory: `named`, else $KAPOK_DATA_HOME, else ~/.local/share/kapok; absolute."""
     chosen = named or os.environ.get(DATA_HOME)
-    return Path(chosen) if chosen else Path.home() / ".local" / "share" / "kapok"
+    return (Path(chosen) if chosen else Path.home() / ".local" / "share" / "kapok").absolute()
 
 
-def _refuse_unknown(
-    raw: Mapping[str, Any], group: type[msgspec.Struct], source: str, prefix: str
-) -> None:
-    known = {field.name: field.type for field in msgspec.structs.fields(group)}
-    for key, value in raw.items():
-        if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
-            hint = f"did you mean {prefix}{near[0]}?" if near else f"known: {', '.join(known)}"
-            raise SettingsError(f"{source}: {prefix}{key}: no such setting; {hint}")
-        inner = known[key]
-        if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
-            if not isinstance(value, dict):
-                raise SettingsError(
-                    f"{source}: {prefix}{key}: expected a map of settings, not {value!r}"
-                )
-            _refuse_unknown(value, inner, source, f"{prefix}{key}.")
+def _read(path: Path) -> object:
+    """The decoded file.
+
+    Raises:
+        SettingsError: it cannot be read, or is no single YAML document.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_FILE_BYTES + 1)
+        if len(data) > _MAX_FILE_BYTES:
+            raise SettingsError(
+                f"{path}: larger than {_MAX_FILE_BYTES} bytes; name a settings file"
+            )
+        documents = list(load_documents(data.decode("utf-8")))
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}; name a file with --config") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path}: not UTF-8 text; name a settings file") from error
+    except YamlDocumentError as error:
+        raise SettingsError(f"{path}: {error}; configs/scheduler.yaml is an example") from error
+    if len(documents) > 1:
+        raise SettingsError(f"{path}: more than one YAML document; write one, without ---")
+    return documents[0].value if documents else {}
 
 
-def _refuse_plain_broker(broker: BrokerSettings, source: str) -> None:
-    loopback = broker.host in ("", "localhost", "::1") or broker.host.startswith("127.")
-    if not loopback and not broker.tls_ca_file:
-        raise SettingsError(
-            f"{source}: broker.host: {broker.host} is not on loopback, so broker.tls_ca_file "
-            "must name the authority of its certificate"
+def _normalised(raw: Any) -> Any:  # noqa: ANN401 - decoded YAML
+    """The same settings; a level of logging may be written in any case."""
+    level = raw.get("log_level")
+    if not isinstance(level, str) or level.upper() not in get_args(LogLevel):
+        return raw
+    return {**raw, "log_level": level.upper()}
+
+
+def _find_contradictions(settings: Settings) -> Iterator[SettingFinding]:
+    """What is wrong only together with another setting."""
+    broker, queue = settings.broker, settings.queue
+    is_loopback = broker.host in ("", "localhost", "::1") or broker.host.startswith("127.")
+    if not is_loopback and not broker.tls_ca_file:
+        what = f"{broker.host} is not on loopback, and is reached without TLS"
+        instead = "broker.tls_ca_file must name the authority of its certificate"
+        yield SettingFinding("broker.host", "error", what, instead)
+    if queue.first_backoff_seconds > queue.last_backoff_seconds:
+        what = f"{queue.last_backoff_seconds:g} is less than the first pause"
+        instead = f"write {queue.first_backoff_seconds:g} or more"
+        yield SettingFinding("queue.last_backoff_seconds", "error", what, instead)
+    if broker.tls_key_file and not broker.tls_certificate_file:
+        instead = "name the certificate in broker.tls_certificate_file"
+        yield SettingFinding(
+            "broker.tls_key_file", "error", "a key without its certificate", instead
         )
+    yield from _find_equal_ports(settings)
+    yield from _find_idle_settings(settings)
+
+
+def _find_equal_ports(settings: Settings) -> Iterator[SettingFinding]:
+    """Servers of ours on one port of this machine."""
+    taken: dict[int, str] = {}
+    servers = {
+        "hub.port": 0 if settings.hub.kubeconfig else settings.hub.port,
+        "broker.port": 0 if settings.broker.host else settings.broker.port,
+        "web.port": settings.web.port,
+    }
+    for path, port in servers.items():
+        if port and port in taken:
+            what = f"{port} is the port of {taken[port]} too"
+            yield SettingFinding(path, "error", what, "write another port, or 0 for a free one")
+        taken[port] = path
+
+
+def _find_idle_settings(settings: Settings) -> Iterator[SettingFinding]:
+    """Settings that do nothing without another one."""
+    hub, broker = settings.hub, settings.broker
+    if hub.context and not hub.kubeconfig:
+        what = "does nothing: the embedded hub has one context"
+        yield SettingFinding("hub.context", "warning", what, "name a kubeconfig in hub.kubeconfig")
+    for name in ("username", "password_file", "tls_ca_file", "tls_certificate_file"):
+        if getattr(broker, name) and not broker.host:
+            what = "does nothing: the embedded broker takes every client on loopback"
+            yield SettingFinding(f"broker.{name}", "warning", what, "name a broker in broker.host")
 
 
 def _type_name(value: object) -> str:

@@ -13,16 +13,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from agents.config.settings import AgentBrokerSettings, AgentSettings
-from agents.protocol.errors import WireError
-from agents.protocol.keys import TrustedKeys
-from agents.protocol.report import FigureOrigin
-from agents.protocol.topics import is_site_name
+from agents.config.rules import find_problems
+from agents.config.settings import AgentSettings
 
 ENVIRONMENT_PREFIX: Final = "KAPOK_AGENT_"
 # Kubernetes sets these in every pod of a namespace that has a Service named kapok-agent.
 _SERVICE_LINK_VARIABLES: Final = re.compile(ENVIRONMENT_PREFIX + r"(SERVICE_(HOST|PORT)|PORT)(_|$)")
-_CLUSTER_SOURCES: Final = ("none", "kubeconfig", "in-cluster")
 
 
 class AgentSettingsError(ValueError):
@@ -43,6 +39,18 @@ def load_settings(path: Path | None, environment: Mapping[str, str]) -> AgentSet
     Raises:
         AgentSettingsError: the file is missing or not YAML, or a setting is unknown or invalid.
     """
+    settings, source = read_settings(path, environment)
+    for problem in find_problems(settings):
+        raise AgentSettingsError(f"{source}: {problem.path}: {problem.text}")
+    return settings
+
+
+def read_settings(path: Path | None, environment: Mapping[str, str]) -> tuple[AgentSettings, str]:
+    """Settings of the right types, whose values are not checked yet, and where they come from.
+
+    Raises:
+        AgentSettingsError: as `load_settings`, but for values.
+    """
     raw = _read_yaml(path) if path else {}
     source = str(path) if path else "environment"
     if not isinstance(raw, dict):
@@ -50,8 +58,7 @@ def load_settings(path: Path | None, environment: Mapping[str, str]) -> AgentSet
     for variable, keys, value in _read_environment(environment):
         _set_nested(raw, keys, value, variable)
     settings: AgentSettings = _parse_record(AgentSettings, raw, source, "")
-    _validate(settings, source)
-    return settings
+    return settings, source
 
 
 def _read_yaml(path: Path) -> RawValue:
@@ -177,73 +184,6 @@ def _parse_number(hint: TypeHint, raw: RawValue, source: str, path: str) -> RawV
         kind = "a whole number" if hint is int else "a number"
         raise AgentSettingsError(f"{source}: {path}: {kind} from 0 is expected, not {raw!r}")
     return value
-
-
-# ---------------------------------------------------------------- validation
-
-
-def _validate(settings: AgentSettings, source: str) -> None:
-    for path, is_valid, problem in _validation_rules(settings):
-        if not is_valid:
-            raise AgentSettingsError(f"{source}: {path}: {problem}")
-    try:
-        TrustedKeys.parse(settings.hub_keys)
-    except WireError as error:
-        raise AgentSettingsError(f"{source}: hub_keys: {error}") from error
-
-
-def _peer_validation_rules(
-    settings: AgentSettings, origins: tuple[str, ...]
-) -> Iterator[tuple[str, bool, str]]:
-    for number, peer in enumerate(settings.peers):
-        yield (
-            f"peers[{number}]",
-            (bool(peer.host) and peer.port > 0) or peer.milliseconds is not None,
-            "needs host and port to measure the round trip, or milliseconds that a model gives",
-        )
-        origin = f"one of {', '.join(origins)}"
-        yield f"peers[{number}].origin", peer.origin in origins, origin
-
-
-def _validation_rules(settings: AgentSettings) -> Iterator[tuple[str, bool, str]]:
-    """Yields every rule: path of the setting, whether it is kept, and the message if not."""
-    cluster, report = settings.cluster, settings.report
-    origins = typing.get_args(FigureOrigin)
-    yield "site", is_site_name(settings.site), "lower-case letters, digits, - and . are expected"
-    yield "agent", is_site_name(settings.agent), "lower-case letters, digits, - and . are expected"
-    yield (
-        "cluster.source",
-        cluster.source in _CLUSTER_SOURCES,
-        f"one of {', '.join(_CLUSTER_SOURCES)}",
-    )
-    yield (
-        "cluster.kubeconfig",
-        bool(cluster.kubeconfig) or cluster.source != "kubeconfig",
-        "is needed when cluster.source is kubeconfig",
-    )
-    for name in ("power_origin", "pue_origin", "intensity_origin"):
-        word = getattr(settings.static, name)
-        yield f"static.{name}", word in origins, f"one of {', '.join(origins)}"
-    yield from _peer_validation_rules(settings, origins)
-    yield (
-        "static.pue",
-        (settings.static.pue or 1.0) >= 1,
-        "is total power over IT power, so it is at least 1",
-    )
-    for name in ("interval_seconds", "full_interval_seconds", "status_interval_seconds"):
-        yield f"report.{name}", getattr(report, name) > 0, "must be more than 0"
-    yield "cluster.resync_seconds", cluster.resync_seconds > 0, "must be more than 0"
-    yield "cluster.lease_seconds", cluster.lease_seconds >= 1, "must be at least 1"
-    yield (
-        "broker.tls_ca_file",
-        _is_loopback_or_tls(settings.broker),
-        f"{settings.broker.host} is not on loopback; name the CA certificate to verify it with",
-    )
-
-
-def _is_loopback_or_tls(broker: AgentBrokerSettings) -> bool:
-    is_loopback = broker.host in ("localhost", "::1") or broker.host.startswith("127.")
-    return is_loopback or bool(broker.tls_ca_file)
 
 
 def _suggestion(name: str, known: Mapping[str, object], prefix: str = "") -> str:

@@ -41,7 +41,8 @@ METRICS: Final[Mapping[str, tuple[str, str]]] = {
             "Exceptions that the barrier of an edge caught, by where: message (from the broker), "
             "session (with the broker), fetch (of order contents), report, status, lease, pass "
             "(over all orders), order, inventory (one kind of the cluster's objects), sensor, "
-            "energy, journal (it cannot be read or written), metrics (this page)"
+            "energy, journal (it cannot be read or written), boot (its new number cannot be "
+            "written), metrics (this page)"
         ),
     ),
     "kapok_agent_connects_total": ("counter", "Connections with the broker that were established"),

@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from agents.mqtt.nonces import CarriedNonces
 from agents.mqtt.report_bounds import bring_within_bounds, halve_report
 from agents.protocol.bounds import MAX_SECONDS
 from agents.protocol.delta import SECTION_NAMES, canonicalise_report, compute_delta
@@ -36,6 +37,7 @@ class ReportBuilder:
         boot: this start of the agent.
         key: key to sign with.
         full_interval_seconds: time between full reports; the reports in between are deltas.
+        nonces: what every message carries, as proof that it is new.
     """
 
     site: str
@@ -43,6 +45,7 @@ class ReportBuilder:
     boot: Boot
     key: SigningKey
     full_interval_seconds: float
+    nonces: CarriedNonces = field(default_factory=CarriedNonces)
     _sequence: int = field(default=0, init=False)
     _base_report: Report | None = field(default=None, init=False)
     _base_sent_at: float = field(default=0.0, init=False)
@@ -54,6 +57,10 @@ class ReportBuilder:
     def request_full_report(self) -> None:
         """Makes the next report a full one."""
         self._base_report = None
+
+    def renew_boot(self, boot: Boot) -> None:
+        """Counts as another boot from now on; the next report is a full one."""
+        self.boot, self._base_report = boot, None
 
     def build_report(
         self,
@@ -167,6 +174,7 @@ class ReportBuilder:
             "boot_number": self.boot.number,
             "sequence": self._sequence,
             "observed_seconds_ago": min(max(0.0, round(observed_seconds_ago, 3)), MAX_SECONDS),
+            "nonces": self.nonces.by_asker(),
         }
 
     def _seal(self, kind: TopicKind, payload: bytes, *, includes_public_key: bool = False) -> bytes:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from agents.protocol.bounds import MAX_FAULTS, AtMost
 from agents.protocol.errors import WireError
 from agents.protocol.report import Report, ReportSections
+from agents.protocol.report_totals import count_namespaces_within, count_node_classes_within
 from agents.protocol.shapes import reader_of, writer_of
 
 FAULT_OUT_OF_BOUNDS: Final = "figures-out-of-bounds"
@@ -32,9 +33,26 @@ def bring_within_bounds(report: Report) -> Report:
         value = getattr(report, name)
         if value is not None and not _is_readable(hint, value):
             changes[name] = _readable_part(hint, value)
-    if not changes:
-        return report
-    return _with_fault(dataclasses.replace(report, **changes), FAULT_OUT_OF_BOUNDS)
+    if changes:
+        report = _with_fault(dataclasses.replace(report, **changes), FAULT_OUT_OF_BOUNDS)
+    return _within_totals(report)
+
+
+def _within_totals(report: Report) -> Report:
+    """The report with as many node classes and namespaces as their sums allow."""
+    classes, namespaces = report.node_classes or (), report.namespaces or ()
+    class_count, namespace_count = (
+        count_node_classes_within(classes),
+        count_namespaces_within(namespaces),
+    )
+    changes: dict[str, Any] = {}
+    if class_count < len(classes):
+        changes["node_classes"] = classes[:class_count]
+    if namespace_count < len(namespaces):
+        changes["namespaces"] = namespaces[:namespace_count]
+    return (
+        _with_fault(dataclasses.replace(report, **changes), FAULT_TOO_LARGE) if changes else report
+    )
 
 
 def halve_report(report: Report) -> Report | None:

@@ -22,11 +22,16 @@ from agents.protocol.hub_requests import (
     WANT_INDEX_PROOF,
     WANT_LEDGER_HEADS,
     WANT_STATUS,
+    HigherBoot,
+    HubNonce,
 )
 from agents.protocol.topics import Topic, parse_topic, site_topic
 from agents.runtime.faults import AgentFaults
 
 _log = logging.getLogger(__name__)
+
+_ANSWERS: Final = frozenset({WANT_FULL_REPORT, WANT_STATUS})
+"""What a request with a nonce has answered together with the nonce."""
 
 _REQUESTS: Final = frozenset(
     {WANT_FULL_REPORT, WANT_STATUS, WANT_INDEX_PROOF, WANT_LEDGER_HEADS, FETCH_ORDERS}
@@ -46,6 +51,9 @@ class MessageRouter:
         on_order_content: called when a content is complete.
         on_order_part: called when a part of a content has arrived.
         on_hub_request: called with a word of `hub_requests.py` that the hub asks for.
+        on_nonce: called with a nonce of the hub, and whether it wants a full report; returns
+            whether the nonce is one to answer.
+        on_higher_boot: called when the hub says that this boot's number was used before.
         faults: the barrier around each message.
     """
 
@@ -57,6 +65,8 @@ class MessageRouter:
     on_order_content: Callable[[], None]
     on_order_part: Callable[[], None]
     on_hub_request: Callable[[str], None]
+    on_nonce: Callable[[HubNonce, bool], bool] = lambda _nonce, _full: False
+    on_higher_boot: Callable[[HigherBoot], None] = lambda _boot: None
     faults: AgentFaults = field(default_factory=AgentFaults)
 
     def handle(self, topic_name: str, payload: bytes) -> None:
@@ -114,6 +124,11 @@ class MessageRouter:
         self.counters.add("messages_total", kind="hub")
         if request.agent not in (None, self.agent):
             return
+        if request.higher_boot is not None:
+            self.on_higher_boot(request.higher_boot)
+        wants = _REQUESTS.intersection(request.wants)
+        if request.nonce is not None and self.on_nonce(request.nonce, WANT_FULL_REPORT in wants):
+            wants -= _ANSWERS
         for request_word in request.wants:
-            if request_word in _REQUESTS:
+            if request_word in wants:
                 self.on_hub_request(request_word)

@@ -73,6 +73,12 @@ MAX_MAP_ENTRIES: Final = 256
 # ---------------------------------------------------------------- counts of items
 
 MAX_NODE_ROWS: Final = 5_000
+MAX_TOTAL_NODE_ROWS: Final = 20_000
+MAX_NODE_AMOUNTS: Final = 120_000
+MAX_NODE_DESCRIPTIONS: Final = 120_000
+MAX_NAMESPACE_AMOUNTS: Final = 20_000
+"""Of a whole report: rows, amounts in them, labels and taints of nodes; amounts of namespaces."""
+
 MAX_ORDERS: Final = 20_000
 MAX_LEDGER_HEADS: Final = 100
 MAX_NAMESPACES: Final = 500
@@ -83,6 +89,8 @@ MAX_LABELS: Final = 64
 MAX_TAINTS: Final = 32
 MAX_RESOURCES: Final = 64
 MAX_MANIFESTS: Final = 500
+MAX_ASKERS: Final = 4
+"""Schedulers whose nonces an agent carries: a leader, standbys, and one that has just ended."""
 MAX_KEPT_CLAIMS: Final = 10_000
 
 # ---------------------------------------------------------------- numbers
@@ -96,6 +104,7 @@ LAST_SEQUENCE: Final = 2**52
 from its maximum again, so that its owner can always count on. Echoes may be higher: a site that
 stands at a maximum must be able to say so."""
 
+MAX_ANSWER_SPREAD_SECONDS: Final = 2.0
 MAX_SECONDS: Final = 10 * 365 * 86_400.0
 MAX_WATTS: Final = 1e12
 MAX_GCO2_PER_KWH: Final = 1e5
@@ -142,6 +151,9 @@ QualifiedName = Annotated[str, AtMost(317), NotEmpty()]
 LabelValue = Annotated[str, AtMost(63)]
 Word = Annotated[str, AtMost(64)]
 """A slug or a version."""
+
+Nonce = Annotated[str, AtMost(64), NotEmpty()]
+"""What a scheduler makes up and an agent repeats; only the scheduler reads it."""
 
 Quantities = Annotated[dict[QualifiedName, str | int], AtMost(MAX_RESOURCES), QuantityValues()]
 """Resource name to quantity."""

@@ -32,6 +32,7 @@ _HEADER_FIELDS: Final = (
     "boot_number",
     "sequence",
     "observed_seconds_ago",
+    "nonces",
     "site",
 )
 _KEYED_SECTIONS: Final = frozenset({"node_classes", "orders"})

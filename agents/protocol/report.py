@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 
 from agents.protocol.bounds import (
     MAX_API_KINDS,
+    MAX_ASKERS,
     MAX_FAULTS,
     MAX_LABELS,
     MAX_NAMESPACES,
@@ -32,6 +33,7 @@ from agents.protocol.bounds import (
     LoadRatio,
     Milliseconds,
     NamespaceName,
+    Nonce,
     ObjectName,
     OrderId,
     PodCount,
@@ -66,6 +68,8 @@ class MessageHeader:
         sequence: grows by at least one with every message of this boot, whatever its topic.
         observed_seconds_ago: time from observing to sending; plus the time since arrival it is the
             age of the content.
+        nonces: the newest nonce of each scheduler that has asked this boot, by its identity; empty
+            if none has, and absent from agents that know no nonces.
     """
 
     agent: AgentName = "main"
@@ -73,6 +77,7 @@ class MessageHeader:
     boot_number: Counter
     sequence: Counter
     observed_seconds_ago: Seconds
+    nonces: Annotated[dict[Word, Nonce], AtMost(MAX_ASKERS)] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

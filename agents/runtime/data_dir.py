@@ -165,6 +165,25 @@ def record_boot(data_dir: Path) -> Boot:
     return Boot(secrets.token_hex(8), number)
 
 
+def record_higher_boot(data_dir: Path, above: int) -> Boot | None:
+    """Counts on from a higher number, because the count on disk was lost or is an old one.
+
+    Args:
+        data_dir: the data directory, locked.
+        above: a number that was used before.
+
+    Returns:
+        The boot that this start counts as from now on; None if there is no number above.
+
+    Raises:
+        OSError: the disk is full, read-only or gone.
+    """
+    if not 0 <= above < LAST_SEQUENCE - 1:  # the count must be able to go on
+        return None
+    write_durably(data_dir / BOOTS_FILE, str(above + 1).encode())
+    return Boot(secrets.token_hex(8), above + 1)
+
+
 @contextmanager
 def lock_data_dir(data_dir: Path) -> Iterator[None]:
     """Locks the data directory for this process; the kernel releases the lock when it ends.

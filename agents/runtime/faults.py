@@ -30,7 +30,8 @@ FaultPlace = Literal[
     "inventory",  # one kind of the member's objects
     "sensor",  # one sensor
     "energy",  # the energy totals
-    "journal",  # the journal cannot be read or written
+    "journal",
+    "boot",  # the journal cannot be read or written
     "metrics",  # the page of /metrics
 ]
 """Where a fault was caught; the label `where` of `kapok_agent_faults_total`."""

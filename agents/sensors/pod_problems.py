@@ -23,7 +23,7 @@ def pod_problem_of(pod: Tree) -> tuple[str, str] | None:
         return None
     if metadata.get("deletionTimestamp"):
         return None
-    why = _unschedulable(status) or _waiting_container(status)
+    why = _unschedulable(status) or _unseen(pod) or _waiting_container(status)
     return (order_id, f"Pod {text_at(metadata, 'name')[:100]}: {why}") if why else None
 
 
@@ -33,6 +33,22 @@ def _unschedulable(status: Tree) -> str:
             words = message_at(each, "message", _MAX_TEXT) or message_at(each, "reason", _MAX_TEXT)
             return f"FailedScheduling: {words}"
     return ""
+
+
+def _unseen(pod: Tree) -> str:
+    """Why no scheduler has looked at a pod, if another one than Kubernetes' own is to do so."""
+    spec, status = map_at(pod, "spec"), map_at(pod, "status")
+    if text_at(spec, "nodeName") or text_at(status, "phase") not in ("", "Pending"):
+        return ""
+    if any(each.get("type") == "PodScheduled" for each in objects_at(status, "conditions")):
+        return ""
+    gates = [text_at(each, "name")[:100] for each in objects_at(spec, "schedulingGates")]
+    if gates:
+        return f"SchedulingGated: waits until {', '.join(gates[:5])} is removed"
+    name = text_at(spec, "schedulerName")[:100]
+    if name in ("", "default-scheduler"):
+        return ""
+    return f"FailedScheduling: no scheduler {name} has looked at it"
 
 
 def _waiting_container(status: Tree) -> str:

@@ -59,6 +59,8 @@ what --lost accepts (stop the hub first):
   ledger   the records of decisions. A new ledger begins with a record of the loss.
   keys     the signing key. Give the new public key to the agents (hub_keys in their settings);
            until then they keep what they run and refuse new orders.
+  received the boots and sequence numbers received of agents. They are begun again; until each
+           agent has reported, old messages of agents without nonces could be played again.
 
 Exit code: 0 done, 1 it could not be done or something else is lost too, 2 wrong usage."""
 

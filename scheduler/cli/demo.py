@@ -119,12 +119,18 @@ def _demo_options(arguments: argparse.Namespace) -> DemoOptions:
         )
     folder = arguments.resume or arguments.data_dir or _new_folder()
     named = arguments.resume or arguments.data_dir
+    export = arguments.export and arguments.export.absolute()
+    if export and (export == folder.absolute() or export in folder.absolute().parents):
+        raise DemoActionError(
+            f"--export {arguments.export}: exports are to be passed on, and the demo's keys would "
+            "lie among them; name a folder that does not hold the demo's"
+        )
     return DemoOptions(
-        folder=folder,
+        folder=folder.absolute(),  # its files name each other, also to processes elsewhere
         size=arguments.size,
         exit_when_settled=arguments.exit_when_settled,
         timeout_seconds=arguments.timeout,
-        export_to=arguments.export,
+        export_to=export,
         is_kept=named is not None or arguments.keep,
     )
 

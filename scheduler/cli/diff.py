@@ -10,18 +10,18 @@ from scheduler.cli.support.arguments import (
     EXIT_GOOD,
     EXIT_NO,
     EXIT_USAGE,
-    add_data_dir_option,
     add_output_option,
 )
+from scheduler.cli.support.hub_access import HubNotFound
+from scheduler.cli.support.ledger_access import add_ledger_options, open_ledger
 from scheduler.cli.support.output import print_error, print_json, print_text
+from scheduler.control.ports.hub import HubError
 from scheduler.ledger.errors import LedgerError
-from scheduler.ledger.reader import LedgerReader
+from scheduler.ledger.reader import RecordSource
 from scheduler.ledger.replay import RecordedDecision, read_recorded_decision
-from scheduler.ledger.tables import LEDGER_FILE
 from scheduler.model.canonical import to_plain_json
 from scheduler.model.demand.terms import Terms
 from scheduler.runtime.printable import printable
-from scheduler.settings import data_directory
 
 _EPILOG = """examples:
   kapok diff 7-42 7-43             which replicas moved, and which inputs changed
@@ -42,18 +42,18 @@ def register(parser: argparse.ArgumentParser) -> None:
         "first", metavar="ID", help="the earlier decision; a workload's status.decision.id"
     )
     parser.add_argument("second", metavar="ID", help="the later decision")
-    add_data_dir_option(parser)
+    add_ledger_options(parser)
     add_output_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Compares two decisions."""
     try:
-        with LedgerReader(data_directory(arguments.data_dir) / LEDGER_FILE) as reader:
+        with open_ledger(arguments) as reader:
             recorded = [
                 _read_decision(reader, each) for each in (arguments.first, arguments.second)
             ]
-    except LedgerError as error:
+    except (HubError, HubNotFound, LedgerError) as error:
         print_error("diff", error)
         return EXIT_USAGE
     answer = {"from": arguments.first, "to": arguments.second, **difference(*recorded)}
@@ -72,7 +72,7 @@ def _without_prices(terms: Terms) -> Any:  # noqa: ANN401 - JSON data
     return to_plain_json(msgspec.structs.replace(terms, scarcity=()))
 
 
-def _read_decision(reader: LedgerReader, record_id: str) -> RecordedDecision:
+def _read_decision(reader: RecordSource, record_id: str) -> RecordedDecision:
     record = reader.find(record_id)
     if record is not None and "refusal" in record.content:
         raise LedgerError(

@@ -4,6 +4,7 @@ The list of commands is data, so `kapok --help` answers at once, without importi
 """
 
 import argparse
+import difflib
 import importlib
 import os
 import sys
@@ -11,6 +12,8 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 
 from scheduler.cli.support.arguments import EXIT_INTERRUPTED, EXIT_USAGE
+from scheduler.cli.support.command_parser import CommandParser
+from scheduler.cli.support.output import print_error
 
 COMMANDS: dict[str, str] = {
     "up": "run the scheduler, with an embedded hub and MQTT broker unless configured otherwise",
@@ -28,6 +31,8 @@ COMMANDS: dict[str, str] = {
     "simulate": "replay a trace of real pods through the placement code",
     "simulate-cluster": "simulate nodes and controllers of member clusters",
     "serve-api": "run the embedded Kubernetes API server alone",
+    "completion": "print what makes bash, zsh or fish complete these commands",
+    "config": "check a settings file, and say what to write instead",
     "hub": "back up and restore the hub, accept what it lost, and create access tokens",
     "version": "show the versions of Kapok and its dependencies",
 }
@@ -61,6 +66,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if find_spec(_HUB_PACKAGE) is None:
         sys.stderr.write(_HUB_IS_MISSING + "\n")
         return EXIT_USAGE
+    if "_ARGCOMPLETE" in os.environ:
+        from scheduler.cli.completion import complete  # noqa: PLC0415 - only for a shell that asks
+
+        complete(COMMANDS)
     command = next((word for word in words if not word.startswith("-")), None)
     try:
         return _dispatch(command, words)
@@ -76,12 +85,17 @@ def _dispatch(command: str | None, words: Sequence[str]) -> int:
     if command == "version" or "--version" in words[:1]:
         words = ["version", *[w for w in words if w not in ("version", "--version")]]
         command = "version"
+    if command is not None and command not in COMMANDS and words[0] == command:
+        near = difflib.get_close_matches(command, COMMANDS, n=1)
+        hint = f"did you mean {near[0]}?" if near else "`kapok --help` lists all commands"
+        print_error("", f"no command {command!r}; {hint}")
+        return EXIT_USAGE
     if command not in COMMANDS or words[0] != command:
         _overview_parser().parse_args(words)  # prints --help, or an error about a wrong command
         _overview_parser().print_help(sys.stderr)
         return EXIT_USAGE
     module = importlib.import_module(f"scheduler.cli.{command.replace('-', '_')}")
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=f"kapok {command}",
         description=COMMANDS[command],
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -15,11 +15,12 @@ from scheduler.cli.support.arguments import (
     EXIT_GOOD,
     EXIT_NO,
     EXIT_USAGE,
-    add_data_dir_option,
     add_now_option,
     add_output_option,
     now_of,
 )
+from scheduler.cli.support.hub_access import HubNotFound
+from scheduler.cli.support.ledger_access import add_ledger_options, open_ledger
 from scheduler.cli.support.offline_input import (
     NO_TENANT_NOTE,
     NO_TENANT_SENTENCE,
@@ -30,10 +31,11 @@ from scheduler.cli.support.offline_input import (
 )
 from scheduler.cli.support.output import print_error, print_json
 from scheduler.cli.support.versus import UnknownSite, compare_with_site
+from scheduler.control.ports.hub import HubError
 from scheduler.ledger.errors import LedgerError
-from scheduler.ledger.reader import LedgerReader
+from scheduler.ledger.reader import RecordSource
+from scheduler.ledger.record import Record
 from scheduler.ledger.replay import read_recorded_decision
-from scheduler.ledger.tables import LEDGER_FILE
 from scheduler.model.canonical import digest_of_bytes
 from scheduler.model.decision import (
     Decision,
@@ -43,6 +45,7 @@ from scheduler.model.decision import (
     decision_bytes,
 )
 from scheduler.model.demand.demand import Demand, NotAccepted
+from scheduler.model.demand.identity import is_kept_at_one_site
 from scheduler.model.demand.terms import DEFAULT_TERMS, Terms
 from scheduler.model.formatters import format_rfc3339_exact
 from scheduler.placement.explain.explain import explain
@@ -50,10 +53,11 @@ from scheduler.placement.explain.suggest import suggest_changes
 from scheduler.placement.fleet.context import decision_context
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.runtime.printable import printable
-from scheduler.settings import data_directory
 
 _EPILOG = """examples:
   kapok explain health/appointment                        the last recorded decision
+  kapok explain health/appointment --decision 7-42        an older one
+  kapok explain health/appointment --kubeconfig F         over the network, by the rights of F
   kapok explain health/appointment --versus tianfu        compare the chosen sites with tianfu
   kapok explain health/appointment -f city/ -o json       offline, from files
   kapok explain health/appointment -f city/ --now 2026-11-23T08:00:00Z
@@ -81,9 +85,12 @@ def register(parser: argparse.ArgumentParser) -> None:
         help="decide and explain offline, from files as for `kapok place`; may be repeated",
     )
     parser.add_argument(
+        "--decision", metavar="ID", help="explain this recorded decision (default: the last one)"
+    )
+    parser.add_argument(
         "--versus", metavar="SITE", help="compare the chosen sites with SITE, and say why not SITE"
     )
-    add_data_dir_option(parser)
+    add_ledger_options(parser)
     add_now_option(parser)
     add_output_option(parser)
 
@@ -126,7 +133,14 @@ def run(arguments: argparse.Namespace) -> int:
         answer["notes"] += explained.notes
         if arguments.versus is not None:
             answer = compare_with_site(answer, arguments.versus, explained.demand)
-    except (OfflineInputError, LedgerError, UnknownSite, _NothingToExplain) as error:
+    except (
+        HubError,
+        HubNotFound,
+        LedgerError,
+        OfflineInputError,
+        UnknownSite,
+        _NothingToExplain,
+    ) as error:
         print_error("explain", error)
         return EXIT_USAGE
     if arguments.output == "json":
@@ -158,8 +172,8 @@ def _decide_offline(arguments: argparse.Namespace, key: str) -> _ExplainedDecisi
 
 
 def _read_recorded(arguments: argparse.Namespace, key: str) -> _ExplainedDecision:
-    with LedgerReader(data_directory(arguments.data_dir) / LEDGER_FILE) as reader:
-        record = reader.last_about(key)
+    with open_ledger(arguments) as reader:
+        record = _find_record(reader, key, arguments.decision)
         if record is None:
             raise _NothingToExplain(
                 f"the ledger holds no decision about {key}; `kapok get workloads` lists the "
@@ -194,6 +208,23 @@ def _read_recorded(arguments: argparse.Namespace, key: str) -> _ExplainedDecisio
     )
 
 
+def _find_record(reader: RecordSource, key: str, decision: str | None) -> Record | None:
+    """The record to explain: that of `--decision`, else the newest one of the workload.
+
+    Raises:
+        _NothingToExplain: the record does not exist or is about something else.
+    """
+    if decision is None:
+        return reader.last_about(key)
+    record = reader.find(decision)
+    if record is None or record.subject != key:
+        what = "not found" if record is None else f"about {record.subject}, not about {key}"
+        raise _NothingToExplain(
+            f"record {decision}: {what}; `kapok ledger list --workload {key}` lists its records"
+        )
+    return record
+
+
 def _explain_as_json(explained: _ExplainedDecision) -> dict[str, Any]:
     demand, decision = explained.demand, explained.decision
     if isinstance(demand, NotAccepted) or decision is None:
@@ -208,6 +239,9 @@ def _explain_as_json(explained: _ExplainedDecision) -> dict[str, Any]:
         context = decision_context(explained.now, explained.terms)
         changes = suggest_changes(demand, explained.fleet, context)
     answer = _format_explanation(explanation, changes)
+    if any(is_kept_at_one_site(demand, rule) for rule in demand.spread):
+        what = demand.numbered_set or demand.key
+        answer["notes"].append(f"{what} stays at one site (placement.identity: Whole)")
     if is_stuck and not changes:
         answer["notes"].append("none of the changes that were tried would make it fit")
     return answer | ({"decision": explained.record_id} if explained.record_id else {})
@@ -231,6 +265,8 @@ def _format_explanation(
                 "from": each.from_,
                 "to": each.to,
                 "verified": each.verified,
+                "who": each.who,
+                "site": each.site,
             }
             for each in changes
         ],
@@ -290,7 +326,7 @@ def _print(answer: dict[str, Any]) -> None:
     for title in ("SITE", "REPLICAS", "ROOM", "CNY/REPLICA-HOUR", "WHY, OR WHY NOT"):
         table.add_column(title, overflow="fold")
     for site in answer["sites"]:
-        failed = [each for each in site["verdicts"] if not each["passed"]]
+        failed = [each for each in site["verdicts"] if each["passed"] is False]
         total = site["totalCnyPerReplicaHour"]
         why = "; ".join(f"{each['reason']}: {each['sentence']}" for each in failed)
         table.add_row(
@@ -310,6 +346,11 @@ def _print(answer: dict[str, Any]) -> None:
                 f"{change['from'] or '(none)'} -> {change['to'] or '(none)'}"
             )
         )
+        where = f"at {change['site']}, " if change["site"] else ""
+        console.print(printable(f"  {where}by the {change['who']}"))
+    for note in answer["notes"]:
+        if "placement.identity" in note:
+            console.print(printable(note))
     if NO_TENANT_NOTE in answer["notes"]:
         console.print(NO_TENANT_SENTENCE)
 

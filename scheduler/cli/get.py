@@ -1,17 +1,33 @@
-"""`kapok get sites|workloads|volumes`: lists objects of the hub as a table or JSON."""
+"""`kapok get KIND [NAME…]`: lists objects of ours, with kubectl's manners and forms of output."""
 
 import argparse
 import asyncio
 import json
-import sys
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 
-from scheduler.cli.support.arguments import EXIT_GOOD, EXIT_NO, EXIT_USAGE, add_output_option
+import yaml
+
+from scheduler.cli.support.arguments import EXIT_GOOD, EXIT_NO, EXIT_USAGE, UsageError
 from scheduler.cli.support.hub_access import HubNotFound, add_hub_arguments, find_kubeconfig
-from scheduler.cli.support.output import format_table, print_error, print_json
+from scheduler.cli.support.kind_names import find_kinds, kind_names
+from scheduler.cli.support.left_volumes import VOLUME_KINDS, print_volumes
+from scheduler.cli.support.object_lists import (
+    ListedObjects,
+    ObjectQuery,
+    list_objects,
+    watch_objects,
+)
+from scheduler.cli.support.output import (
+    flush_output,
+    print_error,
+    print_json,
+    print_notice,
+    print_table,
+    print_text,
+)
+from scheduler.cli.support.signals import leaf_errors, run_until_signalled
 from scheduler.control.ports.hub import (
     CONFIG_MAPS,
     NAMESPACE,
@@ -26,78 +42,217 @@ from scheduler.hub.client import HubClient, open_hub
 from scheduler.runtime.clock import SystemClock
 
 _EPILOG = """examples:
-  kapok get sites                  state, free CPU and age of the last report of each site
-  kapok get sites --pending        unadmitted sites that report, each with its admit command
-  kapok get workloads              workloads of all namespaces
-  kapok get workloads -n health -o json
-  kapok get volumes                claims that workloads left behind, and at which site
+  kapok get sites                    state, free CPU and age of the last report of each site
+  kapok get sites --pending          unadmitted sites that report, each with its admit command
+  kapok get kw                       workloads of all namespaces; -n health: of one
+  kapok get workload portal -o yaml  one workload; health/portal names the namespace too
+  kapok get sites -l kapok.dev/province=CN-GD -o name
+  kapok get kw -w                    goes on with every change, until Ctrl-C
+  kapok get volumes                  claims that workloads left behind, and at which site
+  kapok get all -o wide              every kind of Kapok, with all columns
 
-Exit code: 0 success, also when the list is empty, 1 the hub refused, 2 no hub was found."""
+Kinds: sites, sitegrants, dataclassschemes, tenants, workloads (kw), placementpolicies (pp),
+clusterplacementpolicies (cpp). `kapok kubectl get` lists every other kind.
+Exit code: 0 success, also when the list is empty, 1 the hub refused or does not have the object,
+2 wrong usage, or no hub was found."""
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `kapok get`."""
     parser.epilog = _EPILOG
-    parser.add_argument("what", choices=["sites", "workloads", "volumes"], help="what to list")
-    parser.add_argument(
-        "-n", "--namespace", help="list workloads or volumes of this namespace only"
+    kind = parser.add_argument("what", metavar="KIND", help="what to list: kinds, or KIND/NAME")
+    kind.completer = lambda **_: kind_names()  # type: ignore[attr-defined]  # read by argcomplete
+    parser.add_argument("names", metavar="NAME", nargs="*", help="only these, as NAME or NS/NAME")
+    scope = parser.add_mutually_exclusive_group()
+    scope.add_argument("-n", "--namespace", metavar="NS", help="only objects of this namespace")
+    scope.add_argument(
+        "-A", "--all-namespaces", action="store_true", help="objects of all namespaces (default)"
     )
+    parser.add_argument("-l", "--selector", default="", metavar="LABELS", help="such as tier=edge")
+    parser.add_argument("-w", "--watch", action="store_true", help="go on with every change")
+    parser.add_argument("--no-headers", action="store_true", help="print no header of the table")
     parser.add_argument(
         "--pending", action="store_true", help="list sites that report but are not admitted"
     )
-    add_output_option(parser)
+    parser.add_argument(
+        "-o", "--output", choices=["json", "yaml", "wide", "name"], help="form of the output"
+    )
     add_hub_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints the sites, workloads or left volumes of the hub."""
+    """Prints objects of the hub."""
     try:
+        queries = _queries(arguments)
         kubeconfig = find_kubeconfig(arguments.kubeconfig, arguments.data_dir)
-    except HubNotFound as error:
+    except (HubNotFound, UsageError) as error:
         print_error("get", error)
         return EXIT_USAGE
+    code: int | None = EXIT_NO
+    work = _get(kubeconfig, arguments, queries)
     try:
-        return asyncio.run(_get(kubeconfig, arguments))
-    except HubError as error:
-        print_error("get", error)
-        return EXIT_NO
+        code = asyncio.run(run_until_signalled(work, name="get") if arguments.watch else work)
+    except* HubError as group:
+        for one in leaf_errors(group):
+            print_error("get", one)
+    return EXIT_GOOD if code is None else code  # None: Ctrl-C, the way to end a watch
 
 
-async def _get(kubeconfig: Path, arguments: argparse.Namespace) -> int:
-    now = SystemClock().now()
-    async with open_hub(kubeconfig) as client:
-        if arguments.what == "sites" and arguments.pending:
-            rows = await _list_pending(client, _hub_flags(arguments))
-            return _print(
-                arguments, "pending", rows, ("SITE", "FIRST-SEEN", "ADMIT WITH"), _pending_row
-            )
-        if arguments.what == "sites":
-            sites = (await client.list(SITES)).items
-            return _print(arguments, "sites", sites, _SITE_HEADERS, lambda one: _site_row(one, now))
-        found = (await client.list(WORKLOADS, arguments.namespace)).items
-        if arguments.what == "volumes":
-            left = [row for one in found for row in _left_volumes(one)]
-            return _print(
-                arguments, "volumes", left, _VOLUME_HEADERS, lambda one: _volume_row(one, now)
-            )
-        return _print(
-            arguments, "workloads", found, _WORKLOAD_HEADERS, lambda one: _workload_row(one, now)
+def _queries(arguments: argparse.Namespace) -> list[ObjectQuery]:
+    """What the arguments ask for, kind by kind.
+
+    Raises:
+        UsageError: a kind or the combination is wrong.
+    """
+    what, names, namespace = arguments.what, list(arguments.names), arguments.namespace
+    if "/" in what:
+        what, _, name = what.partition("/")
+        names.insert(0, name)
+    if what in VOLUME_KINDS:
+        if names or arguments.watch or arguments.selector or arguments.output not in (None, "json"):
+            raise UsageError("volumes take -n and -o json only")
+        return []
+    kinds = find_kinds(what)
+    if arguments.pending and kinds != [SITES]:
+        raise UsageError("--pending lists sites: kapok get sites --pending")
+    if (names or arguments.watch) and len(kinds) > 1:
+        raise UsageError("names and --watch go with one kind")
+    spaces = {name.partition("/")[0] for name in names if "/" in name}
+    if len(spaces | ({namespace} if namespace else set())) > 1:
+        raise UsageError("all names must be of one namespace")
+    if spaces and not kinds[0].namespaced:
+        raise UsageError(f"{kinds[0].plural} have no namespace: write the name alone")
+    return [
+        ObjectQuery(
+            resource=kind,
+            namespace=(namespace or next(iter(spaces), None)) if kind.namespaced else None,
+            names=tuple(name.rpartition("/")[2] for name in names),
+            labels=arguments.selector,
         )
+        for kind in kinds
+    ]
 
 
-def _print(
-    arguments: argparse.Namespace,
-    key: str,
-    rows: list[Object],
-    headers: Sequence[str],
-    row_of: Callable[[Object], tuple[str, ...]],
+async def _get(kubeconfig: Path, arguments: argparse.Namespace, queries: list[ObjectQuery]) -> int:
+    async with open_hub(kubeconfig) as client:
+        if arguments.pending:
+            return await _print_pending(client, arguments)
+        if arguments.what in VOLUME_KINDS:
+            found = (await client.list(WORKLOADS, arguments.namespace)).items
+            print_volumes(found, as_json=arguments.output == "json", now=SystemClock().now())
+            return EXIT_GOOD
+        listed = [(query, await list_objects(client, query)) for query in queries]
+        if arguments.watch:
+            return await _print_changes(client, arguments, *listed[0])
+    _print_lists(arguments, listed)
+    return EXIT_GOOD
+
+
+def _print_lists(
+    arguments: argparse.Namespace, listed: list[tuple[ObjectQuery, ListedObjects]]
+) -> None:
+    bodies = [body for _, found in listed for _, body in found.rows]
+    if arguments.output in ("json", "yaml"):
+        is_one = len(bodies) == len(arguments.names) == 1 or "/" in arguments.what
+        value = bodies[0] if is_one else {"apiVersion": "v1", "kind": "List", "items": bodies}
+        _print_object(value, arguments.output)
+        return
+    if not bodies:
+        kinds = ", ".join(query.resource.plural for query, _ in listed)
+        where = f" in namespace {arguments.namespace}" if arguments.namespace else ""
+        print_notice(f"no {kinds} found{where}")
+    for query, found in listed:
+        if arguments.output == "name":
+            for _, body in found.rows:
+                print_text(_name_of(query, body))
+        elif found.rows:
+            _RowPrinter(arguments, query, found.headers).show(found.rows)
+
+
+async def _print_changes(
+    client: HubClient, arguments: argparse.Namespace, query: ObjectQuery, found: ListedObjects
 ) -> int:
-    if arguments.output == "json":
-        print_json({key: rows})
-    elif rows:
-        sys.stdout.writelines(format_table([headers, *map(row_of, rows)]))
+    """Prints the objects and then each change; a table keeps the columns of its first rows."""
+    rows = _RowPrinter(arguments, query, found.headers)
+
+    def show(cells: Sequence[object], body: Object) -> None:
+        if arguments.output in ("json", "yaml"):
+            _print_object(body, arguments.output)
+        elif arguments.output == "name":
+            print_text(_name_of(query, body))
+        else:
+            rows.show([(cells, body)])
+
+    if arguments.output in (None, "wide") and found.rows:
+        rows.show(found.rows)
     else:
-        sys.stderr.write(f"no {key} found\n")
+        for cells, body in found.rows:
+            show(cells, body)
+    flush_output()
+    async for _, cells, body in watch_objects(client, query, found.version):
+        show(cells, body)
+        flush_output()
+    return EXIT_GOOD
+
+
+class _RowPrinter:
+    """Prints rows of one kind; the header once."""
+
+    def __init__(
+        self,
+        arguments: argparse.Namespace,
+        query: ObjectQuery,
+        headers: Sequence[tuple[str, int]],
+    ) -> None:
+        self._is_wide = arguments.output == "wide"
+        self._shown = [at for at, (_, level) in enumerate(headers) if self._is_wide or level == 0]
+        self._has_namespace = query.resource.namespaced and query.namespace is None
+        self._with_header = not arguments.no_headers
+        self._header = [headers[at][0].upper() for at in self._shown]
+        self._least: list[int] = []
+
+    def show(self, rows: Sequence[tuple[Sequence[object], Object]]) -> None:
+        """Prints rows; the first call sets the widths."""
+        table = [self._row(cells, body) for cells, body in rows]
+        if self._with_header:
+            table.insert(0, [*(["NAMESPACE"] if self._has_namespace else []), *self._header])
+            self._with_header = False
+        self._least = print_table(table, fixed=1 + self._has_namespace, least=self._least)
+
+    def _row(self, cells: Sequence[object], body: Object) -> list[str]:
+        space = [str(body["metadata"].get("namespace", ""))] if self._has_namespace else []
+        return [*space, *(_cell(cells[at]) if at < len(cells) else "" for at in self._shown)]
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _name_of(query: ObjectQuery, body: Object) -> str:
+    resource = query.resource
+    return f"{resource.kind.lower()}.{resource.group}/{body['metadata']['name']}"
+
+
+def _print_object(value: Object, form: str) -> None:
+    if form == "json":
+        print_json(value)
+    else:
+        text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
+        print_text(f"---\n{text}".rstrip("\n"))
+
+
+async def _print_pending(client: HubClient, arguments: argparse.Namespace) -> int:
+    rows = await _list_pending(client, _hub_flags(arguments))
+    if arguments.output == "json":
+        print_json({"pending": rows})
+    elif rows:
+        header = ("SITE", "FIRST-SEEN", "ADMIT WITH")
+        cells = [(one["site"], one["firstSeen"], one["admitWith"]) for one in rows]
+        print_table([header, *cells], fixed=3)  # a command that is cut cannot be pasted
+    else:
+        print_notice("no pending found")
     return EXIT_GOOD
 
 
@@ -118,86 +273,3 @@ def _hub_flags(arguments: argparse.Namespace) -> str:
     """The options that named the hub, for printed commands: pasted, they reach the same hub."""
     given = (("--kubeconfig", arguments.kubeconfig), ("--data-dir", arguments.data_dir))
     return "".join(f" {flag} {quote(str(value))}" for flag, value in given if value)
-
-
-def _pending_row(one: Object) -> tuple[str, ...]:
-    return (one["site"], one["firstSeen"], one["admitWith"])
-
-
-_SITE_HEADERS = ("NAME", "READY", "TIER", "PROVINCE", "FREE-CPU", "INTENSITY", "REPORT-AGE")
-_WORKLOAD_HEADERS = ("NAMESPACE", "NAME", "PHASE", "CLASS", "SITES", "READY", "REASON", "AGE")
-
-
-def _site_row(site: Object, now: datetime) -> tuple[str, ...]:
-    spec, status = site.get("spec") or {}, site.get("status") or {}
-    ready: Object = next((c for c in status.get("conditions") or () if c["type"] == "Ready"), {})
-    intensity = (status.get("intensity") or {}).get("gco2PerKwh")
-    return (
-        site["metadata"]["name"],
-        ready.get("status", "Unknown"),
-        spec.get("tier", "edge"),
-        (spec.get("location") or {}).get("province", ""),
-        status.get("freeCpu", ""),
-        "" if intensity is None else f"{intensity:g}",
-        _format_age(status.get("observedAt"), now),
-    )
-
-
-def _workload_row(workload: Object, now: datetime) -> tuple[str, ...]:
-    meta, spec, status = (
-        workload["metadata"],
-        workload.get("spec") or {},
-        workload.get("status") or {},
-    )
-    placed = status.get("replicas", 0)
-    return (
-        meta["namespace"],
-        meta["name"],
-        status.get("phase", "Pending"),
-        spec.get("dataClass", ""),
-        status.get("sites", ""),
-        f"{status.get('ready', 0)}/{placed}" if placed else "",
-        status.get("reason", ""),
-        _format_age(meta.get("creationTimestamp"), now),
-    )
-
-
-_VOLUME_HEADERS = ("NAMESPACE", "WORKLOAD", "SITE", "CLAIMS", "STATE", "AGE")
-
-
-def _left_volumes(workload: Object) -> list[Object]:
-    """What `status.remains` of a workload lists: claims at sites that it has left."""
-    meta = workload["metadata"]
-    return [
-        {
-            "namespace": meta["namespace"],
-            "workload": meta["name"],
-            "site": one["site"],
-            "claims": one.get("claims") or [],
-            "state": one.get("message") or "kept",
-            "since": one.get("since"),
-        }
-        for one in (workload.get("status") or {}).get("remains") or ()
-    ]
-
-
-def _volume_row(one: Object, now: datetime) -> tuple[str, ...]:
-    return (
-        one["namespace"],
-        one["workload"],
-        one["site"],
-        ",".join(one["claims"]) or "-",
-        one["state"],
-        _format_age(one["since"], now),
-    )
-
-
-def _format_age(text: str | None, now: datetime) -> str:
-    if not text:
-        return ""
-    then = datetime.fromisoformat(text)
-    seconds = max(0, int((now - then.astimezone(UTC)).total_seconds()))
-    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= 2 * length:  # 90 minutes read better as "90m" than as "1h"
-            return f"{seconds // length}{unit}"
-    return f"{seconds}s"

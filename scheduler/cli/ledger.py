@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +15,26 @@ from scheduler.cli.support.arguments import (
     EXIT_USAGE,
     add_data_dir_option,
     add_output_option,
+    parse_instant,
 )
 from scheduler.cli.support.hub_access import HubNotFound
+from scheduler.cli.support.ledger_access import add_ledger_options, open_ledger
 from scheduler.cli.support.ledger_witnesses import (
     WitnessError,
     collect_witnesses,
     trusted_keys_of,
 )
 from scheduler.cli.support.output import format_table, print_error, print_json, print_text
+from scheduler.control.ports.hub import HubError
 from scheduler.ledger.errors import LedgerCorruptError, LedgerError
-from scheduler.ledger.reader import LedgerReader
+from scheduler.ledger.filter import RecordFilter
+from scheduler.ledger.reader import LedgerReader, RecordSource
 from scheduler.ledger.record import Record
 from scheduler.ledger.tables import LEDGER_FILE
 from scheduler.ledger.verify import Anchor, Finding, VerificationResult, parse_anchor, verify
 from scheduler.settings import data_directory
 
+_VERIFY = "verify"
 _DESCRIPTION = """Lists, shows and verifies the ledger. Every decision is appended to it before its
 orders are sent. Each record holds the hash of the record before it, and runs of records are signed
 with the hub's key, so `verify` finds a record that was edited, removed or moved. An owner of the
@@ -45,7 +51,9 @@ _EPILOG = """examples:
                                         sequence number and hash of the newest record; keep
                                         them where the owner of the ledger cannot write
   kapok ledger verify --anchor "$(tail -1 /elsewhere/anchors)"
-  kapok ledger list --subject health/appointment
+  kapok ledger list --workload health/appointment
+  kapok ledger list --site gz-core --since 2026-11-23T00:00:00Z
+  kapok ledger list --at 2026-11-23T08:00:00Z     what was in force then
   kapok ledger show 7-42 -o json        one record, as it was hashed
   kapok replay 7-42                     repeat the decision from the record, and compare
 
@@ -59,7 +67,10 @@ def register(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="ledger_command", metavar="COMMAND", required=True)
     for name, (purpose, add_arguments, _) in _COMMANDS.items():
         command = commands.add_parser(name, help=purpose, description=purpose)
-        add_data_dir_option(command)
+        if name == _VERIFY:  # it reads the file; its --kubeconfig names witnesses
+            add_data_dir_option(command)
+        else:
+            add_ledger_options(command)
         add_output_option(command)
         add_arguments(command)
 
@@ -68,19 +79,24 @@ def run(arguments: argparse.Namespace) -> int:
     """Runs verify, list, show or anchor."""
     handle = _COMMANDS[arguments.ledger_command][2]
     try:
-        with LedgerReader(data_directory(arguments.data_dir) / LEDGER_FILE) as reader:
+        if arguments.ledger_command == _VERIFY:
+            with LedgerReader(data_directory(arguments.data_dir) / LEDGER_FILE) as file:
+                return handle(arguments, file)
+        with open_ledger(arguments) as reader:
             return handle(arguments, reader)
     except LedgerCorruptError as error:
         if arguments.ledger_command == "verify":
             return _print_verdict(arguments, VerificationResult(0, Finding(1, str(error), 0)))
         print_error("ledger", error)
         return EXIT_NO
-    except LedgerError as error:
+    except (HubError, HubNotFound, LedgerError) as error:
         print_error("ledger", error)
         return EXIT_USAGE
 
 
-def _verify(arguments: argparse.Namespace, reader: LedgerReader) -> int:
+def _verify(arguments: argparse.Namespace, reader: RecordSource) -> int:
+    if not isinstance(reader, LedgerReader):
+        raise TypeError("verify reads the ledger's own file")  # `run` opens no other
     data_dir = data_directory(arguments.data_dir)
     trusted = trusted_keys_of(data_dir, arguments.key)
     try:
@@ -161,8 +177,10 @@ def _witness_sentence(verdict: VerificationResult) -> str:
     )
 
 
-def _list(arguments: argparse.Namespace, reader: LedgerReader) -> int:
-    records = reader.records(arguments.after, arguments.limit, subject=arguments.subject)
+def _list(arguments: argparse.Namespace, reader: RecordSource) -> int:
+    wanted = RecordFilter(since=arguments.since, at=arguments.at, site=arguments.site)
+    pages = partial(reader.records, subject=arguments.subject)
+    records = wanted.select(pages, arguments.after, arguments.limit)
     if arguments.output == "json":
         print_json({"records": [_record_as_json(record) for record in records]})
         return EXIT_GOOD
@@ -174,7 +192,7 @@ def _list(arguments: argparse.Namespace, reader: LedgerReader) -> int:
     return EXIT_GOOD
 
 
-def _show(arguments: argparse.Namespace, reader: LedgerReader) -> int:
+def _show(arguments: argparse.Namespace, reader: RecordSource) -> int:
     record = reader.find(arguments.id)
     if record is None:
         print_error(
@@ -189,7 +207,7 @@ def _show(arguments: argparse.Namespace, reader: LedgerReader) -> int:
     return EXIT_GOOD
 
 
-def _anchor(arguments: argparse.Namespace, reader: LedgerReader) -> int:
+def _anchor(arguments: argparse.Namespace, reader: RecordSource) -> int:
     last = reader.last()
     if last is None:
         print_error("ledger", "the ledger has no record yet, so there is nothing to anchor")
@@ -255,7 +273,21 @@ def _list_arguments(command: argparse.ArgumentParser) -> None:
         help="list at most N records (default: %(default)s)",
     )
     command.add_argument(
-        "--subject", metavar="NAMESPACE/NAME", help="list records about this workload only"
+        "--workload",
+        "--subject",
+        dest="subject",
+        metavar="NAMESPACE/NAME",
+        help="list records about this workload only",
+    )
+    command.add_argument("--site", metavar="SITE", help="list what placed replicas at this site")
+    command.add_argument(
+        "--since", type=parse_instant, metavar="TIME", help="list records from this time on"
+    )
+    command.add_argument(
+        "--at",
+        type=parse_instant,
+        metavar="TIME",
+        help="list what was in force at this time: the newest record then, for each workload",
     )
 
 
@@ -267,7 +299,7 @@ def _no_arguments(_command: argparse.ArgumentParser) -> None:
     """`anchor` has no arguments of its own."""
 
 
-_Handler = Callable[[argparse.Namespace, LedgerReader], int]
+_Handler = Callable[[argparse.Namespace, RecordSource], int]
 _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], _Handler]] = {
     "verify": ("check that no record was changed or removed", _verify_arguments, _verify),
     "list": ("list records, oldest first", _list_arguments, _list),

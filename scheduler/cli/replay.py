@@ -8,21 +8,21 @@ from scheduler.cli.support.arguments import (
     EXIT_GOOD,
     EXIT_NO,
     EXIT_USAGE,
-    add_data_dir_option,
     add_output_option,
 )
+from scheduler.cli.support.hub_access import HubNotFound
+from scheduler.cli.support.ledger_access import add_ledger_options, open_ledger
 from scheduler.cli.support.output import print_error, print_json, print_text
+from scheduler.control.ports.hub import HubError
 from scheduler.ledger.errors import LedgerError
-from scheduler.ledger.reader import LedgerReader
 from scheduler.ledger.replay import ReplayResult, replay
-from scheduler.ledger.tables import LEDGER_FILE
 from scheduler.runtime.printable import printable
-from scheduler.settings import data_directory
 
 _EPILOG = """examples:
   kapok get workloads -o json          status.decision.id of a workload is the ID
   kapok replay 7-42                    is the decision still the same, byte for byte?
   kapok replay 7-42 -o json            {"decision": "7-42", "same": true, …}
+  kapok replay 7-42 --kubeconfig hub.kubeconfig    over the network
   kapok replay 7-42 --data-dir ./city  another data directory; its hub may be running
 
 A record of an older engine with the same rules is compared without its texts, and the answer says
@@ -35,14 +35,14 @@ def register(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `kapok replay`."""
     parser.epilog = _EPILOG
     parser.add_argument("id", metavar="ID", help="decision ID; a workload's status.decision.id")
-    add_data_dir_option(parser)
+    add_ledger_options(parser)
     add_output_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Replays one decision."""
     try:
-        with LedgerReader(data_directory(arguments.data_dir) / LEDGER_FILE) as reader:
+        with open_ledger(arguments) as reader:
             record = reader.find(arguments.id)
             if record is None:
                 print_error(
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
                 )
                 return EXIT_NO
             answer = replay(reader, record)
-    except LedgerError as error:
+    except (HubError, HubNotFound, LedgerError) as error:
         print_error("replay", error)
         return EXIT_USAGE
     _print_answer(arguments.id, answer, as_json=arguments.output == "json")

@@ -114,7 +114,7 @@ def _server_options(
     crds: list[dict[str, object]],
 ) -> ApiServerOptions:
     return ApiServerOptions(
-        data_dir=folder,
+        data_dir=folder.absolute(),
         name=name,
         port=arguments.port + index if arguments.port else 0,
         host=arguments.host,

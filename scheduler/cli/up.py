@@ -29,7 +29,13 @@ from scheduler.runtime.data_dir import DataDirectoryError
 from scheduler.runtime.log_limit import limit_log_rate
 from scheduler.runtime.parent_death import tie_to_parent
 from scheduler.services import Endpoints
-from scheduler.settings import DATA_HOME, SettingsError, data_directory, load_settings
+from scheduler.settings import (
+    DATA_HOME,
+    SettingsError,
+    check_settings_file,
+    data_directory,
+    load_settings,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -73,6 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
         )
         limit_log_rate(SystemClock())
         logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+        for finding in check_settings_file(arguments.config):
+            _log.warning("%s: %s", arguments.config, finding.line)
         _log.info("%s", compiled.MODE_SENTENCE)
         work = run_scheduler(
             settings,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from scheduler.control.clock_events import ClockEvents
 from scheduler.control.orders.dispatch import Dispatcher
-from scheduler.control.orders.identity import parse_order_id
+from scheduler.control.orders.identity import OrderIdentity, parse_order_id
 from scheduler.control.ports.agents import (
     OrderPublisherPort,
     OrderState,
@@ -157,7 +157,8 @@ class Controller:
             return
         self.dispatcher.on_order_status(report)
         if report.is_executing:
-            self.requeuer.requeue(_workloads_with_changed_status(before, report))
+            changed = _orders_with_changed_status(before, report)
+            self.requeuer.requeue(self._of_site(report.site, changed))
             self.requeuer.requeue(self._deleting)
             # Their order is no longer reported, so that no change of it brings them here.
             self.requeuer.requeue(self.sites.left.unconfirmed_at(report.site))
@@ -177,6 +178,21 @@ class Controller:
         for name in self.sites.states:
             self._request_reports(name)
 
+    def _of_site(self, site: str, orders: Iterable[OrderIdentity]) -> list[WorkKey]:
+        """The workloads of orders that are or were at a site, or that the hub knows nowhere.
+
+        What a site says of the others changes nothing, so it must not cost anything either.
+        """
+        known = {*self.objects.workloads_at(site), *self.sites.left.workloads_at(site)}
+        return [one.key for one in orders if one.key in known or self._may_be_adopted(one)]
+
+    def _may_be_adopted(self, order: OrderIdentity) -> bool:
+        """Whether an order may be of a workload of which the hub has lost where it is."""
+        workload = self.objects.workloads.get(order.key)
+        if workload is None or workload.status.placement.groups:
+            return False
+        return workload.status.incarnation in ("", order.incarnation)
+
     def _request_reports(self, name: str) -> None:
         self.publisher.request_reports(
             name, self.dispatcher.epoch, want_status=True, want_report=True
@@ -187,14 +203,14 @@ class Controller:
         return state is not None and not state.is_ready
 
 
-def _workloads_with_changed_status(
+def _orders_with_changed_status(
     before: OrderStatusReport | None, report: OrderStatusReport
-) -> list[WorkKey]:
-    """The workloads of orders whose state differs between two reports of a site."""
+) -> list[OrderIdentity]:
+    """The orders whose state differs between two reports of a site."""
     old: dict[str, OrderState] = dict(before.orders) if before else {}
     changed = [i for i, state in report.orders.items() if old.pop(i, None) != state]
     former = before.kept if before else {}
     kept = {i for i in former.keys() | report.kept.keys() if former.get(i) != report.kept.get(i)}
     # What is left in `old` is no longer reported, which is a change too.
     ids = (*changed, *old, *sorted(kept))
-    return [one.key for one in map(parse_order_id, ids) if one is not None]
+    return [one for one in map(parse_order_id, ids) if one is not None]

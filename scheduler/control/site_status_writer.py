@@ -22,11 +22,13 @@ _log = logging.getLogger(__name__)
 
 _CHECK_INTERVAL_SECONDS = 1.0
 _MAX_NAMESPACES = 200
-# These keep the object far below the 1.5 MB that etcd accepts.
 _MAX_ROWS = 200
 _MAX_ROUND_TRIPS = 256
 _MAX_API_KINDS = 1024
-_MAX_ORDERS_LISTED = 6
+_MAX_BYTES = 512 * 1024
+"""Far below the 1.5 MB that etcd accepts, whatever the names and values in the figures are."""
+_LISTS = ("node_classes", "namespaces", "api_kinds", "cluster_kinds", "rtt")
+_MAX_LISTED = 6
 
 
 @dataclass(slots=True)
@@ -48,6 +50,7 @@ class SiteStatusWriter:
         faults: handles the faults that single sites cause.
         foreign_index: the condition of a site that works by an index which is not ours.
         unknown_orders_at: gives the orders of a site that the hub does not know and leaves running.
+        without_nonce: gives the agents of a site that cannot prove that their reports are fresh.
     """
 
     hub: Hub
@@ -57,6 +60,7 @@ class SiteStatusWriter:
     faults: Faults
     foreign_index: Callable[[str], Condition | None] = lambda _site: None
     unknown_orders_at: Callable[[str], Sequence[str]] = lambda _site: ()
+    without_nonce: Callable[[str], Sequence[str]] = lambda _site: ()
     _written: dict[str, _LastWrite] = field(default_factory=dict)
 
     async def run(self) -> None:
@@ -97,9 +101,27 @@ class SiteStatusWriter:
     def _status_of(self, name: str) -> SiteStatus:
         """The figures of a site, with what its orders show beyond them."""
         status = self.sites.status_of(name)
-        more = (self._unknown_orders_condition(name), self.foreign_index(name))
+        more = (
+            self._unknown_orders_condition(name),
+            self.foreign_index(name),
+            self._without_nonce_condition(name),
+        )
         return msgspec.structs.replace(
             status, conditions=(*status.conditions, *(one for one in more if one is not None))
+        )
+
+    def _without_nonce_condition(self, name: str) -> Condition | None:
+        agents = self.without_nonce(name)
+        if not agents:
+            return None
+        return Condition(
+            type="FreshnessProven",
+            status="False",
+            reason="NoNonce",
+            message=f"agents that know no nonces: {format_list(agents, _MAX_LISTED)}; what "
+            "they report counts as fresh when it arrives; bring them to this version, then set "
+            "freshness.require_nonce",
+            last_transition_time=self.sites.states[name].ready_changed_at,
         )
 
     def _unknown_orders_condition(self, name: str) -> Condition | None:
@@ -111,7 +133,7 @@ class SiteStatusWriter:
             status="True",
             reason="LeftRunning",
             message=f"the site runs {len(unknown)} orders that the hub does not know: "
-            f"{format_list(unknown, _MAX_ORDERS_LISTED)}; it gets no new orders until their "
+            f"{format_list(unknown, _MAX_LISTED)}; it gets no new orders until their "
             "workloads are applied again, or an operator runs "
             "kapok hub adopt --unknown-orders withdraw",
             last_transition_time=self.sites.states[name].ready_changed_at,
@@ -119,7 +141,10 @@ class SiteStatusWriter:
 
 
 def truncate_status(status: SiteStatus) -> SiteStatus:
-    """The status with at most `_MAX_ROWS` rows of equal nodes, and with the sum of free CPU."""
+    """The status with at most `_MAX_ROWS` rows of equal nodes, and with the sum of free CPU.
+
+    It is not larger than an object of the hub may be; what is left out is said by `truncated`.
+    """
     left, kept = _MAX_ROWS, []
     for one in status.node_classes[:_MAX_ROWS]:
         rows = one.free[:left]
@@ -127,7 +152,7 @@ def truncate_status(status: SiteStatus) -> SiteStatus:
         if rows:
             kept.append(msgspec.structs.replace(one, free=rows))
     rows_in_all = sum(len(one.free) for one in status.node_classes)
-    return msgspec.structs.replace(
+    short = msgspec.structs.replace(
         status,
         node_classes=tuple(kept),
         truncated=rows_in_all > _MAX_ROWS,
@@ -139,6 +164,17 @@ def truncate_status(status: SiteStatus) -> SiteStatus:
             None if status.cluster_kinds is None else status.cluster_kinds[:_MAX_API_KINDS]
         ),
     )
+    while len(msgspec.json.encode(short)) > _MAX_BYTES:
+        short = _with_largest_list_halved(short)
+    return short
+
+
+def _with_largest_list_halved(status: SiteStatus) -> SiteStatus:
+    sizes = {name: len(msgspec.json.encode(getattr(status, name))) for name in _LISTS}
+    largest = max(sizes, key=lambda name: sizes[name])
+    items = getattr(status, largest)
+    half = {largest: items[: len(items) // 2]}
+    return msgspec.structs.replace(status, truncated=True, **half)
 
 
 def _format_free_cpu(classes: tuple[NodeClass, ...]) -> str:

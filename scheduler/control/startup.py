@@ -26,6 +26,8 @@ class Startup:
         reconciler: claims the objects of workloads, and plans the orders of what is placed.
         clock: for waiting.
         wait_for_sites_seconds: how long to wait for the first reports of the sites.
+        listening_since_seconds: monotonic time since when reports are received, if this scheduler
+            stood by; None: since `wait_for_sites`.
         has_synced: all objects are known, so that changes are handled one by one.
         has_started: sites were waited for, and decisions are made.
     """
@@ -38,6 +40,7 @@ class Startup:
     reconciler: Reconciler
     clock: Clock
     wait_for_sites_seconds: float
+    listening_since_seconds: float | None = None
     has_synced: bool = False
     has_started: bool = False
 
@@ -50,13 +53,19 @@ class Startup:
         self.reconciler.claim_all_objects()
         for key in self.objects.workloads:
             self.controller.on_workload_changed(key)
+        for state in self.sites.states.values():
+            if state.order_status is not None:  # received while it stood by
+                self.dispatcher.on_order_status(state.order_status)
 
     async def wait_for_sites(self) -> None:
         """Waits until every site has reported, at most `wait_for_sites_seconds`.
 
         Then plans the orders of everything that is placed, and lets them be published.
         """
-        deadline = self.clock.monotonic() + self.wait_for_sites_seconds
+        since = self.listening_since_seconds
+        deadline = self.wait_for_sites_seconds + (
+            self.clock.monotonic() if since is None else since
+        )
         while self.clock.monotonic() < deadline and not self._have_all_sites_reported():
             await self.clock.sleep(_SITE_POLL_SECONDS)
         self.reconciler.restore_orders()

@@ -37,6 +37,7 @@ from scheduler.demo.folder import (
 from scheduler.demo.samples import Samples, load_samples
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.runtime.clock import Clock
+from scheduler.runtime.data_dir import ignore_in_git
 
 FIELD_MANAGER = "kapok-demo"
 _START_SECONDS = 40.0
@@ -160,6 +161,7 @@ async def running_environment(
     size = str(read_json(folder.state_file).get("size", size))
     samples = load_samples(size)
     folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    ignore_in_git(folder.path)
     write_json(folder.state_file, {"size": size, "pid": os.getpid()})
     processes = ProcessSupervisor(folder=folder.logs_dir, clock=clock, say=say)
     try:

@@ -23,6 +23,7 @@ from scheduler.ledger.reader import LedgerReader
 from scheduler.ledger.tables import LEDGER_FILE
 from scheduler.model.manifests.cleaning import LAST_APPLIED_ANNOTATIONS
 from scheduler.model.manifests.recorded import recorded_manifests
+from scheduler.runtime.data_dir import ignore_in_git
 
 
 def _core_resource(plural: str, kind: str, *, namespaced: bool = True) -> ApiResource:
@@ -110,6 +111,7 @@ async def write_export(
     """
     for name in ("members", "reports", "decisions"):
         (target / name).mkdir(parents=True, exist_ok=True)
+    ignore_in_git(target)
     _write_yaml(target / "hub.yaml", [without_secrets(each) for each in hub])
     for site, objects in members.items():
         _write_yaml(target / "members" / f"{site}.yaml", objects)

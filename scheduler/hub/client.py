@@ -33,6 +33,9 @@ from scheduler.control.ports.hub import (
 _OBJECTS_PER_PAGE = 500
 _REQUEST_TIMEOUT_SECONDS = 30.0
 _WATCH_TIMEOUT_SECONDS = 290  # below limits of proxies: the server ends the stream
+_WATCH_TIMEOUT = aiohttp.ClientTimeout(
+    total=None, sock_connect=10, sock_read=_WATCH_TIMEOUT_SECONDS + 30
+)
 _MAX_LINE_BYTES = 8 * 2**20  # a watch event holds one object, which etcd limits to 1.5 MB
 _MERGE_PATCH = "application/merge-patch+json"
 _APPLY_PATCH = "application/apply-patch+yaml"
@@ -111,11 +114,30 @@ class HubClient:
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(_WATCH_TIMEOUT_SECONDS),
         }
-        timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=10, sock_read=_WATCH_TIMEOUT_SECONDS + 30
-        )
-        async with self._request("GET", resource.path(), query=query, timeout=timeout) as response:
+        async with self._request(
+            "GET", resource.path(), query=query, timeout=_WATCH_TIMEOUT
+        ) as response:
             await _raise_for_status(response, "GET", resource.path())
+            async for line in _iter_lines(response):
+                yield _decode_change(line)
+
+    async def read_as(self, path: str, query: Mapping[str, str], accept: str) -> Object:
+        """Reads a collection or an object in another form, such as a Table."""
+        return await self._request_json("GET", path, query=query, accept=accept)
+
+    async def watch_as(
+        self, path: str, query: Mapping[str, str], accept: str
+    ) -> AsyncIterator[WatchEvent]:
+        """Yields the changes of a collection in another form until the server ends the stream.
+
+        Raises:
+            Gone: the resource version of the query is too old; the caller must list again.
+        """
+        query = {"watch": "1", "timeoutSeconds": str(_WATCH_TIMEOUT_SECONDS), **query}
+        async with self._request(
+            "GET", path, query=query, timeout=_WATCH_TIMEOUT, accept=accept
+        ) as response:
+            await _raise_for_status(response, "GET", path)
             async for line in _iter_lines(response):
                 yield _decode_change(line)
 
@@ -178,9 +200,10 @@ class HubClient:
         body: Mapping[str, Any] | None = None,
         query: Mapping[str, str] | None = None,
         content_type: str = "application/json",
+        accept: str = "application/json",
     ) -> Object:
         async with self._request(
-            method, path, body=body, query=query, content_type=content_type
+            method, path, body=body, query=query, content_type=content_type, accept=accept
         ) as response:
             await _raise_for_status(response, method, path)
             return _decode_object(await response.read(), f"{method} {path}")
@@ -195,8 +218,9 @@ class HubClient:
         query: Mapping[str, str] | None = None,
         content_type: str = "application/json",
         timeout: aiohttp.ClientTimeout | None = None,  # noqa: ASYNC109 - aiohttp's own, per request
+        accept: str = "application/json",
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        headers = {"Accept": "application/json", **await self._authorization()}
+        headers = {"Accept": accept, **await self._authorization()}
         verb = "WATCH" if query and query.get("watch") == "1" else method
         data = None
         if body is not None:
@@ -215,6 +239,12 @@ class HubClient:
             if not answered:
                 # "<error>" is the code that client-go's rest_client_requests_total uses.
                 self._observe_request(verb, "<error>")
+            if isinstance(error, aiohttp.ClientConnectorError):
+                reason = error.os_error.strerror or error
+                raise Busy(
+                    f"the hub at {self._root} does not answer ({reason}); "
+                    "start it with `kapok up`, or name another one with --kubeconfig FILE"
+                ) from error
             raise Busy(f"{method} {self._root}{path}: {type(error).__name__}: {error}") from error
 
     async def _authorization(self) -> dict[str, str]:

@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from scheduler.ledger.blobs import unpack
 from scheduler.ledger.errors import LedgerCorruptError, LedgerError
@@ -14,6 +14,32 @@ from scheduler.ledger.tables import open_for_reading
 
 _COLUMNS = "seq, id, hash, subject, body"
 _PAGE_ROWS = 256
+
+
+class RecordSource(Protocol):
+    """What explanations, replays and lists need of a ledger, wherever it is."""
+
+    def find(self, record_id: str) -> Record | None:
+        """The record with this id, or None."""
+        ...
+
+    def last(self) -> Record | None:
+        """The newest record, or None while the ledger is empty."""
+        ...
+
+    def last_about(self, subject: str) -> Record | None:
+        """The newest record about a subject, or None."""
+        ...
+
+    def records(
+        self, after: int = 0, limit: int = 100, *, subject: str | None = None
+    ) -> list[Record]:
+        """Up to `limit` records that follow sequence `after`, oldest first."""
+        ...
+
+    def blob(self, digest: str) -> Any:  # noqa: ANN401 - any JSON value
+        """The JSON value under this digest."""
+        ...
 
 
 class LedgerReader:

@@ -1,9 +1,9 @@
 """Replay: repeats a recorded decision from its record, and compares byte for byte.
 
 A decision is a function of its demand, the fleet, the terms and the time. A record holds all four,
-so the same engine must give the same bytes. An engine that decides by the same rules and words its
-texts differently must give the same decision apart from these texts. Of any other engine replay
-says that it cannot compare.
+so the same engine must give the same bytes. A record of an earlier engine is decided again too: an
+equal decision, apart from texts, is proved; of another one, and of records that this engine cannot
+read, replay says that it cannot compare.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ import msgspec
 
 from scheduler.ledger.errors import LedgerCorruptError
 from scheduler.ledger.fleet import read_fleet
-from scheduler.ledger.reader import LedgerReader
+from scheduler.ledger.reader import RecordSource
 from scheduler.ledger.record import Record
 from scheduler.model.canonical import canonical_json, to_plain_json
 from scheduler.model.decision import ENGINE_VERSION, Decision, decision_bytes
@@ -26,10 +26,11 @@ from scheduler.placement.fleet.fleet import Fleet
 
 _T = TypeVar("_T")
 
-ENGINES_THAT_DIFFER_IN_TEXT_ONLY = frozenset({"3"})
-"""Engines that decide by the rules of `ENGINE_VERSION` and word their texts differently.
+EARLIER_ENGINES = frozenset({"3", "4"})
+"""Engines whose records this one reads, and decides alike where no rule has changed since.
 
-Review this with each new `ENGINE_VERSION`: if it changes a decision, no older engine belongs here.
+An equal decision, apart from texts, is proved by that. Another one proves nothing: a rule may have
+changed. Review this with each new `ENGINE_VERSION`.
 """
 
 
@@ -39,7 +40,7 @@ class ReplayResult:
 
     Attributes:
         is_same: whether the bytes are equal, apart from texts if the record is of an engine in
-            `ENGINES_THAT_DIFFER_IN_TEXT_ONLY`; None when they cannot be compared.
+            `EARLIER_ENGINES`; None when they cannot be compared.
         sentence: the result in words, with the reason for None.
         recorded: the recorded decision.
         replayed: the decision made now; None when none could be made.
@@ -68,7 +69,7 @@ class RecordedDecision:
     decision: Decision
 
 
-def read_recorded_decision(reader: LedgerReader, record: Record) -> RecordedDecision:
+def read_recorded_decision(reader: RecordSource, record: Record) -> RecordedDecision:
     """Reads a decision's record and the fleet that it refers to.
 
     Raises:
@@ -83,7 +84,7 @@ def read_recorded_decision(reader: LedgerReader, record: Record) -> RecordedDeci
     )
 
 
-def replay(reader: LedgerReader, record: Record) -> ReplayResult:
+def replay(reader: RecordSource, record: Record) -> ReplayResult:
     """Repeats the decision of a record.
 
     Args:
@@ -101,18 +102,23 @@ def replay(reader: LedgerReader, record: Record) -> ReplayResult:
             None, f"{record.id} is {article} {record.kind}: {why}, there is no decision to repeat"
         )
     engine = _engine_version_of(content["decision"])
-    if engine != ENGINE_VERSION and engine not in ENGINES_THAT_DIFFER_IN_TEXT_ONLY:
+    if engine != ENGINE_VERSION and engine not in EARLIER_ENGINES:
         # Before the decision is read: another engine may know other fields.
-        return ReplayResult(
-            None,
-            f"{record.id} was decided by engine {engine}, and this program has engine"
-            f" {ENGINE_VERSION}: replay it with the version of Kapok that decided it",
-        )
+        return ReplayResult(None, _different_engine(record, engine, "cannot read it"))
     recorded = _decode_value(record, "decision", content["decision"], Decision)
     inputs = read_recorded_decision(reader, record)
     replayed = choose(inputs.demand, inputs.fleet, now=recorded.decided_at, terms=inputs.terms)
     same, answer = _compare(content["decision"], replayed, engine)
+    if not same and engine != ENGINE_VERSION:
+        return ReplayResult(None, _different_engine(record, engine, "decides otherwise"))
     return ReplayResult(same, f"{record.id} decided again: {answer}", recorded, replayed)
+
+
+def _different_engine(record: Record, engine: str, what: str) -> str:
+    return (
+        f"{record.id} was decided by engine {engine}, and this program has engine"
+        f" {ENGINE_VERSION}, which {what}: replay it with the version of Kapok that decided it"
+    )
 
 
 def _why_no_decision(content: Mapping[str, Any]) -> str:
@@ -129,7 +135,7 @@ def _compare(recorded: Mapping[str, Any], replayed: Decision, engine: str) -> tu
         answer = "the same, byte for byte"
     else:
         same = without_texts(replayed) == without_texts(recorded)
-        answer = f"the same; engine {engine} worded its texts differently"
+        answer = f"the same; engine {engine} may have worded its texts differently"
     return same, answer if same else f"a different decision: {replayed.line}"
 
 
@@ -163,7 +169,7 @@ def _engine_version_of(decision: Any) -> str:  # noqa: ANN401 - JSON
     )
 
 
-def _read_terms(reader: LedgerReader, record: Record) -> Terms:
+def _read_terms(reader: RecordSource, record: Record) -> Terms:
     terms = _decode_value(record, "terms", record.content.get("terms"), Terms)
     if not terms.scarcity_version or terms.scarcity:
         return terms
@@ -172,7 +178,7 @@ def _read_terms(reader: LedgerReader, record: Record) -> Terms:
     return msgspec.structs.replace(terms, scarcity=prices)
 
 
-def _read_recorded_fleet(reader: LedgerReader, record: Record) -> Fleet:
+def _read_recorded_fleet(reader: RecordSource, record: Record) -> Fleet:
     fleet = Fleet()
     for name, facts in read_fleet(str(record.content.get("fleet")), reader.blob).items():
         fleet.upsert(_decode_value(record, f"fleet.{name}", facts, SiteFacts))

@@ -9,7 +9,7 @@ from scheduler.model.kinds.fields import Instant, Origin, Part
 from scheduler.model.kinds.workload import StartPlan
 from scheduler.model.reasons import Reason
 
-ENGINE_VERSION = "4"
+ENGINE_VERSION = "5"
 """Raised with every change that can change a decision or a recorded sentence.
 
 A record replays by its own version, and by those that differ from it in texts only
@@ -17,6 +17,10 @@ A record replays by its own version, and by those that differ from it in texts o
 """
 
 DecisionPhase = Literal["Placed", "Waiting", "Refused"]
+
+
+NO_SUCH_SITE = "site not found"
+"""Why replicas ended at a site whose object was deleted, in `ended_by`."""
 
 
 class SiteAssignment(Part, frozen=True, kw_only=True):
@@ -103,7 +107,8 @@ class Verdict(Part, frozen=True, kw_only=True):
 
     rule: str
     reason: Reason
-    passed: bool
+    passed: bool | None
+    """None: not looked at, because a fact that the rule needs is missing; see the sentence."""
     sentence: str = ""
 
 
@@ -128,6 +133,16 @@ class SiteExplanation(Part, frozen=True, kw_only=True):
     replicas: int
 
 
+Authority = Literal["authority", "operator", "tenant"]
+_AUTHORITIES: tuple[Authority, ...] = ("authority", "operator", "tenant")
+_HOLDERS: dict[str, Authority] = {
+    "workload": "tenant",
+    "site": "operator",
+    "tenant": "operator",
+    "grant": "authority",
+}
+
+
 class SuggestedChange(Part, frozen=True, kw_only=True):
     """One change that would let a workload be placed.
 
@@ -139,6 +154,19 @@ class SuggestedChange(Part, frozen=True, kw_only=True):
     from_: str = ""
     to: str = ""
     verified: bool = False
+    site: str = ""
+    """The site that it opens; empty: no single one."""
+
+    @property
+    def who(self) -> Authority:
+        """Who may make it: of several changes, the one with most authority."""
+        holders = {_HOLDERS.get(each.partition(".")[0], "operator") for each in self.kinds}
+        return next(each for each in _AUTHORITIES if each in holders)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of the changes that it consists of."""
+        return tuple(self.kind.split(" + "))
 
 
 class Explanation(Part, frozen=True, kw_only=True):

@@ -78,11 +78,15 @@ def _title(raw: object) -> str:
 
 def _unknown_kind_message(raw: Mapping[str, Any]) -> str:
     kind, version = raw.get("kind"), raw.get("apiVersion")
-    if kind in KINDS:
+    if isinstance(kind, str) and kind in KINDS:
         return f"apiVersion is {version!r}; write {API_VERSION}"
-    near = get_close_matches(str(kind), KINDS, n=1)
+    near = get_close_matches(str(kind)[:_MAX_KIND_SHOWN], KINDS, n=1)
     hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(KINDS)}"
-    return f"no such kind {kind!r} in {API_VERSION}; {hint}"
+    return f"no such kind {str(kind)[:_MAX_KIND_SHOWN]!r} in {API_VERSION}; {hint}"
+
+
+_MAX_KIND_SHOWN = 100
+"""Finding near words takes time with the square of their lengths."""
 
 
 def _accepted_values_hint(info: inspect.Type, path: str) -> str:

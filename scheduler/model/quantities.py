@@ -8,6 +8,7 @@ rounded down, so that rounding never creates capacity.
 import re
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
+from functools import lru_cache
 from math import isfinite
 from typing import Annotated
 
@@ -20,6 +21,7 @@ _QUANTITY = re.compile(
 _DECIMAL_EXPONENTS = {"n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _BINARY_SHIFTS = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
 _MAX_TEXT_LENGTH = 64
+_MAX_CACHED_TEXTS = 32_768
 MAX_AMOUNT = 2**62
 """Amounts from here on are refused: no site has them, and sums stay within 64 bits."""
 
@@ -96,10 +98,21 @@ def free_amount(resource: str, written: float | str) -> int:
         quick = _parse_common_form(resource, written)
         if quick is not None and quick < MAX_AMOUNT:
             return quick
-    if parse_quantity(written) < 0:
-        return 0
-    value = _checked_amount(resource, written)
+        amount = _parse_free_text(resource == CPU, written)
+    else:
+        amount = _free_amount_of(resource == CPU, written)
+    if amount >= MAX_AMOUNT:
+        raise NotAQuantity(f"{resource}: {written!r} is too large; no machine has that much")
+    return max(0, amount)
+
+
+def _free_amount_of(is_cpu: bool, written: float | str) -> int:  # noqa: FBT001 - private
+    value = parse_quantity(written) * (MILLI_PER_UNIT if is_cpu else 1)
     return value.numerator // value.denominator
+
+
+_parse_free_text = lru_cache(maxsize=_MAX_CACHED_TEXTS)(_free_amount_of)
+"""For texts of uncommon forms: a report is read at the edge, and once more by the fleet."""
 
 
 def _parse_common_form(resource: str, text: str) -> int | None:

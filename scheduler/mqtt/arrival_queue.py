@@ -174,9 +174,13 @@ class ArrivalQueue:
         Returns:
             The older messages of its lane, which are removed.
         """
-        state = self._sender(sender)
-        state.budget.charge(size=len(one.payload), work_seconds=work_seconds)
-        return self._remove_older(state, one)
+        self.charge(sender, one, work_seconds=work_seconds)
+        return self._remove_older(self._sender(sender), one)
+
+    def charge(self, sender: str, one: Arrival, *, work_seconds: float) -> None:
+        """Charges the sender for a message that it has signed, used or not."""
+        budget = self._sender(sender).budget
+        budget.charge(size=len(one.payload), work_seconds=work_seconds)
 
     def set_busy(self, sender: str, *, is_busy: bool) -> None:
         """Passes over a sender while one of its messages is handled elsewhere."""

@@ -7,69 +7,72 @@ its site and kind are dropped for a while.
 """
 
 import logging
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from math import inf
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
 from agents.protocol import delta, topics
 from agents.protocol.envelope import sender_key_id, unseal, unseal_unadmitted
 from agents.protocol.errors import WireError
 from agents.protocol.keys import TrustedKeys
 from agents.protocol.report import OFFLINE, MessageHeader, Offline, Report, ReportDelta
-from agents.protocol.status import SITE_STATUS, OrderStatus, SiteStatusMessage
-from scheduler.control.ports.agents import (
-    AgentEventHandler,
-    OrderState,
-    OrderStatusReport,
-    SiteReport,
-)
-from scheduler.control.ports.ledger import SignedHead
+from agents.protocol.report_totals import check_totals
+from agents.protocol.status import SITE_STATUS, SiteStatusMessage
+from scheduler.control.ports.agents import AgentEventHandler, OrderStatusReport
 from scheduler.control.ports.telemetry import Telemetry
-from scheduler.model.kinds.fields import NAME_PATTERN
 from scheduler.mqtt.arrivals import parse_site_topic
 from scheduler.mqtt.keyring import Keyring
-from scheduler.mqtt.site_reports import MAX_AGE_SECONDS, site_report_of
+from scheduler.mqtt.received_messages import ReceivedMessages
+from scheduler.mqtt.site_agents import EarlierBoot, ReadReport, SiteAgents, SiteMessage
+from scheduler.mqtt.site_asker import SiteAsker
+from scheduler.mqtt.site_reports import (
+    MAX_AGE_SECONDS,
+    order_status_report_of,
+    site_report_of,
+    with_times,
+)
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
-from scheduler.runtime.printable import printable
 
 _log = logging.getLogger(__name__)
 
-_MAX_AGENTS_PER_SITE = 256
+_MAX_VALUES = 500_000
+"""A report or a status at all its bounds has 350,000; parsing as many takes some 50 ms."""
 
-SiteMessage = Report | ReportDelta | SiteStatusMessage | Offline
+
+@dataclass(frozen=True, slots=True)
+class VerifiedMessage:
+    """The JSON of a message that a key of its site has signed.
+
+    Attributes:
+        topic: where it arrived.
+        data: the JSON.
+        key_id: id of the key.
+    """
+
+    topic: topics.Topic
+    data: bytes
+    key_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class OpenedMessage:
-    """A message that was verified and decoded."""
+    """A message that was verified and decoded.
+
+    Attributes:
+        topic: where it arrived.
+        message: its content.
+        key_id: id of the key that signed it.
+        size: its bytes as JSON.
+        read: what it says, as the control loops take it in; None until `Ingest.read`.
+    """
 
     topic: topics.Topic
     message: SiteMessage
-
-
-_CLAIM_NAME = re.compile(NAME_PATTERN)
-
-
-@dataclass(slots=True)
-class _AgentState:
-    """The newest messages of one agent of a site.
-
-    Attributes:
-        boot: number and id of the agent's boot; a message of a lower number is stale.
-        sequences: highest sequence number by kind of topic, in this boot.
-        last_full_report: the base that deltas apply to; None until one has arrived in this boot.
-        latest_report: the last report, with the delta applied.
-        observed_seconds: when it was observed, on our monotonic clock.
-    """
-
-    boot: tuple[int, str] = (-1, "")
-    sequences: dict[str, int] = field(default_factory=dict)
-    last_full_report: Report | None = None
-    latest_report: Report | None = None
-    observed_seconds: float = 0.0
+    key_id: str
+    size: int
+    read: "ReadReport | OrderStatusReport | None" = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -82,6 +85,8 @@ class Ingest:
         telemetry: counts accepted and refused messages.
         clock: for ages and for the dates of figures.
         faults: handles the faults that single messages cause.
+        asker: judges how old a message is at least, by the nonce that it carries.
+        received: what was received before this process started.
         sites_needing_full_report: sites whose deltas lack their full report; the scheduler takes
             them out and asks for a full report.
     """
@@ -91,8 +96,10 @@ class Ingest:
     telemetry: Telemetry
     clock: Clock
     faults: Faults
+    asker: SiteAsker
+    received: ReceivedMessages = field(default_factory=ReceivedMessages)
     sites_needing_full_report: set[str] = field(default_factory=set, init=False)
-    _agents: dict[str, dict[str, _AgentState]] = field(default_factory=dict, init=False)
+    _sites: dict[str, SiteAgents] = field(default_factory=dict, init=False)
 
     def handle(self, topic: str, payload: bytes, *, retained: bool = False) -> bool:
         """Verifies, decodes and dispatches one message; a bad one is counted and dropped.
@@ -135,37 +142,65 @@ class Ingest:
         Returns:
             The message; None if it is refused, which is counted.
         """
-        with self._refusals(topic):
-            data, parsed_topic = b"", None
-            with self.faults.barrier("message", passing=(WireError,)):
-                parsed_topic = parse_site_topic(topic, retained=False)
-                trusted = self.keyring.keys_of(parsed_topic.site) or TrustedKeys()
-                data = unseal(payload, topic=topic, trusted=trusted)
-            if parsed_topic is None:
-                return None
-            # Only the site itself can have a verified message, so only it is set aside.
-            sender = (parsed_topic.site, parsed_topic.kind)
-            decoding = (*sender, "decode")
-            if not all(self.faults.admits("message", one) for one in (sender, decoding)):
-                return None
-            with self.faults.barrier("message", decoding, passing=(WireError,)):
-                return OpenedMessage(parsed_topic, _decode(parsed_topic.kind, data))
+        verified = self.verify(topic, payload)
+        return None if verified is None else self.decode(verified)
+
+    def verify(self, topic: str, payload: bytes) -> "VerifiedMessage | None":
+        """Checks who has sent a message; as `open`."""
+        with self._refusals(topic), self.faults.barrier("message", passing=(WireError,)):
+            parsed_topic = parse_site_topic(topic, retained=False)
+            trusted = self.keyring.keys_of(parsed_topic.site) or TrustedKeys()
+            data = unseal(payload, topic=topic, trusted=trusted)
+            return VerifiedMessage(parsed_topic, data, sender_key_id(payload))
+        return None
+
+    def decode(self, verified: "VerifiedMessage") -> "OpenedMessage | None":
+        """Decodes a verified message; as `open`."""
+        topic, data = verified.topic, verified.data
+        # Only the site itself can have a verified message, so only it is set aside.
+        sender = (topic.site, topic.kind)
+        decoding = (*sender, "decode")
+        if not all(self.faults.admits("message", one) for one in (sender, decoding)):
+            return None
+        with (
+            self._refusals(f"{topic.site} {topic.kind}"),
+            self.faults.barrier("message", decoding, passing=(WireError,)),
+        ):
+            message = _decode(topic.kind, data)
+            return OpenedMessage(topic, message, verified.key_id, len(data))
         return None
 
     def is_newest(self, opened: "OpenedMessage") -> bool:
         """Whether `apply` would accept this message as the newest of its agent and kind."""
         site, message = opened.topic.site, opened.message
-        agent = self._agents.get(site, {}).get(message.agent)
-        if message.site != site or agent is None:
-            return message.site == site
-        boot = (message.boot_number, message.boot_id)
-        if boot != agent.boot:
-            return boot[0] > agent.boot[0]
-        sequence = getattr(message, "sequence", inf)
-        return bool(sequence > agent.sequences.get(opened.topic.kind, -1))
+        agents = self._sites.get(site) or SiteAgents(site=site, received=self.received)
+        is_own = message.site == site
+        return is_own and agents.is_newest(message, opened.topic.kind, opened.key_id)
+
+    def takes_long(self, site: str) -> bool:
+        """Whether a report of a site may take long, however small the message is."""
+        known = self._sites.get(site)
+        return known is not None and known.has_large_base()
+
+    def read(self, opened: "OpenedMessage") -> "OpenedMessage | None":
+        """Reads what a message says and keeps nothing; may run on any thread.
+
+        How old it is, is judged when it is applied: nonces are issued and read on one thread.
+        Until `apply`, no other message of the site may be applied.
+
+        Returns:
+            The message with what was read; None if it is refused, which is counted.
+        """
+        topic = opened.topic
+        with (
+            self._refusals(f"{topic.site} {topic.kind}"),
+            self.faults.barrier("message", (topic.site, topic.kind), passing=(WireError,)),
+        ):
+            return self._read(opened)
+        return None
 
     def apply(self, opened: "OpenedMessage") -> bool:
-        """Dispatches an opened message.
+        """Dispatches an opened message, and reads it first if that was not done yet.
 
         Returns:
             Whether it was accepted; if not, that is counted.
@@ -175,7 +210,7 @@ class Ingest:
             self._refusals(f"{topic.site} {topic.kind}"),
             self.faults.barrier("message", sender, passing=(WireError,)),
         ):
-            self._dispatch(topic, opened.message)
+            self._dispatch(opened if opened.read else self._read(opened))
             return True
         return False
 
@@ -190,154 +225,110 @@ class Ingest:
 
     def forget(self, site: str) -> None:
         """Drops what is known of a site that is gone or has new keys."""
-        self._agents.pop(site, None)
+        self._sites.pop(site, None)
         self.sites_needing_full_report.discard(site)
 
-    def _dispatch(self, parsed_topic: topics.Topic, message: SiteMessage) -> None:
-        if isinstance(message, Offline):
-            self._handle_offline(parsed_topic.site, message)
-        elif isinstance(message, SiteStatusMessage):
-            self._accept_newest(parsed_topic, message, message.site)
-            self.telemetry.count_message("status")
-            self.listener.on_order_status(_order_status_report_of(message))
-        else:
-            self._handle_report(parsed_topic, message)
+    def _read(self, opened: "OpenedMessage") -> "OpenedMessage":
+        """Reads a message that is the newest; `_dispatch` refuses others without reading them.
 
-    def _handle_report(self, parsed_topic: topics.Topic, message: Report | ReportDelta) -> None:
+        Raises:
+            WireError: what it says cannot be used.
+        """
+        message = opened.message
+        if not self.is_newest(opened) or isinstance(message, Offline):
+            return opened
+        if isinstance(message, SiteStatusMessage):
+            return replace(opened, read=order_status_report_of(message))
         if message.observed_seconds_ago > MAX_AGE_SECONDS:
             raise WireError("malformed", f"observed more than {MAX_AGE_SECONDS:g} seconds ago")
-        site = parsed_topic.site
-        agent = self._accept_newest(parsed_topic, message, message.site)
-        whole = self._whole_report(site, agent, message)
-        before = (agent.last_full_report, agent.latest_report, agent.observed_seconds)
-        if isinstance(message, Report):
-            agent.last_full_report = whole
-        agent.latest_report = whole
-        agent.observed_seconds = self.clock.monotonic() - message.observed_seconds_ago
+        whole, base = self._whole_report(opened.topic.site, message)
+        check_totals(whole)
+        read = ReadReport(whole=whole, base=base, figures=site_report_of(whole))
+        return replace(opened, read=read)
+
+    def _dispatch(self, opened: "OpenedMessage") -> None:
+        site, kind, message = opened.topic.site, opened.topic.kind, opened.message
+        if isinstance(message, Offline):
+            self._handle_offline(site, message)
+            return
+        if message.site != site:
+            raise WireError("wrong-site", f"names {message.site!r} on the topic of {site!r}")
+        agents = self._sites.setdefault(site, SiteAgents(site=site, received=self.received))
         try:
-            self.listener.on_report(self._site_report(site, self._active_agent_of(site) or agent))
-        except Exception:  # nothing is kept of a report that was not taken in
-            agent.last_full_report, agent.latest_report, agent.observed_seconds = before
+            agent = agents.accept_newest(message, kind, opened.key_id)
+        except EarlierBoot as error:
+            self.asker.on_stale_boot(site, message, newest_boot=error.newest_boot)
             raise
+        if isinstance(opened.read, ReadReport):
+            if opened.read.base is not None and opened.read.base is not agent.base:
+                raise WireError("stale", "the full report of this delta was dropped meanwhile")
+            self._handle_report(agents, message, opened.read, opened.size)
+        elif opened.read is not None:
+            sent_seconds = self.asker.sent_seconds(site, message)
+            self.telemetry.count_message("status")
+            self.listener.on_order_status(replace(opened.read, sent_seconds=sent_seconds))
+        else:
+            raise WireError("stale", "the site was forgotten while this was read")
+
+    def _handle_report(
+        self, agents: SiteAgents, message: MessageHeader, read: ReadReport, size: int
+    ) -> None:
+        name = message.agent
+        try:
+            sent_seconds = self.asker.sent_seconds(agents.site, message)
+        except WireError:
+            agents.keep_base(name, read, size=size)  # deltas build on it, however old it is
+            raise
+        sent_at = self._instant_of(sent_seconds)
+        observed_at = sent_at - timedelta(seconds=read.whole.observed_seconds_ago)
+        figures = with_times(read.figures, read.whole, sent_seconds=sent_seconds, sent_at=sent_at)
+        read = replace(read, figures=figures)
+        self.listener.on_report(agents.site_report(name, read, observed_at=observed_at))
+        # Nothing is kept of a report that was not taken in.
+        agents.keep(name, read, observed_at=observed_at, size=size)
         self.telemetry.count_message("report")
 
-    def _whole_report(self, site: str, agent: _AgentState, message: Report | ReportDelta) -> Report:
-        """A full report itself, or the agent's last one with this delta applied.
+    def _instant_of(self, monotonic_seconds: float) -> datetime:
+        age_seconds = max(0.0, self.clock.monotonic() - monotonic_seconds)
+        return self.clock.now() - timedelta(seconds=age_seconds)
+
+    def _whole_report(
+        self, site: str, message: Report | ReportDelta
+    ) -> tuple[Report, Report | None]:
+        """A full report itself, or the agent's last one with this delta applied, and that one.
 
         Raises:
             WireError: the full report that the delta builds on is missing, or they do not match.
         """
         if isinstance(message, Report):
-            return delta.canonicalise_report(message)
+            return delta.canonicalise_report(message), None
         self.sites_needing_full_report.add(site)  # unless the delta can be applied
-        if agent.last_full_report is None:
+        known = self._sites.get(site)
+        agent = known.find(message) if known else None
+        base = agent.base_of(message) if agent else None
+        if base is None:
             raise WireError("stale", "a delta whose full report has not been received")
-        whole = delta.apply_delta(agent.last_full_report, message)
+        whole = delta.apply_delta(base, message)
         self.sites_needing_full_report.discard(site)
-        return whole
-
-    def _site_report(self, site: str, agent: _AgentState) -> SiteReport:
-        """The site as `agent` observed it; other agents only fill in what it lacks."""
-        assert agent.latest_report is not None  # noqa: S101 - the caller has just set it
-        others = self._other_reports(site, agent)
-        now = self.clock.now()
-        return site_report_of(agent.latest_report, agent.observed_seconds, others, now)
+        return whole, base
 
     def _handle_offline(self, site: str, message: Offline) -> None:
         if message.site != site:
             raise WireError(
                 "wrong-site", f"a last will of {message.site!r} on the topic of {site!r}"
             )
-        known = self._agents.get(site, {}).get(message.agent)
+        agents = self._sites.get(site)
+        known = agents.agents.get(message.agent) if agents else None
         if known is None or known.boot != (message.boot_number, message.boot_id):
             raise WireError("stale", "the last will of another boot")
         self.telemetry.count_message("offline")
         self.listener.on_site_offline(site)
 
-    def _accept_newest(
-        self, parsed_topic: topics.Topic, message: MessageHeader, site: str
-    ) -> _AgentState:
-        """The state of the sending agent, if this message is the newest of its kind.
-
-        Raises:
-            WireError: "wrong-site" or "stale".
-        """
-        if site != parsed_topic.site:
-            raise WireError("wrong-site", f"names {site!r} on the topic of {parsed_topic.site!r}")
-        agent = self._agent_state_of(parsed_topic.site, message.agent)
-        boot = (message.boot_number, message.boot_id)
-        if boot != agent.boot:
-            if boot[0] <= agent.boot[0]:
-                raise WireError("stale", "a message of an earlier boot")
-            agent.boot, agent.sequences, agent.last_full_report = boot, {}, None
-        if message.sequence <= agent.sequences.get(parsed_topic.kind, -1):
-            raise WireError("stale", "a message that is older than the last one, or the same")
-        agent.sequences[parsed_topic.kind] = message.sequence
-        return agent
-
-    def _agent_state_of(self, site: str, name: str) -> _AgentState:
-        agents = self._agents.setdefault(site, {})
-        if name not in agents:
-            if len(agents) >= _MAX_AGENTS_PER_SITE:
-                raise WireError("too-large", f"more than {_MAX_AGENTS_PER_SITE} agents at a site")
-            agents[name] = _AgentState()
-        return agents[name]
-
-    def _active_agent_of(self, site: str) -> _AgentState | None:
-        """The agent that applies orders; its reports count for the site. None: no agent does."""
-        for agent in self._agents[site].values():
-            whole = agent.latest_report
-            if whole and whole.executor and whole.executor.is_active:
-                return agent
-        return None
-
-    def _other_reports(self, site: str, active: _AgentState) -> list[Report]:
-        """Reports of the site's other agents, in order of name; they fill in missing figures."""
-        agents = (agent for _, agent in sorted(self._agents[site].items()))
-        return [one.latest_report for one in agents if one.latest_report and one is not active]
-
 
 def _decode(kind: str, data: bytes) -> SiteMessage:
+    """Decodes a message; one with too many values is not even parsed, which no thread can share."""
+    if sum(map(data.count, (b",", b"[", b"{"))) > _MAX_VALUES:
+        raise WireError("too-large", f"more than {_MAX_VALUES} values")
     if kind == "offline":
         return OFFLINE.decode(data)
     return SITE_STATUS.decode(data) if kind == "status" else delta.decode_report(data)
-
-
-def _order_status_report_of(message: SiteStatusMessage) -> OrderStatusReport:
-    index = message.index
-    return OrderStatusReport(
-        site=message.site,
-        site_uid=message.site_uid,
-        version=(index.epoch, index.sequence) if index else None,
-        digest=index.digest if index else "",
-        orders={one.id: _order_state_of(one) for one in message.orders},
-        missing=message.missing,
-        kept=_kept_by_order(message),
-        is_executing=message.is_executing,
-        index_proof=message.index_proof or "",
-        ledger_heads=tuple(SignedHead(**asdict(one.head)) for one in message.ledger_heads or ()),
-    )
-
-
-def _kept_by_order(message: SiteStatusMessage) -> dict[str, tuple[str, ...]]:
-    kept: dict[str, list[str]] = {}
-    for claim in message.kept or ():
-        if _CLAIM_NAME.fullmatch(claim.name):  # the hub would refuse the whole status for another
-            kept.setdefault(claim.id, []).append(claim.name)
-    return {order_id: tuple(names) for order_id, names in kept.items()}
-
-
-def _order_state_of(order: OrderStatus) -> OrderState:
-    return OrderState(
-        id=order.id,
-        generation=order.generation,
-        phase=order.phase,
-        applied_generation=order.applied_generation,
-        replicas=order.desired,
-        ready=order.ready,
-        bound=order.bound,
-        finished=order.finished,
-        recreated=order.recreated or 0,
-        not_run=order.not_run or 0,
-        message=printable(order.message or ""),
-    )

@@ -1,8 +1,13 @@
 """Signs orders and indexes for sites, and puts them into the outbox.
 
 Messages carry state, not events: a topic has one current payload, and a newer one replaces what is
-not sent yet. When a new session finds an empty broker, every index is published again, and the
-content of an order when a site lists it as missing.
+not sent yet; a request replaces only one that asks for the same. When a new session finds an empty
+broker, every index is published again, and the content of an order when a site lists it as missing.
+
+A hub that was restored from a backup has forgotten its latest indexes, but its sites work by them.
+A site's word about that counts for nothing, signed or not; the index itself counts, because only
+the holder of our key can have made it. It is read as agents read it: signed for this site's topic,
+and for the uid that this site has at the hub.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -11,7 +16,7 @@ from typing import Any
 
 from agents.protocol.bounds import MAX_ORDERS
 from agents.protocol.codec import Codec
-from agents.protocol.envelope import seal
+from agents.protocol.envelope import seal, unseal
 from agents.protocol.errors import WireError
 from agents.protocol.hub_requests import (
     HUB_REQUEST,
@@ -19,9 +24,18 @@ from agents.protocol.hub_requests import (
     WANT_INDEX_PROOF,
     WANT_LEDGER_HEADS,
     WANT_STATUS,
+    HigherBoot,
+    HubNonce,
     HubRequest,
 )
-from agents.protocol.index import DesiredIndex, IndexEntry, LedgerHead, encode_index
+from agents.protocol.index import (
+    DESIRED_INDEX,
+    DesiredIndex,
+    IndexEntry,
+    LedgerHead,
+    digest_of,
+    encode_index,
+)
 from agents.protocol.keys import SigningKey, TrustedKeys
 from agents.protocol.orders import ORDER_CONTENT, OrderContent, pack_content, seal_parts
 from agents.protocol.topics import order_topic, site_topic
@@ -29,10 +43,10 @@ from scheduler.control.ports.agents import (
     IndexVersion,
     OrderForSite,
     OrderNotPublishable,
+    ProofRefused,
     ProvenIndex,
 )
 from scheduler.control.ports.ledger import SignedHead
-from scheduler.mqtt.index_proof import read_index_proof
 from scheduler.mqtt.outbox import Outbox
 
 _INDEX_ENTRY = Codec(IndexEntry)
@@ -48,13 +62,15 @@ class OrderPublisher:
 
     Attributes:
         key: the hub's signing key.
-        outbox: messages to publish, one payload per topic.
+        outbox: messages to publish.
+        nonce_for: gives the nonce to send to a site when it is asked for a report; None: none.
         ledger_head: the signed head of the ledger at this moment; it goes out with every index, so
             that sites hold it.
     """
 
     key: SigningKey
     outbox: Outbox
+    nonce_for: Callable[[str], HubNonce | None] = lambda _site: None
     ledger_head: Callable[[], SignedHead | None] = lambda: None
     _heads_sent: dict[str, tuple[IndexVersion, SignedHead]] = field(
         default_factory=dict, init=False
@@ -90,7 +106,7 @@ class OrderPublisher:
         except WireError as error:
             raise OrderNotPublishable(f"the order cannot be sent: {error}") from error
         for part_topic, message in sealed:
-            self.outbox.put(part_topic, message, retain=True)
+            self.outbox.put_state(part_topic, message)
         self._index_entries[site, order.id] = packed.entry
         return packed.entry.digest
 
@@ -133,7 +149,7 @@ class OrderPublisher:
         if head:
             self._heads_sent[site] = (version, head)
         index_topic = site_topic(site, "desired")
-        self.outbox.put(index_topic, seal(data, topic=index_topic, key=self.key), retain=True)
+        self.outbox.put_state(index_topic, seal(data, topic=index_topic, key=self.key))
         return echo.digest
 
     def sent_head(self, site: str, version: IndexVersion | None = None) -> SignedHead | None:
@@ -145,22 +161,40 @@ class OrderPublisher:
         """Clears the retained content of an order that the index no longer lists."""
         entry = self._index_entries.pop((site, order_id), None)
         for part in range(entry.parts if entry else 1):
-            self.outbox.put(order_topic(site, order_id, part), b"", retain=True)
+            self.outbox.put_state(order_topic(site, order_id, part), b"")
 
     def request_reports(
         self, site: str, epoch: int, *, want_status: bool, want_report: bool
     ) -> None:
-        """Asks a site's agents to send their status, a full report, or both, at once."""
+        """Asks a site's agents to send their status, a full report, or both, now."""
         wants = ((WANT_STATUS, want_status), (WANT_FULL_REPORT, want_report))
-        self._request(site, epoch, *(word for word, is_wanted in wants if is_wanted))
+        words = tuple(word for word, is_wanted in wants if is_wanted)
+        self._request(HubRequest(site=site, epoch=epoch, wants=words, nonce=self.nonce_for(site)))
+
+    def ask(
+        self, site: str, epoch: int, *, wants_report: bool, higher_boot: HigherBoot | None = None
+    ) -> None:
+        """Asks a site's agents with a nonce; a report and a status answer it anyway.
+
+        Args:
+            site: the site.
+            epoch: epoch of the hub's leader; 0: a scheduler that stands by.
+            wants_report: the report has to be a full one.
+            higher_boot: has an agent count its boots from a higher number.
+        """
+        wants = (WANT_FULL_REPORT,) if wants_report else ()
+        nonce = self.nonce_for(site)
+        self._request(
+            HubRequest(site=site, epoch=epoch, wants=wants, nonce=nonce, higher_boot=higher_boot)
+        )
 
     def request_heads(self, site: str, epoch: int) -> None:
         """Asks a site's agents for the heads of the ledger that they hold."""
-        self._request(site, epoch, WANT_LEDGER_HEADS)
+        self._request(HubRequest(site=site, epoch=epoch, wants=(WANT_LEDGER_HEADS,)))
 
     def request_proof(self, site: str, epoch: int) -> None:
         """Asks a site's agents for the index that they work by, in the envelope of its hub."""
-        self._request(site, epoch, WANT_INDEX_PROOF)
+        self._request(HubRequest(site=site, epoch=epoch, wants=(WANT_INDEX_PROOF,)))
 
     def read_proof(self, site: str, site_uid: str, proof: str) -> ProvenIndex:
         """Reads such an index.
@@ -171,11 +205,47 @@ class OrderPublisher:
         own_keys = TrustedKeys([self.key.public])
         return read_index_proof(proof, site=site, site_uid=site_uid, own_keys=own_keys)
 
-    def _request(self, site: str, epoch: int, *wants: str) -> None:
-        request = HubRequest(site=site, epoch=epoch, wants=wants)
-        request_topic = site_topic(site, "hub")
+    def _request(self, request: HubRequest) -> None:
+        request_topic = site_topic(request.site, "hub")
         data = HUB_REQUEST.encode(request)
-        self.outbox.put(request_topic, seal(data, topic=request_topic, key=self.key), retain=False)
+        sealed = seal(data, topic=request_topic, key=self.key)
+        self.outbox.put_request(request_topic, sealed, kind=_kind_of(request))
+
+
+def _kind_of(request: HubRequest) -> str:
+    """What a request asks for; of two that ask for the same, the newer one is enough."""
+    boot = request.higher_boot
+    asks = (*sorted(request.wants), *(("nonce",) if request.nonce else ()))
+    return " ".join((*asks, f"higher-boot {boot.agent}") if boot else asks)
+
+
+def read_index_proof(proof: str, *, site: str, site_uid: str, own_keys: TrustedKeys) -> ProvenIndex:
+    """The version and digest of an index that one of our keys has signed for a site.
+
+    Args:
+        proof: the envelope, as the site keeps it.
+        site: name of the site that sent it.
+        site_uid: uid of the Site object of that name.
+        own_keys: the keys that this hub signs with; no key of a site is among them.
+
+    Raises:
+        ProofRefused: it is not signed by us, was changed, or is an index of another site.
+    """
+    try:
+        # Bounded where it comes in: it is one text of a message that was decoded.
+        payload = unseal(
+            proof.encode(errors="replace"), topic=site_topic(site, "desired"), trusted=own_keys
+        )
+        index = DESIRED_INDEX.decode(payload)
+    except WireError as error:
+        raise ProofRefused(error.reason, str(error)) from error
+    if (index.site, index.site_uid) != (site, site_uid):
+        raise ProofRefused(
+            "wrong-site",
+            f"the index is of site {index.site!r} with uid {index.site_uid!r}; the hub has"
+            f" {site!r} with uid {site_uid!r}",
+        )
+    return ProvenIndex(version=index.version, digest=digest_of(payload))
 
 
 def _plain_dicts(manifests: Iterable[Mapping[str, object]]) -> tuple[dict[str, Any], ...]:

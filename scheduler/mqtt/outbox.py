@@ -1,4 +1,8 @@
-"""Messages to publish: the newest payload per topic, in the order in which they were put."""
+"""Messages to publish, in the order in which they were put: the newest of each topic and kind.
+
+What is retained is the state of its topic, and a newer payload replaces it. What is not retained is
+a request: it replaces one of its kind, but not another that a site would then never see.
+"""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -6,28 +10,43 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class OutgoingMessage:
-    """One MQTT publication."""
+    """One MQTT publication.
+
+    Attributes:
+        topic: where it goes.
+        payload: what it says.
+        retain: the broker keeps it as the state of the topic.
+        kind: what a message that is not retained asks for; "" for the state of a topic.
+    """
 
     topic: str
     payload: bytes
     retain: bool
+    kind: str = ""
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Of the messages with the same one, the newest counts."""
+        return self.topic, self.kind
 
 
 @dataclass(slots=True)
 class Outbox:
-    """The newest payload per topic, until a session sends it."""
+    """The newest message of each topic and kind, until a session sends it."""
 
-    _waiting: dict[str, OutgoingMessage] = field(default_factory=dict, init=False)
+    _waiting: dict[tuple[str, str], OutgoingMessage] = field(default_factory=dict, init=False)
     _not_empty: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
-    def put(self, topic: str, payload: bytes, *, retain: bool) -> None:
-        """Replaces the topic's message and moves it to the end.
+    def put_state(self, topic: str, payload: bytes) -> None:
+        """Replaces the retained message of a topic and moves it to the end.
 
         An index is put after the orders that it lists, and is so sent after them.
         """
-        self._waiting.pop(topic, None)
-        self._waiting[topic] = OutgoingMessage(topic, payload, retain)
-        self._not_empty.set()
+        self._put(OutgoingMessage(topic, payload, retain=True))
+
+    def put_request(self, topic: str, payload: bytes, *, kind: str) -> None:
+        """Replaces the message of a topic that asks for the same, and moves it to the end."""
+        self._put(OutgoingMessage(topic, payload, retain=False, kind=kind))
 
     async def take(self) -> OutgoingMessage:
         """Removes and returns the oldest message; waits while there is none."""
@@ -37,10 +56,15 @@ class Outbox:
         return self._waiting.pop(next(iter(self._waiting)))
 
     def put_back(self, unsent: OutgoingMessage) -> None:
-        """Puts an unsent message first again, unless the topic has a newer one."""
-        if unsent.topic not in self._waiting:
-            self._waiting = {unsent.topic: unsent, **self._waiting}
+        """Puts an unsent message first again, unless there is a newer one in its place."""
+        if unsent.place not in self._waiting:
+            self._waiting = {unsent.place: unsent, **self._waiting}
             self._not_empty.set()
+
+    def _put(self, message: OutgoingMessage) -> None:
+        self._waiting.pop(message.place, None)
+        self._waiting[message.place] = message
+        self._not_empty.set()
 
     def __len__(self) -> int:
         return len(self._waiting)

@@ -15,7 +15,7 @@ from agents.protocol.errors import WireError
 from scheduler.control.ports.telemetry import Telemetry
 from scheduler.mqtt.arrival_queue import ArrivalQueue, QueueLimits
 from scheduler.mqtt.arrivals import Arrival, Lane, is_large, lane_of
-from scheduler.mqtt.ingest import Ingest
+from scheduler.mqtt.ingest import Ingest, OpenedMessage, VerifiedMessage
 from scheduler.mqtt.token_bucket import BudgetRates, Rate, TokenBucket
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
@@ -48,6 +48,8 @@ _MIN_PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 0.001, 0.02
 # messages that arrive while there is no room.
 _REJECTED_PAUSE_RATIO = 4.0
 _OVERFLOW_WORK = Rate(0.2, 0.2)
+# A site has one at a time, so a single site never keeps the others waiting.
+_MAX_LARGE_AT_ONCE = 2
 
 
 @dataclass(slots=True, kw_only=True)
@@ -71,7 +73,7 @@ class Receiver:
     _overflow_work: TokenBucket = field(init=False)
     _listed: "OrderedDict[Lane, float]" = field(default_factory=OrderedDict, init=False)
     _group: asyncio.TaskGroup | None = field(default=None, init=False)
-    _has_large: bool = field(default=False, init=False)
+    _large_count: int = field(default=0, init=False)
     _has_arrived: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     def __post_init__(self) -> None:
@@ -109,7 +111,7 @@ class Receiver:
 
     async def run(self) -> None:
         """Handles what waits; runs until cancelled."""
-        self._has_large = False
+        self._large_count = 0
         async with asyncio.TaskGroup() as self._group:
             while True:
                 pause_seconds = self.handle_batch()
@@ -127,7 +129,7 @@ class Receiver:
         """
         started, rejected_seconds = self.clock.monotonic(), 0.0
         while self.clock.monotonic() - started < _BATCH_SECONDS:
-            taken = self.queue.take(allows=_is_small if self._has_large else None)
+            taken = self.queue.take(allows=self._may_begin)
             if taken is None:
                 break
             rejected_seconds += self._handle(*taken)
@@ -142,9 +144,9 @@ class Receiver:
 
     def _handle(self, sender: str, one: Arrival) -> float:
         """Handles a message; returns the seconds that it took, if it was not accepted."""
-        if self._group and sender != _UNADMITTED and is_large(one.payload):
+        if self._group and sender != _UNADMITTED and not self._is_light(one):
             self.queue.set_busy(sender, is_busy=True)
-            self._has_large = True
+            self._large_count += 1
             self._group.create_task(self._handle_large(sender, one), name="large message")
             return 0.0
         started = self.clock.monotonic()
@@ -161,22 +163,41 @@ class Receiver:
         return 0.0
 
     async def _handle_large(self, sender: str, one: Arrival) -> None:
-        """Opens a large message on a thread, so that the event loop is not held."""
-        started, is_accepted = self.clock.monotonic(), False
+        """Reads a large message on a thread, so that the event loop is not held.
+
+        Its sender pays for it if it has signed it, used or not.
+        """
+        started, is_accepted, verified = self.clock.monotonic(), False, None
         try:
             with self.faults.barrier("message"):
-                opened = await asyncio.to_thread(self.ingest.open, one.topic, one.payload)
+                verified = await asyncio.to_thread(self.ingest.verify, one.topic, one.payload)
+            with self.faults.barrier("message"):
+                read = await asyncio.to_thread(self._read, verified) if verified else None
                 is_same = self.ingest.is_admitted(one.lane.site, one.lane.key_id)
-                is_accepted = opened is not None and is_same and self.ingest.apply(opened)
+                is_accepted = read is not None and is_same and self.ingest.apply(read)
         finally:
             self.queue.set_busy(sender, is_busy=False)
         seconds = self.clock.monotonic() - started
         if is_accepted:
             self._on_accepted(sender, one, seconds)
+        elif verified is not None:
+            self.queue.charge(sender, one, work_seconds=seconds)
         else:
             await self.clock.sleep(seconds * _REJECTED_PAUSE_RATIO)
-        self._has_large = False
+        self._large_count -= 1
         self._has_arrived.set()
+
+    def _read(self, verified: VerifiedMessage) -> OpenedMessage | None:
+        opened = self.ingest.decode(verified)
+        return None if opened is None else self.ingest.read(opened)
+
+    def _may_begin(self, one: Arrival) -> bool:
+        return self._large_count < _MAX_LARGE_AT_ONCE or self._is_light(one)
+
+    def _is_light(self, one: Arrival) -> bool:
+        """Whether a message may be read on the event loop; a small delta may change much."""
+        is_heavy = one.lane.kind == "report" and self.ingest.takes_long(one.lane.site)
+        return not is_heavy and not is_large(one.payload)
 
     def _on_accepted(self, sender: str, one: Arrival, seconds: float) -> None:
         removed = self.queue.accept(sender, one, work_seconds=seconds)
@@ -217,7 +238,3 @@ class Receiver:
     def _count_dropped(self, reason: str, count: int = 1) -> None:
         if count:
             self.telemetry.count_dropped_messages(reason, count)
-
-
-def _is_small(one: Arrival) -> bool:
-    return not is_large(one.payload)

@@ -24,6 +24,7 @@ from agents.protocol.topics import hub_subscriptions
 from scheduler.mqtt.outbox import Outbox, OutgoingMessage
 from scheduler.mqtt.publication_socket import PublicationSocket
 from scheduler.mqtt.receiver import Receiver
+from scheduler.runtime.cancellation import run_cancellable
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
 
@@ -89,7 +90,8 @@ class BrokerSession:
             reason: object = "the session ended by a fault"
             with self.faults.barrier("session"):
                 try:
-                    await self._run_session()
+                    # A session that fails while it is cancelled loses that, and we would go on.
+                    await run_cancellable(self._run_session(), name="mqtt session")
                 except* (aiomqtt.MqttError, OSError) as group:
                     reason = group.exceptions[0]
             was_connected, self.is_connected = self.is_connected, False

@@ -1,20 +1,30 @@
-"""Turns an agent's report into the figures that decisions read."""
+"""Turns what an agent reports into what decisions and control loops read."""
 
+import re
 from contextlib import suppress
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from itertools import chain
+from typing import TypeVar
 
 import msgspec
 
 from agents.protocol.errors import WireError
-from agents.protocol.report import REPORT, Report
-from scheduler.control.ports.agents import SiteReport
+from agents.protocol.report import REPORT, Report, ReportedIntensity, ReportedPower
+from agents.protocol.status import ORDER_PHASES, OrderStatus, SiteStatusMessage
+from scheduler.control.ports.agents import OrderState, OrderStatusReport, SiteReport
+from scheduler.control.ports.ledger import SignedHead
 from scheduler.model.demand.facts import SiteFacts
-from scheduler.model.kinds.site import SiteStatus
+from scheduler.model.kinds.fields import NAME_PATTERN
+from scheduler.model.kinds.site import Intensity, Power, SiteStatus
 from scheduler.model.quantities import NotAQuantity
+from scheduler.mqtt.nonces import observed_seconds_of
 from scheduler.placement.fleet.namespace_limits import NamespaceLimitIndex
 from scheduler.placement.fleet.node_table import NodeTable
 from scheduler.placement.fleet.site_figures import figures_of
+from scheduler.runtime.printable import printable
+
+FigureT = TypeVar("FigureT", Intensity, Power)
 
 MAX_AGE_SECONDS = 10 * 365 * 86_400.0
 """A report that is older, by its own account, is refused."""
@@ -30,36 +40,33 @@ _STATUS_FIELDS = (
 )
 _OLDEST_FIGURE_AT = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_RESOURCES_PER_SITE = 512
-_FALLBACK_FIELDS = ("intensity", "power")
+_DATED_FIELDS = ("intensity", "power")
+_AGE_FIELDS = ("observedAt", "observedSecondsAgo")
 _MAX_GPU_CARD_NUMBER = 128
 _MAX_NODE_CLASSES_PER_SITE = 5_000
 _MAX_LABELS_PER_SITE = 16_384
+_MAX_AMOUNT_TEXTS_PER_SITE = 16_384
+_CLAIM_NAME = re.compile(NAME_PATTERN)
 
 
-def site_report_of(
-    report: Report, observed_seconds: float, others: list[Report], now: datetime
-) -> SiteReport:
-    """The figures of a report as the site's status.
+def site_report_of(report: Report) -> SiteReport:
+    """The figures of a report as the site's status, without any time.
+
+    It takes long for a large report, so it may run on any thread; `with_times` dates the result.
 
     Args:
-        report: the report of the agent that counts for the site.
-        observed_seconds: when it was observed, on our monotonic clock.
-        others: reports of the site's other agents, which fill in missing figures.
-        now: the date for figures that have an age.
+        report: the report of one agent.
 
     Raises:
         WireError: a figure cannot be read.
     """
     tree = REPORT.to_json(report)
-    for other in others:
-        other_tree = REPORT.to_json(other)
-        tree = {key: other_tree[key] for key in _FALLBACK_FIELDS if key in other_tree} | tree
     executor = report.executor
     raw = {key: tree[key] for key in _STATUS_FIELDS if key in tree}
     raw["executor"] = executor is not None
-    for name in _FALLBACK_FIELDS:
+    for name in _DATED_FIELDS:
         if name in raw:
-            raw[name] = _with_observed_at(raw[name], now)
+            raw[name] = {key: raw[name][key] for key in raw[name] if key not in _AGE_FIELDS}
     if (
         report.power is not None
         and report.energy is not None
@@ -67,38 +74,91 @@ def site_report_of(
     ):
         raw["power"]["pvWatts"] = report.energy.pv_watts
     try:
-        figures = msgspec.convert(raw, SiteStatus)
-        _check_figures(SiteFacts(name=report.site, status=figures))
+        status = msgspec.convert(raw, SiteStatus)
+        _check_figures(SiteFacts(name=report.site, status=status))
     except (msgspec.ValidationError, NotAQuantity) as error:
         raise WireError("malformed", str(error)) from error
     return SiteReport(
         site=report.site,
-        observed_seconds=observed_seconds,
-        figures=figures,
+        observed_seconds=float("-inf"),
+        figures=status,
         has_executor=executor is not None,
         bound={one.id: (one.generation, one.bound) for one in report.orders or ()},
     )
 
 
-def _with_observed_at(figure: dict[str, Any], now: datetime) -> dict[str, Any]:
-    """A figure with `observedAt` in place of its age; a date that cannot be read is left out.
+def with_times(
+    read: SiteReport, report: Report, *, sent_seconds: float, sent_at: datetime
+) -> SiteReport:
+    """What `site_report_of` a report gave, with its times and the dates of its figures.
 
-    An agent's settings may give a date; a sensor gives an age in seconds. A figure with neither is
-    as old as its report.
+    Args:
+        read: what the report says.
+        report: the report.
+        sent_seconds: when it was made at the latest, on our monotonic clock.
+        sent_at: the same instant as a date; no figure is younger.
+
+    Raises:
+        WireError: the date of a figure is out of range.
     """
-    text, ago = figure.get("observedAt"), figure.get("observedSecondsAgo")
-    plain = {k: v for k, v in figure.items() if k not in ("observedAt", "observedSecondsAgo")}
-    at = now - timedelta(seconds=min(ago, MAX_AGE_SECONDS)) if ago else None
+    intensity, power = read.figures.intensity, read.figures.power
+    figures = msgspec.structs.replace(
+        read.figures,
+        intensity=_dated(intensity, _observed_at(report.intensity, sent_at)),
+        power=_dated(power, _observed_at(report.power, sent_at)),
+    )
+    return replace(
+        read,
+        observed_seconds=observed_seconds_of(sent_seconds, report.observed_seconds_ago),
+        sent_seconds=sent_seconds,
+        figures=figures,
+    )
+
+
+def order_status_report_of(message: SiteStatusMessage) -> OrderStatusReport:
+    """What a status says; when it was made is not known yet."""
+    index = message.index
+    return OrderStatusReport(
+        site=message.site,
+        site_uid=message.site_uid,
+        version=(index.epoch, index.sequence) if index else None,
+        digest=index.digest if index else "",
+        orders={one.id: _order_state_of(one) for one in message.orders},
+        missing=message.missing,
+        kept=_kept_by_order(message),
+        is_executing=message.is_executing,
+        index_proof=message.index_proof or "",
+        ledger_heads=tuple(SignedHead(**asdict(one.head)) for one in message.ledger_heads or ()),
+    )
+
+
+def _dated(figure: FigureT | None, at: datetime | None) -> FigureT | None:
+    return None if figure is None else msgspec.structs.replace(figure, observed_at=at)
+
+
+def _observed_at(
+    figure: ReportedIntensity | ReportedPower | None, sent_at: datetime
+) -> datetime | None:
+    """The date of a figure; None: it has none, and is as old as its report.
+
+    An agent's settings may give a date; a sensor gives an age in seconds. A date that cannot be
+    read is left out.
+    """
+    if figure is None:
+        return None
+    ago = figure.observed_seconds_ago
+    at = sent_at - timedelta(seconds=min(ago, MAX_AGE_SECONDS)) if ago else None
+    text = figure.observed_at if isinstance(figure, ReportedIntensity) else None
     if text is not None:
         with suppress(ValueError):
             at = datetime.fromisoformat(text)
     if at is None:
-        return plain
+        return None
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
     if at < _OLDEST_FIGURE_AT:
         raise WireError("malformed", f"observedAt: {text} is before 1970")
-    at = min(at, now).astimezone(UTC)  # a clock that is ahead makes no figure younger than now
-    return plain | {"observedAt": at.replace(microsecond=0).isoformat()}
+    # A clock that is ahead makes no figure younger.
+    return min(at, sent_at).astimezone(UTC).replace(microsecond=0)
 
 
 def _check_figures(facts: SiteFacts) -> None:
@@ -109,6 +169,8 @@ def _check_figures(facts: SiteFacts) -> None:
         WireError: a GPU card's number is too high, or there are too many resources, node classes or
             values of labels. The fleet keeps them as long as the site reports them.
     """
+    if len(_amount_texts(facts.status)) > _MAX_AMOUNT_TEXTS_PER_SITE:
+        raise WireError("too-large", f"more than {_MAX_AMOUNT_TEXTS_PER_SITE} different amounts")
     rows = NodeTable().read(facts)
     if len(rows.resources) > _MAX_RESOURCES_PER_SITE:
         raise WireError("too-large", f"more than {_MAX_RESOURCES_PER_SITE} resources at a site")
@@ -121,3 +183,50 @@ def _check_figures(facts: SiteFacts) -> None:
         raise WireError("too-large", f"more than {_MAX_LABELS_PER_SITE} values of node labels")
     NamespaceLimitIndex().parse(facts)
     figures_of(facts)
+
+
+def _amount_texts(status: SiteStatus) -> set[str]:
+    """The different texts of amounts, without those of whole numbers, which cost nothing to read.
+
+    Each may have a form of its own, which takes longer to read.
+    """
+    rows = (row.values() for each in status.node_classes for row in each.free)
+    limits = (
+        amounts.values()
+        for each in status.namespaces
+        for amounts in (
+            each.quota_left,
+            each.container_min,
+            each.container_max,
+            each.container_default,
+            each.container_default_request,
+            each.pod_min,
+            each.pod_max,
+        )
+    )
+    texts = (one for amounts in chain(rows, limits) for one in amounts if type(one) is str)
+    return {one for one in texts if not (one.isdecimal() or one[:-1].isdecimal())}
+
+
+def _kept_by_order(message: SiteStatusMessage) -> dict[str, tuple[str, ...]]:
+    kept: dict[str, list[str]] = {}
+    for claim in message.kept or ():
+        if _CLAIM_NAME.fullmatch(claim.name):  # the hub would refuse the whole status for another
+            kept.setdefault(claim.id, []).append(claim.name)
+    return {order_id: tuple(names) for order_id, names in kept.items()}
+
+
+def _order_state_of(order: OrderStatus) -> OrderState:
+    return OrderState(
+        id=order.id,
+        generation=order.generation,
+        phase=order.phase if order.phase in ORDER_PHASES else "Applying",
+        applied_generation=order.applied_generation,
+        replicas=order.desired,
+        ready=order.ready,
+        bound=order.bound,
+        finished=order.finished,
+        recreated=order.recreated or 0,
+        not_run=order.not_run or 0,
+        message=printable(order.message or ""),
+    )

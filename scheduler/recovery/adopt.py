@@ -46,7 +46,12 @@ from scheduler.recovery.losses import (
     read_ledger_facts,
 )
 from scheduler.runtime.clock import Clock
-from scheduler.runtime.data_dir import HUB_KEY_FILE, HUB_PUBLIC_KEY_FILE, DataDirectory
+from scheduler.runtime.data_dir import (
+    HUB_KEY_FILE,
+    HUB_PUBLIC_KEY_FILE,
+    RECEIVED_MARK_FILE,
+    DataDirectory,
+)
 from scheduler.settings import HubSettings
 
 
@@ -109,6 +114,8 @@ async def adopt_losses(
         if {"objects", "lease"} & set(accepted):
             await _create_lease(client, ledger)
     hub_key = _adopt_key(root) if "keys" in accepted else ""
+    if "received" in accepted:
+        (root / RECEIVED_MARK_FILE).unlink(missing_ok=True)
     return Adoption(losses=losses, accepted=accepted, hub_key=hub_key)
 
 

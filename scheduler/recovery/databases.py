@@ -8,6 +8,7 @@ from pathlib import Path
 
 from scheduler.apiserver.storage.sqlite import OBJECTS_FORMAT
 from scheduler.ledger.tables import LEDGER_APPLICATION_ID, LEDGER_FORMAT
+from scheduler.mqtt.received_messages import RECEIVED_FORMAT
 
 _MAGIC = b"SQLite format 3\x00"
 _HEADER_BYTES = 100
@@ -38,6 +39,15 @@ def check_objects(path: Path) -> None:
         ValueError: what is wrong with it.
     """
     _check(path, "objects", OBJECTS_FORMAT, "the hub's database")
+
+
+def check_received(path: Path) -> None:
+    """Checks what was received of agents; an empty file passes, it holds nothing yet.
+
+    Raises:
+        ValueError: what is wrong with it.
+    """
+    _check(path, "received", RECEIVED_FORMAT, "the record of what agents sent")
 
 
 def has_content(path: Path) -> bool:

@@ -16,12 +16,14 @@ import msgspec
 from scheduler.apiserver.auth.rbac import ROLES
 from scheduler.apiserver.backup import DATABASE_NAME
 from scheduler.mqtt.keyring import SigningKey, canonical_public_key
-from scheduler.recovery.databases import check_ledger, check_objects
+from scheduler.recovery.databases import check_ledger, check_objects, check_received
 from scheduler.runtime.data_dir import (
     HUB_KEY_FILE,
     HUB_PUBLIC_KEY_FILE,
     KUBECONFIG_FILE,
     PORTS_FILE,
+    RECEIVED_FILE,
+    RECEIVED_MARK_FILE,
     DataDirectoryError,
 )
 
@@ -198,6 +200,7 @@ _LOST_OBJECTS = (
     "restore a backup (kapok hub restore FILE), or move it away with its -wal and -shm files and "
     "accept the loss: kapok hub adopt --lost objects"
 )
+_LOST_RECEIVED = "move it away, and accept that it is lost: kapok hub adopt --lost received"
 
 KEPT_FILES = (
     KeptFile("hub", is_folder=True, way_out="restore the data directory from a backup"),
@@ -208,6 +211,8 @@ KEPT_FILES = (
     KeptFile(PORTS_FILE, _check_ports, "delete it, and new ports are chosen"),
     KeptFile("ledger.db", check_ledger, _LOST_LEDGER),
     KeptFile(OBJECTS_FILE, check_objects, _LOST_OBJECTS),
+    KeptFile(RECEIVED_FILE, check_received, _LOST_RECEIVED),
+    KeptFile(RECEIVED_MARK_FILE, way_out="move it away"),
     KeptFile(TOKENS_FILE, _check_tokens, _NEW_TOKENS, is_secret=True),
     KeptFile("hub/tls.key", way_out="delete it, and a new one is made", is_secret=True),
     KeptFile("hub/tls.crt", way_out="delete it, and a new one is made"),

@@ -24,11 +24,13 @@ from scheduler.runtime.data_dir import (
     HUB_KEY_FILE,
     HUB_PUBLIC_KEY_FILE,
     PORTS_FILE,
+    RECEIVED_FILE,
+    RECEIVED_MARK_FILE,
     DataDirectoryError,
 )
 
-LossName = Literal["objects", "lease", "ledger", "keys"]
-LOSS_NAMES: tuple[LossName, ...] = ("objects", "lease", "ledger", "keys")
+LossName = Literal["objects", "lease", "ledger", "keys", "received"]
+LOSS_NAMES: tuple[LossName, ...] = ("objects", "lease", "ledger", "keys", "received")
 ADOPTION_KIND = "adoption"
 """Kind of the ledger's record that an operator accepted a loss."""
 ADOPTION_SUBJECT = "hub"
@@ -136,6 +138,16 @@ def find_file_losses(root: Path, ledger: LedgerFacts, *, is_hub_embedded: bool) 
                 file=str(root / HUB_KEY_FILE),
                 what=problem,
                 meaning="agents refuse orders that are signed by a key which they do not trust",
+                data_dir=root,
+            )
+        )
+    if (root / RECEIVED_MARK_FILE).exists() and not has_content(root / RECEIVED_FILE):
+        found.append(
+            Loss(
+                name="received",
+                file=str(root / RECEIVED_FILE),
+                what=f"lost: missing or empty beside {RECEIVED_MARK_FILE}",
+                meaning="what agents without nonces sent before could be played again",
                 data_dir=root,
             )
         )

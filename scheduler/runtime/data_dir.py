@@ -18,6 +18,11 @@ HUB_PUBLIC_KEY_FILE = "hub.pub"
 HUB_PUBLIC_KEYS_FILE = "hub.keys"
 """The file with the public halves of all keys so far, one a line; signatures name one of them."""
 
+RECEIVED_FILE = "received.db"
+"""The file with the boots and sequences that were received of each agent."""
+RECEIVED_MARK_FILE = "received.begun"
+"""An empty file: `received.db` was begun, so it is lost when it is missing."""
+
 PORTS_FILE = "ports.json"
 """The file with the ports of our servers."""
 
@@ -80,6 +85,7 @@ def locked_data_directory(path: Path) -> Iterator[DataDirectory]:
     """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        is_new = not any(path.iterdir())
         handle = os.open(path / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise DataDirectoryError(
@@ -89,9 +95,18 @@ def locked_data_directory(path: Path) -> Iterator[DataDirectory]:
         _acquire_lock(handle, path)
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        if is_new:  # nothing is written into a used one before its files were checked
+            ignore_in_git(path)
         yield DataDirectory(path)
     finally:
         os.close(handle)
+
+
+def ignore_in_git(folder: Path) -> None:
+    """Keeps a folder with keys or exports out of a repository that it lies in."""
+    file = folder / ".gitignore"
+    if not file.exists():
+        file.write_text("*\n", encoding="ascii")
 
 
 def recorded_port(path: Path, name: str) -> int | None:

@@ -327,7 +327,8 @@ STATE_METRICS: Final[Mapping[str, MetricDefinition]] = {
         "gauge",
         "Admitted sites by condition and status, true or false: Ready (reports), Fresh (its last "
         "report is recent enough to place new work), Executor (an agent there applies orders), "
-        "Schedulable (not cordoned).",
+        "FreshnessProven (all its agents carry the hub's nonces; false: one is of a version that "
+        "knows none), Schedulable (not cordoned).",
         ("condition", "status"),
     ),
     "kapok_site_ready": MetricDefinition("gauge", "1 if the site reports.", ("site",)),

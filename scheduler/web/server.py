@@ -4,9 +4,10 @@ import asyncio
 import re
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from importlib.resources import files
 from itertools import islice
@@ -55,6 +56,9 @@ class WebSources:
         render_metrics: renders a snapshot as exposition text; called on another thread.
         find_decision_json: the record with this id as JSON, or None; called on another thread;
             raises LookupError when the ledger cannot be read.
+        read_ledger_page: a page of records as JSON; called on another thread; raises LookupError
+            when the ledger cannot be read, ValueError for a wrong query.
+        read_ledger_blob: the JSON under a digest; called on another thread; raises LookupError.
         readiness_problem: "" when ready, else what is missing.
         review_token: asks the hub whether the holder of a token may read.
         clock: the clock for cached values and sessions.
@@ -65,6 +69,8 @@ class WebSources:
     render_metrics: Callable[[StateSnapshot], bytes]
     find_decision_json: Callable[[str], bytes | None]
     readiness_problem: Callable[[], str]
+    read_ledger_page: Callable[[Mapping[str, str]], bytes]
+    read_ledger_blob: Callable[[str], bytes]
     review_token: TokenReviewer
     clock: Clock
     faults: Faults
@@ -133,6 +139,8 @@ class _Handlers:
                 web.get("/api/v1/sites", self._get_sites),
                 web.get("/api/v1/workloads", self._get_workloads),
                 web.get("/api/v1/decisions/{id}", self._get_decision),
+                web.get("/api/v1/ledger/records", self._get_records),
+                web.get("/api/v1/ledger/blobs/{digest}", self._get_blob),
                 web.get("/api/v1/live", self.live_stream.stream),
                 web.get("/metrics", self._get_metrics),
                 web.get("/healthz", self._get_healthz),
@@ -221,6 +229,23 @@ class _Handlers:
             text = "no such decision; a workload has the id in status.decision.id\n"
             return web.Response(status=HTTPStatus.NOT_FOUND, text=text)
         return _json_bytes_response(found)
+
+    async def _get_records(self, request: web.Request) -> web.Response:
+        read = partial(self._sources.read_ledger_page, dict(request.query))
+        return await self._answer_from_ledger(read)
+
+    async def _get_blob(self, request: web.Request) -> web.Response:
+        read = partial(self._sources.read_ledger_blob, request.match_info["digest"])
+        return await self._answer_from_ledger(read)
+
+    async def _answer_from_ledger(self, read: Callable[[], bytes]) -> web.Response:
+        try:
+            return _json_bytes_response(await asyncio.to_thread(read))
+        except LookupError as error:
+            return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text=f"{error}\n")
+        except ValueError:
+            text = "after and limit are whole numbers\n"
+            return web.Response(status=HTTPStatus.BAD_REQUEST, text=text)
 
 
 def _fault_middleware(faults: Faults) -> Middleware:

@@ -5,7 +5,7 @@ is a reference to an immutable value. Slower work is done later, in `state_text`
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -53,6 +53,7 @@ class StateSnapshot:
         reasons_by_workload: of each unplaced workload, the number of sites by first reason.
         names_by_slot: site names by slot of the fleet, for `refusals`; "" for a free slot.
         stale_after_seconds: age from which a report no longer lets a site take work.
+        lacks_nonces: for each of `facts`, whether an agent there knows no nonces.
     """
 
     at: datetime
@@ -73,6 +74,7 @@ class StateSnapshot:
     reasons_by_workload: dict[WorkKey, Mapping[str, int]]
     names_by_slot: list[str]
     stale_after_seconds: float
+    lacks_nonces: list[bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +90,7 @@ class SnapshotSources:
         workload_stats: usage and refusals, as the loops count them.
         clock: the clock for ages.
         stale_after_seconds: age from which a report no longer lets a site take work.
+        agents_without_nonce: gives the agents of a site that know no nonces.
     """
 
     registry: HubObjects
@@ -98,6 +101,7 @@ class SnapshotSources:
     workload_stats: WorkloadStats
     clock: Clock
     stale_after_seconds: float
+    agents_without_nonce: Callable[[str], Sequence[str]] = lambda _site: ()
 
 
 def take_snapshot(
@@ -130,6 +134,7 @@ def take_snapshot(
         reasons_by_workload=dict(sources.workload_stats.refusals.reasons),
         names_by_slot=_names_by_slot(fleet),
         stale_after_seconds=sources.stale_after_seconds,
+        lacks_nonces=[bool(sources.agents_without_nonce(name)) for name in names],
     )
 
 

@@ -149,6 +149,7 @@ def _condition_series(snapshot: StateSnapshot) -> Iterator[str]:
         "Ready": sum(snapshot.is_ready),
         "Fresh": sum(age <= snapshot.stale_after_seconds for age in snapshot.ages_seconds),
         "Executor": sum(facts.has_executor for facts in snapshot.facts),
+        "FreshnessProven": snapshot.lacks_nonces.count(False),
         "Schedulable": sum(not facts.spec.cordon for facts in snapshot.facts),
     }
     for condition, count in holds.items():

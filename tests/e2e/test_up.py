@@ -98,6 +98,9 @@ def test_a_recorded_decision_is_explained_replayed_and_verified(up: Up) -> None:
     assert shown["admitted"]
     assert all(verdict["passed"] for verdict in shown["verdicts"])
     assert kapok(up, "replay", decision)["same"] is True
+    network = ("--kubeconfig", up.ready["kubeconfig"])
+    assert kapok(up, "replay", decision, *network)["same"] is True
+    assert kapok(up, "explain", "default/portal", "--decision", decision, *network) == explanation
     verdict = kapok(up, "ledger", "verify")
     assert verdict["ok"]
     assert verdict["first_bad"] is None

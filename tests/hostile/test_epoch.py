@@ -60,7 +60,7 @@ def claim(liar: Liar, epoch: int, *, proof: str | None = None) -> tuple[str, byt
 def test_only_an_index_that_the_hub_has_signed_for_the_site_moves_the_epoch(
     tmp_path: Path,
 ) -> None:
-    settings = FAST_SETTINGS.replace("repeat_seconds: 1.0", "repeat_seconds: 0.001")
+    settings = FAST_SETTINGS.replace("repeat_seconds: 1.0", "repeat_seconds: 0.01")
     with running_up(tmp_path, settings=settings) as up:
         honest = ScriptedSite("good", up.ready["broker"], up.ready["hubKey"])
         liar = Liar(up)

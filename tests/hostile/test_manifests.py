@@ -60,6 +60,7 @@ REFUSED: dict[str, Json] = {
     "list-in-list": item("v1", "List", items=[item("v1", "List", items=[secret()])]),
     "wrapped": item("a.example/v1", "Wrapper", spec={"manifest": secret()}),
     "copy": item("v1", "Secret", metadata={"annotations": {"tool.example/copy": TEXT}}),
+    "copy-elsewhere": item("v1", "ConfigMap", metadata={"annotations": {"tool/copy": TEXT}}),
 }
 ACCEPTED: dict[str, Json] = {
     "last-applied": deployment("last-applied", metadata=LAST_APPLIED),

@@ -200,6 +200,15 @@ def attacks(liar: Liar) -> Iterable[tuple[str, bytes]]:
             yield kind, payload
 
 
+def foreign_claims(honest: ScriptedSite) -> Json:
+    """A status of a site that says to run and to keep what only another site ever had."""
+    return {
+        "isExecuting": True,
+        "orders": [{"id": one, "generation": 2**53, "phase": "Failed"} for one in honest.contents],
+        "kept": [{"id": one, "namespace": "default", "name": "data"} for one in honest.contents],
+    }
+
+
 def phase(up: Up, name: str) -> str:
     return str(up.get("workloads.kapok.dev", name).get("status", {}).get("phase", ""))
 
@@ -221,6 +230,8 @@ def test_a_site_that_lies_in_every_field_and_floods_stops_nothing_and_bricks_not
             place(up, "before")
             liar.send(attacks(liar))
             place(up, "after")
+            liar.send([("status", liar.message(foreign_claims(honest)))])
+            up.kubectl("delete", "workloads.kapok.dev", "after", "--timeout=15s")
             flood(up, liar, honest)
             assert up.pid == pid
             epoch = _epoch(up)
@@ -259,7 +270,8 @@ def _flood(liar: Liar, honest: ScriptedSite) -> Iterable[tuple[str, bytes]]:
 
 
 def _ready_since(up: Up) -> str:
-    conditions = up.get("sites.kapok.dev", "good")["status"]["conditions"]
+    site = eventually(lambda: up.get("sites.kapok.dev", "good").get("status"))
+    conditions = site["conditions"]
     return next(str(one) for one in conditions if one["type"] == "Ready")
 
 

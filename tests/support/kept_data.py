@@ -15,6 +15,7 @@ from scheduler.hub.crds.generate import make_crds
 from scheduler.ledger.ledger import Ledger
 from scheduler.ledger.record import LedgerEntry, Receipt
 from scheduler.mqtt.keyring import load_or_make_key, write_public_key
+from scheduler.mqtt.received_messages import ReceivedAgent, ReceivedMessages
 from tests.support.sites import workload
 
 EPOCH = 7
@@ -22,7 +23,7 @@ Damage = Callable[[Path], object]
 
 
 async def make_data(root: Path) -> None:
-    """A hub with a Lease and one decided workload, its ledger, its key and its ports."""
+    """A hub with a Lease and one decided workload, its ledger, key, ports and counts."""
     async with Ledger(root) as ledger:  # creates the directory, mode 0700
         entry = LedgerEntry(
             kind="decision",
@@ -34,6 +35,9 @@ async def make_data(root: Path) -> None:
         receipt = await ledger.append(entry)
     await _make_hub(root / "hub", receipt)
     _write_key_and_ports(root)
+    async with ReceivedMessages(folder=root) as received:
+        for number in range(200):
+            received.note((f"m{number}", "key", "main"), ReceivedAgent(1, "boot", 1, 2))
 
 
 def _write_key_and_ports(root: Path) -> None:

@@ -6,12 +6,17 @@ row or moves the cursor.
 """
 
 import json
+import os
+import shutil
 import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scheduler.runtime.printable import printable
+
+_NARROWEST = 6
+"""No column is cut to less."""
 
 
 def print_json(value: Mapping[str, Any]) -> None:
@@ -25,10 +30,39 @@ def print_text(text: str) -> None:
     sys.stdout.write(printable(text, keep_newlines=True) + "\n")
 
 
+def print_table(
+    rows: Sequence[Sequence[str]], *, fixed: int = 1, least: Sequence[int] = ()
+) -> list[int]:
+    """Prints a table on stdout that fits the terminal, where stdout is one.
+
+    Args:
+        rows: cells of each row.
+        fixed: so many columns from the left are never cut.
+        least: least widths; those of rows printed before, so that later ones line up.
+
+    Returns:
+        The widths of the columns.
+    """
+    cells = [[printable(cell) for cell in row] for row in rows]
+    widths = _widths(cells, least)
+    sys.stdout.writelines(format_table(rows, width=terminal_width(), fixed=fixed, least=least))
+    return widths
+
+
 def print_error(command: str, error: object) -> None:
     """Prints `kapok COMMAND: ERROR` on stderr; further lines of the error are indented."""
     text = str(error).replace("\n", "\n  ")
-    sys.stderr.write(printable(f"kapok {command}: {text}", keep_newlines=True) + "\n")
+    sys.stderr.write(printable(f"{f'kapok {command}'.rstrip()}: {text}", keep_newlines=True) + "\n")
+
+
+def print_notice(text: str) -> None:
+    """Prints a remark on stderr, which no reader of stdout takes for an answer."""
+    sys.stderr.write(printable(text, keep_newlines=True) + "\n")
+
+
+def flush_output() -> None:
+    """Passes what was printed to the reader of stdout, before a wait."""
+    sys.stdout.flush()
 
 
 def _escape_json(text: str) -> str:
@@ -37,25 +71,72 @@ def _escape_json(text: str) -> str:
     return "".join(one if printable(one) == one else json.dumps(one)[1:-1] for one in text)
 
 
-def format_table(rows: Sequence[Sequence[str]], *, gap: str = "   ") -> list[str]:
+def format_table(
+    rows: Sequence[Sequence[str]],
+    *,
+    gap: str = "   ",
+    width: int | None = None,
+    fixed: int = 0,
+    least: Sequence[int] = (),
+) -> list[str]:
     """Rows as lines whose columns line up, also with Chinese text.
 
     Args:
         rows: cells, the header first; every row has the same number of cells.
         gap: text between two columns.
+        width: columns of the terminal, which long cells are cut for; None: no limit.
+        fixed: so many columns from the left are never cut, because they name the row.
+        least: least widths of the columns; empty: none.
     """
     rows = [[printable(cell) for cell in row] for row in rows]
-    widths = [max(map(_display_width, column)) for column in zip(*rows, strict=True)]
+    widths = _widths(rows, least)
+    if width is not None:
+        widths = _fit(widths, width - len(gap) * (len(widths) - 1), fixed)
     return [
-        gap.join(
-            cell + " " * (width - _display_width(cell))
-            for cell, width in zip(row, widths, strict=True)
-        ).rstrip()
-        + "\n"
+        gap.join(_pad(cell, room) for cell, room in zip(row, widths, strict=True)).rstrip() + "\n"
         for row in rows
     ]
 
 
+def _widths(rows: Sequence[Sequence[str]], least: Sequence[int]) -> list[int]:
+    found = [max(map(_display_width, column)) for column in zip(*rows, strict=True)]
+    return [max(pair) for pair in zip(found, least, strict=True)] if least else found
+
+
+def terminal_width() -> int | None:
+    """Columns of the terminal that stdout is; None: a file or a pipe, which takes long lines."""
+    if not sys.stdout.isatty() and not os.environ.get("COLUMNS"):
+        return None
+    return shutil.get_terminal_size().columns
+
+
+def _fit(widths: list[int], most: int, fixed: int) -> list[int]:
+    """Widths whose sum is at most `most`, where that is possible: the widest column gives first."""
+    widths = list(widths)
+    while sum(widths) > most:
+        widest = max(range(fixed, len(widths)), key=widths.__getitem__, default=None)
+        if widest is None or widths[widest] <= _NARROWEST:
+            break
+        widths[widest] -= 1
+    return widths
+
+
+def _pad(cell: str, room: int) -> str:
+    """A cell of exactly `room` columns; one that is too long ends with an ellipsis."""
+    if (length := _display_width(cell)) <= room:
+        return cell + " " * (room - length)
+    kept, used = "", 1
+    for one in cell:
+        used += _display_width(one)
+        if used > room:
+            break
+        kept += one
+    return _pad(kept + "…", room)
+
+
 def _display_width(text: str) -> int:
-    """Columns that a terminal needs (Unicode TR 11: wide and full-width characters take two)."""
-    return sum(2 if unicodedata.east_asian_width(one) in "WF" else 1 for one in text)
+    """Columns that a terminal needs (Unicode TR 11: wide ones take two, combining ones none)."""
+    return sum(
+        0 if unicodedata.combining(one) else 2 if unicodedata.east_asian_width(one) in "WF" else 1
+        for one in text
+    )

@@ -63,7 +63,7 @@ def _format_comparison(other: dict[str, Any], chosen: list[dict[str, Any]], dema
         return f"{name} is chosen for {other['replicas']} replicas" + (
             f", together with {also}" if also else ""
         )
-    failed = [each for each in other["verdicts"] if not each["passed"]]
+    failed = [each for each in other["verdicts"] if each["passed"] is False]
     if failed:
         verdicts = "; ".join(f"{each['reason']}: {each['sentence']}" for each in failed)
         return f"{name} is refused: {verdicts}"

@@ -1,6 +1,6 @@
 """Builds orders from a placement, and what they use at a site until a report shows them. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -14,6 +14,11 @@ from scheduler.model.kinds.tenant import Tenant
 from scheduler.model.kinds.workload import PlacementGroup, PlacementStatus, Workload
 from scheduler.model.manifests.checks import names_of_kind
 from scheduler.model.manifests.cleaning import clean_manifests
+from scheduler.model.manifests.identities import (
+    named_for_site,
+    total_completions,
+    with_completions,
+)
 from scheduler.model.manifests.manifests import with_replicas, without_pods
 from scheduler.model.quantities import PODS
 
@@ -45,16 +50,33 @@ def orders_of(
             generation=share.generation,
             namespace=workload.metadata.namespace,
             name=workload.metadata.name,
-            manifests=without_pods(manifests)
-            if share.is_parked
-            else with_replicas(
-                manifests, share.ordered, sets_default=workload.spec.replicas is not None
-            ),
+            manifests=_manifests_at(site, workload, manifests, share, is_kept=former is not None),
             namespaces=tenant.spec.extra_namespaces if tenant else (),
             cluster_kinds=_cluster_kinds(manifests, tenant),
             pod_security=tenant.spec.pod_security if tenant else None,
         )
     return orders
+
+
+def _manifests_at(
+    site: str,
+    workload: Workload,
+    manifests: Sequence[Mapping[str, Any]],
+    share: SiteShare,
+    *,
+    is_kept: bool,
+) -> tuple[dict[str, Any], ...]:
+    """The manifests of one site; those of a former order are named and divided already."""
+    if not is_kept and workload.status.placement.identity == "PerSite":
+        manifests = named_for_site(manifests, site)
+    if share.is_parked:
+        return without_pods(manifests)
+    total = total_completions(manifests)
+    sets_default = workload.spec.replicas is not None
+    scaled = with_replicas(manifests, share.ordered, sets_default=sets_default)
+    if is_kept or share.completions is None or total is None:
+        return scaled
+    return with_completions(scaled, share.completions, total)
 
 
 def _cluster_kinds(
@@ -120,11 +142,16 @@ def with_adopted_placement(
     return msgspec.structs.replace(workload, status=status)
 
 
+_MAX_ADOPTED_GENERATION = 2**52
+
+
 def adopted_groups(order_id: str, states: Mapping[str, SiteState]) -> tuple[PlacementGroup, ...]:
     """The placement that sites report for an order id; needed after a hub was restored."""
     found: list[PlacementGroup] = []
     for site, state in sorted(states.items()):
         for one in state.order_status.orders.values() if state.order_status else ():
+            if one.generation > _MAX_ADOPTED_GENERATION:
+                continue  # the next one of every site would be beyond what an order may have
             if one.id == order_id and one.phase != "Withdrawing":
                 replicas = one.replicas if one.replicas is not None else one.bound or 0
                 if one.finished:  # it asks for no pods, and must not be placed elsewhere

@@ -87,10 +87,32 @@ class OrderSync:
         """Sets what each site is to run of a workload; accounts for nothing."""
         tenant = self.objects.tenant_of(key[0])
         order_id = self.order_id(workload)
+        if workload.status.placement.identity == "Whole":
+            shares = self._startable(key, workload, order_id, shares)
         current = {
             site: one for site in shares if (one := self.dispatcher.order_at(site, order_id))
         }
         self.dispatcher.set_orders(key, orders_of(workload, order_id, shares, tenant, current))
+
+    def _startable(
+        self, key: WorkKey, workload: Workload, order_id: str, shares: Mapping[str, SiteShare]
+    ) -> Mapping[str, SiteShare]:
+        """The shares without those that would start while a site that was left may still run.
+
+        A site that has not reported is not known to be new to the order, so it keeps its share.
+        """
+        remaining = {one.site for one in workload.status.remains if one.message}
+        former = (remaining | self._sites_ordered.get(key, set())) - shares.keys()
+        if not any(self._still_runs(site, order_id) for site in former):
+            return shares
+        startable: dict[str, SiteShare] = {}
+        for site, share in shares.items():
+            state = self.sites.states.get(site)
+            report = state.order_status if state else None
+            is_known = self.dispatcher.order_at(site, order_id) is not None
+            if is_known or report is None or order_id in report.orders:
+                startable[site] = share
+        return startable
 
     def hold_indexes(self, key: WorkKey, workload: Workload) -> None:
         """Holds the indexes of all sites that a workload is placed at, until its orders are set."""
@@ -136,8 +158,8 @@ class OrderSync:
             *statuses.shares_of(workload.status),
             *(one.site for one in workload.status.remains),
             *self._sites_ordered.get(key, ()),
-            *self.sites.left.claim_sites(order_id),
         }
+        sites |= self._claim_sites(key, workload, sites)
         self.dispatcher.set_purges(key, dict.fromkeys(sites, order_id))
         left = {site: self._left_at(site, order_id) for site in sorted(sites)}
         return {site: one for site, one in left.items() if not one.is_gone or one.claims}
@@ -148,9 +170,10 @@ class OrderSync:
         """What is known of sites that a workload has left, or leaves by a status to be written."""
         order_id, current = self.order_id(workload), statuses.shares_of(status)
         former = statuses.shares_of(workload.status)
-        kept = self.sites.left.claim_sites(order_id)
+        remaining = {one.site for one in workload.status.remains}
+        kept = self._claim_sites(key, workload, {*current, *former, *remaining})
         confirmed = {one.site for one in workload.status.remains if not one.message}
-        sites = {*(one.site for one in workload.status.remains), *former, *kept} - current.keys()
+        sites = {*remaining, *former, *kept} - current.keys()
         left = {
             site: self._left_at(site, order_id, was_confirmed=site in confirmed)
             for site in sorted(sites)
@@ -160,6 +183,17 @@ class OrderSync:
         remains = {site: one for site, one in left.items() if not one.is_gone or one.claims}
         self.sites.left.record(key, {site: one.is_gone for site, one in remains.items()})
         return left
+
+    def _claim_sites(self, key: WorkKey, workload: Workload, known: set[str]) -> set[str]:
+        """The sites that keep claims of a workload, of those where it is known to have been.
+
+        A site may say so of any workload, and would hold up its deletion for ever. Only if the hub
+        has lost where a workload was, as after a restore without statuses, every site is believed.
+        """
+        sites = set(self.sites.left.claim_sites(self.order_id(workload)))
+        if not workload.status.placement.generation:
+            return sites
+        return sites & {*known, *self._sites_ordered.get(key, ())}
 
     def _left_at(self, site: str, order_id: str, *, was_confirmed: bool = False) -> SiteLeft:
         state = self.sites.states.get(site)

@@ -22,6 +22,8 @@ class SiteReport:
     Attributes:
         site: the site's name.
         observed_seconds: the time of the observation on the scheduler's monotonic clock.
+        sent_seconds: when the site's newest message was made at the latest, on the same clock;
+            None: when it arrived.
         figures: the figures in the shape of `Site.status`; an absent figure is unknown.
         has_executor: an agent there can apply orders.
         bound: order id → (generation applied, pods bound to nodes, terminating ones included).
@@ -32,6 +34,7 @@ class SiteReport:
     figures: SiteStatus
     has_executor: bool
     bound: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    sent_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +83,8 @@ class OrderStatusReport:
         is_executing: the agent that sent this applies orders.
         ledger_heads: heads of the ledger that the site holds, if it was asked for them; unchecked.
         index_proof: that index as the site received it, if the site was asked for it; unchecked.
+        sent_seconds: when the message was made at the latest, on the scheduler's monotonic clock;
+            None: when it arrived.
     """
 
     site: str
@@ -92,6 +97,7 @@ class OrderStatusReport:
     kept: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     index_proof: str = ""
     ledger_heads: tuple[SignedHead, ...] = ()
+    sent_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,11 +28,13 @@ from scheduler.control.status.migration import revert_migration
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import Demand, NotAccepted
 from scheduler.model.kinds.metadata import WorkKey
+from scheduler.model.kinds.policy import Identity
 from scheduler.model.kinds.workload import (
     DecisionReference,
     Workload,
     WorkloadStatus,
 )
+from scheduler.model.manifests.identities import total_completions
 from scheduler.model.manifests.recorded import recorded_manifests
 from scheduler.placement.choose import choose
 from scheduler.placement.filter.retention import evicted_by_taint_at
@@ -200,7 +202,18 @@ class Decider:
         content = {"demand": demand, "terms": self.inputs.terms, "decision": decision}
         reference = await self._record(recorded, now, content, decision.line)
         self._report_violations(recorded, demand, decision)
-        return self._with_decision(workload, status, decision, reference, now)
+        completions = None
+        if demand.strategy != "Duplicated":
+            completions = total_completions(recorded.spec.manifests)
+        return self._with_decision(
+            workload,
+            status,
+            decision,
+            reference,
+            now,
+            completions=completions,
+            identity=demand.identity,
+        )
 
     def _with_decision(
         self,
@@ -209,6 +222,9 @@ class Decider:
         decision: Decision,
         reference: DecisionReference,
         now: datetime,
+        *,
+        completions: int | None,
+        identity: Identity | None,
     ) -> WorkloadStatus:
         generation = workload.metadata.generation
         is_spec_changed = status.observed_generation != generation
@@ -220,6 +236,8 @@ class Decider:
             known_sites=self.objects.sites,
             now=now,
             views=self.order_sync.site_views(workload, status),
+            completions=completions,
+            identity=identity,
         )
         if status.phase == "Completed" and not is_spec_changed:
             after = msgspec.structs.replace(after, phase="Completed")

@@ -44,7 +44,8 @@ class SiteState:
         is_ready: whether the site reports.
         ready_changed_at: when `is_ready` changed last.
         ordered: generations of each order that no report shows as bound yet, by order id.
-        last_heard_seconds: monotonic time of the last message of any kind.
+        last_heard_seconds: monotonic time at which the last message of any kind was made, at the
+            latest.
         intensity_history: carbon intensities of the last week.
         reserved: capacity kept for workloads that have waited long; for all others in flight.
         taint_first_seen_at: when each NoExecute taint without `timeAdded` was seen first.
@@ -135,15 +136,23 @@ class Sites:
         after = replace(
             state,
             report=report,
-            last_heard_seconds=self.clock.monotonic(),
+            last_heard_seconds=self._sent_seconds(state, report.sent_seconds),
             ordered=dict(state.ordered),
             intensity_history=state.intensity_history.with_intensity(
                 report.figures.intensity, report.observed_seconds
             ),
         )
-        self._set_ready(after, is_ready=True)
+        # What was withheld and arrives late shows what the site was, not that it is there now.
+        self._set_ready(after, is_ready=after.is_ready or self._is_recent(after))
         _drop_superseded(after, report.bound)
         return after
+
+    def _sent_seconds(self, state: SiteState, made_seconds: float | None) -> float:
+        made = self.clock.monotonic() if made_seconds is None else made_seconds
+        return max(state.last_heard_seconds, made)
+
+    def _is_recent(self, state: SiteState) -> bool:
+        return state.last_heard_seconds >= self.clock.monotonic() - self.silent_after_seconds
 
     def _may_have_been_stale(self, before: SiteReport, report: SiteReport) -> bool:
         """Whether the former figures may have become stale before this report came."""
@@ -154,7 +163,7 @@ class Sites:
         state = self.states.get(report.site)
         if state is None:
             return False
-        state.last_heard_seconds = self.clock.monotonic()
+        state.last_heard_seconds = self._sent_seconds(state, report.sent_seconds)
         if report.is_executing:
             before, state.order_status = state.order_status, report
             self.left.on_claims(report.site, before.kept if before else (), report.kept)
@@ -181,10 +190,7 @@ class Sites:
 
     def overdue_sites(self) -> Iterable[str]:
         """Sites that are ready and have sent nothing for `silent_after_seconds`."""
-        limit = self.clock.monotonic() - self.silent_after_seconds
-        return [
-            n for n, one in self.states.items() if one.is_ready and one.last_heard_seconds < limit
-        ]
+        return [n for n, one in self.states.items() if one.is_ready and not self._is_recent(one)]
 
     def set_order(self, site: str, order_id: str, ordered: OrderGeneration | None) -> None:
         """Sets what an order requests at a site until a report shows it; None: not ordered."""

@@ -6,7 +6,7 @@ from datetime import datetime
 import msgspec
 
 from scheduler.control.status.migration import SiteShare
-from scheduler.model.decision import Decision
+from scheduler.model.decision import NO_SUCH_SITE, Decision
 from scheduler.model.formatters import format_list
 from scheduler.model.kinds.fields import Condition
 from scheduler.model.kinds.rights import OnViolation
@@ -83,10 +83,18 @@ def moving_condition(shares: Mapping[str, SiteShare]) -> Condition | None:
 
 def evicted_condition(decision: Decision) -> Condition:
     """`Evicted`: replicas were ended somewhere at once; stays until the workload runs again."""
-    ended = _format_sites(f"{site} ({why})" for site, why in decision.ended_by.items())
-    return Condition(
-        type="Evicted", status="True", reason="EndedAtOnce", message=f"ended at {ended}"
+    deleted = sorted(site for site, why in decision.ended_by.items() if why == NO_SUCH_SITE)
+    ended = _format_sites(
+        f"{site} ({why})" for site, why in decision.ended_by.items() if why != NO_SUCH_SITE
     )
+    parts = [f"ended at {ended}"] if ended else []
+    if deleted:
+        # No order reaches a site without its object, so its pods were not seen to end.
+        parts.append(
+            f"given up at {_format_sites(deleted)} ({NO_SUCH_SITE}): what runs there goes on until "
+            "its Site is created again, or its agent and pods are removed"
+        )
+    return Condition(type="Evicted", status="True", reason="EndedAtOnce", message="; ".join(parts))
 
 
 def violation_condition(shares: Mapping[str, SiteShare]) -> Condition | None:

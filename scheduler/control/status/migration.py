@@ -13,6 +13,8 @@ Rules:
 - leaving replicas end when every site that replaces them runs its whole share by its newest order;
 - while nothing replaces them, they stay;
 - a site where all replicas are leaving keeps the content that it runs, whatever the spec is now;
+- numbered pods (`placement.identity: Whole`) never run at two sites: the old site ends first, and
+  the new one gets its order when the old one confirms it;
 - while nothing runs anywhere (0 replicas are requested, or a taint evicted all), the sites keep an
   order of 0 replicas, so that services, settings and claims stay.
 """
@@ -50,6 +52,7 @@ class SiteShare:
         violates: the reason slug of the right that the replicas break; empty: none.
         has_run: all `replicas` have run by the order of this generation before.
         is_parked: nothing runs anywhere, and this site keeps an order of 0 replicas.
+        completions: its part of the completions of a Job; None: they are not divided.
     """
 
     replicas: int
@@ -59,6 +62,7 @@ class SiteShare:
     violates: str = ""
     has_run: bool = False
     is_parked: bool = False
+    completions: int | None = None
 
     @property
     def ordered(self) -> int:
@@ -108,6 +112,7 @@ def shares_in(groups: Iterable[PlacementGroup]) -> dict[str, SiteShare]:
                 violates=group.violates or known.violates,
                 has_run=known.has_run or group.phase == "Running",
                 is_parked=known.is_parked or (not leaves and not group.replicas),
+                completions=known.completions if group.completions is None else group.completions,
             )
     return shares
 
@@ -142,6 +147,7 @@ def next_shares(
     generation: int,
     is_new_content: bool,
     known_sites: set[str],
+    may_overlap: bool = True,
 ) -> dict[str, SiteShare]:
     """The shares after a decision.
 
@@ -152,6 +158,8 @@ def next_shares(
         generation: the generation of orders that change.
         is_new_content: every order changes, except those of sites where all replicas are leaving.
         known_sites: sites that exist; a share at another site is dropped.
+        may_overlap: replicas may run at their old and at their new site at the same time. False
+            for numbered pods: none of them is to run twice, so none waits for its replacement.
     """
     targets = {one.site: one.replicas for one in decision.assignment if one.replicas > 0}
     held = {
@@ -161,6 +169,8 @@ def next_shares(
     }
     awaited = {site for share in before.values() for site in share.replaced_by}
     leaving, replacing = _replicas_leaving(held, targets, views, awaited)
+    if not may_overlap:
+        leaving = {}
     shares: dict[str, SiteShare] = {}
     for site in sorted(targets.keys() | leaving.keys()):
         old = before.get(site)

@@ -17,6 +17,7 @@ class _GroupValues(NamedTuple):
     violates: str
     replaced_by: tuple[str, ...]
     since: datetime | None
+    completions: int | None
 
 
 def groups_of(
@@ -63,7 +64,9 @@ def _group_values(
     since = old.since if old and same else now.replace(microsecond=0)
     leaves = phase == "Withdrawing"
     replaced_by = share.replaced_by if leaves else ()
-    return _GroupValues(replicas, share.generation, phase, share.violates, replaced_by, since)
+    return _GroupValues(
+        replicas, share.generation, phase, share.violates, replaced_by, since, share.completions
+    )
 
 
 def _group_phase(share: SiteShare, old: PlacementGroup | None, health: Health | None) -> GroupPhase:

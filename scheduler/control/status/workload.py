@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from scheduler.control.ports.agents import OrderState
+from scheduler.control.status.completions import divide_completions
 from scheduler.control.status.conditions import (
     MAX_SITES_LISTED,
     evicted_condition,
@@ -35,6 +36,7 @@ from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import NotAccepted
 from scheduler.model.formatters import format_list, format_replicas
 from scheduler.model.kinds.fields import Condition
+from scheduler.model.kinds.policy import Identity
 from scheduler.model.kinds.workload import (
     DecisionReference,
     PlacementStatus,
@@ -63,6 +65,8 @@ def with_decision(
     known_sites: Iterable[str],
     now: datetime,
     views: Mapping[str, SiteView] | None = None,
+    completions: int | None = None,
+    identity: Identity | None = None,
 ) -> WorkloadStatus:
     """The status after a decision.
 
@@ -74,14 +78,22 @@ def with_decision(
         known_sites: sites that still exist; a share at another site is dropped.
         now: becomes `since` of new groups and the transition time of conditions.
         views: what sites report of the shares until now, by site.
+        completions: of its Job in all; None: they are not divided.
+        identity: what applies to its numbered pods.
     """
+    before = shares_of(status)
     shares = next_shares(
-        shares_of(status),
+        before,
         decision,
         views or {},
         generation=status.placement.generation + 1,
-        is_new_content=is_new_content,
+        is_new_content=is_new_content
+        or (identity == "PerSite") != (status.placement.identity == "PerSite"),
+        may_overlap=identity != "Whole",
         known_sites=set(known_sites),
+    )
+    shares, completed = divide_completions(
+        shares, before, views or {}, total=completions, completed=status.placement.completed
     )
     placed = decision.phase == "Placed"
     accepted = Condition(type="Accepted", status="True", reason="Accepted")
@@ -97,6 +109,7 @@ def with_decision(
         reason="" if placed else _clip(decision.line),
         decision=reference,
         last_group=decision.group,
+        placement=msgspec.structs.replace(status.placement, completed=completed, identity=identity),
         plan=decision.plan,
         conditions=with_condition(with_condition(status.conditions, accepted, now), condition, now),
     )
@@ -119,6 +132,8 @@ def _with_shares(
         generation=max(generation, status.placement.generation),
         groups=groups_of(status.placement.groups, shares, healths, now),
         slices=status.placement.slices,
+        completed=status.placement.completed,
+        identity=status.placement.identity,
     )
     after = msgspec.structs.replace(
         status,
@@ -322,14 +337,16 @@ def _ready_replicas(shares: Mapping[str, SiteShare], views: Mapping[str, SiteVie
     During a move, old and new replicas run side by side; the count does not exceed the replicas
     that are to stay.
     """
-    ready = sum(_ready_at(views[site]) for site in shares)
+    ready = sum(_ready_at(views[site], one.ordered) for site, one in shares.items())
     if any(one.leaving for one in shares.values()):
         return min(ready, sum(one.replicas for one in shares.values()))
     return ready
 
 
-def _ready_at(view: SiteView) -> int:
-    return (view.state.ready or 0) if view.state and not view.is_silent else 0
+def _ready_at(view: SiteView, ordered: int) -> int:
+    """The ready replicas at one site; those beyond its order make up for none of another site."""
+    ready = (view.state.ready or 0) if view.state and not view.is_silent else 0
+    return min(ready, ordered)
 
 
 def _exceptions(

@@ -193,6 +193,10 @@ FIELD_DESCRIPTIONS: dict[tuple[str, str], str] = {
     ),
     ("Placement", "weights"): "The shares of sites, for strategy Weighted.",
     ("Placement", "gang"): "Whether either all replicas are placed or none.",
+    ("Placement", "identity"): (
+        "Work whose pods have numbers (StatefulSets, Indexed Jobs): Whole keeps it at one site, "
+        "PerSite gives each site a set of its own, with the site in its name. Default: Whole."
+    ),
     ("Placement", "siteSelector"): "The sites that may be used, by labels. Empty: all.",
     ("Placement", "siteTolerations"): "Taints of sites that the workload tolerates.",
     ("Placement", "siteGroups"): (

@@ -52,11 +52,6 @@ _MAINLAND_ONLY_ITEM = _rules(*_mainland_only_rules("self"))
 STRUCT_RULES: dict[str, dict[str, Any]] = {
     "WorkloadSpec": _rules(
         _rule(
-            "!(has(self.manifests) && size(self.manifests) > 0 && has(self.demand))",
-            "set either manifests or demand: demand is for custom resources, whose pods cannot be"
-            " read from a manifest",
-        ),
-        _rule(
             "!(has(self.policyRef) && has(self.placement))",
             "set either policyRef or placement: write the placement into the policy, or remove"
             " policyRef",
@@ -127,6 +122,9 @@ STRUCT_RULES: dict[str, dict[str, Any]] = {
             "!has(self.networkZones) || !('classified' in self.networkZones)",
             "remove classified: a site of Kapok must not be on a classified network",
         ),
+        *_mainland_only_rules("self.jurisdiction", condition="!has(self.jurisdiction) || "),
+    ),
+    "TenantSpec": _rules(
         *_mainland_only_rules("self.jurisdiction", condition="!has(self.jurisdiction) || "),
     ),
     "LabelSelector": {"x-kubernetes-map-type": "atomic"},
@@ -235,6 +233,13 @@ PRINTER_COLUMNS: dict[str, list[dict[str, Any]]] = {
             "jsonPath": ".status.intensity.gco2PerKwh",
         },
         {"name": "Report-Age", "type": "date", "jsonPath": ".status.observedAt"},
+        {
+            "name": "Freshness",
+            "type": "string",
+            "description": "NoNonce: an agent cannot prove that its reports are fresh",
+            "jsonPath": '.status.conditions[?(@.type=="FreshnessProven")].reason',
+            "priority": 1,
+        },
     ],
     "SiteGrant": [
         {"name": "Class", "type": "string", "jsonPath": ".spec.dataClass"},

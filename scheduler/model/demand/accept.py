@@ -19,6 +19,7 @@ from scheduler.model.demand.demand import (
     NotAccepted,
     PlacedReplicas,
 )
+from scheduler.model.demand.identity import AT_ONE_SITE, apply_identity
 from scheduler.model.demand.merge import expand_preset, merge_placements
 from scheduler.model.demand.tenancy import (
     QuotaUsage,
@@ -52,11 +53,16 @@ from scheduler.model.manifests.checks import (
 )
 from scheduler.model.manifests.cleaning import clean_manifests
 from scheduler.model.manifests.containers import mapping_or_empty
+from scheduler.model.manifests.identities import max_replicas
 from scheduler.model.manifests.manifests import ParsedManifests, Pods, read_manifests
-from scheduler.model.manifests.pod_kinds import check_is_counted, check_template_paths
+from scheduler.model.manifests.pod_kinds import (
+    check_is_counted,
+    check_template_paths,
+    pod_kind_of,
+)
 from scheduler.model.manifests.pod_security import NotSecure, check_pod_security
 from scheduler.model.manifests.pods import PodShape, split_shared_cards
-from scheduler.model.manifests.templates import find_pod_specs
+from scheduler.model.manifests.templates import find_pod_specs, is_custom
 from scheduler.model.quantities import NotAQuantity, requests_of
 
 
@@ -139,6 +145,9 @@ def _assemble(
     rights = _resolve_rights(workload, context, requested_vendors=merged.cpu_vendors)
     placement = expand_preset(merged)
     shared = context.cluster_placements
+    applied = apply_identity(spec.manifests, placement, shared)
+    replicas = parsed.replicas if spec.replicas is None else spec.replicas
+    most = max_replicas(spec.manifests)
     failover = spec.failover or policy.failover
     selectors = (placement.site_selector, *(each.site_selector for each in shared))
     return Demand(
@@ -146,7 +155,7 @@ def _assemble(
         uid=workload.metadata.uid,
         tenant=tenant.metadata.name if tenant else "",
         priority=spec.priority,
-        replicas=parsed.replicas if spec.replicas is None else spec.replicas,
+        replicas=replicas if most is None else min(replicas, most),
         unit=parsed.unit,
         beside=parsed.beside,
         per_node=parsed.per_node,
@@ -171,7 +180,16 @@ def _assemble(
         tenant_sites=tenant.spec.site_selector if tenant else LabelSelector(),
         site_tolerations=placement.site_tolerations,
         site_groups=placement.site_groups,
-        spread=placement.spread + tuple(rule for each in shared for rule in each.spread),
+        spread=(
+            *placement.spread,
+            *(rule for each in shared for rule in each.spread),
+            *(
+                (AT_ONE_SITE,)
+                if (applied.identity == "Whole" and replicas > 1)
+                or _is_undivided(parsed, placement)
+                else ()
+            ),
+        ),
         latency=placement.latency + tuple(bound for each in shared for bound in each.latency),
         companions=_companions(workload, placement, context.others),
         prices=placement.prices,
@@ -190,11 +208,18 @@ def _assemble(
         budget=limits.budget,
         claims=parsed.claims,
         unknown_scope=_unknown_scope(parsed, tenant),
+        identity=applied.identity,
+        numbered_set=applied.numbered_set,
         on_unmet_rules="Move"
         if "Move" in (placement.on_violation, *(each.on_violation for each in shared))
         else "Report",
         plan=workload.status.plan,
     )
+
+
+def _is_undivided(parsed: ParsedManifests, placement: Placement) -> bool:
+    """Whether all replicas stay at one site; Duplicated asks for a whole copy at every site."""
+    return parsed.is_undivided and parsed.replicas > 1 and placement.strategy != "Duplicated"
 
 
 def _unknown_scope(parsed: ParsedManifests, tenant: Tenant | None) -> tuple[str, ...]:
@@ -255,15 +280,19 @@ def _read_pods_of(workload: Workload, tenant: Tenant | None) -> ParsedManifests:
             check_pod_security(each, where, tenant.spec.pod_security)
     read = read_manifests(manifests, namespace=namespace, template_paths=paths)
     check_values(spec.manifests)
-    return read if spec.demand is None else _with_demand(read, spec.demand)
+    if spec.demand is None:
+        return read
+    has_custom = any(is_custom(each) and pod_kind_of(each) is None for each in manifests)
+    return _with_demand(read, spec.demand, has_custom=has_custom)
 
 
-def _with_demand(read: ParsedManifests, demand: PodDemand) -> ParsedManifests:
+def _with_demand(read: ParsedManifests, demand: PodDemand, *, has_custom: bool) -> ParsedManifests:
     """Adds what `spec.demand` says to what was read; nothing that was read is left out.
 
     One manifest that `replicas` scales is what the demand describes: the larger request of both
     counts. All else comes beside the replicas, once at every site. Pods that were read by path
-    are part of each replica.
+    are part of each replica. Of an object of a custom kind nothing says how to run a part of its
+    replicas, so all of them stay at one site.
     """
     shape = _shape_of_demand(demand)
     if read.scalable is not None:
@@ -289,6 +318,7 @@ def _with_demand(read: ParsedManifests, demand: PodDemand) -> ParsedManifests:
         replicas=demand.replicas,
         unit=(*stated, *by_path),
         beside=(*(() if by_path else read.unit), *read.beside),
+        is_undivided=has_custom,
         scalable=None,
     )
 

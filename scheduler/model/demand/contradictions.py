@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from math import ceil
 
 from scheduler.model.demand.demand import Demand, NotAccepted
+from scheduler.model.demand.identity import check_identity
 from scheduler.model.jurisdictions import problem_of
 from scheduler.model.kinds.policy import Spread
 from scheduler.model.kinds.tenant import Tenant
@@ -22,11 +23,12 @@ def find_contradictions(
         scalables: the manifests that `spec.replicas` could scale, as `KIND NAME`.
     """
     yield from _check_content(workload)
-    yield from _check_jurisdictions(workload)
+    yield from _check_jurisdictions(workload, demand, tenant)
     yield from _check_replicas(workload, scalables)
     yield from _check_selectors(demand)
     yield from _check_priority(workload, tenant)
     yield from _check_preset(demand)
+    yield from check_identity(demand, workload.spec.placement)
     yield from _check_site_groups(demand)
     required = [rule for rule in demand.spread if rule.required]
     named_sites = _count_named_sites(demand)
@@ -47,7 +49,9 @@ def _check_content(workload: Workload) -> Iterator[NotAccepted]:
         )
 
 
-def _check_jurisdictions(workload: Workload) -> Iterator[NotAccepted]:
+def _check_jurisdictions(
+    workload: Workload, demand: Demand, tenant: Tenant | None
+) -> Iterator[NotAccepted]:
     for place in workload.spec.jurisdictions:
         problem = problem_of(place)
         if problem:
@@ -56,6 +60,12 @@ def _check_jurisdictions(workload: Workload) -> Iterator[NotAccepted]:
                 condition="InvalidJurisdiction",
                 message=f"spec.jurisdictions: {problem}",
             )
+    if tenant is not None and demand.same_province and (problem := problem_of(demand.home)):
+        yield NotAccepted(
+            reason="jurisdiction",
+            condition="InvalidJurisdiction",
+            message=f"spec.jurisdiction of tenant {tenant.metadata.name}: {problem}",
+        )
 
 
 def _check_replicas(workload: Workload, scalables: Sequence[str]) -> Iterator[NotAccepted]:

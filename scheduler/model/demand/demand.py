@@ -20,6 +20,7 @@ from scheduler.model.kinds.fields import (
 )
 from scheduler.model.kinds.policy import (
     DataAt,
+    Identity,
     LatencyBound,
     Mode,
     OnUnmetRules,
@@ -140,6 +141,10 @@ class Demand(Part, frozen=True, kw_only=True, dict=True):
     """Storage that is claimed once at every site, by the names that quotas use."""
     unknown_scope: tuple[str, ...] = ()
     """Custom kinds that the tenant may have only where they are namespaced."""
+    identity: Identity | None = None
+    """How pods with numbers are placed; None: pods are only counted."""
+    numbered_set: str = ""
+    """The manifest whose pods have numbers, as `KIND NAME`."""
     on_unmet_rules: OnUnmetRules = "Report"
     """What happens to running replicas when the whole placement does not meet a required rule."""
     plan: StartPlan | None = None

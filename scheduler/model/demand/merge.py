@@ -17,6 +17,7 @@ def merge_placements(policy: Placement, own: Placement) -> Placement:
         mode=own.mode or policy.mode,
         weights=own.weights or policy.weights,
         gang=policy.gang if own.gang is None else own.gang,
+        identity=own.identity or policy.identity,
         site_selector=_merge_selectors(policy.site_selector, own.site_selector),
         site_tolerations=policy.site_tolerations + own.site_tolerations,
         site_groups=own.site_groups or policy.site_groups,

@@ -23,6 +23,7 @@ from scheduler.model.kinds.metadata import Metadata
 
 Strategy = Literal["CostOptimal", "Aggregated", "Balanced", "Weighted", "Duplicated"]
 Mode = Literal["Steady", "Fresh"]
+Identity = Literal["Whole", "PerSite"]
 OnUnmetRules = Literal["Report", "Move"]
 Preset = Literal[
     "two-places-three-centres", "same-city-active-active", "edge-everywhere", "green-batch"
@@ -138,6 +139,7 @@ class Placement(Part, frozen=True, kw_only=True):
     mode: Mode | None = None
     weights: Annotated[tuple[SiteWeight, ...], Meta(max_length=1000)] = ()
     gang: bool | None = None
+    identity: Identity | None = None
     site_selector: LabelSelector = LabelSelector()
     site_tolerations: Annotated[tuple[Toleration, ...], Meta(max_length=32)] = ()
     site_groups: Annotated[tuple[SiteGroup, ...], Meta(max_length=16)] = ()

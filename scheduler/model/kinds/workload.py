@@ -24,7 +24,7 @@ from scheduler.model.kinds.fields import (
     Toleration,
 )
 from scheduler.model.kinds.metadata import Metadata
-from scheduler.model.kinds.policy import Failover, Placement, Schedule
+from scheduler.model.kinds.policy import Failover, Identity, Placement, Schedule
 
 Phase = Literal[
     "Pending", "Waiting", "Refused", "Placed", "Running", "Completed", "Degraded", "Deleting"
@@ -146,6 +146,13 @@ class PlacementGroup(Part, frozen=True, kw_only=True):
     replaced_by: Annotated[tuple[Name, ...], Meta(max_length=64)] = ()
     violates: ShortText = ""
     since: Instant | None = None
+    completions: (
+        Annotated[
+            Count,
+            Meta(description="The part of its Job's completions that each of these sites has."),
+        ]
+        | None
+    ) = None
 
 
 class PlacementStatus(Part, frozen=True, kw_only=True):
@@ -157,6 +164,20 @@ class PlacementStatus(Part, frozen=True, kw_only=True):
         Meta(max_length=1000, extra_json_schema={"x-kubernetes-list-type": "atomic"}),
     ] = ()
     slices: Annotated[int, Meta(ge=0, le=1000)] = 0
+    identity: (
+        Annotated[
+            Identity,
+            Meta(
+                description="What applies to its numbered pods. Whole: a site starts them only "
+                "when no other runs them. PerSite: its sets are named after their sites."
+            ),
+        ]
+        | None
+    ) = None
+    completed: Annotated[
+        Count,
+        Meta(description="Completions of its Job at sites that finished their part and were left."),
+    ] = 0
 
 
 class SiteRemains(Part, frozen=True, kw_only=True):

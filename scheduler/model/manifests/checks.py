@@ -8,7 +8,7 @@ import msgspec
 
 from scheduler.model.manifests.cleaning import MAX_DEPTH
 from scheduler.model.manifests.containers import mapping_or_empty
-from scheduler.model.manifests.secrets import carries_secret_data
+from scheduler.model.manifests.secrets import carries_secret_data, is_secret
 from scheduler.model.manifests.templates import GroupKind, group_kind
 
 MAX_MANIFESTS_BYTES = 1_000_000
@@ -19,7 +19,6 @@ Orders carry them to agents in parts, so that no message is larger than a broker
 
 MAX_KEY_LENGTH = 1024
 MAX_INTEGER = 2**63 - 1
-MAX_NAME_LENGTH = 253
 """What agents accept, or a little less: what is accepted here can always be ordered."""
 
 OWN_PREFIX = "kapok.dev/"
@@ -29,9 +28,11 @@ SIMULATION_KEYS = frozenset(
 """The annotations of ours that a manifest may have: only simulated clusters read them."""
 
 _IDENTITY_PATTERNS = {
-    "apiVersion": re.compile(r"([a-z0-9][a-z0-9.-]{0,252}/)?[a-z0-9]{1,63}"),
+    "apiVersion": re.compile(r"([a-z0-9]([a-z0-9.-]{0,198}[a-z0-9])?/)?v[a-z0-9]{1,30}"),
     "kind": re.compile(r"[A-Za-z][A-Za-z0-9]{0,62}"),
 }
+_NAME_PATTERN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9:._-]{0,251}[A-Za-z0-9])?")
+"""Names of all kinds, of which those of RBAC may have capitals and colons; as agents read them."""
 
 _CORE_KINDS = frozenset(
     {
@@ -135,6 +136,7 @@ def check_manifests(
         is_cluster_scoped = _is_cluster_scoped(manifest, defined)
         if is_cluster_scoped:
             _check_cluster_kind(manifest, path, allowed_kinds)
+            _check_own_namespace(manifest, path, frozenset({namespace, *others}))
         else:
             _check_namespace(manifest, path, namespace, others)
         if identity in seen:
@@ -144,6 +146,7 @@ def check_manifests(
             raise BadManifest(
                 f"{path}: {title_of(manifest)} has inline data; "
                 "refer to a Secret that exists at the site"
+                + ("" if is_secret(manifest) else ", and leave copies of it in annotations out")
             )
         _check_own_keys(manifest, path)
 
@@ -185,6 +188,8 @@ def _check_identity(manifest: Mapping[str, Any], path: str) -> None:
             f"{path}.kind: v1 has no kind {kind}"
             + (f"; write {hint}" if hint else "; write the apiVersion of its group")
         )
+    if not kind[0].isupper():
+        raise BadManifest(f"{path}.kind: {kind} is no kind; kinds begin with a capital letter")
     metadata = mapping_or_empty(manifest.get("metadata"))
     name = metadata.get("name")
     if not isinstance(name, str) or not name:
@@ -194,8 +199,11 @@ def _check_identity(manifest: Mapping[str, Any], path: str) -> None:
                 "name; write metadata.name"
             )
         raise BadManifest(f"{path}: {kind} has no metadata.name")
-    if len(name) > MAX_NAME_LENGTH or name in (".", "..") or "/" in name or "%" in name:
-        raise BadManifest(f"{path}.metadata.name: {name[:64]!r} is no name of an object")
+    if not _NAME_PATTERN.fullmatch(name):
+        raise BadManifest(
+            f"{path}.metadata.name: {name[:64]!a} is no name of an object; write at most 253 "
+            "letters, digits, '-', '.', '_' or ':', with a letter or digit first and last"
+        )
 
 
 def _check_is_no_list(manifest: Mapping[str, Any], path: str) -> None:
@@ -291,6 +299,18 @@ def _check_cluster_kind(
         raise BadManifest(
             f"{path}: {title_of(manifest)} is cluster-scoped; "
             f"the Tenant's clusterKinds must list {api_kind(manifest)}"
+        )
+
+
+def _check_own_namespace(
+    manifest: Mapping[str, Any], path: str, namespaces: frozenset[str]
+) -> None:
+    """Refuses Namespaces of others: a withdrawal would delete all that they hold."""
+    name = mapping_or_empty(manifest.get("metadata")).get("name")
+    if group_kind(manifest) == ("", "Namespace") and name not in namespaces:
+        raise BadManifest(
+            f"{path}: Namespace {name} is not the workload's; "
+            "the Tenant's extraNamespaces must list it"
         )
 
 

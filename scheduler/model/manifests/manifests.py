@@ -23,6 +23,7 @@ from scheduler.model.manifests.containers import (
 from scheduler.model.manifests.pod_kinds import (
     PodKind,
     TemplateCount,
+    makes_pods,
     pod_kind_of,
     templates_at_paths,
 )
@@ -64,6 +65,8 @@ class ParsedManifests(Part, frozen=True, kw_only=True):
     """The storage that is claimed once at every site, by the names that quotas use."""
     unknown_scope: tuple[str, ...] = ()
     """Custom kinds of which only a site's cluster knows whether they are cluster-scoped."""
+    is_undivided: bool = False
+    """Whether an object holds all replicas, so that one site gets them."""
     scalable: int | None = None
     """The index of the one manifest that `replicas` scales."""
     scalables: tuple[str, ...] = ()
@@ -150,7 +153,7 @@ def holds_data(manifests: Sequence[Mapping[str, Any]]) -> bool:
 def without_pods(manifests: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:
     """The manifests of an order that keeps everything but pods, as 0 replicas do in Kubernetes.
 
-    What cannot have 0 replicas (Jobs, pods, daemon sets) is left out.
+    What cannot have 0 replicas (Jobs, pods, daemon sets, workflows) is left out.
     """
     kept: list[dict[str, Any]] = []
     for each in manifests:
@@ -158,7 +161,7 @@ def without_pods(manifests: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any]
         has_count = isinstance(spec.get("replicas"), int)
         if has_count or (kind is not None and kind.role == "Scalable"):
             kept.append({**each, "spec": {**spec, "replicas": 0}})
-        elif kind is None and not any(find_pod_specs(each)):
+        elif not makes_pods(each):
             kept.append(dict(each))
     return tuple(kept)
 
@@ -176,7 +179,7 @@ def with_replicas(
         sets_default: whether a single replica is written where the manifest leaves the number out.
             Left out, it belongs to another controller at the site, such as an autoscaler.
     """
-    index = _scalable_index([pod_kind_of(each) for each in manifests])
+    index = scalable_index(manifests)
     scaled = [dict(each) for each in manifests]
     if index is not None:
         kind = pod_kind_of(scaled[index])
@@ -187,8 +190,12 @@ def with_replicas(
     return tuple(scaled)
 
 
-def _scalable_index(kinds: Sequence[PodKind | None]) -> int | None:
+def scalable_index(manifests: Sequence[Mapping[str, Any]]) -> int | None:
     """The index of the one manifest that `replicas` scales; None: there is none, or several."""
+    return _scalable_index([pod_kind_of(each) for each in manifests])
+
+
+def _scalable_index(kinds: Sequence[PodKind | None]) -> int | None:
     for role in ("Scalable", "Job"):
         found = [index for index, kind in enumerate(kinds) if kind and kind.role == role]
         if found:

@@ -11,6 +11,7 @@ from scheduler.model.manifests.checks import BadManifest, title_of
 from scheduler.model.manifests.containers import mapping_or_empty, mappings_in
 from scheduler.model.manifests.templates import (
     GroupKind,
+    find_pod_specs,
     find_uncounted_pods,
     group_kind,
     values_at,
@@ -47,6 +48,16 @@ class PodKind(NamedTuple):
 def pod_kind_of(manifest: Mapping[str, Any]) -> PodKind | None:
     """How the pods of a manifest are read; None: its kind is not known to make any."""
     return _POD_KINDS.get(group_kind(manifest))
+
+
+def makes_pods(manifest: Mapping[str, Any]) -> bool:
+    """Whether a manifest is known, or seen, to make pods; of some kinds only the name is known."""
+    return (
+        pod_kind_of(manifest) is not None
+        or group_kind(manifest) in _UNREADABLE_KINDS
+        or any(find_uncounted_pods(manifest))
+        or any(find_pod_specs(manifest))
+    )
 
 
 def check_is_counted(

@@ -11,7 +11,14 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from scheduler.model.manifests.checks import BadManifest, title_of
 from scheduler.model.manifests.containers import mapping_or_empty, mappings_in
-from scheduler.model.manifests.templates import PodSpecAt, find_pod_specs
+from scheduler.model.manifests.templates import (
+    PodSpecAt,
+    find_pod_specs,
+    find_possible_pod_parts,
+    find_texts_of_privileged_pods,
+    group_kind,
+    is_context,
+)
 
 PodSecurity = Literal["restricted", "baseline", "privileged"]
 """The levels, strictest first."""
@@ -60,17 +67,42 @@ def check_pod_security(manifest: Mapping[str, Any], path: str, level: PodSecurit
 
 
 def violations(manifest: Mapping[str, Any], level: PodSecurity) -> Iterator[Violation]:
-    """All fields of a manifest's pods that a level refuses."""
+    """All fields of a manifest's pods that a level refuses.
+
+    Of custom objects every part is looked at that an operator may copy into a pod. What such a
+    part leaves out is not asked for, as `restricted` does of pods: the operator writes it.
+    """
     if level == "privileged":
         return
-    for pod in find_pod_specs(manifest):
+    seen: set[str] = set()
+    for pod in (*find_pod_specs(manifest), *find_possible_pod_parts(manifest)):
         for control, check in _BASELINE:
             for path, what in check(pod):
-                yield Violation(path, what, control, "privileged")
-        if level == "restricted":
+                if path not in seen:
+                    seen.add(path)
+                    yield Violation(path, what, control, "privileged")
+        if level == "restricted" and not pod.is_possible:
             for control, check in _RESTRICTED:
                 for path, what in check(pod):
                     yield Violation(path, what, control, "baseline")
+    yield from _weaker_namespace(manifest, level)
+    for path in find_texts_of_privileged_pods(manifest):
+        what = "holds a pod that asks for rights on its node; leave them out"
+        yield Violation(path, what, "Privileged Containers", "privileged")
+
+
+_ENFORCE = "pod-security.kubernetes.io/enforce"
+
+
+def _weaker_namespace(manifest: Mapping[str, Any], level: PodSecurity) -> Iterator[Violation]:
+    """A Namespace with a label that has its cluster allow more than the level."""
+    if group_kind(manifest) == ("", "Namespace"):
+        labels = mapping_or_empty(mapping_or_empty(manifest.get("metadata")).get("labels"))
+        allowed = LEVELS[: LEVELS.index(level) + 1]
+        if _ENFORCE in labels and labels[_ENFORCE] not in allowed:
+            path = f"metadata.labels.{_ENFORCE}"
+            what = f"has {str(labels[_ENFORCE])[:64]}; write {level}"
+            yield Violation(path, what, "Pod Security admission", "privileged")
 
 
 _Found = Iterator[tuple[str, str]]
@@ -84,12 +116,18 @@ def _containers(pod: PodSpecAt) -> Iterator[tuple[str, Mapping[str, Any]]]:
         for index, each in enumerate(written if isinstance(written, list | tuple) else ()):
             if isinstance(each, Mapping):
                 yield f"{pod.spec_path}.{field}[{index}]", each
+    if pod.is_possible:
+        yield pod.spec_path, pod.spec
 
 
 def _contexts(pod: PodSpecAt) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The security contexts of the pod and of its containers."""
     for path, holder in ((pod.spec_path, pod.spec), *_containers(pod)):
         yield f"{path}.securityContext", mapping_or_empty(holder.get("securityContext"))
+    if pod.is_possible:
+        for name in pod.spec:
+            if is_context(name):
+                yield f"{pod.spec_path}.{name}", mapping_or_empty(pod.spec[name])
 
 
 def _one_of(
@@ -176,6 +214,8 @@ def _host_path(pod: PodSpecAt) -> _Found:
     for path, volume in _volumes(pod):
         if volume.get("hostPath") is not None:
             yield f"{path}.hostPath", "mounts a folder of the node; leave it out"
+    if pod.is_possible and isinstance(pod.spec.get("hostPath"), Mapping):
+        yield f"{pod.spec_path}.hostPath", "mounts a folder of the node; leave it out"
 
 
 def _host_ports(pod: PodSpecAt) -> _Found:

@@ -11,7 +11,7 @@ from typing import Any
 from scheduler.model.manifests.checks import is_readable_object
 from scheduler.model.manifests.cleaning import clean_manifests
 from scheduler.model.manifests.containers import mapping_or_empty
-from scheduler.model.manifests.secrets import is_secret
+from scheduler.model.manifests.secrets import is_secret, is_text_of_secret
 
 NOT_RECORDED = "(not recorded)"
 _MAX_RECORDED_TEXT = 253
@@ -34,7 +34,7 @@ def without_secret_data(value: Any) -> Any:  # noqa: ANN401 - any JSON value
         return {key: without_secret_data(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [without_secret_data(each) for each in value]
-    return value
+    return NOT_RECORDED if isinstance(value, str) and is_text_of_secret(value) else value
 
 
 def identity_only(manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,8 +4,9 @@ The data of a Secret must reach neither the ledger, which never forgets, nor the
 with it is refused, and `recorded.py` leaves it out of what is recorded of the refusal.
 """
 
+import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from scheduler.model.manifests.cleaning import LAST_APPLIED_ANNOTATIONS
@@ -23,8 +24,32 @@ def _has_secret_data(value: object) -> bool:
     if isinstance(value, Mapping):
         if is_secret(value) and (_has_data(value) or _has_data_in_annotations(value)):
             return True
+        if any(is_text_of_secret(each) for each in _annotations_of(value)):
+            return True
         return any(_has_secret_data(each) for each in value.values())
     return isinstance(value, list | tuple) and any(_has_secret_data(each) for each in value)
+
+
+_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
+_TEXT_OF_SECRET = re.compile(
+    r"""\bkind["']?\s*:\s*["']?\s*secrets?(?:list)?\s*["']?\s*(?:[,}\]\n#]|$)"""
+)
+_TEXT_OF_DATA = re.compile(r"""\b(?:string)?data["']?\s*:""")
+
+
+def is_text_of_secret(text: str) -> bool:
+    """Whether a text is JSON or YAML of a Secret with data, as tools keep copies of objects."""
+    if "ecret" not in text and "ECRET" not in text and "\\u" not in text:
+        return False
+    plain = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), text.replace('\\"', '"')).casefold()
+    return bool(_TEXT_OF_SECRET.search(plain) and _TEXT_OF_DATA.search(plain))
+
+
+def _annotations_of(value: Mapping[str, Any]) -> Iterator[str]:
+    """The texts of annotations, without those that are stripped."""
+    for name, each in mapping_or_empty(value.get("annotations")).items():
+        if isinstance(each, str) and name not in LAST_APPLIED_ANNOTATIONS:
+            yield each
 
 
 def _fold(text: object) -> str:
@@ -50,10 +75,5 @@ def _has_data_in_annotations(value: Mapping[str, Any]) -> bool:
 
     The annotations of the known ones are stripped, and so not looked at.
     """
-    notes = mapping_or_empty(mapping_or_empty(value.get("metadata")).get("annotations"))
-    return any(
-        field in str(each).casefold()
-        for name, each in notes.items()
-        if name not in LAST_APPLIED_ANNOTATIONS
-        for field in ('"data"', '"stringdata"')
-    )
+    notes = _annotations_of(mapping_or_empty(value.get("metadata")))
+    return any(_TEXT_OF_DATA.search(each.casefold()) for each in notes)

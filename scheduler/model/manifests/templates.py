@@ -38,12 +38,15 @@ class PodSpecAt(NamedTuple):
         spec_path: of the pod spec itself.
         template: what holds the spec, with the metadata of the pods if it has any.
         spec: the pod spec.
+        is_possible: whether it is only a part of a custom object, which an operator may copy into
+            a pod or into a container.
     """
 
     path: str
     spec_path: str
     template: Mapping[str, Any]
     spec: Mapping[str, Any]
+    is_possible: bool = False
 
 
 def group_kind(manifest: Mapping[str, Any]) -> GroupKind:
@@ -56,6 +59,98 @@ def find_pod_specs(manifest: Mapping[str, Any]) -> Iterator[PodSpecAt]:
     """All pod specs of a manifest, whatever its kind."""
     if group_kind(manifest) not in _DESCRIBING_KINDS:
         yield from _find_in(manifest, "", "", manifest, "")
+
+
+def find_possible_pod_parts(manifest: Mapping[str, Any]) -> Iterator[PodSpecAt]:
+    """The parts of a custom object that have fields of pods or of containers, at any depth.
+
+    Operators make pods of forms of their own: a single container, steps, fields of a pod spec
+    beside their own ones. What these fields are called is the same everywhere.
+    """
+    if is_custom(manifest):
+        yield from _find_parts(manifest, "")
+
+
+def is_custom(manifest: Mapping[str, Any]) -> bool:
+    """Whether a manifest is of a kind that Kubernetes itself does not have."""
+    group = group_kind(manifest)[0]
+    is_built_in = "." not in group or group in _GROUPS_OF_KUBERNETES
+    return not is_built_in and group_kind(manifest) not in _DESCRIBING_KINDS
+
+
+def _find_parts(value: object, path: str) -> Iterator[PodSpecAt]:
+    if isinstance(value, Mapping):
+        if not _FIELDS_OF_PODS.isdisjoint(value) or any(is_context(each) for each in value):
+            yield PodSpecAt(path, path, {}, value, is_possible=True)
+        for name, each in value.items():
+            yield from _find_parts(each, f"{path}.{name}" if path else str(name))
+    elif isinstance(value, list | tuple):
+        for index, each in enumerate(value):
+            yield from _find_parts(each, f"{path}[{index}]")
+
+
+_PRIVILEGED_TEXT = re.compile(
+    r"""\b(?:hostIPC|hostNetwork|hostPID|hostProcess|privileged)["']?\s*:\s*["']?true\b"""
+    r"""|\bhostPath["']?\s*:"""
+)
+
+
+def find_texts_of_privileged_pods(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Paths of texts of a custom object that hold YAML or JSON of a pod, as patches of pods do."""
+    if is_custom(manifest):
+        yield from _texts_of_privileged_pods(manifest, "")
+
+
+def _texts_of_privileged_pods(value: object, path: str) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for name, each in value.items():
+            yield from _texts_of_privileged_pods(each, f"{path}.{name}" if path else str(name))
+    elif isinstance(value, list | tuple):
+        for index, each in enumerate(value):
+            yield from _texts_of_privileged_pods(each, f"{path}[{index}]")
+    elif isinstance(value, str) and _PRIVILEGED_TEXT.search(value):
+        yield path
+
+
+def is_context(field: str) -> bool:
+    """Whether a field holds a security context, by whatever name: `podSecurityContext` too."""
+    return field.casefold().endswith("securitycontext")
+
+
+_FIELDS_OF_PODS = frozenset(
+    {
+        "hostIPC",
+        "hostNetwork",
+        "hostPID",
+        "hostPath",
+        "lifecycle",
+        "livenessProbe",
+        "ports",
+        "readinessProbe",
+        "startupProbe",
+        "volumes",
+    }
+)
+_GROUPS_OF_KUBERNETES = frozenset(
+    {
+        "admissionregistration.k8s.io",
+        "apiextensions.k8s.io",
+        "apiregistration.k8s.io",
+        "authentication.k8s.io",
+        "authorization.k8s.io",
+        "certificates.k8s.io",
+        "coordination.k8s.io",
+        "discovery.k8s.io",
+        "events.k8s.io",
+        "flowcontrol.apiserver.k8s.io",
+        "networking.k8s.io",
+        "node.k8s.io",
+        "rbac.authorization.k8s.io",
+        "resource.k8s.io",
+        "scheduling.k8s.io",
+        "storage.k8s.io",
+    }
+)
 
 
 def _find_in(

@@ -16,11 +16,12 @@ from scheduler.model.decision import (
     Verdict,
 )
 from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.demand.terms import DEFAULT_TERMS, Terms
 from scheduler.model.kinds.fields import Origin
 from scheduler.model.reasons import Reason
 from scheduler.placement.choose import choose, prepare_cycle
-from scheduler.placement.filter.rules import rule_name
+from scheduler.placement.filter.rules import Rule, is_grant_rule, rule_name, valid_grants
 from scheduler.placement.fleet.context import decision_context
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.result import CycleState, is_fragmented
@@ -76,15 +77,75 @@ def _explain_site(state: CycleState, name: str, replicas: int) -> SiteExplanatio
 
 def _rule_verdicts(state: CycleState, slot: int) -> tuple[Verdict, ...]:
     facts = state.fleet.facts_of(state.fleet.name_at(slot))
+    answers = {rule: bool(passed[slot]) for rule, passed in state.filter_result.passed}
+    by_name = {rule_name(rule): passed for rule, passed in answers.items()}
     return tuple(
-        Verdict(
-            rule=rule_name(rule),
-            reason=rule.reason,
-            passed=bool(passed[slot]),
-            sentence=rule.explain(facts, state.demand, state.context),
-        )
-        for rule, passed in state.filter_result.passed
+        _verdict(state, facts, rule, passed=passed, by_name=by_name)
+        for rule, passed in answers.items()
     )
+
+
+def _verdict(
+    state: CycleState, facts: SiteFacts, rule: Rule, *, passed: bool, by_name: dict[str, bool]
+) -> Verdict:
+    missing = (
+        _missing_right(by_name)
+        if is_grant_rule(rule) or (rule_name(rule) == "grant-expired" and not by_name["has-grant"])
+        else _missing_fact(rule_name(rule), facts, by_name)
+        if passed
+        else ""
+    )
+    sentence = f"not looked at: {facts.name} {missing}" if missing else ""
+    if not sentence and not passed and is_grant_rule(rule):
+        allowing = [
+            grant.name
+            for grant in valid_grants(facts, state.context)
+            if rule.allows(grant, state.demand)
+        ]
+        if allowing:
+            sentence = (
+                f"no single grant of {facts.name} allows all that is asked: {', '.join(allowing)} "
+                "allows this, and does not allow what another rule asks"
+            )
+    return Verdict(
+        rule=rule_name(rule),
+        reason=rule.reason,
+        passed=None if missing else passed,
+        sentence=sentence or rule.explain(facts, state.demand, state.context),
+    )
+
+
+def _missing_right(by_name: dict[str, bool]) -> str:
+    """Why rules about grants have nothing to look at; empty: they have."""
+    if not by_name["data-class-missing"]:
+        return "is asked for data of no class, so no grant can be compared"
+    if not by_name["has-grant"]:
+        return "has no grant"
+    return "" if by_name["grant-expired"] else "has no grant that is valid now"
+
+
+def _missing_fact(name: str, facts: SiteFacts, by_name: dict[str, bool]) -> str:
+    """Why a rule that refuses nothing has not looked at the site; empty: it has."""
+    if name in _RULES_ABOUT_REPORTS and facts.observed_at is None:
+        return "has not reported"
+    if name in _RULES_ABOUT_NODES and not facts.status.node_classes:
+        return "reports no nodes"
+    needed = _RULES_BEFORE.get(name, ())
+    failed = next((each for each in needed if not by_name[each]), "")
+    return f"is refused by the rule {failed}, which comes before" if failed else ""
+
+
+_RULES_ABOUT_NODES = frozenset(
+    {"operating-system", "architecture", "cpu-vendor", "node-taint", "node-selector"}
+)
+_RULES_ABOUT_REPORTS = _RULES_ABOUT_NODES | {"no-executor", "api-kind", "site-limits"}
+_RULES_BEFORE = {
+    "architecture": ("operating-system",),
+    "cpu-vendor": ("operating-system", "architecture"),
+    "node-taint": ("node-selector",),
+    "too-far": ("latency-unknown",),
+}
+"""The rules without whose pass a rule has nothing to compare, by name."""
 
 
 def _cost_terms(state: CycleState, slot: int) -> tuple[CostTerm, ...]:
@@ -118,6 +179,8 @@ def _fit_verdict(state: CycleState, slot: int, max_additional: int, replicas: in
     reason: Reason = "fragmented" if fragmented else "full"
     name = state.fleet.name_at(slot)
     sentence = f"{name} takes {max_additional} more of {wanted} replicas, node by node"
+    if replicas:
+        sentence = f"{name} has {replicas} of {wanted} replicas in this decision"
     if slot in state.capacity.quota_bound_slots:
         reason, fragmented = "quota", False
         sentence += (

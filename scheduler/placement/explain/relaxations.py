@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from scheduler.model.decision import SuggestedChange
 from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.identity import is_kept_at_one_site
 from scheduler.model.formatters import format_rfc3339_exact
 from scheduler.model.kinds.policy import Spread
 from scheduler.model.quantities import CPU, PODS, format_amount
@@ -187,10 +188,13 @@ def _with_requests(demand: Demand, amounts: dict[str, int]) -> Demand:
 
 
 def loosen_spread(trial: Trial, fits: FitsDemand) -> Iterator[Trial]:
-    """Each required level with its narrowest bound that fits, else as a preference."""
+    """Each required level with its narrowest bound that fits, else as a preference.
+
+    The level that keeps numbered pods at one site is not the tenant's, so it is left alone.
+    """
     spread = trial.demand.spread
     for index, rule in enumerate(spread):
-        if not rule.required:
+        if not rule.required or is_kept_at_one_site(trial.demand, rule):
             continue
         loosened = False
         for what, was, becomes, demand in _iter_looser_bounds(trial.demand, index, fits):
@@ -209,10 +213,12 @@ def loosen_spread(trial: Trial, fits: FitsDemand) -> Iterator[Trial]:
 def prefer_spread(trial: Trial) -> Trial | None:
     """All required levels as preferences; None: no level is required."""
     rules = trial.demand.spread
-    required = [rule for rule in rules if rule.required]
+    required = [
+        rule for rule in rules if rule.required and not is_kept_at_one_site(trial.demand, rule)
+    ]
     if not required:
         return None
-    spread = tuple(replace(rule, required=False) for rule in rules)
+    spread = tuple(replace(rule, required=False) if rule in required else rule for rule in rules)
     shown = ", ".join(f"by {rule.by}" for rule in required)
     demand = replace(trial.demand, spread=spread)
     return trial.with_fix(change_workload("spread", f"{shown}, required", "preferred", demand))

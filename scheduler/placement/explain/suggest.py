@@ -63,8 +63,13 @@ def suggest_changes(
     search = _Search(fleet=fleet, scratch_fleet=Fleet(fleet.all_facts()), context=context)
     suggestions: list[SuggestedChange] = []
     for trial in search.iter_trials(demand):
+        change = trial.combined_change
+        if any(set(each.kinds) <= set(change.kinds) for each in suggestions):
+            continue  # a smaller change of these kinds is known
         if search.fits(trial):
-            suggestions.append(msgspec.structs.replace(trial.combined_change, verified=True))
+            sites = sorted(trial.opened)
+            site = sites[0] if len(sites) == 1 else ""
+            suggestions.append(msgspec.structs.replace(change, verified=True, site=site))
         if len(suggestions) >= MAX_SUGGESTIONS:
             break
     return tuple(suggestions)
@@ -191,7 +196,7 @@ class _Search:
                 return trial
             if fix is None:
                 return None
-            trial = trial.with_fix(fix)
+            trial = replace(trial.with_fix(fix), opened=trial.opened | {name})
         return None
 
     def _first_fix(self, demand: Demand, facts: SiteFacts) -> tuple[list[Rule], Fix | None]:

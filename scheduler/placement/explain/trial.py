@@ -20,12 +20,14 @@ class Trial:
         facts: the sites that differ from those of the fleet, by name.
         changed_grants: the changed fields of grants, by name of the grant: they hold at its other
             sites too.
+        opened: the sites that refused the demand before these changes.
     """
 
     changes: tuple[SuggestedChange, ...]
     demand: Demand
     facts: dict[str, SiteFacts] = field(default_factory=dict)
     changed_grants: dict[str, dict[str, object]] = field(default_factory=dict)
+    opened: frozenset[str] = frozenset()
 
     def with_fix(self, fix: Fix) -> "Trial":
         """The trial with one more change."""
@@ -37,7 +39,11 @@ class Trial:
             grants = {**grants, fix.grant_name: {**earlier, **fix.changed_grant}}
         demand = self.demand if fix.demand is None else fix.demand
         return Trial(
-            changes=(*self.changes, fix.change), demand=demand, facts=facts, changed_grants=grants
+            changes=(*self.changes, fix.change),
+            demand=demand,
+            facts=facts,
+            changed_grants=grants,
+            opened=self.opened,
         )
 
     @property

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from scheduler.model.decision import NO_SUCH_SITE
 from scheduler.model.demand.demand import Demand, any_tolerates
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.formatters import format_list
@@ -61,7 +62,7 @@ def retained_shares(
         slot = fleet.slot_of.get(site)
         facts = None if slot is None else fleet.facts[slot]
         if slot is None or facts is None:
-            retained.lost[site] = _NO_SUCH_SITE
+            retained.lost[site] = NO_SUCH_SITE
             continue
         if is_evicted_by_taint(facts, demand, context):
             retained.lost[site] = "taint"
@@ -96,7 +97,7 @@ def _check_withdrawing(
         slot = fleet.slot_of.get(site)
         facts = None if slot is None else fleet.facts[slot]
         if slot is None or facts is None:
-            retained.lost[site] = _NO_SUCH_SITE
+            retained.lost[site] = NO_SUCH_SITE
         elif is_evicted_by_taint(facts, demand, context):
             retained.lost[site] = "taint"
             retained.excluded.add(slot)
@@ -104,9 +105,6 @@ def _check_withdrawing(
             retained.violated[site] = violated_reason
             if demand.on_violation == "Stop":
                 retained.lost[site] = violated_reason
-
-
-_NO_SUCH_SITE = "site not found"
 
 
 def format_ended(lost: Mapping[str, str], vacated: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ permit, do not count.
 """
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +23,7 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.manifests.pods import PodShape
 from scheduler.placement.fit.capacity_cache import capacity_cache_key, capacity_cache_of
 from scheduler.placement.fit.full_sites import FullSites, full_sites_of
-from scheduler.placement.fit.in_flight_fit import InFlightFit, most_lost_at
+from scheduler.placement.fit.in_flight_fit import InFlightFit, has_in_flight, most_lost_at
 from scheduler.placement.fit.kernel_fit import kernel_supports, make_kernel_fit
 from scheduler.placement.fit.node_fit import NodeFit
 from scheduler.placement.fit.pod_sets import pod_sets_at
@@ -35,8 +35,7 @@ from scheduler.placement.fit.summed_capacity import (
 from scheduler.placement.fit.topology_spread import replicas_within_spread
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.fleet.namespace_limits import SiteNamespaceLimits
-from scheduler.placement.fleet.nodes.columns import COUNT_COLUMN, PROFILE_COLUMN
-from scheduler.placement.fleet.nodes.profiles import IN_FLIGHT_PROFILE
+from scheduler.placement.fleet.nodes.columns import COUNT_COLUMN
 from scheduler.placement.kernel import loader as compiled
 
 if TYPE_CHECKING:
@@ -104,7 +103,7 @@ class SiteCapacity:
                     shape,
                     None if all_are else chosen,
                     self._vendor_sets,
-                    worst_case=self._in_flight_fit(shape).replicas_at,
+                    worst_case=self._in_flight_fit(shape).at,
                     wanted=self._demand.replicas,
                 )
                 self._kernel_fit = found
@@ -139,8 +138,11 @@ class SiteCapacity:
         shape = self._pod_shape
         if shape is None or not self.is_single_pod or shape.skews or shape.one_per:
             return False
+        quick = self.kernel_fit
+        if quick:
+            return not quick.is_exact_at_all(slots, _MAX_BOUNDS_CHECKED)
         worst = self._in_flight_fit(shape)
-        some = slots[self._has_in_flight(slots)][:_MAX_BOUNDS_CHECKED]
+        some = slots[has_in_flight(self._fleet, slots)][:_MAX_BOUNDS_CHECKED]
         return not all(worst.at(slot).is_exact for slot in some.tolist())
 
     @property
@@ -162,33 +164,24 @@ class SiteCapacity:
             return np.array([self._pod_sets_at_slot(int(slot)) for slot in slots], np.int64)
         quick = self.kernel_fit
         found = quick.replicas_at(slots) if quick else self._cached_replicas(slots, self._pod_shape)
-        if quick is None:  # the kernel has asked for the worst case itself
+        if quick is None:  # the kernel counts the worst case itself
             self._use_worst_case(slots, found, self._pod_shape)
         self._subtract_own_nodes(slots, found, self._pod_shape)
         return found
 
     def _in_flight_fit(self, shape: PodShape) -> InFlightFit:
-        cache_key = capacity_cache_key(self._demand, shape, self._vendor_sets)
-        return InFlightFit(self._fleet, shape, self._node_fit, cache_key)
+        key_of = partial(capacity_cache_key, self._demand, shape, self._vendor_sets)
+        return InFlightFit(self._fleet, shape, self._node_fit, key_of)
 
     def _use_worst_case(self, slots: Ints, found: Ints, shape: PodShape) -> None:
         """Replaces quick answers that are less than is wanted by the exact worst case."""
         if shape.skews or shape.one_per:
             return  # `_replicas_of_shape` has counted it
-        few = (found < self._demand.replicas) & self._has_in_flight(slots)
+        few = (found < self._demand.replicas) & has_in_flight(self._fleet, slots)
         worst = self._in_flight_fit(shape) if few.any() else None
         for position in few.nonzero()[0].tolist():
             if worst is not None:
                 found[position] = worst.replicas_at(int(slots[position]))
-
-    def _has_in_flight(self, slots: Ints) -> Bools:
-        """Which sites have rows in flight, which follow the rows of nodes; [len(slots)]."""
-        rows = self._fleet.nodes.rows
-        lengths = rows.length.take(slots)
-        last = rows.start.take(slots) + np.maximum(lengths, 1) - 1
-        is_flight = rows.matrix[PROFILE_COLUMN].take(last, mode="clip") == IN_FLIGHT_PROFILE
-        found: Bools = (lengths > 0) & is_flight
-        return found
 
     def _cached_replicas(self, slots: Ints, shape: PodShape) -> Ints:
         cached_replicas, computed_at_versions = capacity_cache_of(
@@ -244,8 +237,13 @@ class SiteCapacity:
         return compiled.kernel.FullSiteTracker(
             full.full_at_versions,
             self._fleet.row_version,
-            make_kernel_fit(self._fleet, full.smallest, profiles, self._vendor_sets),
-            self._in_flight_fit(full.smallest).is_surely_full,
+            make_kernel_fit(
+                self._fleet,
+                full.smallest,
+                profiles,
+                self._vendor_sets,
+                worst_case=self._in_flight_fit(full.smallest).at,
+            ),
         )
 
     def exclude_known_full(self, slots: Ints) -> Ints:

@@ -1,9 +1,9 @@
 """Sites that are known to be full for all pod shapes of about the same size.
 
 Demands differ, but the full sites are mostly the same. So when a site turns out to be full for one
-shape, it is checked once for a whole cell of similar shapes: what its nodes take of the smallest
-shape of the cell, less what is in flight counted for the largest. No shape of the cell fits more
-often. If that is nothing, later demands of the cell skip the site until something changes there.
+shape, it is checked once for a whole cell of similar shapes: what it takes of the smallest shape of
+the cell in the worst case of what is in flight. No shape of the cell fits more often. If that is
+surely nothing, later demands of the cell skip the site until something changes there.
 """
 
 from collections import OrderedDict
@@ -28,12 +28,6 @@ def _floor(amount: int) -> int:
     return amount >> shift << shift if shift > 0 else amount
 
 
-def _ceiling(amount: int) -> int:
-    """The largest amount that has the same floor."""
-    shift = amount.bit_length() - _SIGNIFICANT_BITS
-    return ((amount >> shift) + 1 << shift) - 1 if shift > 0 else amount
-
-
 def _with_amounts(shape: PodShape, change: Callable[[int], int]) -> PodShape:
     requests = {name: change(amount) for name, amount in shape.requests.items()}
     return msgspec.structs.replace(shape, requests=requests, gpu_milli=change(shape.gpu_milli))
@@ -48,14 +42,12 @@ class FullSites:
 
     Attributes:
         smallest: a shape that asks no more of anything than any shape of the cell.
-        largest: a shape that asks no less of anything.
         full_at_versions: the `Fleet.row_version` at which a site was found full, 0 if it was not;
-            [slot_capacity].
+            negative: the version at which the kernel found that it is not full; [slot_capacity].
     """
 
     def __init__(self, shape: PodShape, slot_capacity: int) -> None:
         self.smallest = _with_amounts(shape, _floor)
-        self.largest = _with_amounts(shape, _ceiling)
         self.full_at_versions: Ints = np.zeros(slot_capacity, np.int64)
 
 

@@ -1,11 +1,13 @@
 """What sites take of one shape in the worst case of what is in flight there, cached by site.
 
 The quick answer of `node_fit.py` and of the kernel lets every pod in flight cost what it can cost
-at most. Where that leaves fewer replicas than are wanted, the worst assignment is computed here.
+at most. Where that leaves fewer replicas than are wanted, the worst assignment is computed here, or
+by the kernel, which needs no cache.
 """
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +25,7 @@ from scheduler.placement.fleet.nodes.profiles import IN_FLIGHT_PROFILE
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 _MAX_CACHED_SHAPES = 128
 _HEADROOM_RESOURCES = (CPU, "memory")
@@ -59,20 +62,25 @@ class InFlightFit:
         fleet: the fleet.
         shape: what one pod asks; without limits on its spread.
         node_fit: what single nodes take of it.
-        cache_key: all that the answer depends on besides the rows of a site.
+        key_of: gives all that the answer depends on besides the rows of a site.
     """
 
     def __init__(
-        self, fleet: Fleet, shape: PodShape, node_fit: NodeFit, cache_key: Hashable
+        self, fleet: Fleet, shape: PodShape, node_fit: NodeFit, key_of: Callable[[], Hashable]
     ) -> None:
         self._fleet = fleet
         self._shape = shape
         self._node_fit = node_fit
-        by_shape = fleet.cache(WorstCaseCache).by_shape
-        self._by_slot = by_shape.setdefault(cache_key, {})
+        self._key_of = key_of
+
+    @cached_property
+    def _by_slot(self) -> dict[int, tuple[int, WorstCase]]:
+        cache_key, by_shape = self._key_of(), self._fleet.cache(WorstCaseCache).by_shape
+        found = by_shape.setdefault(cache_key, {})
         by_shape.move_to_end(cache_key)
         if len(by_shape) > _MAX_CACHED_SHAPES:
             by_shape.popitem(last=False)
+        return found
 
     def at(self, slot: int) -> WorstCase:
         """What a site takes in the worst case."""
@@ -95,12 +103,22 @@ class InFlightFit:
         index = self._fleet.nodes.rows.row_indices(slots)
         per_row = self._node_fit.replicas_per_node(index, slots, self._shape)
         counts = self._fleet.nodes.node_counts(index)
-        total = int(min((per_row * counts).sum(), 2.0**53))
+        total = int(min((np.minimum(per_row, UNLIMITED) * counts).sum(), 2.0**53))
         facts = self._fleet.facts[slot]
         if total <= 0 or facts is None:
             return WorstCase(0, is_exact=True)
         lost = most_lost(self._fleet, facts, index, per_row, self._shape)
         return WorstCase(min(max(0, total - lost.replicas), UNLIMITED), lost.is_exact)
+
+
+def has_in_flight(fleet: Fleet, slots: Ints) -> Bools:
+    """Which sites have rows in flight, which follow the rows of nodes; [len(slots)]."""
+    rows = fleet.nodes.rows
+    lengths = rows.length.take(slots)
+    last = rows.start.take(slots) + np.maximum(lengths, 1) - 1
+    is_flight = rows.matrix[PROFILE_COLUMN].take(last, mode="clip") == IN_FLIGHT_PROFILE
+    found: Bools = (lengths > 0) & is_flight
+    return found
 
 
 def most_lost(
@@ -198,7 +216,8 @@ def _flight_rows(
         cards = each.gpu_cards * each.gpu_milli
         requests = {PODS: 1, **each.requests}
         asked = (*(float(requests.get(name, 0)) for name in names), float(cards))
-        fits_now = bool((bindable >= np.array(asked)).all(axis=1).any())
+        # What a pod does not ask may be overcommitted.
+        fits_now = bool(((bindable >= asked) | (np.array(asked) == 0)).all(axis=1).any())
         is_reserved = each.workload.startswith(RESERVED_FOR_PREFIX)
         lost = 0
         if shape.gpu_cards and each.gpu_cards:

@@ -164,16 +164,24 @@ def _losses_on_node(
 ) -> Floats:
     """What one node loses to each combination of pods; -1: they do not all fit there."""
     asks = shape > 0
-    asked = np.array([each.asked for each in flight])
-    load = np.tensordot(numbers, asked[:, asks], axes=(0, 0))
+    load = _sums(numbers, [each.asked[asks] for each in flight])
     left = np.floor((row.free[asks] - load) / shape[asks])
     remains = left.min(axis=-1, initial=row.cap)
     losses: Floats = row.cap - np.maximum(remains, 0.0)
-    by_cards = np.tensordot(numbers, np.array([float(each.card_loss) for each in flight]), (0, 0))
+    by_cards = _sums(numbers, [np.array([float(each.card_loss)]) for each in flight])[..., 0]
     np.maximum(losses, np.minimum(by_cards, row.cap), out=losses)
-    binding = asked * np.array([[not each.fits_anywhere] for each in flight])
-    fits = (np.tensordot(numbers, binding, axes=(0, 0)) <= row.bindable + _ROUNDING).all(axis=-1)
+    binding = _sums(numbers, [each.asked * (not each.fits_anywhere) for each in flight])
+    # What no pod asks may be overcommitted.
+    fits = ((binding <= row.bindable + _ROUNDING) | (binding == 0)).all(axis=-1)
     return np.where(fits, losses, -1.0)
+
+
+def _sums(numbers: Floats, of_each: Sequence[Floats]) -> Floats:
+    """What the pods of each combination ask for together, added in order as the kernel adds it."""
+    total: Floats = np.zeros((*numbers.shape[1:], len(of_each[0])))
+    for number, much in zip(numbers, of_each, strict=True):
+        total += number[..., None] * much
+    return total
 
 
 _ROUNDING = 1e-6

@@ -1,12 +1,14 @@
 """Exact fit by the compiled kernel, for pods of one shape without topology spread limits."""
 
 from collections.abc import Callable
+from functools import partial
 from operator import is_not
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scheduler.model.demand.facts import RESERVED_FOR_PREFIX
 from scheduler.model.manifests.pods import PodShape
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.kernel import loader as compiled
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from scheduler.placement.kernel.kernel import Fit, Rows
 
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 
@@ -34,7 +37,7 @@ def make_kernel_fit(
     suitable_profiles: Bools | None,
     vendor_sets: Ints | None,
     *,
-    worst_case: Callable[[int], int] | None = None,
+    worst_case: Callable[[int], tuple[int, bool]],
     wanted: int = 0,
 ) -> "Fit":
     """The compiled fit of one shape.
@@ -45,9 +48,9 @@ def make_kernel_fit(
         suitable_profiles: which node profiles are suitable, [profiles]; None: all.
         vendor_sets: the number of the set of permitted CPU vendors of each site, [slot_capacity];
             None: any vendor.
-        worst_case: what a slot takes in the worst case of what is in flight; asked only where the
-            quick answer is less than `wanted`. None: never asked.
-        wanted: how many replicas are asked.
+        worst_case: what a slot takes in the worst case of what is in flight, and whether that is
+            exact; asked where the kernel cannot search.
+        wanted: how many replicas are asked; the worst case counts where the quick answer is less.
     """
     # These may replace the arrays that `_kernel_rows` passes on, so they come first.
     columns = fleet.nodes.column_numbers_of(shape.requests)
@@ -69,22 +72,71 @@ def make_kernel_fit(
 
 
 class KernelRowsCache:
-    """The node rows as the kernel reads them.
+    """The node rows as the kernel reads them, and what its search reads of sites besides.
 
     Attributes:
         rows: valid as long as the fleet uses the same arrays.
+        read_versions: the `Fleet.row_version` that `headroom` was read at; [slot_capacity].
+        headroom: the headroom of each site; NaN where the kernel cannot search; [slot_capacity].
+        columns_version: the `ResourceColumns.version` that both hold for.
     """
 
     def __init__(self) -> None:
         self.rows: Rows | None = None
+        self.read_versions: Ints = np.zeros(0, np.int64)
+        self.headroom: Floats = np.zeros(0)
+        self.columns_version = -1
+
+    def read(self, fleet: Fleet, slot: int) -> None:
+        """Reads the headroom of a site, and whether the kernel can search what is in flight there.
+
+        It cannot where room is reserved, which rows in flight do not say, or where a resource that
+        a pod in flight asks for has no column. Then it gets one, for the next decision.
+        """
+        facts, columns = fleet.facts[slot], fleet.nodes.columns
+        self.headroom[slot] = np.nan
+        if facts is None:
+            return
+        unnamed = [
+            name
+            for each in facts.in_flight
+            for name in each.requests
+            if columns.known_number(name) is None
+        ]
+        if unnamed:
+            fleet.nodes.column_numbers_of(unnamed)
+            return
+        if not any(each.workload.startswith(RESERVED_FOR_PREFIX) for each in facts.in_flight):
+            self.headroom[slot] = facts.spec.headroom.ratio
+        self.read_versions[slot] = fleet.row_version[slot]
+
+    def forget_sites(self, slot_capacity: int, columns_version: int) -> None:
+        """Forgets what was read of sites."""
+        if len(self.headroom) == slot_capacity:
+            self.read_versions[:] = 0
+        else:
+            # Version 0 is that of a slot which never had a site.
+            self.read_versions = np.zeros(slot_capacity, np.int64)
+            self.headroom = np.full(slot_capacity, np.nan)
+        self.columns_version = columns_version
 
 
 def _kernel_rows(fleet: Fleet) -> "Rows":
     """The node rows as the kernel reads them, created again when an array was replaced."""
-    rows = fleet.nodes.rows
-    arrays = (rows.matrix, rows.start, rows.length, fleet.nodes.card_columns)
+    rows, version = fleet.nodes.rows, fleet.nodes.columns.version
     cache = fleet.cache(KernelRowsCache)
+    if cache.columns_version != version or len(cache.headroom) != fleet.slot_capacity:
+        cache.forget_sites(fleet.slot_capacity, version)
+    arrays = (
+        rows.matrix,
+        rows.start,
+        rows.length,
+        fleet.nodes.card_columns,
+        fleet.row_version,
+        cache.read_versions,
+        cache.headroom,
+    )
     cached = cache.rows
     if cached is None or any(map(is_not, cached.arrays, arrays)):
-        cached = cache.rows = compiled.kernel.Rows(*arrays)
+        cached = cache.rows = compiled.kernel.Rows(*arrays, partial(cache.read, fleet))
     return cached

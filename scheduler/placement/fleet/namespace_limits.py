@@ -182,10 +182,10 @@ class NamespaceLimitIndex:
         before = self._listed_by_slot.get(slot, ())
         if before == listed:
             return
-        for each in before:
-            self._by_namespace[each.name].pop(slot, None)
-            if not self._by_namespace[each.name]:
-                del self._by_namespace[each.name]
+        for name in {each.name for each in before}:  # a site may list one more than once
+            self._by_namespace[name].pop(slot, None)
+            if not self._by_namespace[name]:
+                del self._by_namespace[name]
         for one in limits:
             self._by_namespace.setdefault(one.namespace, {})[slot] = one
         if listed:

@@ -28,8 +28,18 @@ def count_ranks(first_refusal_ranks: Bytes, max_rank: int) -> list[int]: ...
 def merge_ranks(one: Bytes, other: Bytes, third: Bytes | None) -> tuple[Bytes, Ints]: ...
 
 class Rows:
-    arrays: tuple[Floats, Ints, Ints, Ints]
-    def __init__(self, matrix: Floats, start: Ints, length: Ints, cards: Ints) -> None: ...
+    arrays: tuple[Floats, Ints, Ints, Ints, Ints, Ints, Floats]
+    def __init__(
+        self,
+        matrix: Floats,
+        start: Ints,
+        length: Ints,
+        cards: Ints,
+        versions: Ints,
+        read_versions: Ints,
+        headroom: Floats,
+        read: Callable[[int], None],
+    ) -> None: ...
 
 class Fit:
     def __init__(
@@ -43,10 +53,11 @@ class Fit:
         chosen: Bytes | None,
         sets: Ints | None,
         permitted: Bytes | None,
-        worst_case: Callable[[int], int] | None,
+        worst_case: Callable[[int], tuple[int, bool]],
         wanted: int,
     ) -> None: ...
     def replicas_at(self, slots: Ints) -> Ints: ...
+    def is_exact_at_all(self, slots: Ints, most: int) -> bool: ...
     def replicas_by_sums(self, slots: Ints, in_flight: Floats) -> Ints: ...
     def count_fragmented(
         self, slots: Ints, sums: Ints, replicas: int, full: FullSiteTracker | None
@@ -62,13 +73,7 @@ class Fit:
     ) -> Cheapest: ...
 
 class FullSiteTracker:
-    def __init__(
-        self,
-        full_at_versions: Ints,
-        versions: Ints,
-        smallest: Fit,
-        is_surely_full: Callable[[int], bool],
-    ) -> None: ...
+    def __init__(self, full_at_versions: Ints, versions: Ints, smallest: Fit) -> None: ...
 
 class Cheapest:
     def __iter__(self) -> Iterator[tuple[int, int]]: ...

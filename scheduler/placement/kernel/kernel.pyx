@@ -12,13 +12,13 @@ A slot is the index of a site in all arrays, `slot_capacity` their length, as in
 """
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
-from libc.math cimport ceil, floor
+from libc.math cimport INFINITY, ceil, floor
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport qsort
 
 import numpy as np
 
-INTERFACE: int = 8
+INTERFACE: int = 9
 """Incremented with every change of a signature or of a function's meaning; `loader.py` checks it."""
 
 cdef enum:
@@ -27,7 +27,16 @@ cdef enum:
     _CARDS = 2
     _IN_FLIGHT = 0  # the profile of rows that are no nodes but in flight, as in node_table.py
     _MAX_COLUMNS = 16
+    _CPU = 5  # the columns that headroom is kept free of, as in columns.py
+    _MEMORY = 6
     _MAX_STATES = 32  # as in in_flight_loss.py
+    _MAX_STEPS = 2000
+    _MAX_KINDS = 5  # two states each are 32 in all
+    _MAX_ASKED = 32  # resources that pods in flight of one site ask for; of more Python is asked
+    _MAX_KNOWN = 64  # worst cases that a fit remembers
+    _IS_BOUND = 0  # what `_most_lost` found
+    _IS_EXACT = 1
+    _IS_UNKNOWN = 2
     _BLOCK = 64  # rows whose shares are computed together, in an array on the stack
 
 cdef double _ROUNDING = 1e-6  # as in in_flight_loss.py
@@ -72,6 +81,14 @@ cdef class Rows:
         start: the first row of each site; [slot_capacity].
         length: how many rows each site has; [slot_capacity].
         cards: the columns of single GPU cards; [cards of a node, 1].
+        versions: the version that a site's rows have now; [slot_capacity].
+        read_versions: the version that `headroom` was read at; [slot_capacity].
+        headroom: the share that is kept free for the cluster's scheduler; NaN: what is in flight
+            at the site cannot be searched here; [slot_capacity].
+        read: writes the two of one slot.
+
+    Raises:
+        ValueError: an array does not have the length of the others.
     """
 
     cdef const double[:, ::1] matrix
@@ -80,16 +97,54 @@ cdef class Rows:
     cdef const int64_t[:, ::1] cards
     cdef const double* data
     cdef Py_ssize_t width
+    cdef const int64_t[::1] versions
+    cdef const int64_t[::1] read_versions
+    cdef const double[::1] headroom
+    cdef object read
     cdef readonly tuple arrays
 
-    def __init__(self, matrix, start, length, cards):
+    def __init__(self, matrix, start, length, cards, versions, read_versions, headroom, read):
         self.matrix = matrix
         self.start = start
         self.length = length
         self.cards = cards
         self.data = &self.matrix[0, 0]
         self.width = self.matrix.shape[1]
-        self.arrays = (matrix, start, length, cards)
+        self.versions = versions
+        self.read_versions = read_versions
+        self.headroom = headroom
+        self.read = read
+        for array in (versions, read_versions, headroom):
+            _check_length(len(array), self.start.shape[0])
+        self.arrays = (matrix, start, length, cards, versions, read_versions, headroom)
+
+    cdef int is_searchable(self, Py_ssize_t slot) except -1:
+        """Whether what is in flight at a site can be searched here."""
+        if self.read_versions[slot] != self.versions[slot]:
+            self.read(slot)
+        return self.headroom[slot] == self.headroom[slot]
+
+    cdef bint is_single_card(self, Py_ssize_t column) noexcept nogil:
+        cdef Py_ssize_t card
+        for card in range(self.cards.shape[0]):
+            if self.cards[card, 0] == column:
+                return True
+        return False
+
+    cdef Py_ssize_t first_in_flight(self, Py_ssize_t slot) noexcept nogil:
+        """The first row in flight of a site; they are its last rows."""
+        cdef Py_ssize_t row = self.start[slot] + self.length[slot]
+        while row > self.start[slot] and self.data[_PROFILE * self.width + row - 1] == _IN_FLIGHT:
+            row -= 1
+        return row
+
+    cdef double bindable(self, Py_ssize_t slot, Py_ssize_t column, Py_ssize_t row) noexcept nogil:
+        """What the cluster's scheduler sees free, as `_bindable` in `in_flight_fit.py`."""
+        cdef double free = self.data[column * self.width + row]
+        cdef double headroom = self.headroom[slot]
+        if headroom == 0.0 or (column != _CPU and column != _MEMORY):
+            return free
+        return (free + 1.0) / (1.0 - headroom) if headroom < 1.0 else INFINITY
 
 
 cdef struct Taker:
@@ -97,6 +152,41 @@ cdef struct Taker:
     double cap  # how many replicas one takes
     double count  # how many such nodes there are
     double first  # what the first replica that one loses takes of the budget of `_bound_by_amounts`
+
+
+cdef struct Kind:
+    double count  # how many equal pods in flight
+    double card_loss  # the replicas that one may cost by its shares of GPU cards
+    bint anywhere  # whether one counts on every node
+    double asked[_MAX_ASKED]  # by the columns of `Flights`
+    double of_shape[_MAX_COLUMNS]  # what one asks of each resource that a replica asks for
+
+
+cdef struct Flights:
+    int columns_count
+    int64_t columns[_MAX_ASKED]
+    int count
+    Kind kinds[_MAX_KINDS]
+    bint is_any_card  # whether any may cost replicas by its shares of GPU cards
+
+
+cdef struct Scan:
+    Py_ssize_t takers  # how many rows of nodes take a replica
+    double quick  # replicas if each pod in flight costs the most that it can cost
+    double total  # replicas without what is in flight
+    double nodes  # how many nodes take a replica
+    double largest  # the most that one takes
+    double states  # combinations of pods in flight
+    double pods  # how many are in flight
+    double by_pods  # the bound by pods
+    double budget  # of `_bound_by_amounts`
+    bint is_any_card  # whether pods in flight may cost replicas by their shares of GPU cards
+
+
+cdef struct Known:
+    Py_ssize_t slot  # -1: none
+    int64_t version  # of its rows
+    int64_t replicas
 
 
 cdef int _larger_cap_first(const void* one, const void* other) noexcept nogil:
@@ -128,9 +218,9 @@ cdef class Fit:
             any vendor.
         permitted: 1 for each node profile that a set permits; [vendor sets, profiles]; None
             if `sets` is.
-        worst_case: what a slot takes in the worst case of what is in flight, see
-            `in_flight_fit.py`; asked where the quick answer is less than `wanted`. None: never.
-        wanted: how many replicas are asked.
+        worst_case: what a slot takes in the worst case of what is in flight, and whether that is
+            exact, see `in_flight_fit.py`; asked where it cannot be searched here.
+        wanted: how many replicas are asked; the worst case counts where the quick answer is less.
 
     Raises:
         ValueError: more than `MAX_COLUMNS` resources.
@@ -151,6 +241,9 @@ cdef class Fit:
     cdef const uint8_t[:, ::1] permitted
     cdef object worst_case
     cdef int64_t wanted
+    cdef Known[_MAX_KNOWN] known
+    cdef Taker* found  # of the site that was looked at last
+    cdef Py_ssize_t found_size
 
     def __init__(
         self,
@@ -169,6 +262,9 @@ cdef class Fit:
         cdef int index = 0
         self.worst_case = worst_case
         self.wanted = wanted
+        for index in range(_MAX_KNOWN):
+            self.known[index].slot = -1
+        index = 0
         self.rows = rows
         self.count = len(columns)
         if self.count > _MAX_COLUMNS:
@@ -189,6 +285,9 @@ cdef class Fit:
         if sets is not None:
             self.sets = sets
             self.permitted = permitted
+
+    def __dealloc__(self):
+        PyMem_Free(self.found)
 
     cdef bint _is_usable(self, Py_ssize_t slot, int64_t profile) noexcept nogil:
         """Whether this node profile suits the shape, and the site's grant permits its vendor."""
@@ -278,96 +377,135 @@ cdef class Fit:
         return _floor(total / self.gpu_cards)
 
     cdef int64_t replicas_at_slot(self, Py_ssize_t slot) except -1:
-        """How many more replicas a site takes, less those that may lose their place in flight."""
+        """How many more replicas a site takes, whatever what is in flight there does."""
         cdef Py_ssize_t begin = self.rows.start[slot]
         cdef Py_ssize_t end = begin + self.rows.length[slot]
         cdef double total = 0.0
-        cdef bint has_in_flight = begin < end and self.rows.data[_PROFILE * self.rows.width + end - 1] == _IN_FLIGHT
         if self.gpu_cards and not self._has_cards(begin, end):
             return 0
+        if begin < end and self.rows.data[_PROFILE * self.rows.width + end - 1] == _IN_FLIGHT:
+            return self._replicas_beside_in_flight(slot)
         while begin < end:
-            total += self._replicas_of_rows(slot, begin, min(end - begin, _BLOCK), True, True)
+            total += self._replicas_of_rows(slot, begin, min(end - begin, _BLOCK))
             begin += _BLOCK
-        if has_in_flight and max(total, 0.0) < self.wanted and self.worst_case is not None:
-            return self._worst_case(slot)
         return <int64_t>min(max(total, 0.0), _UNLIMITED)
 
-    cdef int64_t _worst_case(self, Py_ssize_t slot) except -1:
-        """What a site takes in the worst case of what is in flight, as in `in_flight_loss.py`.
+    cdef int64_t _replicas_beside_in_flight(self, Py_ssize_t slot) except -1:
+        """What a site takes beside what is in flight, as in `in_flight_fit.py`.
 
-        Beyond its limit of states the bounds are computed here. Below it the search is left to
-        `worst_case`, unless it is plain that nothing remains: most full sites are so.
+        A decision asks it of a site more than once: to fill it, and to say why it is full.
         """
-        cdef Py_ssize_t begin = self.rows.start[slot]
-        cdef Py_ssize_t end = begin + self.rows.length[slot]
-        cdef double lost
-        cdef double total = 0.0
-        cdef Py_ssize_t index
-        cdef Py_ssize_t takers
-        cdef Taker* found = <Taker*>PyMem_Malloc((end - begin) * sizeof(Taker))
-        if found == NULL:
-            raise MemoryError
-        try:
-            takers = self._collect_takers(slot, found)
-            if not takers or self._may_lose_all(slot, found, takers):
-                return 0
-            if not self.is_beyond_search(slot):
-                return self.worst_case(slot)
-            for index in range(takers):
-                total += found[index].cap * found[index].count
-            lost = self._bound(slot, found, takers)
-            return <int64_t>min(max(total - lost, 0.0), _UNLIMITED)
-        finally:
-            PyMem_Free(found)
+        cdef Known* known = &self.known[slot % _MAX_KNOWN]
+        cdef Scan scan
+        cdef bint is_exact = False
+        if known.slot == slot and known.version == self.rows.versions[slot]:
+            return known.replicas
+        self._scan(slot, &scan)
+        known.slot = -1
+        if max(scan.quick, 0.0) < self.wanted:
+            known.replicas = self._worst_case(slot, &scan, &is_exact)
+        else:
+            known.replicas = <int64_t>min(max(scan.quick, 0.0), _UNLIMITED)
+        known.version = self.rows.versions[slot]
+        known.slot = slot
+        return known.replicas
 
-    cdef bint is_plainly_full(self, Py_ssize_t slot) except -1:
-        """Whether no node takes a replica, or pods in flight may plainly take every place."""
-        cdef Py_ssize_t takers
-        cdef Taker* found = <Taker*>PyMem_Malloc(max(self.rows.length[slot], 1) * sizeof(Taker))
-        if found == NULL:
-            raise MemoryError
-        takers = self._collect_takers(slot, found)
-        cdef bint is_full = not takers or self._may_lose_all(slot, found, takers)
-        PyMem_Free(found)
-        return is_full
+    cdef int is_surely_full(self, Py_ssize_t slot) except -1:
+        """Whether it is proven that a site takes nothing in the worst case."""
+        cdef Scan scan
+        cdef bint is_exact = False
+        self._scan(slot, &scan)
+        if scan.takers and self.rows.is_searchable(slot) and self._may_lose_all(slot, self.found, scan.takers):
+            return True
+        return self._worst_case(slot, &scan, &is_exact) == 0 and is_exact
 
-    cdef bint is_beyond_search(self, Py_ssize_t slot) noexcept nogil:
-        """Whether pods in flight have more combinations than are searched."""
-        cdef Py_ssize_t row = self.rows.start[slot] + self.rows.length[slot] - 1
-        cdef double states = 1.0
-        while row >= self.rows.start[slot] and self.rows.data[_PROFILE * self.rows.width + row] == _IN_FLIGHT:
-            states *= self.rows.data[_COUNT * self.rows.width + row] + 1.0
-            row -= 1
-        return states > _MAX_STATES
+    cdef int _is_exact(self, Py_ssize_t slot) except -1:
+        """Whether the worst case of a site is exact."""
+        cdef Scan scan
+        cdef bint is_exact = False
+        self._scan(slot, &scan)
+        if not scan.takers or self._is_within_steps(&scan):
+            return True
+        if scan.states > _MAX_STATES:
+            return False
+        self._worst_case(slot, &scan, &is_exact)
+        return is_exact
 
-    cdef Py_ssize_t _collect_takers(self, Py_ssize_t slot, Taker* found) noexcept nogil:
-        """Writes the node rows of a site that take a replica to `found`; how many there are."""
+    cdef int64_t _worst_case(self, Py_ssize_t slot, const Scan* scan, bint* is_exact) except -1:
+        """What a site takes in the worst case, and whether one more does not fit in some case."""
+        cdef double lost = 0.0
+        cdef int kind = _IS_UNKNOWN
+        is_exact[0] = True
+        if not scan.takers:
+            return 0
+        if scan.states > _MAX_STATES:
+            kind = _IS_BOUND
+            lost = self._bound(self.found, scan)
+        elif self.rows.is_searchable(slot):
+            kind = self._most_lost(slot, scan, &lost)
+        if kind == _IS_UNKNOWN:
+            replicas, is_exact_there = self.worst_case(slot)
+            is_exact[0] = is_exact_there
+            return replicas
+        is_exact[0] = kind == _IS_EXACT
+        return <int64_t>min(max(scan.total - lost, 0.0), _UNLIMITED)
+
+    cdef int _scan(self, Py_ssize_t slot, Scan* scan) except -1:
+        """Looks at all rows of a site once; the rows that take a replica are in `found` then."""
         cdef double[_BLOCK] shares
         cdef const double* profiles = self.rows.data + _PROFILE * self.rows.width
+        cdef const double* counts = self.rows.data + _COUNT * self.rows.width
         cdef Py_ssize_t begin = self.rows.start[slot]
         cdef Py_ssize_t end = begin + self.rows.length[slot]
-        cdef Py_ssize_t count = 0
         cdef Py_ssize_t row
-        cdef double cap
+        cdef Taker* taker
+        if self.found_size < end - begin:
+            PyMem_Free(self.found)
+            self.found_size = 0
+            self.found = <Taker*>PyMem_Malloc((end - begin) * sizeof(Taker))
+            if self.found == NULL:
+                raise MemoryError
+            self.found_size = end - begin
+        scan.takers = 0
+        scan.quick = scan.total = scan.nodes = scan.largest = scan.pods = scan.by_pods = scan.budget = 0.0
+        scan.states = 1.0
+        scan.is_any_card = False
         while begin < end:
             self._shares_of_rows(begin, min(end - begin, _BLOCK), shares)
             for row in range(begin, min(end, begin + _BLOCK)):
-                cap = shares[row - begin]
-                if cap < 1.0 or profiles[row] == _IN_FLIGHT or not self._is_usable(slot, <int64_t>profiles[row]):
-                    continue
-                cap = _floor(cap)
-                if self.gpu_cards:
-                    cap = self._with_cards(row, cap)
-                if self.one_per_node:
-                    cap = min(cap, 1.0)
-                if cap < 1.0 or self.rows.data[_COUNT * self.rows.width + row] < 1.0:
-                    continue
-                found[count].row = row
-                found[count].cap = min(cap, _UNLIMITED)
-                found[count].count = self.rows.data[_COUNT * self.rows.width + row]
-                count += 1
+                if profiles[row] == _IN_FLIGHT:
+                    self._scan_in_flight(row, shares[row - begin], counts[row], scan)
+                elif shares[row - begin] >= 1.0 and self._is_usable(slot, <int64_t>profiles[row]):
+                    taker = &self.found[scan.takers]
+                    taker.row = row
+                    taker.count = counts[row]
+                    taker.cap = _floor(shares[row - begin])
+                    if self.gpu_cards:
+                        taker.cap = self._with_cards(row, taker.cap)
+                    if self.one_per_node:
+                        taker.cap = min(taker.cap, 1.0)
+                    if taker.cap < 1.0 or taker.count < 1.0:
+                        continue
+                    scan.quick += taker.cap * taker.count
+                    taker.cap = min(taker.cap, _UNLIMITED)
+                    scan.total += taker.cap * taker.count
+                    scan.nodes += taker.count
+                    scan.largest = max(scan.largest, taker.cap)
+                    scan.takers += 1
             begin += _BLOCK
-        return count
+        return 0
+
+    cdef void _scan_in_flight(self, Py_ssize_t row, double fits, double count, Scan* scan) noexcept nogil:
+        """Adds a row in flight, which follows all nodes of its site."""
+        cdef double share = -fits if self.count else 0.0
+        cdef double card_loss = -self._with_cards(row, 0.0) if self.gpu_cards else 0.0
+        scan.states *= count + 1.0
+        scan.pods += count
+        scan.by_pods += count * min(max(ceil(share), card_loss), scan.largest)
+        scan.budget += count * max(share, card_loss)
+        scan.is_any_card = scan.is_any_card or card_loss > 0.0
+        share = max(ceil(share), card_loss)
+        scan.quick -= count * (min(share, 1.0) if self.one_per_node else share)
 
     cdef bint _may_lose_all(self, Py_ssize_t slot, const Taker* found, Py_ssize_t takers) noexcept nogil:
         """Whether for each taker there is a pod in flight that fits there and leaves no place.
@@ -403,8 +541,6 @@ cdef class Fit:
         cdef const double* data = self.rows.data
         cdef Py_ssize_t width = self.rows.width
         cdef Py_ssize_t column
-        cdef Py_ssize_t card
-        cdef bint is_card
         cdef int index
         cdef bint leaves_none = False
         for index in range(self.count):
@@ -416,62 +552,308 @@ cdef class Fit:
             return False
         for column in range(_CARDS, self.rows.matrix.shape[0]):
             if data[column * width + flight] < 0.0 and data[column * width + row] + data[column * width + flight] < 0.0:
-                is_card = False
-                for card in range(self.rows.cards.shape[0]):
-                    is_card = is_card or self.rows.cards[card, 0] == column
-                if not is_card:
+                if not self.rows.is_single_card(column):
                     return False
         return True
 
-    cdef double _bound(self, Py_ssize_t slot, Taker* found, Py_ssize_t takers) noexcept nogil:
-        """The least of the bounds that `in_flight_loss.py` names; reorders `found`."""
-        cdef Py_ssize_t begin = self.rows.start[slot]
-        cdef Py_ssize_t row = begin + self.rows.length[slot] - 1
+    cdef bint _is_within_steps(self, const Scan* scan) noexcept nogil:
+        """Whether a search surely ends within its limits, and so is exact."""
+        cdef double copies = 0.0
+        cdef Py_ssize_t taker
+        if scan.states > _MAX_STATES or scan.is_any_card:  # which cards are taken is not searched
+            return False
+        for taker in range(scan.takers):
+            copies += min(self.found[taker].count, scan.pods)
+        return (scan.states - 1.0) * copies <= _MAX_STEPS
+
+    cdef int _most_lost(self, Py_ssize_t slot, const Scan* scan, double* lost) noexcept nogil:
+        """The most replicas that pods in flight may cost, as `worst_loss`; may reorder `found`.
+
+        Returns:
+            Whether that is exact, a bound, or must be computed by `in_flight_loss.py`.
+        """
+        cdef Flights flights
+        lost[0] = 0.0
+        if not self._collect_flights(slot, self.found, scan.takers, &flights):
+            return _IS_UNKNOWN
+        if not flights.count:
+            return _IS_EXACT
+        if not self._search(slot, self.found, scan.takers, &flights, lost):
+            lost[0] = self._bound(self.found, scan)
+            return _IS_BOUND
+        if flights.is_any_card:
+            lost[0] = min(lost[0], self._bound(self.found, scan))
+            return _IS_BOUND
+        return _IS_EXACT
+
+    cdef bint _collect_flights(
+        self, Py_ssize_t slot, const Taker* found, Py_ssize_t takers, Flights* flights
+    ) noexcept nogil:
+        """Writes the pods in flight that may cost a replica, equal ones together.
+
+        Returns:
+            Whether there is space for them.
+        """
+        cdef const double* data = self.rows.data
+        cdef Py_ssize_t width = self.rows.width
+        cdef Py_ssize_t first = self.rows.first_in_flight(slot)
+        cdef Py_ssize_t end = self.rows.start[slot] + self.rows.length[slot]
+        cdef Py_ssize_t row
+        cdef Py_ssize_t column
+        cdef int index
+        cdef bint is_costly
+        cdef Kind* kind
+        flights.count = 0
+        flights.columns_count = 0
+        flights.is_any_card = False
+        for column in range(_CARDS, self.rows.matrix.shape[0]):
+            for row in range(first, end):
+                if data[column * width + row] < 0.0 and not self.rows.is_single_card(column):
+                    if flights.columns_count == _MAX_ASKED:
+                        return False
+                    flights.columns[flights.columns_count] = column
+                    flights.columns_count += 1
+                    break
+        for row in range(first, end):
+            if flights.count == _MAX_KINDS:
+                return False
+            kind = &flights.kinds[flights.count]
+            kind.card_loss = max(0.0, -self._with_cards(row, 0.0)) if self.gpu_cards else 0.0
+            is_costly = kind.card_loss > 0.0
+            for index in range(self.count):
+                kind.of_shape[index] = -data[self.columns[index] * width + row]
+                is_costly = is_costly or kind.of_shape[index] > 0.0
+            if not is_costly:
+                continue
+            for index in range(flights.columns_count):
+                kind.asked[index] = -data[flights.columns[index] * width + row]
+            kind.anywhere = not self._fits_some_node(slot, first, flights, kind)
+            kind.count = self._bindable_count(slot, found, takers, flights, kind, data[_COUNT * width + row])
+            if kind.count > 0.0:
+                flights.is_any_card = flights.is_any_card or kind.card_loss > 0.0
+                self._merge_last(flights)
+        return True
+
+    cdef void _merge_last(self, Flights* flights) noexcept nogil:
+        """Adds the kind behind the last one, to an equal one where there is one."""
+        cdef Kind* last = &flights.kinds[flights.count]
+        cdef Kind* kind
+        cdef int number
+        cdef int index
+        cdef bint is_equal
+        for number in range(flights.count):
+            kind = &flights.kinds[number]
+            is_equal = kind.anywhere == last.anywhere and kind.card_loss == last.card_loss
+            for index in range(flights.columns_count):
+                is_equal = is_equal and kind.asked[index] == last.asked[index]
+            if is_equal:
+                kind.count += last.count
+                return
+        flights.count += 1
+
+    cdef bint _fits_some_node(
+        self, Py_ssize_t slot, Py_ssize_t first, const Flights* flights, const Kind* kind
+    ) noexcept nogil:
+        """Whether a pod in flight fits on some node of its site now, suitable or not."""
+        cdef Py_ssize_t row
+        cdef int index
+        for row in range(self.rows.start[slot], first):
+            for index in range(flights.columns_count):
+                if kind.asked[index] > 0.0 and self.rows.bindable(slot, flights.columns[index], row) < kind.asked[index]:
+                    break
+            else:
+                return True
+        return False
+
+    cdef double _bindable_count(
+        self,
+        Py_ssize_t slot,
+        const Taker* found,
+        Py_ssize_t takers,
+        const Flights* flights,
+        const Kind* kind,
+        double count,
+    ) noexcept nogil:
+        """How many of `count` equal pods in flight the takers can take at most."""
+        cdef double most = 0.0
+        cdef double share
+        cdef Py_ssize_t taker
+        cdef int index
+        cdef bint is_any_asked = False
+        if kind.anywhere:
+            return count
+        for taker in range(takers):
+            share = INFINITY
+            for index in range(flights.columns_count):
+                if kind.asked[index] > 0.0:
+                    is_any_asked = True
+                    share = min(
+                        share, self.rows.bindable(slot, flights.columns[index], found[taker].row) / kind.asked[index]
+                    )
+            if not is_any_asked:
+                return count
+            most += found[taker].count * max(0.0, _floor(share))
+            if most >= count:
+                return count
+        return most
+
+    cdef bint _search(
+        self, Py_ssize_t slot, const Taker* found, Py_ssize_t takers, const Flights* flights, double* lost
+    ) noexcept nogil:
+        """The most replicas that any assignment costs, as `_search` in `in_flight_loss.py`.
+
+        Returns:
+            Whether the search ended within `_MAX_STEPS`.
+        """
+        cdef double[_MAX_STATES] most
+        cdef double[_MAX_STATES] losses
+        cdef double[_MAX_STATES] by_cards
+        cdef double[_MAX_STATES][_MAX_COLUMNS] loads
+        cdef double[_MAX_STATES][_MAX_ASKED] binding
+        cdef double[_MAX_ASKED] free  # of one node, as the cluster's scheduler sees it
+        cdef int[_MAX_STATES][_MAX_KINDS] numbers
+        cdef int[_MAX_KINDS] strides
+        cdef int[_MAX_STATES] useful
+        cdef int states = 1
+        cdef int useful_count
+        cdef int state
+        cdef int taken
+        cdef int number
+        cdef int index
+        cdef int some
+        cdef double pods = 0.0
+        cdef double steps = 0.0
+        cdef double copies
+        cdef double before
+        cdef double less
+        cdef const Kind* kind
+        cdef Py_ssize_t taker
+        cdef bint is_within
+        for number in range(flights.count - 1, -1, -1):
+            strides[number] = states
+            states *= <int>flights.kinds[number].count + 1
+            pods += flights.kinds[number].count
+        for state in range(states):
+            most[state] = 0.0
+            by_cards[state] = 0.0
+            for index in range(self.count):
+                loads[state][index] = 0.0
+            for index in range(flights.columns_count):
+                binding[state][index] = 0.0
+            for number in range(flights.count):
+                kind = &flights.kinds[number]
+                some = state // strides[number] % (<int>kind.count + 1)
+                numbers[state][number] = some
+                by_cards[state] += some * kind.card_loss
+                for index in range(self.count):
+                    loads[state][index] += some * kind.of_shape[index]
+                if not kind.anywhere:
+                    for index in range(flights.columns_count):
+                        binding[state][index] += some * kind.asked[index]
+        for taker in range(takers):
+            useful_count = 0
+            losses[0] = 0.0
+            for index in range(flights.columns_count):
+                free[index] = self.rows.bindable(slot, flights.columns[index], found[taker].row) + _ROUNDING
+            for state in range(1, states):
+                # With one pod less: if these do not fit, more do not; if these cost all, more
+                # cost no more. Neither is useful, nor is any larger combination.
+                before = 0.0
+                for number in range(flights.count):
+                    if numbers[state][number]:
+                        less = losses[state - strides[number]]
+                        if less < 0.0 or less >= found[taker].cap:
+                            before = -1.0
+                            break
+                        before = max(before, less)
+                if before < 0.0:
+                    losses[state] = -1.0
+                    continue
+                losses[state] = self._loss_on_node(
+                    &found[taker], flights, loads[state], binding[state], free, by_cards[state]
+                )
+                if losses[state] > before:
+                    useful[useful_count] = state
+                    useful_count += 1
+            copies = min(found[taker].count, pods)
+            steps += copies * useful_count
+            if steps > _MAX_STEPS:
+                return False
+            while copies > 0.0 and useful_count:
+                copies -= 1.0
+                for state in range(states - 1, 0, -1):  # what is read has not been written yet
+                    before = most[state]
+                    for index in range(useful_count):
+                        taken = useful[index]
+                        if taken > state:
+                            break
+                        is_within = True
+                        for number in range(flights.count):
+                            is_within = is_within and numbers[taken][number] <= numbers[state][number]
+                        if is_within:
+                            before = max(before, most[state - taken] + losses[taken])
+                    most[state] = before
+        for state in range(states):
+            lost[0] = max(lost[0], most[state])
+        return True
+
+    cdef double _loss_on_node(
+        self,
+        const Taker* taker,
+        const Flights* flights,
+        const double* load,
+        const double* binding,
+        const double* free,
+        double by_cards,
+    ) noexcept nogil:
+        """What one node loses to a combination of pods; -1: they do not all fit there."""
+        cdef double remains = taker.cap
+        cdef double left
+        cdef int index
+        for index in range(flights.columns_count):
+            if binding[index] > free[index] and binding[index] > 0.0:
+                return -1.0
+        for index in range(self.count):
+            left = self.rows.data[self.columns[index] * self.rows.width + taker.row] - load[index]
+            if left < remains * self.asked[index]:
+                remains = min(remains, _floor(left / self.asked[index]))
+        return max(taker.cap - max(remains, 0.0), min(by_cards, taker.cap))
+
+    cdef double _bound(self, Taker* found, const Scan* scan) noexcept nogil:
+        """The least of the bounds that `in_flight_loss.py` names; may reorder `found`.
+
+        Where all are plainly at least what the nodes take, which is so at most full sites, that is
+        given instead: no more can be lost.
+        """
         cdef Py_ssize_t index
-        cdef double[1] share
-        cdef double by_pods = 0.0
         cdef double by_nodes = 0.0
         cdef double by_amounts = 0.0
-        cdef double pods = 0.0
-        cdef double budget = 0.0
-        cdef double most_first = 1e300
-        cdef double count
-        cdef double card_loss
-        cdef double touched
-        cdef double left
+        cdef double budget = scan.budget
+        cdef double touched = 0.0
+        cdef double left = scan.pods
         cdef double some
-        qsort(found, takers, sizeof(Taker), _larger_cap_first)
-        while row >= begin and self.rows.data[_PROFILE * self.rows.width + row] == _IN_FLIGHT:
-            row -= 1
-        for row in range(row + 1, begin + self.rows.length[slot]):
-            count = self.rows.data[_COUNT * self.rows.width + row]
-            self._shares_of_rows(row, 1, share)
-            share[0] = -share[0] if self.count else 0.0
-            card_loss = -self._with_cards(row, 0.0) if self.gpu_cards else 0.0
-            if card_loss > 0.0:
-                most_first = 1.0
-            by_pods += count * min(max(ceil(share[0]), card_loss), found[0].cap)
-            budget += count * max(share[0], card_loss)
-            pods += count
-        left = pods
-        for index in range(takers):
+        # Where amounts alone limit what a node takes, its first lost replica takes 1 at most.
+        if not (self.one_per_node or self.gpu_cards) and self.count and scan.largest < _UNLIMITED:
+            if scan.pods >= scan.nodes and min(scan.by_pods, budget) >= scan.total:
+                return scan.total
+        qsort(found, scan.takers, sizeof(Taker), _larger_cap_first)
+        for index in range(scan.takers):
             some = min(found[index].count, left)
             by_nodes += some * found[index].cap
             left -= some
         if self.count:
-            self._write_firsts(found, takers, most_first)
-            qsort(found, takers, sizeof(Taker), _smaller_first_first)
-            touched = 0.0
-            for index in range(takers):
+            self._write_firsts(found, scan.takers, 1.0 if scan.is_any_card else 1e300)
+            qsort(found, scan.takers, sizeof(Taker), _smaller_first_first)
+            for index in range(scan.takers):
                 if found[index].first > 1.0 and touched > 0.0:
                     break
-                some = min(min(found[index].count, pods - touched), floor(budget / found[index].first + _ROUNDING))
+                some = min(min(found[index].count, scan.pods - touched), floor(budget / found[index].first + _ROUNDING))
                 touched += some
                 budget = max(0.0, budget - some * found[index].first)
             by_amounts = touched + floor(budget + _ROUNDING)
         else:
             by_amounts = budget
-        return min(by_pods, min(by_nodes, by_amounts))
+        return min(scan.by_pods, min(by_nodes, by_amounts))
 
     cdef void _write_firsts(self, Taker* found, Py_ssize_t takers, double most_first) noexcept nogil:
         cdef Py_ssize_t index
@@ -494,10 +876,8 @@ cdef class Fit:
                 return True
         return False
 
-    cdef double _replicas_of_rows(
-        self, Py_ssize_t slot, Py_ssize_t begin, Py_ssize_t rows, bint nodes, bint in_flight
-    ) noexcept nogil:
-        """What up to `_BLOCK` rows of a site take: its nodes, its rows in flight, or both."""
+    cdef double _replicas_of_rows(self, Py_ssize_t slot, Py_ssize_t begin, Py_ssize_t rows) noexcept nogil:
+        """What up to `_BLOCK` rows of nodes of a site take."""
         cdef double[_BLOCK] shares
         cdef const double* profiles = self.rows.data + _PROFILE * self.rows.width + begin
         cdef const double* counts = self.rows.data + _COUNT * self.rows.width + begin
@@ -507,14 +887,8 @@ cdef class Fit:
         self._shares_of_rows(begin, rows, shares)
         for row in range(rows):
             fits = shares[row]
-            if 0.0 <= fits < 1.0:  # takes none; rows in flight are negative
+            if fits < 1.0 or not self._is_usable(slot, <int64_t>profiles[row]):
                 continue
-            if not (in_flight if profiles[row] == _IN_FLIGHT else nodes):
-                continue
-            if not self._is_usable(slot, <int64_t>profiles[row]):
-                continue
-            if not self.count and profiles[row] == _IN_FLIGHT:  # a pod without requests loses nothing
-                fits = 0.0
             fits = _floor(fits)
             if self.gpu_cards:
                 fits = self._with_cards(begin + row, fits)
@@ -571,6 +945,24 @@ cdef class Fit:
         for index in range(slots.shape[0]):
             replicas[index] = self.replicas_at_slot(slots[index])
         return found
+
+    def is_exact_at_all(self, const int64_t[::1] slots, Py_ssize_t most):
+        """Whether the worst case is exact at each of the first `most` slots with pods in flight.
+
+        Raises:
+            IndexError: there is no such slot.
+        """
+        cdef Py_ssize_t index
+        _check_slots(slots, self.rows.start.shape[0])
+        for index in range(slots.shape[0]):
+            if not most:
+                break
+            if self.rows.first_in_flight(slots[index]) == self.rows.start[slots[index]] + self.rows.length[slots[index]]:
+                continue
+            most -= 1
+            if not self._is_exact(slots[index]):
+                return False
+        return True
 
     def replicas_by_sums(self, const int64_t[::1] slots, const double[:, ::1] in_flight):
         """What the sums of sites' free capacity would take, as in `summed_capacity.py`; [slots].
@@ -636,12 +1028,10 @@ cdef class FullSiteTracker:
     """Sites that take nothing of any shape of a cell, see `full_sites.py`.
 
     Args:
-        full_at_versions: the version of a site's rows at which it was found full; [slot_capacity];
-            updated.
+        full_at_versions: the version of a site's rows at which it was found full; negative: at
+            which it was found not to be; [slot_capacity]; updated.
         versions: the version that a site's rows have now; [slot_capacity].
         smallest: the fit of the smallest shape of the cell.
-        is_surely_full: whether a slot takes none of that shape in the worst case of what is in
-            flight, and this is proven.
 
     Raises:
         ValueError: an array does not have the length of the fleet's.
@@ -650,26 +1040,23 @@ cdef class FullSiteTracker:
     cdef int64_t[::1] full_at_versions
     cdef const int64_t[::1] versions
     cdef Fit smallest
-    cdef object is_surely_full
 
-    def __init__(self, int64_t[::1] full_at_versions, const int64_t[::1] versions, Fit smallest, is_surely_full):
+    def __init__(self, int64_t[::1] full_at_versions, const int64_t[::1] versions, Fit smallest):
         _check_length(full_at_versions.shape[0], smallest.rows.start.shape[0])
         _check_length(versions.shape[0], smallest.rows.start.shape[0])
         self.full_at_versions = full_at_versions
         self.versions = versions
         self.smallest = smallest
-        self.is_surely_full = is_surely_full
 
     cdef bint is_full(self, Py_ssize_t slot) noexcept nogil:
         """Whether a site is known to take nothing."""
         return self.full_at_versions[slot] == self.versions[slot]
 
     cdef int mark(self, Py_ssize_t slot) except -1:
-        """Records a site as full, if it is full for the whole cell."""
-        if self.smallest.is_plainly_full(slot) or (
-            not self.smallest.is_beyond_search(slot) and self.is_surely_full(slot)
-        ):
-            self.full_at_versions[slot] = self.versions[slot]
+        """Records a site as full, if it is full for the whole cell, or that it is not."""
+        if self.full_at_versions[slot] != -self.versions[slot]:
+            is_full = self.smallest.is_surely_full(slot)
+            self.full_at_versions[slot] = self.versions[slot] if is_full else -self.versions[slot]
         return 0
 
 

@@ -3,11 +3,13 @@
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from scheduler.cli.entry import main
 from scheduler.ledger.ledger import Ledger
 from scheduler.ledger.reader import LedgerReader
+from scheduler.ledger.record import LedgerEntry
 from scheduler.ledger.recorder import LedgerRecorder
 from scheduler.ledger.replay import read_recorded_decision
 from scheduler.ledger.tables import LEDGER_FILE
@@ -205,7 +207,7 @@ async def test_the_hub_explains_and_compares_what_it_recorded(
                 subject=asked.key, epoch=3, at=NOW, content=content, spec=WorkloadSpec()
             )
         refusal = NotAccepted(reason="spread", condition="SpreadImpossible", message="never")
-        content = {"refusal": refusal}
+        content = {"refusal": msgspec.to_builtins(refusal)}
         await recorder.record(
             subject="ns/never", epoch=3, at=NOW, content=content, spec=WorkloadSpec()
         )
@@ -295,3 +297,25 @@ async def test_an_explanation_is_recovered_byte_for_byte_whatever_happened_since
         ("m2", 9),
         ("m3", 1),
     ]
+
+
+async def test_an_older_decision_is_explained_by_its_id(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with Ledger(tmp_path) as ledger:
+        for number in (1, 2):
+            refusal = msgspec.to_builtins(
+                NotAccepted(reason="invalid", condition="Invalid", message=f"refusal {number}")
+            )
+            content = {"refusal": msgspec.to_builtins(refusal)}
+            await ledger.append(
+                LedgerEntry(kind="refusal", subject="ns/app", epoch=1, at=NOW, content=content)
+            )
+    words = ["explain", "ns/app", "--data-dir", str(tmp_path), "-o", "json"]
+    assert main(words) == 1
+    assert json.loads(capsys.readouterr().out)["line"].endswith("refusal 2")
+    assert main([*words, "--decision", "1-1"]) == 1
+    assert json.loads(capsys.readouterr().out)["line"].endswith("refusal 1")
+    assert main([*words, "--decision", "9-9"]) == 2
+    assert main(["explain", "ns/other", *words[2:], "--decision", "1-1"]) == 2
+    assert "about ns/app, not about ns/other" in capsys.readouterr().err

@@ -43,10 +43,6 @@ CONFIG_MAP = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}
 SECRET_REF = {"namespace": "kapok-system", "name": "member"}
 
 REFUSED: dict[str, tuple[tuple[str, dict[str, Any]], str]] = {
-    "both manifests and demand": (
-        workload(manifests=[CONFIG_MAP], demand={}),
-        "set either manifests or demand",
-    ),
     "both policy and placement": (
         workload(policyRef={"name": "a"}, placement={}),
         "set either policyRef or placement",
@@ -73,6 +69,10 @@ REFUSED: dict[str, tuple[tuple[str, dict[str, Any]], str]] = {
     "macao as mainland": (workload(jurisdictions=["CN-MO"]), "write MO"),
     "a province that does not exist": (workload(jurisdictions=["CN-XX"]), "no province has"),
     "no province in a grant": (grant(jurisdiction="CN-44"), "no province has"),
+    "no province of a tenant": (
+        ("Tenant", {"namespaces": ["a"], "jurisdiction": "CN-44"}),
+        "no province has",
+    ),
     "hong kong in a grant": (grant(jurisdiction="CN-HK"), "write HK"),
     "hong kong in a scheme": (
         ("DataClassScheme", {"classes": [{"name": "general-3", "jurisdictions": ["CN-HK"]}]}),
@@ -147,6 +147,10 @@ ACCEPTED: dict[str, tuple[str, dict[str, Any]]] = {
         demand={"requests": {"cpu": "500m", "memory": "1Gi", "a.com/b": 1, "pods": "1e3"}}
     ),
     "manifests": workload(manifests=[CONFIG_MAP | {"data": {"a": "b"}}]),
+    "a kind whose pods only its demand tells": workload(
+        manifests=[{"apiVersion": "a.example/v1", "kind": "Farm", "metadata": {"name": "a"}}],
+        demand={"requests": {"cpu": "1"}, "podTemplatePaths": ["spec.template"]},
+    ),
     "push": site(delivery={"mode": "Push", "kubeconfigSecretRef": SECRET_REF}),
     "a key": site(delivery={"agentKeys": [KEY]}),
     "all sites of a group": placed(siteGroups=[{"name": "all", "siteSelector": {}}]),

@@ -80,6 +80,8 @@ def lose(root: Path, name: str) -> None:
         remove(root / "hub.key")
     elif name == "ledger":
         remove(root / "ledger.db")
+    elif name == "received":
+        remove(root / "received.db")
     else:
         in_hub(root, forge_status)
 
@@ -99,6 +101,7 @@ def soaked(*losses: str) -> Any:  # noqa: ANN401 - pytest's own type
         soaked("lease"),
         soaked("a ledger cut off"),
         soaked("lease", "keys"),
+        ("received",),
     ],
     ids=str,
 )

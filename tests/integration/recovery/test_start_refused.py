@@ -36,13 +36,15 @@ from tests.support.sites import Raw, workload
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(30)]
 
 SECRETS = ("hub.key", "hub/tokens.json", "hub/kubeconfig", "hub/tls.key")
-DATABASES = ("ledger.db", "hub/objects.db")
+DATABASES = ("ledger.db", "hub/objects.db", "received.db")
 FILES = (*DATABASES, *SECRETS, "hub.pub", "ports.json", "hub/tls.crt", "hub/ca.crt", "hub/port")
 CASES: dict[str, tuple[str, Damage, str]] = {
     "lost objects": ("hub/objects.db", remove, "--lost objects"),
     "emptied objects": ("hub/objects.db", empty, "--lost objects"),
     "lost key": ("hub.key", remove, "--lost keys"),
     "a new key": ("hub.key", lambda path: path.write_bytes(b"k" * 32), "--lost keys"),
+    "lost counts of agents": ("received.db", remove, "--lost received"),
+    "emptied counts of agents": ("received.db", empty, "--lost received"),
     "lost ledger": ("ledger.db", remove, "--lost ledger"),
     "emptied ledger": ("ledger.db", empty, "--lost ledger"),
     "ports that are no object": ("ports.json", lambda path: path.write_text("[1]"), "new ports"),
@@ -59,8 +61,8 @@ CASES: dict[str, tuple[str, Damage, str]] = {
     ),
     **{f"a folder as {name}": (name, replace_by_folder, "move it away") for name in FILES},
     **{f"{name} readable by a group": (name, loosen, "run: chmod 600") for name in SECRETS},
-    **{f"{name} cut off": (name, cut_off, "restore") for name in (*DATABASES, "hub.key")},
-    **{f"{name} scrambled": (name, scramble, "restore") for name in (*DATABASES, "hub.key")},
+    **{f"{name} cut off": (name, cut_off, "adopt --lost") for name in (*DATABASES, "hub.key")},
+    **{f"{name} scrambled": (name, scramble, "adopt --lost") for name in (*DATABASES, "hub.key")},
     **{f"{name} of a newer version": (name, set_version, "a newer Kapok") for name in DATABASES},
     **{f"{name} with a bad page": (name, damage_a_page, "damaged") for name in DATABASES},
     "ports scrambled": ("ports.json", scramble, "new ports"),

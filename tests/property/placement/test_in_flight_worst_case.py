@@ -7,8 +7,16 @@ import numpy as np
 import pytest
 
 from benchmarks.fit import is_exact
+from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.facts import RESERVED_FOR_PREFIX, InFlight, SiteFacts
+from scheduler.model.kinds.site import Headroom, NodeClass, SiteSpec, SiteStatus
+from scheduler.model.manifests.manifests import Pods
+from scheduler.model.manifests.pods import PodShape
 from scheduler.placement.fit import in_flight_loss
+from scheduler.placement.fit.capacity import SiteCapacity
 from scheduler.placement.fit.in_flight_loss import FlightRow, NodeRow, ReplicaLoss, worst_loss
+from scheduler.placement.fleet.fleet import Fleet
+from tests.support.tools import require_kernel
 
 
 def some_case(random: Random) -> tuple[list[NodeRow], list[FlightRow], list[int]]:
@@ -79,6 +87,87 @@ def test_the_loss_is_the_most_of_all_assignments_and_its_bound_never_less(
 def test_random_sites_take_what_every_assignment_leaves() -> None:
     random = Random(11)  # noqa: S311 - a test, seeded
     assert all(is_exact(random) for _ in range(2000))
+
+
+def some_fleet_facts(random: Random, number: int) -> SiteFacts:
+    """A site with headroom, devices, GPU cards, reserved room, and pods that fit nowhere."""
+    free: list[dict[str, int | float | str]] = [
+        {
+            "count": random.choice((1, 1, 2, 3)),
+            "cpu": random.randrange(1, 12),
+            "memory": random.randrange(64),
+            "pods": random.randrange(1, 12),
+            **random.choice(({}, {"example.org/a": 3}, {"example.org/b": 2, "example.org/a": 1})),
+            **random.choice(({}, {}, {f"kapok.dev/gpu-milli.{card}": 1000 for card in range(2)})),
+        }
+        for _ in range(random.randrange(1, 7))
+    ]
+    in_flight = tuple(
+        InFlight(
+            workload=random.choice(("a/b", "a/c", "a/d", f"{RESERVED_FOR_PREFIX}a/e")),
+            replicas=random.choice((1, 1, 1, 2, 4)),
+            requests={
+                "cpu": random.randrange(5000),
+                "memory": random.randrange(30),
+                "pods": 1,
+                **random.choice(({}, {}, {"example.org/b": 1}, {"example.org/c": 1})),
+            },
+            gpu_cards=random.choice((0, 0, 0, 1, 2)),
+            gpu_milli=500,
+        )
+        for _ in range(random.randrange(6))
+    )
+    return SiteFacts(
+        name=f"s{number}",
+        in_flight=in_flight,
+        spec=SiteSpec(headroom=Headroom(ratio=random.choice((0, 0, 0.1, 0.5)))),
+        status=SiteStatus(node_classes=(NodeClass(architecture="amd64", free=tuple(free)),)),
+    )
+
+
+def check_kernel(fleets: int, seed: int) -> None:
+    random = Random(seed)  # noqa: S311 - a test, seeded
+    said = []
+    for _ in range(fleets):
+        facts = [some_fleet_facts(random, number) for number in range(12)]
+        both = Fleet(facts), Fleet(facts, may_compile=False)
+        for _ in range(4):
+            shape = PodShape(
+                requests={
+                    "cpu": random.randrange(1, 3000),
+                    "memory": random.randrange(1, 16),
+                    "pods": 1,
+                    **random.choice(({}, {}, {"example.org/a": 1})),
+                },
+                gpu_cards=random.choice((0, 0, 0, 1, 2)),
+                gpu_milli=300,
+                one_per_node=random.random() < 0.2,
+            )
+            demand = Demand(
+                key="a/b",
+                replicas=random.choice((1, 10, 10**6)),
+                unit=(Pods(shape=shape, count=1),),
+            )
+            compiled, plain = (SiteCapacity(fleet, demand) for fleet in both)
+            slots = np.arange(12)
+            assert compiled.replicas_at(slots).tolist() == plain.replicas_at(slots).tolist()
+            bounds = [plain.is_lower_bound_at_any(slots[at : at + 1]) for at in range(12)]
+            assert bounds == [
+                compiled.is_lower_bound_at_any(slots[at : at + 1]) for at in range(12)
+            ]
+            said += bounds
+    assert set(said) == {False, True}
+
+
+def test_the_kernel_searches_as_the_interpreted_engine_does() -> None:
+    require_kernel()
+    check_kernel(25, 17)
+
+
+@pytest.mark.soak
+def test_the_kernel_searches_as_the_interpreted_engine_does_in_many_fleets() -> None:
+    require_kernel()
+    check_kernel(500, 19)
 
 
 @pytest.mark.soak

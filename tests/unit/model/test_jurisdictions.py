@@ -2,9 +2,23 @@
 
 import pytest
 
+from scheduler.model.decode import decode_as
 from scheduler.model.demand.demand import NotAccepted
 from scheduler.model.jurisdictions import PROVINCES, admits, is_province, problem_of
-from tests.support.sites import demand_or_refusal, workload
+from scheduler.model.kinds.tenant import Tenant
+from scheduler.placement.choose import choose
+from scheduler.placement.explain.explain import explain
+from tests.support.sites import (
+    NOW,
+    demand,
+    demand_or_refusal,
+    fleet_of,
+    grant,
+    nodes,
+    site,
+    tenant_of_ns,
+    workload,
+)
 
 
 def test_the_mainland_has_31_provinces_and_each_is_admitted_by_cn() -> None:
@@ -30,3 +44,25 @@ def test_any_other_code_below_cn_is_refused_with_what_to_write(code: str) -> Non
 def test_other_codes_are_as_the_authority_writes_them(code: str) -> None:
     assert not problem_of(code)
     assert admits(code, code)
+
+
+@pytest.mark.parametrize("code", ["CN-XX", "CN-44"])
+def test_a_stored_grant_of_no_place_admits_nothing_and_says_so(code: str) -> None:
+    fleet = fleet_of(site("s1", nodes(1)), grants=(grant("s1", jurisdiction=code),))
+    asked = demand(workload())
+    assert not asked.jurisdictions
+    decision = choose(asked, fleet, now=NOW)
+    assert (decision.phase, dict(decision.reasons)) == ("Refused", {"jurisdiction": 1})
+    [found] = explain(asked, fleet, now=NOW).sites
+    [verdict] = [one for one in found.verdicts if one.rule == "jurisdiction"]
+    assert code in verdict.sentence
+    assert "CN-GD" in verdict.sentence
+
+
+def test_a_tenant_of_no_place_keeps_bound_data_from_running_and_is_named() -> None:
+    raw = workload(dataClass="general-4")
+    tenant = decode_as(tenant_of_ns("ns", jurisdiction="CN-XX"), Tenant)
+    found = demand_or_refusal(raw, tenants=(tenant,))
+    assert isinstance(found, NotAccepted)
+    assert found.condition == "InvalidJurisdiction"
+    assert "tenant ns" in found.message

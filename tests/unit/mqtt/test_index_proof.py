@@ -11,8 +11,7 @@ from agents.protocol.index import DESIRED_INDEX, DesiredIndex, digest_of
 from agents.protocol.keys import SigningKey, TrustedKeys
 from agents.protocol.topics import TopicKind, site_topic
 from scheduler.control.ports.agents import ProofRefused, ProvenIndex
-from scheduler.mqtt.index_proof import read_index_proof
-from scheduler.mqtt.order_publisher import OrderPublisher
+from scheduler.mqtt.order_publisher import OrderPublisher, read_index_proof
 from scheduler.mqtt.outbox import Outbox
 
 OURS, AGENT = SigningKey(bytes(range(32))), SigningKey(bytes(32))

@@ -33,6 +33,7 @@ from scheduler.mqtt.ingest import Ingest
 from scheduler.mqtt.keyring import Keyring
 from tests.support.fake_clock import FakeClock
 from tests.support.faults import make_faults
+from tests.support.nonces import make_asker
 from tests.support.null_telemetry import NullTelemetry
 
 KEY, OTHER = SigningKey(bytes(range(32))), SigningKey(bytes(range(1, 33)))
@@ -90,6 +91,7 @@ class IngestFixture:
             telemetry=self.telemetry,
             clock=self.clock,
             faults=make_faults(self.clock),
+            asker=make_asker(self.clock),
         )
 
     def send(
@@ -328,3 +330,11 @@ def test_a_truncated_message_is_counted(length: int) -> None:
     fixture.ingest.handle(where, sealed[: min(length, len(sealed) - 1)])
     assert sum(fixture.telemetry.bad.values()) == 1
     assert fixture.received.reports == []
+
+
+@pytest.mark.parametrize("kind", ["report", "status", "offline"])
+def test_a_message_of_too_many_values_is_refused_before_it_is_parsed(kind: str) -> None:
+    fixture = IngestFixture()
+    topic = site_topic("m1", kind)  # type: ignore[arg-type]
+    fixture.ingest.handle(topic, seal(b"[" + b"[]," * 300_000 + b"[", topic=topic, key=KEY))
+    assert fixture.telemetry.bad == {"too-large": 1}

@@ -1,4 +1,4 @@
-"""The index that a site gets: what it has room for, an agent reads."""
+"""What a site gets: an index that an agent reads, and every request that it was sent."""
 
 import random
 from dataclasses import asdict
@@ -7,6 +7,7 @@ import pytest
 
 from agents.protocol.bounds import MAX_ORDERS
 from agents.protocol.envelope import unseal
+from agents.protocol.hub_requests import HUB_REQUEST, HigherBoot, HubNonce, HubRequest
 from agents.protocol.index import DESIRED_INDEX
 from agents.protocol.keys import SigningKey, TrustedKeys
 from agents.protocol.topics import site_topic
@@ -75,3 +76,56 @@ async def test_the_head_of_the_moment_goes_out_with_every_index() -> None:
         assert is_signed(SignedHead(**asdict(carried)))
     assert publisher.sent_head("m1", (1, 9)) == heads[-1]
     assert publisher.sent_head("m1", (1, 7)) is None
+
+
+async def taken(outbox: Outbox) -> list[HubRequest]:
+    """The requests that wait for the site m1."""
+    topic, keys = site_topic("m1", "hub"), TrustedKeys([KEY.public])
+    messages = [await outbox.take() for _ in range(len(outbox))]
+    return [HUB_REQUEST.decode(unseal(one.payload, topic=topic, trusted=keys)) for one in messages]
+
+
+async def test_of_requests_to_a_site_the_newest_of_each_kind_is_sent_in_order() -> None:
+    numbers, outbox = iter(range(1, 100)), Outbox()
+    publisher = OrderPublisher(
+        key=KEY,
+        outbox=outbox,
+        nonce_for=lambda _site: HubNonce(asker="hub", number=next(numbers), value="n"),
+    )
+    boots = [
+        HigherBoot(agent=agent, boot_id="b", above=above)
+        for agent, above in (("a", 1), ("a", 2), ("b", 3))
+    ]
+    for epoch in (1, 2):
+        publisher.request_reports("m1", epoch, want_status=False, want_report=True)
+        publisher.request_proof("m1", epoch)
+        publisher.request_heads("m1", epoch)
+        publisher.ask("m1", epoch, wants_report=False)
+        for boot in boots:
+            publisher.ask("m1", epoch, wants_report=False, higher_boot=boot)
+    sent = await taken(outbox)
+    assert [one.wants for one in sent] == [
+        ("full-report",),
+        ("index-proof",),
+        ("ledger-heads",),
+        (),
+        (),
+        (),
+    ]
+    assert {one.epoch for one in sent} == {2}
+    assert [one.higher_boot for one in sent if one.higher_boot] == boots[1:]
+    given = [one.nonce.number for one in sent if one.nonce]
+    assert given == sorted(given)
+
+
+async def test_an_unsent_request_returns_unless_the_same_was_asked_since() -> None:
+    outbox = Outbox()
+    publisher = OrderPublisher(key=KEY, outbox=outbox)
+    publisher.request_proof("m1", 1)
+    unsent = await outbox.take()
+    publisher.request_heads("m1", 1)
+    outbox.put_back(unsent)
+    assert [one.wants for one in await taken(outbox)] == [("index-proof",), ("ledger-heads",)]
+    publisher.request_proof("m1", 2)
+    outbox.put_back(unsent)
+    assert [one.epoch for one in await taken(outbox)] == [2]

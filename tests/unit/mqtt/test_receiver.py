@@ -8,8 +8,10 @@ import pytest
 from agents.protocol.delta import canonicalise_report, compute_delta
 from agents.protocol.envelope import seal
 from agents.protocol.keys import SigningKey
-from agents.protocol.report import REPORT, REPORT_DELTA, Report
+from agents.protocol.report import REPORT, REPORT_DELTA, FreeRow, Report
 from agents.protocol.topics import site_topic
+from scheduler.mqtt.arrival_queue import ArrivalQueue
+from scheduler.mqtt.arrivals import Arrival
 from scheduler.mqtt.receiver import Receiver
 from tests.unit.mqtt.test_ingest import KEY, OTHER, IngestFixture, report
 
@@ -130,3 +132,37 @@ def test_no_bytes_and_no_topic_make_it_raise() -> None:
             fixture.receiver.receive(topic, payload)
     assert fixture.cpus() == []
     assert sum(fixture.telemetry.bad.values()) == 30
+
+
+async def test_the_sender_of_a_signed_message_that_is_refused_pays_for_it() -> None:
+    fixture = ReceiverFixture()
+    message = seal(b"[" + b"0," * 40_000 + b"0]", topic=TOPIC, key=KEY)
+    fixture.receiver.receive(TOPIC, message)
+    charged: list[str] = []
+
+    def charge(sender: str, _one: Arrival, *, work_seconds: float) -> None:
+        assert work_seconds >= 0
+        charged.append(sender)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ArrivalQueue, "charge", lambda _, *each, **words: charge(*each, **words))
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(fixture.receiver.run())
+            while not charged:
+                await fixture.clock.settle()
+            running.cancel()
+    assert charged == ["m1"]
+    assert fixture.telemetry.bad == {"malformed": 1}
+
+
+def test_a_small_delta_of_a_large_report_counts_as_large() -> None:
+    fixture = ReceiverFixture()
+    rows = report(1).node_classes or ()
+    free = tuple(FreeRow(count=1, resources={"cpu": f"{cpu}m"}) for cpu in range(4000))
+    classes = tuple(dataclasses.replace(each, free=free) for each in rows)
+    base = canonicalise_report(dataclasses.replace(report(1), node_classes=classes))
+    assert not fixture.ingest.takes_long("m1")
+    assert fixture.ingest.handle(TOPIC, sealed(base))
+    assert fixture.ingest.takes_long("m1")
+    assert fixture.ingest.handle(TOPIC, sealed(report(2)))
+    assert not fixture.ingest.takes_long("m1")

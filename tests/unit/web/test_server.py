@@ -2,11 +2,15 @@
 
 import socket
 from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
 
 import aiohttp
 import pytest
 
 from benchmarks._web_state import WebState
+from scheduler.ledger.pages import read_blob, read_page
+from scheduler.ledger.tables import LEDGER_FILE
 from scheduler.web.metrics import Metrics
 from scheduler.web.server import WebSources, serve_web
 from tests.support.fake_clock import FakeClock
@@ -30,7 +34,7 @@ class Server:
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[Server]:
+async def server(tmp_path: Path) -> AsyncIterator[Server]:
     clock = FakeClock()
     scene = WebState(clock)
     scene.admit(3)
@@ -48,6 +52,8 @@ async def server() -> AsyncIterator[Server]:
         take_snapshot=scene.take_snapshot,
         render_metrics=Metrics().render,
         find_decision_json=lambda name: RECORD if name == "1-1" else None,
+        read_ledger_page=partial(read_page, tmp_path / LEDGER_FILE),
+        read_ledger_blob=partial(read_blob, tmp_path / LEDGER_FILE),
         readiness_problem=lambda: "receiving reports",
         review_token=review,
         clock=clock,
@@ -138,3 +144,15 @@ async def test_a_decision_is_found_by_its_id(server: Server) -> None:
     assert (await server.ask("/api/v1/decisions/1-1", **GOOD))[:2] == (200, RECORD.decode())
     assert (await server.ask("/api/v1/decisions/9-9", **GOOD))[0] == 404
     assert (await server.ask("/api/v1/decisions/..%2f..%2fkey", **GOOD))[0] == 404
+
+
+@pytest.mark.parametrize("path", ["/api/v1/ledger/records", "/api/v1/ledger/blobs/sha256:0"])
+async def test_the_ledger_needs_a_token_and_a_lost_one_is_said(server: Server, path: str) -> None:
+    assert (await server.ask(path))[0] == 401
+    status, text, _ = await server.ask(path, Authorization="Bearer good")
+    assert (status, "cannot be read" in text) == (503, True)
+
+
+async def test_a_wrong_page_of_the_ledger_is_a_bad_request(server: Server) -> None:
+    wrong = "/api/v1/ledger/records?after=x"
+    assert (await server.ask(wrong, Authorization="Bearer good"))[0] == 400

@@ -64,13 +64,21 @@ class CpuVendor:
 
     def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
         """Names the vendors there, and the lists of the grants that count."""
-        there = sorted({each.cpu_vendor or "unknown" for each in facts.status.node_classes})
+        there = sorted(
+            {
+                each.cpu_vendor or "unknown"
+                for each in facts.status.node_classes
+                if each.platform in demand.architectures
+            }
+        )
         valid = valid_grants(facts, context)
         rights = [rule for rule in all_rules() if is_grant_rule(rule)]
         allowing = [each for each in valid if all(rule.allows(each, demand) for rule in rights)]
         grants = allowing or valid or facts.grants
-        lists = [*demand.cpu_vendors, *(grant.spec.cpu_vendors for grant in grants)]
-        asked = [" or ".join(each) for each in lists if each]
+        asked = [" or ".join(each) for each in demand.cpu_vendors if each]
+        granted = [each.spec.cpu_vendors for each in grants]
+        if granted and all(granted):  # one of them suffices
+            asked.append(" or ".join(dict.fromkeys(name for each in granted for name in each)))
         permitted = " and ".join(asked) or "any"
         return f"{facts.name} has {', '.join(there) or 'no nodes'}; permitted: {permitted}"
 

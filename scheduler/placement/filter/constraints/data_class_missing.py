@@ -3,12 +3,11 @@
 from collections.abc import Hashable
 
 import numpy as np
-from msgspec.structs import replace
 
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
-from scheduler.placement.filter.fix import Fix, RefusedSite, change_workload
+from scheduler.placement.filter.fix import Fix, RefusedSite
 from scheduler.placement.filter.rules import BoolPerSite, WakeEvent
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
@@ -37,10 +36,9 @@ class DataClassMissing:
         return f"the workload has the data class {demand.data_class}"
 
     def fix(self, refused: RefusedSite) -> Fix | None:
-        """Suggests to name a data class: public, the one that needs least."""
-        return change_workload(
-            "dataClass", "", "general-1", replace(refused.demand, data_class="general-1")
-        )
+        """None: the class is a fact about the data, so a class that fits is no suggestion."""
+        del refused
+        return None
 
 
 RULE = DataClassMissing()

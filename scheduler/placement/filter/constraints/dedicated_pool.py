@@ -6,7 +6,7 @@ from scheduler.model.kinds.fields import MIN_LEVEL_WITH_DEDICATED_POOL
 from scheduler.model.reasons import Reason
 from scheduler.placement.filter.fix import Fix, RefusedSite
 from scheduler.placement.filter.fix_grants import change_grant
-from scheduler.placement.filter.rules import DemandFields, WakeEvent
+from scheduler.placement.filter.rules import DemandFields, WakeEvent, valid_grants
 from scheduler.placement.fleet.context import DecisionContext
 
 
@@ -24,11 +24,13 @@ class DedicatedPool:
 
     def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
         """Says whether a pool is needed."""
-        del context
         if demand.protection_level < MIN_LEVEL_WITH_DEDICATED_POOL:
             return f"level {demand.protection_level} needs no dedicated pool"
+        states = any(grant.spec.dedicated_pool for grant in valid_grants(facts, context))
+        what = "states one" if states else "must state one"
         return (
-            f"level {demand.protection_level} needs a dedicated pool; see the grant of {facts.name}"
+            f"level {demand.protection_level} needs a dedicated pool; "
+            f"a grant of {facts.name} {what}"
         )
 
     def fix(self, refused: RefusedSite) -> Fix | None:

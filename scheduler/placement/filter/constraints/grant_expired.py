@@ -51,7 +51,7 @@ class GrantExpired:
             return f"{facts.name} has no grant that could expire"
         last = max(facts.grants, key=lambda each: epoch_seconds(each.spec.valid_until, inf))
         return (
-            f"grant {last.name} of {facts.name} is valid from "
+            f"grant {last.name} of {facts.name} is not valid now, only from "
             f"{_format_instant(last.spec.valid_from)} "
             f"until {_format_instant(last.spec.valid_until)}"
         )

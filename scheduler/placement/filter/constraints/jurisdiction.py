@@ -10,11 +10,11 @@ from msgspec.structs import replace
 
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import Grant, SiteFacts
-from scheduler.model.jurisdictions import admits
+from scheduler.model.jurisdictions import admits, problem_of
 from scheduler.model.kinds.rights import data_class_rule_of
 from scheduler.model.reasons import Reason
 from scheduler.placement.filter.fix import Fix, RefusedSite, change_workload
-from scheduler.placement.filter.fix_grants import grant_to_change
+from scheduler.placement.filter.fix_grants import change_grant, grant_to_change
 from scheduler.placement.filter.rules import WakeEvent, valid_grants
 from scheduler.placement.fleet.context import DecisionContext
 
@@ -30,8 +30,10 @@ class Jurisdiction:
         return (demand.jurisdictions, demand.home if demand.same_province else None)
 
     def allows(self, grant: Grant, demand: Demand) -> bool:
-        """Whether every list admits the grant's jurisdiction."""
+        """Whether every list admits the grant's jurisdiction, and that is the code of a place."""
         place = grant.spec.jurisdiction
+        if problem_of(place):
+            return False
         if demand.same_province and (not demand.home or place != demand.home):
             return False
         return all(any(admits(entry, place) for entry in each) for each in demand.jurisdictions)
@@ -43,9 +45,11 @@ class Jurisdiction:
                 f"{demand.data_class} data must stay in its province, which is unknown; "
                 "set one province in spec.jurisdictions, such as CN-GD"
             )
-        places = sorted(
-            {grant.spec.jurisdiction or "nowhere" for grant in valid_grants(facts, context)}
-        )
+        grants = valid_grants(facts, context)
+        if grants and all(problem_of(grant.spec.jurisdiction) for grant in grants):
+            problem = problem_of(grants[0].spec.jurisdiction)
+            return f"grant {grants[0].name} of {facts.name} names no place: {problem}"
+        places = sorted({grant.spec.jurisdiction or "nowhere" for grant in grants})
         asked = [" or ".join(each) for each in demand.jurisdictions]
         asked += [demand.home] if demand.same_province else []
         return (
@@ -57,6 +61,11 @@ class Jurisdiction:
         """Suggests lists with the site's place, or that place as the home of bound data."""
         grant, demand = grant_to_change(refused), refused.demand
         place = "" if grant is None else grant.spec.jurisdiction
+        if grant is not None and problem_of(place):
+            right = refused.facts.spec.location.province
+            if not right or problem_of(right):
+                return None
+            return change_grant(refused, "jurisdiction", place, right, jurisdiction=right)
         if not place:
             return None
         if demand.same_province and not demand.home:

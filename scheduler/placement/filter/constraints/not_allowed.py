@@ -7,7 +7,7 @@ from scheduler.model.demand.facts import Grant, SiteFacts
 from scheduler.model.reasons import Reason
 from scheduler.placement.filter.fix import Fix, RefusedSite
 from scheduler.placement.filter.fix_grants import change_grant, grant_to_change
-from scheduler.placement.filter.rules import WakeEvent
+from scheduler.placement.filter.rules import WakeEvent, valid_grants
 from scheduler.placement.fleet.context import DecisionContext
 
 
@@ -29,7 +29,11 @@ class NotAllowed:
 
     def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
         """Says which entry the list needs."""
-        del context
+        listed = [
+            grant.name for grant in valid_grants(facts, context) if self.allows(grant, demand)
+        ]
+        if demand.allow_list_only and listed:
+            return f"the allowList of grant {listed[0]} of {facts.name} holds {demand.key}"
         if demand.allow_list_only:
             return (
                 f"{demand.data_class} data goes to allow-listed sites only; "

@@ -35,7 +35,7 @@ class SiteTaint:
         blocking = _untolerated_taints(facts, demand)
         if blocking:
             return f"{facts.name} has the taint {', '.join(blocking)}, which is not tolerated"
-        return f"{facts.name} has no taint that is not tolerated"
+        return f"every taint of {facts.name} is tolerated"
 
     def fix(self, refused: RefusedSite) -> Fix | None:
         """Suggests tolerations of the taints that keep the workload away, and of no others."""

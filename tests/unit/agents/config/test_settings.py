@@ -1,14 +1,19 @@
 """The agent's settings: a typo is never a silent default, and a secret never shows."""
 
+import dataclasses
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
 import pytest
 import yaml
 
 from agents import __version__
 from agents.config.load import AgentSettingsError, environment_names, load_settings
-from agents.config.settings import AgentBrokerSettings, AgentSettings, Secret
+from agents.config.rules import PEER_RANGES, RANGES
+from agents.config.settings import AgentBrokerSettings, AgentSettings, PeerSettings, Secret
+from agents.doctor import examine
 
 ROOT = Path(__file__).parents[4]
 EXAMPLE = ROOT / "configs" / "agent.yaml"
@@ -55,7 +60,7 @@ def test_the_example_names_every_setting() -> None:
         ("site: a\nbroker: {port: true}", "broker.port: a whole number"),
         ("site: a\nreport: {interval_seconds: -1}", "report.interval_seconds: a number from 0"),
         ("site: a\nreport: {interval_seconds: .nan}", "report.interval_seconds: a number from 0"),
-        ("site: a\nreport: {interval_seconds: 0}", "report.interval_seconds: must be more than 0"),
+        ("site: a\nreport: {interval_seconds: 0}", "report.interval_seconds: must be 0.01"),
         ("site: a\nhost_sensor: perhaps", "host_sensor: true or false"),
         ("site: a\nhub_keys: {a: 1}", "hub_keys: a list is expected, not a map"),
         ("site: a\nhub_keys: [abc]", "hub_keys: a key is written ed25519:BASE64"),
@@ -65,11 +70,43 @@ def test_the_example_names_every_setting() -> None:
         ("site: a\ncluster: {source: kubeconfig}", "cluster.kubeconfig: is needed"),
         ("site: a\nstatic: {pue: 0.5}", "static.pue: is total power over IT power"),
         ("site: a\nstatic: {power_origin: guess}", "static.power_origin: one of measured"),
+        ("site: a\nlog_level: loud", "log_level: one of DEBUG, INFO, WARNING, ERROR"),
+        ("site: a\nbroker: {port: 70000}", "broker.port: must be 1 to 65535, not 70000"),
+        ("site: a\npeers: [{name: b, host: h, port: 70000}]", "peers[0].port: must be 0 to 65535"),
         ("site: a\nbroker: {host: mqtt.example.org}", "broker.tls_ca_file: mqtt.example.org"),
     ],
 )
 def test_a_wrong_setting_is_refused_by_name(tmp_path: Path, text: str, words: str) -> None:
     assert words in refused(tmp_path, text)
+
+
+def test_every_number_has_a_range() -> None:
+    assert set(RANGES) == set(_numbers(AgentSettings))
+    assert set(PEER_RANGES) == set(_numbers(PeerSettings))
+
+
+def _numbers(record: Any, prefix: str = "") -> Iterator[str]:  # noqa: ANN401 - a dataclass
+    for name, hint in get_type_hints(record).items():
+        if dataclasses.is_dataclass(hint):
+            yield from _numbers(hint, f"{prefix}{name}.")
+        elif {int, float} & {hint, *get_args(hint)}:
+            yield prefix + name
+
+
+@pytest.mark.parametrize(
+    ("text", "paths"),
+    [
+        ("site: a\nlog_level: loud\nbroker: {port: 0}", {"log_level", "broker.port", "hub_keys"}),
+        ("site: a\nzzz: 1", {""}),
+        ("site: a\nreplay: {file: /absent/file.csv}", {"replay.file", "hub_keys"}),
+    ],
+)
+def test_the_doctor_lists_every_problem(tmp_path: Path, text: str, paths: set[str]) -> None:
+    path = tmp_path / "agent.yaml"
+    path.write_text(text)
+    answer = examine(path, {})
+    assert answer["ok"] is False
+    assert {one["path"] for one in answer["findings"]} - {"broker.host"} == paths
 
 
 def test_a_missing_file_is_said(tmp_path: Path) -> None:

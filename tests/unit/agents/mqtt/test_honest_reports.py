@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from agents.mqtt.publisher import ReportBuilder
-from agents.mqtt.report_bounds import FAULT_OUT_OF_BOUNDS, FAULT_TOO_LARGE
+from agents.mqtt.report_bounds import FAULT_OUT_OF_BOUNDS, FAULT_TOO_LARGE, bring_within_bounds
 from agents.protocol.delta import decode_report
 from agents.protocol.envelope import unseal
 from agents.protocol.keys import SigningKey, TrustedKeys
@@ -16,9 +16,11 @@ from agents.protocol.report import (
     Report,
     ReportedEnergy,
     ReportedIntensity,
+    ReportedNamespace,
     ReportedNodeClass,
     ReportedPower,
 )
+from agents.protocol.report_totals import check_totals
 from agents.runtime.data_dir import Boot
 from agents.sensors.namespaces import namespaces_of
 from agents.sensors.nodes import LabelChoice, node_facts_of, summarise_nodes
@@ -164,3 +166,22 @@ def test_of_many_nodes_those_are_reported_that_a_message_holds() -> None:
     report = received(Observation(node_classes=classes))
     assert 0 < len(report.node_classes or ()) < 5_000
     assert FAULT_TOO_LARGE in (report.faults or ())
+
+
+def test_a_report_holds_as_many_nodes_and_namespaces_as_readers_accept_in_all() -> None:
+    rows = (FreeRow(count=1, resources={"cpu": "1"}),) * 5000
+    limits: dict[str, str | int] = {f"r{one}": "1" for one in range(64)}
+    report = Report(
+        site="m1",
+        boot_id="b",
+        boot_number=1,
+        sequence=1,
+        observed_seconds_ago=0.0,
+        node_classes=tuple(ReportedNodeClass(architecture=f"a{n}", free=rows) for n in range(9)),
+        namespaces=tuple(ReportedNamespace(name=f"n{n}", quota_left=limits) for n in range(500)),
+    )
+    sent = bring_within_bounds(report)
+    check_totals(sent)
+    assert len(sent.node_classes or ()) == 4
+    assert 300 < len(sent.namespaces or ()) < 500
+    assert FAULT_TOO_LARGE in (sent.faults or ())

@@ -39,6 +39,14 @@ UNSCHEDULABLE = {
         (pod(conditions=[UNSCHEDULABLE]), "FailedScheduling: 0/6 nodes are available"),
         (waiting("ImagePullBackOff", "no such tag"), "container c: ImagePullBackOff: no such tag"),
         (waiting("CrashLoopBackOff"), "container c: CrashLoopBackOff"),
+        (
+            {**pod(), "spec": {"schedulerName": "volcano"}},
+            "FailedScheduling: no scheduler volcano has looked at it",
+        ),
+        (
+            {**pod(), "spec": {"schedulingGates": [{"name": "a.example/paid"}, None]}},
+            "SchedulingGated: waits until a.example/paid is removed",
+        ),
     ],
 )
 def test_a_problem_is_told_with_its_pod(seen: dict[str, Any], text: str) -> None:
@@ -51,6 +59,9 @@ def test_a_problem_is_told_with_its_pod(seen: dict[str, Any], text: str) -> None
         pod(),
         pod(conditions=[{**UNSCHEDULABLE, "status": "True"}]),
         waiting("ContainerCreating"),
+        {**pod(), "spec": {"schedulerName": "default-scheduler"}},
+        {**pod(), "spec": {"schedulerName": "volcano", "nodeName": "n1"}},
+        {**pod(conditions=[{**UNSCHEDULABLE, "status": "True"}]), "spec": {"schedulerName": "v"}},
         {**pod(conditions=[UNSCHEDULABLE]), "metadata": {"name": "somebody-elses"}},
         pod(conditions=None, containerStatuses=[{"state": {"waiting": []}}, None]),
         {"metadata": None, "status": []},

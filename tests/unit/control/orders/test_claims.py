@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
-from scheduler.control.orders.build import orders_of
+from scheduler.control.orders.build import adopted_groups, orders_of
 from scheduler.control.ports.agents import OrderState, OrderStatusReport
 from scheduler.control.ports.hub import SITES as SITE_RESOURCE
 from scheduler.control.ports.hub import WORKLOADS
+from scheduler.control.state.sites import SiteState
 from scheduler.control.status.migration import SiteShare
 from scheduler.model.decode import decode
 from scheduler.model.kinds.workload import Workload
@@ -84,6 +85,19 @@ async def running(loops: ControlLoops) -> tuple[str, str]:
     return where, await order_id_of(loops)
 
 
+async def moved(loops: ControlLoops) -> tuple[str, str, str]:
+    """The site that it has left, the one that runs it now, and the id of its orders."""
+    old, order_id = await running(loops)
+    [new] = {"m1", "m2"} - {old}
+    taint = {"key": "x", "effect": "NoExecute"}
+    await loops.hub.merge_patch(SITE_RESOURCE, old, {"spec": {"taints": [taint]}})
+    await settled(loops)
+    loops.requeuer.redecide(loops.objects.workloads)
+    await settled(loops)
+    answer(loops, new)
+    return old, new, order_id
+
+
 def condition(status: Json, kind: str) -> Json:
     return next((one for one in status["conditions"] if one["type"] == kind), {})
 
@@ -125,14 +139,7 @@ async def test_a_taint_with_nowhere_to_go_keeps_an_order_of_0_replicas() -> None
 async def test_a_move_is_not_done_before_the_old_site_confirms_and_names_what_it_keeps() -> None:
     loops = ControlLoops()
     async with loops.started(*SITES, stateful()):
-        old, order_id = await running(loops)
-        [new] = {"m1", "m2"} - {old}
-        taint = {"key": "x", "effect": "NoExecute"}
-        await loops.hub.merge_patch(SITE_RESOURCE, old, {"spec": {"taints": [taint]}})
-        await settled(loops)
-        loops.requeuer.redecide(loops.objects.workloads)
-        await settled(loops)
-        answer(loops, new)
+        old, _new, order_id = await moved(loops)
         holds = OrderState(id=order_id, generation=1, phase="Withdrawing", message="Pod x is held")
         answer(loops, old, orders={order_id: holds})
         status = await settled(loops)
@@ -153,8 +160,7 @@ async def test_a_move_is_not_done_before_the_old_site_confirms_and_names_what_it
 async def test_claims_go_by_onwithdraw_or_with_the_workload(word: str) -> None:
     loops = ControlLoops()
     async with loops.started(*SITES, stateful(onWithdraw=word)):
-        where, order_id = await running(loops)
-        [other] = {"m1", "m2"} - {where}
+        other, where, order_id = await moved(loops)
         answer(loops, other, kept={order_id: ("data",)})
         await settled(loops)
         assert loops.dispatcher.plans[other].purge == ({order_id} if word == "Delete" else set())
@@ -176,6 +182,36 @@ async def test_claims_go_by_onwithdraw_or_with_the_workload(word: str) -> None:
         answer(loops, other)
         await loops.clock.advance(1)
         assert (await loops.workload("db"))["metadata"]["finalizers"] == []
+
+
+async def test_a_site_that_never_had_a_workload_cannot_hold_it_up() -> None:
+    loops = ControlLoops()
+    async with loops.started(*SITES, stateful()):
+        where, order_id = await running(loops)
+        [other] = {"m1", "m2"} - {where}
+        state = OrderState(id=order_id, generation=1, phase="Withdrawing", message="never")
+        before = await settled(loops)
+        answer(loops, other, kept={order_id: ("data",)}, orders={order_id: state})
+        assert not list(loops.queue.active()), "what it says costs nothing"
+        loops.requeuer.requeue(loops.objects.workloads)
+        assert await settled(loops) == before
+        deleted = {"metadata": {"deletionTimestamp": "2026-11-24T09:00:00Z"}}
+        await loops.hub.merge_patch(WORKLOADS, "db", deleted, namespace="ns")
+        await settled(loops)
+        answer(loops, where)
+        answer(loops, other, kept={order_id: ("data",)}, orders={order_id: state})
+        await loops.clock.advance(1)
+        assert (await loops.workload("db"))["metadata"]["finalizers"] == []
+
+
+def test_a_generation_near_the_end_of_the_counter_is_not_adopted() -> None:
+    for generation, is_adopted in ((2**52, True), (2**53, False)):
+        state = OrderState(id="hub/ns/db/1", generation=generation, phase="Ready", bound=1)
+        told = OrderStatusReport(
+            site="m1", site_uid="u", version=(1, 1), digest="", orders={state.id: state}
+        )
+        found = adopted_groups(state.id, {"m1": SiteState(order_status=told)})
+        assert bool(found) == is_adopted
 
 
 def test_an_order_of_0_replicas_keeps_all_but_pods() -> None:

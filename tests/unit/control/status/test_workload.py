@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduler.control.ports.agents import OrderState
+from scheduler.control.status.conditions import evicted_condition
 from scheduler.control.status.migration import SiteView
 from scheduler.control.status.workload import (
     merge_patch,
@@ -160,6 +161,20 @@ def test_a_workload_that_runs_nowhere_is_neither_ready_nor_available() -> None:
     assert conditions["Evicted"].message == "ended at m1 (taint)"
 
 
+def test_what_runs_at_a_deleted_site_is_not_said_to_have_ended() -> None:
+    ended = Decision(
+        workload="ns/w",
+        phase="Refused",
+        ended=("m1", "m2"),
+        ended_by={"m1": "site not found", "m2": "taint"},
+        line="no",
+        decided_at=START,
+    )
+    message = evicted_condition(ended).message
+    assert message.startswith("ended at m2 (taint); given up at m1 (site not found): what runs")
+    assert "Site is created again" in message
+
+
 def test_a_report_by_an_older_index_makes_nothing_run() -> None:
     status = decided(WorkloadStatus(), m1=2)
     claim = view(1, ready=2)
@@ -255,3 +270,11 @@ def test_what_a_site_makes_again_or_does_not_run_is_neither_running_nor_complete
     available = next(one for one in after.conditions if one.type == "Available")
     assert (after.phase, available.status, available.reason) == ("Degraded", "False", word)
     assert "7 times" in after.reason
+
+
+def test_what_one_site_claims_beyond_its_order_makes_up_for_no_other_site() -> None:
+    status = decided(WorkloadStatus(), m1=1, m2=2)
+    views = {"m1": view(1, ready=2**31 - 1), "m2": view(1, "Applied", ready=1)}
+    after = with_health(status, views, START)
+    assert after.ready == 2
+    assert after.phase != "Running"

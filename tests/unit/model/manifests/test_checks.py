@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from agents.orders.policy import find_refusals
+from agents.protocol.orders import OrderContent
 from scheduler.model.demand.demand import Demand, NotAccepted
 from scheduler.model.manifests.recorded import recorded_manifests
 from tests.support.one_site import tenant
@@ -67,6 +69,19 @@ FORMS_OF_SECRETS: dict[str, Raw] = {
     "inside a custom object": item("a.example/v1", "Wrapper", spec={"manifest": SECRET}),
     "inside a list of one": item("a.example/v1", "Wrapper", spec={"objects": [SECRET]}),
     "another annotation": item(kind="Secret", metadata={"annotations": {"tool/copy": TEXT}}),
+    "annotation of another object": item(metadata={"annotations": {"tool/copy": TEXT}}),
+    "annotation in YAML": item(
+        metadata={"annotations": {"a": f"kind: Secret\nstringData:\n  k: {MARKER}\n"}}
+    ),
+    "annotation with escapes": item(
+        metadata={"annotations": {"a": TEXT.replace("Secret", "\\u0053ecret")}}
+    ),
+    "annotation in an annotation": item(
+        metadata={"annotations": {"a": '{"b": "' + TEXT.replace('"', '\\"') + '"}'}}
+    ),
+    "annotation of a template": item(
+        "apps/v1", "Deployment", spec={"template": pod_template(annotations={"a": TEXT})}
+    ),
     "too deep": item("a.example/v1", "Wrapper", spec={"a": [[[[[SECRET]]]] * 1]}),
 }
 
@@ -112,6 +127,8 @@ def test_nested_beyond_every_bound_is_refused_and_recorded_by_name() -> None:
         item("bitnami.com/v1alpha1", "SealedSecret", spec={"encryptedData": {"k": "x"}}),
         item("secrets-store.csi.x-k8s.io/v1", "SecretProviderClass", spec={"provider": "p"}),
         item("a.example/v1", "AllowList", spec={"entries": []}),
+        item(metadata={"annotations": {"a": "data: read from the Secret by the app"}}),
+        item(metadata={"annotations": {"a": '{"kind": "SecretStore", "data": 1}'}}),
     ],
 )
 def test_objects_that_only_sound_like_secrets_or_lists_are_accepted(manifest: Raw) -> None:
@@ -158,6 +175,69 @@ def test_a_generated_name_is_refused_in_its_own_words() -> None:
     message = refusal(item("batch/v1", "Job", metadata={"name": None, "generateName": "a-"}))
     assert "generateName" in message
     assert "metadata.name" in message
+
+
+NAMES = [
+    "a",
+    "system:auth-reader",
+    "UPPER_case.1",
+    "a" * 253,
+    "a" * 254,
+    "\u5e94\u7528",
+    "a\nb",
+    "a\u202eb",
+    "a b",
+    "a/b",
+    "a%2fb",
+    ".",
+    "..",
+    "-a",
+    "a-",
+    " a",
+]
+VERSIONS = [
+    *("v1", "apps/v1", "a.example/v1beta1", "a.example/stable", "a.example/v1/v2", "v1 ", "/v1"),
+    *(f"{'a' * 200}/v1", f"{'a' * 201}/v1", f"a.example/v{'1' * 30}", f"a.example/v{'1' * 31}"),
+    *("a./v1", "-a/v1", "A.example/v1", ""),
+]
+KINDS = ["ConfigMap", "configMap", "Configmap2", "K" * 63, "K" * 64, "2Kind", "Kind ", ""]
+
+
+def agent_accepts(manifest: Raw) -> bool:
+    content = OrderContent(
+        id="hub/ns/w/1", generation=1, site="s1", namespace="ns", name="w", manifests=(manifest,)
+    )
+    return not find_refusals(content, lambda _version, _kind: True)
+
+
+def test_what_the_hub_accepts_is_what_agents_accept() -> None:
+    manifests = [
+        *(item("a.example/v1", "Farm", metadata={"name": each}) for each in NAMES),
+        *(item(each, "Farm") for each in VERSIONS if each != "v1"),
+        *(item("a.example/v1", each) for each in KINDS),
+    ]
+    accepted = [each for each in manifests if isinstance(answer(each), Demand)]
+    assert accepted == [each for each in manifests if agent_accepts(each)]
+    assert len(accepted) > 8
+
+
+def test_a_refused_name_is_shown_without_its_hidden_characters() -> None:
+    message = refusal(item(metadata={"name": "a\u202e\nb"}))
+    assert message.isascii()
+    assert message.isprintable()
+
+
+def test_a_namespace_of_others_is_refused_even_with_the_kind_permitted() -> None:
+    for name in ("kube-system", "other"):
+        message = refusal(
+            item(kind="Namespace", metadata={"name": name}), clusterKinds=["Namespace"]
+        )
+        assert f"Namespace {name} is not the workload's" in message
+        assert "extraNamespaces" in message
+    for name in ("ns", "shared"):
+        own = item(kind="Namespace", metadata={"name": name})
+        found = answer(own, clusterKinds=["Namespace"], extraNamespaces=["shared"])
+        assert isinstance(found, Demand)
 
 
 def test_the_hint_names_the_namespace_of_the_workload() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from scheduler.model.demand.demand import Demand, NotAccepted
-from scheduler.model.manifests.manifests import with_replicas
+from scheduler.model.manifests.manifests import with_replicas, without_pods
 from tests.support.pod_kinds import COUNTED, CPU, job, of_kind, template
 from tests.support.sites import Raw, demand_or_refusal, workload
 
@@ -97,12 +97,44 @@ def test_pods_of_an_unknown_kind_are_refused_with_the_form_of_demand(name: str) 
     assert isinstance(asked(manifest, demand={"requests": {"cpu": "1"}}), Demand)
 
 
+@pytest.mark.parametrize("name", sorted(UNKNOWN.keys() - {"a template elsewhere"}))
+def test_0_replicas_keep_no_object_that_makes_pods(name: str) -> None:
+    config = of_kind("v1", "ConfigMap")
+    kept = without_pods([UNKNOWN[name][0], config])
+    assert kept == (config,)
+
+
+def test_0_replicas_keep_what_makes_no_pods() -> None:
+    objects = [
+        of_kind("v1", "PersistentVolumeClaim", resources={"requests": {"storage": "1Gi"}}),
+        of_kind("v1", "Service", ports=[{"port": 80}]),
+        of_kind("v1", "ResourceQuota", hard={"requests.cpu": "1"}),
+        of_kind("cert-manager.io/v1", "Certificate", secretName="a"),
+    ]
+    assert without_pods(objects) == tuple(objects)
+
+
 def test_pod_templates_of_unknown_kinds_are_read_by_path() -> None:
     manifest, path = UNKNOWN["a pod template"]
     for written in (path, "spec.workers[*].template", ".spec.workers[*].template"):
         found = asked(manifest, demand={"podTemplatePaths": [written]})
         assert isinstance(found, Demand), found
         assert found.quota_usage(found.replicas, 1) == {"cpu": 4 * CPU, "pods": 4}
+
+
+def test_the_replicas_of_one_custom_object_stay_at_one_site() -> None:
+    manifest, path = UNKNOWN["a pod template"]
+    for stated in ({"requests": {"cpu": "1"}}, {"podTemplatePaths": [path]}):
+        found = asked(manifest, demand={"replicas": 4, **stated})
+        assert isinstance(found, Demand)
+        assert (found.replicas, [each.max_groups for each in found.spread]) == (4, [1])
+        placement = {"strategy": "Duplicated"}
+        copied = asked(manifest, demand={"replicas": 4, **stated}, placement=placement)
+        assert isinstance(copied, Demand)
+        assert copied.spread == ()
+    known = asked(of_kind("v1", "ConfigMap"), demand={"replicas": 4, "requests": {"cpu": "1"}})
+    assert isinstance(known, Demand)
+    assert known.spread == ()
 
 
 @pytest.mark.parametrize(

@@ -225,6 +225,72 @@ def test_every_kind_with_a_pod_is_looked_at(kind: str) -> None:
     assert (f"{path}.hostPID", "privileged") in found(manifest, "baseline")
 
 
+PARTS: dict[str, tuple[Raw, str]] = {
+    "a single container": (
+        {"templates": [{"container": {"image": "i", "securityContext": {"privileged": True}}}]},
+        "spec.templates[0].container.securityContext.privileged",
+    ),
+    "steps": (
+        {"steps": [{"image": "i", "securityContext": {"capabilities": {"add": ["SYS_ADMIN"]}}}]},
+        "spec.steps[0].securityContext.capabilities.add",
+    ),
+    "a folder of the node": (
+        {"volumes": [{"name": "v", "hostPath": {"path": "/"}}]},
+        "spec.volumes[0].hostPath",
+    ),
+    "a folder without a list": ({"storage": {"hostPath": {"path": "/"}}}, "spec.storage.hostPath"),
+    "a field of a pod beside others": (
+        {"driver": {"hostNetwork": True}},
+        "spec.driver.hostNetwork",
+    ),
+    "a context by another name": (
+        {"podSecurityContext": {"windowsOptions": {"hostProcess": True}}},
+        "spec.podSecurityContext.windowsOptions.hostProcess",
+    ),
+    "a port of the node": ({"ports": [{"hostPort": 80}]}, "spec.ports[0].hostPort"),
+    "a patch of pods in JSON": ({"podSpecPatch": '{"hostNetwork": true}'}, "spec.podSpecPatch"),
+    "values in YAML": ({"values": "a:\n  privileged: true\n"}, "spec.values"),
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+@pytest.mark.parametrize("level", ["baseline", "restricted"])
+def test_every_part_of_a_custom_object_is_looked_at(name: str, level: PodSecurity) -> None:
+    spec, path = PARTS[name]
+    manifest = {**pod(spec), "apiVersion": "a.example/v1", "kind": "Farm"}
+    assert [(path, "privileged")] == found(manifest, level)
+    assert found(manifest, "privileged") == []
+
+
+def test_plain_fields_of_custom_objects_are_allowed_at_every_level() -> None:
+    spec = {
+        "ports": [{"containerPort": 80}],
+        "volumes": [{"name": "v", "emptyDir": {}}],
+        "podSecurityContext": {"fsGroup": 5},
+        "hostNetwork": False,
+        "note": "not privileged; hostPath is left out",
+        "host": {"hostPath": "a.example/path"},
+    }
+    manifest = {**pod(spec), "apiVersion": "a.example/v1", "kind": "Farm"}
+    assert all(found(manifest, level) == [] for level in LEVELS)
+
+
+def test_a_namespace_may_only_enforce_the_level_or_a_stricter_one() -> None:
+    def of(value: str) -> Raw:
+        labels = {"pod-security.kubernetes.io/enforce": value}
+        return {
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {"name": "ns", "labels": labels},
+        }
+
+    where = ("metadata.labels.pod-security.kubernetes.io/enforce", "privileged")
+    for value in ("privileged", "", "unknown"):
+        assert found(of(value), "baseline") == [where]
+    assert found(of("baseline"), "restricted") == [where]
+    assert found(of("restricted"), "baseline") == found(of("privileged"), "privileged") == []
+
+
 def answer(level: str | None, manifest: Raw) -> Demand | NotAccepted:
     raw = workload(manifests=[manifest])
     of = tenant() if level is None else tenant(podSecurity=level)

@@ -135,7 +135,7 @@ def test_companions_run_together_or_apart_and_an_unknown_place_is_neither(
     asked = demand(workload(placement={"affinity": [rule]}), others=[mate])
     sites = explain(asked, fleet_of(mine, other), now=NOW).sites
     verdicts = next(each for each in sites if each.name == "m1").verdicts
-    assert ",".join(each.reason for each in verdicts if not each.passed) == reason
+    assert ",".join(each.reason for each in verdicts if each.passed is False) == reason
 
 
 def test_two_grants_are_not_added_up() -> None:
@@ -323,7 +323,7 @@ def test_the_longest_known_round_trip_counts_and_unknown_ones_refuse(
     fleet = fleet_of(mine, *peers)
     explained = explain(demand(asked), fleet, now=NOW).sites
     verdicts = next(each for each in explained if each.name == "m1").verdicts
-    assert ",".join(each.reason for each in verdicts if not each.passed) == reason
+    assert ",".join(each.reason for each in verdicts if each.passed is False) == reason
 
 
 def test_a_kind_that_the_cluster_does_not_serve_is_named() -> None:

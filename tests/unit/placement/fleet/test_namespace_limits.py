@@ -221,3 +221,14 @@ def test_limits_follow_the_reports_and_go_with_the_site() -> None:
     assert most(fleet, ONE) == 2
     fleet.remove("m1")
     assert fleet.namespace_limits.by_slot("ns") is None
+
+
+def test_a_namespace_that_is_listed_twice_can_change_and_go() -> None:
+    twice = [{"name": "ns", "quotaLeft": {"pods": 3}}, {"name": "ns", "quotaLeft": {"pods": 1}}]
+    fleet = Fleet([facts_of(site("m1", NODES, namespaces=twice), grant("m1"))])
+    assert most(fleet, ONE) == 1
+    changed = [{"name": "ns", "quotaLeft": {"pods": 2}}, *twice[:1]]
+    fleet.upsert(facts_of(site("m1", NODES, namespaces=changed), grant("m1")))
+    assert most(fleet, ONE) == 3
+    fleet.remove("m1")
+    assert fleet.namespace_limits.by_slot("ns") is None

@@ -1,0 +1,127 @@
+"""The rules for values of settings: ranges, closed lists of words, and what needs what."""
+
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from agents.config.settings import AgentBrokerSettings, AgentSettings, PeerSettings
+from agents.protocol.errors import WireError
+from agents.protocol.keys import TrustedKeys
+from agents.protocol.report import FigureOrigin
+from agents.protocol.topics import is_site_name
+
+LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
+_CLUSTER_SOURCES: Final = ("none", "kubeconfig", "in-cluster")
+_ORIGINS: Final = typing.get_args(FigureOrigin)
+_DAY_SECONDS: Final = 86_400.0
+_LAST_PORT: Final = 65_535
+
+RANGES: Final[dict[str, tuple[float, float]]] = {
+    "rtt_interval_seconds": (0.01, _DAY_SECONDS),
+    "broker.port": (1, _LAST_PORT),
+    "broker.will_delay_seconds": (0, _DAY_SECONDS),
+    "report.interval_seconds": (0.01, _DAY_SECONDS),
+    "report.full_interval_seconds": (0.01, _DAY_SECONDS),
+    "report.status_interval_seconds": (0.01, _DAY_SECONDS),
+    "cluster.resync_seconds": (0.01, _DAY_SECONDS),
+    "cluster.lease_seconds": (1, 3_600),
+    "static.power_watts": (0, 1e9),
+    "static.pue": (1, 100),
+    "static.intensity_gco2_per_kwh": (0, 10_000),
+    "replay.speed_ratio": (1e-6, 1e6),
+    "metrics.port": (0, _LAST_PORT),
+}
+"""Least and largest value of every number; the name of a setting has its unit. A test compares the
+names with the settings."""
+
+PEER_RANGES: Final[dict[str, tuple[float, float]]] = {
+    "port": (0, _LAST_PORT),
+    "milliseconds": (0, 60_000),
+}
+"""The same for each of `peers`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SettingProblem:
+    """A value that is refused.
+
+    Attributes:
+        path: the setting.
+        text: what is expected.
+    """
+
+    path: str
+    text: str
+
+
+def find_problems(settings: AgentSettings) -> Iterator[SettingProblem]:
+    """Every rule that the settings break, in the order of the settings."""
+    for path, is_kept, text in _rules(settings):
+        if not is_kept:
+            yield SettingProblem(path, text)
+    try:
+        TrustedKeys.parse(settings.hub_keys)
+    except WireError as error:
+        yield SettingProblem("hub_keys", str(error))
+
+
+def _rules(settings: AgentSettings) -> Iterator[tuple[str, bool, str]]:
+    """Yields every rule: path of the setting, whether it is kept, and the message if not."""
+    cluster, static, broker = settings.cluster, settings.static, settings.broker
+    yield "site", is_site_name(settings.site), "lower-case letters, digits, - and . are expected"
+    yield "agent", is_site_name(settings.agent), "lower-case letters, digits, - and . are expected"
+    yield _word("log_level", settings.log_level.upper(), LOG_LEVELS)
+    yield _word("cluster.source", cluster.source, _CLUSTER_SOURCES)
+    yield (
+        "cluster.kubeconfig",
+        bool(cluster.kubeconfig) or cluster.source != "kubeconfig",
+        "is needed when cluster.source is kubeconfig",
+    )
+    for name in ("power_origin", "pue_origin", "intensity_origin"):
+        yield _word(f"static.{name}", getattr(static, name), _ORIGINS)
+    for number, peer in enumerate(settings.peers):
+        yield from _peer_rules(f"peers[{number}]", peer)
+    yield (
+        "static.pue",
+        static.pue is None or static.pue >= 1,
+        "is total power over IT power, so it is at least 1",
+    )
+    yield from _range_rules(settings)
+    yield (
+        "broker.tls_ca_file",
+        _is_loopback_or_tls(broker),
+        f"{broker.host} is not on loopback; name the CA certificate to verify it with",
+    )
+
+
+def _word(path: str, word: str, known: tuple[str, ...]) -> tuple[str, bool, str]:
+    return path, word in known, f"one of {', '.join(known)}"
+
+
+def _range_rules(settings: AgentSettings) -> Iterator[tuple[str, bool, str]]:
+    for path, (least, most) in RANGES.items():
+        group, _, name = path.rpartition(".")
+        value = getattr(getattr(settings, group) if group else settings, name)
+        yield _within(path, value, least, most)
+
+
+def _within(path: str, value: float | None, least: float, most: float) -> tuple[str, bool, str]:
+    is_kept = value is None or least <= value <= most
+    return path, is_kept, f"must be {least:g} to {most:.10g}, not {value!r}"
+
+
+def _peer_rules(path: str, peer: PeerSettings) -> Iterator[tuple[str, bool, str]]:
+    yield (
+        path,
+        (bool(peer.host) and peer.port > 0) or peer.milliseconds is not None,
+        "needs host and port to measure the round trip, or milliseconds that a model gives",
+    )
+    yield _word(f"{path}.origin", peer.origin, _ORIGINS)
+    for name, (least, most) in PEER_RANGES.items():
+        yield _within(f"{path}.{name}", getattr(peer, name), least, most)
+
+
+def _is_loopback_or_tls(broker: AgentBrokerSettings) -> bool:
+    is_loopback = broker.host in ("localhost", "::1") or broker.host.startswith("127.")
+    return is_loopback or bool(broker.tls_ca_file)

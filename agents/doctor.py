@@ -1,0 +1,95 @@
+"""`kapok-agent doctor`: reports everything that would keep the agent from its work.
+
+It looks at settings, files and the broker's port, changes nothing and sends nothing.
+"""
+
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from agents.config.load import AgentSettingsError, read_settings
+from agents.config.rules import find_problems
+from agents.config.settings import AgentSettings
+from agents.runtime.data_checks import check_data_files, check_no_boots_lost
+from agents.runtime.data_dir import IdentityError, check_mounted_secret_mode
+
+_CONNECT_SECONDS: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class DoctorFinding:
+    """One problem; the fields are those of `kapok config check`."""
+
+    path: str
+    severity: str
+    what: str
+    instead: str
+
+
+def examine(config: Path | None, environment: Mapping[str, str]) -> dict[str, Any]:
+    """The answer of `kapok-agent doctor`: `ok`, and the findings."""
+    try:
+        settings, source = read_settings(config, environment)
+    except AgentSettingsError as error:
+        findings = [DoctorFinding("", "error", str(error), "configs/agent.yaml is an example")]
+    else:
+        findings = [*_examine_settings(settings, source), *_examine_machine(settings)]
+    return {
+        "ok": all(one.severity != "error" for one in findings),
+        "findings": [asdict(one) for one in findings],
+    }
+
+
+def _examine_settings(settings: AgentSettings, source: str) -> Iterator[DoctorFinding]:
+    for problem in find_problems(settings):
+        yield DoctorFinding(problem.path, "error", problem.text, f"change it in {source}")
+    if not settings.hub_keys:
+        what = "no key of a hub: no order is accepted"
+        yield DoctorFinding("hub_keys", "warning", what, "write the hub key that `kapok up` prints")
+
+
+def _examine_machine(settings: AgentSettings) -> Iterator[DoctorFinding]:
+    folder = Path(settings.data_dir)
+    try:
+        if folder.exists():
+            check_data_files(folder)
+            check_no_boots_lost(folder)
+    except (IdentityError, OSError) as error:
+        yield DoctorFinding("data_dir", "error", str(error), "follow the message")
+    broker = settings.broker
+    files = {
+        "broker.password_file": broker.password_file,
+        "broker.tls_ca_file": broker.tls_ca_file,
+        "broker.tls_certificate_file": broker.tls_certificate_file,
+        "broker.tls_key_file": broker.tls_key_file,
+        "cluster.kubeconfig": settings.cluster.kubeconfig,
+        "replay.file": settings.replay.file,
+    }
+    for path, name in files.items():
+        if name:
+            yield from _examine_file(path, Path(name))
+    yield from _examine_broker(broker.host, broker.port)
+
+
+def _examine_file(path: str, file: Path) -> Iterator[DoctorFinding]:
+    secrets = ("broker.password_file", "broker.tls_key_file", "cluster.kubeconfig")
+    try:
+        with file.open("rb"):
+            pass
+        if path in secrets:
+            check_mounted_secret_mode(file)
+    except OSError as error:
+        yield DoctorFinding(path, "error", f"{file}: {error.strerror}", "name a readable file")
+    except IdentityError as error:
+        yield DoctorFinding(path, "error", str(error), "follow the message")
+
+
+def _examine_broker(host: str, port: int) -> Iterator[DoctorFinding]:
+    try:
+        socket.create_connection((host, port), timeout=_CONNECT_SECONDS).close()
+    except (OSError, OverflowError, UnicodeError) as error:
+        what = f"{host}:{port}: {error}"
+        instead = "start the broker, or name its address; the agent goes on trying"
+        yield DoctorFinding("broker.host", "warning", what, instead)

@@ -1,0 +1,160 @@
+"""Where a command reads the ledger: the file of a data directory, or a hub over the network.
+
+Over the network the web server of `kapok up` answers, to the token of the kubeconfig and with the
+rights that it has in the hub: who may list all workloads may read the ledger.
+"""
+
+import argparse
+import asyncio
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from scheduler.cli.support.arguments import add_data_dir_option
+from scheduler.cli.support.hub_access import existing_kubeconfig
+from scheduler.hub.client import bearer_token_of, open_hub
+from scheduler.hub.web_address import check_web_address, find_web_address
+from scheduler.ledger.errors import LedgerError
+from scheduler.ledger.reader import LedgerReader, RecordSource
+from scheduler.ledger.record import Record, record_of_row
+from scheduler.ledger.tables import LEDGER_FILE
+from scheduler.settings import data_directory
+
+_TIMEOUT_SECONDS = 30.0
+_MAX_ANSWER_BYTES = 256 * 2**20
+
+
+class LedgerUnreachable(LedgerError):
+    """The web server refuses or does not answer; the message says what to do."""
+
+
+def add_ledger_options(parser: argparse.ArgumentParser) -> None:
+    """Adds `--data-dir`, `--kubeconfig` and `--server`."""
+    add_data_dir_option(parser)
+    parser.add_argument(
+        "--kubeconfig",
+        metavar="FILE",
+        help="read the ledger of this hub over the network, with the rights of its token",
+    )
+    parser.add_argument(
+        "--server", metavar="URL", help="address of the web server, where the hub's is not reached"
+    )
+
+
+@contextmanager
+def open_ledger(arguments: argparse.Namespace) -> Iterator[RecordSource]:
+    """The ledger that the arguments name.
+
+    Raises:
+        LedgerError: it cannot be read or reached.
+        HubError: the hub of the kubeconfig does not answer.
+        HubNotFound: there is no kubeconfig of this name.
+    """
+    if not arguments.kubeconfig:
+        if arguments.server:
+            raise LedgerUnreachable("--server needs --kubeconfig FILE, which holds the token")
+        with LedgerReader(data_directory(arguments.data_dir) / LEDGER_FILE) as reader:
+            yield reader
+        return
+    kubeconfig = existing_kubeconfig(arguments.kubeconfig)
+    yield asyncio.run(_connect(kubeconfig, arguments.server))
+
+
+async def _connect(kubeconfig: Path, server: str | None) -> "RemoteLedger":
+    token = await bearer_token_of(kubeconfig)
+    if not token:
+        raise LedgerUnreachable(f"kubeconfig {kubeconfig} holds no token; name one that does")
+    if server:
+        return RemoteLedger(check_web_address(server), token)
+    async with open_hub(kubeconfig) as client:
+        return RemoteLedger(await find_web_address(client), token)
+
+
+class RemoteLedger:
+    """Reads records and blobs from a web server.
+
+    Args:
+        address: its address.
+        token: a token of the hub.
+    """
+
+    def __init__(self, address: str, token: str) -> None:
+        self._address, self._token = address, token
+        # No proxy of the environment, which would see the token.
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def find(self, record_id: str) -> Record | None:
+        """The record with this id, or None."""
+        return next(iter(self._page({"id": record_id})), None)
+
+    def last(self) -> Record | None:
+        """The newest record, or None."""
+        return next(iter(self._page({"last": "1"})), None)
+
+    def last_about(self, subject: str) -> Record | None:
+        """The newest record about a subject, or None."""
+        return next(iter(self._page({"about": subject})), None)
+
+    def records(
+        self, after: int = 0, limit: int = 100, *, subject: str | None = None
+    ) -> list[Record]:
+        """Up to `limit` records that follow sequence `after`, oldest first."""
+        query = {"after": str(after)} | ({"subject": subject} if subject else {})
+        found: list[Record] = []
+        while len(found) < limit:
+            page = self._page({**query, "limit": str(limit - len(found))})
+            if not page:
+                break
+            found += page
+            query["after"] = str(page[-1].seq)
+        return found
+
+    def blob(self, digest: str) -> Any:  # noqa: ANN401 - any JSON value
+        """The JSON value under this digest."""
+        return self._get(f"/api/v1/ledger/blobs/{urllib.parse.quote(digest)}")
+
+    def _page(self, query: Mapping[str, str]) -> list[Record]:
+        answer = self._get(f"/api/v1/ledger/records?{urllib.parse.urlencode(query)}")
+        try:
+            return [
+                record_of_row(
+                    seq=row["seq"],
+                    record_id=row["id"],
+                    digest=row["hash"],
+                    subject=row["subject"],
+                    body=row["body"].encode(),
+                )
+                for row in answer["records"]
+            ]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise LedgerUnreachable(f"{self._address}: the answer is no page of records") from error
+
+    def _get(self, path: str) -> Any:  # noqa: ANN401 - any JSON value
+        request = urllib.request.Request(  # noqa: S310 - http or https, see check_web_address
+            self._address + path, headers={"Authorization": f"Bearer {self._token}"}
+        )
+        try:
+            with self._opener.open(request, timeout=_TIMEOUT_SECONDS) as response:
+                return json.loads(response.read(_MAX_ANSWER_BYTES))
+        except urllib.error.HTTPError as error:
+            with error:
+                raise LedgerUnreachable(self._refusal(error)) from error
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "reason", error)
+            raise LedgerUnreachable(
+                f"{self._address} does not answer ({reason}); is `kapok up` running there?"
+            ) from error
+
+    def _refusal(self, error: urllib.error.HTTPError) -> str:
+        if error.code in (401, 403):
+            return (
+                f"{self._address} refuses the token (HTTP {error.code}); it needs the right to "
+                "list workloads.kapok.dev in all namespaces"
+            )
+        text = error.read(300).decode(errors="replace").strip()
+        return f"{self._address}: HTTP {error.code}: {text}"

@@ -1,0 +1,72 @@
+"""Which records are listed: by workload, site and time."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from scheduler.ledger.record import Record
+
+_PAGE_RECORDS = 256
+
+RecordPages = Callable[[int, int], list[Record]]
+"""Up to so many records (second argument) that follow a sequence (first), oldest first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordFilter:
+    """What a record must be.
+
+    Attributes:
+        since: not older than this; None: any age.
+        at: the newest of its subject that is not younger than this, so what was in force then;
+            None: any.
+        site: decisions that placed replicas at this site; None: any.
+    """
+
+    since: datetime | None = None
+    at: datetime | None = None
+    site: str | None = None
+
+    def select(self, pages: RecordPages, after: int, limit: int) -> list[Record]:
+        """Up to `limit` records that match and follow sequence `after`, oldest first."""
+        if self.at is not None:
+            return self._in_force(pages)[:limit]
+        found: list[Record] = []
+        for record in _each(pages, after):
+            if self._matches(record):
+                found.append(record)
+                if len(found) == limit:
+                    break
+        return found
+
+    def _in_force(self, pages: RecordPages) -> list[Record]:
+        """The newest record of each subject at the time `at`, by sequence."""
+        newest: dict[str, Record] = {}
+        for record in _each(pages, 0):
+            if self.at is not None and _instant(record) <= self.at:
+                newest[record.subject] = record
+        return sorted(filter(self._matches, newest.values()), key=lambda record: record.seq)
+
+    def _matches(self, record: Record) -> bool:
+        if self.since is not None and _instant(record) < self.since:
+            return False
+        return self.site is None or self.site in sites_of(record.content)
+
+
+def sites_of(content: Mapping[str, Any]) -> list[str]:
+    """The sites that the decision of a record placed replicas at."""
+    decision = content.get("decision")
+    placed = decision.get("assignment") if isinstance(decision, Mapping) else None
+    return [str(one.get("site")) for one in placed or () if isinstance(one, Mapping)]
+
+
+def _each(pages: RecordPages, after: int) -> Iterator[Record]:
+    while page := pages(after, _PAGE_RECORDS):
+        yield from page
+        after = page[-1].seq
+
+
+def _instant(record: Record) -> datetime:
+    instant = datetime.fromisoformat(record.at)
+    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)

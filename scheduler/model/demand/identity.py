@@ -1,0 +1,87 @@
+"""How `placement.identity` applies: what stays at one site, and what is made again at each."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from scheduler.model.demand.demand import Demand, NotAccepted
+from scheduler.model.kinds.policy import Identity, Placement, Spread
+from scheduler.model.manifests.identities import numbered_set_in
+
+AT_ONE_SITE = Spread(by="site", max_groups=1)
+"""The level that keeps all replicas at one site; replicas that run at several already stay."""
+
+
+class AppliedIdentity(NamedTuple):
+    """What applies to a workload; `identity` is None where pods are only counted."""
+
+    identity: Identity | None
+    numbered_set: str
+
+
+def apply_identity(
+    manifests: Sequence[Mapping[str, Any]], placement: Placement, shared: Sequence[Placement] = ()
+) -> AppliedIdentity:
+    """The identity of a workload's pods: as it says, else Whole where pods have numbers.
+
+    Duplicated asks for a whole copy at every site, so nothing is divided there.
+
+    Args:
+        manifests: the manifests.
+        placement: of the workload and its policy.
+        shared: of cluster policies; Whole among them counts before all else, PerSite after.
+    """
+    numbered = numbered_set_in(manifests)
+    asked = [each.identity for each in shared]
+    wanted = "Whole" if "Whole" in asked else placement.identity
+    if wanted is None and "PerSite" in asked:
+        wanted = "PerSite"
+    if wanted is None and numbered and placement.strategy != "Duplicated":
+        wanted = "Whole"
+    if wanted == "PerSite" and not numbered:
+        wanted = None
+    return AppliedIdentity(wanted, numbered)
+
+
+def is_kept_at_one_site(demand: Demand, rule: Spread) -> bool:
+    """Whether a level is there because of the identity of pods, and not on request."""
+    return demand.identity == "Whole" and rule == AT_ONE_SITE
+
+
+def check_identity(demand: Demand, placement: Placement | None) -> Iterator[NotAccepted]:
+    """Finds rules that ask for several sites, where all replicas stay at one.
+
+    Args:
+        demand: the demand.
+        placement: the workload's own.
+    """
+    if demand.identity != "Whole" or demand.replicas <= 1:
+        return
+    rule = next((one for one in demand.spread if one.required and one.min_groups > 1), None)
+    least = demand.replicas
+    capped = next(
+        (
+            one
+            for one in demand.spread
+            if one.required and one.max_per_group is not None and one.max_per_group < least
+        ),
+        None,
+    )
+    problem = ""
+    if demand.strategy == "Duplicated":
+        problem = "strategy Duplicated places it at every site"
+    elif demand.preset == "two-places-three-centres":
+        problem = f"preset {demand.preset} divides it"
+    elif rule is not None:
+        problem = f"spread by {rule.by} asks for {rule.min_groups} groups"
+    elif capped is not None:
+        problem = f"spread by {capped.by} allows {capped.max_per_group} of {least} in a group"
+    if problem:
+        what = demand.numbered_set or demand.key
+        is_asked = placement is not None and placement.identity == "Whole"
+        why = "spec.placement.identity is Whole" if is_asked else "each of its pods has a number"
+        yield NotAccepted(
+            reason="spread",
+            condition="IdentityNotDivisible",
+            message=f"spec.placement: {what} stays at one site, because {why}, and {problem}; "
+            "write identity: PerSite for a set of its own at each site, or leave the rule out",
+        )
