@@ -23,7 +23,8 @@ from scheduler.cli.support.offline_input import (
 from scheduler.cli.support.output import print_error, print_json
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import NotAccepted
-from scheduler.model.formatters import format_rfc3339
+from scheduler.model.formatters import format_list, format_replicas, format_rfc3339
+from scheduler.model.reasons import REASONS
 from scheduler.runtime.printable import printable
 
 _EPILOG = """examples:
@@ -42,6 +43,9 @@ with one Tenant or more, a namespace that no Tenant lists is refused, as on a hu
 Workloads are decided one after the other, by priority, then age, then name; each sees the capacity
 that the ones before it left.
 Exit code: 0 all workloads are placed, 1 some are not, 2 wrong usage or unreadable files."""
+
+
+_MAX_NAMED_SITES = 8
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -105,9 +109,19 @@ def decision_as_json(decided: OfflineDecision, site_count: int) -> dict[str, Any
             "gco2PerHour": decision.cost.gco2_per_hour,
         },
         "optimal": decision.optimal,
-        "gap": decision.gap,
+        "gap": decision.gap if decision.phase == "Placed" else None,
         "lost": list(decision.lost),
-        "violations": dict(decision.violations),
+        "violations": [
+            *(
+                {
+                    "rule": reason,
+                    "site": site,
+                    "sentence": f"what runs at {site}: {REASONS[reason]}",
+                }
+                for site, reason in decision.violations.items()
+            ),
+            *({"rule": each.rule, "sentence": each.sentence} for each in decision.unmet),
+        ],
         "notes": list(decision.notes),
         **_planned_start(decision),
     }
@@ -127,19 +141,31 @@ def _refusal_as_json(decided: OfflineDecision, site_count: int) -> dict[str, Any
     refused = decided.demand
     reason = refused.reason if isinstance(refused, NotAccepted) else "invalid"
     message = refused.message if isinstance(refused, NotAccepted) else ""
+    running = _running_sites(decided)
+    there = format_replicas([(each["name"], each["replicas"]) for each in running])
+    stays = f"; running replicas stay on {format_list(there, _MAX_NAMED_SITES)}" if running else ""
     return {
         "workload": decided.workload.metadata.key,
         "phase": "Refused",
-        "sites": [],
+        "sites": running,
         "reasons": {reason: max(1, site_count)},
-        "line": f"not accepted: {message}",
+        "line": f"not accepted: {message}{stays}",
         "cost": {"cnyPerHour": None, "gco2PerHour": None},
         "optimal": False,
-        "gap": 0.0,
+        "gap": None,
         "lost": [],
-        "violations": {},
+        "violations": [],
         "notes": [],
     }
+
+
+def _running_sites(decided: OfflineDecision) -> list[dict[str, Any]]:
+    """What runs of a workload that is not accepted: it stays as it is."""
+    running: dict[str, int] = {}
+    for group in decided.workload.status.placement.groups:
+        for site in group.sites if group.phase != "Withdrawing" and group.replicas else ():
+            running[site] = running.get(site, 0) + group.replicas
+    return [{"name": site, "replicas": running[site]} for site in sorted(running)]
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:

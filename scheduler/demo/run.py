@@ -15,6 +15,7 @@ from scheduler.demo.demo_status import DemoStatus, StatusObserver
 from scheduler.demo.environment import DemoEnvironment, running_environment
 from scheduler.demo.export import HUB_KINDS, list_member_objects, list_objects, write_export
 from scheduler.demo.folder import DemoFolder
+from scheduler.demo.rules_audit import find_silent_violations
 from scheduler.demo.view import DemoView
 from scheduler.runtime.clock import Clock
 
@@ -142,7 +143,9 @@ class Demo:
         seconds = self._elapsed_seconds
         hub = await list_objects(environment.hub, HUB_KINDS)
         members = await list_member_objects(environment.folder, environment.samples.clusters)
-        violations = find_violations(AuditEvidence(hub=hub, members=members, now=self._clock.now()))
+        now = self._clock.now()
+        violations = find_violations(AuditEvidence(hub=hub, members=members, now=now))
+        violations += find_silent_violations(hub, now)
         for sentence in violations:
             self._view.say(f"rule violated: {sentence}")
         if self._options.export_to is not None:

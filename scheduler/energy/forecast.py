@@ -53,6 +53,12 @@ class IntensityProfile:
         mean = (self._integral_until(ends) - self._integral_until(starts)) / duration_seconds
         return np.where(whole, mean, np.nan)
 
+    def covered_part(self, start: float, duration_seconds: float) -> tuple[float, float]:
+        """What the steps add to the mean over a run, and the share of the run that they cover."""
+        ends = np.array([start, start + duration_seconds])
+        grams, covered = np.diff(self._integral_until(ends)), np.diff(self._covered_seconds(ends))
+        return float(grams[0]) / duration_seconds, float(covered[0]) / duration_seconds
+
     def candidate_starts(self, first: float, last: float, duration_seconds: float) -> Floats:
         """Starts in (`first`, `last`] that include the best one.
 

@@ -6,6 +6,7 @@ import msgspec
 
 from scheduler.model.canonical import canonical_json
 from scheduler.model.kinds.fields import Instant, Origin, Part
+from scheduler.model.kinds.workload import StartPlan
 from scheduler.model.reasons import Reason
 
 ENGINE_VERSION = "5"
@@ -34,6 +35,14 @@ class Cost(Part, frozen=True, kw_only=True):
 
     cny_per_hour: float | None = None
     gco2_per_hour: float | None = None
+
+
+class UnmetRule(Part, frozen=True, kw_only=True):
+    """A required rule that a whole placement does not meet."""
+
+    rule: str
+    """Its slug: `spread`, `duplicated`, the name of a preset, or that of a rule about sites."""
+    sentence: str
 
 
 def _current_engine_version() -> str:
@@ -71,12 +80,18 @@ class Decision(Part, frozen=True, kw_only=True):
     start_at: Instant | None = None
     """When work that can wait is planned to start, at `planned`; it is decided again then."""
     planned: tuple[SiteAssignment, ...] = ()
+    plan: StartPlan | None = None
+    """The planned start, with what it is compared with until the workload starts."""
     optimal: bool = True
-    """Whether no placement has a lower cost; False: see `gap`."""
-    gap: float = 0.0
-    """Upper bound of the cost above the best possible one, as a ratio."""
+    """Whether no placement has a lower cost, and every required rule is met; False: see `gap`."""
+    gap: float | None = 0.0
+    """Upper bound of the cost above the best possible one, as a ratio; None: no bound is known.
+
+    Of a placement it is 0 if `optimal`, and only then; without a placement it says nothing."""
     notes: tuple[str, ...] = ()
     """What the decision does not model, for people."""
+    unmet: tuple[UnmetRule, ...] = ()
+    """Required rules that `assignment`, kept and new replicas together, does not meet."""
     decided_at: Instant
     engine: str = msgspec.field(default_factory=_current_engine_version)
     """Always written: left out as a default, it would be read as the version of the reader."""

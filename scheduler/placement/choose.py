@@ -8,6 +8,7 @@ are never taken away because nothing fits now.
 from datetime import datetime
 
 import numpy as np
+from msgspec.structs import replace
 
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import Demand
@@ -24,7 +25,8 @@ from scheduler.placement.fleet.context import DecisionContext, decision_context
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.gates import scheduling_gate, with_gate_message
 from scheduler.placement.result import CycleState, build_decision
-from scheduler.placement.start_time import can_wait, plan_start, postpone
+from scheduler.placement.rule_moves import may_move, move_to_meet_rules
+from scheduler.placement.start_time import can_wait, note_on_given_up_plan, plan_start, postpone
 
 
 def choose(
@@ -57,6 +59,8 @@ def choose(
         )
     request = division_request(state)
     division = divide_with_preferred_affinity(request, fleet)
+    if may_move(demand):
+        division = move_to_meet_rules(request, division, fleet, state.filter_result, state.context)
     if can_wait(demand) and division.replicas_by_slot:
         plan = plan_start(state, request, division.replicas_by_slot)
         if plan is not None:
@@ -72,11 +76,19 @@ def choose(
         return with_limit_message(
             build_decision(state, Division(replicas_by_slot=None), "quota"), over_budget
         )
-    return build_decision(state, cheapest_in_budget, None)
+    decision = build_decision(state, cheapest_in_budget, None)
+    if demand.plan is None or not can_wait(demand):
+        return decision
+    return note_on_given_up_plan(decision, state, cheapest_in_budget.replicas_by_slot or {})
 
 
 def prepare_cycle(demand: Demand, fleet: Fleet, context: DecisionContext) -> CycleState:
-    """The steps before dividing: filter, fit and cost. The last two compute on request."""
+    """The steps before dividing: filter, fit and cost. The last two compute on request.
+
+    Work that can wait is priced by the same series for a start now as for every later one.
+    """
+    if context.start_seconds is None and can_wait(demand):
+        context = replace(context, start_seconds=context.now_seconds)
     filter_result = filter_sites(demand, fleet, context)
     retained = retained_shares(demand, fleet, filter_result, context)
     capacity = SiteCapacity(fleet, demand, filter_result.rights.vendor_sets)

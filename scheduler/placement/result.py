@@ -14,6 +14,7 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.formatters import format_replicas
 from scheduler.model.reasons import REASONS, Reason
 from scheduler.placement.cost.energy import carbon_intensity_of_run, replica_kwh_per_hour
+from scheduler.placement.cost.implausible import find_implausible, implausible_notes
 from scheduler.placement.cost.site_costs import SiteCosts, site_costs_of
 from scheduler.placement.divide.divide import MIN_SITES_TO_CACHE_FULL
 from scheduler.placement.divide.division import Division, ReplicasBySlot
@@ -23,6 +24,7 @@ from scheduler.placement.fit.capacity import SiteCapacity
 from scheduler.placement.fit.caveats import NOTE_IN_FLIGHT_BOUND, caveats_of
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
+from scheduler.placement.required_rules import format_unmet, unmet_rules
 
 if TYPE_CHECKING:
     from scheduler.placement.kernel.kernel import Fit
@@ -65,6 +67,8 @@ def build_decision(state: CycleState, division: Division, gate: Reason | None) -
         else _retained_replicas(retained)
     )
     reasons = {} if placed else _reasons(state, division, gate)
+    unmet = unmet_rules(demand, state.fleet, shares, state.filter_result, state.context)
+    optimal = placed and division.is_optimal and not division.gap and not unmet
     names = sorted([(state.fleet.name_at(slot), count) for slot, count in shares.items()])
     decision = Decision(
         workload=demand.key,
@@ -72,12 +76,13 @@ def build_decision(state: CycleState, division: Division, gate: Reason | None) -
         phase=_phase(state, placed=placed),
         assignment=tuple([SiteAssignment(site=site, replicas=count) for site, count in names]),
         reasons=reasons,
-        line=_format_line(state, names, reasons, placed=placed),
+        line=_format_line(state, names, reasons, placed=placed) + format_unmet(unmet),
         group=division.group,
         cost=_total_cost(state, names),
-        optimal=placed and division.is_optimal,
-        gap=division.gap,
-        notes=_notes(state, division, reasons),
+        optimal=optimal,
+        gap=0.0 if optimal or not placed else division.gap or None,
+        notes=_notes(state, division, reasons, shares),
+        unmet=unmet,
         decided_at=state.context.now,
     )
     return _with_previous_placement(decision, state, names) if demand.placed else decision
@@ -105,8 +110,14 @@ def _vacated_sites(state: CycleState, names: list[tuple[str, int]]) -> list[str]
     return sorted(ran.difference([name for name, _ in names]))
 
 
-def _notes(state: CycleState, division: Division, reasons: dict[Reason, int]) -> tuple[str, ...]:
+def _notes(
+    state: CycleState, division: Division, reasons: dict[Reason, int], shares: ReplicasBySlot
+) -> tuple[str, ...]:
     notes = _notes_on_shapes(state, division)
+    odd = find_implausible(state.fleet, state.context)
+    if odd:
+        judged = [*shares, *state.filter_result.admitted_slots.tolist()]
+        notes = (*notes, *implausible_notes(state.fleet, judged, odd))
     if reasons.keys() & {"full", "fragmented"} and state.capacity.is_lower_bound_at_any(
         state.filter_result.admitted_slots
     ):

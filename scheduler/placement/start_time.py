@@ -2,7 +2,8 @@
 
 Only work that states its deadline and its duration can wait, and only while no replica runs. Later
 starts are considered where a forecast covers the whole run, or where the energy price changes with
-the hours and the intensity does not. All other costs and the free capacity are assumed to stay as
+the hours. A start now and every later one are priced by one series of each site, so waiting never
+wins by a comparison of two sources. All other costs and the free capacity are assumed to stay as
 they are now: capacity is not reserved, and the workload is decided again at the planned start.
 Therefore starts are planned with a margin before the latest one; from then on the work takes what
 is free.
@@ -22,17 +23,14 @@ from scheduler.energy.tariff import Tariff
 from scheduler.model.decision import Decision, SiteAssignment
 from scheduler.model.demand.demand import Demand
 from scheduler.model.formatters import format_epoch_seconds
+from scheduler.model.kinds.workload import StartPlan
 from scheduler.model.units import GRAMS_PER_KILOGRAM, SECONDS_PER_HOUR
 from scheduler.placement.cost.energy import (
     carbon_intensity_at_start,
-    carbon_intensity_of_run,
     pue,
     replica_kwh_per_hour,
 )
-from scheduler.placement.cost.forecasts import (
-    forecast_intensity_of_run,
-    group_by_forecast_and_tariff,
-)
+from scheduler.placement.cost.forecasts import group_by_forecast_and_tariff
 from scheduler.placement.cost.site_costs import SiteCosts, site_costs_of
 from scheduler.placement.cost.terms.waiting import waiting_price
 from scheduler.placement.divide.divide import DivisionRequest
@@ -109,14 +107,13 @@ def _worthwhile_start(
         return None
     demand, context = state.demand, state.context
     seconds = float(demand.schedule.duration_seconds or 0)
-    carbon, grams_now = _price_term(state.costs, "carbon"), _sustained_grams(state, seconds)
-    cny_now = state.costs.cny - (carbon.figures - grams_now) * carbon.units
-    saved = _sum_over_replicas(cny_now, now_shares) - _sum_over_replicas(costs.cny, shares)
-    at_stake = carbon.units * _sum_over_replicas(grams_now, now_shares) or abs(
+    saved = _sum_over_replicas(state.costs.cny, now_shares) - _sum_over_replicas(costs.cny, shares)
+    at_stake = _price_term(state.costs, "carbon").cny(now_shares) or abs(
         _price_term(state.costs, "energy").cny(now_shares)
     )
     if saved <= context.terms.least_saving_ratio * max(0.0, at_stake):
         return None
+    grams_now = carbon_intensity_at_start(state.fleet, demand, context).value
     grams_then = carbon_intensity_at_start(
         state.fleet, demand, replace(context, start_seconds=start_seconds)
     ).value
@@ -130,20 +127,6 @@ def _worthwhile_start(
         saved_cny=saved * seconds / SECONDS_PER_HOUR,
         saved_grams=grams,
     )
-
-
-def _sustained_grams(state: CycleState, seconds: float) -> Floats:
-    """Grams of CO2 per kWh at the machine for a start now; [slot_capacity].
-
-    Where the forecast for the run is lower than the present figure, the forecast counts: a short
-    peak is no reason to wait.
-    """
-    fleet, context = state.fleet, state.context
-    forecast = (
-        forecast_intensity_of_run(fleet, context.now_seconds, seconds, context)
-        * pue(fleet, context).value
-    )
-    return np.fmin(carbon_intensity_of_run(fleet, state.demand, context).value, forecast)
 
 
 def _best_starts(state: CycleState, request: DivisionRequest) -> Iterator[tuple[float, float]]:
@@ -242,9 +225,56 @@ def postpone(
         f" {_format_assignments(there)}: saves {plan.saved_cny:.2g} CNY {carbon} compared with now"
         f" on {_format_assignments(here)}; latest start {format_epoch_seconds(latest)}"
     )
-    return msgspec.structs.replace(
-        decision, line=line, start_at=datetime.fromtimestamp(plan.start_seconds, UTC), planned=there
+    start_at = datetime.fromtimestamp(plan.start_seconds, UTC)
+    former = state.demand.plan
+    remembered = (
+        StartPlan(
+            start_at=start_at, since=state.context.now, cny_at_once=_run_cny(state, now_shares)
+        )
+        if former is None
+        else replace(former, start_at=start_at)
     )
+    return msgspec.structs.replace(
+        decision, line=line, start_at=start_at, planned=there, plan=remembered
+    )
+
+
+def note_on_given_up_plan(
+    decision: Decision, state: CycleState, shares: ReplicasBySlot
+) -> Decision:
+    """The decision to start now, with what waiting has cost if the planned start is still to come.
+
+    Args:
+        decision: the decision that places the work.
+        state: the results of the steps before.
+        shares: replicas by slot.
+    """
+    plan, now = state.demand.plan, state.context.now
+    if plan is None or decision.phase != "Placed" or plan.start_at <= now:
+        return decision
+    hours = max(0.0, (now - plan.since).total_seconds() / SECONDS_PER_HOUR)
+    price = waiting_price(state.demand, state.context)
+    waited = hours * price * sum(shares.values())
+    planned = format_epoch_seconds(plan.start_at.timestamp())
+    note = (
+        f"the start planned at {planned} is no longer better;"
+        f" started at once after {hours:.2g} h of waiting"
+    )
+    cny = _run_cny(state, shares)
+    if plan.cny_at_once is None or cny is None:
+        note += ", at a cost that is not known"
+    else:
+        lost = cny + waited - plan.cny_at_once
+        note += f", which {'cost' if lost >= 0 else 'saved'} {abs(lost):.2g} CNY"
+    return msgspec.structs.replace(decision, notes=(*decision.notes, note))
+
+
+def _run_cny(state: CycleState, shares: ReplicasBySlot) -> float | None:
+    """What the whole run costs, started now; None: a figure is not known."""
+    if not state.costs.are_known(np.array(sorted(shares), np.int64)):
+        return None
+    hours = (state.demand.schedule.duration_seconds or 0) / SECONDS_PER_HOUR
+    return _sum_over_replicas(state.costs.cny, shares) * hours
 
 
 def _assignments(state: CycleState, shares: ReplicasBySlot) -> tuple[SiteAssignment, ...]:

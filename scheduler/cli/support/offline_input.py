@@ -301,6 +301,9 @@ def _with_placement(workload: Workload, decision: Decision) -> Workload:
         PlacementGroup(sites=(each.site,), replicas=each.replicas) for each in decision.assignment
     )
     status = msgspec.structs.replace(
-        workload.status, placement=PlacementStatus(groups=groups), last_group=decision.group
+        workload.status,
+        placement=PlacementStatus(groups=groups),
+        last_group=decision.group,
+        plan=decision.plan,
     )
     return msgspec.structs.replace(workload, status=status)

@@ -2,11 +2,11 @@
 
 import msgspec
 
-from scheduler.control.status.conditions import find_condition
+from scheduler.control.status.conditions import find_condition, rules_condition
 from scheduler.control.status.migration import shares_in
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import Demand, PlacedReplicas
-from scheduler.model.kinds.fields import LabelSelector, Requirement
+from scheduler.model.kinds.fields import Condition, LabelSelector, Requirement
 from scheduler.model.kinds.workload import Workload, WorkloadStatus
 from scheduler.model.manifests.manifests import holds_data
 
@@ -107,7 +107,15 @@ def ends_or_violates(status: WorkloadStatus, decision: Decision) -> bool:
     shares = shares_in(status.placement.groups)
     if shares.keys() & set(decision.ended):
         return True
-    return any(one.violates != decision.violations.get(site, "") for site, one in shares.items())
+    if any(one.violates != decision.violations.get(site, "") for site, one in shares.items()):
+        return True
+    former = find_condition(status.conditions, "RulesMet")
+    rules = rules_condition(decision, former)
+    return _shown_by(rules) != _shown_by(former)
+
+
+def _shown_by(condition: Condition | None) -> tuple[str, ...]:
+    return () if condition is None else (condition.status, condition.reason, condition.message)
 
 
 def is_unchanged(workload: Workload, status: WorkloadStatus, decision: Decision) -> bool:

@@ -114,6 +114,33 @@ def violation_condition(shares: Mapping[str, SiteShare]) -> Condition | None:
     )
 
 
+def rules_condition(decision: Decision, former: Condition | None) -> Condition | None:
+    """`RulesMet`: False while the placement does not meet a required rule, with the rule's name.
+
+    Args:
+        decision: the decision.
+        former: the condition until now; True follows only on False.
+
+    Returns:
+        The condition; None: nothing was ever unmet.
+    """
+    if decision.unmet:
+        rules = {each.rule for each in decision.unmet}
+        return Condition(
+            type="RulesMet",
+            status="False",
+            reason=_camel_case(rules.pop()) if len(rules) == 1 else "SeveralRules",
+            message="; ".join(f"{each.rule}: {each.sentence}" for each in decision.unmet)[
+                :_MAX_MESSAGE
+            ],
+        )
+    return None if former is None else Condition(type="RulesMet", status="True", reason="RulesMet")
+
+
+_MAX_MESSAGE = 1024
+"""Characters of a message; the CRD allows no more."""
+
+
 def format_violations(decision: Decision, treatment: OnViolation) -> str:
     """The message of an event: which right is broken where, and what `onViolation` demands."""
     broken = ", ".join(f"{site}: {why}" for site, why in sorted(decision.violations.items()))

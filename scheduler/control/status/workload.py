@@ -17,6 +17,7 @@ from scheduler.control.status.conditions import (
     evicted_condition,
     find_condition,
     moving_condition,
+    rules_condition,
     set_condition,
     violation_condition,
     with_condition,
@@ -109,8 +110,11 @@ def with_decision(
         decision=reference,
         last_group=decision.group,
         placement=msgspec.structs.replace(status.placement, completed=completed, identity=identity),
+        plan=decision.plan,
         conditions=with_condition(with_condition(status.conditions, accepted, now), condition, now),
     )
+    rules = rules_condition(decision, find_condition(status.conditions, "RulesMet"))
+    after = set_condition(after, rules, "RulesMet", now)
     if decision.ended:
         after = set_condition(after, evicted_condition(decision), "Evicted", now)
     return _with_shares(after, shares, now)

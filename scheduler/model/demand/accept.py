@@ -210,6 +210,10 @@ def _assemble(
         unknown_scope=_unknown_scope(parsed, tenant),
         identity=applied.identity,
         numbered_set=applied.numbered_set,
+        on_unmet_rules="Move"
+        if "Move" in (placement.on_violation, *(each.on_violation for each in shared))
+        else "Report",
+        plan=workload.status.plan,
     )
 
 

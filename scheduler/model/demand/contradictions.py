@@ -1,6 +1,7 @@
 """Checks for demands that no site could ever meet; each refusal says what to write instead."""
 
 from collections.abc import Iterator, Sequence
+from math import ceil
 
 from scheduler.model.demand.demand import Demand, NotAccepted
 from scheduler.model.demand.identity import check_identity
@@ -154,16 +155,25 @@ def _check_spread(rule: Spread, demand: Demand) -> Iterator[NotAccepted]:
     problem = ""
     if demand.strategy == "Duplicated" and each is not None and each < demand.replicas:
         problem = (
-            f"Duplicated places {demand.replicas} replicas at each site, maxPerGroup allows {each}"
+            f"Duplicated places {demand.replicas} replicas at each site, "
+            f"maxPerGroup allows {each}; write maxPerGroup: {demand.replicas} or replicas: {each}"
         )
     elif highest is not None and rule.min_groups > highest:
-        problem = f"minGroups {rule.min_groups} is more than maxGroups {highest}"
+        problem = (
+            f"minGroups {rule.min_groups} is more than maxGroups {highest}; "
+            f"write minGroups: {highest} or maxGroups: {rule.min_groups}"
+        )
     elif demand.strategy != "Duplicated" and 0 < demand.replicas < rule.min_groups:
-        problem = f"{demand.replicas} replicas cannot be spread over {rule.min_groups} groups"
+        problem = (
+            f"{demand.replicas} replicas cannot be spread over {rule.min_groups} groups; "
+            f"write replicas: {rule.min_groups} or minGroups: {demand.replicas}"
+        )
     elif highest is not None and each is not None and highest * each < demand.replicas:
         problem = (
             f"{highest} groups of at most {each} hold {highest * each} replicas, "
-            f"not {demand.replicas}"
+            f"not {demand.replicas}; write replicas: {highest * each}, "
+            f"maxGroups: {ceil(demand.replicas / each)} "
+            f"or maxPerGroup: {ceil(demand.replicas / highest)}"
         )
     if problem:
         yield NotAccepted(
@@ -191,7 +201,11 @@ def _check_named_sites(
     each = rule.max_per_group
     problem = ""
     if rule.min_groups > named_sites:
-        problem = f"weights and siteGroups name {named_sites} sites, minGroups is {rule.min_groups}"
+        fewer = f" or write minGroups: {named_sites}" if named_sites else ""
+        problem = (
+            f"weights and siteGroups name {named_sites} sites, minGroups is {rule.min_groups}; "
+            f"name more of them{fewer}"
+        )
     elif (
         each is not None
         and demand.strategy != "Duplicated"
@@ -199,7 +213,8 @@ def _check_named_sites(
     ):
         problem = (
             f"the {named_sites} sites of weights and siteGroups, at most {each} in each group, "
-            f"do not hold {demand.replicas}"
+            f"do not hold {demand.replicas}; name more of them or write "
+            f"replicas: {each * named_sites}"
         )
     if problem:
         yield NotAccepted(
@@ -236,7 +251,8 @@ def _check_spread_pairs(required: Sequence[Spread]) -> Iterator[NotAccepted]:
                     reason="spread",
                     condition="SpreadImpossible",
                     message=f"spec.placement.spread: minGroups {demanding.min_groups} "
-                    f"by {demanding.by} is more than maxGroups {most} by {limiting.by} allows",
+                    f"by {demanding.by} is more than maxGroups {most} by {limiting.by} allows; "
+                    f"write minGroups: {most} or maxGroups: {demanding.min_groups}",
                 )
 
 
@@ -263,10 +279,11 @@ def _check_schedule(demand: Demand) -> Iterator[NotAccepted]:
     seconds, between = demand.schedule.duration_seconds or 0, (deadline - earliest).total_seconds()
     problem = ""
     if between <= 0:
-        problem = "the deadline is not after earliest"
+        problem = "the deadline is not after earliest; write a later deadline"
     elif between < seconds:
         problem = (
-            f"{seconds} s of work do not fit into the {between:.0f} s between earliest and deadline"
+            f"{seconds} s of work do not fit into the {between:.0f} s between earliest and "
+            f"deadline; write a deadline that is {seconds - between:.0f} s later"
         )
     if problem:
         yield NotAccepted(

@@ -23,6 +23,7 @@ from scheduler.model.kinds.policy import (
     Identity,
     LatencyBound,
     Mode,
+    OnUnmetRules,
     PresetOptions,
     PriceList,
     Schedule,
@@ -33,7 +34,7 @@ from scheduler.model.kinds.policy import (
 )
 from scheduler.model.kinds.rights import OnViolation
 from scheduler.model.kinds.tenant import Budget, BudgetLeft
-from scheduler.model.kinds.workload import GroupPhase
+from scheduler.model.kinds.workload import GroupPhase, StartPlan
 from scheduler.model.manifests.manifests import Pods
 from scheduler.model.manifests.pods import PodShape
 from scheduler.model.quantities import GPU_CARDS, GPU_MILLI, MILLI_PER_UNIT
@@ -144,6 +145,10 @@ class Demand(Part, frozen=True, kw_only=True, dict=True):
     """How pods with numbers are placed; None: pods are only counted."""
     numbered_set: str = ""
     """The manifest whose pods have numbers, as `KIND NAME`."""
+    on_unmet_rules: OnUnmetRules = "Report"
+    """What happens to running replicas when the whole placement does not meet a required rule."""
+    plan: StartPlan | None = None
+    """The later start that the workload has waited for until now."""
 
     @cached_property
     def placed_replicas(self) -> dict[str, int]:

@@ -27,6 +27,7 @@ def merge_placements(policy: Placement, own: Placement) -> Placement:
         cpu_vendors=own.cpu_vendors or policy.cpu_vendors,
         prices=_merge_prices(policy.prices, own.prices),
         data=own.data or policy.data,
+        on_violation=own.on_violation or policy.on_violation,
     )
 
 

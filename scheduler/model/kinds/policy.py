@@ -24,6 +24,7 @@ from scheduler.model.kinds.metadata import Metadata
 Strategy = Literal["CostOptimal", "Aggregated", "Balanced", "Weighted", "Duplicated"]
 Mode = Literal["Steady", "Fresh"]
 Identity = Literal["Whole", "PerSite"]
+OnUnmetRules = Literal["Report", "Move"]
 Preset = Literal[
     "two-places-three-centres", "same-city-active-active", "edge-everywhere", "green-batch"
 ]
@@ -148,6 +149,16 @@ class Placement(Part, frozen=True, kw_only=True):
     cpu_vendors: Annotated[tuple[CpuVendor, ...], Meta(max_length=16)] = ()
     prices: PriceList = PriceList()
     data: Annotated[tuple[DataAt, ...], Meta(max_length=16)] = ()
+    on_violation: (
+        Annotated[
+            OnUnmetRules,
+            Meta(
+                description="When what runs does not meet a required rule. Report (default): it "
+                "stays, with the condition RulesMet=False. Move: it moves where that meets them."
+            ),
+        ]
+        | None
+    ) = None
 
 
 class Schedule(Part, frozen=True, kw_only=True):

@@ -211,6 +211,16 @@ class SiteHealth(Part, frozen=True, kw_only=True):
     message: Annotated[str, Meta(max_length=1024)] = ""
 
 
+class StartPlan(Part, frozen=True, kw_only=True):
+    """The later start that a workload waits for, and what a start would have cost instead."""
+
+    start_at: Instant
+    since: Instant
+    """When the workload began to wait for a better start."""
+    cny_at_once: float | None = None
+    """What the whole run would have cost, started then."""
+
+
 class WorkloadStatus(Part, frozen=True, kw_only=True):
     """The state of a workload."""
 
@@ -236,6 +246,7 @@ class WorkloadStatus(Part, frozen=True, kw_only=True):
     last_group: Annotated[
         str, Meta(max_length=128, description="The site group that was used last.")
     ] = ""
+    plan: Annotated[StartPlan | None, Meta(description="The later start that it waits for.")] = None
     decision: DecisionReference | None = None
     conditions: Conditions = ()
 

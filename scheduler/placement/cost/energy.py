@@ -9,8 +9,8 @@ from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.fields import Origin
 from scheduler.model.units import WATTS_PER_KILOWATT
 from scheduler.placement.cost.forecasts import (
-    forecast_intensity_of_run,
     has_tariffs,
+    intensity_of_run,
     tariff_price_of_run,
 )
 from scheduler.placement.cost.solar import free_solar_ratio
@@ -102,8 +102,11 @@ def energy_price_of_run(fleet: Fleet, demand: Demand, context: DecisionContext) 
 def carbon_intensity_of_run(fleet: Fleet, demand: Demand, context: DecisionContext) -> SiteVector:
     """Grams of CO2 per kWh at the machine while the work runs; [slot_capacity].
 
-    `carbon_intensity_with_pue`, less what the site's own solar power serves of a short run.
+    `carbon_intensity_with_pue`, less what the site's own solar power serves of a short run; for
+    work that can wait, `carbon_intensity_at_start`.
     """
+    if context.start_seconds is not None:
+        return carbon_intensity_at_start(fleet, demand, context)
     found = carbon_intensity_with_pue(fleet, context)
     if not demand.schedule.duration_seconds:
         return found
@@ -137,14 +140,21 @@ def _compute_carbon_intensity_with_pue(
 
 
 def carbon_intensity_at_start(fleet: Fleet, demand: Demand, context: DecisionContext) -> SiteVector:
-    """Grams of CO2 per kWh at the machine of a run that starts later, by forecast; [slot_capacity].
+    """Grams of CO2 per kWh at the machine of work that can wait; [slot_capacity].
 
-    A yearly factor is the same at every hour.
+    A start now and every later one are priced by one series of each site: its forecast, else its
+    present figure at every hour. Own solar power counts for a start now only.
     """
     seconds = float(demand.schedule.duration_seconds or 0)
-    found = forecast_intensity_of_run(fleet, context.run_start_seconds, seconds, context)
-    found = np.where(fleet.has_yearly_intensity, fleet.figure("gco2_per_kwh"), found)
-    return _multiply(_fill_missing(found, context.terms.fallback_gco2_per_kwh), pue(fleet, context))
+    present = carbon_intensity(fleet, context)
+    found = intensity_of_run(fleet, present.value, seconds, context)
+    value = np.where(np.isnan(found), context.terms.fallback_gco2_per_kwh, found)
+    known = present.known & ~np.isnan(found)
+    series = SiteVector(value, known, (~known).astype(np.int64))
+    priced = _multiply(series, pue(fleet, context))
+    return SiteVector(
+        _subtract_solar(priced.value, fleet, demand, context), priced.known, priced.missing
+    )
 
 
 def _valid_until_seconds(fleet: Fleet, context: DecisionContext) -> float:

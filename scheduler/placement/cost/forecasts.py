@@ -20,8 +20,7 @@ def group_by_forecast_and_tariff(
 ) -> Iterator[tuple[IntensityProfile | None, Tariff | None, Ints]]:
     """Pairs of forecast and tariff by which a later start may be cheaper, with their sites.
 
-    A site without a forecast is included only if its intensity is a yearly factor, the same at
-    every hour: for any other site the later intensity is not known.
+    The present intensity of a site without a forecast counts as that of every hour.
     """
     profile_of_slot = {
         slot: profile
@@ -32,7 +31,7 @@ def group_by_forecast_and_tariff(
     groups: dict[tuple[int, int], tuple[IntensityProfile | None, Tariff | None, list[int]]] = {}
     for slot in slots.tolist():
         profile, tariff = profile_of_slot.get(slot), known[slot] or None
-        if profile is not None or (tariff is not None and fleet.has_yearly_intensity[slot]):
+        if profile is not None or tariff is not None:
             pair = (id(profile), id(tariff))
             groups.setdefault(pair, (profile, tariff, []))[2].append(slot)
     for profile, tariff, sites in groups.values():
@@ -61,13 +60,30 @@ def group_by_fresh_forecast(
         yield profile, np.array(sites, np.int64)
 
 
-def forecast_intensity_of_run(
-    fleet: Fleet, start_seconds: float, duration_seconds: float, context: DecisionContext
+def intensity_of_run(
+    fleet: Fleet, present: Floats, duration_seconds: float, context: DecisionContext
 ) -> Floats:
-    """Mean gCO2 per kWh of a run at each site; NaN where no forecast covers it; [slot_capacity]."""
-    found = np.full(fleet.slot_capacity, np.nan)
+    """Mean gCO2 per kWh of a run at each site by the site's one series; [slot_capacity].
+
+    The series is the forecast of a site where there is one, else its present figure at every hour.
+    For a start now the present figure also stands for the hours of the run that the forecast leaves
+    out. A later start that the forecast does not cover is NaN: nothing is known of it.
+
+    Args:
+        fleet: the fleet.
+        present: the present figures; [slot_capacity].
+        duration_seconds: length of the run, above 0.
+        context: the time, with the start.
+    """
+    found = present.copy()
+    starts = np.array([context.run_start_seconds])
     for profile, sites in group_by_fresh_forecast(fleet, np.arange(fleet.slot_capacity), context):
-        found[sites] = profile.mean_gco2_per_kwh(np.array([start_seconds]), duration_seconds)[0]
+        mean = profile.mean_gco2_per_kwh(starts, duration_seconds)[0]
+        if np.isnan(mean) and not context.starts_later:
+            part, covered = profile.covered_part(starts[0], duration_seconds)
+            found[sites] = part + (1.0 - covered) * present[sites]
+        else:
+            found[sites] = mean
     return found
 
 

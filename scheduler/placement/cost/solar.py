@@ -35,7 +35,7 @@ def free_solar_ratio(
     """
     seconds = demand.schedule.duration_seconds or 0
     is_short = 0 < seconds <= context.terms.pv_longest_run_seconds
-    if not is_short or context.start_seconds is not None or replica_watts * demand.replicas <= 0:
+    if not is_short or context.starts_later or replica_watts * demand.replicas <= 0:
         return None
     oldest = context.now_seconds - context.terms.report_stale_seconds
     surplus_watts, seen = fleet.figure("pv_surplus_watts"), fleet.figure("power_observed_at")

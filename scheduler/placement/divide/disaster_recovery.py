@@ -206,12 +206,12 @@ def _iter_pairs(
                     first.is_kept and second.is_kept
                 )  # a running pair is not parted, whatever its round trip is now
                 if first is not second and (
-                    stays or _round_trip_milliseconds(first.facts, second.facts) <= max_milliseconds
+                    stays or round_trip_milliseconds(first.facts, second.facts) <= max_milliseconds
                 ):
                     yield first, second
 
 
-def _round_trip_milliseconds(first: SiteFacts, second: SiteFacts) -> float:
+def round_trip_milliseconds(first: SiteFacts, second: SiteFacts) -> float:
     """The longer of both sites' figures; infinite if one of them is unknown."""
     trips = (
         longest_rtt_milliseconds(first, (second.name,)),

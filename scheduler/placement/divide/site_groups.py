@@ -7,7 +7,7 @@ its first group again with every replica; if that group and the later ones are f
 ones are tried again, from the first. Spread counts over all groups in use: the result is the
 cheapest of the divisions that leave the fewest replicas to later groups. Strategies other than
 CostOptimal hold only as long as one group suffices: the order of the groups takes precedence over
-even shares.
+even shares. Mode Fresh always begins with the first group.
 """
 
 import numpy as np
@@ -63,7 +63,8 @@ def divide_in_groups(request: DivisionRequest, fleet: Fleet) -> Division:
         return divide_spread(request, fleet)
     members = _open_slots_by_group(request, fleet)
     names = [each.name for each in demand.site_groups]
-    begin = names.index(demand.last_group) if demand.last_group in names else 0
+    resumes = demand.mode != "Fresh" and demand.last_group in names  # Fresh starts over
+    begin = names.index(demand.last_group) if resumes else 0
     members, names = members[begin:] + members[:begin], names[begin:] + names[:begin]
     divided = _divide_widening if demand.spread else _divide_overflowing
     return divided(request, fleet, members, names)

@@ -6,7 +6,6 @@ narrowest bound that fits, found by running the engine.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
-from math import ceil
 
 from msgspec.structs import replace
 
@@ -15,9 +14,7 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.identity import is_kept_at_one_site
 from scheduler.model.formatters import format_rfc3339_exact
 from scheduler.model.kinds.policy import Spread
-from scheduler.model.kinds.tenant import BudgetLeft, Spend
 from scheduler.model.quantities import CPU, PODS, format_amount
-from scheduler.model.units import GRAMS_PER_KILOGRAM
 from scheduler.placement.divide.disaster_recovery import (
     DEFAULT_PAIR_MILLISECONDS,
     DEFAULT_STANDBY_RATIO,
@@ -101,69 +98,6 @@ def _raise_quota(trial: Trial, usage: QuotaUsage) -> Trial:
     return trial.with_fix(Fix(change=change, demand=replace(demand, quota_left=wider)))
 
 
-def raise_budget(trial: Trial, spend: Spend | None) -> Iterator[Trial]:
-    """A budget that is just enough, rounded up to a hundredth, if the placement costs more.
-
-    Args:
-        trial: the changes to begin with.
-        spend: what the placement would cost without a budget; None: there is no placement.
-    """
-    demand = trial.demand
-    left = demand.budget_left
-    if left is None or spend is None:
-        return
-    changes = _budgets_to_raise(demand, left, spend)
-    if not changes:
-        return
-    change = SuggestedChange(
-        kind="tenant.budget",
-        target=f"Tenant {demand.tenant}",
-        from_=", ".join(
-            f"{_SHOWN_BUDGET_NAMES[name]}: {was:g}" for name, (was, _) in changes.items()
-        ),
-        to=", ".join(
-            f"{_SHOWN_BUDGET_NAMES[name]}: {becomes:g}" for name, (_, becomes) in changes.items()
-        ),
-    )
-    raised = {name: becomes - was for name, (was, becomes) in changes.items()}
-    wider = BudgetLeft(
-        cny_per_hour=_add_to_known(left.cny_per_hour, raised.get("cny_per_hour", 0.0)),
-        gco2_per_hour=_add_to_known(
-            left.gco2_per_hour, raised.get("kgco2e_per_hour", 0.0) * GRAMS_PER_KILOGRAM
-        ),
-    )
-    yield trial.with_fix(Fix(change=change, demand=replace(demand, budget_left=wider)))
-
-
-def _budgets_to_raise(
-    demand: Demand, left: BudgetLeft, spend: Spend
-) -> dict[str, tuple[float, float]]:
-    """The budgets that are too small, as they are and as they would be just enough.
-
-    By field of `Budget`.
-    """
-    changes: dict[str, tuple[float, float]] = {}
-    for name, (field, per_unit) in _LEFT_FIELD_OF_BUDGET.items():
-        was, rest, asked = getattr(demand.budget, name), getattr(left, field), getattr(spend, field)
-        if was is not None and asked > rest:
-            enough = was + (asked - rest) / per_unit
-            changes[name] = (was, ceil(enough * _HUNDREDTHS) / _HUNDREDTHS)
-    return changes
-
-
-_LEFT_FIELD_OF_BUDGET = {
-    "cny_per_hour": ("cny_per_hour", 1),
-    "kgco2e_per_hour": ("gco2_per_hour", GRAMS_PER_KILOGRAM),
-}
-"""By field of `Budget`: the field of `BudgetLeft`, and how many of its units make one here."""
-_HUNDREDTHS = 100
-_SHOWN_BUDGET_NAMES = {"cny_per_hour": "cnyPerHour", "kgco2e_per_hour": "kgco2ePerHour"}
-
-
-def _add_to_known(left: float | None, more: float) -> float | None:
-    return None if left is None else left + more
-
-
 def reduce_replicas(trial: Trial, fits: FitsDemand) -> Iterator[Trial]:
     """The most replicas that fit, but not fewer than the spread needs."""
     demand = trial.demand
@@ -173,14 +107,14 @@ def reduce_replicas(trial: Trial, fits: FitsDemand) -> Iterator[Trial]:
     def fitting(more: int) -> bool:
         return fits(replace(demand, replicas=least - 1 + more))
 
-    most = _find_largest(demand.replicas - least, fitting)
+    most = find_largest(demand.replicas - least, fitting)
     if most > 0:
         most += least - 1
         smaller = replace(demand, replicas=most)
         yield trial.with_fix(change_workload("replicas", str(demand.replicas), str(most), smaller))
 
 
-def _find_largest(limit: int, fits: Callable[[int], bool]) -> int:
+def find_largest(limit: int, fits: Callable[[int], bool]) -> int:
     """The largest number up to a limit that fits, if every smaller one does; 0: none."""
     low, high = 0, max(0, limit)
     while low < high:
@@ -207,7 +141,7 @@ def _reduce_one_request(trial: Trial, name: str, fits: FitsDemand) -> Iterator[T
     asked = trial.demand.unit[0].shape.requests[name]
     step = 2**20 if name == "memory" else 1
     demand = trial.demand
-    least = _find_largest(
+    least = find_largest(
         -(-asked // step) - 1, lambda n: fits(_with_requests(demand, {name: n * step}))
     )
     smaller = _with_requests(demand, {name: least * step})
@@ -227,7 +161,7 @@ def _reduce_all_requests(trial: Trial, fits: FitsDemand) -> Iterator[Trial]:
     def trying(amounts: dict[str, int], name: str, step: int) -> Callable[[int], bool]:
         return lambda count: fits(_with_requests(trial.demand, {**amounts, name: count * step}))
 
-    part = _find_largest(
+    part = find_largest(
         _SCALE_STEPS - 1, lambda part: fits(_with_requests(trial.demand, scaled(part)))
     )
     if part == 0:
@@ -235,7 +169,7 @@ def _reduce_all_requests(trial: Trial, fits: FitsDemand) -> Iterator[Trial]:
     smaller = scaled(part)
     for name in sorted(requests):  # each as large as the others let it be
         step = 2**20 if name == "memory" else 1
-        most = _find_largest(requests[name] // step, trying(smaller, name, step))
+        most = find_largest(requests[name] // step, trying(smaller, name, step))
         smaller[name] = max(smaller[name], most * step)
     was, becomes = (
         ", ".join(f"{name} {format_amount(name, amount)}" for name, amount in sorted(each.items()))
@@ -304,7 +238,7 @@ def _iter_looser_bounds(
     def moved(**bound: int) -> Demand:
         return _with_rule(demand, index, replace(rule, **bound))
 
-    fewer = _find_largest(rule.min_groups - 1, lambda count: fits(moved(min_groups=count)))
+    fewer = find_largest(rule.min_groups - 1, lambda count: fits(moved(min_groups=count)))
     if fewer:
         yield "minGroups", rule.min_groups, fewer, moved(min_groups=fewer)
     for what, field, was in (
@@ -330,7 +264,7 @@ def _find_smallest(above: int, limit: int, fits: Callable[[int], bool]) -> int |
     """The smallest number above one that fits, if every larger one up to a limit does."""
     if above >= limit or not fits(limit):
         return None
-    return limit - _find_largest(limit - above - 1, lambda less: fits(limit - less))
+    return limit - find_largest(limit - above - 1, lambda less: fits(limit - less))
 
 
 def loosen_pair(trial: Trial, round_trips: Iterable[float], fits: FitsDemand) -> Iterator[Trial]:
@@ -346,7 +280,7 @@ def loosen_pair(trial: Trial, round_trips: Iterable[float], fits: FitsDemand) ->
         return
     within = demand.preset_options.pair_within_milliseconds or DEFAULT_PAIR_MILLISECONDS
     longer = sorted({each for each in round_trips if each > within})
-    spare = _find_largest(
+    spare = find_largest(
         len(longer) - 1, lambda less: fits(_with_pair_limit(demand, longer[-1 - less]))
     )
     if longer and fits(_with_pair_limit(demand, longer[-1 - spare])):
@@ -354,7 +288,7 @@ def loosen_pair(trial: Trial, round_trips: Iterable[float], fits: FitsDemand) ->
         title, relaxed = "presetOptions.pairWithinMilliseconds", _with_pair_limit(demand, becomes)
         yield trial.with_fix(change_workload(title, f"{within:.15g}", f"{becomes:.15g}", relaxed))
     standby = standby_replicas_of(demand)
-    most = _find_largest(standby, lambda more: fits(_with_standby(demand, more - 1)))
+    most = find_largest(standby, lambda more: fits(_with_standby(demand, more - 1)))
     if most:
         ratio = demand.preset_options.standby_ratio
         was = DEFAULT_STANDBY_RATIO if ratio is None else ratio

@@ -22,12 +22,12 @@ from scheduler.placement.divide.disaster_recovery import (
     DISASTER_RECOVERY_PRESET,
     round_trips_within_metros,
 )
+from scheduler.placement.explain.budgets import raise_budget
 from scheduler.placement.explain.relaxations import (
     lift_scheduling_gates,
     loosen_pair,
     loosen_spread,
     prefer_spread,
-    raise_budget,
     reduce_replicas,
     reduce_requests,
 )
@@ -107,7 +107,7 @@ class _Search:
         )
         for name in trial.facts:
             self.scratch_fleet.upsert(self.fleet.facts_of(name))
-        return decision.phase == "Placed"
+        return decision.phase == "Placed" and not decision.unmet
 
     def spend_without_budget(self, demand: Demand) -> Spend | None:
         """What the placement would cost without a budget; None: no budget, or nothing fits."""
@@ -162,7 +162,7 @@ class _Search:
         def fits(demand: Demand) -> bool:
             return self._is_placed(replace(trial, demand=demand))
 
-        yield from raise_budget(trial, self.spend_without_budget(trial.demand))
+        yield from raise_budget(trial, self.spend_without_budget(trial.demand), fits)
         yield from reduce_replicas(trial, fits)
         yield from reduce_requests(trial, fits)
         yield from loosen_spread(trial, fits)

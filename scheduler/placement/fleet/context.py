@@ -31,6 +31,11 @@ class DecisionContext(msgspec.Struct, frozen=True, kw_only=True):
         """When the work would start, in seconds since 1970: `start_seconds`, else now."""
         return self.now_seconds if self.start_seconds is None else self.start_seconds
 
+    @property
+    def starts_later(self) -> bool:
+        """Whether costs are computed for a start that is still to come."""
+        return self.run_start_seconds > self.now_seconds
+
     def age_seconds(self, observed_at: datetime | None) -> float | None:
         """How old an observation is; negative if it is ahead of now; None: it has no date."""
         return None if observed_at is None else self.now_seconds - observed_at.timestamp()

@@ -99,8 +99,9 @@ OTHER_VALUES: dict[str, list[Any]] = {
 }
 NOT_READ_BY_RULES = {
     "uid", "priority", "mode", "gang", "preset", "preset_options", "prices", "schedule",
-    "failover_mode", "failover_after_seconds", "last_group", "on_violation", "paused", "quota_left",
-    "quota", "budget_left", "budget", "claims", "identity", "numbered_set",
+    "failover_mode", "failover_after_seconds", "last_group", "on_unmet_rules", "on_violation",
+    "paused", "quota_left", "quota", "budget_left", "budget", "claims", "identity", "numbered_set",
+    "plan",
 }  # fmt: skip
 
 
@@ -153,6 +154,8 @@ def answer(rule: Rule, fleet: Fleet, demand: Demand) -> object:
 def _same(one: Any, other: Any) -> bool:  # noqa: ANN401 - arrays, or tuples of arrays
     if isinstance(one, np.ndarray):
         return bool(np.array_equal(one, other, equal_nan=one.dtype.kind == "f"))
+    if isinstance(one, dict):
+        return bool(one == other)
     return all(_same(getattr(one, name), getattr(other, name)) for name in one.__struct_fields__)
 
 

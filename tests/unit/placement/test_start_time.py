@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from scheduler.model.decision import Decision
@@ -128,7 +129,7 @@ def test_running_replicas_are_not_stopped_to_wait() -> None:
 
 
 def test_no_start_is_planned_at_a_site_that_is_full_now() -> None:
-    assert placed_now(batch(), place("m1", 600, NIGHT, room=1), place("m2", 600))
+    assert placed_now(batch(), place("m1", 600, NIGHT, room=0), place("m2", 600))
 
 
 def test_a_cleaner_site_now_beats_a_later_start_elsewhere() -> None:
@@ -159,8 +160,38 @@ def test_work_waits_for_a_cheaper_hour_where_a_yearly_factor_knows_no_cleaner_on
     assert "saves 0.0071 CNY and 0 kgCO2e compared with now on m1 (2)" in found.line
 
 
-def test_a_cheaper_hour_is_no_reason_where_its_intensity_is_not_known() -> None:
-    assert placed_now(batch(deadline_hours=12), cheap_nights("m1", origin="measured"))
+def test_the_present_intensity_counts_for_every_hour_where_there_is_no_forecast() -> None:
+    found = decided(batch(deadline_hours=12), cheap_nights("m1", origin="measured"))
+    assert found.start_at == datetime(2026, 11, 23, 14, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("present", [100, 500, 900])
+@pytest.mark.parametrize("flat", [300, 450])
+def test_a_flat_forecast_is_no_reason_to_wait_whatever_the_present_figure(
+    present: float, flat: float
+) -> None:
+    m1, m2 = place("m1", present, forecast(*[flat] * 12)), place("m2", 400)
+    found = decided(batch(), m1, m2)
+    assert (found.phase, found.assignment[0].site) == ("Placed", "m1" if flat < 400 else "m2")
+
+
+@pytest.mark.parametrize("present", [50, 600, 5000])
+def test_the_decision_at_the_planned_start_stands_on_the_series_of_the_plan(present: float) -> None:
+    planned = decided(batch(), place("m1", 600, NIGHT), place("m2", 550))
+    assert planned.start_at is not None
+    m1, m2 = place("m1", present, NIGHT), place("m2", 550)
+    for each in (m1, m2):
+        each["status"]["observedAt"] = each["status"]["intensity"]["observedAt"] = in_hours(3)
+    found = decided(batch(), m1, m2, now=planned.start_at)
+    assert (found.phase, found.assignment) == ("Placed", planned.planned)
+
+
+def test_hours_that_a_forecast_leaves_out_count_by_the_present_figure_for_a_start_now() -> None:
+    half = forecast(100)  # of the two hours of the run
+    found = decided(batch(), place("m1", 600, half), place("m2", 340), place("m3", 360))
+    assert found.assignment[0].site == "m2"
+    found = decided(batch(), place("m1", 600, half), place("m3", 360))
+    assert found.assignment[0].site == "m1"
 
 
 def test_a_tariff_and_a_forecast_are_weighed_together() -> None:
@@ -225,3 +256,37 @@ def test_a_replica_that_is_too_late_to_start_waits_while_the_others_run() -> Non
     found = decided(late, place("m1", 600))
     assert (found.phase, found.replicas, found.reasons) == ("Waiting", 2, {"deadline": 1})
     assert found.line.endswith(TOO_LATE)
+
+
+def test_a_plan_that_is_no_longer_better_starts_at_once_and_says_what_it_cost() -> None:
+    asked = batch(waitingCnyPerHour=0.001)
+    planned = decided(asked, place("m1", 600, NIGHT), place("m2", 550))
+    assert planned.plan is not None
+    assert planned.plan.start_at == planned.start_at
+    later = NOW + timedelta(hours=1)
+    m1, m2 = place("m1", 600, forecast(*[600] * 9)), place("m2", 550)
+    for each in (m1, m2):
+        each["status"]["observedAt"] = each["status"]["intensity"]["observedAt"] = in_hours(1)
+    asked["status"]["plan"] = msgspec.to_builtins(planned.plan)
+    found = decided(asked, m1, m2, now=later)
+    assert (found.phase, found.plan) == ("Placed", None)
+    # 2 replicas * 1 h * 0.001 CNY/h; the run itself costs the same as then
+    (note,) = found.notes
+    assert note == (
+        "the start planned at 2026-11-23T11:01:00Z is no longer better; started at once after 1 h"
+        " of waiting, which cost 0.002 CNY"
+    )
+
+
+def test_a_plan_that_moves_remembers_since_when_the_work_waits() -> None:
+    asked = batch()
+    planned = decided(asked, place("m1", 600, NIGHT))
+    asked["status"]["plan"] = msgspec.to_builtins(planned.plan)
+    later = NOW + timedelta(hours=1)
+    m1 = place("m1", 600, forecast(600, 600, 600, 600, 100, 100, 500))
+    m1["status"]["observedAt"] = m1["status"]["intensity"]["observedAt"] = in_hours(1)
+    again = decided(asked, m1, now=later)
+    assert planned.plan is not None
+    assert again.plan is not None
+    assert again.plan.since == planned.plan.since
+    assert again.plan.start_at == NOW + timedelta(hours=4)

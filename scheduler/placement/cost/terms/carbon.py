@@ -5,7 +5,6 @@ from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.fields import Origin
 from scheduler.model.units import GRAMS_PER_KILOGRAM
 from scheduler.placement.cost.energy import (
-    carbon_intensity_at_start,
     carbon_intensity_of_run,
     pue_origin_of,
     replica_kwh_per_hour,
@@ -35,9 +34,7 @@ class Carbon:
 
     def per_unit(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> SiteVector:
         """Grams of CO2 per kWh at the machine: the grid's intensity times the PUE."""
-        if context.start_seconds is None:
-            return carbon_intensity_of_run(fleet, demand, context)
-        return carbon_intensity_at_start(fleet, demand, context)
+        return carbon_intensity_of_run(fleet, demand, context)
 
     def origin(
         self, facts: SiteFacts, demand: Demand, context: DecisionContext

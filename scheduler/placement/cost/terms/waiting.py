@@ -28,7 +28,7 @@ class WaitingCost:
 
     def units(self, demand: Demand, context: DecisionContext) -> float:
         """CNY per hour of waiting and hour of work; 0 for a start now."""
-        if context.start_seconds is None or not demand.schedule.duration_seconds:
+        if not context.starts_later or not demand.schedule.duration_seconds:
             return 0.0
         hours = demand.schedule.duration_seconds / SECONDS_PER_HOUR
         return waiting_price(demand, context) / hours

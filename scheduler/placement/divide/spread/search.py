@@ -6,6 +6,7 @@ answer on every machine. Sites that no best division uses are left out first: wi
 of the same group at every level) only the cheapest can be used.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,8 +37,25 @@ class SearchResult:
     gap: float
 
 
+@dataclass(frozen=True, slots=True)
+class SumLimit:
+    """The most that the replicas may come to in sum.
+
+    Attributes:
+        each: what one replica comes to at each candidate; [candidates].
+        most: the limit.
+    """
+
+    each: Floats
+    most: float
+
+
 def search_cheapest_division(
-    max_additional: Ints, cost: Floats, levels: list[Level], missing: int
+    max_additional: Ints,
+    cost: Floats,
+    levels: list[Level],
+    missing: int,
+    limits: Sequence[SumLimit] = (),
 ) -> SearchResult | None:
     """Finds the cheapest division of `missing` replicas; None: there is none.
 
@@ -47,8 +65,13 @@ def search_cheapest_division(
         cost: what a replica costs there, unknown costs above all known ones; [candidates].
         levels: the constraints, nested or crossed.
         missing: how many replicas to place.
+        limits: what the new replicas may come to in sum.
     """
-    kept = _useful_candidates(max_additional, levels, missing)
+    kept = (
+        np.flatnonzero(max_additional)
+        if limits
+        else _useful_candidates(max_additional, levels, missing)
+    )
     if not len(kept) or int(max_additional[kept].sum()) < missing:
         return None
     program = IntegerProgram()
@@ -57,6 +80,13 @@ def search_cheapest_division(
         for index, price in zip(kept.tolist(), cost[kept].tolist(), strict=True)
     ]
     program.add_constraint([LinearTerm(variable, 1.0) for variable in variables], missing, missing)
+    for limit in limits:
+        unit = max(abs(limit.most), float(np.abs(limit.each[kept]).max()), 1e-12)
+        terms = [
+            LinearTerm(variable, float(limit.each[index]) / unit)
+            for variable, index in zip(variables, kept.tolist(), strict=True)
+        ]
+        program.add_constraint(terms, None, limit.most / unit)
     for level in levels:
         _add_level(program, level, level.group[kept], variables, missing)
     solution = program.solve(max_nodes=_MAX_NODES)

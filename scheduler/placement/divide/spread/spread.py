@@ -36,7 +36,7 @@ from scheduler.placement.divide.spread.levels import (
     satisfies,
 )
 from scheduler.placement.divide.spread.scale_down import scale_down_within_spread
-from scheduler.placement.divide.spread.search import search_cheapest_division
+from scheduler.placement.divide.spread.search import SumLimit, search_cheapest_division
 from scheduler.placement.fleet.fleet import Fleet
 
 Ints = NDArray[np.int64]
@@ -75,6 +75,39 @@ def divide_spread(request: DivisionRequest, fleet: Fleet) -> Division:
     dropped = len(request.demand.spread) - len(rules)
     notes = (f"preferred spread constraints not met: {dropped}",) if dropped else ()
     return replace(division, notes=(*division.notes, *notes))
+
+
+def divide_within_limits(
+    request: DivisionRequest, fleet: Fleet, limits: Sequence[SumLimit]
+) -> Division:
+    """The cheapest division that meets the spread and limits on sums; drops no preferred level.
+
+    Args:
+        request: what is divided.
+        fleet: the sites.
+        limits: what the new replicas may come to in sum, by slot; [slot_capacity].
+    """
+    rules = request.demand.spread
+    missing = request.replicas - request.kept_total
+    max_additional = request.max_additional_at(request.open_slots)
+    if missing <= 0 or int(max_additional.sum()) < missing:
+        return Division(replicas_by_slot=None)
+    candidates = _candidates_of(request, fleet, rules, max_additional)
+    slots = candidates.slots
+    found = search_cheapest_division(
+        candidates.max_additional,
+        costs_with_unknown_last(request.costs, slots),
+        candidates.levels,
+        missing,
+        [SumLimit(each.each[slots], each.most) for each in limits],
+    )
+    if found is None:
+        return Division(replicas_by_slot=None)
+    return Division(
+        replicas_by_slot=add_replicas(request.kept, slots, found.replicas),
+        is_optimal=found.is_optimal,
+        gap=found.gap,
+    )
 
 
 def _divide_within(request: DivisionRequest, fleet: Fleet, rules: Sequence[Spread]) -> Division:

@@ -46,6 +46,7 @@ def test_an_unproven_division_is_not_called_optimal_and_the_gap_is_true(
     monkeypatch.setattr(spread_search, "_MAX_NODES", 1)
     bounded = spread(seed)
     assert (bounded.phase, bounded.replicas, bounded.optimal) == ("Placed", REPLICAS, False)
+    assert bounded.gap is not None
     assert bounded.gap > 0
     least, most = proven.cost.cny_per_hour, bounded.cost.cny_per_hour
     assert least is not None
