@@ -314,6 +314,9 @@ FIELD_DESCRIPTIONS: dict[tuple[str, str], str] = {
         "The reason slug of the rule that the running replicas violate."
     ),
     ("PlacementGroup", "since"): "Since when these values have held.",
+    ("StartPlan", "startAt"): "When the workload is planned to start.",
+    ("StartPlan", "since"): "When it began to wait for a better start.",
+    ("StartPlan", "cnyAtOnce"): "What the whole run would have cost, started then, in CNY.",
     ("SiteRemains", "site"): "The name of the site.",
     ("SiteRemains", "since"): "When the workload left the site.",
     ("SiteHealth", "site"): "The name of the site.",

@@ -51,6 +51,14 @@ ELSEWHERE: dict[tuple[str, str], str] = {
         "ClusterPlacementPolicy",
         "spec.placement.identity",
     ): "tests/unit/model/demand/test_identity.py",
+    (
+        "PlacementPolicy",
+        "spec.placement.onViolation",
+    ): "tests/unit/placement/test_required_rules.py",
+    (
+        "ClusterPlacementPolicy",
+        "spec.placement.onViolation",
+    ): "tests/unit/placement/test_required_rules.py",
     ("Tenant", "spec.weight"): "tests/unit/control/state/test_fair_shares.py",
     ("Tenant", "spec.borrowing"): "tests/unit/placement/cost/test_tenants.py",
     ("Tenant", "spec.borrowingLimit"): "tests/unit/placement/cost/test_tenants.py",
