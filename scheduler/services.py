@@ -10,6 +10,7 @@ from typing import Any
 from scheduler.apiserver.auth.storage_limits import StorageLimits
 from scheduler.apiserver.server import ApiServerOptions, serve
 from scheduler.control.ports.hub import WORKLOADS
+from scheduler.control.status.bare_kinds import BARE_KINDS, bare_object_warnings
 from scheduler.control.status.not_enforced import NOT_ENFORCED, not_enforced_warnings
 from scheduler.control.status.removed_fields import removed_fields_warnings
 from scheduler.hub.client import HubClient, open_hub
@@ -209,7 +210,8 @@ async def _open_hub(
             max_bytes=settings.hub.max_bytes_per_token,
         ),
         on_fault=on_fault,
-        warning_funcs=dict.fromkeys(NOT_ENFORCED, not_enforced_warnings)
+        warning_funcs=dict.fromkeys(BARE_KINDS, bare_object_warnings)
+        | dict.fromkeys(NOT_ENFORCED, not_enforced_warnings)
         | {WORKLOADS.kind: _workload_warnings},
     )
     server = await stack.enter_async_context(serve(options))
