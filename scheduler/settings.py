@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, TypeAlias, get_args
 import msgspec
 
 from scheduler.hub.schema.yaml_documents import YamlDocumentError, load_documents
+from scheduler.runtime.log_format import LogFormat
 from scheduler.setting_checks import (
     AgeSeconds,
     PauseSeconds,
@@ -89,6 +90,17 @@ class WebSettings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     port: Port = 0
+
+
+class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How the log is written, on stderr.
+
+    Attributes:
+        format: text for people; json: one JSON object a line, with time, level, logger, message,
+            and decision, order, site, grant and workload where a line is about one.
+    """
+
+    format: LogFormat = "text"
 
 
 class FreshnessSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -177,6 +189,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         hub_id: names this hub in order ids; a hub restored from a backup must keep it. It has
             neither a slash nor a space.
         log_level: DEBUG, INFO, WARNING or ERROR, in any case.
+        log: how the log is written.
         hub: which Kubernetes API is the hub.
         broker: which broker carries the messages.
         web: where metrics and the web page are served.
@@ -195,6 +208,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = "kapok"
     log_level: LogLevel = "INFO"
+    log: LogSettings = LogSettings()
     hub: HubSettings = HubSettings()
     broker: BrokerSettings = BrokerSettings()
     web: WebSettings = WebSettings()

@@ -95,6 +95,7 @@ def test_every_number_out_of_range_is_reported_by_name(bad: object) -> None:
         ({"hub": {"port": 81}, "web": {"port": 81}}, "web.port", "port of hub.port too"),
         ({"broker": {"tls_key_file": "k"}}, "broker.tls_key_file", "without its certificate"),
         ({"hub": {"context": "x"}}, "hub.context", "does nothing"),
+        ({"log": {"format": "xml"}}, "log.format", "one of text, json"),
         ({1: 2}, "1", "no such setting"),
         (None, "", "map of groups"),
     ],
