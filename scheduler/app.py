@@ -410,7 +410,7 @@ class _Scheduler:
         endpoints, context = self._services.endpoints, self._settings.hub.context or None
         async with (
             open_reviewer(endpoints.kubeconfig, context=context) as review,
-            serve_web(self._services.web_port, self._sources(review)),
+            serve_web(self._services.web_listener, self._sources(review)),
         ):
             self.dispatcher.start_epoch(await self._acquire())
             try:
