@@ -1,8 +1,15 @@
 """By which names the web server is addressed, and what it serves beyond loopback."""
 
-import pytest
+import asyncio
 
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
+
+from scheduler.web.auth import auth_middleware
 from scheduler.web.listener import WebListener
+from scheduler.web.sessions import Sessions
+from tests.support.fake_clock import FakeClock
 
 OPEN = WebListener(port=9000, host="0.0.0.0", allowed_hosts=("Kapok.example.org", "10.9.9.9"))  # noqa: S104 - what is tested
 TLS = WebListener(port=9000, host="::", certificate_file="web.crt")
@@ -78,3 +85,35 @@ def test_addresses_are_printed_for_clients_here_and_elsewhere() -> None:
 def test_a_certificate_that_cannot_be_used_is_named() -> None:
     with pytest.raises(ValueError, match=r"web\.tls_certificate_file.*absent\.crt"):
         WebListener(port=1, certificate_file="absent.crt").make_context()
+
+
+class _Connected(asyncio.Transport):
+    """A connection to an address of this machine."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__({"sockname": (address, 9000)})
+
+
+async def _status(listener: WebListener, path: str, local_address: str) -> int:
+    async def review(_token: str) -> bool:
+        return True
+
+    async def answer(_: web.Request) -> web.StreamResponse:
+        return web.Response()
+
+    headers = {"Host": f"{local_address}:9000", "Authorization": "Bearer good"}
+    request = make_mocked_request("GET", path, headers=headers, transport=_Connected(local_address))
+    check = auth_middleware(Sessions(FakeClock(), review), listener)
+    return (await check(request, answer)).status
+
+
+@pytest.mark.parametrize("path", ["/", "/login", "/page.js", "/api/v1/sites", "/api/v1/live"])
+async def test_the_page_and_its_api_leave_the_machine_over_tls_only(path: str) -> None:
+    assert await _status(OPEN, path, "10.0.0.5") == 403
+    assert await _status(OPEN, path, "127.0.0.1") == 200
+    assert await _status(TLS, path, "10.0.0.5") == 200
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/healthz", "/readyz"])
+async def test_probes_and_metrics_need_no_tls(path: str) -> None:
+    assert await _status(OPEN, path, "10.0.0.5") == 200
