@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from benchmarks._web_state import WebState
 from scheduler.runtime.clock import SystemClock
 from scheduler.runtime.faults import Faults
+from scheduler.web.listener import WebListener
 from scheduler.web.metrics import Metrics
 from scheduler.web.server import WebSources, serve_web
 
@@ -55,7 +56,7 @@ async def _row(sites: int, scrapes: int) -> dict[str, object]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    async with serve_web(port, _sources(city, clock)):
+    async with serve_web(WebListener(port=port), _sources(city, clock)):
         client = await asyncio.create_subprocess_exec(
             *(sys.executable, "-c", _CLIENT, str(port)),
             stdin=asyncio.subprocess.PIPE,

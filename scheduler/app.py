@@ -24,6 +24,7 @@ import msgspec
 from scheduler.control.clock_events import ClockEvents
 from scheduler.control.controller import Controller
 from scheduler.control.events.recorder import EventRecorder
+from scheduler.control.events.site_notices import SiteNotices
 from scheduler.control.leader_election import Leadership, LeadershipLost
 from scheduler.control.orders.dispatch import Dispatcher
 from scheduler.control.orders.identity import IdentityResolver
@@ -289,7 +290,9 @@ class _Scheduler:
             clock=clock,
             faults=self.faults,
         )
+        notices = SiteNotices(events=self.events)
         self.clock_events = ClockEvents(
+            notices=notices,
             objects=self.objects,
             sites=self.sites,
             reservations=self.reservations,
@@ -321,6 +324,7 @@ class _Scheduler:
             faults=self.faults,
         )
         self.controller = Controller(
+            notices=notices,
             objects=self.objects,
             sites=self.sites,
             dispatcher=self.dispatcher,
@@ -406,7 +410,7 @@ class _Scheduler:
         endpoints, context = self._services.endpoints, self._settings.hub.context or None
         async with (
             open_reviewer(endpoints.kubeconfig, context=context) as review,
-            serve_web(self._services.web_port, self._sources(review)),
+            serve_web(self._services.web_listener, self._sources(review)),
         ):
             self.dispatcher.start_epoch(await self._acquire())
             try:

@@ -10,6 +10,7 @@ from typing import Any
 from scheduler.apiserver.auth.storage_limits import StorageLimits
 from scheduler.apiserver.server import ApiServerOptions, serve
 from scheduler.control.ports.hub import WORKLOADS
+from scheduler.control.status.bare_kinds import BARE_KINDS, bare_object_warnings
 from scheduler.control.status.not_enforced import NOT_ENFORCED, not_enforced_warnings
 from scheduler.control.status.removed_fields import removed_fields_warnings
 from scheduler.hub.client import HubClient, open_hub
@@ -39,7 +40,8 @@ from scheduler.runtime.data_dir import (
     KUBECONFIG_FILE,
     DataDirectory,
 )
-from scheduler.settings import BrokerSettings, Settings, SettingsError
+from scheduler.settings import BrokerSettings, Settings, SettingsError, WebSettings
+from scheduler.web.listener import WebListener
 
 _PLAIN_PORT, _TLS_PORT = 1883, 8883  # registered with IANA for MQTT
 
@@ -82,7 +84,7 @@ class Services:
         hub_keys: the public keys with which this hub signs and has signed.
         signing_key: signs orders and indexes.
         received: what was received of the sites' agents, over restarts.
-        web_port: port of /metrics and the web page on 127.0.0.1.
+        web_listener: where /metrics and the web page are served.
         endpoints: where the running scheduler is reached.
     """
 
@@ -94,7 +96,7 @@ class Services:
     hub_keys: frozenset[str]
     signing_key: SigningKey = field(repr=False)
     received: ReceivedMessages
-    web_port: int
+    web_listener: WebListener
     endpoints: Endpoints
 
 
@@ -135,7 +137,7 @@ async def open_services(
             await find_hub_losses(client, root, ledger_facts, is_ledger_expected=has_been_used)
         )
         broker, address = await _open_broker(settings.broker, directory, clock, stack)
-        web_port = directory.port("web", settings.web.port)
+        web_listener = _open_listener(settings.web, directory)
         had_key = (directory.path / HUB_KEY_FILE).exists()
         key = load_or_make_key(directory.path / HUB_KEY_FILE)
         # Before it signs anything.
@@ -153,7 +155,7 @@ async def open_services(
             hub_keys=hub_keys,
             signing_key=key,
             received=received,
-            web_port=web_port,
+            web_listener=web_listener,
             endpoints=Endpoints(
                 data_dir=directory.path,
                 hub_url=client.address,
@@ -161,8 +163,8 @@ async def open_services(
                 broker=f"{address.host}:{address.port}",
                 broker_kind=broker.kind if broker else "external",
                 hub_key=str(key.public),
-                metrics_url=f"http://127.0.0.1:{web_port}/metrics",
-                page_url=f"http://127.0.0.1:{web_port}/",
+                metrics_url=f"{web_listener.url}/metrics",
+                page_url=f"{web_listener.public_url}/",
             ),
         )
 
@@ -185,8 +187,13 @@ async def open_hub_client(
 
 def _secret_files(settings: Settings) -> list[str]:
     """The files with secrets that the settings name."""
-    broker = settings.broker
-    names = (settings.hub.kubeconfig, broker.password_file, broker.tls_key_file)
+    broker, web = settings.broker, settings.web
+    names = (
+        settings.hub.kubeconfig,
+        broker.password_file,
+        broker.tls_key_file,
+        web.tls_key_file,
+    )
     return [name for name in names if name]
 
 
@@ -209,7 +216,8 @@ async def _open_hub(
             max_bytes=settings.hub.max_bytes_per_token,
         ),
         on_fault=on_fault,
-        warning_funcs=dict.fromkeys(NOT_ENFORCED, not_enforced_warnings)
+        warning_funcs=dict.fromkeys(BARE_KINDS, bare_object_warnings)
+        | dict.fromkeys(NOT_ENFORCED, not_enforced_warnings)
         | {WORKLOADS.kind: _workload_warnings},
     )
     server = await stack.enter_async_context(serve(options))
@@ -222,6 +230,28 @@ async def _open_hub(
 
 def _workload_warnings(raw: dict[str, Any]) -> list[str]:
     return [*not_enforced_warnings(raw), *removed_fields_warnings(raw)]
+
+
+def _open_listener(web: WebSettings, directory: DataDirectory) -> WebListener:
+    """Where the web server listens; recorded, so that `kapok open` finds it.
+
+    Raises:
+        SettingsError: the certificate or its key cannot be used.
+    """
+    listener = WebListener(
+        port=directory.port("web", web.port),
+        host=web.host,
+        certificate_file=web.tls_certificate_file,
+        key_file=web.tls_key_file,
+        allowed_hosts=web.allowed_hosts,
+    )
+    try:
+        listener.make_context()
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+    certificate = str(Path(web.tls_certificate_file).absolute()) if listener.is_tls else ""
+    directory.record_web_server(listener.url, certificate)
+    return listener
 
 
 async def _open_broker(

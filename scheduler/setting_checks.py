@@ -18,6 +18,21 @@ _LONGEST_SHOWN = 60
 _DAY_SECONDS = 86_400
 _YEAR_SECONDS = 366 * _DAY_SECONDS
 
+HostName: TypeAlias = Annotated[
+    str, msgspec.Meta(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$")
+]
+"""A host name or IPv4 address, without scheme and port."""
+
+IpAddress: TypeAlias = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^([0-9.]{7,15}|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)$",
+        max_length=45,
+        description="an IP address",
+    ),
+]
+"""An IPv4 or IPv6 address, as far as a pattern can say."""
+
 PauseSeconds: TypeAlias = Annotated[
     float, msgspec.Meta(ge=0.01, le=_DAY_SECONDS, extra={"unit": "seconds"})
 ]
@@ -117,7 +132,7 @@ def describe_type(expected: Any) -> str:  # noqa: ANN401 - a type
         return f"one of {', '.join(map(str, get_args(expected)))}"
     base = get_args(expected)[0] if meta else expected
     if get_origin(base) is tuple:
-        return "a list of texts"
+        return "a list of texts" if meta is None else f"a list of {meta.description or 'texts'}"
     words = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
     text = words.get(base, str(base))
     if meta is None:

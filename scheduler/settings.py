@@ -7,14 +7,18 @@ the range; `configs/scheduler.yaml` explains each.
 
 import os
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import msgspec
 
 from scheduler.hub.schema.yaml_documents import YamlDocumentError, load_documents
+from scheduler.runtime.log_format import LogFormat
 from scheduler.setting_checks import (
     AgeSeconds,
+    HostName,
+    IpAddress,
     PauseSeconds,
     Port,
     SettingFinding,
@@ -82,13 +86,37 @@ class BrokerSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WebSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Where /metrics, /healthz and /readyz are served.
+    """Where /metrics, /healthz, /readyz, the page and its API are served.
 
     Attributes:
-        port: port on 127.0.0.1; 0: a free port, chosen at the first start.
+        host: address to listen on; 0.0.0.0 or :: for all of this machine. Without TLS only
+            /metrics, /healthz and /readyz are served to other machines.
+        port: its port; 0: a free port, chosen at the first start.
+        tls_certificate_file: certificate of the server with those of its authorities, PEM; empty:
+            no TLS.
+        tls_key_file: key of that certificate; empty: it is in the same file.
+        allowed_hosts: names by which clients may address the server; a request to another name is
+            refused. The names of loopback and the address itself are always allowed.
     """
 
+    host: IpAddress = "127.0.0.1"
     port: Port = 0
+    tls_certificate_file: str = ""
+    tls_key_file: str = ""
+    allowed_hosts: Annotated[
+        tuple[HostName, ...], msgspec.Meta(max_length=64, description="host names without port")
+    ] = ()
+
+
+class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How the log is written, on stderr.
+
+    Attributes:
+        format: text for people; json: one JSON object a line, with time, level, logger, message,
+            and decision, order, site, grant and workload where a line is about one.
+    """
+
+    format: LogFormat = "text"
 
 
 class FreshnessSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -177,6 +205,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         hub_id: names this hub in order ids; a hub restored from a backup must keep it. It has
             neither a slash nor a space.
         log_level: DEBUG, INFO, WARNING or ERROR, in any case.
+        log: how the log is written.
         hub: which Kubernetes API is the hub.
         broker: which broker carries the messages.
         web: where metrics and the web page are served.
@@ -195,6 +224,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = "kapok"
     log_level: LogLevel = "INFO"
+    log: LogSettings = LogSettings()
     hub: HubSettings = HubSettings()
     broker: BrokerSettings = BrokerSettings()
     web: WebSettings = WebSettings()
@@ -312,8 +342,29 @@ def _find_contradictions(settings: Settings) -> Iterator[SettingFinding]:
         yield SettingFinding(
             "broker.tls_key_file", "error", "a key without its certificate", instead
         )
+    yield from _find_web_problems(settings.web)
     yield from _find_equal_ports(settings)
     yield from _find_idle_settings(settings)
+
+
+def _find_web_problems(web: WebSettings) -> Iterator[SettingFinding]:
+    """Where the web server would be open to others, or would not start."""
+    if web.tls_key_file and not web.tls_certificate_file:
+        instead = "name the certificate in web.tls_certificate_file"
+        yield SettingFinding("web.tls_key_file", "error", "a key without its certificate", instead)
+    try:
+        address = ip_address(web.host)
+    except ValueError:
+        instead = "write one, such as 127.0.0.1, 0.0.0.0 or ::"
+        yield SettingFinding("web.host", "error", f"{web.host} is no IP address", instead)
+        return
+    if not address.is_loopback and not web.tls_certificate_file:
+        what = (
+            f"{web.host} is not on loopback: without TLS other machines get /metrics, /healthz "
+            "and /readyz only, and not the page"
+        )
+        instead = "name a certificate in web.tls_certificate_file for more"
+        yield SettingFinding("web.host", "warning", what, instead)
 
 
 def _find_equal_ports(settings: Settings) -> Iterator[SettingFinding]:

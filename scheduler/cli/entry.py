@@ -25,6 +25,7 @@ COMMANDS: dict[str, str] = {
     "get": "list sites and workloads as a table or JSON",
     "admit": "admit a site: let its agent report and receive orders",
     "apply": "apply manifests to the hub",
+    "wrap": "make a Workload of plain manifests, such as a Deployment and its Service",
     "kubectl": "run the packaged kubectl against the hub",
     "ledger": "list, show and verify recorded decisions",
     "replay": "repeat a recorded decision and compare the result",

@@ -3,9 +3,11 @@
 import argparse
 import asyncio
 import json
+import ssl
 import sys
 import urllib.error
 import urllib.request
+from http import HTTPStatus
 from pathlib import Path
 
 from scheduler.cli.support.arguments import (
@@ -19,10 +21,11 @@ from scheduler.cli.support.hub_access import HubNotFound, existing_kubeconfig
 from scheduler.cli.support.output import print_error
 from scheduler.control.ports.hub import Refused
 from scheduler.hub.client import bearer_token_of
-from scheduler.runtime.data_dir import KUBECONFIG_FILE, recorded_port
+from scheduler.runtime.data_dir import KUBECONFIG_FILE, recorded_web_server
 from scheduler.settings import DATA_HOME, data_directory
 
 _TIMEOUT_SECONDS = 10.0
+_MAX_REFUSAL_BYTES = 500
 
 _EPILOG = f"""examples:
   kapok open                         the `kapok up` of ${DATA_HOME}, else ~/.local/share/kapok
@@ -55,8 +58,8 @@ def register(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Prints the address."""
     directory = data_directory(arguments.data_dir)
-    port = recorded_port(directory, "web")
-    if port is None:
+    server = recorded_web_server(directory)
+    if server is None:
         print_error(
             "open",
             f"no `kapok up` has run in {directory}; name its data directory with --data-dir DIR",
@@ -64,11 +67,11 @@ def run(arguments: argparse.Namespace) -> int:
         return EXIT_USAGE
     try:
         token = _read_token(arguments, directory)
-        answer = _request_code(port, token)
+        answer = _request_code(*server, token)
     except (PageUnavailable, HubNotFound, Refused, OSError) as error:
         print_error("open", error)
         return EXIT_NO
-    url = f"http://127.0.0.1:{port}/login?code={answer['code']}"
+    url = f"{server[0]}/login?code={answer['code']}"
     facts = {"url": url, "expiresInSeconds": answer["expiresInSeconds"]}
     sys.stdout.write((json.dumps(facts) if arguments.output == "json" else url) + "\n")
     return EXIT_GOOD
@@ -86,26 +89,43 @@ def _read_token(arguments: argparse.Namespace, directory: Path) -> str:
     return token
 
 
-def _request_code(port: int, token: str) -> dict[str, str]:
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/login/codes",
+def _request_code(address: str, certificate_file: str, token: str) -> dict[str, str]:
+    request = urllib.request.Request(  # noqa: S310 - http or https, as `kapok up` recorded it
+        f"{address}/login/codes",
         data=b"",
         headers={"Authorization": f"Bearer {token}"},
         method="POST",
     )
     # No proxy of the environment: 127.0.0.1 needs none, and a proxy must not see the token.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
+    if certificate_file:
+        handlers.append(urllib.request.HTTPSHandler(context=_trusting(certificate_file)))
+    opener = urllib.request.build_opener(*handlers)
     try:
         with opener.open(request, timeout=_TIMEOUT_SECONDS) as response:
             answer: dict[str, str] = json.load(response)
     except urllib.error.HTTPError as error:
         with error:
             raise PageUnavailable(
-                f"the dashboard at port {port} refused the token (HTTP {error.code}); the token "
+                f"the dashboard at {address} refused the token (HTTP {error.code}); the token "
                 "needs the right to list workloads.kapok.dev in all namespaces"
+                if error.code == HTTPStatus.UNAUTHORIZED
+                else f"the dashboard at {address} answers {error.code}: "
+                + error.read(_MAX_REFUSAL_BYTES).decode(errors="replace").strip()
             ) from error
     except urllib.error.URLError as error:
         raise PageUnavailable(
-            f"cannot connect to 127.0.0.1:{port}: {error.reason}; is `kapok up` running?"
+            f"cannot connect to {address}: {error.reason}; is `kapok up` running?"
         ) from error
     return answer
+
+
+def _trusting(certificate_file: str) -> ssl.SSLContext:
+    """Trusts exactly the certificate that `kapok up` shows, by whatever address it is reached."""
+    try:
+        context = ssl.create_default_context(cafile=certificate_file)
+    except OSError as error:
+        raise PageUnavailable(f"certificate {certificate_file}: {error}") from error
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.check_hostname = False
+    return context

@@ -4,9 +4,9 @@ import argparse
 import asyncio
 import logging
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from scheduler.apiserver.base.heavy_work import freeze_heap
 from scheduler.apiserver.storage.sqlite import DataDirectoryInUse
@@ -26,6 +26,7 @@ from scheduler.ledger.errors import LedgerError
 from scheduler.placement.kernel import loader as compiled
 from scheduler.runtime.clock import SystemClock
 from scheduler.runtime.data_dir import DataDirectoryError
+from scheduler.runtime.log_format import LogFormat, set_up_logging
 from scheduler.runtime.log_limit import limit_log_rate
 from scheduler.runtime.parent_death import tie_to_parent
 from scheduler.services import Endpoints
@@ -42,6 +43,7 @@ _log = logging.getLogger(__name__)
 _EPILOG = f"""examples:
   kapok up                            embedded hub and broker, data in ~/.local/share/kapok
   kapok up --data-dir ./city          all data in ./city; the next start uses the same ports
+  kapok up --log-format json          the log as JSON, one object a line, for log collectors
   kapok up --config scheduler.yaml    settings: a real cluster as the hub, a real broker, limits
 
 The data directory is --data-dir, else ${DATA_HOME}, else ~/.local/share/kapok. It holds the hub's
@@ -62,6 +64,11 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", metavar="FILE", type=Path, help="settings in YAML (default: built-in values)"
     )
+    parser.add_argument(
+        "--log-format",
+        choices=get_args(LogFormat),
+        help="json: one JSON object a line on stderr (default: the setting log.format)",
+    )
     add_output_option(parser)
     parser.add_argument("--parent-pid", type=int, help=argparse.SUPPRESS)
 
@@ -72,11 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
         tie_to_parent(arguments.parent_pid)
     try:
         settings = load_settings(arguments.config)
-        logging.basicConfig(
-            level=settings.log_level,
-            stream=sys.stderr,
-            format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        )
+        log_format = arguments.log_format or settings.log.format
+        set_up_logging(settings.log_level, log_format)
         limit_log_rate(SystemClock())
         logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
         for finding in check_settings_file(arguments.config):
@@ -85,17 +89,29 @@ def run(arguments: argparse.Namespace) -> int:
         work = run_scheduler(
             settings,
             data_directory(arguments.data_dir),
-            on_ready=lambda running: _print_ready(running, arguments.output),
+            on_ready=lambda running: _print_ready(running, arguments.output, log_format),
         )
-        code = asyncio.run(run_until_signalled(_report_errors(work), name="scheduler"))
+        report = _log_error if log_format == "json" else _print_error
+        code = asyncio.run(run_until_signalled(_report_errors(work, report), name="scheduler"))
     except SettingsError as error:
         print_error("up", error)
         return EXIT_USAGE
     return EXIT_GOOD if code is None else code
 
 
-async def _report_errors(work: Coroutine[Any, Any, None]) -> int:
-    """Runs `work`; prints one line for each error that a user can do something about."""
+def _print_error(error: BaseException) -> None:
+    print_error("up", error)
+
+
+def _log_error(error: BaseException) -> None:
+    """Keeps a log of JSON objects free of other lines."""
+    _log.error("%s", error)
+
+
+async def _report_errors(
+    work: Coroutine[Any, Any, None], report: Callable[[BaseException], None]
+) -> int:
+    """Runs `work`; reports each error that a user can do something about in one line."""
     code = EXIT_GOOD
     try:
         await work
@@ -111,12 +127,12 @@ async def _report_errors(work: Coroutine[Any, Any, None]) -> int:
         ValueError,
     ) as group:
         for error in leaf_errors(group):
-            print_error("up", error)
+            report(error)
         code = EXIT_NO
     return code
 
 
-def _print_ready(running: Endpoints, output: str | None) -> None:
+def _print_ready(running: Endpoints, output: str | None, log_format: LogFormat) -> None:
     freeze_heap()
     if output == "json":
         facts = {
@@ -132,6 +148,9 @@ def _print_ready(running: Endpoints, output: str | None) -> None:
         }
         print_json(facts)
         sys.stdout.flush()
+        return
+    if log_format == "json":
+        _log.info("kapok is up: hub %s, data in %s", running.hub_url, running.data_dir)
         return
     sys.stderr.write(
         f"kapok is up\n"

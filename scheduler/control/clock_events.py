@@ -1,9 +1,9 @@
 """What only the passing of time brings: silent sites, grants that begin or end, stuck orders."""
 
-import logging
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from scheduler.control.events.site_notices import SiteNotices
 from scheduler.control.queue.requeue import Requeuer
 from scheduler.control.queue.reservations import Reservations
 from scheduler.control.state.objects import HubObjects
@@ -12,8 +12,6 @@ from scheduler.control.wake_ups import WakeUps
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
-
-_log = logging.getLogger(__name__)
 
 _CHECK_INTERVAL_SECONDS = 1.0
 _STUCK_CHECK_SECONDS = 30.0
@@ -29,6 +27,7 @@ class ClockEvents:
         reservations: capacity that is reserved for workloads that have waited long.
         requeuer: queues the workloads concerned.
         wake_ups: wakes workloads that wait.
+        notices: says which sites are silent, and which grants begin or lapse.
         clock: the time.
         faults: handles what fails in one of the checks.
     """
@@ -38,6 +37,7 @@ class ClockEvents:
     reservations: Reservations
     requeuer: Requeuer
     wake_ups: WakeUps
+    notices: SiteNotices
     clock: Clock
     faults: Faults
     _grant_boundaries: list[datetime] = field(default_factory=list)
@@ -72,7 +72,7 @@ class ClockEvents:
     def mark_silent(self, site: str) -> None:
         """Marks a site as silent and requeues its workloads, unless it is silent already."""
         if self.sites.mark_silent(site):
-            _log.warning("site %s is silent", site)
+            self.notices.silent(site, self.objects.sites.get(site))
             self.reservations.forget_site(site)
             self.requeuer.requeue(self.objects.workloads_at(site))
 
@@ -88,6 +88,10 @@ class ClockEvents:
         passed = [at for at in self._grant_boundaries if at <= now]
         if passed:
             self._grant_boundaries = self._grant_boundaries[len(passed) :]
+            for name, grant in self.objects.grants.items():
+                if {grant.spec.valid_from, grant.spec.valid_until} & set(passed):
+                    sites = self.objects.sites_named(grant.spec.sites)
+                    self.notices.grant_changed(name, grant, sites)
             self.requeuer.redecide(self.objects.workloads)
             self.wake_ups.add_events("grant", "time")
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from scheduler.control.clock_events import ClockEvents
+from scheduler.control.events.site_notices import SiteNotices
 from scheduler.control.orders.dispatch import Dispatcher
 from scheduler.control.orders.identity import OrderIdentity, parse_order_id
 from scheduler.control.ports.agents import (
@@ -45,6 +46,7 @@ class Controller:
         ledger_heads: which sites hold which heads of the ledger.
         wake_ups: wakes workloads that an event could help.
         clock_events: knows when grants begin or end, and marks sites as silent.
+        notices: says which sites are admitted, granted or back.
     """
 
     objects: HubObjects
@@ -58,6 +60,7 @@ class Controller:
     ledger_heads: LedgerHeads
     wake_ups: WakeUps
     clock_events: ClockEvents
+    notices: SiteNotices
     _deleting: set[WorkKey] = field(default_factory=set)
 
     # ------------------------------------------------------------ from the hub
@@ -75,7 +78,7 @@ class Controller:
         elif kind == SITES.kind:
             self._on_site_changed(key[1])
         elif kind == GRANTS.kind:
-            self._on_grants_changed(sites)
+            self._on_grants_changed(key[1], sites)
         else:
             if kind == TENANTS.kind:
                 self.fair_shares.invalidate()
@@ -116,19 +119,25 @@ class Controller:
         site = self.objects.sites.get(name)
         self.reservations.forget_site(name)
         if site is None:
+            self.notices.removed(name)
             left = self.sites.left.workloads_at(name)
             self.sites.forget(name)
             self.dispatcher.forget_site(name)
             self.requeuer.requeue(left)
             self.ledger_heads.forget(name)
         else:
+            if name not in self.sites.states:
+                self.notices.admitted(site)
             self.admit(site)
         self.requeuer.redecide(self.objects.workloads_at(name))
         self.wake_ups.add_increased_site(name)
         self.wake_ups.add_events("site", "report", "latency", "capacity")
 
-    def _on_grants_changed(self, sites: Iterable[str]) -> None:
+    def _on_grants_changed(self, grant: str, sites: Iterable[str]) -> None:
         """Decides again what runs at these sites, and wakes what waits for a grant."""
+        known = self.objects.grants.get(grant)
+        concerned = self.objects.sites_named(sites)
+        self.notices.grant_changed(grant, known, concerned)
         for name in sites:
             if name in self.sites.states:
                 self.sites.admit(name)
@@ -140,12 +149,16 @@ class Controller:
 
     def on_report(self, report: SiteReport) -> None:
         """Handles a report that is newer than the last one."""
-        was_silent = self._is_silent(report.site)
+        was_silent, before = self._is_silent(report.site), self.sites.states.get(report.site)
+        silent_since = before.ready_changed_at if before else None
         events = self.sites.on_report(report)
         if "capacity" in events:
             self.wake_ups.add_increased_site(report.site)
         self.wake_ups.add_events(*events)
         if was_silent:
+            if not self._is_silent(report.site):  # what arrives late shows no site that is back
+                known = self.objects.sites.get(report.site)
+                self.notices.returned(report.site, known, silent_since)
             self.requeuer.requeue(self.objects.workloads_at(report.site))
 
     def on_order_status(self, report: OrderStatusReport) -> None:

@@ -95,7 +95,7 @@ class SiteStatusWriter:
         except NotFound:
             self._written.pop(name, None)
         except HubError as error:
-            _log.warning("status of site %s: %s", name, error)
+            _log.warning("status of site %s: %s", name, error, extra={"site": name})
         else:
             self._written[name] = _LastWrite(is_ready, self.clock.monotonic(), status)
 

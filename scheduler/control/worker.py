@@ -76,12 +76,12 @@ class Worker:
         try:
             return self._handle_outcome(key, await self.reconciler.reconcile(key))
         except Conflict as error:  # another client wrote first; the watch brings what it wrote
-            _log.info("%s/%s: %s", *key, error)
+            _log.info("%s/%s: %s", *key, error, extra=_ids_of(key))
         except HubError as error:
-            _log.warning("%s/%s: retrying later: %s", *key, error)
+            _log.warning("%s/%s: retrying later: %s", *key, error, extra=_ids_of(key))
         except NotRecorded as error:
             self._not_recorded.add(key)
-            _log.debug("%s/%s: not decided: %s", *key, error)
+            _log.debug("%s/%s: not decided: %s", *key, error, extra=_ids_of(key))
         return "error"
 
     def _handle_outcome(self, key: WorkKey, outcome: ReconcileResult) -> str:
@@ -114,3 +114,8 @@ class Worker:
             priority=workload.spec.priority,
             generation=workload.metadata.generation,
         )
+
+
+def _ids_of(key: WorkKey) -> dict[str, str]:
+    """What a line of the log about a workload names."""
+    return {"workload": "/".join(key)}

@@ -8,18 +8,22 @@ state, and the scheduler publishes its retained messages again.
 import asyncio
 import getpass
 import logging
+import os
 import shutil
 import socket
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.parent_death import command_tied_to_parent
+from scheduler.runtime.printable import printable
 
 _log = logging.getLogger(__name__)
 
+_MAX_LINE_BYTES = 4096
 _READY_ATTEMPTS = 200
 _READY_PAUSE_SECONDS = 0.05
 _FIRST_RESTART_PAUSE_SECONDS, _MAX_RESTART_PAUSE_SECONDS = 0.5, 15.0
@@ -101,9 +105,21 @@ class EmbeddedBroker:
             OSError: the broker does not start; the message names the command.
         """
         command = self._command()
-        process = await asyncio.create_subprocess_exec(
-            *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL
-        )
+        said, written = os.pipe()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=written,
+            )
+        except BaseException:
+            os.close(said)
+            raise
+        finally:
+            os.close(written)
+        # A thread, so that a busy event loop never lets the broker wait for its log.
+        threading.Thread(target=_log_lines, args=(said,), name="broker log", daemon=True).start()
         self._process = process
         for _ in range(_READY_ATTEMPTS):
             if process.returncode is not None:
@@ -183,6 +199,15 @@ async def embedded_broker(
         yield broker
     finally:
         await broker.stop()
+
+
+def _log_lines(descriptor: int) -> None:
+    """Writes what the broker says into our log, in its form, until the broker ends."""
+    with open(descriptor, "rb") as lines:
+        while line := lines.readline(_MAX_LINE_BYTES):
+            text = printable(line.decode(errors="replace").rstrip())
+            if text:
+                _log.warning("the embedded broker says: %s", text)
 
 
 def _accepts_connections(port: int) -> bool:

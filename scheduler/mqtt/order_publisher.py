@@ -10,6 +10,7 @@ the holder of our key can have made it. It is read as agents read it: signed for
 and for the uid that this site has at the hub.
 """
 
+import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -48,6 +49,8 @@ from scheduler.control.ports.agents import (
 )
 from scheduler.control.ports.ledger import SignedHead
 from scheduler.mqtt.outbox import Outbox
+
+_log = logging.getLogger(__name__)
 
 _INDEX_ENTRY = Codec(IndexEntry)
 _MAX_ENTRY_BYTES = 160
@@ -109,6 +112,9 @@ class OrderPublisher:
             raise OrderNotPublishable(f"the order cannot be sent: {error}") from error
         for part_topic, message in sealed:
             self.outbox.put_state(part_topic, message)
+        if self._index_entries.get((site, order.id)) != packed.entry:
+            ids = {"order": order.id, "site": site, "workload": f"{order.namespace}/{order.name}"}
+            _log.info("order %s, generation %s, to %s", order.id, order.generation, site, extra=ids)
         self._index_entries[site, order.id] = packed.entry
         return packed.entry.digest
 
@@ -163,6 +169,9 @@ class OrderPublisher:
     def withdraw_content(self, site: str, order_id: str) -> None:
         """Clears the retained content of an order that the index no longer lists."""
         entry = self._index_entries.pop((site, order_id), None)
+        if entry is not None:
+            ids = {"order": order_id, "site": site}
+            _log.info("order %s is withdrawn from %s", order_id, site, extra=ids)
         for part in range(entry.parts if entry else 1):
             self.outbox.put_state(order_topic(site, order_id, part), b"")
 

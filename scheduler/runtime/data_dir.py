@@ -26,6 +26,9 @@ RECEIVED_MARK_FILE = "received.begun"
 PORTS_FILE = "ports.json"
 """The file with the ports of our servers."""
 
+WEB_SERVER_FILE = "web.json"
+"""The file with the address of our web server, and the certificate that it shows."""
+
 _LOCK_FILE = "lock"
 
 
@@ -56,6 +59,17 @@ class DataDirectory:
         if recorded.get(name) != port:
             self._write_ports({**recorded, name: port})
         return port
+
+    def record_web_server(self, url: str, certificate_file: str) -> None:
+        """Records where the web server is.
+
+        Args:
+            url: its address on this machine.
+            certificate_file: the certificate that it shows; empty: it speaks no TLS.
+        """
+        draft = self.path / f"{WEB_SERVER_FILE}.new"
+        draft.write_text(json.dumps({"url": url, "certificate": certificate_file}) + "\n")
+        draft.replace(self.path / WEB_SERVER_FILE)
 
     def _read_ports(self) -> dict[str, int]:
         try:
@@ -115,6 +129,16 @@ def recorded_port(path: Path, name: str) -> int | None:
         return int(json.loads((path / PORTS_FILE).read_text())[name])
     except (OSError, ValueError, KeyError):
         return None
+
+
+def recorded_web_server(path: Path) -> tuple[str, str] | None:
+    """Address and certificate file of the web server of this data directory; None: it never ran."""
+    try:
+        found = json.loads((path / WEB_SERVER_FILE).read_text())
+        return str(found["url"]), str(found["certificate"])
+    except (OSError, ValueError, KeyError, TypeError):
+        port = recorded_port(path, "web")  # as versions before this file recorded it
+        return None if port is None else (f"http://127.0.0.1:{port}", "")
 
 
 def _acquire_lock(handle: int, path: Path) -> None:

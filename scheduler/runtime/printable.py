@@ -6,6 +6,7 @@ Source" paper, Boucher and Anderson 2021). They are shown as escapes, such as `\
 Chinese text and every other visible character stays as it is.
 """
 
+import json
 import unicodedata
 from typing import Final
 
@@ -30,6 +31,17 @@ def printable(text: str, *, keep_newlines: bool = False) -> str:
         else _escape(one)
         for one in text
     )
+
+
+def printable_json(text: str) -> str:
+    """JSON text with every hidden character written as an escape of JSON, which means the same.
+
+    Args:
+        text: JSON on one line; hidden characters are only in its strings.
+    """
+    if text.isprintable():
+        return text
+    return "".join(one if printable(one) == one else json.dumps(one)[1:-1] for one in text)
 
 
 def _is_hidden(character: str) -> bool:

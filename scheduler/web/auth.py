@@ -3,7 +3,7 @@
 Pages in a browser on this machine reach loopback too. So the Host header must name this server
 (against DNS rebinding), Origin must be absent or this server, and everything that shows data of the
 hub needs a token of the hub or a session. /metrics, /healthz and /readyz are open to every process
-on this machine.
+that can connect. All else is served to other machines over TLS only.
 """
 
 from collections.abc import Awaitable, Callable
@@ -12,14 +12,12 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from scheduler.web.listener import WebListener
 from scheduler.web.sessions import Sessions
 
-_LOOPBACK_HOSTS: Final = ("127.0.0.1", "localhost", "[::1]")
-_PUBLIC_PATHS: Final = frozenset(
+_OPEN_PATHS: Final = frozenset({"/metrics", "/healthz", "/readyz"})
+_PUBLIC_PATHS: Final = _OPEN_PATHS | frozenset(
     {
-        "/metrics",
-        "/healthz",
-        "/readyz",
         "/login",
         "/page.js",
         "/page.css",
@@ -44,23 +42,32 @@ SECURITY_HEADERS: Final = {
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def auth_middleware(sessions: Sessions, port: int) -> Middleware:
+def auth_middleware(sessions: Sessions, listener: WebListener) -> Middleware:
     """Returns the middleware.
 
     Args:
         sessions: decides on tokens and cookies.
-        port: the port that Host and Origin must have.
+        listener: knows which names Host and Origin may have.
     """
-    hosts = {f"{name}:{port}" for name in _LOOPBACK_HOSTS}
-    origins = {f"http://{host}" for host in hosts}
-    cookie = cookie_name(port)
+    cookie = cookie_name(listener.port)
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.headers.get("Host", "") not in hosts:
-            return _error_response(403, f"unknown Host header; use http://127.0.0.1:{port}\n")
-        if request.headers.get("Origin", "") not in {"", *origins}:
+        host, local_address = request.headers.get("Host", ""), _local_address_of(request)
+        if not listener.is_addressed_by(host, local_address):
+            return _error_response(
+                403,
+                f"unknown Host header; use {listener.url}, or add the name to the setting "
+                "web.allowed_hosts\n",
+            )
+        if request.headers.get("Origin", "") not in {"", *listener.origins(host)}:
             return _error_response(403, "requests from pages of other origins are not served\n")
+        if request.path not in _OPEN_PATHS and not listener.is_private(local_address):
+            return _error_response(
+                403,
+                "without TLS other machines get /metrics, /healthz and /readyz only; set "
+                "web.tls_certificate_file\n",
+            )
         if request.path not in _PUBLIC_PATHS and not await _is_authenticated(
             request, sessions, cookie
         ):
@@ -78,6 +85,12 @@ def cookie_name(port: int) -> str:
 async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
     """Adds `SECURITY_HEADERS` to a response, also to errors that aiohttp makes itself."""
     response.headers.update(SECURITY_HEADERS)
+
+
+def _local_address_of(request: web.Request) -> str:
+    """The address of this machine that the client is connected to; "" once it is gone."""
+    name = request.transport.get_extra_info("sockname") if request.transport else None
+    return str(name[0]) if name else ""
 
 
 async def _is_authenticated(request: web.Request, sessions: Sessions, cookie: str) -> bool:

@@ -1,8 +1,7 @@
-"""The HTTP server on loopback: the page, /api/v1, /metrics, /healthz, /readyz."""
+"""The HTTP server: the page, /api/v1, /metrics, /healthz, /readyz."""
 
 import asyncio
 import re
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -21,6 +20,7 @@ from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
 from scheduler.web.auth import Handler, add_headers, auth_middleware, cookie_name
 from scheduler.web.cached_render import CachedRender
+from scheduler.web.listener import WebListener
 from scheduler.web.live import LiveStream
 from scheduler.web.sessions import (
     CODE_LIFETIME_SECONDS,
@@ -77,21 +77,23 @@ class WebSources:
 
 
 @asynccontextmanager
-async def serve_web(port: int, sources: WebSources) -> AsyncIterator[None]:
-    """Serves on 127.0.0.1 for the time of the context.
+async def serve_web(listener: WebListener, sources: WebSources) -> AsyncIterator[None]:
+    """Serves for the time of the context.
 
     Raises:
-        OSError: the port is taken.
+        OSError: the port is taken, or the address is none of this machine.
+        ValueError: the certificate or its key cannot be used.
     """
-    handlers = _Handlers(port, sources)
+    context = listener.make_context()
+    handlers = _Handlers(listener, sources)
     before = sys.getswitchinterval()
     sys.setswitchinterval(_THREAD_SWITCH_SECONDS)
     runner = web.AppRunner(handlers.app(), access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
     try:
         await runner.setup()
-        bound = socket.create_server(("127.0.0.1", port))
+        bound = listener.open_socket()
         # Without free file descriptors asyncio fails as often as its backlog says, each second.
-        await web.SockSite(runner, bound, backlog=1).start()
+        await web.SockSite(runner, bound, backlog=1, ssl_context=context).start()
         bound.listen()
         yield
     finally:
@@ -103,8 +105,8 @@ async def serve_web(port: int, sources: WebSources) -> AsyncIterator[None]:
 class _Handlers:
     """The request handlers and the state they share."""
 
-    def __init__(self, port: int, sources: WebSources) -> None:
-        self._port, self._sources = port, sources
+    def __init__(self, listener: WebListener, sources: WebSources) -> None:
+        self._listener, self._sources = listener, sources
         self._sessions = Sessions(sources.clock, sources.review_token)
         clock, take_snapshot = sources.clock, sources.take_snapshot
         self._cached_metrics = CachedRender(
@@ -125,7 +127,7 @@ class _Handlers:
         app = web.Application(
             middlewares=[
                 _fault_middleware(self._sources.faults),
-                auth_middleware(self._sessions, self._port),
+                auth_middleware(self._sessions, self._listener),
             ],
             client_max_size=_MAX_BODY_BYTES,
         )
@@ -187,10 +189,11 @@ class _Handlers:
         # link, and withhold the strict cookie. From a page of our own it sends the cookie.
         response = web.Response(body=_read_page_file("welcome.html"), content_type="text/html")
         response.set_cookie(
-            cookie_name(self._port),
+            cookie_name(self._listener.port),
             session,
             max_age=int(SESSION_LIFETIME_SECONDS),
             httponly=True,
+            secure=self._listener.is_tls,
             samesite="Strict",
             path="/",
         )

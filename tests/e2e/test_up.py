@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import ssl
 import subprocess
 import urllib.request
 from collections.abc import Iterator
@@ -17,8 +18,9 @@ from scheduler.ledger.ledger import Ledger
 from scheduler.ledger.reader import LedgerReader
 from scheduler.ledger.recorder import adoption_entry
 from scheduler.placement.kernel import loader as compiled
+from tests.support.certificates import write_certificate
 from tests.support.scripted_site import ScriptedSite, replicas_of, running_sites
-from tests.support.up import BIN, ROOT, Up, eventually, kapok, running_up
+from tests.support.up import BIN, FAST_SETTINGS, ROOT, Up, eventually, kapok, running_up
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90)]
 
@@ -455,6 +457,65 @@ def test_a_field_without_effect_sets_a_condition(up: Up) -> None:
     condition = eventually(lambda: not_enforced(up))
     assert condition["status"] == "True"
     assert "spec.failover" in condition["message"]
+
+
+def test_an_object_that_nothing_runs_is_answered_with_a_command_that_wraps_it(
+    up: Up, tmp_path: Path
+) -> None:
+    bare = tmp_path / "bare.yaml"
+    bare.write_text(WORKLOAD.partition("manifests:\n  - ")[2].replace("\n    ", "\n"))
+    said = up.kubectl("apply", "-n", "default", "-f", str(bare), check=False)
+    assert "Warning: nothing at this hub runs Deployment portal" in said
+    [command] = [line.partition("of it: ")[2] for line in said.splitlines() if "of it: " in line]
+    environment = {
+        **os.environ,
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+        "KAPOK_DATA_HOME": str(up.data_dir),
+    }
+    script = command.replace("FILE", str(bare))
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],  # noqa: S607 - as people do
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    [manifest] = up.get("workloads.kapok.dev", "portal")["spec"]["manifests"]
+    assert manifest["spec"]["template"]["spec"]["containers"][0]["image"] == "portal:1"
+
+
+def test_the_page_speaks_tls_and_the_log_is_json(tmp_path: Path) -> None:
+    certificate, key = write_certificate(tmp_path, "kapok.example.org")
+    web = {
+        "host": "0.0.0.0",  # noqa: S104 - what is tested
+        "tls_certificate_file": str(certificate),
+        "tls_key_file": str(key),
+        "allowed_hosts": ["kapok.example.org"],
+    }
+    settings = f"{FAST_SETTINGS}\nweb: {json.dumps(web)}\nlog: {{format: json}}\n"
+    with running_up(tmp_path, settings=settings) as up:
+        assert up.ready["page"].startswith("https://kapok.example.org:")
+        context = ssl.create_default_context(cafile=str(certificate))
+        with urllib.request.urlopen(up.ready["metrics"], timeout=10, context=context) as answer:  # noqa: S310 - our own
+            assert b"kapok_" in answer.read()
+        opened = kapok(up, "open")["url"]
+        with urllib.request.urlopen(opened, timeout=10, context=context) as answer:  # noqa: S310 - our own
+            assert "Secure" in answer.headers["Set-Cookie"]
+        one = site(up)
+        up.apply(one.manifest + WORKLOAD)
+        with running_sites(one):
+            eventually(lambda: is_running(up))
+        decision = up.get("workloads.kapok.dev", "portal")["status"]["decision"]["id"]
+        lines = [json.loads(line) for line in up.log.splitlines()]
+        eventually(lambda: "Granted" in up.kubectl("describe", "site", "m1"))
+    assert all({"time", "level", "logger", "message"} <= set(one) for one in lines)
+    [decided] = [one for one in lines if one.get("decision") == decision]
+    assert decided["workload"] == "default/portal"
+    assert {"m1"} == {one["site"] for one in lines if "order" in one}
+    words = [one["message"] for one in lines if one.get("site") == "m1"]
+    assert any("is admitted" in one for one in words)
+    assert any("grant" in one for one in words)
 
 
 def not_enforced(up: Up) -> dict[str, str]:

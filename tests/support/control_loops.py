@@ -10,6 +10,7 @@ from typing import Any
 from scheduler.control.clock_events import ClockEvents
 from scheduler.control.controller import Controller
 from scheduler.control.events.recorder import EventRecorder
+from scheduler.control.events.site_notices import SiteNotices
 from scheduler.control.orders.dispatch import Dispatcher
 from scheduler.control.orders.identity import IdentityResolver
 from scheduler.control.orders.sync import OrderSync
@@ -284,6 +285,7 @@ class ControlLoops:
                 inputs=self.inputs,
             ),
         )
+        self.events = EventRecorder(self.hub, self.clock, self.faults)
         self.wake_ups = WakeUps(
             queue=self.queue,
             requeuer=self.requeuer,
@@ -293,7 +295,9 @@ class ControlLoops:
             clock=self.clock,
             faults=self.faults,
         )
+        notices = SiteNotices(events=self.events)
         self.clock_events = ClockEvents(
+            notices=notices,
             objects=self.objects,
             sites=self.sites,
             reservations=self.reservations,
@@ -314,6 +318,7 @@ class ControlLoops:
             faults=self.faults,
         )
         self.controller = Controller(
+            notices=notices,
             objects=self.objects,
             sites=self.sites,
             dispatcher=self.dispatcher,
@@ -346,7 +351,7 @@ class ControlLoops:
         )
 
     def _make_reconciler(self) -> Reconciler:
-        events = EventRecorder(self.hub, self.clock, self.faults)
+        events = self.events
         return Reconciler(
             objects=self.objects,
             decider=Decider(

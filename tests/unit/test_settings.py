@@ -95,6 +95,13 @@ def test_every_number_out_of_range_is_reported_by_name(bad: object) -> None:
         ({"hub": {"port": 81}, "web": {"port": 81}}, "web.port", "port of hub.port too"),
         ({"broker": {"tls_key_file": "k"}}, "broker.tls_key_file", "without its certificate"),
         ({"hub": {"context": "x"}}, "hub.context", "does nothing"),
+        ({"web": {"tls_key_file": "k"}}, "web.tls_key_file", "without its certificate"),
+        ({"web": {"host": "0.0.0.0"}}, "web.host", "without TLS other machines get"),  # noqa: S104 - refused
+        ({"web": {"host": "1.2.3.999"}}, "web.host", "no IP address"),
+        ({"web": {"host": "kapok.example"}}, "web.host", "is not a text (an IP address)"),
+        ({"web": {"allowed_hosts": ["http://x"]}}, "web.allowed_hosts", "host names without port"),
+        ({"web": {"allowed_hosts": ["*"]}}, "web.allowed_hosts", "host names without port"),
+        ({"log": {"format": "xml"}}, "log.format", "one of text, json"),
         ({1: 2}, "1", "no such setting"),
         (None, "", "map of groups"),
     ],

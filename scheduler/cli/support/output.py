@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scheduler.runtime.printable import printable
+from scheduler.runtime.printable import printable, printable_json
 
 _NARROWEST = 6
 """No column is cut to less."""
@@ -21,8 +21,7 @@ _NARROWEST = 6
 
 def print_json(value: Mapping[str, Any]) -> None:
     """Prints one JSON object on one line of stdout; names in Chinese stay readable."""
-    # In a JSON string the escapes mean the characters themselves: nothing is lost.
-    sys.stdout.write(_escape_json(json.dumps(value, ensure_ascii=False)) + "\n")
+    sys.stdout.write(printable_json(json.dumps(value, ensure_ascii=False)) + "\n")
 
 
 def print_text(text: str) -> None:
@@ -63,12 +62,6 @@ def print_notice(text: str) -> None:
 def flush_output() -> None:
     """Passes what was printed to the reader of stdout, before a wait."""
     sys.stdout.flush()
-
-
-def _escape_json(text: str) -> str:
-    if text.isprintable():
-        return text
-    return "".join(one if printable(one) == one else json.dumps(one)[1:-1] for one in text)
 
 
 def format_table(

@@ -1,4 +1,4 @@
-"""Kubernetes Events about workloads, so that `kubectl describe` shows what happened.
+"""Kubernetes Events about workloads and sites, so that `kubectl describe` shows what happened.
 
 Knows `ports`.
 Start with `recorder.py`.

@@ -1,4 +1,4 @@
-"""Kubernetes Events about workloads, as `kubectl describe` shows them; best effort."""
+"""Kubernetes Events about workloads and sites, as `kubectl describe` shows them; best effort."""
 
 import asyncio
 import logging
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from scheduler.control.ports.hub import EVENTS, Hub, HubError, NotFound, Object
 from scheduler.model.formatters import format_rfc3339
+from scheduler.model.kinds.kinds import Site
 from scheduler.model.kinds.workload import Workload
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
@@ -13,6 +14,8 @@ from scheduler.runtime.faults import Faults
 _log = logging.getLogger(__name__)
 
 _COMPONENT = "kapok-scheduler"
+_CLUSTER_SCOPED_NAMESPACE = "default"
+"""Where the API server takes events about objects without a namespace."""
 _MAX_QUEUED = 1000
 _MAX_REMEMBERED = 4096
 _MAX_MESSAGE_LENGTH = 1024  # the API server refuses longer messages
@@ -36,19 +39,19 @@ class EventRecorder:
         default_factory=lambda: asyncio.Queue(maxsize=_MAX_QUEUED)
     )
 
-    def record(self, workload: Workload, *, reason: str, message: str, is_warning: bool) -> None:
-        """Queues an event about a workload.
+    def record(
+        self, about: Workload | Site, *, reason: str, message: str, is_warning: bool
+    ) -> None:
+        """Queues an event about an object.
 
         Args:
-            workload: the workload.
+            about: the object; events about a Site, which has no namespace, are in `default`.
             reason: CamelCase, e.g. "Placed".
             message: one line.
             is_warning: whether the event is of type Warning or Normal.
         """
         if not self._queue.full():
-            self._queue.put_nowait(
-                self._event_body(workload, reason, message, is_warning=is_warning)
-            )
+            self._queue.put_nowait(self._event_body(about, reason, message, is_warning=is_warning))
 
     async def run(self) -> None:
         """Writes until cancelled."""
@@ -80,9 +83,9 @@ class EventRecorder:
             del self._written[mark]
 
     def _event_body(
-        self, workload: Workload, reason: str, message: str, *, is_warning: bool
+        self, about: Workload | Site, reason: str, message: str, *, is_warning: bool
     ) -> Object:
-        meta = workload.metadata
+        meta = about.metadata
         at = self.clock.now()
         # Named by the nanosecond in hex, as client-go names them.
         mark = f"{int(at.timestamp() * 1e9):x}"
@@ -90,12 +93,15 @@ class EventRecorder:
         return {
             "apiVersion": EVENTS.api_version,
             "kind": EVENTS.kind,
-            "metadata": {"name": f"{meta.name[:200]}.{mark}", "namespace": meta.namespace},
+            "metadata": {
+                "name": f"{meta.name[:200]}.{mark}",
+                "namespace": meta.namespace or _CLUSTER_SCOPED_NAMESPACE,
+            },
             "involvedObject": {
-                "apiVersion": workload.api_version,
-                "kind": workload.kind,
+                "apiVersion": about.api_version,
+                "kind": about.kind,
                 "name": meta.name,
-                "namespace": meta.namespace,
+                **({"namespace": meta.namespace} if meta.namespace else {}),
                 "uid": meta.uid,
                 "resourceVersion": meta.resource_version,
             },

@@ -1,5 +1,6 @@
 """Decides about one workload, and records each decision in the ledger before it has any effect."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -40,6 +41,8 @@ from scheduler.placement.choose import choose
 from scheduler.placement.filter.retention import evicted_by_taint_at
 from scheduler.placement.queue.minimum_requests import MinimumRequest, minimum_request_of
 from scheduler.placement.queue.order import could_wake
+
+_log = logging.getLogger(__name__)
 
 _NOT_ADOPTED_RETRY_SECONDS = 3.0  # neither an operator's command nor a site's end is an event
 
@@ -281,6 +284,8 @@ class Decider:
             ),
             incarnation=workload.status.incarnation,
         )
+        ids = {"decision": recorded.id, "workload": workload.metadata.key}
+        _log.info("decided %s: %s", workload.metadata.key, line, extra=ids)
         return DecisionReference(
             id=recorded.id,
             hash=recorded.hash,

@@ -4,7 +4,7 @@ An object that does not decode is listed in `HubObjects.invalid` with the reason
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -121,6 +121,10 @@ class HubObjects:
     def workloads_at(self, site: str) -> list[WorkKey]:
         """The workloads that have replicas at a site according to their statuses."""
         return list(self._workloads_at.get(site, ()))
+
+    def sites_named(self, names: Iterable[str]) -> list[Site]:
+        """Those of the named sites that exist."""
+        return [self.sites[name] for name in names if name in self.sites]
 
     def grants_of(self, site: str) -> Iterator[SiteGrant]:
         """The grants that name a site."""

@@ -50,6 +50,11 @@ def pod_kind_of(manifest: Mapping[str, Any]) -> PodKind | None:
     return _POD_KINDS.get(group_kind(manifest))
 
 
+def kinds_with_pods() -> frozenset[GroupKind]:
+    """Every kind that is known by its name to make pods."""
+    return frozenset(_POD_KINDS) | _UNREADABLE_KINDS
+
+
 def makes_pods(manifest: Mapping[str, Any]) -> bool:
     """Whether a manifest is known, or seen, to make pods; of some kinds only the name is known."""
     return (

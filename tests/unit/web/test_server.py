@@ -11,6 +11,7 @@ import pytest
 from benchmarks._web_state import WebState
 from scheduler.ledger.pages import read_blob, read_page
 from scheduler.ledger.tables import LEDGER_FILE
+from scheduler.web.listener import WebListener
 from scheduler.web.metrics import Metrics
 from scheduler.web.server import WebSources, serve_web
 from tests.support.fake_clock import FakeClock
@@ -60,7 +61,7 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
         faults=make_faults(clock),
     )
     async with (
-        serve_web(port, sources),
+        serve_web(WebListener(port=port), sources),
         aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session,
     ):
         yield Server(port, clock, session)
