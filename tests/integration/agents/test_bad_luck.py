@@ -72,6 +72,7 @@ def test_a_job_that_was_refused_at_first_runs_later_and_one_that_may_have_run_do
     [status] = rig.step()
     assert (rig.find(JOBS, "night") is not None) is runs
     assert (status.phase == "Finished") is not runs
+    assert ("is not known" in (status.message or "")) is not runs
 
 
 def test_a_job_that_another_agent_of_the_site_has_run_is_not_run_again(
