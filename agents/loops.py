@@ -315,8 +315,13 @@ class ExecutionLoop:
                 _log.info("lease not released: %s; it expires by itself", error)
 
     def _renew_lease(self) -> None:
-        self.executor.ensure_system_namespace()  # the Lease object is in it
-        self.lease.renew()
+        try:
+            self.executor.ensure_system_namespace()  # the Lease object is in it
+            self.lease.renew()
+        except MemberApiError:
+            # Without the lease no pass looks again, and the namespace may be what is gone.
+            self.executor.forget_namespaces()
+            raise
 
 
 async def _wait_for_event(event: asyncio.Event, seconds: float, clock: AgentClock) -> None:

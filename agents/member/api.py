@@ -77,6 +77,14 @@ class MemberApiError(Exception):
             or _TERMINATING_TEXT in str(self)
         )
 
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the server has certainly not done what was asked.
+
+        After a time-out or an internal error it may have.
+        """
+        return self.code in (501, 503) or (400 <= self.code < 500 and self.code != 408)  # noqa: PLR2004 - RFC 9110
+
 
 class Unreachable(MemberApiError):
     """There was no response: the server or the network is down."""

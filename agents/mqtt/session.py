@@ -21,6 +21,7 @@ from paho.mqtt.properties import Properties
 
 from agents.config.settings import AgentBrokerSettings
 from agents.metrics.counters import Counters
+from agents.protocol.bounds import MAX_ENVELOPE_BYTES
 from agents.runtime.backoff import Backoff
 from agents.runtime.clock import AgentClock
 from agents.runtime.faults import AgentFaults
@@ -35,6 +36,11 @@ _STABLE_SECONDS: Final = 10.0
 
 # Some brokers deliver only so many retained messages per subscription (the packaged one: 100).
 SUBSCRIBE_BATCH: Final = 50
+
+_READ_BYTES: Final = 64 * 1024
+_MAX_QUEUED_BYTES: Final = 32 * 1024 * 1024
+_MAX_PACKET_BYTES: Final = MAX_ENVELOPE_BYTES + 64 * 1024
+"""The largest envelope, with topic and properties."""
 
 MessageHandler = Callable[[str, bytes], None]
 
@@ -158,6 +164,7 @@ class AgentSession:
     ) -> None:
         client = self._build_client()
         try:
+            _limit_reading(client)
             async with client:
                 connection = BrokerConnection(client)
                 await connection.subscribe(self.topics)
@@ -179,6 +186,7 @@ class AgentSession:
         session = _properties(PacketTypes.CONNECT)
         # A will is sent at the latest when its session expires, so that must outlive the delay.
         session.SessionExpiryInterval = round(will.delay_seconds) + 1
+        session.MaximumPacketSize = _MAX_PACKET_BYTES
         return aiomqtt.Client(
             broker.host,
             broker.port,
@@ -192,6 +200,7 @@ class AgentSession:
             keepalive=_KEEPALIVE_SECONDS,
             tls_context=tls_context_of(broker),
             max_queued_incoming_messages=_MAX_QUEUED_MESSAGES,
+            queue_type=BoundedQueue,
             # Without it the kernel delays small packets by 44 ms (Nagle's algorithm).
             socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
         )
@@ -222,6 +231,46 @@ def tls_context_of(broker: AgentBrokerSettings) -> ssl.SSLContext | None:
     if broker.tls_certificate_file:
         context.load_cert_chain(broker.tls_certificate_file, broker.tls_key_file or None)
     return context
+
+
+class BoundedQueue(asyncio.Queue[aiomqtt.Message]):
+    """Messages that wait to be handled, bounded by their bytes too; what is too much is dropped."""
+
+    _bytes = 0
+
+    def put_nowait(self, item: aiomqtt.Message) -> None:
+        """Adds a message; raises `asyncio.QueueFull` if there is no room for it."""
+        if self._bytes + len(item.payload) > _MAX_QUEUED_BYTES:
+            raise asyncio.QueueFull
+        super().put_nowait(item)
+
+    def _put(self, item: aiomqtt.Message) -> None:
+        self._bytes += len(item.payload)
+        super()._put(item)
+
+    def _get(self) -> aiomqtt.Message:
+        item: aiomqtt.Message = super()._get()
+        self._bytes -= len(item.payload)
+        return item
+
+
+def _limit_reading(client: aiomqtt.Client) -> None:
+    """Ends a session whose broker sends what it must not, before that takes memory.
+
+    A packet may have 256 MB, and of messages of QoS 2, which were never subscribed to, paho keeps
+    65,535 until the broker lets them go.
+    """
+    mqtt = client._client  # noqa: SLF001 - aiomqtt offers no other way
+    receive = mqtt._sock_recv  # noqa: SLF001 - as above
+
+    def receive_bounded(bufsize: int) -> bytes:
+        if bufsize > _MAX_PACKET_BYTES:
+            raise ConnectionError(f"a packet of more than {_MAX_PACKET_BYTES} bytes")
+        if mqtt._in_messages:  # noqa: SLF001 - as above
+            raise ConnectionError("a message of QoS 2, which was not subscribed to")
+        return receive(min(bufsize, _READ_BYTES))
+
+    mqtt._sock_recv = receive_bounded  # type: ignore[method-assign]  # noqa: SLF001 - as above
 
 
 def _close_socket(client: aiomqtt.Client) -> None:

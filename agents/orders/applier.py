@@ -207,10 +207,16 @@ class Applier:
                 return
             uid = text_at(map_at(existing or {}, "metadata"), "uid")
         self._ensure_namespace_of(content, key.namespace)  # the level may have changed
-        if not uid and runs_once:
+        is_start = not uid and runs_once
+        if is_start:
             self.ensure_namespace(SYSTEM_NAMESPACE)
             self.job_records.record_start(content.id, key, content_digest(tree))
-        self._apply_and_record(path, tree, uid, result)
+        try:
+            self._apply_and_record(path, tree, uid, result)
+        except MemberApiError as error:
+            if is_start and error.is_refusal:  # else it would count as one that has run
+                self.job_records.withdraw_start(content.id, key)
+            raise
 
     def _ensure_namespace_of(self, content: OrderContent, name: str) -> None:
         """Creates the namespace of an object; the level is that of the workload's own namespace."""

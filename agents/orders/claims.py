@@ -14,6 +14,8 @@ from agents.protocol.status import KeptClaim
 CLAIM: Final = ("", "PersistentVolumeClaim")
 STATEFUL_SET: Final = ("apps", "StatefulSet")
 NAMESPACE: Final = ("", "Namespace")
+_MAX_NAMESPACE_CHARACTERS: Final = 63
+_MAX_NAME_CHARACTERS: Final = 253
 DATA_KINDS: Final = frozenset(
     {
         CLAIM,
@@ -73,6 +75,8 @@ def kept_claims(
         if name in kept
         and name[:2] == CLAIM
         and _is_left(name, observed, desired_tokens, asked, known)
+        and len(observed.key.namespace) <= _MAX_NAMESPACE_CHARACTERS
+        and len(observed.key.name) <= _MAX_NAME_CHARACTERS
     ]
     found.sort(key=lambda each: (each.order_id or "", each.key))
     return tuple(

@@ -111,6 +111,10 @@ class OrderExecutor:
         """
         self._applier.ensure_namespace(SYSTEM_NAMESPACE)
 
+    def forget_namespaces(self) -> None:
+        """Makes the next use of a namespace look whether it is still there."""
+        self._applier.forget_namespaces()
+
     def reconcile(self) -> bool:
         """Makes one pass. Blocking.
 
@@ -122,12 +126,14 @@ class OrderExecutor:
             JournalError: the journal cannot be written; nothing was changed that had to be in it.
         """
         if not self.is_allowed():
+            self.last_pass_at = None  # another agent may act now; what this one saw gets old
             return False
         # Before anything is changed: what cannot be remembered is not done.
         self.journal.require_writable()
         self.intake.resume()
         started, is_first = self.clock.monotonic(), self.last_pass_at is None
         self._applier.forget_namespaces()
+        self._job_records.forget_read()
         kinds = self.discovery.kinds()
         inventory = read_inventory(
             self.discovery.api,
@@ -136,6 +142,7 @@ class OrderExecutor:
             created=self._created_identities(),
         )
         self._found_kinds |= {observed.key.group_kind for observed in inventory.objects.values()}
+        self._found_kinds |= inventory.problems.keys()  # unknown until they can be listed
         self._finished_jobs.record(inventory)
         changed = False
         for entry in self._index_entries():
@@ -143,7 +150,8 @@ class OrderExecutor:
                 return changed
             changed = self._apply_if_needed(entry, kinds, inventory) or changed
         changed = self._delete_surplus(inventory, kinds) or changed
-        self.last_pass_at = started
+        if self.is_allowed():
+            self.last_pass_at = started
         return changed or is_first
 
     def order_statuses(self) -> tuple[OrderStatus, ...]:
@@ -168,13 +176,16 @@ class OrderExecutor:
         return self._kept
 
     def _unlisted_statuses(self, applied: Mapping[str, int]) -> list[OrderStatus]:
-        """Status of orders that the index no longer lists, before the first pass too."""
-        listed = {entry.id for entry in self._index_entries()}
+        """Status of orders that the index no longer lists, before the first pass too.
+
+        Also of one that was never applied completely: what was created of it is still there.
+        """
+        listed, bound = {entry.id for entry in self._index_entries()}, self.bound_pods()
         known = {
             order_id: withdrawing_status(
-                order_id, generation, Remains(), self.bound_pods().get(order_id, 0)
+                order_id, applied.get(order_id, 0), Remains(), bound.get(order_id, 0)
             )
-            for order_id, generation in applied.items()
+            for order_id in {*applied, *self.journal.created_objects()}
         } | self._withdrawing
         return [known[order_id] for order_id in sorted(known) if order_id not in listed]
 
@@ -276,6 +287,9 @@ class OrderExecutor:
         self._recreations.forget_except(desired)
         kept = find_kept(inventory, desired, self._purged_tokens())
         surplus = find_surplus(inventory, self._tracked, desired, kept)
+        gone = self._purged_tokens() - desired
+        kept |= self._withdrawal.namespaces_with_data(surplus, kinds, gone)
+        surplus = [each for each in surplus if identity_of(each.key) not in kept]
         self._withdrawal.forget_refusals_except(inventory.objects)
         for observed in surplus:
             if not self.is_allowed():

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from agents.member.api import MemberApiError
 from agents.orders.applier import ApplyResult
@@ -13,6 +14,11 @@ from agents.orders.run_once import UNKNOWN_OUTCOME, JobRecords
 from agents.protocol.status import JobOutcome
 
 _log = logging.getLogger(__name__)
+
+_UNKNOWN_TEXT: Final = (
+    "was started and is gone, and whether it ran to its end is not known; it is not run again: "
+    "to run it, give it another name"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,5 +74,8 @@ class FinishedJobs:
             if outcome != UNKNOWN_OUTCOME:
                 finish = "Failed" if outcome == "Failed" else "Succeeded"
             result.readiness_by_object[name] = Readiness(
-                is_ready=False, desired=0 if finish else None, finished=finish
+                is_ready=False,
+                desired=0 if finish else None,
+                finished=finish,
+                message=None if finish else f"{name[1]} {name[3]} {_UNKNOWN_TEXT}",
             )

@@ -7,12 +7,15 @@ after this one was replaced, do not displace it.
 """
 
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Final
 
 from agents.protocol.bounds import MAX_LEDGER_HEADS
+from agents.protocol.codec import Codec
+from agents.protocol.errors import WireError
 from agents.protocol.index import DesiredIndex, HeldHead, LedgerHead
+from agents.runtime.journal_checks import usable_rows
 
 HEADS_SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS heads (
@@ -22,6 +25,8 @@ CREATE TABLE IF NOT EXISTS heads (
   UNIQUE (site, seq, hash, key));
 """
 _COLUMNS: Final = "epoch, sequence, first, seq, hash, previous, at, key, signature"
+_COLUMN_TYPES: Final = (int, int, int, int, str, str, str, str, str)
+_HELD_HEAD: Final = Codec(HeldHead)
 _NEWEST: Final = f"SELECT {_COLUMNS} FROM heads WHERE site = ? ORDER BY turn DESC LIMIT ?"  # noqa: S608 - constants
 
 
@@ -54,13 +59,15 @@ def keep_head(database: sqlite3.Connection, index: DesiredIndex) -> None:
 
 
 def heads_of_rows(rows: list[tuple[Any, ...]]) -> tuple[HeldHead, ...]:
-    """Heads from rows of `_COLUMNS`."""
-    names = _COLUMNS.split(", ")
-    held = []
-    for row in rows:
+    """Heads from rows of `_COLUMNS`; rows that are none are left out."""
+    names, held = _COLUMNS.split(", "), []
+    for row in usable_rows(rows, _COLUMN_TYPES):
         values = dict(zip(names, row, strict=True))
         version = {name: values.pop(name) for name in ("epoch", "sequence")}
-        held.append(HeldHead(head=LedgerHead(**values), **version))
+        head = HeldHead(head=LedgerHead(**values), **version)
+        with suppress(WireError):  # out of bounds: the hub would refuse the whole status
+            _HELD_HEAD.decode(_HELD_HEAD.encode(head))
+            held.append(head)
     return tuple(held)
 
 

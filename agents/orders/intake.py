@@ -139,7 +139,10 @@ class Intake:
             JournalError: the journal cannot be read.
         """
         envelope = self.journal.envelope_of(self._key_id, self.site) if self._index else None
-        return envelope.decode() if envelope is not None else None
+        try:
+            return None if envelope is None else envelope.decode()
+        except UnicodeDecodeError:  # not what was received: the disk has changed it
+            return None
 
     def _check_newer(self, index: DesiredIndex, key_id: str) -> None:
         """Refuses an index that is not newer than all that it may replace.

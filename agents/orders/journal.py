@@ -24,6 +24,7 @@ from typing import Any, Final
 from agents.orders.heads import HEADS_SCHEMA, heads_of_rows, keep_head, query_heads
 from agents.protocol.index import DesiredIndex, HeldHead
 from agents.protocol.orders import api_group_of
+from agents.runtime.journal_checks import bytes_of, check_database, usable_rows
 
 _log = logging.getLogger(__name__)
 
@@ -164,12 +165,8 @@ class Journal:
             raise
         except sqlite3.DatabaseError as error:
             aside = self._path.with_suffix(".spoilt")
-            _log.error(
-                "%s: %s; moved to %s; starting with an empty journal",
-                self._path,
-                error,
-                aside.name,
-            )
+            text = "%s: %s; moved to %s; starting with an empty journal"
+            _log.error(text, self._path, error, aside.name)
             self._path.replace(aside)
             for suffix in _SUFFIXES:
                 self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
@@ -177,22 +174,24 @@ class Journal:
 
     def _load(self, database: sqlite3.Connection) -> None:
         """Reads what the loops read every second, so that a failing disk stops no report."""
-        applied = dict(database.execute("SELECT order_id, generation FROM applied").fetchall())
-        created: dict[str, frozenset[ObjectKey]] = {}
-        for order_id, *key in database.execute(
-            "SELECT order_id, api_version, kind, namespace, name FROM made"
-        ):
-            created[order_id] = created.get(order_id, frozenset()) | {ObjectKey(*key)}
+        rows = database.execute("SELECT order_id, generation FROM applied")
+        applied = dict(usable_rows(rows, (str, int)))
+        made: dict[str, set[ObjectKey]] = {}
+        rows = database.execute("SELECT order_id, api_version, kind, namespace, name FROM made")
+        for order_id, *key in usable_rows(rows, (str,) * 5):
+            made.setdefault(order_id, set()).add(ObjectKey(*key))
         finished: dict[str, dict[tuple[str, str, str], str]] = {}
-        for order_id, kind, namespace, name, outcome in database.execute(
-            "SELECT order_id, kind, namespace, name, outcome FROM finished"
-        ):
+        rows = database.execute("SELECT order_id, kind, namespace, name, outcome FROM finished")
+        for order_id, kind, namespace, name, outcome in usable_rows(rows, (str,) * 5):
             finished.setdefault(order_id, {})[kind, namespace, name] = outcome
-        self._applied_generations = applied
-        self._created_objects, self._finished_jobs = created, finished
+        self._applied_generations, self._finished_jobs = applied, finished
+        self._created_objects = {order_id: frozenset(keys) for order_id, keys in made.items()}
 
     def _failure(self, error: Exception) -> "JournalError":
         self._problem = str(error) or type(error).__name__
+        if type(error) is sqlite3.DatabaseError:  # damaged while it was open: moved aside next
+            self.close()
+            self._connection = None
         return JournalError(f"{self._path}: {self._problem}")
 
     # ------------------------------------------------------------ index and contents
@@ -230,14 +229,15 @@ class Journal:
             " WHERE site = ? AND epoch <= ? ORDER BY turn DESC, epoch DESC, sequence DESC",
             (site, max_epoch),
         )
-        return [AcceptedIndex(*row) for row in rows]
+        types = (str, str, int, int, str, bytes)
+        return [AcceptedIndex(*row) for row in usable_rows(rows, types)]
 
     def envelope_of(self, kid: str, site: str) -> bytes | None:
         """The message in which the newest index of a site under a key came; None if not kept."""
         rows = self._rows(
             "SELECT envelope FROM accepted_of_site WHERE kid = ? AND site = ?", (kid, site)
         )
-        return bytes(rows[0][0]) if rows and rows[0][0] is not None else None
+        return bytes_of(rows)
 
     def save_content(self, digest: str, data: bytes) -> None:
         """Saves a content whose digest was verified."""
@@ -247,7 +247,7 @@ class Journal:
     def content_of(self, digest: str) -> bytes | None:
         """The content with this digest; None if there is none."""
         rows = self._rows("SELECT data FROM content WHERE digest = ?", (digest,))
-        return bytes(rows[0][0]) if rows else None
+        return bytes_of(rows)
 
     def content_digests(self) -> frozenset[str]:
         """The digests of all saved contents."""
@@ -359,6 +359,7 @@ def _open_database(path: Path) -> sqlite3.Connection:
         database.execute("PRAGMA synchronous=FULL")
         database.execute("PRAGMA cache_size=-256")  # kB; the default of 2 MB is for servers
         database.executescript(_SCHEMA + HEADS_SCHEMA)
+        check_database(database, _SCHEMA + HEADS_SCHEMA)
         _take_over_accepted(database)
     except BaseException:
         database.close()

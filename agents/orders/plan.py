@@ -11,6 +11,7 @@ from agents.orders.applier import ApplyResult
 from agents.orders.inventory import MemberInventory, ObjectIdentity, ObservedObject, identity_of
 from agents.orders.readiness import Readiness
 from agents.orders.recreations import Recreated
+from agents.protocol.bounds import MAX_PODS
 from agents.protocol.index import IndexEntry
 from agents.protocol.status import JobOutcome, OrderStatus
 
@@ -222,5 +223,6 @@ def _combined_outcome(object_readiness: list[Readiness]) -> JobOutcome | None:
 
 
 def _sum_known(numbers: Iterable[int | None]) -> int | None:
-    known = [number for number in numbers if number is not None]
-    return sum(known) if known else None
+    known = [number for number in numbers if number is not None and number >= 0]
+    # The hub would refuse the whole status for one number out of bounds.
+    return min(sum(known), MAX_PODS) if known else None

@@ -28,7 +28,7 @@ _COLLECTION: Final = f"/api/v1/namespaces/{SYSTEM_NAMESPACE}/configmaps"
 
 @dataclass(slots=True)
 class JobRecords:
-    """The job records of all orders at one member; read once per order, then kept in memory.
+    """The job records of all orders at one member; read once per order and pass.
 
     Attributes:
         api: API of the member.
@@ -62,6 +62,21 @@ class JobRecords:
         known = self._load_states(order_id).get(_content_key(key), "")
         return bool(known) and known != content
 
+    def withdraw_start(self, order_id: str, key: ObjectKey) -> None:
+        """Takes back the record of a job that the member has refused to create.
+
+        Raises:
+            MemberApiError: it cannot be taken back; the job counts as started.
+        """
+        states = dict(self._load_states(order_id))
+        states.pop(_configmap_key(key), None)
+        states.pop(_content_key(key), None)
+        self._write_states(order_id, states)
+
+    def forget_read(self) -> None:
+        """Makes the next use read the records again: another agent may have changed them."""
+        self._states_by_order.clear()
+
     def record_finish(self, order_id: str, key: ObjectKey, outcome: str) -> None:
         """Records the outcome of a job; keeps the first one.
 
@@ -91,7 +106,9 @@ class JobRecords:
         return self._states_by_order[order_id]
 
     def _save_states(self, order_id: str, new: dict[str, str]) -> None:
-        states = {**self._load_states(order_id), **new}
+        self._write_states(order_id, {**self._load_states(order_id), **new})
+
+    def _write_states(self, order_id: str, states: dict[str, str]) -> None:
         tree = {
             "apiVersion": "v1",
             "kind": "ConfigMap",

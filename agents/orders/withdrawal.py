@@ -82,6 +82,58 @@ class Withdrawal:
         self._refusals.pop(name, None)
         return None
 
+    def namespaces_with_data(
+        self,
+        surplus: Iterable[ObservedObject],
+        kinds: MemberKinds,
+        purged_tokens: frozenset[str],
+    ) -> frozenset[ObjectIdentity]:
+        """The namespaces that hold data, or may: their deletion would delete that too.
+
+        The inventory does not answer this: it knows neither the claims of others, nor those that a
+        controller made without our label, nor any while claims cannot be listed.
+
+        Args:
+            surplus: objects that no order asks for.
+            kinds: kinds that the member serves.
+            purged_tokens: orders whose data goes, and with a namespace of theirs what is in it
+                without our label.
+
+        Raises:
+            Unreachable: the member does not answer.
+        """
+        return frozenset(
+            identity_of(observed.key)
+            for observed in surplus
+            if observed.key.group_kind == NAMESPACE
+            and self._may_hold_data(observed, kinds, purged_tokens)
+        )
+
+    def _may_hold_data(
+        self, namespace: ObservedObject, kinds: MemberKinds, purged_tokens: frozenset[str]
+    ) -> bool:
+        is_purged = namespace.token in purged_tokens
+
+        def stays(tree: Tree) -> bool | None:
+            token = order_token_of(tree)
+            goes = is_purged and (token is None or token in purged_tokens)
+            return None if goes else True
+
+        data_kinds = [
+            kind
+            for kind in kinds.prunable()
+            if (kind.group, kind.kind) in DATA_KINDS and kind.is_namespaced
+        ]
+        try:
+            return any(
+                self.api.list_mapped(kind.collection_path(namespace.key.name), None, stays)
+                for kind in data_kinds
+            )
+        except MemberApiError as error:
+            if error.code == 0:
+                raise
+            return True  # what cannot be listed may be there
+
     def remains_of(self, objects: Iterable[ObservedObject]) -> Remains:
         """What the inventory shows of an order, with what holds each object."""
         remains = Remains()

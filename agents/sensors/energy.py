@@ -19,6 +19,7 @@ from agents.sensors.sensor import Observation
 
 _MAX_GAP_SECONDS: Final = 300.0
 _MAX_FILE_BYTES: Final = 4_096
+_NAMES: Final[tuple[str, ...]] = ("it_joules", "pv_joules", "unmeasured_seconds")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +117,9 @@ class EnergyMeter:
 def _load_totals(path: Path) -> tuple[str, dict[str, float]]:
     """Loads the counters; new ones, with a new id, if the file is missing or corrupt."""
     try:
-        saved = _SAVED_TOTALS.decode(path.read_bytes())
+        with path.open("rb") as file:
+            saved = _SAVED_TOTALS.decode(file.read(_MAX_FILE_BYTES + 1))
     except (OSError, WireError):
         return secrets.token_hex(8), {}
-    return saved.counter_id, saved.totals
+    totals = {name: saved.totals[name] for name in _NAMES if name in saved.totals}
+    return saved.counter_id, totals

@@ -14,7 +14,7 @@ PublicationHandler = Callable[[str, bytes, bool], None]
 """Called with topic, payload, and whether the message is a retained one; must not raise."""
 
 _READ_BYTES = 128 * 1024
-_PUBLISH, _QOS_BITS, _RETAIN_BIT = 3, 0b0110, 0b0001
+_PUBLISH, _QOS_BITS, _QOS_2_BIT, _RETAIN_BIT = 3, 0b0110, 0b0100, 0b0001
 _MAX_LENGTH_BYTES = 4
 
 
@@ -77,6 +77,9 @@ class PublicationSocket:
             head = data[at]
             if head >> 4 == _PUBLISH and not head & _QOS_BITS:
                 self._publish(bytes(data[body:end]), is_retained=bool(head & _RETAIN_BIT))
+            elif head >> 4 == _PUBLISH and head & _QOS_2_BIT:
+                # Never subscribed to; paho keeps each one until the broker lets it go.
+                raise OSError("the broker sent a publication of QoS 2")
             else:
                 self._others += data[at:end]
             at = end

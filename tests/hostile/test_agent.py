@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.integration.agents.test_process import free_port
-from tests.support.hostile_broker import HostileBroker, hostile_broker, publish
+from tests.support.hostile_broker import HostileBroker, hostile_broker, publish, publish_held
 from tests.support.hostile_member import ENDLESS, HostileMember, hostile_member
 from tests.support.up import eventually
 
@@ -130,6 +130,27 @@ def test_a_broker_that_sends_garbage_neither_ends_the_agent_nor_keeps_it_busy(
         assert one.descriptors <= descriptors + 4
         assert one.cpu_seconds - cpu_seconds < 0.7 * (time.monotonic() - started)
         assert len(set(broker.client_ids)) == 1
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [
+        # As long as MQTT allows; only a part of it comes.
+        b"\x30\xff\xff\xff\x7f" + bytes(64 * MIB),
+        # Of QoS 2, which a receiver keeps until it is told to let go, and is never told.
+        b"".join(publish_held("kapok/v1/site-a/hub", at, bytes(20_000)) for at in range(1, 3_000)),
+    ],
+    ids=["one message without an end", "messages that are never released"],
+)
+def test_a_broker_cannot_fill_the_agents_memory(tmp_path: Path, flood: bytes) -> None:
+    with hostile_broker() as broker, agent(tmp_path, broker) as one:
+        eventually(lambda: broker.newest("report"))
+        before = one.metric("kapok_agent_resident_memory_bytes")
+        broker.send(flood)
+        eventually(lambda: len(broker.client_ids) > 1)
+        broker.payloads.clear()
+        eventually(lambda: broker.newest("report"), within_seconds=60)
+        assert one.metric("kapok_agent_resident_memory_bytes") < before + 24 * MIB
 
 
 def _answers(tree: object) -> Callable[[str], bytes]:

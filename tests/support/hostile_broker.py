@@ -83,6 +83,13 @@ def publish(topic: str | bytes, payload: bytes) -> bytes:
     return b"\x30" + _with_length(struct.pack("!H", len(name)) + name + b"\x00" + payload)
 
 
+def publish_held(topic: str, number: int, payload: bytes) -> bytes:
+    """A PUBLISH packet of QoS 2, which its receiver keeps until it is released."""
+    name = topic.encode()
+    head = struct.pack("!H", len(name)) + name + struct.pack("!H", number) + b"\x00"
+    return b"\x34" + _with_length(head + payload)
+
+
 @contextmanager
 def hostile_broker(garbage: bytes = b"") -> Iterator[HostileBroker]:
     """A broker that serves until the block ends."""

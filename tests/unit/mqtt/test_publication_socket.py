@@ -79,6 +79,7 @@ def test_a_topic_that_is_no_text_and_a_retained_message_are_shown_as_such(
         pytest.param(b"\x30\xff\xff\xff\xff\x01", id="a-length-of-five-bytes"),
         pytest.param(b"\x30\x02\x00\x09", id="a-topic-beyond-the-end"),
         pytest.param(b"\x30\x00", id="nothing"),
+        pytest.param(b"\x34\x07\x00\x01t\x00\x01\x00x", id="of-a-qos-never-subscribed-to"),
         pytest.param(b"\x30\x04\x00\x01t\x09", id="properties-beyond-the-end"),
     ],
 )

@@ -162,3 +162,21 @@ def test_jobs_together_end_well_only_if_all_did() -> None:
 def test_a_status_adds_up_its_objects() -> None:
     words = order_status_of(ENTRY, applied(UP, DOWN, PLAIN), bound_pods=2, applied_generation=1)
     assert (words.desired, words.ready, words.bound, words.applied) == (2, 1, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("counts", "ready"), [((-5, 3), 3), ((2**31 - 1, 2**31 - 1), 2**31 - 1), ((-1,), None)]
+)
+def test_no_count_of_a_member_makes_a_status_that_the_hub_refuses(
+    counts: tuple[int, ...], ready: int | None
+) -> None:
+    result = ApplyResult(
+        readiness_by_object={
+            ("apps", "Deployment", "a", str(at)): Readiness(
+                is_ready=False, desired=count, ready=count
+            )
+            for at, count in enumerate(counts)
+        }
+    )
+    status = order_status_of(ENTRY, held(result=result), bound_pods=None, applied_generation=None)
+    assert (status.desired, status.ready) == (ready, ready)

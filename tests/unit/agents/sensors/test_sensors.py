@@ -224,6 +224,17 @@ def test_spoilt_totals_begin_anew_under_another_counter(tmp_path: Path, spoilt: 
     assert len(energy.counter_id) == 16
 
 
+def test_totals_of_other_names_do_not_keep_ours_from_being_saved(tmp_path: Path) -> None:
+    others = {f"{'x' * 40}{at}": 1.0 for at in range(83)}
+    text = json.dumps({"counterId": "one", "totals": others}, separators=(",", ":")).ljust(4096)
+    write(tmp_path / "energy.json", text)
+    meter = EnergyMeter(tmp_path / "energy.json")
+    meter.record(watts(100), 0)
+    for at in range(1, 4):
+        assert meter.record(watts(100), at * 10.0).it_joules == at * 1000
+    assert meter.read_totals(watts(100)).counter_id == "one"
+
+
 def test_reading_counts_nothing_and_writes_nothing(tmp_path: Path) -> None:
     EnergyMeter(tmp_path / "energy.json").read_totals(watts(1))
     assert not (tmp_path / "energy.json").exists()
