@@ -10,6 +10,7 @@ from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.sites import Sites
 from scheduler.control.wake_ups import WakeUps
 from scheduler.model.kinds.metadata import WorkKey
+from scheduler.model.kinds.workload import WorkloadStatus
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
 
@@ -96,4 +97,11 @@ class ClockEvents:
             self.wake_ups.add_events("grant", "time")
 
     def _placed_not_running(self) -> list[WorkKey]:
-        return [key for key, one in self.objects.workloads.items() if one.status.phase == "Placed"]
+        return [key for key, one in self.objects.workloads.items() if _is_placing(one.status)]
+
+
+def _is_placing(status: WorkloadStatus) -> bool:
+    """Whether something ordered has not run yet; beside a silent site the phase is Degraded."""
+    groups = status.placement.groups
+    is_degraded = status.phase == "Degraded"
+    return status.phase == "Placed" or (is_degraded and any(g.phase == "Placing" for g in groups))

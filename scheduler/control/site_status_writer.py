@@ -12,10 +12,10 @@ from scheduler.control.state.sites import Sites
 from scheduler.control.status.not_enforced import not_enforced_condition
 from scheduler.control.status.workload import merge_patch
 from scheduler.model.canonical import to_plain_json
+from scheduler.model.figures import site_figures
 from scheduler.model.formatters import format_list
 from scheduler.model.kinds.fields import Condition
-from scheduler.model.kinds.site import NodeClass, SiteStatus
-from scheduler.model.quantities import CPU, MILLI_PER_UNIT, free_amount
+from scheduler.model.kinds.site import SiteStatus
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
 
@@ -67,10 +67,14 @@ class SiteStatusWriter:
     async def run(self) -> None:
         """Runs until cancelled."""
         while True:
-            for name in [name for name in self.sites.states if self._is_due(name)]:
-                with self.faults.barrier("site-status", name):
-                    await self._write(name)
+            await self.write_due()
             await self.clock.sleep(_CHECK_INTERVAL_SECONDS)
+
+    async def write_due(self) -> None:
+        """Writes each status that is due."""
+        for name in [name for name in self.sites.states if self._is_due(name)]:
+            with self.faults.barrier("site-status", name):
+                await self._write(name)
 
     def _is_due(self, name: str) -> bool:
         state, written = self.sites.states[name], self._written.get(name)
@@ -101,7 +105,9 @@ class SiteStatusWriter:
 
     def _status_of(self, name: str) -> SiteStatus:
         """The figures of a site, with what its orders show beyond them."""
-        status = self.sites.status_of(name)
+        status, is_ready = self.sites.status_of(name), self.sites.states[name].is_ready
+        spec = self.sites.objects.sites[name].spec
+        figures = site_figures(spec, status, is_reporting=is_ready)
         more = (
             self._unknown_orders_condition(name),
             self.foreign_index(name),
@@ -111,7 +117,9 @@ class SiteStatusWriter:
             ),
         )
         return msgspec.structs.replace(
-            status, conditions=(*status.conditions, *(one for one in more if one is not None))
+            status,
+            free_cpu=figures.free_cpu,
+            conditions=(*status.conditions, *(one for one in more if one is not None)),
         )
 
     def _without_nonce_condition(self, name: str) -> Condition | None:
@@ -145,7 +153,7 @@ class SiteStatusWriter:
 
 
 def truncate_status(status: SiteStatus) -> SiteStatus:
-    """The status with at most `_MAX_ROWS` rows of equal nodes, and with the sum of free CPU.
+    """The status with at most `_MAX_ROWS` rows of equal nodes.
 
     It is not larger than an object of the hub may be; what is left out is said by `truncated`.
     """
@@ -160,7 +168,6 @@ def truncate_status(status: SiteStatus) -> SiteStatus:
         status,
         node_classes=tuple(kept),
         truncated=rows_in_all > _MAX_ROWS,
-        free_cpu=_format_free_cpu(status.node_classes),
         rtt=status.rtt[:_MAX_ROUND_TRIPS],
         namespaces=status.namespaces[:_MAX_NAMESPACES],
         api_kinds=None if status.api_kinds is None else status.api_kinds[:_MAX_API_KINDS],
@@ -179,15 +186,3 @@ def _with_largest_list_halved(status: SiteStatus) -> SiteStatus:
     items = getattr(status, largest)
     half = {largest: items[: len(items) // 2]}
     return msgspec.structs.replace(status, truncated=True, **half)
-
-
-def _format_free_cpu(classes: tuple[NodeClass, ...]) -> str:
-    """Free cores of all nodes for the printer column; "" when the site reported no nodes."""
-    if not classes:
-        return ""
-    millicores = sum(
-        free_amount(CPU, row.get(CPU, 0)) * int(row.get("count", 1))
-        for one in classes
-        for row in one.free
-    )
-    return f"{millicores / MILLI_PER_UNIT:g}"

@@ -12,6 +12,18 @@ from scheduler.control.ports.hub import SITES, WORKLOADS, Hub, Object
 from scheduler.ledger.errors import LedgerError
 from scheduler.ledger.reader import LedgerReader
 from scheduler.ledger.tables import LEDGER_FILE
+from scheduler.model.decode import NotReadable, decode_as
+from scheduler.model.figures import (
+    UNKNOWN_SITE,
+    FleetTotals,
+    SiteFigures,
+    fleet_totals,
+    share_figures,
+    site_figures,
+)
+from scheduler.model.kinds.site import Site
+from scheduler.model.kinds.workload import WorkloadStatus
+from scheduler.model.quantities import NotAQuantity
 
 GOOD_PHASES = frozenset({"Running", "Completed"})
 EXPLAINED_PHASES = frozenset({"Waiting", "Refused"})
@@ -25,26 +37,22 @@ class DemoSiteStatus:
         name: the site.
         is_reporting: whether its condition Ready is True.
         report_age_seconds: time since the observation of its last report; None: no report yet.
-        free_cpu: free CPU as the hub shows it.
-        intensity_gco2_per_kwh: carbon intensity of its grid; None: unknown.
-        power_watts: its power draw; None: unknown.
+        figures: its free CPU, power and carbon, as every surface shows them.
     """
 
     name: str
     is_reporting: bool
     report_age_seconds: float | None
-    free_cpu: str
-    intensity_gco2_per_kwh: float | None
-    power_watts: float | None
+    figures: SiteFigures = UNKNOWN_SITE
 
 
 @dataclass(frozen=True, slots=True)
 class DemoShareStatus:
-    """Replicas of a workload at one site: placed there, and ready."""
+    """Replicas of a workload at one site: placed there, and ready; None: not known."""
 
     name: str
     replicas: int
-    ready: int
+    ready: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +102,11 @@ class DemoStatus:
         return sum(site.is_reporting for site in self.sites)
 
     @property
+    def totals(self) -> FleetTotals:
+        """Power and carbon of the sites whose figures are known."""
+        return fleet_totals(site.figures for site in self.sites)
+
+    @property
     def phases(self) -> dict[str, int]:
         """Number of workloads by phase."""
         return dict(sorted(Counter(w.phase for w in self.workloads).items()))
@@ -131,6 +144,7 @@ class DemoStatus:
                 "reporting": self.reporting_count,
                 "workloads": len(self.workloads),
                 "phases": self.phases,
+                **self.totals.as_json(),
                 "violations": len(violations),
                 "seconds": round(seconds, 1),
             },
@@ -224,17 +238,23 @@ def _site_status(item: Object, now: datetime) -> DemoSiteStatus:
         name=item["metadata"]["name"],
         is_reporting=ready,
         report_age_seconds=None if age is None else round(max(age, 0.0), 1),
-        free_cpu=status.get("freeCpu", ""),
-        intensity_gco2_per_kwh=(status.get("intensity") or {}).get("gco2PerKwh"),
-        power_watts=(status.get("power") or {}).get("watts"),
+        figures=_site_figures(item, is_reporting=ready),
     )
+
+
+def _site_figures(item: Object, *, is_reporting: bool) -> SiteFigures:
+    """The figures of a Site; of one that cannot be read nothing is known."""
+    try:
+        site = decode_as(item, Site, allow_unknown=True)
+        return site_figures(site.spec, site.status, is_reporting=is_reporting)
+    except (NotReadable, NotAQuantity):
+        return UNKNOWN_SITE
 
 
 def _share_statuses(status: Mapping[str, Any]) -> tuple[DemoShareStatus, ...]:
-    """Replicas by site: a Workload's status lists only the sites where not all are ready."""
-    exceptions = {one["site"]: one.get("ready", 0) for one in status.get("exceptions", [])}
-    return tuple(
-        DemoShareStatus(site, group["replicas"], exceptions.get(site, group["replicas"]))
-        for group in (status.get("placement") or {}).get("groups", [])
-        for site in group["sites"]
-    )
+    """Replicas by site."""
+    try:
+        known = decode_as(status, WorkloadStatus, allow_unknown=True)
+    except NotReadable:
+        return ()
+    return tuple(DemoShareStatus(s.site, s.replicas, s.ready) for s in share_figures(known))

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from scheduler.demo.demo_status import DemoSiteStatus, DemoStatus, DemoWorkloadStatus
+from scheduler.model.figures import format_readiness
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.printable import printable
 
@@ -129,20 +130,10 @@ def format_summary(status: DemoStatus) -> str:
     line = (
         f"{status.reporting_count}/{len(status.sites)} sites report; {phases or 'no workload yet'}"
     )
-    watts, grams = power_and_carbon(status)
-    return line if not watts else f"{line}; {watts / 1000:.1f} kW, {grams / 1000:.1f} kgCO2e/h"
-
-
-def power_and_carbon(status: DemoStatus) -> tuple[float, float]:
-    """Power in watts and emissions in gCO2e per hour, summed over sites with known figures."""
-    known = [site for site in status.sites if site.is_reporting and site.power_watts is not None]
-    watts = sum(site.power_watts or 0.0 for site in known)
-    grams = sum(
-        (site.power_watts or 0.0) / 1000 * site.intensity_gco2_per_kwh
-        for site in known
-        if site.intensity_gco2_per_kwh is not None
-    )
-    return watts, grams
+    totals = status.totals
+    if not totals.sites_of_known_power:
+        return line
+    return f"{line}; {totals.power_text}, {totals.carbon_text}"
 
 
 def build_tables(status: DemoStatus) -> Any:  # noqa: ANN401 - a renderable of rich
@@ -162,19 +153,19 @@ def build_tables(status: DemoStatus) -> Any:  # noqa: ANN401 - a renderable of r
 def _site_row(site: DemoSiteStatus) -> tuple[str, ...]:
     age = "" if site.report_age_seconds is None else f" {site.report_age_seconds:.0f} s"
     reports = f"[green]yes[/]{age}" if site.is_reporting else f"[red]silent[/]{age}"
-    intensity = site.intensity_gco2_per_kwh
+    watts, intensity = site.figures.watts, site.figures.gco2_per_kwh
     return (
         _cell(site.name),
         reports,
-        _cell(site.free_cpu),
+        site.figures.free_cpu or "unknown",
         "unknown" if intensity is None else f"{intensity:.0f}",
-        "unknown" if site.power_watts is None else f"{site.power_watts / 1000:.1f}",
+        "unknown" if watts is None else f"{watts / 1000:.1f}",
     )
 
 
 def _workload_row(workload: DemoWorkloadStatus) -> tuple[str, ...]:
     colour = _PHASE_COLOURS.get(workload.phase, "white")
-    where = ", ".join(f"{s.name} {s.ready}/{s.replicas}" for s in workload.sites)
+    where = ", ".join(f"{s.name} {format_readiness(s.ready, s.replicas)}" for s in workload.sites)
     return (
         _cell(f"{workload.namespace}/{workload.name}"),
         f"[{colour}]{workload.phase}[/]",

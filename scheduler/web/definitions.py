@@ -344,7 +344,8 @@ STATE_METRICS: Final[Mapping[str, MetricDefinition]] = {
     "kapok_site_free": MetricDefinition(
         "gauge",
         f"Free capacity of the last report, less headroom, summed over nodes: {_RESOURCES_HELP}. "
-        "Whether a pod fits is decided node by node, not by this sum.",
+        "Whether a pod fits is decided node by node, not by this sum. Absent while the site is "
+        "silent.",
         ("site", "resource"),
         "by resource",
     ),
@@ -358,20 +359,21 @@ STATE_METRICS: Final[Mapping[str, MetricDefinition]] = {
     "kapok_site_power_watts": MetricDefinition(
         "gauge",
         "Power that the site's equipment draws, by origin of the figure: measured, estimated, "
-        "modelled, yearly, assumed, unknown; absent when not known.",
+        "modelled, yearly, assumed, unknown; absent when not known, and while the site is silent.",
         ("site", "origin"),
         "watts",
     ),
     "kapok_site_intensity_gco2_per_kwh": MetricDefinition(
         "gauge",
         "Location-based carbon intensity of the grid that feeds the site, by origin of the "
-        "figure; absent when not known.",
+        "figure; absent when not known, and while the site is silent.",
         ("site", "origin"),
         "gCO2 per kWh",
     ),
     "kapok_site_emission_gco2_per_hour": MetricDefinition(
         "gauge",
-        "Power of the equipment x PUE x carbon intensity; absent when one of them is not known.",
+        "Power of the equipment x PUE x carbon intensity; absent when one of them is not known, "
+        "and while the site is silent.",
         ("site",),
         "gCO2 per hour",
     ),

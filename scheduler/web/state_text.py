@@ -13,10 +13,9 @@ from typing import Final
 
 from scheduler import __version__
 from scheduler.control.stats.refusals import count_refusals
-from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.figures import SiteFigures, site_figures
 from scheduler.model.quantities import CPU, MILLI_PER_UNIT
 from scheduler.model.reasons import REASONS
-from scheduler.model.units import WATTS_PER_KILOWATT
 from scheduler.placement.kernel import loader as compiled
 from scheduler.web.definitions import METRIC_RESOURCES, STATE_METRICS
 from scheduler.web.snapshot import StateSnapshot
@@ -53,6 +52,7 @@ Series = Iterable[str]
 
 
 def _metric_families(snapshot: StateSnapshot) -> dict[str, Series]:
+    figures = figures_of(snapshot)
     python = platform.python_version()
     build = f'{{version="{__version__}",python="{python}",kernel="{compiled.MODE}"}}'
     return {
@@ -81,27 +81,22 @@ def _metric_families(snapshot: StateSnapshot) -> dict[str, Series]:
         "kapok_site_in_flight_replicas": _site_series(
             snapshot, [facts.replicas_in_flight for facts in snapshot.facts]
         ),
-        "kapok_site_free": _free_series(snapshot),
+        "kapok_site_free": _free_series(snapshot, figures),
         "kapok_site_used": _used_series(snapshot),
-        "kapok_site_power_watts": _power_series(snapshot),
-        "kapok_site_intensity_gco2_per_kwh": _intensity_series(snapshot),
+        "kapok_site_power_watts": _power_series(snapshot, figures),
+        "kapok_site_intensity_gco2_per_kwh": _intensity_series(snapshot, figures),
         "kapok_site_emission_gco2_per_hour": _site_series(
-            snapshot, [emission_gco2_per_hour(one) for one in snapshot.facts]
+            snapshot, [one.gco2_per_hour for one in figures]
         ),
     }
 
 
-def emission_gco2_per_hour(facts: SiteFacts) -> float | None:
-    """The site's emission in gCO2 per hour; None when power, PUE or intensity is unknown.
-
-    Location-based: power x PUE x average intensity (GHG Protocol, Scope 2 Guidance).
-    """
-    power, intensity, pue = facts.status.power, facts.status.intensity, facts.spec.energy.pue
-    if power is None or power.watts is None or pue is None:
-        return None
-    if intensity is None or intensity.gco2_per_kwh is None:
-        return None
-    return power.watts * pue * intensity.gco2_per_kwh / WATTS_PER_KILOWATT
+def figures_of(snapshot: StateSnapshot) -> list[SiteFigures]:
+    """The figures of each site, in the order of `facts`."""
+    return [
+        site_figures(facts.spec, facts.status, is_reporting=is_ready)
+        for facts, is_ready in zip(snapshot.facts, snapshot.is_ready, strict=True)
+    ]
 
 
 def to_metric_units(resource: str, value: float) -> float:
@@ -157,22 +152,29 @@ def _condition_series(snapshot: StateSnapshot) -> Iterator[str]:
         yield f'{{condition="{condition}",status="false"}} {len(snapshot.facts) - count}'
 
 
-def _free_series(snapshot: StateSnapshot) -> Iterator[str]:
-    """A resource that no node row of a site names is unknown there, so it has no series."""
-    reported = [reported_resources(facts) for facts in snapshot.facts]
+def _free_series(snapshot: StateSnapshot, figures: list[SiteFigures]) -> Iterator[str]:
+    amounts = [free_amounts_of(snapshot, index, one) for index, one in enumerate(figures)]
     for resource in METRIC_RESOURCES:
-        sums = snapshot.free_by_resource.get(resource)
-        if sums is None:
-            continue
-        for facts, names, value in zip(snapshot.facts, reported, sums.tolist(), strict=True):
-            if resource in names:
-                shown = to_metric_units(resource, value)
-                yield f'{{site="{facts.name}",resource="{resource}"}} {shown}'
+        for facts, free in zip(snapshot.facts, amounts, strict=True):
+            if resource in free:
+                yield f'{{site="{facts.name}",resource="{resource}"}} {free[resource]}'
 
 
-def reported_resources(facts: SiteFacts) -> set[str]:
-    """The resources that the node rows of a site's last report name."""
-    return {name for one in facts.status.node_classes for row in one.free for name in row}
+def free_amounts_of(snapshot: StateSnapshot, index: int, figures: SiteFigures) -> dict[str, float]:
+    """Free amounts of one site in the units of metrics, as far as they are known.
+
+    A resource that no node row of the site names is not known, and nothing is while it is silent.
+    """
+    if not snapshot.is_ready[index]:
+        return {}
+    classes = snapshot.facts[index].status.node_classes
+    named = {name for one in classes for row in one.free for name in row}
+    free = {
+        name: float(sums[index])
+        for name, sums in snapshot.free_by_resource.items()
+        if name in named and name != CPU
+    }
+    return free if figures.free_cores is None else {CPU: figures.free_cores, **free}
 
 
 def _used_series(snapshot: StateSnapshot) -> Iterator[str]:
@@ -183,16 +185,14 @@ def _used_series(snapshot: StateSnapshot) -> Iterator[str]:
             yield f'{{site="{facts.name}",resource="{resource}"}} {amount}'
 
 
-def _power_series(snapshot: StateSnapshot) -> Iterator[str]:
-    for facts in snapshot.facts:
-        power = facts.status.power
-        if power is not None and power.watts is not None:
-            yield f'{{site="{facts.name}",origin="{power.origin}"}} {power.watts}'
+def _power_series(snapshot: StateSnapshot, figures: list[SiteFigures]) -> Iterator[str]:
+    for facts, one in zip(snapshot.facts, figures, strict=True):
+        if one.watts is not None and facts.status.power is not None:
+            yield f'{{site="{facts.name}",origin="{facts.status.power.origin}"}} {one.watts}'
 
 
-def _intensity_series(snapshot: StateSnapshot) -> Iterator[str]:
-    for facts in snapshot.facts:
-        intensity = facts.status.intensity
-        if intensity is not None and intensity.gco2_per_kwh is not None:
-            labels = f'site="{facts.name}",origin="{intensity.origin}"'
-            yield f"{{{labels}}} {intensity.gco2_per_kwh}"
+def _intensity_series(snapshot: StateSnapshot, figures: list[SiteFigures]) -> Iterator[str]:
+    for facts, one in zip(snapshot.facts, figures, strict=True):
+        if one.gco2_per_kwh is not None and facts.status.intensity is not None:
+            labels = f'site="{facts.name}",origin="{facts.status.intensity.origin}"'
+            yield f"{{{labels}}} {one.gco2_per_kwh}"

@@ -10,10 +10,11 @@ from typing import Any, Final
 import msgspec
 
 from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.figures import SiteFigures, fleet_totals, readiness_of, share_figures
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.workload import Workload
 from scheduler.web.snapshot import StateSnapshot
-from scheduler.web.state_text import emission_gco2_per_hour, reported_resources, to_metric_units
+from scheduler.web.state_text import figures_of, free_amounts_of, to_metric_units
 
 Row = dict[str, Any]
 MAX_LIVE_ROWS: Final = 1000
@@ -71,17 +72,13 @@ class DashboardRenderer:
 
 def summary_of(snapshot: StateSnapshot) -> Row:
     """Totals over all sites and workloads, shown or not."""
-    emissions = [emission_gco2_per_hour(facts) for facts in snapshot.facts]
-    watts = [facts.status.power.watts for facts in snapshot.facts if facts.status.power]
     return {
         "sites": len(snapshot.facts),
         "reporting": sum(snapshot.is_ready),
         "workloads": len(snapshot.workloads),
         "phases": dict(sorted(Counter(map(_phase, snapshot.workloads)).items())),
         "pendingSites": snapshot.unadmitted_site_count,
-        "watts": _sum_known(watts),
-        "gco2PerHour": _sum_known(emissions),
-        "sitesOfUnknownEmission": sum(one is None for one in emissions),
+        **fleet_totals(figures_of(snapshot)).as_json(),
         "leading": snapshot.epoch > 0,
         "now": snapshot.at,
     }
@@ -94,6 +91,7 @@ def site_rows(snapshot: StateSnapshot) -> Iterator[Row]:
         for workload in snapshot.workloads
         for site in {s for group in workload.status.placement.groups for s in group.sites}
     )
+    figures = figures_of(snapshot)
     for index, facts in enumerate(snapshot.facts):
         yield _without_unknown(
             {
@@ -104,7 +102,8 @@ def site_rows(snapshot: StateSnapshot) -> Iterator[Row]:
                 "province": facts.spec.location.province,
                 "city": facts.spec.location.city,
                 "cordon": facts.spec.cordon,
-                "free": _free_amounts(facts, snapshot, index),
+                "free": free_amounts_of(snapshot, index, figures[index]),
+                "freeCpu": figures[index].free_cpu,
                 "used": {
                     name: to_metric_units(name, values[index])
                     for name, values in snapshot.used_by_resource.items()
@@ -112,7 +111,7 @@ def site_rows(snapshot: StateSnapshot) -> Iterator[Row]:
                 },
                 "inFlightReplicas": facts.replicas_in_flight,
                 "workloads": placed[facts.name],
-                **_energy_fields(facts),
+                **_energy_fields(facts, figures[index]),
             }
         )
 
@@ -127,7 +126,6 @@ def workload_row(workload: Workload, reasons: Mapping[str, int]) -> Row:
     """The row of one workload; `reasons` counts its sites by first reason of refusal."""
     status, meta = workload.status, workload.metadata
     decision = status.decision
-    exceptions = {one.site: one for one in status.exceptions}
     return _without_unknown(
         {
             "namespace": meta.namespace,
@@ -137,18 +135,18 @@ def workload_row(workload: Workload, reasons: Mapping[str, int]) -> Row:
             "sites": [
                 _without_unknown(
                     {
-                        "name": site,
-                        "replicas": group.replicas,
-                        "ready": exceptions[site].ready if site in exceptions else group.replicas,
-                        "phase": group.phase,
-                        "message": exceptions[site].message if site in exceptions else None,
+                        "name": share.site,
+                        "replicas": share.replicas,
+                        "ready": share.ready,
+                        "phase": share.phase,
+                        "message": share.message,
                     }
                 )
-                for group in status.placement.groups
-                for site in group.sites
+                for share in share_figures(status)
             ],
             "replicas": status.replicas,
             "ready": status.ready,
+            "readiness": readiness_of(status),
             "reasons": dict(reasons),
             "reason": status.reason,
             "line": decision.line if decision else None,
@@ -167,32 +165,17 @@ def _phase(workload: Workload) -> str:
     return workload.status.phase or "Pending"
 
 
-def _free_amounts(facts: SiteFacts, snapshot: StateSnapshot, index: int) -> Row:
-    named = reported_resources(facts)
-    return {
-        name: to_metric_units(name, float(sums[index]))
-        for name, sums in snapshot.free_by_resource.items()
-        if name in named
-    }
-
-
-def _energy_fields(facts: SiteFacts) -> Row:
+def _energy_fields(facts: SiteFacts, figures: SiteFigures) -> Row:
     power, intensity = facts.status.power, facts.status.intensity
     return {
-        "watts": power.watts if power else None,
-        "wattsOrigin": power.origin if power and power.watts is not None else None,
-        "gco2PerKwh": intensity.gco2_per_kwh if intensity else None,
+        "watts": figures.watts,
+        "wattsOrigin": power.origin if power and figures.watts is not None else None,
+        "gco2PerKwh": figures.gco2_per_kwh,
         "gco2PerKwhOrigin": intensity.origin
-        if intensity and intensity.gco2_per_kwh is not None
+        if intensity and figures.gco2_per_kwh is not None
         else None,
-        "gco2PerHour": emission_gco2_per_hour(facts),
+        "gco2PerHour": figures.gco2_per_hour,
     }
-
-
-def _sum_known(values: list[float | None]) -> float | None:
-    """The sum of the known values; None when all are unknown."""
-    known = [value for value in values if value is not None]
-    return sum(known) if known else None
 
 
 def _without_unknown(row: Row) -> Row:

@@ -546,6 +546,7 @@ def test_a_silent_site_is_not_ready_and_keeps_its_replicas(up: Up) -> None:
         conditions = up.get("sites.kapok.dev", "m1")["status"]["conditions"]
         assert next(c for c in conditions if c["type"] == "Ready")["status"] == "False"
         status = up.get("workloads.kapok.dev", "portal")["status"]
-        assert (status["phase"], status["sites"]) == ("Running", "m1 (3)")
+        assert (status["phase"], status["sites"]) == ("Degraded", "m1 (3)")
+        assert status["readiness"] == "?/3"
         one.is_talking = True
         eventually(lambda: "unknown" not in str(up.get("workloads.kapok.dev", "portal")["status"]))

@@ -26,6 +26,7 @@ from scheduler.control.stats.workloads import WorkloadStats
 from scheduler.control.status import workload as statuses
 from scheduler.control.status.conditions import format_violations
 from scheduler.control.status.migration import revert_migration
+from scheduler.control.status.phase import MAX_TEXT_LENGTH
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import Demand, NotAccepted
 from scheduler.model.kinds.metadata import WorkKey
@@ -260,7 +261,7 @@ class Decider:
         self, workload: Workload, status: WorkloadStatus, refusal: NotAccepted, now: datetime
     ) -> tuple[WorkloadStatus, ReconcileResult]:
         """The status of a workload whose spec is not accepted; recorded if that is new."""
-        line = f"{refusal.reason}: {refusal.message}"[: statuses.MAX_TEXT_LENGTH]
+        line = f"{refusal.reason}: {refusal.message}"[:MAX_TEXT_LENGTH]
         retry = _NOT_ADOPTED_RETRY_SECONDS if refusal.condition == NOT_ADOPTED else None
         outcome = ReconcileResult("not-accepted", frozenset({refusal.reason}), retry)
         is_seen = status.observed_generation == workload.metadata.generation
@@ -289,7 +290,7 @@ class Decider:
         return DecisionReference(
             id=recorded.id,
             hash=recorded.hash,
-            line=line[: statuses.MAX_TEXT_LENGTH],
+            line=line[:MAX_TEXT_LENGTH],
             decided_at=now,
         )
 

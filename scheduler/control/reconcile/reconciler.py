@@ -25,6 +25,7 @@ from scheduler.control.stats.workloads import WorkloadStats
 from scheduler.control.status import workload as statuses
 from scheduler.control.status.conditions import MAX_SITES_LISTED, set_condition, stuck_condition
 from scheduler.control.status.not_enforced import not_enforced_condition
+from scheduler.control.status.phase import MAX_TEXT_LENGTH
 from scheduler.control.status.remains import SiteLeft, with_remains, withdrawn_condition
 from scheduler.control.status.removed_fields import FIELDS_REMOVED, removed_fields_condition
 from scheduler.model.demand.demand import Demand, NotAccepted
@@ -137,7 +138,7 @@ class Reconciler:
                 before, reason=reason, message=status.decision.line, is_warning=is_bad
             )
         elif status.phase and status.phase != old.phase:
-            message = status.reason or f"{status.ready} of {status.replicas} ready"
+            message = status.reason or f"{status.readiness} ready"
             self.events.record(before, reason=status.phase, message=message, is_warning=is_bad)
 
     def claim_all_objects(self) -> None:
@@ -283,7 +284,7 @@ def _deleting_status(
     status = set_condition(status, condition, "Withdrawn", now)
     reason = f"being withdrawn from {format_list(sorted(left), MAX_SITES_LISTED)}"
     if any(one.message or one.is_silent for one in left.values()):
-        reason = f"{reason}: {condition.message}"[: statuses.MAX_TEXT_LENGTH]
+        reason = f"{reason}: {condition.message}"[:MAX_TEXT_LENGTH]
     return msgspec.structs.replace(
         status, phase="Deleting", reason=reason, epoch=max(epoch, status.epoch)
     )

@@ -6,11 +6,10 @@ hub holds and writes the difference once.
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
-from scheduler.control.ports.agents import OrderState
 from scheduler.control.status.completions import divide_completions
 from scheduler.control.status.conditions import (
     MAX_SITES_LISTED,
@@ -31,23 +30,28 @@ from scheduler.control.status.migration import (
     shares_in,
     without_replaced,
 )
+from scheduler.control.status.phase import (
+    available_condition,
+    clip_text,
+    exceptions_of,
+    phase_and_reason,
+    readiness_text,
+    ready_replicas,
+    trouble_of,
+)
 from scheduler.control.status.placement_groups import groups_of
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import NotAccepted
+from scheduler.model.figures import format_readiness
 from scheduler.model.formatters import format_list, format_replicas
 from scheduler.model.kinds.fields import Condition
 from scheduler.model.kinds.policy import Identity
 from scheduler.model.kinds.workload import (
     DecisionReference,
     PlacementStatus,
-    SiteHealth,
     WorkloadStatus,
 )
 
-ConditionStatus = Literal["True", "False", "Unknown"]
-MAX_TEXT_LENGTH = 1024
-"""Characters of a text in a status or an event; the CRD allows no more."""
-_MAX_EXCEPTIONS = 64
 _MAX_SITES_LENGTH = 256
 
 
@@ -101,12 +105,12 @@ def with_decision(
         type="Placed",
         status="True" if placed else "False",
         reason=decision.phase,
-        message=_clip(decision.line),
+        message=clip_text(decision.line),
     )
     after = msgspec.structs.replace(
         status,
         phase=decision.phase,
-        reason="" if placed else _clip(decision.line),
+        reason="" if placed else clip_text(decision.line),
         decision=reference,
         last_group=decision.group,
         placement=msgspec.structs.replace(status.placement, completed=completed, identity=identity),
@@ -150,12 +154,15 @@ def with_refusal(
 ) -> WorkloadStatus:
     """The status of a workload whose spec is not accepted; what runs stays."""
     condition = Condition(
-        type="Accepted", status="False", reason=refusal.condition, message=_clip(refusal.message)
+        type="Accepted",
+        status="False",
+        reason=refusal.condition,
+        message=clip_text(refusal.message),
     )
     return msgspec.structs.replace(
         status,
         phase="Refused" if not status.placement.groups else status.phase,
-        reason=_clip(f"{refusal.reason}: {refusal.message}"),
+        reason=clip_text(f"{refusal.reason}: {refusal.message}"),
         decision=reference,
         conditions=with_condition(status.conditions, condition, now),
     )
@@ -169,7 +176,10 @@ def with_health(
     wanted: int | None = None,
     may_end_moves: bool = True,
 ) -> WorkloadStatus:
-    """The status after reports of sites; a silent site changes nothing but `Available`.
+    """The status after reports of sites.
+
+    Where a site with replicas is silent, the workload is Degraded: what runs there is not known.
+    A workload that has completed stays so.
 
     Args:
         status: the status until now.
@@ -190,21 +200,23 @@ def with_health(
     healths |= dict.fromkeys(narrowed, "placing")
     if narrowed:
         status = msgspec.structs.replace(status, phase="Placed")
-    phase, reason = _phase_and_reason(status, healths, views)
-    missing = wanted is not None and sum(one.replicas for one in left.values()) < wanted
+    phase, reason = phase_and_reason(status, healths, views)
+    placed = sum(one.replicas for one in left.values())
+    missing = wanted is not None and placed < wanted
     phase, reason = _combine_with_decision(status, phase, reason, missing=missing)
-    ready = _ready_replicas(left, views)
-    serves = bool(healths) and ready >= sum(one.replicas for one in left.values())
+    ready = ready_replicas(left, views)
+    serves = bool(healths) and ready >= placed
     after = msgspec.structs.replace(
         status,
         phase=phase,
-        reason=_clip(reason or _format_not_accepted(status)),
+        reason=clip_text(reason or _format_not_accepted(status)),
         ready=ready,
-        exceptions=_exceptions(healths, views),
+        readiness=readiness_text(phase, left, healths, views, max(placed, wanted or 0)),
+        exceptions=exceptions_of(healths, views),
         conditions=with_condition(
             status.conditions,
-            _available_condition(
-                phase, reason, healths, serves=serves, trouble=_trouble_of(healths, views)
+            available_condition(
+                phase, reason, healths, serves=serves, trouble=trouble_of(healths, views)
             ),
             now,
         ),
@@ -226,10 +238,15 @@ def _with_no_replicas(
     conditions = status.conditions
     if find_condition(conditions, "Available") and status.phase != "Completed":
         serves = wanted == 0 and status.phase == "Placed"
-        condition = _available_condition(status.phase, status.reason, healths, serves=serves)
+        condition = available_condition(status.phase, status.reason, healths, serves=serves)
         conditions = with_condition(conditions, condition, now)
-    exceptions = _exceptions({s: one for s, one in healths.items() if one == "failed"}, views)
-    after = msgspec.structs.replace(status, ready=0, exceptions=exceptions, conditions=conditions)
+    exceptions = exceptions_of({s: one for s, one in healths.items() if one == "failed"}, views)
+    readiness = "" if wanted is None else format_readiness(0, wanted)
+    if status.phase == "Completed":
+        readiness = status.readiness
+    after = msgspec.structs.replace(
+        status, ready=0, readiness=readiness, exceptions=exceptions, conditions=conditions
+    )
     return _with_shares(after, shares, now, healths) if shares else after
 
 
@@ -263,111 +280,12 @@ def merge_patch(old: Any, new: Any) -> Any:  # noqa: ANN401 - JSON
     return patch
 
 
-def _phase_and_reason(
-    status: WorkloadStatus, healths: Mapping[str, Health], views: Mapping[str, SiteView]
-) -> tuple[Any, str]:
-    """The phase, and one line that says what keeps the workload from running."""
-    found = set(healths.values())
-    if "failed" in found:
-        what = {"Recreated": "made again and again", "NotRun": "not run"}
-        word = what.get(_trouble_of(healths, views), "failed")
-        return "Degraded", f"{word} at {_format_sites_with_health(healths, views, 'failed')}"
-    if found <= {"finished"}:
-        return "Completed", ""
-    if found <= {"running", "finished"}:
-        return "Running", ""
-    if "silent" in found:
-        kept = status.phase if status.phase in ("Running", "Completed", "Degraded") else "Placed"
-        silent = sorted(site for site, one in healths.items() if one == "silent")
-        return kept, f"unknown at {', '.join(silent)}: the site does not report"
-    placing = _format_sites_with_health(healths, views, "placing")
-    if status.phase in ("Running", "Degraded"):
-        return "Degraded", f"not all ready at {placing}"
-    has_message = any(view.state and view.state.message for view in views.values())
-    return "Placed", f"not yet at {placing}" if has_message else ""
-
-
-def _format_sites_with_health(
-    healths: Mapping[str, Health], views: Mapping[str, SiteView], health: Health
-) -> str:
-    """The sites of one health, with the first message that one of them reports."""
-    sites = sorted(site for site, one in healths.items() if one == health)
-    states = (views[site].state for site in sites)
-    message = next((one.message for one in states if one and one.message), "")
-    listed = format_list(sites, MAX_SITES_LISTED)
-    return f"{listed}: {message}" if message else listed
-
-
-def _available_condition(
-    phase: Any,  # noqa: ANN401 - a phase
-    reason: str,
-    healths: Mapping[str, Health],
-    *,
-    serves: bool,
-    trouble: str = "",
-) -> Condition:
-    text = _clip(reason)
-    if "silent" in healths.values():
-        return Condition(type="Available", status="Unknown", reason="SiteSilent", message=text)
-    good = phase in ("Running", "Completed") or (phase == "Placed" and serves)
-    status: ConditionStatus = "True" if good else "False"
-    word = trouble if trouble and phase == "Degraded" else str(phase)
-    return Condition(type="Available", status=status, reason=word, message=text)
-
-
-def _trouble_of(healths: Mapping[str, Health], views: Mapping[str, SiteView]) -> str:
-    """The reason of `Available` when a site names a trouble of its own; "" without such."""
-    states = [views[site].state for site, one in healths.items() if one == "failed"]
-    if any(state.recreated for state in states if state):
-        return "Recreated"
-    return "NotRun" if any(state.not_run for state in states if state) else ""
-
-
 def _format_not_accepted(status: WorkloadStatus) -> str:
     """Why the present spec is not accepted, while what the former spec placed still runs."""
     accepted = find_condition(status.conditions, "Accepted")
     if accepted is None or accepted.status != "False":
         return ""
     return f"not accepted, the former spec still runs: {accepted.message}"
-
-
-def _ready_replicas(shares: Mapping[str, SiteShare], views: Mapping[str, SiteView]) -> int:
-    """Replicas that are known to be ready; those of a silent site are not.
-
-    During a move, old and new replicas run side by side; the count does not exceed the replicas
-    that are to stay.
-    """
-    ready = sum(_ready_at(views[site], one.ordered) for site, one in shares.items())
-    if any(one.leaving for one in shares.values()):
-        return min(ready, sum(one.replicas for one in shares.values()))
-    return ready
-
-
-def _ready_at(view: SiteView, ordered: int) -> int:
-    """The ready replicas at one site; those beyond its order make up for none of another site."""
-    ready = (view.state.ready or 0) if view.state and not view.is_silent else 0
-    return min(ready, ordered)
-
-
-def _exceptions(
-    healths: Mapping[str, Health], views: Mapping[str, SiteView]
-) -> tuple[SiteHealth, ...]:
-    """The sites where not everything is ready, sorted by name."""
-    found = []
-    for site in sorted(healths):
-        state = views[site].state
-        if healths[site] == "silent":
-            found.append(SiteHealth(site=site, message="unknown: the site does not report"))
-        elif healths[site] in ("failed", "placing"):
-            ready = (state.ready if state else None) or 0
-            found.append(SiteHealth(site=site, ready=ready, message=_format_order_state(state)))
-    return tuple(found[:_MAX_EXCEPTIONS])
-
-
-def _format_order_state(state: OrderState | None) -> str:
-    if state is None:
-        return "ordered; the site has not reported on the order yet"
-    return _clip(f"{state.phase}: {state.message}" if state.message else state.phase)
 
 
 def _format_shares(shares: Mapping[str, SiteShare]) -> str:
@@ -381,7 +299,3 @@ def _format_shares(shares: Mapping[str, SiteShare]) -> str:
         f"{site} ({one.leaving} leaving)" for site, one in sorted(shares.items()) if one.leaving
     ]
     return format_list([*stays, *goes], MAX_SITES_LISTED)[:_MAX_SITES_LENGTH]
-
-
-def _clip(text: str) -> str:
-    return text if len(text) <= MAX_TEXT_LENGTH else text[: MAX_TEXT_LENGTH - 3] + "..."

@@ -207,7 +207,7 @@ PRINTER_COLUMNS: dict[str, list[dict[str, Any]]] = {
         {"name": "Phase", "type": "string", "jsonPath": ".status.phase"},
         {"name": "Class", "type": "string", "jsonPath": ".spec.dataClass"},
         {"name": "Sites", "type": "string", "jsonPath": ".status.sites"},
-        {"name": "Ready", "type": "integer", "jsonPath": ".status.ready"},
+        {"name": "Ready", "type": "string", "jsonPath": ".status.readiness"},
         {"name": "Reason", "type": "string", "jsonPath": ".status.reason"},
         {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
         {

@@ -32,6 +32,9 @@ Phase = Literal[
 GroupPhase = Literal["Placing", "Running", "Withdrawing"]
 OnWithdraw = Literal["Keep", "Delete"]
 
+MAX_EXCEPTIONS = 64
+"""A status lists at most this many sites where not all is ready."""
+
 LAST_EPOCH = 2**30
 """No leader goes above it: half of what `Lease.spec.leaseTransitions` holds stays in reserve."""
 
@@ -208,6 +211,9 @@ class SiteHealth(Part, frozen=True, kw_only=True):
 
     site: Name
     ready: Count = 0
+    silent: Annotated[
+        bool, Meta(description="The site does not report, so `ready` is not known.")
+    ] = False
     message: Annotated[str, Meta(max_length=1024)] = ""
 
 
@@ -232,9 +238,16 @@ class WorkloadStatus(Part, frozen=True, kw_only=True):
     placement: PlacementStatus = PlacementStatus()
     replicas: Count = 0
     ready: Count = 0
+    readiness: Annotated[
+        str,
+        Meta(
+            max_length=32,
+            description="Ready of desired replicas, for people; `?/6` while a site is silent.",
+        ),
+    ] = ""
     sites: Annotated[str, Meta(max_length=256, description="Its sites, for people.")] = ""
     selector: Annotated[str, Meta(max_length=1024)] = ""
-    exceptions: Annotated[tuple[SiteHealth, ...], Meta(max_length=64)] = ()
+    exceptions: Annotated[tuple[SiteHealth, ...], Meta(max_length=MAX_EXCEPTIONS)] = ()
     remains: Annotated[
         tuple[SiteRemains, ...],
         Meta(

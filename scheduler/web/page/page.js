@@ -52,8 +52,8 @@ function siteCells(site) {
   return [
     cell("td", site.name, "name"), cell("td", word, colour),
     cell("td", [site.province, site.city].filter(Boolean).join(" "), "faint"),
-    cell("td", "", "number age"), number(site.workloads), number(free.cpu, 1),
-    memory(free.memory), "nvidia.com/gpu" in free ? number(free["nvidia.com/gpu"]) : cell("td", "–", "number faint"),
+    cell("td", "", "number age"), number(site.workloads), site.freeCpu ? cell("td", site.freeCpu, "number") : unknown(),
+    memory(free.memory), "nvidia.com/gpu" in free ? number(free["nvidia.com/gpu"]) : site.reporting ? cell("td", "–", "number faint") : unknown(),
     number(site.inFlightReplicas), watts, intensity,
     number(grams === undefined ? undefined : grams / 1000, 2),
   ];
@@ -66,7 +66,7 @@ const colours = {
 
 function workloadCells(work) {
   const sites = work.sites.map((one) => {
-    const share = one.ready === one.replicas ? `${one.replicas}` : `${one.ready}/${one.replicas}`;
+    const share = one.ready === one.replicas ? `${one.replicas}` : `${one.ready ?? "?"}/${one.replicas}`;
     return `${one.name} (${share})`;
   });
   const shown = sites.length > 6 ? [...sites.slice(0, 6), `and ${sites.length - 6} more`] : sites;
@@ -87,7 +87,7 @@ function workloadCells(work) {
   }
   return [
     name, cell("td", work.phase, colours[work.phase] || ""), cell("td", work.dataClass || "none", "faint"),
-    cell("td", work.replicas ? `${work.ready}/${work.replicas}` : "–", "number"),
+    cell("td", work.readiness || "–", "number"),
     cell("td", shown.join(", ")), why, decision,
   ];
 }
@@ -145,15 +145,19 @@ function total(value, label) {
   return box;
 }
 
+function splitTotal(text) {              // "28.1 kW of 11 of 12 sites": the figure, and what it is of
+  const at = text.indexOf(" of ");
+  return at < 0 ? [text, ""] : [text.slice(0, at), text.slice(at)];
+}
+
 function showTotals() {
-  const carbon = summary.gco2PerHour;
-  const unknowns = summary.sitesOfUnknownEmission;
+  const [watts, powered] = splitTotal(summary.power);
+  const [carbon, measured] = splitTotal(summary.carbon);
   $("totals").replaceChildren(
     total(`${summary.reporting}/${summary.sites}`, "sites report"),
     ...Object.entries(summary.phases).map(([phase, count]) => total(`${count}`, phase.toLowerCase())),
-    total(power(summary.watts), "drawn by equipment"),
-    total(carbon === undefined || carbon === null ? "unknown" : `${(carbon / 1000).toFixed(1)} kg/h`,
-      unknowns ? `CO₂, ${unknowns} sites unknown` : "CO₂"),
+    total(watts, `drawn by equipment${powered}`),
+    total(carbon, `CO₂${measured}`),
     ...(summary.pendingSites ? [total(`${summary.pendingSites}`, "sites to admit, see kapok admit")] : []),
   );
 }

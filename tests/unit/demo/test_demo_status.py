@@ -10,15 +10,16 @@ from scheduler.demo.demo_status import (
     DemoStatus,
     DemoWorkloadStatus,
 )
-from scheduler.demo.view import build_tables, format_summary, power_and_carbon
+from scheduler.demo.view import build_tables, format_summary
+from scheduler.model.figures import SiteFigures
 
 SITE = DemoSiteStatus(
     "gz-core",
     is_reporting=True,
     report_age_seconds=1.5,
-    free_cpu="8",
-    intensity_gco2_per_kwh=400.0,
-    power_watts=2000.0,
+    figures=SiteFigures(
+        free_cores=8.0, watts=2000.0, gco2_per_kwh=400.0, gco2_per_hour=2000 * 0.4 * 1.2
+    ),
 )
 RUNNING = DemoWorkloadStatus(
     "health",
@@ -74,15 +75,34 @@ def test_the_json_is_that_of_the_contract() -> None:
         "reporting": 1,
         "workloads": 2,
         "phases": {"Refused": 1, "Running": 1},
+        "watts": 2000.0,
+        "gco2PerHour": 960.0,
+        "sitesOfUnknownPower": 0,
+        "sitesOfUnknownEmission": 0,
+        "power": "2.0 kW",
+        "carbon": "1.0 kgCO2e/h",
         "violations": 1,
         "seconds": 3.1,
     }
 
 
 def test_unknown_carbon_is_left_out_and_not_zero() -> None:
-    unknown = dataclasses.replace(SITE, name="hongkong", intensity_gco2_per_kwh=None)
-    assert power_and_carbon(DemoStatus((SITE, unknown), ())) == (4000.0, 800.0)
-    assert "4.0 kW, 0.8 kgCO2e/h" in format_summary(DemoStatus((SITE, unknown), ()))
+    figures = SiteFigures(free_cores=8.0, watts=2000.0)
+    unknown = dataclasses.replace(SITE, name="hongkong", figures=figures)
+    status = DemoStatus((SITE, unknown), ())
+    assert format_summary(status).endswith("; 4.0 kW, 1.0 kgCO2e/h of 1 of 2 sites")
+
+
+def test_replicas_at_a_silent_site_are_unknown_and_nothing_of_them_is_green() -> None:
+    from rich.console import Console  # noqa: PLC0415 - as the view does it
+
+    share = DemoShareStatus("gz-core", 6, None)
+    work = dataclasses.replace(RUNNING, phase="Degraded", sites=(share,))
+    console = Console(width=120, record=True, file=None, quiet=True)
+    with console.capture() as drawn:
+        console.quiet = False
+        console.print(build_tables(DemoStatus((), (work,))))
+    assert "gz-core ?/6" in drawn.get()
 
 
 def test_the_tables_can_be_drawn() -> None:

@@ -185,13 +185,53 @@ def test_a_report_by_an_older_index_makes_nothing_run() -> None:
     assert with_health(ran, {"m1": old}, START).phase == "Running", "a restart degrades nothing"
 
 
-def test_a_silent_site_changes_only_what_is_known() -> None:
+def test_work_at_a_silent_site_is_degraded_and_nothing_is_known_of_it() -> None:
     status = with_health(decided(WorkloadStatus(), m1=2), {"m1": view(1, ready=2)}, START)
+    assert status.readiness == "2/2"
     quiet = with_health(status, {"m1": view(1, ready=2, silent=True)}, START + timedelta(hours=1))
-    assert quiet.phase == "Running"
+    assert (quiet.phase, quiet.readiness) == ("Degraded", "?/2")
+    assert quiet.reason == "SiteSilent: unknown at m1: the site does not report"
     assert phases(quiet) == {"m1": "Running"}
-    assert quiet.exceptions[0].message.startswith("unknown")
-    assert next(c for c in quiet.conditions if c.type == "Available").status == "Unknown"
+    assert quiet.exceptions[0].silent
+    available = next(c for c in quiet.conditions if c.type == "Available")
+    assert (available.status, available.reason) == ("Unknown", "SiteSilent")
+    again = with_health(quiet, {"m1": view(1, ready=2)}, START)
+    assert (again.phase, again.readiness, again.reason) == ("Running", "2/2", "")
+
+
+def test_one_silent_site_of_two_makes_the_sum_unknown() -> None:
+    status = decided(WorkloadStatus(), m1=4, m2=2)
+    views = {"m1": view(1, ready=4), "m2": view(1, ready=2, silent=True)}
+    assert with_health(status, views, START, wanted=6).readiness == "?/6"
+
+
+def test_work_that_never_ran_is_placed_again_when_its_site_returns() -> None:
+    status = decided(WorkloadStatus(), m1=2)
+    quiet = with_health(status, {"m1": SiteView(None, is_silent=True)}, START)
+    assert quiet.phase == "Degraded"
+    assert with_health(quiet, {"m1": view(1, "Applied")}, START).phase == "Placed"
+
+
+def test_desired_replicas_are_those_of_the_spec_also_where_they_are_not_placed() -> None:
+    status = unplaced(WorkloadStatus(), "1 full", m1=2)
+    assert with_health(status, {"m1": view(1, ready=2)}, START, wanted=5).readiness == "2/5"
+    assert with_health(WorkloadStatus(phase="Waiting"), {}, START, wanted=6).readiness == "0/6"
+    assert with_health(WorkloadStatus(phase="Refused"), {}, START).readiness == ""
+
+
+def test_a_job_that_ended_is_ready_in_full_and_stays_so_when_its_site_falls_silent() -> None:
+    ended = OrderState(id="x", generation=1, phase="Finished", finished="Succeeded", ready=0)
+    done = with_health(decided(WorkloadStatus(), m1=4), {"m1": SiteView(ended, False)}, START)  # noqa: FBT003
+    assert (done.phase, done.ready, done.readiness) == ("Completed", 0, "4/4")
+    quiet = with_health(done, {"m1": SiteView(ended, True)}, START)  # noqa: FBT003
+    assert (quiet.phase, quiet.readiness) == ("Completed", "4/4")
+
+
+def test_a_job_that_ended_at_one_of_two_sites_counts_there_in_full() -> None:
+    ended = OrderState(id="x", generation=1, phase="Finished", finished="Succeeded", ready=0)
+    status = decided(WorkloadStatus(), m1=3, m2=3)
+    views = {"m1": SiteView(ended, is_silent=False), "m2": view(1, ready=2)}
+    assert with_health(status, views, START).readiness == "5/6"
 
 
 def test_jobs_that_ended_complete_and_a_failed_one_degrades() -> None:

@@ -1,0 +1,153 @@
+"""Phase, readiness and exceptions of a workload by the health of its shares. Pure.
+
+Where a site with replicas is silent, nothing is known of them: the phase is Degraded, and the
+ready replicas are `?`.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from scheduler.control.ports.agents import OrderState
+from scheduler.control.status.conditions import MAX_SITES_LISTED, find_condition
+from scheduler.control.status.migration import Health, SiteShare, SiteView
+from scheduler.model.figures import format_readiness
+from scheduler.model.formatters import format_list
+from scheduler.model.kinds.fields import Condition
+from scheduler.model.kinds.workload import MAX_EXCEPTIONS, SiteHealth, WorkloadStatus
+
+ConditionStatus = Literal["True", "False", "Unknown"]
+MAX_TEXT_LENGTH = 1024
+"""Characters of a text in a status or an event; the CRD allows no more."""
+_SITE_SILENT = "SiteSilent"
+"""Reason while a site with replicas does not report."""
+
+
+def phase_and_reason(
+    status: WorkloadStatus, healths: Mapping[str, Health], views: Mapping[str, SiteView]
+) -> tuple[Any, str]:
+    """The phase, and one line that says what keeps the workload from running."""
+    found = set(healths.values())
+    if "failed" in found:
+        what = {"Recreated": "made again and again", "NotRun": "not run"}
+        word = what.get(trouble_of(healths, views), "failed")
+        return "Degraded", f"{word} at {_format_sites_with_health(healths, views, 'failed')}"
+    if found <= {"running", "finished"}:
+        return ("Running" if "running" in found else "Completed"), ""
+    if "silent" in found:
+        silent = sorted(site for site, one in healths.items() if one == "silent")
+        listed = format_list(silent, MAX_SITES_LISTED)
+        text = f"unknown at {listed}: the site does not report"
+        is_over = status.phase == "Completed"
+        return ("Completed", text) if is_over else ("Degraded", f"{_SITE_SILENT}: {text}")
+    placing = _format_sites_with_health(healths, views, "placing")
+    if status.phase == "Running" or (status.phase == "Degraded" and not _was_only_silent(status)):
+        return "Degraded", f"not all ready at {placing}"
+    has_message = any(view.state and view.state.message for view in views.values())
+    return "Placed", f"not yet at {placing}" if has_message else ""
+
+
+def _was_only_silent(status: WorkloadStatus) -> bool:
+    """Whether nothing was wrong but a site's silence, before what is placed there ever ran."""
+    available = find_condition(status.conditions, "Available")
+    ran = any(group.phase == "Running" for group in status.placement.groups)
+    return available is not None and available.reason == _SITE_SILENT and not ran
+
+
+def _format_sites_with_health(
+    healths: Mapping[str, Health], views: Mapping[str, SiteView], health: Health
+) -> str:
+    """The sites of one health, with the first message that one of them reports."""
+    sites = sorted(site for site, one in healths.items() if one == health)
+    states = (views[site].state for site in sites)
+    message = next((one.message for one in states if one and one.message), "")
+    listed = format_list(sites, MAX_SITES_LISTED)
+    return f"{listed}: {message}" if message else listed
+
+
+def available_condition(
+    phase: Any,  # noqa: ANN401 - a phase
+    reason: str,
+    healths: Mapping[str, Health],
+    *,
+    serves: bool,
+    trouble: str = "",
+) -> Condition:
+    """`Available`: Unknown while a site is silent, else whether the workload serves."""
+    text = clip_text(reason)
+    if "silent" in healths.values():
+        return Condition(type="Available", status="Unknown", reason=_SITE_SILENT, message=text)
+    good = phase in ("Running", "Completed") or (phase == "Placed" and serves)
+    status: ConditionStatus = "True" if good else "False"
+    word = trouble if trouble and phase == "Degraded" else str(phase)
+    return Condition(type="Available", status=status, reason=word, message=text)
+
+
+def trouble_of(healths: Mapping[str, Health], views: Mapping[str, SiteView]) -> str:
+    """The reason of `Available` when a site names a trouble of its own; "" without such."""
+    states = [views[site].state for site, one in healths.items() if one == "failed"]
+    if any(state.recreated for state in states if state):
+        return "Recreated"
+    return "NotRun" if any(state.not_run for state in states if state) else ""
+
+
+def ready_replicas(shares: Mapping[str, SiteShare], views: Mapping[str, SiteView]) -> int:
+    """Replicas that are known to be ready; those of a silent site are not.
+
+    During a move, old and new replicas run side by side; the count does not exceed the replicas
+    that are to stay.
+    """
+    ready = sum(_ready_at(views[site], one.ordered) for site, one in shares.items())
+    if any(one.leaving for one in shares.values()):
+        return min(ready, sum(one.replicas for one in shares.values()))
+    return ready
+
+
+def readiness_text(
+    phase: Any,  # noqa: ANN401 - a phase
+    shares: Mapping[str, SiteShare],
+    healths: Mapping[str, Health],
+    views: Mapping[str, SiteView],
+    desired: int,
+) -> str:
+    """Ready of desired replicas; those of ended jobs count, those of a silent site are unknown."""
+    if phase == "Completed" and healths:
+        return format_readiness(desired, desired)
+    if "silent" in healths.values():
+        return format_readiness(None, desired)
+    ended = sum(shares[site].replicas for site, one in healths.items() if one == "finished")
+    others = {site: one for site, one in shares.items() if healths.get(site) != "finished"}
+    return format_readiness(min(ended + ready_replicas(others, views), desired), desired)
+
+
+def _ready_at(view: SiteView, ordered: int) -> int:
+    """The ready replicas at one site; those beyond its order make up for none of another site."""
+    ready = (view.state.ready or 0) if view.state and not view.is_silent else 0
+    return min(ready, ordered)
+
+
+def exceptions_of(
+    healths: Mapping[str, Health], views: Mapping[str, SiteView]
+) -> tuple[SiteHealth, ...]:
+    """The sites where not everything is ready, sorted by name."""
+    found = []
+    for site in sorted(healths):
+        state = views[site].state
+        if healths[site] == "silent":
+            found.append(
+                SiteHealth(site=site, silent=True, message="unknown: the site does not report")
+            )
+        elif healths[site] in ("failed", "placing"):
+            ready = (state.ready if state else None) or 0
+            found.append(SiteHealth(site=site, ready=ready, message=_format_order_state(state)))
+    return tuple(found[:MAX_EXCEPTIONS])
+
+
+def _format_order_state(state: OrderState | None) -> str:
+    if state is None:
+        return "ordered; the site has not reported on the order yet"
+    return clip_text(f"{state.phase}: {state.message}" if state.message else state.phase)
+
+
+def clip_text(text: str) -> str:
+    """A text that the CRD allows in a status."""
+    return text if len(text) <= MAX_TEXT_LENGTH else text[: MAX_TEXT_LENGTH - 3] + "..."
