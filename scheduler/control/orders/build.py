@@ -13,6 +13,7 @@ from scheduler.model.demand.facts import InFlight, OrderGeneration
 from scheduler.model.kinds.tenant import Tenant
 from scheduler.model.kinds.workload import PlacementGroup, PlacementStatus, Workload
 from scheduler.model.manifests.checks import names_of_kind
+from scheduler.model.manifests.claims import with_claims_retained
 from scheduler.model.manifests.cleaning import clean_manifests
 from scheduler.model.manifests.identities import (
     named_for_site,
@@ -69,6 +70,7 @@ def _manifests_at(
     """The manifests of one site; those of a former order are named and divided already."""
     if not is_kept and workload.status.placement.identity == "PerSite":
         manifests = named_for_site(manifests, site)
+    manifests = with_claims_retained(manifests, is_parked=share.is_parked)
     if share.is_parked:
         return without_pods(manifests)
     total = total_completions(manifests)

@@ -47,3 +47,31 @@ def _sum_claims(claims: Iterable[Mapping[str, Any]]) -> dict[str, int]:
         total[STORAGE] = total.get(STORAGE, 0) + asked
         total[CLAIMS] = total.get(CLAIMS, 0) + 1
     return total
+
+
+def with_claims_retained(
+    manifests: Sequence[Mapping[str, Any]], *, is_parked: bool
+) -> tuple[dict[str, Any], ...]:
+    """The manifests, with StatefulSets whose claims Kubernetes does not delete by itself.
+
+    A move deletes the set at the former site, and a taint parks it at 0 replicas: neither is the
+    tenant's word to delete data. The agent deletes claims when that word comes. `whenScaled` stays
+    as it is written while replicas run, since then the tenant scales.
+
+    Args:
+        manifests: the objects of one site.
+        is_parked: whether they run 0 replicas for another reason than the tenant's.
+    """
+    changed = {"whenDeleted": "Retain", **({"whenScaled": "Retain"} if is_parked else {})}
+    found = []
+    for each in manifests:
+        spec = mapping_or_empty(each.get("spec"))
+        policy = mapping_or_empty(spec.get(_RETENTION))
+        if group_kind(each) == ("apps", "StatefulSet") and policy:
+            found.append({**each, "spec": {**spec, _RETENTION: {**policy, **changed}}})
+        else:
+            found.append(dict(each))
+    return tuple(found)
+
+
+_RETENTION = "persistentVolumeClaimRetentionPolicy"

@@ -12,6 +12,7 @@ from scheduler.control.state.sites import SiteState
 from scheduler.control.status.migration import SiteShare
 from scheduler.model.decode import decode
 from scheduler.model.kinds.workload import Workload
+from scheduler.model.manifests.claims import with_claims_retained
 from scheduler.model.manifests.manifests import holds_data, read_manifests, without_pods
 from tests.support.control_loops import ControlLoops
 from tests.support.sites import nodes, site, workload
@@ -243,3 +244,22 @@ def test_replicas_that_the_manifest_leaves_out_belong_to_the_site() -> None:
 def test_work_with_a_claim_has_state(manifests: list[Json], *, expected: bool) -> None:
     assert holds_data(manifests) is expected
     assert read_manifests(manifests).has_state is expected
+
+
+@pytest.mark.parametrize(
+    ("is_parked", "kept"),
+    [
+        (False, {"whenDeleted": "Retain", "whenScaled": "Delete"}),
+        (True, {"whenDeleted": "Retain", "whenScaled": "Retain"}),
+    ],
+)
+def test_a_stateful_set_at_a_site_never_takes_its_claims_with_it(
+    kept: Json, *, is_parked: bool
+) -> None:
+    policy = {"whenDeleted": "Delete", "whenScaled": "Delete"}
+    written = manifest("StatefulSet", persistentVolumeClaimRetentionPolicy=policy)
+    other = manifest("Deployment")
+    found = with_claims_retained([written, other], is_parked=is_parked)
+    assert found[0]["spec"]["persistentVolumeClaimRetentionPolicy"] == kept
+    assert found[1] == other
+    assert written["spec"]["persistentVolumeClaimRetentionPolicy"] == policy
