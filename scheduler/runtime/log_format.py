@@ -10,7 +10,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, TypeAlias
 
-from scheduler.runtime.printable import printable_json
+from scheduler.runtime.printable import printable, printable_json
 
 LogFormat: TypeAlias = Literal["text", "json"]
 
@@ -18,6 +18,18 @@ ID_FIELDS: Final = ("decision", "order", "site", "grant", "workload")
 """Names in `extra` that become fields; a decision by its id, a workload as NAMESPACE/NAME."""
 
 _TEXT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+class TextLineFormatter(logging.Formatter):
+    """Formats a record as text; what its message quotes from outside forges no line."""
+
+    def __init__(self) -> None:
+        super().__init__(_TEXT)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """The line of a record, without the traceback, which comes on lines of its own."""
+        record.message = printable(record.message)
+        return super().formatMessage(record)
 
 
 class JsonLineFormatter(logging.Formatter):
@@ -62,5 +74,5 @@ def set_up_logging(level: str, log_format: LogFormat) -> None:
         log_format: text or json.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLineFormatter() if log_format == "json" else logging.Formatter(_TEXT))
+    handler.setFormatter(JsonLineFormatter() if log_format == "json" else TextLineFormatter())
     logging.basicConfig(level=level, handlers=[handler])

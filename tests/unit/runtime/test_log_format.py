@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from scheduler.runtime.log_format import ID_FIELDS, JsonLineFormatter
+from scheduler.runtime.log_format import ID_FIELDS, JsonLineFormatter, TextLineFormatter
 
 
 def _line(message: str, *args: object, **extra: object) -> str:
@@ -52,3 +52,10 @@ def test_a_logged_error_is_a_field_with_its_traceback() -> None:
     assert fields["message"] == "failed"
     assert fields["error"].startswith("Traceback")
     assert "invalid literal for int()" in fields["error"]
+
+
+def test_a_text_line_shows_hidden_characters_and_stays_one_line() -> None:
+    record = logging.LogRecord("a", logging.INFO, "a.py", 1, "%s is back", ("m1\n\x1b[2Jok",), None)
+    line = TextLineFormatter().format(record)
+    assert line.endswith(r"INFO a: m1\n\x1b[2Jok is back")
+    assert "\n" not in line
