@@ -203,6 +203,7 @@ def test_replicas_that_have_ended_or_moved_are_no_longer_in_flight(up: Up) -> No
         eventually(lambda: phase(up) == "Completed")
         eventually(lambda: in_flight(up, "m1") == 0)
         one.is_finished = False
+        eventually(lambda: is_running(up))  # finished work that is edited is not run again
         up.apply(
             WORKLOAD
             + chosen.replace("{siteSelector", "{mode: Fresh, siteSelector").replace("SITE", "m2")
