@@ -25,7 +25,7 @@ REFUSED_TO_DEPARTMENTS = {
     "prometheus": f"{LIST} {RIGHTS}ClusterRole",
     "vault": f"{LIST} {RIGHTS}ClusterRoleBinding",
 }
-"""What an ordinary tenant is told of the charts that need more than a namespace."""
+"""What the refusal of a chart says to an ordinary tenant, where it needs more than a namespace."""
 
 WITH_SECRET_DATA = ["grafana", "postgresql"]
 

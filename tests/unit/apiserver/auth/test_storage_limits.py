@@ -1,4 +1,4 @@
-"""What an identity may keep: objects and bytes, whoever writes to them later."""
+"""What an identity may keep: objects and bytes, also those that others write to later."""
 
 import json
 from collections.abc import Iterator
