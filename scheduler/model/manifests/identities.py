@@ -74,6 +74,43 @@ def with_completions(
     return tuple(divided)
 
 
+def has_ordinals_start(manifests: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the manifest that `replicas` scales can begin with another number than 0.
+
+    `spec.ordinals.start` of StatefulSets is in Kubernetes since 1.27.
+    """
+    index = scalable_index(manifests)
+    return index is not None and group_kind(manifests[index]) == _STATEFUL_SETS[0]
+
+
+def autoscaler_of_numbered_set(manifests: Sequence[Mapping[str, Any]]) -> str:
+    """The manifest that scales the numbered set at its site, as `KIND NAME`; "": there is none."""
+    index = scalable_index(manifests)
+    if index is None or not _is_numbered(manifests[index]):
+        return ""
+    name = str(mapping_or_empty(manifests[index].get("metadata")).get("name", ""))
+    references = _References(group_kind(manifests[index]), name, name)
+    for each in manifests:
+        target = mapping_or_empty(each.get("spec")).get("scaleTargetRef")
+        if isinstance(target, Mapping) and references.refers(target):
+            return title_of(each)
+    return ""
+
+
+def with_ordinals(manifests: Sequence[Mapping[str, Any]], first: int) -> tuple[dict[str, Any], ...]:
+    """The manifests with the numbered set beginning `first` after the number it begins with."""
+    numbered = [dict(each) for each in manifests]
+    index = scalable_index(numbered)
+    if index is None or not has_ordinals_start(numbered):
+        return tuple(numbered)
+    spec = dict(mapping_or_empty(numbered[index].get("spec")))
+    ordinals = mapping_or_empty(spec.get("ordinals"))
+    own = ordinals.get("start")
+    start = first + (own if isinstance(own, int) else 0)
+    numbered[index]["spec"] = {**spec, "ordinals": {**ordinals, "start": start}}
+    return tuple(numbered)
+
+
 def named_for_site(manifests: Sequence[Mapping[str, Any]], site: str) -> tuple[dict[str, Any], ...]:
     """The manifests with the numbered set named after its site, and all that refers to it by name.
 
@@ -122,7 +159,7 @@ class _References:
         if not isinstance(value, Mapping):
             return value
         after = {key: self._value(each) for key, each in value.items()}
-        if self._is_reference(value):
+        if self.refers(value):
             after["name"] = self._new
         pod = value.get(_POD_NAME_LABEL)
         if isinstance(pod, str) and pod.startswith(f"{self._old}-"):
@@ -131,7 +168,8 @@ class _References:
                 after[_POD_NAME_LABEL] = f"{self._new}-{ordinal}"
         return after
 
-    def _is_reference(self, value: Mapping[str, Any]) -> bool:
+    def refers(self, value: Mapping[str, Any]) -> bool:
+        """Whether a value names the set by `kind`, `name` and, if it is there, `apiVersion`."""
         if (value.get("kind"), value.get("name")) != (self._kind, self._old):
             return False
         version = value.get("apiVersion")
