@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -14,6 +14,7 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from scheduler.model.kinds.workload import Workload
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
 from scheduler.web.auth import Handler, add_headers, auth_middleware, cookie_name
@@ -21,6 +22,7 @@ from scheduler.web.cached_render import CachedRender
 from scheduler.web.listener import WebListener
 from scheduler.web.live import LiveStream
 from scheduler.web.records import LedgerSource, RecordHandlers
+from scheduler.web.search import Search, Searcher, words_of
 from scheduler.web.sessions import (
     CODE_LIFETIME_SECONDS,
     SESSION_LIFETIME_SECONDS,
@@ -28,7 +30,13 @@ from scheduler.web.sessions import (
     TokenReviewer,
 )
 from scheduler.web.snapshot import StateSnapshot
-from scheduler.web.views import DashboardRenderer, report_ages_seconds, site_rows, workload_row
+from scheduler.web.views import (
+    DashboardRenderer,
+    DashboardView,
+    report_ages_seconds,
+    site_rows,
+    workload_row,
+)
 
 _EXPOSITION_CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _SHUTDOWN_SECONDS: Final = 2.0
@@ -114,7 +122,8 @@ class _Handlers:
             render=DashboardRenderer().render,
             max_age_seconds=_MAX_RENDER_AGE_SECONDS,
         )
-        self.live_stream = LiveStream(self._cached_view.get, clock)
+        self._searcher = Searcher()
+        self.live_stream = LiveStream(self._view_of, clock)
 
     def app(self) -> web.Application:
         app = web.Application(
@@ -190,6 +199,9 @@ class _Handlers:
         )
         return response
 
+    async def _view_of(self, search: Search) -> DashboardView:
+        return await self._searcher.search(await self._cached_view.get(), search)
+
     # ------------------------------------------------------------ /api/v1
 
     async def _get_sites(self, _: web.Request) -> web.Response:
@@ -206,9 +218,14 @@ class _Handlers:
             text = f"limit: write a number from 1 to {_MAX_PAGE_ROWS}\n"
             return web.Response(status=HTTPStatus.BAD_REQUEST, text=text)
         namespace, after = request.query.get("namespace", ""), request.query.get("after", "")
+        words = words_of(request.query.get("search", ""))
         snapshot = self._sources.take_snapshot()
+        found = snapshot.workloads
+        if words:
+            view = await self._cached_view.get()
+            snapshot, found = view.snapshot, await self._searcher.workloads(view, words)
         return _json_bytes_response(
-            await asyncio.to_thread(_workloads_body, snapshot, namespace, after, limit)
+            await asyncio.to_thread(_workloads_body, snapshot, found, namespace, after, limit)
         )
 
 
@@ -235,9 +252,11 @@ def _sites_body(snapshot: StateSnapshot) -> bytes:
     return msgspec.json.encode({"sites": rows})
 
 
-def _workloads_body(snapshot: StateSnapshot, namespace: str, after: str, limit: int) -> bytes:
+def _workloads_body(
+    snapshot: StateSnapshot, found: Iterable[Workload], namespace: str, after: str, limit: int
+) -> bytes:
     """One page by namespace and name; the value of `next` is the `after` of the next page."""
-    keyed = {(one.metadata.namespace, one.metadata.name): one for one in snapshot.workloads}
+    keyed = {(one.metadata.namespace, one.metadata.name): one for one in found}
     keys = sorted(key for key in keyed if not namespace or key[0] == namespace)
     start = tuple(after.split("/", 1)) if after else ()
     page = list(islice((key for key in keys if key > start), limit + 1))

@@ -143,6 +143,9 @@ async def test_workloads_come_in_pages(server: Server) -> None:
     assert '"next"' not in text
     assert text.count('"namespace"') == 4
     assert (await server.ask("/api/v1/workloads?limit=0", **GOOD))[0] == 400
+    _, text, _ = await server.ask("/api/v1/workloads?search=not-allowed&limit=1", **GOOD)
+    assert '"total":2' in text
+    assert text.count('"namespace"') == 1
 
 
 async def test_a_decision_is_found_by_its_id(server: Server) -> None:
