@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 
-import yaml
-
 from scheduler.cli.support.arguments import EXIT_GOOD, EXIT_NO, EXIT_USAGE, UsageError
 from scheduler.cli.support.hub_access import HubNotFound, add_hub_arguments, find_kubeconfig
 from scheduler.cli.support.kind_names import find_kinds, kind_names
@@ -27,6 +25,7 @@ from scheduler.cli.support.output import (
     print_table,
     print_text,
 )
+from scheduler.cli.support.plain_yaml import format_object_as_yaml
 from scheduler.cli.support.signals import leaf_errors, run_until_signalled
 from scheduler.control.ports.hub import (
     CONFIG_MAPS,
@@ -239,8 +238,7 @@ def _print_object(value: Object, form: str) -> None:
     if form == "json":
         print_json(value)
     else:
-        text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
-        print_text(f"---\n{text}".rstrip("\n"))
+        print_text(f"---\n{format_object_as_yaml(value)}".rstrip("\n"))
 
 
 async def _print_pending(client: HubClient, arguments: argparse.Namespace) -> int:

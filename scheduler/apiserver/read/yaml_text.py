@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import yaml
 
 from scheduler.hub.schema.json_types import Json
+from scheduler.hub.schema.yaml_writer import TextDumper
 
-_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _MAX_VALUES = 2_000
 """The most values that one call writes, about 10 ms."""
 
@@ -30,7 +30,7 @@ def _lines(value: Json) -> Iterator[str]:
 
 
 def _dump_lines(value: Json) -> list[str]:
-    text: str = yaml.dump(value, Dumper=_DUMPER, allow_unicode=True)
+    text: str = yaml.dump(value, Dumper=TextDumper, allow_unicode=True)
     return text.rstrip("\n").split("\n")
 
 
