@@ -1,4 +1,4 @@
-"""What is written as YAML is read as the same value by our reader, by YAML 1.1's, and by kubectl."""
+"""What is written as YAML is read as the same value by our reader, YAML 1.1's, and kubectl."""
 
 import json
 import shutil
@@ -18,9 +18,10 @@ ODD = (
     "1e3", "1E3", "1.e+3", ".5", "5.", "+1", "-0", "0x1F", "0o17", "017", "0b11", "1_000", "12:30",
     "190:20:30", "12:30:45.5", "y", "Y", "n", "No", "yes", "on", "Off", "TRUE", "~", "null",
     "Null", "", " ", " a", "a ", "=", "<<", "*a", "&a", "!a", "!!str", "%a", "@a", "`a", "- a", "-",
-    "--- a", "---", "...", "? a", ":", ": a", "a:", "a: b", "a #b", "#b", "[a", "{a", "]", "}", ",", "|",
-    ">", "'", '"', "'a'", '"a"', ".inf", "-.INF", ".nan", "NaN", "inf", "2026-11-30",
-    "2026-11-30T01:02:03Z", "2026-11-30 01:02:03", "1.2.3", "v1", "1Gi", "500m", "0", "00", "9" * 30, "1.0", "a\nb", "a\n",
+    "--- a", "---", "...", "? a", ":", ": a", "a:", "a: b", "a #b", "#b", "[a", "{a", "]", "}", ",",
+    "|",    ">", "'", '"', "'a'", '"a"', ".inf", "-.INF", ".nan", "NaN", "inf", "2026-11-30",
+    "2026-11-30T01:02:03Z", "2026-11-30 01:02:03", "1.2.3", "v1", "1Gi", "500m", "0", "00",
+    "9" * 30, "1.0", "a\nb", "a\n",
     "\na", " a\nb", "a\n\n", "\n", "a \nb", "\t", "a\tb", "a\tb\nc", "a\rb", "a\r\nb\r\n", "\x00",
     "\x1b[31m", "\x7f", "\x85", "\u2028a\nb", "\ufeff", "\ufeffa\nb", "\u202e", "木棉", "🌺", "é",
     "a" * 300, "word " * 60, "#!/bin/sh\nset -e\n\techo hi\n", "key: |\n  text\n", "\\n", "\\",
