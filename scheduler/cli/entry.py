@@ -42,7 +42,7 @@ COMMANDS: dict[str, str] = {
 # its presence stands for the whole extra.
 _HUB_PACKAGE = "msgspec"
 _HUB_IS_MISSING = (
-    "kapok needs the extra [hub], which is not installed: pip install 'kapok-scheduler[hub]'"
+    "kapok needs the extra [hub], which is not installed: pip install 'PATH/TO/kapok[hub]'"
 )
 
 _EPILOG = """examples:

@@ -19,13 +19,13 @@ from scheduler.cli.support.object_lists import (
 )
 from scheduler.cli.support.output import (
     flush_output,
+    format_object_as_yaml,
     print_error,
     print_json,
     print_notice,
     print_table,
     print_text,
 )
-from scheduler.cli.support.plain_yaml import format_object_as_yaml
 from scheduler.cli.support.signals import leaf_errors, run_until_signalled
 from scheduler.control.ports.hub import (
     CONFIG_MAPS,

@@ -10,9 +10,9 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from scheduler.apiserver.read.yaml_text import dump_yaml
-from scheduler.cli.support.plain_yaml import format_object_as_yaml
+from scheduler.cli.support.output import format_object_as_yaml
 from scheduler.hub.schema.yaml_documents import load_documents
+from scheduler.hub.schema.yaml_writer import dump_yaml
 
 ODD = (
     "1e3", "1E3", "1.e+3", ".5", "5.", "+1", "-0", "0x1F", "0o17", "017", "0b11", "1_000", "12:30",
