@@ -7,8 +7,8 @@ from scheduler.model.demand.demand import Demand, NotAccepted
 from scheduler.model.formatters import format_list
 from scheduler.model.kinds.policy import Identity, Placement, Spread
 from scheduler.model.kinds.workload import Workload
+from scheduler.model.manifests.autoscalers import autoscaler_of
 from scheduler.model.manifests.identities import (
-    autoscaler_of_numbered_set,
     has_ordinals_start,
     numbered_set_in,
 )
@@ -103,7 +103,7 @@ def check_identity(demand: Demand, workload: Workload) -> Iterator[NotAccepted]:
 def _check_ranges(demand: Demand, workload: Workload) -> Iterator[NotAccepted]:
     """Finds what cannot have a range of ordinals at each site."""
     what, problem, instead = demand.numbered_set, "", "write identity: PerSite or Whole"
-    autoscaler = autoscaler_of_numbered_set(workload.spec.manifests)
+    autoscaler = autoscaler_of(workload.spec.manifests)
     if not has_ordinals_start(workload.spec.manifests):
         problem = "its kind has no spec.ordinals.start, so its numbers begin with 0 at every site"
     elif demand.strategy == "Duplicated":
@@ -113,8 +113,8 @@ def _check_ranges(demand: Demand, workload: Workload) -> Iterator[NotAccepted]:
     elif demand.mode == "Fresh":
         problem, instead = "mode Fresh would change the ranges of what runs", "write mode: Steady"
     elif autoscaler:
-        problem = f"{autoscaler} changes its number at one site, into the range of another"
-        instead = f"leave {autoscaler} out and scale the Workload, or write identity: PerSite"
+        problem = f"{autoscaler.title} changes its number at a site, into the range of another"
+        instead = f"leave {autoscaler.title} out and scale the Workload, or write identity: PerSite"
     elif demand.replicas and not _are_ranges_known(demand):
         sites = format_list(sorted(demand.placed_replicas), _MAX_NAMED_SITES)
         problem = f"it runs at {sites}, and which ordinals run where is not recorded"

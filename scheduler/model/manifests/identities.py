@@ -83,20 +83,6 @@ def has_ordinals_start(manifests: Sequence[Mapping[str, Any]]) -> bool:
     return index is not None and group_kind(manifests[index]) == _STATEFUL_SETS[0]
 
 
-def autoscaler_of_numbered_set(manifests: Sequence[Mapping[str, Any]]) -> str:
-    """The manifest that scales the numbered set at its site, as `KIND NAME`; "": there is none."""
-    index = scalable_index(manifests)
-    if index is None or not _is_numbered(manifests[index]):
-        return ""
-    name = str(mapping_or_empty(manifests[index].get("metadata")).get("name", ""))
-    references = _References(group_kind(manifests[index]), name, name)
-    for each in manifests:
-        target = mapping_or_empty(each.get("spec")).get("scaleTargetRef")
-        if isinstance(target, Mapping) and references.refers(target):
-            return title_of(each)
-    return ""
-
-
 def with_ordinals(manifests: Sequence[Mapping[str, Any]], first: int) -> tuple[dict[str, Any], ...]:
     """The manifests with the numbered set beginning `first` after the number it begins with."""
     numbered = [dict(each) for each in manifests]
@@ -159,7 +145,7 @@ class _References:
         if not isinstance(value, Mapping):
             return value
         after = {key: self._value(each) for key, each in value.items()}
-        if self.refers(value):
+        if self._is_reference(value):
             after["name"] = self._new
         pod = value.get(_POD_NAME_LABEL)
         if isinstance(pod, str) and pod.startswith(f"{self._old}-"):
@@ -168,8 +154,7 @@ class _References:
                 after[_POD_NAME_LABEL] = f"{self._new}-{ordinal}"
         return after
 
-    def refers(self, value: Mapping[str, Any]) -> bool:
-        """Whether a value names the set by `kind`, `name` and, if it is there, `apiVersion`."""
+    def _is_reference(self, value: Mapping[str, Any]) -> bool:
         if (value.get("kind"), value.get("name")) != (self._kind, self._old):
             return False
         version = value.get("apiVersion")
