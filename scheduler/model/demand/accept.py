@@ -63,6 +63,7 @@ from scheduler.model.manifests.pod_kinds import (
 from scheduler.model.manifests.pod_security import NotSecure, check_pod_security
 from scheduler.model.manifests.pods import PodShape, split_shared_cards
 from scheduler.model.manifests.templates import find_pod_specs, is_custom
+from scheduler.model.manifests.value_types import find_wrong_types
 from scheduler.model.quantities import NotAQuantity, requests_of
 
 
@@ -280,6 +281,9 @@ def _read_pods_of(workload: Workload, tenant: Tenant | None) -> ParsedManifests:
     for index, each in enumerate(manifests):
         where = f"spec.manifests[{index}]"
         check_is_counted(each, where, has_demand=spec.demand is not None, template_paths=paths)
+        wrong = next(find_wrong_types(each), None)
+        if wrong is not None:
+            raise BadManifest(f"{where}.{wrong}")
         if tenant is not None:
             check_pod_security(each, where, tenant.spec.pod_security)
     read = read_manifests(manifests, namespace=namespace, template_paths=paths)
