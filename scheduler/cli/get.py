@@ -61,7 +61,9 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EPILOG
     kind = parser.add_argument("what", metavar="KIND", help="what to list: kinds, or KIND/NAME")
     kind.completer = lambda **_: kind_names()  # type: ignore[attr-defined]  # read by argcomplete
-    parser.add_argument("names", metavar="NAME", nargs="*", help="only these, as NAME or NS/NAME")
+    parser.add_argument(
+        "names", metavar="NAME", nargs="*", default=[], help="only these, as NAME or NS/NAME"
+    )
     scope = parser.add_mutually_exclusive_group()
     scope.add_argument("-n", "--namespace", metavar="NS", help="only objects of this namespace")
     scope.add_argument(
