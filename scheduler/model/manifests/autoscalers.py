@@ -21,7 +21,7 @@ _DEFAULT_TARGET_KIND = {"keda.sh": ("Deployment", "apps/v1")}
 """What an autoscaler refers to when it names no kind."""
 
 
-class Autoscaler(NamedTuple):
+class OwnAutoscaler(NamedTuple):
     """What scales the pods of a workload at its site.
 
     Attributes:
@@ -33,7 +33,7 @@ class Autoscaler(NamedTuple):
     max_replicas: int | None
 
 
-def autoscaler_of(manifests: Sequence[Mapping[str, Any]]) -> Autoscaler | None:
+def autoscaler_of(manifests: Sequence[Mapping[str, Any]]) -> OwnAutoscaler | None:
     """What scales the manifest that `replicas` scales, by its `scaleTargetRef`; None: nothing."""
     index = scalable_index(manifests)
     if index is None:
@@ -47,7 +47,7 @@ def autoscaler_of(manifests: Sequence[Mapping[str, Any]]) -> Autoscaler | None:
         field, default = _MAX_FIELDS.get((group, kind), ("", None))
         most = spec.get(field, default)
         is_number = isinstance(most, int) and not isinstance(most, bool)
-        return Autoscaler(title_of(each), most if is_number else None)
+        return OwnAutoscaler(title_of(each), most if is_number else None)
     return None
 
 
