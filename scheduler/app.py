@@ -629,9 +629,9 @@ class _Scheduler:
         return WebSources(
             take_snapshot=self._snapshot,
             render_metrics=self.metrics.render,
-            find_decision_json=partial(decision_json, self._services.ledger.path),
-            read_ledger_page=partial(read_page, self._services.ledger.path),
-            read_ledger_blob=partial(read_blob, self._services.ledger.path),
+            find_decision_json=partial(decision_json, self._services.ledger.place),
+            read_ledger_page=partial(read_page, self._services.ledger.place),
+            read_ledger_blob=partial(read_blob, self._services.ledger.place),
             readiness_problem=self._why_not_ready,
             review_token=review,
             clock=self._clock,

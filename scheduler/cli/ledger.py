@@ -30,7 +30,7 @@ from scheduler.ledger.errors import LedgerCorruptError, LedgerError
 from scheduler.ledger.filter import RecordFilter
 from scheduler.ledger.reader import LedgerReader, RecordSource
 from scheduler.ledger.record import Record
-from scheduler.ledger.tables import LEDGER_FILE
+from scheduler.ledger.storage.sqlite import LEDGER_FILE
 from scheduler.ledger.verify import Anchor, Finding, VerificationResult, parse_anchor, verify
 from scheduler.settings import data_directory
 

@@ -1,23 +1,22 @@
 """What the web server answers from the ledger: pages of records, and blobs, as JSON.
 
-Each call opens the file, so that any thread may call it. The bodies of records are passed on as
+Each call opens the ledger, so that any thread may call it. The bodies of records are passed on as
 they were hashed, so that a reader elsewhere sees the same record.
 """
 
 import json
-import sqlite3
 from collections.abc import Mapping
-from pathlib import Path
 
 from scheduler.ledger.errors import LedgerError
 from scheduler.ledger.reader import LedgerReader
 from scheduler.ledger.record import Record
+from scheduler.ledger.storage.places import LedgerPlace
 
 MAX_RECORDS = 256
 """The most records of one page."""
 
 
-def read_page(path: Path, query: Mapping[str, str]) -> bytes:
+def read_page(place: LedgerPlace, query: Mapping[str, str]) -> bytes:
     """A page of records: by `id`, the `last` one, the last `about` a subject, or after a sequence.
 
     Raises:
@@ -28,9 +27,9 @@ def read_page(path: Path, query: Mapping[str, str]) -> bytes:
     limit = max(1, min(limit, MAX_RECORDS))
     after = max(0, min(after, 2**62))
     try:
-        with LedgerReader(path) as reader:
+        with LedgerReader(place) as reader:
             records = _find(reader, query, after, limit)
-    except (LedgerError, sqlite3.Error) as error:
+    except LedgerError as error:
         raise LookupError(f"the ledger cannot be read: {error}") from error
     rows = [
         {
@@ -57,14 +56,14 @@ def _find(reader: LedgerReader, query: Mapping[str, str], after: int, limit: int
     return [found] if found else []
 
 
-def read_blob(path: Path, digest: str) -> bytes:
+def read_blob(place: LedgerPlace, digest: str) -> bytes:
     """The JSON value under a digest.
 
     Raises:
         LookupError: there is none, or the ledger cannot be read.
     """
     try:
-        with LedgerReader(path) as reader:
+        with LedgerReader(place) as reader:
             return json.dumps(reader.blob(digest), ensure_ascii=False).encode()
-    except (LedgerError, sqlite3.Error) as error:
+    except LedgerError as error:
         raise LookupError(f"the ledger cannot be read: {error}") from error

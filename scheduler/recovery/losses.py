@@ -15,7 +15,7 @@ from typing import Literal
 from scheduler.control.leader_election import LEASE_NAME
 from scheduler.control.ports.hub import LEASES, NAMESPACE, WORKLOADS, Hub, NotFound, Object
 from scheduler.ledger.reader import LedgerReader
-from scheduler.ledger.tables import LEDGER_FILE
+from scheduler.ledger.storage.sqlite import LEDGER_FILE
 from scheduler.model.kinds.workload import DecisionReference, Workload
 from scheduler.mqtt.keyring import load_or_make_key
 from scheduler.recovery.databases import has_content, read_only

@@ -22,7 +22,7 @@ from scheduler.hub.web_address import check_web_address, find_web_address
 from scheduler.ledger.errors import LedgerError
 from scheduler.ledger.reader import LedgerReader, RecordSource
 from scheduler.ledger.record import Record, record_of_row
-from scheduler.ledger.tables import LEDGER_FILE
+from scheduler.ledger.storage.sqlite import LEDGER_FILE
 from scheduler.settings import data_directory
 
 _TIMEOUT_SECONDS = 30.0
