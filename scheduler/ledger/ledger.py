@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,6 +16,7 @@ from scheduler.ledger.storage.places import BoundedReader, ledger_place
 from scheduler.ledger.storage.postgres_url import PostgresUrl
 from scheduler.ledger.writer import GroupWriter
 
+_BEGIN_SECONDS = 5.0
 _log = logging.getLogger(__name__)
 
 
@@ -89,13 +91,15 @@ class Ledger:
         """
         self.deposed.clear()
         try:
-            await asyncio.wrap_future(self._writer.begin_term(epoch))
-        except LedgerError as error:
-            _log.warning("the ledger is not taken over yet: %s", error)
+            async with asyncio.timeout(_BEGIN_SECONDS):
+                await asyncio.wrap_future(self._writer.begin_term(epoch))
+        except (LedgerError, TimeoutError) as error:
+            _log.warning("the ledger is taken over later: %s", error or "no answer yet")
 
-    async def end_term(self) -> None:
+    def end_term(self) -> None:
         """Signs nothing any more on a shared chain, because another replica may lead."""
-        await asyncio.wrap_future(self._writer.end_term())
+        with suppress(LedgerError):  # it is closed
+            self._writer.end_term()
 
     @property
     def problem(self) -> str:

@@ -122,6 +122,11 @@ class LedgerReader:
         """Whether record `seq` is there with this hash; its content is not checked."""
         return bool(self._rows_of("SELECT 1 FROM records WHERE seq = ? AND hash = ?", seq, digest))
 
+    def newest_ids(self, limit: int) -> list[str]:
+        """The ids of the newest records, the newest first; their content is not read."""
+        query = "SELECT id FROM records ORDER BY seq DESC LIMIT ?"
+        return [row[0] for row in self._rows_of(query, limit)]
+
     def count(self) -> int:
         """The number of records."""
         return int(self._rows_of("SELECT count(*) FROM records")[0][0])
