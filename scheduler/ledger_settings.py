@@ -11,7 +11,7 @@ from scheduler.ledger.errors import LedgerUnavailableError
 from scheduler.ledger.storage.postgres_url import PostgresUrl, PostgresUrlError
 from scheduler.setting_checks import SettingFinding
 
-_URL, _PASSWORD_FILE = "ledger.url", "ledger.password_file"  # noqa: S105 - names of settings
+_URL, _PASSWORD_FILE = "ledger.url", "ledger.password_file"
 
 
 class LedgerSettings(msgspec.Struct, frozen=True, kw_only=True):

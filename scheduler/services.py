@@ -136,9 +136,7 @@ async def open_services(
     had_key = (root / (HUB_PUBLIC_KEYS_FILE if shares_key else HUB_KEY_FILE)).exists()
     ledger_facts = read_ledger_facts(place)
     refuse_losses(
-        find_file_losses(
-            root, ledger_facts, is_hub_embedded=is_embedded, is_key_shared=shares_key
-        )
+        find_file_losses(root, ledger_facts, is_hub_embedded=is_embedded, is_key_shared=shares_key)
     )
     async with AsyncExitStack() as stack:
         kubeconfig, client = await stack.enter_async_context(

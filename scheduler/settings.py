@@ -399,7 +399,9 @@ def _find_idle_settings(settings: Settings) -> Iterator[SettingFinding]:
         what = "does nothing: the embedded hub has one context"
         yield SettingFinding("hub.context", "warning", what, "name a kubeconfig in hub.kubeconfig")
     if hub.signing_key_secret and (hub.signing_key_file or not hub.kubeconfig):
-        what = "there is a key in a file too" if hub.kubeconfig else "the embedded hub has no Secret"
+        what = (
+            "there is a key in a file too" if hub.kubeconfig else "the embedded hub has no Secret"
+        )
         instead = "leave it empty, or name a kubeconfig in hub.kubeconfig and no file"
         yield SettingFinding("hub.signing_key_secret", "error", what, instead)
     for name in ("username", "password_file", "tls_ca_file", "tls_certificate_file"):

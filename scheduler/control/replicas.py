@@ -9,7 +9,7 @@ until it expires.
 
 from dataclasses import dataclass, field
 
-from scheduler.control.ports.hub import NAMESPACE, Object
+from scheduler.control.ports.hub import Object
 
 KEY_ANNOTATION = "kapok.dev/hub-key"
 """Annotation of the Lease: the public key by which agents verify the leader's orders."""
@@ -65,8 +65,8 @@ class ReplicaIdentity:
         if not leaders_ledger:
             raise StandbyRefused(
                 f"{holder} leads and keeps its ledger in a file, and this scheduler has a database"
-                " in ledger.url: stop it, bring its records over with `kapok ledger move`, and start"
-                " it again with the same ledger.url"
+                " in ledger.url: stop it, bring its records over with `kapok ledger move`, and"
+                " start it again with the same ledger.url"
             )
         if leaders_ledger != self.ledger:
             raise StandbyRefused(

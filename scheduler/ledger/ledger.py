@@ -94,7 +94,7 @@ class Ledger:
             async with asyncio.timeout(_BEGIN_SECONDS):
                 await asyncio.wrap_future(self._writer.begin_term(epoch))
         except (LedgerError, TimeoutError) as error:
-            _log.warning("the ledger is taken over later: %s", error or "no answer yet")
+            _log.warning("the ledger is taken over later: %s", str(error) or "no answer yet")
 
     def end_term(self) -> None:
         """Signs nothing any more on a shared chain, because another replica may lead."""

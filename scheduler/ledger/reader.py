@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from scheduler.ledger.blobs import unpack
+from scheduler.ledger.blobs import Blob, unpack
 from scheduler.ledger.errors import LedgerCorruptError, LedgerError
 from scheduler.ledger.record import Record, record_of_row
 from scheduler.ledger.storage.database import ReadableDatabase, Row
@@ -116,11 +116,23 @@ class LedgerReader:
     def segments(self) -> Iterator[object]:
         """Every stored segment in order, unchecked; none in a ledger that was never signed."""
         if self._database.has_segments():
-            yield from (row[0] for row in self._rows_of("SELECT body FROM segments ORDER BY number"))
+            yield from (
+                row[0] for row in self._rows_of("SELECT body FROM segments ORDER BY number")
+            )
 
     def has(self, seq: int, digest: str) -> bool:
         """Whether record `seq` is there with this hash; its content is not checked."""
         return bool(self._rows_of("SELECT 1 FROM records WHERE seq = ? AND hash = ?", seq, digest))
+
+    def packed_blobs(self) -> Iterator[Blob]:
+        """Every stored blob, unchecked, by digest; read in pages."""
+        after = ""
+        query = (
+            f"SELECT digest, packed FROM blobs WHERE digest > ? ORDER BY digest LIMIT {_PAGE_ROWS}"  # noqa: S608
+        )
+        while page := self._rows_of(query, after):
+            yield from (Blob(digest, packed) for digest, packed in page)
+            after = page[-1][0]
 
     def newest_ids(self, limit: int) -> list[str]:
         """The ids of the newest records, the newest first; their content is not read."""

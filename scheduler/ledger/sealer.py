@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from scheduler.control.ports.ledger import SignedHead
-from scheduler.ledger.storage.database import ChainHead, WritableDatabase
 from scheduler.ledger.errors import LedgerError
 from scheduler.ledger.record import GENESIS
 from scheduler.ledger.segments import HeadKey, read_segment, segment_body, sign_head
+from scheduler.ledger.storage.database import ChainHead, WritableDatabase
 from scheduler.model.canonical import digest_of_bytes
 
 _SEAL_AFTER_RECORDS = 256

@@ -120,7 +120,6 @@ class GroupWriter:
         Raises:
             LedgerUnavailableError: the ledger is closed.
         """
-
         self._is_term_begun = False
         return self._submit_task(lambda: self._begin_term(epoch))
 
@@ -248,7 +247,7 @@ class GroupWriter:
                 found = self.database.is_recorded(last.seq, last.hash)
             except LedgerError:
                 if self._closing.wait(_DOUBT_PAUSE_SECONDS):
-                    _log.error("ledger: closed before the server said whether the end is written")  # noqa: TRY400 - one line
+                    _log.error("ledger: closed before the server said whether the end is written")
                     return False
             else:
                 self.problem = ""

@@ -104,9 +104,7 @@ async def adopt_losses(
     check_data_files(root)
     place, shares_key = ledger_place(root, ledger_url), is_key_shared(hub_settings)
     ledger = read_ledger_facts(place)
-    losses = find_file_losses(
-        root, ledger, is_hub_embedded=is_embedded, is_key_shared=shares_key
-    )
+    losses = find_file_losses(root, ledger, is_hub_embedded=is_embedded, is_key_shared=shares_key)
     is_hub_lost = any(loss.name == "objects" for loss in losses)
     has_key = shares_key or (root / HUB_KEY_FILE).exists()
     if is_hub_lost and (is_dry_run or "objects" not in lost):
@@ -142,7 +140,7 @@ async def adopt_losses(
         hub_key = ""
         if "keys" in accepted:
             hub_key = _adopt_key(await load_signing_key(hub_settings, root, client), root)
-            await _name_key(client, hub_key)
+            await name_key(client, hub_key)
     if "received" in accepted:
         (root / RECEIVED_MARK_FILE).unlink(missing_ok=True)
     return Adoption(losses=losses, accepted=accepted, hub_key=hub_key)
@@ -171,8 +169,12 @@ async def _find_old_head(client: HubClient) -> dict[str, object]:
     }
 
 
-async def _name_key(client: HubClient, public_key: str) -> None:
-    """Has the Lease name the key that signs from now on, as replicas compare it."""
+async def name_key(client: HubClient, public_key: str) -> None:
+    """Has the Lease name the key that signs from now on, as replicas compare it.
+
+    Raises:
+        HubError: the Lease cannot be written.
+    """
     body: Object = {"metadata": {"annotations": {KEY_ANNOTATION: public_key}}}
     with suppress(NotFound):
         await client.merge_patch(LEASES, LEASE_NAME, body, namespace=NAMESPACE)

@@ -17,6 +17,7 @@ from scheduler.settings import HubSettings
 
 SECRET_KEY = HUB_KEY_FILE
 """The entry of the Secret that holds the key."""
+_REPLACED = f"{HUB_KEY_FILE}.replaced"
 
 
 def is_key_shared(settings: HubSettings) -> bool:
@@ -38,17 +39,32 @@ async def load_signing_key(settings: HubSettings, root: Path, hub: Hub) -> Signi
         ValueError: what is there is not a key.
     """
     if settings.signing_key_file:
-        path = Path(settings.signing_key_file)
-        try:
-            return read_key(path.read_bytes(), str(path))
-        except OSError as error:
-            raise DataDirectoryError(
-                f"hub.signing_key_file: {path}: {error.strerror}; mount the Secret with the key"
-                " there, or name another file"
-            ) from error
+        return _load_from_file(Path(settings.signing_key_file))
     if settings.signing_key_secret:
         return await _load_from_secret(hub, settings.signing_key_secret)
     return load_or_make_key(root / HUB_KEY_FILE)
+
+
+def _load_from_file(path: Path) -> SigningKey:
+    try:
+        return read_key(path.read_bytes(), str(path))
+    except OSError as error:
+        raise DataDirectoryError(
+            f"hub.signing_key_file: {path}: {error.strerror}; mount the Secret with the key"
+            " there, or name another file"
+        ) from error
+
+
+async def replace_key_in_secret(hub: Hub, name: str) -> None:
+    """Puts a new key into the Secret; the one before is kept beside it.
+
+    Raises:
+        HubError: the Secret cannot be read or written.
+    """
+    secret = await hub.get(SECRETS, name, NAMESPACE)
+    before = (secret.get("data") or {}).get(SECRET_KEY)
+    body = {"data": {**_secret_of(name, SigningKey.generate())["data"], _REPLACED: before}}
+    await hub.merge_patch(SECRETS, name, body, namespace=NAMESPACE)
 
 
 async def _load_from_secret(hub: Hub, name: str) -> SigningKey:

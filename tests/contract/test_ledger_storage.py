@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +37,6 @@ class Storage:
 
     folder: Path
     url: PostgresUrl | None
-    connect: Callable[[], "closing[sqlite3.Connection]"] | None = None
 
     @property
     def place(self) -> LedgerPlace:
@@ -60,10 +59,9 @@ class Storage:
             with closing(sqlite3.connect(self.folder / "ledger.db", isolation_level=None)) as file:
                 file.execute(statement)
             return
-        import psycopg  # noqa: PLC0415 - only with a server
+        from tests.support.postgres import session  # noqa: PLC0415 - needs the extra `ha`
 
-        arguments = self.url.connect_arguments()
-        with psycopg.connect("", autocommit=True, **arguments) as connection:
+        with session(self.url) as connection:
             connection.execute(b"SET search_path TO kapok")
             connection.execute(statement.encode())
 
@@ -94,7 +92,8 @@ async def test_what_append_returned_is_there_for_others(storage: Storage) -> Non
         assert ledger.last_about("health/work-1") == found
         assert ledger.has(1, receipt.hash)
         assert not ledger.has(2, receipt.hash)
-    assert not storage.open().is_new
+    async with storage.open() as again:
+        assert not again.is_new
 
 
 async def test_many_appends_make_one_chain_over_restarts(storage: Storage) -> None:
@@ -141,7 +140,7 @@ async def test_records_are_found_by_workload_time_and_page(storage: Storage) -> 
     with LedgerReader(storage.place) as reader:
         assert [one.seq for one in reader.records(subject="health/work-2")] == [2, 7, 12]
         assert reader.last_about("health/unknown") is None
-        listed = RecordFilter().select(lambda after, limit: reader.records(after, limit), 0, 50)
+        listed = RecordFilter().select(reader.records, 0, 50)
         assert [one.id for one in listed] == ids
         (record,) = reader.records(after=3, limit=1)
         fleet = read_fleet(record.refs[0], reader.blob)

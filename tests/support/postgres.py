@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 
 from scheduler.ledger.storage.postgres_url import PostgresUrl
 from tests.support.agent_listener import free_port
@@ -59,13 +60,12 @@ class PostgresServer:
         deadline = time.monotonic() + _START_SECONDS
         while True:
             try:
-                psycopg.connect("", **self.url("postgres").connect_arguments()).close()
+                with self.connect("postgres"):
+                    return
             except psycopg.OperationalError:
                 if time.monotonic() > deadline or self._process.poll() is not None:
                     raise AssertionError((self.folder / "log").read_text()) from None
                 time.sleep(0.02)  # noqa: TID251 - a fixture, before any loop runs
-            else:
-                return
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """Ends it: SIGINT breaks all connections, SIGQUIT does so without a clean end."""
@@ -99,14 +99,13 @@ class PostgresServer:
     @contextmanager
     def connect(self, database: str) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
         """A session beside the ledger's."""
-        arguments = self.url(database).connect_arguments()
-        with psycopg.connect("", autocommit=True, **arguments) as connection:
+        with session(self.url(database)) as connection:
             yield connection
 
 
-def text_of(url: PostgresUrl) -> str:
-    """The address as one writes it into settings, without the password."""
-    return str(url)
+def session(url: PostgresUrl) -> psycopg.Connection[tuple[object, ...]]:
+    """A session beside the ledger's; a context manager that closes it."""
+    return psycopg.connect(make_conninfo(**url.connect_arguments()), autocommit=True)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 
 from scheduler.ledger.blobs import Blob
 from scheduler.ledger.errors import (
@@ -148,11 +149,7 @@ class PostgresReader:
     def _open(self) -> _Connection:
         connection = _connect(self._url, _READING)
         try:
-            if not _has_tables(connection):
-                raise LedgerMissingError(
-                    f"{self.name}: this database holds no ledger; the first `kapok up` with this"
-                    " ledger.url makes it"
-                )
+            _require_tables(connection, self._url)
             _check_format(connection, self._url)
         except psycopg.Error as error:
             connection.close()
@@ -225,6 +222,8 @@ class PostgresWriter:
         if blobs:
             values = ([blob.digest for blob in blobs], [blob.packed for blob in blobs])
             connection.execute(_INSERT_BLOBS.encode(), values)
+        if not records:
+            return
         columns = zip(*((r.seq, r.id, r.hash, r.subject, r.body) for r in records), strict=True)
         connection.execute(_INSERT_RECORDS.encode(), [list(column) for column in columns])
         connection.execute(
@@ -349,17 +348,14 @@ def _connect(url: PostgresUrl, session: Sequence[str]) -> _Connection:
         **url.connect_arguments(),
     }
     try:
-        connection = psycopg.connect("", autocommit=True, prepare_threshold=None, **arguments)
+        connection = psycopg.connect(
+            make_conninfo(**arguments), autocommit=True, prepare_threshold=None
+        )
     except psycopg.Error as error:
         # The driver's error has the password among its parts; only its text goes on.
         raise _refusal(url, _text(url, error)) from None
     try:
-        version = connection.info.server_version // 10_000
-        if version < OLDEST_SERVER:
-            raise LedgerUnavailableError(
-                f"{url}: the server is PostgreSQL {version}, and the ledger needs {OLDEST_SERVER}"
-                " or newer; name another one in ledger.url"
-            )
+        _require_version(connection, url)
         for command in session:
             connection.execute(command.encode())
         if _fetch(connection, "SHOW synchronous_commit")[0][0] in ("off", "local"):
@@ -406,6 +402,23 @@ def _prepare(connection: _Connection, url: PostgresUrl) -> bool:
             is_new = made.rowcount == 1
     _check_format(connection, url)
     return is_new
+
+
+def _require_version(connection: _Connection, url: PostgresUrl) -> None:
+    version = connection.info.server_version // 10_000
+    if version < OLDEST_SERVER:
+        raise LedgerUnavailableError(
+            f"{url}: the server is PostgreSQL {version}, and the ledger needs {OLDEST_SERVER}"
+            " or newer; name another one in ledger.url"
+        )
+
+
+def _require_tables(connection: _Connection, url: PostgresUrl) -> None:
+    if not _has_tables(connection):
+        raise LedgerMissingError(
+            f"{url}: this database holds no ledger; the first `kapok up` with this ledger.url makes"
+            " it"
+        )
 
 
 def _has_tables(connection: _Connection) -> bool:

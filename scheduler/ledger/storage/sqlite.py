@@ -8,9 +8,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 from scheduler.ledger.blobs import Blob
-from scheduler.ledger.storage.database import ChainHead, Row
 from scheduler.ledger.errors import LedgerCorruptError, LedgerMissingError, LedgerUnavailableError
 from scheduler.ledger.record import Record
+from scheduler.ledger.storage.database import ChainHead, Row
 
 LEDGER_FILE = "ledger.db"
 """The ledger's name inside a data directory."""
