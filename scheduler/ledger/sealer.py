@@ -80,8 +80,10 @@ class Sealer:
         self.note_growth(end)
 
     def end_term(self) -> None:
-        """Signs nothing any more on a chain that others share."""
-        self._is_leading = not self._database.chain_id
+        """Closes the segment, and signs nothing any more on a chain that others share."""
+        if self._database.chain_id:
+            self.seal()
+            self._is_leading = False
 
     def head(self) -> SignedHead | None:
         """The signed head of this moment; None while the ledger is empty. Any thread may call it.

@@ -1,7 +1,7 @@
 """Opens a ledger wherever it is, and bounds how long a read of a server may take."""
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as WaitTimeout
 from contextlib import contextmanager
 from importlib import import_module
@@ -79,8 +79,7 @@ class BoundedReader:
     ) -> None:
         self.name = str(place)
         self._open = open_database or (lambda: open_readable(place))
-        self._thread: ThreadPoolExecutor | None = None
-        self._database: ReadableDatabase | None = None
+        self._thread: _ReadingThread | None = None
         self._problem = ""
         self._again_at = 0.0
 
@@ -93,13 +92,11 @@ class BoundedReader:
         if monotonic() < self._again_at:
             raise LedgerUnavailableError(self._problem)
         if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger-reader")
+            self._thread = _ReadingThread(self._open)
         try:
-            return self._thread.submit(self._read, query, values).result(_READ_SECONDS)
+            return self._thread.submit(query, values).result(_READ_SECONDS)
         except WaitTimeout:
-            # The thread ends when the server answers, or the connection breaks.
-            self._thread.shutdown(wait=False, cancel_futures=True)
-            self._thread, self._database = None, None
+            self.close()
             self._pause(f"{self.name}: no answer within {_READ_SECONDS:g} s")
             raise LedgerUnavailableError(self._problem) from None
         except LedgerUnavailableError as error:
@@ -116,19 +113,35 @@ class BoundedReader:
         yield
 
     def close(self) -> None:
-        """Ends the thread, and closes what it has opened."""
-        thread, database = self._thread, self._database
-        self._thread = self._database = None
-        if thread is not None:
-            if database is not None:
-                thread.submit(database.close)
-            thread.shutdown(wait=False)
-
-    def _read(self, query: str, values: Sequence[object]) -> list[Row]:
-        database = self._database
-        if database is None:
-            database = self._database = self._open()
-        return database.rows(query, values)
+        """Ends the thread, and closes what it has opened, when its last read is over."""
+        if self._thread is not None:
+            self._thread.end()
+            self._thread = None
 
     def _pause(self, problem: str) -> None:
         self._problem, self._again_at = problem, monotonic() + _PAUSE_SECONDS
+
+
+class _ReadingThread:
+    """A thread with a connection of its own; one that hangs is left to its end."""
+
+    def __init__(self, open_database: Callable[[], ReadableDatabase]) -> None:
+        self._open = open_database
+        self._database: ReadableDatabase | None = None
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="ledger-reader")
+
+    def submit(self, query: str, values: Sequence[object]) -> "Future[list[Row]]":
+        return self._executor.submit(self._read, query, values)
+
+    def end(self) -> None:
+        self._executor.submit(self._close)
+        self._executor.shutdown(wait=False)
+
+    def _read(self, query: str, values: Sequence[object]) -> list[Row]:
+        if self._database is None:
+            self._database = self._open()
+        return self._database.rows(query, values)
+
+    def _close(self) -> None:
+        if self._database is not None:
+            self._database.close()
