@@ -3,8 +3,8 @@
 The leader writes both into annotations of the Lease. A replica that has another key or another
 ledger neither stands by nor takes over, and says which of the two it is: after a take-over with
 another key all sites would refuse its orders, and with another ledger nothing of before could be
-explained. A single scheduler that was killed finds its own Lease, which nobody renews, and waits
-until it expires.
+explained. A single scheduler that was killed finds its own Lease, which no client renews, and
+waits until it expires.
 """
 
 from dataclasses import dataclass, field

@@ -34,7 +34,7 @@ class Ledger:
     Attributes:
         place: where it is.
         is_new: there was no ledger before.
-        chain_id: tells one shared chain from another; "" for a file.
+        chain_id: names a shared chain; "" for a file.
         deposed: set when an append was refused because a later leader has the ledger.
 
     Raises:

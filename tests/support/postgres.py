@@ -52,7 +52,8 @@ class PostgresServer:
 
     def start(self) -> None:
         """Starts it; returns when it answers."""
-        command = [self.programs / "postgres", "-D", self.folder / "data", "-p", str(self.port)]
+        data = str(self.folder / "data")
+        command = [str(self.programs / "postgres"), "-D", data, "-p", str(self.port)]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 command, stdout=log, stderr=log, user=self.user, cwd="/", env=_environment()

@@ -71,7 +71,7 @@ class WritableDatabase(ReadableDatabase, Protocol):
 
     @property
     def chain_id(self) -> str:
-        """Tells one shared chain from another; "" for a file, which is not shared."""
+        """Names a shared chain; "" for a file, which is not shared."""
         ...
 
     def transaction(self) -> AbstractContextManager[ChainHead]:
