@@ -413,8 +413,7 @@ class _Scheduler:
             open_reviewer(endpoints.kubeconfig, context=context) as review,
             serve_web(self._services.web_listener, self._sources(review)),
         ):
-            self.dispatcher.start_epoch(await self._acquire())
-            await self._services.ledger.begin_term(self.leadership.epoch)
+            self.dispatcher.start_epoch(await self._begin_in_ledger(await self._acquire()))
             try:
                 await self._run_as_leader(on_ready)
             finally:
@@ -547,6 +546,16 @@ class _Scheduler:
             on_failure=partial(self.metrics.count_fault, "ledger"),
             on_recovery=self.worker.retry_not_recorded,
         )
+
+    async def _begin_in_ledger(self, epoch: int) -> int:
+        """Keeps former leaders out of the ledger; returns the epoch, raised above all in it."""
+        ledger = self._services.ledger
+        lowest = await ledger.begin_term(epoch)
+        if lowest > epoch:
+            _log.warning("the ledger is at epoch %s, and the Lease was at %s", lowest, epoch)
+            epoch = await self.leadership.raise_epoch_above(lowest)
+            await ledger.begin_term(epoch)
+        return epoch
 
     async def _watch_deposition(self) -> None:
         """Ends the term when a later leader has the ledger.

@@ -84,17 +84,23 @@ class Ledger:
             self.deposed.set()
             raise
 
-    async def begin_term(self, epoch: int) -> None:
+    async def begin_term(self, epoch: int) -> int:
         """Keeps leaders of lower epochs out of a shared chain, and signs segments from now on.
 
         A server that does not answer only delays this: the first append has the same effect.
+
+        Returns:
+            The lowest epoch that may append. It is higher if the Lease was lost or restored from
+            a backup after a later leader; then the Lease has to be raised above it.
         """
         self.deposed.clear()
         try:
             async with asyncio.timeout(_BEGIN_SECONDS):
-                await asyncio.wrap_future(self._writer.begin_term(epoch))
+                lowest: int = await asyncio.wrap_future(self._writer.begin_term(epoch))
+                return lowest
         except (LedgerError, TimeoutError) as error:
             _log.warning("the ledger is taken over later: %s", str(error) or "no answer yet")
+            return epoch
 
     def end_term(self) -> None:
         """Signs nothing any more on a shared chain, because another replica may lead."""

@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from scheduler.control.ports.ledger import SignedHead
 from scheduler.ledger.errors import (
@@ -48,8 +49,8 @@ class _Job:
 class _Task:
     """Something else to do in the writer's thread."""
 
-    run: Callable[[], None]
-    done: "Future[None]"
+    run: Callable[[], int | None]
+    done: "Future[Any]"
 
 
 class GroupWriter:
@@ -114,8 +115,11 @@ class GroupWriter:
         """
         return self._submit_task(self.database.check_writable)
 
-    def begin_term(self, epoch: int) -> "Future[None]":
+    def begin_term(self, epoch: int) -> "Future[int]":
         """Has the thread keep leaders of lower epochs out, and take up what they have written.
+
+        Returns:
+            A future: the lowest epoch that may append; it is higher when a later leader has it.
 
         Raises:
             LedgerUnavailableError: the ledger is closed.
@@ -123,11 +127,12 @@ class GroupWriter:
         self._is_term_begun = False
         return self._submit_task(lambda: self._begin_term(epoch))
 
-    def _begin_term(self, epoch: int) -> None:
-        self.database.fence(epoch)
-        if self._sealer:
+    def _begin_term(self, epoch: int) -> int:
+        lowest = self.database.fence(epoch)
+        if self._sealer and lowest == epoch:
             self._sealer.begin_term()
-        self._is_term_begun = True
+        self._is_term_begun = lowest == epoch
+        return lowest
 
     def end_term(self) -> "Future[None]":
         """Has the thread sign no segments any more, because another replica leads.
@@ -147,8 +152,8 @@ class GroupWriter:
                 raise LedgerUnavailableError(f"{self.database.name}: the ledger is closed")
             self._jobs.put(job)
 
-    def _submit_task(self, run: Callable[[], None]) -> "Future[None]":
-        done: Future[None] = Future()
+    def _submit_task(self, run: Callable[[], int | None]) -> "Future[Any]":
+        done: Future[Any] = Future()
         done.set_running_or_notify_cancel()
         self._put(_Task(run, done))
         return done
@@ -267,11 +272,11 @@ class GroupWriter:
 
 def _do(task: _Task) -> None:
     try:
-        task.run()
+        result = task.run()
     except Exception as error:  # noqa: BLE001 - the thread goes on, and the caller learns why
         task.done.set_exception(error)
     else:
-        task.done.set_result(None)
+        task.done.set_result(result)
 
 
 def _chain(database: WritableDatabase, batch: Sequence[_Job], head: ChainHead) -> list[Record]:

@@ -179,21 +179,24 @@ async def test_replicas_write_one_chain_and_explain_each_others_decisions(
         first = pair.start("first")
         await first.is_ready.wait()
         decided = [await make_refused_workload(client, "before")]
+        with postgres.connect(url.database) as connection:  # as a later leader leaves it
+            connection.execute(b"UPDATE kapok.head SET epoch = 8")
+        decided.append(await make_refused_workload(client, "deposed"))
         second = pair.start("second")
         first.task.cancel()
         async with asyncio.timeout(30):
             await second.is_ready.wait()
         decided.append(await make_refused_workload(client, "after"))
         second.task.cancel()
-    assert decided == ["1-1", "2-2"]
+    assert decided == ["1-1", "9-2", "10-3"]  # deposed, it leads again above the ledger's epoch
     with LedgerReader(url) as reader:
         verdict = verify(reader, trusted_keys=frozenset(HUB_KEYS))
     assert verdict.is_ok
-    assert verdict.signed.signed_to == verdict.records == 2
+    assert verdict.signed.signed_to == verdict.records == 3
     config = tmp_path / "scheduler.yaml"
     config.write_text(json.dumps({"ledger": pair.settings["ledger"]}))
     for command, says in (
-        ("ledger verify", "2 records verified"),
+        ("ledger verify", "3 records verified"),
         ("ledger list", "no-tenant"),
         ("ledger show 1-1", "no-tenant"),
         ("explain default/before", "no Tenant lists namespace default"),

@@ -1,4 +1,4 @@
-"""A proxy before PostgreSQL that cuts the connection at COMMIT, before or after the server has it."""
+"""A proxy before PostgreSQL that cuts a connection at COMMIT, before or after the server has it."""
 
 import socket
 import threading

@@ -130,8 +130,11 @@ class WritableDatabase(ReadableDatabase, Protocol):
         """
         ...
 
-    def fence(self, epoch: int) -> None:
+    def fence(self, epoch: int) -> int:
         """Refuses appends of lower epochs from now on, where other processes can append.
+
+        Returns:
+            The lowest epoch that may append: this one, or a higher one of before.
 
         Raises:
             LedgerUnavailableError: the server does not answer.

@@ -261,12 +261,13 @@ class PostgresWriter:
         except CommitInDoubt as error:
             raise LedgerUnavailableError(str(error)) from error
 
-    def fence(self, epoch: int) -> None:
+    def fence(self, epoch: int) -> int:
         """Refuses appends of lower epochs from now on."""
         try:
             with self.transaction() as head:
                 if head.epoch < epoch:
                     self._live().execute(b"UPDATE head SET epoch = %s", (epoch,))
+                return max(head.epoch, epoch)
         except CommitInDoubt as error:
             raise LedgerUnavailableError(str(error)) from error
 

@@ -48,7 +48,7 @@ class PostgresUrl:
     """Where the database is, and how to log in. Its text leaves out the password.
 
     Attributes:
-        hosts: names or addresses; the first that answers as wished is used.
+        hosts: names or addresses; the first that answers and has `target_session_attrs` is used.
         ports: of each host.
         database: its name.
         user: who logs in; "": as libpq chooses.

@@ -186,8 +186,9 @@ class SqliteWriter:
         with self.transaction():
             self.connection.execute(f"PRAGMA user_version={int(version)}")
 
-    def fence(self, epoch: int) -> None:
+    def fence(self, epoch: int) -> int:
         """Does nothing: no other process can append."""
+        return epoch
 
     def close(self) -> None:
         """Closes the file."""
