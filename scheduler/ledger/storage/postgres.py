@@ -469,4 +469,5 @@ def _reading_error(
 def _text(url: PostgresUrl, error: psycopg.Error) -> str:
     """The driver's words on one line, without the password."""
     words = " ".join(str(error).split()) or type(error).__name__
+    words = words.partition(" Is the server running")[0]  # our own sentence says what to do
     return url.masked(words.removeprefix("connection failed: "))
