@@ -160,6 +160,7 @@ class Agent:
             on_hub_request=self._on_hub_request,
             on_nonce=self.answerer.ask,
             on_higher_boot=self._on_higher_boot,
+            on_base_missing=self.statuses.request_status,
             faults=self.faults,
         )
 
@@ -296,7 +297,8 @@ def build_agent(
         broker=settings.broker,
         client_id=f"kapok-agent-{load_or_create_client_id(data_dir)}",
         will=_build_will(settings, builder),
-        topics=(builder.topic_of("desired"), builder.topic_of("hub")),
+        # The base first: a delta that comes before its base has to wait for it.
+        topics=tuple(builder.topic_of(kind) for kind in ("desired", "desired/delta", "hub")),
         clock=clock,
         jitter=jitter,
         counters=counters,

@@ -202,6 +202,7 @@ class StatusLoop:
             bad_messages=self.counters.bad_messages(),
             kept=executor.kept_claims() if executor and last_pass_at is not None else (),
             observed_seconds_ago=0.0 if last_pass_at is None else now - last_pass_at,
+            wants_full_index=self.intake.wants_full_index,
         )
 
     def _read_proof(self) -> str | None:

@@ -35,8 +35,8 @@ from agents.protocol.index import (
     IndexEntry,
     LedgerHead,
     digest_of,
-    encode_index,
 )
+from agents.protocol.index_delta import INDEX_DELTA, MAX_DELTA_BYTES, IndexDelta
 from agents.protocol.keys import SigningKey, TrustedKeys
 from agents.protocol.orders import ORDER_CONTENT, OrderContent, pack_content, seal_parts
 from agents.protocol.topics import order_topic, site_topic
@@ -48,6 +48,7 @@ from scheduler.control.ports.agents import (
     ProvenIndex,
 )
 from scheduler.control.ports.ledger import SignedHead
+from scheduler.mqtt.index_sender import IndexSender
 from scheduler.mqtt.outbox import Outbox
 
 _log = logging.getLogger(__name__)
@@ -81,6 +82,10 @@ class OrderPublisher:
         default_factory=dict, init=False
     )
     _index_entries: dict[tuple[str, str], IndexEntry] = field(default_factory=dict, init=False)
+    _index_sender: IndexSender = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._index_sender = IndexSender(key=self.key, outbox=self.outbox)
 
     def publish_order(self, site: str, order: OrderForSite) -> str:
         """Publishes one order's content, retained.
@@ -135,8 +140,10 @@ class OrderPublisher:
         orders: Mapping[str, OrderForSite],
         *,
         purge: Collection[str] = (),
+        takes_deltas: bool = False,
+        renews_base: bool = False,
     ) -> str:
-        """Publishes the complete index of a site, retained.
+        """Publishes the complete index of a site, retained: whole, or as a delta of a base.
 
         The caller has published every order before.
 
@@ -154,12 +161,18 @@ class OrderPublisher:
             ledger_head=LedgerHead(**asdict(head)) if head else None,
             node_labels=tuple(self.node_labels()) or None,
         )
-        data, echo = encode_index(index)
+        digest = self._index_sender.send(index, takes_deltas=takes_deltas, renews_base=renews_base)
         if head:
             self._heads_sent[site] = (version, head)
-        index_topic = site_topic(site, "desired")
-        self.outbox.put_state(index_topic, seal(data, topic=index_topic, key=self.key))
-        return echo.digest
+        return digest
+
+    def base_version(self, site: str) -> IndexVersion | None:
+        """The version of the index that a site has to have; None: the newest was sent whole."""
+        return self._index_sender.base_version(site)
+
+    def forget_site(self, site: str) -> None:
+        """Drops what was sent to a site whose object is gone."""
+        self._index_sender.forget_site(site)
 
     def sent_head(self, site: str, version: IndexVersion | None = None) -> SignedHead | None:
         """The head in the newest index of a site; with a version, only if that index has it."""
@@ -243,12 +256,10 @@ def read_index_proof(proof: str, *, site: str, site_uid: str, own_keys: TrustedK
     Raises:
         ProofRefused: it is not signed by us, was changed, or is an index of another site.
     """
+    # Bounded where it comes in: it is one text of a message that was decoded.
+    data = proof.encode(errors="replace")
     try:
-        # Bounded where it comes in: it is one text of a message that was decoded.
-        payload = unseal(
-            proof.encode(errors="replace"), topic=site_topic(site, "desired"), trusted=own_keys
-        )
-        index = DESIRED_INDEX.decode(payload)
+        index, digest = _read_signed_version(data, site, own_keys)
     except WireError as error:
         raise ProofRefused(error.reason, str(error)) from error
     if (index.site, index.site_uid) != (site, site_uid):
@@ -257,7 +268,32 @@ def read_index_proof(proof: str, *, site: str, site_uid: str, own_keys: TrustedK
             f"the index is of site {index.site!r} with uid {index.site_uid!r}; the hub has"
             f" {site!r} with uid {site_uid!r}",
         )
-    return ProvenIndex(version=index.version, digest=digest_of(payload))
+    return ProvenIndex(version=index.version, digest=digest)
+
+
+def _read_signed_version(
+    data: bytes, site: str, own_keys: TrustedKeys
+) -> tuple[DesiredIndex | IndexDelta, str]:
+    """The index or delta in an envelope, and the digest of the complete index.
+
+    A site keeps the message by which its index came to be. The topic is signed, but not in the
+    envelope, so the signature tells which of the two it is.
+    """
+    try:
+        payload = unseal(data, topic=site_topic(site, "desired"), trusted=own_keys)
+    except WireError as error:
+        if error.reason != "signature":
+            raise
+        not_an_index = error
+    else:
+        return DESIRED_INDEX.decode(payload), digest_of(payload)
+    topic = site_topic(site, "desired/delta")
+    try:
+        payload = unseal(data, topic=topic, trusted=own_keys, max_payload_bytes=MAX_DELTA_BYTES)
+    except WireError:
+        raise not_an_index from None
+    delta = INDEX_DELTA.decode(payload)
+    return delta, delta.digest
 
 
 def _plain_dicts(manifests: Iterable[Mapping[str, object]]) -> tuple[dict[str, Any], ...]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from scheduler.control.orders.delta_use import DeltaUse
 from scheduler.control.ports.agents import IndexVersion, OrderForSite, OrderStatusReport
 from scheduler.model.kinds.fields import Condition
 from scheduler.model.kinds.metadata import WorkKey
@@ -41,6 +42,7 @@ class SitePlan:
         contents_to_clear: orders whose retained content is cleared with the next index, which no
             longer lists them.
         purges: the order of which the site is to delete the claims too, by workload.
+        delta_use: whether the site gets deltas of its index.
     """
 
     uid: str = ""
@@ -63,6 +65,7 @@ class SitePlan:
     hold_until_seconds: float = 0.0
     unrestored: set[WorkKey] = field(default_factory=set)
     purges: dict[WorkKey, str] = field(default_factory=dict)
+    delta_use: DeltaUse = field(default_factory=DeltaUse)
 
     foreign_index: IndexVersion | None = None
     foreign_since: datetime | None = None
@@ -71,6 +74,18 @@ class SitePlan:
     def purge(self) -> frozenset[str]:
         """Ids of unlisted orders of which the claims go too."""
         return frozenset(self.purges.values()) - self.orders.keys()
+
+    def start_epoch(self) -> None:
+        """Begins with no index of this epoch."""
+        self.version, self.is_dirty, self.is_echoed = None, True, False
+        self.hold_until_seconds = 0.0
+        self.first_listed_in.clear()
+        self.delta_use.start_again()
+
+    def republish(self) -> None:
+        """Has the whole index published again, because the broker may have lost it."""
+        self.is_dirty = self.is_dirty or self.version is not None
+        self.delta_use.start_again()
 
     def refusal_of(self, order_id: str) -> str:
         """Why the present content of an order is not sent; "" when it is."""
