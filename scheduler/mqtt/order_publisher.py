@@ -125,6 +125,10 @@ class OrderPublisher:
 
     def count_that_fit(self, order_ids: Sequence[str]) -> int:
         """How many of these orders one index can list, from the first on."""
+        # Characters have at most four bytes; most indexes are far from the limit.
+        most = sum(map(len, order_ids)) * 4 + len(order_ids) * _MAX_ENTRY_BYTES
+        if len(order_ids) <= MAX_ORDERS and most <= _MAX_INDEX_BYTES:
+            return len(order_ids)
         size = 0
         for number, order_id in enumerate(order_ids):
             size += len(order_id.encode()) + _MAX_ENTRY_BYTES

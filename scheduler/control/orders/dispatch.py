@@ -26,6 +26,7 @@ from scheduler.runtime.faults import Faults
 
 _GATHER_SECONDS = 0.02  # changes that come together go out as one index
 _MIN_INDEX_SECONDS = 0.2  # between indexes of one site, so that a burst makes few of them
+_MAX_BUSY_SECONDS = 0.02  # then the event loop has its turn
 
 
 @dataclass(slots=True, kw_only=True)
@@ -102,19 +103,13 @@ class Dispatcher:
         """Sets the orders of a workload by site; sites that are missing withdraw theirs."""
         for site in self._sites_of.get(key, frozenset()):
             plan, order = self.plans.get(site), orders.get(site)
-            for order_id in (
-                [i for i, one in plan.orders.items() if _belongs_to(one, key)] if plan else ()
-            ):
-                if order is None or order.id != order_id:  # that of an earlier workload too
-                    self._remove_order(site, order_id)
+            for order_id in list(plan.ids_by_key.get(key, ())) if plan else ():
+                if plan and (order is None or order.id != order_id):  # an earlier workload's too
+                    plan.remove_order(order_id)
+                    self._mark_dirty(plan)
         for site, order in orders.items():
             plan = self.plans.get(site)
-            if plan and plan.orders.get(order.id) != order:
-                plan.orders[order.id] = order
-                plan.content_digests.pop(order.id, None)
-                plan.refusals.pop(order.id, None)
-                plan.first_listed_in.pop(order.id, None)
-                plan.contents_to_clear.discard(order.id)
+            if plan and plan.set_order(order):
                 self._mark_dirty(plan)
         self.release(key)
         self._planned.add(key)
@@ -264,31 +259,32 @@ class Dispatcher:
             await self.clock.sleep(_GATHER_SECONDS)
             self._changed.clear()
             with self.faults.barrier("dispatch"):
-                if self._publish_changed(least_seconds=_MIN_INDEX_SECONDS):
+                if self._publish_changed(_MIN_INDEX_SECONDS, _MAX_BUSY_SECONDS):
                     self._changed.set()
 
     def flush(self) -> None:
         """Publishes changed plans of sites that have reported: contents first, then the index."""
-        self._publish_changed(least_seconds=0.0)
+        self._publish_changed(least_seconds=0.0, busy_seconds=float("inf"))
 
-    def _publish_changed(self, *, least_seconds: float) -> bool:
-        """Publishes changed plans; returns whether some wait, as their site had an index just now.
+    def _publish_changed(self, least_seconds: float, busy_seconds: float) -> bool:
+        """Publishes changed plans; returns whether some have to wait.
 
         Args:
             least_seconds: time between two indexes of one site.
+            busy_seconds: what does not begin in this time waits.
         """
         if not self.is_publishing or not self.epoch:
             return False
-        is_waiting, latest = False, self._now() - least_seconds
+        is_waiting, latest, until = False, self._now() - least_seconds, self._now() + busy_seconds
         for site, plan in self.plans.items():
             if not plan.is_dirty or not plan.has_reported or self._is_held(plan):
                 continue
-            if plan.sent_seconds > latest:
+            if plan.sent_seconds > latest or self._now() > until:
                 is_waiting = True
                 continue
             # A plan that failed stays dirty; the site's next status has it published again.
             with self.faults.barrier("dispatch"):
-                self._publish(site, plan)
+                is_waiting = not self._publish(site, plan, until) or is_waiting
         return is_waiting
 
     def _mark_dirty(self, plan: SitePlan) -> None:
@@ -322,12 +318,14 @@ class Dispatcher:
     def _now(self) -> float:
         return self.clock.monotonic()
 
-    def _publish(self, site: str, plan: SitePlan) -> None:
+    def _publish(self, site: str, plan: SitePlan, until: float) -> bool:
+        """Publishes contents that are not published yet, then the index; returns whether all is."""
+        for order in plan.unpublished():
+            if self._now() > until:
+                return False
+            self._publish_content(site, plan, order)
         self.sequence += 1  # even if this fails: no two indexes have the same version
         version = (self.epoch, self.sequence)
-        for order_id, order in plan.orders.items():
-            if order_id not in plan.content_digests and order_id not in plan.refusals:
-                self._publish_content(site, plan, order)
         listed = self._orders_to_list(plan)
         for order_id in listed.keys() & plan.content_digests.keys():
             plan.first_listed_in.setdefault(order_id, version)
@@ -339,7 +337,7 @@ class Dispatcher:
             listed,
             purge=plan.purge,
             takes_deltas=use.is_usable,
-            renews_base=use.is_base_due,
+            renews_base=use.is_usable and use.is_base_due,
         )
         base = self.publisher.base_version(site)
         use.on_sent(is_base=base in (None, version), now=self._now())
@@ -349,19 +347,19 @@ class Dispatcher:
         for order_id in plan.contents_to_clear:
             self.publisher.withdraw_content(site, order_id)
         plan.contents_to_clear.clear()
+        return True
 
     def _orders_to_list(self, plan: SitePlan) -> dict[str, OrderForSite]:
         """The published orders that one index has room for; the others are reported.
 
         Of an order that cannot be published, the site keeps the content before, if there is one.
         """
-        ids, left_out = plan.published_orders(), plan.left_out
-        room = self.publisher.count_that_fit(ids)
-        plan.left_out = frozenset(ids[room:])
-        for order_id in (left_out ^ plan.left_out) & set(ids):
+        left_out = plan.left_out
+        listed = plan.orders_to_list(self.publisher.count_that_fit)
+        for order_id in (left_out ^ plan.left_out) & plan.orders.keys():
             order = plan.orders[order_id]
             self.on_refusal((order.namespace, order.name))
-        return {one: plan.orders[one] for one in ids[:room]}
+        return {one: plan.orders[one] for one in listed}
 
     def _publish_content(self, site: str, plan: SitePlan, order: OrderForSite) -> None:
         """Publishes one order; one that cannot be published is reported, and delays no other."""
@@ -390,21 +388,5 @@ class Dispatcher:
         if order_id in plan.content_digests:
             self._publish_content(site, plan, order)
 
-    def _remove_order(self, site: str, order_id: str) -> None:
-        plan = self.plans[site]
-        del plan.orders[order_id]
-        plan.content_digests.pop(order_id, None)
-        plan.refusals.pop(order_id, None)
-        plan.published.discard(order_id)
-        plan.first_listed_in.pop(order_id, None)
-        plan.content_sent_seconds.pop(order_id, None)
-        plan.contents_to_clear.add(order_id)
-        plan.is_dirty = True
-        self._changed.set()
-
     def _is_repeat_due(self, since_seconds: float) -> bool:
         return self.clock.monotonic() - since_seconds >= self.repeat_seconds
-
-
-def _belongs_to(order: OrderForSite, key: WorkKey) -> bool:
-    return (order.namespace, order.name) == key
