@@ -8,7 +8,7 @@ import random
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from agents.orders.intake import Intake
@@ -239,7 +239,16 @@ class World:
             random.Random(number).shuffle(self.waiting)  # noqa: S311 - no secret
 
 
-@settings(max_examples=25, deadline=None)
+def _lost_disk(changes: int) -> list[tuple[str, int, int]]:
+    """A site whose disk is lost after some changes, whose order of messages depends on how many."""
+    each = [("set", 1, 1), ("publish", 0, 0), ("deliver", 0, 0)]
+    more = [("set", 2, 1), ("publish", 0, 0), ("set", 3, 1), ("publish", 0, 0)]
+    return [*each, *more[: 2 * changes], ("forget_journal", 0, 0), ("deliver", 0, 0)]
+
+
+@settings(max_examples=15, deadline=None)
+@example(_lost_disk(1))
+@example(_lost_disk(2))
 @given(STEPS)
 def test_a_site_works_by_plans_of_the_hub_alone_and_ends_at_the_newest(
     steps: list[tuple[str, int, int]],
