@@ -9,13 +9,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from agents.orders.held_base import HeldBase, decode_delta
 from agents.orders.journal import AcceptedIndex, Journal, JournalError
 from agents.protocol.bounds import LAST_EPOCH, LAST_SEQUENCE, MAX_EPOCH
 from agents.protocol.envelope import sender_key_id, unseal
 from agents.protocol.errors import WireError
 from agents.protocol.index import DESIRED_INDEX, DesiredIndex, IndexEcho, IndexEntry, digest_of
-from agents.protocol.index_delta import MAX_DELTA_BYTES, check_unique_ids
+from agents.protocol.index_delta import (
+    INDEX_DELTA,
+    MAX_DELTA_BYTES,
+    IndexBase,
+    IndexDelta,
+    apply_delta,
+    base_of,
+    check_unique_ids,
+)
 from agents.protocol.keys import TrustedKeys
 from agents.protocol.orders import ORDER_CONTENT, OrderContent, unpack_content
 from agents.protocol.topics import Topic, order_token, order_topic, site_topic
@@ -23,6 +30,81 @@ from agents.protocol.topics import Topic, order_token, order_topic, site_topic
 _log = logging.getLogger(__name__)
 
 _MAX_PENDING_BYTES: Final = 32 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class _HeldBase:
+    """One base of deltas at most, and one delta that waits for its base.
+
+    Both are in memory alone: the broker delivers them in every session. What the agent works by is
+    the complete index, which is in the journal.
+
+    Attributes:
+        is_full_index_wanted: a delta came whose base is not here, or that makes another index of it
+            than the hub has signed; the status asks for the whole index.
+    """
+
+    is_full_index_wanted: bool = False
+    _base: IndexBase | None = field(default=None, init=False)
+    _key_id: str = field(default="", init=False)
+    _waiting: tuple[IndexDelta, bytes] | None = field(default=None, init=False)
+
+    def hold(self, index: DesiredIndex, payload: bytes, key_id: str) -> bytes | None:
+        """Holds a base instead of the one before.
+
+        Returns:
+            The message of the delta that waited for it, if there is one.
+
+        Raises:
+            WireError: "stale": a newer one under the same key is here; "malformed": an order is
+                listed twice.
+        """
+        base = base_of(index, payload)
+        if self._base is not None and self._key_id == key_id:
+            if base.digest == self._base.digest:
+                return None
+            if index.version <= self._base.index.version:
+                raise WireError(
+                    "stale",
+                    f"base {index.version} is not newer than {self._base.index.version}",
+                )
+        check_unique_ids(index.orders)
+        self._base, self._key_id, self.is_full_index_wanted = base, key_id, False
+        waiting = self._waiting
+        return waiting[1] if waiting and waiting[0].base == base.digest else None
+
+    def complete(self, delta: IndexDelta, data: bytes) -> tuple[DesiredIndex, bytes]:
+        """The complete index that a delta makes of the base, and its encoded bytes.
+
+        Args:
+            delta: the delta.
+            data: the message that it came in; kept if its base is not here yet.
+
+        Raises:
+            WireError: as `apply_delta`; nothing has changed, but the whole index is asked for.
+        """
+        try:
+            return self._apply(delta)
+        except WireError as error:
+            self.is_full_index_wanted = True
+            is_newest = self._waiting is None or delta.version > self._waiting[0].version
+            if error.reason == "unknown-base" and is_newest:
+                self._waiting = (delta, data)
+            raise
+
+    def _apply(self, delta: IndexDelta) -> tuple[DesiredIndex, bytes]:
+        if self._base is None:
+            raise WireError("unknown-base", f"there is no base here; the delta is of {delta.base}")
+        return apply_delta(self._base, delta)
+
+    def on_accepted(self) -> None:
+        """Ends the wait of a delta: what makes a complete index was accepted."""
+        self._waiting, self.is_full_index_wanted = None, False
+
+    def forget(self) -> None:
+        """Drops the base too: an index was accepted that is no base."""
+        self.on_accepted()
+        self._base = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -40,7 +122,7 @@ class Intake:
     journal: Journal
     _index: DesiredIndex | None = field(default=None, init=False)
     _echo: IndexEcho | None = field(default=None, init=False)
-    _held_base: HeldBase = field(default_factory=HeldBase, init=False)
+    _held_base: _HeldBase = field(default_factory=_HeldBase, init=False)
     _entries_by_token: dict[str, IndexEntry] = field(default_factory=dict, init=False)
     _token_by_id: dict[str, str] = field(default_factory=dict, init=False)
     _present_digests: set[str] = field(default_factory=set, init=False)
@@ -120,10 +202,7 @@ class Intake:
         name = site_topic(self.site, "desired")
         payload = unseal(data, topic=name, trusted=self.trusted_keys)
         index = DESIRED_INDEX.decode(payload)
-        if index.site != self.site:
-            raise WireError(
-                "wrong-site", f"the index is for site {index.site!r}, this is {self.site!r}"
-            )
+        self._check_site(index)
         key_id = sender_key_id(data)
         if index.is_base:
             waiting = self._held_base.hold(index, payload, key_id)
@@ -149,7 +228,8 @@ class Intake:
         payload = unseal(
             data, topic=name, trusted=self.trusted_keys, max_payload_bytes=MAX_DELTA_BYTES
         )
-        delta, key_id = decode_delta(payload, site=self.site), sender_key_id(data)
+        delta, key_id = INDEX_DELTA.decode(payload), sender_key_id(data)
+        self._check_site(delta)
         if self._is_present(delta.digest, key_id, data):
             self._held_base.on_accepted()
             return False
@@ -199,6 +279,12 @@ class Intake:
             return None if envelope is None else envelope.decode()
         except UnicodeDecodeError:  # not what was received: the disk has changed it
             return None
+
+    def _check_site(self, message: DesiredIndex | IndexDelta) -> None:
+        if message.site != self.site:
+            raise WireError(
+                "wrong-site", f"the index is for site {message.site!r}, this is {self.site!r}"
+            )
 
     def _check_newer(self, version: tuple[int, int], key_id: str) -> None:
         """Refuses an index that is not newer than all that it may replace.

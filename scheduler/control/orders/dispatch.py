@@ -26,7 +26,7 @@ from scheduler.runtime.faults import Faults
 
 _GATHER_SECONDS = 0.02  # changes that come together go out as one index
 _MIN_INDEX_SECONDS = 0.2  # between indexes of one site, so that a burst makes few of them
-_MAX_BUSY_SECONDS = 0.02  # then the event loop has its turn
+_MAX_BUSY_SECONDS = 0.02  # then other tasks of the event loop run
 
 
 @dataclass(slots=True, kw_only=True)

@@ -11,8 +11,7 @@ from agents.protocol.index import DESIRED_INDEX, DesiredIndex, IndexEntry, diges
 from agents.protocol.index_delta import INDEX_DELTA, apply_delta, base_of
 from agents.protocol.keys import SigningKey, TrustedKeys
 from agents.protocol.topics import TopicKind, site_topic
-from scheduler.mqtt.index_sender import IndexSender
-from scheduler.mqtt.order_publisher import read_index_proof
+from scheduler.mqtt.order_publisher import IndexSender, read_index_proof
 from scheduler.mqtt.outbox import Outbox, OutgoingMessage
 
 KEY = SigningKey(bytes(range(32)))
