@@ -1,7 +1,10 @@
 """Deltas of the index from the real dispatcher to a real agent, over each broker."""
 
 import asyncio
+import getpass
 import random
+import shutil
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -168,3 +171,48 @@ async def test_changes_reach_an_agent_as_deltas_and_one_that_comes_late_has_all(
             hub.remove(9)
             await hub.settle(late)
             assert ids_of(late) == planned(hub)
+
+
+@asynccontextmanager
+async def old_rules(folder: Path, port: int) -> AsyncIterator[None]:
+    """A mosquitto whose access rules are those of a version before: it drops `desired/delta`."""
+    rules, config = folder / "acl", folder / "mosquitto.conf"
+    rules.write_text("topic readwrite kapok/v1/#\ntopic deny kapok/v1/+/desired/delta\n")
+    config.write_text(
+        f"listener {port} 127.0.0.1\nuser {getpass.getuser()}\nallow_anonymous true\n"
+        f"max_packet_size 1048576\nacl_file {rules}\n"
+    )
+    rules.chmod(0o600)
+    process = await asyncio.create_subprocess_exec(
+        "mosquitto", "-c", str(config), stderr=asyncio.subprocess.DEVNULL
+    )
+    try:
+        async with asyncio.timeout(10):
+            while not is_open(port):
+                await CLOCK.sleep(0.05)
+        yield
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+def is_open(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.skipif(shutil.which("mosquitto") is None, reason="needs mosquitto")
+async def test_where_the_broker_lets_no_delta_through_the_index_comes_whole(tmp_path: Path) -> None:
+    port = free_port()
+    async with old_rules(tmp_path, port), listening_hub(port, [KEY]) as ears:
+        hub = Hub(ears)
+        hub.set(*range(MANY))
+        async with running(tmp_path / "one", port) as agent:
+            await hub.settle(agent)
+            assert hub.topics.count("desired/delta") == 3, "two bases, and then it is cleared"
+            assert ids_of(agent) == planned(hub)
+            hub.topics.clear()
+            hub.set(5, generation=2)
+            await hub.settle(agent)
+            assert set(hub.topics) == {"desired"}
+            assert ids_of(agent) == planned(hub)
