@@ -1,20 +1,23 @@
 """Opens the hub, the broker and the ledger for the loops, and closes them in reverse order."""
 
+import random
 import ssl
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from scheduler.apiserver.auth.storage_limits import StorageLimits
 from scheduler.apiserver.server import ApiServerOptions, serve
-from scheduler.control.ports.hub import WORKLOADS
+from scheduler.control.ports.hub import WORKLOADS, HubError
 from scheduler.control.status.bare_kinds import BARE_KINDS, bare_object_warnings
 from scheduler.control.status.not_enforced import NOT_ENFORCED, not_enforced_warnings
 from scheduler.control.status.removed_fields import removed_fields_warnings
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.hub.crds.generate import make_crds
+from scheduler.hub.health import HubHealth
 from scheduler.ledger.ledger import Ledger
 from scheduler.mqtt.broker import EmbeddedBroker, embedded_broker
 from scheduler.mqtt.keyring import (
@@ -27,11 +30,13 @@ from scheduler.mqtt.received_messages import ReceivedMessages
 from scheduler.mqtt.session import BrokerAddress
 from scheduler.recovery.files import check_data_files, check_mounted_secret
 from scheduler.recovery.losses import (
+    Loss,
     find_file_losses,
     find_hub_losses,
     read_ledger_facts,
     refuse_losses,
 )
+from scheduler.runtime.backoff import Backoff
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.data_dir import (
     HUB_KEY_FILE,
@@ -43,6 +48,7 @@ from scheduler.runtime.data_dir import (
 from scheduler.settings import BrokerSettings, Settings, SettingsError, WebSettings
 from scheduler.web.listener import WebListener
 
+_FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 0.5, 10.0
 _PLAIN_PORT, _TLS_PORT = 1883, 8883  # registered with IANA for MQTT
 
 
@@ -101,20 +107,32 @@ class Services:
 
 
 @asynccontextmanager
+async def _wait_silently(_: WebListener) -> AsyncIterator[None]:
+    yield
+
+
+@asynccontextmanager
 async def open_services(
     settings: Settings,
     directory: DataDirectory,
     clock: Clock,
     *,
     on_hub_fault: Callable[[str], None],
+    health: HubHealth | None = None,
+    while_waiting: Callable[[WebListener], AbstractAsyncContextManager[None]] = _wait_silently,
 ) -> AsyncIterator[Services]:
     """Opens the hub, the broker and the ledger as long as the context lasts.
+
+    A hub that does not answer is waited for: what it holds decides whether the ledger and the key
+    may be made.
 
     Args:
         settings: of the whole scheduler.
         directory: the data directory.
         clock: for the broker's pauses.
         on_hub_fault: called with the edge of each fault of the embedded hub.
+        health: learns what the hub answers.
+        while_waiting: serves what is to be known as long as the hub does not answer.
 
     Raises:
         DataDirectoryError: a file is damaged, or is lost and no operator has accepted that.
@@ -133,11 +151,13 @@ async def open_services(
         kubeconfig, client = await stack.enter_async_context(
             open_hub_client(settings, directory, on_hub_fault=on_hub_fault)
         )
-        refuse_losses(
-            await find_hub_losses(client, root, ledger_facts, is_ledger_expected=has_been_used)
-        )
-        broker, address = await _open_broker(settings.broker, directory, clock, stack)
+        client = client.with_health(health) if health else client
         web_listener = _open_listener(settings.web, directory)
+        find = partial(
+            find_hub_losses, client, root, ledger_facts, is_ledger_expected=has_been_used
+        )
+        refuse_losses(await _wait_for_hub(find, clock, partial(while_waiting, web_listener)))
+        broker, address = await _open_broker(settings.broker, directory, clock, stack)
         had_key = (directory.path / HUB_KEY_FILE).exists()
         key = load_or_make_key(directory.path / HUB_KEY_FILE)
         # Before it signs anything.
@@ -167,6 +187,31 @@ async def open_services(
                 page_url=f"{web_listener.public_url}/",
             ),
         )
+
+
+async def _wait_for_hub(
+    find_losses: Callable[[], Awaitable[list[Loss]]],
+    clock: Clock,
+    while_waiting: Callable[[], AbstractAsyncContextManager[None]],
+) -> list[Loss]:
+    """What the hub shows to be lost, as soon as it answers."""
+    try:
+        return await find_losses()
+    except HubError as error:
+        failure = error
+    backoff = Backoff(
+        first_seconds=_FIRST_PAUSE_SECONDS,
+        max_seconds=_MAX_PAUSE_SECONDS,
+        min_seconds=0.1,
+        jitter=random.Random(),  # noqa: S311 - jitter, nothing secret
+    )
+    async with while_waiting():
+        while True:
+            await clock.sleep(backoff.next_seconds(failure.retry_after_seconds))
+            try:
+                return await find_losses()
+            except HubError as error:
+                failure = error
 
 
 @asynccontextmanager

@@ -49,6 +49,8 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
         port: port of the embedded hub on 127.0.0.1; 0: a free port, chosen at the first start.
         max_objects_per_token: objects that the holder of a token may keep on the embedded hub.
         max_bytes_per_token: bytes of these objects.
+        lease_seconds: the leader's lease lasts this long; another scheduler leads this much later,
+            and a second, if the leader is gone. A request of the leader may take a third of it.
     """
 
     kubeconfig: str = ""
@@ -60,6 +62,7 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_bytes_per_token: Annotated[int, msgspec.Meta(ge=1, le=2**40, extra={"unit": "bytes"})] = (
         256 * 1024 * 1024
     )
+    lease_seconds: Annotated[int, msgspec.Meta(ge=3, le=300, extra={"unit": "seconds"})] = 15
 
 
 class BrokerSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -46,6 +46,7 @@ class Dispatcher:
             which nothing was planned; they may not have been read or restored yet.
         keeps_unknown_orders: whether such orders are left running for ever, and so the first index
             waits until the plan has them all.
+        may_publish: whether this scheduler still leads.
         epoch: the leader's epoch.
         sequence: of the newest index to any site in this epoch. One counter for all sites, so
             that it never falls when a Site is deleted and made again.
@@ -64,6 +65,7 @@ class Dispatcher:
     is_history_lost: Callable[[], bool] = lambda: False
     hold_seconds: float = 0.0
     keeps_unknown_orders: Callable[[], bool] = lambda: False
+    may_publish: Callable[[], bool] = lambda: True
     epoch: int = 0
     sequence: int = 0
     is_publishing: bool = False
@@ -261,7 +263,7 @@ class Dispatcher:
 
     def flush(self) -> None:
         """Publishes changed plans of sites that have reported: contents first, then the index."""
-        if not self.is_publishing or not self.epoch:
+        if not self.is_publishing or not self.epoch or not self.may_publish():
             return
         for site, plan in self.plans.items():
             if plan.is_dirty and plan.has_reported and not self._is_held(plan):

@@ -245,6 +245,15 @@ class Sites:
             state.reserved = reserved
             self._publish_facts(site)
 
+    def end_term(self) -> None:
+        """Forgets what this scheduler ordered and reserved; what sites report is kept."""
+        self.left, self._freed_sites = LeftBehind(), set()
+        for name, state in self.states.items():
+            state.ordered, state.reserved = {}, ()
+            if state.order_status is not None:
+                self.left.on_claims(name, (), state.order_status.kept)
+            self._publish_facts(name)
+
     def release_reserved(self, site: str) -> None:
         """Gives back all that is reserved at a site; the site then counts as freed."""
         self.set_reserved(site, ())
