@@ -44,7 +44,7 @@ from scheduler.mqtt.session import BrokerSession
 from scheduler.mqtt.site_asker import SiteAsker
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.recovery.losses import find_ledger_cut, refuse_losses
-from scheduler.runtime.backoff import Backoff
+from scheduler.runtime.backoff import JitteredBackoff
 from scheduler.runtime.cancellation import run_cancellable
 from scheduler.runtime.clock import Clock, SystemClock
 from scheduler.runtime.data_dir import locked_data_directory
@@ -310,7 +310,9 @@ class _Scheduler:
 
     async def _catch_up(self, since_seconds: float) -> None:
         """Compares all objects with the hub; tries again while the hub fails."""
-        backoff = Backoff(first_seconds=0.2, max_seconds=2.0, min_seconds=0.05, jitter=_jitter())
+        backoff = JitteredBackoff(
+            first_seconds=0.2, max_seconds=2.0, min_seconds=0.05, jitter=_jitter()
+        )
         pending = list(self._informers.values())
         while pending:
             try:

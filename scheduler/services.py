@@ -36,7 +36,7 @@ from scheduler.recovery.losses import (
     read_ledger_facts,
     refuse_losses,
 )
-from scheduler.runtime.backoff import Backoff
+from scheduler.runtime.backoff import JitteredBackoff
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.data_dir import (
     HUB_KEY_FILE,
@@ -199,7 +199,7 @@ async def _wait_for_hub(
         return await find_losses()
     except HubError as error:
         failure = error
-    backoff = Backoff(
+    backoff = JitteredBackoff(
         first_seconds=_FIRST_PAUSE_SECONDS,
         max_seconds=_MAX_PAUSE_SECONDS,
         min_seconds=0.1,

@@ -29,7 +29,7 @@ from scheduler.control.ports.hub import (
 )
 from scheduler.model.formatters import format_rfc3339_micros
 from scheduler.model.kinds.workload import LAST_EPOCH
-from scheduler.runtime.backoff import Backoff
+from scheduler.runtime.backoff import JitteredBackoff
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
 
@@ -56,10 +56,10 @@ def request_timeout_of(duration_seconds: float) -> float:
     return duration_seconds / _REQUESTS_PER_DURATION
 
 
-def _make_backoff() -> Backoff:
-    return Backoff(
+def _make_backoff(duration_seconds: float) -> JitteredBackoff:
+    return JitteredBackoff(
         first_seconds=_FIRST_PAUSE_SECONDS,
-        max_seconds=_MAX_PAUSE_SECONDS,
+        max_seconds=min(_MAX_PAUSE_SECONDS, duration_seconds),
         min_seconds=0.1,
         jitter=random.Random(),  # noqa: S311 - jitter, nothing secret
     )
@@ -116,7 +116,10 @@ class Leadership:
     _logged_holder: str = ""
     _has_namespace: bool = False
     _renewed_seconds: float = float("-inf")
-    _backoff: Backoff = field(default_factory=_make_backoff)
+    _backoff: JitteredBackoff = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._backoff = _make_backoff(self.duration_seconds)
 
     @property
     def renew_seconds(self) -> float:
@@ -305,7 +308,7 @@ class Leadership:
         is_ours = (lease.get("spec") or {}).get("holderIdentity") == self.identity
         if not (is_ours or self.is_sole_candidate or self._is_expired(lease)):
             return False
-        # No other scheduler has led since: its name would stand there.
+        # No other scheduler has led since: the Lease would name it.
         epoch = max(1, _epoch_of(lease) + (0 if is_ours else 1))
         if epoch > LAST_EPOCH:
             raise EpochExhausted(_epoch_of(lease))

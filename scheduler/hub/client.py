@@ -84,7 +84,7 @@ class HubClient:
         return self._copy(observe_request=observe_request)
 
     def with_health(self, health: HubHealth) -> "HubClient":
-        """A client over the same session that tells `health` what the hub answers."""
+        """A client over the same session whose answers `health` learns."""
         return self._copy(health=health)
 
     def with_timeout(self, timeout_seconds: float) -> "HubClient":
@@ -300,7 +300,7 @@ class HubClient:
     async def _raise_for_status(
         self, response: aiohttp.ClientResponse, call: HubCall, action: str
     ) -> None:
-        """Raises the error that an answer is; tells `health` what it means either way."""
+        """Passes an answer to `health`, and raises the error that it is, if it is one."""
         error = await error_in(response, action)
         if self._health is not None:
             message = "" if error is None else str(error).removeprefix(f"{action}: ")

@@ -112,7 +112,12 @@ class HubHealth:
             return ""
         lasts = max(0.0, self.clock.monotonic() - worst.since_seconds)
         what = f"the hub at {self.server}: {worst.problem} since {worst.since} ({lasts:.0f} s)"
-        return f"{what}: {worst.text}"
+        others = sorted(
+            key
+            for key, one in self._troubles.items()
+            if one.problem == worst.problem and one is not worst
+        )
+        return f"{what}: {worst.text}{'; also: ' if others else ''}{', '.join(others)}"
 
     def on_answer(self, call: HubCall, status: int, message: str) -> None:
         """Notes an answer of the hub.

@@ -23,7 +23,7 @@ from scheduler.control.ports.hub import (
     Object,
     WatchEvent,
 )
-from scheduler.runtime.backoff import Backoff
+from scheduler.runtime.backoff import JitteredBackoff
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
 
@@ -64,7 +64,7 @@ class Informer:
         self._resource = resource
         self._listener = listener
         self._clock = clock
-        self._backoff = Backoff(
+        self._backoff = JitteredBackoff(
             first_seconds=_FIRST_PAUSE_SECONDS,
             max_seconds=_MAX_PAUSE_SECONDS,
             min_seconds=_MIN_PAUSE_SECONDS,

@@ -12,7 +12,7 @@ _MAX_RETRY_AFTER_SECONDS = 300.0
 
 
 @dataclass(slots=True, kw_only=True)
-class Backoff:
+class JitteredBackoff:
     """The pauses of one client that tries the same again and again.
 
     Attributes:

@@ -36,6 +36,11 @@ class HubError(Exception):
         self.reason = reason
         self.retry_after_seconds = retry_after_seconds
 
+    @property
+    def is_trouble_of_the_hub(self) -> bool:
+        """Whether it says something of the hub, which is logged once, and not of the request."""
+        return isinstance(self, Busy) or self.status in (401, 403)
+
 
 class Conflict(HubError):
     """Another client wrote first, or the name is taken (409): read again, then decide again."""

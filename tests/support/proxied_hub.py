@@ -1,0 +1,219 @@
+"""Schedulers in this process against a real API server behind a proxy that injects faults.
+
+The API server and the broker are those of `kapok up`; a site at the level of messages runs what it
+is ordered. A test sets the proxy's faults and asks what the scheduler's own pages say.
+"""
+
+import asyncio
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from agents.protocol.keys import SigningKey
+from scheduler import app
+from scheduler.apiserver.server import ApiServerOptions, serve
+from scheduler.control.leader_election import EPOCH_ANNOTATION, LEASE_NAME
+from scheduler.control.ports.hub import (
+    GRANTS,
+    LEASES,
+    NAMESPACE,
+    SITES,
+    TENANTS,
+    WORKLOADS,
+    NotFound,
+    Object,
+)
+from scheduler.hub.client import HubClient, open_hub
+from scheduler.hub.crds.generate import make_crds
+from scheduler.mqtt.broker import embedded_broker
+from scheduler.runtime.clock import SystemClock
+from scheduler.services import Endpoints
+from scheduler.settings import Settings, settings_from
+from tests.support.agent_listener import free_port
+from tests.support.api_client import Client
+from tests.support.api_proxy import Proxy, api_proxy
+from tests.support.scripted_site import ScriptedSite, running_sites
+
+CLOCK = SystemClock()
+KEY = SigningKey(bytes(range(32)))
+LEASE_SECONDS = 3
+"""The shortest that the settings accept: a leader without the hub steps down after 2 s."""
+_BY_KIND = {one.kind: one for one in (SITES, GRANTS, TENANTS, WORKLOADS)}
+
+
+def workload(name: str) -> Object:
+    """A small workload that any site takes."""
+    return {
+        "apiVersion": WORKLOADS.api_version,
+        "kind": WORKLOADS.kind,
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {
+            "dataClass": "general-2",
+            "protectionLevel": 2,
+            "networkZones": ["public-network"],
+            "demand": {"replicas": 1, "requests": {"cpu": "100m", "memory": "64Mi"}},
+        },
+    }
+
+
+@dataclass(slots=True)
+class Scheduler:
+    """One `kapok up`, as a task.
+
+    Attributes:
+        task: ends only if the scheduler does.
+        web_port: where its pages are.
+        is_ready: it has printed that it is up.
+    """
+
+    task: asyncio.Task[None]
+    web_port: int
+    is_ready: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def page(self, path: str) -> str:
+        """The text of a page, whatever its status; "" if nobody answers."""
+        return await asyncio.to_thread(self._read, f"http://127.0.0.1:{self.web_port}/{path}")
+
+    @staticmethod
+    def _read(url: str) -> str:
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - loopback
+                return str(answer.read().decode())
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.read().decode()
+        except OSError:
+            return ""
+
+    async def metric(self, series: str) -> float:
+        """The value of a series, written as in the exposition text."""
+        for line in (await self.page("metrics")).splitlines():
+            if line.startswith(f"{series} "):
+                return float(line.rpartition(" ")[2])
+        return 0.0
+
+
+@dataclass(slots=True)
+class ProxiedHub:
+    """The hub, and what surrounds it.
+
+    Attributes:
+        folder: for data directories.
+        client: goes to the API server directly.
+        proxy: where the schedulers reach it.
+        broker_port: the broker's.
+        site: an admitted site that takes work.
+        group: runs the schedulers.
+        schedulers: all that were started.
+    """
+
+    folder: Path
+    client: HubClient
+    proxy: Proxy
+    broker_port: int
+    site: ScriptedSite
+    group: asyncio.TaskGroup
+    schedulers: list[Scheduler] = field(default_factory=list)
+
+    def settings(self, kubeconfig: Path, web_port: int) -> Settings:
+        """Settings with a short lease."""
+        return settings_from(
+            {
+                "hub": {"kubeconfig": str(kubeconfig), "lease_seconds": LEASE_SECONDS},
+                "broker": {"host": "127.0.0.1", "port": self.broker_port},
+                "web": {"port": web_port},
+                "freshness": {"hear_sites_seconds": 3.0, "site_status_seconds": 1.0},
+                "queue": {"last_backoff_seconds": 1.0},
+            },
+            source="test",
+        )
+
+    def start(self, name: str = "one", *, kubeconfig: Path | None = None) -> Scheduler:
+        """Starts a scheduler with a data directory of that name."""
+        path, port = self.folder / name, free_port()
+        if not path.exists():
+            path.mkdir(mode=0o700)
+            (path / "hub.key").write_bytes(KEY.raw())
+            (path / "hub.key").chmod(0o600)
+        ready = asyncio.Event()
+
+        def on_ready(_: Endpoints) -> None:
+            ready.set()
+
+        settings = self.settings(kubeconfig or self.proxy.kubeconfig, port)
+        running = app.run(settings, path, on_ready=on_ready)
+        started = Scheduler(self.group.create_task(running, name=name), port, ready)
+        self.schedulers.append(started)
+        return started
+
+    async def create(self, name: str) -> None:
+        """Creates a workload at the API server, past the proxy."""
+        await self.client.create(WORKLOADS, workload(name))
+
+    async def status(self, name: str) -> dict[str, Any]:
+        """The status of a workload; {} before it has one."""
+        found: dict[str, Any] = (await self.client.get(WORKLOADS, name, "default")).get(
+            "status"
+        ) or {}
+        return found
+
+    async def is_placed(self, name: str) -> bool:
+        """Whether a workload is ordered or runs."""
+        return (await self.status(name)).get("phase") in ("Placed", "Running")
+
+    async def lease_epoch(self) -> int:
+        """The epoch that the Lease notes."""
+        lease = await self.client.get(LEASES, LEASE_NAME, NAMESPACE)
+        return int(lease["metadata"]["annotations"][EPOCH_ANNOTATION])
+
+    async def holder(self) -> str:
+        """Who holds the Lease; "" if nobody."""
+        try:
+            lease = await self.client.get(LEASES, LEASE_NAME, NAMESPACE)
+        except NotFound:
+            return ""
+        return str(lease["spec"].get("holderIdentity") or "")
+
+
+async def until(probe: Callable[[], Any], *, within_seconds: float = 30.0) -> Any:  # noqa: ANN401 - what was looked for
+    """Waits until an awaitable probe gives a true value, and returns that."""
+    found: Any = None
+    try:
+        async with asyncio.timeout(within_seconds):
+            while not (found := await probe()):
+                await CLOCK.sleep(0.03)
+    except TimeoutError:
+        raise AssertionError(f"not within {within_seconds} s; last seen: {found!r}") from None
+    return found
+
+
+@asynccontextmanager
+async def proxied_hub(folder: Path) -> AsyncIterator[ProxiedHub]:
+    """A hub with one site; all schedulers that a test has started are stopped at the end."""
+    async with AsyncExitStack() as stack:
+        for name in ("broker", "proxy"):
+            (folder / name).mkdir()
+        options = ApiServerOptions(data_dir=folder / "hub", crds=make_crds(), name="hub")
+        server = await stack.enter_async_context(serve(options))
+        port = free_port()
+        await stack.enter_async_context(embedded_broker(folder / "broker", port, clock=CLOCK))
+        client = await stack.enter_async_context(open_hub(server.kubeconfig_path))
+        site = ScriptedSite("site-a", f"127.0.0.1:{port}", str(KEY.public), nodes=8, cpu="64")
+        for body in yaml.safe_load_all(site.manifest):
+            if body:
+                await client.create(_BY_KIND[body["kind"]], body)
+        stack.enter_context(running_sites(site))
+        upstream = Client.of(server.kubeconfig_path)
+        proxy = stack.enter_context(api_proxy(upstream, folder / "proxy"))
+        async with asyncio.TaskGroup() as group:
+            hub = ProxiedHub(folder, client, proxy, port, site, group)
+            yield hub
+            proxy.faults.clear()
+            for one in hub.schedulers:
+                one.task.cancel()
