@@ -267,6 +267,7 @@ class Term:
             sites=known.sites,
             dispatcher=self.dispatcher,
             controller=self.controller,
+            requeuer=self.requeuer,
             clock_events=self.clock_events,
             reconciler=self.reconciler,
             clock=known.clock,
@@ -327,6 +328,7 @@ class Term:
         """The loops that decide; they begin when the sites were waited for."""
         yield "work", self.worker.run
         yield "batches", self.batch_pricer.run
+        yield "re-checks", self.startup.recheck_decided
 
     async def _refresh_indexes(self) -> None:
         """Publishes an index again whose site holds no head of the last hour of the ledger."""

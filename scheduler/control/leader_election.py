@@ -99,7 +99,7 @@ class Leadership:
         epoch: the epoch of this leader; 0 while it does not lead.
         keeps_unknown_orders: orders that the hub does not know are left running, because an
             operator has accepted the loss of its objects. Read with every renewal.
-        holder: who was seen last to hold the lease; "" if nobody.
+        holder: who was seen last to hold the lease; "": no scheduler.
     """
 
     hub: Hub
