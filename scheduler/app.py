@@ -304,6 +304,7 @@ class _Scheduler:
                 _log.warning("the address of the page is not written to the hub: %s", error)
         if self.session.is_connected:
             term.startup.listening_since_seconds = self.standby.listening_since_seconds
+        self.objects.begin_term(self.leadership.epoch)
         term.dispatcher.start_epoch(self.leadership.epoch)
         term.startup.begin()
         self.ingest.listener = term.controller
@@ -325,6 +326,7 @@ class _Scheduler:
         """Drops all that was planned; what is known of the hub and the sites stays."""
         self.ingest.listener = self.standby
         self.outbox.drop_all()
+        self.objects.end_term()
         self.sites.end_term()
         ended, self.term = self.term, Term(self.known)
         # With the same epoch the next term's indexes count on from those of this one.

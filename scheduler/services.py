@@ -11,7 +11,10 @@ from typing import Any
 
 from scheduler.apiserver.auth.storage_limits import StorageLimits
 from scheduler.apiserver.server import ApiServerOptions, serve
-from scheduler.control.ports.hub import WORKLOADS, HubError
+from scheduler.apiserver.write.status_checks import StatusCheck
+from scheduler.control.fence import FENCE_NAME, late_status_problem
+from scheduler.control.leader_election import LEASE_NAME
+from scheduler.control.ports.hub import LEASES, NAMESPACE, WORKLOADS, HubError
 from scheduler.control.status.bare_kinds import BARE_KINDS, bare_object_warnings
 from scheduler.control.status.not_enforced import NOT_ENFORCED, not_enforced_warnings
 from scheduler.control.status.removed_fields import removed_fields_warnings
@@ -48,6 +51,14 @@ from scheduler.runtime.data_dir import (
 from scheduler.settings import BrokerSettings, Settings, SettingsError, WebSettings
 from scheduler.web.listener import WebListener
 
+EPOCH_FENCE = StatusCheck(
+    name=FENCE_NAME,
+    parameter=(LEASES.group, LEASES.version, LEASES.plural),
+    parameter_namespace=NAMESPACE,
+    parameter_name=LEASE_NAME,
+    find_problem=late_status_problem,
+)
+"""What the embedded hub checks itself, and a real one by manifests/admission."""
 _FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 0.5, 10.0
 _PLAIN_PORT, _TLS_PORT = 1883, 8883  # registered with IANA for MQTT
 
@@ -261,6 +272,7 @@ async def _open_hub(
             max_bytes=settings.hub.max_bytes_per_token,
         ),
         on_fault=on_fault,
+        status_checks={WORKLOADS.kind: EPOCH_FENCE},
         warning_funcs=dict.fromkeys(BARE_KINDS, bare_object_warnings)
         | dict.fromkeys(NOT_ENFORCED, not_enforced_warnings)
         | {WORKLOADS.kind: _workload_warnings},

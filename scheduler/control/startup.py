@@ -59,7 +59,7 @@ class Startup:
     _decided: list[WorkKey] = field(default_factory=list)
 
     def begin(self) -> None:
-        """Admits all sites, claims the objects of all workloads, and queues what is to be decided."""
+        """Admits all sites, claims the objects of all workloads, and queues those to decide."""
         self.has_synced = True
         self.clock_events.update_grant_boundaries()
         for site in self.objects.sites.values():

@@ -46,6 +46,14 @@ class Faults:
     """Before each answer."""
     cut_watches_after_events: int = 0
     """Cuts a watch in the middle of the line after so many events; 0 never."""
+    held_paths: str = ""
+    """Requests that change something and whose path contains this are held back until `release`."""
+    held: list[str] = field(default_factory=list)
+    """Method and path of the requests that were held back."""
+    release: threading.Event = field(default_factory=threading.Event)
+    """Set it to let them through; they go to the server though their client is gone."""
+    late_answers: list[int] = field(default_factory=list)
+    """What the server answered to them."""
     seen: list[str] = field(default_factory=list)
     """Method and path of every request that came."""
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -115,6 +123,9 @@ class _Handler(BaseHTTPRequestHandler):
         if faults.delay_seconds:
             time.sleep(faults.delay_seconds)  # noqa: TID251 - a slow network
         is_watch = "watch=" in self.path
+        if faults.held_paths and faults.held_paths in self.path and self.command != "GET":
+            self._hold(body)
+            return
         refused = faults.refuse_with
         if refused and faults.refused_paths in self.path:
             words = f"the proxy answers {refused}"
@@ -136,6 +147,18 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Retry-After", str(self.faults.retry_after_seconds))
         self.end_headers()
         self.wfile.write(body)
+
+    def _hold(self, body: bytes | None) -> None:
+        """Sends a request to the server as late as the test says; nobody waits for the answer."""
+        self.close_connection = True
+        self.faults.held.append(f"{self.command} {self.path}")
+        self.faults.release.wait(60)
+        connection = self.upstream.connection(timeout=60)
+        kept = {k: v for k, v in self.headers.items() if k.lower() not in _HOP_HEADERS}
+        connection.request(self.command, self.path, body, {**kept, **self.upstream.headers})
+        with connection.getresponse() as response:
+            self.faults.late_answers.append(response.status)
+        connection.close()
 
     def _forward(self, body: bytes | None, *, is_watch: bool) -> None:
         connection = self.upstream.connection(timeout=60)
@@ -197,7 +220,10 @@ class _Handler(BaseHTTPRequestHandler):
                 if limit and events > limit:
                     self.wfile.write(line[: len(line) // 2])
                     return
-                self.wfile.write(line + b"\n")
+                try:
+                    self.wfile.write(line + b"\n")
+                except OSError:
+                    return  # the client is gone
 
 
 @contextmanager

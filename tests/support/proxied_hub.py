@@ -33,7 +33,7 @@ from scheduler.hub.client import HubClient, open_hub
 from scheduler.hub.crds.generate import make_crds
 from scheduler.mqtt.broker import embedded_broker
 from scheduler.runtime.clock import SystemClock
-from scheduler.services import Endpoints
+from scheduler.services import EPOCH_FENCE, Endpoints
 from scheduler.settings import Settings, settings_from
 from tests.support.agent_listener import free_port
 from tests.support.api_client import Client
@@ -194,12 +194,20 @@ async def until(probe: Callable[[], Any], *, within_seconds: float = 30.0) -> An
 
 
 @asynccontextmanager
-async def proxied_hub(folder: Path) -> AsyncIterator[ProxiedHub]:
-    """A hub with one site; all schedulers that a test has started are stopped at the end."""
+async def proxied_hub(folder: Path, *, is_fenced: bool = True) -> AsyncIterator[ProxiedHub]:
+    """A hub with one site; all schedulers that a test has started are stopped at the end.
+
+    Args:
+        folder: for all files.
+        is_fenced: whether the hub refuses statuses below the epoch of the Lease.
+    """
     async with AsyncExitStack() as stack:
         for name in ("broker", "proxy"):
             (folder / name).mkdir()
-        options = ApiServerOptions(data_dir=folder / "hub", crds=make_crds(), name="hub")
+        checks = {WORKLOADS.kind: EPOCH_FENCE} if is_fenced else {}
+        options = ApiServerOptions(
+            data_dir=folder / "hub", crds=make_crds(), name="hub", status_checks=checks
+        )
         server = await stack.enter_async_context(serve(options))
         port = free_port()
         await stack.enter_async_context(embedded_broker(folder / "broker", port, clock=CLOCK))
