@@ -7,8 +7,11 @@ of memory and 5-10 times the CPU time per call.
 
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -58,21 +61,46 @@ def _ignore_request(_verb: str, _code: str) -> None:
     """The observer of clients whose requests are not counted."""
 
 
+@dataclass(slots=True)
+class Credentials:
+    """How all clients of one session log in.
+
+    Attributes:
+        configuration: as read from the kubeconfig.
+        reread: reads it again; tokens in files are replaced while a process runs.
+        is_refused: the hub has answered 401 to the last request.
+    """
+
+    configuration: Configuration
+    reread: Callable[[], Awaitable[Configuration]]
+    is_refused: bool = False
+
+    async def headers(self) -> dict[str, str]:
+        """The header that a request logs in with; after a refusal it is read again."""
+        if self.is_refused:
+            self.is_refused = False
+            with suppress(Refused):  # the file is being replaced
+                self.configuration = await self.reread()
+        settings = await self.configuration.auth_settings()
+        bearer: Any = settings.get("BearerToken")
+        return {bearer["key"]: bearer["value"]} if bearer else {}
+
+
 class HubClient:
     """Implements `scheduler.control.ports.hub.Hub` over HTTP."""
 
     def __init__(
         self,
         session: aiohttp.ClientSession,
-        configuration: Configuration,
+        credentials: "Credentials",
         *,
         observe_request: RequestObserver = _ignore_request,
         health: HubHealth | None = None,
         timeout_seconds: float = _REQUEST_TIMEOUT_SECONDS,
     ) -> None:
         self._session = session
-        self._configuration = configuration
-        self._root = str(configuration.host).rstrip("/")
+        self._credentials = credentials
+        self._root = str(credentials.configuration.host).rstrip("/")
         self._observe_request = observe_request
         self._health = health
         self._timeout_seconds = timeout_seconds
@@ -98,7 +126,7 @@ class HubClient:
             "timeout_seconds": self._timeout_seconds,
             **changed,
         }
-        return HubClient(self._session, self._configuration, **words)
+        return HubClient(self._session, self._credentials, **words)
 
     @property
     def address(self) -> str:
@@ -262,7 +290,7 @@ class HubClient:
         Raises:
             HubError: it was not accepted, or there is no answer.
         """
-        headers = {"Accept": accept, **await self._authorization()}
+        headers = {"Accept": accept, **await self._credentials.headers()}
         is_watch = bool(query and query.get("watch") == "1")
         verb, call = "WATCH" if is_watch else method, call_of(method, path, is_watch=is_watch)
         data = None
@@ -302,16 +330,12 @@ class HubClient:
     ) -> None:
         """Passes an answer to `health`, and raises the error that it is, if it is one."""
         error = await error_in(response, action)
+        self._credentials.is_refused = response.status == HTTPStatus.UNAUTHORIZED
         if self._health is not None:
             message = "" if error is None else str(error).removeprefix(f"{action}: ")
             self._health.on_answer(call, response.status, message)
         if error is not None:
             raise error
-
-    async def _authorization(self) -> dict[str, str]:
-        settings = await self._configuration.auth_settings()
-        bearer: Any = settings.get("BearerToken")
-        return {bearer["key"]: bearer["value"]} if bearer else {}
 
 
 @asynccontextmanager
@@ -332,7 +356,8 @@ async def open_hub(
         ssl=ssl_context_of(configuration), limit=0, socket_factory=_open_socket
     )
     async with aiohttp.ClientSession(connector=connector, read_bufsize=2**18) as session:
-        yield HubClient(session, configuration)
+        reread = partial(read_configuration, kubeconfig, context)
+        yield HubClient(session, Credentials(configuration, reread))
 
 
 def _open_socket(address: aiohttp.AddrInfoType) -> socket.socket:

@@ -54,6 +54,8 @@ class Faults:
     """Set it to let them through; they go to the server though their client is gone."""
     late_answers: list[int] = field(default_factory=list)
     """What the server answered to them."""
+    token: str = ""
+    """Answers 401 to requests without this bearer token; empty: takes all."""
     seen: list[str] = field(default_factory=list)
     """Method and path of every request that came."""
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -127,6 +129,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._hold(body)
             return
         refused = faults.refuse_with
+        if faults.token and self.headers.get("Authorization") != f"Bearer {faults.token}":
+            refused = 401
         if refused and faults.refused_paths in self.path:
             words = f"the proxy answers {refused}"
             self._answer(refused, _status(refused, HTTPStatus(refused).phrase, words))

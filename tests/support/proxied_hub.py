@@ -5,6 +5,8 @@ is ordered. A test sets the proxy's faults and asks what the scheduler's own pag
 """
 
 import asyncio
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Callable
@@ -34,7 +36,7 @@ from scheduler.hub.crds.generate import make_crds
 from scheduler.mqtt.broker import embedded_broker
 from scheduler.runtime.clock import SystemClock
 from scheduler.services import EPOCH_FENCE, Endpoints
-from scheduler.settings import Settings, settings_from
+from scheduler.settings import settings_from
 from tests.support.agent_listener import free_port
 from tests.support.api_client import Client
 from tests.support.api_proxy import Proxy, api_proxy
@@ -44,6 +46,7 @@ CLOCK = SystemClock()
 KEY = SigningKey(bytes(range(32)))
 LEASE_SECONDS = 3
 """The shortest that the settings accept: a leader without the hub steps down after 2 s."""
+ROOT = Path(__file__).resolve().parents[2]
 _BY_KIND = {one.kind: one for one in (SITES, GRANTS, TENANTS, WORKLOADS)}
 
 
@@ -63,18 +66,14 @@ def workload(name: str) -> Object:
 
 
 @dataclass(slots=True)
-class Scheduler:
-    """One `kapok up`, as a task.
+class Pages:
+    """The pages of one scheduler.
 
     Attributes:
-        task: ends only if the scheduler does.
-        web_port: where its pages are.
-        is_ready: it has printed that it is up.
+        web_port: where they are.
     """
 
-    task: asyncio.Task[None]
     web_port: int
-    is_ready: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def page(self, path: str) -> str:
         """The text of a page, whatever its status; "" if nobody answers."""
@@ -98,6 +97,43 @@ class Scheduler:
                 return float(line.rpartition(" ")[2])
         return 0.0
 
+    async def leads(self) -> bool:
+        """Whether it holds the lease."""
+        return await self.metric("kapok_leader") == 1
+
+    async def stands_by(self) -> bool:
+        """Whether it waits for the lease of another scheduler."""
+        return "waiting for the lease, held by" in await self.page("readyz")
+
+
+@dataclass(slots=True)
+class Scheduler(Pages):
+    """One `kapok up`, as a task.
+
+    Attributes:
+        task: ends only if the scheduler does.
+        is_ready: it has printed that it is up.
+    """
+
+    task: asyncio.Task[None]
+    is_ready: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(slots=True)
+class SchedulerProcess(Pages):
+    """One `kapok up`, as a process.
+
+    Attributes:
+        process: the process.
+    """
+
+    process: subprocess.Popen[bytes]
+
+    def end(self) -> None:
+        """Kills it, also if it is stopped."""
+        self.process.kill()
+        self.process.wait(timeout=20)
+
 
 @dataclass(slots=True)
 class ProxiedHub:
@@ -110,7 +146,8 @@ class ProxiedHub:
         broker_port: the broker's.
         site: an admitted site that takes work.
         group: runs the schedulers.
-        schedulers: all that were started.
+        schedulers: all that were started as tasks.
+        processes: all that were started as processes.
     """
 
     folder: Path
@@ -120,37 +157,54 @@ class ProxiedHub:
     site: ScriptedSite
     group: asyncio.TaskGroup
     schedulers: list[Scheduler] = field(default_factory=list)
+    processes: list[SchedulerProcess] = field(default_factory=list)
 
-    def settings(self, kubeconfig: Path, web_port: int) -> Settings:
-        """Settings with a short lease."""
-        return settings_from(
-            {
-                "hub": {"kubeconfig": str(kubeconfig), "lease_seconds": LEASE_SECONDS},
-                "broker": {"host": "127.0.0.1", "port": self.broker_port},
-                "web": {"port": web_port},
-                "freshness": {"hear_sites_seconds": 3.0, "site_status_seconds": 1.0},
-                "queue": {"last_backoff_seconds": 1.0},
-            },
-            source="test",
-        )
+    def settings(self, kubeconfig: Path, web_port: int) -> dict[str, Any]:
+        """Settings with a short lease, as in a file."""
+        return {
+            "hub": {"kubeconfig": str(kubeconfig), "lease_seconds": LEASE_SECONDS},
+            "broker": {"host": "127.0.0.1", "port": self.broker_port},
+            "web": {"port": web_port},
+            "freshness": {"hear_sites_seconds": 3.0, "site_status_seconds": 1.0},
+            "queue": {"last_backoff_seconds": 1.0},
+        }
 
     def start(self, name: str = "one", *, kubeconfig: Path | None = None) -> Scheduler:
         """Starts a scheduler with a data directory of that name."""
-        path, port = self.folder / name, free_port()
-        if not path.exists():
-            path.mkdir(mode=0o700)
-            (path / "hub.key").write_bytes(KEY.raw())
-            (path / "hub.key").chmod(0o600)
+        path, port = self._data_directory(name), free_port()
         ready = asyncio.Event()
 
         def on_ready(_: Endpoints) -> None:
             ready.set()
 
-        settings = self.settings(kubeconfig or self.proxy.kubeconfig, port)
+        raw = self.settings(kubeconfig or self.proxy.kubeconfig, port)
+        settings = settings_from(raw, source="test")
         running = app.run(settings, path, on_ready=on_ready)
-        started = Scheduler(self.group.create_task(running, name=name), port, ready)
+        started = Scheduler(port, self.group.create_task(running, name=name), ready)
         self.schedulers.append(started)
         return started
+
+    def start_process(self, name: str) -> SchedulerProcess:
+        """Starts a scheduler as a process of its own."""
+        path, port = self._data_directory(name), free_port()
+        config = self.folder / f"{name}.yaml"
+        config.write_text(yaml.safe_dump(self.settings(self.proxy.kubeconfig, port)))
+        command = [sys.executable, "-m", "scheduler.cli.entry", "up", "--data-dir", str(path)]
+        with (self.folder / f"{name}.log").open("w") as log:
+            process = subprocess.Popen(
+                [*command, "--config", str(config)], stdout=log, stderr=log, cwd=ROOT
+            )
+        started = SchedulerProcess(port, process)
+        self.processes.append(started)
+        return started
+
+    def _data_directory(self, name: str) -> Path:
+        path = self.folder / name
+        if not path.exists():
+            path.mkdir(mode=0o700)
+            (path / "hub.key").write_bytes(KEY.raw())
+            (path / "hub.key").chmod(0o600)
+        return path
 
     async def create(self, name: str) -> None:
         """Creates a workload at the API server, past the proxy."""
@@ -221,7 +275,11 @@ async def proxied_hub(folder: Path, *, is_fenced: bool = True) -> AsyncIterator[
         proxy = stack.enter_context(api_proxy(upstream, folder / "proxy"))
         async with asyncio.TaskGroup() as group:
             hub = ProxiedHub(folder, client, proxy, port, site, group)
-            yield hub
+            try:
+                yield hub
+            finally:
+                for process in hub.processes:
+                    process.end()
             proxy.faults.clear()
             for one in hub.schedulers:
                 one.task.cancel()

@@ -44,12 +44,8 @@ async def start_two(hub: ProxiedHub) -> tuple[Scheduler, Scheduler]:
     first = hub.start("first")
     await first.is_ready.wait()
     second = hub.start("second")
-    await until(lambda: stands_by(second))
+    await until(second.stands_by)
     return first, second
-
-
-async def stands_by(scheduler: Scheduler) -> bool:
-    return "waiting for the lease, held by" in await scheduler.page("readyz")
 
 
 async def is_leading(scheduler: Scheduler) -> bool:

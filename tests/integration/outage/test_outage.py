@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import yaml
 
 from scheduler.control.ports.hub import WORKLOADS
 from tests.support.proxied_hub import ProxiedHub, Scheduler, proxied_hub, until
@@ -98,6 +99,26 @@ async def test_what_is_forbidden_is_named_and_the_lease_is_kept(tmp_path: Path) 
         await until(lambda: says(scheduler, "forbidden", "patch workloads.kapok.dev/status"))
         assert await scheduler.metric("kapok_leader") == 1
         hub.proxy.faults.clear()
+        await until(lambda: hub.is_placed("w"))
+        await until(lambda: says(scheduler, "ok"))
+
+
+async def test_a_token_that_is_replaced_in_the_kubeconfig_is_read_again(tmp_path: Path) -> None:
+    async with proxied_hub(tmp_path) as hub:
+        config = yaml.safe_load(hub.proxy.kubeconfig.read_text())
+
+        def write_token(token: str) -> None:
+            config["users"][0]["user"]["token"] = token
+            hub.proxy.kubeconfig.write_text(yaml.safe_dump(config))
+
+        hub.proxy.faults.token = "one"  # noqa: S105 - of this test
+        write_token("one")
+        scheduler = hub.start()
+        await scheduler.is_ready.wait()
+        hub.proxy.faults.token = "two"  # noqa: S105 - of this test
+        await until(lambda: says(scheduler, "unauthorized since"))
+        write_token("two")
+        await hub.create("w")
         await until(lambda: hub.is_placed("w"))
         await until(lambda: says(scheduler, "ok"))
 
