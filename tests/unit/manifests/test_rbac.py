@@ -11,6 +11,7 @@ from scheduler.control.leader_election import LEASE_NAME
 from scheduler.control.ports.hub import NAMESPACE
 from scheduler.control.state import ledger_heads
 from scheduler.control.state.unadmitted_sites import CONFIG_MAP
+from scheduler.hub import web_address
 from scheduler.model.kinds.kinds import KINDS
 from scheduler.runtime.packaged_files import packaged_folder
 
@@ -83,13 +84,16 @@ def test_the_scheduler_never_creates_or_deletes_what_people_write() -> None:
             assert (resource, verb) == ("workloads", "patch")
 
 
-def test_the_scheduler_may_touch_the_lease_and_its_two_lists_only() -> None:
+def test_the_scheduler_may_touch_the_lease_and_its_own_lists_only() -> None:
     named = {
         (rule["resources"][0], name)
         for rule in ROLES["Role/kapok-scheduler"]["rules"]
         for name in rule.get("resourceNames", [])
     }
-    maps = {("configmaps", name) for name in (CONFIG_MAP, ledger_heads.CONFIG_MAP)}
+    maps = {
+        ("configmaps", name)
+        for name in (CONFIG_MAP, ledger_heads.CONFIG_MAP, web_address.CONFIG_MAP)
+    }
     assert named == {("leases", LEASE_NAME), *maps}
     for rule in ROLES["Role/kapok-scheduler"]["rules"]:
         assert "resourceNames" in rule or rule["verbs"] == ["create"]
