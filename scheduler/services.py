@@ -1,21 +1,27 @@
 """Opens the hub, the broker and the ledger for the loops, and closes them in reverse order."""
 
+import random
 import ssl
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from scheduler.apiserver.auth.storage_limits import StorageLimits
 from scheduler.apiserver.server import ApiServerOptions, serve
-from scheduler.control.ports.hub import WORKLOADS
+from scheduler.apiserver.write.status_checks import StatusCheck
+from scheduler.control.fence import FENCE_NAME, late_status_problem
+from scheduler.control.leader_election import LEASE_NAME
+from scheduler.control.ports.hub import LEASES, NAMESPACE, WORKLOADS, HubError
 from scheduler.control.replicas import ReplicaIdentity
 from scheduler.control.status.bare_kinds import BARE_KINDS, bare_object_warnings
 from scheduler.control.status.not_enforced import NOT_ENFORCED, not_enforced_warnings
 from scheduler.control.status.removed_fields import removed_fields_warnings
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.hub.crds.generate import make_crds
+from scheduler.hub.health import HubHealth
 from scheduler.ledger.ledger import Ledger
 from scheduler.ledger.storage.places import ledger_place
 from scheduler.ledger_settings import read_ledger_url
@@ -29,12 +35,14 @@ from scheduler.mqtt.received_messages import ReceivedMessages
 from scheduler.mqtt.session import BrokerAddress
 from scheduler.recovery.files import check_data_files, check_mounted_secret
 from scheduler.recovery.losses import (
+    Loss,
     find_file_losses,
     find_hub_losses,
     read_ledger_facts,
     refuse_losses,
 )
 from scheduler.recovery.signing_key import is_key_shared, load_signing_key
+from scheduler.runtime.backoff import JitteredBackoff
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.data_dir import (
     HUB_KEY_FILE,
@@ -46,6 +54,17 @@ from scheduler.runtime.data_dir import (
 from scheduler.settings import BrokerSettings, Settings, SettingsError, WebSettings
 from scheduler.web.listener import WebListener
 
+EPOCH_FENCE = StatusCheck(
+    name=FENCE_NAME,
+    parameter=(LEASES.group, LEASES.version, LEASES.plural),
+    parameter_namespace=NAMESPACE,
+    parameter_name=LEASE_NAME,
+    find_problem=late_status_problem,
+)
+"""What the embedded hub checks itself, and a real one by manifests/admission."""
+_T = TypeVar("_T")
+
+_FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 0.5, 10.0
 _PLAIN_PORT, _TLS_PORT = 1883, 8883  # registered with IANA for MQTT
 
 
@@ -106,20 +125,32 @@ class Services:
 
 
 @asynccontextmanager
+async def _wait_silently(_: WebListener) -> AsyncIterator[None]:
+    yield
+
+
+@asynccontextmanager
 async def open_services(
     settings: Settings,
     directory: DataDirectory,
     clock: Clock,
     *,
     on_hub_fault: Callable[[str], None],
+    health: HubHealth | None = None,
+    while_waiting: Callable[[WebListener], AbstractAsyncContextManager[None]] = _wait_silently,
 ) -> AsyncIterator[Services]:
     """Opens the hub, the broker and the ledger as long as the context lasts.
+
+    A hub that does not answer is waited for: what it holds decides whether the ledger and the key
+    may be made.
 
     Args:
         settings: of the whole scheduler.
         directory: the data directory.
         clock: for the broker's pauses.
         on_hub_fault: called with the edge of each fault of the embedded hub.
+        health: learns what the hub answers.
+        while_waiting: serves what is to be known as long as the hub does not answer.
 
     Raises:
         DataDirectoryError: a file is damaged, or is lost and no operator has accepted that.
@@ -142,8 +173,14 @@ async def open_services(
         kubeconfig, client = await stack.enter_async_context(
             open_hub_client(settings, directory, on_hub_fault=on_hub_fault)
         )
-        refuse_losses(
-            await find_hub_losses(
+        client = client.with_health(health) if health else client
+        web_listener = _open_listener(settings.web, directory)
+        wait = partial(
+            _wait_for_hub, clock=clock, while_waiting=partial(while_waiting, web_listener)
+        )
+
+        async def find_losses() -> list[Loss]:
+            return await find_hub_losses(
                 client,
                 root,
                 ledger_facts,
@@ -151,10 +188,10 @@ async def open_services(
                 place=place,
                 key=await _present_key(settings, root, client),
             )
-        )
+
+        refuse_losses(await wait(find_losses))
         broker, address = await _open_broker(settings.broker, directory, clock, stack)
-        web_listener = _open_listener(settings.web, directory)
-        key = await load_signing_key(settings.hub, root, client)
+        key = await wait(partial(load_signing_key, settings.hub, root, client))
         # Before it signs anything.
         hub_keys = note_public_key(directory.path / HUB_PUBLIC_KEYS_FILE, key)
         ledger = await stack.enter_async_context(Ledger(root, key=key, url=url))
@@ -183,6 +220,31 @@ async def open_services(
                 page_url=f"{web_listener.public_url}/",
             ),
         )
+
+
+async def _wait_for_hub(
+    ask: Callable[[], Awaitable[_T]],
+    clock: Clock,
+    while_waiting: Callable[[], AbstractAsyncContextManager[None]],
+) -> _T:
+    """What the hub answers, as soon as it does."""
+    try:
+        return await ask()
+    except HubError as error:
+        failure = error
+    backoff = JitteredBackoff(
+        first_seconds=_FIRST_PAUSE_SECONDS,
+        max_seconds=_MAX_PAUSE_SECONDS,
+        min_seconds=0.1,
+        jitter=random.Random(),  # noqa: S311 - jitter, nothing secret
+    )
+    async with while_waiting():
+        while True:
+            await clock.sleep(backoff.next_seconds(failure.retry_after_seconds))
+            try:
+                return await ask()
+            except HubError as error:
+                failure = error
 
 
 @asynccontextmanager
@@ -243,6 +305,7 @@ async def _open_hub(
             max_bytes=settings.hub.max_bytes_per_token,
         ),
         on_fault=on_fault,
+        status_checks={WORKLOADS.kind: EPOCH_FENCE},
         warning_funcs=dict.fromkeys(BARE_KINDS, bare_object_warnings)
         | dict.fromkeys(NOT_ENFORCED, not_enforced_warnings)
         | {WORKLOADS.kind: _workload_warnings},

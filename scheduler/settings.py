@@ -54,6 +54,8 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
             of the data directory, made at the first start.
         signing_key_secret: Secret in kapok-system of a real cluster that holds the key under
             `hub.key`; the first replica makes it. Empty: no Secret.
+        lease_seconds: the leader's lease lasts this long; another scheduler leads this much later,
+            and a second, if the leader is gone. A request of the leader may take a third of it.
     """
 
     kubeconfig: str = ""
@@ -67,6 +69,7 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     )
     signing_key_file: str = ""
     signing_key_secret: str = ""
+    lease_seconds: Annotated[int, msgspec.Meta(ge=3, le=300, extra={"unit": "seconds"})] = 15
 
 
 class BrokerSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -53,6 +53,7 @@ from scheduler.apiserver.listener import (
     raise_descriptor_limit,
 )
 from scheduler.apiserver.storage.sqlite import DirectoryLock, SqliteStore
+from scheduler.apiserver.write.status_checks import StatusCheck
 from scheduler.apiserver.write.writer import ObjectWriter
 from scheduler.hub.schema.json_types import JsonObject
 from scheduler.runtime.clock import Clock, SystemClock
@@ -90,6 +91,8 @@ class ApiServerOptions:
     """What each identity but the owner may keep; beyond it the response is 403."""
     warning_funcs: Mapping[str, WarningFunc] = field(default_factory=dict)
     """Functions by kind: the warnings that a client gets when it writes such an object."""
+    status_checks: Mapping[str, StatusCheck] = field(default_factory=dict)
+    """Checks by kind of what is written to the status subresource."""
     on_fault: Callable[[str], None] = lambda _where: None
     """Called with the place of each fault of the server (`base.faults.FAULT_PLACES`)."""
     clock: Clock = field(default_factory=SystemClock)
@@ -164,6 +167,7 @@ def _open_writer(
         faults=faults,
         limits=options.storage_limits,
     )
+    writer.status_checks = options.status_checks
     writer.load()
     definitions = catalog.find(*_CRD_RESOURCE)
     if definitions is not None:

@@ -73,9 +73,17 @@ class ClockEvents:
     def mark_silent(self, site: str) -> None:
         """Marks a site as silent and requeues its workloads, unless it is silent already."""
         if self.sites.mark_silent(site):
-            self.notices.silent(site, self.objects.sites.get(site))
-            self.reservations.forget_site(site)
-            self.requeuer.requeue(self.objects.workloads_at(site))
+            self.handle_unready(site)
+
+    def handle_unready(self, site: str) -> None:
+        """Requeues the workloads of a site that is not ready any more."""
+        state, known = self.sites.states.get(site), self.objects.sites.get(site)
+        if state is not None and not state.is_cluster_reachable:
+            self.notices.cluster_unreachable(site, known)
+        else:
+            self.notices.silent(site, known)
+        self.reservations.forget_site(site)
+        self.requeuer.requeue(self.objects.workloads_at(site))
 
     def update_grant_boundaries(self) -> None:
         """Recomputes when grants begin or end, because grants have changed."""

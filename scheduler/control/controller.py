@@ -160,6 +160,8 @@ class Controller:
                 known = self.objects.sites.get(report.site)
                 self.notices.returned(report.site, known, silent_since)
             self.requeuer.requeue(self.objects.workloads_at(report.site))
+        elif self._is_silent(report.site):  # its agent lives, and its cluster does not answer
+            self.clock_events.handle_unready(report.site)
 
     def on_order_status(self, report: OrderStatusReport) -> None:
         """Handles an order status that is newer than the last one."""

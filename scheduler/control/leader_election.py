@@ -3,16 +3,23 @@
 Every status and every index holds the epoch. A validation rule of the CRD and every agent refuse a
 lower one, so that a former leader can do no harm. As in client-go, clocks of different machines are
 never compared: a lease has expired when it was seen unchanged for its whole duration.
+
+A leader writes only while its lease lasts longer than a request may take (`may_write`). When that
+ends, because the hub is away or refuses the renewal, it steps down and tries to take the lease
+again, with the same epoch if no other scheduler has held it meanwhile.
 """
 
+import asyncio
 import logging
+import math
+import random
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from scheduler.control.ports.hub import (
     LEASES,
     NAMESPACE,
     NAMESPACES,
-    Busy,
     Conflict,
     Hub,
     HubError,
@@ -23,6 +30,7 @@ from scheduler.control.ports.hub import (
 from scheduler.control.replicas import ReplicaIdentity, StandbyRefused
 from scheduler.model.formatters import format_rfc3339_micros
 from scheduler.model.kinds.workload import LAST_EPOCH
+from scheduler.runtime.backoff import JitteredBackoff
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
 
@@ -37,6 +45,25 @@ KEEP_ORDERS = "Keep"
 
 
 _MAX_LEASE_TRANSITIONS = 2**31 - 1
+_POLL_SECONDS = 0.4
+"""A free or expired lease is taken this much later at the latest."""
+_FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 0.5, 5.0
+_RENEWALS_PER_DURATION = 15 / 4  # 4 s of 15 s
+_REQUESTS_PER_DURATION = 3  # a third of it is kept for a request that is under way: 5 s of 15 s
+
+
+def request_timeout_of(duration_seconds: float) -> float:
+    """How long a request of a leader may take, in seconds, with a lease of this duration."""
+    return duration_seconds / _REQUESTS_PER_DURATION
+
+
+def _make_backoff(duration_seconds: float) -> JitteredBackoff:
+    return JitteredBackoff(
+        first_seconds=_FIRST_PAUSE_SECONDS,
+        max_seconds=min(_MAX_PAUSE_SECONDS, duration_seconds),
+        min_seconds=0.1,
+        jitter=random.Random(),  # noqa: S311 - jitter, nothing secret
+    )
 
 
 class EpochExhausted(Exception):
@@ -68,13 +95,13 @@ class Leadership:
         faults: handles a Lease that cannot be read.
         identity: names this process, unique per process.
         duration_seconds: how long the lease is valid after a renewal.
-        renew_seconds: how often it is renewed.
         is_sole_candidate: no other scheduler can hold the lease, because this one holds the lock of
             the data directory; the lease is taken at once.
         replica: what replicas must share; None: it is not compared.
-        epoch: the epoch of this leader; 0 before the lease is acquired.
+        epoch: the epoch of this leader; 0 while it does not lead.
         keeps_unknown_orders: orders that the hub does not know are left running, because an
             operator has accepted the loss of its objects. Read with every renewal.
+        holder: who was seen last to hold the lease; "": no scheduler.
     """
 
     hub: Hub
@@ -82,35 +109,75 @@ class Leadership:
     faults: Faults
     identity: str
     duration_seconds: float = 15.0
-    renew_seconds: float = 4.0
     is_sole_candidate: bool = False
     replica: ReplicaIdentity | None = None
     epoch: int = 0
     keeps_unknown_orders: bool = False
-    _last_renewal_seen: tuple[str, float] = field(default=("", 0.0))
-    _holder: str = ""
+    holder: str = field(default="", init=False)
+    _last_renewal_seen: tuple[str, float] = ("", 0.0)
+    _lease_duration_seconds: float = 15.0
     _logged_holder: str = ""
+    _has_namespace: bool = False
+    _renewed_seconds: float = float("-inf")
+    _backoff: JitteredBackoff = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._backoff = _make_backoff(self.duration_seconds)
+
+    @property
+    def renew_seconds(self) -> float:
+        """How often the lease is renewed."""
+        return self.duration_seconds / _RENEWALS_PER_DURATION
+
+    def may_write(self) -> bool:
+        """Whether the lease lasts until the end of a request that is sent now."""
+        return self._writable_seconds() > 0
+
+    def _writable_seconds(self) -> float:
+        """How much longer requests may be sent; measured since the last renewal was sent."""
+        if not self.epoch:
+            return 0.0
+        until = (
+            self._renewed_seconds
+            + self.duration_seconds
+            - request_timeout_of(self.duration_seconds)
+        )
+        return until - self.clock.monotonic()
 
     async def acquire(self) -> int:
-        """Waits until this scheduler holds the lease.
+        """Waits until this scheduler holds the lease, whatever the hub answers meanwhile.
 
         Returns:
-            The new epoch, higher than all before.
+            The epoch: higher than all before, or the last one of this scheduler if no other one
+            has led since.
 
         Raises:
             EpochExhausted: there is no higher one.
             StandbyRefused: this scheduler has another key or ledger than the one that leads.
         """
-        await self._create_namespace()
         while True:
-            with self.faults.barrier("lease", passing=(HubError, EpochExhausted, StandbyRefused)):
+            pause = _POLL_SECONDS
+            with self.faults.barrier("lease", passing=(EpochExhausted, StandbyRefused)):
                 try:
+                    await self._create_namespace()
                     if await self._try_acquire():
+                        self._backoff.reset()
                         return self.epoch
+                    self._backoff.reset()
                     self._log_holder()
-                except (Conflict, Busy) as error:
+                    pause = self._pause_while_held()
+                except Conflict as error:
                     _log.info("lease: %s", error)
-            await self.clock.sleep(self.renew_seconds / 2)
+                except HubError as error:
+                    _log.debug("lease: %s", error)
+                    pause = self._backoff.next_seconds(error.retry_after_seconds)
+            await self.clock.sleep(pause)
+
+    def _pause_while_held(self) -> float:
+        """Until the next look at a lease that another scheduler holds: at its end, or before."""
+        ends_seconds = self._last_renewal_seen[1] + self._lease_duration_seconds
+        left = ends_seconds - self.clock.monotonic()
+        return min(_POLL_SECONDS, max(0.01, left + 0.001))
 
     async def renew_until_lost(self) -> None:
         """Renews until cancelled.
@@ -118,38 +185,63 @@ class Leadership:
         Raises:
             LeadershipLost: another scheduler holds it, or it was not renewed in time.
         """
-        renewed_at = self.clock.monotonic()
-        while True:
-            await self.clock.sleep(self.renew_seconds)
-            with self.faults.barrier("lease", passing=(LeadershipLost,)):
-                if await self._is_renewed():
-                    renewed_at = self.clock.monotonic()
-            if self.clock.monotonic() - renewed_at > self.duration_seconds:
-                raise LeadershipLost("lease: not renewed in time")
+        pause = self.renew_seconds
+        try:
+            while True:
+                await self.clock.sleep(max(0.0, min(pause, self._writable_seconds())))
+                self._check_time_left()
+                pause = self.renew_seconds
+                with self.faults.barrier("lease", passing=(LeadershipLost,)):
+                    pause = await self._renew_or_pause()
+        except LeadershipLost:
+            self.epoch = 0
+            raise
 
-    async def _is_renewed(self) -> bool:
-        """Renews the lease; False when that has to be tried again.
+    def _check_time_left(self) -> None:
+        if not self.may_write():
+            raise LeadershipLost("lease: not renewed in time")
+
+    async def _renew_or_pause(self) -> float:
+        """Renews the lease.
+
+        Returns:
+            The pause before the next renewal, or before the next attempt.
 
         Raises:
             LeadershipLost: another scheduler holds it.
         """
+        error: Exception
+        try:
+            # A request that hangs must not hide that the lease runs out.
+            async with asyncio.timeout(self._writable_seconds()):
+                return await self._renew_or_lose()
+        except TimeoutError as timed_out:
+            error, asked = timed_out, 0.0
+        except HubError as failed:
+            error, asked = failed, failed.retry_after_seconds
+        _log.debug("lease: not renewed: %s", error)
+        return min(self.renew_seconds, self._backoff.next_seconds(asked))
+
+    async def _renew_or_lose(self) -> float:
         try:
             await self._renew(self.epoch)
         except Conflict as error:
             lease = await self.hub.get(LEASES, LEASE_NAME, NAMESPACE)
             holder = (lease.get("spec") or {}).get("holderIdentity")
             if holder != self.identity:
-                raise LeadershipLost(f"lease: now held by {holder}") from error
-            return False
-        except HubError as error:
-            _log.warning("lease: not renewed, retrying: %s", error)
-            return False
-        return True
+                words = f"now held by {holder}" if holder else "released by another client"
+                raise LeadershipLost(f"lease: {words}") from error
+            return 0.0
+        self._backoff.reset()
+        return self.renew_seconds
 
     async def release(self) -> None:
         """Releases the lease, so that the next scheduler need not wait until it expires."""
+        epoch, self.epoch = self.epoch, 0
+        if not epoch:
+            return
         try:
-            await self._renew(self.epoch, holder="")
+            await self._renew(epoch, holder="")
         except HubError as error:
             _log.info("lease: not released: %s", error)
 
@@ -187,7 +279,7 @@ class Leadership:
                 return _epoch_of(lease)
             first_seen = first_seen or self._last_renewal_seen[0]
             if self._last_renewal_seen[0] != first_seen:
-                raise LeaseHeld(f"{self._holder} holds the Lease and renews it: stop it first")
+                raise LeaseHeld(f"{self.holder} holds the Lease and renews it: stop it first")
             await self.clock.sleep(self.renew_seconds / 2)
 
     async def set_epoch(self, epoch: int) -> None:
@@ -200,33 +292,40 @@ class Leadership:
         self.epoch = epoch
 
     async def _create_namespace(self) -> None:
-        try:
+        if self._has_namespace:
+            return
+        # It exists; or this account may not create it, and an administrator does.
+        with suppress(Conflict, Refused):
             await self.hub.create(
                 NAMESPACES,
                 {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
             )
-        except (Conflict, Refused):
-            return  # it exists; or this account may not create it, and an administrator does
+        self._has_namespace = True
 
     async def _try_acquire(self) -> bool:
+        began_seconds = self.clock.monotonic()
         try:
             lease = await self.hub.get(LEASES, LEASE_NAME, NAMESPACE)
         except NotFound:
             await self.hub.create(LEASES, self._lease_body(epoch=1, version=None))
-            self.epoch = 1
-            return True
-        if not self.is_sole_candidate and not self._is_expired(lease):
+            return self._begin(1, began_seconds)
+        is_ours = (lease.get("spec") or {}).get("holderIdentity") == self.identity
+        if not (is_ours or self.is_sole_candidate or self._is_expired(lease)):
             if self.replica:
                 self.replica.check_standby(lease)
             return False
         if self.replica and not self.is_sole_candidate:
             self.replica.check_key(lease)
-        epoch = _epoch_of(lease) + 1
+        # No other scheduler has led since: the Lease would name it.
+        epoch = max(1, _epoch_of(lease) + (0 if is_ours else 1))
         if epoch > LAST_EPOCH:
-            raise EpochExhausted(epoch - 1)
+            raise EpochExhausted(_epoch_of(lease))
         self._read_orders_annotation(lease)
         await self._patch_lease(epoch, lease)
-        self.epoch = epoch
+        return self._begin(epoch, began_seconds)
+
+    def _begin(self, epoch: int, began_seconds: float) -> bool:
+        self.epoch, self._renewed_seconds, self.holder = epoch, began_seconds, self.identity
         return True
 
     async def _patch_lease(self, epoch: int, lease: Object) -> None:
@@ -240,25 +339,25 @@ class Leadership:
         self.keeps_unknown_orders = annotations.get(ORDERS_ANNOTATION) == KEEP_ORDERS
 
     def _log_holder(self) -> None:
-        if self._holder != self._logged_holder:
-            _log.info(
-                "waiting for the lease %s/%s: held by %s", NAMESPACE, LEASE_NAME, self._holder
-            )
-            self._logged_holder = self._holder
+        if self.holder != self._logged_holder:
+            _log.info("waiting for the lease %s/%s: held by %s", NAMESPACE, LEASE_NAME, self.holder)
+            self._logged_holder = self.holder
 
     def _is_expired(self, lease: Object) -> bool:
         spec = lease.get("spec") or {}
-        self._holder = str(spec.get("holderIdentity") or "")
-        if not self._holder:
+        self.holder = str(spec.get("holderIdentity") or "")
+        if not self.holder:
             return True
-        mark, now = str(spec.get("renewTime")), self.clock.monotonic()
+        self._lease_duration_seconds = float(spec.get("leaseDurationSeconds") or 15)
+        mark, now = f"{self.holder} {spec.get('renewTime')}", self.clock.monotonic()
         if self._last_renewal_seen[0] != mark:
             self._last_renewal_seen = (mark, now)
             return False
-        return now - self._last_renewal_seen[1] > float(spec.get("leaseDurationSeconds") or 15)
+        return now - self._last_renewal_seen[1] > self._lease_duration_seconds
 
     async def _renew(self, epoch: int, *, holder: str | None = None) -> None:
         """Renews the lease; `Conflict` when another client wrote since it was read."""
+        began_seconds = self.clock.monotonic()
         lease = await self.hub.get(LEASES, LEASE_NAME, NAMESPACE)
         if (lease.get("spec") or {}).get("holderIdentity") != self.identity:
             raise Conflict("lease: held by another scheduler")
@@ -267,6 +366,7 @@ class Leadership:
         if holder is not None:
             body["spec"]["holderIdentity"] = holder
         await self.hub.merge_patch(LEASES, LEASE_NAME, body, namespace=NAMESPACE)
+        self._renewed_seconds = began_seconds
 
     def _lease_body(self, epoch: int, version: str | None) -> Object:
         now = format_rfc3339_micros(self.clock.now())
@@ -285,7 +385,7 @@ class Leadership:
             "metadata": metadata,
             "spec": {
                 "holderIdentity": self.identity,
-                "leaseDurationSeconds": int(self.duration_seconds),
+                "leaseDurationSeconds": math.ceil(self.duration_seconds),
                 "leaseTransitions": min(epoch, _MAX_LEASE_TRANSITIONS),
                 "renewTime": now,
             },

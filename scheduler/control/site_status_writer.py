@@ -1,6 +1,7 @@
 """Writes each site's figures to its status: at once when `Ready` changes, else at intervals."""
 
 import logging
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ from scheduler.model.figures import UNKNOWN, site_figures
 from scheduler.model.formatters import format_list
 from scheduler.model.kinds.fields import Condition
 from scheduler.model.kinds.site import SiteStatus
+from scheduler.runtime.backoff import JitteredBackoff
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
 
@@ -66,15 +68,33 @@ class SiteStatusWriter:
 
     async def run(self) -> None:
         """Runs until cancelled."""
+        backoff = JitteredBackoff(
+            first_seconds=2 * _CHECK_INTERVAL_SECONDS,
+            max_seconds=self.interval_seconds,
+            min_seconds=_CHECK_INTERVAL_SECONDS,
+            jitter=random.Random(),  # noqa: S311 - jitter, nothing secret
+        )
         while True:
-            await self.write_due()
-            await self.clock.sleep(_CHECK_INTERVAL_SECONDS)
+            trouble = await self.write_due()
+            if trouble is None:
+                backoff.reset()
+                await self.clock.sleep(_CHECK_INTERVAL_SECONDS)
+            else:
+                await self.clock.sleep(backoff.next_seconds(trouble.retry_after_seconds))
 
-    async def write_due(self) -> None:
-        """Writes each status that is due."""
+    async def write_due(self) -> HubError | None:
+        """Writes each status that is due; ends early when the hub does not serve us.
+
+        Returns:
+            What the hub says then; None otherwise.
+        """
         for name in [name for name in self.sites.states if self._is_due(name)]:
+            trouble = None
             with self.faults.barrier("site-status", name):
-                await self._write(name)
+                trouble = await self._write(name)
+            if trouble is not None:
+                return trouble
+        return None
 
     def _is_due(self, name: str) -> bool:
         state, written = self.sites.states[name], self._written.get(name)
@@ -85,10 +105,10 @@ class SiteStatusWriter:
         old = self.clock.monotonic() - written.at_seconds >= self.interval_seconds
         return old and state.is_ready
 
-    async def _write(self, name: str) -> None:
+    async def _write(self, name: str) -> HubError | None:
         """Patches what changed; no other client writes this status, so no version is needed."""
         if name not in self.sites.states or name not in self.sites.objects.sites:
-            return  # it went while others were written
+            return None  # it went while others were written
         status = to_plain_json(truncate_status(self._status_of(name)))
         before = self._written.get(name)
         known = before.status if before else to_plain_json(self.sites.objects.sites[name].status)
@@ -99,9 +119,12 @@ class SiteStatusWriter:
         except NotFound:
             self._written.pop(name, None)
         except HubError as error:
+            if error.is_trouble_of_the_hub:
+                return error
             _log.warning("status of site %s: %s", name, error, extra={"site": name})
         else:
             self._written[name] = _LastWrite(is_ready, self.clock.monotonic(), status)
+        return None
 
     def _status_of(self, name: str) -> SiteStatus:
         """The figures of a site, with what its orders show beyond them."""

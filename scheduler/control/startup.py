@@ -1,16 +1,27 @@
-"""The start of a leader: what happens between reading the hub and the first decision."""
+"""The start of a leader: what happens between reading the hub and the first decision.
 
-from dataclasses import dataclass
+What is new is decided first. What was decided before and has not changed is checked again behind
+it, a few workloads at a time: a taint or the end of a grant may have come meanwhile.
+"""
+
+from dataclasses import dataclass, field
 
 from scheduler.control.clock_events import ClockEvents
 from scheduler.control.controller import Controller
 from scheduler.control.orders.dispatch import Dispatcher
+from scheduler.control.queue.requeue import Requeuer
 from scheduler.control.reconcile.reconciler import Reconciler
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.sites import Sites
-from scheduler.runtime.clock import Clock
+from scheduler.model.kinds.metadata import WorkKey
+from scheduler.model.kinds.workload import Workload
+from scheduler.runtime.clock import Clock, yield_loop
 
 _SITE_POLL_SECONDS = 0.05
+_RECHECKED_AT_ONCE = 20  # so much later new work is decided; one re-check takes a few milliseconds
+_RECHECK_POLL_SECONDS = 0.01
+_MAX_RECHECK_PAUSE_SECONDS = 0.5  # however much new work comes, the re-checks go on
+_RESTORED_AT_ONCE = 20
 
 
 @dataclass(slots=True, kw_only=True)
@@ -22,6 +33,7 @@ class Startup:
         sites: what is known of sites.
         dispatcher: publishes orders; not before `wait_for_sites` is done.
         controller: admits sites and queues workloads.
+        requeuer: queues what is decided already, to be checked again.
         clock_events: knows when grants begin or end.
         reconciler: claims the objects of workloads, and plans the orders of what is placed.
         clock: for waiting.
@@ -36,6 +48,7 @@ class Startup:
     sites: Sites
     dispatcher: Dispatcher
     controller: Controller
+    requeuer: Requeuer
     clock_events: ClockEvents
     reconciler: Reconciler
     clock: Clock
@@ -43,16 +56,20 @@ class Startup:
     listening_since_seconds: float | None = None
     has_synced: bool = False
     has_started: bool = False
+    _decided: list[WorkKey] = field(default_factory=list)
 
     def begin(self) -> None:
-        """Admits all sites, claims the objects of all workloads, and queues all workloads."""
+        """Admits all sites, claims the objects of all workloads, and queues those to decide."""
         self.has_synced = True
         self.clock_events.update_grant_boundaries()
         for site in self.objects.sites.values():
             self.controller.admit(site)
         self.reconciler.claim_all_objects()
-        for key in self.objects.workloads:
-            self.controller.on_workload_changed(key)
+        for key, workload in self.objects.workloads.items():
+            if _is_decided(workload):
+                self._decided.append(key)
+            else:
+                self.controller.on_workload_changed(key)
         for state in self.sites.states.values():
             if state.order_status is not None:  # received while it stood by
                 self.dispatcher.on_order_status(state.order_status)
@@ -68,10 +85,44 @@ class Startup:
         )
         while self.clock.monotonic() < deadline and not self._have_all_sites_reported():
             await self.clock.sleep(_SITE_POLL_SECONDS)
-        self.reconciler.restore_orders()
+        for _ in self.reconciler.restore_orders(_RESTORED_AT_ONCE):
+            await yield_loop()
         # Not earlier: an index of half the workloads would withdraw the others at their sites.
         self.dispatcher.start_publishing()
         self.has_started = True
 
+    async def recheck_decided(self) -> None:
+        """Decides again what was decided before this leader, a few at a time; what waits first.
+
+        Runs until cancelled, as all loops do.
+        """
+        rest = sorted(self._decided, key=self._is_placed)
+        self._decided = []
+        while rest:
+            keys, rest = rest[:_RECHECKED_AT_ONCE], rest[_RECHECKED_AT_ONCE:]
+            self.requeuer.redecide(keys)
+            await self._wait_for_room()
+        while True:
+            await self.clock.sleep(3600.0)
+
+    async def _wait_for_room(self) -> None:
+        """Waits until the queue is nearly empty, but not for ever."""
+        latest = self.clock.monotonic() + _MAX_RECHECK_PAUSE_SECONDS
+        while self.clock.monotonic() < latest:
+            await self.clock.sleep(_RECHECK_POLL_SECONDS)
+            if self.requeuer.queue.depths()["active"] <= 1:
+                return
+
+    def _is_placed(self, key: WorkKey) -> bool:
+        workload = self.objects.workloads.get(key)
+        return workload is not None and bool(workload.status.placement.groups)
+
     def _have_all_sites_reported(self) -> bool:
         return all(one.report and one.order_status for one in self.sites.states.values())
+
+
+def _is_decided(workload: Workload) -> bool:
+    """Whether the last decision is about the present spec, and nothing is to be withdrawn."""
+    status, meta = workload.status, workload.metadata
+    is_current = status.decision is not None and status.observed_generation == meta.generation
+    return is_current and meta.deletion_timestamp is None

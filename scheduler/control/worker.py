@@ -78,7 +78,9 @@ class Worker:
         except Conflict as error:  # another client wrote first; the watch brings what it wrote
             _log.info("%s/%s: %s", *key, error, extra=_ids_of(key))
         except HubError as error:
-            _log.warning("%s/%s: retrying later: %s", *key, error, extra=_ids_of(key))
+            self.queue.ask_pause(key, error.retry_after_seconds)
+            level = logging.DEBUG if error.is_trouble_of_the_hub else logging.WARNING
+            _log.log(level, "%s/%s: retrying later: %s", *key, error, extra=_ids_of(key))
         except NotRecorded as error:
             self._not_recorded.add(key)
             _log.debug("%s/%s: not decided: %s", *key, error, extra=_ids_of(key))

@@ -5,9 +5,12 @@ plugins, in-cluster service accounts). Its typed API classes are not used, becau
 of memory and 5-10 times the CPU time per call.
 """
 
+import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -20,26 +23,35 @@ from kubernetes.aio.client import Configuration
 from scheduler.control.ports.hub import (
     ApiResource,
     Busy,
-    Conflict,
     Gone,
-    HubError,
     Listing,
     NotFound,
     Object,
     Refused,
     WatchEvent,
 )
+from scheduler.hub.health import HubCall, HubHealth, call_of
+from scheduler.hub.responses import decode_change, decode_object, error_in, iter_lines, reason_of
 
 _OBJECTS_PER_PAGE = 500
 _REQUEST_TIMEOUT_SECONDS = 30.0
 _WATCH_TIMEOUT_SECONDS = 290  # below limits of proxies: the server ends the stream
+_CONNECT_TIMEOUT_SECONDS = 10.0
 _WATCH_TIMEOUT = aiohttp.ClientTimeout(
-    total=None, sock_connect=10, sock_read=_WATCH_TIMEOUT_SECONDS + 30
+    total=None, sock_connect=_CONNECT_TIMEOUT_SECONDS, sock_read=_WATCH_TIMEOUT_SECONDS + 30
 )
-_MAX_LINE_BYTES = 8 * 2**20  # a watch event holds one object, which etcd limits to 1.5 MB
 _MERGE_PATCH = "application/merge-patch+json"
 _APPLY_PATCH = "application/apply-patch+yaml"
+_METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
+
+_DEAD_PEER_OPTIONS = {
+    "TCP_KEEPIDLE": 15,
+    "TCP_KEEPINTVL": 5,
+    "TCP_KEEPCNT": 3,
+    "TCP_USER_TIMEOUT": 30_000,
+}
+"""A peer that does not answer counts as gone after 30 s; client-go's HTTP/2 pings take 45 s."""
 
 RequestObserver = Callable[[str, str], None]
 """Called for each request with the verb and the HTTP status code, or "<error>" if none came."""
@@ -49,24 +61,72 @@ def _ignore_request(_verb: str, _code: str) -> None:
     """The observer of clients whose requests are not counted."""
 
 
+@dataclass(slots=True)
+class Credentials:
+    """How all clients of one session log in.
+
+    Attributes:
+        configuration: as read from the kubeconfig.
+        reread: reads it again; tokens in files are replaced while a process runs.
+        is_refused: the hub has answered 401 to the last request.
+    """
+
+    configuration: Configuration
+    reread: Callable[[], Awaitable[Configuration]]
+    is_refused: bool = False
+
+    async def headers(self) -> dict[str, str]:
+        """The header that a request logs in with; after a refusal it is read again."""
+        if self.is_refused:
+            self.is_refused = False
+            with suppress(Refused):  # the file is being replaced
+                self.configuration = await self.reread()
+        settings = await self.configuration.auth_settings()
+        bearer: Any = settings.get("BearerToken")
+        return {bearer["key"]: bearer["value"]} if bearer else {}
+
+
 class HubClient:
     """Implements `scheduler.control.ports.hub.Hub` over HTTP."""
 
     def __init__(
         self,
         session: aiohttp.ClientSession,
-        configuration: Configuration,
+        credentials: "Credentials",
         *,
         observe_request: RequestObserver = _ignore_request,
+        health: HubHealth | None = None,
+        timeout_seconds: float = _REQUEST_TIMEOUT_SECONDS,
     ) -> None:
         self._session = session
-        self._configuration = configuration
-        self._root = str(configuration.host).rstrip("/")
+        self._credentials = credentials
+        self._root = str(credentials.configuration.host).rstrip("/")
         self._observe_request = observe_request
+        self._health = health
+        self._timeout_seconds = timeout_seconds
+        if health is not None:
+            health.server = self._root
 
     def with_observer(self, observe_request: RequestObserver) -> "HubClient":
         """A client over the same session that calls `observe_request` for each of its requests."""
-        return HubClient(self._session, self._configuration, observe_request=observe_request)
+        return self._copy(observe_request=observe_request)
+
+    def with_health(self, health: HubHealth) -> "HubClient":
+        """A client over the same session whose answers `health` learns."""
+        return self._copy(health=health)
+
+    def with_timeout(self, timeout_seconds: float) -> "HubClient":
+        """A client over the same session whose requests, but watches, end after this time."""
+        return self._copy(timeout_seconds=timeout_seconds)
+
+    def _copy(self, **changed: Any) -> "HubClient":  # noqa: ANN401 - arguments of the constructor
+        words = {
+            "observe_request": self._observe_request,
+            "health": self._health,
+            "timeout_seconds": self._timeout_seconds,
+            **changed,
+        }
+        return HubClient(self._session, self._credentials, **words)
 
     @property
     def address(self) -> str:
@@ -89,11 +149,19 @@ class HubClient:
             except Gone:
                 continue
 
-    async def _list_pages(self, path: str) -> Listing:
+    async def list_metadata(self, resource: ApiResource) -> Listing:
+        """Reads the metadata alone of a whole collection; as `list`, without specs and statuses."""
+        while True:
+            try:
+                return await self._list_pages(resource.path(), accept=_METADATA_LIST)
+            except Gone:
+                continue
+
+    async def _list_pages(self, path: str, *, accept: str = "application/json") -> Listing:
         items: list[Object] = []
         query = {"limit": str(_OBJECTS_PER_PAGE)}
         while True:
-            page = await self._request_json("GET", path, query=query)
+            page = await self._request_json("GET", path, query=query, accept=accept)
             items.extend(page.get("items") or [])
             meta = page.get("metadata") or {}
             if not meta.get("continue"):
@@ -117,9 +185,8 @@ class HubClient:
         async with self._request(
             "GET", resource.path(), query=query, timeout=_WATCH_TIMEOUT
         ) as response:
-            await _raise_for_status(response, "GET", resource.path())
-            async for line in _iter_lines(response):
-                yield _decode_change(line)
+            async for line in iter_lines(response):
+                yield decode_change(line)
 
     async def read_as(self, path: str, query: Mapping[str, str], accept: str) -> Object:
         """Reads a collection or an object in another form, such as a Table."""
@@ -137,9 +204,8 @@ class HubClient:
         async with self._request(
             "GET", path, query=query, timeout=_WATCH_TIMEOUT, accept=accept
         ) as response:
-            await _raise_for_status(response, "GET", path)
-            async for line in _iter_lines(response):
-                yield _decode_change(line)
+            async for line in iter_lines(response):
+                yield decode_change(line)
 
     async def create(self, resource: ApiResource, body: Object) -> Object:
         """Creates an object.
@@ -205,8 +271,7 @@ class HubClient:
         async with self._request(
             method, path, body=body, query=query, content_type=content_type, accept=accept
         ) as response:
-            await _raise_for_status(response, method, path)
-            return _decode_object(await response.read(), f"{method} {path}")
+            return decode_object(await response.read(), f"{method} {path}")
 
     @asynccontextmanager
     async def _request(
@@ -220,37 +285,57 @@ class HubClient:
         timeout: aiohttp.ClientTimeout | None = None,  # noqa: ASYNC109 - aiohttp's own, per request
         accept: str = "application/json",
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        headers = {"Accept": accept, **await self._authorization()}
-        verb = "WATCH" if query and query.get("watch") == "1" else method
+        """Yields the response to a request that the hub has accepted.
+
+        Raises:
+            HubError: it was not accepted, or there is no answer.
+        """
+        headers = {"Accept": accept, **await self._credentials.headers()}
+        is_watch = bool(query and query.get("watch") == "1")
+        verb, call = "WATCH" if is_watch else method, call_of(method, path, is_watch=is_watch)
         data = None
         if body is not None:
             data, headers["Content-Type"] = msgspec.json.encode(body), content_type
         answered = False
+        timeout = timeout or aiohttp.ClientTimeout(
+            total=self._timeout_seconds,
+            sock_connect=min(_CONNECT_TIMEOUT_SECONDS, self._timeout_seconds),
+        )
         try:
             async with self._session.request(
                 method, self._root + path, params=query, data=data, headers=headers, timeout=timeout
             ) as response:
                 self._observe_request(verb, str(response.status))
                 answered = True
+                await self._raise_for_status(response, call, f"{method} {path}")
                 yield response
         except aiohttp.ClientConnectorCertificateError as error:  # a retry cannot succeed
             raise Refused(f"{method} {self._root}{path}: {error}") from error
         except (aiohttp.ClientError, TimeoutError) as error:
+            reason = reason_of(error)
             if not answered:
                 # "<error>" is the code that client-go's rest_client_requests_total uses.
                 self._observe_request(verb, "<error>")
+                if self._health is not None:
+                    self._health.on_no_answer(call, reason)
             if isinstance(error, aiohttp.ClientConnectorError):
-                reason = error.os_error.strerror or error
                 raise Busy(
                     f"the hub at {self._root} does not answer ({reason}); "
                     "start it with `kapok up`, or name another one with --kubeconfig FILE"
                 ) from error
             raise Busy(f"{method} {self._root}{path}: {type(error).__name__}: {error}") from error
 
-    async def _authorization(self) -> dict[str, str]:
-        settings = await self._configuration.auth_settings()
-        bearer: Any = settings.get("BearerToken")
-        return {bearer["key"]: bearer["value"]} if bearer else {}
+    async def _raise_for_status(
+        self, response: aiohttp.ClientResponse, call: HubCall, action: str
+    ) -> None:
+        """Passes an answer to `health`, and raises the error that it is, if it is one."""
+        error = await error_in(response, action)
+        self._credentials.is_refused = response.status == HTTPStatus.UNAUTHORIZED
+        if self._health is not None:
+            message = "" if error is None else str(error).removeprefix(f"{action}: ")
+            self._health.on_answer(call, response.status, message)
+        if error is not None:
+            raise error
 
 
 @asynccontextmanager
@@ -267,12 +352,23 @@ async def open_hub(
         Refused: the kubeconfig is missing or invalid.
     """
     configuration = await read_configuration(kubeconfig, context)
-    timeout = aiohttp.ClientTimeout(total=_REQUEST_TIMEOUT_SECONDS, sock_connect=10)
-    connector = aiohttp.TCPConnector(ssl=ssl_context_of(configuration), limit=0)
-    async with aiohttp.ClientSession(
-        connector=connector, timeout=timeout, read_bufsize=2**18
-    ) as session:
-        yield HubClient(session, configuration)
+    connector = aiohttp.TCPConnector(
+        ssl=ssl_context_of(configuration), limit=0, socket_factory=_open_socket
+    )
+    async with aiohttp.ClientSession(connector=connector, read_bufsize=2**18) as session:
+        reread = partial(read_configuration, kubeconfig, context)
+        yield HubClient(session, Credentials(configuration, reread))
+
+
+def _open_socket(address: aiohttp.AddrInfoType) -> socket.socket:
+    """A socket that fails when its peer is gone without a word, as a watch would never notice."""
+    family, kind, protocol, _, _ = address
+    opened = socket.socket(family, kind, protocol)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in _DEAD_PEER_OPTIONS.items():
+        if hasattr(socket, option):  # Linux has all of them
+            opened.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+    return opened
 
 
 async def read_configuration(kubeconfig: Path | None, context: str | None) -> Configuration:
@@ -325,72 +421,3 @@ def ssl_context_of(
     if not configuration.verify_ssl:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
-
-
-async def _iter_lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    """The lines of a watch stream. aiohttp's `readline` refuses lines longer than its buffer."""
-    pending = bytearray()
-    async for piece in response.content.iter_any():
-        pending += piece
-        if len(pending) > _MAX_LINE_BYTES:
-            raise Busy("watch: a line of the stream is longer than 8 MiB, so it is no watch event")
-        while (end := pending.find(b"\n")) >= 0:
-            line, pending = bytes(pending[:end]), pending[end + 1 :]
-            if line.strip():
-                yield line
-
-
-def _decode_change(line: bytes) -> WatchEvent:
-    event = _decode_object(line, "watch")
-    kind, body = event.get("type"), event.get("object")
-    if not isinstance(kind, str) or not isinstance(body, dict):
-        raise Busy("watch: a line of the stream is no watch event")
-    if kind == "ERROR":
-        raise _error_of(body, "watch")
-    return WatchEvent(type=kind, object=body)
-
-
-def _decode_object(data: bytes, action: str) -> Object:
-    """A JSON object that the hub sent; `Busy` for anything else, as from a broken proxy."""
-    try:
-        found = msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise Busy(f"{action}: the answer is not JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise Busy(f"{action}: the answer is not a JSON object")
-    return found
-
-
-async def _raise_for_status(response: aiohttp.ClientResponse, method: str, path: str) -> None:
-    if response.status < HTTPStatus.BAD_REQUEST:
-        return
-    text = await response.read()
-    try:
-        status = msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        status = None
-    if not isinstance(status, dict):
-        status = {"message": text[:200].decode(errors="replace")}
-    raise _error_of({**status, "code": response.status}, f"{method} {path}")
-
-
-# kube-apiserver 1.36 answers some invalid requests with 500; a retry never succeeds.
-_FINAL_SERVER_ERRORS = ("failed to create typed patch object", "etcdserver: request is too large")
-_ERROR_BY_CODE: dict[int, type[HubError]] = {
-    HTTPStatus.NOT_FOUND: NotFound,
-    HTTPStatus.CONFLICT: Conflict,
-    HTTPStatus.GONE: Gone,
-    HTTPStatus.TOO_MANY_REQUESTS: Busy,
-    HTTPStatus.REQUEST_TIMEOUT: Busy,
-}
-
-
-def _error_of(status: Object, action: str) -> HubError:
-    written = status.get("code")
-    code = written if isinstance(written, int) else 0
-    text = str(status.get("message", ""))
-    kind = _ERROR_BY_CODE.get(code, Busy if code >= HTTPStatus.INTERNAL_SERVER_ERROR else Refused)
-    if code == HTTPStatus.INTERNAL_SERVER_ERROR and text.startswith(_FINAL_SERVER_ERRORS):
-        kind = Refused
-    message = f"{action}: {code} {text}"
-    return kind(message, status=code, reason=str(status.get("reason", "")))

@@ -4,7 +4,8 @@ The Python client has no async informer, and its watch repeats the same resource
 until it raises. An informer resumes a lost stream at the last resource version. After an expired
 one it lists again and reports objects that have disappeared as DELETED, so that the listener
 misses no deletion. A change that the listener fails on is set aside and passed to it again later,
-in its newest form; all other objects go on.
+in its newest form; all other objects go on. Whatever the hub answers, or if it does not answer, an
+informer tries again with back-off for ever; `HubHealth` says what is wrong.
 """
 
 import asyncio
@@ -20,9 +21,9 @@ from scheduler.control.ports.hub import (
     HubError,
     NotFound,
     Object,
-    Refused,
     WatchEvent,
 )
+from scheduler.runtime.backoff import JitteredBackoff
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
 
@@ -34,9 +35,10 @@ Key = tuple[str, str]
 ChangeListener = Callable[[ApiResource, WatchEvent], None]
 
 _MIN_PAUSE_SECONDS = 0.2
+_FIRST_PAUSE_SECONDS = 0.4
 _MAX_PAUSE_SECONDS = 15.0
 _RETRY_INTERVAL_SECONDS = 1.0
-_FIRST_LIST_PAUSE_SECONDS = 1.0
+_MAX_SINGLE_READS = 100
 
 
 def key_of(body: Object) -> Key:
@@ -62,15 +64,66 @@ class Informer:
         self._resource = resource
         self._listener = listener
         self._clock = clock
-        self._jitter = jitter
+        self._backoff = JitteredBackoff(
+            first_seconds=_FIRST_PAUSE_SECONDS,
+            max_seconds=_MAX_PAUSE_SECONDS,
+            min_seconds=_MIN_PAUSE_SECONDS,
+            jitter=jitter,
+        )
         self._faults = faults
         self._failed: dict[Key, WatchEvent] = {}
         self._objects: dict[Key, Object] = {}
         self._resource_version = ""
         self._has_received = False
+        self._has_listed = asyncio.Event()
+        self._listed_seconds = float("-inf")
+
+    async def wait_until_listed(self) -> None:
+        """Waits until the collection has been listed for the first time."""
+        await self._has_listed.wait()
+
+    async def catch_up(self, since_seconds: float) -> None:
+        """Brings the listener what the hub holds now, though a watch may be late or cut.
+
+        A watch does not say that it is complete: a leader that begins compares the versions of all
+        objects, which takes their metadata alone, and reads what differs.
+
+        Args:
+            since_seconds: nothing is done if the collection was listed after this monotonic time.
+        """
+        if self._listed_seconds >= since_seconds:
+            return
+        listing = await self._hub.list_metadata(self._resource)
+        found = {key_of(one): _version_of(one) for one in listing.items}
+        differing = [
+            key for key in self._objects.keys() | found.keys() if self._differs(key, found)
+        ]
+        if len(differing) > _MAX_SINGLE_READS:
+            await self.synchronise()
+            return
+        for key in differing:
+            await self._read_again(key)
+
+    def _differs(self, key: Key, found: dict[Key, tuple[str, str]]) -> bool:
+        known = self._objects.get(key)
+        return known is None or found.get(key) != _version_of(known)
+
+    async def _read_again(self, key: Key) -> None:
+        namespace, name = key
+        try:
+            body = await self._hub.get(self._resource, name, namespace or None)
+        except NotFound:
+            if key in self._objects:
+                self._notify(WatchEvent("DELETED", self._objects[key]))
+            return
+        known = self._objects.get(key)
+        if known is None or _version_of(known) != _version_of(body):
+            change = "MODIFIED" if known else "ADDED"
+            self._notify(WatchEvent(change, self._with_type_meta(body)))
 
     async def synchronise(self) -> None:
         """Lists the collection; the listener has received every object when this returns."""
+        began_seconds = self._clock.monotonic()
         listing = await self._hub.list(self._resource)
         fresh = dict[Key, Object]()
         for one in listing.items:
@@ -83,6 +136,8 @@ class Informer:
             if before is None or _version_of(before) != _version_of(body):
                 self._notify(WatchEvent("MODIFIED" if before else "ADDED", body))
         self._resource_version = listing.resource_version
+        self._listed_seconds = began_seconds
+        self._has_listed.set()
 
     async def run(self) -> None:
         """Watches until cancelled; lists first if `synchronise` has not been called."""
@@ -93,34 +148,32 @@ class Informer:
     async def _follow(self) -> None:
         """Watches until cancelled.
 
-        The pause between attempts doubles while watches fail without an event. A watch that has
-        received an event starts again after the shortest pause, however often it is cut.
+        The pause between attempts grows while watches fail without an event. A watch that has
+        received an event starts again after a short pause, however often it is cut.
         """
-        pause_seconds = _MIN_PAUSE_SECONDS
         while True:
             self._has_received = False
             try:
                 if not self._resource_version:
                     await self.synchronise()
                 await self._watch_once()
-                pause_seconds = _MIN_PAUSE_SECONDS
+                self._backoff.reset()
                 continue
-            except Gone:
+            except Gone as error:
                 self._resource_version = ""
-                reason = "the resource version is too old"
-            except (Busy, HubError) as error:
-                reason = str(error)
+                reason: HubError = error
+            except HubError as error:
+                reason = error
             if self._has_received:
-                pause_seconds = _MIN_PAUSE_SECONDS
-            _log.warning(
+                self._backoff.reset()
+            pause_seconds = self._backoff.next_seconds(reason.retry_after_seconds)
+            _log.debug(
                 "%s: watch failed, retrying in %.1f s: %s",
                 self._resource.plural,
                 pause_seconds,
                 reason,
             )
-            # 0.5 to 1.5 times the pause, so that informers do not retry in step.
-            await self._clock.sleep(pause_seconds * (0.5 + self._jitter.random()))
-            pause_seconds = min(pause_seconds * 2, _MAX_PAUSE_SECONDS)
+            await self._clock.sleep(pause_seconds)
 
     async def _watch_once(self) -> None:
         started_at = self._clock.monotonic()
@@ -175,24 +228,3 @@ def _identity_metadata_of(body: Object) -> Object:
 
 def _version_of(body: Object) -> tuple[str, str]:
     return (body["metadata"].get("uid", ""), body["metadata"].get("resourceVersion", ""))
-
-
-async def list_first(informer: Informer, resource: ApiResource, clock: Clock) -> None:
-    """Lists for the first time, and retries while the hub is busy.
-
-    Raises:
-        Refused: the hub does not serve the kind; the message says how to create it.
-    """
-    while True:
-        try:
-            await informer.synchronise()
-        except Busy as error:
-            _log.warning("%s: %s; retrying", resource.plural, error)
-            await clock.sleep(_FIRST_LIST_PAUSE_SECONDS)
-        except NotFound as error:
-            raise Refused(
-                f"the hub serves no {resource.plural}.{resource.group}; "
-                "kubectl apply --server-side -f manifests/crds, then start again"
-            ) from error
-        else:
-            return

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from scheduler.control.ports.hub import CONFIG_MAPS, NAMESPACE, Hub, HubError, NotFound, Refused
 from scheduler.hub.client import HubClient
 
-_NAME = "kapok-endpoints"
+CONFIG_MAP = "kapok-endpoints"
 _KEY = "web"
 _FIELD_MANAGER = "kapok"
 _LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
@@ -24,7 +24,7 @@ async def publish_web_address(hub: Hub, url: str) -> None:
     body = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {"name": _NAME, "namespace": NAMESPACE},
+        "metadata": {"name": CONFIG_MAP, "namespace": NAMESPACE},
         "data": {_KEY: url},
     }
     await hub.apply(CONFIG_MAPS, body, field_manager=_FIELD_MANAGER)
@@ -37,7 +37,7 @@ async def find_web_address(client: HubClient) -> str:
         WebAddressUnknown: the message says how to name one.
     """
     try:
-        body = await client.get(CONFIG_MAPS, _NAME, NAMESPACE)
+        body = await client.get(CONFIG_MAPS, CONFIG_MAP, NAMESPACE)
     except NotFound:
         raise WebAddressUnknown(
             f"the hub at {client.address} does not say where the scheduler's web server is; "
@@ -46,7 +46,7 @@ async def find_web_address(client: HubClient) -> str:
     except Refused as error:
         raise WebAddressUnknown(
             f"the token may not read where the scheduler's web server is ({error}); name it with "
-            f"--server URL, or let the token get configmaps/{_NAME} in namespace {NAMESPACE}"
+            f"--server URL, or let the token get configmaps/{CONFIG_MAP} in namespace {NAMESPACE}"
         ) from error
     return check_web_address(str((body.get("data") or {}).get(_KEY, "")))
 

@@ -68,6 +68,10 @@ class Outbox:
             self._waiting = {unsent.place: unsent, **self._waiting}
             self._not_empty.set()
 
+    def drop_all(self) -> None:
+        """Drops what is not sent yet: this scheduler does not lead any more."""
+        self._waiting.clear()
+
     def _put(self, message: OutgoingMessage) -> None:
         self._waiting.pop(message.place, None)
         self._waiting[message.place] = message

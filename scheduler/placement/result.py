@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from scheduler.model.decision import Cost, Decision, DecisionPhase, SiteAssignment
 from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.facts import CLUSTER_UNREACHABLE
 from scheduler.model.demand.ordinals import format_ordinals, ordinals_after
 from scheduler.model.formatters import format_list, format_replicas
 from scheduler.model.reasons import REASONS, Reason
@@ -34,6 +35,7 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 _MAX_NAMED_SITES = 8
+_ABOUT_REPORTS = ("silent", "stale")
 
 
 class CycleState(msgspec.Struct, frozen=True, dict=True, kw_only=True):
@@ -155,11 +157,25 @@ def _retained_replicas(retained: RetainedShares) -> ReplicasBySlot:
 def _phase(state: CycleState, *, placed: bool) -> DecisionPhase:
     if placed:
         return "Placed"
-    return (
-        "Waiting"
-        if len(state.filter_result.admitted_slots) or _retained_replicas(state.retained)
-        else "Refused"
+    may_fit_later = len(state.filter_result.admitted_slots) or _retained_replicas(state.retained)
+    return "Waiting" if may_fit_later or _passed_but_unreachable(state) else "Refused"
+
+
+def _passed_but_unreachable(state: CycleState) -> list[str]:
+    """Sites that pass every rule but those about reports, whose agent cannot reach its cluster.
+
+    Unlike a silent site, such a site is known to be there, so the workload waits for it.
+    """
+    unreachable = state.fleet.report_column(
+        "cluster-unreachable", lambda facts: facts.is_cluster_unreachable, np.bool_
     )
+    if not unreachable.any():
+        return []
+    left = unreachable.copy()
+    for rule, passed in state.filter_result.passed:
+        if rule.reason not in _ABOUT_REPORTS:
+            left &= passed
+    return [state.fleet.name_at(int(slot)) for slot in left.nonzero()[0]]
 
 
 def _as_reason(reason: str) -> Reason:
@@ -257,6 +273,9 @@ def _format_line(
         return "there are no sites"
     counts = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
     line = f"0/{total} sites are feasible: {counts}" if counts else f"0/{total} sites are feasible"
+    unreachable = sorted(_passed_but_unreachable(state))
+    if unreachable:
+        line = f"{line}; {CLUSTER_UNREACHABLE} at {format_list(unreachable, _MAX_NAMED_SITES)}"
     return f"{line}; running replicas stay on {there}" if names else line
 
 

@@ -120,6 +120,18 @@ FAULT_PLACES: Final = (
     "api-collector",
     "api-event-expiry",
 )
+HUB_PROBLEM_REASONS: Final = (
+    "unreachable",
+    "unauthorized",
+    "forbidden",
+    "not-served",
+    "failing",
+    "throttled",
+)
+_HUB_PROBLEMS_HELP = (
+    "unreachable (no answer), unauthorized (401), forbidden (403), not-served (404 for a kind of "
+    "ours), failing (5xx), throttled (429)"
+)
 BATCH_RESULTS: Final = ("scarce", "plentiful", "failed")
 _RESULTS_HELP = (
     "placed, waiting (a site passes every rule, but lacks capacity now or the time has not come), "
@@ -267,6 +279,23 @@ RECORDED_METRICS: Final[Mapping[str, MetricDefinition]] = {
         "code; <error> when no response came.",
         ("verb", "code"),
     ),
+    "kapok_hub_failed_requests_total": MetricDefinition(
+        "counter",
+        f"Requests to the hub that failed because it does not serve the scheduler: "
+        f"{_HUB_PROBLEMS_HELP}.",
+        ("reason",),
+        values=HUB_PROBLEM_REASONS,
+    ),
+    "kapok_hub_lost_leases_total": MetricDefinition(
+        "counter",
+        "Terms of this leader that ended because the lease was not renewed in time or another "
+        "scheduler took it.",
+    ),
+    "kapok_hub_late_statuses_total": MetricDefinition(
+        "counter",
+        "Statuses of workloads that a former leader wrote after this one had begun; they are "
+        "overwritten.",
+    ),
     "kapok_event_loop_lag_seconds": MetricDefinition(
         "histogram",
         "How much later than asked the event loop woke a task, sampled four times a second.",
@@ -286,6 +315,12 @@ STATE_METRICS: Final[Mapping[str, MetricDefinition]] = {
     ),
     "kapok_leader": MetricDefinition("gauge", "1 while this replica holds the leader lease."),
     "kapok_epoch": MetricDefinition("gauge", "Epoch of this leader; 0 on standby."),
+    "kapok_hub_problem": MetricDefinition(
+        "gauge",
+        f"1 while the hub does not serve the scheduler, by reason: {_HUB_PROBLEMS_HELP}; /readyz "
+        "has the server, the request and since when.",
+        ("reason",),
+    ),
     "kapok_broker_connected": MetricDefinition("gauge", "1 while a session with the broker is up."),
     "kapok_outbox_messages": MetricDefinition("gauge", "Messages waiting to be published."),
     "kapok_pending_sites": MetricDefinition("gauge", "Sites that report and are not admitted."),

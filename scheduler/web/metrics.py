@@ -124,6 +124,18 @@ class Metrics:
         """Counts a request to the hub's API by its status code."""
         self._count("kapok_api_requests_total", verb, code)
 
+    def count_hub_problem(self, reason: str) -> None:
+        """Counts a request that the hub did not serve."""
+        self._count("kapok_hub_failed_requests_total", reason)
+
+    def count_lost_lease(self) -> None:
+        """Counts a term that ended because the lease was lost."""
+        self._count("kapok_hub_lost_leases_total")
+
+    def count_late_status(self) -> None:
+        """Counts a status that a former leader wrote."""
+        self._count("kapok_hub_late_statuses_total")
+
     def observe_loop_lag(self, seconds: float) -> None:
         """Observes how much later than asked the event loop woke a task."""
         self._observe("kapok_event_loop_lag_seconds", seconds)

@@ -35,6 +35,7 @@ class StateSnapshot:
     Attributes:
         at: when it was taken.
         epoch: the epoch of this leader; 0 on standby.
+        hub_problem: why the hub does not serve the scheduler; None while it does.
         is_broker_connected: whether a session with the broker is up.
         queue_depths: number of workloads by queue.
         unschedulable_reasons: the reasons of each unschedulable workload.
@@ -58,6 +59,7 @@ class StateSnapshot:
 
     at: datetime
     epoch: int
+    hub_problem: str | None
     is_broker_connected: bool
     queue_depths: dict[str, int]
     unschedulable_reasons: list[frozenset[str]]
@@ -105,7 +107,12 @@ class SnapshotSources:
 
 
 def take_snapshot(
-    sources: SnapshotSources, *, epoch: int, is_broker_connected: bool, outbox_messages: int
+    sources: SnapshotSources,
+    *,
+    epoch: int,
+    is_broker_connected: bool,
+    outbox_messages: int,
+    hub_problem: str | None = None,
 ) -> StateSnapshot:
     """Takes the state now; call it on the event loop."""
     fleet, states = sources.fleet, sources.sites.states
@@ -116,6 +123,7 @@ def take_snapshot(
     return StateSnapshot(
         at=sources.clock.now(),
         epoch=epoch,
+        hub_problem=hub_problem,
         is_broker_connected=is_broker_connected,
         queue_depths=sources.queue.depths(),
         unschedulable_reasons=sources.queue.unschedulable_reasons(),

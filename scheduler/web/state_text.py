@@ -17,7 +17,7 @@ from scheduler.model.figures import SiteFigures, site_figures
 from scheduler.model.quantities import CPU, MILLI_PER_UNIT
 from scheduler.model.reasons import REASONS
 from scheduler.placement.kernel import loader as compiled
-from scheduler.web.definitions import METRIC_RESOURCES, STATE_METRICS
+from scheduler.web.definitions import HUB_PROBLEM_REASONS, METRIC_RESOURCES, STATE_METRICS
 from scheduler.web.snapshot import StateSnapshot
 
 KNOWN_ORDER_PHASES: Final = frozenset(
@@ -59,6 +59,9 @@ def _metric_families(snapshot: StateSnapshot) -> dict[str, Series]:
         "kapok_build_info": [build + " 1"],
         "kapok_leader": [f" {int(snapshot.epoch > 0)}"],
         "kapok_epoch": [f" {snapshot.epoch}"],
+        "kapok_hub_problem": _label_series(
+            "reason", {one: int(one == snapshot.hub_problem) for one in HUB_PROBLEM_REASONS}
+        ),
         "kapok_broker_connected": [f" {int(snapshot.is_broker_connected)}"],
         "kapok_outbox_messages": [f" {snapshot.outbox_messages}"],
         "kapok_pending_sites": [f" {snapshot.unadmitted_site_count}"],

@@ -6,14 +6,16 @@ server. Clients use the proxy's kubeconfig (plain HTTP on loopback, no token: th
 credentials).
 """
 
+import contextlib
 import json
-import ssl
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.client import HTTPConnection, HTTPResponse
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException, HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -32,15 +34,36 @@ class Faults:
     """Accepts connections and closes them without an answer."""
     too_many: int = 0
     """Answers so many requests with 429 and Retry-After: 1."""
+    refuse_with: int = 0
+    """Answers every request with this status; 0: forwards them."""
+    refused_paths: str = ""
+    """Of these only the requests whose path contains this."""
+    retry_after_seconds: int = 1
+    """What a 429 or 503 asks for; 0: nothing."""
     expired_watches: int = 0
     """Answers so many watches with 410 Expired."""
     delay_seconds: float = 0.0
     """Before each answer."""
     cut_watches_after_events: int = 0
     """Cuts a watch in the middle of the line after so many events; 0 never."""
+    held_paths: str = ""
+    """Requests that change something and whose path contains this are held back until `release`."""
+    held: list[str] = field(default_factory=list)
+    """Method and path of the requests that were held back."""
+    release: threading.Event = field(default_factory=threading.Event)
+    """Set it to let them through; they go to the server though their client is gone."""
+    late_answers: list[int] = field(default_factory=list)
+    """What the server answered to them."""
+    token: str = ""
+    """Answers 401 to requests without this bearer token; empty: takes all."""
     seen: list[str] = field(default_factory=list)
     """Method and path of every request that came."""
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def clear(self) -> None:
+        """Ends all faults."""
+        self.gone, self.too_many, self.refuse_with, self.refused_paths = False, 0, 0, ""
+        self.expired_watches, self.delay_seconds, self.cut_watches_after_events = 0, 0.0, 0
 
     def take(self, name: str) -> bool:
         """Takes one of a counted fault; returns whether there was one left."""
@@ -102,7 +125,16 @@ class _Handler(BaseHTTPRequestHandler):
         if faults.delay_seconds:
             time.sleep(faults.delay_seconds)  # noqa: TID251 - a slow network
         is_watch = "watch=" in self.path
-        if faults.take("too_many"):
+        if faults.held_paths and faults.held_paths in self.path and self.command != "GET":
+            self._hold(body)
+            return
+        refused = faults.refuse_with
+        if faults.token and self.headers.get("Authorization") != f"Bearer {faults.token}":
+            refused = 401
+        if refused and faults.refused_paths in self.path:
+            words = f"the proxy answers {refused}"
+            self._answer(refused, _status(refused, HTTPStatus(refused).phrase, words))
+        elif faults.take("too_many"):
             self._answer(429, _status(429, "TooManyRequests", "please try again later"))
         elif is_watch and faults.take("expired_watches"):
             self._answer(410, _status(410, "Expired", "too old resource version: 1 (2)"))
@@ -115,10 +147,22 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(code)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
-        if code == 429:
-            self.send_header("Retry-After", "1")
+        if code in (429, 503) and self.faults.retry_after_seconds:
+            self.send_header("Retry-After", str(self.faults.retry_after_seconds))
         self.end_headers()
         self.wfile.write(body)
+
+    def _hold(self, body: bytes | None) -> None:
+        """Sends a request to the server as late as the test says; nobody waits for the answer."""
+        self.close_connection = True
+        self.faults.held.append(f"{self.command} {self.path}")
+        self.faults.release.wait(60)
+        connection = self.upstream.connection(timeout=60)
+        kept = {k: v for k, v in self.headers.items() if k.lower() not in _HOP_HEADERS}
+        connection.request(self.command, self.path, body, {**kept, **self.upstream.headers})
+        with connection.getresponse() as response:
+            self.faults.late_answers.append(response.status)
+        connection.close()
 
     def _forward(self, body: bytes | None, *, is_watch: bool) -> None:
         connection = self.upstream.connection(timeout=60)
@@ -147,15 +191,29 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/json")
         self.send_header("Connection", "close")
         self.end_headers()
-        connection.sock.settimeout(0.02)
+        ended = threading.Event()
+        threading.Thread(target=self._watch_cut, args=(connection, ended), daemon=True).start()
+        try:
+            self._copy(response)
+        finally:
+            ended.set()
+
+    def _watch_cut(self, connection: HTTPConnection, ended: threading.Event) -> None:
+        """Ends the stream from the server when the test says so; a read of it then returns."""
+        while not ended.wait(0.02):
+            if self.cut.is_set() or self.faults.gone:
+                with contextlib.suppress(OSError):
+                    connection.sock.shutdown(socket.SHUT_RDWR)
+                return
+
+    def _copy(self, response: HTTPResponse) -> None:
         events = 0
         buffer = b""
         while not (self.cut.is_set() or self.faults.gone):
             try:
                 chunk = response.read1(65536)
-            except (TimeoutError, ssl.SSLError):
-                response.fp.raw._timeout_occurred = False  # type: ignore[attr-defined] # noqa: SLF001 - or it refuses to read on
-                continue
+            except (HTTPException, OSError):
+                return
             if not chunk:
                 return
             buffer += chunk
@@ -166,7 +224,10 @@ class _Handler(BaseHTTPRequestHandler):
                 if limit and events > limit:
                     self.wfile.write(line[: len(line) // 2])
                     return
-                self.wfile.write(line + b"\n")
+                try:
+                    self.wfile.write(line + b"\n")
+                except OSError:
+                    return  # the client is gone
 
 
 @contextmanager
@@ -186,6 +247,7 @@ def api_proxy(upstream: Client, folder: Path) -> Iterator[Proxy]:
         url = f"http://127.0.0.1:{server.server_port}"
         kubeconfig = folder / "proxy.kubeconfig"
         kubeconfig.write_text(json.dumps(_kubeconfig(url)))
+        kubeconfig.chmod(0o600)
         try:
             yield Proxy(url, kubeconfig, faults, cut)
         finally:

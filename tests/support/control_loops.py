@@ -362,6 +362,7 @@ class ControlLoops:
             sites=self.sites,
             dispatcher=self.dispatcher,
             controller=self.controller,
+            requeuer=self.requeuer,
             clock_events=self.clock_events,
             reconciler=self.reconciler,
             clock=self.clock,
@@ -414,7 +415,8 @@ class ControlLoops:
             self.report(one)
         await self.startup.wait_for_sites()
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self.worker.run()), group.create_task(self.wake_ups.run())]
+            loops = (self.worker.run, self.wake_ups.run, self.startup.recheck_decided)
+            tasks = [group.create_task(loop()) for loop in loops]
             yield
             for task in tasks:
                 task.cancel()

@@ -49,6 +49,11 @@ class FakeHub:
         ]
         return Listing(items=items, resource_version=str(self._version))
 
+    async def list_metadata(self, resource: ApiResource) -> Listing:
+        listing = await self.list(resource)
+        items = [{"metadata": one["metadata"]} for one in listing.items]
+        return Listing(items=items, resource_version=listing.resource_version)
+
     async def watch(
         self, resource: ApiResource, resource_version: str
     ) -> AsyncIterator[WatchEvent]:

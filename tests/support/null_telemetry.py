@@ -37,6 +37,9 @@ class NullTelemetry:
     def set_scarcity(self, *, number: int, workloads: int, prices: int, ratio: float) -> None:
         """Ignored."""
 
+    def count_late_status(self) -> None:
+        """Ignored."""
+
     def count_invalid_object(self, kind: str) -> None:
         """Ignored."""
 

@@ -2,8 +2,8 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,10 +42,19 @@ spec:
 
 @dataclass(frozen=True)
 class SiteWithAgent:
-    """A hub and the member cluster of its one site."""
+    """A hub and the member cluster of its one site.
+
+    Attributes:
+        up: the hub.
+        member: the member cluster.
+        stop_member: ends the API server of the member cluster; its agent goes on.
+        start_member: starts it again, at the same address.
+    """
 
     up: Up
     member: Cluster
+    stop_member: Callable[[], None]
+    start_member: Callable[[], list[Path]]
 
 
 @contextmanager
@@ -56,7 +65,12 @@ def site_with_agent(folder: Path, namespace: str) -> Iterator[SiteWithAgent]:
         folder: an empty folder.
         namespace: the namespace in which the member is looked at.
     """
-    with running_up(folder) as up, api_servers(folder / "members", SITE) as (kubeconfig,):
+    with running_up(folder) as up, ExitStack() as servers:
+
+        def start_member() -> list[Path]:
+            return servers.enter_context(api_servers(folder / "members", SITE))
+
+        (kubeconfig,) = start_member()
         log = folder / "controllers.log"
         with controllers(log, [kubeconfig], "--start-seconds", "0.2"):
             host, _, port = up.ready["broker"].rpartition(":")
@@ -90,7 +104,8 @@ def site_with_agent(folder: Path, namespace: str) -> Iterator[SiteWithAgent]:
                 up.apply(_OBJECTS.replace("SITE", SITE).replace("KEY", key))
                 with subprocess.Popen([*_AGENT, str(config)], stderr=errors) as agent:
                     try:
-                        yield SiteWithAgent(up, Cluster(kubeconfig, namespace))
+                        member = Cluster(kubeconfig, namespace)
+                        yield SiteWithAgent(up, member, servers.close, start_member)
                     finally:
                         agent.terminate()
                         agent.wait(20)

@@ -7,9 +7,10 @@ the event loop, so two writes cannot interleave. Large objects are computed in a
 write changes the object meanwhile, the change is computed again, as in kube-apiserver.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from types import MappingProxyType
 
 from scheduler.apiserver.base.errors import (
     already_exists,
@@ -37,6 +38,7 @@ from scheduler.apiserver.write.managed_fields import (
     update_managed_fields,
 )
 from scheduler.apiserver.write.server_side_apply import apply_configuration
+from scheduler.apiserver.write.status_checks import StatusCheck
 from scheduler.apiserver.write.typed import check_typed_patch
 from scheduler.hub.schema.json_types import Json, JsonObject
 from scheduler.hub.schema.problems import invalid_value
@@ -71,7 +73,13 @@ class _Change:
 
 
 class ObjectWriter(ObjectStore):
-    """The object store with the writes of clients."""
+    """The object store with the writes of clients.
+
+    Attributes:
+        status_checks: by kind, what refuses a status by another object.
+    """
+
+    status_checks: Mapping[str, StatusCheck] = MappingProxyType({})
 
     async def create(
         self, resource: ServerResource, namespace: str, item: Json, options: WriteOptions
@@ -300,12 +308,26 @@ class ObjectWriter(ObjectStore):
         new = change.new
         if change.is_empty:
             return WriteResult(new, stored.data)
+        if options.subresource == "status":
+            self._check_status(resource, stored, new)
         metadata = new["metadata"]
         if metadata.get("deletionTimestamp") and not is_deletion_blocked(new):
             data = await self.remove(resource, key, new, options)
             return WriteResult(new, data)
         data = await self.put(resource, key, new, options)
         return WriteResult(new, data)
+
+    def _check_status(
+        self, resource: ServerResource, stored: StoredObject, new: JsonObject
+    ) -> None:
+        check = self.status_checks.get(resource.group_resource.kind)
+        found = self.catalog.find(*check.parameter) if check else None
+        if check is None or found is None:
+            return
+        key = self.key_of(found, check.parameter_namespace, check.parameter_name)
+        parameter = self.collection(found.collection_name).latest(key)
+        if parameter is not None:
+            check.check(resource, stored.decode(), new, parameter.decode())
 
     def _field_manager(
         self, resource: ServerResource, options: WriteOptions, operation: str

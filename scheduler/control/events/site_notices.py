@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from scheduler.control.events.recorder import EventRecorder
+from scheduler.model.demand.facts import CLUSTER_UNREACHABLE
 from scheduler.model.formatters import format_list, format_rfc3339
 from scheduler.model.kinds.kinds import Site, SiteGrant
 
@@ -49,6 +50,14 @@ class SiteNotices:
                 message="nothing is received of it; it gets no new work, and what it runs stays",
                 is_warning=True,
             )
+
+    def cluster_unreachable(self, name: str, site: Site | None) -> None:
+        """The agent of a site reports, and the API server of its cluster does not answer it."""
+        text = "the API server of its cluster does not answer its agent"
+        _log.warning("site %s: ClusterUnreachable: %s", name, text, extra={"site": name})
+        if site is not None:
+            message = f"{text}; it gets no new work, and what it runs stays"
+            self.events.record(site, reason=CLUSTER_UNREACHABLE, message=message, is_warning=True)
 
     def returned(self, name: str, site: Site | None, silent_since: datetime | None) -> None:
         """A site reports: again, or first since this process began (`silent_since` is None)."""

@@ -48,6 +48,7 @@ class Dispatcher:
             which nothing was planned; they may not have been read or restored yet.
         keeps_unknown_orders: whether such orders are left running for ever, and so the first index
             waits until the plan has them all.
+        may_publish: whether this scheduler still leads.
         epoch: the leader's epoch.
         sequence: of the newest index to any site in this epoch. One counter for all sites, so
             that it never falls when a Site is deleted and made again.
@@ -66,6 +67,7 @@ class Dispatcher:
     is_history_lost: Callable[[], bool] = lambda: False
     hold_seconds: float = 0.0
     keeps_unknown_orders: Callable[[], bool] = lambda: False
+    may_publish: Callable[[], bool] = lambda: True
     epoch: int = 0
     sequence: int = 0
     is_publishing: bool = False
@@ -273,7 +275,7 @@ class Dispatcher:
             least_seconds: time between two indexes of one site.
             busy_seconds: what does not begin in this time waits.
         """
-        if not self.is_publishing or not self.epoch:
+        if not self.is_publishing or not self.epoch or not self.may_publish():
             return False
         is_waiting, latest, until = False, self._now() - least_seconds, self._now() + busy_seconds
         for site, plan in self.plans.items():

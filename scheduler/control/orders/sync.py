@@ -74,6 +74,7 @@ class OrderSync:
             state=report.orders.get(order_id) if report else None,
             is_current=report is not None and self.dispatcher.is_listed(site, order_id, report),
             is_silent=state is None or not state.is_ready,
+            is_unreachable=state is not None and not state.is_cluster_reachable,
         )
 
     def site_views(self, workload: Workload, status: WorkloadStatus) -> dict[str, SiteView]:

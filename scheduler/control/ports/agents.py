@@ -28,6 +28,8 @@ class SiteReport:
         has_executor: an agent there can apply orders.
         bound: order id → (generation applied, pods bound to nodes, terminating ones included).
         unschedulable: order id → pods for which the cluster's scheduler finds no node.
+        is_cluster_reachable: the API server of the site's cluster answers the agent; if not, the
+            figures of the cluster are unknown.
     """
 
     site: str
@@ -36,6 +38,7 @@ class SiteReport:
     has_executor: bool
     bound: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     unschedulable: Mapping[str, int] = field(default_factory=dict)
+    is_cluster_reachable: bool = True
     sent_seconds: float | None = None
 
 

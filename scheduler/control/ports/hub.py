@@ -20,12 +20,26 @@ class HubError(Exception):
     Attributes:
         status: the HTTP status, 0 when no response came.
         reason: the `reason` of the `Status` object, e.g. "NotFound".
+        retry_after_seconds: how long the server asks to wait (RFC 9110, Retry-After); 0: not said.
     """
 
-    def __init__(self, message: str, *, status: int = 0, reason: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 0,
+        reason: str = "",
+        retry_after_seconds: float = 0.0,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.reason = reason
+        self.retry_after_seconds = retry_after_seconds
+
+    @property
+    def is_trouble_of_the_hub(self) -> bool:
+        """Whether it says something of the hub, which is logged once, and not of the request."""
+        return isinstance(self, Busy) or self.status in (401, 403)
 
 
 class Conflict(HubError):
@@ -127,6 +141,10 @@ class Hub(Protocol):
 
     async def list(self, resource: ApiResource, namespace: str | None = None) -> Listing:
         """Lists the whole collection, page by page."""
+        ...
+
+    async def list_metadata(self, resource: ApiResource) -> Listing:
+        """Lists the metadata alone of a whole collection, as the hub holds it now."""
         ...
 
     def watch(self, resource: ApiResource, resource_version: str) -> AsyncIterator[WatchEvent]:

@@ -53,6 +53,10 @@ class Telemetry(Protocol):
         """Sets the prices in force: number and size of the batch, and its quality; all 0: none."""
         ...
 
+    def count_late_status(self) -> None:
+        """Counts a status that a former leader wrote after this one had begun."""
+        ...
+
     def count_invalid_object(self, kind: str) -> None:
         """Counts an object in the hub that does not decode."""
         ...

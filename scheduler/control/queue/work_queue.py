@@ -108,6 +108,7 @@ class SchedulingQueue:
     _unschedulable: Unschedulable = field(default_factory=Unschedulable)
     _backoff: set[WorkKey] = field(default_factory=set)
     _attempts: dict[WorkKey, int] = field(default_factory=dict)
+    _asked_pauses: dict[WorkKey, float] = field(default_factory=dict)
     _timers: TimerQueue = field(default_factory=TimerQueue)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -151,11 +152,16 @@ class SchedulingQueue:
         elif done.due_seconds is not None:
             self._set_aside(key, done)
 
+    def ask_pause(self, key: WorkKey, seconds: float) -> None:
+        """Notes how long the hub asks to wait after an attempt that is about to `fail`."""
+        self._asked_pauses[key] = min(seconds, self.last_backoff_seconds)
+
     def fail(self, key: WorkKey) -> None:
         """Notes that an attempt failed for a passing reason; it is tried again after a back-off."""
         attempts = self._attempts[key] = self._attempts.get(key, 0) + 1
         doubled = self.first_backoff_seconds * 2 ** min(attempts - 1, _MAX_DOUBLINGS)
-        self._conclude(key, min(doubled, self.last_backoff_seconds), None, None)
+        asked = self._asked_pauses.pop(key, 0.0)
+        self._conclude(key, max(asked, min(doubled, self.last_backoff_seconds)), None, None)
 
     def succeed(self, key: WorkKey) -> None:
         """Notes that an attempt succeeded; the next failure starts with the shortest pause."""

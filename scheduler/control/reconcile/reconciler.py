@@ -6,7 +6,7 @@ of effects is a promise: first the ledger, then the status (one API write), then
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -145,15 +145,21 @@ class Reconciler:
         """Claims the Kubernetes objects of all workloads after a start, the placed ones first."""
         self.ownership.claim_all(self.objects.workloads.values())
 
-    def restore_orders(self) -> None:
+    def restore_orders(self, slice_size: int) -> Iterator[None]:
         """Plans all orders after a start, as the statuses or else the sites have them.
 
         Nothing is written: the first index of this epoch must list everything that runs. All of
         it is decided again, because a taint or the end of a grant may have come meanwhile.
+
+        Args:
+            slice_size: yields after so many workloads, so that the event loop serves others.
         """
         self.requeue_reasons.add_redecision(self.objects.workloads)
-        for key, workload in self.objects.workloads.items():
-            if workload.metadata.deletion_timestamp is not None:
+        for number, key in enumerate(list(self.objects.workloads), start=1):
+            if number % slice_size == 0:
+                yield
+            workload = self.objects.workloads.get(key)
+            if workload is None or workload.metadata.deletion_timestamp is not None:
                 continue
             is_restored = False
             with self.faults.barrier("workload"):

@@ -51,12 +51,14 @@ class WorkloadWriter:
     async def write_status(self, key: WorkKey, status: WorkloadStatus) -> None:
         """Writes what differs from the status in the hub; nothing when they are equal.
 
+        The epoch alone is no difference: a new leader would otherwise write every object once.
+
         Raises:
             HubError: the hub refused the write or could not do it.
         """
         raw = self.objects.raw_workloads[key]
         patch = merge_patch(raw.get("status") or {}, to_plain_json(status))
-        if patch:
+        if patch.keys() - {"epoch"}:
             version = raw["metadata"]["resourceVersion"]
             await self._patch(
                 key,

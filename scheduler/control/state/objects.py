@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from scheduler.control.ports.hub import (
     CLUSTER_POLICIES,
     GRANTS,
@@ -32,6 +34,7 @@ from scheduler.model.kinds.kinds import (
     Workload,
 )
 from scheduler.model.kinds.metadata import WorkKey
+from scheduler.model.kinds.workload import WorkloadStatus
 from scheduler.runtime.faults import Faults
 
 _log = logging.getLogger(__name__)
@@ -73,6 +76,8 @@ class HubObjects:
     workloads: dict[WorkKey, Workload] = field(default_factory=dict)
     raw_workloads: dict[WorkKey, Object] = field(default_factory=dict)
     invalid: dict[tuple[str, WorkKey], str] = field(default_factory=dict)
+    _leaders_epoch: int = 0
+    _late_statuses: set[WorkKey] = field(default_factory=set)
     _workloads_at: dict[str, dict[WorkKey, None]] = field(default_factory=dict)
     _grants_by_site: dict[str, dict[str, SiteGrant]] = field(default_factory=dict)
     _tenants_by_namespace: dict[str, tuple[Tenant, ...]] = field(default_factory=dict)
@@ -89,7 +94,10 @@ class HubObjects:
         if unannounced is None and self._is_older(resource, key, event):
             return
         before = self._collection(kind).get(self._collection_key(kind, key))
+        is_late = resource is WORKLOADS and self._is_status_late(key, event)
         self._replace(kind, key, None if event.type == "DELETED" else event.object)
+        if is_late and isinstance(before, Workload):
+            self._keep_status(key, before.status)
         after = self._collection(kind).get(self._collection_key(kind, key))
         if unannounced is None and resource is not WORKLOADS and _is_same_spec(before, after):
             return
@@ -98,9 +106,48 @@ class HubObjects:
         self.on_change(kind, key, sites)
         del self._unannounced[kind, key]
 
+    def begin_term(self, epoch: int) -> None:
+        """Notes that this scheduler leads: all statuses of former leaders are listed."""
+        self._leaders_epoch = epoch
+
+    def end_term(self) -> None:
+        """Notes that this scheduler does not lead any more: the hub's statuses count."""
+        self._leaders_epoch = 0
+        late, self._late_statuses = self._late_statuses, set()
+        for key in late & self.raw_workloads.keys():
+            self._replace(WORKLOADS.kind, key, self.raw_workloads[key])
+
+    def _is_status_late(self, key: WorkKey, event: WatchEvent) -> bool:
+        """Whether a former leader has written a status after this one began.
+
+        Whatever this leader changes has its epoch, so a change with a lower one is of another. The
+        hub refuses it where `manifests/admission` is installed.
+        """
+        known, fresh = self.raw_workloads.get(key), event.object
+        if not self._leaders_epoch or known is None or event.type == "DELETED":
+            return False
+        status = fresh.get("status") or {}
+        if status.get("epoch", 0) >= self._leaders_epoch or not _is_same_object(known, fresh):
+            self._late_statuses.discard(key)
+            return False
+        if status != (known.get("status") or {}):
+            self._late_statuses.add(key)
+            self.telemetry.count_late_status()
+            _log.warning("%s/%s: a former leader wrote its status; it is overwritten", *key)
+        return key in self._late_statuses
+
+    def _keep_status(self, key: WorkKey, status: WorkloadStatus) -> None:
+        """Keeps this leader's view; the next write is compared with what the hub holds."""
+        late = self.workloads.get(key)
+        if late is not None:
+            self._unindex_placement(key, late)
+            self._put(WORKLOADS.kind, key, msgspec.structs.replace(late, status=status))
+
     def put_workload(self, body: Object) -> None:
         """Takes in what the hub returned for our own write, without calling `on_change`."""
         key = (body["metadata"]["namespace"], body["metadata"]["name"])
+        if (body.get("status") or {}).get("epoch", 0) >= self._leaders_epoch:
+            self._late_statuses.discard(key)
         self._replace(WORKLOADS.kind, key, body)
 
     def default_scheme(self) -> DataClassScheme | None:
@@ -238,6 +285,10 @@ def _is_same_spec(before: Any, after: Any) -> bool:  # noqa: ANN401 - any of our
         return before is after
     old, new = before.metadata, after.metadata
     return (before.spec, old.uid, old.labels) == (after.spec, new.uid, new.labels)
+
+
+def _is_same_object(one: Object, other: Object) -> bool:
+    return bool(one["metadata"].get("uid") == other["metadata"].get("uid"))
 
 
 def _resource_version(meta: Object) -> int:

@@ -21,6 +21,7 @@ from scheduler.control.state.unschedulable import (
     unschedulable_after,
 )
 from scheduler.model.demand.facts import (
+    CLUSTER_UNREACHABLE,
     InFlight,
     OrderGeneration,
     SiteFacts,
@@ -46,7 +47,9 @@ class SiteState:
         report: the last report; None before the first one of this process.
         order_status: the last status of its orders.
         admitted_seconds: monotonic time at which the Site was taken in.
-        is_ready: whether the site reports.
+        is_ready: whether the site reports, and its cluster answers its agent.
+        is_cluster_reachable: whether the cluster answered the agent at the last report; of a site
+            that does not report it is not known, and True.
         ready_changed_at: when `is_ready` changed last.
         ordered: generations of each order that no report shows as bound yet, by order id.
         last_heard_seconds: monotonic time at which the last message of any kind was made, at the
@@ -61,6 +64,7 @@ class SiteState:
     order_status: OrderStatusReport | None = None
     admitted_seconds: float = float("-inf")
     is_ready: bool = False
+    is_cluster_reachable: bool = True
     ready_changed_at: datetime | None = None
     ordered: dict[str, tuple[OrderGeneration, ...]] = field(default_factory=dict)
     last_heard_seconds: float = float("-inf")
@@ -134,11 +138,15 @@ class Sites:
         if state is None:
             return frozenset()
         before, was_ready = state.report, state.is_ready
+        if not report.is_cluster_reachable:
+            report = self._with_last_figures(state, report)
         given_up_before = self._given_up(state)
         state = self._after_report(state, report)
         # The state is replaced once the facts are taken in: a report that fails changes nothing.
         self._publish_facts(report.site, state)
         self.states[report.site] = state
+        if not state.is_ready:
+            return frozenset()
         if not was_ready or before is None or self._may_have_been_stale(before, report):
             return frozenset({"report", "latency", "capacity"})
         events = _wake_events_of(before.figures, report.figures)
@@ -160,10 +168,34 @@ class Sites:
                 report.figures.intensity, report.observed_seconds
             ),
         )
+        after.is_cluster_reachable = report.is_cluster_reachable
         # What was withheld and arrives late shows what the site was, not that it is there now.
-        self._set_ready(after, is_ready=after.is_ready or self._is_recent(after))
+        is_there = after.is_ready or self._is_recent(after)
+        self._set_ready(after, is_ready=is_there and after.is_cluster_reachable)
         _drop_superseded(after, report.bound)
         return after
+
+    def _with_last_figures(self, state: SiteState, report: SiteReport) -> SiteReport:
+        """A report of an agent whose cluster does not answer, with what was known of the cluster.
+
+        Without nodes and kinds every rule about them would refuse the site, as if it had none.
+        """
+        if state.report is not None:
+            known = state.report
+            return replace(known, sent_seconds=report.sent_seconds, is_cluster_reachable=False)
+        site = self.objects.sites.get(report.site)
+        if site is None or site.status.observed_at is None:
+            return report
+        age = (self.clock.now() - site.status.observed_at).total_seconds()
+        figures = msgspec.structs.replace(
+            report.figures,
+            node_classes=site.status.node_classes,
+            api_kinds=site.status.api_kinds,
+            cluster_kinds=site.status.cluster_kinds,
+        )
+        return replace(
+            report, figures=figures, observed_seconds=self.clock.monotonic() - max(0.0, age)
+        )
 
     def _sent_seconds(self, state: SiteState, made_seconds: float | None) -> float:
         made = self.clock.monotonic() if made_seconds is None else made_seconds
@@ -208,18 +240,23 @@ class Sites:
         """Marks a site as not ready: its session ended, or it sent nothing for too long.
 
         Returns:
-            Whether the site was ready before.
+            Whether the site reported before.
         """
         state = self.states.get(name)
-        if state is None or not state.is_ready:
+        if state is None or not (state.is_ready or not state.is_cluster_reachable):
             return False
+        state.is_cluster_reachable = True
         self._set_ready(state, is_ready=False)
         self._publish_facts(name)
         return True
 
     def overdue_sites(self) -> Iterable[str]:
-        """Sites that are ready and have sent nothing for `silent_after_seconds`."""
-        return [n for n, one in self.states.items() if one.is_ready and not self._is_recent(one)]
+        """Sites that reported and have sent nothing for `silent_after_seconds`."""
+        return [
+            name
+            for name, one in self.states.items()
+            if (one.is_ready or not one.is_cluster_reachable) and not self._is_recent(one)
+        ]
 
     def set_order(self, site: str, order_id: str, ordered: OrderGeneration | None) -> None:
         """Sets what an order requests at a site until a report shows it; None: not ordered."""
@@ -245,6 +282,15 @@ class Sites:
             state.reserved = reserved
             self._publish_facts(site)
 
+    def end_term(self) -> None:
+        """Forgets what this scheduler ordered and reserved; what sites report is kept."""
+        self.left, self._freed_sites = LeftBehind(), set()
+        for name, state in self.states.items():
+            state.ordered, state.reserved = {}, ()
+            if state.order_status is not None:
+                self.left.on_claims(name, (), state.order_status.kept)
+            self._publish_facts(name)
+
     def release_reserved(self, site: str) -> None:
         """Gives back all that is reserved at a site; the site then counts as freed."""
         self.set_reserved(site, ())
@@ -266,7 +312,7 @@ class Sites:
         ready = Condition(
             type="Ready",
             status="True" if state.is_ready else "False",
-            reason="Reporting" if state.is_ready else "Silent",
+            reason=_readiness_reason(state),
             message="" if state.is_ready else _format_silence(state),
             last_transition_time=state.ready_changed_at,
         )
@@ -393,7 +439,15 @@ def _is_more_free(old: FreeRow, new: FreeRow) -> bool:
     )
 
 
+def _readiness_reason(state: SiteState) -> str:
+    if state.is_ready:
+        return "Reporting"
+    return "Silent" if state.is_cluster_reachable else CLUSTER_UNREACHABLE
+
+
 def _format_silence(state: SiteState) -> str:
+    if not state.is_cluster_reachable:
+        return "the agent reports, and the API server of its cluster does not answer it"
     if state.report is None:
         return "the site has not reported since the scheduler started"
     return "the site does not report; what runs there is unknown"

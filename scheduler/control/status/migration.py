@@ -91,6 +91,7 @@ class SiteView:
     Attributes:
         state: the state of the order as the site reports it; None: it reports none.
         is_silent: the site does not report, so `state` is old.
+        is_unreachable: its agent reports, and cannot reach its cluster; it is silent too.
         is_current: the site reported while it worked by an index that has the present order. If
             not, `state` may be about another content of the same generation, which a hub that was
             restored from a backup can cause.
@@ -99,6 +100,7 @@ class SiteView:
     state: OrderState | None
     is_silent: bool
     is_current: bool = True
+    is_unreachable: bool = False
 
 
 UNSEEN = SiteView(state=None, is_silent=True)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from scheduler.control.ports.agents import OrderState
 from scheduler.control.status.conditions import MAX_SITES_LISTED, find_condition
 from scheduler.control.status.migration import Health, SiteShare, SiteView
+from scheduler.model.demand.facts import CLUSTER_UNREACHABLE
 from scheduler.model.figures import format_readiness
 from scheduler.model.formatters import format_list
 from scheduler.model.kinds.fields import Condition
@@ -20,6 +21,10 @@ MAX_TEXT_LENGTH = 1024
 """Characters of a text in a status or an event; the CRD allows no more."""
 _SITE_SILENT = "SiteSilent"
 """Reason while a site with replicas does not report."""
+_SILENCE_WORDS = {
+    _SITE_SILENT: "the site does not report",
+    CLUSTER_UNREACHABLE: "the API server of its cluster does not answer its agent",
+}
 
 
 def phase_and_reason(
@@ -36,9 +41,10 @@ def phase_and_reason(
     if "silent" in found:
         silent = sorted(site for site, one in healths.items() if one == "silent")
         listed = format_list(silent, MAX_SITES_LISTED)
-        text = f"unknown at {listed}: the site does not report"
+        word = silence_of(healths, views)
+        text = f"unknown at {listed}: {_SILENCE_WORDS[word]}"
         is_over = status.phase == "Completed"
-        return ("Completed", text) if is_over else ("Degraded", f"{_SITE_SILENT}: {text}")
+        return ("Completed", text) if is_over else ("Degraded", f"{word}: {text}")
     placing = _format_sites_with_health(healths, views, "placing")
     if status.phase == "Running" or (status.phase == "Degraded" and not _was_only_silent(status)):
         return "Degraded", f"not all ready at {placing}"
@@ -50,7 +56,7 @@ def _was_only_silent(status: WorkloadStatus) -> bool:
     """Whether nothing was wrong but a site's silence, before what is placed there ever ran."""
     available = find_condition(status.conditions, "Available")
     ran = any(group.phase == "Running" for group in status.placement.groups)
-    return available is not None and available.reason == _SITE_SILENT and not ran
+    return available is not None and available.reason in _SILENCE_WORDS and not ran
 
 
 def _format_sites_with_health(
@@ -75,7 +81,8 @@ def available_condition(
     """`Available`: Unknown while a site is silent, else whether the workload serves."""
     text = clip_text(reason)
     if "silent" in healths.values():
-        return Condition(type="Available", status="Unknown", reason=_SITE_SILENT, message=text)
+        word = trouble if trouble in _SILENCE_WORDS else _SITE_SILENT
+        return Condition(type="Available", status="Unknown", reason=word, message=text)
     good = phase in ("Running", "Completed") or (phase == "Placed" and serves)
     status: ConditionStatus = "True" if good else "False"
     word = trouble if trouble and phase == "Degraded" else str(phase)
@@ -87,7 +94,16 @@ def trouble_of(healths: Mapping[str, Health], views: Mapping[str, SiteView]) -> 
     states = [views[site].state for site, one in healths.items() if one == "failed"]
     if any(state.recreated for state in states if state):
         return "Recreated"
-    return "NotRun" if any(state.not_run for state in states if state) else ""
+    if any(state.not_run for state in states if state):
+        return "NotRun"
+    return silence_of(healths, views) if "silent" in healths.values() else ""
+
+
+def silence_of(healths: Mapping[str, Health], views: Mapping[str, SiteView]) -> str:
+    """Why nothing is known of the silent sites: ClusterUnreachable if that is so at all of them."""
+    silent = [views[site] for site, one in healths.items() if one == "silent"]
+    is_unreachable = bool(silent) and all(view.is_unreachable for view in silent)
+    return CLUSTER_UNREACHABLE if is_unreachable else _SITE_SILENT
 
 
 def ready_replicas(shares: Mapping[str, SiteShare], views: Mapping[str, SiteView]) -> int:
@@ -133,9 +149,9 @@ def exceptions_of(
     for site in sorted(healths):
         state = views[site].state
         if healths[site] == "silent":
-            found.append(
-                SiteHealth(site=site, silent=True, message="unknown: the site does not report")
-            )
+            word = CLUSTER_UNREACHABLE if views[site].is_unreachable else _SITE_SILENT
+            message = f"unknown: {_SILENCE_WORDS[word]}"
+            found.append(SiteHealth(site=site, silent=True, message=message))
         elif healths[site] in ("failed", "placing"):
             ready = (state.ready if state else None) or 0
             found.append(SiteHealth(site=site, ready=ready, message=_format_order_state(state)))

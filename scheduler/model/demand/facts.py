@@ -41,6 +41,10 @@ class Grant(Part, frozen=True, kw_only=True):
     spec: SiteGrantSpec
 
 
+CLUSTER_UNREACHABLE = "ClusterUnreachable"
+"""Reason of the condition Ready: the agent lives, and the API of its cluster does not answer."""
+
+
 class SiteFacts(Part, frozen=True, kw_only=True):
     """What a decision knows of one site."""
 
@@ -64,6 +68,12 @@ class SiteFacts(Part, frozen=True, kw_only=True):
         """Whether the condition Ready says that the site does not report."""
         ready = next((each for each in self.status.conditions if each.type == "Ready"), None)
         return ready is not None and ready.status != "True"
+
+    @property
+    def is_cluster_unreachable(self) -> bool:
+        """Whether the agent reports, and the cluster does not answer it."""
+        ready = next((each for each in self.status.conditions if each.type == "Ready"), None)
+        return ready is not None and (ready.status, ready.reason) == ("False", CLUSTER_UNREACHABLE)
 
     @property
     def silent_since(self) -> Instant | None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.demand.facts import CLUSTER_UNREACHABLE, SiteFacts
 from scheduler.model.kinds.fields import Condition
 from scheduler.model.kinds.site import NodeClass, SiteSpec, SiteStatus
 
@@ -77,9 +77,16 @@ class FactsPart:
 _KIND_FIELDS = tuple(name for name in NodeClass.__struct_fields__ if name != "free")
 _kind_of = attrgetter(*_KIND_FIELDS)
 _READINESS = Kept(
-    # The first condition Ready counts, as `SiteFacts.is_silent` reads it; not its texts and times.
-    lambda conditions: [each.status for each in conditions if each.type == "Ready"][:1],
-    lambda found: tuple(Condition(type="Ready", status=each) for each in found),
+    # The first condition Ready counts, as `SiteFacts` reads it; not its texts and times, and of
+    # its reasons one.
+    lambda conditions: [
+        (each.status, each.reason if each.reason == CLUSTER_UNREACHABLE else "")
+        for each in conditions
+        if each.type == "Ready"
+    ][:1],
+    lambda found: tuple(
+        Condition(type="Ready", status=status, reason=reason) for status, reason in found
+    ),
 )
 _ALL_BUT_FREE_CAPACITY = Kept(
     lambda node_classes: [_kind_of(each) for each in node_classes],

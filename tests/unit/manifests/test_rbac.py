@@ -11,6 +11,7 @@ from scheduler.control.leader_election import LEASE_NAME
 from scheduler.control.ports.hub import NAMESPACE
 from scheduler.control.state import ledger_heads
 from scheduler.control.state.unadmitted_sites import CONFIG_MAP
+from scheduler.hub import web_address
 from scheduler.model.kinds.kinds import KINDS
 from scheduler.runtime.packaged_files import packaged_folder
 
@@ -53,7 +54,10 @@ def test_no_role_can_grant_itself_rights(role: str) -> None:
     for group, resource, verb in rights(role):
         assert verb not in {"*", "escalate", "bind", "impersonate"}
         assert group != "*"
-        assert resource != "secrets"
+        # Its signing key, which replicas share, in its own namespace and by name.
+        assert resource != "secrets" or (role, verb) in {
+            ("Role/kapok-scheduler", one) for one in ("create", "get", "patch")
+        }
         assert group != "rbac.authorization.k8s.io" or verb not in WRITES
 
 
@@ -83,14 +87,17 @@ def test_the_scheduler_never_creates_or_deletes_what_people_write() -> None:
             assert (resource, verb) == ("workloads", "patch")
 
 
-def test_the_scheduler_may_touch_the_lease_and_its_two_lists_only() -> None:
+def test_the_scheduler_may_touch_the_lease_and_its_own_lists_only() -> None:
     named = {
         (rule["resources"][0], name)
         for rule in ROLES["Role/kapok-scheduler"]["rules"]
         for name in rule.get("resourceNames", [])
     }
-    maps = {("configmaps", name) for name in (CONFIG_MAP, ledger_heads.CONFIG_MAP)}
-    assert named == {("leases", LEASE_NAME), *maps}
+    maps = {
+        ("configmaps", name)
+        for name in (CONFIG_MAP, ledger_heads.CONFIG_MAP, web_address.CONFIG_MAP)
+    }
+    assert named == {("leases", LEASE_NAME), ("secrets", "kapok-hub-key"), *maps}
     for rule in ROLES["Role/kapok-scheduler"]["rules"]:
         assert "resourceNames" in rule or rule["verbs"] == ["create"]
 

@@ -30,7 +30,10 @@ class Silent:
         ready = next((each for each in facts.status.conditions if each.type == "Ready"), None)
         if ready is None:
             return f"{facts.name} has no condition Ready, so it is not known to be silent"
-        return f"{facts.name} has Ready={ready.status} {ready.reason}".rstrip()
+        words = f"{facts.name} has Ready={ready.status} {ready.reason}".rstrip()
+        if facts.is_cluster_unreachable:
+            return f"{words}: the API server of its cluster does not answer its agent"
+        return words
 
     def fix(self, refused: RefusedSite) -> Fix | None:
         """Suggests a report from now."""

@@ -1,0 +1,355 @@
+"""One term of a leader: what it plans and decides, and the loops that do it.
+
+Nothing of it outlives the term: a leader that has lost the lease drops it whole, so that no plan
+and no assumption of that time reaches the next one. What is known of the hub and of the sites
+(`Knowledge`) is kept, and both leaders and schedulers that stand by keep it up to date.
+"""
+
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from scheduler.control.clock_events import ClockEvents
+from scheduler.control.controller import Controller
+from scheduler.control.events.recorder import EventRecorder
+from scheduler.control.events.site_notices import SiteNotices
+from scheduler.control.fence import FencedHub
+from scheduler.control.leader_election import Leadership
+from scheduler.control.orders.dispatch import Dispatcher
+from scheduler.control.orders.identity import IdentityResolver
+from scheduler.control.orders.sync import OrderSync
+from scheduler.control.queue.capacity_watch import CapacityWatcher
+from scheduler.control.queue.requeue import Requeuer, RequeueReasons
+from scheduler.control.queue.reservations import ReservationPlanner, Reservations
+from scheduler.control.queue.work_queue import SchedulingQueue
+from scheduler.control.reconcile.batch_prices import BatchLimits, BatchPricer
+from scheduler.control.reconcile.decide import Decider
+from scheduler.control.reconcile.reconciler import Reconciler
+from scheduler.control.reconcile.workload_writer import WorkloadWriter
+from scheduler.control.site_status_writer import SiteStatusWriter
+from scheduler.control.startup import Startup
+from scheduler.control.state.decision_inputs import DecisionInputs
+from scheduler.control.state.fair_shares import FairShares
+from scheduler.control.state.ledger_heads import LedgerHeads
+from scheduler.control.state.node_label_keys import NodeLabelKeys
+from scheduler.control.state.objects import HubObjects
+from scheduler.control.state.ownership import ObjectOwnership
+from scheduler.control.state.quotas import Quotas
+from scheduler.control.state.sites import Sites
+from scheduler.control.state.unadmitted_sites import UnadmittedSites
+from scheduler.control.stats.workloads import WorkloadStats
+from scheduler.control.wake_ups import WakeUps
+from scheduler.control.worker import Worker
+from scheduler.ledger.recorder import LedgerRecorder
+from scheduler.ledger.segments import is_signed_by
+from scheduler.model.demand.terms import Terms
+from scheduler.model.kinds.metadata import WorkKey
+from scheduler.mqtt.order_publisher import OrderPublisher
+from scheduler.mqtt.site_asker import SiteAsker
+from scheduler.placement.fleet.fleet import Fleet
+from scheduler.placement.queue.minimum_requests import MinimumRequests
+from scheduler.runtime.clock import Clock
+from scheduler.runtime.faults import Faults
+from scheduler.services import Services
+from scheduler.settings import Settings
+from scheduler.web.metrics import Metrics
+
+_REFRESH_SECONDS, _REFRESH_CHECK_SECONDS = 3600.0, 60.0
+
+Loop = Callable[[], Coroutine[Any, Any, None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knowledge:
+    """What a scheduler knows and has open, whether it leads or stands by.
+
+    Attributes:
+        settings: all settings.
+        services: the hub, the broker and the ledger.
+        clock: the time.
+        metrics: the counters.
+        faults: handles the faults of all loops.
+        hub: the hub; writes need the lease.
+        leadership: the lease.
+        objects: the hub's objects.
+        fleet: the arrays that decisions use.
+        sites: what sites have reported.
+        recorder: the ledger.
+        node_labels: names of node labels that workloads ask for.
+        asker: asks sites to prove that their reports are fresh.
+        publisher: signs and publishes to sites.
+        on_higher_epoch: called with the epoch of a later index than ours that our key has signed.
+    """
+
+    settings: Settings
+    services: Services
+    clock: Clock
+    metrics: Metrics
+    faults: Faults
+    hub: FencedHub
+    leadership: Leadership
+    objects: HubObjects
+    fleet: Fleet
+    sites: Sites
+    recorder: LedgerRecorder
+    node_labels: NodeLabelKeys
+    asker: SiteAsker
+    publisher: OrderPublisher
+    on_higher_epoch: Callable[[int], None]
+
+
+class Term:
+    """The state and the loops of one term; idle until `Startup.begin`."""
+
+    def __init__(self, known: Knowledge) -> None:
+        self.known = known
+        self._build_state()
+        self._build_orders()
+        self._build_queue()
+        self._build_loops()
+
+    def _build_state(self) -> None:
+        """What is counted and noted: prices, quotas, statistics, events."""
+        known, settings = self.known, self.known.settings
+        self.inputs = DecisionInputs(
+            fleet=known.fleet,
+            clock=known.clock,
+            base_terms=Terms(
+                report_stale_seconds=int(settings.freshness.stale_after_seconds),
+                may_evict=False,  # replicas of a silent site are not replaced yet: NotEnforced
+            ),
+        )
+        self.stats = WorkloadStats(clock=known.clock, telemetry=known.metrics)
+        self.quotas = Quotas(
+            cost_of=self.inputs.spend_of, daemon_pods_of=self.inputs.daemon_pods_of
+        )
+        self.unadmitted_sites = UnadmittedSites(known.clock, known.faults)
+        self.events = EventRecorder(hub=known.hub, clock=known.clock, faults=known.faults)
+        ledger = known.services.ledger
+        self.ledger_heads = LedgerHeads(
+            head=ledger.head,
+            sent_head=known.publisher.sent_head,
+            is_recorded=ledger.has,
+            is_ours=partial(is_signed_by, keys=known.services.hub_keys),
+            ask=lambda site: known.publisher.request_heads(site, self._epoch()),
+            clock=known.clock,
+            faults=known.faults,
+        )
+
+    def _build_orders(self) -> None:
+        """What each site is to run."""
+        known, settings = self.known, self.known.settings
+        self.dispatcher = Dispatcher(
+            publisher=known.publisher,
+            clock=known.clock,
+            telemetry=known.metrics,
+            repeat_seconds=settings.dispatch.repeat_seconds,
+            on_higher_epoch=known.on_higher_epoch,
+            on_refusal=self._on_order_refused,
+            faults=known.faults,
+            is_history_lost=known.recorder.is_history_lost,
+            hold_seconds=settings.freshness.hear_sites_seconds,
+            keeps_unknown_orders=lambda: known.leadership.keeps_unknown_orders,
+            may_publish=known.leadership.may_write,
+        )
+        self.order_sync = OrderSync(
+            objects=known.objects,
+            sites=known.sites,
+            dispatcher=self.dispatcher,
+            quotas=self.quotas,
+            node_labels=known.node_labels,
+            identities=IdentityResolver(
+                hub_id=settings.hub_id,
+                recorded=known.recorder.identity_of,
+                sites=known.sites.states,
+                clock=known.clock,
+                hear_seconds=settings.freshness.hear_sites_seconds,
+            ),
+        )
+
+    def _build_queue(self) -> None:
+        """Which workload is next, and what wakes those that wait."""
+        known, settings = self.known, self.known.settings
+        self.fair_shares = FairShares(
+            objects=known.objects, quotas=self.quotas, fleet=known.fleet, clock=known.clock
+        )
+        self.queue = SchedulingQueue(
+            clock=known.clock,
+            first_backoff_seconds=settings.queue.first_backoff_seconds,
+            last_backoff_seconds=settings.queue.last_backoff_seconds,
+            recheck_seconds=settings.queue.unschedulable_recheck_seconds,
+            shares=self.fair_shares.share,
+            capacity_watcher=CapacityWatcher(MinimumRequests(known.fleet)),
+        )
+        self.requeuer = Requeuer(
+            objects=known.objects,
+            queue=self.queue,
+            fair_shares=self.fair_shares,
+            reasons=RequeueReasons(),
+        )
+        self.reservations = Reservations(
+            sites=known.sites,
+            clock=known.clock,
+            after_seconds=settings.queue.reserve_after_seconds,
+            choose_sites=ReservationPlanner(
+                objects=known.objects,
+                quotas=self.quotas,
+                usage=self.stats.usage,
+                inputs=self.inputs,
+            ),
+        )
+
+    def _build_loops(self) -> None:
+        """The loops of `scheduler.control`, from events to reconciliations."""
+        known, settings = self.known, self.known.settings
+        self.reconciler = self._build_reconciler()
+        self.wake_ups = WakeUps(
+            queue=self.queue,
+            requeuer=self.requeuer,
+            reservations=self.reservations,
+            quotas=self.quotas,
+            sites=known.sites,
+            clock=known.clock,
+            faults=known.faults,
+        )
+        notices = SiteNotices(events=self.events)
+        self.clock_events = ClockEvents(
+            notices=notices,
+            objects=known.objects,
+            sites=known.sites,
+            reservations=self.reservations,
+            requeuer=self.requeuer,
+            wake_ups=self.wake_ups,
+            clock=known.clock,
+            faults=known.faults,
+        )
+        self.worker = Worker(
+            queue=self.queue,
+            reconciler=self.reconciler,
+            objects=known.objects,
+            reservations=self.reservations,
+            wake_ups=self.wake_ups,
+            telemetry=known.metrics,
+            clock=known.clock,
+            faults=known.faults,
+        )
+        self.batch_pricer = BatchPricer(
+            queue=self.queue,
+            objects=known.objects,
+            quotas=self.quotas,
+            inputs=self.inputs,
+            recorder=known.recorder,
+            epoch=self._epoch,
+            clock=known.clock,
+            telemetry=known.metrics,
+            limits=BatchLimits(**msgspec.structs.asdict(settings.batch)),
+            faults=known.faults,
+        )
+        self.controller = Controller(
+            notices=notices,
+            objects=known.objects,
+            sites=known.sites,
+            dispatcher=self.dispatcher,
+            publisher=known.publisher,
+            requeuer=self.requeuer,
+            reservations=self.reservations,
+            fair_shares=self.fair_shares,
+            unadmitted_sites=self.unadmitted_sites,
+            ledger_heads=self.ledger_heads,
+            wake_ups=self.wake_ups,
+            clock_events=self.clock_events,
+        )
+        self.startup = Startup(
+            objects=known.objects,
+            sites=known.sites,
+            dispatcher=self.dispatcher,
+            controller=self.controller,
+            requeuer=self.requeuer,
+            clock_events=self.clock_events,
+            reconciler=self.reconciler,
+            clock=known.clock,
+            wait_for_sites_seconds=settings.freshness.hear_sites_seconds,
+        )
+
+    def _build_reconciler(self) -> Reconciler:
+        known = self.known
+        return Reconciler(
+            objects=known.objects,
+            decider=Decider(
+                objects=known.objects,
+                inputs=self.inputs,
+                order_sync=self.order_sync,
+                recorder=known.recorder,
+                requeue_reasons=self.requeuer.reasons,
+                events=self.events,
+                stats=self.stats,
+                epoch=self._epoch,
+            ),
+            writer=WorkloadWriter(hub=known.hub, objects=known.objects),
+            order_sync=self.order_sync,
+            ownership=ObjectOwnership(),
+            requeue_reasons=self.requeuer.reasons,
+            reservations=self.reservations,
+            events=self.events,
+            stats=self.stats,
+            clock=known.clock,
+            faults=known.faults,
+            epoch=self._epoch,
+            stuck_after_seconds=known.settings.dispatch.stuck_in_flight_seconds,
+        )
+
+    def loops(self) -> Iterator[tuple[str, Loop]]:
+        """The loops that run as long as the term, beside those that decide."""
+        known = self.known
+        writer = SiteStatusWriter(
+            hub=known.hub,
+            sites=known.sites,
+            clock=known.clock,
+            interval_seconds=known.settings.freshness.site_status_seconds,
+            faults=known.faults,
+            foreign_index=self.dispatcher.foreign_index_condition,
+            unknown_orders_at=self.dispatcher.unknown_orders_at,
+            without_nonce=known.asker.agents_without_nonce,
+        )
+        yield "dispatch", self.dispatcher.run
+        yield "wake", self.wake_ups.run
+        yield "time", self.clock_events.run
+        yield "site status", writer.run
+        yield "events", self.events.run
+        yield "pending sites", partial(self.unadmitted_sites.run, known.hub)
+        yield "ledger heads", partial(self.ledger_heads.run, known.hub)
+        yield "hourly indexes", self._refresh_indexes
+        yield "ledger", self._watch_ledger
+
+    def deciding_loops(self) -> Iterator[tuple[str, Loop]]:
+        """The loops that decide; they begin when the sites were waited for."""
+        yield "work", self.worker.run
+        yield "batches", self.batch_pricer.run
+        yield "re-checks", self.startup.recheck_decided
+
+    async def _refresh_indexes(self) -> None:
+        """Publishes an index again whose site holds no head of the last hour of the ledger."""
+        while True:
+            await self.known.clock.sleep(_REFRESH_CHECK_SECONDS)
+            self.dispatcher.refresh(_REFRESH_SECONDS, self._lacks_newest_head)
+
+    def _lacks_newest_head(self, site: str) -> bool:
+        return self.known.publisher.sent_head(site) != self.known.services.ledger.head()
+
+    async def _watch_ledger(self) -> None:
+        await self.known.recorder.watch(
+            self.known.clock,
+            on_failure=partial(self.known.metrics.count_fault, "ledger"),
+            on_recovery=self.worker.retry_not_recorded,
+        )
+
+    def _on_order_refused(self, key: WorkKey) -> None:
+        """Requeues a workload, so that its status says that its order cannot be published."""
+        self.requeuer.requeue([key])
+
+    def _epoch(self) -> int:
+        # Also at the instant at which the lease is lost, and the loops are not ended yet.
+        return self.known.leadership.epoch or self.dispatcher.epoch
