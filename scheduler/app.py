@@ -639,6 +639,9 @@ class _Scheduler:
         )
 
     def _why_not_ready(self) -> str:
+        process = self._services.hub_process
+        if process is not None and process.problem:
+            return process.problem
         if not self.leadership.epoch:
             return "waiting for the lease"
         if not self.session.is_connected:

@@ -1,20 +1,17 @@
 """Opens the hub, the broker and the ledger for the loops, and closes them in reverse order."""
 
+import logging
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from scheduler.apiserver.auth.storage_limits import StorageLimits
-from scheduler.apiserver.server import ApiServerOptions, serve
-from scheduler.control.ports.hub import WORKLOADS
-from scheduler.control.status.bare_kinds import BARE_KINDS, bare_object_warnings
-from scheduler.control.status.not_enforced import NOT_ENFORCED, not_enforced_warnings
-from scheduler.control.status.removed_fields import removed_fields_warnings
+from scheduler.apiserver.server import serve
 from scheduler.hub.client import HubClient, open_hub
-from scheduler.hub.crds.generate import make_crds
+from scheduler.hub_process.messages import HubPlan
+from scheduler.hub_process.options import server_options
+from scheduler.hub_process.supervisor import HubProcess, running_hub, socket_path_in
 from scheduler.ledger.ledger import Ledger
 from scheduler.mqtt.broker import EmbeddedBroker, embedded_broker
 from scheduler.mqtt.keyring import (
@@ -43,6 +40,7 @@ from scheduler.runtime.data_dir import (
 from scheduler.settings import BrokerSettings, Settings, SettingsError, WebSettings
 from scheduler.web.listener import WebListener
 
+_HUB_FOLDER = "hub"
 _PLAIN_PORT, _TLS_PORT = 1883, 8883  # registered with IANA for MQTT
 
 
@@ -77,6 +75,7 @@ class Services:
 
     Attributes:
         client: client of the hub.
+        hub_process: the process of the embedded hub; None when the hub is another server.
         broker_address: address of the broker.
         broker: the embedded broker; None when the broker is external.
         ledger: the ledger of decisions.
@@ -89,6 +88,7 @@ class Services:
     """
 
     client: HubClient
+    hub_process: HubProcess | None
     broker_address: BrokerAddress
     broker: EmbeddedBroker | None
     ledger: Ledger
@@ -113,7 +113,7 @@ async def open_services(
     Args:
         settings: of the whole scheduler.
         directory: the data directory.
-        clock: for the broker's pauses.
+        clock: for the pauses of the hub's process and of the broker.
         on_hub_fault: called with the edge of each fault of the embedded hub.
 
     Raises:
@@ -130,9 +130,8 @@ async def open_services(
     ledger_facts = read_ledger_facts(root)
     refuse_losses(find_file_losses(root, ledger_facts, is_hub_embedded=is_embedded))
     async with AsyncExitStack() as stack:
-        kubeconfig, client = await stack.enter_async_context(
-            open_hub_client(settings, directory, on_hub_fault=on_hub_fault)
-        )
+        hub = await _open_hub(settings, directory, clock, stack, on_hub_fault)
+        client = hub.client
         refuse_losses(
             await find_hub_losses(client, root, ledger_facts, is_ledger_expected=has_been_used)
         )
@@ -148,6 +147,7 @@ async def open_services(
         received = await stack.enter_async_context(ReceivedMessages(folder=directory.path))
         yield Services(
             client=client,
+            hub_process=hub.process,
             broker_address=address,
             broker=broker,
             ledger=ledger,
@@ -159,7 +159,7 @@ async def open_services(
             endpoints=Endpoints(
                 data_dir=directory.path,
                 hub_url=client.address,
-                kubeconfig=kubeconfig,
+                kubeconfig=hub.kubeconfig,
                 broker=f"{address.host}:{address.port}",
                 broker_kind=broker.kind if broker else "external",
                 hub_key=str(key.public),
@@ -173,14 +173,24 @@ async def open_services(
 async def open_hub_client(
     settings: Settings, directory: DataDirectory, *, on_hub_fault: Callable[[str], None]
 ) -> AsyncIterator[tuple[Path, HubClient]]:
-    """Opens the hub alone: its kubeconfig and a client, as long as the context lasts.
+    """Opens the hub alone, in this process: its kubeconfig and a client, for a command.
 
     Raises:
         HubError: the kubeconfig cannot be used.
         OSError: the embedded hub does not start.
     """
     async with AsyncExitStack() as stack:
-        kubeconfig = await _open_hub(settings, directory, stack, on_hub_fault)
+        kubeconfig = Path(settings.hub.kubeconfig)
+        if not settings.hub.kubeconfig:
+            options = server_options(
+                data_dir=directory.path / _HUB_FOLDER,
+                port=settings.hub.port,
+                max_objects=settings.hub.max_objects_per_token,
+                max_bytes=settings.hub.max_bytes_per_token,
+                on_fault=on_hub_fault,
+            )
+            await stack.enter_async_context(serve(options))
+            kubeconfig = _link_kubeconfig(directory)
         context = settings.hub.context or None
         yield kubeconfig, await stack.enter_async_context(open_hub(kubeconfig, context=context))
 
@@ -197,39 +207,50 @@ def _secret_files(settings: Settings) -> list[str]:
     return [name for name in names if name]
 
 
+@dataclass(frozen=True, slots=True)
+class _OpenHub:
+    """The hub of a scheduler: its kubeconfig, a client, and the process of an embedded one."""
+
+    kubeconfig: Path
+    client: HubClient
+    process: HubProcess | None
+
+
 async def _open_hub(
     settings: Settings,
     directory: DataDirectory,
+    clock: Clock,
     stack: AsyncExitStack,
     on_fault: Callable[[str], None],
-) -> Path:
-    """The kubeconfig of the hub; starts the embedded hub unless the settings name another."""
+) -> _OpenHub:
+    """Opens the hub; starts the embedded one unless the settings name another."""
     if settings.hub.kubeconfig:
-        return Path(settings.hub.kubeconfig)
-    options = ApiServerOptions(
-        data_dir=directory.path / "hub",
+        kubeconfig, context = Path(settings.hub.kubeconfig), settings.hub.context or None
+        client = await stack.enter_async_context(open_hub(kubeconfig, context=context))
+        return _OpenHub(kubeconfig, client, None)
+    folder = directory.path / _HUB_FOLDER
+    socket_path = socket_path_in(folder)
+    plan = HubPlan(
+        data_dir=str(folder),
+        socket_path=str(socket_path or ""),
         port=settings.hub.port,
-        crds=make_crds(),
-        name="hub",
-        storage_limits=StorageLimits(
-            max_objects=settings.hub.max_objects_per_token,
-            max_bytes=settings.hub.max_bytes_per_token,
-        ),
-        on_fault=on_fault,
-        warning_funcs=dict.fromkeys(BARE_KINDS, bare_object_warnings)
-        | dict.fromkeys(NOT_ENFORCED, not_enforced_warnings)
-        | {WORKLOADS.kind: _workload_warnings},
+        max_objects=settings.hub.max_objects_per_token,
+        max_bytes=settings.hub.max_bytes_per_token,
+        log_level=logging.getLogger().getEffectiveLevel(),
     )
-    server = await stack.enter_async_context(serve(options))
+    process = await stack.enter_async_context(running_hub(plan, clock=clock, on_fault=on_fault))
+    kubeconfig = _link_kubeconfig(directory)
+    client = await stack.enter_async_context(open_hub(kubeconfig, socket_path=socket_path))
+    return _OpenHub(kubeconfig, client, process)
+
+
+def _link_kubeconfig(directory: DataDirectory) -> Path:
+    """The kubeconfig of the embedded hub, where users look for it."""
     link = directory.path / KUBECONFIG_FILE
     link.unlink(missing_ok=True)
     # Relative to the link's own folder, so that the data directory can be moved.
-    link.symlink_to(server.kubeconfig_path.relative_to(link.parent))
+    link.symlink_to(Path(_HUB_FOLDER) / KUBECONFIG_FILE)
     return link
-
-
-def _workload_warnings(raw: dict[str, Any]) -> list[str]:
-    return [*not_enforced_warnings(raw), *removed_fields_warnings(raw)]
 
 
 def _open_listener(web: WebSettings, directory: DataDirectory) -> WebListener:

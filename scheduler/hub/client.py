@@ -37,6 +37,7 @@ _WATCH_TIMEOUT = aiohttp.ClientTimeout(
     total=None, sock_connect=10, sock_read=_WATCH_TIMEOUT_SECONDS + 30
 )
 _MAX_LINE_BYTES = 8 * 2**20  # a watch event holds one object, which etcd limits to 1.5 MB
+_SOCKET_ROOT = "http://localhost"  # a server on a Unix socket has no other name
 _MERGE_PATCH = "application/merge-patch+json"
 _APPLY_PATCH = "application/apply-patch+yaml"
 
@@ -61,7 +62,10 @@ class HubClient:
     ) -> None:
         self._session = session
         self._configuration = configuration
-        self._root = str(configuration.host).rstrip("/")
+        self._address = str(configuration.host).rstrip("/")
+        self._root = (
+            _SOCKET_ROOT if isinstance(session.connector, aiohttp.UnixConnector) else self._address
+        )
         self._observe_request = observe_request
 
     def with_observer(self, observe_request: RequestObserver) -> "HubClient":
@@ -71,7 +75,7 @@ class HubClient:
     @property
     def address(self) -> str:
         """The server's URL."""
-        return self._root
+        return self._address
 
     async def get(self, resource: ApiResource, name: str, namespace: str | None = None) -> Object:
         """Reads one object.
@@ -234,7 +238,7 @@ class HubClient:
                 answered = True
                 yield response
         except aiohttp.ClientConnectorCertificateError as error:  # a retry cannot succeed
-            raise Refused(f"{method} {self._root}{path}: {error}") from error
+            raise Refused(f"{method} {self._address}{path}: {error}") from error
         except (aiohttp.ClientError, TimeoutError) as error:
             if not answered:
                 # "<error>" is the code that client-go's rest_client_requests_total uses.
@@ -242,10 +246,12 @@ class HubClient:
             if isinstance(error, aiohttp.ClientConnectorError):
                 reason = error.os_error.strerror or error
                 raise Busy(
-                    f"the hub at {self._root} does not answer ({reason}); "
+                    f"the hub at {self._address} does not answer ({reason}); "
                     "start it with `kapok up`, or name another one with --kubeconfig FILE"
                 ) from error
-            raise Busy(f"{method} {self._root}{path}: {type(error).__name__}: {error}") from error
+            raise Busy(
+                f"{method} {self._address}{path}: {type(error).__name__}: {error}"
+            ) from error
 
     async def _authorization(self) -> dict[str, str]:
         settings = await self._configuration.auth_settings()
@@ -255,20 +261,25 @@ class HubClient:
 
 @asynccontextmanager
 async def open_hub(
-    kubeconfig: Path | None, *, context: str | None = None
+    kubeconfig: Path | None, *, context: str | None = None, socket_path: Path | None = None
 ) -> AsyncIterator[HubClient]:
     """Opens a client for a kubeconfig, or for the cluster that this process runs in.
 
     Args:
         kubeconfig: the path of the file; None means the in-cluster service account.
         context: the name of a context; None means the current context of the file.
+        socket_path: a Unix socket on which the same server is reached, without TLS.
 
     Raises:
         Refused: the kubeconfig is missing or invalid.
     """
     configuration = await read_configuration(kubeconfig, context)
     timeout = aiohttp.ClientTimeout(total=_REQUEST_TIMEOUT_SECONDS, sock_connect=10)
-    connector = aiohttp.TCPConnector(ssl=ssl_context_of(configuration), limit=0)
+    connector: aiohttp.BaseConnector
+    if socket_path is None:
+        connector = aiohttp.TCPConnector(ssl=ssl_context_of(configuration), limit=0)
+    else:
+        connector = aiohttp.UnixConnector(str(socket_path), limit=0)
     async with aiohttp.ClientSession(
         connector=connector, timeout=timeout, read_bufsize=2**18
     ) as session:
