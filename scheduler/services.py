@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from scheduler.apiserver.listener import raise_descriptor_limit
 from scheduler.apiserver.server import serve
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.hub_process.messages import HubPlan
@@ -121,6 +122,7 @@ async def open_services(
         SettingsError: a file that the settings name cannot be used.
         OSError: a server does not start.
     """
+    raise_descriptor_limit()  # for the connections of the page
     is_embedded, root = not settings.hub.kubeconfig, directory.path
     for name in _secret_files(settings):
         check_mounted_secret(Path(name))

@@ -69,10 +69,18 @@ def main() -> int:
     """Runs the hub until SIGTERM; the exit code is 1 if it could not run."""
     parent, plan = int(sys.argv[1]), msgspec.json.decode(sys.argv[2], type=HubPlan)
     tie_to_parent(parent, death_signal=signal.SIGKILL)
+    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     channel = Channel(os.dup(1))
     os.dup2(2, 1)  # what a library prints must not look like a message
     logging.basicConfig(level=plan.log_level, handlers=[_ChannelHandler(channel)])
     return asyncio.run(_run(plan, channel, SystemClock()))
+
+
+def _end_with_parent() -> None:
+    """Ends the process when its standard input closes, where no signal tells of a dead parent."""
+    while os.read(0, 1):
+        pass
+    os._exit(EXIT_FAILED)
 
 
 async def _run(plan: HubPlan, channel: Channel, clock: Clock) -> int:
@@ -95,7 +103,9 @@ async def _run(plan: HubPlan, channel: Channel, clock: Clock) -> int:
         cause: BaseException = error
         while isinstance(cause, BaseExceptionGroup):
             cause = cause.exceptions[0]
-        kind = next((known for each, known in kinds.items() if isinstance(cause, each)), "other")
+        kind: ErrorKind = "other"
+        for each, known in kinds.items():
+            kind = known if isinstance(cause, each) else kind
         channel.send(Failed(kind=kind, text=str(cause) or type(cause).__name__))
     return EXIT_FAILED
 

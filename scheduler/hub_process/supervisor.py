@@ -92,7 +92,7 @@ class HubProcess:
             words = [str(os.getpid()), msgspec.json.encode(self._plan).decode()]
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "scheduler.hub_process.child", *words),
-                stdin=asyncio.subprocess.DEVNULL,
+                stdin=asyncio.subprocess.PIPE,  # closes with this process, and the hub ends
                 stdout=written,
                 # Ctrl-C reaches the scheduler alone, which still writes to the hub, then ends it.
                 start_new_session=True,
