@@ -16,7 +16,6 @@ from agents.member.api import MemberApiError
 from agents.member.discovery import Discovery, MemberKind, MemberKinds
 from agents.orders.applier import Applier, ApplyResult, identities_of
 from agents.orders.claims import CLAIM, STATEFUL_SET, find_kept, kept_claims
-from agents.orders.concurrency import group_by_shared, run_groups
 from agents.orders.finished_jobs import FinishedJobs
 from agents.orders.intake import Intake
 from agents.orders.inventory import (
@@ -43,6 +42,7 @@ from agents.protocol.status import KeptClaim, OrderStatus
 from agents.protocol.topics import order_token
 from agents.runtime.backoff import Backoff
 from agents.runtime.clock import AgentClock
+from agents.runtime.concurrency import group_by_shared, run_groups
 from agents.runtime.faults import AgentFaults
 
 _log = logging.getLogger(__name__)

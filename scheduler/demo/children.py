@@ -221,7 +221,7 @@ class ProcessSupervisor:
                 group.create_task(child.stop())
 
     def memory_bytes(self) -> int:
-        """Resident memory of all processes and their children; 0 if the system does not tell."""
+        """Resident memory of all processes and their children; 0 if the system has no figures."""
         pids = [child.pid for child in self.by_name.values() if child.pid]
         return sum(_resident_bytes(pid) for one in pids for pid in (one, *_children_of(one)))
 

@@ -16,12 +16,12 @@ import msgspec
 
 from scheduler.hub_process.messages import (
     ErrorKind,
-    Failed,
-    Fault,
+    HubFailed,
+    HubFault,
+    HubLogLine,
+    HubMessage,
     HubPlan,
-    LogLine,
-    Message,
-    Ready,
+    HubReady,
 )
 from scheduler.runtime.clock import Clock, SystemClock
 from scheduler.runtime.parent_death import tie_to_parent
@@ -30,14 +30,14 @@ _LOCK_PAUSE_SECONDS = 0.1
 EXIT_FAILED = 1
 
 
-class Channel:
+class HubChannel:
     """The pipe to the scheduler; lines of several threads do not mix."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._lock = threading.Lock()
 
-    def send(self, message: Message) -> None:
+    def send(self, message: HubMessage) -> None:
         """Writes one message; nobody reads it any more when the scheduler has ended."""
         data = msgspec.json.encode(message) + b"\n"
         with self._lock:
@@ -51,7 +51,7 @@ class Channel:
 class _ChannelHandler(logging.Handler):
     """Writes log records into the scheduler's log."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: HubChannel) -> None:
         super().__init__()
         self._channel = channel
         self._format_error = logging.Formatter().formatException
@@ -59,7 +59,7 @@ class _ChannelHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Sends one record."""
         error = self._format_error(record.exc_info) if record.exc_info else ""
-        line = LogLine(
+        line = HubLogLine(
             logger=record.name, level=record.levelno, text=record.getMessage(), error=error
         )
         self._channel.send(line)
@@ -70,20 +70,20 @@ def main() -> int:
     parent, plan = int(sys.argv[1]), msgspec.json.decode(sys.argv[2], type=HubPlan)
     tie_to_parent(parent, death_signal=signal.SIGKILL)
     threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
-    channel = Channel(os.dup(1))
+    channel = HubChannel(os.dup(1))
     os.dup2(2, 1)  # what a library prints must not look like a message
     logging.basicConfig(level=plan.log_level, handlers=[_ChannelHandler(channel)])
     return asyncio.run(_run(plan, channel, SystemClock()))
 
 
 def _end_with_parent() -> None:
-    """Ends the process when its standard input closes, where no signal tells of a dead parent."""
+    """Ends the process when its standard input closes, where no signal comes when a parent dies."""
     while os.read(0, 1):
         pass
     os._exit(EXIT_FAILED)
 
 
-async def _run(plan: HubPlan, channel: Channel, clock: Clock) -> int:
+async def _run(plan: HubPlan, channel: HubChannel, clock: Clock) -> int:
     from scheduler.apiserver.base.errors import DamagedFile  # noqa: PLC0415 - after tie_to_parent
     from scheduler.apiserver.storage.sqlite import DataDirectoryInUse  # noqa: PLC0415
 
@@ -106,11 +106,11 @@ async def _run(plan: HubPlan, channel: Channel, clock: Clock) -> int:
         kind: ErrorKind = "other"
         for each, known in kinds.items():
             kind = known if isinstance(cause, each) else kind
-        channel.send(Failed(kind=kind, text=str(cause) or type(cause).__name__))
+        channel.send(HubFailed(kind=kind, text=str(cause) or type(cause).__name__))
     return EXIT_FAILED
 
 
-async def _serve(plan: HubPlan, channel: Channel, clock: Clock) -> None:
+async def _serve(plan: HubPlan, channel: HubChannel, clock: Clock) -> None:
     """Serves until cancelled."""
     from scheduler.apiserver.base.heavy_work import freeze_heap  # noqa: PLC0415 - see above
     from scheduler.apiserver.server import serve  # noqa: PLC0415
@@ -123,14 +123,14 @@ async def _serve(plan: HubPlan, channel: Channel, clock: Clock) -> None:
         max_objects=plan.max_objects,
         max_bytes=plan.max_bytes,
         socket_path=Path(plan.socket_path) if plan.socket_path else None,
-        on_fault=lambda where: channel.send(Fault(where=where)),
+        on_fault=lambda where: channel.send(HubFault(where=where)),
     )
     give_up_at = clock.monotonic() + plan.lock_seconds
     while True:
         try:
             async with serve(options) as server:
                 freeze_heap()
-                channel.send(Ready(port=urlsplit(server.url).port or 0))
+                channel.send(HubReady(port=urlsplit(server.url).port or 0))
                 await asyncio.Event().wait()  # for ever: nothing sets the event
         except DataDirectoryInUse:
             if clock.monotonic() >= give_up_at:

@@ -1,4 +1,4 @@
-"""What the hub's process is told at its start, and what it says, one object a line."""
+"""What the hub's process gets at its start, and what it says, one object a line."""
 
 from typing import Literal, TypeAlias
 
@@ -30,7 +30,7 @@ class HubPlan(msgspec.Struct, frozen=True, kw_only=True):
     lock_seconds: float = 5.0
 
 
-class Ready(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
+class HubReady(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
     """The hub serves.
 
     Attributes:
@@ -40,7 +40,7 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
     port: int
 
 
-class Fault(msgspec.Struct, frozen=True, kw_only=True, tag="fault"):
+class HubFault(msgspec.Struct, frozen=True, kw_only=True, tag="fault"):
     """A fault of the server, which goes on.
 
     Attributes:
@@ -50,7 +50,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, tag="fault"):
     where: str
 
 
-class LogLine(msgspec.Struct, frozen=True, kw_only=True, tag="log"):
+class HubLogLine(msgspec.Struct, frozen=True, kw_only=True, tag="log"):
     """A line for the log of the scheduler.
 
     Attributes:
@@ -66,7 +66,7 @@ class LogLine(msgspec.Struct, frozen=True, kw_only=True, tag="log"):
     error: str = ""
 
 
-class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
+class HubFailed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
     """The hub cannot run; the process ends.
 
     Attributes:
@@ -78,7 +78,7 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
     text: str
 
 
-Message: TypeAlias = Ready | Fault | LogLine | Failed
+HubMessage: TypeAlias = HubReady | HubFault | HubLogLine | HubFailed
 
-DECODE_MESSAGE = msgspec.json.Decoder(Message).decode
+DECODE_MESSAGE = msgspec.json.Decoder(HubMessage).decode
 """Decodes one line."""

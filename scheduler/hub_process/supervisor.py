@@ -16,11 +16,11 @@ from scheduler.apiserver.storage.sqlite import DataDirectoryInUse
 from scheduler.hub_process.messages import (
     DECODE_MESSAGE,
     ErrorKind,
-    Failed,
-    Fault,
+    HubFailed,
+    HubFault,
+    HubLogLine,
     HubPlan,
-    LogLine,
-    Ready,
+    HubReady,
 )
 from scheduler.runtime.clock import Clock
 
@@ -79,10 +79,10 @@ class HubProcess:
             OSError: it does not start, for another reason.
         """
         loop = asyncio.get_running_loop()
-        outcome: asyncio.Future[Ready | Failed | None] = loop.create_future()
+        outcome: asyncio.Future[HubReady | HubFailed | None] = loop.create_future()
 
-        def on_message(message: Ready | Failed | Fault | None) -> None:
-            if isinstance(message, Fault):
+        def on_message(message: HubReady | HubFailed | HubFault | None) -> None:
+            if isinstance(message, HubFault):
                 self._on_fault(message.where)
             elif not outcome.done():
                 outcome.set_result(message)
@@ -112,7 +112,7 @@ class HubProcess:
         except BaseException:
             await self.stop()
             raise
-        if isinstance(found, Ready):
+        if isinstance(found, HubReady):
             # The same port after a crash, so that clients find the hub again.
             self._plan = msgspec.structs.replace(self._plan, port=found.port)
             self.problem = ""
@@ -187,7 +187,7 @@ def _format_code(code: int) -> str:
 def _read_messages(
     descriptor: int,
     loop: asyncio.AbstractEventLoop,
-    on_message: Callable[[Ready | Failed | Fault | None], None],
+    on_message: Callable[[HubReady | HubFailed | HubFault | None], None],
 ) -> None:
     """Reads what the hub says until it ends; log lines are written here, in this thread."""
     with open(descriptor, "rb") as lines:
@@ -196,7 +196,7 @@ def _read_messages(
                 message = DECODE_MESSAGE(line)
             except msgspec.MsgspecError:
                 continue
-            if isinstance(message, LogLine):
+            if isinstance(message, HubLogLine):
                 _write_log_line(message)
             else:
                 _call(loop, on_message, message)
@@ -205,14 +205,14 @@ def _read_messages(
 
 def _call(
     loop: asyncio.AbstractEventLoop,
-    on_message: Callable[[Ready | Failed | Fault | None], None],
-    message: Ready | Failed | Fault | None,
+    on_message: Callable[[HubReady | HubFailed | HubFault | None], None],
+    message: HubReady | HubFailed | HubFault | None,
 ) -> None:
     with suppress(RuntimeError):  # the loop has ended
         loop.call_soon_threadsafe(on_message, message)
 
 
-def _write_log_line(line: LogLine) -> None:
+def _write_log_line(line: HubLogLine) -> None:
     logger = logging.getLogger(line.logger)
     if logger.isEnabledFor(line.level):
         record = logging.LogRecord(line.logger, line.level, "", 0, "%s", (line.text,), None)

@@ -146,7 +146,7 @@ def _is_set(one: Part, path: str) -> bool:
 
 @cache
 def _fields_of(kind: type[Part]) -> dict[str, msgspec.structs.FieldInfo]:
-    """The fields of a type by their names in JSON; msgspec finds them anew at each call."""
+    """The fields of a type by their names in JSON; msgspec finds them again at each call."""
     return {each.encode_name: each for each in msgspec.structs.fields(kind)}
 
 

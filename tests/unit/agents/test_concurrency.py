@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from agents.orders.concurrency import group_by_shared, run_groups
+from agents.runtime.concurrency import group_by_shared, run_groups
 
 
 def test_items_that_share_a_key_directly_or_by_others_are_one_group_in_order() -> None:
