@@ -38,7 +38,7 @@ class HubChannel:
         self._lock = threading.Lock()
 
     def send(self, message: HubMessage) -> None:
-        """Writes one message; nobody reads it any more when the scheduler has ended."""
+        """Writes one message; one that the scheduler no longer reads is dropped."""
         data = msgspec.json.encode(message) + b"\n"
         with self._lock:
             try:
