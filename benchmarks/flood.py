@@ -105,7 +105,11 @@ class _Bench:
     def sample(self) -> _Memory:
         """Resident memory now."""
         children = Path(f"/proc/{self.up.pid}/task/{self.up.pid}/children").read_text().split()
-        return _Memory(_resident(self.up.pid), sum(_resident(int(each)) for each in children))
+        hub = self.up.hub_pid
+        others = (int(each) for each in children if int(each) != hub)
+        return _Memory(
+            _resident(self.up.pid) + _resident(hub), sum(_resident(each) for each in others)
+        )
 
     def longest_stall_ms(self, column: int) -> float:
         """The longest stall between start and end of the measurement, of a column of the file."""

@@ -482,6 +482,9 @@ class _Scheduler:
         )
 
     def _why_not_ready(self) -> str:
+        process = self._services.hub_process
+        if process is not None and process.problem:
+            return process.problem
         if self.health.sentence:
             return f"{self._decides_or_waits()}{self.health.sentence}"
         if not self.leadership.epoch:

@@ -1,5 +1,6 @@
 """Opens the hub, the broker and the ledger for the loops, and closes them in reverse order."""
 
+import logging
 import random
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -7,21 +8,17 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from scheduler.apiserver.auth.storage_limits import StorageLimits
-from scheduler.apiserver.server import ApiServerOptions, serve
-from scheduler.apiserver.write.status_checks import StatusCheck
-from scheduler.control.fence import FENCE_NAME, late_status_problem
-from scheduler.control.leader_election import LEASE_NAME
-from scheduler.control.ports.hub import LEASES, NAMESPACE, WORKLOADS, HubError
+from scheduler.apiserver.listener import raise_descriptor_limit
+from scheduler.apiserver.server import serve
+from scheduler.control.ports.hub import HubError
 from scheduler.control.replicas import ReplicaIdentity
-from scheduler.control.status.bare_kinds import BARE_KINDS, bare_object_warnings
-from scheduler.control.status.not_enforced import NOT_ENFORCED, not_enforced_warnings
-from scheduler.control.status.removed_fields import removed_fields_warnings
 from scheduler.hub.client import HubClient, open_hub
-from scheduler.hub.crds.generate import make_crds
 from scheduler.hub.health import HubHealth
+from scheduler.hub_process.messages import HubPlan
+from scheduler.hub_process.options import server_options
+from scheduler.hub_process.supervisor import HubProcess, running_hub, socket_path_in
 from scheduler.ledger.ledger import Ledger
 from scheduler.ledger.storage.places import ledger_place
 from scheduler.ledger_settings import read_ledger_url
@@ -54,17 +51,10 @@ from scheduler.runtime.data_dir import (
 from scheduler.settings import BrokerSettings, Settings, SettingsError, WebSettings
 from scheduler.web.listener import WebListener
 
-EPOCH_FENCE = StatusCheck(
-    name=FENCE_NAME,
-    parameter=(LEASES.group, LEASES.version, LEASES.plural),
-    parameter_namespace=NAMESPACE,
-    parameter_name=LEASE_NAME,
-    find_problem=late_status_problem,
-)
-"""What the embedded hub checks itself, and a real one by manifests/admission."""
 _T = TypeVar("_T")
 
 _FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 0.5, 10.0
+_HUB_FOLDER = "hub"
 _PLAIN_PORT, _TLS_PORT = 1883, 8883  # registered with IANA for MQTT
 
 
@@ -99,6 +89,7 @@ class Services:
 
     Attributes:
         client: client of the hub.
+        hub_process: the process of the embedded hub; None when the hub is another server.
         broker_address: address of the broker.
         broker: the embedded broker; None when the broker is external.
         ledger: the ledger of decisions.
@@ -112,6 +103,7 @@ class Services:
     """
 
     client: HubClient
+    hub_process: HubProcess | None
     broker_address: BrokerAddress
     broker: EmbeddedBroker | None
     ledger: Ledger
@@ -147,7 +139,7 @@ async def open_services(
     Args:
         settings: of the whole scheduler.
         directory: the data directory.
-        clock: for the broker's pauses.
+        clock: for the pauses of the hub's process and of the broker.
         on_hub_fault: called with the edge of each fault of the embedded hub.
         health: learns what the hub answers.
         while_waiting: serves what is to be known as long as the hub does not answer.
@@ -157,6 +149,7 @@ async def open_services(
         SettingsError: a file that the settings name cannot be used.
         OSError: a server does not start.
     """
+    raise_descriptor_limit()  # for the connections of the page
     is_embedded, root = not settings.hub.kubeconfig, directory.path
     for name in _secret_files(settings):
         check_mounted_secret(Path(name))
@@ -170,10 +163,8 @@ async def open_services(
         find_file_losses(root, ledger_facts, is_hub_embedded=is_embedded, is_key_shared=shares_key)
     )
     async with AsyncExitStack() as stack:
-        kubeconfig, client = await stack.enter_async_context(
-            open_hub_client(settings, directory, on_hub_fault=on_hub_fault)
-        )
-        client = client.with_health(health) if health else client
+        hub = await _open_hub(settings, directory, clock, stack, on_hub_fault)
+        client = hub.client.with_health(health) if health else hub.client
         web_listener = _open_listener(settings.web, directory)
         wait = partial(
             _wait_for_hub, clock=clock, while_waiting=partial(while_waiting, web_listener)
@@ -200,6 +191,7 @@ async def open_services(
         received = await stack.enter_async_context(ReceivedMessages(folder=directory.path))
         yield Services(
             client=client,
+            hub_process=hub.process,
             broker_address=address,
             broker=broker,
             ledger=ledger,
@@ -212,7 +204,7 @@ async def open_services(
             endpoints=Endpoints(
                 data_dir=directory.path,
                 hub_url=client.address,
-                kubeconfig=kubeconfig,
+                kubeconfig=hub.kubeconfig,
                 broker=f"{address.host}:{address.port}",
                 broker_kind=broker.kind if broker else "external",
                 hub_key=str(key.public),
@@ -251,14 +243,24 @@ async def _wait_for_hub(
 async def open_hub_client(
     settings: Settings, directory: DataDirectory, *, on_hub_fault: Callable[[str], None]
 ) -> AsyncIterator[tuple[Path, HubClient]]:
-    """Opens the hub alone: its kubeconfig and a client, as long as the context lasts.
+    """Opens the hub alone, in this process: its kubeconfig and a client, for a command.
 
     Raises:
         HubError: the kubeconfig cannot be used.
         OSError: the embedded hub does not start.
     """
     async with AsyncExitStack() as stack:
-        kubeconfig = await _open_hub(settings, directory, stack, on_hub_fault)
+        kubeconfig = Path(settings.hub.kubeconfig)
+        if not settings.hub.kubeconfig:
+            options = server_options(
+                data_dir=directory.path / _HUB_FOLDER,
+                port=settings.hub.port,
+                max_objects=settings.hub.max_objects_per_token,
+                max_bytes=settings.hub.max_bytes_per_token,
+                on_fault=on_hub_fault,
+            )
+            await stack.enter_async_context(serve(options))
+            kubeconfig = _link_kubeconfig(directory)
         context = settings.hub.context or None
         yield kubeconfig, await stack.enter_async_context(open_hub(kubeconfig, context=context))
 
@@ -286,40 +288,50 @@ def _secret_files(settings: Settings) -> list[str]:
     return [name for name in names if name]
 
 
+@dataclass(frozen=True, slots=True)
+class _OpenHub:
+    """The hub of a scheduler: its kubeconfig, a client, and the process of an embedded one."""
+
+    kubeconfig: Path
+    client: HubClient
+    process: HubProcess | None
+
+
 async def _open_hub(
     settings: Settings,
     directory: DataDirectory,
+    clock: Clock,
     stack: AsyncExitStack,
     on_fault: Callable[[str], None],
-) -> Path:
-    """The kubeconfig of the hub; starts the embedded hub unless the settings name another."""
+) -> _OpenHub:
+    """Opens the hub; starts the embedded one unless the settings name another."""
     if settings.hub.kubeconfig:
-        return Path(settings.hub.kubeconfig)
-    options = ApiServerOptions(
-        data_dir=directory.path / "hub",
+        kubeconfig, context = Path(settings.hub.kubeconfig), settings.hub.context or None
+        client = await stack.enter_async_context(open_hub(kubeconfig, context=context))
+        return _OpenHub(kubeconfig, client, None)
+    folder = directory.path / _HUB_FOLDER
+    socket_path = socket_path_in(folder)
+    plan = HubPlan(
+        data_dir=str(folder),
+        socket_path=str(socket_path or ""),
         port=settings.hub.port,
-        crds=make_crds(),
-        name="hub",
-        storage_limits=StorageLimits(
-            max_objects=settings.hub.max_objects_per_token,
-            max_bytes=settings.hub.max_bytes_per_token,
-        ),
-        on_fault=on_fault,
-        status_checks={WORKLOADS.kind: EPOCH_FENCE},
-        warning_funcs=dict.fromkeys(BARE_KINDS, bare_object_warnings)
-        | dict.fromkeys(NOT_ENFORCED, not_enforced_warnings)
-        | {WORKLOADS.kind: _workload_warnings},
+        max_objects=settings.hub.max_objects_per_token,
+        max_bytes=settings.hub.max_bytes_per_token,
+        log_level=logging.getLogger().getEffectiveLevel(),
     )
-    server = await stack.enter_async_context(serve(options))
+    process = await stack.enter_async_context(running_hub(plan, clock=clock, on_fault=on_fault))
+    kubeconfig = _link_kubeconfig(directory)
+    client = await stack.enter_async_context(open_hub(kubeconfig, socket_path=socket_path))
+    return _OpenHub(kubeconfig, client, process)
+
+
+def _link_kubeconfig(directory: DataDirectory) -> Path:
+    """The kubeconfig of the embedded hub, where users look for it."""
     link = directory.path / KUBECONFIG_FILE
     link.unlink(missing_ok=True)
     # Relative to the link's own folder, so that the data directory can be moved.
-    link.symlink_to(server.kubeconfig_path.relative_to(link.parent))
+    link.symlink_to(Path(_HUB_FOLDER) / KUBECONFIG_FILE)
     return link
-
-
-def _workload_warnings(raw: dict[str, Any]) -> list[str]:
-    return [*not_enforced_warnings(raw), *removed_fields_warnings(raw)]
 
 
 def _open_listener(web: WebSettings, directory: DataDirectory) -> WebListener:

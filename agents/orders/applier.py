@@ -1,6 +1,7 @@
 """Applies the objects of one order by server-side apply; never changes another owner's objects."""
 
-from collections.abc import Callable, Iterable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
@@ -101,6 +102,7 @@ class Applier:
     job_records: JobRecords
     is_desired: Callable[[str], bool]
     _known_namespaces: set[tuple[str, str | None]] = field(default_factory=set, init=False)
+    _namespace_lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def apply(
         self, content: OrderContent, kinds: MemberKinds, inventory: MemberInventory
@@ -139,7 +141,13 @@ class Applier:
             name: of the namespace; nothing is done for an empty one.
             pod_security: the level for it; None: it has none, or keeps the one that it has.
         """
-        if (name, pod_security) in self._known_namespaces or not name:
+        if not name:
+            return
+        with self._namespace_lock:  # several orders at once, and one request is enough
+            self._ensure_namespace(name, pod_security)
+
+    def _ensure_namespace(self, name: str, pod_security: str | None) -> None:
+        if (name, pod_security) in self._known_namespaces:
             return
         path = f"/api/v1/namespaces/{name}"
         existing = self.api.find(path)
@@ -270,6 +278,21 @@ class Applier:
             f"{key} exists and {whose}; it was not changed: rename yours, or delete that one"
         )
         return True
+
+
+def identities_of(content: OrderContent, kinds: MemberKinds) -> Iterator[ObjectIdentity]:
+    """The objects that an order names, as far as the member serves their kinds."""
+    for manifest in content.manifests:
+        kind = kinds.find(manifest["apiVersion"], manifest["kind"])
+        if kind is not None:
+            metadata = map_at(manifest, "metadata")
+            namespace = text_at(metadata, "namespace") or content.namespace
+            yield (
+                kind.group,
+                kind.kind,
+                namespace if kind.is_namespaced else "",
+                text_at(metadata, "name"),
+            )
 
 
 def _sort_for_apply(manifests: Iterable[Tree]) -> list[Tree]:

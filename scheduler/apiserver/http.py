@@ -19,7 +19,7 @@ from scheduler.apiserver.auth.access_reviews import (
 )
 from scheduler.apiserver.auth.limits import IdentityUsage, UsageByIdentity
 from scheduler.apiserver.auth.middleware import AuthMiddleware
-from scheduler.apiserver.auth.rbac import AccessAttributes, Identity, is_allowed
+from scheduler.apiserver.auth.rbac import OWNER_ROLE, AccessAttributes, Identity, is_allowed
 from scheduler.apiserver.auth.storage_limits import set_writer
 from scheduler.apiserver.base.bodies import decode_body, media_type_of
 from scheduler.apiserver.base.errors import (
@@ -30,6 +30,7 @@ from scheduler.apiserver.base.errors import (
 )
 from scheduler.apiserver.base.faults import FaultReporter
 from scheduler.apiserver.base.heavy_work import work_owner
+from scheduler.apiserver.base.request_counts import CONTENT_TYPE, RequestCounts
 from scheduler.apiserver.base.requests import (
     ResourcePath,
     parse_flag,
@@ -61,6 +62,7 @@ _MAX_WATCHES = 1_000
 _WRITE_TIMEOUT_SECONDS = 30.0
 """A watch whose client accepts no data for this long is closed; the client can resume it."""
 
+_METRICS_PATH = "/metrics"
 
 WarningFunc = Callable[[JsonObject], list[str]]
 """Returns warnings about a written object, for the client that wrote it."""
@@ -90,6 +92,7 @@ class HttpHandler:
         self._verb_handler = VerbHandler(writer)
         self._watch_tasks: set[asyncio.Task[None]] = set()
         self._open_watch_count = 0
+        self._counts = RequestCounts()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Handles a request; every error becomes a Status."""
@@ -122,6 +125,8 @@ class HttpHandler:
                 "create a token of the role with: kapok hub token",
             )
         target = parse_resource_path(path)
+        if path == _METRICS_PATH:
+            return self._render_metrics(request, identity)
         if target is None:
             return await self._handle_non_resource(request, path)
         if (target.group, target.plural) in REVIEW_KINDS and request.method == "POST":
@@ -130,7 +135,43 @@ class HttpHandler:
         if resource is None or (target.namespace and not resource.namespaced):
             known = target.group in _STATUS_GROUPS
             return _status_response(resource_not_found()) if known else _plain_not_found()
-        return await self._handle_resource(request, target, resource, identity)
+        return await self._handle_counted(request, target, resource, identity)
+
+    def _render_metrics(self, request: web.BaseRequest, identity: Identity) -> web.Response:
+        if identity.role != OWNER_ROLE:
+            message = f'forbidden: User "{identity.name}" cannot get path "{_METRICS_PATH}"'
+            raise ApiError(403, "Forbidden", message)
+        if request.method not in {"GET", "HEAD"}:
+            raise resource_not_found()
+        return web.Response(body=self._counts.render(), headers={"Content-Type": CONTENT_TYPE})
+
+    async def _handle_counted(
+        self,
+        request: web.BaseRequest,
+        target: ResourcePath,
+        resource: ServerResource,
+        identity: Identity,
+    ) -> web.StreamResponse:
+        """Handles a request on a resource that is served, and counts it."""
+        is_watch = request.method == "GET" and parse_flag(request.query, "watch")
+        code: int = HTTPStatus.OK if is_watch else HTTPStatus.INTERNAL_SERVER_ERROR
+        try:
+            response = await self._handle_resource(request, target, resource, identity)
+            code = response.status
+        except ApiError as error:
+            code = error.code
+            raise
+        finally:
+            subresource = target.subresource
+            self._counts.add(
+                group=target.group,
+                version=target.version,
+                plural=target.plural,
+                subresource=subresource if subresource in resource.subresources else "",
+                method="WATCH" if is_watch else request.method,
+                code=code,
+            )
+        return response
 
     async def _handle_non_resource(self, request: web.BaseRequest, path: str) -> web.Response:
         if request.method not in {"GET", "HEAD"}:

@@ -14,6 +14,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -130,6 +131,37 @@ async def listening(
         await server.shutdown(_SHUTDOWN_TIMEOUT_SECONDS)
         for one in loggers:
             one.removeFilter(limiter)
+
+
+@asynccontextmanager
+async def listening_on_socket(server: LimitedServer, path: Path | None) -> AsyncIterator[None]:
+    """Accepts connections on a Unix socket for the duration of the context; None: nothing happens.
+
+    `listening` ends the connections.
+    """
+    if path is None:
+        yield
+        return
+    bound = _bind_unix_socket(path)
+    listener = await asyncio.get_running_loop().create_unix_server(server, sock=bound, backlog=1)
+    bound.listen(_BACKLOG)
+    try:
+        yield
+    finally:
+        listener.close()
+
+
+def _bind_unix_socket(path: Path) -> socket.socket:
+    """A socket that only its user may connect to; replaces what an earlier process has left."""
+    path.unlink(missing_ok=True)
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        bound.bind(str(path))
+        path.chmod(0o600)
+    except OSError:
+        bound.close()
+        raise
+    return bound
 
 
 def max_connections_of(descriptor_limit: int) -> int:

@@ -49,6 +49,7 @@ from scheduler.apiserver.kinds.resources import ResourceCatalog, ServerResource
 from scheduler.apiserver.listener import (
     LimitedServer,
     listening,
+    listening_on_socket,
     max_connections_of,
     raise_descriptor_limit,
 )
@@ -79,6 +80,8 @@ class ApiServerOptions:
     host: str = "127.0.0.1"
     host_names: Sequence[str] = ()
     """Further host names, for the certificate and accepted in Host headers."""
+    socket_path: Path | None = None
+    """A Unix socket to serve as well, without TLS; for the user that runs the server alone."""
     crds: Sequence[JsonObject] = ()
     """CustomResourceDefinitions to apply at the start, by the field manager `kapok-hub`."""
     namespaces: Sequence[str] = ()
@@ -236,7 +239,10 @@ async def _listen(
         options.clock.now(),
     )
     bound = bind_port(options.host, options.port, options.data_dir / "port")
-    async with listening(server, bound, certificate.ssl_context()):
+    async with (
+        listening(server, bound, certificate.ssl_context()),
+        listening_on_socket(server, options.socket_path),
+    ):
         port = bound.getsockname()[1]
         url = f"https://{_reachable_host(options)}:{port}"
         path = options.data_dir / "kubeconfig"

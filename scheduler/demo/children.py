@@ -221,8 +221,18 @@ class ProcessSupervisor:
                 group.create_task(child.stop())
 
     def memory_bytes(self) -> int:
-        """Resident memory of all processes; 0 where the system does not report it."""
-        return sum(_resident_bytes(child.pid) for child in self.by_name.values() if child.pid)
+        """Resident memory of all processes and their children; 0 if the system has no figures."""
+        pids = [child.pid for child in self.by_name.values() if child.pid]
+        return sum(_resident_bytes(pid) for one in pids for pid in (one, *_children_of(one)))
+
+
+def _children_of(pid: int) -> list[int]:
+    """The hub of `kapok up`, and its broker."""
+    try:
+        words = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    except OSError:
+        return []
+    return [int(word) for word in words]
 
 
 def _resident_bytes(pid: int) -> int:

@@ -40,6 +40,7 @@ _CONNECT_TIMEOUT_SECONDS = 10.0
 _WATCH_TIMEOUT = aiohttp.ClientTimeout(
     total=None, sock_connect=_CONNECT_TIMEOUT_SECONDS, sock_read=_WATCH_TIMEOUT_SECONDS + 30
 )
+_SOCKET_ROOT = "http://localhost"  # a server on a Unix socket has no other name
 _MERGE_PATCH = "application/merge-patch+json"
 _APPLY_PATCH = "application/apply-patch+yaml"
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
@@ -100,12 +101,15 @@ class HubClient:
     ) -> None:
         self._session = session
         self._credentials = credentials
-        self._root = str(credentials.configuration.host).rstrip("/")
+        self._address = str(credentials.configuration.host).rstrip("/")
+        self._root = (
+            _SOCKET_ROOT if isinstance(session.connector, aiohttp.UnixConnector) else self._address
+        )
         self._observe_request = observe_request
         self._health = health
         self._timeout_seconds = timeout_seconds
         if health is not None:
-            health.server = self._root
+            health.server = self._address
 
     def with_observer(self, observe_request: RequestObserver) -> "HubClient":
         """A client over the same session that calls `observe_request` for each of its requests."""
@@ -131,7 +135,7 @@ class HubClient:
     @property
     def address(self) -> str:
         """The server's URL."""
-        return self._root
+        return self._address
 
     async def get(self, resource: ApiResource, name: str, namespace: str | None = None) -> Object:
         """Reads one object.
@@ -310,7 +314,7 @@ class HubClient:
                 await self._raise_for_status(response, call, f"{method} {path}")
                 yield response
         except aiohttp.ClientConnectorCertificateError as error:  # a retry cannot succeed
-            raise Refused(f"{method} {self._root}{path}: {error}") from error
+            raise Refused(f"{method} {self._address}{path}: {error}") from error
         except (aiohttp.ClientError, TimeoutError) as error:
             reason = reason_of(error)
             if not answered:
@@ -320,10 +324,12 @@ class HubClient:
                     self._health.on_no_answer(call, reason)
             if isinstance(error, aiohttp.ClientConnectorError):
                 raise Busy(
-                    f"the hub at {self._root} does not answer ({reason}); "
+                    f"the hub at {self._address} does not answer ({reason}); "
                     "start it with `kapok up`, or name another one with --kubeconfig FILE"
                 ) from error
-            raise Busy(f"{method} {self._root}{path}: {type(error).__name__}: {error}") from error
+            raise Busy(
+                f"{method} {self._address}{path}: {type(error).__name__}: {error}"
+            ) from error
 
     async def _raise_for_status(
         self, response: aiohttp.ClientResponse, call: HubCall, action: str
@@ -340,21 +346,26 @@ class HubClient:
 
 @asynccontextmanager
 async def open_hub(
-    kubeconfig: Path | None, *, context: str | None = None
+    kubeconfig: Path | None, *, context: str | None = None, socket_path: Path | None = None
 ) -> AsyncIterator[HubClient]:
     """Opens a client for a kubeconfig, or for the cluster that this process runs in.
 
     Args:
         kubeconfig: the path of the file; None means the in-cluster service account.
         context: the name of a context; None means the current context of the file.
+        socket_path: a Unix socket on which the same server is reached, without TLS.
 
     Raises:
         Refused: the kubeconfig is missing or invalid.
     """
     configuration = await read_configuration(kubeconfig, context)
-    connector = aiohttp.TCPConnector(
-        ssl=ssl_context_of(configuration), limit=0, socket_factory=_open_socket
-    )
+    connector: aiohttp.BaseConnector
+    if socket_path is None:
+        connector = aiohttp.TCPConnector(
+            ssl=ssl_context_of(configuration), limit=0, socket_factory=_open_socket
+        )
+    else:
+        connector = aiohttp.UnixConnector(str(socket_path), limit=0)
     async with aiohttp.ClientSession(connector=connector, read_bufsize=2**18) as session:
         reread = partial(read_configuration, kubeconfig, context)
         yield HubClient(session, Credentials(configuration, reread))

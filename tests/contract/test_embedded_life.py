@@ -187,6 +187,24 @@ def test_roles_bound_what_a_token_may_do(tmp_path: Path) -> None:
         assert (wrong[0], "--namespace" in wrong[2]) == (2, True)
 
 
+def test_only_the_owner_reads_the_metrics_which_count_requests(tmp_path: Path) -> None:
+    with running(tmp_path):
+        owner = Client.of(tmp_path / "kubeconfig")
+        owner.create(CONFIG_MAPS, _config_map("counted")).ok()
+        assert owner.create(CONFIG_MAPS, _config_map("counted")).code == 409
+        assert owner.get(f"{CONFIG_MAPS}/counted/nonsense").code == 404
+        text = owner.get("/metrics").raw.decode()
+        sample = 'apiserver_request_total{{code="{}",group="",resource="configmaps",subresource="",'
+        for code, verb in ((201, "POST"), (409, "POST"), (404, "GET")):
+            assert f'{sample.format(code)}verb="{verb}",version="v1"}} 1\n' in text
+        assert "process_cpu_seconds_total " in text
+        made = _hub("token", "--data-dir", str(tmp_path), "--name", "eve", "--role", "auditor")
+        assert made[0] == 0
+        refused = Client.of(tmp_path / "kubeconfig-eve").get("/metrics")
+        assert (refused.code, 'User "eve" cannot get' in refused.json["message"]) == (403, True)
+        assert owner.request("GET", "/metrics", headers={"Authorization": ""}).code == 401
+
+
 def test_a_backup_can_be_restored(tmp_path: Path) -> None:
     folder, file = tmp_path / "hub", tmp_path / "monday.db"
     with running(folder):

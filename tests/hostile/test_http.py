@@ -94,15 +94,15 @@ def test_a_large_apply_delays_nobody(client: Client) -> None:
 
 def test_a_full_disk_is_503_and_heals(up: Up, client: Client) -> None:
     client.create(CONFIG_MAPS, _config_map("before-full")).ok()
-    hard = resource.prlimit(up.pid, resource.RLIMIT_FSIZE)[1]
-    resource.prlimit(up.pid, resource.RLIMIT_FSIZE, (1, hard))
+    hard = resource.prlimit(up.hub_pid, resource.RLIMIT_FSIZE)[1]
+    resource.prlimit(up.hub_pid, resource.RLIMIT_FSIZE, (1, hard))
     try:
         refused = client.create(CONFIG_MAPS, _config_map("on-full"))
         assert (refused.code, refused.reason) == (503, "ServiceUnavailable")
         assert client.get(f"{CONFIG_MAPS}/on-full").code == 404
         assert client.get(f"{CONFIG_MAPS}/before-full").code == 200
     finally:
-        resource.prlimit(up.pid, resource.RLIMIT_FSIZE, (hard, hard))
+        resource.prlimit(up.hub_pid, resource.RLIMIT_FSIZE, (hard, hard))
     eventually(lambda: client.create(CONFIG_MAPS, _config_map("after-full")).code == 201)
 
 

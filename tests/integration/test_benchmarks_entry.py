@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.__main__ import main, names
+from benchmarks._hub_client import parse_costs
 
 README = Path(__file__).parents[2] / "benchmarks" / "README.md"
 
@@ -126,3 +127,34 @@ def test_growing_series_are_drawn_as_a_chart(
     assert all(row["us_per_decision"] > 0 for row in rows)
     points = chart.read_text(encoding="utf-8").count("<circle")
     assert points == len(rows)
+
+
+@pytest.mark.timeout(90)
+def test_the_way_through_the_hub_is_measured_beside_a_client_that_decides_nothing(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    words = ["hub", "--json", "--quick", "--sites", "1", "--form", "deployment"]
+    assert main([*words, "--case", "drain", "--case", "ceiling"]) == 0
+    said = capfd.readouterr()
+    drain, ceiling = json.loads(said.out.splitlines()[-1])["rows"]
+    assert (drain["hub"], drain["case"], drain["workloads"]) == ("embedded", "drain", 12)
+    assert (ceiling["case"], ceiling["writes_by_kind"]["workloads"]) == ("ceiling", 1.0)
+    assert drain["created_to_ordered_p99_seconds"] >= drain["created_to_placed_p50_seconds"] > 0
+    assert drain["writes_by_kind"]["workloads/status"] >= 1.0
+    assert "case=drain" in said.err
+
+
+def test_writes_are_counted_by_kind_from_the_metrics_of_a_server() -> None:
+    name = "apiserver_request_total"
+    text = f"""
+# TYPE {name} counter
+{name}{{code="200",group="kapok.dev",resource="workloads",subresource="status",verb="PATCH"}} 3
+{name}{{code="409",group="kapok.dev",resource="workloads",subresource="status",verb="PATCH"}} 9
+{name}{{code="200",group="kapok.dev",resource="workloads",subresource="",verb="WATCH"}} 9
+{name}{{code="201",group="apps",resource="deployments",subresource="",verb="POST"}} 2
+process_cpu_seconds_total 1.5
+"""
+    ours, everything = (parse_costs(text, only_ours=each) for each in (True, False))
+    assert ours.writes == {"workloads/status": 3}
+    assert everything.writes == {"workloads/status": 3, "deployments": 2}
+    assert (ours.cpu_seconds, ours.resident_bytes) == (1.5, None)

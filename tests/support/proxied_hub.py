@@ -33,9 +33,10 @@ from scheduler.control.ports.hub import (
 )
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.hub.crds.generate import make_crds
+from scheduler.hub_process.options import EPOCH_FENCE
 from scheduler.mqtt.broker import embedded_broker
 from scheduler.runtime.clock import SystemClock
-from scheduler.services import EPOCH_FENCE, Endpoints
+from scheduler.services import Endpoints
 from scheduler.settings import settings_from
 from tests.support.agent_listener import free_port
 from tests.support.api_client import Client

@@ -7,6 +7,7 @@ agent is rarely in, and send false reports as a hostile agent could.
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,9 +29,10 @@ from agents.protocol.report import (
     ReportedNodeClass,
 )
 from agents.protocol.status import SITE_STATUS, OrderStatus, SiteStatusMessage
-from agents.protocol.topics import order_topic, parse_topic, site_topic
+from agents.protocol.topics import order_token, order_topic, parse_topic, site_topic
 
 _TICK_SECONDS = 0.1
+_ASK_AGAIN_SECONDS = 1.0
 
 
 @dataclass(slots=True)
@@ -79,6 +81,8 @@ class ScriptedSite:
     boot_number: int = 1
     _digest: str = ""
     _parts: dict[str, dict[int, bytes]] = field(default_factory=dict)
+    _entries: dict[str, IndexEntry] = field(default_factory=dict)
+    _asked_at: dict[str, float] = field(default_factory=dict)
     _sequence: int = 0
 
     @property
@@ -126,6 +130,7 @@ spec: {{namespaces: [default, zhengwu]}}
     async def _session(self, stop: threading.Event) -> None:
         host, _, port = self.broker.rpartition(":")
         version = aiomqtt.ProtocolVersion.V5
+        self._asked_at.clear()
         async with aiomqtt.Client(host, int(port), protocol=version) as client:
             await client.subscribe(site_topic(self.name, "desired"), qos=1)
             async with asyncio.TaskGroup() as group:
@@ -136,6 +141,7 @@ spec: {{namespaces: [default, zhengwu]}}
         self, client: aiomqtt.Client, stop: threading.Event, listening: asyncio.Task[None]
     ) -> None:
         while not stop.is_set():
+            await self._ask_for_missing(client)
             if self.is_talking:
                 await self._publish(client, "report", REPORT.encode(self.report()))
                 await self._publish(client, "status", SITE_STATUS.encode(self.status()))
@@ -162,7 +168,7 @@ spec: {{namespaces: [default, zhengwu]}}
                 await self._take_index(client, data)
             elif where.token is not None:
                 self._parts.setdefault(where.token, {})[where.part] = data
-                self._assemble()
+                self._assemble(where.token)
 
     async def _take_index(self, client: aiomqtt.Client, data: bytes) -> None:
         index = DESIRED_INDEX.decode(data)
@@ -172,23 +178,31 @@ spec: {{namespaces: [default, zhengwu]}}
         self.indexes.append(index.version)
         self.listed.append(tuple(entry.id for entry in index.orders))
         self.runs.clear()
-        self._assemble()
+        self._entries = {order_token(entry.id): entry for entry in index.orders}
+        for token in self._entries:
+            self._assemble(token)
         listed = {entry.id for entry in index.orders}
         self.contents = {i: one for i, one in self.contents.items() if i in listed}
-        for entry in index.orders:
-            if not self._has(entry):
-                for part in range(entry.parts):
-                    await client.subscribe(order_topic(self.name, entry.id, part), qos=1)
-                    raise_if_cancelled()
+        await self._ask_for_missing(client)
 
-    def _assemble(self) -> None:
-        for entry in self.index.orders if self.index else ():
-            token = order_topic(self.name, entry.id).rpartition("/")[2]
-            parts = self._parts.get(token, {})
-            if not self._has(entry) and len(parts) >= entry.parts:
-                with contextlib.suppress(ValueError):
-                    ordered = [parts[number] for number in range(entry.parts)]
-                    self.contents[entry.id] = unpack_content(entry, ordered, site=self.name)
+    async def _ask_for_missing(self, client: aiomqtt.Client) -> None:
+        """Subscribes to missing contents, each at most once a second."""
+        now = time.monotonic()
+        for entry in self._entries.values():
+            asked_at = self._asked_at.get(entry.digest, float("-inf"))
+            if self._has(entry) or now - asked_at < _ASK_AGAIN_SECONDS:
+                continue
+            self._asked_at[entry.digest] = now
+            for part in range(entry.parts):
+                await client.subscribe(order_topic(self.name, entry.id, part), qos=1)
+                raise_if_cancelled()
+
+    def _assemble(self, token: str) -> None:
+        entry, parts = self._entries.get(token), self._parts.get(token, {})
+        if entry is not None and not self._has(entry) and len(parts) >= entry.parts:
+            with contextlib.suppress(ValueError):
+                ordered = [parts[number] for number in range(entry.parts)]
+                self.contents[entry.id] = unpack_content(entry, ordered, site=self.name)
 
     def _has(self, entry: IndexEntry) -> bool:
         known = self.contents.get(entry.id)

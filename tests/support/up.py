@@ -64,6 +64,14 @@ class Up:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def hub_pid(self) -> int:
+        """Process ID of the embedded hub, a child of the running process."""
+        for child in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split():
+            if "scheduler.hub_process" in Path(f"/proc/{child}/cmdline").read_text():
+                return int(child)
+        raise AssertionError("no hub among the children")
+
     def start(self, *module: str) -> Self:
         """Starts the process and waits until it is ready.
 

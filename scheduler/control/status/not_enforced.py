@@ -7,6 +7,7 @@ makes a field work removes it here.
 
 from collections.abc import Iterable
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -138,9 +139,15 @@ def _is_set(one: Part, path: str) -> bool:
     for step in path.split("."):
         if not isinstance(value, Part):
             return False
-        field = next(each for each in msgspec.structs.fields(value) if each.encode_name == step)
+        field = _fields_of(type(value))[step]
         value, default = getattr(value, field.name), _default_of(field)
     return value != default and not (isinstance(value, Part) and _is_empty(value))
+
+
+@cache
+def _fields_of(kind: type[Part]) -> dict[str, msgspec.structs.FieldInfo]:
+    """The fields of a type by their names in JSON; msgspec finds them again at each call."""
+    return {each.encode_name: each for each in msgspec.structs.fields(kind)}
 
 
 def _default_of(field: msgspec.structs.FieldInfo) -> object:
@@ -151,5 +158,5 @@ def _default_of(field: msgspec.structs.FieldInfo) -> object:
 
 def _is_empty(part: Part) -> bool:
     return all(
-        getattr(part, field.name) == _default_of(field) for field in msgspec.structs.fields(part)
+        getattr(part, field.name) == _default_of(field) for field in _fields_of(type(part)).values()
     )

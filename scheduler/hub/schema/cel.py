@@ -45,6 +45,8 @@ _RESERVED_WORDS = frozenset(
 )
 _ESCAPES = (("__", "__underscores__"), (".", "__dot__"), ("-", "__dash__"), ("/", "__slash__"))
 _OLD_SELF = re.compile(r"\boldSelf\b")
+_ANY_SELF = re.compile(r"\b(?:self|oldSelf)\b")
+_FIELD_OF_SELF = re.compile(r"\b(?:self|oldSelf)\s*\.\s*([A-Za-z_]\w*)(?!\w|\s*\()")
 
 
 @functools.cache
@@ -171,25 +173,44 @@ def _node_rule_problems(
     node: SchemaNode, value: Json, old: Json, path: str, *, has_old: bool
 ) -> list[FieldProblem]:
     problems = []
-    unchanged = has_old and value == old
-    data: dict[str, Any] | None = None
+    is_whole_unchanged = has_old and value == old
     for rule in node.rules:
         text = rule["rule"]
         transition = is_transition_rule(text)
-        if (transition and not has_old) or (unchanged and not transition):
+        if (transition and not has_old) or (is_whole_unchanged and not transition):
             continue
-        if unchanged and _has_held(text, value):
+        names = fields_read(text, rule.get("messageExpression") or "")
+        new, before = _only_fields(value, names), _only_fields(old, names)
+        unchanged = has_old and transition and new == before
+        if unchanged and _has_held(text, new):
             continue
-        if data is None:
-            data = {"self": to_cel_value(node, value)}
-            if has_old:
-                data["oldSelf"] = to_cel_value(node, old)
+        data = {"self": to_cel_value(node, new)}
+        if has_old:
+            data["oldSelf"] = to_cel_value(node, before)
         problem = _evaluate_rule(rule, data, value, path)
         if problem is not None:
             problems.append(problem)
         elif unchanged:
-            _record_held(text, value)
+            _record_held(text, new)
     return problems
+
+
+@functools.lru_cache(maxsize=4096)
+def fields_read(rule: str, message: str) -> frozenset[str] | None:
+    """The fields of `self` and `oldSelf` that a rule reads; None: it may read all of the value.
+
+    A rule about the status of an object need not have its spec converted for each write.
+    """
+    text = f"{rule} {message}"
+    names = _FIELD_OF_SELF.findall(text)
+    return frozenset(names) if len(names) == len(_ANY_SELF.findall(text)) else None
+
+
+def _only_fields(value: Json, names: frozenset[str] | None) -> Json:
+    """The fields of an object that a rule reads; a value that is no object as it is."""
+    if names is None or not isinstance(value, dict):
+        return value
+    return {key: item for key, item in value.items() if key in names or escape_name(key) in names}
 
 
 _MAX_HELD_RULES = 20_000

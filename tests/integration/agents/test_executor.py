@@ -3,6 +3,7 @@
 On the embedded server; on a real one when KAPOK_TEST_MEMBER_KUBECONFIGS names it.
 """
 
+import threading
 from typing import Any
 
 import pytest
@@ -160,6 +161,35 @@ def test_what_only_claims_to_be_ours_is_let_be_and_spoils_no_status(
     [status] = rig.run(rig.content(config_map("own")))
     assert status.phase == "Ready"
     assert rig.find(CONFIG_MAPS, "claim") is not None
+
+
+def test_orders_of_different_workloads_are_applied_at_once(
+    rig: AgentRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    met, applied = threading.Barrier(3, timeout=20), Applier.apply
+
+    def apply(self: Applier, content: OrderContent, *rest: Any) -> Any:  # noqa: ANN401 - as it is
+        met.wait()  # passes only if three orders are here at the same time
+        return applied(self, content, *rest)
+
+    monkeypatch.setattr(Applier, "apply", apply)
+    names = ["one", "two", "three"]
+    statuses = rig.run(
+        *(rig.content(config_map(each), id=f"hub/{rig.name}/{each}/1") for each in names)
+    )
+    assert [status.phase for status in statuses] == ["Ready"] * 3
+    assert all(rig.find(CONFIG_MAPS, each) is not None for each in names)
+
+
+def test_an_order_that_makes_the_namespace_of_another_one_goes_first_as_listed(
+    rig: AgentRig,
+) -> None:
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": rig.name}}
+    first = rig.content(space, id="hub/n/a/1", cluster_kinds=("Namespace",))
+    statuses = rig.run(
+        first, *(rig.content(config_map(each), id=f"hub/n/{each}/1") for each in "bcd")
+    )
+    assert [status.phase for status in statuses] == ["Ready"] * 4
 
 
 def test_of_two_orders_for_one_object_the_second_is_a_conflict(rig: AgentRig) -> None:

@@ -1,0 +1,275 @@
+"""What the hub benchmark runs: hub, broker, sites and schedulers, with the objects they need."""
+
+import asyncio
+import os
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from agents.protocol.keys import SigningKey
+from benchmarks._hub_client import ApiMetrics, Form, Observer, open_metrics
+from benchmarks._hub_rig import SchedulerProcess, Sites, free_port, make_sites, playing, serving_api
+from benchmarks._hub_rows import Measurement, Row
+from scheduler.control.ports.hub import (
+    NAMESPACES,
+    SITES,
+    WORKLOADS,
+    ApiResource,
+    HubError,
+    NotFound,
+)
+from scheduler.hub.client import HubClient, open_hub
+from scheduler.mqtt.broker import embedded_broker
+from scheduler.runtime.clock import SystemClock
+
+NAMESPACE = "kapok-benchmark"
+SETTLE_SECONDS = 2.0
+_SETTINGS = {
+    "dispatch": {"repeat_seconds": 1.0},
+    "log_level": "WARNING",
+}
+_CRDS = Path(__file__).resolve().parents[1] / "manifests" / "crds"
+_GIVE_UP_SECONDS, _GIVE_UP_SECONDS_PER_WORKLOAD = 90.0, 0.25
+_PLURALS = {"Site": "sites", "SiteGrant": "sitegrants", "Tenant": "tenants"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is measured on one hub in one form."""
+
+    form: Form
+    cases: Sequence[str]
+    workloads: int
+    sites: int
+    rate: float
+    steady_seconds: float
+    wait_for_sites_seconds: float
+    kubeconfig: Path | None
+    folder: Path
+
+    @property
+    def hub(self) -> str:
+        """The value of the key `hub`."""
+        return "real" if self.kubeconfig else "embedded"
+
+    def names(self, case: str) -> list[str]:
+        """The names of the workloads of a case."""
+        return [f"{case}-{number}" for number in range(self.workloads)]
+
+    @property
+    def give_up_seconds(self) -> float:
+        """When a case has failed."""
+        return _GIVE_UP_SECONDS + _GIVE_UP_SECONDS_PER_WORKLOAD * self.workloads
+
+
+@dataclass(slots=True)
+class Rig:
+    """One hub with its broker, its sites, and one or two schedulers."""
+
+    plan: Plan
+    scheduler: SchedulerProcess
+    standby: SchedulerProcess | None
+    observer: Observer
+    metrics: ApiMetrics
+    sites: Sites
+
+    async def begin(self) -> Measurement:
+        """Starts to measure."""
+        return Measurement(
+            started=time.monotonic(),
+            scheduler_cpu=self.scheduler.cpu_seconds(),
+            costs=await self.metrics.read(),
+        )
+
+    async def row(self, case: str, begun: Measurement, names: Sequence[str]) -> Row:
+        """The row of a case that has ended."""
+        has_own_process = bool(self.plan.kubeconfig) or self.scheduler.has_hub_of_its_own()
+        return begun.row(
+            {"hub": self.plan.hub, "case": case, "form": self.plan.form},
+            names=names,
+            observer=self.observer,
+            arrivals=self.sites.arrival_times(),
+            scheduler_cpu=self.scheduler.cpu_seconds(),
+            costs=await self.metrics.read(),
+            is_server_apart=has_own_process,
+            resident_bytes=self.scheduler.resident_bytes(),
+        )
+
+    async def wait_until_running(self, names: Sequence[str]) -> None:
+        """Waits until all of these run."""
+        await self.observer.wait_for(
+            lambda: self.observer.running.keys() >= set(names),
+            within_seconds=self.plan.give_up_seconds,
+            what="all run",
+        )
+
+    async def wait_until_placed(self, name: str) -> None:
+        """Waits until one is placed."""
+        await self.observer.wait_for(
+            lambda: name in self.observer.placed,
+            within_seconds=self.plan.give_up_seconds,
+            what=f"{name} is placed",
+        )
+
+
+@asynccontextmanager
+async def running(plan: Plan, name: str, *, has_standby: bool = False) -> AsyncIterator[Rig]:
+    """Runs hub, broker, sites and schedulers for the time of the context.
+
+    Two schedulers need a hub and a broker beside them; so does a real API server.
+    """
+    folder = plan.folder / name
+    folder.mkdir()
+    prefix = f"bench-{os.getpid()}"
+    async with AsyncExitStack() as stack:
+        settings: dict[str, object] = {
+            **_SETTINGS,
+            "freshness": {"hear_sites_seconds": plan.wait_for_sites_seconds},
+        }
+        kubeconfig = plan.kubeconfig
+        if has_standby and kubeconfig is None:
+            kubeconfig = await stack.enter_async_context(serving_api(folder / "hub"))
+        if kubeconfig is not None:
+            await _apply_crds(kubeconfig)
+            port = free_port()
+            (folder / "broker").mkdir()
+            await stack.enter_async_context(
+                embedded_broker(folder / "broker", port, clock=SystemClock())
+            )
+            settings |= {
+                "hub": {"kubeconfig": str(kubeconfig)},
+                "broker": {"host": "127.0.0.1", "port": port},
+            }
+        schedulers = _schedulers(folder, settings, 1 + has_standby)
+        for one in schedulers:
+            stack.push_async_callback(one.end)
+        first = schedulers[0]
+        await first.start()
+        known = kubeconfig or Path(first.ready["kubeconfig"])
+        client = await stack.enter_async_context(open_hub(known))
+        metrics = await stack.enter_async_context(
+            open_metrics(known, only_ours=plan.kubeconfig is not None)
+        )
+        sites = make_sites(folder, prefix, plan.sites)
+        await stack.enter_async_context(benchmark_namespace(client, plan))
+        await stack.enter_async_context(_objects(client, sites.manifests(prefix, NAMESPACE)))
+        await stack.enter_async_context(
+            playing(
+                sites,
+                folder,
+                broker=first.ready["broker"],
+                hub_keys=[first.ready["hubKey"]],
+                workloads=2 * plan.workloads,
+            )
+        )
+        observer = Observer(client, NAMESPACE)
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        watch = group.create_task(observer.watch())
+        stack.callback(watch.cancel)
+        await _wait_for_sites(client, sites)
+        for standby in schedulers[1:]:
+            await standby.launch()
+            await standby.wait_until_open()
+        yield Rig(plan, first, next(iter(schedulers[1:]), None), observer, metrics, sites)
+
+
+def _schedulers(folder: Path, settings: dict[str, object], count: int) -> list[SchedulerProcess]:
+    """So many schedulers with one signing key."""
+    key = SigningKey.generate()
+    found = []
+    for number in range(count):
+        one = SchedulerProcess(folder / f"scheduler-{number}", settings)
+        if count > 1:
+            data = one.folder / "data"
+            data.mkdir(mode=0o700, parents=True)
+            (data / "hub.key").touch(mode=0o600)
+            (data / "hub.key").write_bytes(key.raw())
+        found.append(one)
+    return found
+
+
+async def _apply_crds(kubeconfig: Path) -> None:
+    crds = ApiResource(
+        "apiextensions.k8s.io",
+        "v1",
+        "customresourcedefinitions",
+        "CustomResourceDefinition",
+        namespaced=False,
+    )
+    async with open_hub(kubeconfig) as client:
+        for path in sorted(_CRDS.glob("*.yaml")):
+            await client.apply(crds, yaml.safe_load(path.read_bytes()), field_manager="kapok-hub")
+        await sleep(1.0 / 2)  # a server serves a new kind a moment after it has accepted it
+
+
+@asynccontextmanager
+async def benchmark_namespace(client: HubClient, plan: Plan) -> AsyncIterator[None]:
+    """The namespace of the workloads; on a real server it is deleted afterwards."""
+    body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+    await client.apply(NAMESPACES, body, field_manager="kapok-benchmark")
+    try:
+        yield
+    finally:
+        if plan.kubeconfig is not None:
+            await _empty_namespace(client)
+
+
+async def _empty_namespace(client: HubClient) -> None:
+    """Deletes the namespace and waits until nothing is left of it."""
+    for item in (await client.list(WORKLOADS, NAMESPACE)).items:
+        name = item["metadata"]["name"]
+        with suppress(NotFound):
+            await client.merge_patch(
+                WORKLOADS, name, {"metadata": {"finalizers": None}}, namespace=NAMESPACE
+            )
+        await client.delete(WORKLOADS, name, NAMESPACE)
+    await client.delete(NAMESPACES, NAMESPACE)
+    with suppress(NotFound):
+        while True:
+            await client.get(NAMESPACES, NAMESPACE)
+            await sleep(0.2)
+
+
+@asynccontextmanager
+async def _objects(
+    client: HubClient, manifests: Sequence[dict[str, object]]
+) -> AsyncIterator[None]:
+    """Objects that exist for the time of the context."""
+    found: list[tuple[ApiResource, str]] = []
+    for each in manifests:
+        kind = str(each["kind"])
+        resource = ApiResource("kapok.dev", "v1alpha1", _PLURALS[kind], kind, namespaced=False)
+        created = await client.create(resource, dict(each))
+        found.append((resource, created["metadata"]["name"]))
+    try:
+        yield
+    finally:
+        with suppress(HubError):  # the embedded hub may have ended before
+            for resource, name in reversed(found):
+                await client.delete(resource, name)
+
+
+async def _wait_for_sites(client: HubClient, sites: Sites) -> None:
+    deadline = time.monotonic() + _GIVE_UP_SECONDS
+    while True:
+        ready = Counter(
+            (one["type"], one["status"])
+            for item in (await client.list(SITES)).items
+            if item["metadata"]["name"] in sites.keys
+            for one in item.get("status", {}).get("conditions", [])
+        )
+        if ready["Ready", "True"] == len(sites.keys):
+            return
+        if time.monotonic() > deadline:
+            raise ValueError(f"the sites do not become ready: {ready}")
+        await sleep(0.1)
+
+
+async def sleep(seconds: float) -> None:
+    """Waits while real processes work."""
+    await asyncio.sleep(seconds)  # noqa: TID251 - real processes are waited for

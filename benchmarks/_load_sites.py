@@ -1,0 +1,284 @@
+"""Sites at the level of messages, for load: one process and one session for all of them.
+
+`python -m benchmarks._load_sites FILE`: FILE is the JSON of `LoadPlan`. A site "applies" an order
+by remembering it. Contents arrive on one subscription per site; an order that the index names and
+that has not arrived is asked for at most once a second. Statuses and reports go out when something
+has changed, and at most so often; everything else only marks what has to be sent. So a site with
+thousands of orders costs the machine little beside the scheduler that is measured.
+
+Each order's first arrival is appended to `arrivals`: the monotonic time and the order's id.
+"""
+
+import asyncio
+import os
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TextIO
+
+import aiomqtt
+import msgspec
+
+from agents.protocol.envelope import seal, unseal
+from agents.protocol.errors import WireError
+from agents.protocol.index import DESIRED_INDEX, DesiredIndex, IndexEcho, IndexEntry, echo_of
+from agents.protocol.keys import SigningKey, TrustedKeys
+from agents.protocol.orders import unpack_content
+from agents.protocol.report import (
+    REPORT,
+    FreeRow,
+    OrderBoundPods,
+    Report,
+    ReportedExecutor,
+    ReportedNodeClass,
+)
+from agents.protocol.status import SITE_STATUS, OrderStatus, SiteStatusMessage
+from agents.protocol.topics import TopicKind, order_token, order_topic, parse_topic, site_topic
+
+_TICK_SECONDS = 0.05
+_STATUS_SECONDS, _IDLE_STATUS_SECONDS = 0.2, 2.0
+_REPORT_SECONDS, _IDLE_REPORT_SECONDS = 0.5, 5.0
+_ASK_AGAIN_SECONDS = 1.0
+_MAX_ASKED_AT_ONCE = 100  # some brokers deliver only so many retained messages per subscription
+
+
+class SitePlan(msgspec.Struct, frozen=True, kw_only=True):
+    """One site.
+
+    Attributes:
+        name: its name.
+        key: its private key, in hexadecimal.
+        nodes: number of nodes of 64 cores.
+    """
+
+    name: str
+    key: str
+    nodes: int
+
+
+class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What one process plays.
+
+    Attributes:
+        broker: host:port.
+        hub_keys: the public keys that sign indexes, `ed25519:BASE64`.
+        arrivals: the file for the arrivals of orders.
+        sites: the sites.
+    """
+
+    broker: str
+    hub_keys: list[str]
+    arrivals: str
+    sites: list[SitePlan]
+
+
+@dataclass(slots=True)
+class LoadSite:
+    """One site: what it was ordered, and what it has to say about it."""
+
+    plan: SitePlan
+    trusted: TrustedKeys
+    arrivals: TextIO
+    key: SigningKey = field(init=False)
+    index: DesiredIndex | None = None
+    echo: IndexEcho | None = None
+    entries: dict[str, IndexEntry] = field(default_factory=dict)
+    """Listed orders by the token of their topic."""
+    held: dict[str, OrderStatus] = field(default_factory=dict)
+    """What is said about the orders that are here, by token."""
+    digests: dict[str, str] = field(default_factory=dict)
+    missing: dict[str, float] = field(default_factory=dict)
+    """Tokens of orders that have not arrived, and when they were last asked for."""
+    parts: dict[str, dict[int, bytes]] = field(default_factory=dict)
+    has_news: bool = True
+    has_bound: bool = True
+    status_at: float = 0.0
+    report_at: float = 0.0
+    sequence: int = 0
+
+    def __post_init__(self) -> None:
+        self.key = SigningKey(bytes.fromhex(self.plan.key))
+
+    def take(self, topic: str, payload: bytes) -> None:
+        """Takes in a message of the hub; what cannot be read is ignored."""
+        if not payload:
+            return
+        where = parse_topic(topic)
+        if where.kind not in {"desired", "orders"}:
+            return
+        try:
+            data = unseal(payload, topic=topic, trusted=self.trusted)
+            if where.token is None:
+                self._take_index(data)
+            else:
+                self.parts.setdefault(where.token, {})[where.part] = data
+                self._assemble(where.token)
+        except WireError:
+            return
+
+    def _take_index(self, data: bytes) -> None:
+        index = DESIRED_INDEX.decode(data)
+        if self.index and index.version < self.index.version:
+            return
+        self.index, self.echo = index, echo_of(index, data)
+        self.entries = {order_token(entry.id): entry for entry in index.orders}
+        for token in self.held.keys() - self.entries.keys():
+            del self.held[token], self.digests[token]
+            self.has_bound = True
+        for token, entry in self.entries.items():
+            if self.digests.get(token) != entry.digest and token not in self.missing:
+                self.missing[token] = time.monotonic()
+                self._assemble(token)
+        for token in self.missing.keys() - self.entries.keys():
+            del self.missing[token]
+        for token in self.parts.keys() - self.entries.keys() - self.missing.keys():
+            if len(self.parts) > len(self.entries) + _MAX_ASKED_AT_ONCE:
+                del self.parts[token]
+        self.has_news = True
+
+    def _assemble(self, token: str) -> None:
+        entry, parts = self.entries.get(token), self.parts.get(token, {})
+        if entry is None or len(parts) < entry.parts or self.digests.get(token) == entry.digest:
+            return
+        ordered = [parts[number] for number in range(entry.parts)]
+        try:
+            content = unpack_content(entry, ordered, site=self.plan.name)
+        except WireError:
+            return  # of another generation: the next one arrives, or is asked for
+        if token not in self.held:
+            self.arrivals.write(f"{time.monotonic():.6f} {entry.id}\n")
+        replicas = sum(
+            int(one["spec"].get("replicas", 0)) for one in content.manifests if "spec" in one
+        )
+        self.held[token] = OrderStatus(
+            id=entry.id,
+            generation=entry.generation,
+            phase="Ready",
+            applied_generation=entry.generation,
+            desired=replicas,
+            ready=replicas,
+            bound=replicas,
+        )
+        self.digests[token] = entry.digest
+        self.missing.pop(token, None)
+        del self.parts[token]
+        self.has_news = self.has_bound = True
+
+    def topics_to_ask(self, now: float) -> list[str]:
+        """Topics of orders that are missing and were not asked for within a second."""
+        topics: list[str] = []
+        for token, asked_at in self.missing.items():
+            if now - asked_at >= _ASK_AGAIN_SECONDS and len(topics) < _MAX_ASKED_AT_ONCE:
+                self.missing[token] = now
+                entry = self.entries[token]
+                topics += [
+                    order_topic(self.plan.name, entry.id, part) for part in range(entry.parts)
+                ]
+        return topics
+
+    def messages_due(self, now: float) -> list[tuple[str, bytes]]:
+        """The sealed messages that are due now, with their topics."""
+        due: list[tuple[str, bytes]] = []
+        if now - self.report_at >= (_REPORT_SECONDS if self.has_bound else _IDLE_REPORT_SECONDS):
+            self.report_at, self.has_bound = now, False
+            due.append(self._seal("report", REPORT.encode(self._report())))
+        if now - self.status_at >= (_STATUS_SECONDS if self.has_news else _IDLE_STATUS_SECONDS):
+            self.status_at, self.has_news = now, False
+            due.append(self._seal("status", SITE_STATUS.encode(self._status())))
+        return due
+
+    def _seal(self, kind: TopicKind, payload: bytes) -> tuple[str, bytes]:
+        topic = site_topic(self.plan.name, kind)
+        return topic, seal(payload, topic=topic, key=self.key, includes_public_key=True)
+
+    def _report(self) -> Report:
+        self.sequence += 1
+        row = FreeRow(
+            count=self.plan.nodes, resources={"cpu": "64", "memory": "256Gi", "pods": 1000}
+        )
+        return Report(
+            site=self.plan.name,
+            boot_id="boot-1",
+            boot_number=1,
+            sequence=self.sequence,
+            observed_seconds_ago=0.0,
+            node_classes=(ReportedNodeClass(architecture="amd64", free=(row,)),),
+            api_kinds=("apps/v1/Deployment", "batch/v1/Job", "v1/Service", "v1/ConfigMap"),
+            orders=tuple(
+                OrderBoundPods(id=one.id, generation=one.generation, bound=one.bound or 0)
+                for one in self.held.values()
+            ),
+            executor=ReportedExecutor(is_active=True),
+        )
+
+    def _status(self) -> SiteStatusMessage:
+        self.sequence += 1
+        return SiteStatusMessage(
+            site=self.plan.name,
+            site_uid=self.index.site_uid if self.index else None,
+            boot_id="boot-1",
+            boot_number=1,
+            sequence=self.sequence,
+            observed_seconds_ago=0.0,
+            index=self.echo,
+            orders=tuple(self.held.values()),
+            missing=tuple(self.entries[token].id for token, _ in self.missing.items()),
+            is_executing=True,
+        )
+
+
+def open_lines(path: Path) -> TextIO:
+    """A file for lines that others read while it is written."""
+    return path.open("a", encoding="ascii", buffering=1)
+
+
+async def play(plan: LoadPlan) -> None:
+    """Plays the sites until cancelled; connects again when the broker returns."""
+    trusted = TrustedKeys.parse(plan.hub_keys)
+    with open_lines(Path(plan.arrivals)) as arrivals:
+        sites = {one.name: LoadSite(one, trusted, arrivals) for one in plan.sites}
+        while True:
+            try:
+                await _session(plan.broker, sites)
+            except* aiomqtt.MqttError:
+                await asyncio.sleep(_ASK_AGAIN_SECONDS)  # noqa: TID251 - a real broker is waited for
+
+
+async def _session(broker: str, sites: dict[str, LoadSite]) -> None:
+    host, _, port = broker.rpartition(":")
+    async with aiomqtt.Client(
+        host,
+        int(port),
+        protocol=aiomqtt.ProtocolVersion.V5,
+        max_queued_incoming_messages=0,
+    ) as client:
+        for name in sites:
+            await client.subscribe(f"{site_topic(name, 'orders')}/#", qos=1)
+            await client.subscribe(site_topic(name, "desired"), qos=1)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_listen(client, sites))
+            group.create_task(_talk(client, sites))
+
+
+async def _listen(client: aiomqtt.Client, sites: dict[str, LoadSite]) -> None:
+    async for message in client.messages:
+        topic = str(message.topic)
+        sites[parse_topic(topic).site].take(topic, bytes(message.payload))
+
+
+async def _talk(client: aiomqtt.Client, sites: dict[str, LoadSite]) -> None:
+    parent = os.getppid()
+    while os.getppid() == parent:
+        now = time.monotonic()
+        for site in sites.values():
+            if topics := site.topics_to_ask(now):
+                await client.subscribe([(topic, 1) for topic in topics])
+            for topic, payload in site.messages_due(now):
+                await client.publish(topic, payload, qos=1)
+        await asyncio.sleep(_TICK_SECONDS)  # noqa: TID251 - the pace of these sites
+    raise SystemExit(0)  # whom it served is gone
+
+
+if __name__ == "__main__":
+    asyncio.run(play(msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=LoadPlan)))

@@ -1,0 +1,228 @@
+"""The way of workloads through the hub: created, decided, ordered, running.
+
+Hub, scheduler and sites are processes of their own. The sites are scripted clients that "run" an
+order as soon as it has arrived. On the embedded hub (`kapok up`) always; with --kubeconfig on that
+API server too, to which manifests/crds are applied first. benchmarks/README.md has the cases.
+"""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+import time
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+from typing import get_args
+
+from benchmarks._hub_client import Form, open_metrics
+from benchmarks._hub_rig import serving_api
+from benchmarks._hub_rows import Row, count_ceiling
+from benchmarks._hub_setup import (
+    NAMESPACE,
+    SETTLE_SECONDS,
+    Plan,
+    Rig,
+    benchmark_namespace,
+    running,
+    sleep,
+)
+from scheduler.cli.support.signals import leaf_errors
+from scheduler.control.ports.hub import HubError
+from scheduler.hub.client import open_hub
+
+CASES = ("drain", "steady", "live", "restart", "takeover", "ceiling")
+_FORMS = get_args(Form)
+_QUICK_WORKLOADS, _QUICK_SECONDS = 12, 1.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of this benchmark."""
+    parser.add_argument(
+        "--kubeconfig", type=Path, metavar="FILE", help="a real API server to measure as well"
+    )
+    parser.add_argument("--sites", type=int, default=5, help="sites (default: %(default)s)")
+    parser.add_argument(
+        "--workloads", type=int, default=500, help="workloads of a case (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--rate", type=float, default=50.0, help="offered a second, live (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=10.0, help="length of steady (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--case", choices=CASES, action="append", help="only this case; may be repeated"
+    )
+    parser.add_argument(
+        "--form", choices=_FORMS, action="append", help="only this form; may be repeated"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="a few workloads: whether it works, not how fast"
+    )
+
+
+def rows(arguments: argparse.Namespace) -> list[Row]:
+    """One row per case, form and hub."""
+    found: list[Row] = []
+    for kubeconfig in (None, *filter(None, [arguments.kubeconfig])):
+        for form in arguments.form or _FORMS:
+            with tempfile.TemporaryDirectory(prefix="kapok-hub-") as folder:
+                plan = Plan(
+                    form=form,
+                    cases=arguments.case or CASES,
+                    workloads=_QUICK_WORKLOADS if arguments.quick else arguments.workloads,
+                    sites=min(2, arguments.sites) if arguments.quick else arguments.sites,
+                    rate=arguments.rate,
+                    steady_seconds=_QUICK_SECONDS if arguments.quick else arguments.seconds,
+                    wait_for_sites_seconds=0.5 if arguments.quick else 3.0,
+                    kubeconfig=kubeconfig,
+                    folder=Path(folder),
+                )
+                try:
+                    found += asyncio.run(_measure(plan))
+                except* (HubError, ValueError) as group:
+                    raise ValueError(leaf_errors(group)[0]) from group
+    return found
+
+
+async def _measure(plan: Plan) -> list[Row]:
+    found: list[Row] = []
+    examples: dict[str, dict[str, object]] = {}
+    if set(plan.cases) - {"takeover"}:
+        async with running(plan, "one") as rig:
+            for case in ("drain", "steady", "live", "restart"):
+                # The others need the workloads of the first.
+                if case in plan.cases or case == "drain":
+                    row = await _CASES[case](rig)
+                    if case in plan.cases:
+                        _say(row)
+                        found.append(row)
+            examples = rig.observer.examples
+    if "ceiling" in plan.cases:
+        found.append(await _ceiling(plan, examples))
+        _say(found[-1])
+    if "takeover" in plan.cases:
+        async with running(plan, "two", has_standby=True) as rig:
+            found.append(await _takeover(rig))
+            _say(found[-1])
+    return found
+
+
+def _say(row: Row) -> None:
+    words = " ".join(f"{key}={value}" for key, value in row.items() if value is not None)
+    sys.stderr.write(f"hub: {words}\n")
+
+
+# ---------------------------------------------------------------- cases
+
+
+async def _drain(rig: Rig) -> Row:
+    names = rig.plan.names("drain")
+    begun = await rig.begin()
+    await rig.observer.create(names, rig.plan.form)
+    await rig.wait_until_running(names)
+    return await rig.row("drain", begun, names)
+
+
+async def _live(rig: Rig) -> Row:
+    names = rig.plan.names("live")
+    begun = await rig.begin()
+    await rig.observer.offer(names, rig.plan.form, rate=rig.plan.rate)
+    await rig.wait_until_running(names)
+    return {**await rig.row("live", begun, names), "offered_per_second": rig.plan.rate}
+
+
+async def _steady(rig: Rig) -> Row:
+    await sleep(SETTLE_SECONDS)  # what the case before has caused
+    begun = await rig.begin()
+    await sleep(rig.plan.steady_seconds)
+    return await rig.row("steady", begun, ())
+
+
+async def _restart(rig: Rig) -> Row:
+    unchanged = _copy(rig.observer.versions)
+    await rig.scheduler.end(is_killed=True)
+    started = time.monotonic()
+    await rig.scheduler.launch()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(rig.scheduler.wait_until_ready())
+        await _create_as_soon_as_possible(rig, "new")
+        await rig.wait_until_placed("new")
+    return await _row_after_change(rig, "restart", unchanged, started)
+
+
+async def _takeover(rig: Rig) -> Row:
+    names = rig.plan.names("kept")
+    await rig.observer.create(names, rig.plan.form)
+    await rig.wait_until_running(names)
+    await sleep(SETTLE_SECONDS)
+    unchanged = _copy(rig.observer.versions)
+    await rig.scheduler.end(is_killed=True)
+    started = time.monotonic()
+    await _create_as_soon_as_possible(rig, "new")
+    await rig.wait_until_placed("new")
+    if rig.standby:
+        rig.scheduler, rig.standby = rig.standby, rig.scheduler
+    return await _row_after_change(rig, "takeover", unchanged, started)
+
+
+async def _create_as_soon_as_possible(rig: Rig, name: str) -> None:
+    while True:
+        with suppress(HubError):
+            await rig.observer.create_one(name, rig.plan.form)
+            return
+        await sleep(0.05)
+
+
+async def _row_after_change(
+    rig: Rig, case: str, unchanged: dict[str, set[str]], started: float
+) -> Row:
+    placed = rig.observer.placed["new"]
+    await sleep(SETTLE_SECONDS)  # what is written to the others comes at once, if at all
+    written = sum(
+        len(versions - unchanged[name])
+        for name, versions in rig.observer.versions.items()
+        if name in unchanged
+    )
+    return {
+        "hub": rig.plan.hub,
+        "case": case,
+        "form": rig.plan.form,
+        "workloads": len(unchanged),
+        "until_new_decided_seconds": round(placed - started, 3),
+        "writes_to_unchanged": written,
+        "rss_mib": round(rig.scheduler.resident_bytes() / 2**20, 1),
+    }
+
+
+def _copy(versions: dict[str, set[str]]) -> dict[str, set[str]]:
+    return {name: set(seen) for name, seen in versions.items()}
+
+
+async def _ceiling(plan: Plan, examples: dict[str, dict[str, object]]) -> Row:
+    """The same creates and status writes by a client that decides nothing."""
+    async with AsyncExitStack() as stack:
+        kubeconfig = plan.kubeconfig
+        if kubeconfig is None:
+            served = serving_api(plan.folder / "ceiling")
+            kubeconfig = await stack.enter_async_context(served)
+        client = await stack.enter_async_context(open_hub(kubeconfig))
+        metrics = await stack.enter_async_context(
+            open_metrics(kubeconfig, only_ours=plan.kubeconfig is not None)
+        )
+        await stack.enter_async_context(benchmark_namespace(client, plan))
+        statuses = [examples[phase] for phase in ("Placed", "Running") if phase in examples]
+        head: Row = {"hub": plan.hub, "case": "ceiling", "form": plan.form}
+        names = plan.names("ceiling")
+        return await count_ceiling(
+            head,
+            client,
+            metrics,
+            names=names,
+            namespace=NAMESPACE,
+            form=plan.form,
+            statuses=statuses,
+        )
+
+
+_CASES = {"drain": _drain, "steady": _steady, "live": _live, "restart": _restart}
