@@ -18,7 +18,7 @@ from libc.stdlib cimport qsort
 
 import numpy as np
 
-INTERFACE: int = 9
+INTERFACE: int = 10
 """Incremented with every change of a signature or of a function's meaning; `loader.py` checks it."""
 
 cdef enum:
@@ -1320,3 +1320,36 @@ def merge_ranks(const uint8_t[::1] one, const uint8_t[::1] other, third):
             passing[count] = slot
             count += 1
     return first, slots[:count]
+
+
+def any_of_rows(
+    const uint8_t[::1] holds,
+    const double[:, ::1] numbers,
+    const int64_t[::1] start,
+    const int64_t[::1] length,
+    uint8_t of_none,
+):
+    """Whether any of the numbers that each site has holds; [slot_capacity].
+
+    Args:
+        holds: 1 for each number that does; [numbers].
+        numbers: the numbers of all sites, in one column; [1, rows].
+        start: the first of each site; [slot_capacity].
+        length: how many each site has; [slot_capacity].
+        of_none: the answer of a site that has none.
+
+    Raises:
+        ValueError: the arrays differ in length.
+    """
+    cdef Py_ssize_t slot
+    cdef int64_t row
+    _check_length(length.shape[0], start.shape[0])
+    found = np.empty(start.shape[0], np.uint8)
+    cdef uint8_t[::1] any_holds = found
+    for slot in range(start.shape[0]):
+        any_holds[slot] = of_none if not length[slot] else 0
+        for row in range(start[slot], start[slot] + length[slot]):
+            if holds[<Py_ssize_t>numbers[0, row]]:
+                any_holds[slot] = 1
+                break
+    return found
