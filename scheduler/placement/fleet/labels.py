@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.fields import LabelSelector
 from scheduler.model.kinds.policy import SiteGroup
-from scheduler.placement.fleet.nodes.label_index import Condition
+from scheduler.placement.fleet.nodes.label_index import LabelCondition
 
 if TYPE_CHECKING:
     from scheduler.placement.fleet.fleet import Fleet
@@ -52,7 +52,7 @@ def sites_matching(fleet: "Fleet", selector: LabelSelector) -> Bools:
     for key, value in selector.match_labels.items():
         found &= index.having(key, value, count)
     for each in selector.match_expressions:
-        found &= index.answers(Condition(each.key, each.operator, each.values), count)
+        found &= index.answers(LabelCondition(each.key, each.operator, each.values), count)
     return found
 
 

@@ -82,3 +82,25 @@ class Cheapest:
     def __iter__(self) -> Iterator[tuple[int, int]]: ...
     def __next__(self) -> tuple[int, int]: ...
     def fill(self, shares: dict[int, int], missing: int) -> bool: ...
+
+class NestedGroups:
+    def __init__(
+        self,
+        caps: Ints,
+        cost: Floats,
+        fine: Ints,
+        coarse: Ints,
+        fine_left: Ints,
+        coarse_left: Ints,
+        fine_used: Bytes,
+        coarse_used: Bytes,
+    ) -> None: ...
+    def divide(
+        self,
+        missing: int,
+        fine_least: int,
+        fine_most: int,
+        coarse_least: int,
+        coarse_most: int,
+        max_steps: int,
+    ) -> tuple[Ints | None, float | None, float | None]: ...

@@ -18,7 +18,7 @@ from libc.stdlib cimport qsort
 
 import numpy as np
 
-INTERFACE: int = 10
+INTERFACE: int = 11
 """Incremented with every change of a signature or of a function's meaning; `loader.py` checks it."""
 
 cdef enum:
@@ -1353,3 +1353,362 @@ def any_of_rows(
                 any_holds[slot] = 1
                 break
     return found
+
+
+cdef struct Cheapness:
+    double best  # of all divisions; INFINITY: there is none
+    double second  # of all other divisions
+
+
+cdef inline void _offer(Cheapness* at, const Cheapness* one, const Cheapness* other, bint* is_better) noexcept nogil:
+    """Adds the divisions that are made of one of `one` and one of `other`."""
+    cdef double best = one.best + other.best
+    is_better[0] = best < at.best
+    if is_better[0]:
+        at.second = at.best
+        at.best = best
+    elif best < at.second:
+        at.second = best
+    at.second = min(at.second, min(one.second + other.best, one.best + other.second))
+
+
+cdef class NestedGroups:
+    """The cheapest division over groups within groups, by a dynamic programme.
+
+    Args:
+        caps: how many replicas each candidate takes; [candidates].
+        cost: what a replica costs there, ascending; [candidates].
+        fine: the finer group of each; [candidates].
+        coarse: the coarser group of each, the same for all candidates of a finer one; [candidates].
+        fine_left: how many replicas each finer group may get; [finer groups].
+        coarse_left: how many each coarser group may get; [coarser groups].
+        fine_used: 1 for finer groups that hold replicas already; [finer groups].
+        coarse_used: 1 for coarser groups that do; [coarser groups].
+
+    Raises:
+        ValueError: arrays differ in length, or a finer group is in two coarser ones.
+        IndexError: there is no such group.
+    """
+
+    cdef const int64_t[::1] caps
+    cdef const double[::1] cost
+    cdef const int64_t[::1] fine
+    cdef const int64_t[::1] fine_left
+    cdef const int64_t[::1] coarse_left
+    cdef const uint8_t[::1] fine_used
+    cdef const uint8_t[::1] coarse_used
+    cdef object members  # candidates in the order of their finer groups
+    cdef object begins  # the first of each finer group there
+    cdef object order  # the finer groups in the order of their coarser ones
+    cdef object parents  # the coarser group of each finer one; -1: it has no candidates
+
+    def __init__(
+        self,
+        const int64_t[::1] caps,
+        const double[::1] cost,
+        const int64_t[::1] fine,
+        const int64_t[::1] coarse,
+        const int64_t[::1] fine_left,
+        const int64_t[::1] coarse_left,
+        const uint8_t[::1] fine_used,
+        const uint8_t[::1] coarse_used,
+    ):
+        cdef Py_ssize_t index
+        _check_length(cost.shape[0], caps.shape[0])
+        _check_length(fine.shape[0], caps.shape[0])
+        _check_length(coarse.shape[0], caps.shape[0])
+        _check_length(fine_used.shape[0], fine_left.shape[0])
+        _check_length(coarse_used.shape[0], coarse_left.shape[0])
+        _check_slots(fine, fine_left.shape[0])
+        _check_slots(coarse, coarse_left.shape[0])
+        self.caps, self.cost, self.fine = caps, cost, fine
+        self.fine_left, self.coarse_left = fine_left, coarse_left
+        self.fine_used, self.coarse_used = fine_used, coarse_used
+        self.parents = np.full(fine_left.shape[0], -1, np.int64)
+        cdef int64_t[::1] parents = self.parents
+        for index in range(caps.shape[0]):
+            if parents[fine[index]] not in (-1, coarse[index]):
+                raise ValueError(f"group {fine[index]} is in two groups")
+            parents[fine[index]] = coarse[index]
+        by_fine = np.asarray(fine)
+        self.members = by_fine.argsort(kind="stable")
+        counts = np.bincount(by_fine, minlength=fine_left.shape[0])
+        self.begins = np.concatenate([[0], counts.cumsum()]).astype(np.int64)
+        self.order = self.parents.argsort(kind="stable")
+
+    def divide(
+        self,
+        Py_ssize_t missing,
+        Py_ssize_t fine_least,
+        Py_ssize_t fine_most,
+        Py_ssize_t coarse_least,
+        Py_ssize_t coarse_most,
+        Py_ssize_t max_steps,
+    ):
+        """Divides replicas.
+
+        Args:
+            missing: how many.
+            fine_least: the fewest finer groups to be used besides those that are.
+            fine_most: the most of them; negative: no limit.
+            coarse_least: the fewest coarser groups to be used besides those that are.
+            coarse_most: the most of them; negative: no limit.
+            max_steps: the most steps; with more there is no answer.
+
+        Returns:
+            The cheapest division, [candidates], what it costs, and what the cheapest of all others
+            costs; the first is None if there is none, all are None if it took too many steps.
+        """
+        cdef const int64_t[::1] members = self.members
+        cdef const int64_t[::1] begins = self.begins
+        cdef const int64_t[::1] order = self.order
+        cdef const int64_t[::1] parents = self.parents
+        cdef Py_ssize_t fines = self.fine_left.shape[0]
+        cdef Py_ssize_t coarses = self.coarse_left.shape[0]
+        # Where more are allowed, states with more than are needed count as those that are needed.
+        cdef Py_ssize_t fine_states = (fine_least if fine_most < 0 else fine_most) + 1
+        cdef Py_ssize_t coarse_states = (coarse_least if coarse_most < 0 else coarse_most) + 1
+        cdef Py_ssize_t counts = missing + 1
+        cdef Py_ssize_t one = fine_states * counts  # the states of one coarser group
+        cdef Py_ssize_t whole = coarse_states * one
+        cdef Py_ssize_t fine_at
+        cdef Py_ssize_t group
+        cdef Py_ssize_t parent
+        cdef Py_ssize_t state
+        cdef Py_ssize_t index
+        cdef Py_ssize_t most
+        cdef double steps = 0.0
+        cdef Cheapness* curve = NULL
+        cdef Cheapness* here = NULL
+        cdef Cheapness* next_here = NULL
+        cdef Cheapness* total = NULL
+        cdef Cheapness* next_total = NULL
+        cdef Cheapness* swapped
+        if fine_least >= fine_states or coarse_least >= coarse_states or missing < 1:
+            return None, INFINITY, INFINITY
+        for group in range(fines):
+            most = min(missing, self.fine_left[group])
+            steps += <double>fine_states * counts * (most + 1) / 2.0
+        steps += <double>coarses * coarse_states * fine_states * fine_states * counts * counts / 4.0
+        if steps > max_steps or (<double>fines * one + <double>coarses * whole) > max_steps / 8.0:
+            return None, None, None
+        fine_choice = np.full((fines, one), -1, np.int64)
+        coarse_choice = np.full((coarses, whole), -1, np.int64)
+        coarse_from = np.full((coarses, whole), -1, np.int64)
+        fine_from = np.full((fines, one), -1, np.int64)
+        cdef int64_t[:, ::1] chosen = fine_choice
+        cdef int64_t[:, ::1] came_from = fine_from
+        cdef int64_t[:, ::1] chosen_state = coarse_choice
+        cdef int64_t[:, ::1] came_from_state = coarse_from
+        curve = <Cheapness*>PyMem_Malloc((counts + 2 * one + 2 * whole) * sizeof(Cheapness))
+        if curve == NULL:
+            raise MemoryError
+        here, next_here = curve + counts, curve + counts + one
+        total, next_total = curve + counts + 2 * one, curve + counts + 2 * one + whole
+        try:
+            for state in range(whole):
+                total[state].best = total[state].second = INFINITY
+            total[0].best = 0.0
+            fine_at = 0
+            while fine_at < fines and parents[order[fine_at]] < 0:
+                fine_at += 1
+            while fine_at < fines:
+                parent = parents[order[fine_at]]
+                for state in range(one):
+                    here[state].best = here[state].second = INFINITY
+                here[0].best = 0.0
+                while fine_at < fines and parents[order[fine_at]] == parent:
+                    group = order[fine_at]
+                    most = self._write_curve(
+                        &members[begins[group]] if begins[group] < begins[group + 1] else NULL,
+                        begins[group + 1] - begins[group],
+                        min(missing, self.fine_left[group]),
+                        curve,
+                    )
+                    self._add_fine(
+                        here, next_here, curve, most, counts, fine_states, fine_most < 0,
+                        self.fine_used[group], min(missing, self.coarse_left[parent]),
+                        &chosen[group, 0], &came_from[group, 0],
+                    )
+                    swapped = here
+                    here = next_here
+                    next_here = swapped
+                    fine_at += 1
+                self._add_coarse(
+                    total, next_total, here, counts, fine_states, coarse_states, fine_most < 0,
+                    coarse_most < 0, self.coarse_used[parent],
+                    &chosen_state[parent, 0], &came_from_state[parent, 0],
+                )
+                swapped = total
+                total = next_total
+                next_total = swapped
+            # More than are needed count as needed only where they are allowed; else each counts.
+            return self._collect(
+                total, counts, fine_states, coarse_states, fine_least, coarse_least,
+                fine_choice, fine_from, coarse_choice, coarse_from,
+            )
+        finally:
+            PyMem_Free(curve)
+
+    cdef Py_ssize_t _write_curve(
+        self, const int64_t* members, Py_ssize_t count, Py_ssize_t most, Cheapness* curve
+    ) noexcept nogil:
+        """What 0, 1, … replicas of one finer group cost; returns how many it takes, up to `most`."""
+        cdef Py_ssize_t replicas = 0
+        cdef Py_ssize_t index = 0
+        cdef int64_t used = 0  # of the candidate
+        cdef Py_ssize_t previous = -1
+        cdef Py_ssize_t following
+        cdef double other
+        curve[0].best = 0.0
+        curve[0].second = INFINITY
+        while replicas < most:
+            while index < count and used >= self.caps[members[index]]:
+                if self.caps[members[index]] > 0:
+                    previous = index
+                index += 1
+                used = 0
+            if index >= count:
+                break
+            replicas += 1
+            used += 1
+            curve[replicas].best = curve[replicas - 1].best + self.cost[members[index]]
+            # The next best moves one replica: from here to the next, or here from the one before.
+            other = INFINITY
+            following = index + 1
+            while following < count and self.caps[members[following]] <= 0:
+                following += 1
+            if following < count:
+                other = self.cost[members[following]] - self.cost[members[index]]
+            if previous >= 0 and used < self.caps[members[index]]:
+                other = min(other, self.cost[members[index]] - self.cost[members[previous]])
+            curve[replicas].second = curve[replicas].best + other
+        return replicas
+
+    cdef void _add_fine(
+        self, const Cheapness* here, Cheapness* found, const Cheapness* curve, Py_ssize_t most,
+        Py_ssize_t counts, Py_ssize_t states, bint is_open_ended, bint is_used, Py_ssize_t limit,
+        int64_t* chosen, int64_t* came_from,
+    ) noexcept nogil:
+        """Adds a finer group to the states of its coarser one."""
+        cdef Py_ssize_t used
+        cdef Py_ssize_t before
+        cdef Py_ssize_t more
+        cdef Py_ssize_t then
+        cdef Py_ssize_t at
+        cdef bint is_better = False
+        for at in range(states * counts):
+            found[at].best = found[at].second = INFINITY
+        for used in range(states):
+            for before in range(limit + 1):
+                if here[used * counts + before].best == INFINITY:
+                    continue
+                for more in range(min(most, limit - before) + 1):
+                    then = used + (1 if more and not is_used else 0)
+                    if then >= states:
+                        if not is_open_ended:
+                            break
+                        then = states - 1
+                    at = then * counts + before + more
+                    _offer(&found[at], &here[used * counts + before], &curve[more], &is_better)
+                    if is_better:
+                        chosen[at] = more
+                        came_from[at] = used * counts + before
+
+    cdef void _add_coarse(
+        self, const Cheapness* total, Cheapness* found, const Cheapness* here, Py_ssize_t counts,
+        Py_ssize_t states, Py_ssize_t coarse_states, bint is_open_ended, bint is_coarse_open_ended,
+        bint is_used, int64_t* chosen, int64_t* came_from,
+    ) noexcept nogil:
+        """Adds a coarser group to the states of all."""
+        cdef Py_ssize_t groups
+        cdef Py_ssize_t used
+        cdef Py_ssize_t before
+        cdef Py_ssize_t inner
+        cdef Py_ssize_t more
+        cdef Py_ssize_t groups_then
+        cdef Py_ssize_t then
+        cdef Py_ssize_t at
+        cdef Py_ssize_t source
+        cdef bint is_better = False
+        for at in range(coarse_states * states * counts):
+            found[at].best = found[at].second = INFINITY
+        for groups in range(coarse_states):
+            for used in range(states):
+                for before in range(counts):
+                    source = (groups * states + used) * counts + before
+                    if total[source].best == INFINITY:
+                        continue
+                    for inner in range(states):
+                        then = used + inner
+                        if then >= states:
+                            if not is_open_ended:
+                                break
+                            then = states - 1
+                        for more in range(counts - before):
+                            if here[inner * counts + more].best == INFINITY:
+                                continue
+                            groups_then = groups + (1 if more and not is_used else 0)
+                            if groups_then >= coarse_states:
+                                if not is_coarse_open_ended:
+                                    break
+                                groups_then = coarse_states - 1
+                            at = (groups_then * states + then) * counts + before + more
+                            _offer(&found[at], &total[source], &here[inner * counts + more], &is_better)
+                            if is_better:
+                                chosen[at] = inner * counts + more
+                                came_from[at] = source
+
+    cdef object _collect(
+        self, const Cheapness* total, Py_ssize_t counts, Py_ssize_t states, Py_ssize_t coarse_states,
+        Py_ssize_t fine_least, Py_ssize_t coarse_least,
+        const int64_t[:, ::1] chosen, const int64_t[:, ::1] came_from,
+        const int64_t[:, ::1] chosen_state, const int64_t[:, ::1] came_from_state,
+    ):
+        """The cheapest of the states that are allowed, as replicas by candidate."""
+        cdef const int64_t[::1] members = self.members
+        cdef const int64_t[::1] begins = self.begins
+        cdef const int64_t[::1] order = self.order
+        cdef const int64_t[::1] parents = self.parents
+        cdef double best = INFINITY
+        cdef double second = INFINITY
+        cdef Py_ssize_t state = -1
+        cdef Py_ssize_t groups
+        cdef Py_ssize_t used
+        cdef Py_ssize_t at
+        cdef Py_ssize_t fine_at
+        cdef Py_ssize_t group
+        cdef Py_ssize_t parent
+        cdef Py_ssize_t inner
+        cdef Py_ssize_t index
+        cdef int64_t left
+        for groups in range(coarse_least, coarse_states):
+            for used in range(fine_least, states):
+                at = (groups * states + used + 1) * counts - 1
+                if total[at].best < best:
+                    second = best
+                    best = total[at].best
+                    state = at
+                else:
+                    second = min(second, total[at].best)
+                second = min(second, total[at].second)
+        if state < 0:
+            return None, INFINITY, INFINITY
+        found = np.zeros(self.caps.shape[0], np.int64)
+        cdef int64_t[::1] replicas = found
+        fine_at = order.shape[0] - 1
+        while fine_at >= 0 and parents[order[fine_at]] >= 0:
+            parent = parents[order[fine_at]]
+            inner = chosen_state[parent, state]
+            state = came_from_state[parent, state]
+            while fine_at >= 0 and parents[order[fine_at]] == parent:
+                group = order[fine_at]
+                left = chosen[group, inner]
+                inner = came_from[group, inner]
+                for index in range(begins[group], begins[group + 1]):
+                    if left <= 0:
+                        break
+                    replicas[members[index]] = min(left, max(self.caps[members[index]], 0))
+                    left -= replicas[members[index]]
+                fine_at -= 1
+        return found, best, second

@@ -16,7 +16,7 @@ from scheduler.model.manifests.pods import (
     NodeRequirement,
     PodShape,
 )
-from scheduler.placement.fleet.nodes.label_index import Condition
+from scheduler.placement.fleet.nodes.label_index import LabelCondition
 from scheduler.placement.fleet.nodes.profiles import ProfileTable
 
 Bools = NDArray[np.bool_]
@@ -79,5 +79,5 @@ def _meets_all(profiles: ProfileTable, term: tuple[NodeRequirement, ...], count:
     found = np.ones(count, np.bool_)
     for each in term:
         key = HOSTNAME_LABEL if each.key == NODE_NAME_FIELD else each.key
-        found &= profiles.labels.answers(Condition(key, each.operator, each.values), count)
+        found &= profiles.labels.answers(LabelCondition(key, each.operator, each.values), count)
     return found

@@ -31,7 +31,7 @@ _MAX_LOG_LENGTH = 65_536
 _NO_LABELS: Mapping[str, str] = {}
 
 
-class Condition(NamedTuple):
+class LabelCondition(NamedTuple):
     """One condition on a label; with the operators of a node affinity (core/v1)."""
 
     key: str
@@ -80,7 +80,7 @@ class _Column:
         """About how many bytes it takes."""
         return self.codes.nbytes + len(self.numbers) * _BYTES_PER_VALUE
 
-    def answers(self, condition: Condition) -> Bools:
+    def answers(self, condition: LabelCondition) -> Bools:
         """Which things surely meet a condition; [things]."""
         operator, values = condition.operator, condition.values
         holds = np.zeros(len(self.numbers) + _FIRST_VALUE, np.bool_)
@@ -186,7 +186,7 @@ class LabelIndex:
             self._log_start += len(self._changed)
             self._changed.clear()
 
-    def answers(self, condition: Condition, count: int) -> Bools:
+    def answers(self, condition: LabelCondition, count: int) -> Bools:
         """Which of the first `count` things surely meet a condition; [count].
 
         Of a label that nobody knows nothing holds.
@@ -202,7 +202,7 @@ class LabelIndex:
 
     def having(self, key: str, value: str, count: int) -> Bools:
         """Which of the first `count` things have a label; [count]."""
-        return self.answers(Condition(key, "In", (value,)), count)
+        return self.answers(LabelCondition(key, "In", (value,)), count)
 
     def _column(self, key: str, count: int) -> _Column | None:
         """The column of a key, up to date; None: nothing has such a label."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scheduler.model.kinds.fields import Taint
 from scheduler.model.kinds.site import NodeClass
 from scheduler.model.manifests.pods import HOSTNAME_LABEL
-from scheduler.placement.fleet.nodes.label_index import Condition, LabelIndex
+from scheduler.placement.fleet.nodes.label_index import LabelCondition, LabelIndex
 from scheduler.placement.fleet.nodes.taint_index import TaintIndex
 from scheduler.placement.fleet.ragged import RaggedTable
 
@@ -254,7 +254,7 @@ class ProfileTable:
 
     def _with_attribute(self, attribute: str, values: Iterable[str]) -> Bools:
         return self._attributes.answers(
-            Condition(attribute, "In", tuple(values)), len(self._profiles)
+            LabelCondition(attribute, "In", tuple(values)), len(self._profiles)
         )
 
     def permitted(self, vendor_sets: Mapping[tuple[str, ...], int]) -> Bools:
