@@ -44,6 +44,20 @@ class Rows:
         read: Callable[[int], None],
     ) -> None: ...
 
+class Topology:
+    def __init__(
+        self,
+        domains: NDArray[np.int32] | None,
+        one_per_domain: bool,
+        zone_skew: float,
+        zone_least: float,
+        in_zone: Bytes | None,
+        host_skew: float,
+        host_least: float,
+        is_host: Bytes | None,
+        lost_at: Callable[[int], float],
+    ) -> None: ...
+
 class Fit:
     def __init__(
         self,
@@ -58,6 +72,7 @@ class Fit:
         permitted: Bytes | None,
         worst_case: Callable[[int], tuple[int, bool]],
         wanted: int,
+        topology: Topology | None = None,
     ) -> None: ...
     def replicas_at(self, slots: Ints) -> Ints: ...
     def is_exact_at_all(self, slots: Ints, most: int) -> bool: ...

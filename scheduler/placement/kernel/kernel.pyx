@@ -13,12 +13,12 @@ A slot is the index of a site in all arrays, `slot_capacity` their length, as in
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.math cimport INFINITY, ceil, floor
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport qsort
 
 import numpy as np
 
-INTERFACE: int = 11
+INTERFACE: int = 12
 """Incremented with every change of a signature or of a function's meaning; `loader.py` checks it."""
 
 cdef enum:
@@ -37,6 +37,7 @@ cdef enum:
     _IS_BOUND = 0  # what `_most_lost` found
     _IS_EXACT = 1
     _IS_UNKNOWN = 2
+    _FIRST_DOMAIN = 2  # as in label_index.py
     _BLOCK = 64  # rows whose shares are computed together, in an array on the stack
 
 cdef double _ROUNDING = 1e-6  # as in in_flight_loss.py
@@ -203,6 +204,80 @@ cdef int _smaller_first_first(const void* one, const void* other) noexcept nogil
     return (left.count > right.count) - (left.count < right.count)
 
 
+cdef struct Place:
+    Py_ssize_t index
+    int64_t domain  # the value of the label; below _FIRST_DOMAIN: no such label
+    double cap  # how many replicas one node takes when nothing limits the spread
+    double count  # how many such nodes there are
+    double excess  # of `_in_domains`: what it takes beyond its limit
+    bint is_host  # whether it counts for the limit by node
+    bint is_in_zone  # whether it counts for the limit by the label
+
+
+cdef int _smaller_domain_first(const void* one, const void* other) noexcept nogil:
+    cdef const Place* left = <const Place*>one
+    cdef const Place* right = <const Place*>other
+    if left.domain != right.domain:
+        return -1 if left.domain < right.domain else 1
+    return (left.index > right.index) - (left.index < right.index)
+
+
+cdef int _smaller_place_first(const void* one, const void* other) noexcept nogil:
+    cdef const Place* left = <const Place*>one
+    cdef const Place* right = <const Place*>other
+    if left.cap != right.cap:
+        return -1 if left.cap < right.cap else 1
+    return (left.count > right.count) - (left.count < right.count)
+
+
+cdef int _smaller_excess_first(const void* one, const void* other) noexcept nogil:
+    cdef const Place* left = <const Place*>one
+    cdef const Place* right = <const Place*>other
+    if left.excess != right.excess:
+        return -1 if left.excess < right.excess else 1
+    return (left.index > right.index) - (left.index < right.index)
+
+
+cdef class Topology:
+    """The limits of a spread inside a site: one per label, or `maxSkew` by label, by node, or both.
+
+    Args:
+        domains: the number of each profile's value of the label; below 2: it has no such label;
+            [profiles]; None: no limit by label.
+        one_per_domain: whether a domain takes one replica.
+        zone_skew: `maxSkew` by label; 0: no such limit.
+        zone_least: its `minDomains`.
+        in_zone: 1 for profiles that count for it; [profiles].
+        host_skew: `maxSkew` by node; 0: no such limit.
+        host_least: its `minDomains`.
+        is_host: 1 for profiles that count for it; [profiles].
+        lost_at: what pods in flight at a slot may cost at most, where it cannot be searched here.
+    """
+
+    cdef const int32_t[::1] domains
+    cdef bint has_domains
+    cdef bint one_per_domain
+    cdef double zone_skew
+    cdef double zone_least
+    cdef const uint8_t[::1] in_zone
+    cdef double host_skew
+    cdef double host_least
+    cdef const uint8_t[::1] is_host
+    cdef object lost_at
+
+    def __init__(
+        self, domains, bint one_per_domain, double zone_skew, double zone_least, in_zone,
+        double host_skew, double host_least, is_host, lost_at
+    ):
+        self.has_domains = domains is not None
+        if self.has_domains:
+            self.domains = domains
+        self.one_per_domain = one_per_domain
+        self.zone_skew, self.zone_least, self.in_zone = zone_skew, zone_least, in_zone
+        self.host_skew, self.host_least, self.is_host = host_skew, host_least, is_host
+        self.lost_at = lost_at
+
+
 cdef class Fit:
     """How many more replicas of one pod shape a site takes.
 
@@ -221,6 +296,7 @@ cdef class Fit:
         worst_case: what a slot takes in the worst case of what is in flight, and whether that is
             exact, see `in_flight_fit.py`; asked where it cannot be searched here.
         wanted: how many replicas are asked; the worst case counts where the quick answer is less.
+        topology: the limits of a spread inside a site; None: no limits.
 
     Raises:
         ValueError: more than `MAX_COLUMNS` resources.
@@ -244,6 +320,10 @@ cdef class Fit:
     cdef Known[_MAX_KNOWN] known
     cdef Taker* found  # of the site that was looked at last
     cdef Py_ssize_t found_size
+    cdef Topology topology
+    cdef Place* places  # of the site that was looked at last
+    cdef Place* domains  # likewise
+    cdef Py_ssize_t places_size
 
     def __init__(
         self,
@@ -258,8 +338,10 @@ cdef class Fit:
         permitted,
         worst_case,
         int64_t wanted,
+        Topology topology = None,
     ):
         cdef int index = 0
+        self.topology = topology
         self.worst_case = worst_case
         self.wanted = wanted
         for index in range(_MAX_KNOWN):
@@ -288,6 +370,7 @@ cdef class Fit:
 
     def __dealloc__(self):
         PyMem_Free(self.found)
+        PyMem_Free(self.places)
 
     cdef bint _is_usable(self, Py_ssize_t slot, int64_t profile) noexcept nogil:
         """Whether this node profile suits the shape, and the site's grant permits its vendor."""
@@ -383,6 +466,8 @@ cdef class Fit:
         cdef double total = 0.0
         if self.gpu_cards and not self._has_cards(begin, end):
             return 0
+        if self.topology is not None:
+            return self._replicas_within_spread(slot)
         if begin < end and self.rows.data[_PROFILE * self.rows.width + end - 1] == _IN_FLIGHT:
             return self._replicas_beside_in_flight(slot)
         while begin < end:
@@ -409,6 +494,280 @@ cdef class Fit:
         known.version = self.rows.versions[slot]
         known.slot = slot
         return known.replicas
+
+    cdef int64_t _replicas_within_spread(self, Py_ssize_t slot) except -1:
+        """What a site takes within the topology limits, as in `topology_spread.py`."""
+        cdef Known* known = &self.known[slot % _MAX_KNOWN]
+        cdef Py_ssize_t count
+        cdef double lost
+        cdef double total
+        if known.slot == slot and known.version == self.rows.versions[slot]:
+            return known.replicas
+        known.slot = -1
+        known.replicas = 0
+        count = self._collect_places(slot)
+        if count:
+            lost = self._lost_to_in_flight(slot)
+            total = self._within_topology(count, lost)
+            known.replicas = <int64_t>min(max(total, 0.0), _UNLIMITED)
+        known.version = self.rows.versions[slot]
+        known.slot = slot
+        return known.replicas
+
+    cdef Py_ssize_t _collect_places(self, Py_ssize_t slot) except -1:
+        """Writes the nodes of a site to `places`, and returns how many; 0 if none takes any."""
+        cdef double[_BLOCK] shares
+        cdef const double* profiles = self.rows.data + _PROFILE * self.rows.width
+        cdef const double* counts = self.rows.data + _COUNT * self.rows.width
+        cdef Py_ssize_t begin = self.rows.start[slot]
+        cdef Py_ssize_t end = begin + self.rows.length[slot]
+        cdef Py_ssize_t row
+        cdef Py_ssize_t made = 0
+        cdef int64_t profile
+        cdef double cap
+        cdef bint is_any = False
+        cdef Place* place
+        cdef Topology topology = self.topology
+        if self.places_size < end - begin:
+            PyMem_Free(self.places)
+            self.places_size = 0
+            # One more: `_in_domains` divides one.
+            self.places = <Place*>PyMem_Malloc((2 * (end - begin) + 1) * sizeof(Place))
+            if self.places == NULL:
+                raise MemoryError
+            self.places_size = end - begin
+            self.domains = self.places + self.places_size
+        while begin < end:
+            self._shares_of_rows(begin, min(end - begin, _BLOCK), shares)
+            for row in range(begin, min(end, begin + _BLOCK)):
+                profile = <int64_t>profiles[row]
+                if profile == _IN_FLIGHT:
+                    continue
+                cap = 0.0
+                if shares[row - begin] >= 1.0 and self._is_usable(slot, profile):
+                    cap = _floor(shares[row - begin])
+                    if self.gpu_cards:
+                        cap = self._with_cards(row, cap)
+                    if self.one_per_node:
+                        cap = min(cap, 1.0)
+                place = &self.places[made]
+                place.index = made
+                place.cap = cap
+                place.count = counts[row]
+                place.domain = topology.domains[profile] if topology.has_domains else 0
+                place.is_host = topology.host_skew > 0.0 and topology.is_host[profile]
+                place.is_in_zone = topology.zone_skew > 0.0 and topology.in_zone[profile]
+                is_any = is_any or cap > 0.0
+                made += 1
+            begin += _BLOCK
+        return made if is_any else 0
+
+    cdef double _lost_to_in_flight(self, Py_ssize_t slot) except? -1.0:
+        """The most replicas that what is in flight at a site may cost."""
+        cdef Py_ssize_t end = self.rows.start[slot] + self.rows.length[slot]
+        cdef Scan scan
+        cdef double lost = 0.0
+        cdef int kind = _IS_UNKNOWN
+        if self.rows.data[_PROFILE * self.rows.width + end - 1] != _IN_FLIGHT:
+            return 0.0
+        self._scan(slot, &scan)
+        if not scan.takers:
+            return 0.0
+        if scan.states > _MAX_STATES:
+            return self._bound(self.found, &scan)
+        if self.rows.is_searchable(slot):
+            kind = self._most_lost(slot, &scan, &lost)
+        if kind == _IS_UNKNOWN:
+            return self.topology.lost_at(slot)
+        return lost
+
+    cdef double _within_topology(self, Py_ssize_t count, double lost) noexcept nogil:
+        cdef Py_ssize_t found
+        if self.topology.one_per_domain:
+            return self._one_per_domain(count) - lost
+        if self.topology.zone_skew > 0.0 and self.topology.host_skew > 0.0:
+            if lost != 0.0:
+                return self._spread_lower_bound(count) - lost
+            return self._zones_and_hosts(count)
+        if self.topology.zone_skew > 0.0:
+            found = self._zones_of(count)
+            return self._in_domains(found, self.topology.zone_skew, self.topology.zone_least, lost)
+        found = self._hosts_of(count)
+        return self._in_domains(found, self.topology.host_skew, self.topology.host_least, lost)
+
+    cdef double _one_per_domain(self, Py_ssize_t count) noexcept nogil:
+        """One replica in each domain that takes any; nodes without the label are not limited."""
+        cdef Py_ssize_t index
+        cdef double total = 0.0
+        cdef int64_t last = -1
+        qsort(self.places, count, sizeof(Place), _smaller_domain_first)
+        for index in range(count):
+            if self.places[index].domain < _FIRST_DOMAIN:
+                total += self.places[index].cap * self.places[index].count
+            elif self.places[index].cap > 0.0 and self.places[index].count > 0.0:
+                if self.places[index].domain != last:
+                    total += 1.0
+                last = self.places[index].domain
+        return total
+
+    cdef Py_ssize_t _zones_of(self, Py_ssize_t count) noexcept nogil:
+        """Writes what each value of the label takes to `domains`; returns how many there are."""
+        cdef Py_ssize_t index
+        cdef Py_ssize_t found = 0
+        cdef Place* place
+        qsort(self.places, count, sizeof(Place), _smaller_domain_first)
+        for index in range(count):
+            place = &self.places[index]
+            if place.count <= 0.0 or not place.is_in_zone:
+                continue
+            if not found or self.domains[found - 1].domain != place.domain:
+                self.domains[found].domain = place.domain
+                self.domains[found].cap = 0.0
+                self.domains[found].count = 1.0
+                found += 1
+            self.domains[found - 1].cap += place.cap * place.count
+        return found
+
+    cdef Py_ssize_t _hosts_of(self, Py_ssize_t count) noexcept nogil:
+        """Writes the nodes that count to `domains`; returns how many rows there are."""
+        cdef Py_ssize_t index
+        cdef Py_ssize_t found = 0
+        for index in range(count):
+            if self.places[index].count > 0.0 and self.places[index].is_host:
+                self.domains[found] = self.places[index]
+                found += 1
+        return found
+
+    cdef double _in_domains(
+        self, Py_ssize_t found, double max_skew, double least, double lost
+    ) noexcept nogil:
+        """`_replicas_in_domains` without own replicas; changes `domains`."""
+        cdef Place* domains = self.domains
+        cdef Py_ssize_t index
+        cdef double number = 0.0
+        cdef double total = 0.0
+        cdef double limit
+        cdef double taken
+        cdef double whole
+        cdef bint is_enough
+        if not found:
+            return 0.0
+        for index in range(found):
+            number += domains[index].count
+        is_enough = number >= least
+        qsort(domains, found, sizeof(Place), _smaller_place_first)
+        if is_enough and lost > 0.0:
+            taken = min(domains[0].cap, lost)
+            for index in range(found, 0, -1):
+                domains[index] = domains[index - 1]
+            domains[1].count -= 1.0
+            domains[0].cap -= taken
+            domains[0].count = 1.0
+            lost -= taken
+            found += 1
+        limit = (domains[0].cap if is_enough else 0.0) + max_skew
+        for index in range(found):
+            total += min(domains[index].cap, limit) * domains[index].count
+            domains[index].index = index
+            domains[index].excess = max(0.0, domains[index].cap - limit)
+        if lost <= 0.0:
+            return total
+        qsort(domains, found, sizeof(Place), _smaller_excess_first)
+        for index in range(found):
+            if lost <= 0.0:
+                break
+            if domains[index].cap <= 0.0:
+                continue
+            whole = min(domains[index].count, floor(lost / domains[index].cap))
+            total -= whole * min(domains[index].cap, limit)
+            lost -= whole * domains[index].cap
+            if whole < domains[index].count:
+                total -= max(0.0, lost - domains[index].excess)
+                lost = 0.0
+        return total
+
+    cdef double _spread_lower_bound(self, Py_ssize_t count) noexcept nogil:
+        """`_lower_bound` for a limit by label and one by node, in the order of the rows."""
+        cdef Py_ssize_t index
+        cdef double total = 0.0
+        cdef double taken
+        cdef double left = 0.0
+        cdef int64_t last = -1
+        cdef Place* place
+        # Sorted by domain, and in one by row: a domain's limit does not depend on the others.
+        qsort(self.places, count, sizeof(Place), _smaller_domain_first)
+        for index in range(count):
+            place = &self.places[index]
+            if not (place.is_host and place.is_in_zone):
+                continue
+            if place.domain != last:
+                left = self.topology.zone_skew
+                last = place.domain
+            taken = min(min(place.cap, self.topology.host_skew) * place.count, left)
+            left -= taken
+            total += taken
+        return total
+
+    cdef double _zones_and_hosts(self, Py_ssize_t count) noexcept nogil:
+        """`_fill_zones_and_hosts`: what zones and nodes take if both are filled evenly."""
+        cdef Place* domains = self.domains
+        cdef Place* place
+        cdef Py_ssize_t index
+        cdef Py_ssize_t used = 0
+        cdef Py_ssize_t found = -1
+        cdef double hosts = 0.0
+        cdef double zones = 0.0
+        cdef double level = 0.0  # what the emptiest node has at least; it only rises
+        cdef double limit
+        cdef double least
+        cdef double lowest
+        cdef double total
+        qsort(self.places, count, sizeof(Place), _smaller_domain_first)
+        # Of a domain: `index` its number, `cap` the least node that counts, `count` how many
+        # nodes count, `excess` what it takes at most at this level.
+        for index in range(count):
+            place = &self.places[index]
+            if place.count <= 0.0 or not (place.is_host or place.is_in_zone):
+                continue
+            if found < 0 or domains[found].domain != place.domain:
+                found += 1
+                domains[found].domain = place.domain
+                domains[found].is_in_zone = False
+                domains[found].cap = INFINITY
+                domains[found].count = 0.0
+            if place.is_host:
+                domains[found].cap = min(domains[found].cap, place.cap)
+                domains[found].count += place.count
+                hosts += place.count
+            if place.is_in_zone and not domains[found].is_in_zone:
+                domains[found].is_in_zone = True
+                zones += 1.0
+            place.index = found
+            self.places[used] = place[0]
+            used += 1
+        if not zones or not hosts:
+            return 0.0
+        while True:
+            for index in range(found + 1):
+                domains[index].excess = 0.0
+            for index in range(used):
+                place = &self.places[index]
+                domains[place.index].excess += min(place.cap, level + self.topology.host_skew) * place.count
+            least = INFINITY
+            for index in range(found + 1):
+                if domains[index].is_in_zone:
+                    least = min(least, domains[index].excess)
+            limit = (least if zones >= self.topology.zone_least else 0.0) + self.topology.zone_skew
+            total = 0.0
+            lowest = INFINITY
+            for index in range(found + 1):
+                least = min(limit, domains[index].excess)
+                total += least
+                if domains[index].count > 0.0:
+                    lowest = min(lowest, min(domains[index].cap, floor(least / domains[index].count)))
+            if hosts < self.topology.host_least or lowest <= level:
+                return total
+            level = lowest
 
     cdef int is_surely_full(self, Py_ssize_t slot) except -1:
         """Whether it is proven that a site takes nothing in the worst case."""

@@ -21,7 +21,7 @@ Codes = NDArray[np.int32]
 
 _ABSENT: Final = 0
 _UNKNOWN: Final = 1
-_FIRST_VALUE: Final = 2
+FIRST_VALUE: Final = 2
 """The numbers of "it surely has no such label", of "nobody knows", and of the first value."""
 _MAX_BYTES = 2**24
 """What all columns may take together."""
@@ -50,7 +50,7 @@ class _Item(NamedTuple):
         """The number of its value of a key; a value that has none yet gets one."""
         value = self.labels.get(key)
         if value is not None:
-            return numbers.setdefault(value, len(numbers) + _FIRST_VALUE)
+            return numbers.setdefault(value, len(numbers) + FIRST_VALUE)
         return _UNKNOWN if self.has_more or key in self.unknown else _ABSENT
 
 
@@ -83,7 +83,7 @@ class _Column:
     def answers(self, condition: LabelCondition) -> Bools:
         """Which things surely meet a condition; [things]."""
         operator, values = condition.operator, condition.values
-        holds = np.zeros(len(self.numbers) + _FIRST_VALUE, np.bool_)
+        holds = np.zeros(len(self.numbers) + FIRST_VALUE, np.bool_)
         if operator == "In":
             holds[self._numbers_of(values)] = True
         elif operator == "NotIn":
@@ -91,11 +91,11 @@ class _Column:
             holds[self._numbers_of(values)] = False
             holds[_UNKNOWN] = False
         elif operator == "Exists":
-            holds[_FIRST_VALUE:] = True
+            holds[FIRST_VALUE:] = True
         elif operator == "DoesNotExist":
             holds[_ABSENT] = True
         else:
-            holds[_FIRST_VALUE:] = self._compare(operator, values)
+            holds[FIRST_VALUE:] = self._compare(operator, values)
         return holds.take(self.codes)
 
     def _numbers_of(self, values: Iterable[str]) -> list[int]:
@@ -199,6 +199,15 @@ class LabelIndex:
         if holds and self._has_more:
             found[[number for number in self._has_more if number < count]] = False
         return found
+
+    def numbers_of(self, key: str, count: int) -> Codes:
+        """The numbers of the values of a key of the first `count` things; [count].
+
+        Below `FIRST_VALUE` a thing has no such label, as far as is known. The caller must not
+        write to the array.
+        """
+        column = self._column(key, count)
+        return np.zeros(count, np.int32) if column is None else column.codes[:count]
 
     def having(self, key: str, value: str, count: int) -> Bools:
         """Which of the first `count` things have a label; [count]."""
