@@ -44,6 +44,7 @@ RANK_EMPTY_SLOT = np.uint8(0)
 RANK_ADMITTED = np.uint8(255)
 """The rank of a site that no rule refuses."""
 _MAX_CACHED_RESULTS = 512
+_MAX_CACHED_TOGETHER = 64
 _MAX_CACHED_BYTES = 2**22
 """Of answers that are seldom shared; each takes one or two bytes a slot."""
 
@@ -141,11 +142,13 @@ class FilterCache:
         answers: answers of rules that are seldom shared, with their refusal ranks (None: no site
             is refused) and the version that they hold for, by rank and what of a demand they
             depend on; the least recently used are dropped first.
+        together: the answers of all these rules, and the lowest of their refusal ranks.
     """
 
     def __init__(self) -> None:
         self.results: dict[Hashable, RuleResults] = {}
         self.refusal_ranks: dict[int, tuple[Bools, Ranks]] = {}
+        self.together: dict[Hashable, tuple[Version, dict[Rule, Bools], Ranks | None]] = {}
         self.answers: OrderedDict[Hashable, tuple[Version, Bools, Ranks | None]] = OrderedDict()
 
     def answer(
@@ -179,14 +182,10 @@ def filter_sites(demand: Demand, fleet: Fleet, context: DecisionContext) -> Filt
     version = fleet.version_at(context.now_seconds)
     rights = _cached_results(cache, book.rights, demand, fleet, context, version=version)
     cached = _cached_results(cache, book.cached, demand, fleet, context, version=version)
+    seldom_shared, other_ranks = _seldom_shared_answers(
+        cache, demand, fleet, context, version=version
+    )
     time_dependent: dict[Rule, Bools] = {}
-    seldom_shared: dict[Rule, Bools] = {}
-    other_ranks: Ranks | None = None
-    for rule, rank in book.seldom_shared:
-        passes, refusing = cache.answer(rule, rank, demand, fleet, context, version=version)
-        seldom_shared[rule] = passes
-        if refusing is not None:
-            other_ranks = refusing if other_ranks is None else np.minimum(other_ranks, refusing)
     for rule, rank in book.time_dependent:
         passes = time_dependent[rule] = rule.admits(fleet, demand, context)
         if passes is not fleet.has_site:  # rules return this very array when they refuse no site
@@ -203,6 +202,36 @@ def filter_sites(demand: Demand, fleet: Fleet, context: DecisionContext) -> Filt
         admitted_slots=slots,
         is_compiled=fleet.is_compiled,
     )
+
+
+def _seldom_shared_answers(
+    cache: FilterCache,
+    demand: Demand,
+    fleet: Fleet,
+    context: DecisionContext,
+    *,
+    version: Version,
+) -> tuple[dict[Rule, Bools], Ranks | None]:
+    """The answers of the rules that demands seldom share, and the lowest of their refusal ranks.
+
+    Many demands ask nothing of these rules: so the answer of all together is cached too.
+    """
+    book = rulebook()
+    cache_key = book.seldom_shared_key(demand)
+    together = cache.together.get(cache_key)
+    if together is not None and together[0] == version:
+        return together[1:]
+    passed: dict[Rule, Bools] = {}
+    ranks: Ranks | None = None
+    for rule, rank in book.seldom_shared:
+        passes, refusing = cache.answer(rule, rank, demand, fleet, context, version=version)
+        passed[rule] = passes
+        if refusing is not None:
+            ranks = refusing if ranks is None else np.minimum(ranks, refusing)
+    if len(cache.together) >= _MAX_CACHED_TOGETHER:
+        cache.together.clear()
+    cache.together[cache_key] = (version, passed, ranks)
+    return passed, ranks
 
 
 def _cached_refusal_ranks(cache: FilterCache, rank: int, passes: Bools) -> Ranks:
@@ -239,6 +268,7 @@ class _Rulebook:
     cached: _CachedRules
     time_dependent: tuple[tuple[SiteRule, int], ...]
     seldom_shared: tuple[tuple[SiteRule, int], ...]
+    seldom_shared_key: Callable[[Demand], Hashable]
     rank_of: dict[Rule, int]
 
 
@@ -266,6 +296,7 @@ def rulebook() -> _Rulebook:
         cached=_CachedRules(tuple(cached), combined_cache_key(cached)),
         time_dependent=tuple(time_dependent),
         seldom_shared=tuple(seldom_shared),
+        seldom_shared_key=combined_cache_key([rule for rule, _ in seldom_shared]),
         rank_of=rank_of,
     )
 

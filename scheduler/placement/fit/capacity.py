@@ -242,18 +242,20 @@ class SiteCapacity:
         full = self._full_sites
         if full is None:
             return None
-        chosen, all_are = self._node_fit.suitable_profiles(full.smallest)
-        profiles = None if all_are else chosen
         return compiled.kernel.FullSiteTracker(
             full.full_at_versions,
             self._fleet.row_version,
-            make_kernel_fit(
-                self._fleet,
-                full.smallest,
-                profiles,
-                self._vendor_sets,
-                worst_case=self._in_flight_fit(full.smallest).at,
-            ),
+            partial(self._kernel_fit_of_smallest, full.smallest),
+        )
+
+    def _kernel_fit_of_smallest(self, smallest: PodShape) -> "Fit":
+        chosen, all_are = self._node_fit.suitable_profiles(smallest)
+        return make_kernel_fit(
+            self._fleet,
+            smallest,
+            None if all_are else chosen,
+            self._vendor_sets,
+            worst_case=self._in_flight_fit(smallest).at,
         )
 
     def exclude_known_full(self, slots: Ints) -> Ints:

@@ -18,7 +18,7 @@ from libc.stdlib cimport qsort
 
 import numpy as np
 
-INTERFACE: int = 12
+INTERFACE: int = 13
 """Incremented with every change of a signature or of a function's meaning; `loader.py` checks it."""
 
 cdef enum:
@@ -1390,7 +1390,7 @@ cdef class FullSiteTracker:
         full_at_versions: the version of a site's rows at which it was found full; negative: at
             which it was found not to be; [slot_capacity]; updated.
         versions: the version that a site's rows have now; [slot_capacity].
-        smallest: the fit of the smallest shape of the cell.
+        make_smallest: makes the fit of the smallest shape of the cell; called when it is needed.
 
     Raises:
         ValueError: an array does not have the length of the fleet's.
@@ -1399,13 +1399,13 @@ cdef class FullSiteTracker:
     cdef int64_t[::1] full_at_versions
     cdef const int64_t[::1] versions
     cdef Fit smallest
+    cdef object make_smallest
 
-    def __init__(self, int64_t[::1] full_at_versions, const int64_t[::1] versions, Fit smallest):
-        _check_length(full_at_versions.shape[0], smallest.rows.start.shape[0])
-        _check_length(versions.shape[0], smallest.rows.start.shape[0])
+    def __init__(self, int64_t[::1] full_at_versions, const int64_t[::1] versions, make_smallest):
+        _check_length(full_at_versions.shape[0], versions.shape[0])
         self.full_at_versions = full_at_versions
         self.versions = versions
-        self.smallest = smallest
+        self.make_smallest = make_smallest
 
     cdef bint is_full(self, Py_ssize_t slot) noexcept nogil:
         """Whether a site is known to take nothing."""
@@ -1414,6 +1414,9 @@ cdef class FullSiteTracker:
     cdef int mark(self, Py_ssize_t slot) except -1:
         """Records a site as full, if it is full for the whole cell, or that it is not."""
         if self.full_at_versions[slot] != -self.versions[slot]:
+            if self.smallest is None:
+                self.smallest = self.make_smallest()
+                _check_length(self.versions.shape[0], self.smallest.rows.start.shape[0])
             is_full = self.smallest.is_surely_full(slot)
             self.full_at_versions[slot] = self.versions[slot] if is_full else -self.versions[slot]
         return 0
@@ -1486,6 +1489,8 @@ cdef class Cheapest:
         cdef bint is_any_missing = unknown is not None
         cdef Py_ssize_t made = 0
         _check_slots(slots, min(cny.shape[0], name_hashes.shape[0], fit.rows.start.shape[0]))
+        if full is not None:
+            _check_length(full.versions.shape[0], fit.rows.start.shape[0])
         self.fit = fit
         self.full = full
         self.heap = <Candidate*>PyMem_Malloc(max(slots.shape[0], 1) * sizeof(Candidate))
