@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 _MAX_STEPS = 8_000_000
 """About 20 ms; an integer program takes as long."""
 _TOLERANCE = 1e-6
-"""The costs of the best and of the second division that the solver surely tells apart."""
+"""By so much the costs of the best and the second division differ at least, for the solver too."""
 _MAX_COARSE_LEVELS = 2
 _ANY = Spread(by="province")
 """A level without limits, of one group."""

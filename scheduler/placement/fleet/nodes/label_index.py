@@ -22,7 +22,7 @@ Codes = NDArray[np.int32]
 _ABSENT: Final = 0
 _UNKNOWN: Final = 1
 FIRST_VALUE: Final = 2
-"""The numbers of "it surely has no such label", of "nobody knows", and of the first value."""
+"""The numbers of "it surely has no such label", of "unknown", and of the first value."""
 _MAX_BYTES = 2**24
 """What all columns may take together."""
 _BYTES_PER_VALUE = 128
@@ -40,7 +40,7 @@ class LabelCondition(NamedTuple):
 
 
 class _Item(NamedTuple):
-    """The labels of one thing, and what of them nobody knows."""
+    """The labels of one thing, and which more it may have."""
 
     labels: Mapping[str, str]
     unknown: frozenset[str]
@@ -172,6 +172,8 @@ class LabelIndex:
 
     def _forget_keys(self, number: int) -> None:
         item = self._items[number]
+        if item is _NOTHING:
+            return
         self._has_more.discard(number)
         for key in item.unknown.union(item.labels):
             having = self._with_key[key]
@@ -189,7 +191,7 @@ class LabelIndex:
     def answers(self, condition: LabelCondition, count: int) -> Bools:
         """Which of the first `count` things surely meet a condition; [count].
 
-        Of a label that nobody knows nothing holds.
+        Of an unknown label nothing holds.
         """
         column = self._column(condition.key, count)
         if column is not None:

@@ -32,6 +32,8 @@ class TaintIndex:
         if number >= len(self._codes):
             more = np.zeros(max(number + 1, 2 * len(self._codes)) - len(self._codes), np.int32)
             self._codes = np.concatenate([self._codes, more])
+        if not taints and not self._codes[number]:
+            return
         hard = frozenset(
             Taint(key=each.key, value=each.value, effect=each.effect)
             for each in taints
