@@ -22,7 +22,7 @@ _MAX_STEPS = 8_000_000
 """About 20 ms; an integer program takes as long."""
 _TOLERANCE = 1e-6
 """By so much the costs of the best and the second division differ at least, for the solver too."""
-_MAX_COARSE_LEVELS = 2
+_MAX_COUNTED_LEVELS = 2
 _ANY = Spread(by="province")
 """A level without limits, of one group."""
 
@@ -39,17 +39,14 @@ def divide_nested(
         levels: the constraints; no answer is given if they are not nested.
         missing: how many replicas to place.
     """
-    single = [level for level in levels if level.group_count >= len(cost)]
-    coarse = [level for level in levels if level.group_count < len(cost)]
-    if not 1 <= len(coarse) <= _MAX_COARSE_LEVELS or any(
-        level.max_groups < level.group_count or level.min_groups > 1 for level in single
-    ):
+    counted = [level for level in levels if not _is_cap_by_site(level)]
+    if not 1 <= len(counted) <= _MAX_COUNTED_LEVELS:
         return None
-    for level in single:
-        left = np.maximum(level.max_per_group - level.held, 0)
-        max_additional = np.minimum(max_additional, left[level.group])
-    fine, outer = sorted((coarse * 2)[:2], key=lambda level: -level.group_count)
-    if len(coarse) == 1:
+    for level in levels:
+        if _is_cap_by_site(level):
+            max_additional = np.minimum(max_additional, _left_in(level)[level.group])
+    fine, outer = sorted((counted * 2)[:2], key=lambda level: -level.group_count)
+    if len(counted) == 1:
         outer = Level(np.zeros(len(cost), np.int64), np.zeros(1, np.int64), _ANY)
     try:
         groups = compiled.kernel.NestedGroups(
@@ -72,6 +69,15 @@ def divide_nested(
     return replicas if second - best > _TOLERANCE * (1.0 + abs(best)) else None
 
 
+def _is_cap_by_site(level: Level) -> bool:
+    """Whether a level only caps what single candidates get."""
+    return (
+        level.min_groups <= 1
+        and level.max_groups >= level.group_count
+        and len(np.unique(level.group)) == len(level.group)
+    )
+
+
 def _left_in(level: Level) -> Ints:
     """How many replicas each group may get; [groups]."""
     return np.maximum(level.max_per_group - level.held, 0)
@@ -81,4 +87,5 @@ def _groups_to_use(level: Level) -> tuple[int, int]:
     """The fewest and the most groups to use besides those that hold replicas; -1: no limit."""
     already = int(np.count_nonzero(level.held))
     is_limited = level.max_groups < level.group_count
-    return max(0, level.min_groups - already), level.max_groups - already if is_limited else -1
+    least = level.min_groups if level.min_groups > 1 else 0  # one is used in any case
+    return max(0, least - already), level.max_groups - already if is_limited else -1
