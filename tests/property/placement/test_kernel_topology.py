@@ -84,7 +84,7 @@ def compare(seed: int, count: int) -> set[str]:
     facts = [varied_site(site(number, 8, FORMS, random), random) for number in range(40)]
     both = Fleet(facts), Fleet(facts, may_compile=False)
     moment = decision_context(NOW, DEFAULT_TERMS)
-    phases = set()
+    phases: set[str] = set()
     for number, plain in enumerate(demands(SHAPES, count, random)):
         demand = varied(plain, random)
         cases = [prepare_cycle(demand, fleet, moment) for fleet in both]
