@@ -1,4 +1,4 @@
-"""Single decisions: number per second, 99th percentile, and memory of a fleet.
+"""Single decisions: number per second, 99th percentile, and memory of a fleet, by mix of demands.
 
 Every decision is committed before the next; after ten decisions the site with the most orders that
 it has not answered reports them as bound, with other free capacity, as if pods came and went.
@@ -6,6 +6,10 @@ All rules and costs are on. Times are CPU seconds of the one thread, so that nei
 machine do not count. The baseline decides by sums of free capacity without reasons, as
 multi-cluster schedulers do; it serves for comparison only. `--check` decides 1,000 demands again by
 brute force.
+
+Each mix (`--mix`, see `_mixes.py`) has rows of its own, in which no two demands are alike.
+`machine_factor` says how fast the machine was meanwhile: what the baseline decides in a second at
+100 sites, right before and after the row, over the 13,000 of the machine that the aims are set for.
 
 `explained_ms` is the time of the full explanation of one decision, made on request; `ledger_ms` is
 the time to record a decision durably, so that it can be explained later.
@@ -17,6 +21,7 @@ from collections import Counter
 from random import Random
 from statistics import quantiles
 from time import thread_time
+from typing import NamedTuple
 
 from benchmarks._baseline import Baseline
 from benchmarks._check import count_mismatches
@@ -30,6 +35,7 @@ from benchmarks._city import (
     site,
 )
 from benchmarks._ledger_cost import recording_milliseconds
+from benchmarks._mixes import MIXES, mixed_demands, with_real_nodes
 from scheduler.model.canonical import canonical_json
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.terms import DEFAULT_TERMS
@@ -43,6 +49,11 @@ _MILLISECONDS = 1000
 _REPORT_EVERY = 10
 _BASELINE_DECISIONS = 30
 _RECORDED = 200
+_WARM_UP = 100
+_REFERENCE_SITES = 100
+_REFERENCE_DECISIONS = 1000
+_REFERENCE_PER_SECOND = 13_000
+"""What the baseline decides in a second at 100 sites on the machine that the aims are set for."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,40 +79,88 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--placed", type=int, default=0, metavar="N", help="workloads placed before the measurement"
     )
+    parser.add_argument(
+        "--mix",
+        nargs="+",
+        default=list(MIXES),
+        choices=list(MIXES),
+        metavar="MIX",
+        help=f"mixes of demands, all by default: {' '.join(MIXES)}",
+    )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=20.0,
+        metavar="S",
+        help="a row ends after so many seconds, if not before (default: %(default)s)",
+    )
     parser.add_argument("--check", action="store_true", help="check 1,000 decisions by brute force")
     parser.add_argument("--interpreted", action="store_true", help="do not use the compiled kernel")
 
 
 def rows(arguments: argparse.Namespace) -> list[dict[str, object]]:
-    """One row per size of the fleet.
+    """One row per size of the fleet and mix of demands.
 
     Raises:
         FileNotFoundError: the public trace is missing.
     """
-    shapes = read_shapes(arguments.data)
-    forms = read_machines(arguments.data)
-    return [_row(arguments, sites, shapes, forms) for sites in arguments.sites]
+    trace = _Trace(read_shapes(arguments.data), read_machines(arguments.data))
+    speed = _MachineSpeed(arguments, trace)
+    return [
+        _row(arguments, sites, mix, trace, speed)
+        for sites in arguments.sites
+        for mix in arguments.mix
+    ]
+
+
+class _Trace(NamedTuple):
+    """The pods and machines of the public trace."""
+
+    shapes: list[PodShape]
+    forms: list[MachineType]
+
+
+class _MachineSpeed:
+    """How fast the machine is, by what the baseline decides at a small fleet."""
+
+    def __init__(self, arguments: argparse.Namespace, trace: _Trace) -> None:
+        random = Random(arguments.seed)  # noqa: S311 - a benchmark, seeded
+        nodes, forms = arguments.nodes, trace.forms
+        places = [site(number, nodes, forms, random) for number in range(_REFERENCE_SITES)]
+        self._baseline = Baseline(Fleet(places))
+        self._asked = list(demands(trace.shapes, _REFERENCE_DECISIONS, random))
+
+    def per_second(self) -> float:
+        """What the baseline decides in a second now."""
+        return self._baseline.per_second(self._asked)
 
 
 def _row(
-    arguments: argparse.Namespace, sites: int, shapes: list[PodShape], forms: list[MachineType]
+    arguments: argparse.Namespace, sites: int, mix: str, trace: _Trace, speed: _MachineSpeed
 ) -> dict[str, object]:
     random = Random(arguments.seed)  # noqa: S311 - a benchmark, seeded
+    shapes, forms = trace
     places = [site(number, arguments.nodes, forms, random) for number in range(sites)]
+    if mix != "plain":
+        places = [with_real_nodes(each, random) for each in places]
     fleet = Fleet(places, may_compile=not arguments.interpreted)
-    asked = list(demands(shapes, arguments.decisions + 100, random))
+    asked = list(mixed_demands(mix, shapes, arguments.decisions + _WARM_UP, random))
     _place_initial(fleet, arguments.placed, shapes, random)
-    for demand in asked[:100]:
+    for demand in asked[:_WARM_UP]:
         choose(demand, fleet, now=NOW)
     run = _TimedDecisions(fleet, random)
-    for demand in asked[100:]:
+    before = speed.per_second()
+    for demand in asked[_WARM_UP:]:
         run.decide(demand)
-    row = run.figures(sites)
+        if run.seconds >= arguments.seconds:
+            break
+    factor = (before + speed.per_second()) / 2 / _REFERENCE_PER_SECOND
+    row = {"mix": mix, **run.figures(sites), "machine_factor": round(factor, 3)}
     baseline = Baseline(fleet).per_second(asked[:_BASELINE_DECISIONS])
     row |= {
         "baseline_decisions_per_second": round(baseline, 2),
-        "ratio": round(run.per_second / baseline, 1),
-        "explained_ms": _explanation_milliseconds(fleet, asked[100]),
+        "ratio": round(run.per_second / baseline, 2),
+        "explained_ms": _explanation_milliseconds(fleet, asked[_WARM_UP]),
         "ledger_ms": round(recording_milliseconds(fleet, asked[:_RECORDED], random), 3),
         "rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
@@ -111,7 +170,11 @@ def _row(
 
 
 class _TimedDecisions:
-    """Makes decisions one after the other, and times them."""
+    """Makes decisions one after the other, and times them.
+
+    Attributes:
+        seconds: what all of them took so far, commits and reports included.
+    """
 
     def __init__(self, fleet: Fleet, random: Random) -> None:
         self._fleet = fleet
@@ -119,7 +182,7 @@ class _TimedDecisions:
         self._random = random
         self._warm: list[float] = []
         self._cold: list[float] = []
-        self._seconds = 0.0
+        self.seconds = 0.0
         self._placed = 0
         self._ordered: Counter[str] = Counter()
 
@@ -142,7 +205,7 @@ class _TimedDecisions:
             begun = thread_time()
             fleet.upsert(report)
             done += thread_time() - begun
-        self._seconds += done
+        self.seconds += done
 
     def _next_to_report(self) -> str:
         """The site with the most orders that it has not answered."""
@@ -160,7 +223,7 @@ class _TimedDecisions:
     @property
     def per_second(self) -> float:
         """Decisions per second, commits and reports included."""
-        return (len(self._warm) + len(self._cold)) / self._seconds
+        return (len(self._warm) + len(self._cold)) / self.seconds
 
     def figures(self, sites: int) -> dict[str, object]:
         """The figures of the row that only this benchmark has."""

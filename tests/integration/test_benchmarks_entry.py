@@ -2,11 +2,16 @@
 
 import json
 from pathlib import Path
+from random import Random
 
 import pytest
+from msgspec.structs import replace
 
 from benchmarks.__main__ import main, names
+from benchmarks._city import read_shapes
 from benchmarks._hub_client import parse_costs
+from benchmarks._mixes import MIXES, mixed_demands
+from scheduler.model.canonical import canonical_json
 
 README = Path(__file__).parents[2] / "benchmarks" / "README.md"
 
@@ -158,3 +163,23 @@ process_cpu_seconds_total 1.5
     assert ours.writes == {"workloads/status": 3}
     assert everything.writes == {"workloads/status": 3, "deployments": 2}
     assert (ours.cpu_seconds, ours.resident_bytes) == (1.5, None)
+
+
+def test_decide_has_a_row_for_each_mix_and_says_how_fast_the_machine_is(
+    data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.decide._RECORDED", 2)
+    monkeypatch.setattr("benchmarks.decide._WARM_UP", 2)
+    words = ["decide", "--json", "--data", str(data), "--sites", "4", "--nodes", "2"]
+    assert main([*words, "--decisions", "12"]) == 0
+    rows = json.loads(capsys.readouterr().out.splitlines()[-1])["rows"]
+    assert [row["mix"] for row in rows] == list(MIXES)
+    assert all(row["machine_factor"] > 0 and row["decisions"] == 12 for row in rows)
+
+
+@pytest.mark.parametrize("mix", [mix for mix in MIXES if mix != "plain"])
+def test_no_two_demands_of_a_mix_ask_the_same(data: Path, mix: str) -> None:
+    shapes = read_shapes(data)
+    asked = list(mixed_demands(mix, shapes, 200, Random(1)))  # noqa: S311 - a test, seeded
+    wanted = {canonical_json(replace(each, key="", replicas=1)) for each in asked}
+    assert len(wanted) == len(asked)

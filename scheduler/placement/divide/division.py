@@ -36,7 +36,8 @@ def add_replicas(
 ) -> ReplicasBySlot:
     """What is kept and, slot by slot, what is added to it, without sites that hold none."""
     shares = dict(kept)
-    for slot, more in zip(slots.tolist(), added.tolist(), strict=True):
+    some = added.nonzero()[0]  # few of many candidates
+    for slot, more in zip(slots[some].tolist(), added[some].tolist(), strict=True):
         shares[slot] = shares.get(slot, 0) + more
     return drop_zeros(shares)
 

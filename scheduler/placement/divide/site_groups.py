@@ -12,6 +12,7 @@ even shares. Mode Fresh always begins with the first group.
 
 import numpy as np
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
 from scheduler.placement.divide.disaster_recovery import (
     DISASTER_RECOVERY_PRESET,
@@ -22,7 +23,9 @@ from scheduler.placement.divide.division import Division, ReplicasBySlot
 from scheduler.placement.divide.spread.spread import divide_spread
 from scheduler.placement.filter.constraints.companion import satisfies_companion
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.placement.fleet.labels import is_in_group
+from scheduler.placement.fleet.labels import sites_in_group
+
+Ints = NDArray[np.int64]
 
 
 def divide_with_preferred_affinity(request: DivisionRequest, fleet: Fleet) -> Division:
@@ -70,34 +73,32 @@ def divide_in_groups(request: DivisionRequest, fleet: Fleet) -> Division:
     return divided(request, fleet, members, names)
 
 
-def _open_slots_by_group(request: DivisionRequest, fleet: Fleet) -> list[list[int]]:
+def _open_slots_by_group(request: DivisionRequest, fleet: Fleet) -> list[Ints]:
     """The open slots of each group; a site belongs to the first group that holds it."""
-    members: list[list[int]] = [[] for _ in request.demand.site_groups]
-    for slot in request.open_slots.tolist():
-        facts = fleet.facts[slot]
-        for index, group in enumerate(request.demand.site_groups):
-            if facts is not None and is_in_group(group, facts):
-                members[index].append(slot)
-                break
+    members: list[Ints] = []
+    left = request.open_slots
+    for group in request.demand.site_groups:
+        is_member = sites_in_group(fleet, group)[left]
+        members.append(left[is_member])
+        left = left[~is_member]
     return members
 
 
 def _divide_overflowing(
-    request: DivisionRequest, fleet: Fleet, members: list[list[int]], names: list[str]
+    request: DivisionRequest, fleet: Fleet, members: list[Ints], names: list[str]
 ) -> Division:
     """Fills one group after the other; for demands without spread."""
     shares: ReplicasBySlot = dict(request.kept)
     for slots, name in zip(members, names, strict=True):
         missing = request.replicas - sum(shares.values())
-        open_here = np.array(slots, np.int64)
-        additional = int(request.max_additional_at(open_here).sum()) if slots else 0
+        additional = int(request.max_additional_at(slots).sum()) if len(slots) else 0
         if additional <= 0:
             continue
         part = replace(
             request,
             replicas=sum(shares.values()) + min(additional, missing),
             kept=shares,
-            open_slots=open_here,
+            open_slots=slots,
         )
         division = divide_spread(part, fleet)
         if division.replicas_by_slot is None:
@@ -109,18 +110,18 @@ def _divide_overflowing(
 
 
 def _divide_widening(
-    request: DivisionRequest, fleet: Fleet, members: list[list[int]], names: list[str]
+    request: DivisionRequest, fleet: Fleet, members: list[Ints], names: list[str]
 ) -> Division:
     """Divides over the first group, then over the first two, and so on, until the spread holds."""
-    slots: list[int] = []
+    slots: Ints = np.zeros(0, np.int64)
     division = Division(replicas_by_slot=None)
     later = request.costs.unknown.copy()
     most = int(later.max(initial=0)) + 1  # more than any site has unknown figures
     for index, (more, name) in enumerate(zip(members, names, strict=True)):
-        slots += more
+        slots = np.sort(np.concatenate([slots, more]))
         later[more] += index * most  # a later group ranks behind, whatever it costs
         price = replace(request.costs, unknown=later, is_any_unknown=True)
-        widened = replace(request, open_slots=np.array(sorted(slots), np.int64), costs=price)
+        widened = replace(request, open_slots=slots, costs=price)
         division = divide_spread(_with_cost_optimal_strategy(widened) if index else widened, fleet)
         if division.replicas_by_slot is not None:
             return replace(division, group=name)

@@ -5,6 +5,7 @@ one site can be derived later, when they are needed. Each rule has a cache key: 
 answer depends on. Demands with equal keys share an answer until the facts of the sites change.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import cache
@@ -43,6 +44,9 @@ RANK_EMPTY_SLOT = np.uint8(0)
 RANK_ADMITTED = np.uint8(255)
 """The rank of a site that no rule refuses."""
 _MAX_CACHED_RESULTS = 512
+_MAX_CACHED_TOGETHER = 64
+_MAX_CACHED_BYTES = 2**22
+"""Of answers that are seldom shared; each takes one or two bytes a slot."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -74,7 +78,8 @@ class FilterResult:
     Attributes:
         rights: the answers of the grant rules.
         cached: the answers of the site rules that can be cached.
-        time_dependent: the answers of the site rules that depend on the time; [slot_capacity] each.
+        time_dependent: those of the site rules that depend on the time; [slot_capacity] each.
+        seldom_shared: those of the site rules that demands seldom share; [slot_capacity] each.
         first_refusal_ranks: the rank of the first rule that refuses, `RANK_ADMITTED` if none does;
             [slot_capacity].
         admitted_slots: the slots of sites that pass every rule.
@@ -84,6 +89,7 @@ class FilterResult:
     rights: RuleResults
     cached: RuleResults
     time_dependent: dict[Rule, Bools]
+    seldom_shared: dict[Rule, Bools]
     first_refusal_ranks: Ranks
     admitted_slots: Ints
     is_compiled: bool
@@ -97,7 +103,12 @@ class FilterResult:
     @property
     def passed(self) -> list[tuple[Rule, Bools]]:
         """Which sites pass each rule, [slot_capacity], in the order in which reasons are given."""
-        answers = {**self.rights.passed, **self.cached.passed, **self.time_dependent}
+        answers = {
+            **self.rights.passed,
+            **self.cached.passed,
+            **self.time_dependent,
+            **self.seldom_shared,
+        }
         return [(rule, answers[rule]) for rule in all_rules()]
 
     def count_first_reasons(self) -> dict[Reason, int]:
@@ -128,11 +139,40 @@ class FilterCache:
         results: answers of cacheable rules, by what of a demand they depend on; the oldest are
             dropped first.
         refusal_ranks: for time-dependent rules, by rank: the last answer, and its refusal ranks.
+        answers: answers of rules that are seldom shared, with their refusal ranks (None: no site
+            is refused) and the version that they hold for, by rank and what of a demand they
+            depend on; the least recently used are dropped first.
+        together: the answers of all these rules, and the lowest of their refusal ranks.
     """
 
     def __init__(self) -> None:
         self.results: dict[Hashable, RuleResults] = {}
         self.refusal_ranks: dict[int, tuple[Bools, Ranks]] = {}
+        self.together: dict[Hashable, tuple[Version, dict[Rule, Bools], Ranks | None]] = {}
+        self.answers: OrderedDict[Hashable, tuple[Version, Bools, Ranks | None]] = OrderedDict()
+
+    def answer(
+        self,
+        rule: SiteRule,
+        rank: int,
+        demand: Demand,
+        fleet: Fleet,
+        context: DecisionContext,
+        *,
+        version: Version,
+    ) -> tuple[Bools, Ranks | None]:
+        """The answer of a rule that is seldom shared, and its refusal ranks."""
+        cache_key = (rank, rule.cache_key(demand))
+        found = self.answers.get(cache_key)
+        if found is None or found[0] != version:
+            passes = rule.admits(fleet, demand, context)
+            refuses_none = passes is fleet.has_site
+            found = (version, passes, None if refuses_none else _refusal_ranks(passes, rank))
+            self.answers[cache_key] = found
+            if len(self.answers) * fleet.slot_capacity > _MAX_CACHED_BYTES:
+                self.answers.popitem(last=False)
+        self.answers.move_to_end(cache_key)
+        return found[1:]
 
 
 def filter_sites(demand: Demand, fleet: Fleet, context: DecisionContext) -> FilterResult:
@@ -142,27 +182,56 @@ def filter_sites(demand: Demand, fleet: Fleet, context: DecisionContext) -> Filt
     version = fleet.version_at(context.now_seconds)
     rights = _cached_results(cache, book.rights, demand, fleet, context, version=version)
     cached = _cached_results(cache, book.cached, demand, fleet, context, version=version)
+    seldom_shared, other_ranks = _seldom_shared_answers(
+        cache, demand, fleet, context, version=version
+    )
     time_dependent: dict[Rule, Bools] = {}
-    time_dependent_ranks: Ranks | None = None
     for rule, rank in book.time_dependent:
         passes = time_dependent[rule] = rule.admits(fleet, demand, context)
         if passes is not fleet.has_site:  # rules return this very array when they refuse no site
             ranks = _cached_refusal_ranks(cache, rank, passes)
-            time_dependent_ranks = (
-                ranks if time_dependent_ranks is None else np.minimum(time_dependent_ranks, ranks)
-            )
+            other_ranks = ranks if other_ranks is None else np.minimum(other_ranks, ranks)
     merge = compiled.kernel.merge_ranks if fleet.is_compiled else _merge_ranks
-    first, slots = merge(
-        rights.first_refusal_ranks, cached.first_refusal_ranks, time_dependent_ranks
-    )
+    first, slots = merge(rights.first_refusal_ranks, cached.first_refusal_ranks, other_ranks)
     return FilterResult(
         rights=rights,
         cached=cached,
         time_dependent=time_dependent,
+        seldom_shared=seldom_shared,
         first_refusal_ranks=first,
         admitted_slots=slots,
         is_compiled=fleet.is_compiled,
     )
+
+
+def _seldom_shared_answers(
+    cache: FilterCache,
+    demand: Demand,
+    fleet: Fleet,
+    context: DecisionContext,
+    *,
+    version: Version,
+) -> tuple[dict[Rule, Bools], Ranks | None]:
+    """The answers of the rules that demands seldom share, and the lowest of their refusal ranks.
+
+    Many demands ask nothing of these rules: so the answer of all together is cached too.
+    """
+    book = rulebook()
+    cache_key = book.seldom_shared_key(demand)
+    together = cache.together.get(cache_key)
+    if together is not None and together[0] == version:
+        return together[1:]
+    passed: dict[Rule, Bools] = {}
+    ranks: Ranks | None = None
+    for rule, rank in book.seldom_shared:
+        passes, refusing = cache.answer(rule, rank, demand, fleet, context, version=version)
+        passed[rule] = passes
+        if refusing is not None:
+            ranks = refusing if ranks is None else np.minimum(ranks, refusing)
+    if len(cache.together) >= _MAX_CACHED_TOGETHER:
+        cache.together.clear()
+    cache.together[cache_key] = (version, passed, ranks)
+    return passed, ranks
 
 
 def _cached_refusal_ranks(cache: FilterCache, rank: int, passes: Bools) -> Ranks:
@@ -198,6 +267,8 @@ class _Rulebook:
     rights: _CachedRules
     cached: _CachedRules
     time_dependent: tuple[tuple[SiteRule, int], ...]
+    seldom_shared: tuple[tuple[SiteRule, int], ...]
+    seldom_shared_key: Callable[[Demand], Hashable]
     rank_of: dict[Rule, int]
 
 
@@ -208,6 +279,7 @@ def rulebook() -> _Rulebook:
     rights: list[GrantRule] = []
     cached: list[SiteRule] = []
     time_dependent: list[tuple[SiteRule, int]] = []
+    seldom_shared: list[tuple[SiteRule, int]] = []
     rank_of = {rule: rank for rank, rule in enumerate(all_rules(), 1)}
     for rank, rule in enumerate(all_rules(), 1):
         if is_grant_rule(rule):
@@ -215,12 +287,16 @@ def rulebook() -> _Rulebook:
         elif is_site_rule(rule):
             if rule.cache_key(empty_demand) is NEVER_CACHED:
                 time_dependent.append((rule, rank))
+            elif getattr(rule, "is_seldom_shared", False):
+                seldom_shared.append((rule, rank))
             else:
                 cached.append(rule)
     return _Rulebook(
         rights=_CachedRules(tuple(rights), combined_cache_key(rights)),
         cached=_CachedRules(tuple(cached), combined_cache_key(cached)),
         time_dependent=tuple(time_dependent),
+        seldom_shared=tuple(seldom_shared),
+        seldom_shared_key=combined_cache_key([rule for rule, _ in seldom_shared]),
         rank_of=rank_of,
     )
 

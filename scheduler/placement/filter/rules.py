@@ -72,6 +72,10 @@ class SiteRule(Protocol):
     Attributes:
         reason: the slug that a refusal is counted under.
         wake_events: the events that may change the answer.
+
+    A rule with `is_seldom_shared = True` asks what most demands ask in their own words (selectors,
+    tolerations, bounds): its answers are cached apart from those of the other rules, which demands
+    share.
     """
 
     reason: Reason

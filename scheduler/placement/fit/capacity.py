@@ -105,6 +105,7 @@ class SiteCapacity:
                     self._vendor_sets,
                     worst_case=self._in_flight_fit(shape).at,
                     wanted=self._demand.replicas,
+                    lost_at=self._lost_at if shape.skews or shape.one_per else None,
                 )
                 self._kernel_fit = found
         return found
@@ -116,10 +117,19 @@ class SiteCapacity:
         if (
             shape is None
             or self._namespace_limits is not None
-            or (shape.one_per_node and self._placed_by_slot)
+            or ((shape.one_per_node or shape.one_per or shape.skews) and self._placed_by_slot)
         ):
             return None
         return self.kernel_fit
+
+    def _lost_at(self, slot: int) -> float:
+        """The most replicas that what is in flight at a site may cost."""
+        shape = self._pod_shape
+        assert shape is not None  # noqa: S101 - called for single shapes only
+        slots = np.array([slot])
+        index = self._fleet.nodes.rows.row_indices(slots)
+        per_row = self._node_fit.replicas_per_node(index, slots, shape)
+        return float(most_lost_at(self._fleet, slots, index, per_row, shape)[0])
 
     @cached_property
     def _placed_by_slot(self) -> dict[int, int]:
@@ -232,18 +242,20 @@ class SiteCapacity:
         full = self._full_sites
         if full is None:
             return None
-        chosen, all_are = self._node_fit.suitable_profiles(full.smallest)
-        profiles = None if all_are else chosen
         return compiled.kernel.FullSiteTracker(
             full.full_at_versions,
             self._fleet.row_version,
-            make_kernel_fit(
-                self._fleet,
-                full.smallest,
-                profiles,
-                self._vendor_sets,
-                worst_case=self._in_flight_fit(full.smallest).at,
-            ),
+            partial(self._kernel_fit_of_smallest, full.smallest),
+        )
+
+    def _kernel_fit_of_smallest(self, smallest: PodShape) -> "Fit":
+        chosen, all_are = self._node_fit.suitable_profiles(smallest)
+        return make_kernel_fit(
+            self._fleet,
+            smallest,
+            None if all_are else chosen,
+            self._vendor_sets,
+            worst_case=self._in_flight_fit(smallest).at,
         )
 
     def exclude_known_full(self, slots: Ints) -> Ints:

@@ -1,4 +1,4 @@
-"""Exact fit by the compiled kernel, for pods of one shape without topology spread limits."""
+"""Exact fit by the compiled kernel, for pods of one shape."""
 
 from collections.abc import Callable
 from functools import partial
@@ -9,12 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scheduler.model.demand.facts import RESERVED_FOR_PREFIX
-from scheduler.model.manifests.pods import PodShape
+from scheduler.model.manifests.pods import HOSTNAME_LABEL, PodShape, TopologySpreadConstraint
+from scheduler.placement.fit.topology_spread import is_lower_bound
 from scheduler.placement.fleet.fleet import Fleet
+from scheduler.placement.fleet.nodes.eligible_profiles import selected_profiles, tolerated_profiles
+from scheduler.placement.fleet.nodes.label_index import FIRST_VALUE
+from scheduler.placement.fleet.nodes.profiles import ProfileTable
 from scheduler.placement.kernel import loader as compiled
 
 if TYPE_CHECKING:
-    from scheduler.placement.kernel.kernel import Fit, Rows
+    from scheduler.placement.kernel.kernel import Fit, Rows, Topology
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -25,8 +29,7 @@ def kernel_supports(fleet: Fleet, shape: PodShape) -> bool:
     """Whether the kernel is used, and supports a shape."""
     return (
         fleet.is_compiled
-        and not shape.skews
-        and not shape.one_per
+        and not is_lower_bound(shape)
         and len(shape.requests) <= compiled.kernel.MAX_COLUMNS
     )
 
@@ -39,6 +42,7 @@ def make_kernel_fit(
     *,
     worst_case: Callable[[int], tuple[int, bool]],
     wanted: int = 0,
+    lost_at: Callable[[int], float] | None = None,
 ) -> "Fit":
     """The compiled fit of one shape.
 
@@ -51,6 +55,8 @@ def make_kernel_fit(
         worst_case: what a slot takes in the worst case of what is in flight, and whether that is
             exact; asked where the kernel cannot search.
         wanted: how many replicas are asked; the worst case counts where the quick answer is less.
+        lost_at: what pods in flight at a slot may cost at most, asked where the kernel cannot
+            search; for shapes with limits on their spread inside a site.
     """
     # These may replace the arrays that `_kernel_rows` passes on, so they come first.
     columns = fleet.nodes.column_numbers_of(shape.requests)
@@ -68,7 +74,48 @@ def make_kernel_fit(
         None if vendor_sets is None else fleet.permitted_profiles().view(np.uint8),
         worst_case,
         wanted,
+        None if lost_at is None else _topology(fleet, shape, lost_at),
     )
+
+
+def _topology(fleet: Fleet, shape: PodShape, lost_at: Callable[[int], float]) -> "Topology | None":
+    """The limits of a shape's spread inside a site; None: it has none."""
+    if not shape.skews and not shape.one_per:
+        return None
+    profiles = fleet.nodes.profiles
+    count = len(profiles)
+    host = next((each for each in shape.skews if each.topology_key == HOSTNAME_LABEL), None)
+    zone = next((each for each in shape.skews if each.topology_key != HOSTNAME_LABEL), None)
+    key = zone.topology_key if zone else shape.one_per[0] if shape.one_per else None
+    domains = None if key is None else profiles.labels.numbers_of(key, count)
+    return compiled.kernel.Topology(
+        domains,
+        bool(shape.one_per),
+        zone.max_skew if zone else 0.0,
+        zone.min_domains if zone else 0.0,
+        _counted_profiles(profiles, shape, zone, domains),
+        host.max_skew if host else 0.0,
+        host.min_domains if host else 0.0,
+        _counted_profiles(profiles, shape, host, domains),
+        lost_at,
+    )
+
+
+def _counted_profiles(
+    profiles: ProfileTable,
+    shape: PodShape,
+    skew: TopologySpreadConstraint | None,
+    domains: NDArray[np.int32] | None,
+) -> NDArray[np.uint8] | None:
+    """Which profiles count for a constraint, as in `topology_spread.is_counted`; [profiles]."""
+    if skew is None:
+        return None
+    found = np.ones(len(profiles), np.bool_) if domains is None else domains >= FIRST_VALUE
+    if skew.honors_affinity:
+        found = found & selected_profiles(profiles, shape)[0]
+    if skew.honors_taints:
+        found = found & tolerated_profiles(profiles, shape)[0]
+    return found.view(np.uint8)
 
 
 class KernelRowsCache:

@@ -9,8 +9,8 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.manifests.pods import PodShape
 from scheduler.placement.fit.summed_capacity import UNLIMITED, permitted_rows
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.placement.fleet.node_eligibility import is_eligible, is_platform_permitted
 from scheduler.placement.fleet.nodes.columns import CARDS_COLUMN, PROFILE_COLUMN
+from scheduler.placement.fleet.nodes.eligible_profiles import eligible_profiles
 from scheduler.placement.fleet.nodes.profiles import IN_FLIGHT_PROFILE
 
 Floats = NDArray[np.float64]
@@ -35,14 +35,8 @@ class NodeFit:
 
     def suitable_profiles(self, shape: PodShape) -> tuple[Bools, bool]:
         """Which node profiles a shape may run on, [profiles], and whether all are."""
-        demand = self._demand
-        return self._fleet.nodes.profiles.matching(
-            self.selection_of(shape),
-            lambda profile: (
-                is_platform_permitted(profile, demand.architectures, demand.cpu_vendors)
-                and is_eligible(shape, profile)
-            ),
-        )
+        profiles = self._fleet.nodes.profiles
+        return eligible_profiles(profiles, shape, self._demand, self.selection_of(shape))
 
     def selection_of(self, shape: PodShape) -> Hashable:
         """All that `suitable_profiles` of a shape depends on."""

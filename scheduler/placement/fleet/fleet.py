@@ -27,8 +27,11 @@ from scheduler.placement.fleet.column_cache import ColumnCache
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.grants import GrantTable
 from scheduler.placement.fleet.in_flight import InFlightTotals, in_flight_pods
+from scheduler.placement.fleet.labels import site_labels
 from scheduler.placement.fleet.namespace_limits import NamespaceLimitIndex
 from scheduler.placement.fleet.node_table import NodeTable
+from scheduler.placement.fleet.nodes.label_index import LabelIndex
+from scheduler.placement.fleet.ragged import any_of_rows
 from scheduler.placement.fleet.site_figures import (
     FIGURES,
     FIRST_COST_FIGURE,
@@ -65,6 +68,7 @@ class Fleet:
         in_flight_totals: sums of the requests in flight at all sites.
         namespace_limits: the ResourceQuota and LimitRange figures that sites report.
         grants: the dates of the sites' grants.
+        site_labels: the labels of the sites, by slot.
         description_columns: cached answers that depend on labels, spec and grants.
         report_columns: cached answers that also depend on what reports seldom change.
         figure_version: grows when a cost may change: with figures that enter costs, with
@@ -92,6 +96,7 @@ class Fleet:
         self.in_flight_totals = InFlightTotals(self.nodes, self.facts)
         self.namespace_limits = NamespaceLimitIndex()
         self.grants = GrantTable()
+        self.site_labels = LabelIndex()
         self._domain_numbers: dict[str, int] = {"": 0}
         self._vendor_set_numbers: dict[tuple[str, ...], int] = {(): 0}
         self.report_version = 0
@@ -178,6 +183,7 @@ class Fleet:
             self._descriptions[slot] = parts.DESCRIPTION.of(facts)
             self.description_columns.mark_changed(slot)
             self.grants.write(slot, facts.grants)
+            self.site_labels.write(slot, site_labels(facts))
         if changes.report:
             self._reports[slot] = parts.REPORT.of(facts)
             self.report_columns.mark_changed(slot)
@@ -198,6 +204,7 @@ class Fleet:
         self.namespace_limits.write(slot, (), ())
         self.in_flight_totals.replace(slot, ())
         self.row_version[slot] += 1
+        self.site_labels.clear(slot)
         self.description_columns.mark_changed(slot)
         self.report_columns.mark_changed(slot)
         self._free_slots.append(slot)
@@ -322,6 +329,21 @@ class Fleet:
         return self._vendor_set_numbers.setdefault(
             tuple(sorted(set(vendors))), len(self._vendor_set_numbers)
         )
+
+    def sites_with_any(self, profiles: Bools, *, of_none: bool = False) -> Bools:
+        """Which sites have nodes of any of some profiles; [slot_capacity].
+
+        Args:
+            profiles: which profiles; [profiles].
+            of_none: the answer of a site without nodes.
+        """
+        by_site = self.nodes.profiles.by_site
+        look = compiled.kernel.any_of_rows if self.is_compiled else any_of_rows
+        found: Bools = look(
+            profiles.view(np.uint8), by_site.matrix[:1], by_site.start, by_site.length, of_none
+        ).view(np.bool_)
+        found &= self.has_site
+        return found
 
     def permitted_profiles(self) -> Bools:
         """Which node profiles each set of vendors permits; [vendor sets, profiles].

@@ -1,6 +1,5 @@
 """Which node profiles a pod may run on, by the rules of the Kubernetes scheduler."""
 
-import re
 from collections.abc import Iterable
 
 from scheduler.model.demand.demand import Demand, any_tolerates
@@ -11,6 +10,7 @@ from scheduler.model.manifests.pods import (
     NodeRequirement,
     PodShape,
 )
+from scheduler.placement.fleet.nodes.label_index import parse_integer
 from scheduler.placement.fleet.nodes.profiles import NodeProfile
 
 
@@ -72,18 +72,10 @@ def matches_requirement(requirement: NodeRequirement, profile: NodeProfile) -> b
 
 
 def _compare_integers(operator: str, value: str | None, values: tuple[str, ...]) -> bool:
-    numbers = (value or "", *values)
-    if (
-        operator not in ("Gt", "Lt")
-        or len(values) != 1
-        or not all(_INTEGER.fullmatch(each) for each in numbers)
-    ):
+    left, right = parse_integer(value or ""), parse_integer(values[0]) if len(values) == 1 else None
+    if operator not in {"Gt", "Lt"} or left is None or right is None:
         return False
-    left, right = (int(each) for each in numbers)
     return left > right if operator == "Gt" else left < right
-
-
-_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 
 
 def is_platform_permitted(

@@ -130,6 +130,7 @@ class NodeTable:
     def grow_sites(self, sites: int) -> None:
         """Extends the rows to `sites` slots."""
         self.rows.grow_sites(sites)
+        self.profiles.grow_sites(sites)
 
     def column_number(self, resource: str) -> int:
         """The column of a resource that a demand names; a new one may replace `rows.matrix`."""

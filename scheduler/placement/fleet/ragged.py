@@ -27,6 +27,9 @@ _SPARE_DIVISOR = 4
 class RaggedTable:
     """Columns of floats in blocks, one block per site; what a row does not name is 0.
 
+    Args:
+        initial_columns: the columns that there is space for; more space is made when it is needed.
+
     Attributes:
         column_count: how many columns are in use; the others of `matrix` are spare.
         matrix: the values; [columns, rows].
@@ -34,9 +37,9 @@ class RaggedTable:
         length: how many rows each site has; [sites].
     """
 
-    def __init__(self) -> None:
+    def __init__(self, initial_columns: int = _INITIAL_COLUMNS) -> None:
         self.column_count = 0
-        self.matrix: Floats = np.zeros((_INITIAL_COLUMNS, _INITIAL_ROWS))
+        self.matrix: Floats = np.zeros((initial_columns, _INITIAL_ROWS))
         self.start: Ints = np.zeros(0, np.int64)
         self.length: Ints = np.zeros(0, np.int64)
         self._block_sizes: Ints = np.zeros(0, np.int64)
@@ -167,3 +170,26 @@ class RaggedTable:
 
 def _with_spare(rows: _Counts) -> _Counts:
     return rows + rows // _SPARE_DIVISOR + _SPARE_ROWS
+
+
+def any_of_rows(
+    holds: NDArray[np.uint8], numbers: Floats, start: Ints, length: Ints, of_none: int
+) -> NDArray[np.uint8]:
+    """Whether any of the numbers that each site has holds, 1 or 0; [sites].
+
+    Args:
+        holds: 1 for each number that does; [numbers].
+        numbers: the numbers of all sites, in one column; [1, rows].
+        start: the first of each site; [sites].
+        length: how many each site has; [sites].
+        of_none: the answer of a site that has none.
+    """
+    found = np.full(len(start), of_none, np.uint8)
+    some = length.nonzero()[0]
+    if len(some):
+        lengths = length[some]
+        begins = lengths.cumsum() - lengths
+        index = (start[some] - begins).repeat(lengths) + np.arange(int(lengths.sum()))
+        each = holds.take(numbers[0].take(index).astype(np.int64))
+        found[some] = np.maximum.reduceat(each, begins)
+    return found

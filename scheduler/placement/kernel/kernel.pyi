@@ -26,6 +26,9 @@ def apply_grant_rule(
 ) -> None: ...
 def count_ranks(first_refusal_ranks: Bytes, max_rank: int) -> list[int]: ...
 def merge_ranks(one: Bytes, other: Bytes, third: Bytes | None) -> tuple[Bytes, Ints]: ...
+def any_of_rows(
+    holds: Bytes, numbers: Floats, start: Ints, length: Ints, of_none: int
+) -> Bytes: ...
 
 class Rows:
     arrays: tuple[Floats, Ints, Ints, Ints, Ints, Ints, Floats]
@@ -39,6 +42,20 @@ class Rows:
         read_versions: Ints,
         headroom: Floats,
         read: Callable[[int], None],
+    ) -> None: ...
+
+class Topology:
+    def __init__(
+        self,
+        domains: NDArray[np.int32] | None,
+        one_per_domain: bool,
+        zone_skew: float,
+        zone_least: float,
+        in_zone: Bytes | None,
+        host_skew: float,
+        host_least: float,
+        is_host: Bytes | None,
+        lost_at: Callable[[int], float],
     ) -> None: ...
 
 class Fit:
@@ -55,6 +72,7 @@ class Fit:
         permitted: Bytes | None,
         worst_case: Callable[[int], tuple[int, bool]],
         wanted: int,
+        topology: Topology | None = None,
     ) -> None: ...
     def replicas_at(self, slots: Ints) -> Ints: ...
     def is_exact_at_all(self, slots: Ints, most: int) -> bool: ...
@@ -73,9 +91,33 @@ class Fit:
     ) -> Cheapest: ...
 
 class FullSiteTracker:
-    def __init__(self, full_at_versions: Ints, versions: Ints, smallest: Fit) -> None: ...
+    def __init__(
+        self, full_at_versions: Ints, versions: Ints, make_smallest: Callable[[], Fit]
+    ) -> None: ...
 
 class Cheapest:
     def __iter__(self) -> Iterator[tuple[int, int]]: ...
     def __next__(self) -> tuple[int, int]: ...
     def fill(self, shares: dict[int, int], missing: int) -> bool: ...
+
+class NestedGroups:
+    def __init__(
+        self,
+        caps: Ints,
+        cost: Floats,
+        fine: Ints,
+        coarse: Ints,
+        fine_left: Ints,
+        coarse_left: Ints,
+        fine_used: Bytes,
+        coarse_used: Bytes,
+    ) -> None: ...
+    def divide(
+        self,
+        missing: int,
+        fine_least: int,
+        fine_most: int,
+        coarse_least: int,
+        coarse_most: int,
+        max_steps: int,
+    ) -> tuple[Ints | None, float | None, float | None]: ...

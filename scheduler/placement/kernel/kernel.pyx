@@ -13,12 +13,12 @@ A slot is the index of a site in all arrays, `slot_capacity` their length, as in
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.math cimport INFINITY, ceil, floor
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport qsort
 
 import numpy as np
 
-INTERFACE: int = 9
+INTERFACE: int = 13
 """Incremented with every change of a signature or of a function's meaning; `loader.py` checks it."""
 
 cdef enum:
@@ -37,6 +37,7 @@ cdef enum:
     _IS_BOUND = 0  # what `_most_lost` found
     _IS_EXACT = 1
     _IS_UNKNOWN = 2
+    _FIRST_DOMAIN = 2  # as in label_index.py
     _BLOCK = 64  # rows whose shares are computed together, in an array on the stack
 
 cdef double _ROUNDING = 1e-6  # as in in_flight_loss.py
@@ -203,6 +204,80 @@ cdef int _smaller_first_first(const void* one, const void* other) noexcept nogil
     return (left.count > right.count) - (left.count < right.count)
 
 
+cdef struct Place:
+    Py_ssize_t index
+    int64_t domain  # the value of the label; below _FIRST_DOMAIN: no such label
+    double cap  # how many replicas one node takes when nothing limits the spread
+    double count  # how many such nodes there are
+    double excess  # of `_in_domains`: what it takes beyond its limit
+    bint is_host  # whether it counts for the limit by node
+    bint is_in_zone  # whether it counts for the limit by the label
+
+
+cdef int _smaller_domain_first(const void* one, const void* other) noexcept nogil:
+    cdef const Place* left = <const Place*>one
+    cdef const Place* right = <const Place*>other
+    if left.domain != right.domain:
+        return -1 if left.domain < right.domain else 1
+    return (left.index > right.index) - (left.index < right.index)
+
+
+cdef int _smaller_place_first(const void* one, const void* other) noexcept nogil:
+    cdef const Place* left = <const Place*>one
+    cdef const Place* right = <const Place*>other
+    if left.cap != right.cap:
+        return -1 if left.cap < right.cap else 1
+    return (left.count > right.count) - (left.count < right.count)
+
+
+cdef int _smaller_excess_first(const void* one, const void* other) noexcept nogil:
+    cdef const Place* left = <const Place*>one
+    cdef const Place* right = <const Place*>other
+    if left.excess != right.excess:
+        return -1 if left.excess < right.excess else 1
+    return (left.index > right.index) - (left.index < right.index)
+
+
+cdef class Topology:
+    """The limits of a spread inside a site: one per label, or `maxSkew` by label, by node, or both.
+
+    Args:
+        domains: the number of each profile's value of the label; below 2: it has no such label;
+            [profiles]; None: no limit by label.
+        one_per_domain: whether a domain takes one replica.
+        zone_skew: `maxSkew` by label; 0: no such limit.
+        zone_least: its `minDomains`.
+        in_zone: 1 for profiles that count for it; [profiles].
+        host_skew: `maxSkew` by node; 0: no such limit.
+        host_least: its `minDomains`.
+        is_host: 1 for profiles that count for it; [profiles].
+        lost_at: what pods in flight at a slot may cost at most, where it cannot be searched here.
+    """
+
+    cdef const int32_t[::1] domains
+    cdef bint has_domains
+    cdef bint one_per_domain
+    cdef double zone_skew
+    cdef double zone_least
+    cdef const uint8_t[::1] in_zone
+    cdef double host_skew
+    cdef double host_least
+    cdef const uint8_t[::1] is_host
+    cdef object lost_at
+
+    def __init__(
+        self, domains, bint one_per_domain, double zone_skew, double zone_least, in_zone,
+        double host_skew, double host_least, is_host, lost_at
+    ):
+        self.has_domains = domains is not None
+        if self.has_domains:
+            self.domains = domains
+        self.one_per_domain = one_per_domain
+        self.zone_skew, self.zone_least, self.in_zone = zone_skew, zone_least, in_zone
+        self.host_skew, self.host_least, self.is_host = host_skew, host_least, is_host
+        self.lost_at = lost_at
+
+
 cdef class Fit:
     """How many more replicas of one pod shape a site takes.
 
@@ -221,6 +296,7 @@ cdef class Fit:
         worst_case: what a slot takes in the worst case of what is in flight, and whether that is
             exact, see `in_flight_fit.py`; asked where it cannot be searched here.
         wanted: how many replicas are asked; the worst case counts where the quick answer is less.
+        topology: the limits of a spread inside a site; None: no limits.
 
     Raises:
         ValueError: more than `MAX_COLUMNS` resources.
@@ -244,6 +320,10 @@ cdef class Fit:
     cdef Known[_MAX_KNOWN] known
     cdef Taker* found  # of the site that was looked at last
     cdef Py_ssize_t found_size
+    cdef Topology topology
+    cdef Place* places  # of the site that was looked at last
+    cdef Place* domains  # likewise
+    cdef Py_ssize_t places_size
 
     def __init__(
         self,
@@ -258,8 +338,10 @@ cdef class Fit:
         permitted,
         worst_case,
         int64_t wanted,
+        Topology topology = None,
     ):
         cdef int index = 0
+        self.topology = topology
         self.worst_case = worst_case
         self.wanted = wanted
         for index in range(_MAX_KNOWN):
@@ -288,6 +370,7 @@ cdef class Fit:
 
     def __dealloc__(self):
         PyMem_Free(self.found)
+        PyMem_Free(self.places)
 
     cdef bint _is_usable(self, Py_ssize_t slot, int64_t profile) noexcept nogil:
         """Whether this node profile suits the shape, and the site's grant permits its vendor."""
@@ -383,6 +466,8 @@ cdef class Fit:
         cdef double total = 0.0
         if self.gpu_cards and not self._has_cards(begin, end):
             return 0
+        if self.topology is not None:
+            return self._replicas_within_spread(slot)
         if begin < end and self.rows.data[_PROFILE * self.rows.width + end - 1] == _IN_FLIGHT:
             return self._replicas_beside_in_flight(slot)
         while begin < end:
@@ -409,6 +494,280 @@ cdef class Fit:
         known.version = self.rows.versions[slot]
         known.slot = slot
         return known.replicas
+
+    cdef int64_t _replicas_within_spread(self, Py_ssize_t slot) except -1:
+        """What a site takes within the topology limits, as in `topology_spread.py`."""
+        cdef Known* known = &self.known[slot % _MAX_KNOWN]
+        cdef Py_ssize_t count
+        cdef double lost
+        cdef double total
+        if known.slot == slot and known.version == self.rows.versions[slot]:
+            return known.replicas
+        known.slot = -1
+        known.replicas = 0
+        count = self._collect_places(slot)
+        if count:
+            lost = self._lost_to_in_flight(slot)
+            total = self._within_topology(count, lost)
+            known.replicas = <int64_t>min(max(total, 0.0), _UNLIMITED)
+        known.version = self.rows.versions[slot]
+        known.slot = slot
+        return known.replicas
+
+    cdef Py_ssize_t _collect_places(self, Py_ssize_t slot) except -1:
+        """Writes the nodes of a site to `places`, and returns how many; 0 if none takes any."""
+        cdef double[_BLOCK] shares
+        cdef const double* profiles = self.rows.data + _PROFILE * self.rows.width
+        cdef const double* counts = self.rows.data + _COUNT * self.rows.width
+        cdef Py_ssize_t begin = self.rows.start[slot]
+        cdef Py_ssize_t end = begin + self.rows.length[slot]
+        cdef Py_ssize_t row
+        cdef Py_ssize_t made = 0
+        cdef int64_t profile
+        cdef double cap
+        cdef bint is_any = False
+        cdef Place* place
+        cdef Topology topology = self.topology
+        if self.places_size < end - begin:
+            PyMem_Free(self.places)
+            self.places_size = 0
+            # One more: `_in_domains` divides one.
+            self.places = <Place*>PyMem_Malloc((2 * (end - begin) + 1) * sizeof(Place))
+            if self.places == NULL:
+                raise MemoryError
+            self.places_size = end - begin
+            self.domains = self.places + self.places_size
+        while begin < end:
+            self._shares_of_rows(begin, min(end - begin, _BLOCK), shares)
+            for row in range(begin, min(end, begin + _BLOCK)):
+                profile = <int64_t>profiles[row]
+                if profile == _IN_FLIGHT:
+                    continue
+                cap = 0.0
+                if shares[row - begin] >= 1.0 and self._is_usable(slot, profile):
+                    cap = _floor(shares[row - begin])
+                    if self.gpu_cards:
+                        cap = self._with_cards(row, cap)
+                    if self.one_per_node:
+                        cap = min(cap, 1.0)
+                place = &self.places[made]
+                place.index = made
+                place.cap = cap
+                place.count = counts[row]
+                place.domain = topology.domains[profile] if topology.has_domains else 0
+                place.is_host = topology.host_skew > 0.0 and topology.is_host[profile]
+                place.is_in_zone = topology.zone_skew > 0.0 and topology.in_zone[profile]
+                is_any = is_any or cap > 0.0
+                made += 1
+            begin += _BLOCK
+        return made if is_any else 0
+
+    cdef double _lost_to_in_flight(self, Py_ssize_t slot) except? -1.0:
+        """The most replicas that what is in flight at a site may cost."""
+        cdef Py_ssize_t end = self.rows.start[slot] + self.rows.length[slot]
+        cdef Scan scan
+        cdef double lost = 0.0
+        cdef int kind = _IS_UNKNOWN
+        if self.rows.data[_PROFILE * self.rows.width + end - 1] != _IN_FLIGHT:
+            return 0.0
+        self._scan(slot, &scan)
+        if not scan.takers:
+            return 0.0
+        if scan.states > _MAX_STATES:
+            return self._bound(self.found, &scan)
+        if self.rows.is_searchable(slot):
+            kind = self._most_lost(slot, &scan, &lost)
+        if kind == _IS_UNKNOWN:
+            return self.topology.lost_at(slot)
+        return lost
+
+    cdef double _within_topology(self, Py_ssize_t count, double lost) noexcept nogil:
+        cdef Py_ssize_t found
+        if self.topology.one_per_domain:
+            return self._one_per_domain(count) - lost
+        if self.topology.zone_skew > 0.0 and self.topology.host_skew > 0.0:
+            if lost != 0.0:
+                return self._spread_lower_bound(count) - lost
+            return self._zones_and_hosts(count)
+        if self.topology.zone_skew > 0.0:
+            found = self._zones_of(count)
+            return self._in_domains(found, self.topology.zone_skew, self.topology.zone_least, lost)
+        found = self._hosts_of(count)
+        return self._in_domains(found, self.topology.host_skew, self.topology.host_least, lost)
+
+    cdef double _one_per_domain(self, Py_ssize_t count) noexcept nogil:
+        """One replica in each domain that takes any; nodes without the label are not limited."""
+        cdef Py_ssize_t index
+        cdef double total = 0.0
+        cdef int64_t last = -1
+        qsort(self.places, count, sizeof(Place), _smaller_domain_first)
+        for index in range(count):
+            if self.places[index].domain < _FIRST_DOMAIN:
+                total += self.places[index].cap * self.places[index].count
+            elif self.places[index].cap > 0.0 and self.places[index].count > 0.0:
+                if self.places[index].domain != last:
+                    total += 1.0
+                last = self.places[index].domain
+        return total
+
+    cdef Py_ssize_t _zones_of(self, Py_ssize_t count) noexcept nogil:
+        """Writes what each value of the label takes to `domains`; returns how many there are."""
+        cdef Py_ssize_t index
+        cdef Py_ssize_t found = 0
+        cdef Place* place
+        qsort(self.places, count, sizeof(Place), _smaller_domain_first)
+        for index in range(count):
+            place = &self.places[index]
+            if place.count <= 0.0 or not place.is_in_zone:
+                continue
+            if not found or self.domains[found - 1].domain != place.domain:
+                self.domains[found].domain = place.domain
+                self.domains[found].cap = 0.0
+                self.domains[found].count = 1.0
+                found += 1
+            self.domains[found - 1].cap += place.cap * place.count
+        return found
+
+    cdef Py_ssize_t _hosts_of(self, Py_ssize_t count) noexcept nogil:
+        """Writes the nodes that count to `domains`; returns how many rows there are."""
+        cdef Py_ssize_t index
+        cdef Py_ssize_t found = 0
+        for index in range(count):
+            if self.places[index].count > 0.0 and self.places[index].is_host:
+                self.domains[found] = self.places[index]
+                found += 1
+        return found
+
+    cdef double _in_domains(
+        self, Py_ssize_t found, double max_skew, double least, double lost
+    ) noexcept nogil:
+        """`_replicas_in_domains` without own replicas; changes `domains`."""
+        cdef Place* domains = self.domains
+        cdef Py_ssize_t index
+        cdef double number = 0.0
+        cdef double total = 0.0
+        cdef double limit
+        cdef double taken
+        cdef double whole
+        cdef bint is_enough
+        if not found:
+            return 0.0
+        for index in range(found):
+            number += domains[index].count
+        is_enough = number >= least
+        qsort(domains, found, sizeof(Place), _smaller_place_first)
+        if is_enough and lost > 0.0:
+            taken = min(domains[0].cap, lost)
+            for index in range(found, 0, -1):
+                domains[index] = domains[index - 1]
+            domains[1].count -= 1.0
+            domains[0].cap -= taken
+            domains[0].count = 1.0
+            lost -= taken
+            found += 1
+        limit = (domains[0].cap if is_enough else 0.0) + max_skew
+        for index in range(found):
+            total += min(domains[index].cap, limit) * domains[index].count
+            domains[index].index = index
+            domains[index].excess = max(0.0, domains[index].cap - limit)
+        if lost <= 0.0:
+            return total
+        qsort(domains, found, sizeof(Place), _smaller_excess_first)
+        for index in range(found):
+            if lost <= 0.0:
+                break
+            if domains[index].cap <= 0.0:
+                continue
+            whole = min(domains[index].count, floor(lost / domains[index].cap))
+            total -= whole * min(domains[index].cap, limit)
+            lost -= whole * domains[index].cap
+            if whole < domains[index].count:
+                total -= max(0.0, lost - domains[index].excess)
+                lost = 0.0
+        return total
+
+    cdef double _spread_lower_bound(self, Py_ssize_t count) noexcept nogil:
+        """`_lower_bound` for a limit by label and one by node, in the order of the rows."""
+        cdef Py_ssize_t index
+        cdef double total = 0.0
+        cdef double taken
+        cdef double left = 0.0
+        cdef int64_t last = -1
+        cdef Place* place
+        # Sorted by domain, and in one by row: a domain's limit does not depend on the others.
+        qsort(self.places, count, sizeof(Place), _smaller_domain_first)
+        for index in range(count):
+            place = &self.places[index]
+            if not (place.is_host and place.is_in_zone):
+                continue
+            if place.domain != last:
+                left = self.topology.zone_skew
+                last = place.domain
+            taken = min(min(place.cap, self.topology.host_skew) * place.count, left)
+            left -= taken
+            total += taken
+        return total
+
+    cdef double _zones_and_hosts(self, Py_ssize_t count) noexcept nogil:
+        """`_fill_zones_and_hosts`: what zones and nodes take if both are filled evenly."""
+        cdef Place* domains = self.domains
+        cdef Place* place
+        cdef Py_ssize_t index
+        cdef Py_ssize_t used = 0
+        cdef Py_ssize_t found = -1
+        cdef double hosts = 0.0
+        cdef double zones = 0.0
+        cdef double level = 0.0  # what the emptiest node has at least; it only rises
+        cdef double limit
+        cdef double least
+        cdef double lowest
+        cdef double total
+        qsort(self.places, count, sizeof(Place), _smaller_domain_first)
+        # Of a domain: `index` its number, `cap` the least node that counts, `count` how many
+        # nodes count, `excess` what it takes at most at this level.
+        for index in range(count):
+            place = &self.places[index]
+            if place.count <= 0.0 or not (place.is_host or place.is_in_zone):
+                continue
+            if found < 0 or domains[found].domain != place.domain:
+                found += 1
+                domains[found].domain = place.domain
+                domains[found].is_in_zone = False
+                domains[found].cap = INFINITY
+                domains[found].count = 0.0
+            if place.is_host:
+                domains[found].cap = min(domains[found].cap, place.cap)
+                domains[found].count += place.count
+                hosts += place.count
+            if place.is_in_zone and not domains[found].is_in_zone:
+                domains[found].is_in_zone = True
+                zones += 1.0
+            place.index = found
+            self.places[used] = place[0]
+            used += 1
+        if not zones or not hosts:
+            return 0.0
+        while True:
+            for index in range(found + 1):
+                domains[index].excess = 0.0
+            for index in range(used):
+                place = &self.places[index]
+                domains[place.index].excess += min(place.cap, level + self.topology.host_skew) * place.count
+            least = INFINITY
+            for index in range(found + 1):
+                if domains[index].is_in_zone:
+                    least = min(least, domains[index].excess)
+            limit = (least if zones >= self.topology.zone_least else 0.0) + self.topology.zone_skew
+            total = 0.0
+            lowest = INFINITY
+            for index in range(found + 1):
+                least = min(limit, domains[index].excess)
+                total += least
+                if domains[index].count > 0.0:
+                    lowest = min(lowest, min(domains[index].cap, floor(least / domains[index].count)))
+            if hosts < self.topology.host_least or lowest <= level:
+                return total
+            level = lowest
 
     cdef int is_surely_full(self, Py_ssize_t slot) except -1:
         """Whether it is proven that a site takes nothing in the worst case."""
@@ -1031,7 +1390,7 @@ cdef class FullSiteTracker:
         full_at_versions: the version of a site's rows at which it was found full; negative: at
             which it was found not to be; [slot_capacity]; updated.
         versions: the version that a site's rows have now; [slot_capacity].
-        smallest: the fit of the smallest shape of the cell.
+        make_smallest: makes the fit of the smallest shape of the cell; called when it is needed.
 
     Raises:
         ValueError: an array does not have the length of the fleet's.
@@ -1040,13 +1399,13 @@ cdef class FullSiteTracker:
     cdef int64_t[::1] full_at_versions
     cdef const int64_t[::1] versions
     cdef Fit smallest
+    cdef object make_smallest
 
-    def __init__(self, int64_t[::1] full_at_versions, const int64_t[::1] versions, Fit smallest):
-        _check_length(full_at_versions.shape[0], smallest.rows.start.shape[0])
-        _check_length(versions.shape[0], smallest.rows.start.shape[0])
+    def __init__(self, int64_t[::1] full_at_versions, const int64_t[::1] versions, make_smallest):
+        _check_length(full_at_versions.shape[0], versions.shape[0])
         self.full_at_versions = full_at_versions
         self.versions = versions
-        self.smallest = smallest
+        self.make_smallest = make_smallest
 
     cdef bint is_full(self, Py_ssize_t slot) noexcept nogil:
         """Whether a site is known to take nothing."""
@@ -1055,6 +1414,9 @@ cdef class FullSiteTracker:
     cdef int mark(self, Py_ssize_t slot) except -1:
         """Records a site as full, if it is full for the whole cell, or that it is not."""
         if self.full_at_versions[slot] != -self.versions[slot]:
+            if self.smallest is None:
+                self.smallest = self.make_smallest()
+                _check_length(self.versions.shape[0], self.smallest.rows.start.shape[0])
             is_full = self.smallest.is_surely_full(slot)
             self.full_at_versions[slot] = self.versions[slot] if is_full else -self.versions[slot]
         return 0
@@ -1127,6 +1489,8 @@ cdef class Cheapest:
         cdef bint is_any_missing = unknown is not None
         cdef Py_ssize_t made = 0
         _check_slots(slots, min(cny.shape[0], name_hashes.shape[0], fit.rows.start.shape[0]))
+        if full is not None:
+            _check_length(full.versions.shape[0], fit.rows.start.shape[0])
         self.fit = fit
         self.full = full
         self.heap = <Candidate*>PyMem_Malloc(max(slots.shape[0], 1) * sizeof(Candidate))
@@ -1320,3 +1684,395 @@ def merge_ranks(const uint8_t[::1] one, const uint8_t[::1] other, third):
             passing[count] = slot
             count += 1
     return first, slots[:count]
+
+
+def any_of_rows(
+    const uint8_t[::1] holds,
+    const double[:, ::1] numbers,
+    const int64_t[::1] start,
+    const int64_t[::1] length,
+    uint8_t of_none,
+):
+    """Whether any of the numbers that each site has holds; [slot_capacity].
+
+    Args:
+        holds: 1 for each number that does; [numbers].
+        numbers: the numbers of all sites, in one column; [1, rows].
+        start: the first of each site; [slot_capacity].
+        length: how many each site has; [slot_capacity].
+        of_none: the answer of a site that has none.
+
+    Raises:
+        ValueError: the arrays differ in length.
+    """
+    cdef Py_ssize_t slot
+    cdef int64_t row
+    _check_length(length.shape[0], start.shape[0])
+    found = np.empty(start.shape[0], np.uint8)
+    cdef uint8_t[::1] any_holds = found
+    for slot in range(start.shape[0]):
+        any_holds[slot] = of_none if not length[slot] else 0
+        for row in range(start[slot], start[slot] + length[slot]):
+            if holds[<Py_ssize_t>numbers[0, row]]:
+                any_holds[slot] = 1
+                break
+    return found
+
+
+cdef struct Cheapness:
+    double best  # of all divisions; INFINITY: there is none
+    double second  # of all other divisions
+
+
+cdef inline void _offer(Cheapness* at, const Cheapness* one, const Cheapness* other, bint* is_better) noexcept nogil:
+    """Adds the divisions that are made of one of `one` and one of `other`."""
+    cdef double best = one.best + other.best
+    is_better[0] = best < at.best
+    if is_better[0]:
+        at.second = at.best
+        at.best = best
+    elif best < at.second:
+        at.second = best
+    at.second = min(at.second, min(one.second + other.best, one.best + other.second))
+
+
+cdef class NestedGroups:
+    """The cheapest division over groups within groups, by a dynamic programme.
+
+    Args:
+        caps: how many replicas each candidate takes; [candidates].
+        cost: what a replica costs there, ascending; [candidates].
+        fine: the finer group of each; [candidates].
+        coarse: the coarser group of each, the same for all candidates of a finer one; [candidates].
+        fine_left: how many replicas each finer group may get; [finer groups].
+        coarse_left: how many each coarser group may get; [coarser groups].
+        fine_used: 1 for finer groups that hold replicas already; [finer groups].
+        coarse_used: 1 for coarser groups that do; [coarser groups].
+
+    Raises:
+        ValueError: arrays differ in length, or a finer group is in two coarser ones.
+        IndexError: there is no such group.
+    """
+
+    cdef const int64_t[::1] caps
+    cdef const double[::1] cost
+    cdef const int64_t[::1] fine
+    cdef const int64_t[::1] fine_left
+    cdef const int64_t[::1] coarse_left
+    cdef const uint8_t[::1] fine_used
+    cdef const uint8_t[::1] coarse_used
+    cdef object members  # candidates in the order of their finer groups
+    cdef object begins  # the first of each finer group there
+    cdef object order  # the finer groups in the order of their coarser ones
+    cdef object parents  # the coarser group of each finer one; -1: it has no candidates
+
+    def __init__(
+        self,
+        const int64_t[::1] caps,
+        const double[::1] cost,
+        const int64_t[::1] fine,
+        const int64_t[::1] coarse,
+        const int64_t[::1] fine_left,
+        const int64_t[::1] coarse_left,
+        const uint8_t[::1] fine_used,
+        const uint8_t[::1] coarse_used,
+    ):
+        cdef Py_ssize_t index
+        _check_length(cost.shape[0], caps.shape[0])
+        _check_length(fine.shape[0], caps.shape[0])
+        _check_length(coarse.shape[0], caps.shape[0])
+        _check_length(fine_used.shape[0], fine_left.shape[0])
+        _check_length(coarse_used.shape[0], coarse_left.shape[0])
+        _check_slots(fine, fine_left.shape[0])
+        _check_slots(coarse, coarse_left.shape[0])
+        self.caps, self.cost, self.fine = caps, cost, fine
+        self.fine_left, self.coarse_left = fine_left, coarse_left
+        self.fine_used, self.coarse_used = fine_used, coarse_used
+        self.parents = np.full(fine_left.shape[0], -1, np.int64)
+        cdef int64_t[::1] parents = self.parents
+        for index in range(caps.shape[0]):
+            if parents[fine[index]] not in (-1, coarse[index]):
+                raise ValueError(f"group {fine[index]} is in two groups")
+            parents[fine[index]] = coarse[index]
+        by_fine = np.asarray(fine)
+        self.members = by_fine.argsort(kind="stable")
+        counts = np.bincount(by_fine, minlength=fine_left.shape[0])
+        self.begins = np.concatenate([[0], counts.cumsum()]).astype(np.int64)
+        self.order = self.parents.argsort(kind="stable")
+
+    def divide(
+        self,
+        Py_ssize_t missing,
+        Py_ssize_t fine_least,
+        Py_ssize_t fine_most,
+        Py_ssize_t coarse_least,
+        Py_ssize_t coarse_most,
+        Py_ssize_t max_steps,
+    ):
+        """Divides replicas.
+
+        Args:
+            missing: how many.
+            fine_least: the fewest finer groups to be used besides those that are.
+            fine_most: the most of them; negative: no limit.
+            coarse_least: the fewest coarser groups to be used besides those that are.
+            coarse_most: the most of them; negative: no limit.
+            max_steps: the most steps; with more there is no answer.
+
+        Returns:
+            The cheapest division, [candidates], what it costs, and what the cheapest of all others
+            costs; the first is None if there is none, all are None if it took too many steps.
+        """
+        cdef const int64_t[::1] members = self.members
+        cdef const int64_t[::1] begins = self.begins
+        cdef const int64_t[::1] order = self.order
+        cdef const int64_t[::1] parents = self.parents
+        cdef Py_ssize_t fines = self.fine_left.shape[0]
+        cdef Py_ssize_t coarses = self.coarse_left.shape[0]
+        # Where more are allowed, states with more than are needed count as those that are needed.
+        cdef Py_ssize_t fine_states = (fine_least if fine_most < 0 else fine_most) + 1
+        cdef Py_ssize_t coarse_states = (coarse_least if coarse_most < 0 else coarse_most) + 1
+        cdef Py_ssize_t counts = missing + 1
+        cdef Py_ssize_t one = fine_states * counts  # the states of one coarser group
+        cdef Py_ssize_t whole = coarse_states * one
+        cdef Py_ssize_t fine_at
+        cdef Py_ssize_t group
+        cdef Py_ssize_t parent
+        cdef Py_ssize_t state
+        cdef Py_ssize_t index
+        cdef Py_ssize_t most
+        cdef double steps = 0.0
+        cdef Cheapness* curve = NULL
+        cdef Cheapness* here = NULL
+        cdef Cheapness* next_here = NULL
+        cdef Cheapness* total = NULL
+        cdef Cheapness* next_total = NULL
+        cdef Cheapness* swapped
+        if fine_least >= fine_states or coarse_least >= coarse_states or missing < 1:
+            return None, INFINITY, INFINITY
+        for group in range(fines):
+            most = min(missing, self.fine_left[group])
+            steps += <double>fine_states * counts * (most + 1) / 2.0
+        steps += <double>coarses * coarse_states * fine_states * fine_states * counts * counts / 4.0
+        if steps > max_steps or (<double>fines * one + <double>coarses * whole) > max_steps / 8.0:
+            return None, None, None
+        fine_choice = np.full((fines, one), -1, np.int64)
+        coarse_choice = np.full((coarses, whole), -1, np.int64)
+        coarse_from = np.full((coarses, whole), -1, np.int64)
+        fine_from = np.full((fines, one), -1, np.int64)
+        cdef int64_t[:, ::1] chosen = fine_choice
+        cdef int64_t[:, ::1] came_from = fine_from
+        cdef int64_t[:, ::1] chosen_state = coarse_choice
+        cdef int64_t[:, ::1] came_from_state = coarse_from
+        curve = <Cheapness*>PyMem_Malloc((counts + 2 * one + 2 * whole) * sizeof(Cheapness))
+        if curve == NULL:
+            raise MemoryError
+        here, next_here = curve + counts, curve + counts + one
+        total, next_total = curve + counts + 2 * one, curve + counts + 2 * one + whole
+        try:
+            for state in range(whole):
+                total[state].best = total[state].second = INFINITY
+            total[0].best = 0.0
+            fine_at = 0
+            while fine_at < fines and parents[order[fine_at]] < 0:
+                fine_at += 1
+            while fine_at < fines:
+                parent = parents[order[fine_at]]
+                for state in range(one):
+                    here[state].best = here[state].second = INFINITY
+                here[0].best = 0.0
+                while fine_at < fines and parents[order[fine_at]] == parent:
+                    group = order[fine_at]
+                    most = self._write_curve(
+                        &members[begins[group]] if begins[group] < begins[group + 1] else NULL,
+                        begins[group + 1] - begins[group],
+                        min(missing, self.fine_left[group]),
+                        curve,
+                    )
+                    self._add_fine(
+                        here, next_here, curve, most, counts, fine_states, fine_most < 0,
+                        self.fine_used[group], min(missing, self.coarse_left[parent]),
+                        &chosen[group, 0], &came_from[group, 0],
+                    )
+                    swapped = here
+                    here = next_here
+                    next_here = swapped
+                    fine_at += 1
+                self._add_coarse(
+                    total, next_total, here, counts, fine_states, coarse_states, fine_most < 0,
+                    coarse_most < 0, self.coarse_used[parent],
+                    &chosen_state[parent, 0], &came_from_state[parent, 0],
+                )
+                swapped = total
+                total = next_total
+                next_total = swapped
+            # More than are needed count as needed only where they are allowed; else each counts.
+            return self._collect(
+                total, counts, fine_states, coarse_states, fine_least, coarse_least,
+                fine_choice, fine_from, coarse_choice, coarse_from,
+            )
+        finally:
+            PyMem_Free(curve)
+
+    cdef Py_ssize_t _write_curve(
+        self, const int64_t* members, Py_ssize_t count, Py_ssize_t most, Cheapness* curve
+    ) noexcept nogil:
+        """What 0, 1, … replicas of one finer group cost; returns how many it takes, up to `most`."""
+        cdef Py_ssize_t replicas = 0
+        cdef Py_ssize_t index = 0
+        cdef int64_t used = 0  # of the candidate
+        cdef Py_ssize_t previous = -1
+        cdef Py_ssize_t following
+        cdef double other
+        curve[0].best = 0.0
+        curve[0].second = INFINITY
+        while replicas < most:
+            while index < count and used >= self.caps[members[index]]:
+                if self.caps[members[index]] > 0:
+                    previous = index
+                index += 1
+                used = 0
+            if index >= count:
+                break
+            replicas += 1
+            used += 1
+            curve[replicas].best = curve[replicas - 1].best + self.cost[members[index]]
+            # The next best moves one replica: from here to the next, or here from the one before.
+            other = INFINITY
+            following = index + 1
+            while following < count and self.caps[members[following]] <= 0:
+                following += 1
+            if following < count:
+                other = self.cost[members[following]] - self.cost[members[index]]
+            if previous >= 0 and used < self.caps[members[index]]:
+                other = min(other, self.cost[members[index]] - self.cost[members[previous]])
+            curve[replicas].second = curve[replicas].best + other
+        return replicas
+
+    cdef void _add_fine(
+        self, const Cheapness* here, Cheapness* found, const Cheapness* curve, Py_ssize_t most,
+        Py_ssize_t counts, Py_ssize_t states, bint is_open_ended, bint is_used, Py_ssize_t limit,
+        int64_t* chosen, int64_t* came_from,
+    ) noexcept nogil:
+        """Adds a finer group to the states of its coarser one."""
+        cdef Py_ssize_t used
+        cdef Py_ssize_t before
+        cdef Py_ssize_t more
+        cdef Py_ssize_t then
+        cdef Py_ssize_t at
+        cdef bint is_better = False
+        for at in range(states * counts):
+            found[at].best = found[at].second = INFINITY
+        for used in range(states):
+            for before in range(limit + 1):
+                if here[used * counts + before].best == INFINITY:
+                    continue
+                for more in range(min(most, limit - before) + 1):
+                    then = used + (1 if more and not is_used else 0)
+                    if then >= states:
+                        if not is_open_ended:
+                            break
+                        then = states - 1
+                    at = then * counts + before + more
+                    _offer(&found[at], &here[used * counts + before], &curve[more], &is_better)
+                    if is_better:
+                        chosen[at] = more
+                        came_from[at] = used * counts + before
+
+    cdef void _add_coarse(
+        self, const Cheapness* total, Cheapness* found, const Cheapness* here, Py_ssize_t counts,
+        Py_ssize_t states, Py_ssize_t coarse_states, bint is_open_ended, bint is_coarse_open_ended,
+        bint is_used, int64_t* chosen, int64_t* came_from,
+    ) noexcept nogil:
+        """Adds a coarser group to the states of all."""
+        cdef Py_ssize_t groups
+        cdef Py_ssize_t used
+        cdef Py_ssize_t before
+        cdef Py_ssize_t inner
+        cdef Py_ssize_t more
+        cdef Py_ssize_t groups_then
+        cdef Py_ssize_t then
+        cdef Py_ssize_t at
+        cdef Py_ssize_t source
+        cdef bint is_better = False
+        for at in range(coarse_states * states * counts):
+            found[at].best = found[at].second = INFINITY
+        for groups in range(coarse_states):
+            for used in range(states):
+                for before in range(counts):
+                    source = (groups * states + used) * counts + before
+                    if total[source].best == INFINITY:
+                        continue
+                    for inner in range(states):
+                        then = used + inner
+                        if then >= states:
+                            if not is_open_ended:
+                                break
+                            then = states - 1
+                        for more in range(counts - before):
+                            if here[inner * counts + more].best == INFINITY:
+                                continue
+                            groups_then = groups + (1 if more and not is_used else 0)
+                            if groups_then >= coarse_states:
+                                if not is_coarse_open_ended:
+                                    break
+                                groups_then = coarse_states - 1
+                            at = (groups_then * states + then) * counts + before + more
+                            _offer(&found[at], &total[source], &here[inner * counts + more], &is_better)
+                            if is_better:
+                                chosen[at] = inner * counts + more
+                                came_from[at] = source
+
+    cdef object _collect(
+        self, const Cheapness* total, Py_ssize_t counts, Py_ssize_t states, Py_ssize_t coarse_states,
+        Py_ssize_t fine_least, Py_ssize_t coarse_least,
+        const int64_t[:, ::1] chosen, const int64_t[:, ::1] came_from,
+        const int64_t[:, ::1] chosen_state, const int64_t[:, ::1] came_from_state,
+    ):
+        """The cheapest of the states that are allowed, as replicas by candidate."""
+        cdef const int64_t[::1] members = self.members
+        cdef const int64_t[::1] begins = self.begins
+        cdef const int64_t[::1] order = self.order
+        cdef const int64_t[::1] parents = self.parents
+        cdef double best = INFINITY
+        cdef double second = INFINITY
+        cdef Py_ssize_t state = -1
+        cdef Py_ssize_t groups
+        cdef Py_ssize_t used
+        cdef Py_ssize_t at
+        cdef Py_ssize_t fine_at
+        cdef Py_ssize_t group
+        cdef Py_ssize_t parent
+        cdef Py_ssize_t inner
+        cdef Py_ssize_t index
+        cdef int64_t left
+        for groups in range(coarse_least, coarse_states):
+            for used in range(fine_least, states):
+                at = (groups * states + used + 1) * counts - 1
+                if total[at].best < best:
+                    second = best
+                    best = total[at].best
+                    state = at
+                else:
+                    second = min(second, total[at].best)
+                second = min(second, total[at].second)
+        if state < 0:
+            return None, INFINITY, INFINITY
+        found = np.zeros(self.caps.shape[0], np.int64)
+        cdef int64_t[::1] replicas = found
+        fine_at = order.shape[0] - 1
+        while fine_at >= 0 and parents[order[fine_at]] >= 0:
+            parent = parents[order[fine_at]]
+            inner = chosen_state[parent, state]
+            state = came_from_state[parent, state]
+            while fine_at >= 0 and parents[order[fine_at]] == parent:
+                group = order[fine_at]
+                left = chosen[group, inner]
+                inner = came_from[group, inner]
+                for index in range(begins[group], begins[group + 1]):
+                    if left <= 0:
+                        break
+                    replicas[members[index]] = min(left, max(self.caps[members[index]], 0))
+                    left -= replicas[members[index]]
+                fine_at -= 1
+        return found, best, second

@@ -34,7 +34,6 @@ from scheduler.placement.filter.rules import (
 )
 from scheduler.placement.fleet.context import DecisionContext, decision_context
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.placement.fleet.nodes.profiles import NodeProfile
 
 FORMS = (
     MachineType("amd64", "intel", 16, 65536, 0, ""),
@@ -222,13 +221,14 @@ def test_what_a_fleet_remembers_is_what_it_would_compute_again(
     matching = fleet.nodes.profiles.matching
 
     def checked_matching(
-        cache_key: Hashable, matches: Callable[[NodeProfile], bool]
+        cache_key: Hashable, find: Callable[[], NDArray[np.bool_]]
     ) -> tuple[NDArray[np.bool_], bool]:
-        found = matching(cache_key, matches)
+        found = matching(cache_key, find)
+        again = find()
         profiles = fleet.nodes.profiles
         for number in range(1, len(profiles)):
             if profiles.slots_of([number]):
-                assert found[0][number] == matches(profiles[number])
+                assert found[0][number] == again[number]
         return found
 
     monkeypatch.setattr(fleet.nodes.profiles, "matching", checked_matching)

@@ -27,7 +27,7 @@ from scheduler.placement.fleet.context import decision_context
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.fleet.nodes import columns as resource_columns
 from scheduler.placement.fleet.nodes.columns import ABSENT_COLUMN
-from scheduler.placement.fleet.nodes.profiles import NodeProfile
+from scheduler.placement.fleet.nodes.taint_index import TaintIndex
 
 FORMS = (
     MachineType("amd64", "intel", 16, 65536, 0, ""),
@@ -117,14 +117,14 @@ def test_a_flood_of_one_site_costs_other_decisions_only_what_it_reports(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     fleet, hostile = flooded_fleet()
-    profiles: list[NodeProfile] = []
+    profiles: list[int] = []
     summed: list[int] = []
 
-    def is_counted(profile: NodeProfile, *_: object) -> bool:
-        profiles.append(profile)
-        return True
+    def is_counted(index: TaintIndex, number: int, taints: tuple[Taint, ...]) -> None:
+        profiles.append(number)
+        write(index, number, taints)
 
-    matches = "scheduler.placement.fit.node_fit.is_platform_permitted"
+    write = TaintIndex.write
     update = "scheduler.placement.fit.summed_capacity.SummedCapacity._update_sums"
     monkeypatch.setattr("scheduler.placement.divide.divide.MIN_SITES_TO_CACHE_FULL", 8)
     monkeypatch.setattr("scheduler.placement.result.MIN_SITES_TO_CACHE_FULL", 8)
@@ -135,13 +135,13 @@ def test_a_flood_of_one_site_costs_other_decisions_only_what_it_reports(
     )
     choose(asked, fleet, now=NOW)
     with monkeypatch.context() as patched:
-        patched.setattr(matches, is_counted)
+        patched.setattr(TaintIndex, "write", is_counted)
         patched.setattr(update, lambda *arguments: summed.extend(arguments[-1].tolist()))
         for number in range(3):
             fleet.upsert(flood(hostile, number))
             choose(asked, fleet, now=NOW)
     kinds = -(-RESOURCES_PER_REPORT // RESOURCES_PER_ROW)
-    assert kinds <= len(profiles) <= 3 * kinds
+    assert kinds <= len(profiles) <= 6 * kinds  # those that come, and those that go
     assert set(summed) == {fleet.slot_of[hostile.name]}
 
 

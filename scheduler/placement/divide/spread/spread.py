@@ -35,6 +35,7 @@ from scheduler.placement.divide.spread.levels import (
     replicas_by_place,
     satisfies,
 )
+from scheduler.placement.divide.spread.nested import divide_nested
 from scheduler.placement.divide.spread.scale_down import scale_down_within_spread
 from scheduler.placement.divide.spread.search import SumLimit, search_cheapest_division
 from scheduler.placement.fleet.fleet import Fleet
@@ -147,7 +148,7 @@ def _divide_among_all(request: DivisionRequest, fleet: Fleet, rules: Sequence[Sp
         else _fill_without_search(candidates, missing, nested=are_nested(candidates.levels))
     )
     return (
-        _search_cheapest(request, candidates, missing)
+        _search_cheapest(request, fleet, candidates, missing)
         if replicas is None
         else Division(replicas_by_slot=add_replicas(request.kept, candidates.slots, replicas))
     )
@@ -231,8 +232,14 @@ def _fill_without_search(candidates: Candidates, missing: int, *, nested: bool) 
     return None
 
 
-def _search_cheapest(request: DivisionRequest, candidates: Candidates, missing: int) -> Division:
+def _search_cheapest(
+    request: DivisionRequest, fleet: Fleet, candidates: Candidates, missing: int
+) -> Division:
     cost = costs_with_unknown_last(request.costs, candidates.slots)
+    if fleet.is_compiled:
+        replicas = divide_nested(candidates.max_additional, cost, candidates.levels, missing)
+        if replicas is not None:
+            return Division(replicas_by_slot=add_replicas(request.kept, candidates.slots, replicas))
     limited = _single_group_level(candidates)
     if limited is not None:
         max_additional, level = limited

@@ -19,6 +19,7 @@ class LatencyUnknown:
 
     reason: Reason = "latency-unknown"
     wake_events: frozenset[WakeEvent] = frozenset({"latency", "workload"})
+    is_seldom_shared = True
 
     cache_key = DemandFields("latency")
 

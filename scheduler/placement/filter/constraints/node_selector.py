@@ -3,7 +3,6 @@
 from collections.abc import Hashable
 from functools import partial
 
-import numpy as np
 from msgspec.structs import replace
 
 from scheduler.model.demand.demand import Demand
@@ -21,6 +20,7 @@ from scheduler.placement.fleet.node_eligibility import (
     matches_selectors,
     unknown_keys,
 )
+from scheduler.placement.fleet.nodes.eligible_profiles import selected_profiles
 from scheduler.placement.fleet.nodes.profiles import profile_of
 
 
@@ -29,6 +29,7 @@ class NodeSelector:
 
     reason: Reason = "selector"
     wake_events: frozenset[WakeEvent] = frozenset({"report", "workload"})
+    is_seldom_shared = True
 
     def cache_key(self, demand: Demand) -> Hashable:
         """What each pod of a replica requires of a node's labels."""
@@ -37,16 +38,15 @@ class NodeSelector:
         )
 
     def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
-        """Checks the node classes that each site reports."""
+        """Checks the profiles of the nodes that each site reports."""
         del context
-        cache_key = self.cache_key(demand)
-        if cache_key == ():
-            return fleet.has_site
-        return fleet.report_column(
-            (type(self).__name__, cache_key),
-            lambda facts: not _unmatched_shapes(facts, demand),
-            np.bool_,
-        )
+        found = fleet.has_site
+        for pods in demand.unit:
+            if _selects_nodes(pods.shape):
+                chosen, all_are = selected_profiles(fleet.nodes.profiles, pods.shape)
+                if not all_are:
+                    found = found & fleet.sites_with_any(chosen, of_none=True)
+        return found
 
     def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
         """Names what no node has."""

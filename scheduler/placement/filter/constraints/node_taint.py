@@ -3,7 +3,6 @@
 from collections.abc import Hashable
 from functools import partial
 
-import numpy as np
 from msgspec.structs import replace
 
 from scheduler.model.demand.demand import Demand
@@ -19,6 +18,7 @@ from scheduler.placement.filter.rules import BoolPerSite, WakeEvent
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.fleet.node_eligibility import blocking_taints, matches_selectors
+from scheduler.placement.fleet.nodes.eligible_profiles import selected_profiles, tolerated_profiles
 from scheduler.placement.fleet.nodes.profiles import profile_of
 
 
@@ -27,19 +27,29 @@ class NodeTaint:
 
     reason: Reason = "taint"
     wake_events: frozenset[WakeEvent] = frozenset({"report", "workload"})
+    is_seldom_shared = True
 
     def cache_key(self, demand: Demand) -> Hashable:
         """The tolerations, selectors and affinities of each pod of a replica."""
         return tuple([each.shape.node_selection_key for each in demand.unit])
 
     def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
-        """Checks the node classes that each site reports."""
+        """Checks the profiles of the nodes that each site reports."""
         del context
-        return fleet.report_column(
-            (type(self).__name__, self.cache_key(demand)),
-            lambda facts: not _untolerated_node_taints(facts, demand),
-            np.bool_,
-        )
+        found, profiles = fleet.has_site, fleet.nodes.profiles
+        for pods in demand.unit:
+            tolerated, all_are = tolerated_profiles(profiles, pods.shape)
+            if all_are:
+                continue
+            chosen, any_will_do = selected_profiles(profiles, pods.shape)
+            if any_will_do:
+                found = found & fleet.sites_with_any(tolerated, of_none=True)
+                continue
+            # Where no node is chosen, `node_selector` refuses the site.
+            passes = ~fleet.sites_with_any(chosen)
+            passes |= fleet.sites_with_any(chosen & tolerated)
+            found = found & passes
+        return found
 
     def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
         """Names the taints of the nodes that match otherwise."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Hashable
 
-import numpy as np
 from msgspec.structs import replace
 
 from scheduler.model.canonical import canonical_json
@@ -15,7 +14,7 @@ from scheduler.placement.filter.fix import Fix, RefusedSite, change_workload
 from scheduler.placement.filter.rules import BoolPerSite, WakeEvent
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.placement.fleet.labels import site_labels
+from scheduler.placement.fleet.labels import site_labels, sites_matching
 
 _NO_SELECTORS = b""
 
@@ -25,6 +24,7 @@ class SiteSelector:
 
     reason: Reason = "selector"
     wake_events: frozenset[WakeEvent] = frozenset({"site", "workload", "tenant"})
+    is_seldom_shared = True
 
     def cache_key(self, demand: Demand) -> Hashable:
         """All selectors, as bytes."""
@@ -37,12 +37,11 @@ class SiteSelector:
     def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
         """Which sites' labels match."""
         del context
-        cache_key = self.cache_key(demand)
-        if cache_key == _NO_SELECTORS:
-            return fleet.has_site
-        return fleet.description_column(
-            (self.reason, cache_key), lambda facts: _matches(facts, demand), np.bool_
-        )
+        found = fleet.has_site
+        for selector in (*demand.site_selectors, demand.tenant_sites):
+            if not selector.is_empty:
+                found = found & sites_matching(fleet, selector)
+        return found
 
     def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
         """Names the first condition that is not met."""
@@ -92,13 +91,6 @@ def _keep_met_terms(wanted: LabelSelector, labels: dict[str, str]) -> LabelSelec
         match_expressions=tuple(
             each for each in wanted.match_expressions if requirement_matches(each, labels)
         ),
-    )
-
-
-def _matches(facts: SiteFacts, demand: Demand) -> bool:
-    labels = site_labels(facts)
-    return demand.tenant_sites.matches(labels) and all(
-        each.matches(labels) for each in demand.site_selectors
     )
 
 

@@ -13,7 +13,7 @@ from scheduler.placement.filter.fix import Fix, RefusedSite, change_workload
 from scheduler.placement.filter.rules import BoolPerSite, WakeEvent
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.placement.fleet.labels import is_in_group
+from scheduler.placement.fleet.labels import is_in_group, sites_in_group
 
 
 class InSiteGroup:
@@ -21,6 +21,7 @@ class InSiteGroup:
 
     reason: Reason = "site-group"
     wake_events: frozenset[WakeEvent] = frozenset({"site", "workload"})
+    is_seldom_shared = True
 
     def cache_key(self, demand: Demand) -> Hashable:
         """The groups, as bytes."""
@@ -31,11 +32,10 @@ class InSiteGroup:
         del context
         if not demand.site_groups:
             return fleet.has_site
-        return fleet.description_column(
-            (self.reason, canonical_json(demand.site_groups)),
-            lambda facts: any(is_in_group(each, facts) for each in demand.site_groups),
-            np.bool_,
-        )
+        found = np.zeros(fleet.slot_capacity, np.bool_)
+        for each in demand.site_groups:
+            found |= sites_in_group(fleet, each)
+        return found
 
     def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
         """Names the group."""

@@ -22,6 +22,7 @@ class TooFar:
 
     reason: Reason = "too-far"
     wake_events: frozenset[WakeEvent] = frozenset({"latency", "workload"})
+    is_seldom_shared = True
 
     cache_key = DemandFields("latency")
 
