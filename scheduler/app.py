@@ -38,6 +38,7 @@ from scheduler.control.queue.capacity_watch import CapacityWatcher
 from scheduler.control.queue.requeue import Requeuer, RequeueReasons
 from scheduler.control.queue.reservations import ReservationPlanner, Reservations
 from scheduler.control.queue.work_queue import SchedulingQueue
+from scheduler.control.reconcile.assumptions import Assumptions
 from scheduler.control.reconcile.batch_prices import BatchLimits, BatchPricer
 from scheduler.control.reconcile.decide import Decider
 from scheduler.control.reconcile.reconciler import Reconciler
@@ -310,6 +311,7 @@ class _Scheduler:
             telemetry=self.metrics,
             clock=clock,
             faults=self.faults,
+            concurrency=settings.hub.concurrency,
         )
         self.batch_pricer = BatchPricer(
             queue=self.queue,
@@ -349,6 +351,7 @@ class _Scheduler:
         )
 
     def _build_reconciler(self) -> Reconciler:
+        ownership = ObjectOwnership()
         return Reconciler(
             objects=self.objects,
             decider=Decider(
@@ -361,9 +364,18 @@ class _Scheduler:
                 stats=self.stats,
                 epoch=self._epoch,
             ),
-            writer=WorkloadWriter(hub=self._services.client, objects=self.objects),
+            writer=WorkloadWriter(
+                hub=self._services.client, objects=self.objects, clock=self._clock
+            ),
             order_sync=self.order_sync,
-            ownership=ObjectOwnership(),
+            ownership=ownership,
+            assumptions=Assumptions(
+                objects=self.objects,
+                sites=self.sites,
+                quotas=self.quotas,
+                ownership=ownership,
+                reservations=self.reservations,
+            ),
             requeue_reasons=self.requeuer.reasons,
             reservations=self.reservations,
             events=self.events,
@@ -372,6 +384,7 @@ class _Scheduler:
             faults=self.faults,
             epoch=self._epoch,
             stuck_after_seconds=self._settings.dispatch.stuck_in_flight_seconds,
+            on_names_freed=lambda: self.wake_ups.add_events("gone"),
         )
 
     def _build_broker_session(self) -> None:

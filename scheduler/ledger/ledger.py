@@ -82,8 +82,12 @@ class Ledger:
         return self._reader.records(after, limit, subject=subject)
 
     def last_about(self, subject: str) -> Record | None:
-        """The newest record about a subject; None when there is none."""
+        """The newest record about a subject that took effect; None when there is none."""
         return self._reader.last_about(subject)
+
+    def newest_about(self, subject: str) -> Record | None:
+        """The newest record about a subject, whether it took effect; None when there is none."""
+        return self._reader.newest_about(subject)
 
     def has(self, seq: int, digest: str) -> bool:
         """Whether record `seq` is there with this hash."""

@@ -9,11 +9,13 @@ from typing import Any, Protocol, Self
 
 from scheduler.ledger.blobs import unpack
 from scheduler.ledger.errors import LedgerCorruptError, LedgerError
-from scheduler.ledger.record import Record, record_of_row
+from scheduler.ledger.record import NOT_CARRIED_OUT_KIND, Record, record_of_row, undone_ids
 from scheduler.ledger.tables import open_for_reading
 
 _COLUMNS = "seq, id, hash, subject, body"
 _PAGE_ROWS = 256
+_NEWEST_ROWS = 8
+_NEWEST_BEFORE = "WHERE subject = ? AND seq < ? ORDER BY seq DESC LIMIT ?"
 
 
 class RecordSource(Protocol):
@@ -28,7 +30,7 @@ class RecordSource(Protocol):
         ...
 
     def last_about(self, subject: str) -> Record | None:
-        """The newest record about a subject, or None."""
+        """The newest record about a subject that took effect, or None."""
         ...
 
     def records(
@@ -81,7 +83,21 @@ class LedgerReader:
         return self._read_one("ORDER BY seq DESC LIMIT 1")
 
     def last_about(self, subject: str) -> Record | None:
-        """The newest record about "namespace/name", or None."""
+        """The newest record about "namespace/name" that took effect, or None.
+
+        A decision that was not carried out took none; nor is the record that says so looked for.
+        """
+        before, undone = 1 << 62, set[str]()
+        while page := self._read_many(_NEWEST_BEFORE, subject, before, _NEWEST_ROWS):
+            undone |= undone_ids(page)
+            for one in page:
+                if one.kind != NOT_CARRIED_OUT_KIND and one.id not in undone:
+                    return one
+            before = page[-1].seq
+        return None
+
+    def newest_about(self, subject: str) -> Record | None:
+        """The newest record about "namespace/name", whether it took effect, or None."""
         return self._read_one("WHERE subject = ? ORDER BY seq DESC LIMIT 1", subject)
 
     def records(
@@ -168,6 +184,17 @@ class LedgerReader:
                 f"{self._path}: record {seq} ({record_id}) cannot be read: {error};"
                 " `kapok ledger verify` says where the ledger was changed"
             ) from error
+
+
+def find_undoing(source: RecordSource, record: Record) -> Record | None:
+    """The record which says that a decision was not carried out; None when it was."""
+    after = record.seq
+    while page := source.records(after, subject=record.subject):
+        for one in page:
+            if record.id in undone_ids([one]):
+                return one
+        after = page[-1].seq
+    return None
 
 
 def decision_json(path: Path, record_id: str) -> bytes | None:

@@ -241,9 +241,10 @@ def _insert_batch(connection: sqlite3.Connection, batch: Sequence[_Job]) -> list
         seq += 1
         records.append(chain_entry(job.entry, seq=seq, previous=previous))
         previous = records[-1].hash
+    # Entries of one batch were prepared before any of them was stored, so they share most blobs.
+    blobs = {blob.digest: blob.packed for job in batch for blob in job.entry.blobs}
     connection.executemany(
-        "INSERT OR IGNORE INTO blobs (digest, packed) VALUES (?, ?)",
-        [(blob.digest, blob.packed) for job in batch for blob in job.entry.blobs],
+        "INSERT OR IGNORE INTO blobs (digest, packed) VALUES (?, ?)", blobs.items()
     )
     _insert_records(connection, records)
     return [Receipt(r.seq, r.id, r.hash) for r in records]
