@@ -290,7 +290,7 @@ class LedgerRecorder:
         while page := self._ledger.records(after, subject=subject):
             after = page[-1].seq
             records += page
-        undone = undone_ids(records) | {str(one.content[UNDOES]) for one in self._unrecorded}
+        undone = undone_ids(records) | self.undone_unrecorded()
         found: Record | None = None
         for one in records:
             if one.kind == DELETION_KIND:
@@ -302,6 +302,10 @@ class LedgerRecorder:
         spec = msgspec.convert(self._ledger.blob(str(found.content["spec"])), WorkloadSpec)
         demand = msgspec.json.encode(found.content.get("demand"))
         return AcceptedSpec(spec, msgspec.json.decode(demand, type=Demand))
+
+    def undone_unrecorded(self) -> set[str]:
+        """Ids of decisions that had no effect, which the ledger cannot say yet."""
+        return {str(one.content[UNDOES]) for one in self._unrecorded}
 
     def identity_of(self, subject: str) -> RecordedIdentity:
         """What is recorded of the workload that has a name.

@@ -240,7 +240,7 @@ class ControlLoops:
 
     clock: FakeClock = field(default_factory=FakeClock)
     hub: FakeHub = field(default_factory=FakeHub)
-    recorder: FakeRecorder = field(default_factory=FakeRecorder)
+    recorder: Any = field(default_factory=FakeRecorder)
     publisher: FakePublisher = field(default_factory=FakePublisher)
     telemetry: AttemptLog = field(default_factory=AttemptLog)
     fault_places: list[str] = field(default_factory=list)
@@ -473,6 +473,7 @@ class ControlLoops:
             self.controller.on_object_changed(kind, key, sites)
 
     def _on_facts_changed(self, site: str, facts: SiteFacts | None) -> None:
+        self.recorder.update_facts(site, facts)
         if facts is None:
             self.fleet.remove(site)
         else:

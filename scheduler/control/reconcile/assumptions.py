@@ -59,6 +59,10 @@ class Assumptions:
     reservations: Reservations
     _assumed: dict[WorkKey, _Assumed] = field(default_factory=dict)
 
+    def keys(self) -> frozenset[WorkKey]:
+        """The workloads whose decisions are on their way."""
+        return frozenset(self._assumed)
+
     def assume(
         self,
         key: WorkKey,

@@ -20,9 +20,15 @@ from scheduler.control.ports.ledger import (
     DecisionRecorder,
     NotRecorded,
     PreparedRecord,
-    RecordReference,
 )
 from scheduler.control.queue.requeue import RequeueReason, RequeueReasons
+from scheduler.control.reconcile.draft import (
+    Draft,
+    ReconcileResult,
+    Unrecorded,
+    outcome_of,
+    reference_of,
+)
 from scheduler.control.reconcile.triggers import (
     demand_to_decide,
     demand_to_recheck,
@@ -50,71 +56,10 @@ from scheduler.model.manifests.identities import total_completions
 from scheduler.model.manifests.recorded import recorded_manifests
 from scheduler.placement.choose import choose
 from scheduler.placement.filter.retention import evicted_by_taint_at
-from scheduler.placement.queue.minimum_requests import MinimumRequest, minimum_request_of
-from scheduler.placement.queue.order import could_wake
 
 _log = logging.getLogger(__name__)
 
 _NOT_ADOPTED_RETRY_SECONDS = 3.0  # neither an operator's command nor a site's end is an event
-
-
-@dataclass(frozen=True, slots=True)
-class ReconcileResult:
-    """The outcome of one reconciliation.
-
-    Attributes:
-        result: placed, waiting, refused, unchanged, not-accepted, deleted, withdrawing.
-        unschedulable_reasons: slugs of the reasons that keep the workload from being placed; empty
-            when it waits for nothing.
-        retry_after_seconds: after this time the decision may change by itself; None: never.
-        minimum_request: what a site must have free to matter to it; None: any site may.
-        frees_names: it runs nowhere, and another workload waits for a name that it has given up.
-    """
-
-    result: str
-    unschedulable_reasons: frozenset[str] = frozenset()
-    retry_after_seconds: float | None = None
-    minimum_request: MinimumRequest | None = None
-    frees_names: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Unrecorded:
-    """What is decided, or refused, and not recorded yet.
-
-    Attributes:
-        append: appends its record.
-        line: what is decided, in a line.
-        decided_at: when.
-        workload: with the spec that was decided on.
-        demand: what was decided on; None: a refusal.
-        decision: the decision; None: a refusal.
-    """
-
-    append: PreparedRecord
-    line: str
-    decided_at: datetime
-    workload: Workload
-    demand: Demand | None = None
-    decision: Decision | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
-    """What a reconciliation decides, before it is recorded.
-
-    Attributes:
-        status: the status after it, without what sites report; its reference to the ledger is
-            empty while there is something to record.
-        outcome: the outcome of the reconciliation.
-        demand: of a decision that is to be recorded; None: nothing new is decided.
-        unrecorded: what is to be recorded, in this order.
-    """
-
-    status: WorkloadStatus
-    outcome: ReconcileResult
-    demand: Demand | None = None
-    unrecorded: tuple[_Unrecorded, ...] = ()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -220,13 +165,13 @@ class Decider:
                 incarnation=workload.status.incarnation,
             )
 
-    async def _append(self, one: _Unrecorded) -> DecisionReference:
+    async def _append(self, one: Unrecorded) -> DecisionReference:
         recorded = await one.append()
         ids = {"decision": recorded.id, "workload": one.workload.metadata.key}
         _log.info("decided %s: %s", one.workload.metadata.key, one.line, extra=ids)
         if one.demand is not None and one.decision is not None:
             self._report_violations(one.workload, one.demand, one.decision)
-        return _reference_of(one.line, one.decided_at, recorded)
+        return reference_of(one.line, one.decided_at, recorded)
 
     def _recheck_last_accepted(
         self, key: WorkKey, workload: Workload, now: datetime
@@ -297,13 +242,13 @@ class Decider:
             workload,
             status,
             decision,
-            _reference_of(decision.line, now),
+            reference_of(decision.line, now),
             now,
             completions=completions,
             identity=demand.identity,
         )
         content = {"demand": demand, "terms": self.inputs.terms, "decision": decision}
-        unrecorded = _Unrecorded(
+        unrecorded = Unrecorded(
             append=self._prepare(recorded, now, content),
             line=decision.line,
             decided_at=now,
@@ -371,8 +316,8 @@ class Decider:
         if is_seen and status.decision and status.decision.line == line:
             return replace(draft, outcome=outcome)
         append = self._prepare(workload, now, {"refusal": refusal})
-        unrecorded = _Unrecorded(append=append, line=line, decided_at=now, workload=workload)
-        after = statuses.with_refusal(status, refusal, _reference_of(line, now), now)
+        unrecorded = Unrecorded(append=append, line=line, decided_at=now, workload=workload)
+        after = statuses.with_refusal(status, refusal, reference_of(line, now), now)
         return replace(
             draft,
             status=msgspec.structs.replace(after, observed_generation=workload.metadata.generation),
@@ -393,26 +338,3 @@ class Decider:
             ),
             incarnation=workload.status.incarnation,
         )
-
-
-def _reference_of(
-    line: str, decided_at: datetime, recorded: RecordReference | None = None
-) -> DecisionReference:
-    """A status's reference to a record; without an id until there is one."""
-    return DecisionReference(
-        id=recorded.id if recorded else "",
-        hash=recorded.hash if recorded else "",
-        line=line[:MAX_TEXT_LENGTH],
-        decided_at=decided_at,
-    )
-
-
-def outcome_of(decision: Decision, demand: Demand) -> ReconcileResult:
-    """The outcome of a decision; what is not placed waits for its reasons or its start time."""
-    if decision.phase == "Placed":
-        return ReconcileResult("placed")
-    start, now = decision.start_at or demand.schedule.earliest, decision.decided_at
-    pause = (start - now).total_seconds() if start and start > now else None
-    reasons = frozenset[str](decision.reasons)
-    need = minimum_request_of(demand) if could_wake(frozenset({"capacity"}), reasons) else None
-    return ReconcileResult(decision.phase.lower(), reasons, pause, need)

@@ -21,8 +21,13 @@ from scheduler.control.ports.hub import Object
 from scheduler.control.queue.requeue import RequeueReason, RequeueReasons
 from scheduler.control.queue.reservations import Reservations
 from scheduler.control.reconcile.assumptions import Assumptions
-from scheduler.control.reconcile.decide import Decider, Draft, ReconcileResult
-from scheduler.control.reconcile.workload_writer import FINALIZER, WorkloadWriter
+from scheduler.control.reconcile.decide import Decider
+from scheduler.control.reconcile.draft import Draft, ReconcileResult
+from scheduler.control.reconcile.workload_writer import (
+    FINALIZER,
+    NOTHING_WRITTEN,
+    WorkloadWriter,
+)
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.ownership import ObjectOwnership, conflict_refusal
 from scheduler.control.state.resolve_demand import policies_of, resolve_demand
@@ -74,10 +79,6 @@ class _Flight:
     base: Object
     references: list[DecisionReference] = field(default_factory=list)
     is_written: bool = False
-
-    def ids(self) -> frozenset[str]:
-        """The ids of its records."""
-        return frozenset(one.id for one in self.references)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -142,7 +143,7 @@ class Reconciler:
         except Exception as error:
             self._undo(key)
             if flight.references and not flight.is_written:
-                self._late_writes[key] = (flight.ids(), workload.status)
+                self._note_late_write(key, workload.status, flight, error)
                 await self.decider.record_not_carried_out(workload, flight.references, str(error))
             raise
         finally:
@@ -198,6 +199,15 @@ class Reconciler:
         """Ends what was assumed, if anything is; other workloads may have the names again."""
         if self.assumptions.undo(key):
             self.on_names_freed()
+
+    def _note_late_write(
+        self, key: WorkKey, status: WorkloadStatus, flight: _Flight, error: Exception
+    ) -> None:
+        """Remembers an undone decision whose write may still arrive, and the status before it."""
+        if isinstance(error, NOTHING_WRITTEN):
+            return
+        ids, former = self._late_writes.get(key, (frozenset[str](), status))
+        self._late_writes[key] = (ids | {one.id for one in flight.references}, former)
 
     def _without_late_write(
         self, key: WorkKey, workload: Workload, requeue_reason: RequeueReason

@@ -25,6 +25,8 @@ from scheduler.runtime.clock import Clock
 _log = logging.getLogger(__name__)
 
 FINALIZER = "kapok.dev/withdraw"
+NOTHING_WRITTEN = (Conflict, Gone, NotFound, Refused)
+"""Answers of the hub which prove that a request had no effect, and cannot have one later."""
 _FIRST_READ_PAUSE_SECONDS = 0.5
 _LAST_READ_PAUSE_SECONDS = 10.0
 
@@ -90,7 +92,7 @@ class WorkloadWriter:
         patch = {"metadata": {"resourceVersion": version}, "status": patch}
         try:
             await self._patch(key, patch, subresource="status")
-        except (Conflict, Gone, NotFound, Refused):
+        except NOTHING_WRITTEN:
             raise
         except HubError as error:
             is_new = "decision" in patch["status"] and status.decision is not None
