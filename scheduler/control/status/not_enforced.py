@@ -7,6 +7,7 @@ makes a field work removes it here.
 
 from collections.abc import Iterable
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -138,7 +139,7 @@ def _is_set(one: Part, path: str) -> bool:
     for step in path.split("."):
         if not isinstance(value, Part):
             return False
-        field = next(each for each in msgspec.structs.fields(value) if each.encode_name == step)
+        field = _fields_by_name(type(value))[step]
         value, default = getattr(value, field.name), _default_of(field)
     return value != default and not (isinstance(value, Part) and _is_empty(value))
 
@@ -151,5 +152,12 @@ def _default_of(field: msgspec.structs.FieldInfo) -> object:
 
 def _is_empty(part: Part) -> bool:
     return all(
-        getattr(part, field.name) == _default_of(field) for field in msgspec.structs.fields(part)
+        getattr(part, field.name) == _default_of(field)
+        for field in _fields_by_name(type(part)).values()
     )
+
+
+@cache
+def _fields_by_name(part_type: type[Part]) -> dict[str, msgspec.structs.FieldInfo]:
+    """The fields of a type by their names in JSON; asked for with each decision, so kept."""
+    return {each.encode_name: each for each in msgspec.structs.fields(part_type)}
