@@ -1,6 +1,7 @@
 """The ledger for the control loops: appends wait until they are durable, reads return at once."""
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -85,9 +86,9 @@ class Ledger:
         """The newest record about a subject that took effect; None when there is none."""
         return self._reader.last_about(subject)
 
-    def newest_about(self, subject: str) -> Record | None:
-        """The newest record about a subject, whether it took effect; None when there is none."""
-        return self._reader.newest_about(subject)
+    def newest_first(self, subject: str) -> Iterator[Record]:
+        """All records about a subject, whether they took effect, the newest first."""
+        return self._reader.newest_first(subject)
 
     def has(self, seq: int, digest: str) -> bool:
         """Whether record `seq` is there with this hash."""

@@ -9,7 +9,7 @@ from typing import Any, Protocol, Self
 
 from scheduler.ledger.blobs import unpack
 from scheduler.ledger.errors import LedgerCorruptError, LedgerError
-from scheduler.ledger.record import NOT_CARRIED_OUT_KIND, Record, record_of_row, undone_ids
+from scheduler.ledger.record import Record, in_effect, record_of_row, undone_ids
 from scheduler.ledger.tables import open_for_reading
 
 _COLUMNS = "seq, id, hash, subject, body"
@@ -83,22 +83,15 @@ class LedgerReader:
         return self._read_one("ORDER BY seq DESC LIMIT 1")
 
     def last_about(self, subject: str) -> Record | None:
-        """The newest record about "namespace/name" that took effect, or None.
+        """The newest record about "namespace/name" that took effect, or None."""
+        return next(in_effect(self.newest_first(subject)), None)
 
-        A decision that was not carried out took none; nor is the record that says so looked for.
-        """
-        before, undone = 1 << 62, set[str]()
+    def newest_first(self, subject: str) -> Iterator[Record]:
+        """All records about "namespace/name", whether they took effect; read in small pages."""
+        before = 1 << 62
         while page := self._read_many(_NEWEST_BEFORE, subject, before, _NEWEST_ROWS):
-            undone |= undone_ids(page)
-            for one in page:
-                if one.kind != NOT_CARRIED_OUT_KIND and one.id not in undone:
-                    return one
+            yield from page
             before = page[-1].seq
-        return None
-
-    def newest_about(self, subject: str) -> Record | None:
-        """The newest record about "namespace/name", whether it took effect, or None."""
-        return self._read_one("WHERE subject = ? ORDER BY seq DESC LIMIT 1", subject)
 
     def records(
         self, after: int = 0, limit: int = 100, *, subject: str | None = None

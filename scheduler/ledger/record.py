@@ -6,7 +6,7 @@ all zeros. Chained as in Haber and Stornetta, "How to time-stamp a digital docum
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -146,3 +146,18 @@ def record_of_row(*, seq: int, record_id: str, digest: str, subject: str, body: 
 def undone_ids(records: Iterable[Record]) -> set[str]:
     """The ids of the decisions that these records say were not carried out."""
     return {str(one.content.get(UNDOES)) for one in records if one.kind == NOT_CARRIED_OUT_KIND}
+
+
+def in_effect(newest_first: Iterable[Record], undone: Iterable[str] = ()) -> Iterator[Record]:
+    """The records about one subject that took effect, the newest first.
+
+    Args:
+        newest_first: the records; one that a decision had no effect comes before the decision.
+        undone: ids of further decisions that had none.
+    """
+    without_effect = set(undone)
+    for one in newest_first:
+        if one.kind == NOT_CARRIED_OUT_KIND:
+            without_effect |= undone_ids([one])
+        elif one.id not in without_effect:
+            yield one

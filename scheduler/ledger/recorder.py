@@ -43,7 +43,7 @@ from scheduler.ledger.record import (
     LedgerEntry,
     Receipt,
     Record,
-    undone_ids,
+    in_effect,
 )
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
@@ -234,7 +234,7 @@ class LedgerRecorder:
         Raises:
             LedgerUnavailableError: the file cannot be written; nothing was recorded.
         """
-        last = self._ledger.newest_about(subject)
+        last = next(self._ledger.newest_first(subject), None)
         if last is None or last.kind == DELETION_KIND:
             return
         content = {_INCARNATION: incarnation, "line": "the workload was deleted"}
@@ -285,22 +285,17 @@ class LedgerRecorder:
         Raises:
             LedgerCorruptError: the record cannot be read.
         """
-        after = 0
-        records: list[Record] = []
-        while page := self._ledger.records(after, subject=subject):
-            after = page[-1].seq
-            records += page
-        undone = undone_ids(records) | self.undone_unrecorded()
-        found: Record | None = None
+        records = in_effect(self._ledger.newest_first(subject), self.undone_unrecorded())
         for one in records:
             if one.kind == DELETION_KIND:
-                found = None  # what comes after it is about another workload
-            elif one.kind == DECISION_KIND and one.content.get("spec") and one.id not in undone:
-                found = one
-        if found is None:
-            return None
-        spec = msgspec.convert(self._ledger.blob(str(found.content["spec"])), WorkloadSpec)
-        demand = msgspec.json.encode(found.content.get("demand"))
+                return None  # what comes before it is about another workload
+            if one.kind == DECISION_KIND and one.content.get("spec"):
+                return self._accepted_of(one)
+        return None
+
+    def _accepted_of(self, record: Record) -> AcceptedSpec:
+        spec = msgspec.convert(self._ledger.blob(str(record.content["spec"])), WorkloadSpec)
+        demand = msgspec.json.encode(record.content.get("demand"))
         return AcceptedSpec(spec, msgspec.json.decode(demand, type=Demand))
 
     def undone_unrecorded(self) -> set[str]:
@@ -313,7 +308,7 @@ class LedgerRecorder:
         Raises:
             LedgerCorruptError: the record cannot be read.
         """
-        last = self._ledger.newest_about(subject)
+        last = next(self._ledger.newest_first(subject), None)
         if last is None:
             return RecordedIdentity(is_complete=not self.is_history_lost())
         if last.kind == DELETION_KIND:

@@ -163,7 +163,7 @@ class Trial:
         """The decisions that were on their way, or to be marked, when the process was killed."""
         self.killed |= self.loops.recorder.undone_unrecorded()
         for name in in_flight:
-            newest = self.ledger.newest_about(name)
+            newest = next(self.ledger.newest_first(name), None)
             if newest and newest.id not in self.written.get(name, ()):
                 self.killed.add(newest.id)
 
@@ -253,7 +253,7 @@ async def run_trial(folder: Path, seed: int, *, lives: int, steps: int, count: i
         for _ in range(lives):
             await trial.run_scheduler(steps)
         trial.fault_rate = ledger.fault_rate = 0.0
-        await trial.run_scheduler(60)
+        await trial.run_scheduler(steps)
         assert not trial.loops.reconciler.assumptions.keys()  # nothing is on its way any more
         records = ledger.records(limit=100_000)
         with LedgerReader(ledger.path) as reader:
@@ -261,16 +261,16 @@ async def run_trial(folder: Path, seed: int, *, lives: int, steps: int, count: i
     return trial
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 async def test_what_is_on_its_way_is_never_over_committed_and_replays(
     tmp_path: Path, seed: int
 ) -> None:
-    trial = await run_trial(tmp_path, seed, lives=2, steps=15, count=24)
+    trial = await run_trial(tmp_path, seed, lives=2, steps=12, count=20)
     assert trial.most_at_once > 4
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("seed", range(3, 40))
+@pytest.mark.parametrize("seed", range(2, 40))
 async def test_over_many_lives_nothing_is_over_committed_and_all_replays(
     tmp_path: Path, seed: int
 ) -> None:
