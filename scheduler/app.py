@@ -61,7 +61,7 @@ from scheduler.control.worker import Worker
 from scheduler.hub.informer import Informer, list_first
 from scheduler.hub.token_review import open_reviewer
 from scheduler.hub.web_address import publish_web_address
-from scheduler.ledger.pages import read_blob, read_page
+from scheduler.ledger.pages import read_blob, read_blob_of, read_page
 from scheduler.ledger.reader import decision_json
 from scheduler.ledger.recorder import LedgerRecorder
 from scheduler.ledger.segments import is_signed_by
@@ -86,6 +86,7 @@ from scheduler.runtime.faults import FaultRelay, Faults
 from scheduler.services import Endpoints, Services, open_services
 from scheduler.settings import Settings
 from scheduler.web.metrics import Metrics, watch_loop_lag
+from scheduler.web.records import LedgerSource
 from scheduler.web.server import WebSources, serve_web
 from scheduler.web.sessions import TokenReviewer
 from scheduler.web.snapshot import SnapshotSources, StateSnapshot, take_snapshot
@@ -642,9 +643,12 @@ class _Scheduler:
         return WebSources(
             take_snapshot=self._snapshot,
             render_metrics=self.metrics.render,
-            find_decision_json=partial(decision_json, self._services.ledger.path),
-            read_ledger_page=partial(read_page, self._services.ledger.path),
-            read_ledger_blob=partial(read_blob, self._services.ledger.path),
+            ledger=LedgerSource(
+                find_decision=partial(decision_json, self._services.ledger.path),
+                read_page=partial(read_page, self._services.ledger.path),
+                read_blob=partial(read_blob, self._services.ledger.path),
+                read_blob_of=partial(read_blob_of, self._services.ledger.path),
+            ),
             readiness_problem=self._why_not_ready,
             review_token=review,
             clock=self._clock,

@@ -7,11 +7,15 @@ they were hashed, so that a reader elsewhere sees the same record.
 import json
 import sqlite3
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from scheduler.ledger.errors import LedgerError
+from scheduler.ledger.fleet import child_digests
 from scheduler.ledger.reader import LedgerReader
 from scheduler.ledger.record import Record
+from scheduler.model.demand.facts import RESERVED_FOR_PREFIX
 
 MAX_RECORDS = 256
 """The most records of one page."""
@@ -68,3 +72,64 @@ def read_blob(path: Path, digest: str) -> bytes:
             return json.dumps(reader.blob(digest), ensure_ascii=False).encode()
     except (LedgerError, sqlite3.Error) as error:
         raise LookupError(f"the ledger cannot be read: {error}") from error
+
+
+def read_blob_of(path: Path, digest: str, record_id: str) -> bytes:
+    """The JSON value under a digest, as who may read a record may see it.
+
+    The workloads that were in flight at sites have no names there, but that of the record itself
+    and those of its namespace: how much was in flight explains the decision, and not whose it was.
+
+    Raises:
+        LookupError: the record does not refer to it, or the ledger cannot be read.
+    """
+    try:
+        with LedgerReader(path) as reader:
+            record = reader.find(record_id)
+            if record is None or digest not in _blobs_of(reader, record):
+                raise LookupError(f"record {record_id} does not refer to blob {digest}")
+            value = reader.blob(digest)
+    except (LedgerError, sqlite3.Error) as error:
+        raise LookupError(f"the ledger cannot be read: {error}") from error
+    namespace = record.subject.partition("/")[0]
+    return json.dumps(_without_other_names(value, namespace), ensure_ascii=False).encode()
+
+
+def _blobs_of(reader: LedgerReader, record: Record) -> frozenset[str]:
+    """The digests of all blobs that a record refers to, with those of its state of the fleet."""
+    known = _recent_blobs.get(record.hash)
+    if known is None:
+        found, waiting = set(record.refs), [str(record.content.get("fleet", ""))]
+        while waiting:
+            digest = waiting.pop()
+            # What a spec says is a tenant's word: only the hub's own nodes are followed.
+            below = child_digests(reader.blob(digest)) if digest in found else ()
+            fresh = [one for one in below if one not in found]
+            found.update(fresh)
+            waiting += fresh
+        known = frozenset(found)
+        if len(_recent_blobs) >= _MAX_RECENT:
+            _recent_blobs.clear()
+        _recent_blobs[record.hash] = known
+    return known
+
+
+_MAX_RECENT = 8
+_recent_blobs: dict[str, frozenset[str]] = {}
+"""By the hash of a record; a client asks for the blobs of one record one after the other."""
+
+
+def _without_other_names(value: Any, namespace: str) -> Any:  # noqa: ANN401 - any JSON value
+    in_flight = value.get("inFlight") if isinstance(value, dict) else None
+    if not isinstance(in_flight, list):
+        return value
+    return {**value, "inFlight": [_unnamed(one, namespace) for one in in_flight]}
+
+
+def _unnamed(one: Any, namespace: str) -> Any:  # noqa: ANN401 - any JSON value
+    name = str(one.get("workload", ""))
+    prefix = RESERVED_FOR_PREFIX if name.startswith(RESERVED_FOR_PREFIX) else ""
+    if name.removeprefix(prefix).startswith(f"{namespace}/"):
+        return one
+    # A digest keeps two workloads apart, and the order of equal ones.
+    return {**one, "workload": f"{prefix}-/{sha256(name.encode()).hexdigest()[:12]}"}

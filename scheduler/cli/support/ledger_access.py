@@ -1,7 +1,8 @@
 """Where a command reads the ledger: the file of a data directory, or a hub over the network.
 
 Over the network the web server of `kapok up` answers, to the token of the kubeconfig and with the
-rights that it has in the hub: who may list all workloads may read the ledger.
+rights that it has in the hub: who may list all workloads may read the ledger, and who may get those
+of a namespace the records about them.
 """
 
 import argparse
@@ -84,7 +85,7 @@ class RemoteLedger:
     """
 
     def __init__(self, address: str, token: str) -> None:
-        self._address, self._token = address, token
+        self._address, self._token, self._record_id = address, token, ""
         # No proxy of the environment, which would see the token.
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -116,12 +117,13 @@ class RemoteLedger:
 
     def blob(self, digest: str) -> Any:  # noqa: ANN401 - any JSON value
         """The JSON value under this digest."""
-        return self._get(f"/api/v1/ledger/blobs/{urllib.parse.quote(digest)}")
+        query = urllib.parse.urlencode({"record": self._record_id})
+        return self._get(f"/api/v1/ledger/blobs/{urllib.parse.quote(digest)}?{query}")
 
     def _page(self, query: Mapping[str, str]) -> list[Record]:
         answer = self._get(f"/api/v1/ledger/records?{urllib.parse.urlencode(query)}")
         try:
-            return [
+            records = [
                 record_of_row(
                     seq=row["seq"],
                     record_id=row["id"],
@@ -133,6 +135,9 @@ class RemoteLedger:
             ]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise LedgerUnreachable(f"{self._address}: the answer is no page of records") from error
+        if records:  # a token for one namespace reads the blobs that this record refers to
+            self._record_id = records[-1].id
+        return records
 
     def _get(self, path: str) -> Any:  # noqa: ANN401 - any JSON value
         request = urllib.request.Request(  # noqa: S310 - http or https, see check_web_address
@@ -151,10 +156,7 @@ class RemoteLedger:
             ) from error
 
     def _refusal(self, error: urllib.error.HTTPError) -> str:
-        if error.code in (401, 403):
-            return (
-                f"{self._address} refuses the token (HTTP {error.code}); it needs the right to "
-                "list workloads.kapok.dev in all namespaces"
-            )
         text = error.read(300).decode(errors="replace").strip()
+        if error.code in (401, 403):
+            return f"{self._address} refuses (HTTP {error.code}): {text}"
         return f"{self._address}: HTTP {error.code}: {text}"
