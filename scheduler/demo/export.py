@@ -21,7 +21,7 @@ from scheduler.hub.client import open_hub
 from scheduler.hub.schema.yaml_writer import TextDumper
 from scheduler.ledger.fleet import read_fleet
 from scheduler.ledger.reader import LedgerReader
-from scheduler.ledger.tables import LEDGER_FILE
+from scheduler.ledger.storage.sqlite import LEDGER_FILE
 from scheduler.model.manifests.cleaning import LAST_APPLIED_ANNOTATIONS
 from scheduler.model.manifests.recorded import recorded_manifests
 from scheduler.runtime.data_dir import ignore_in_git

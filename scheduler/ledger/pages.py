@@ -1,27 +1,26 @@
 """What the web server answers from the ledger: pages of records, and blobs, as JSON.
 
-Each call opens the file, so that any thread may call it. The bodies of records are passed on as
+Each call opens the ledger, so that any thread may call it. The bodies of records are passed on as
 they were hashed, so that a reader elsewhere sees the same record.
 """
 
 import json
-import sqlite3
 from collections.abc import Mapping
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 from scheduler.ledger.errors import LedgerError
 from scheduler.ledger.fleet import child_digests
 from scheduler.ledger.reader import LedgerReader
 from scheduler.ledger.record import Record
+from scheduler.ledger.storage.places import LedgerPlace
 from scheduler.model.demand.facts import RESERVED_FOR_PREFIX
 
 MAX_RECORDS = 256
 """The most records of one page."""
 
 
-def read_page(path: Path, query: Mapping[str, str]) -> bytes:
+def read_page(place: LedgerPlace, query: Mapping[str, str]) -> bytes:
     """A page of records: by `id`, the `last` one, the last `about` a subject, or after a sequence.
 
     Raises:
@@ -32,9 +31,9 @@ def read_page(path: Path, query: Mapping[str, str]) -> bytes:
     limit = max(1, min(limit, MAX_RECORDS))
     after = max(0, min(after, 2**62))
     try:
-        with LedgerReader(path) as reader:
+        with LedgerReader(place) as reader:
             records = _find(reader, query, after, limit)
-    except (LedgerError, sqlite3.Error) as error:
+    except LedgerError as error:
         raise LookupError(f"the ledger cannot be read: {error}") from error
     rows = [
         {
@@ -61,20 +60,20 @@ def _find(reader: LedgerReader, query: Mapping[str, str], after: int, limit: int
     return [found] if found else []
 
 
-def read_blob(path: Path, digest: str) -> bytes:
+def read_blob(place: LedgerPlace, digest: str) -> bytes:
     """The JSON value under a digest.
 
     Raises:
         LookupError: there is none, or the ledger cannot be read.
     """
     try:
-        with LedgerReader(path) as reader:
+        with LedgerReader(place) as reader:
             return json.dumps(reader.blob(digest), ensure_ascii=False).encode()
-    except (LedgerError, sqlite3.Error) as error:
+    except LedgerError as error:
         raise LookupError(f"the ledger cannot be read: {error}") from error
 
 
-def read_blob_of(path: Path, digest: str, record_id: str) -> bytes:
+def read_blob_of(place: LedgerPlace, digest: str, record_id: str) -> bytes:
     """The JSON value under a digest, as who may read a record may see it.
 
     The workloads that were in flight at sites have no names there, but that of the record itself
@@ -84,12 +83,12 @@ def read_blob_of(path: Path, digest: str, record_id: str) -> bytes:
         LookupError: the record does not refer to it, or the ledger cannot be read.
     """
     try:
-        with LedgerReader(path) as reader:
+        with LedgerReader(place) as reader:
             record = reader.find(record_id)
             if record is None or digest not in _blobs_of(reader, record):
                 raise LookupError(f"record {record_id} does not refer to blob {digest}")
             value = reader.blob(digest)
-    except (LedgerError, sqlite3.Error) as error:
+    except LedgerError as error:
         raise LookupError(f"the ledger cannot be read: {error}") from error
     namespace = record.subject.partition("/")[0]
     return json.dumps(_without_other_names(value, namespace), ensure_ascii=False).encode()

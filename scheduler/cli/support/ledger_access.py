@@ -1,4 +1,4 @@
-"""Where a command reads the ledger: the file of a data directory, or a hub over the network.
+"""Where a command reads the ledger: a file, a database, or a hub over the network.
 
 Over the network the web server of `kapok up` answers, to the token of the kubeconfig and with the
 rights that it has in the hub: who may list all workloads may read the ledger, and who may get those
@@ -23,8 +23,9 @@ from scheduler.hub.web_address import check_web_address, find_web_address
 from scheduler.ledger.errors import LedgerError
 from scheduler.ledger.reader import LedgerReader, RecordSource
 from scheduler.ledger.record import Record, record_of_row
-from scheduler.ledger.tables import LEDGER_FILE
-from scheduler.settings import data_directory
+from scheduler.ledger.storage.places import LedgerPlace, ledger_place
+from scheduler.ledger_settings import LedgerSettings, read_ledger_url
+from scheduler.settings import SettingsError, data_directory, load_settings
 
 _TIMEOUT_SECONDS = 30.0
 _MAX_ANSWER_BYTES = 256 * 2**20
@@ -34,9 +35,41 @@ class LedgerUnreachable(LedgerError):
     """The web server refuses or does not answer; the message says what to do."""
 
 
-def add_ledger_options(parser: argparse.ArgumentParser) -> None:
-    """Adds `--data-dir`, `--kubeconfig` and `--server`."""
+def add_place_options(parser: argparse.ArgumentParser) -> None:
+    """Adds `--data-dir`, and `--config` and `--ledger-url` for a ledger that replicas share."""
     add_data_dir_option(parser)
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        type=Path,
+        help="settings of `kapok up`: read the PostgreSQL that ledger.url names there",
+    )
+    parser.add_argument(
+        "--ledger-url",
+        metavar="URL",
+        help="read the ledger in this PostgreSQL; its password from PGPASSWORD or ~/.pgpass",
+    )
+
+
+def named_place(arguments: argparse.Namespace) -> LedgerPlace:
+    """The file or the database that the options of `add_place_options` name.
+
+    Raises:
+        LedgerError: an address cannot be used, or the settings cannot be read.
+    """
+    if arguments.ledger_url:
+        url = read_ledger_url(LedgerSettings(url=arguments.ledger_url))
+    else:
+        try:
+            url = read_ledger_url(load_settings(arguments.config).ledger)
+        except SettingsError as error:
+            raise LedgerUnreachable(str(error)) from error
+    return ledger_place(data_directory(arguments.data_dir), url)
+
+
+def add_ledger_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of `add_place_options`, `--kubeconfig` and `--server`."""
+    add_place_options(parser)
     parser.add_argument(
         "--kubeconfig",
         metavar="FILE",
@@ -59,7 +92,7 @@ def open_ledger(arguments: argparse.Namespace) -> Iterator[RecordSource]:
     if not arguments.kubeconfig:
         if arguments.server:
             raise LedgerUnreachable("--server needs --kubeconfig FILE, which holds the token")
-        with LedgerReader(data_directory(arguments.data_dir) / LEDGER_FILE) as reader:
+        with LedgerReader(named_place(arguments)) as reader:
             yield reader
         return
     kubeconfig = existing_kubeconfig(arguments.kubeconfig)

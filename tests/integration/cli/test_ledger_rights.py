@@ -15,7 +15,7 @@ from scheduler.cli.support.ledger_access import LedgerUnreachable, RemoteLedger
 from scheduler.ledger.pages import read_blob, read_blob_of, read_page
 from scheduler.ledger.reader import LedgerReader, decision_json
 from scheduler.ledger.replay import read_recorded_decision, replay
-from scheduler.ledger.tables import LEDGER_FILE
+from scheduler.ledger.storage.sqlite import LEDGER_FILE
 from scheduler.model.demand.facts import InFlight
 from scheduler.web.listener import WebListener
 from scheduler.web.metrics import Metrics

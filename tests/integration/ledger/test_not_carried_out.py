@@ -2,11 +2,9 @@
 
 import asyncio
 import json
-import sqlite3
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -18,7 +16,7 @@ from scheduler.ledger.errors import LedgerUnavailableError
 from scheduler.ledger.filter import RecordFilter
 from scheduler.ledger.ledger import Ledger
 from scheduler.ledger.reader import LedgerReader
-from scheduler.ledger.record import LedgerEntry, Receipt
+from scheduler.ledger.record import LedgerEntry, Receipt, Record
 from scheduler.ledger.recorder import LedgerRecorder
 from scheduler.ledger.replay import replay
 from scheduler.model.demand.terms import DEFAULT_TERMS
@@ -142,14 +140,14 @@ async def test_many_records_at_once_share_transactions_and_each_has_its_fleet(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batches: list[int] = []
-    insert = vars(writer)["_insert_batch"]
+    chain = vars(writer)["_chain"]
 
-    def counting(connection: sqlite3.Connection, batch: Sequence[Any]) -> list[Receipt]:
+    def counting(database: object, batch: Sequence[object], head: object) -> list[Record]:
         batches.append(len(batch))
-        receipts: list[Receipt] = insert(connection, batch)
-        return receipts
+        records: list[Record] = chain(database, batch, head)
+        return records
 
-    monkeypatch.setattr(writer, "_insert_batch", counting)
+    monkeypatch.setattr(writer, "_chain", counting)
     fleet = fleet_of(*(site_with_capacity(f"m{number}", 9) for number in range(8)))
     async with Ledger(tmp_path) as ledger:
         recorder = recorder_of(ledger, fleet)

@@ -27,6 +27,7 @@ from scheduler.ledger.reader import LedgerReader
 from scheduler.ledger.record import UNDOES, LedgerEntry, Receipt, Record, undone_ids
 from scheduler.ledger.recorder import LedgerRecorder
 from scheduler.ledger.replay import replay
+from scheduler.ledger.storage.sqlite import LEDGER_FILE
 from scheduler.model.kinds.metadata import WorkKey
 from tests.support.control_loops import EPOCH, ControlLoops
 from tests.support.fake_clock import FakeClock
@@ -256,7 +257,7 @@ async def run_trial(folder: Path, seed: int, *, lives: int, steps: int, count: i
         await trial.run_scheduler(steps)
         assert not trial.loops.reconciler.assumptions.keys()  # nothing is on its way any more
         records = ledger.records(limit=100_000)
-        with LedgerReader(ledger.path) as reader:
+        with LedgerReader(folder / LEDGER_FILE) as reader:
             trial.check_ledger(records, reader)
     return trial
 

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks._web_state import WebState
 from scheduler.ledger.pages import read_blob, read_blob_of, read_page
-from scheduler.ledger.tables import LEDGER_FILE
+from scheduler.ledger.storage.sqlite import LEDGER_FILE
 from scheduler.web.listener import WebListener
 from scheduler.web.metrics import Metrics
 from scheduler.web.records import LedgerSource
