@@ -50,6 +50,7 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
         port: port of the embedded hub on 127.0.0.1; 0: a free port, chosen at the first start.
         max_objects_per_token: objects that the holder of a token may keep on the embedded hub.
         max_bytes_per_token: bytes of these objects.
+        concurrency: so many workloads are on their way at once from a decision to its order.
         signing_key_file: file with the key that signs orders, which replicas share; empty: hub.key
             of the data directory, made at the first start.
         signing_key_secret: Secret in kapok-system of a real cluster that holds the key under
@@ -67,6 +68,7 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_bytes_per_token: Annotated[int, msgspec.Meta(ge=1, le=2**40, extra={"unit": "bytes"})] = (
         256 * 1024 * 1024
     )
+    concurrency: Annotated[int, msgspec.Meta(ge=1, le=256, extra={"unit": "workloads"})] = 32
     signing_key_file: str = ""
     signing_key_secret: str = ""
     lease_seconds: Annotated[int, msgspec.Meta(ge=3, le=300, extra={"unit": "seconds"})] = 15

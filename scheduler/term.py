@@ -25,6 +25,7 @@ from scheduler.control.queue.capacity_watch import CapacityWatcher
 from scheduler.control.queue.requeue import Requeuer, RequeueReasons
 from scheduler.control.queue.reservations import ReservationPlanner, Reservations
 from scheduler.control.queue.work_queue import SchedulingQueue
+from scheduler.control.reconcile.assumptions import Assumptions
 from scheduler.control.reconcile.batch_prices import BatchLimits, BatchPricer
 from scheduler.control.reconcile.decide import Decider
 from scheduler.control.reconcile.reconciler import Reconciler
@@ -235,6 +236,7 @@ class Term:
             telemetry=known.metrics,
             clock=known.clock,
             faults=known.faults,
+            concurrency=settings.hub.concurrency,
         )
         self.batch_pricer = BatchPricer(
             queue=self.queue,
@@ -275,7 +277,7 @@ class Term:
         )
 
     def _build_reconciler(self) -> Reconciler:
-        known = self.known
+        known, ownership = self.known, ObjectOwnership()
         return Reconciler(
             objects=known.objects,
             decider=Decider(
@@ -288,9 +290,16 @@ class Term:
                 stats=self.stats,
                 epoch=self._epoch,
             ),
-            writer=WorkloadWriter(hub=known.hub, objects=known.objects),
+            writer=WorkloadWriter(hub=known.hub, objects=known.objects, clock=known.clock),
             order_sync=self.order_sync,
-            ownership=ObjectOwnership(),
+            ownership=ownership,
+            assumptions=Assumptions(
+                objects=known.objects,
+                sites=known.sites,
+                quotas=self.quotas,
+                ownership=ownership,
+                reservations=self.reservations,
+            ),
             requeue_reasons=self.requeuer.reasons,
             reservations=self.reservations,
             events=self.events,
@@ -299,6 +308,7 @@ class Term:
             faults=known.faults,
             epoch=self._epoch,
             stuck_after_seconds=known.settings.dispatch.stuck_in_flight_seconds,
+            on_names_freed=lambda: self.wake_ups.add_events("gone"),
         )
 
     def loops(self) -> Iterator[tuple[str, Loop]]:

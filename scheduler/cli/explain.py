@@ -33,8 +33,8 @@ from scheduler.cli.support.output import print_error, print_json
 from scheduler.cli.support.versus import UnknownSite, compare_with_site
 from scheduler.control.ports.hub import HubError
 from scheduler.ledger.errors import LedgerError
-from scheduler.ledger.reader import RecordSource
-from scheduler.ledger.record import Record
+from scheduler.ledger.reader import RecordSource, find_undoing
+from scheduler.ledger.record import UNDOES, Record
 from scheduler.ledger.replay import read_recorded_decision
 from scheduler.model.canonical import digest_of_bytes
 from scheduler.model.decision import (
@@ -191,12 +191,18 @@ def _read_recorded(arguments: argparse.Namespace, key: str) -> _ExplainedDecisio
                 fleet=Fleet(),
                 terms=DEFAULT_TERMS,
             )
+        if UNDOES in record.content:
+            raise _NothingToExplain(
+                f"record {record.id} holds no decision: {record.content.get('line')}"
+            )
         if "decision" not in record.content:
             raise _NothingToExplain(
                 f"{key} was deleted at {record.at}; `kapok ledger list --subject {key}` lists what"
                 " was decided before"
             )
         recorded = read_recorded_decision(reader, record)
+        undoing = find_undoing(reader, record)
+    notes = (str(undoing.content.get("line", "")),) if undoing else ()
     return _ExplainedDecision(
         key=key,
         record_id=record.id,
@@ -205,6 +211,7 @@ def _read_recorded(arguments: argparse.Namespace, key: str) -> _ExplainedDecisio
         decision=recorded.decision,
         fleet=recorded.fleet,
         terms=recorded.terms,
+        notes=notes,
     )
 
 

@@ -1,6 +1,7 @@
 """`kapok replay ID`: repeats a decision from its record, and compares the result."""
 
 import argparse
+from dataclasses import replace
 
 import msgspec
 
@@ -15,6 +16,7 @@ from scheduler.cli.support.ledger_access import add_ledger_options, open_ledger
 from scheduler.cli.support.output import print_error, print_json, print_text
 from scheduler.control.ports.hub import HubError
 from scheduler.ledger.errors import LedgerError
+from scheduler.ledger.reader import find_undoing
 from scheduler.ledger.replay import ReplayResult, replay
 from scheduler.runtime.printable import printable
 
@@ -51,6 +53,10 @@ def run(arguments: argparse.Namespace) -> int:
                 )
                 return EXIT_NO
             answer = replay(reader, record)
+            undoing = find_undoing(reader, record)
+            if undoing is not None:
+                sentence = f"{answer.sentence}; it was not carried out, see {undoing.id}"
+                answer = replace(answer, sentence=sentence)
     except (HubError, HubNotFound, LedgerError) as error:
         print_error("replay", error)
         return EXIT_USAGE

@@ -68,7 +68,8 @@ class ClockEvents:
                 self.mark_silent(site)
 
     def _redecide_due(self) -> None:
-        self.requeuer.redecide(self.requeuer.reasons.pop_due(self.clock.now()))
+        due = self.requeuer.reasons.pop_due(self.clock.now())
+        self.requeuer.redecide(due, is_urgent=True)
 
     def mark_silent(self, site: str) -> None:
         """Marks a site as silent and requeues its workloads, unless it is silent already."""
@@ -101,6 +102,9 @@ class ClockEvents:
                 if {grant.spec.valid_from, grant.spec.valid_until} & set(passed):
                     sites = self.objects.sites_named(grant.spec.sites)
                     self.notices.grant_changed(name, grant, sites)
+                    for site in grant.spec.sites:
+                        placed = self.objects.workloads_at(site)
+                        self.requeuer.redecide(placed, is_urgent=True)
             self.requeuer.redecide(self.objects.workloads)
             self.wake_ups.add_events("grant", "time")
 

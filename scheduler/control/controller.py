@@ -129,7 +129,7 @@ class Controller:
             if name not in self.sites.states:
                 self.notices.admitted(site)
             self.admit(site)
-        self.requeuer.redecide(self.objects.workloads_at(name))
+        self.requeuer.redecide(self.objects.workloads_at(name), is_urgent=True)
         self.wake_ups.add_increased_site(name)
         self.wake_ups.add_events("site", "report", "latency", "capacity")
 
@@ -141,7 +141,7 @@ class Controller:
         for name in sites:
             if name in self.sites.states:
                 self.sites.admit(name)
-                self.requeuer.redecide(self.objects.workloads_at(name))
+                self.requeuer.redecide(self.objects.workloads_at(name), is_urgent=True)
         self.clock_events.update_grant_boundaries()
         self.wake_ups.add_events("grant", "time")
 

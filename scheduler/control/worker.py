@@ -1,5 +1,6 @@
-"""The worker: takes workloads off the queue one by one, reconciles them, handles the outcomes."""
+"""The worker: takes workloads off the queue, reconciles many at once, handles the outcomes."""
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,13 +10,13 @@ from scheduler.control.ports.ledger import NotRecorded
 from scheduler.control.ports.telemetry import Telemetry
 from scheduler.control.queue.reservations import CAPACITY_REASONS, Reservations
 from scheduler.control.queue.work_queue import SchedulingQueue
-from scheduler.control.reconcile.decide import ReconcileResult
+from scheduler.control.reconcile.draft import ReconcileResult
 from scheduler.control.reconcile.reconciler import Reconciler
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.wake_ups import WakeUps
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.placement.filter.rules import WakeEvent
-from scheduler.runtime.clock import Clock
+from scheduler.runtime.clock import Clock, yield_loop
 from scheduler.runtime.faults import Faults
 
 _log = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ _EVENT_OF_RESULT: Mapping[str, WakeEvent] = {"placed": "placed", "deleted": "gon
 
 @dataclass(slots=True, kw_only=True)
 class Worker:
-    """Reconciles one workload after the other.
+    """Reconciles workloads: of one each attempt after the other, of different ones many at once.
 
     Attributes:
         queue: which workload is next.
@@ -37,6 +38,7 @@ class Worker:
         telemetry: counts attempts.
         clock: measures how long attempts take.
         faults: handles the faults that single workloads cause.
+        concurrency: so many workloads are reconciled at once.
     """
 
     queue: SchedulingQueue
@@ -47,6 +49,7 @@ class Worker:
     telemetry: Telemetry
     clock: Clock
     faults: Faults
+    concurrency: int = 32
     _not_recorded: set[WorkKey] = field(default_factory=set)
 
     def retry_not_recorded(self) -> None:
@@ -57,19 +60,30 @@ class Worker:
         self.wake_ups.requeuer.requeue(keys)
 
     async def run(self) -> None:
-        """Takes workloads one after the other; runs until cancelled."""
-        while True:
-            key = await self.queue.take()
-            started_seconds = self.clock.monotonic()
-            result = "error"
+        """Takes workloads and reconciles them; runs until cancelled."""
+        slots = asyncio.Semaphore(self.concurrency)
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await slots.acquire()
+                key = await self.queue.take()
+                task = group.create_task(self._reconcile(key))
+                task.add_done_callback(lambda _: slots.release())
+                await yield_loop()  # what sites and the hub send counts for the next one
+
+    async def _reconcile(self, key: WorkKey) -> None:
+        """Reconciles a workload that is taken; whatever comes of that, it can be taken again."""
+        started_seconds = self.clock.monotonic()
+        result = "error"
+        try:
             with self.faults.barrier("workload", key):
                 result = await self._attempt(key)
+        finally:
             if result == "error":
                 self.queue.fail(key)
             self.queue.finish(key)
-            with self.faults.barrier("workload"):
-                self.wake_ups.add_freed_resources()
-            self.telemetry.observe_attempt(result, self.clock.monotonic() - started_seconds)
+        with self.faults.barrier("workload"):
+            self.wake_ups.add_freed_resources()
+        self.telemetry.observe_attempt(result, self.clock.monotonic() - started_seconds)
 
     async def _attempt(self, key: WorkKey) -> str:
         """Reconciles a workload; what fails is retried after a back-off."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from scheduler.ledger.record import Record
+from scheduler.ledger.record import NOT_CARRIED_OUT_KIND, Record, undone_ids
 
 _PAGE_RECORDS = 256
 
@@ -41,10 +41,12 @@ class RecordFilter:
         return found
 
     def _in_force(self, pages: RecordPages) -> list[Record]:
-        """The newest record of each subject at the time `at`, by sequence."""
+        """The newest record of each subject that took effect at the time `at`, by sequence."""
         newest: dict[str, Record] = {}
+        undone = undone_ids(_each(pages, 0))
         for record in _each(pages, 0):
-            if self.at is not None and _instant(record) <= self.at:
+            took_effect = record.kind != NOT_CARRIED_OUT_KIND and record.id not in undone
+            if self.at is not None and took_effect and _instant(record) <= self.at:
                 newest[record.subject] = record
         return sorted(filter(self._matches, newest.values()), key=lambda record: record.seq)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -131,8 +132,12 @@ class Ledger:
         return self._reader.records(after, limit, subject=subject)
 
     def last_about(self, subject: str) -> Record | None:
-        """The newest record about a subject; None when there is none."""
+        """The newest record about a subject that took effect; None when there is none."""
         return self._reader.last_about(subject)
+
+    def newest_first(self, subject: str) -> Iterator[Record]:
+        """All records about a subject, whether they took effect, the newest first."""
+        return self._reader.newest_first(subject)
 
     def has(self, seq: int, digest: str) -> bool:
         """Whether record `seq` is there with this hash."""

@@ -8,12 +8,14 @@ from typing import Any, Protocol, Self
 
 from scheduler.ledger.blobs import Blob, unpack
 from scheduler.ledger.errors import LedgerCorruptError, LedgerError
-from scheduler.ledger.record import Record, record_of_row
+from scheduler.ledger.record import Record, in_effect, record_of_row, undone_ids
 from scheduler.ledger.storage.database import ReadableDatabase, Row
 from scheduler.ledger.storage.places import LedgerPlace, open_readable
 
 _COLUMNS = "seq, id, hash, subject, body"
 _PAGE_ROWS = 256
+_NEWEST_ROWS = 8
+_NEWEST_BEFORE = "WHERE subject = ? AND seq < ? ORDER BY seq DESC LIMIT ?"
 
 
 class RecordSource(Protocol):
@@ -28,7 +30,7 @@ class RecordSource(Protocol):
         ...
 
     def last_about(self, subject: str) -> Record | None:
-        """The newest record about a subject, or None."""
+        """The newest record about a subject that took effect, or None."""
         ...
 
     def records(
@@ -87,8 +89,15 @@ class LedgerReader:
         return self._read_one("ORDER BY seq DESC LIMIT 1")
 
     def last_about(self, subject: str) -> Record | None:
-        """The newest record about "namespace/name", or None."""
-        return self._read_one("WHERE subject = ? ORDER BY seq DESC LIMIT 1", subject)
+        """The newest record about "namespace/name" that took effect, or None."""
+        return next(in_effect(self.newest_first(subject)), None)
+
+    def newest_first(self, subject: str) -> Iterator[Record]:
+        """All records about "namespace/name", whether they took effect; read in small pages."""
+        before = 1 << 62
+        while page := self._read_many(_NEWEST_BEFORE, subject, before, _NEWEST_ROWS):
+            yield from page
+            before = page[-1].seq
 
     def records(
         self, after: int = 0, limit: int = 100, *, subject: str | None = None
@@ -185,6 +194,17 @@ class LedgerReader:
                 f"{self._place}: record {seq} ({record_id}) cannot be read: {error};"
                 " `kapok ledger verify` says where the ledger was changed"
             ) from error
+
+
+def find_undoing(source: RecordSource, record: Record) -> Record | None:
+    """The record which says that a decision was not carried out; None when it was."""
+    after = record.seq
+    while page := source.records(after, subject=record.subject):
+        for one in page:
+            if record.id in undone_ids([one]):
+                return one
+        after = page[-1].seq
+    return None
 
 
 def decision_json(place: LedgerPlace, record_id: str) -> bytes | None:

@@ -6,7 +6,7 @@ all zeros. Chained as in Haber and Stornetta, "How to time-stamp a digital docum
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -16,6 +16,10 @@ from scheduler.model.canonical import canonical_json, digest_of_bytes
 
 GENESIS = "sha256:" + "0" * 64
 """The previous hash of the first record."""
+NOT_CARRIED_OUT_KIND = "not-carried-out"
+"""The kind of a record which says that a decision had no effect."""
+UNDOES = "undoes"
+"""The field of its content that names the decision."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,8 +27,9 @@ class LedgerEntry:
     """An entry to record.
 
     Attributes:
-        kind: what happened: "decision", "refusal", "deletion", "batch", "loss" or "adoption".
-        subject: what it is about, "namespace/name" of a workload for the first three.
+        kind: what happened: "decision", "refusal", "not-carried-out", "deletion", "batch", "loss"
+            or "adoption".
+        subject: what it is about, "namespace/name" of a workload for the first four.
         epoch: the leader's epoch; the record's id is made of it and the sequence.
         at: when it happened; an aware instant.
         content: the facts, of JSON values or msgspec Structs.
@@ -136,3 +141,23 @@ def record_of_row(*, seq: int, record_id: str, digest: str, subject: str, body: 
     if not isinstance(fields, dict):
         raise ValueError("the record is not a JSON object")  # noqa: TRY004 - a wrong value, not a wrong call
     return Record(seq, record_id, digest, subject, body, fields)
+
+
+def undone_ids(records: Iterable[Record]) -> set[str]:
+    """The ids of the decisions that these records say were not carried out."""
+    return {str(one.content.get(UNDOES)) for one in records if one.kind == NOT_CARRIED_OUT_KIND}
+
+
+def in_effect(newest_first: Iterable[Record], undone: Iterable[str] = ()) -> Iterator[Record]:
+    """The records about one subject that took effect, the newest first.
+
+    Args:
+        newest_first: the records; one that a decision had no effect comes before the decision.
+        undone: ids of further decisions that had none.
+    """
+    without_effect = set(undone)
+    for one in newest_first:
+        if one.kind == NOT_CARRIED_OUT_KIND:
+            without_effect |= undone_ids([one])
+        elif one.id not in without_effect:
+            yield one

@@ -7,7 +7,9 @@ There is a scarcity price for each resource at each site, and many decisions sha
 stored once, under its digest, which is `terms.scarcityVersion`.
 
 Both also hold the workload's `incarnation`, so that an object which was restored without its status
-finds its orders again, until a record of kind "deletion" ends that life. A ledger that is new
+finds its orders again, until a record of kind "deletion" ends that life. A decision that is
+recorded and whose status was not written has no effect; a record of kind "not-carried-out" names
+it in `undoes`. A ledger that is new
 because its file was lost says so in a record of kind "loss", until one of kind "adoption", which
 `kapok hub adopt` appends.
 
@@ -18,17 +20,31 @@ decided, until it can be written again.
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import msgspec
 
-from scheduler.control.ports.ledger import AcceptedSpec, RecordedIdentity, RecordReference
+from scheduler.control.ports.ledger import (
+    AcceptedSpec,
+    PreparedRecord,
+    RecordedIdentity,
+    RecordReference,
+)
 from scheduler.ledger.blobs import Blob, blob_of
 from scheduler.ledger.errors import LedgerUnavailableError
-from scheduler.ledger.fleet import FleetTree
+from scheduler.ledger.fleet import FleetState, FleetTree
 from scheduler.ledger.ledger import Ledger
-from scheduler.ledger.record import LedgerEntry, Receipt, Record
+from scheduler.ledger.record import (
+    NOT_CARRIED_OUT_KIND,
+    UNDOES,
+    LedgerEntry,
+    Receipt,
+    Record,
+    in_effect,
+)
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.demand.terms import Terms
@@ -70,9 +86,13 @@ class LedgerRecorder:
         """
         self._ledger = ledger
         self._is_loss_unrecorded = is_ledger_lost
+        self._is_loss_sent = False
         self._fleet_tree = FleetTree()
         self._stored_scarcity_version = ""
         self._failed = asyncio.Event()
+        self._unrecorded: list[LedgerEntry] = []
+        self._packing = asyncio.Lock()
+        self._packed_prices: Blob | None = None
         self.problem = ""
 
     async def watch(
@@ -98,13 +118,31 @@ class LedgerRecorder:
         if self.problem:
             raise LedgerUnavailableError(self.problem)
         try:
-            if self._is_loss_unrecorded:
-                await self._ledger.append(_loss_entry(entry.epoch, entry.at))
-                self._is_loss_unrecorded = False
+            if self._is_loss_unrecorded and not self._is_loss_sent:
+                await self._append_loss(entry)
+            while self._unrecorded:
+                await self._append_undone(self._unrecorded.pop())
             return await self._ledger.append(entry)
         except LedgerUnavailableError as error:
             self.problem = str(error)
             self._failed.set()
+            raise
+
+    async def _append_loss(self, first: LedgerEntry) -> None:
+        """Appends that this ledger is new; entries that come meanwhile are behind it already."""
+        self._is_loss_sent = True
+        try:
+            await self._ledger.append(_loss_entry(first.epoch, first.at))
+            self._is_loss_unrecorded = False
+        finally:
+            self._is_loss_sent = False
+
+    async def _append_undone(self, entry: LedgerEntry) -> None:
+        """Appends what could not be recorded when it happened; it is kept if that fails."""
+        try:
+            await self._ledger.append(entry)
+        except BaseException:
+            self._unrecorded.append(entry)
             raise
 
     def update_facts(self, site: str, facts: SiteFacts | None) -> None:
@@ -114,7 +152,18 @@ class LedgerRecorder:
         else:
             self._fleet_tree.put(site, facts)
 
-    async def record(
+    async def record(self, **facts: Any) -> RecordReference:  # noqa: ANN401 - those of `prepare`
+        """Prepares and appends a decision or a refusal; returns when it is durable.
+
+        Args:
+            facts: the arguments of `prepare`.
+
+        Raises:
+            LedgerUnavailableError: the file cannot be written; nothing was recorded.
+        """
+        return await self.prepare(**facts)()
+
+    def prepare(
         self,
         *,
         subject: str,
@@ -123,21 +172,22 @@ class LedgerRecorder:
         content: dict[str, Any],
         spec: WorkloadSpec,
         incarnation: str = "",
-    ) -> RecordReference:
-        """Appends a decision or a refusal; returns when it is durable.
+    ) -> PreparedRecord:
+        """Prepares a decision or a refusal with the fleet of this moment.
 
-        Raises:
-            LedgerUnavailableError: the file cannot be written; nothing was recorded.
+        The entry holds every blob that no durable record holds yet, also those that entries before
+        it bring which are not durable yet: one of them that fails leaves no gap.
         """
         state = self._fleet_tree.current_state()
         spec_blob = blob_of(spec)
         terms = content.get("terms")
-        version, prices = "", tuple[Blob, ...]()
         if isinstance(terms, Terms) and terms.scarcity:
-            version, prices = terms.scarcity_version, await self._price_blobs(terms)
             content = {**content, "terms": msgspec.structs.replace(terms, scarcity=())}
+        else:
+            terms = None
         if incarnation:
             content = {**content, _INCARNATION: incarnation}
+        version = terms.scarcity_version if terms else ""
         entry = LedgerEntry(
             kind=DECISION_KIND if "decision" in content else REFUSAL_KIND,
             subject=subject,
@@ -145,12 +195,36 @@ class LedgerRecorder:
             at=at,
             content={**content, "fleet": state.digest, "spec": spec_blob.digest},
             refs=[state.digest, spec_blob.digest, *([version] if version else ())],
-            blobs=(*state.blobs, spec_blob, *prices),
+            blobs=(*state.blobs, spec_blob),
         )
+        return partial(self._append_prepared, entry, state, terms)
+
+    async def _append_prepared(
+        self, entry: LedgerEntry, state: FleetState, terms: Terms | None
+    ) -> RecordReference:
+        if terms:
+            prices = await self._price_blobs(terms)
+            entry = replace(entry, blobs=(*entry.blobs, *prices))
         receipt = await self._append(entry)
         self._fleet_tree.mark_stored(state)
-        self._stored_scarcity_version = version or self._stored_scarcity_version
+        if terms:
+            self._stored_scarcity_version = terms.scarcity_version
         return RecordReference(receipt.id, receipt.hash)
+
+    async def record_not_carried_out(
+        self, *, subject: str, epoch: int, at: datetime, decision: str, why: str, incarnation: str
+    ) -> None:
+        """Appends that a recorded decision had no effect; if that fails, later."""
+        content = {UNDOES: decision, "line": f"{decision} was not carried out: {why}"}
+        if incarnation:
+            content[_INCARNATION] = incarnation
+        entry = LedgerEntry(
+            kind=NOT_CARRIED_OUT_KIND, subject=subject, epoch=epoch, at=at, content=content
+        )
+        try:
+            await self._append(entry)
+        except LedgerUnavailableError:
+            self._unrecorded.append(entry)
 
     async def record_deletion(
         self, *, subject: str, epoch: int, at: datetime, incarnation: str
@@ -160,7 +234,7 @@ class LedgerRecorder:
         Raises:
             LedgerUnavailableError: the file cannot be written; nothing was recorded.
         """
-        last = self._ledger.last_about(subject)
+        last = next(self._ledger.newest_first(subject), None)
         if last is None or last.kind == DELETION_KIND:
             return
         content = {_INCARNATION: incarnation, "line": "the workload was deleted"}
@@ -193,33 +267,40 @@ class LedgerRecorder:
 
     async def _price_blobs(self, terms: Terms) -> tuple[Blob, ...]:
         """The price list as a blob, packed on another thread; empty if it is stored already."""
-        if terms.scarcity_version == self._stored_scarcity_version:
+        version = terms.scarcity_version
+        if version == self._stored_scarcity_version:
             return ()
-        blob = await asyncio.to_thread(blob_of, terms.scarcity)
-        if blob.digest != terms.scarcity_version:
+        async with self._packing:  # many decisions that share new prices pack them once
+            packed = self._packed_prices
+            if packed is None or packed.digest != version:
+                packed = await asyncio.to_thread(blob_of, terms.scarcity)
+        if packed.digest != version:
             raise ValueError("terms.scarcityVersion is not the digest of the scarcity prices")
-        return (blob,)
+        self._packed_prices = packed
+        return (packed,)
 
     def last_accepted(self, subject: str) -> AcceptedSpec | None:
-        """The spec and demand of the newest decision about a workload; None when there is none.
+        """The spec and demand of the newest decision that was carried out; None when there is none.
 
         Raises:
             LedgerCorruptError: the record cannot be read.
         """
-        after = 0
-        found: Record | None = None
-        while records := self._ledger.records(after, subject=subject):
-            after = records[-1].seq
-            for one in records:
-                if one.kind == DELETION_KIND:
-                    found = None  # what comes after it is about another workload
-                elif one.kind == DECISION_KIND and one.content.get("spec"):
-                    found = one
-        if found is None:
-            return None
-        spec = msgspec.convert(self._ledger.blob(str(found.content["spec"])), WorkloadSpec)
-        demand = msgspec.json.encode(found.content.get("demand"))
+        records = in_effect(self._ledger.newest_first(subject), self.undone_unrecorded())
+        for one in records:
+            if one.kind == DELETION_KIND:
+                return None  # what comes before it is about another workload
+            if one.kind == DECISION_KIND and one.content.get("spec"):
+                return self._accepted_of(one)
+        return None
+
+    def _accepted_of(self, record: Record) -> AcceptedSpec:
+        spec = msgspec.convert(self._ledger.blob(str(record.content["spec"])), WorkloadSpec)
+        demand = msgspec.json.encode(record.content.get("demand"))
         return AcceptedSpec(spec, msgspec.json.decode(demand, type=Demand))
+
+    def undone_unrecorded(self) -> set[str]:
+        """Ids of decisions that had no effect, which the ledger cannot say yet."""
+        return {str(one.content[UNDOES]) for one in self._unrecorded}
 
     def identity_of(self, subject: str) -> RecordedIdentity:
         """What is recorded of the workload that has a name.
@@ -227,7 +308,7 @@ class LedgerRecorder:
         Raises:
             LedgerCorruptError: the record cannot be read.
         """
-        last = self._ledger.last_about(subject)
+        last = next(self._ledger.newest_first(subject), None)
         if last is None:
             return RecordedIdentity(is_complete=not self.is_history_lost())
         if last.kind == DELETION_KIND:

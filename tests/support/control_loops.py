@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from scheduler.control.clock_events import ClockEvents
@@ -23,9 +24,15 @@ from scheduler.control.ports.agents import (
     SiteReport,
 )
 from scheduler.control.ports.hub import GRANTS, SITES, TENANTS, WORKLOADS, Object
-from scheduler.control.ports.ledger import AcceptedSpec, RecordedIdentity, RecordReference
+from scheduler.control.ports.ledger import (
+    AcceptedSpec,
+    PreparedRecord,
+    RecordedIdentity,
+    RecordReference,
+)
 from scheduler.control.queue.requeue import Requeuer, RequeueReasons
 from scheduler.control.queue.reservations import ReservationPlanner, Reservations
+from scheduler.control.reconcile.assumptions import Assumptions
 from scheduler.control.reconcile.decide import Decider
 from scheduler.control.reconcile.reconciler import Reconciler
 from scheduler.control.reconcile.workload_writer import WorkloadWriter
@@ -68,6 +75,7 @@ class FakeRecorder:
         identities: what is recorded of each name.
         is_lost: the file was lost.
         ended: names of workloads whose deletion is recorded.
+        undone: (subject, id) of decisions that were not carried out.
         deletion_fault: raised by the record of a deletion.
     """
 
@@ -78,6 +86,7 @@ class FakeRecorder:
         self.identities: dict[str, RecordedIdentity] = {}
         self.is_lost = False
         self.ended: list[str] = []
+        self.undone: list[tuple[str, str]] = []
         self.deletion_fault: Exception | None = None
         self._accepted: dict[str, AcceptedSpec] = {}
 
@@ -105,6 +114,16 @@ class FakeRecorder:
         if "demand" in content:
             self._accepted[subject] = AcceptedSpec(spec=spec, demand=content["demand"])
         return RecordReference(f"{epoch}-{len(self.records)}", "sha256:0")
+
+    def prepare(self, **facts: Any) -> PreparedRecord:  # noqa: ANN401 - those of `record`
+        return partial(self.record, **facts)
+
+    async def record_not_carried_out(
+        self, *, subject: str, epoch: int, at: datetime, decision: str, why: str, incarnation: str
+    ) -> None:
+        del at, why, incarnation
+        assert epoch == EPOCH
+        self.undone.append((subject, decision))
 
     async def record_batch(
         self, *, epoch: int, at: datetime, terms: Terms, content: dict[str, Any]
@@ -239,7 +258,7 @@ class ControlLoops:
 
     clock: FakeClock = field(default_factory=FakeClock)
     hub: FakeHub = field(default_factory=FakeHub)
-    recorder: FakeRecorder = field(default_factory=FakeRecorder)
+    recorder: Any = field(default_factory=FakeRecorder)
     publisher: FakePublisher = field(default_factory=FakePublisher)
     telemetry: AttemptLog = field(default_factory=AttemptLog)
     fault_places: list[str] = field(default_factory=list)
@@ -370,7 +389,7 @@ class ControlLoops:
         )
 
     def _make_reconciler(self) -> Reconciler:
-        events = self.events
+        events, ownership = self.events, ObjectOwnership()
         return Reconciler(
             objects=self.objects,
             decider=Decider(
@@ -383,9 +402,16 @@ class ControlLoops:
                 stats=self.stats,
                 epoch=lambda: EPOCH,
             ),
-            writer=WorkloadWriter(hub=self.hub, objects=self.objects),
+            writer=WorkloadWriter(hub=self.hub, objects=self.objects, clock=self.clock),
             order_sync=self.order_sync,
-            ownership=ObjectOwnership(),
+            ownership=ownership,
+            assumptions=Assumptions(
+                objects=self.objects,
+                sites=self.sites,
+                quotas=self.quotas,
+                ownership=ownership,
+                reservations=self.reservations,
+            ),
             requeue_reasons=self.requeuer.reasons,
             reservations=self.reservations,
             events=events,
@@ -394,6 +420,7 @@ class ControlLoops:
             faults=self.faults,
             epoch=lambda: EPOCH,
             stuck_after_seconds=300.0,
+            on_names_freed=lambda: self.wake_ups.add_events("gone"),
         )
 
     @asynccontextmanager
@@ -466,6 +493,7 @@ class ControlLoops:
             self.controller.on_object_changed(kind, key, sites)
 
     def _on_facts_changed(self, site: str, facts: SiteFacts | None) -> None:
+        self.recorder.update_facts(site, facts)
         if facts is None:
             self.fleet.remove(site)
         else:

@@ -10,17 +10,15 @@ import os
 import signal
 import sys
 from collections.abc import Collection, Mapping
-from datetime import datetime
 from typing import Any
 
 import scheduler.app
 from scheduler.cli.entry import main
 from scheduler.control.ports.agents import IndexVersion, OrderForSite
 from scheduler.control.ports.hub import ApiResource, Object
-from scheduler.control.ports.ledger import RecordReference
+from scheduler.control.ports.ledger import PreparedRecord, RecordReference
 from scheduler.hub.client import HubClient
 from scheduler.ledger.recorder import LedgerRecorder
-from scheduler.model.kinds.workload import WorkloadSpec
 from scheduler.mqtt.order_publisher import OrderPublisher
 
 
@@ -32,27 +30,16 @@ def kill_self() -> None:
 class CrashingRecorder(LedgerRecorder):
     """Kills the process once the first placement is durable in the ledger."""
 
-    async def record(
-        self,
-        *,
-        subject: str,
-        epoch: int,
-        at: datetime,
-        content: dict[str, Any],
-        spec: WorkloadSpec,
-        incarnation: str = "",
-    ) -> RecordReference:
-        recorded = await super().record(
-            subject=subject,
-            epoch=epoch,
-            at=at,
-            content=content,
-            spec=spec,
-            incarnation=incarnation,
-        )
-        if content.get("decision") and content["decision"].phase == "Placed":
-            kill_self()
-        return recorded
+    def prepare(self, **facts: Any) -> PreparedRecord:  # noqa: ANN401 - those of the recorder
+        append, decision = super().prepare(**facts), facts["content"].get("decision")
+
+        async def append_and_die() -> RecordReference:
+            recorded = await append()
+            if decision and decision.phase == "Placed":
+                kill_self()
+            return recorded
+
+        return append_and_die
 
 
 async def crashing_merge_patch(

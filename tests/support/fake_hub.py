@@ -2,12 +2,14 @@
 
 import copy
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from scheduler.control.ports.hub import (
     ApiResource,
+    Busy,
     Conflict,
     HubError,
     Listing,
@@ -19,6 +21,17 @@ from scheduler.control.ports.hub import (
 Place = tuple[str, str, str]
 """(plural, namespace, name) of an object."""
 
+Fate = Literal["written", "conflict", "lost", "landed", "late"]
+"""What becomes of a guarded patch.
+
+It is written; another client was first; its answer is cut off, before or after it was written; or
+it is held up on its way until `land_late`, when its sender has given it up.
+"""
+
+
+async def _at_once() -> None:
+    """Takes no time."""
+
 
 @dataclass
 class FakeHub:
@@ -26,9 +39,16 @@ class FakeHub:
 
     Attributes:
         faults: raised by every write to an object of this name.
+        fate_of: what becomes of a patch that names a version, by the object's name.
+        pause: awaited on the way to the hub and back.
     """
 
     faults: dict[str, HubError] = field(default_factory=dict)
+    fate_of: Callable[[str], Fate] = lambda _name: "written"
+    pause: Callable[[], Awaitable[None]] = _at_once
+    _late: list[tuple[ApiResource, str, Mapping[str, Any], str | None, str | None]] = field(
+        default_factory=list
+    )
     _objects: dict[Place, Object] = field(default_factory=dict)
     _events: list[tuple[ApiResource, WatchEvent]] = field(default_factory=list)
     _version: int = 0
@@ -39,6 +59,7 @@ class FakeHub:
         return events
 
     async def get(self, resource: ApiResource, name: str, namespace: str | None = None) -> Object:
+        await self.pause()
         return copy.deepcopy(self._found(resource, name, namespace))
 
     async def list(self, resource: ApiResource, namespace: str | None = None) -> Listing:
@@ -78,6 +99,37 @@ class FakeHub:
         *,
         namespace: str | None = None,
         subresource: str | None = None,
+    ) -> Object:
+        await self.pause()
+        fate: Fate = "written"
+        if "resourceVersion" in patch.get("metadata", {}):
+            fate = self.fate_of(name)
+        if fate == "conflict":
+            raise Conflict(f"{name} has been modified", status=409, reason="Conflict")
+        if fate == "late":
+            self._late.append((resource, name, patch, namespace, subresource))
+        if fate in ("lost", "late"):
+            raise Busy(f"{name}: the connection was cut")
+        after = self._patch(resource, name, patch, namespace, subresource)
+        await self.pause()
+        if fate == "landed":
+            raise Busy(f"{name}: the connection was cut")
+        return after
+
+    def land_late(self) -> None:
+        """Lets the patches arrive that were held up; those to another version have no effect."""
+        late, self._late = self._late, []
+        for one in late:
+            with suppress(HubError):
+                self._patch(*one)
+
+    def _patch(
+        self,
+        resource: ApiResource,
+        name: str,
+        patch: Mapping[str, Any],
+        namespace: str | None,
+        subresource: str | None,
     ) -> Object:
         before = self._found(resource, name, namespace)
         if name in self.faults:

@@ -3,6 +3,7 @@
 `scheduler.ledger.recorder` implements it.
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -23,6 +24,10 @@ class RecordReference:
 
     id: str
     hash: str
+
+
+PreparedRecord = Callable[[], Awaitable[RecordReference]]
+"""Appends a prepared record; returns when it is durable, and may raise `NotRecorded`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +91,7 @@ class DecisionRecorder(Protocol):
         """Sets the newest facts of a site; None: the site is gone."""
         ...
 
-    async def record(
+    def prepare(
         self,
         *,
         subject: str,
@@ -95,8 +100,11 @@ class DecisionRecorder(Protocol):
         content: dict[str, Any],
         spec: WorkloadSpec,
         incarnation: str = "",
-    ) -> RecordReference:
-        """Appends a decision with the fleet at the time of the call; returns when it is durable.
+    ) -> PreparedRecord:
+        """Prepares the record of a decision, with the fleet as it is now.
+
+        It does not wait, so that no other decision changes the fleet between the choice and this.
+        Records are appended in the order in which the returned functions are called.
 
         Args:
             subject: "namespace/name" of the workload.
@@ -105,9 +113,23 @@ class DecisionRecorder(Protocol):
             content: demand, terms and decision, or the refusal, as values of the model.
             spec: the spec with its manifests; equal ones are stored once.
             incarnation: the workload's; "" when it is not known.
+        """
+        ...
 
-        Raises:
-            NotRecorded: nothing was recorded.
+    async def record_not_carried_out(
+        self, *, subject: str, epoch: int, at: datetime, decision: str, why: str, incarnation: str
+    ) -> None:
+        """Appends that a recorded decision had no effect: its status was not written.
+
+        While the ledger cannot be written, this is kept, and appended before all else later.
+
+        Args:
+            subject: "namespace/name" of the workload.
+            epoch: the epoch of the leader.
+            at: when that was known.
+            decision: the id of the decision's record.
+            why: what the hub answered.
+            incarnation: the workload's; "" when it is not known.
         """
         ...
 
@@ -146,7 +168,7 @@ class DecisionRecorder(Protocol):
         ...
 
     def last_accepted(self, subject: str) -> AcceptedSpec | None:
-        """The input of the newest decision about a workload; None when there is none.
+        """The input of the newest decision about a workload that was carried out; None without one.
 
         Raises:
             ValueError: the record cannot be read.

@@ -7,10 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from scheduler.control.queue.active import Level
 from scheduler.control.queue.timers import TimerQueue
 from scheduler.control.queue.work_queue import SchedulingQueue, Urgency
 from scheduler.control.state.fair_shares import FairShares
 from scheduler.control.state.objects import HubObjects
+from scheduler.control.status.conditions import is_spec_changed, is_unplaced
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.workload import Workload
 
@@ -91,23 +93,29 @@ class Requeuer:
     fair_shares: FairShares
     reasons: RequeueReasons
 
-    def enqueue(self, key: WorkKey) -> None:
+    def enqueue(self, key: WorkKey, *, is_urgent: bool = False) -> None:
         """Queues a workload, also one that is gone: what it used is given back then."""
-        self.queue.add(key, self._urgency_of(self.objects.workloads.get(key)))
+        workload = self.objects.workloads.get(key)
+        self.queue.add(key, self._urgency_of(workload, is_urgent=is_urgent))
 
-    def requeue(self, keys: Iterable[WorkKey]) -> None:
+    def requeue(self, keys: Iterable[WorkKey], *, is_urgent: bool = False) -> None:
         """Queues those of these workloads that exist."""
         for key in keys:
             if key in self.objects.workloads:
-                self.enqueue(key)
+                self.enqueue(key, is_urgent=is_urgent)
 
-    def redecide(self, keys: Iterable[WorkKey]) -> None:
-        """Queues workloads, and has them decided again even if they are placed."""
+    def redecide(self, keys: Iterable[WorkKey], *, is_urgent: bool = False) -> None:
+        """Queues workloads, and has them decided again even if they are placed.
+
+        Args:
+            keys: the workloads.
+            is_urgent: what they are placed by may have ended, so they do not wait for new work.
+        """
         keys = list(keys)
         self.reasons.add_redecision(keys)
-        self.requeue(keys)
+        self.requeue(keys, is_urgent=is_urgent)
 
-    def _urgency_of(self, workload: Workload | None) -> Urgency:
+    def _urgency_of(self, workload: Workload | None, *, is_urgent: bool) -> Urgency:
         if workload is None:
             return Urgency()
         created = workload.metadata.creation_timestamp
@@ -115,4 +123,15 @@ class Requeuer:
             workload.spec.priority,
             created.timestamp() if created else 0.0,
             self.fair_shares.owner_of(workload.metadata.namespace),
+            _level_of(workload, is_urgent=is_urgent),
         )
+
+
+def _level_of(workload: Workload, *, is_urgent: bool) -> Level:
+    """The priority level: work that is placed as its spec asks is only looked at again."""
+    groups = workload.status.placement.groups
+    if groups and (is_urgent or any(one.violates for one in groups)):
+        return "urgent"
+    is_gone = workload.metadata.deletion_timestamp is not None
+    is_open = is_spec_changed(workload) or is_unplaced(workload.status)
+    return "new" if not groups or is_gone or is_open else "recheck"

@@ -140,6 +140,7 @@ class Reservations:
     _waiter_groups: dict[tuple[int, int], dict[WorkKey, None]] = field(default_factory=dict)
     _active: dict[WorkKey, Reservation] = field(default_factory=dict)
     _released: set[WorkKey] = field(default_factory=set)
+    _taken: set[WorkKey] = field(default_factory=set)
     _checked_seconds: float = float("-inf")
 
     def set_waiting(
@@ -161,6 +162,15 @@ class Reservations:
             self._add_waiter(key, _Waiter(priority, generation, since))
         if key in self._active:
             self._release(key)
+
+    def set_taken(self, key: WorkKey, *, is_taken: bool) -> None:
+        """Hides what is reserved for a workload while its placement counts in its stead."""
+        if is_taken:
+            self._taken.add(key)
+        else:
+            self._taken.discard(key)
+        if key in self._active:
+            self._apply(self._active[key])
 
     def forget_site(self, site: str) -> None:
         """Gives back what is reserved at a site that changed, is gone, or is silent."""
@@ -293,7 +303,7 @@ class Reservations:
         """Shows a reservation to the sites, doubled with each window, or hides a released one."""
         held_seconds = self.clock.monotonic() - reservation.since_seconds
         windows = int(held_seconds // self.after_seconds)
-        is_released = reservation.key in self._released
+        is_released = reservation.key in self._released | self._taken
         for site in reservation.replicas:
             self.sites.set_reserved(
                 site, () if is_released else reservation.in_flight_at(site, windows)

@@ -2,7 +2,8 @@
 
 The three pools of the kube-scheduler. A workload is in one of them, or is being decided, and never
 in two decisions at once: one that changes while it is decided is decided again. Active workloads
-are taken in the order of `scheduler.placement.queue.order`. One that failed for a passing reason
+are taken in the order of `scheduler.placement.queue.order`, those that run already after the others
+(`ActiveWork`). One that failed for a passing reason
 waits for a back-off; one that no site can take waits until an event wakes it or a re-check is due.
 An event that comes while a workload is decided counts too, because the decision may be based on the
 state before it.
@@ -17,12 +18,12 @@ import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from scheduler.control.queue.active import ActiveWork, Level, stronger
 from scheduler.control.queue.capacity_watch import CapacityWatcher
 from scheduler.control.queue.timers import TimerQueue
 from scheduler.control.queue.unschedulable import Reasons, Unschedulable
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.placement.filter.rules import WakeEvent
-from scheduler.placement.queue.fair_queue import FairQueue
 from scheduler.placement.queue.minimum_requests import MinimumRequest
 from scheduler.placement.queue.order import UNRANKED, QueuedWork, TenantShare, could_wake, sort_key
 from scheduler.runtime.clock import Clock
@@ -39,11 +40,13 @@ class Urgency:
         priority: higher first.
         created_at_seconds: creation time in seconds since 1970; older first.
         tenant: the owner whose share counts; empty: none.
+        level: whether it is new work, or is only looked at again.
     """
 
     priority: int = 0
     created_at_seconds: float = 0.0
     tenant: str = ""
+    level: Level = "new"
 
 
 @dataclass(slots=True)
@@ -103,7 +106,7 @@ class SchedulingQueue:
     capacity_watcher: CapacityWatcher | None = None
     _urgency: dict[WorkKey, Urgency] = field(default_factory=dict)
     _ranks: dict[WorkKey, int] = field(default_factory=dict)
-    _active: FairQueue = field(default_factory=FairQueue)
+    _active: ActiveWork = field(default_factory=ActiveWork)
     _deciding: dict[WorkKey, _DecisionState] = field(default_factory=dict)
     _unschedulable: Unschedulable = field(default_factory=Unschedulable)
     _backoff: set[WorkKey] = field(default_factory=set)
@@ -114,6 +117,9 @@ class SchedulingQueue:
 
     def add(self, key: WorkKey, urgency: Urgency) -> None:
         """Queues a workload that is new or changed; adding it again changes nothing."""
+        if self._is_requeued(key):
+            level = stronger(self._urgency[key].level, urgency.level)
+            urgency = dataclasses.replace(urgency, level=level)
         self._urgency[key] = urgency
         self._attempts.pop(key, None)
         self._leave_waiting_pools(key)
@@ -166,6 +172,10 @@ class SchedulingQueue:
     def succeed(self, key: WorkKey) -> None:
         """Notes that an attempt succeeded; the next failure starts with the shortest pause."""
         self._attempts.pop(key, None)
+        known = self._urgency.get(key)
+        if known and known.level != "new" and not self._is_requeued(key):
+            # If an event wakes it, it waits to be placed.
+            self._urgency[key] = dataclasses.replace(known, level="new")
 
     def mark_unschedulable(
         self,
@@ -233,7 +243,7 @@ class SchedulingQueue:
                 self._ranks[key] = rank
             work = self._active.get(key)
             if work is not None:
-                self._active.put(dataclasses.replace(work, rank=rank))
+                self._active.replace(dataclasses.replace(work, rank=rank))
             if self.capacity_watcher is not None:
                 self.capacity_watcher.set_rank(key, rank)
 
@@ -253,6 +263,10 @@ class SchedulingQueue:
         """All active workloads, and those that no site can take for one of these reasons."""
         return [*self._active.keys(), *self._unschedulable.keys_with_reason(slugs)]
 
+    def level_of(self, key: WorkKey) -> Level:
+        """The priority level at which a workload is queued."""
+        return self._urgency.get(key, _DEFAULT_URGENCY).level
+
     def depths(self) -> dict[str, int]:
         """The number of workloads in each pool; those being decided count as active."""
         return {
@@ -267,8 +281,12 @@ class SchedulingQueue:
             return
         before = self._active.get(key)
         since = before.waiting_since_seconds if before else self.clock.monotonic()
-        self._active.put(self._waiting_entry(key, since))
+        level = self.level_of(key)
+        self._active.put(self._waiting_entry(key, since), level, now_seconds=self.clock.monotonic())
         self._changed.set()
+
+    def _is_requeued(self, key: WorkKey) -> bool:
+        return key in self._deciding and self._deciding[key].is_requeued
 
     def _waiting_entry(self, key: WorkKey, since_seconds: float) -> QueuedWork:
         urgency = self._urgency.get(key, _DEFAULT_URGENCY)
@@ -284,14 +302,18 @@ class SchedulingQueue:
     def _pop(self, now_seconds: float) -> QueuedWork | None:
         """Removes and returns the next workload; None when no workload is ready.
 
-        It is an active one, or one that could fit where capacity increased.
+        It is an active one, or one that could fit where capacity increased. Re-checks that have
+        waited come first, all others last.
         """
         shares, fitting = self.shares, None
+        overdue = self._active.pop_overdue(shares, now_seconds=now_seconds)
+        if overdue is not None:
+            return overdue
         if self.capacity_watcher is not None:
             fitting = self.capacity_watcher.next_fitting(shares, now_seconds=now_seconds)
         if fitting is None:
             return self._active.pop(shares, now_seconds=now_seconds)
-        active = self._active.peek(shares, now_seconds=now_seconds)
+        active = self._active.peek_new(shares, now_seconds=now_seconds)
         sort_keys = [
             sort_key(one, shares, now_seconds=now_seconds) for one in (fitting, active) if one
         ]

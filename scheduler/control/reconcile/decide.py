@@ -1,8 +1,12 @@
-"""Decides about one workload, and records each decision in the ledger before it has any effect."""
+"""Decides about one workload, and records each decision in the ledger before it has any effect.
+
+Deciding never waits: it reads the fleet, chooses, and prepares the record with the fleet that it
+saw. Recording waits for the ledger, and comes after.
+"""
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -11,8 +15,20 @@ import msgspec
 from scheduler.control.events.recorder import EventRecorder
 from scheduler.control.orders.identity import NOT_ADOPTED
 from scheduler.control.orders.sync import OrderSync
-from scheduler.control.ports.ledger import AcceptedSpec, DecisionRecorder
+from scheduler.control.ports.ledger import (
+    AcceptedSpec,
+    DecisionRecorder,
+    NotRecorded,
+    PreparedRecord,
+)
 from scheduler.control.queue.requeue import RequeueReason, RequeueReasons
+from scheduler.control.reconcile.draft import (
+    Draft,
+    ReconcileResult,
+    Unrecorded,
+    outcome_of,
+    reference_of,
+)
 from scheduler.control.reconcile.triggers import (
     demand_to_decide,
     demand_to_recheck,
@@ -40,32 +56,10 @@ from scheduler.model.manifests.identities import total_completions
 from scheduler.model.manifests.recorded import recorded_manifests
 from scheduler.placement.choose import choose
 from scheduler.placement.filter.retention import evicted_by_taint_at
-from scheduler.placement.queue.minimum_requests import MinimumRequest, minimum_request_of
-from scheduler.placement.queue.order import could_wake
 
 _log = logging.getLogger(__name__)
 
 _NOT_ADOPTED_RETRY_SECONDS = 3.0  # neither an operator's command nor a site's end is an event
-
-
-@dataclass(frozen=True, slots=True)
-class ReconcileResult:
-    """The outcome of one reconciliation.
-
-    Attributes:
-        result: placed, waiting, refused, unchanged, not-accepted, deleted, withdrawing.
-        unschedulable_reasons: slugs of the reasons that keep the workload from being placed; empty
-            when it waits for nothing.
-        retry_after_seconds: after this time the decision may change by itself; None: never.
-        minimum_request: what a site must have free to matter to it; None: any site may.
-        frees_names: it runs nowhere, and another workload waits for a name that it has given up.
-    """
-
-    result: str
-    unschedulable_reasons: frozenset[str] = frozenset()
-    retry_after_seconds: float | None = None
-    minimum_request: MinimumRequest | None = None
-    frees_names: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -105,31 +99,29 @@ class Decider:
         """The spec and the demand of the newest decision about a workload; None without one."""
         return self.recorder.last_accepted(workload.metadata.key)
 
-    async def decide(
+    def decide(
         self,
         key: WorkKey,
         workload: Workload,
         demand: Demand | NotAccepted,
         requeue_reason: RequeueReason,
-    ) -> tuple[WorkloadStatus, ReconcileResult]:
-        """Makes a decision if one is due; it is recorded before this returns.
+    ) -> Draft:
+        """Makes a decision if one is due; `record` records it.
 
         Args:
             key: namespace and name.
             workload: as the hub holds it.
             demand: of its present spec, or why that is not accepted.
             requeue_reason: why a placed workload is decided again.
-
-        Returns:
-            The status after the decision, without what sites report, and the outcome.
         """
         status, now = workload.status, self.inputs.clock.now()
         if isinstance(demand, NotAccepted):
+            rechecked: Draft | None = None
             if requeue_reason.needs_redecision and status.placement.groups:
-                status = await self._recheck_last_accepted(key, workload, now)
-            return await self._refuse(workload, status, demand, now)
+                rechecked = self._recheck_last_accepted(key, workload, now)
+            return self._refuse(workload, rechecked, demand, now)
         if not is_decision_due(workload, needs_redecision=requeue_reason.needs_redecision):
-            return status, ReconcileResult("unchanged")
+            return Draft(status=status, outcome=ReconcileResult("unchanged"))
         if not status.placement.groups and (demand.placed or not demand.replicas):
             status = self.order_sync.with_adopted_placement(workload).status
         demand = demand_to_decide(
@@ -138,15 +130,52 @@ class Decider:
         demand, decision = self._choose(key, workload, demand, now)
         outcome = outcome_of(decision, demand)
         if is_unchanged(workload, status, decision):
-            return status, outcome
-        status = await self._record_decision(
-            workload, status, demand, decision, recorded=workload, now=now
-        )
-        return status, outcome
+            return Draft(status=status, outcome=outcome)
+        return self._draft(workload, status, demand, decision, outcome, recorded=workload, now=now)
 
-    async def _recheck_last_accepted(
+    async def record(self, draft: Draft) -> list[DecisionReference]:
+        """Records what is decided; returns when all of it is durable.
+
+        If the second of two cannot be recorded, the first has no effect, and the ledger says so.
+
+        Raises:
+            NotRecorded: the ledger cannot be written.
+        """
+        references: list[DecisionReference] = []
+        for one in draft.unrecorded:
+            try:
+                references.append(await self._append(one))
+            except NotRecorded as error:
+                await self.record_not_carried_out(one.workload, references, str(error))
+                raise
+        return references
+
+    async def record_not_carried_out(
+        self, workload: Workload, references: Iterable[DecisionReference], why: str
+    ) -> None:
+        """Records that decisions had no effect."""
+        for one in references:
+            _log.info("decision %s was not carried out: %s", one.id, why)
+            await self.recorder.record_not_carried_out(
+                subject=workload.metadata.key,
+                epoch=self.epoch(),
+                at=self.inputs.clock.now(),
+                decision=one.id,
+                why=why[:MAX_TEXT_LENGTH],
+                incarnation=workload.status.incarnation,
+            )
+
+    async def _append(self, one: Unrecorded) -> DecisionReference:
+        recorded = await one.append()
+        ids = {"decision": recorded.id, "workload": one.workload.metadata.key}
+        _log.info("decided %s: %s", one.workload.metadata.key, one.line, extra=ids)
+        if one.demand is not None and one.decision is not None:
+            self._report_violations(one.workload, one.demand, one.decision)
+        return reference_of(one.line, one.decided_at, recorded)
+
+    def _recheck_last_accepted(
         self, key: WorkKey, workload: Workload, now: datetime
-    ) -> WorkloadStatus:
+    ) -> Draft | None:
         """Decides about what runs of a workload whose present spec is not accepted.
 
         The spec that was accepted last counts, so an edit that cannot be accepted does not exempt
@@ -154,14 +183,15 @@ class Decider:
         """
         former = self.last_accepted(workload)
         if former is None:
-            return workload.status
+            return None
         demand = demand_to_recheck(workload, former.demand)
         demand, decision = self._choose(key, workload, demand, now)
         if not ends_or_violates(workload.status, decision):
-            return workload.status
+            return None
         recorded = msgspec.structs.replace(workload, spec=former.spec)
-        return await self._record_decision(
-            workload, workload.status, demand, decision, recorded=recorded, now=now
+        outcome = outcome_of(decision, demand)
+        return self._draft(
+            workload, workload.status, demand, decision, outcome, recorded=recorded, now=now
         )
 
     def _choose(
@@ -183,41 +213,50 @@ class Decider:
         self.stats.record_decision(key, decision, demand, fleet, terms)
         return demand, decision
 
-    async def _record_decision(
+    def _draft(
         self,
         workload: Workload,
         status: WorkloadStatus,
         demand: Demand,
         decision: Decision,
+        outcome: ReconcileResult,
         *,
         recorded: Workload,
         now: datetime,
-    ) -> WorkloadStatus:
-        """Records a decision, and returns the status after it.
+    ) -> Draft:
+        """The draft of a decision.
 
         Args:
             workload: as the hub holds it.
             status: the status until now.
             demand: the demand that was decided on.
             decision: the decision.
+            outcome: the outcome of the reconciliation.
             recorded: the workload with the spec that was decided on.
             now: when it was made.
         """
-        content = {"demand": demand, "terms": self.inputs.terms, "decision": decision}
-        reference = await self._record(recorded, now, content, decision.line)
-        self._report_violations(recorded, demand, decision)
         completions = None
         if demand.strategy != "Duplicated":
             completions = total_completions(recorded.spec.manifests)
-        return self._with_decision(
+        after = self._with_decision(
             workload,
             status,
             decision,
-            reference,
+            reference_of(decision.line, now),
             now,
             completions=completions,
             identity=demand.identity,
         )
+        content = {"demand": demand, "terms": self.inputs.terms, "decision": decision}
+        unrecorded = Unrecorded(
+            append=self._prepare(recorded, now, content),
+            line=decision.line,
+            decided_at=now,
+            workload=recorded,
+            demand=demand,
+            decision=decision,
+        )
+        return Draft(status=after, outcome=outcome, demand=demand, unrecorded=(unrecorded,))
 
     def _with_decision(
         self,
@@ -257,25 +296,39 @@ class Decider:
         for reason in decision.violations.values():
             self.stats.telemetry.count_violation(reason, treatment)
 
-    async def _refuse(
-        self, workload: Workload, status: WorkloadStatus, refusal: NotAccepted, now: datetime
-    ) -> tuple[WorkloadStatus, ReconcileResult]:
-        """The status of a workload whose spec is not accepted; recorded if that is new."""
+    def _refuse(
+        self, workload: Workload, rechecked: Draft | None, refusal: NotAccepted, now: datetime
+    ) -> Draft:
+        """The draft for a workload whose spec is not accepted; recorded if that is new.
+
+        Args:
+            workload: as the hub holds it.
+            rechecked: what is decided about what runs of it; None: nothing.
+            refusal: why the spec is not accepted.
+            now: the time.
+        """
         line = f"{refusal.reason}: {refusal.message}"[:MAX_TEXT_LENGTH]
         retry = _NOT_ADOPTED_RETRY_SECONDS if refusal.condition == NOT_ADOPTED else None
         outcome = ReconcileResult("not-accepted", frozenset({refusal.reason}), retry)
+        draft = rechecked or Draft(status=workload.status, outcome=outcome)
+        status = draft.status
         is_seen = status.observed_generation == workload.metadata.generation
         if is_seen and status.decision and status.decision.line == line:
-            return status, outcome
-        reference = await self._record(workload, now, {"refusal": refusal}, line)
-        after = statuses.with_refusal(status, refusal, reference, now)
-        generation = workload.metadata.generation
-        return msgspec.structs.replace(after, observed_generation=generation), outcome
+            return replace(draft, outcome=outcome)
+        append = self._prepare(workload, now, {"refusal": refusal})
+        unrecorded = Unrecorded(append=append, line=line, decided_at=now, workload=workload)
+        after = statuses.with_refusal(status, refusal, reference_of(line, now), now)
+        return replace(
+            draft,
+            status=msgspec.structs.replace(after, observed_generation=workload.metadata.generation),
+            outcome=outcome,
+            unrecorded=(*draft.unrecorded, unrecorded),
+        )
 
-    async def _record(
-        self, workload: Workload, now: datetime, content: dict[str, Any], line: str
-    ) -> DecisionReference:
-        recorded = await self.recorder.record(
+    def _prepare(
+        self, workload: Workload, now: datetime, content: dict[str, Any]
+    ) -> PreparedRecord:
+        return self.recorder.prepare(
             subject=workload.metadata.key,
             epoch=self.epoch(),
             at=now,
@@ -285,22 +338,3 @@ class Decider:
             ),
             incarnation=workload.status.incarnation,
         )
-        ids = {"decision": recorded.id, "workload": workload.metadata.key}
-        _log.info("decided %s: %s", workload.metadata.key, line, extra=ids)
-        return DecisionReference(
-            id=recorded.id,
-            hash=recorded.hash,
-            line=line[:MAX_TEXT_LENGTH],
-            decided_at=now,
-        )
-
-
-def outcome_of(decision: Decision, demand: Demand) -> ReconcileResult:
-    """The outcome of a decision; what is not placed waits for its reasons or its start time."""
-    if decision.phase == "Placed":
-        return ReconcileResult("placed")
-    start, now = decision.start_at or demand.schedule.earliest, decision.decided_at
-    pause = (start - now).total_seconds() if start and start > now else None
-    reasons = frozenset[str](decision.reasons)
-    need = minimum_request_of(demand) if could_wake(frozenset({"capacity"}), reasons) else None
-    return ReconcileResult(decision.phase.lower(), reasons, pause, need)

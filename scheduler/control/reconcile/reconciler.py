@@ -3,21 +3,31 @@
 Level-based, as Kubernetes' controllers are: a reconciliation compares the desired with the present
 state and does what is missing, so that the process may be killed between any two steps. The order
 of effects is a promise: first the ledger, then the status (one API write), then the orders.
+
+Many workloads are reconciled at once. What reads, chooses and assumes is one step that never waits,
+so every decision sees all decisions before it, also those that are still on their way.
 """
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import msgspec
 
 from scheduler.control.events.recorder import EventRecorder
 from scheduler.control.orders.sync import OrderSync
+from scheduler.control.ports.hub import Object
 from scheduler.control.queue.requeue import RequeueReason, RequeueReasons
 from scheduler.control.queue.reservations import Reservations
-from scheduler.control.reconcile.decide import Decider, ReconcileResult
-from scheduler.control.reconcile.workload_writer import FINALIZER, WorkloadWriter
+from scheduler.control.reconcile.assumptions import Assumptions
+from scheduler.control.reconcile.decide import Decider
+from scheduler.control.reconcile.draft import Draft, ReconcileResult
+from scheduler.control.reconcile.workload_writer import (
+    FINALIZER,
+    NOTHING_WRITTEN,
+    WorkloadWriter,
+)
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.ownership import ObjectOwnership, conflict_refusal
 from scheduler.control.state.resolve_demand import policies_of, resolve_demand
@@ -31,7 +41,7 @@ from scheduler.control.status.removed_fields import FIELDS_REMOVED, removed_fiel
 from scheduler.model.demand.demand import Demand, NotAccepted
 from scheduler.model.formatters import format_list
 from scheduler.model.kinds.metadata import WorkKey
-from scheduler.model.kinds.workload import Workload, WorkloadStatus
+from scheduler.model.kinds.workload import DecisionReference, Workload, WorkloadStatus
 from scheduler.placement.divide.disaster_recovery import total_replicas_of
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
@@ -39,9 +49,41 @@ from scheduler.runtime.faults import Faults
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Step:
+    """What one step that never waits has made of a workload.
+
+    Attributes:
+        workload: as it was read, with its incarnation.
+        demand: of its spec, or why that is not accepted.
+        draft: what is decided.
+        is_identified: its incarnation is known.
+    """
+
+    workload: Workload
+    demand: Demand | NotAccepted
+    draft: Draft
+    is_identified: bool
+
+
+@dataclass(slots=True, kw_only=True)
+class _Flight:
+    """How far a decision has come.
+
+    Attributes:
+        base: the object in the hub that it was decided on.
+        references: its records.
+        is_written: its status is written.
+    """
+
+    base: Object
+    references: list[DecisionReference] = field(default_factory=list)
+    is_written: bool = False
+
+
 @dataclass(slots=True, kw_only=True)
 class Reconciler:
-    """Does for one workload after the other what its present state lacks.
+    """Does for each workload what its present state lacks; the same one never twice at once.
 
     Attributes:
         objects: the hub's objects.
@@ -49,6 +91,7 @@ class Reconciler:
         writer: writes to the objects in the hub.
         order_sync: orders what a written status says.
         ownership: which workload owns which Kubernetes object.
+        assumptions: holds what decisions use until they are carried out.
         requeue_reasons: why placed workloads are decided again.
         reservations: released for a workload while it is decided.
         events: records what happens for `kubectl describe`.
@@ -57,6 +100,7 @@ class Reconciler:
         faults: handles what fails in reading a spec.
         epoch: gives the leader's epoch.
         stuck_after_seconds: an order that does not run for this long sets StuckInFlight.
+        on_names_freed: called when a workload gives up names that others were refused.
     """
 
     objects: HubObjects
@@ -64,6 +108,7 @@ class Reconciler:
     writer: WorkloadWriter
     order_sync: OrderSync
     ownership: ObjectOwnership
+    assumptions: Assumptions
     requeue_reasons: RequeueReasons
     reservations: Reservations
     events: EventRecorder
@@ -72,6 +117,8 @@ class Reconciler:
     faults: Faults
     epoch: Callable[[], int]
     stuck_after_seconds: float
+    on_names_freed: Callable[[], None]
+    _late_writes: dict[WorkKey, tuple[frozenset[str], WorkloadStatus]] = field(default_factory=dict)
 
     async def reconcile(self, key: WorkKey) -> ReconcileResult:
         """Reconciles one workload.
@@ -85,18 +132,29 @@ class Reconciler:
         if workload.metadata.deletion_timestamp is not None:
             return await self._withdraw(key, workload)
         workload = await self.writer.ensure_finalizer(key, workload)
-        requeue_reason, is_done = self.requeue_reasons.take(key), False
+        if workload.metadata.deletion_timestamp is not None:
+            return await self._withdraw(key, workload)
+        requeue_reason = self.requeue_reasons.take(key)
+        flight, is_done = _Flight(base=self.objects.raw_workloads[key]), False
         try:
-            outcome = await self._reconcile_existing(key, workload, requeue_reason)
+            step = self._decide(key, workload, requeue_reason)
+            outcome = await self._carry_out(key, step, flight)
             is_done = True
+        except Exception as error:
+            self._undo(key)
+            if flight.references and not flight.is_written:
+                self._note_late_write(key, workload.status, flight, error)
+                await self.decider.record_not_carried_out(workload, flight.references, str(error))
+            raise
         finally:
             if not is_done:
+                self._undo(key)
                 self.requeue_reasons.restore(key, requeue_reason)
         return outcome
 
-    async def _reconcile_existing(
-        self, key: WorkKey, workload: Workload, requeue_reason: RequeueReason
-    ) -> ReconcileResult:
+    def _decide(self, key: WorkKey, workload: Workload, requeue_reason: RequeueReason) -> _Step:
+        """Reads, chooses and assumes, all without waiting."""
+        workload, requeue_reason = self._without_late_write(key, workload, requeue_reason)
         identified = self.order_sync.identify(key, workload)
         if isinstance(identified, NotAccepted):
             demand: Demand | NotAccepted = identified
@@ -104,25 +162,70 @@ class Reconciler:
             workload = identified
             demand = self._resolve_demand(workload)
         with self.reservations.released_for(key, workload.spec.priority):
-            status, outcome = await self.decider.decide(key, workload, demand, requeue_reason)
+            draft = self.decider.decide(key, workload, demand, requeue_reason)
+        if draft.demand is not None:
+            order_id = self.order_sync.order_id(workload)
+            self.assumptions.assume(key, workload, draft.status, draft.demand, order_id)
+        is_identified = not isinstance(identified, NotAccepted)
+        return _Step(workload=workload, demand=demand, draft=draft, is_identified=is_identified)
+
+    async def _carry_out(self, key: WorkKey, step: _Step, flight: _Flight) -> ReconcileResult:
+        """Records, writes and orders what is decided."""
+        workload, demand, draft = step.workload, step.demand, step.draft
+        flight.references = await self.decider.record(draft)
+        status = draft.status
+        if flight.references:
+            status = msgspec.structs.replace(status, decision=flight.references[-1])
         status = self._with_health_and_conditions(key, workload, status, demand)
-        await self.writer.write_status(key, status)
+        await self.writer.write_status(key, flight.base, status)
+        flight.is_written = True
+        self._late_writes.pop(key, None)
+        frees_names = self.assumptions.settle(key, statuses.shares_of(status))
+        # As it was decided: what the watch has brought meanwhile is not decided yet.
+        written = msgspec.structs.replace(workload, status=status)
         if isinstance(demand, Demand):
-            self.order_sync.sync_orders(key, demand, self.objects.workloads[key])
+            self.order_sync.sync_orders(key, demand, written)
         elif status.placement != workload.status.placement:
-            self._order_last_accepted(key)
-        elif identified is workload and not status.placement.groups:
+            self._order_last_accepted(key, written)
+        elif step.is_identified and not status.placement.groups:
             self.order_sync.release_indexes(key)
         self.stats.record_status(key, status, demand)
         self._record_events(workload, status)
-        if status.placement.groups:
-            return outcome
-        frees_names = self.ownership.release_unplaced(key)
-        return replace(outcome, frees_names=frees_names)
+        if not status.placement.groups:
+            frees_names |= self.ownership.release_unplaced(key)
+        return replace(draft.outcome, frees_names=frees_names)
 
-    def _order_last_accepted(self, key: WorkKey) -> None:
+    def _undo(self, key: WorkKey) -> None:
+        """Ends what was assumed, if anything is; other workloads may have the names again."""
+        if self.assumptions.undo(key):
+            self.on_names_freed()
+
+    def _note_late_write(
+        self, key: WorkKey, status: WorkloadStatus, flight: _Flight, error: Exception
+    ) -> None:
+        """Remembers an undone decision whose write may still arrive, and the status before it."""
+        if isinstance(error, NOTHING_WRITTEN):
+            return
+        ids, former = self._late_writes.get(key, (frozenset[str](), status))
+        self._late_writes[key] = (ids | {one.id for one in flight.references}, former)
+
+    def _without_late_write(
+        self, key: WorkKey, workload: Workload, requeue_reason: RequeueReason
+    ) -> tuple[Workload, RequeueReason]:
+        """The workload without what a write has brought after its decision was undone.
+
+        Others have been decided as if it had no effect, so it is decided again from the status
+        before it; nothing of it was ordered.
+        """
+        ids, former = self._late_writes.get(key, (frozenset[str](), workload.status))
+        reference = workload.status.decision
+        if reference is None or reference.id not in ids:
+            return workload, requeue_reason
+        workload = msgspec.structs.replace(workload, status=former)
+        return workload, replace(requeue_reason, needs_redecision=True)
+
+    def _order_last_accepted(self, key: WorkKey, workload: Workload) -> None:
         """Orders what remains of a workload whose present spec is not accepted."""
-        workload = self.objects.workloads[key]
         former = self.decider.last_accepted(workload)
         if former is not None:
             workload = msgspec.structs.replace(workload, spec=former.spec)
@@ -207,6 +310,7 @@ class Reconciler:
     def _forget(self, key: WorkKey) -> None:
         """Releases all that is held for a workload: its objects, quota and orders."""
         self.ownership.release(key)
+        self._late_writes.pop(key, None)
         self.order_sync.forget(key)
         self.requeue_reasons.forget(key)
         self.stats.forget(key)
@@ -276,12 +380,13 @@ class Reconciler:
         """Withdraws a deleted workload; the object stays until all sites have confirmed that."""
         if FINALIZER not in workload.metadata.finalizers:
             return ReconcileResult("deleted")
+        base = self.objects.raw_workloads[key]
         identified = self.order_sync.identify(key, workload)
         workload = workload if isinstance(identified, NotAccepted) else identified
         left = self.order_sync.withdraw(key, workload)
         if left:
             status = _deleting_status(workload.status, left, self.clock.now(), self.epoch())
-            await self.writer.write_status(key, status)
+            await self.writer.write_status(key, base, status)
             return ReconcileResult("withdrawing")
         await self.decider.record_deletion(key, workload.status.incarnation)
         await self.writer.remove_finalizer(key, workload)

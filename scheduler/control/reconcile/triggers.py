@@ -2,7 +2,12 @@
 
 import msgspec
 
-from scheduler.control.status.conditions import find_condition, rules_condition
+from scheduler.control.status.conditions import (
+    find_condition,
+    is_spec_changed,
+    is_unplaced,
+    rules_condition,
+)
 from scheduler.control.status.migration import shares_in
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import Demand, PlacedReplicas
@@ -27,17 +32,6 @@ def is_decision_due(workload: Workload, *, needs_redecision: bool) -> bool:
     if status.phase == "Completed":  # never runs again; but a rule may end what is left of it
         return needs_redecision and bool(status.placement.groups)
     return needs_redecision or not status.placement.groups or is_unplaced(status)
-
-
-def is_spec_changed(workload: Workload) -> bool:
-    """Whether the spec has changed since the last decision."""
-    return workload.status.observed_generation != workload.metadata.generation
-
-
-def is_unplaced(status: WorkloadStatus) -> bool:
-    """Whether the last decision did not place all requested replicas."""
-    placed = find_condition(status.conditions, "Placed")
-    return placed is not None and placed.status == "False"
 
 
 def demand_to_decide(workload: Workload, demand: Demand, *, is_policy_changed: bool) -> Demand:

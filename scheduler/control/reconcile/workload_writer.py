@@ -1,17 +1,34 @@
 """Writes to Workload objects in the hub: status and finalizer."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from scheduler.control.ports.hub import WORKLOADS, Hub
+from scheduler.control.ports.hub import (
+    WORKLOADS,
+    Conflict,
+    Gone,
+    Hub,
+    HubError,
+    NotFound,
+    Object,
+    Refused,
+)
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.status.workload import merge_patch
 from scheduler.model.canonical import to_plain_json
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.workload import Workload, WorkloadStatus
+from scheduler.runtime.clock import Clock
+
+_log = logging.getLogger(__name__)
 
 FINALIZER = "kapok.dev/withdraw"
+NOTHING_WRITTEN = (Conflict, Gone, NotFound, Refused)
+"""Answers of the hub which prove that a request had no effect, and cannot have one later."""
+_FIRST_READ_PAUSE_SECONDS = 0.5
+_LAST_READ_PAUSE_SECONDS = 10.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -24,10 +41,12 @@ class WorkloadWriter:
     Attributes:
         hub: where the objects are written.
         objects: takes in what the hub returns, so that the next step sees it at once.
+        clock: for the pauses between attempts to read.
     """
 
     hub: Hub
     objects: HubObjects
+    clock: Clock
 
     async def ensure_finalizer(self, key: WorkKey, workload: Workload) -> Workload:
         """Sets the finalizer, so that the object stays until its orders are withdrawn.
@@ -46,25 +65,67 @@ class WorkloadWriter:
             "finalizers": sorted({*meta.finalizers, FINALIZER}),
         }
         await self._patch(key, {"metadata": metadata}, subresource=None)
+        if key not in self.objects.workloads:
+            raise NotFound(f"{'/'.join(key)} was deleted meanwhile", status=404, reason="NotFound")
         return self.objects.workloads[key]
 
-    async def write_status(self, key: WorkKey, status: WorkloadStatus) -> None:
+    async def write_status(self, key: WorkKey, base: Object, status: WorkloadStatus) -> None:
         """Writes what differs from the status in the hub; nothing when they are equal.
 
         The epoch alone is no difference: a new leader would otherwise write every object once.
+        When it is not known whether a new decision was written, after a time-out or a cut
+        connection, the object is read until that is known.
+
+        Args:
+            key: namespace and name.
+            base: the object that the status was computed from.
+            status: what is to be written.
 
         Raises:
-            HubError: the hub refused the write or could not do it.
+            HubError: nothing was written, as the hub says or as the object shows.
         """
-        raw = self.objects.raw_workloads[key]
-        patch = merge_patch(raw.get("status") or {}, to_plain_json(status))
-        if patch.keys() - {"epoch"}:
-            version = raw["metadata"]["resourceVersion"]
-            await self._patch(
-                key,
-                {"metadata": {"resourceVersion": version}, "status": patch},
-                subresource="status",
-            )
+        patch = merge_patch(base.get("status") or {}, to_plain_json(status))
+        if not patch.keys() - {"epoch"}:
+            return
+        if self.objects.raw_workloads.get(key) is not base:
+            raise Conflict(f"{'/'.join(key)} has been modified", status=409, reason="Conflict")
+        version = base["metadata"]["resourceVersion"]
+        patch = {"metadata": {"resourceVersion": version}, "status": patch}
+        try:
+            await self._patch(key, patch, subresource="status")
+        except NOTHING_WRITTEN:
+            raise
+        except HubError as error:
+            is_new = "decision" in patch["status"] and status.decision is not None
+            if not is_new or not await self._has_landed(key, base, status):
+                raise
+            _log.info("%s/%s: was written all the same: %s", *key, error)
+
+    async def _has_landed(self, key: WorkKey, base: Object, status: WorkloadStatus) -> bool:
+        """Whether the object has the decision of a status; asks until the hub answers."""
+        body = await self._read_until_answered(key)
+        if body is None or body["metadata"].get("uid") != base["metadata"].get("uid"):
+            return False
+        written = (body.get("status") or {}).get("decision") or {}
+        wanted = to_plain_json(status.decision)
+        has_landed = all(written.get(one) == wanted[one] for one in ("id", "hash"))
+        if has_landed and _is_same_but_status(base, body):
+            self.objects.put_workload(body)  # else the watch brings it, and with it who else wrote
+        return has_landed
+
+    async def _read_until_answered(self, key: WorkKey) -> Object | None:
+        """The object as the hub has it; None when it is gone. Until one is known, it stays open."""
+        namespace, name = key
+        pause = _FIRST_READ_PAUSE_SECONDS
+        while True:
+            try:
+                return await self.hub.get(WORKLOADS, name, namespace)
+            except NotFound:
+                return None
+            except HubError as error:
+                _log.warning("%s/%s: not known whether it was written: %s", *key, error)
+            await self.clock.sleep(pause)
+            pause = min(2 * pause, _LAST_READ_PAUSE_SECONDS)
 
     async def remove_finalizer(self, key: WorkKey, workload: Workload) -> None:
         """Removes the finalizer, so that the hub deletes the object.
@@ -87,3 +148,11 @@ class WorkloadWriter:
             WORKLOADS, name, patch, namespace=namespace, subresource=subresource
         )
         self.objects.put_workload(body)
+
+
+def _is_same_but_status(one: Object, other: Object) -> bool:
+    """Whether nothing that other clients write differs between two versions of an object."""
+    return all(one["metadata"].get(name) == other["metadata"].get(name) for name in _METADATA)
+
+
+_METADATA = ("generation", "deletionTimestamp", "labels", "annotations", "finalizers")

@@ -78,6 +78,7 @@ class HubObjects:
     invalid: dict[tuple[str, WorkKey], str] = field(default_factory=dict)
     _leaders_epoch: int = 0
     _late_statuses: set[WorkKey] = field(default_factory=set)
+    _assumed: dict[WorkKey, Workload] = field(default_factory=dict)
     _workloads_at: dict[str, dict[WorkKey, None]] = field(default_factory=dict)
     _grants_by_site: dict[str, dict[str, SiteGrant]] = field(default_factory=dict)
     _tenants_by_namespace: dict[str, tuple[Tenant, ...]] = field(default_factory=dict)
@@ -113,6 +114,7 @@ class HubObjects:
     def end_term(self) -> None:
         """Notes that this scheduler does not lead any more: the hub's statuses count."""
         self._leaders_epoch = 0
+        self._assumed.clear()
         late, self._late_statuses = self._late_statuses, set()
         for key in late & self.raw_workloads.keys():
             self._replace(WORKLOADS.kind, key, self.raw_workloads[key])
@@ -144,11 +146,34 @@ class HubObjects:
             self._put(WORKLOADS.kind, key, msgspec.structs.replace(late, status=status))
 
     def put_workload(self, body: Object) -> None:
-        """Takes in what the hub returned for our own write, without calling `on_change`."""
+        """Takes in what the hub returned for our own write, without calling `on_change`.
+
+        If the watch was faster and has brought something newer, or the deletion, that stays.
+        """
         key = (body["metadata"]["namespace"], body["metadata"]["name"])
-        if (body.get("status") or {}).get("epoch", 0) >= self._leaders_epoch:
-            self._late_statuses.discard(key)
-        self._replace(WORKLOADS.kind, key, body)
+        known = self.raw_workloads.get(key)
+        if known is None or known["metadata"].get("uid") != body["metadata"].get("uid"):
+            return
+        if _resource_version(body["metadata"]) >= _resource_version(known["metadata"]):
+            if (body.get("status") or {}).get("epoch", 0) >= self._leaders_epoch:
+                self._late_statuses.discard(key)
+            self._replace(WORKLOADS.kind, key, body)
+
+    def assume(self, key: WorkKey, workload: Workload) -> None:
+        """Has others see a workload with a placement that is decided and not written yet."""
+        self._assumed[key] = workload
+
+    def end_assumption(self, key: WorkKey) -> None:
+        """Has others see a workload as the hub holds it."""
+        self._assumed.pop(key, None)
+
+    def workloads_in(self, namespace: str) -> list[Workload]:
+        """The workloads of a namespace, with the placements that are decided."""
+        return [
+            self._assumed.get(key, one)
+            for key, one in self.workloads.items()
+            if key[0] == namespace
+        ]
 
     def default_scheme(self) -> DataClassScheme | None:
         """The data class scheme in force: the one named "default"."""
@@ -166,8 +191,9 @@ class HubObjects:
         return self._tenants_by_namespace.get(namespace, ())
 
     def workloads_at(self, site: str) -> list[WorkKey]:
-        """The workloads that have replicas at a site according to their statuses."""
-        return list(self._workloads_at.get(site, ()))
+        """The workloads that have replicas at a site, or get some by a decision."""
+        assumed = (key for key, one in self._assumed.items() if site in _placed_sites(one))
+        return list(dict.fromkeys((*self._workloads_at.get(site, ()), *assumed)))
 
     def sites_named(self, names: Iterable[str]) -> list[Site]:
         """Those of the named sites that exist."""

@@ -16,17 +16,20 @@ ObjectName = tuple[str, str, str, str]
 class ObjectOwnership:
     """Owners by object: the first workload that claims an object owns it.
 
-    A claim counts while its workload is decided, and as long as it is placed.
+    A claim counts while its workload is decided, and as long as it is placed. What an edited
+    workload gives up stays its own until the new decision is carried out: its order still holds it.
     """
 
     _owners: dict[ObjectName, WorkKey] = field(default_factory=dict)
     _owned: dict[WorkKey, frozenset[ObjectName]] = field(default_factory=dict)
     _denied: set[ObjectName] = field(default_factory=set)
+    _former: dict[WorkKey, frozenset[ObjectName]] = field(default_factory=dict)
 
     def claim_all(self, workloads: Iterable[Workload]) -> None:
         """Claims for all workloads after a start: placed ones first, then older ones first."""
         for workload in sorted(workloads, key=_seniority):
             self.claim(workload)
+        self._former.clear()
 
     def claim(self, workload: Workload) -> tuple[WorkKey, str] | None:
         """Claims all objects of a workload, or none.
@@ -41,14 +44,46 @@ class ObjectOwnership:
             if owner is not None and owner != key:
                 self._denied.add(name)
                 return owner, f"{name[2]} {name[3]}"
-        self.release(key)
-        self._owned[key] = wanted
-        self._owners.update(dict.fromkeys(wanted, key))
+        former = self._owned.get(key, frozenset())
+        if wanted != former:
+            self._former.setdefault(key, former)
+            self._owned[key] = wanted
+            self._owners.update(dict.fromkeys(wanted, key))
         return None
+
+    def settle(self, key: WorkKey) -> bool:
+        """Gives up what the newest claim leaves out: its decision is carried out.
+
+        Returns:
+            Whether another workload was refused one of these objects, and may have it now.
+        """
+        given_up = self._former.pop(key, frozenset()) - self._owned.get(key, frozenset())
+        return self._give_up(given_up)
+
+    def undo(self, key: WorkKey) -> bool:
+        """Returns to the claim before the newest one: its decision is not carried out.
+
+        Returns:
+            Whether another workload was refused an object that is given back, and may have it now.
+        """
+        former = self._former.pop(key, None)
+        if former is None:
+            return False
+        given_up = self._owned.pop(key, frozenset()) - former
+        if former:
+            self._owned[key] = former
+        return self._give_up(given_up)
+
+    def _give_up(self, names: frozenset[ObjectName]) -> bool:
+        wanted_by_others = self._denied & names
+        self._denied -= wanted_by_others
+        for name in names:
+            self._owners.pop(name, None)
+        return bool(wanted_by_others)
 
     def release(self, key: WorkKey) -> bool:
         """Releases all objects of a workload; True if it owned any."""
-        names = self._owned.pop(key, frozenset())
+        names = self._owned.pop(key, frozenset()) | self._former.pop(key, frozenset())
         for name in names:
             self._owners.pop(name, None)
         return bool(names)

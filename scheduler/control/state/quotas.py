@@ -16,6 +16,19 @@ DaemonPodsFunction = Callable[[Demand, Iterable[str]], tuple[int, ...]]
 """(demand, sites) → how many pods each of its DaemonSets has there."""
 
 
+@dataclass(frozen=True, slots=True)
+class QuotaUse:
+    """What one workload uses of its tenant's quota and budget.
+
+    Attributes:
+        amounts: by resource.
+        spend: what it costs an hour; None for a tenant without a budget.
+    """
+
+    amounts: Mapping[str, int]
+    spend: Spend | None
+
+
 @dataclass(slots=True, kw_only=True)
 class Quotas:
     """Sums of requests: millicores for cpu, whole units for everything else.
@@ -37,11 +50,28 @@ class Quotas:
 
     def set_usage(self, key: WorkKey, demand: Demand, shares: Mapping[str, int]) -> None:
         """Accounts for a workload that holds these replicas by site now."""
+        self.restore(key, self._use_of(demand, shares))
+
+    def assume_usage(self, key: WorkKey, demand: Demand, shares: Mapping[str, int]) -> QuotaUse:
+        """Accounts for a decision that is not carried out yet: the more of before and after it.
+
+        Returns:
+            What was accounted for before, for `restore`.
+        """
+        before = QuotaUse(self._usage_of.get(key, {}), self._spend_of.get(key))
+        self.restore(key, _larger_of(before, self._use_of(demand, shares)))
+        return before
+
+    def _use_of(self, demand: Demand, shares: Mapping[str, int]) -> QuotaUse:
         held = {site: count for site, count in shares.items() if count}
         daemon_pods = self.daemon_pods_of(demand, held) if demand.per_node else ()
-        fresh = demand.quota_usage(sum(held.values()), len(held), daemon_pods) if held else {}
-        self._set_spend(key, self.cost_of(demand, held) if demand.budget_left and held else None)
-        before = self._usage_of.get(key, {})
+        usage = demand.quota_usage(sum(held.values()), len(held), daemon_pods) if held else {}
+        return QuotaUse(usage, self.cost_of(demand, held) if demand.budget_left and held else None)
+
+    def restore(self, key: WorkKey, use: QuotaUse) -> None:
+        """Accounts for a workload that uses this."""
+        self._set_spend(key, use.spend)
+        before, fresh = self._usage_of.get(key, {}), use.amounts
         if fresh == before:
             return
         self._was_freed |= any(amount > fresh.get(name, 0) for name, amount in before.items())
@@ -109,3 +139,15 @@ class Quotas:
         self._changed_namespaces.add(namespace)
         if not any(total.values()):
             del self.totals[namespace]
+
+
+def _larger_of(one: QuotaUse, other: QuotaUse) -> QuotaUse:
+    names = one.amounts.keys() | other.amounts.keys()
+    amounts = {name: max(one.amounts.get(name, 0), other.amounts.get(name, 0)) for name in names}
+    if one.spend is None or other.spend is None:
+        return QuotaUse(amounts, one.spend or other.spend)
+    spend = Spend(
+        cny_per_hour=max(one.spend.cny_per_hour, other.spend.cny_per_hour),
+        gco2_per_hour=max(one.spend.gco2_per_hour, other.spend.gco2_per_hour),
+    )
+    return QuotaUse(amounts, spend)

@@ -77,5 +77,4 @@ def _affinity_candidates(
     rules = inline.affinity if inline else ()
     if not rules and not (policy and policy.spec.placement.affinity):
         return ()
-    namespace = workload.metadata.namespace
-    return [one for key, one in objects.workloads.items() if key[0] == namespace]
+    return objects.workloads_in(workload.metadata.namespace)

@@ -275,6 +275,24 @@ class Sites:
                 _drop_superseded(state, state.report.bound)
         self._publish_facts(site)
 
+    def has_ordered(self, site: str, order_id: str, generation: int) -> bool:
+        """Whether a generation of an order counts at a site until a report shows it."""
+        state = self.states.get(site)
+        known = state.ordered.get(order_id, ()) if state else ()
+        return any(one.generation == generation for one in known)
+
+    def drop_generation(self, site: str, order_id: str, generation: int) -> None:
+        """Gives back what was assumed of a generation that is never published."""
+        state = self.states.get(site)
+        if state is None or not self.has_ordered(site, order_id, generation):
+            return
+        known = state.ordered.pop(order_id)
+        left = tuple(one for one in known if one.generation != generation)
+        if left:
+            state.ordered[order_id] = left
+        self._freed_sites.add(site)
+        self._publish_facts(site)
+
     def set_reserved(self, site: str, reserved: tuple[InFlight, ...]) -> None:
         """Replaces what is reserved at a site for workloads that have waited long."""
         state = self.states.get(site)

@@ -10,7 +10,7 @@ from scheduler.model.decision import NO_SUCH_SITE, Decision
 from scheduler.model.formatters import format_list
 from scheduler.model.kinds.fields import Condition
 from scheduler.model.kinds.rights import OnViolation
-from scheduler.model.kinds.workload import WorkloadStatus
+from scheduler.model.kinds.workload import Workload, WorkloadStatus
 
 MAX_SITES_LISTED = 6
 """A condition message lists at most this many sites; the groups of the status hold them all."""
@@ -201,3 +201,14 @@ def _format_sites(sites: Iterable[str]) -> str:
 
 def _camel_case(slug: str) -> str:
     return "".join(part.capitalize() for part in slug.split("-"))
+
+
+def is_spec_changed(workload: Workload) -> bool:
+    """Whether the spec has changed since the last decision."""
+    return workload.status.observed_generation != workload.metadata.generation
+
+
+def is_unplaced(status: WorkloadStatus) -> bool:
+    """Whether the last decision did not place all requested replicas."""
+    placed = find_condition(status.conditions, "Placed")
+    return placed is not None and placed.status == "False"

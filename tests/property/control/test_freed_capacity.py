@@ -15,7 +15,7 @@ import pytest
 
 from scheduler.control.queue.capacity_watch import CapacityWatcher
 from scheduler.control.queue.work_queue import SchedulingQueue, Urgency
-from scheduler.control.reconcile.decide import outcome_of
+from scheduler.control.reconcile.draft import outcome_of
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import InFlight
 from scheduler.model.kinds.metadata import WorkKey

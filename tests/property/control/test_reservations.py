@@ -15,7 +15,7 @@ from scheduler.control.ports.hub import GRANTS, SITES, WatchEvent
 from scheduler.control.queue.capacity_watch import CapacityWatcher
 from scheduler.control.queue.reservations import CAPACITY_REASONS, ReservationChoice, Reservations
 from scheduler.control.queue.work_queue import Urgency
-from scheduler.control.reconcile.decide import outcome_of
+from scheduler.control.reconcile.draft import outcome_of
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.sites import Sites
 from scheduler.model.demand.demand import Demand

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from scheduler.control.reconcile.decide import ReconcileResult, outcome_of
+from scheduler.control.reconcile.draft import ReconcileResult, outcome_of
 from scheduler.control.status.workload import with_decision
 from scheduler.model.demand.demand import Demand
 from scheduler.model.kinds.workload import DecisionReference, WorkloadStatus

@@ -1,0 +1,128 @@
+"""What decisions hold that are made and not carried out yet, as kube-scheduler's "assume" step.
+
+Between the choice and the written status lie two waits, for the ledger and for the hub, and other
+workloads are decided meanwhile. So a decision counts from the moment at which it is made: the room
+that it takes at sites, the quota and the budget, its objects' names, and where it is for those that
+want to be near it or apart from it. What it gives up counts too until it is carried out. If it
+turns out that its status was not written, all of this is undone.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from scheduler.control.orders.build import ordered_of
+from scheduler.control.queue.reservations import Reservations
+from scheduler.control.state.objects import HubObjects
+from scheduler.control.state.ownership import ObjectOwnership
+from scheduler.control.state.quotas import Quotas, QuotaUse
+from scheduler.control.state.sites import Sites
+from scheduler.control.status import workload as statuses
+from scheduler.control.status.migration import SiteShare
+from scheduler.model.demand.demand import Demand
+from scheduler.model.kinds.metadata import WorkKey
+from scheduler.model.kinds.workload import Workload, WorkloadStatus
+
+
+@dataclass(frozen=True, slots=True)
+class _Assumed:
+    """What is held for one workload.
+
+    Attributes:
+        order_id: the id of its orders.
+        generations: (site, generation) of what counts in flight only by this decision.
+        quota_before: what it used of its quota before.
+    """
+
+    order_id: str
+    generations: tuple[tuple[str, int], ...]
+    quota_before: QuotaUse
+
+
+@dataclass(slots=True, kw_only=True)
+class Assumptions:
+    """The decisions that are in flight, one per workload.
+
+    Attributes:
+        objects: shows workloads with the placements that are decided.
+        sites: counts ordered pods as in flight.
+        quotas: counts what workloads use of their quotas and budgets.
+        ownership: which workload owns which Kubernetes object.
+        reservations: what is reserved for a workload is not held twice.
+    """
+
+    objects: HubObjects
+    sites: Sites
+    quotas: Quotas
+    ownership: ObjectOwnership
+    reservations: Reservations
+    _assumed: dict[WorkKey, _Assumed] = field(default_factory=dict)
+
+    def keys(self) -> frozenset[WorkKey]:
+        """The workloads whose decisions are on their way."""
+        return frozenset(self._assumed)
+
+    def assume(
+        self,
+        key: WorkKey,
+        workload: Workload,
+        status: WorkloadStatus,
+        demand: Demand,
+        order_id: str,
+    ) -> None:
+        """Has all later decisions count with this one; it must not wait after the choice.
+
+        Args:
+            key: namespace and name.
+            workload: as it was decided.
+            status: after the decision.
+            demand: what was decided on.
+            order_id: the id of its orders.
+        """
+        before, after = statuses.shares_of(workload.status), statuses.shares_of(status)
+        added: list[tuple[str, int]] = []
+        for site, share in after.items():
+            is_known = site in before and before[site].generation == share.generation
+            if not is_known and not self.sites.has_ordered(site, order_id, share.generation):
+                self.sites.set_order(site, order_id, ordered_of(demand, share))
+                added.append((site, share.generation))
+        usage = {site: one.replicas for site, one in after.items() if not one.is_parked}
+        quota_before = self.quotas.assume_usage(key, demand, usage)
+        self._assumed[key] = _Assumed(order_id, tuple(added), quota_before)
+        self.objects.assume(key, msgspec.structs.replace(workload, status=status))
+        if status.phase == "Placed":
+            self.reservations.set_taken(key, is_taken=True)
+
+    def settle(self, key: WorkKey, shares: Mapping[str, SiteShare]) -> bool:
+        """The decision is carried out, and what it uses is accounted for.
+
+        Args:
+            key: the workload.
+            shares: what is ordered by site. What was assumed beyond it is given back.
+
+        Returns:
+            Whether another workload may have a name now that it was refused.
+        """
+        if held := self._end(key):
+            for site, generation in held.generations:
+                if site not in shares or shares[site].generation != generation:
+                    self.sites.drop_generation(site, held.order_id, generation)
+        return self.ownership.settle(key)
+
+    def undo(self, key: WorkKey) -> bool:
+        """The decision is not carried out.
+
+        Returns:
+            Whether another workload may have a name now that it was refused.
+        """
+        if held := self._end(key):
+            for site, generation in held.generations:
+                self.sites.drop_generation(site, held.order_id, generation)
+            self.quotas.restore(key, held.quota_before)
+        return self.ownership.undo(key)
+
+    def _end(self, key: WorkKey) -> _Assumed | None:
+        self.objects.end_assumption(key)
+        self.reservations.set_taken(key, is_taken=False)
+        return self._assumed.pop(key, None)
