@@ -48,6 +48,7 @@ from scheduler.control.startup import Startup
 from scheduler.control.state.decision_inputs import DecisionInputs
 from scheduler.control.state.fair_shares import FairShares
 from scheduler.control.state.ledger_heads import LedgerHeads
+from scheduler.control.state.manifest_checks import ManifestChecks
 from scheduler.control.state.node_label_keys import NodeLabelKeys
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.ownership import ObjectOwnership
@@ -58,6 +59,7 @@ from scheduler.control.stats.workloads import WorkloadStats
 from scheduler.control.wake_ups import WakeUps
 from scheduler.control.worker import Worker
 from scheduler.hub.informer import Informer, list_first
+from scheduler.hub.kind_schemas import KindSchemas
 from scheduler.hub.token_review import open_reviewer
 from scheduler.hub.web_address import publish_web_address
 from scheduler.ledger.pages import read_blob, read_page
@@ -372,6 +374,9 @@ class _Scheduler:
             faults=self.faults,
             epoch=self._epoch,
             stuck_after_seconds=self._settings.dispatch.stuck_in_flight_seconds,
+            manifest_checks=ManifestChecks(
+                KindSchemas(client=self._services.client, clock=self._clock)
+            ),
         )
 
     def _build_broker_session(self) -> None:

@@ -192,6 +192,12 @@ class HubClient:
         """Sends any other request with a JSON response, such as discovery or a binding."""
         return await self._request_json(method, path, query=query, body=body)
 
+    async def read_bytes(self, path: str, query: Mapping[str, str]) -> bytes:
+        """Reads a document without decoding it, because that may take long."""
+        async with self._request("GET", path, query=query) as response:
+            await _raise_for_status(response, "GET", path)
+            return await response.read()
+
     async def _request_json(
         self,
         method: str,

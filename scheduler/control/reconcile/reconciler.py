@@ -7,7 +7,7 @@ of effects is a promise: first the ledger, then the status (one API write), then
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import msgspec
@@ -18,6 +18,7 @@ from scheduler.control.queue.requeue import RequeueReason, RequeueReasons
 from scheduler.control.queue.reservations import Reservations
 from scheduler.control.reconcile.decide import Decider, ReconcileResult
 from scheduler.control.reconcile.workload_writer import FINALIZER, WorkloadWriter
+from scheduler.control.state.manifest_checks import ManifestChecks
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.ownership import ObjectOwnership, conflict_refusal
 from scheduler.control.state.resolve_demand import policies_of, resolve_demand
@@ -57,6 +58,7 @@ class Reconciler:
         faults: handles what fails in reading a spec.
         epoch: gives the leader's epoch.
         stuck_after_seconds: an order that does not run for this long sets StuckInFlight.
+        manifest_checks: checks manifests by the schemas of their kinds.
     """
 
     objects: HubObjects
@@ -72,6 +74,7 @@ class Reconciler:
     faults: Faults
     epoch: Callable[[], int]
     stuck_after_seconds: float
+    manifest_checks: ManifestChecks = field(default_factory=ManifestChecks)
 
     async def reconcile(self, key: WorkKey) -> ReconcileResult:
         """Reconciles one workload.
@@ -85,6 +88,7 @@ class Reconciler:
         if workload.metadata.deletion_timestamp is not None:
             return await self._withdraw(key, workload)
         workload = await self.writer.ensure_finalizer(key, workload)
+        await self.manifest_checks.check(workload)
         requeue_reason, is_done = self.requeue_reasons.take(key), False
         try:
             outcome = await self._reconcile_existing(key, workload, requeue_reason)
@@ -224,6 +228,9 @@ class Reconciler:
         conflict = self.ownership.claim(workload)
         if conflict is not None:
             return conflict_refusal(*conflict)
+        refusal = self.manifest_checks.refusal_of(workload)
+        if refusal is not None:
+            return refusal
         adopted = self.order_sync.with_adopted_placement(workload)
         demand = resolve_demand(adopted, self.objects, self.order_sync.quotas)
         if isinstance(demand, Demand):
@@ -258,7 +265,11 @@ class Reconciler:
         removed = removed_fields_condition(workload, now)
         status = set_condition(status, removed, FIELDS_REMOVED, now)
         _log.debug("%s/%s: %s", *key, status.phase)
-        return msgspec.structs.replace(status, epoch=max(self.epoch(), status.epoch))
+        return msgspec.structs.replace(
+            status,
+            epoch=max(self.epoch(), status.epoch),
+            selector=self.order_sync.pod_selector(workload),
+        )
 
     async def _withdraw(self, key: WorkKey, workload: Workload) -> ReconcileResult:
         """Withdraws a deleted workload; the object stays until all sites have confirmed that."""
