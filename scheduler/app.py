@@ -21,6 +21,7 @@ from typing import Any
 
 import msgspec
 
+from scheduler.control.autoscaled_workloads import AutoscaledWorkloads
 from scheduler.control.clock_events import ClockEvents
 from scheduler.control.controller import Controller
 from scheduler.control.events.recorder import EventRecorder
@@ -511,6 +512,12 @@ class _Scheduler:
             unknown_orders_at=self.dispatcher.unknown_orders_at,
             without_nonce=self.asker.agents_without_nonce,
         )
+        autoscaled = AutoscaledWorkloads(
+            hub=self._services.client,
+            objects=self.objects,
+            clock=self._clock,
+            faults=self.faults,
+        )
         yield "lease", self.leadership.renew_until_lost
         yield "epoch", self._follow_higher_epochs
         yield from self._listening_loops()
@@ -522,6 +529,7 @@ class _Scheduler:
         yield "events", self.events.run
         yield "pending sites", partial(self.unadmitted_sites.run, self._services.client)
         yield "ledger heads", partial(self.ledger_heads.run, self._services.client)
+        yield "autoscalers", autoscaled.run
         yield "hourly indexes", self._refresh_indexes
         yield "event-loop lag", partial(watch_loop_lag, self._clock, self.metrics.observe_loop_lag)
         yield "ledger", self._watch_ledger

@@ -25,6 +25,7 @@ from scheduler.control.state.resolve_demand import policies_of, resolve_demand
 from scheduler.control.stats.workloads import WorkloadStats
 from scheduler.control.status import workload as statuses
 from scheduler.control.status.conditions import MAX_SITES_LISTED, set_condition, stuck_condition
+from scheduler.control.status.left_fields import FIELDS_LEFT, left_fields_condition
 from scheduler.control.status.not_enforced import not_enforced_condition
 from scheduler.control.status.phase import MAX_TEXT_LENGTH
 from scheduler.control.status.remains import SiteLeft, with_remains, withdrawn_condition
@@ -247,9 +248,10 @@ class Reconciler:
     ) -> WorkloadStatus:
         """Adds what sites report, the conditions that follow from the object, and the epoch."""
         now = self.clock.now()
+        views = self.order_sync.site_views(workload, status)
         status = statuses.with_health(
             status,
-            self.order_sync.site_views(workload, status),
+            views,
             now,
             wanted=total_replicas_of(demand) if isinstance(demand, Demand) else None,
             may_end_moves=isinstance(demand, Demand),
@@ -262,6 +264,7 @@ class Reconciler:
         policies = policies_of(workload, self.objects)
         not_enforced = not_enforced_condition(workload, now, policies=policies)
         status = set_condition(status, not_enforced, "NotEnforced", now)
+        status = set_condition(status, left_fields_condition(views, now), FIELDS_LEFT, now)
         removed = removed_fields_condition(workload, now)
         status = set_condition(status, removed, FIELDS_REMOVED, now)
         _log.debug("%s/%s: %s", *key, status.phase)
