@@ -24,9 +24,7 @@ def left_fields_condition(views: Mapping[str, SiteView], now: datetime) -> Condi
     found = [
         f"{site}: {sentence}"
         for site, view in sorted(views.items())
-        if view.state is not None
-        for sentence in view.state.message.split("; ")
-        if _LEFT in sentence or _MORE_LEFT in sentence
+        for sentence in _sentences_of(view)
     ]
     if not found:
         return None
@@ -37,3 +35,9 @@ def left_fields_condition(views: Mapping[str, SiteView], now: datetime) -> Condi
         message=f"not as ordered: {format_list(found, _MAX_LISTED)}"[:1024],
         last_transition_time=now,
     )
+
+
+def _sentences_of(view: SiteView) -> list[str]:
+    """What a site says of fields that its agent left; a site that is silent said it last."""
+    words = view.state.message.split("; ") if view.state is not None else []
+    return [one for one in words if _LEFT in one or _MORE_LEFT in one]
