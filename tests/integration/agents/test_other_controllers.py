@@ -9,28 +9,17 @@ from typing import Any
 
 import pytest
 
-from tests.support.agent_rig import CONFIG_MAPS, DEPLOYMENTS, AgentRig
+from tests.support.agent_rig import AUTOSCALERS, CONFIG_MAPS, DEPLOYMENTS, AgentRig
 from tests.support.api_client import APPLY, STRATEGIC, Client
-from tests.support.wire_hub import config_map, deployment
+from tests.support.wire_hub import autoscaler, config_map, deployment
 
 pytestmark = pytest.mark.integration
-AUTOSCALERS = "/apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers"
 CONTROLLER_MANAGER = "kube-controller-manager"
 
 
 @pytest.fixture
 def others(kubeconfig: Path) -> Client:
     return Client.of(kubeconfig)
-
-
-def autoscaler(target: str = "web") -> dict[str, Any]:
-    reference = {"apiVersion": "apps/v1", "kind": "Deployment", "name": target}
-    return {
-        "apiVersion": "autoscaling/v2",
-        "kind": "HorizontalPodAutoscaler",
-        "metadata": {"name": "scaler"},
-        "spec": {"scaleTargetRef": reference, "minReplicas": 1, "maxReplicas": 9},
-    }
 
 
 def web(rig: AgentRig) -> Any:  # noqa: ANN401 - a JSON tree
@@ -49,11 +38,8 @@ def set_container(rig: AgentRig, others: Client, manager: str, **fields: object)
 
 
 def idle_passes(rig: AgentRig) -> bool:
-    """Whether further passes write nothing."""
-    before = web(rig)["metadata"]["resourceVersion"]
-    rig.step()
-    rig.step()
-    return bool(web(rig)["metadata"]["resourceVersion"] == before)
+    """Whether further passes find nothing to do."""
+    return not rig.executor.reconcile() and not rig.executor.reconcile()
 
 
 def test_an_autoscaler_of_the_cluster_keeps_its_number(rig: AgentRig, others: Client) -> None:
