@@ -58,6 +58,9 @@ docs-tables: $(STAMP)  ## writes the tables of docs/ that come from the code
 system-deps:  ## Debian packages that the whole gate needs (root)
 	apt-get update -qq
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends mosquitto iproute2
+	# Its own cluster would start where there is an init system; tests make and start their own.
+	command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 \
+	  || RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql
 	# Ubuntu has no package of this name; the machines of forges bring both programs.
 	command -v chromium >/dev/null && command -v chromedriver >/dev/null \
 	  || DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium chromium-driver
@@ -70,7 +73,7 @@ system-deps:  ## Debian packages that the whole gate needs (root)
 
 lock: $(STAMP)  ## resolves the hashed locks anew; they hold no address
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile -q --no-header --generate-hashes --extra hub --extra test --extra build pyproject.toml -o requirements-dev.lock
+	$(BIN)/uv pip compile -q --no-header --generate-hashes --extra hub --extra ha --extra test --extra build pyproject.toml -o requirements-dev.lock
 	$(BIN)/uv pip compile -q --no-header --generate-hashes --extra hub pyproject.toml -o requirements-hub.lock
 	$(BIN)/uv pip compile -q --no-header --generate-hashes pyproject.toml -o requirements-agent.lock
 

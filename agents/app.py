@@ -160,6 +160,7 @@ class Agent:
             on_hub_request=self._on_hub_request,
             on_nonce=self.answerer.ask,
             on_higher_boot=self._on_higher_boot,
+            on_base_missing=self.statuses.request_status,
             faults=self.faults,
         )
 
@@ -172,6 +173,7 @@ class Agent:
     def _on_index(self) -> None:
         self.fetcher.request_fetch()
         self._request_pass()
+        self.reports.expect_change()
         self.statuses.request_status()  # its echo says which index this site works by
 
     def _on_hub_request(self, request: str) -> None:
@@ -296,7 +298,8 @@ def build_agent(
         broker=settings.broker,
         client_id=f"kapok-agent-{load_or_create_client_id(data_dir)}",
         will=_build_will(settings, builder),
-        topics=(builder.topic_of("desired"), builder.topic_of("hub")),
+        # The base first: a delta that comes before its base has to wait for it.
+        topics=tuple(builder.topic_of(kind) for kind in ("desired", "desired/delta", "hub")),
         clock=clock,
         jitter=jitter,
         counters=counters,
@@ -313,16 +316,6 @@ def build_agent(
         counters=counters,
         faults=faults,
     )
-    execution = None
-    if executor is not None and lease is not None:
-        execution = ExecutionLoop(
-            executor=executor,
-            lease=lease,
-            clock=clock,
-            resync_seconds=settings.cluster.resync_seconds,
-            on_change=statuses.request_status,
-            faults=faults,
-        )
     reports = ReportLoop(
         interval_seconds=settings.report.interval_seconds,
         session=session,
@@ -332,6 +325,21 @@ def build_agent(
         counters=counters,
         faults=faults,
     )
+
+    def on_change() -> None:
+        statuses.request_status()
+        reports.note_applied(journal.applied_generations())
+
+    execution = None
+    if executor is not None and lease is not None:
+        execution = ExecutionLoop(
+            executor=executor,
+            lease=lease,
+            clock=clock,
+            resync_seconds=settings.cluster.resync_seconds,
+            on_change=on_change,
+            faults=faults,
+        )
 
     def answer(is_full: bool) -> None:  # noqa: FBT001 - a callback
         if is_full:

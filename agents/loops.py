@@ -7,7 +7,7 @@ fetches order contents is `mqtt/order_fetcher.py`; `app.py` starts all of them.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -25,6 +25,7 @@ from agents.orders.lease import LocalLease
 from agents.protocol.errors import WireError
 from agents.protocol.index import HeldHead
 from agents.protocol.status import OrderStatus
+from agents.report_pace import ReportPace
 from agents.runtime.clock import AgentClock
 from agents.runtime.faults import AgentFaults
 
@@ -49,6 +50,8 @@ _RELEASE_TIMEOUT_SECONDS: Final = 2.0
 class ReportLoop:
     """Reads all sensors and publishes what they observed, every interval and when requested.
 
+    While pods are expected to be bound it reads them more often, and publishes what has changed.
+
     Attributes:
         interval_seconds: between reports.
         session: publishes; without a connection the sensors are read and nothing is sent.
@@ -57,6 +60,7 @@ class ReportLoop:
         clock: for the interval.
         counters: counts messages sent.
         faults: the barrier around each round.
+        pace: when to look at the cluster again.
     """
 
     interval_seconds: float
@@ -66,29 +70,76 @@ class ReportLoop:
     clock: AgentClock
     counters: Counters
     faults: AgentFaults = field(default_factory=AgentFaults)
-    _requested: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    pace: ReportPace = field(init=False)
+    _woken: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _is_requested: bool = field(default=True, init=False)
+    _look_at: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        self.pace = ReportPace(interval_seconds=self.interval_seconds)
 
     def request_report(self) -> None:
         """Sends a report now."""
-        self._requested.set()
+        self._is_requested = True
+        self._woken.set()
 
     def request_full_report(self) -> None:
         """Sends a full report now."""
         self.builder.request_full_report()
-        self._requested.set()
+        self.request_report()
+
+    def expect_change(self) -> None:
+        """Looks at the cluster soon, and reports at once what has changed; there is a new index."""
+        self.pace.expect_change()
+        # Not later than it would have been: new indexes may come again and again.
+        self._look_at = min(self._look_at, self.clock.monotonic() + self.pace.pause_seconds)
+        self._woken.set()
+
+    def note_applied(self, applied: Mapping[str, int]) -> None:
+        """The same if other generations were applied than before, by order id."""
+        if self.pace.note_applied(applied):
+            self.expect_change()
 
     async def run(self) -> None:
         """Runs until cancelled."""
+        due_at = self.clock.monotonic()
         while True:
-            self._requested.clear()
             started = self.clock.monotonic()
+            is_due = started >= due_at
+            if is_due:
+                due_at = self._look_at = started + self.interval_seconds  # if this look fails, too
             with self.faults.guard("report"):
-                observed = await self.collector.collect()
-                if not observed.observation.is_silent:
-                    await self._publish(observed)
-            await _wait_for_event(self._requested, self.interval_seconds, self.clock)
+                if await self._look(started, is_due=is_due):
+                    due_at = self.clock.monotonic() + self.interval_seconds
+            await self._wait_until(due_at)
             least = max(_MIN_INTERVAL_SECONDS, self.faults.quarantine_seconds("report"))
             await _sleep_until(started + min(least, self.interval_seconds), self.clock)
+
+    async def _look(self, started: float, *, is_due: bool) -> bool:
+        """Reads the sensors; publishes if that is due, asked for, or if pods have changed.
+
+        Returns:
+            Whether it was to be published.
+        """
+        is_requested, self._is_requested = self._is_requested, False
+        observed = await self.collector.collect()
+        took_seconds = self.clock.monotonic() - started
+        has_changed = self.pace.note_look(observed.observation.orders, took_seconds)
+        self._look_at = started + self.pace.pause_seconds
+        if not (is_due or is_requested or has_changed):
+            return False
+        if not observed.observation.is_silent:
+            await self._publish(observed)
+        return True
+
+    async def _wait_until(self, due_at: float) -> None:
+        """Waits until a report is due or asked for, or until it is time to look again."""
+        while not self._is_requested:
+            seconds = min(due_at, self._look_at) - self.clock.monotonic()
+            if seconds <= 0:
+                return
+            self._woken.clear()
+            await _wait_for_event(self._woken, seconds, self.clock)
 
     async def _publish(self, observed: SiteObservation) -> None:
         connection = self.session.connection
@@ -202,6 +253,7 @@ class StatusLoop:
             bad_messages=self.counters.bad_messages(),
             kept=executor.kept_claims() if executor and last_pass_at is not None else (),
             observed_seconds_ago=0.0 if last_pass_at is None else now - last_pass_at,
+            wants_full_index=self.intake.wants_full_index,
         )
 
     def _read_proof(self) -> str | None:

@@ -10,7 +10,7 @@ import numpy as np
 from msgspec import Meta
 
 from scheduler.model.quantities import NotAQuantity, free_amount, requests_of
-from scheduler.placement.batch.batch import BatchInstance
+from scheduler.placement.batch.instance import BatchInstance
 
 Amounts = dict[str, int | float | str]
 

@@ -1,8 +1,9 @@
-"""Batches: gap to the proven bound, time, and gain over best-score greedy.
+"""Batches: distance to the proven bound and to the linear program, time, gain over greedy.
 
-Generated instances request 1.3 times the capacity of the scarcest of three resources, and 30 % of
-all pairs of workload and site are forbidden. `--instance FILE` solves one from a file, `--out FILE`
-writes its assignment.
+Each family of instances (`_batch_families.py`) is a row. `lp_ratio` is the part of the optimum of
+the whole linear program that was achieved, `bound_to_lp` our bound divided by it; both are null
+where the program over all pairs is too large to solve beside. `--instance FILE` solves one from a
+file, `--out FILE` writes its assignment.
 """
 
 import argparse
@@ -12,19 +13,23 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks._batch_families import FAMILIES
 from benchmarks._instance import BatchFile, instance_of, read_batch_file
 from scheduler.model.canonical import canonical_digest
-from scheduler.placement.batch.batch import (
+from scheduler.placement.batch.batch import solve_batch
+from scheduler.placement.batch.instance import (
     BatchInstance,
     BatchSolution,
+    hottest_site,
     profit_of,
-    solve_batch,
-    solve_greedily,
 )
+from scheduler.placement.batch.rounding import solve_greedily
+from scheduler.placement.solver.highs import solve_packing
 from scheduler.runtime.clock import SystemClock
 
-_OVERSUBSCRIBED = 1.3
-_FORBIDDEN = 0.3
+_MAX_PROGRAM_PAIRS = 100_000
+"""The whole linear program of so many pairs takes HiGHS some seconds."""
+_DEFAULT_SIZES = ("1000x100", "10000x1000")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,14 +37,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--size",
         nargs="+",
-        default=["1000x100", "10000x1000"],
+        default=list(_DEFAULT_SIZES),
         metavar="WORKLOADSxSITES",
         help="workloads x sites (default: 1000x100 10000x1000)",
     )
     parser.add_argument(
+        "--family",
+        nargs="+",
+        choices=FAMILIES,
+        default=list(FAMILIES),
+        help="families of instances (default: all; of 10000x1000 only random, unless named)",
+    )
+    parser.add_argument(
         "--seeds",
         type=int,
-        default=5,
+        default=2,
         metavar="N",
         help="number of seeds, from --seed on (default: %(default)s)",
     )
@@ -58,18 +70,22 @@ def rows(arguments: argparse.Namespace) -> list[dict[str, object]]:
         ValueError: the instance cannot be read.
     """
     if arguments.instance is not None:
-        found = read_batch_file(arguments.instance)
-        batch, row = _solve(instance_of(found), arguments.seed)
+        file = read_batch_file(arguments.instance)
+        batch, row = _solve(instance_of(file), arguments.seed)
         if arguments.out is not None:
-            arguments.out.write_text(json.dumps(_assignment(found, batch)), encoding="utf-8")
+            arguments.out.write_text(json.dumps(_assignment(file, batch)), encoding="utf-8")
         return [row]
-    return [
-        _solve(
-            random_instance(*_parse_size(text), arguments.seed + number), arguments.seed + number
-        )[1]
-        for text in arguments.size
-        for number in range(arguments.seeds)
-    ]
+    found: list[dict[str, object]] = []
+    for text in arguments.size:
+        size = _parse_size(text)
+        is_large = size[0] * size[1] > _MAX_PROGRAM_PAIRS
+        is_default = arguments.family == list(FAMILIES)
+        families = ["random"] if is_large and is_default else arguments.family
+        for family in families:
+            for seed in range(arguments.seed, arguments.seed + arguments.seeds):
+                instance = FAMILIES[family](*size, seed)
+                found.append({"family": family} | _solve(instance, seed)[1])
+    return found
 
 
 def _parse_size(text: str) -> tuple[int, int]:
@@ -82,43 +98,37 @@ def _solve(instance: BatchInstance, seed: int) -> tuple[BatchSolution, dict[str,
     begun = clock.monotonic()
     batch = solve_batch(instance)
     seconds = clock.monotonic() - begun
-    achieved = profit_of(instance, solve_greedily(instance))
+    greedily = profit_of(instance, solve_greedily(instance))
+    optimum = _linear_optimum(instance)
+    site, before, after = hottest_site(instance, batch.placed)
     return batch, {
         "workloads": len(instance.replicas),
         "sites": len(instance.free),
         "seed": seed,
+        "achieved_ratio": round(batch.ratio, 5),
         "bound_ratio": round(batch.ratio, 5),
-        "greedy_ratio": round(achieved / batch.bound, 5) if batch.bound else 1.0,
+        "lp_ratio": _ratio(batch.achieved, optimum),
+        "bound_to_lp": _ratio(batch.bound, optimum),
+        "greedy_ratio": round(greedily / batch.bound, 5) if batch.bound else 1.0,
         "seconds": round(seconds, 3),
         "achieved": round(batch.achieved, 3),
         "bound": round(batch.bound, 3),
+        "hottest_site": {"site": site, "before": round(before, 3), "after": round(after, 3)},
         "prices": canonical_digest(np.round(batch.prices, 9).tolist()),
         "method": batch.method,
     }
 
 
-def random_instance(workloads: int, sites: int, seed: int) -> BatchInstance:
-    """An instance in which three resources are scarce."""
-    random = np.random.default_rng(seed)
-    requests = np.stack(
-        [
-            random.choice([250, 500, 1000, 2000, 4000], workloads),
-            random.choice([256, 512, 1024, 4096, 8192], workloads),
-            random.integers(1, 4, workloads),
-        ],
-        axis=1,
-    ).astype(np.float64)
-    replicas = random.integers(1, 11, workloads)
-    wanted = (requests * replicas[:, None]).sum(axis=0)
-    share = random.dirichlet(np.full(sites, 2.0), 3).T
-    free = np.floor(share * wanted * (1 / _OVERSUBSCRIBED) * np.array([1.0, 1.15, 1.3]))
-    value = random.uniform(0.5, 3.0, workloads) * requests[:, 0] / 1000 + 0.2
-    cost = random.uniform(0.05, 0.5, (workloads, sites)) * (requests[:, :1] / 1000)
-    profit = value[:, None] - cost
-    profit[random.random((workloads, sites)) < _FORBIDDEN] = -np.inf
-    return BatchInstance(
-        free=free, requests=requests, replicas=replicas.astype(np.int64), profit=profit
-    )
+def _ratio(amount: float, optimum: float | None) -> float | None:
+    return round(amount / optimum, 5) if optimum else None
+
+
+def _linear_optimum(instance: BatchInstance) -> float | None:
+    """The optimum of the linear program over all pairs of profit; None: it is too large."""
+    workloads, sites = np.nonzero(instance.profit > 0)
+    if not 0 < len(workloads) <= _MAX_PROGRAM_PAIRS:
+        return None
+    return solve_packing(instance, workloads, sites).value
 
 
 def _assignment(found: BatchFile, batch: BatchSolution) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from scheduler.runtime.clock import SystemClock
 from scheduler.runtime.faults import Faults
 from scheduler.web.listener import WebListener
 from scheduler.web.metrics import Metrics
+from scheduler.web.records import LedgerSource
 from scheduler.web.server import WebSources, serve_web
 
 CPU_LIMIT_MILLISECONDS, STALL_LIMIT_MILLISECONDS = 50.0, 20.0
@@ -118,15 +119,18 @@ async def _watch(clock: SystemClock, stalls: list[float]) -> None:
 
 
 def _sources(city: WebState, clock: SystemClock) -> WebSources:
-    async def nobody(_: str) -> bool:
+    async def nobody(_: str, _namespace: str) -> bool:
         return False
 
     return WebSources(
         take_snapshot=city.take_snapshot,
         render_metrics=Metrics().render,
-        find_decision_json=lambda _: None,
-        read_ledger_page=lambda _: b"",
-        read_ledger_blob=lambda _: b"",
+        ledger=LedgerSource(
+            find_decision=lambda _: None,
+            read_page=lambda _: b"",
+            read_blob=lambda _: b"",
+            read_blob_of=lambda _digest, _record: b"",
+        ),
         readiness_problem=lambda: "",
         review_token=nobody,
         clock=clock,

@@ -63,7 +63,7 @@ from scheduler.hub.informer import Informer, list_first
 from scheduler.hub.kind_schemas import KindSchemas
 from scheduler.hub.token_review import open_reviewer
 from scheduler.hub.web_address import publish_web_address
-from scheduler.ledger.pages import read_blob, read_page
+from scheduler.ledger.pages import read_blob, read_blob_of, read_page
 from scheduler.ledger.reader import decision_json
 from scheduler.ledger.recorder import LedgerRecorder
 from scheduler.ledger.segments import is_signed_by
@@ -88,6 +88,7 @@ from scheduler.runtime.faults import FaultRelay, Faults
 from scheduler.services import Endpoints, Services, open_services
 from scheduler.settings import Settings
 from scheduler.web.metrics import Metrics, watch_loop_lag
+from scheduler.web.records import LedgerSource
 from scheduler.web.server import WebSources, serve_web
 from scheduler.web.sessions import TokenReviewer
 from scheduler.web.snapshot import SnapshotSources, StateSnapshot, take_snapshot
@@ -191,6 +192,7 @@ class _Scheduler:
             faults=self.faults,
             identity=f"{os.uname().nodename}-{uuid.uuid4().hex[:8]}",
             is_sole_candidate=not settings.hub.kubeconfig,
+            replica=services.replica,
         )
         self.outbox = Outbox()
         self.asker = SiteAsker(
@@ -418,10 +420,11 @@ class _Scheduler:
             open_reviewer(endpoints.kubeconfig, context=context) as review,
             serve_web(self._services.web_listener, self._sources(review)),
         ):
-            self.dispatcher.start_epoch(await self._acquire())
+            self.dispatcher.start_epoch(await self._begin_in_ledger(await self._acquire()))
             try:
                 await self._run_as_leader(on_ready)
             finally:
+                self._services.ledger.end_term()
                 await self.leadership.release()
 
     async def _acquire(self) -> int:
@@ -468,7 +471,12 @@ class _Scheduler:
             await list_first(informer, resource, self._clock)
         root, is_embedded = self._services.endpoints.data_dir, not self._settings.hub.kubeconfig
         refuse_losses(
-            find_ledger_cut(root, self.objects.workloads.values(), is_hub_embedded=is_embedded)
+            find_ledger_cut(
+                root,
+                self.objects.workloads.values(),
+                is_hub_embedded=is_embedded,
+                place=self._services.ledger.place,
+            )
         )
         with self.faults.barrier("object", "web address"):
             await publish_web_address(
@@ -533,6 +541,7 @@ class _Scheduler:
         yield "hourly indexes", self._refresh_indexes
         yield "event-loop lag", partial(watch_loop_lag, self._clock, self.metrics.observe_loop_lag)
         yield "ledger", self._watch_ledger
+        yield "ledger's leader", self._watch_deposition
         if self._services.broker:
             yield "embedded broker", self._services.broker.keep_running
 
@@ -551,6 +560,25 @@ class _Scheduler:
             on_failure=partial(self.metrics.count_fault, "ledger"),
             on_recovery=self.worker.retry_not_recorded,
         )
+
+    async def _begin_in_ledger(self, epoch: int) -> int:
+        """Keeps former leaders out of the ledger; returns the epoch, raised above all in it."""
+        ledger = self._services.ledger
+        lowest = await ledger.begin_term(epoch)
+        if lowest > epoch:
+            _log.warning("the ledger is at epoch %s, and the Lease was at %s", lowest, epoch)
+            epoch = await self.leadership.raise_epoch_above(lowest)
+            await ledger.begin_term(epoch)
+        return epoch
+
+    async def _watch_deposition(self) -> None:
+        """Ends the term when a later leader has the ledger.
+
+        Raises:
+            LeadershipLost: it has.
+        """
+        await self._services.ledger.deposed.wait()
+        raise LeadershipLost("ledger: a later leader has it")
 
     def _informer(self, resource: ApiResource) -> Informer:
         jitter = random.Random()  # noqa: S311 - jitter, nothing secret
@@ -642,9 +670,12 @@ class _Scheduler:
         return WebSources(
             take_snapshot=self._snapshot,
             render_metrics=self.metrics.render,
-            find_decision_json=partial(decision_json, self._services.ledger.path),
-            read_ledger_page=partial(read_page, self._services.ledger.path),
-            read_ledger_blob=partial(read_blob, self._services.ledger.path),
+            ledger=LedgerSource(
+                find_decision=partial(decision_json, self._services.ledger.place),
+                read_page=partial(read_page, self._services.ledger.place),
+                read_blob=partial(read_blob, self._services.ledger.place),
+                read_blob_of=partial(read_blob_of, self._services.ledger.place),
+            ),
             readiness_problem=self._why_not_ready,
             review_token=review,
             clock=self._clock,
@@ -656,6 +687,6 @@ class _Scheduler:
             return "waiting for the lease"
         if not self.session.is_connected:
             return "no session with the broker"
-        if self.recorder.problem:
-            return f"nothing is decided: {self.recorder.problem}"
+        if problem := self.recorder.problem or self._services.ledger.problem:
+            return f"nothing is decided: {problem}"
         return "" if self.startup.has_started else "waiting for the sites to report"

@@ -10,16 +10,18 @@ from typing import Any
 from scheduler.apiserver.auth.storage_limits import StorageLimits
 from scheduler.apiserver.server import ApiServerOptions, serve
 from scheduler.control.ports.hub import WORKLOADS
+from scheduler.control.replicas import ReplicaIdentity
 from scheduler.control.status.bare_kinds import BARE_KINDS, bare_object_warnings
 from scheduler.control.status.not_enforced import NOT_ENFORCED, not_enforced_warnings
 from scheduler.control.status.removed_fields import removed_fields_warnings
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.hub.crds.generate import make_crds
 from scheduler.ledger.ledger import Ledger
+from scheduler.ledger.storage.places import ledger_place
+from scheduler.ledger_settings import read_ledger_url
 from scheduler.mqtt.broker import EmbeddedBroker, embedded_broker
 from scheduler.mqtt.keyring import (
     SigningKey,
-    load_or_make_key,
     note_public_key,
     write_public_key,
 )
@@ -32,6 +34,7 @@ from scheduler.recovery.losses import (
     read_ledger_facts,
     refuse_losses,
 )
+from scheduler.recovery.signing_key import is_key_shared, load_signing_key
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.data_dir import (
     HUB_KEY_FILE,
@@ -80,6 +83,7 @@ class Services:
         broker_address: address of the broker.
         broker: the embedded broker; None when the broker is external.
         ledger: the ledger of decisions.
+        replica: what other replicas must share with this one.
         is_ledger_lost: there was no ledger's file beside the hub's key, which is made after it.
         hub_keys: the public keys with which this hub signs and has signed.
         signing_key: signs orders and indexes.
@@ -92,6 +96,7 @@ class Services:
     broker_address: BrokerAddress
     broker: EmbeddedBroker | None
     ledger: Ledger
+    replica: ReplicaIdentity
     is_ledger_lost: bool
     hub_keys: frozenset[str]
     signing_key: SigningKey = field(repr=False)
@@ -126,23 +131,33 @@ async def open_services(
         check_mounted_secret(Path(name))
     # Each check comes before its file is opened, because opening makes a missing file.
     check_data_files(root)
-    has_been_used = is_embedded or (root / HUB_KEY_FILE).exists()
-    ledger_facts = read_ledger_facts(root)
-    refuse_losses(find_file_losses(root, ledger_facts, is_hub_embedded=is_embedded))
+    url, shares_key = read_ledger_url(settings.ledger), is_key_shared(settings.hub)
+    place = ledger_place(root, url)
+    had_key = (root / (HUB_PUBLIC_KEYS_FILE if shares_key else HUB_KEY_FILE)).exists()
+    ledger_facts = read_ledger_facts(place)
+    refuse_losses(
+        find_file_losses(root, ledger_facts, is_hub_embedded=is_embedded, is_key_shared=shares_key)
+    )
     async with AsyncExitStack() as stack:
         kubeconfig, client = await stack.enter_async_context(
             open_hub_client(settings, directory, on_hub_fault=on_hub_fault)
         )
         refuse_losses(
-            await find_hub_losses(client, root, ledger_facts, is_ledger_expected=has_been_used)
+            await find_hub_losses(
+                client,
+                root,
+                ledger_facts,
+                is_ledger_expected=is_embedded or had_key or url is not None,
+                place=place,
+                key=await _present_key(settings, root, client),
+            )
         )
         broker, address = await _open_broker(settings.broker, directory, clock, stack)
         web_listener = _open_listener(settings.web, directory)
-        had_key = (directory.path / HUB_KEY_FILE).exists()
-        key = load_or_make_key(directory.path / HUB_KEY_FILE)
+        key = await load_signing_key(settings.hub, root, client)
         # Before it signs anything.
         hub_keys = note_public_key(directory.path / HUB_PUBLIC_KEYS_FILE, key)
-        ledger = await stack.enter_async_context(Ledger(directory.path, key=key))
+        ledger = await stack.enter_async_context(Ledger(root, key=key, url=url))
         is_ledger_lost = ledger.is_new and had_key
         write_public_key(directory.path / HUB_PUBLIC_KEY_FILE, key)
         received = await stack.enter_async_context(ReceivedMessages(folder=directory.path))
@@ -151,6 +166,7 @@ async def open_services(
             broker_address=address,
             broker=broker,
             ledger=ledger,
+            replica=ReplicaIdentity(key=str(key.public), ledger=ledger.chain_id),
             is_ledger_lost=is_ledger_lost,
             hub_keys=hub_keys,
             signing_key=key,
@@ -185,11 +201,22 @@ async def open_hub_client(
         yield kubeconfig, await stack.enter_async_context(open_hub(kubeconfig, context=context))
 
 
+async def _present_key(settings: Settings, root: Path, client: HubClient) -> str:
+    """The public key of a scheduler of a real cluster; "" before it has one."""
+    if not settings.hub.kubeconfig:
+        return ""  # hub.pub says which one it was
+    if not is_key_shared(settings.hub) and not (root / HUB_KEY_FILE).exists():
+        return ""
+    return str((await load_signing_key(settings.hub, root, client)).public)
+
+
 def _secret_files(settings: Settings) -> list[str]:
     """The files with secrets that the settings name."""
     broker, web = settings.broker, settings.web
     names = (
         settings.hub.kubeconfig,
+        settings.hub.signing_key_file,
+        settings.ledger.password_file,
         broker.password_file,
         broker.tls_key_file,
         web.tls_key_file,

@@ -120,7 +120,7 @@ def _check_value(
             pass
         else:
             return
-    what = f"{_shown(value)} is not {describe_type(expected)}"
+    what = f"{_shown_value(value, expected)} is not {describe_type(expected)}"
     hint = _nearest_word(value, expected)
     yield SettingFinding(path, "error", what, hint or f"the default is {_shown(default)}")
 
@@ -175,6 +175,13 @@ def _nearest_word(value: object, expected: object) -> str:
         return ""
     near = difflib.get_close_matches(str(value).upper(), map(str, get_args(expected)), n=1)
     return f"did you mean {near[0]}?" if near else ""
+
+
+def _shown_value(value: object, expected: object) -> str:
+    """The value; of a setting that may hold a secret only that there is one."""
+    metas = [one for one in get_args(expected)[1:] if isinstance(one, msgspec.Meta)]
+    is_secret = any((one.extra or {}).get("secret") for one in metas)
+    return "what is written" if is_secret else _shown(value)
 
 
 def _shown_key(key: object) -> str:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, TypeAlias, get_args
 import msgspec
 
 from scheduler.hub.schema.yaml_documents import YamlDocumentError, load_documents
+from scheduler.ledger_settings import LedgerSettings, find_ledger_problems
 from scheduler.runtime.log_format import LogFormat
 from scheduler.setting_checks import (
     AgeSeconds,
@@ -49,6 +50,10 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
         port: port of the embedded hub on 127.0.0.1; 0: a free port, chosen at the first start.
         max_objects_per_token: objects that the holder of a token may keep on the embedded hub.
         max_bytes_per_token: bytes of these objects.
+        signing_key_file: file with the key that signs orders, which replicas share; empty: hub.key
+            of the data directory, made at the first start.
+        signing_key_secret: Secret in kapok-system of a real cluster that holds the key under
+            `hub.key`; the first replica makes it. Empty: no Secret.
     """
 
     kubeconfig: str = ""
@@ -60,6 +65,8 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_bytes_per_token: Annotated[int, msgspec.Meta(ge=1, le=2**40, extra={"unit": "bytes"})] = (
         256 * 1024 * 1024
     )
+    signing_key_file: str = ""
+    signing_key_secret: str = ""
 
 
 class BrokerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -208,6 +215,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         log: how the log is written.
         hub: which Kubernetes API is the hub.
         broker: which broker carries the messages.
+        ledger: where decisions are recorded.
         web: where metrics and the web page are served.
         freshness: when what a site reported is too old.
         queue: how often work is tried again.
@@ -227,6 +235,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log: LogSettings = LogSettings()
     hub: HubSettings = HubSettings()
     broker: BrokerSettings = BrokerSettings()
+    ledger: LedgerSettings = LedgerSettings()
     web: WebSettings = WebSettings()
     freshness: FreshnessSettings = FreshnessSettings()
     queue: QueueSettings = QueueSettings()
@@ -342,6 +351,7 @@ def _find_contradictions(settings: Settings) -> Iterator[SettingFinding]:
         yield SettingFinding(
             "broker.tls_key_file", "error", "a key without its certificate", instead
         )
+    yield from find_ledger_problems(settings.ledger)
     yield from _find_web_problems(settings.web)
     yield from _find_equal_ports(settings)
     yield from _find_idle_settings(settings)
@@ -388,6 +398,12 @@ def _find_idle_settings(settings: Settings) -> Iterator[SettingFinding]:
     if hub.context and not hub.kubeconfig:
         what = "does nothing: the embedded hub has one context"
         yield SettingFinding("hub.context", "warning", what, "name a kubeconfig in hub.kubeconfig")
+    if hub.signing_key_secret and (hub.signing_key_file or not hub.kubeconfig):
+        what = (
+            "there is a key in a file too" if hub.kubeconfig else "the embedded hub has no Secret"
+        )
+        instead = "leave it empty, or name a kubeconfig in hub.kubeconfig and no file"
+        yield SettingFinding("hub.signing_key_secret", "error", what, instead)
     for name in ("username", "password_file", "tls_ca_file", "tls_certificate_file"):
         if getattr(broker, name) and not broker.host:
             what = "does nothing: the embedded broker takes every client on loopback"

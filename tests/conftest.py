@@ -4,11 +4,16 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 import pytest
 
 from agents.runtime.log_limit import AgentLogLimit
 from scheduler.runtime.log_limit import LogLimit
+from tests.support.tools import skip_or_fail
+
+if TYPE_CHECKING:
+    from tests.support.postgres import PostgresServer
 
 _FOLDER_DEPTH = 3
 """`tests/unit/placement`: deeper folders are added to these."""
@@ -37,3 +42,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.section("seconds per folder")
     for name, total in sorted(seconds.items(), key=lambda each: -each[1]):
         terminalreporter.write_line(f"{total:8.1f}s {name}")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator["PostgresServer"]:
+    """A PostgreSQL server, started when the first test asks for it."""
+    try:
+        from tests.support.postgres import postgres_server  # noqa: PLC0415 - needs the extra `ha`
+    except ImportError as error:
+        skip_or_fail(f"psycopg is not installed ({error})")
+    with postgres_server() as server:
+        yield server

@@ -22,7 +22,7 @@ METRICS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "kapok_agent_messages_total": (
         "counter",
-        "Messages by kind: desired, orders, hub (received); report, status (sent)",
+        "Messages by kind: desired, desired/delta, orders, hub (received); report, status (sent)",
     ),
     "kapok_agent_empty_messages_total": (
         "counter",

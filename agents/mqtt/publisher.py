@@ -128,6 +128,7 @@ class ReportBuilder:
         ledger_heads: tuple[HeldHead, ...] | None = None,
         observed_seconds_ago: float,
         kept: tuple[KeptClaim, ...] = (),
+        wants_full_index: bool = False,
     ) -> bytes:
         """Builds a status, sealed; see `SiteStatusMessage` for the arguments.
 
@@ -146,6 +147,8 @@ class ReportBuilder:
             index_proof=index_proof,
             ledger_heads=ledger_heads,
             bad_messages=dict(bad_messages),
+            takes_deltas=True,
+            wants_full_index=wants_full_index or None,
         )
         # Never without an order, because that would say that nothing of it is left.
         brief = replace(status, orders=tuple(replace(order, message=None) for order in orders))

@@ -54,6 +54,7 @@ class MessageRouter:
         on_nonce: called with a nonce of the hub, and whether it wants a full report; returns
             whether the nonce is one to answer.
         on_higher_boot: called when the hub says that this boot's number was used before.
+        on_base_missing: called when a delta of the index came that needs the whole index.
         faults: the barrier around each message.
     """
 
@@ -67,6 +68,7 @@ class MessageRouter:
     on_hub_request: Callable[[str], None]
     on_nonce: Callable[[HubNonce, bool], bool] = lambda _nonce, _full: False
     on_higher_boot: Callable[[HigherBoot], None] = lambda _boot: None
+    on_base_missing: Callable[[], None] = lambda: None
     faults: AgentFaults = field(default_factory=AgentFaults)
 
     def handle(self, topic_name: str, payload: bytes) -> None:
@@ -103,6 +105,9 @@ class MessageRouter:
             self.counters.add("messages_total", kind="desired")
             if self.intake.accept_index(payload):
                 self.on_index()
+        elif parsed_topic.kind == "desired/delta":
+            self.counters.add("messages_total", kind="desired/delta")
+            self._handle_delta(payload)
         elif parsed_topic.kind == "orders":
             self.counters.add("messages_total", kind="orders")
             content = self.intake.accept_part(parsed_topic, payload)
@@ -113,6 +118,15 @@ class MessageRouter:
             self._handle_request(payload)
         else:
             raise WireError("malformed", f"{parsed_topic.kind} messages are for the hub")
+
+    def _handle_delta(self, payload: bytes) -> None:
+        try:
+            if self.intake.accept_delta(payload):
+                self.on_index()
+        except WireError:
+            if self.intake.wants_full_index:
+                self.on_base_missing()
+            raise
 
     def _handle_request(self, payload: bytes) -> None:
         topic_name = site_topic(self.site, "hub")

@@ -14,6 +14,15 @@ from agents.protocol.bounds import LAST_EPOCH, LAST_SEQUENCE, MAX_EPOCH
 from agents.protocol.envelope import sender_key_id, unseal
 from agents.protocol.errors import WireError
 from agents.protocol.index import DESIRED_INDEX, DesiredIndex, IndexEcho, IndexEntry, digest_of
+from agents.protocol.index_delta import (
+    INDEX_DELTA,
+    MAX_DELTA_BYTES,
+    IndexBase,
+    IndexDelta,
+    apply_delta,
+    base_of,
+    check_unique_ids,
+)
 from agents.protocol.keys import TrustedKeys
 from agents.protocol.orders import ORDER_CONTENT, OrderContent, unpack_content
 from agents.protocol.topics import Topic, order_token, order_topic, site_topic
@@ -21,6 +30,81 @@ from agents.protocol.topics import Topic, order_token, order_topic, site_topic
 _log = logging.getLogger(__name__)
 
 _MAX_PENDING_BYTES: Final = 32 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class _HeldBase:
+    """One base of deltas at most, and one delta that waits for its base.
+
+    Both are in memory alone: the broker delivers them in every session. What the agent works by is
+    the complete index, which is in the journal.
+
+    Attributes:
+        is_full_index_wanted: a delta came whose base is not here, or that makes another index of it
+            than the hub has signed; the status asks for the whole index.
+    """
+
+    is_full_index_wanted: bool = False
+    _base: IndexBase | None = field(default=None, init=False)
+    _key_id: str = field(default="", init=False)
+    _waiting: tuple[IndexDelta, bytes] | None = field(default=None, init=False)
+
+    def hold(self, index: DesiredIndex, payload: bytes, key_id: str) -> bytes | None:
+        """Holds a base instead of the one before.
+
+        Returns:
+            The message of the delta that waited for it, if there is one.
+
+        Raises:
+            WireError: "stale": a newer one under the same key is here; "malformed": an order is
+                listed twice.
+        """
+        base = base_of(index, payload)
+        if self._base is not None and self._key_id == key_id:
+            if base.digest == self._base.digest:
+                return None
+            if index.version <= self._base.index.version:
+                raise WireError(
+                    "stale",
+                    f"base {index.version} is not newer than {self._base.index.version}",
+                )
+        check_unique_ids(index.orders)
+        self._base, self._key_id, self.is_full_index_wanted = base, key_id, False
+        waiting = self._waiting
+        return waiting[1] if waiting and waiting[0].base == base.digest else None
+
+    def complete(self, delta: IndexDelta, data: bytes) -> tuple[DesiredIndex, bytes]:
+        """The complete index that a delta makes of the base, and its encoded bytes.
+
+        Args:
+            delta: the delta.
+            data: the message that it came in; kept if its base is not here yet.
+
+        Raises:
+            WireError: as `apply_delta`; nothing has changed, but the whole index is asked for.
+        """
+        try:
+            return self._apply(delta)
+        except WireError as error:
+            self.is_full_index_wanted = True
+            is_newest = self._waiting is None or delta.version > self._waiting[0].version
+            if error.reason == "unknown-base" and is_newest:
+                self._waiting = (delta, data)
+            raise
+
+    def _apply(self, delta: IndexDelta) -> tuple[DesiredIndex, bytes]:
+        if self._base is None:
+            raise WireError("unknown-base", f"there is no base here; the delta is of {delta.base}")
+        return apply_delta(self._base, delta)
+
+    def on_accepted(self) -> None:
+        """Ends the wait of a delta: what makes a complete index was accepted."""
+        self._waiting, self.is_full_index_wanted = None, False
+
+    def forget(self) -> None:
+        """Drops the base too: an index was accepted that is no base."""
+        self.on_accepted()
+        self._base = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -38,7 +122,9 @@ class Intake:
     journal: Journal
     _index: DesiredIndex | None = field(default=None, init=False)
     _echo: IndexEcho | None = field(default=None, init=False)
+    _held_base: _HeldBase = field(default_factory=_HeldBase, init=False)
     _entries_by_token: dict[str, IndexEntry] = field(default_factory=dict, init=False)
+    _token_by_id: dict[str, str] = field(default_factory=dict, init=False)
     _present_digests: set[str] = field(default_factory=set, init=False)
     _parts_by_digest: dict[str, dict[int, bytes]] = field(default_factory=dict, init=False)
     _key_id: str = field(default="", init=False)
@@ -94,11 +180,18 @@ class Intake:
         """The echo of that index, for the status."""
         return self._echo
 
+    @property
+    def wants_full_index(self) -> bool:
+        """Whether a delta came that could not be used without the whole index."""
+        return self._held_base.is_full_index_wanted
+
     def accept_index(self, data: bytes) -> bool:
         """Accepts an index message.
 
+        One that is the base of deltas is held; it counts with a delta only.
+
         Returns:
-            True if the index is newer than the last one; False if it is the same.
+            True if the site works by a newer index now; False if it is the same as before.
 
         Raises:
             WireError: the index is not signed by the hub, not for this site, not newer, or
@@ -109,28 +202,71 @@ class Intake:
         name = site_topic(self.site, "desired")
         payload = unseal(data, topic=name, trusted=self.trusted_keys)
         index = DESIRED_INDEX.decode(payload)
-        if index.site != self.site:
-            raise WireError(
-                "wrong-site", f"the index is for site {index.site!r}, this is {self.site!r}"
-            )
-        digest, key_id = digest_of(payload), sender_key_id(data)
-        if self._echo and (digest, key_id) == (self._echo.digest, self._key_id):
-            self._keep_envelope(data)
+        self._check_site(index)
+        key_id = sender_key_id(data)
+        if index.is_base:
+            waiting = self._held_base.hold(index, payload, key_id)
+            return self.accept_delta(waiting) if waiting is not None else False
+        is_new = self._accept_complete(index, payload, key_id, data)
+        if is_new:
+            self._held_base.forget()
+        return is_new
+
+    def accept_delta(self, data: bytes) -> bool:
+        """Accepts a delta message, which makes a complete index of the base that is held.
+
+        Returns:
+            True if the site works by a newer index now; False if it is the same as before.
+
+        Raises:
+            WireError: the delta is not signed by the hub, not for this site, not newer, malformed,
+                of another base, or makes another index than the hub has signed.
+            JournalError: the index could not be written to disk, and is not accepted.
+        """
+        self.resume()
+        name = site_topic(self.site, "desired/delta")
+        payload = unseal(
+            data, topic=name, trusted=self.trusted_keys, max_payload_bytes=MAX_DELTA_BYTES
+        )
+        delta, key_id = INDEX_DELTA.decode(payload), sender_key_id(data)
+        self._check_site(delta)
+        if self._is_present(delta.digest, key_id, data):
+            self._held_base.on_accepted()
             return False
-        self._check_newer(index, key_id)
-        _check_unique_ids(index)
+        self._check_newer(delta.version, key_id)
+        index, complete = self._held_base.complete(delta, data)
+        is_new = self._accept_complete(index, complete, key_id, data)
+        self._held_base.on_accepted()
+        return is_new
+
+    def _accept_complete(
+        self, index: DesiredIndex, payload: bytes, key_id: str, envelope: bytes
+    ) -> bool:
+        """Accepts a complete index, whatever it came in; returns whether it is another."""
+        digest = digest_of(payload)
+        if self._is_present(digest, key_id, envelope):
+            return False
+        self._check_newer(index.version, key_id)
+        check_unique_ids(index.orders)
+        version = (index.epoch, index.sequence)
         self.journal.save_index(
-            AcceptedIndex(
-                key_id, self.site, index.epoch, index.sequence, digest, payload, envelope=data
-            ),
-            index,
+            AcceptedIndex(key_id, self.site, *version, digest, payload, envelope=envelope), index
         )
         self._has_envelope = True
         self._adopt_index(index, digest, key_id)
         return True
 
+    def _is_present(self, digest: str, key_id: str, envelope: bytes) -> bool:
+        """Whether this is the index that the site works by."""
+        if self._echo is None or (digest, key_id) != (self._echo.digest, self._key_id):
+            return False
+        self._keep_envelope(envelope)
+        return True
+
     def read_proof(self) -> str | None:
         """The message of the newest index, as received: the hub's own signature proves its version.
+
+        It is the delta that made the index, if one did: that too names version and digest.
 
         Returns:
             The envelope as text; None before the first index, or if a version before accepted it.
@@ -144,7 +280,13 @@ class Intake:
         except UnicodeDecodeError:  # not what was received: the disk has changed it
             return None
 
-    def _check_newer(self, index: DesiredIndex, key_id: str) -> None:
+    def _check_site(self, message: DesiredIndex | IndexDelta) -> None:
+        if message.site != self.site:
+            raise WireError(
+                "wrong-site", f"the index is for site {message.site!r}, this is {self.site!r}"
+            )
+
+    def _check_newer(self, version: tuple[int, int], key_id: str) -> None:
         """Refuses an index that is not newer than all that it may replace.
 
         That is the newest index under its own key, and the one that this site works by, whatever
@@ -154,17 +296,17 @@ class Intake:
         Raises:
             WireError: "stale", or "too-large" for a version near the end of its counter.
         """
-        if index.epoch > LAST_EPOCH or index.sequence > LAST_SEQUENCE:
+        if version[0] > LAST_EPOCH or version[1] > LAST_SEQUENCE:
             raise WireError(
                 "too-large",
-                f"index {index.version} is above {(LAST_EPOCH, LAST_SEQUENCE)}, the last that a hub"
+                f"index {version} is above {(LAST_EPOCH, LAST_SEQUENCE)}, the last that a hub"
                 " may reach; run kapok hub adopt --epoch there",
             )
         newest = self._newest_by_key.get(key_id, (-1, -1))
         if self._index and self._index.epoch <= LAST_EPOCH:
             newest = max(newest, self._index.version)
-        if index.version <= newest:
-            raise WireError("stale", f"index {index.version} is not newer than {newest}")
+        if version <= newest:
+            raise WireError("stale", f"index {version} is not newer than {newest}")
 
     def _keep_envelope(self, data: bytes) -> None:
         """Keeps the message of an index that a version before accepted and kept without it."""
@@ -239,7 +381,9 @@ class Intake:
         )
 
     def _adopt_index(self, index: DesiredIndex, digest: str, key_id: str) -> None:
-        entries = {order_token(entry.id): entry for entry in index.orders}
+        known = self._token_by_id
+        tokens = {one.id: known.get(one.id) or order_token(one.id) for one in index.orders}
+        entries = {tokens[entry.id]: entry for entry in index.orders}
         wanted = frozenset(entry.digest for entry in index.orders)
         parts_by_digest = {
             digest: parts for digest, parts in self._parts_by_digest.items() if digest in wanted
@@ -248,7 +392,7 @@ class Intake:
         self._index, self._key_id = index, key_id
         self._newest_by_key[key_id] = index.version
         self._echo = IndexEcho(epoch=index.epoch, sequence=index.sequence, digest=digest)
-        self._entries_by_token = entries
+        self._entries_by_token, self._token_by_id = entries, tokens
         self._parts_by_digest = parts_by_digest
         self._present_digests &= wanted
         try:
@@ -264,12 +408,6 @@ class Intake:
         while sum(sizes.values()) > _MAX_PENDING_BYTES:
             largest = max(sizes, key=lambda digest: sizes[digest])
             del self._parts_by_digest[largest], sizes[largest]
-
-
-def _check_unique_ids(index: DesiredIndex) -> None:
-    ids = {entry.id for entry in index.orders}
-    if len(ids) != len(index.orders):
-        raise WireError("malformed", "the index lists an order twice")
 
 
 def _total_bytes(parts: Iterable[bytes]) -> int:

@@ -11,7 +11,9 @@ WireErrorReason = Literal[
     "signature",  # does not match: the message was changed, or is meant for another topic
     "wrong-site",  # a valid message of another site
     "stale",  # older than what the reader has already accepted
-    "digest",  # content whose digest differs from the one in the signed index
+    "digest",  # content or an index whose digest differs from the one that the hub signed
+    "unknown-base",  # a delta of an index that the reader does not have
+    "unknown-order",  # a delta that removes an order which its base does not list
 ]
 WIRE_ERROR_REASONS: Final[tuple[WireErrorReason, ...]] = get_args(WireErrorReason)
 

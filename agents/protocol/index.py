@@ -89,6 +89,9 @@ class DesiredIndex:
         purge: ids of orders that are not listed and of which the claims, the data, go too. Without
             this word an agent keeps the claims of an order that it withdraws.
         node_labels: names of node labels that workloads ask for; a report gives these first.
+        is_base: a delta on `desired/delta` completes this index, see `index_delta.py`; an agent
+            that takes deltas does not act on it without one. Others ignore this field, and get no
+            such index.
     """
 
     site: SiteName
@@ -101,6 +104,7 @@ class DesiredIndex:
     node_labels: Annotated[tuple[Annotated[str, AtMost(256)], ...], AtMost(MAX_LABELS)] | None = (
         None
     )
+    is_base: bool | None = None
 
     @property
     def version(self) -> tuple[int, int]:

@@ -112,6 +112,8 @@ class SiteStatusMessage(MessageHeader):
         index_proof: the envelope of that index as it was received; only after the hub asked for it.
         ledger_heads: the heads of the hub's ledger that the agent holds; only after the hub asked.
         bad_messages: number of messages since boot that could not be used, by reason.
+        takes_deltas: this agent takes deltas of the index; without this word the hub sends none.
+        wants_full_index: the agent has a delta, but not the index that it builds on.
     """
 
     kind: Literal["status"] = "status"
@@ -125,6 +127,8 @@ class SiteStatusMessage(MessageHeader):
     index_proof: Annotated[str, AtMost(MAX_ENVELOPE_BYTES)] | None = None
     ledger_heads: Annotated[tuple[HeldHead, ...], AtMost(MAX_LEDGER_HEADS)] | None = None
     bad_messages: Annotated[dict[Word, Count], AtMost(64)] = field(default_factory=dict)
+    takes_deltas: bool | None = None
+    wants_full_index: bool | None = None
 
 
 SITE_STATUS: Final = Codec(SiteStatusMessage)

@@ -1,8 +1,8 @@
 """Builds and parses the names of the MQTT topics.
 
-`kapok/v1/SITE/{desired,orders/TOKEN[/PART],hub}` go down to a site, `{report,status,offline}` go up
-to the hub. A site name is a DNS subdomain (RFC 1123): it contains none of MQTT's own characters
-`/ + #`, and a broker's access rules can use it as the user name.
+`kapok/v1/SITE/{desired,desired/delta,orders/TOKEN[/PART],hub}` go down to a site,
+`{report,status,offline}` go up to the hub. A site name is a DNS subdomain (RFC 1123): it contains
+none of MQTT's own characters `/ + #`, and a broker's access rules can use it as the user name.
 """
 
 import re
@@ -16,7 +16,7 @@ from agents.protocol.errors import WireError
 PREFIX: Final = "kapok/v1"
 TOKEN_CHARACTERS: Final = 32
 
-TopicKind = Literal["desired", "orders", "hub", "report", "status", "offline"]
+TopicKind = Literal["desired", "desired/delta", "orders", "hub", "report", "status", "offline"]
 _TOPIC_KINDS: Final[tuple[TopicKind, ...]] = get_args(TopicKind)
 
 _SITE_PATTERN = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
@@ -99,6 +99,8 @@ def parse_topic(name: str) -> Topic:
 
 
 def _parse_rest(name: str, site: str, kind: TopicKind, rest: list[str]) -> Topic:
+    if kind == "desired" and rest == ["delta"]:
+        return Topic(site, "desired/delta")
     if kind != "orders":
         if rest:
             raise WireError("malformed", f"topic {name!r}: unexpected text after {kind}")

@@ -61,7 +61,6 @@ _MAX_WATCHES = 1_000
 _WRITE_TIMEOUT_SECONDS = 30.0
 """A watch whose client accepts no data for this long is closed; the client can resume it."""
 
-_JSON = "application/json"
 
 WarningFunc = Callable[[JsonObject], list[str]]
 """Returns warnings about a written object, for the client that wrote it."""
@@ -230,10 +229,10 @@ class HttpHandler:
             return []
         if resource.strategy.not_enforced and not resource.is_custom:
             return [f"{kind} {resource.strategy.not_enforced}"]
-        if warning_func is None or response.content_type != _JSON:
+        if warning_func is None or not response.written:
             return []
         return await self._writer.heavy_work.run(
-            len(response.body), lambda: warning_func(msgspec.json.decode(response.body))
+            len(response.written), lambda: warning_func(msgspec.json.decode(response.written))
         )
 
     async def _handle_access_review(

@@ -6,7 +6,7 @@ handled in `http.py`, because they stream.
 
 import copy
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -102,6 +102,8 @@ class VerbResponse:
     content_type: str = "application/json"
     parts: AsyncIterator[bytes] | None = None
     """The body of a large list, instead of `body`: it is encoded while it is sent."""
+    written: bytes = b""
+    """The JSON of the object that was written, whatever form the client asked for."""
 
 
 class VerbHandler:
@@ -321,7 +323,8 @@ class VerbHandler:
 
     async def _write_response(self, request: ResourceRequest, result: WriteResult) -> VerbResponse:
         stored = StoredObject("", 0, result.data)
-        return await self._object_response(request, stored, 201 if result.created else 200)
+        response = await self._object_response(request, stored, 201 if result.created else 200)
+        return replace(response, written=result.data)
 
     async def _object_response(
         self, request: ResourceRequest, stored: StoredObject, code: int

@@ -26,6 +26,7 @@ from scheduler.control.leader_election import LeaseHeld
 from scheduler.control.ports.hub import HubError
 from scheduler.hub.client import open_hub
 from scheduler.ledger.errors import LedgerError
+from scheduler.ledger_settings import read_ledger_url
 from scheduler.recovery.adopt import adopt_losses, keep_unknown_orders
 from scheduler.recovery.losses import LOSS_NAMES
 from scheduler.runtime.clock import SystemClock
@@ -159,6 +160,7 @@ async def _adopt_losses(arguments: argparse.Namespace) -> _Answer:
             lost,
             clock=SystemClock(),
             is_dry_run=arguments.dry_run or not lost,
+            ledger_url=read_ledger_url(settings.ledger),
         )
     found = [loss.name for loss in adoption.losses]
     remaining = [name for name in found if name not in adoption.accepted]

@@ -42,7 +42,7 @@ COMMANDS: dict[str, str] = {
 # its presence stands for the whole extra.
 _HUB_PACKAGE = "msgspec"
 _HUB_IS_MISSING = (
-    "kapok needs the extra [hub], which is not installed: pip install 'kapok-scheduler[hub]'"
+    "kapok needs the extra [hub], which is not installed: pip install 'PATH/TO/kapok[hub]'"
 )
 
 _EPILOG = """examples:
@@ -104,7 +104,7 @@ def _dispatch(command: str | None, words: Sequence[str]) -> int:
     if getattr(module, "PASSES_WORDS_THROUGH", False):
         return int(module.run(argparse.Namespace(words=list(words[1:]))))
     module.register(parser)
-    return int(module.run(parser.parse_args(words[1:])))
+    return int(module.run(parser.parse_words(words[1:])))
 
 
 def _overview_parser() -> argparse.ArgumentParser:

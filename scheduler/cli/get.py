@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 
-import yaml
-
 from scheduler.cli.support.arguments import EXIT_GOOD, EXIT_NO, EXIT_USAGE, UsageError
 from scheduler.cli.support.hub_access import HubNotFound, add_hub_arguments, find_kubeconfig
 from scheduler.cli.support.kind_names import find_kinds, kind_names
@@ -21,6 +19,7 @@ from scheduler.cli.support.object_lists import (
 )
 from scheduler.cli.support.output import (
     flush_output,
+    format_object_as_yaml,
     print_error,
     print_json,
     print_notice,
@@ -62,7 +61,9 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EPILOG
     kind = parser.add_argument("what", metavar="KIND", help="what to list: kinds, or KIND/NAME")
     kind.completer = lambda **_: kind_names()  # type: ignore[attr-defined]  # read by argcomplete
-    parser.add_argument("names", metavar="NAME", nargs="*", help="only these, as NAME or NS/NAME")
+    parser.add_argument(
+        "names", metavar="NAME", nargs="*", default=[], help="only these, as NAME or NS/NAME"
+    )
     scope = parser.add_mutually_exclusive_group()
     scope.add_argument("-n", "--namespace", metavar="NS", help="only objects of this namespace")
     scope.add_argument(
@@ -239,8 +240,7 @@ def _print_object(value: Object, form: str) -> None:
     if form == "json":
         print_json(value)
     else:
-        text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
-        print_text(f"---\n{text}".rstrip("\n"))
+        print_text(f"---\n{format_object_as_yaml(value)}".rstrip("\n"))
 
 
 async def _print_pending(client: HubClient, arguments: argparse.Namespace) -> int:

@@ -13,12 +13,16 @@ from scheduler.cli.support.arguments import (
     EXIT_GOOD,
     EXIT_NO,
     EXIT_USAGE,
-    add_data_dir_option,
     add_output_option,
     parse_instant,
 )
 from scheduler.cli.support.hub_access import HubNotFound
-from scheduler.cli.support.ledger_access import add_ledger_options, open_ledger
+from scheduler.cli.support.ledger_access import (
+    add_ledger_options,
+    add_place_options,
+    named_place,
+    open_ledger,
+)
 from scheduler.cli.support.ledger_witnesses import (
     WitnessError,
     collect_witnesses,
@@ -28,13 +32,17 @@ from scheduler.cli.support.output import format_table, print_error, print_json, 
 from scheduler.control.ports.hub import HubError
 from scheduler.ledger.errors import LedgerCorruptError, LedgerError
 from scheduler.ledger.filter import RecordFilter
+from scheduler.ledger.move import MoveRefused, move_ledger
 from scheduler.ledger.reader import LedgerReader, RecordSource
 from scheduler.ledger.record import Record
-from scheduler.ledger.tables import LEDGER_FILE
+from scheduler.ledger.storage.places import ledger_place
+from scheduler.ledger.storage.postgres_url import PostgresUrl
 from scheduler.ledger.verify import Anchor, Finding, VerificationResult, parse_anchor, verify
+from scheduler.runtime.data_dir import DataDirectoryError, locked_data_directory
 from scheduler.settings import data_directory
 
-_VERIFY = "verify"
+_VERIFY, _MOVE = "verify", "move"
+_ON_STORAGE = (_VERIFY, _MOVE)
 _DESCRIPTION = """Lists, shows and verifies the ledger. Every decision is appended to it before its
 orders are sent. Each record holds the hash of the record before it, and runs of records are signed
 with the hub's key, so `verify` finds a record that was edited, removed or moved. An owner of the
@@ -54,6 +62,8 @@ _EPILOG = """examples:
   kapok ledger list --workload health/appointment
   kapok ledger list --site gz-core --since 2026-11-23T00:00:00Z
   kapok ledger list --at 2026-11-23T08:00:00Z     what was in force then
+  kapok ledger list --config scheduler.yaml       the ledger that replicas share
+  kapok ledger move --config scheduler.yaml       from the file into ledger.url (stop kapok first)
   kapok ledger show 7-42 -o json        one record, as it was hashed
   kapok replay 7-42                     repeat the decision from the record, and compare
 
@@ -67,8 +77,8 @@ def register(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="ledger_command", metavar="COMMAND", required=True)
     for name, (purpose, add_arguments, _) in _COMMANDS.items():
         command = commands.add_parser(name, help=purpose, description=purpose)
-        if name == _VERIFY:  # it reads the file; its --kubeconfig names witnesses
-            add_data_dir_option(command)
+        if name in _ON_STORAGE:  # their --kubeconfig names witnesses, or there is none
+            add_place_options(command)
         else:
             add_ledger_options(command)
         add_output_option(command)
@@ -79,9 +89,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Runs verify, list, show or anchor."""
     handle = _COMMANDS[arguments.ledger_command][2]
     try:
+        if arguments.ledger_command == _MOVE:
+            return _move(arguments)
         if arguments.ledger_command == _VERIFY:
-            with LedgerReader(data_directory(arguments.data_dir) / LEDGER_FILE) as file:
-                return handle(arguments, file)
+            with LedgerReader(named_place(arguments)) as storage:
+                return handle(arguments, storage)
         with open_ledger(arguments) as reader:
             return handle(arguments, reader)
     except LedgerCorruptError as error:
@@ -96,7 +108,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _verify(arguments: argparse.Namespace, reader: RecordSource) -> int:
     if not isinstance(reader, LedgerReader):
-        raise TypeError("verify reads the ledger's own file")  # `run` opens no other
+        raise TypeError("verify reads the ledger's own storage")  # `run` opens no other
     data_dir = data_directory(arguments.data_dir)
     trusted = trusted_keys_of(data_dir, arguments.key)
     try:
@@ -207,6 +219,33 @@ def _show(arguments: argparse.Namespace, reader: RecordSource) -> int:
     return EXIT_GOOD
 
 
+def _move(arguments: argparse.Namespace) -> int:
+    target = named_place(arguments)
+    if not isinstance(target, PostgresUrl):
+        print_error("ledger", "name the database with --ledger-url URL, or --config FILE")
+        return EXIT_USAGE
+    root = data_directory(arguments.data_dir)
+    try:
+        with locked_data_directory(root):
+            last = move_ledger(ledger_place(root, None), target)
+    except (DataDirectoryError, MoveRefused) as error:
+        print_error("ledger", error)
+        return EXIT_NO
+    if arguments.output == "json":
+        print_json({"records": last.seq, "hash": last.hash, "to": str(target)})
+    else:
+        print_text(
+            f"{last.seq} records moved to {target}, each as it was; write ledger.url into the"
+            " settings of every replica. The file is kept, and no longer used"
+        )
+    return EXIT_GOOD
+
+
+def _no_handler(_arguments: argparse.Namespace, _reader: RecordSource) -> int:
+    """`move` opens two ledgers by itself."""
+    return EXIT_USAGE
+
+
 def _anchor(arguments: argparse.Namespace, reader: RecordSource) -> int:
     last = reader.last()
     if last is None:
@@ -296,7 +335,7 @@ def _show_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def _no_arguments(_command: argparse.ArgumentParser) -> None:
-    """`anchor` has no arguments of its own."""
+    """`anchor` and `move` have no arguments of their own."""
 
 
 _Handler = Callable[[argparse.Namespace, RecordSource], int]
@@ -304,6 +343,7 @@ _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], _Hand
     "verify": ("check that no record was changed or removed", _verify_arguments, _verify),
     "list": ("list records, oldest first", _list_arguments, _list),
     "show": ("show one record", _show_arguments, _show),
+    "move": ("copy the file's records into ledger.url", _no_arguments, _no_handler),
     "anchor": ("print sequence number and hash of the newest record", _no_arguments, _anchor),
 }
 

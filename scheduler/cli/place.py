@@ -22,7 +22,8 @@ from scheduler.cli.support.offline_input import (
 )
 from scheduler.cli.support.output import print_error, print_json
 from scheduler.model.decision import Decision
-from scheduler.model.demand.demand import NotAccepted
+from scheduler.model.demand.demand import Demand, NotAccepted
+from scheduler.model.demand.ordinals import format_ordinals, ordinals_after
 from scheduler.model.formatters import format_list, format_replicas, format_rfc3339
 from scheduler.model.reasons import REASONS
 from scheduler.runtime.printable import printable
@@ -101,7 +102,7 @@ def decision_as_json(decided: OfflineDecision, site_count: int) -> dict[str, Any
     return {
         "workload": decision.workload,
         "phase": decision.phase,
-        "sites": [{"name": each.site, "replicas": each.replicas} for each in decision.assignment],
+        "sites": _sites_of(decision, decided.demand),
         "reasons": dict(decision.reasons),
         "line": decision.line,
         "cost": {
@@ -125,6 +126,17 @@ def decision_as_json(decided: OfflineDecision, site_count: int) -> dict[str, Any
         "notes": list(decision.notes),
         **_planned_start(decision),
     }
+
+
+def _sites_of(decision: Decision, demand: Demand) -> list[dict[str, Any]]:
+    sites: list[dict[str, Any]] = [
+        {"name": each.site, "replicas": each.replicas} for each in decision.assignment
+    ]
+    if demand.identity == "Ranges":
+        ranges = ordinals_after(demand, {each["name"]: each["replicas"] for each in sites})
+        for each in sites:
+            each["ordinals"] = format_ordinals(*ranges[each["name"]])
+    return sites
 
 
 def _planned_start(decision: Decision) -> dict[str, Any]:

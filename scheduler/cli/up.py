@@ -22,6 +22,7 @@ from scheduler.cli.support.output import print_error, print_json
 from scheduler.cli.support.signals import leaf_errors, run_until_signalled
 from scheduler.control.leader_election import EpochExhausted, LeadershipLost
 from scheduler.control.ports.hub import HubError
+from scheduler.control.replicas import StandbyRefused
 from scheduler.ledger.errors import LedgerError
 from scheduler.placement.kernel import loader as compiled
 from scheduler.runtime.clock import SystemClock
@@ -124,6 +125,7 @@ async def _report_errors(
         LedgerError,
         OSError,
         SettingsError,
+        StandbyRefused,
         ValueError,
     ) as group:
         for error in leaf_errors(group):

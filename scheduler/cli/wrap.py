@@ -8,8 +8,13 @@ import msgspec
 
 from scheduler.cli.support.arguments import EXIT_GOOD, EXIT_NO, EXIT_USAGE
 from scheduler.cli.support.manifest_files import ManifestFileError, read_objects
-from scheduler.cli.support.output import print_error, print_json, print_notice, print_text
-from scheduler.cli.support.plain_yaml import format_object_as_yaml
+from scheduler.cli.support.output import (
+    format_object_as_yaml,
+    print_error,
+    print_json,
+    print_notice,
+    print_text,
+)
 from scheduler.model.decode import NotReadable, decode
 from scheduler.model.formatters import format_list
 from scheduler.model.kinds.fields import API_GROUP, API_VERSION, DATA_CLASSES, Name, Namespace

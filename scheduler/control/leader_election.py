@@ -20,6 +20,7 @@ from scheduler.control.ports.hub import (
     Object,
     Refused,
 )
+from scheduler.control.replicas import ReplicaIdentity, StandbyRefused
 from scheduler.model.formatters import format_rfc3339_micros
 from scheduler.model.kinds.workload import LAST_EPOCH
 from scheduler.runtime.clock import Clock
@@ -70,6 +71,7 @@ class Leadership:
         renew_seconds: how often it is renewed.
         is_sole_candidate: no other scheduler can hold the lease, because this one holds the lock of
             the data directory; the lease is taken at once.
+        replica: what replicas must share; None: it is not compared.
         epoch: the epoch of this leader; 0 before the lease is acquired.
         keeps_unknown_orders: orders that the hub does not know are left running, because an
             operator has accepted the loss of its objects. Read with every renewal.
@@ -82,6 +84,7 @@ class Leadership:
     duration_seconds: float = 15.0
     renew_seconds: float = 4.0
     is_sole_candidate: bool = False
+    replica: ReplicaIdentity | None = None
     epoch: int = 0
     keeps_unknown_orders: bool = False
     _last_renewal_seen: tuple[str, float] = field(default=("", 0.0))
@@ -96,10 +99,11 @@ class Leadership:
 
         Raises:
             EpochExhausted: there is no higher one.
+            StandbyRefused: this scheduler has another key or ledger than the one that leads.
         """
         await self._create_namespace()
         while True:
-            with self.faults.barrier("lease", passing=(HubError, EpochExhausted)):
+            with self.faults.barrier("lease", passing=(HubError, EpochExhausted, StandbyRefused)):
                 try:
                     if await self._try_acquire():
                         return self.epoch
@@ -212,7 +216,11 @@ class Leadership:
             self.epoch = 1
             return True
         if not self.is_sole_candidate and not self._is_expired(lease):
+            if self.replica:
+                self.replica.check_standby(lease)
             return False
+        if self.replica and not self.is_sole_candidate:
+            self.replica.check_key(lease)
         epoch = _epoch_of(lease) + 1
         if epoch > LAST_EPOCH:
             raise EpochExhausted(epoch - 1)
@@ -267,6 +275,8 @@ class Leadership:
             "namespace": NAMESPACE,
             "annotations": {EPOCH_ANNOTATION: str(epoch)},
         }
+        if self.replica:
+            metadata["annotations"] |= self.replica.annotations
         if version:
             metadata["resourceVersion"] = version
         return {

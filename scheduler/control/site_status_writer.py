@@ -12,7 +12,7 @@ from scheduler.control.state.sites import Sites
 from scheduler.control.status.not_enforced import not_enforced_condition
 from scheduler.control.status.workload import merge_patch
 from scheduler.model.canonical import to_plain_json
-from scheduler.model.figures import site_figures
+from scheduler.model.figures import UNKNOWN, site_figures
 from scheduler.model.formatters import format_list
 from scheduler.model.kinds.fields import Condition
 from scheduler.model.kinds.site import SiteStatus
@@ -118,7 +118,8 @@ class SiteStatusWriter:
         )
         return msgspec.structs.replace(
             status,
-            free_cpu=figures.free_cpu,
+            free_cpu=figures.free_cpu or UNKNOWN,
+            current_intensity=figures.intensity_text or UNKNOWN,
             conditions=(*status.conditions, *(one for one in more if one is not None)),
         )
 

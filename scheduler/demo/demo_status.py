@@ -11,7 +11,7 @@ from typing import Any
 from scheduler.control.ports.hub import SITES, WORKLOADS, Hub, Object
 from scheduler.ledger.errors import LedgerError
 from scheduler.ledger.reader import LedgerReader
-from scheduler.ledger.tables import LEDGER_FILE
+from scheduler.ledger.storage.sqlite import LEDGER_FILE
 from scheduler.model.decode import NotReadable, decode_as
 from scheduler.model.figures import (
     UNKNOWN_SITE,

@@ -18,9 +18,10 @@ from scheduler.control.ports.hub import KAPOK_RESOURCES, ApiResource, Hub, NotFo
 from scheduler.demo.environment import agent_argv
 from scheduler.demo.folder import DemoFolder
 from scheduler.hub.client import open_hub
+from scheduler.hub.schema.yaml_writer import TextDumper
 from scheduler.ledger.fleet import read_fleet
 from scheduler.ledger.reader import LedgerReader
-from scheduler.ledger.tables import LEDGER_FILE
+from scheduler.ledger.storage.sqlite import LEDGER_FILE
 from scheduler.model.manifests.cleaning import LAST_APPLIED_ANNOTATIONS
 from scheduler.model.manifests.recorded import recorded_manifests
 from scheduler.runtime.data_dir import ignore_in_git
@@ -157,7 +158,7 @@ def _write_json(path: Path, value: object) -> None:
 def _write_yaml(path: Path, objects: Sequence[Object]) -> None:
     text: Any = yaml.dump_all(
         objects,
-        Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper),
+        Dumper=TextDumper,
         sort_keys=False,
         allow_unicode=True,
     )

@@ -58,24 +58,31 @@ def add_poke_command(commands: Any) -> None:  # noqa: ANN401 - argparse keeps th
     parser = commands.add_parser(
         "poke",
         prog="kapok demo poke",
-        usage="kapok demo poke [--data-dir DIR] ACTION ARGUMENT",
+        usage="kapok demo poke ACTION ARGUMENT [--data-dir DIR]",
         help="change a running demo: silence a site, make a grid dirty, submit a workload",
         description="Changes a running demo, and prints what to look at.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--data-dir",
-        type=Path,
-        metavar="DIR",
-        help="folder of the demo (default: the newest running demo)",
-    )
+    _add_data_dir(parser)
     what = parser.add_subparsers(
         dest="poke", metavar="ACTION", required=True, prog="kapok demo poke"
     )
     for name, one in ACTIONS.items():
         command = what.add_parser(name, help=one.purpose, description=one.purpose)
         command.add_argument("argument", metavar=one.argument_name)
+        _add_data_dir(command)
+
+
+def _add_data_dir(parser: argparse.ArgumentParser) -> None:
+    """Adds `--data-dir`; where it is not given, what a parser before has read stays."""
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        metavar="DIR",
+        default=argparse.SUPPRESS,
+        help="folder of the demo (default: the newest running demo)",
+    )
 
 
 async def run_poke(arguments: argparse.Namespace) -> int:
@@ -105,7 +112,9 @@ def find_demo(data_dir: Path | None) -> Path:
     """
     home = os.environ.get(DATA_HOME)
     if data_dir is not None:
-        candidates = [data_dir]
+        # The folder of the demo's hub, as $KAPOK_DATA_HOME names it, stands for its demo.
+        candidates = [data_dir.absolute(), data_dir.absolute().parent]
+        candidates = [path for path in candidates if (path / "demo.json").exists()][:1]
     elif home and (Path(home).parent / "demo.json").exists():
         candidates = [Path(home).parent]
     else:

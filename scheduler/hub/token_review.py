@@ -18,19 +18,25 @@ from scheduler.hub.client import read_configuration, ssl_context_of
 
 _TIMEOUT_SECONDS: Final = 10.0
 _REVIEW_PATH: Final = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-_ACCESS_REVIEW: Final = {
-    "apiVersion": "authorization.k8s.io/v1",
-    "kind": "SelfSubjectAccessReview",
-    "spec": {"resourceAttributes": {"group": "kapok.dev", "resource": "workloads", "verb": "list"}},
-}
-"""The question: may the caller list workloads in all namespaces?"""
+
+
+def access_review(namespace: str = "") -> dict[str, object]:
+    """The question: may the caller list workloads in all namespaces, or get those of one?"""
+    scope = {"verb": "get", "namespace": namespace} if namespace else {"verb": "list"}
+    return {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": {"group": "kapok.dev", "resource": "workloads", **scope}},
+    }
 
 
 @asynccontextmanager
 async def open_reviewer(
     kubeconfig: Path | None, *, context: str | None = None
-) -> AsyncIterator[Callable[[str], Awaitable[bool]]]:
+) -> AsyncIterator[Callable[[str, str], Awaitable[bool]]]:
     """Yields the function that asks the hub; it returns False when the hub does not answer.
+
+    Its arguments are a token and the namespace that it is to read; "" stands for all.
 
     Raises:
         Refused: the kubeconfig is missing or invalid.
@@ -44,11 +50,11 @@ async def open_reviewer(
         timeout=aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS),
     ) as session:
 
-        async def may_read(token: str) -> bool:
+        async def may_read(token: str, namespace: str) -> bool:
             if not token.isascii() or not token.isprintable():
                 return False
             headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-            body = msgspec.json.encode(_ACCESS_REVIEW)
+            body = msgspec.json.encode(access_review(namespace))
             try:
                 async with session.post(root + _REVIEW_PATH, data=body, headers=headers) as answer:
                     if answer.status != HTTPStatus.CREATED:

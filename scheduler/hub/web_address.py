@@ -6,7 +6,7 @@ server too, which answers from the ledger with the rights that the caller's toke
 
 from urllib.parse import urlsplit
 
-from scheduler.control.ports.hub import CONFIG_MAPS, NAMESPACE, Hub, HubError, NotFound
+from scheduler.control.ports.hub import CONFIG_MAPS, NAMESPACE, Hub, HubError, NotFound, Refused
 from scheduler.hub.client import HubClient
 
 _NAME = "kapok-endpoints"
@@ -43,6 +43,11 @@ async def find_web_address(client: HubClient) -> str:
             f"the hub at {client.address} does not say where the scheduler's web server is; "
             "start `kapok up`, or name it with --server URL"
         ) from None
+    except Refused as error:
+        raise WebAddressUnknown(
+            f"the token may not read where the scheduler's web server is ({error}); name it with "
+            f"--server URL, or let the token get configmaps/{_NAME} in namespace {NAMESPACE}"
+        ) from error
     return check_web_address(str((body.get("data") or {}).get(_KEY, "")))
 
 

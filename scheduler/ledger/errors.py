@@ -8,11 +8,19 @@ class LedgerError(Exception):
 
 
 class LedgerMissingError(LedgerError):
-    """The file does not exist. Name another data directory."""
+    """The file or the tables do not exist. Name another data directory or database."""
 
 
 class LedgerUnavailableError(LedgerError, NotRecorded):
     """The disk is full, locked or gone. Nothing was recorded; append again later."""
+
+
+class LedgerDeposedError(LedgerError, NotRecorded):
+    """A later leader has the ledger. Nothing was recorded; stop deciding."""
+
+
+class CommitInDoubt(LedgerError):
+    """The connection broke while a transaction took effect: look whether it did."""
 
 
 class LedgerCorruptError(LedgerError):

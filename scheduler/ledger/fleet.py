@@ -26,7 +26,7 @@ from scheduler.ledger.errors import LedgerCorruptError
 _MAX_LEAF_SITES = 64
 _MAX_DEPTH = 64  # nibbles of a SHA-256
 _DIGEST_PREFIX = "sha256:"
-_VOLATILE_FIELDS = ("observedAt", "intensity", "power", "reportAge", "freeCpu")
+_VOLATILE_FIELDS = ("observedAt", "intensity", "power", "reportAge", "freeCpu", "currentIntensity")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,23 +1,26 @@
 """What the web server answers from the ledger: pages of records, and blobs, as JSON.
 
-Each call opens the file, so that any thread may call it. The bodies of records are passed on as
+Each call opens the ledger, so that any thread may call it. The bodies of records are passed on as
 they were hashed, so that a reader elsewhere sees the same record.
 """
 
 import json
-import sqlite3
 from collections.abc import Mapping
-from pathlib import Path
+from hashlib import sha256
+from typing import Any
 
 from scheduler.ledger.errors import LedgerError
+from scheduler.ledger.fleet import child_digests
 from scheduler.ledger.reader import LedgerReader
 from scheduler.ledger.record import Record
+from scheduler.ledger.storage.places import LedgerPlace
+from scheduler.model.demand.facts import RESERVED_FOR_PREFIX
 
 MAX_RECORDS = 256
 """The most records of one page."""
 
 
-def read_page(path: Path, query: Mapping[str, str]) -> bytes:
+def read_page(place: LedgerPlace, query: Mapping[str, str]) -> bytes:
     """A page of records: by `id`, the `last` one, the last `about` a subject, or after a sequence.
 
     Raises:
@@ -28,9 +31,9 @@ def read_page(path: Path, query: Mapping[str, str]) -> bytes:
     limit = max(1, min(limit, MAX_RECORDS))
     after = max(0, min(after, 2**62))
     try:
-        with LedgerReader(path) as reader:
+        with LedgerReader(place) as reader:
             records = _find(reader, query, after, limit)
-    except (LedgerError, sqlite3.Error) as error:
+    except LedgerError as error:
         raise LookupError(f"the ledger cannot be read: {error}") from error
     rows = [
         {
@@ -57,14 +60,75 @@ def _find(reader: LedgerReader, query: Mapping[str, str], after: int, limit: int
     return [found] if found else []
 
 
-def read_blob(path: Path, digest: str) -> bytes:
+def read_blob(place: LedgerPlace, digest: str) -> bytes:
     """The JSON value under a digest.
 
     Raises:
         LookupError: there is none, or the ledger cannot be read.
     """
     try:
-        with LedgerReader(path) as reader:
+        with LedgerReader(place) as reader:
             return json.dumps(reader.blob(digest), ensure_ascii=False).encode()
-    except (LedgerError, sqlite3.Error) as error:
+    except LedgerError as error:
         raise LookupError(f"the ledger cannot be read: {error}") from error
+
+
+def read_blob_of(place: LedgerPlace, digest: str, record_id: str) -> bytes:
+    """The JSON value under a digest, as who may read a record may see it.
+
+    The workloads that were in flight at sites have no names there, but that of the record itself
+    and those of its namespace: how much was in flight explains the decision, and not whose it was.
+
+    Raises:
+        LookupError: the record does not refer to it, or the ledger cannot be read.
+    """
+    try:
+        with LedgerReader(place) as reader:
+            record = reader.find(record_id)
+            if record is None or digest not in _blobs_of(reader, record):
+                raise LookupError(f"record {record_id} does not refer to blob {digest}")
+            value = reader.blob(digest)
+    except LedgerError as error:
+        raise LookupError(f"the ledger cannot be read: {error}") from error
+    namespace = record.subject.partition("/")[0]
+    return json.dumps(_without_other_names(value, namespace), ensure_ascii=False).encode()
+
+
+def _blobs_of(reader: LedgerReader, record: Record) -> frozenset[str]:
+    """The digests of all blobs that a record refers to, with those of its state of the fleet."""
+    known = _recent_blobs.get(record.hash)
+    if known is None:
+        found, waiting = set(record.refs), [str(record.content.get("fleet", ""))]
+        while waiting:
+            digest = waiting.pop()
+            # What a spec says is a tenant's word: only the hub's own nodes are followed.
+            below = child_digests(reader.blob(digest)) if digest in found else ()
+            fresh = [one for one in below if one not in found]
+            found.update(fresh)
+            waiting += fresh
+        known = frozenset(found)
+        if len(_recent_blobs) >= _MAX_RECENT:
+            _recent_blobs.clear()
+        _recent_blobs[record.hash] = known
+    return known
+
+
+_MAX_RECENT = 8
+_recent_blobs: dict[str, frozenset[str]] = {}
+"""By the hash of a record; a client asks for the blobs of one record one after the other."""
+
+
+def _without_other_names(value: Any, namespace: str) -> Any:  # noqa: ANN401 - any JSON value
+    in_flight = value.get("inFlight") if isinstance(value, dict) else None
+    if not isinstance(in_flight, list):
+        return value
+    return {**value, "inFlight": [_unnamed(one, namespace) for one in in_flight]}
+
+
+def _unnamed(one: Any, namespace: str) -> Any:  # noqa: ANN401 - any JSON value
+    name = str(one.get("workload", ""))
+    prefix = RESERVED_FOR_PREFIX if name.startswith(RESERVED_FOR_PREFIX) else ""
+    if name.removeprefix(prefix).startswith(f"{namespace}/"):
+        return one
+    # A digest keeps two workloads apart, and the order of equal ones.
+    return {**one, "workload": f"{prefix}-/{sha256(name.encode()).hexdigest()[:12]}"}

@@ -1,16 +1,16 @@
 """Reads the ledger: read-only and in short queries, with or without a writer at work."""
 
 import json
-import sqlite3
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from scheduler.ledger.blobs import unpack
+from scheduler.ledger.blobs import Blob, unpack
 from scheduler.ledger.errors import LedgerCorruptError, LedgerError
 from scheduler.ledger.record import Record, record_of_row
-from scheduler.ledger.tables import open_for_reading
+from scheduler.ledger.storage.database import ReadableDatabase, Row
+from scheduler.ledger.storage.places import LedgerPlace, open_readable
 
 _COLUMNS = "seq, id, hash, subject, body"
 _PAGE_ROWS = 256
@@ -46,16 +46,18 @@ class LedgerReader:
     """Finds records and blobs. Not thread-safe.
 
     Args:
-        path: the ledger's file.
+        place: the ledger's file or database.
+        database: the same, opened already; None: it is opened here.
 
     Raises:
-        LedgerMissingError: there is no file.
-        LedgerCorruptError: the file is not a ledger.
+        LedgerMissingError: there is no ledger.
+        LedgerCorruptError: this is not a ledger.
+        LedgerUnavailableError: the server does not answer.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._connection = open_for_reading(path)
+    def __init__(self, place: LedgerPlace, *, database: ReadableDatabase | None = None) -> None:
+        self._place = place
+        self._database = open_readable(place) if database is None else database
 
     def __enter__(self) -> Self:
         return self
@@ -69,8 +71,12 @@ class LedgerReader:
         self.close()
 
     def close(self) -> None:
-        """Closes the file."""
-        self._connection.close()
+        """Closes the ledger."""
+        self._database.close()
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """All that is read in this context is of one moment."""
+        return self._database.snapshot()
 
     def find(self, record_id: str) -> Record | None:
         """The record with this id, or None."""
@@ -109,26 +115,38 @@ class LedgerReader:
 
     def segments(self) -> Iterator[object]:
         """Every stored segment in order, unchecked; none in a ledger that was never signed."""
-        query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'segments'"
-        if self._connection.execute(query).fetchone():
-            query = "SELECT body FROM segments ORDER BY number"
-            yield from (row[0] for row in self._connection.execute(query))
+        if self._database.has_segments():
+            yield from (
+                row[0] for row in self._rows_of("SELECT body FROM segments ORDER BY number")
+            )
 
     def has(self, seq: int, digest: str) -> bool:
         """Whether record `seq` is there with this hash; its content is not checked."""
-        query = "SELECT 1 FROM records WHERE seq = ? AND hash = ?"
-        return self._connection.execute(query, (seq, digest)).fetchone() is not None
+        return bool(self._rows_of("SELECT 1 FROM records WHERE seq = ? AND hash = ?", seq, digest))
+
+    def packed_blobs(self) -> Iterator[Blob]:
+        """Every stored blob, unchecked, by digest; read in pages."""
+        after = ""
+        query = (
+            f"SELECT digest, packed FROM blobs WHERE digest > ? ORDER BY digest LIMIT {_PAGE_ROWS}"  # noqa: S608
+        )
+        while page := self._rows_of(query, after):
+            yield from (Blob(digest, packed) for digest, packed in page)
+            after = page[-1][0]
+
+    def newest_ids(self, limit: int) -> list[str]:
+        """The ids of the newest records, the newest first; their content is not read."""
+        query = "SELECT id FROM records ORDER BY seq DESC LIMIT ?"
+        return [row[0] for row in self._rows_of(query, limit)]
 
     def count(self) -> int:
         """The number of records."""
-        return int(self._connection.execute("SELECT count(*) FROM records").fetchone()[0])
+        return int(self._rows_of("SELECT count(*) FROM records")[0][0])
 
     def packed_blob(self, digest: str) -> bytes | None:
         """The stored bytes under this digest, unchecked, or None."""
-        row = self._connection.execute(
-            "SELECT packed FROM blobs WHERE digest = ?", (digest,)
-        ).fetchone()
-        return None if row is None else row[0]
+        rows = self._rows_of("SELECT packed FROM blobs WHERE digest = ?", digest)
+        return rows[0][0] if rows else None
 
     def blob(self, digest: str) -> Any:  # noqa: ANN401 - any JSON value
         """The JSON value under this digest.
@@ -138,11 +156,11 @@ class LedgerReader:
         """
         packed = self.packed_blob(digest)
         if packed is None:
-            raise LedgerCorruptError(f"{self._path}: blob {digest} is missing")
+            raise LedgerCorruptError(f"{self._place}: blob {digest} is missing")
         try:
             return json.loads(unpack(packed))
         except ValueError as error:
-            raise LedgerCorruptError(f"{self._path}: blob {digest}: {error}") from error
+            raise LedgerCorruptError(f"{self._place}: blob {digest}: {error}") from error
 
     def _read_one(self, where: str, *values: object) -> Record | None:
         return next(iter(self._read_many(where, *values)), None)
@@ -151,11 +169,10 @@ class LedgerReader:
         return [self._record_of(row) for row in self._rows(where, *values)]
 
     def _rows(self, where: str, *values: object) -> list[tuple[int, str, str, str, bytes]]:
-        query = f"SELECT {_COLUMNS} FROM records {where}"  # noqa: S608 - constants of this file
-        try:
-            return self._connection.execute(query, values).fetchall()
-        except sqlite3.DatabaseError as error:
-            raise LedgerCorruptError(f"{self._path}: {error}") from error
+        return self._rows_of(f"SELECT {_COLUMNS} FROM records {where}", *values)  # noqa: S608 - constants of this file
+
+    def _rows_of(self, query: str, *values: object) -> list[Row]:
+        return self._database.rows(query, values)
 
     def _record_of(self, row: tuple[int, str, str, str, bytes]) -> Record:
         seq, record_id, digest, subject, body = row
@@ -165,23 +182,23 @@ class LedgerReader:
             )
         except (ValueError, TypeError) as error:
             raise LedgerCorruptError(
-                f"{self._path}: record {seq} ({record_id}) cannot be read: {error};"
+                f"{self._place}: record {seq} ({record_id}) cannot be read: {error};"
                 " `kapok ledger verify` says where the ledger was changed"
             ) from error
 
 
-def decision_json(path: Path, record_id: str) -> bytes | None:
+def decision_json(place: LedgerPlace, record_id: str) -> bytes | None:
     """A record with its sequence and hash as JSON; None when there is no such record.
 
-    Opens the file for this call, so that any thread may call it.
+    Opens the ledger for this call, so that any thread may call it.
 
     Raises:
         LookupError: the ledger cannot be read; the message says why.
     """
     try:
-        with LedgerReader(path) as reader:
+        with LedgerReader(place) as reader:
             record = reader.find(record_id)
-    except (LedgerError, sqlite3.Error) as error:
+    except LedgerError as error:
         raise LookupError(f"the ledger cannot be read: {error}") from error
     if record is None:
         return None

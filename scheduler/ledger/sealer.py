@@ -2,10 +2,10 @@
 
 A segment is closed after 256 records, or a minute after its first one, when the ledger is closed,
 and at the start when the hub's key is another one. What is not signed yet when a process is killed
-belongs to the next segment.
+belongs to the next segment. A segment is signed for what the database holds at that moment, under
+the lock that appends take: on a shared chain another replica may have closed one meanwhile.
 """
 
-import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from scheduler.control.ports.ledger import SignedHead
+from scheduler.ledger.errors import LedgerError
 from scheduler.ledger.record import GENESIS
 from scheduler.ledger.segments import HeadKey, read_segment, segment_body, sign_head
-from scheduler.ledger.tables import SEGMENTS_SCHEMA
+from scheduler.ledger.storage.database import ChainHead, WritableDatabase
 from scheduler.model.canonical import digest_of_bytes
 
 _SEAL_AFTER_RECORDS = 256
@@ -40,34 +41,49 @@ class Tip:
 
 
 class Sealer:
-    """Signs the chain that one connection writes; for the writer's thread alone, except `head`.
+    """Signs the chain that one database holds; for the writer's thread alone, except `head`.
+
+    A chain that replicas share is signed by the one that leads: from `begin_term` on.
 
     Args:
-        connection: the ledger, opened for writing.
+        database: the ledger, opened for writing.
         key: the hub's signing key.
         now: the wall clock.
-        insert: writes one segment, in a transaction of its own.
     """
 
     def __init__(
-        self,
-        connection: sqlite3.Connection,
-        key: HeadKey,
-        now: Callable[[], datetime],
-        insert: Callable[[sqlite3.Connection, bytes], None],
+        self, database: WritableDatabase, key: HeadKey, now: Callable[[], datetime]
     ) -> None:
-        self._connection, self._key, self._now, self._insert = connection, key, now, insert
+        self._database, self._key, self._now = database, key, now
         self._due_seconds: float | None = None
         self._head: SignedHead | None = None
-        connection.executescript(SEGMENTS_SCHEMA)  # a ledger of a version before has no such table
+        self._is_leading = not database.chain_id
+        database.prepare_segments()
+        self._tip = Tip(0, GENESIS, 0, GENESIS)
+        self.begin_term(is_leading=self._is_leading)
+
+    def begin_term(self, *, is_leading: bool = True) -> None:
+        """Reads what the database holds by now; from then on, segments are signed here.
+
+        Raises:
+            LedgerUnavailableError: the server does not answer.
+        """
         covered, covered_hash = self._newest_segment()
-        seq, digest = self._newest_record()
+        end = self._newest_record()
         # Records of a version that did not sign are no one's claim: the first segment is after.
-        first = covered.seq + 1 if covered else seq + 1
-        self._tip = Tip(seq, digest, first, covered_hash)
-        if covered and covered.key != str(key.public):
-            self._write_segment()  # from now on, the present key covers what the one before signed
-        self.note_growth()
+        first = covered.seq + 1 if covered else self._tip.first or end.seq + 1
+        self._tip = Tip(end.seq, end.hash, first, covered_hash)
+        self._is_leading = is_leading
+        if is_leading and covered and covered.key != str(self._key.public):
+            # From now on, the present key covers what the one before signed.
+            self._write_segment(may_be_empty=True)
+        self.note_growth(end)
+
+    def end_term(self) -> None:
+        """Closes the segment, and signs nothing any more on a chain that others share."""
+        if self._database.chain_id:
+            self.seal()
+            self._is_leading = False
 
     def head(self) -> SignedHead | None:
         """The signed head of this moment; None while the ledger is empty. Any thread may call it.
@@ -82,38 +98,51 @@ class Sealer:
             self._head = head = self._sign(tip, first=min(tip.first, tip.seq))
         return head
 
-    def note_growth(self) -> None:
-        """Takes in what was written; closes the segment if it is full."""
-        seq, digest = self._newest_record()
+    def note_growth(self, end: ChainHead) -> None:
+        """Takes in what was written; closes the segment if it is full.
+
+        Args:
+            end: the end of the chain.
+        """
         tip = self._tip
-        self._tip = Tip(seq, digest, tip.first, tip.previous)
+        self._tip = Tip(end.seq, end.hash, tip.first, tip.previous)
         unsigned = self._unsigned()
         if unsigned >= _SEAL_AFTER_RECORDS:
             self.seal()
-        elif unsigned and self._due_seconds is None:
+        elif unsigned > 0 and self._due_seconds is None:
             self._due_seconds = time.monotonic() + _SEAL_AFTER_SECONDS
 
     def seconds_left(self) -> float | None:
         """How long the writer may wait until `seal` is due; None while all is signed."""
-        if self._due_seconds is None:
+        if self._due_seconds is None or not self._is_leading:
             return None
         return max(0.0, self._due_seconds - time.monotonic())
 
     def seal(self) -> None:
         """Closes the segment, if it has records; on a disk that cannot be written, later."""
         self._due_seconds = None
-        if self._unsigned():
+        if self._is_leading and self._unsigned() > 0:
             self._write_segment()
 
-    def _write_segment(self) -> None:
-        tip = self._tip
+    def _write_segment(self, *, may_be_empty: bool = False) -> None:
         self._due_seconds = time.monotonic() + _SEAL_AFTER_SECONDS
-        with suppress(sqlite3.Error):
-            head = self._sign(tip, first=tip.first)
-            body = segment_body(head)
-            self._insert(self._connection, body)
-            self._tip = Tip(tip.seq, tip.hash, head.seq + 1, digest_of_bytes(body))
+        with suppress(LedgerError):
+            with self._database.transaction() as end:
+                tip = self._tip = self._tip_at(end)
+                if tip.first > tip.seq and not may_be_empty:
+                    return  # another replica has closed it
+                body = segment_body(self._sign(tip, first=tip.first))
+                self._database.insert_segment(body)
+            self._tip = Tip(tip.seq, tip.hash, tip.seq + 1, digest_of_bytes(body))
             self._due_seconds = None
+
+    def _tip_at(self, end: ChainHead) -> Tip:
+        """The tip when the chain ends so; with the segments of other replicas."""
+        first, previous = self._tip.first, self._tip.previous
+        if self._database.chain_id:
+            covered, previous = self._newest_segment()
+            first = covered.seq + 1 if covered else first
+        return Tip(end.seq, end.hash, first, previous)
 
     def _unsigned(self) -> int:
         """Records that no segment covers."""
@@ -129,14 +158,12 @@ class Sealer:
             at=self._now(),
         )
 
-    def _newest_record(self) -> tuple[int, str]:
-        query = "SELECT seq, hash FROM records ORDER BY seq DESC LIMIT 1"
-        row = self._connection.execute(query).fetchone()
-        return row or (0, GENESIS)
+    def _newest_record(self) -> ChainHead:
+        found = self._database.rows("SELECT seq, hash FROM records ORDER BY seq DESC LIMIT 1")
+        return ChainHead(*found[0]) if found else ChainHead()
 
     def _newest_segment(self) -> tuple[SignedHead | None, str]:
-        query = "SELECT body FROM segments ORDER BY number DESC LIMIT 1"
-        row = self._connection.execute(query).fetchone()
-        head = read_segment(row[0]) if row else None
+        body = self._database.newest_segment()
+        head = read_segment(body) if body else None
         # One that was edited counts as none; `kapok ledger verify` names it.
-        return (head, digest_of_bytes(row[0])) if head else (None, GENESIS)
+        return (head, digest_of_bytes(body)) if head and body else (None, GENESIS)

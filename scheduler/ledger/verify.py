@@ -8,7 +8,6 @@ sites hold, the hashes in statuses, and anchors (`witnesses.py`).
 
 import hashlib
 import json
-import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -95,6 +94,13 @@ def verify(
         anchors: records whose hash must still be the same.
         trusted_keys: the hub's public keys, also those before; empty: any key may have signed.
     """
+    with reader.snapshot():
+        return _verify(reader, anchors, trusted_keys)
+
+
+def _verify(
+    reader: LedgerReader, anchors: Iterable[Anchor], trusted_keys: Collection[str]
+) -> VerificationResult:
     checker = _ChainChecker(reader, anchors)
     finding: Finding | None = None
     try:
@@ -103,7 +109,7 @@ def verify(
         checker.check_end(trusted_keys)
     except _VerificationError as bad:
         finding = checker.first_mismatch() or bad.finding
-    except (sqlite3.DatabaseError, LedgerCorruptError) as error:
+    except LedgerCorruptError as error:
         at = checker.records
         unread = Finding(at + 1, f"the file cannot be read any further: {error}", at)
         finding = checker.first_mismatch() or unread
@@ -120,7 +126,7 @@ def verify(
 def _count_records(reader: LedgerReader, at_least: int) -> int:
     try:
         return reader.count()
-    except sqlite3.DatabaseError:
+    except LedgerCorruptError:
         return at_least
 
 

@@ -1,30 +1,42 @@
 """One thread writes all entries that are waiting in one transaction (group commit).
 
-A transaction with synchronous=FULL costs one flush of the disk, whether it holds one record or a
-hundred. The last hash is read inside the transaction, so that even two writers could not fork the
-chain.
+A transaction that is durable costs one flush of the disk, whether it holds one record or a hundred.
+The last hash is read inside the transaction, so that even two writers could not fork the chain.
+When a connection breaks at the moment at which a transaction takes effect, its entries wait until
+the server says whether they are recorded: nothing is recorded twice, and nothing is lost.
 """
 
+import logging
 import queue
-import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
+from typing import Any
 
 from scheduler.control.ports.ledger import SignedHead
-from scheduler.ledger.errors import LedgerUnavailableError
-from scheduler.ledger.record import GENESIS, LedgerEntry, Receipt, Record, chain_entry
+from scheduler.ledger.errors import (
+    CommitInDoubt,
+    LedgerDeposedError,
+    LedgerError,
+    LedgerUnavailableError,
+)
+from scheduler.ledger.record import LedgerEntry, Receipt, Record, chain_entry
 from scheduler.ledger.sealer import Sealer
 from scheduler.ledger.segments import HeadKey
-from scheduler.ledger.tables import open_for_writing
+from scheduler.ledger.storage.database import ChainHead, WritableDatabase
+from scheduler.ledger.storage.places import LedgerPlace, open_writable
 from scheduler.runtime.clock import SystemClock
+
+_log = logging.getLogger(__name__)
 
 _MAX_BATCH_ENTRIES = 256
 _CLOSE_TIMEOUT_SECONDS = 30.0
+_DOUBT_PAUSE_SECONDS = 0.5
+_OPERATORS_WORD = "adoption"
+"""Records of this kind are an operator's: no epoch refuses them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,44 +46,50 @@ class _Job:
 
 
 @dataclass(frozen=True, slots=True)
-class _Check:
-    done: "Future[None]"
+class _Task:
+    """Something else to do in the writer's thread."""
+
+    run: Callable[[], int | None]
+    done: "Future[Any]"
 
 
 class GroupWriter:
     """The writing thread. Any thread may `submit`; the future is set when the record is durable.
 
     Args:
-        path: the ledger's file; created if missing.
+        place: the ledger; created if missing.
         key: signs the segments; without one, nothing is signed.
         now: the wall clock; None: the system's.
 
+    Attributes:
+        database: the ledger, for the thread alone, except what never changes of it.
+        problem: why entries wait; "" while they do not.
+
     Raises:
-        LedgerCorruptError: the file is not a ledger.
-        LedgerUnavailableError: the file cannot be written.
+        LedgerCorruptError: this is not a ledger.
+        LedgerUnavailableError: it cannot be written.
     """
 
     def __init__(
         self,
-        path: Path,
+        place: LedgerPlace,
         *,
         key: HeadKey | None = None,
         now: Callable[[], datetime] | None = None,
     ) -> None:
-        self._path = path
-        self._jobs: queue.SimpleQueue[_Job | _Check | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[_Job | _Task | None] = queue.SimpleQueue()
         self._is_closed = False
         self._close_lock = threading.Lock()
-        self._connection = open_for_writing(path)  # here, so that the caller gets the error
+        self._closing = threading.Event()
+        self._is_term_begun = True
+        self.problem = ""
+        # Here, so that the caller gets the error.
+        self.database: WritableDatabase = open_writable(place)
         try:
-            self._sealer = (
-                Sealer(self._connection, key, now or SystemClock().now, _insert_segment)
-                if key
-                else None
-            )
-        except sqlite3.Error as error:
-            self._connection.close()
-            raise LedgerUnavailableError(f"{path}: {error}") from error
+            self._sealer = Sealer(self.database, key, now or SystemClock().now) if key else None
+        except LedgerError:
+            self.database.close()
+            raise
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
         self._thread.start()
 
@@ -90,25 +108,55 @@ class GroupWriter:
         return done
 
     def check(self) -> "Future[None]":
-        """Has the thread find out whether the file can be written; the future says why not.
+        """Has the thread find out whether the ledger can be written; the future says why not.
 
         Raises:
             LedgerUnavailableError: the ledger is closed.
         """
-        done: Future[None] = Future()
-        done.set_running_or_notify_cancel()
-        self._put(_Check(done))
-        return done
+        return self._submit_task(self.database.check_writable)
+
+    def begin_term(self, epoch: int) -> "Future[int]":
+        """Has the thread keep leaders of lower epochs out, and take up what they have written.
+
+        Returns:
+            A future: the lowest epoch that may append; it is higher when a later leader has it.
+
+        Raises:
+            LedgerUnavailableError: the ledger is closed.
+        """
+        self._is_term_begun = False
+        return self._submit_task(lambda: self._begin_term(epoch))
+
+    def _begin_term(self, epoch: int) -> int:
+        lowest = self.database.fence(epoch)
+        if self._sealer and lowest == epoch:
+            self._sealer.begin_term()
+        self._is_term_begun = lowest == epoch
+        return lowest
+
+    def end_term(self) -> "Future[None]":
+        """Has the thread sign no segments any more, because another replica leads.
+
+        Raises:
+            LedgerUnavailableError: the ledger is closed.
+        """
+        return self._submit_task(self._sealer.end_term if self._sealer else lambda: None)
 
     def head(self) -> SignedHead | None:
         """The signed head of this moment; None while the ledger is empty, or has no key."""
         return self._sealer.head() if self._sealer else None
 
-    def _put(self, job: _Job | _Check) -> None:
+    def _put(self, job: _Job | _Task) -> None:
         with self._close_lock:
             if self._is_closed:
-                raise LedgerUnavailableError(f"{self._path}: the ledger is closed")
+                raise LedgerUnavailableError(f"{self.database.name}: the ledger is closed")
             self._jobs.put(job)
+
+    def _submit_task(self, run: Callable[[], int | None]) -> "Future[Any]":
+        done: Future[Any] = Future()
+        done.set_running_or_notify_cancel()
+        self._put(_Task(run, done))
+        return done
 
     def close(self) -> None:
         """Writes the waiting entries, then ends the thread; may be called twice."""
@@ -116,22 +164,23 @@ class GroupWriter:
             if not self._is_closed:
                 self._is_closed = True
                 self._jobs.put(None)
+        self._closing.set()
         self._thread.join(_CLOSE_TIMEOUT_SECONDS)
 
     def _run(self) -> None:
         try:
             while (job := self._next_job()) is not None:
-                if isinstance(job, _Check):
-                    _check_writable(self._connection, job.done)
+                if isinstance(job, _Task):
+                    _do(job)
                 else:
-                    _write_batch(self._connection, self._batch_from(job), self._note_growth)
+                    self._write_batch(self._batch_from(job))
             if self._sealer:
                 self._sealer.seal()
         finally:
-            self._connection.close()
+            self.database.close()
             self._fail_remaining_jobs()
 
-    def _next_job(self) -> "_Job | _Check | None":
+    def _next_job(self) -> "_Job | _Task | None":
         """The next job; closes the segment when that is due before one comes."""
         while True:
             try:
@@ -139,11 +188,6 @@ class GroupWriter:
             except queue.Empty:
                 if self._sealer:
                     self._sealer.seal()
-
-    def _note_growth(self) -> None:
-        with suppress(sqlite3.Error):  # a disk that was gone: the next record says so
-            if self._sealer:
-                self._sealer.note_growth()
 
     def _fail_remaining_jobs(self) -> None:
         """Fails the waiting jobs: the thread has ended, for whatever reason, and none may hang."""
@@ -153,7 +197,7 @@ class GroupWriter:
             job = self._jobs.get()
             if job is not None:
                 job.done.set_exception(
-                    LedgerUnavailableError(f"{self._path}: the ledger is closed")
+                    LedgerUnavailableError(f"{self.database.name}: the ledger is closed")
                 )
 
     def _batch_from(self, first: _Job) -> list[_Job]:
@@ -170,102 +214,113 @@ class GroupWriter:
             batch.append(job)
         return batch
 
+    def _write_batch(self, batch: Sequence[_Job]) -> None:
+        """Writes the batch in one transaction, all of it or nothing."""
+        records: list[Record] = []
+        try:
+            with self.database.transaction() as head:
+                records = _chain(self.database, batch, head)
+                # Entries of one batch were prepared before any was stored, and share most blobs.
+                blobs = {blob.digest: blob for job in batch for blob in job.entry.blobs}
+                epoch = _epoch_after(batch, head)
+                self.database.insert(records, list(blobs.values()), epoch)
+        except CommitInDoubt as doubt:
+            if not self._has_taken_effect(records[-1], doubt):
+                for job in batch:
+                    job.done.set_exception(LedgerUnavailableError(str(doubt)))
+                return
+        except Exception as error:  # noqa: BLE001 - the thread goes on, and each entry learns why
+            self._fail_batch(batch, error)
+            return
+        if self._sealer:  # first, so that the head of the moment covers what a caller knows of
+            with suppress(LedgerError):  # a disk that was gone: the next record says so
+                self._sealer.note_growth(ChainHead(records[-1].seq, records[-1].hash))
+                if not self._is_term_begun:  # the server was away when this replica took over
+                    self._begin_term(batch[-1].entry.epoch)
+        for job, one in zip(batch, records, strict=True):
+            job.done.set_result(Receipt(one.seq, one.id, one.hash))
 
-def _write_batch(
-    connection: sqlite3.Connection, batch: Sequence[_Job], on_written: Callable[[], None]
-) -> None:
-    """Writes the batch in one transaction, all of it or nothing."""
+    def _has_taken_effect(self, last: Record, doubt: CommitInDoubt) -> bool:
+        """Asks until the server knows whether a transaction took effect; its entries wait.
+
+        When the ledger is closed meanwhile, they count as not recorded.
+        """
+        self.problem = f"{doubt}; whether the last records are written is not known yet"
+        _log.warning("ledger: %s", self.problem)
+        while True:
+            try:
+                found = self.database.is_recorded(last.seq, last.hash)
+            except LedgerError:
+                if self._closing.wait(_DOUBT_PAUSE_SECONDS):
+                    _log.error("ledger: closed before the server said whether the end is written")
+                    return False
+            else:
+                self.problem = ""
+                _log.info("ledger: the last records are %swritten", "" if found else "not ")
+                return found
+
+    def _fail_batch(self, batch: Sequence[_Job], error: Exception) -> None:
+        """Writes the entries one by one, so that one bad entry does not fail the others."""
+        is_server_away = isinstance(error, LedgerUnavailableError) and self.database.chain_id
+        if len(batch) == 1 or is_server_away:
+            for job in batch:
+                job.done.set_exception(error)
+            return
+        for job in batch:
+            self._write_batch([job])
+
+
+def _do(task: _Task) -> None:
     try:
-        with _transaction(connection):
-            receipts = _insert_batch(connection, batch)
-    except Exception as error:  # noqa: BLE001 - the thread goes on, and each entry learns why
-        _fail_batch(connection, batch, error, on_written)
-        return
-    on_written()  # first, so that the head of the moment covers what a caller knows is recorded
-    for job, receipt in zip(batch, receipts, strict=True):
-        job.done.set_result(receipt)
-
-
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """One transaction: the body takes effect as a whole, or not at all if anything fails."""
-    if connection.in_transaction:  # the last rollback failed, as on a disk that was gone
-        connection.execute("ROLLBACK")
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            with suppress(sqlite3.Error):
-                connection.execute("ROLLBACK")
-        raise
-
-
-def _check_writable(connection: sqlite3.Connection, done: "Future[None]") -> None:
-    """Writes the file's version again, as it is: a real write that changes nothing."""
-    try:
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        with _transaction(connection):
-            connection.execute(f"PRAGMA user_version={int(version)}")
-    except Exception as error:  # noqa: BLE001 - as in `_write_batch`
-        done.set_exception(LedgerUnavailableError(f"the ledger cannot be written: {error}"))
+        result = task.run()
+    except Exception as error:  # noqa: BLE001 - the thread goes on, and the caller learns why
+        task.done.set_exception(error)
     else:
-        done.set_result(None)
+        task.done.set_result(result)
 
 
-def _fail_batch(
-    connection: sqlite3.Connection,
-    batch: Sequence[_Job],
-    error: Exception,
-    on_written: Callable[[], None],
-) -> None:
-    """Writes the entries one by one, so that one bad entry does not fail the others."""
-    if len(batch) == 1:
-        reason: Exception = error
-        if isinstance(error, sqlite3.Error):
-            reason = LedgerUnavailableError(f"the ledger cannot be written: {error}")
-        batch[0].done.set_exception(reason)
-        return
-    for job in batch:
-        _write_batch(connection, [job], on_written)
+def _chain(database: WritableDatabase, batch: Sequence[_Job], head: ChainHead) -> list[Record]:
+    """The records that follow the head.
 
-
-def _insert_batch(connection: sqlite3.Connection, batch: Sequence[_Job]) -> list[Receipt]:
-    for job in batch:
-        _check_refs(connection, job.entry)
-    row = connection.execute("SELECT seq, hash FROM records ORDER BY seq DESC LIMIT 1").fetchone()
-    seq, previous = row or (0, GENESIS)
+    Raises:
+        LedgerDeposedError: a later leader has appended, or taken the ledger over.
+        ValueError: an entry refers to a blob that is missing: it could never be replayed.
+    """
+    new_digests = {blob.digest for job in batch for blob in job.entry.blobs}
+    refs = {ref for job in batch for ref in job.entry.refs}
+    missing = database.missing_blobs(refs - new_digests)
+    seq, previous = head.seq, head.hash
     records: list[Record] = []
     for job in batch:
+        entry = job.entry
+        if entry.epoch < head.epoch and entry.kind != _OPERATORS_WORD:
+            raise LedgerDeposedError(
+                f"{database.name}: epoch {entry.epoch} is over, a leader of epoch {head.epoch} has"
+                " the ledger"
+            )
+        known = {blob.digest for blob in entry.blobs}
+        for digest in entry.refs:
+            # In the batch's other entries it may be, but these may fail.
+            if digest in missing or (digest in new_digests and digest not in known):
+                _require_blob(database, entry, digest)
         seq += 1
-        records.append(chain_entry(job.entry, seq=seq, previous=previous))
+        records.append(chain_entry(entry, seq=seq, previous=previous))
         previous = records[-1].hash
-    connection.executemany(
-        "INSERT OR IGNORE INTO blobs (digest, packed) VALUES (?, ?)",
-        [(blob.digest, blob.packed) for job in batch for blob in job.entry.blobs],
-    )
-    _insert_records(connection, records)
-    return [Receipt(r.seq, r.id, r.hash) for r in records]
+    return records
 
 
-def _insert_records(connection: sqlite3.Connection, records: Sequence[Record]) -> None:
-    connection.executemany(
-        "INSERT INTO records (seq, id, hash, subject, body) VALUES (?, ?, ?, ?, ?)",
-        [(r.seq, r.id, r.hash, r.subject, r.body) for r in records],
-    )
+def _require_blob(database: WritableDatabase, entry: LedgerEntry, digest: str) -> None:
+    if database.missing_blobs({digest}):
+        raise ValueError(f"{entry.kind} of {entry.subject}: blob {digest} is not in the ledger")
 
 
-def _insert_segment(connection: sqlite3.Connection, body: bytes) -> None:
-    with _transaction(connection):
-        connection.execute("INSERT INTO segments (body) VALUES (?)", (body,))
+def _epoch_after(batch: Sequence[_Job], head: ChainHead) -> int | None:
+    """The lowest epoch that may append after these entries; None: as before.
 
-
-def _check_refs(connection: sqlite3.Connection, entry: LedgerEntry) -> None:
-    """Refuses a record whose blobs are missing: it could never be replayed."""
-    new_digests = {blob.digest for blob in entry.blobs}
-    for digest in entry.refs:
-        if digest in new_digests:
-            continue
-        if connection.execute("SELECT 1 FROM blobs WHERE digest = ?", (digest,)).fetchone() is None:
-            raise ValueError(f"{entry.kind} of {entry.subject}: blob {digest} is not in the ledger")
+    An operator may also lower it (`kapok hub adopt --epoch`).
+    """
+    epoch = head.epoch
+    for job in batch:
+        is_operators = job.entry.kind == _OPERATORS_WORD and job.entry.epoch > 0
+        epoch = job.entry.epoch if is_operators else max(epoch, job.entry.epoch)
+    return epoch if epoch != head.epoch else None

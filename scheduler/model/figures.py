@@ -36,8 +36,13 @@ class SiteFigures:
 
     @property
     def free_cpu(self) -> str:
-        """Free cores as text, as `status.freeCpu` holds it; "": not known."""
+        """Free cores as text; "": not known."""
         return "" if self.free_cores is None else f"{self.free_cores:g}"
+
+    @property
+    def intensity_text(self) -> str:
+        """The carbon intensity as text; "": not known."""
+        return "" if self.gco2_per_kwh is None else f"{self.gco2_per_kwh:g}"
 
 
 UNKNOWN_SITE = SiteFigures()

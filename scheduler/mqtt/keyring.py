@@ -14,6 +14,7 @@ __all__ = [
     "canonical_public_key",
     "load_or_make_key",
     "note_public_key",
+    "read_key",
     "replace_key",
     "write_public_key",
 ]
@@ -50,6 +51,24 @@ def load_or_make_key(path: Path) -> SigningKey:
         return SigningKey(path.read_bytes())
     except ValueError as error:
         raise ValueError(f"{path}: not an Ed25519 key of 32 bytes") from error
+
+
+def read_key(data: bytes, source: str) -> SigningKey:
+    """A signing key that an operator provides, such as a file of a Secret volume.
+
+    Args:
+        data: the 32 bytes of the key.
+        source: what holds them, for the message.
+
+    Raises:
+        ValueError: they are not a key.
+    """
+    try:
+        return SigningKey(data)
+    except ValueError as error:
+        raise ValueError(
+            f"{source}: not an Ed25519 key of 32 bytes; put in the file hub.key of a data directory"
+        ) from error
 
 
 def replace_key(path: Path) -> SigningKey:

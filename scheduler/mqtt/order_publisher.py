@@ -4,6 +4,10 @@ Messages carry state, not events: a topic has one current payload, and a newer o
 not sent yet; a request replaces only one that asks for the same. When a new session finds an empty
 broker, every index is published again, and the content of an order when a site lists it as missing.
 
+A large index goes out whole once, as a base, and after that its changes go out as deltas of it
+(`agents/protocol/index_delta.py`). Every delta names the digest of the complete index, which is
+what the site echoes, and so every caller deals with complete indexes alone.
+
 A hub that was restored from a backup has forgotten its latest indexes, but its sites work by them.
 A site's word about that counts for nothing, signed or not; the index itself counts, because only
 the holder of our key can have made it. It is read as agents read it: signed for this site's topic,
@@ -12,8 +16,8 @@ and for the uid that this site has at the hub.
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Final
 
 from agents.protocol.bounds import MAX_ORDERS
 from agents.protocol.codec import Codec
@@ -35,11 +39,19 @@ from agents.protocol.index import (
     IndexEntry,
     LedgerHead,
     digest_of,
-    encode_index,
+)
+from agents.protocol.index_delta import (
+    INDEX_DELTA,
+    MAX_DELTA_BYTES,
+    IndexBase,
+    IndexDelta,
+    base_of,
+    compute_delta,
+    encode_large_index,
 )
 from agents.protocol.keys import SigningKey, TrustedKeys
 from agents.protocol.orders import ORDER_CONTENT, OrderContent, pack_content, seal_parts
-from agents.protocol.topics import order_topic, site_topic
+from agents.protocol.topics import TopicKind, order_topic, site_topic
 from scheduler.control.ports.agents import (
     IndexVersion,
     OrderForSite,
@@ -57,6 +69,116 @@ _MAX_ENTRY_BYTES = 160
 """Bytes of an entry's JSON beside its id: names of fields, a digest and two numbers."""
 _MAX_INDEX_BYTES = 5 * 1024 * 1024 - 32 * 1024  # less the names of node labels
 """Deflated and in base64 this fits into an envelope, even if all digests and names are random."""
+
+
+MIN_BASE_BYTES: Final = 16 * 1024
+"""A smaller index is always sent whole: it costs about as much as some contents."""
+
+_MAX_DELTA_SHARE: Final = 2
+_MAX_DELTAS_SHARE: Final = 2
+_SEAL_LATER_BYTES: Final = 64 * 1024
+"""Deflating and signing more than this would hold up the event loop, so a thread does it."""
+
+
+@dataclass(slots=True)
+class _SentBase:
+    """A base as it was sent, and the bytes of all deltas of it so far."""
+
+    base: IndexBase
+    delta_bytes: int = 0
+
+    def is_used_up(self, delta_size: int) -> bool:
+        """Whether a new base costs less than this delta and those that would follow it."""
+        return (
+            delta_size * _MAX_DELTA_SHARE > self.base.size
+            or self.delta_bytes + delta_size > self.base.size * _MAX_DELTAS_SHARE
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class IndexSender:
+    """Sends the index of each site in the form that costs least, so that bytes grow with changes.
+
+    A new base follows when a delta is half as large as its base, or when all deltas together are
+    twice as large.
+
+    Attributes:
+        key: the hub's signing key.
+        outbox: messages to publish.
+    """
+
+    key: SigningKey
+    outbox: Outbox
+    _sent: dict[str, _SentBase] = field(default_factory=dict, init=False)
+    _has_delta: dict[str, bool] = field(default_factory=dict, init=False)
+
+    def send(self, index: DesiredIndex, *, takes_deltas: bool, renews_base: bool) -> str:
+        """Sends a complete index in the form that costs least.
+
+        Args:
+            index: the index.
+            takes_deltas: every agent of the site takes deltas.
+            renews_base: the site may lack the base, so it is not built on.
+
+        Returns:
+            The digest of the complete index, which the site echoes.
+
+        Raises:
+            WireError: it is larger than agents accept.
+        """
+        data = encode_large_index(index)
+        digest, sent = digest_of(data), self._sent.get(index.site)
+        # An index whose size changes around the bound must not change its form each time.
+        least = MIN_BASE_BYTES // 2 if sent else MIN_BASE_BYTES
+        if not takes_deltas or len(data) < least:
+            self._send_whole(index.site, data, takes_deltas=takes_deltas)
+            return digest
+        delta = None if renews_base or sent is None else _delta_of(sent, index, digest)
+        if sent is None or delta is None:
+            base = replace(index, is_base=True)
+            data = encode_large_index(base)
+            sent = self._sent[index.site] = _SentBase(base_of(base, data))
+            self._put(index.site, "desired", data)
+            digest = sent.base.digest
+            delta = INDEX_DELTA.encode(compute_delta(sent.base, base, digest))
+        sent.delta_bytes += len(delta)
+        self._put(index.site, "desired/delta", delta)
+        self._has_delta[index.site] = True
+        return digest
+
+    def base_version(self, site: str) -> IndexVersion | None:
+        """The version of the base that a site needs now; None: its index was sent whole."""
+        sent = self._sent.get(site)
+        return sent.base.index.version if sent else None
+
+    def forget_site(self, site: str) -> None:
+        """Drops what was sent to a site whose object is gone."""
+        self._sent.pop(site, None)
+        self._has_delta.pop(site, None)
+
+    def _send_whole(self, site: str, data: bytes, *, takes_deltas: bool) -> None:
+        self._put(site, "desired", data)
+        self._sent.pop(site, None)
+        # A hub before this one may have left a delta; only agents that take them read it.
+        if self._has_delta.get(site, takes_deltas):
+            self.outbox.put_state(site_topic(site, "desired/delta"), b"")
+        self._has_delta[site] = False
+
+    def _put(self, site: str, kind: TopicKind, data: bytes) -> None:
+        topic = site_topic(site, kind)
+        if len(data) < _SEAL_LATER_BYTES:
+            self.outbox.put_state(topic, seal(data, topic=topic, key=self.key))
+        else:
+            self.outbox.put_unsealed(topic, lambda: seal(data, topic=topic, key=self.key))
+
+
+def _delta_of(sent: _SentBase, index: DesiredIndex, digest: str) -> bytes | None:
+    """The delta of an index; None if a new base is due."""
+    base = sent.base.index
+    if (base.site_uid, base.epoch) != (index.site_uid, index.epoch):
+        return None
+    delta = INDEX_DELTA.encode(compute_delta(sent.base, index, digest))
+    return None if sent.is_used_up(len(delta)) else delta
 
 
 @dataclass(slots=True, kw_only=True)
@@ -81,6 +203,10 @@ class OrderPublisher:
         default_factory=dict, init=False
     )
     _index_entries: dict[tuple[str, str], IndexEntry] = field(default_factory=dict, init=False)
+    _index_sender: IndexSender = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._index_sender = IndexSender(key=self.key, outbox=self.outbox)
 
     def publish_order(self, site: str, order: OrderForSite) -> str:
         """Publishes one order's content, retained.
@@ -120,6 +246,10 @@ class OrderPublisher:
 
     def count_that_fit(self, order_ids: Sequence[str]) -> int:
         """How many of these orders one index can list, from the first on."""
+        # Characters have at most four bytes; most indexes are far from the limit.
+        most = sum(map(len, order_ids)) * 4 + len(order_ids) * _MAX_ENTRY_BYTES
+        if len(order_ids) <= MAX_ORDERS and most <= _MAX_INDEX_BYTES:
+            return len(order_ids)
         size = 0
         for number, order_id in enumerate(order_ids):
             size += len(order_id.encode()) + _MAX_ENTRY_BYTES
@@ -135,8 +265,10 @@ class OrderPublisher:
         orders: Mapping[str, OrderForSite],
         *,
         purge: Collection[str] = (),
+        takes_deltas: bool = False,
+        renews_base: bool = False,
     ) -> str:
-        """Publishes the complete index of a site, retained.
+        """Publishes the complete index of a site, retained: whole, or as a delta of a base.
 
         The caller has published every order before.
 
@@ -154,12 +286,18 @@ class OrderPublisher:
             ledger_head=LedgerHead(**asdict(head)) if head else None,
             node_labels=tuple(self.node_labels()) or None,
         )
-        data, echo = encode_index(index)
+        digest = self._index_sender.send(index, takes_deltas=takes_deltas, renews_base=renews_base)
         if head:
             self._heads_sent[site] = (version, head)
-        index_topic = site_topic(site, "desired")
-        self.outbox.put_state(index_topic, seal(data, topic=index_topic, key=self.key))
-        return echo.digest
+        return digest
+
+    def base_version(self, site: str) -> IndexVersion | None:
+        """The version of the index that a site has to have; None: the newest was sent whole."""
+        return self._index_sender.base_version(site)
+
+    def forget_site(self, site: str) -> None:
+        """Drops what was sent to a site whose object is gone."""
+        self._index_sender.forget_site(site)
 
     def sent_head(self, site: str, version: IndexVersion | None = None) -> SignedHead | None:
         """The head in the newest index of a site; with a version, only if that index has it."""
@@ -243,12 +381,10 @@ def read_index_proof(proof: str, *, site: str, site_uid: str, own_keys: TrustedK
     Raises:
         ProofRefused: it is not signed by us, was changed, or is an index of another site.
     """
+    # Bounded where it comes in: it is one text of a message that was decoded.
+    data = proof.encode(errors="replace")
     try:
-        # Bounded where it comes in: it is one text of a message that was decoded.
-        payload = unseal(
-            proof.encode(errors="replace"), topic=site_topic(site, "desired"), trusted=own_keys
-        )
-        index = DESIRED_INDEX.decode(payload)
+        index, digest = _read_signed_version(data, site, own_keys)
     except WireError as error:
         raise ProofRefused(error.reason, str(error)) from error
     if (index.site, index.site_uid) != (site, site_uid):
@@ -257,7 +393,32 @@ def read_index_proof(proof: str, *, site: str, site_uid: str, own_keys: TrustedK
             f"the index is of site {index.site!r} with uid {index.site_uid!r}; the hub has"
             f" {site!r} with uid {site_uid!r}",
         )
-    return ProvenIndex(version=index.version, digest=digest_of(payload))
+    return ProvenIndex(version=index.version, digest=digest)
+
+
+def _read_signed_version(
+    data: bytes, site: str, own_keys: TrustedKeys
+) -> tuple[DesiredIndex | IndexDelta, str]:
+    """The index or delta in an envelope, and the digest of the complete index.
+
+    A site keeps the message by which its index came to be. The topic is signed, but not in the
+    envelope, so the signature is tried for both.
+    """
+    try:
+        payload = unseal(data, topic=site_topic(site, "desired"), trusted=own_keys)
+    except WireError as error:
+        if error.reason != "signature":
+            raise
+        not_an_index = error
+    else:
+        return DESIRED_INDEX.decode(payload), digest_of(payload)
+    topic = site_topic(site, "desired/delta")
+    try:
+        payload = unseal(data, topic=topic, trusted=own_keys, max_payload_bytes=MAX_DELTA_BYTES)
+    except WireError:
+        raise not_an_index from None
+    delta = INDEX_DELTA.decode(payload)
+    return delta, delta.digest
 
 
 def _plain_dicts(manifests: Iterable[Mapping[str, object]]) -> tuple[dict[str, Any], ...]:

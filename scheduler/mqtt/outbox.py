@@ -5,6 +5,7 @@ a request: it replaces one of its kind, but not another that a site would then n
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 
@@ -14,15 +15,17 @@ class OutgoingMessage:
 
     Attributes:
         topic: where it goes.
-        payload: what it says.
+        payload: what it says; empty if `seal` gives it.
         retain: the broker keeps it as the state of the topic.
         kind: what a message that is not retained asks for; "" for the state of a topic.
+        seal: makes the payload of a large message; it takes long, so a thread calls it.
     """
 
     topic: str
     payload: bytes
     retain: bool
     kind: str = ""
+    seal: Callable[[], bytes] | None = None
 
     @property
     def place(self) -> tuple[str, str]:
@@ -43,6 +46,10 @@ class Outbox:
         An index is put after the orders that it lists, and is so sent after them.
         """
         self._put(OutgoingMessage(topic, payload, retain=True))
+
+    def put_unsealed(self, topic: str, seal: Callable[[], bytes]) -> None:
+        """Replaces the retained message of a topic by a large one, which is sealed when sent."""
+        self._put(OutgoingMessage(topic, b"", retain=True, seal=seal))
 
     def put_request(self, topic: str, payload: bytes, *, kind: str) -> None:
         """Replaces the message of a topic that asks for the same, and moves it to the end."""

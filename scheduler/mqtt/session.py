@@ -179,7 +179,8 @@ class BrokerSession:
 
     async def _send(self, client: aiomqtt.Client, one: OutgoingMessage) -> None:
         try:
-            await client.publish(one.topic, one.payload, qos=1, retain=one.retain)
+            payload = one.payload if one.seal is None else await asyncio.to_thread(one.seal)
+            await client.publish(one.topic, payload, qos=1, retain=one.retain)
         except (aiomqtt.MqttError, OSError, asyncio.CancelledError):
             self.outbox.put_back(one)  # the next session sends it
             raise

@@ -132,6 +132,9 @@ def order_status_report_of(message: SiteStatusMessage) -> OrderStatusReport:
         is_executing=message.is_executing,
         index_proof=message.index_proof or "",
         ledger_heads=tuple(SignedHead(**asdict(one.head)) for one in message.ledger_heads or ()),
+        agent=message.agent,
+        takes_deltas=bool(message.takes_deltas),
+        wants_full_index=bool(message.wants_full_index),
     )
 
 

@@ -9,4 +9,35 @@ Knows `model` and `energy` only. Start with `choose.py`: the whole decision in f
     divide/   who gets how many replicas                     batch/    many workloads at once
     queue/    which workload is decided next                 explain/  every verdict, every cost
     kernel/   the same arithmetic, compiled                  solver/   linear and integer programs
+
+An example, which runs as a test. Four nodes with 4 free cores take four pods of 3 cores, and none
+of 6, though their sum would:
+
+    >>> from datetime import UTC, datetime
+    >>> from scheduler.model.demand.demand import Demand, Pods
+    >>> from scheduler.model.demand.facts import site_facts_of
+    >>> from scheduler.model.kinds.rights import SiteGrant, SiteGrantSpec
+    >>> from scheduler.model.kinds.metadata import Metadata
+    >>> from scheduler.model.kinds.site import NodeClass, Site, SiteStatus
+    >>> from scheduler.model.manifests.pods import PodShape
+    >>> from scheduler.placement.choose import choose
+    >>> from scheduler.placement.fleet.fleet import Fleet
+    >>> now = datetime(2026, 11, 30, 8, tzinfo=UTC)
+    >>> nodes = NodeClass(architecture="amd64", free=({"count": 4, "cpu": "4", "pods": 110},))
+    >>> site = Site(
+    ...     metadata=Metadata(name="gz-core"),
+    ...     status=SiteStatus(observed_at=now, node_classes=(nodes,)),
+    ... )
+    >>> spec = SiteGrantSpec(sites=("gz-core",), data_class="general-2", protection_level=2)
+    >>> fleet = Fleet()
+    >>> fleet.upsert(site_facts_of(site, [SiteGrant(metadata=Metadata(name="g"), spec=spec)]))
+    >>> def decide(millicores: int) -> str:
+    ...     shape = PodShape(requests={"cpu": millicores, "pods": 1})
+    ...     unit = (Pods(shape=shape, count=1),)
+    ...     demand = Demand(key="demo/web", replicas=4, unit=unit, data_class="general-1")
+    ...     return choose(demand, fleet, now=now).line
+    >>> decide(3000)
+    'placed on gz-core (4)'
+    >>> decide(6000)
+    '0/1 sites are feasible: 1 fragmented'
 """

@@ -12,10 +12,11 @@ from msgspec.structs import replace
 
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.ordinals import OrdinalRange, growth_by_site
 from scheduler.model.demand.terms import DEFAULT_TERMS, Terms
 from scheduler.placement.cost.spend import explain_over_tenant_limits, with_limit_message
 from scheduler.placement.divide.divide import DivisionRequest
-from scheduler.placement.divide.division import Division
+from scheduler.placement.divide.division import Division, ReplicasBySlot
 from scheduler.placement.divide.site_groups import divide_with_preferred_affinity
 from scheduler.placement.divide.within_budget import divide_within_budget
 from scheduler.placement.filter.filter import filter_sites
@@ -127,4 +128,17 @@ def division_request(state: CycleState) -> DivisionRequest:
         costs=state.costs,
         weights=weights,
         own_replicas=dict(retained.kept) if fresh else {},
+        caps=_room_in_ranges(state) if demand.identity == "Ranges" else {},
     )
+
+
+def _room_in_ranges(state: CycleState) -> ReplicasBySlot:
+    """How many replicas sites with a range of ordinals can get, so that no other range changes."""
+    kept, fleet, firsts = state.retained.kept, state.fleet, state.demand.first_ordinals
+    ranges = {
+        site: OrdinalRange(firsts.get(site, 0), kept[fleet.slot_of[site]])
+        for site in state.demand.placed_replicas
+        if fleet.slot_of.get(site) in kept
+    }
+    growth = growth_by_site(ranges, state.demand.replicas)
+    return {fleet.slot_of[site]: more for site, more in growth.items()}

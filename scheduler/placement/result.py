@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from scheduler.model.decision import Cost, Decision, DecisionPhase, SiteAssignment
 from scheduler.model.demand.demand import Demand
-from scheduler.model.formatters import format_replicas
+from scheduler.model.demand.ordinals import format_ordinals, ordinals_after
+from scheduler.model.formatters import format_list, format_replicas
 from scheduler.model.reasons import REASONS, Reason
 from scheduler.placement.cost.energy import carbon_intensity_of_run, replica_kwh_per_hour
 from scheduler.placement.cost.implausible import find_implausible, implausible_notes
@@ -122,7 +123,19 @@ def _notes(
         state.filter_result.admitted_slots
     ):
         return (NOTE_IN_FLIGHT_BOUND, *notes)
+    if state.demand.identity == "Ranges" and shares:
+        notes = (*notes, _note_on_ordinals(state.demand, state.fleet, shares))
     return notes
+
+
+def _note_on_ordinals(demand: Demand, fleet: Fleet, shares: ReplicasBySlot) -> str:
+    counts = {fleet.name_at(slot): count for slot, count in shares.items()}
+    ranges = ordinals_after(demand, counts)
+    texts = [
+        f"{site} {format_ordinals(one.first, one.length)}"
+        for site, one in sorted(ranges.items(), key=lambda each: each[1])
+    ]
+    return f"ordinals: {format_list(texts, _MAX_NAMED_SITES)}"
 
 
 def _notes_on_shapes(state: CycleState, division: Division) -> tuple[str, ...]:

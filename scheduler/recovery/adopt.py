@@ -4,7 +4,7 @@ Nothing that runs is withdrawn: after the loss of objects or of the Lease, order
 and the hub does not know are left running until an operator says otherwise (`ORDERS_ANNOTATION`).
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +18,7 @@ from scheduler.control.leader_election import (
     ORDERS_ANNOTATION,
 )
 from scheduler.control.ports.hub import (
+    CONFIG_MAPS,
     LEASES,
     NAMESPACE,
     NAMESPACES,
@@ -26,13 +27,18 @@ from scheduler.control.ports.hub import (
     NotFound,
     Object,
 )
+from scheduler.control.replicas import KEY_ANNOTATION
+from scheduler.control.state.ledger_heads import CONFIG_MAP, read_heads
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.hub.crds.generate import make_crds
 from scheduler.ledger.ledger import Ledger
 from scheduler.ledger.record import LedgerEntry
+from scheduler.ledger.storage.places import LedgerPlace, ledger_place
+from scheduler.ledger.storage.postgres_url import PostgresUrl
+from scheduler.ledger.witnesses import Witnesses
 from scheduler.model.decode import NotReadable, decode
 from scheduler.model.kinds.workload import Workload
-from scheduler.mqtt.keyring import load_or_make_key, write_public_key
+from scheduler.mqtt.keyring import SigningKey, write_public_key
 from scheduler.recovery.files import check_data_files
 from scheduler.recovery.losses import (
     ADOPTION_KIND,
@@ -45,6 +51,7 @@ from scheduler.recovery.losses import (
     find_unaccepted_ledger_loss,
     read_ledger_facts,
 )
+from scheduler.recovery.signing_key import is_key_shared, load_signing_key
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.data_dir import (
     HUB_KEY_FILE,
@@ -77,6 +84,7 @@ async def adopt_losses(
     *,
     clock: Clock,
     is_dry_run: bool,
+    ledger_url: PostgresUrl | None = None,
 ) -> Adoption:
     """Accepts the named losses of a stopped hub.
 
@@ -86,6 +94,7 @@ async def adopt_losses(
         lost: names of the losses to accept, of `LOSS_NAMES`.
         clock: for the record of the adoption.
         is_dry_run: find the losses and change nothing.
+        ledger_url: where its ledger is, if it is not in the directory.
 
     Raises:
         DataDirectoryError: a file is damaged; it must be restored or moved away first.
@@ -93,30 +102,82 @@ async def adopt_losses(
     """
     root, is_embedded = directory.path, not hub_settings.kubeconfig
     check_data_files(root)
-    ledger = read_ledger_facts(root)
-    losses = find_file_losses(root, ledger, is_hub_embedded=is_embedded)
+    place, shares_key = ledger_place(root, ledger_url), is_key_shared(hub_settings)
+    ledger = read_ledger_facts(place)
+    losses = find_file_losses(root, ledger, is_hub_embedded=is_embedded, is_key_shared=shares_key)
     is_hub_lost = any(loss.name == "objects" for loss in losses)
-    has_been_used = is_embedded or (root / HUB_KEY_FILE).exists()
+    has_key = shares_key or (root / HUB_KEY_FILE).exists()
     if is_hub_lost and (is_dry_run or "objects" not in lost):
         # The hub is not opened: that would make the missing database.
         return Adoption(losses=losses, accepted=_accepted(losses, lost))
     async with _opened_hub(root, hub_settings) as client:
+        handover = {}
         if not is_hub_lost:
-            losses += await find_hub_losses(client, root, ledger, is_ledger_expected=has_been_used)
-            losses += await _ledger_cut(client, root, ledger, is_embedded=is_embedded)
+            key = ""
+            if has_key and not is_embedded:
+                key = str((await load_signing_key(hub_settings, root, client)).public)
+            losses += await find_hub_losses(
+                client,
+                root,
+                ledger,
+                is_ledger_expected=is_embedded or has_key or ledger_url is not None,
+                place=place,
+                key=key,
+            )
+            losses += await _ledger_cut(client, root, place, ledger, is_embedded=is_embedded)
             if "ledger" in lost and not any(loss.name == "ledger" for loss in losses):
-                losses += find_unaccepted_ledger_loss(root)
+                losses += find_unaccepted_ledger_loss(root, place)
+            if "ledger" in lost:
+                handover = await _find_old_head(client)
         accepted = _accepted(losses, lost)
         if is_dry_run or not accepted:
             return Adoption(losses=losses, accepted=accepted)
         # The record comes first: an accepted loss without a record could never be explained.
-        await _record(root, losses, accepted, at=clock.now())
+        content = {"lost": accepted, "found": [loss.sentence for loss in losses], **handover}
+        await _record(root, ledger_url, content, at=clock.now())
         if {"objects", "lease"} & set(accepted):
             await _create_lease(client, ledger)
-    hub_key = _adopt_key(root) if "keys" in accepted else ""
+        hub_key = ""
+        if "keys" in accepted:
+            hub_key = _adopt_key(await load_signing_key(hub_settings, root, client), root)
+            await name_key(client, hub_key)
     if "received" in accepted:
         (root / RECEIVED_MARK_FILE).unlink(missing_ok=True)
     return Adoption(losses=losses, accepted=accepted, hub_key=hub_key)
+
+
+async def _find_old_head(client: HubClient) -> dict[str, object]:
+    """The end of the ledger before, as statuses and sites know it: a new chain names it."""
+    witnesses = Witnesses()
+    for workload in await _read_workloads(client):
+        decision = workload.status.decision
+        if decision is not None:
+            name = f"{workload.metadata.namespace}/{workload.metadata.name}"
+            at = decision.decided_at.isoformat() if decision.decided_at else ""
+            witnesses.add_decision(name, decision.id, decision.hash, at)
+    with suppress(NotFound):
+        newest, by_site = read_heads(await client.get(CONFIG_MAPS, CONFIG_MAP, NAMESPACE))
+        witnesses.add_heads(newest, witness=CONFIG_MAP, trusted=(), is_outside=False)
+        for site, heads in by_site.items():
+            witnesses.add_heads(heads, witness=f"site {site}", trusted=(), is_outside=True)
+    if not witnesses.anchors:
+        return {}
+    end = max(witnesses.anchors, key=lambda one: one.seq)
+    return {
+        "line": f"a new ledger after record {end.seq} of the one before",
+        "handover": {"seq": end.seq, "hash": end.hash, "witness": end.witness, "at": end.at},
+    }
+
+
+async def name_key(client: HubClient, public_key: str) -> None:
+    """Has the Lease name the key that signs from now on, as replicas compare it.
+
+    Raises:
+        HubError: the Lease cannot be written.
+    """
+    body: Object = {"metadata": {"annotations": {KEY_ANNOTATION: public_key}}}
+    with suppress(NotFound):
+        await client.merge_patch(LEASES, LEASE_NAME, body, namespace=NAMESPACE)
 
 
 def _accepted(losses: Sequence[Loss], lost: Sequence[str]) -> list[str]:
@@ -135,11 +196,12 @@ async def _opened_hub(root: Path, settings: HubSettings) -> AsyncIterator[HubCli
 
 
 async def _ledger_cut(
-    client: HubClient, root: Path, ledger: LedgerFacts, *, is_embedded: bool
+    client: HubClient, root: Path, place: LedgerPlace, ledger: LedgerFacts, *, is_embedded: bool
 ) -> list[Loss]:
-    if not ledger.records or not is_embedded:
+    if not ledger.records or (not is_embedded and isinstance(place, Path)):
         return []
-    return find_ledger_cut(root, await _read_workloads(client), is_hub_embedded=True)
+    workloads = await _read_workloads(client)
+    return find_ledger_cut(root, workloads, is_hub_embedded=is_embedded, place=place)
 
 
 async def _read_workloads(client: HubClient) -> list[Workload]:
@@ -177,10 +239,9 @@ async def _create_lease(client: HubClient, ledger: LedgerFacts) -> None:
 
 
 async def _record(
-    root: Path, losses: Sequence[Loss], accepted: Sequence[str], *, at: datetime
+    root: Path, url: PostgresUrl | None, content: Mapping[str, object], *, at: datetime
 ) -> None:
-    content = {"lost": list(accepted), "found": [loss.sentence for loss in losses]}
-    async with Ledger(root) as ledger:
+    async with Ledger(root, url=url) as ledger:
         await ledger.append(
             LedgerEntry(
                 kind=ADOPTION_KIND, subject=ADOPTION_SUBJECT, epoch=0, at=at, content=content
@@ -188,9 +249,8 @@ async def _record(
         )
 
 
-def _adopt_key(root: Path) -> str:
-    """Makes the public half that of the present key, which is made if there is none."""
-    key = load_or_make_key(root / HUB_KEY_FILE)
+def _adopt_key(key: SigningKey, root: Path) -> str:
+    """Makes the public half that of the present key, which was made if there was none."""
     write_public_key(root / HUB_PUBLIC_KEY_FILE, key)
     return str(key.public)
 

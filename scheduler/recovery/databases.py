@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from scheduler.apiserver.storage.sqlite import OBJECTS_FORMAT
-from scheduler.ledger.tables import LEDGER_APPLICATION_ID, LEDGER_FORMAT
+from scheduler.ledger.storage.sqlite import LEDGER_APPLICATION_ID, LEDGER_FORMAT
 from scheduler.mqtt.received_messages import RECEIVED_FORMAT
 
 _MAGIC = b"SQLite format 3\x00"

@@ -14,8 +14,11 @@ from typing import Literal
 
 from scheduler.control.leader_election import LEASE_NAME
 from scheduler.control.ports.hub import LEASES, NAMESPACE, WORKLOADS, Hub, NotFound, Object
+from scheduler.control.replicas import leaders_key_of
+from scheduler.ledger.errors import LedgerMissingError
 from scheduler.ledger.reader import LedgerReader
-from scheduler.ledger.tables import LEDGER_FILE
+from scheduler.ledger.storage.places import LedgerPlace
+from scheduler.ledger.storage.sqlite import LEDGER_FILE
 from scheduler.model.kinds.workload import DecisionReference, Workload
 from scheduler.mqtt.keyring import load_or_make_key
 from scheduler.recovery.databases import has_content, read_only
@@ -35,7 +38,9 @@ ADOPTION_KIND = "adoption"
 """Kind of the ledger's record that an operator accepted a loss."""
 ADOPTION_SUBJECT = "hub"
 """The subject of these records, which are about no single workload."""
+_MOVE = "; `kapok ledger move` brings the records of the file that was used before"
 _MAX_ADOPTIONS = 1000
+_NEWEST_RECORDS = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,32 +98,43 @@ class LedgerFacts:
     epoch: int = 0
 
 
-def read_ledger_facts(root: Path) -> LedgerFacts:
-    """Reads what the ledger of a data directory holds.
+def read_ledger_facts(place: LedgerPlace) -> LedgerFacts:
+    """Reads what a ledger holds.
 
     Raises:
-        LedgerError: the file is not a ledger.
+        LedgerError: this is not a ledger, or its server does not answer.
         ValueError: it cannot be read.
     """
-    path = root / LEDGER_FILE
-    if not has_content(path):
+    if isinstance(place, Path) and not has_content(place):
         return LedgerFacts()
-    with LedgerReader(path) as reader:
-        last = reader.last()
+    try:
+        with LedgerReader(place) as reader:
+            last = reader.last()
+            newest = reader.newest_ids(_NEWEST_RECORDS)
+    except LedgerMissingError:  # a database in which there is none yet
+        return LedgerFacts()
     if last is None:
         return LedgerFacts()
-    with read_only(path) as database:  # ids are EPOCH-SEQ
-        epochs = database.execute("SELECT id FROM records ORDER BY seq DESC LIMIT 16").fetchall()
-    return LedgerFacts(records=last.seq, epoch=max(map(_epoch_of, epochs), default=0))
+    # Ids are EPOCH-SEQ; an adoption has no epoch.
+    return LedgerFacts(records=last.seq, epoch=max(map(_epoch_of, newest)))
 
 
-def _epoch_of(row: tuple[str]) -> int:
-    text = row[0].partition("-")[0]
+def _epoch_of(record_id: str) -> int:
+    text = record_id.partition("-")[0]
     return int(text) if text.isdecimal() else 0
 
 
-def find_file_losses(root: Path, ledger: LedgerFacts, *, is_hub_embedded: bool) -> list[Loss]:
-    """The losses that a data directory's files show, before any of them is opened for use."""
+def find_file_losses(
+    root: Path, ledger: LedgerFacts, *, is_hub_embedded: bool, is_key_shared: bool = False
+) -> list[Loss]:
+    """The losses that a data directory's files show, before any of them is opened for use.
+
+    Args:
+        root: the data directory.
+        ledger: what its ledger holds.
+        is_hub_embedded: its hub is in the directory too.
+        is_key_shared: the signing key is not in the directory.
+    """
     found = []
     if is_hub_embedded and ledger.records and not _has_objects(root / OBJECTS_FILE):
         found.append(
@@ -130,7 +146,7 @@ def find_file_losses(root: Path, ledger: LedgerFacts, *, is_hub_embedded: bool) 
                 data_dir=root,
             )
         )
-    problem = _key_problem(root, ledger)
+    problem = "" if is_key_shared else _key_problem(root, ledger)
     if problem:
         found.append(
             Loss(
@@ -176,7 +192,7 @@ def _key_problem(root: Path, ledger: LedgerFacts) -> str:
     return ""
 
 
-def find_unaccepted_ledger_loss(root: Path) -> list[Loss]:
+def find_unaccepted_ledger_loss(root: Path, place: LedgerPlace) -> list[Loss]:
     """The loss of a ledger without which the hub started: nothing else showed that it was lost.
 
     Such a hub decides all but the names that sites report and that it does not know (reason
@@ -185,11 +201,10 @@ def find_unaccepted_ledger_loss(root: Path) -> list[Loss]:
     Raises:
         LedgerError: the file is not a ledger.
     """
-    path = root / LEDGER_FILE
     if not (root / HUB_KEY_FILE).exists():
         return []
-    if has_content(path):
-        with LedgerReader(path) as reader:
+    if not isinstance(place, Path) or has_content(place):
+        with LedgerReader(place) as reader:
             about_loss = [
                 record
                 for record in reader.records(0, _MAX_ADOPTIONS, subject=ADOPTION_SUBJECT)
@@ -200,7 +215,7 @@ def find_unaccepted_ledger_loss(root: Path) -> list[Loss]:
     return [
         Loss(
             name="ledger",
-            file=str(path),
+            file=str(place),
             what="lost before the last start, and begun again",
             meaning="workloads that only sites know wait for an operator's word",
             data_dir=root,
@@ -209,7 +224,13 @@ def find_unaccepted_ledger_loss(root: Path) -> list[Loss]:
 
 
 async def find_hub_losses(
-    hub: Hub, root: Path, ledger: LedgerFacts, *, is_ledger_expected: bool
+    hub: Hub,
+    root: Path,
+    ledger: LedgerFacts,
+    *,
+    is_ledger_expected: bool,
+    place: LedgerPlace | None = None,
+    key: str = "",
 ) -> list[Loss]:
     """The losses that show in the hub's objects, before the ledger and the key are opened.
 
@@ -217,15 +238,31 @@ async def find_hub_losses(
         hub: the hub, embedded or real.
         root: the data directory.
         ledger: what its ledger holds.
-        is_ledger_expected: whether decisions of the hub were recorded in this data directory: the
-            hub is embedded, or the directory has been used. The first start of a further scheduler
-            of a real cluster has no ledger yet.
+        is_ledger_expected: whether decisions of the hub were recorded there: the hub is embedded,
+            the directory has been used, or replicas share the ledger. The first start of a further
+            scheduler of a real cluster with a file has no ledger yet.
+        place: where its ledger is; None: in the data directory.
+        key: the public key with which this scheduler signs; "" when it has none yet.
 
     Raises:
         HubError: the hub cannot be read.
     """
     found = []
-    has_lease = await _has_lease(hub)
+    place = place or root / LEDGER_FILE
+    lease = await _read_lease(hub)
+    has_lease = lease is not None
+    leaders_key = leaders_key_of(lease or {})
+    if key and leaders_key and key != leaders_key:
+        found.append(
+            Loss(
+                name="keys",
+                file=f"Lease {NAMESPACE}/{LEASE_NAME}",
+                what=f"it names the signing key {leaders_key}, and the one here is {key}",
+                meaning="agents refuse orders that are signed by a key which they do not trust, and"
+                " replicas share one (hub.signing_key_secret, hub.signing_key_file)",
+                data_dir=root,
+            )
+        )
     needs_statuses = not has_lease or (is_ledger_expected and not ledger.records)
     statuses = await _statuses(hub) if needs_statuses else []
     epoch = max((_number(one.get("epoch")) for one in statuses), default=0)
@@ -245,9 +282,10 @@ async def find_hub_losses(
         found.append(
             Loss(
                 name="ledger",
-                file=str(root / LEDGER_FILE),
+                file=str(place),
                 what=f"lost: missing or empty beside {decided} workloads with recorded decisions",
-                meaning="their decisions could not be explained or proven any more",
+                meaning="their decisions could not be explained or proven any more"
+                + ("" if isinstance(place, Path) else _MOVE),
                 data_dir=root,
             )
         )
@@ -255,27 +293,33 @@ async def find_hub_losses(
 
 
 def find_ledger_cut(
-    root: Path, workloads: Iterable[Workload], *, is_hub_embedded: bool
+    root: Path,
+    workloads: Iterable[Workload],
+    *,
+    is_hub_embedded: bool,
+    place: LedgerPlace | None = None,
 ) -> list[Loss]:
     """The loss of the ledger's end, or of the whole ledger if another one stands in its place.
 
     A record is durable before a status names it, so the ledger holds the newest decision that any
-    status names. With a real cluster as the hub, other schedulers have ledgers of their own.
+    status names. With a real cluster as the hub, another scheduler may have had a file of its own.
     """
+    place = place or root / LEDGER_FILE
+    has_all = is_hub_embedded or not isinstance(place, Path)
     newest = max(
-        (one.status.decision for one in workloads if one.status.decision and is_hub_embedded),
+        (one.status.decision for one in workloads if one.status.decision and has_all),
         key=lambda each: each.decided_at.timestamp() if each.decided_at else 0.0,
         default=None,
     )
     if newest is None or not newest.id:
         return []
-    with LedgerReader(root / LEDGER_FILE) as reader:
+    with LedgerReader(place) as reader:
         if _is_recorded(reader, newest) or _is_accepted(reader, newest.decided_at):
             return []
     return [
         Loss(
             name="ledger",
-            file=str(root / LEDGER_FILE),
+            file=str(place),
             what=f"replaced: it lacks record {newest.id}, the newest decision that a status names",
             meaning="decisions could not be explained or proven any more",
             data_dir=root,
@@ -300,12 +344,11 @@ def _is_accepted(reader: LedgerReader, decided_at: datetime | None) -> bool:
     )
 
 
-async def _has_lease(hub: Hub) -> bool:
+async def _read_lease(hub: Hub) -> Object | None:
     try:
-        await hub.get(LEASES, LEASE_NAME, NAMESPACE)
+        return await hub.get(LEASES, LEASE_NAME, NAMESPACE)
     except NotFound:
-        return False
-    return True
+        return None
 
 
 async def _statuses(hub: Hub) -> list[Object]:

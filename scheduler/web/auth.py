@@ -2,8 +2,10 @@
 
 Pages in a browser on this machine reach loopback too. So the Host header must name this server
 (against DNS rebinding), Origin must be absent or this server, and everything that shows data of the
-hub needs a token of the hub or a session. /metrics, /healthz and /readyz are open to every process
-that can connect. All else is served to other machines over TLS only.
+hub needs a token of the hub or a session. A token that may not read all workloads reaches the
+records of decisions only, whose handlers ask for the right to the namespace. /metrics, /healthz and
+/readyz are open to every process that can connect. All else is served to other machines over TLS
+only.
 """
 
 from collections.abc import Awaitable, Callable
@@ -39,6 +41,9 @@ SECURITY_HEADERS: Final = {
 }
 """Headers of every response: no other host is contacted, no framing, no caching."""
 
+_SCOPED_PATHS: Final = ("/api/v1/ledger/", "/api/v1/decisions/")
+"""Their handlers ask for the right to the namespace of what they show."""
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -68,11 +73,11 @@ def auth_middleware(sessions: Sessions, listener: WebListener) -> Middleware:
                 "without TLS other machines get /metrics, /healthz and /readyz only; set "
                 "web.tls_certificate_file\n",
             )
-        if request.path not in _PUBLIC_PATHS and not await _is_authenticated(
-            request, sessions, cookie
-        ):
-            return _unauthorized(request)
-        return await handler(request)
+        if request.path in _PUBLIC_PATHS or await _is_authenticated(request, sessions, cookie):
+            return await handler(request)
+        if bearer_token_of(request) and request.path.startswith(_SCOPED_PATHS):
+            return await handler(request)
+        return _unauthorized(request)
 
     return check
 
@@ -94,12 +99,18 @@ def _local_address_of(request: web.Request) -> str:
 
 
 async def _is_authenticated(request: web.Request, sessions: Sessions, cookie: str) -> bool:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and token.strip():
-        return await sessions.admits_token(token.strip())
+    token = bearer_token_of(request)
+    if token:
+        return await sessions.admits_token(token)
     session = request.cookies.get(cookie, "")
     is_safe = request.method in ("GET", "HEAD")  # a session only reads
     return is_safe and bool(session) and sessions.admits_session(session)
+
+
+def bearer_token_of(request: web.Request) -> str:
+    """The bearer token of a request; "": it has none."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 def _unauthorized(request: web.Request) -> web.Response:

@@ -89,6 +89,8 @@ BAD_MESSAGE_KINDS: Final = (
     "wrong-site",
     "stale",
     "digest",
+    "unknown-base",
+    "unknown-order",
 )
 EPOCH_CLAIM_RESULTS: Final = ("proven", "unproven", "unasked", *BAD_MESSAGE_KINDS)
 DROP_REASONS: Final = ("superseded", "no-room")
@@ -136,8 +138,8 @@ RECORDED_METRICS: Final[Mapping[str, MetricDefinition]] = {
     "kapok_bad_messages_total": MetricDefinition(
         "counter",
         "Refused messages, by kind: malformed, too-large, too-deep, algorithm, unknown-key, "
-        "unknown-site, signature, wrong-site, stale, digest; agents/protocol/errors.py explains "
-        "them, and unknown-site is a site that is not admitted.",
+        "unknown-site, signature, wrong-site, stale, digest, unknown-base, unknown-order; "
+        "agents/protocol/errors.py explains them, and unknown-site is a site that is not admitted.",
         ("kind",),
         values=BAD_MESSAGE_KINDS,
     ),

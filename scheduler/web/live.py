@@ -13,6 +13,7 @@ import msgspec
 from aiohttp import web
 
 from scheduler.runtime.clock import Clock
+from scheduler.web.search import Search, words_of
 from scheduler.web.views import DashboardView
 
 _INTERVAL_SECONDS: Final = 1.0
@@ -42,11 +43,11 @@ class LiveStream:
     """Serves /api/v1/live.
 
     Args:
-        view: returns the newest view.
+        view: returns the newest view of what is searched.
         clock: the clock for the interval.
     """
 
-    def __init__(self, view: Callable[[], Awaitable[DashboardView]], clock: Clock) -> None:
+    def __init__(self, view: Callable[[Search], Awaitable[DashboardView]], clock: Clock) -> None:
         self._view, self._clock = view, clock
         self._readers = 0
         self._is_closing = False
@@ -62,13 +63,14 @@ class LiveStream:
                 status=HTTPStatus.SERVICE_UNAVAILABLE,
                 text=f"{_MAX_READERS} pages are connected already, the most that are served\n",
             )
+        search = Search(*(words_of(request.query.get(name, "")) for name in Search._fields))
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         self._readers += 1
         try:
             await response.prepare(request)
             sent = SentRows()
             while not self._is_closing:
-                await response.write(sent.next_event(await self._view()))
+                await response.write(sent.next_event(await self._view(search)))
                 await self._clock.sleep(_INTERVAL_SECONDS)
         except ConnectionResetError:
             pass  # the reader has disconnected

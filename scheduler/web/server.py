@@ -1,12 +1,10 @@
 """The HTTP server: the page, /api/v1, /metrics, /healthz, /readyz."""
 
 import asyncio
-import re
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from http import HTTPStatus
 from importlib.resources import files
 from itertools import islice
@@ -16,12 +14,15 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from scheduler.model.kinds.workload import Workload
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
 from scheduler.web.auth import Handler, add_headers, auth_middleware, cookie_name
 from scheduler.web.cached_render import CachedRender
 from scheduler.web.listener import WebListener
 from scheduler.web.live import LiveStream
+from scheduler.web.records import LedgerSource, RecordHandlers
+from scheduler.web.search import Search, Searcher, words_of
 from scheduler.web.sessions import (
     CODE_LIFETIME_SECONDS,
     SESSION_LIFETIME_SECONDS,
@@ -29,7 +30,13 @@ from scheduler.web.sessions import (
     TokenReviewer,
 )
 from scheduler.web.snapshot import StateSnapshot
-from scheduler.web.views import DashboardRenderer, report_ages_seconds, site_rows, workload_row
+from scheduler.web.views import (
+    DashboardRenderer,
+    DashboardView,
+    report_ages_seconds,
+    site_rows,
+    workload_row,
+)
 
 _EXPOSITION_CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _SHUTDOWN_SECONDS: Final = 2.0
@@ -38,7 +45,6 @@ _THREAD_SWITCH_SECONDS: Final = 0.0005
 """The longest that a rendering thread holds the GIL before the event loop runs (default: 5 ms)."""
 _MAX_BODY_BYTES: Final = 1024
 _DEFAULT_PAGE_ROWS, _MAX_PAGE_ROWS = 1000, 10_000
-_DECISION_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _STATIC_FILES: Final = {
     "/page.js": ("page.js", "text/javascript"),
     "/page.css": ("page.css", "text/css"),
@@ -54,11 +60,7 @@ class WebSources:
     Attributes:
         take_snapshot: takes a snapshot; called on the event loop.
         render_metrics: renders a snapshot as exposition text; called on another thread.
-        find_decision_json: the record with this id as JSON, or None; called on another thread;
-            raises LookupError when the ledger cannot be read.
-        read_ledger_page: a page of records as JSON; called on another thread; raises LookupError
-            when the ledger cannot be read, ValueError for a wrong query.
-        read_ledger_blob: the JSON under a digest; called on another thread; raises LookupError.
+        ledger: what is read of the ledger.
         readiness_problem: "" when ready, else what is missing.
         review_token: asks the hub whether the holder of a token may read.
         clock: the clock for cached values and sessions.
@@ -67,10 +69,8 @@ class WebSources:
 
     take_snapshot: Callable[[], StateSnapshot]
     render_metrics: Callable[[StateSnapshot], bytes]
-    find_decision_json: Callable[[str], bytes | None]
+    ledger: LedgerSource
     readiness_problem: Callable[[], str]
-    read_ledger_page: Callable[[Mapping[str, str]], bytes]
-    read_ledger_blob: Callable[[str], bytes]
     review_token: TokenReviewer
     clock: Clock
     faults: Faults
@@ -108,6 +108,7 @@ class _Handlers:
     def __init__(self, listener: WebListener, sources: WebSources) -> None:
         self._listener, self._sources = listener, sources
         self._sessions = Sessions(sources.clock, sources.review_token)
+        self._records = RecordHandlers(sources.ledger, self._sessions)
         clock, take_snapshot = sources.clock, sources.take_snapshot
         self._cached_metrics = CachedRender(
             clock=clock,
@@ -121,7 +122,8 @@ class _Handlers:
             render=DashboardRenderer().render,
             max_age_seconds=_MAX_RENDER_AGE_SECONDS,
         )
-        self.live_stream = LiveStream(self._cached_view.get, clock)
+        self._searcher = Searcher()
+        self.live_stream = LiveStream(self._view_of, clock)
 
     def app(self) -> web.Application:
         app = web.Application(
@@ -140,9 +142,7 @@ class _Handlers:
                 web.post("/login/codes", self._create_code),
                 web.get("/api/v1/sites", self._get_sites),
                 web.get("/api/v1/workloads", self._get_workloads),
-                web.get("/api/v1/decisions/{id}", self._get_decision),
-                web.get("/api/v1/ledger/records", self._get_records),
-                web.get("/api/v1/ledger/blobs/{digest}", self._get_blob),
+                *self._records.routes(),
                 web.get("/api/v1/live", self.live_stream.stream),
                 web.get("/metrics", self._get_metrics),
                 web.get("/healthz", self._get_healthz),
@@ -199,6 +199,9 @@ class _Handlers:
         )
         return response
 
+    async def _view_of(self, search: Search) -> DashboardView:
+        return await self._searcher.search(await self._cached_view.get(), search)
+
     # ------------------------------------------------------------ /api/v1
 
     async def _get_sites(self, _: web.Request) -> web.Response:
@@ -215,40 +218,15 @@ class _Handlers:
             text = f"limit: write a number from 1 to {_MAX_PAGE_ROWS}\n"
             return web.Response(status=HTTPStatus.BAD_REQUEST, text=text)
         namespace, after = request.query.get("namespace", ""), request.query.get("after", "")
+        words = words_of(request.query.get("search", ""))
         snapshot = self._sources.take_snapshot()
+        found = snapshot.workloads
+        if words:
+            view = await self._cached_view.get()
+            snapshot, found = view.snapshot, await self._searcher.workloads(view, words)
         return _json_bytes_response(
-            await asyncio.to_thread(_workloads_body, snapshot, namespace, after, limit)
+            await asyncio.to_thread(_workloads_body, snapshot, found, namespace, after, limit)
         )
-
-    async def _get_decision(self, request: web.Request) -> web.Response:
-        name = request.match_info["id"]
-        found = None
-        if _DECISION_ID.fullmatch(name):
-            try:
-                found = await asyncio.to_thread(self._sources.find_decision_json, name)
-            except LookupError as error:
-                return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text=f"{error}\n")
-        if found is None:
-            text = "no such decision; a workload has the id in status.decision.id\n"
-            return web.Response(status=HTTPStatus.NOT_FOUND, text=text)
-        return _json_bytes_response(found)
-
-    async def _get_records(self, request: web.Request) -> web.Response:
-        read = partial(self._sources.read_ledger_page, dict(request.query))
-        return await self._answer_from_ledger(read)
-
-    async def _get_blob(self, request: web.Request) -> web.Response:
-        read = partial(self._sources.read_ledger_blob, request.match_info["digest"])
-        return await self._answer_from_ledger(read)
-
-    async def _answer_from_ledger(self, read: Callable[[], bytes]) -> web.Response:
-        try:
-            return _json_bytes_response(await asyncio.to_thread(read))
-        except LookupError as error:
-            return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text=f"{error}\n")
-        except ValueError:
-            text = "after and limit are whole numbers\n"
-            return web.Response(status=HTTPStatus.BAD_REQUEST, text=text)
 
 
 def _fault_middleware(faults: Faults) -> Middleware:
@@ -274,9 +252,11 @@ def _sites_body(snapshot: StateSnapshot) -> bytes:
     return msgspec.json.encode({"sites": rows})
 
 
-def _workloads_body(snapshot: StateSnapshot, namespace: str, after: str, limit: int) -> bytes:
+def _workloads_body(
+    snapshot: StateSnapshot, found: Iterable[Workload], namespace: str, after: str, limit: int
+) -> bytes:
     """One page by namespace and name; the value of `next` is the `after` of the next page."""
-    keyed = {(one.metadata.namespace, one.metadata.name): one for one in snapshot.workloads}
+    keyed = {(one.metadata.namespace, one.metadata.name): one for one in found}
     keys = sorted(key for key in keyed if not namespace or key[0] == namespace)
     start = tuple(after.split("/", 1)) if after else ()
     page = list(islice((key for key in keys if key > start), limit + 1))

@@ -17,8 +17,8 @@ SESSION_LIFETIME_SECONDS: Final = 12 * 3600.0
 _TOKEN_CACHE_SECONDS: Final = 30.0
 _MAX_CODES, _MAX_SESSIONS, _MAX_TOKENS = 16, 64, 256
 
-TokenReviewer = Callable[[str], Awaitable[bool]]
-"""Asks the hub whether the holder of a token may read all workloads."""
+TokenReviewer = Callable[[str, str], Awaitable[bool]]
+"""Asks the hub whether the holder of a token may read the workloads of a namespace; "": of all."""
 
 
 class _ExpiringSecrets:
@@ -60,13 +60,19 @@ class Sessions:
         self._sessions = _ExpiringSecrets(clock, SESSION_LIFETIME_SECONDS, _MAX_SESSIONS)
         self._tokens = _ExpiringSecrets(clock, _TOKEN_CACHE_SECONDS, _MAX_TOKENS)
 
-    async def admits_token(self, token: str) -> bool:
-        """Whether a bearer token gives access; a yes of the hub is cached for 30 seconds."""
-        if self._tokens.contains(token):
+    async def admits_token(self, token: str, namespace: str = "") -> bool:
+        """Whether a bearer token gives access; a yes of the hub is cached for 30 seconds.
+
+        Args:
+            token: the token.
+            namespace: whose workloads are to be read; "": of all.
+        """
+        secret = f"{namespace} {token}"  # neither of them has a space
+        if self._tokens.contains(secret):
             return True
-        if not await self._review_token(token):
+        if not await self._review_token(token, namespace):
             return False
-        self._tokens.add(token)
+        self._tokens.add(secret)
         return True
 
     def admits_session(self, session: str) -> bool:

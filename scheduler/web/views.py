@@ -1,7 +1,7 @@
 """The rows of sites and workloads that /api/v1 and the page show."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from math import isfinite
@@ -29,11 +29,15 @@ class DashboardView:
         summary: totals.
         sites: encoded rows by name, the first `MAX_LIVE_ROWS`.
         workloads: encoded rows by namespace/name, the first `MAX_LIVE_ROWS`.
+        snapshot: what they show.
+        ordered: all workloads, by namespace and name.
     """
 
     summary: Row
     sites: dict[str, bytes]
     workloads: dict[str, bytes]
+    snapshot: StateSnapshot
+    ordered: list[Workload]
 
 
 @dataclass(slots=True)
@@ -52,7 +56,7 @@ class DashboardRenderer:
             row["name"]: msgspec.json.encode(row)
             for row in islice(site_rows(snapshot), MAX_LIVE_ROWS)
         }
-        return DashboardView(summary_of(snapshot), sites, rows)
+        return DashboardView(summary_of(snapshot), sites, rows, snapshot, ordered)
 
     def _encode_workloads(
         self, ordered: list[Workload], snapshot: StateSnapshot
@@ -76,6 +80,7 @@ def summary_of(snapshot: StateSnapshot) -> Row:
         "sites": len(snapshot.facts),
         "reporting": sum(snapshot.is_ready),
         "workloads": len(snapshot.workloads),
+        "matching": {"sites": len(snapshot.facts), "workloads": len(snapshot.workloads)},
         "phases": dict(sorted(Counter(map(_phase, snapshot.workloads)).items())),
         "pendingSites": snapshot.unadmitted_site_count,
         **fleet_totals(figures_of(snapshot)).as_json(),
@@ -84,8 +89,13 @@ def summary_of(snapshot: StateSnapshot) -> Row:
     }
 
 
-def site_rows(snapshot: StateSnapshot) -> Iterator[Row]:
-    """One row per site, by name; unknown values are left out."""
+def site_rows(snapshot: StateSnapshot, indexes: Collection[int] | None = None) -> Iterator[Row]:
+    """One row per site, by name; unknown values are left out.
+
+    Args:
+        snapshot: what is shown.
+        indexes: positions of the sites; None: all.
+    """
     placed = Counter(
         site
         for workload in snapshot.workloads
@@ -93,6 +103,8 @@ def site_rows(snapshot: StateSnapshot) -> Iterator[Row]:
     )
     figures = figures_of(snapshot)
     for index, facts in enumerate(snapshot.facts):
+        if indexes is not None and index not in indexes:
+            continue
         yield _without_unknown(
             {
                 "name": facts.name,

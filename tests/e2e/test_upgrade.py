@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from scheduler.ledger.verify import verify
 from scheduler.model.decision import ENGINE_VERSION
 from tests.support.up import ROOT, Up, eventually, running_up
 
-ENGINES = {"step-4": "3", "step-5": "4"}
+ENGINES = {"step-4": "3", "step-5": "4", "step-7": "5"}
 JOURNAL = "journal.sqlite"
 GOLDEN = sorted(path for path in (ROOT / "tests/golden").iterdir() if path.is_dir())
 
@@ -74,13 +76,15 @@ def test_a_hub_of_an_earlier_version_opens_with_every_placement(
     golden: Path, tmp_path: Path
 ) -> None:
     unpacked(golden, tmp_path / "data")
+    objects = tmp_path / "written.db"
+    objects.write_bytes((tmp_path / "data/hub/objects.db").read_bytes())
     with running_up(tmp_path) as up:
         after = placements(json.loads(up.kubectl("get", "kw", "-A", "-o", "json")))
         assert len(after) == 26
         assert after["health/appointment"] == [(["gz-core"], 4), (["shaoguan"], 2)]
         assert sum(bool(groups) for groups in after.values()) == 20
         assert len(up.kubectl("get", "sites", "-o", "name").split()) == 12
-        assert eventually(lambda: incarnations(up)) == annotations(up)
+        assert eventually(lambda: incarnations(up)) == written_incarnations(objects)
 
 
 def incarnations(up: Up) -> dict[str, str]:
@@ -94,13 +98,21 @@ def incarnations(up: Up) -> dict[str, str]:
     return found if all(found.values()) else {}
 
 
-def annotations(up: Up) -> dict[str, str]:
-    """What the earlier version noted of them, by which the sites know their orders."""
-    found = json.loads(up.kubectl("get", "kw", "-A", "-o", "json"))["items"]
+def written_incarnations(objects: Path) -> dict[str, str]:
+    """What the earlier version noted of each workload, by which the sites know their orders.
+
+    Until step 6 it stood in an annotation, since then in the status.
+    """
+    with closing(sqlite3.connect(objects)) as connection:
+        rows = connection.execute(
+            "SELECT data FROM objects WHERE resource LIKE '%workloads%'"
+        ).fetchall()
+    found = [json.loads(data) for (data,) in rows]
     return {
-        f"{one['metadata']['namespace']}/{one['metadata']['name']}": one["metadata"]["annotations"][
-            "kapok.dev/incarnation"
-        ]
+        f"{one['metadata']['namespace']}/{one['metadata']['name']}": one["status"].get(
+            "incarnation"
+        )
+        or one["metadata"]["annotations"]["kapok.dev/incarnation"]
         for one in found
     }
 

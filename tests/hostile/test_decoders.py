@@ -14,6 +14,7 @@ from agents.protocol.envelope import seal, unseal
 from agents.protocol.errors import WireError
 from agents.protocol.hub_requests import HUB_REQUEST
 from agents.protocol.index import DESIRED_INDEX
+from agents.protocol.index_delta import INDEX_DELTA
 from agents.protocol.keys import SigningKey, TrustedKeys
 from agents.protocol.orders import ORDER_CONTENT
 from agents.protocol.report import OFFLINE
@@ -74,14 +75,15 @@ DECODERS: dict[str, tuple[Decoder, type[Exception], Callable[[], list[bytes]]]] 
     "status": (
         SITE_STATUS.decode,
         WireError,
-        lambda: _golden("payload-status", "payload-status-kept"),
+        lambda: _golden("payload-status", "payload-status-kept", "payload-status-deltas"),
     ),
     "offline": (OFFLINE.decode, WireError, lambda: _golden("payload-offline")),
     "index": (
         DESIRED_INDEX.decode,
         WireError,
-        lambda: _golden("payload-index", "payload-index-purge"),
+        lambda: _golden("payload-index", "payload-index-purge", "payload-index-base"),
     ),
+    "index delta": (INDEX_DELTA.decode, WireError, lambda: _golden("payload-indexdelta")),
     "order": (ORDER_CONTENT.decode, WireError, lambda: _golden("payload-order")),
     "hub request": (
         HUB_REQUEST.decode,

@@ -143,11 +143,21 @@ class FakePublisher:
     Attributes:
         log: (what, site, detail) of each call.
         max_orders: an index has room for so many.
+        forms: (takes_deltas, renews_base) of each index.
+        bases: the version of each site's base.
     """
 
     def __init__(self) -> None:
         self.log: list[tuple[str, str, object]] = []
         self.max_orders = 1000
+        self.forms: list[tuple[bool, bool]] = []
+        self.bases: dict[str, IndexVersion] = {}
+
+    def base_version(self, site: str) -> IndexVersion | None:
+        return self.bases.get(site)
+
+    def forget_site(self, site: str) -> None:
+        self.bases.pop(site, None)
 
     def count_that_fit(self, order_ids: Sequence[str]) -> int:
         return min(len(order_ids), self.max_orders)
@@ -164,8 +174,16 @@ class FakePublisher:
         orders: Mapping[str, OrderForSite],
         *,
         purge: Collection[str] = (),
+        takes_deltas: bool = False,
+        renews_base: bool = False,
     ) -> str:
         del site_uid
+        self.forms.append((takes_deltas, renews_base))
+        base = self.bases.get(site)
+        if not takes_deltas:
+            self.bases.pop(site, None)
+        elif renews_base or base is None or base[0] != version[0]:
+            self.bases[site] = version
         self.log.append(("index", site, (version, tuple(orders))))
         if purge:
             self.log.append(("purge", site, tuple(sorted(purge))))

@@ -87,10 +87,20 @@ class CrashingPublisher(OrderPublisher):
         orders: Mapping[str, OrderForSite],
         *,
         purge: Collection[str] = (),
+        takes_deltas: bool = False,
+        renews_base: bool = False,
     ) -> str:
         if orders:
             kill_self()
-        return super().publish_index(site, site_uid, version, orders, purge=purge)
+        return super().publish_index(
+            site,
+            site_uid,
+            version,
+            orders,
+            purge=purge,
+            takes_deltas=takes_deltas,
+            renews_base=renews_base,
+        )
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from scheduler.ledger.fleet import FleetTree
 from scheduler.ledger.ledger import Ledger
 from scheduler.ledger.record import LedgerEntry, Receipt
 from scheduler.ledger.segments import HeadKey
+from scheduler.ledger.storage.postgres_url import PostgresUrl
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
@@ -42,14 +43,20 @@ def facts(number: int) -> dict[str, object]:
 
 
 async def fill(
-    data_dir: Path, count: int, *, key: HeadKey | None = None, start: int = 1
+    data_dir: Path,
+    count: int,
+    *,
+    key: HeadKey | None = None,
+    start: int = 1,
+    url: PostgresUrl | None = None,
 ) -> list[Receipt]:
     """Appends `count` decisions, each on a fleet of three sites of which one changes each time."""
     image = FleetTree()
     for site in range(3):
         image.put(f"site-{site}", facts(site))
     receipts = []
-    async with Ledger(data_dir, key=key) as ledger:
+    async with Ledger(data_dir, key=key, url=url) as ledger:
+        await ledger.begin_term(7)
         for number in range(start, start + count):
             image.put(f"site-{number % 3}", facts(number * 10))
             state = image.current_state()

@@ -1,13 +1,14 @@
 """The hub's side of the wire for agent tests: signs indexes and contents as the scheduler does."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from agents.protocol.envelope import seal
+from agents.protocol.envelope import seal, unseal
 from agents.protocol.hub_requests import HUB_REQUEST, HubRequest
-from agents.protocol.index import DESIRED_INDEX, DesiredIndex, IndexEntry
-from agents.protocol.keys import SigningKey
+from agents.protocol.index import DESIRED_INDEX, DesiredIndex, IndexEntry, digest_of
+from agents.protocol.index_delta import INDEX_DELTA, base_of, compute_delta
+from agents.protocol.keys import SigningKey, TrustedKeys
 from agents.protocol.orders import OrderContent, PackedOrder, pack_content, seal_parts
 from agents.protocol.shapes import Json
 from agents.protocol.topics import site_topic
@@ -46,6 +47,25 @@ class WireHub:
         words: dict[str, Json] = {"site": self.site, "site_uid": "uid-1", "epoch": self.epoch}
         words |= {"sequence": sequence, "orders": ordered}
         return self.sealed("desired", DESIRED_INDEX.encode(DesiredIndex(**(words | more))))
+
+    def delta(
+        self, sequence: int, base: Message, entries: Iterable[IndexEntry], **more: Json
+    ) -> Message:
+        """The delta that makes the index of these lines of a base; `more` replaces fields."""
+        payload = self.payload_of(base)
+        held = base_of(DESIRED_INDEX.decode(payload), payload)
+        ordered = tuple(sorted(entries, key=lambda entry: entry.id))
+        words: dict[str, Json] = {"site": self.site, "site_uid": "uid-1", "epoch": self.epoch}
+        made = DesiredIndex(**(words | {"sequence": sequence, "orders": ordered}))
+        if made.version == held.index.version:
+            made = replace(made, is_base=True)
+        delta = compute_delta(held, made, digest_of(DESIRED_INDEX.encode(made)))
+        return self.sealed("desired/delta", INDEX_DELTA.encode(replace(delta, **more)))
+
+    def payload_of(self, message: Message) -> bytes:
+        """What a message says."""
+        name, data = message
+        return unseal(data, topic=name, trusted=TrustedKeys([self.key.public]))
 
     def request(self, *wants: str, agent: str | None = None) -> Message:
         """A question to the site's agents."""

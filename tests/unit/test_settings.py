@@ -7,6 +7,8 @@ from typing import get_args
 import pytest
 
 from scheduler.cli.entry import main
+from scheduler.ledger.errors import LedgerUnavailableError
+from scheduler.ledger_settings import LedgerSettings, read_ledger_url
 from scheduler.runtime.packaged_files import packaged_folder
 from scheduler.setting_checks import each_setting
 from scheduler.settings import (
@@ -18,6 +20,8 @@ from scheduler.settings import (
     load_settings,
     settings_from,
 )
+
+_DB = "postgresql://kapok@db.example/kapok?connect_timeout=3"
 
 
 def test_the_shipped_file_states_exactly_the_defaults() -> None:
@@ -102,6 +106,14 @@ def test_every_number_out_of_range_is_reported_by_name(bad: object) -> None:
         ({"web": {"allowed_hosts": ["http://x"]}}, "web.allowed_hosts", "host names without port"),
         ({"web": {"allowed_hosts": ["*"]}}, "web.allowed_hosts", "host names without port"),
         ({"log": {"format": "xml"}}, "log.format", "one of text, json"),
+        ({"ledger": {"url": "mysql://h/d"}}, "ledger.url", "no address of PostgreSQL"),
+        ({"ledger": {"url": "postgresql://h:99999/d"}}, "ledger.url", "a port from 1 to 65535"),
+        ({"ledger": {"url": "postgresql://db/k"}}, "ledger.url", "add ?sslmode=verify-full"),
+        ({"ledger": {"url": f"{_DB}&sslmode=require"}}, "ledger.url", "need not prove who it is"),
+        ({"ledger": {"url": f"{_DB}&sslmode=no"}}, "ledger.url", "one of disable, allow"),
+        ({"ledger": {"url": f"{_DB}&password=x"}}, "ledger.url", "ledger.password_file"),
+        ({"ledger": {"password_file": "f"}}, "ledger.password_file", "does nothing"),
+        ({"hub": {"signing_key_secret": "s"}}, "hub.signing_key_secret", "embedded hub"),
         ({1: 2}, "1", "no such setting"),
         (None, "", "map of groups"),
     ],
@@ -158,3 +170,37 @@ def test_the_command_exits_1_for_an_error_and_0_for_a_warning(
     path.write_text("hub: {context: x}\n")
     assert main(["config", "check", str(path), "-o", "json"]) == 0
     assert main(["config", "check"]) == 0
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "postgresql://kapok:hunter2@127.0.0.1/kapok",
+        "postgresql://kapok:hunter2@h:x/kapok",
+        "postgresql://kapok:hunter2@h/kapok?what=1",
+        "kapok:hunter2",
+        ["hunter2"],
+        {"url": "hunter2"},
+    ],
+)
+def test_no_finding_and_no_settings_show_a_password(written: object) -> None:
+    raw = {"ledger": {"url": written}}
+    findings = list(find_problems(raw))
+    assert findings
+    assert "hunter2" not in repr(findings) + "".join(one.line for one in findings)
+    if all(one.severity == "warning" for one in findings):
+        settings = settings_from(raw, source="x.yaml")
+        assert "hunter2" not in f"{settings!r} {settings}"
+        assert "kapok@127.0.0.1" in repr(settings)
+
+
+def test_a_password_file_takes_the_place_of_the_password(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    settings = LedgerSettings(url="postgresql://kapok:old@localhost/k", password_file=str(file))
+    with pytest.raises(LedgerUnavailableError, match=r"ledger\.password_file: .*password: No such"):
+        read_ledger_url(settings)
+    file.write_text("new\n")
+    url = read_ledger_url(settings)
+    assert url is not None
+    assert url.connect_arguments()["password"] == "new"  # noqa: S105 - of this test
+    assert read_ledger_url(LedgerSettings()) is None

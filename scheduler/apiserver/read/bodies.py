@@ -19,9 +19,9 @@ from scheduler.apiserver.read.lists import (
     encode_in_version,
 )
 from scheduler.apiserver.read.tables import make_partial_metadata, make_row, make_table
-from scheduler.apiserver.read.yaml_text import dump_yaml
 from scheduler.apiserver.storage.collection import StoredObject
 from scheduler.hub.schema.json_types import JsonObject
+from scheduler.hub.schema.yaml_writer import dump_yaml
 
 _encode = msgspec.json.Encoder().encode
 

@@ -2,15 +2,27 @@
 
 import os
 from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
 
 from scheduler.control.epoch_reset import EpochResetter
 from scheduler.control.leader_election import Leadership
-from scheduler.mqtt.keyring import load_or_make_key, replace_key, write_public_key
+from scheduler.ledger.ledger import Ledger
+from scheduler.ledger.record import LedgerEntry
+from scheduler.ledger_settings import read_ledger_url
+from scheduler.mqtt.keyring import replace_key, write_public_key
+from scheduler.recovery.adopt import name_key
+from scheduler.recovery.losses import ADOPTION_KIND, ADOPTION_SUBJECT
+from scheduler.recovery.signing_key import (
+    is_key_shared,
+    load_signing_key,
+    replace_key_in_secret,
+)
 from scheduler.runtime.clock import SystemClock
 from scheduler.runtime.data_dir import HUB_KEY_FILE, HUB_PUBLIC_KEY_FILE, DataDirectory
 from scheduler.runtime.faults import Faults
 from scheduler.services import open_hub_client
-from scheduler.settings import Settings
+from scheduler.settings import HubSettings, Settings
 
 LOWEST = -1
 """Stands for no number: the lowest epoch that the hub accepts."""
@@ -30,40 +42,67 @@ async def adopt_epoch(
         EpochNotSettable: agents or the hub would refuse it.
         HubError: the hub cannot be read or written.
         LeaseHeld: a scheduler runs.
+        LedgerError: a shared ledger does not answer; run it again.
     """
-    clock = SystemClock()
-    key_path = directory.path / HUB_KEY_FILE
+    clock, root = SystemClock(), directory.path
     async with open_hub_client(settings, directory, on_hub_fault=_ignore_fault) as (_, client):
+        leadership = Leadership(
+            hub=client,
+            clock=clock,
+            faults=Faults(clock=clock, count=_ignore_fault),
+            identity=f"kapok-hub-adopt-{os.getpid()}",
+            is_sole_candidate=not settings.hub.kubeconfig,
+        )
         resetter = EpochResetter(
             hub=client,
-            leadership=Leadership(
-                hub=client,
-                clock=clock,
-                faults=Faults(clock=clock, count=_ignore_fault),
-                identity=f"kapok-hub-adopt-{os.getpid()}",
-                is_sole_candidate=not settings.hub.kubeconfig,
-            ),
-            replace_key=lambda: _replace_key(directory),
+            leadership=leadership,
+            replace_key=lambda: _replace_key(settings.hub, directory),
             clock=clock,
         )
         done = await resetter.run(None if wanted == LOWEST else wanted)
+        if done.has_new_key and settings.hub.signing_key_secret:
+            await replace_key_in_secret(client, settings.hub.signing_key_secret)
+        has_key = is_key_shared(settings.hub) or (root / HUB_KEY_FILE).exists()
+        key = await load_signing_key(settings.hub, root, client) if has_key else None
+        if done.has_new_key and key is not None:
+            await name_key(client, str(key.public))
+        await _record_epoch(done.epoch, settings, root, clock.now())
     return {
         "epoch": done.epoch,
         "epochBefore": done.epoch_before,
         "statuses": done.statuses,
         "refusedStatuses": done.refused,
         "newKey": done.has_new_key,
-        "hubKey": str(load_or_make_key(key_path).public) if key_path.exists() else None,
-        "next": _next_step(has_new_key=done.has_new_key),
+        "hubKey": str(key.public) if key else None,
+        "next": _next_step(settings.hub, has_new_key=done.has_new_key),
     }
 
 
-def _replace_key(directory: DataDirectory) -> None:
-    key = replace_key(directory.path / HUB_KEY_FILE)
-    write_public_key(directory.path / HUB_PUBLIC_KEY_FILE, key)
+def _replace_key(settings: HubSettings, directory: DataDirectory) -> None:
+    if not is_key_shared(settings):
+        key = replace_key(directory.path / HUB_KEY_FILE)
+        write_public_key(directory.path / HUB_PUBLIC_KEY_FILE, key)
 
 
-def _next_step(*, has_new_key: bool) -> str:
+async def _record_epoch(epoch: int, settings: Settings, root: Path, at: datetime) -> None:
+    """Has a shared ledger accept the new epoch, which may be below that of its newest record."""
+    url = read_ledger_url(settings.ledger)
+    if url is None:
+        return
+    content = {"line": f"the operator sets the epoch to {epoch}", "epoch": epoch}
+    entry = LedgerEntry(
+        kind=ADOPTION_KIND, subject=ADOPTION_SUBJECT, epoch=epoch, at=at, content=content
+    )
+    async with Ledger(root, url=url) as ledger:
+        await ledger.append(entry)
+
+
+def _next_step(settings: HubSettings, *, has_new_key: bool) -> str:
+    if has_new_key and settings.signing_key_file:
+        return (
+            f"put a new key into {settings.signing_key_file}, write its public half into hub_keys"
+            " of every agent in place of the old key, and start kapok"
+        )
     if has_new_key:
         return "write hubKey into hub_keys of every agent in place of the old key, and start kapok"
     return "start kapok"

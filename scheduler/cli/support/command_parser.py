@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import re
+from collections.abc import Sequence
 from typing import NoReturn
 
 _CHOICE = re.compile(r"invalid choice: '([^']*)' \(choose from (.*)\)$")
@@ -11,6 +12,18 @@ _UNKNOWN = re.compile(r"unrecognized arguments: (\S+)")
 
 class CommandParser(argparse.ArgumentParser):
     """argparse's parser whose errors say what was meant; parsers of subcommands are alike."""
+
+    def parse_words(self, words: Sequence[str]) -> argparse.Namespace:
+        """The arguments, with options also between those that are none, as kubectl takes them.
+
+        argparse itself reads `get kw -n dev web` as a list that ends at `-n`.
+        """
+        # Subcommands, and all that follows a word, cannot be read in this way.
+        takes_rest = (argparse.PARSER, argparse.REMAINDER)
+        if any(action.nargs in takes_rest for action in self._get_positional_actions()):
+            return self.parse_args(words)
+        found, left = self.parse_known_args(words)
+        return self.parse_intermixed_args(words) if left else found
 
     def error(self, message: str) -> NoReturn:
         """Prints usage and message, and exits with 2."""

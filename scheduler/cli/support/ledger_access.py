@@ -1,7 +1,8 @@
-"""Where a command reads the ledger: the file of a data directory, or a hub over the network.
+"""Where a command reads the ledger: a file, a database, or a hub over the network.
 
 Over the network the web server of `kapok up` answers, to the token of the kubeconfig and with the
-rights that it has in the hub: who may list all workloads may read the ledger.
+rights that it has in the hub: who may list all workloads may read the ledger, and who may get those
+of a namespace the records about them.
 """
 
 import argparse
@@ -22,8 +23,9 @@ from scheduler.hub.web_address import check_web_address, find_web_address
 from scheduler.ledger.errors import LedgerError
 from scheduler.ledger.reader import LedgerReader, RecordSource
 from scheduler.ledger.record import Record, record_of_row
-from scheduler.ledger.tables import LEDGER_FILE
-from scheduler.settings import data_directory
+from scheduler.ledger.storage.places import LedgerPlace, ledger_place
+from scheduler.ledger_settings import LedgerSettings, read_ledger_url
+from scheduler.settings import SettingsError, data_directory, load_settings
 
 _TIMEOUT_SECONDS = 30.0
 _MAX_ANSWER_BYTES = 256 * 2**20
@@ -33,9 +35,41 @@ class LedgerUnreachable(LedgerError):
     """The web server refuses or does not answer; the message says what to do."""
 
 
-def add_ledger_options(parser: argparse.ArgumentParser) -> None:
-    """Adds `--data-dir`, `--kubeconfig` and `--server`."""
+def add_place_options(parser: argparse.ArgumentParser) -> None:
+    """Adds `--data-dir`, and `--config` and `--ledger-url` for a ledger that replicas share."""
     add_data_dir_option(parser)
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        type=Path,
+        help="settings of `kapok up`: read the PostgreSQL that ledger.url names there",
+    )
+    parser.add_argument(
+        "--ledger-url",
+        metavar="URL",
+        help="read the ledger in this PostgreSQL; its password from PGPASSWORD or ~/.pgpass",
+    )
+
+
+def named_place(arguments: argparse.Namespace) -> LedgerPlace:
+    """The file or the database that the options of `add_place_options` name.
+
+    Raises:
+        LedgerError: an address cannot be used, or the settings cannot be read.
+    """
+    if arguments.ledger_url:
+        url = read_ledger_url(LedgerSettings(url=arguments.ledger_url))
+    else:
+        try:
+            url = read_ledger_url(load_settings(arguments.config).ledger)
+        except SettingsError as error:
+            raise LedgerUnreachable(str(error)) from error
+    return ledger_place(data_directory(arguments.data_dir), url)
+
+
+def add_ledger_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of `add_place_options`, `--kubeconfig` and `--server`."""
+    add_place_options(parser)
     parser.add_argument(
         "--kubeconfig",
         metavar="FILE",
@@ -58,7 +92,7 @@ def open_ledger(arguments: argparse.Namespace) -> Iterator[RecordSource]:
     if not arguments.kubeconfig:
         if arguments.server:
             raise LedgerUnreachable("--server needs --kubeconfig FILE, which holds the token")
-        with LedgerReader(data_directory(arguments.data_dir) / LEDGER_FILE) as reader:
+        with LedgerReader(named_place(arguments)) as reader:
             yield reader
         return
     kubeconfig = existing_kubeconfig(arguments.kubeconfig)
@@ -84,7 +118,7 @@ class RemoteLedger:
     """
 
     def __init__(self, address: str, token: str) -> None:
-        self._address, self._token = address, token
+        self._address, self._token, self._record_id = address, token, ""
         # No proxy of the environment, which would see the token.
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -116,12 +150,13 @@ class RemoteLedger:
 
     def blob(self, digest: str) -> Any:  # noqa: ANN401 - any JSON value
         """The JSON value under this digest."""
-        return self._get(f"/api/v1/ledger/blobs/{urllib.parse.quote(digest)}")
+        query = urllib.parse.urlencode({"record": self._record_id})
+        return self._get(f"/api/v1/ledger/blobs/{urllib.parse.quote(digest)}?{query}")
 
     def _page(self, query: Mapping[str, str]) -> list[Record]:
         answer = self._get(f"/api/v1/ledger/records?{urllib.parse.urlencode(query)}")
         try:
-            return [
+            records = [
                 record_of_row(
                     seq=row["seq"],
                     record_id=row["id"],
@@ -133,6 +168,9 @@ class RemoteLedger:
             ]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise LedgerUnreachable(f"{self._address}: the answer is no page of records") from error
+        if records:  # a token for one namespace reads the blobs that this record refers to
+            self._record_id = records[-1].id
+        return records
 
     def _get(self, path: str) -> Any:  # noqa: ANN401 - any JSON value
         request = urllib.request.Request(  # noqa: S310 - http or https, see check_web_address
@@ -151,10 +189,7 @@ class RemoteLedger:
             ) from error
 
     def _refusal(self, error: urllib.error.HTTPError) -> str:
-        if error.code in (401, 403):
-            return (
-                f"{self._address} refuses the token (HTTP {error.code}); it needs the right to "
-                "list workloads.kapok.dev in all namespaces"
-            )
         text = error.read(300).decode(errors="replace").strip()
+        if error.code in (401, 403):
+            return f"{self._address} refuses (HTTP {error.code}): {text}"
         return f"{self._address}: HTTP {error.code}: {text}"

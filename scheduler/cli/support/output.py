@@ -13,8 +13,13 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import yaml
+
+from scheduler.hub.schema.yaml_writer import TextDumper
 from scheduler.runtime.printable import printable, printable_json
 
+_YAML_WIDTH = 1_000_000
+"""No line is folded: a folded text is hard to compare with its source."""
 _NARROWEST = 6
 """No column is cut to less."""
 
@@ -133,3 +138,21 @@ def _display_width(text: str) -> int:
         0 if unicodedata.combining(one) else 2 if unicodedata.east_asian_width(one) in "WF" else 1
         for one in text
     )
+
+
+def format_object_as_yaml(value: dict[str, Any]) -> str:
+    """A value as block style YAML, in its own order of keys.
+
+    Hidden characters are written as escapes, which mean the same characters to a reader.
+    """
+    text = _dump_yaml(value, is_unicode=True)
+    if printable(text, keep_newlines=True) != text:
+        text = _dump_yaml(value, is_unicode=False)
+    return text
+
+
+def _dump_yaml(value: dict[str, Any], *, is_unicode: bool) -> str:
+    text: str = yaml.dump(
+        value, Dumper=TextDumper, sort_keys=False, allow_unicode=is_unicode, width=_YAML_WIDTH
+    )
+    return text

@@ -8,6 +8,7 @@ import msgspec
 from scheduler.control.ports.agents import OrderForSite
 from scheduler.control.state.sites import SiteState
 from scheduler.control.status.migration import SiteShare
+from scheduler.control.status.ordinals import ordered_ordinals
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import InFlight, OrderGeneration
 from scheduler.model.kinds.tenant import Tenant
@@ -19,6 +20,7 @@ from scheduler.model.manifests.identities import (
     named_for_site,
     total_completions,
     with_completions,
+    with_ordinals,
 )
 from scheduler.model.manifests.manifests import with_replicas, without_pods
 from scheduler.model.quantities import PODS
@@ -76,6 +78,9 @@ def _manifests_at(
     total = total_completions(manifests)
     sets_default = workload.spec.replicas is not None
     scaled = with_replicas(manifests, share.ordered, sets_default=sets_default)
+    ordinals = ordered_ordinals(share)
+    if ordinals is not None and not is_kept:
+        return with_ordinals(scaled, ordinals.first)
     if is_kept or share.completions is None or total is None:
         return scaled
     return with_completions(scaled, share.completions, total)
@@ -110,7 +115,8 @@ def ordered_of(demand: Demand, share: SiteShare) -> OrderGeneration:
     requests = _max_amounts(shape.requests for shape in shapes)
     return OrderGeneration(
         generation=share.generation,
-        replicas=share.ordered * pods,
+        # Ordinals that wait for another site are not ordered yet, and their room is kept.
+        replicas=(share.ordered + share.waiting) * pods,
         pod=InFlight(
             workload=demand.key,
             replicas=1,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from scheduler.control.orders.epoch_claims import EpochClaims
-from scheduler.control.orders.identity import parse_order_id
+from scheduler.control.orders.identity import check_order_id, parse_order_id
 from scheduler.control.orders.site_plan import SitePlan
 from scheduler.control.ports.agents import (
     OrderForSite,
@@ -25,6 +25,8 @@ from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
 
 _GATHER_SECONDS = 0.02  # changes that come together go out as one index
+_MIN_INDEX_SECONDS = 0.2  # between indexes of one site, so that a burst makes few of them
+_MAX_BUSY_SECONDS = 0.02  # then other tasks of the event loop run
 
 
 @dataclass(slots=True, kw_only=True)
@@ -94,27 +96,21 @@ class Dispatcher:
     def forget_site(self, site: str) -> None:
         """Drops the plan of a site whose object is gone; what runs there is left alone."""
         self.plans.pop(site, None)
+        self.publisher.forget_site(site)
         self._claims.forget(site)
 
     def set_orders(self, key: WorkKey, orders: Mapping[str, OrderForSite]) -> None:
         """Sets the orders of a workload by site; sites that are missing withdraw theirs."""
         for site in self._sites_of.get(key, frozenset()):
             plan, order = self.plans.get(site), orders.get(site)
-            for order_id in (
-                [i for i, one in plan.orders.items() if _belongs_to(one, key)] if plan else ()
-            ):
-                if order is None or order.id != order_id:  # that of an earlier workload too
-                    self._remove_order(site, order_id)
+            for order_id in list(plan.ids_by_key.get(key, ())) if plan else ():
+                if plan and (order is None or order.id != order_id):  # an earlier workload's too
+                    plan.remove_order(order_id)
+                    self._mark_dirty(plan)
         for site, order in orders.items():
             plan = self.plans.get(site)
-            if plan and plan.orders.get(order.id) != order:
-                plan.orders[order.id] = order
-                plan.content_digests.pop(order.id, None)
-                plan.refusals.pop(order.id, None)
-                plan.first_listed_in.pop(order.id, None)
-                plan.contents_to_clear.discard(order.id)
-                plan.is_dirty = True
-                self._changed.set()
+            if plan and plan.set_order(order):
+                self._mark_dirty(plan)
         self.release(key)
         self._planned.add(key)
         self._sites_of[key] = frozenset(orders)
@@ -139,8 +135,7 @@ class Dispatcher:
             plan = self.plans.get(site)
             if plan and plan.purges.get(key) != order_id:
                 plan.purges[key] = order_id
-                plan.is_dirty = True
-                self._changed.set()
+                self._mark_dirty(plan)
         if order_ids:
             self._purged_sites_of[key] = frozenset(order_ids)
 
@@ -170,7 +165,13 @@ class Dispatcher:
     def on_order_status(self, report: OrderStatusReport) -> None:
         """Handles a report: repeats the index or contents if the site does not have them."""
         plan = self.plans.get(report.site)
-        if plan is None or not report.is_executing:
+        if plan is None:
+            return
+        base, now = self.publisher.base_version(report.site), self._now()
+        is_unable = plan.delta_use.note_agent(report, now)
+        if is_unable and base is not None:  # it may take the site's lease, and read the base alone
+            self._mark_dirty(plan)
+        if not report.is_executing:
             return
         self._claims.on_status(
             report,
@@ -186,9 +187,12 @@ class Dispatcher:
             self._changed.set()
         plan.is_echoed = (report.version, report.digest) == (plan.version, plan.index_digest)
         plan.note_foreign_index(report, (self.epoch, self.sequence), self.clock.now())
-        if not plan.is_echoed and plan.version and self._is_repeat_due(plan.sent_seconds):
-            plan.is_dirty = True
-            self._changed.set()
+        is_lacking = plan.delta_use.on_echo(
+            report, base=base, newest=plan.version, now=now, repeat_seconds=self.repeat_seconds
+        )
+        is_late = not plan.is_echoed and plan.version and self._is_repeat_due(plan.sent_seconds)
+        if is_lacking or is_late:
+            self._mark_dirty(plan)
         for order_id in report.missing:
             self._republish_content(report.site, plan, order_id)
 
@@ -231,9 +235,7 @@ class Dispatcher:
         if epoch > self.epoch:
             self.epoch, self.sequence = epoch, 0
         for plan in self.plans.values():
-            plan.version, plan.is_dirty, plan.is_echoed = None, True, False
-            plan.hold_until_seconds = 0.0
-            plan.first_listed_in.clear()
+            plan.start_epoch()
         self._changed.set()
 
     def refresh(self, older_than_seconds: float, is_outdated: Callable[[str], bool]) -> None:
@@ -247,7 +249,7 @@ class Dispatcher:
     def republish_all(self) -> None:
         """Publishes every index again, because the broker may have lost it; contents on request."""
         for plan in self.plans.values():
-            plan.is_dirty = plan.is_dirty or plan.version is not None
+            plan.republish()
         self._changed.set()
 
     async def run(self) -> None:
@@ -257,17 +259,37 @@ class Dispatcher:
             await self.clock.sleep(_GATHER_SECONDS)
             self._changed.clear()
             with self.faults.barrier("dispatch"):
-                self.flush()
+                if self._publish_changed(_MIN_INDEX_SECONDS, _MAX_BUSY_SECONDS):
+                    self._changed.set()
 
     def flush(self) -> None:
         """Publishes changed plans of sites that have reported: contents first, then the index."""
+        self._publish_changed(least_seconds=0.0, busy_seconds=float("inf"))
+
+    def _publish_changed(self, least_seconds: float, busy_seconds: float) -> bool:
+        """Publishes changed plans; returns whether some have to wait.
+
+        Args:
+            least_seconds: time between two indexes of one site.
+            busy_seconds: what does not begin in this time waits.
+        """
         if not self.is_publishing or not self.epoch:
-            return
+            return False
+        is_waiting, latest, until = False, self._now() - least_seconds, self._now() + busy_seconds
         for site, plan in self.plans.items():
-            if plan.is_dirty and plan.has_reported and not self._is_held(plan):
-                # A plan that failed stays dirty; the site's next status has it published again.
-                with self.faults.barrier("dispatch"):
-                    self._publish(site, plan)
+            if not plan.is_dirty or not plan.has_reported or self._is_held(plan):
+                continue
+            if plan.sent_seconds > latest or self._now() > until:
+                is_waiting = True
+                continue
+            # A plan that failed stays dirty; the site's next status has it published again.
+            with self.faults.barrier("dispatch"):
+                is_waiting = not self._publish(site, plan, until) or is_waiting
+        return is_waiting
+
+    def _mark_dirty(self, plan: SitePlan) -> None:
+        plan.is_dirty = True
+        self._changed.set()
 
     def _is_held(self, plan: SitePlan) -> bool:
         """Whether an index must wait, because it would withdraw orders that the plan lacks."""
@@ -296,44 +318,55 @@ class Dispatcher:
     def _now(self) -> float:
         return self.clock.monotonic()
 
-    def _publish(self, site: str, plan: SitePlan) -> None:
+    def _publish(self, site: str, plan: SitePlan, until: float) -> bool:
+        """Publishes contents that are not published yet, then the index; returns whether all is."""
+        for order in plan.unpublished():
+            if self._now() > until:
+                return False
+            self._publish_content(site, plan, order)
         self.sequence += 1  # even if this fails: no two indexes have the same version
         version = (self.epoch, self.sequence)
-        for order_id, order in plan.orders.items():
-            if order_id not in plan.content_digests and order_id not in plan.refusals:
-                self._publish_content(site, plan, order)
         listed = self._orders_to_list(plan)
         for order_id in listed.keys() & plan.content_digests.keys():
             plan.first_listed_in.setdefault(order_id, version)
+        use = plan.delta_use
         plan.index_digest = self.publisher.publish_index(
-            site, plan.uid, version, listed, purge=plan.purge
+            site,
+            plan.uid,
+            version,
+            listed,
+            purge=plan.purge,
+            takes_deltas=use.is_usable,
+            renews_base=use.is_usable and use.is_base_due,
         )
+        base = self.publisher.base_version(site)
+        use.on_sent(is_base=base in (None, version), now=self._now())
         plan.version, plan.listed = version, frozenset(listed)
         plan.is_dirty, plan.is_echoed, plan.sent_seconds = False, False, self.clock.monotonic()
         self.telemetry.count_index_published()
         for order_id in plan.contents_to_clear:
             self.publisher.withdraw_content(site, order_id)
         plan.contents_to_clear.clear()
+        return True
 
     def _orders_to_list(self, plan: SitePlan) -> dict[str, OrderForSite]:
         """The published orders that one index has room for; the others are reported.
 
         Of an order that cannot be published, the site keeps the content before, if there is one.
         """
-        ids, left_out = plan.published_orders(), plan.left_out
-        room = self.publisher.count_that_fit(ids)
-        plan.left_out = frozenset(ids[room:])
-        for order_id in (left_out ^ plan.left_out) & set(ids):
+        left_out = plan.left_out
+        listed = plan.orders_to_list(self.publisher.count_that_fit)
+        for order_id in (left_out ^ plan.left_out) & plan.orders.keys():
             order = plan.orders[order_id]
             self.on_refusal((order.namespace, order.name))
-        return {one: plan.orders[one] for one in ids[:room]}
+        return {one: plan.orders[one] for one in listed}
 
     def _publish_content(self, site: str, plan: SitePlan, order: OrderForSite) -> None:
         """Publishes one order; one that cannot be published is reported, and delays no other."""
         refusal = "the order cannot be written; the log has the fault"
         with self.faults.barrier("dispatch"):
             try:
-                _check_id(order)
+                check_order_id(order)
                 plan.content_digests[order.id] = self.publisher.publish_order(site, order)
                 refusal = ""
             except OrderNotPublishable as error:
@@ -355,35 +388,5 @@ class Dispatcher:
         if order_id in plan.content_digests:
             self._publish_content(site, plan, order)
 
-    def _remove_order(self, site: str, order_id: str) -> None:
-        plan = self.plans[site]
-        del plan.orders[order_id]
-        plan.content_digests.pop(order_id, None)
-        plan.refusals.pop(order_id, None)
-        plan.published.discard(order_id)
-        plan.first_listed_in.pop(order_id, None)
-        plan.content_sent_seconds.pop(order_id, None)
-        plan.contents_to_clear.add(order_id)
-        plan.is_dirty = True
-        self._changed.set()
-
     def _is_repeat_due(self, since_seconds: float) -> bool:
         return self.clock.monotonic() - since_seconds >= self.repeat_seconds
-
-
-def _check_id(order: OrderForSite) -> None:
-    """Refuses an id that could be read as that of another workload.
-
-    Raises:
-        OrderNotPublishable: it is not what its namespace and name make of it.
-    """
-    identity = parse_order_id(order.id)
-    if identity is None or identity.key != (order.namespace, order.name):
-        raise OrderNotPublishable(
-            "the order cannot be sent: its id is not HUB/NAMESPACE/NAME/INCARNATION, where the last"
-            " part is 1 to 40 small letters or digits"
-        )
-
-
-def _belongs_to(order: OrderForSite, key: WorkKey) -> bool:
-    return (order.namespace, order.name) == key

@@ -13,6 +13,7 @@ from hashlib import sha256
 
 import msgspec
 
+from scheduler.control.ports.agents import OrderForSite, OrderNotPublishable
 from scheduler.control.ports.ledger import RecordedIdentity
 from scheduler.control.state.sites import SiteState
 from scheduler.control.status.conditions import MAX_SITES_LISTED, find_condition
@@ -174,3 +175,17 @@ def _not_adopted(key: str, where: Iterable[str]) -> NotAccepted:
         " whether they are this workload's; nothing is changed there. Restore the ledger, or accept"
         " its loss: after `kapok hub adopt --lost ledger` the workload takes these orders over",
     )
+
+
+def check_order_id(order: OrderForSite) -> None:
+    """Refuses an id that could be read as that of another workload.
+
+    Raises:
+        OrderNotPublishable: it is not what its namespace and name make of it.
+    """
+    identity = parse_order_id(order.id)
+    if identity is None or identity.key != (order.namespace, order.name):
+        raise OrderNotPublishable(
+            "the order cannot be sent: its id is not HUB/NAMESPACE/NAME/INCARNATION, where the last"
+            " part is 1 to 40 small letters or digits"
+        )

@@ -1,8 +1,10 @@
 """What one site is to run, and what of it is published and confirmed."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from scheduler.control.orders.delta_use import DeltaUse
 from scheduler.control.ports.agents import IndexVersion, OrderForSite, OrderStatusReport
 from scheduler.model.kinds.fields import Condition
 from scheduler.model.kinds.metadata import WorkKey
@@ -41,6 +43,8 @@ class SitePlan:
         contents_to_clear: orders whose retained content is cleared with the next index, which no
             longer lists them.
         purges: the order of which the site is to delete the claims too, by workload.
+        delta_use: whether the site gets deltas of its index.
+        ids_by_key: ids of the orders of each workload; more than one while its name had others.
     """
 
     uid: str = ""
@@ -63,6 +67,8 @@ class SitePlan:
     hold_until_seconds: float = 0.0
     unrestored: set[WorkKey] = field(default_factory=set)
     purges: dict[WorkKey, str] = field(default_factory=dict)
+    delta_use: DeltaUse = field(default_factory=DeltaUse)
+    ids_by_key: dict[WorkKey, set[str]] = field(default_factory=dict)
 
     foreign_index: IndexVersion | None = None
     foreign_since: datetime | None = None
@@ -72,14 +78,68 @@ class SitePlan:
         """Ids of unlisted orders of which the claims go too."""
         return frozenset(self.purges.values()) - self.orders.keys()
 
+    def set_order(self, order: OrderForSite) -> bool:
+        """Sets an order; returns whether that changes the plan."""
+        if self.orders.get(order.id) == order:
+            return False
+        self.orders[order.id] = order
+        self.ids_by_key.setdefault((order.namespace, order.name), set()).add(order.id)
+        self.content_digests.pop(order.id, None)
+        self.refusals.pop(order.id, None)
+        self.first_listed_in.pop(order.id, None)
+        self.contents_to_clear.discard(order.id)
+        return True
+
+    def remove_order(self, order_id: str) -> None:
+        """Removes an order."""
+        order = self.orders.pop(order_id)
+        key = (order.namespace, order.name)
+        self.ids_by_key[key].discard(order_id)
+        if not self.ids_by_key[key]:
+            del self.ids_by_key[key]
+        self.content_digests.pop(order_id, None)
+        self.refusals.pop(order_id, None)
+        self.published.discard(order_id)
+        self.first_listed_in.pop(order_id, None)
+        self.content_sent_seconds.pop(order_id, None)
+        self.contents_to_clear.add(order_id)
+
+    def unpublished(self) -> list[OrderForSite]:
+        """The orders of which the present content was not published yet, and may be."""
+        ids = self.orders.keys() - self.content_digests.keys() - self.refusals.keys()
+        return [self.orders[order_id] for order_id in sorted(ids)]
+
+    def start_epoch(self) -> None:
+        """Begins with no index of this epoch."""
+        self.version, self.is_dirty, self.is_echoed = None, True, False
+        self.hold_until_seconds = 0.0
+        self.first_listed_in.clear()
+        self.delta_use.start_again()
+
+    def republish(self) -> None:
+        """Has the whole index published again, because the broker may have lost it."""
+        self.is_dirty = self.is_dirty or self.version is not None
+        self.delta_use.start_again()
+
     def refusal_of(self, order_id: str) -> str:
         """Why the present content of an order is not sent; "" when it is."""
         return self.refusals.get(order_id, _NO_ROOM if order_id in self.left_out else "")
 
-    def published_orders(self) -> list[str]:
-        """Ids of the orders that an index may list; those that it listed before go first."""
-        published = self.orders.keys() & self.published
-        return sorted(published, key=lambda one: (one not in self.listed, one))
+    def orders_to_list(self, count_that_fit: Callable[[Sequence[str]], int]) -> list[str]:
+        """Ids of the published orders that one index has room for; `left_out` gets the others.
+
+        If there is not room for all, those that it listed before go first.
+
+        Args:
+            count_that_fit: how many of these ids one index can list, from the first on.
+        """
+        ids = sorted(self.orders.keys() & self.published)
+        room = count_that_fit(ids)
+        if room < len(ids):
+            ids.sort(key=lambda one: one not in self.listed)
+            room = count_that_fit(ids)
+        self.left_out = frozenset(ids[room:])
+        return ids[:room]
 
     def note_foreign_index(
         self, report: OrderStatusReport, newest: IndexVersion, now: datetime

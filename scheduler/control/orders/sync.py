@@ -20,6 +20,7 @@ from scheduler.control.status.remains import SiteLeft
 from scheduler.model.demand.demand import Demand, NotAccepted
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.workload import Workload, WorkloadStatus
+from scheduler.model.manifests.autoscalers import autoscaler_of
 
 
 @dataclass(slots=True, kw_only=True)
@@ -152,14 +153,32 @@ class OrderSync:
         """Accounts for shares: as in flight at their sites, and in the tenant's quota.
 
         A move is not the tenant's doing, so replicas that are leaving count at their site and not
-        in the quota.
+        in the quota. Replicas that the workload's own autoscaler has added at a site do.
         """
         order_id = self.order_id(workload)
         for site, share in shares.items():
             is_over = self._is_finished(site, order_id, share)
             self.sites.set_order(site, order_id, None if is_over else ordered_of(demand, share))
-        usage = {site: one.replicas for site, one in shares.items() if not one.is_parked}
+        autoscaler = autoscaler_of(workload.spec.manifests)
+        most = (autoscaler.max_replicas if autoscaler else None) or 0
+        usage = {
+            site: max(one.replicas, min(self._raised_at(site, order_id, demand, one), most))
+            for site, one in shares.items()
+            if not one.is_parked
+        }
         self.quotas.set_usage(key, demand, usage)
+
+    def _raised_at(self, site: str, order_id: str, demand: Demand, share: SiteShare) -> int:
+        """The replicas that the objects of an order ask for, as the site reports it; 0: unknown.
+
+        The report counts the pods of all objects, also of those that are once at each site.
+        """
+        state, unit = self.site_view(site, order_id).state, sum(one.count for one in demand.unit)
+        if state is None or state.replicas is None or state.generation < share.generation:
+            return 0
+        daemons = self.quotas.daemon_pods_of(demand, [site]) if demand.per_node else ()
+        others = sum(one.count for one in demand.beside) + sum(daemons)
+        return (state.replicas - others) // unit if unit else 0
 
     def withdraw(self, key: WorkKey, workload: Workload) -> dict[str, SiteLeft]:
         """Withdraws all orders of a workload that is being deleted, its claims too.

@@ -87,6 +87,9 @@ class OrderStatusReport:
         index_proof: that index as the site received it, if the site was asked for it; unchecked.
         sent_seconds: when the message was made at the latest, on the scheduler's monotonic clock;
             None: when it arrived.
+        agent: name of the agent that sent this.
+        takes_deltas: that agent takes deltas of the index.
+        wants_full_index: it has a delta, but not the index that the delta builds on.
     """
 
     site: str
@@ -100,6 +103,9 @@ class OrderStatusReport:
     index_proof: str = ""
     ledger_heads: tuple[SignedHead, ...] = ()
     sent_seconds: float | None = None
+    agent: str = ""
+    takes_deltas: bool = False
+    wants_full_index: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,14 +212,26 @@ class OrderPublisherPort(Protocol):
         orders: Mapping[str, OrderForSite],
         *,
         purge: Collection[str] = (),
+        takes_deltas: bool = False,
+        renews_base: bool = False,
     ) -> str:
         """Publishes the complete index of a site as a retained message.
 
-        Of an order in `purge`, which `orders` lacks, the site deletes the claims too.
+        Of an order in `purge`, which `orders` lacks, the site deletes the claims too. To a site
+        that takes deltas, a large index goes out as a delta of one that it has, unless that base is
+        to be renewed because the site may lack it.
 
         Returns:
             The digest that the site is to echo.
         """
+        ...
+
+    def base_version(self, site: str) -> IndexVersion | None:
+        """The version of the index that deltas to a site build on; None: there are none."""
+        ...
+
+    def forget_site(self, site: str) -> None:
+        """Drops what was sent to a site whose object is gone."""
         ...
 
     def withdraw_content(self, site: str, order_id: str) -> None:

@@ -91,6 +91,7 @@ WORKLOADS = ApiResource(_GROUP, _VERSION, "workloads", "Workload", namespaced=Tr
 CONFIG_MAPS = ApiResource("", "v1", "configmaps", "ConfigMap", namespaced=True)
 EVENTS = ApiResource("", "v1", "events", "Event", namespaced=True)
 LEASES = ApiResource("coordination.k8s.io", "v1", "leases", "Lease", namespaced=True)
+SECRETS = ApiResource("", "v1", "secrets", "Secret", namespaced=True)
 NAMESPACES = ApiResource("", "v1", "namespaces", "Namespace", namespaced=False)
 
 KAPOK_RESOURCES = (SITES, GRANTS, SCHEMES, TENANTS, POLICIES, CLUSTER_POLICIES, WORKLOADS)

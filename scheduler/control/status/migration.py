@@ -14,7 +14,8 @@ Rules:
 - while nothing replaces them, they stay;
 - a site where all replicas are leaving keeps the content that it runs, whatever the spec is now;
 - numbered pods (`placement.identity: Whole`) never run at two sites: the old site ends first, and
-  the new one gets its order when the old one confirms it;
+  the new one gets its order when the old one confirms it; with ranges of ordinals (`Ranges`) the
+  same holds for each ordinal (`ordinals.py`);
 - while nothing runs anywhere (0 replicas are requested, or a taint evicted all), the sites keep an
   order of 0 replicas, so that services, settings and claims stay.
 """
@@ -28,7 +29,7 @@ import msgspec
 from scheduler.control.ports.agents import OrderState
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import Demand, PlacedReplicas
-from scheduler.model.kinds.workload import PlacementGroup
+from scheduler.model.kinds.workload import PlacementGroup, SiteOrdinals
 
 MAX_REPLACING = 64
 """A group names at most this many replacing sites; with this many, all staying sites must run."""
@@ -53,6 +54,7 @@ class SiteShare:
         has_run: all `replicas` have run by the order of this generation before.
         is_parked: nothing runs anywhere, and this site keeps an order of 0 replicas.
         completions: its part of the completions of a Job; None: they are not divided.
+        ordinals: its range of ordinals; None: its replicas have none of their own.
     """
 
     replicas: int
@@ -63,11 +65,18 @@ class SiteShare:
     has_run: bool = False
     is_parked: bool = False
     completions: int | None = None
+    ordinals: SiteOrdinals | None = None
 
     @property
     def ordered(self) -> int:
         """The number of replicas that the site's order asks for."""
-        return self.replicas + self.leaving
+        return self.replicas + self.leaving - self.waiting
+
+    @property
+    def waiting(self) -> int:
+        """Replicas whose ordinals another site may still run, so that they are not ordered yet."""
+        ordinals = self.ordinals
+        return 0 if ordinals is None else ordinals.waiting_before + ordinals.waiting_after
 
     @property
     def is_withdrawing(self) -> bool:
@@ -113,6 +122,7 @@ def shares_in(groups: Iterable[PlacementGroup]) -> dict[str, SiteShare]:
                 has_run=known.has_run or group.phase == "Running",
                 is_parked=known.is_parked or (not leaves and not group.replicas),
                 completions=known.completions if group.completions is None else group.completions,
+                ordinals=group.ordinals or known.ordinals,
             )
     return shares
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from scheduler.control.status.migration import Health, SiteShare
-from scheduler.model.kinds.workload import GroupPhase, PlacementGroup
+from scheduler.model.kinds.workload import GroupPhase, PlacementGroup, SiteOrdinals
 
 
 class _GroupValues(NamedTuple):
@@ -18,6 +18,7 @@ class _GroupValues(NamedTuple):
     replaced_by: tuple[str, ...]
     since: datetime | None
     completions: int | None
+    ordinals: SiteOrdinals | None
 
 
 def groups_of(
@@ -65,7 +66,14 @@ def _group_values(
     leaves = phase == "Withdrawing"
     replaced_by = share.replaced_by if leaves else ()
     return _GroupValues(
-        replicas, share.generation, phase, share.violates, replaced_by, since, share.completions
+        replicas,
+        share.generation,
+        phase,
+        share.violates,
+        replaced_by,
+        since,
+        share.completions,
+        share.ordinals,
     )
 
 

@@ -30,6 +30,12 @@ from scheduler.control.status.migration import (
     shares_in,
     without_replaced,
 )
+from scheduler.control.status.ordinals import (
+    assign_ordinals,
+    has_ordinals,
+    release_ordinals,
+    waiting_ordinals_condition,
+)
 from scheduler.control.status.phase import (
     available_condition,
     clip_text,
@@ -93,12 +99,19 @@ def with_decision(
         generation=status.placement.generation + 1,
         is_new_content=is_new_content
         or (identity == "PerSite") != (status.placement.identity == "PerSite"),
-        may_overlap=identity != "Whole",
+        may_overlap=identity not in ("Whole", "Ranges"),
         known_sites=set(known_sites),
     )
     shares, completed = divide_completions(
         shares, before, views or {}, total=completions, completed=status.placement.completed
     )
+    if has_ordinals(identity, before):
+        shares = assign_ordinals(
+            shares,
+            before,
+            generation=status.placement.generation + 1,
+            is_new_content=is_new_content or status.placement.identity == "PerSite",
+        )
     placed = decision.phase == "Placed"
     accepted = Condition(type="Accepted", status="True", reason="Accepted")
     condition = Condition(
@@ -147,6 +160,36 @@ def _with_shares(
     )
     after = set_condition(after, moving_condition(shares), "Moving", now)
     return set_condition(after, violation_condition(shares), "Violation", now)
+
+
+def with_started_ordinals(
+    status: WorkloadStatus,
+    views: Mapping[str, SiteView],
+    now: datetime,
+    *,
+    are_left_sites_gone: bool,
+) -> WorkloadStatus:
+    """The status with ordinals ordered that have waited until no other site can run them.
+
+    Args:
+        status: the status until now.
+        views: what is known of each site that holds a share, by site.
+        now: becomes `since` of new groups and the transition time of conditions.
+        are_left_sites_gone: sites without a share have confirmed that nothing of it runs there.
+    """
+    before = shares_of(status)
+    shares = release_ordinals(
+        before,
+        views,
+        generation=status.placement.generation + 1,
+        are_left_sites_gone=are_left_sites_gone,
+    )
+    moving = waiting_ordinals_condition(shares)
+    if shares != before:
+        status = _with_shares(status, shares, now)
+    if moving is None or find_condition(status.conditions, "Moving") is not None:
+        return status
+    return set_condition(status, moving, "Moving", now)
 
 
 def with_refusal(
@@ -198,6 +241,7 @@ def with_health(
     narrowed = [site for site in left if left[site].ordered != shares[site].ordered]
     # A smaller order is a new order: the site has not applied it yet.
     healths |= dict.fromkeys(narrowed, "placing")
+    healths |= {site: "placing" for site, one in left.items() if one.replicas and one.waiting}
     if narrowed:
         status = msgspec.structs.replace(status, phase="Placed")
     phase, reason = phase_and_reason(status, healths, views)

@@ -195,7 +195,8 @@ FIELD_DESCRIPTIONS: dict[tuple[str, str], str] = {
     ("Placement", "gang"): "Whether either all replicas are placed or none.",
     ("Placement", "identity"): (
         "Work whose pods have numbers (StatefulSets, Indexed Jobs): Whole keeps it at one site, "
-        "PerSite gives each site a set of its own, with the site in its name. Default: Whole."
+        "PerSite gives each site a set of its own, with the site in its name, Ranges gives each "
+        "site a range of a StatefulSet's ordinals. Default: Whole."
     ),
     ("Placement", "siteSelector"): "The sites that may be used, by labels. Empty: all.",
     ("Placement", "siteTolerations"): "Taints of sites that the workload tolerates.",
@@ -306,6 +307,9 @@ FIELD_DESCRIPTIONS: dict[tuple[str, str], str] = {
     ("PlacementGroup", "sites"): "The sites of the group.",
     ("PlacementGroup", "replicas"): "The number of replicas at each site.",
     ("PlacementGroup", "generation"): "The placement generation that the sites are at.",
+    ("PlacementGroup", "ordinals"): (
+        "The range of ordinals of the one site of the group, with identity Ranges."
+    ),
     ("PlacementGroup", "phase"): "Placing, Running or Withdrawing.",
     ("PlacementGroup", "replacedBy"): (
         "Sites that must be running before the replicas here are withdrawn."

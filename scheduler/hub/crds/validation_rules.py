@@ -228,9 +228,9 @@ PRINTER_COLUMNS: dict[str, list[dict[str, Any]]] = {
         {"name": "Free-CPU", "type": "string", "jsonPath": ".status.freeCpu"},
         {
             "name": "Intensity",
-            "type": "number",
-            "description": "gCO2e per kWh",
-            "jsonPath": ".status.intensity.gco2PerKwh",
+            "type": "string",
+            "description": "gCO2e per kWh; ?: not known",
+            "jsonPath": ".status.currentIntensity",
         },
         {"name": "Report-Age", "type": "date", "jsonPath": ".status.observedAt"},
         {

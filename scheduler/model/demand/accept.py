@@ -17,10 +17,10 @@ from scheduler.model.demand.demand import (
     Companion,
     Demand,
     NotAccepted,
-    PlacedReplicas,
 )
 from scheduler.model.demand.identity import AT_ONE_SITE, apply_identity
 from scheduler.model.demand.merge import expand_preset, merge_placements
+from scheduler.model.demand.placed import first_ordinals_of, placed_below, placed_by_status
 from scheduler.model.demand.tenancy import (
     QuotaUsage,
     TenantLimits,
@@ -63,6 +63,7 @@ from scheduler.model.manifests.pod_kinds import (
 from scheduler.model.manifests.pod_security import NotSecure, check_pod_security
 from scheduler.model.manifests.pods import PodShape, split_shared_cards
 from scheduler.model.manifests.templates import find_pod_specs, is_custom
+from scheduler.model.manifests.value_types import find_wrong_types
 from scheduler.model.quantities import NotAQuantity, requests_of
 
 
@@ -148,6 +149,8 @@ def _assemble(
     applied = apply_identity(spec.manifests, placement, shared)
     replicas = parsed.replicas if spec.replicas is None else spec.replicas
     most = max_replicas(spec.manifests)
+    needed = replicas if most is None else min(replicas, most)
+    is_in_ranges = applied.identity == "Ranges"
     failover = spec.failover or policy.failover
     selectors = (placement.site_selector, *(each.site_selector for each in shared))
     return Demand(
@@ -155,7 +158,7 @@ def _assemble(
         uid=workload.metadata.uid,
         tenant=tenant.metadata.name if tenant else "",
         priority=spec.priority,
-        replicas=replicas if most is None else min(replicas, most),
+        replicas=needed,
         unit=parsed.unit,
         beside=parsed.beside,
         per_node=parsed.per_node,
@@ -197,7 +200,7 @@ def _assemble(
         schedule=spec.schedule or policy.schedule,
         failover_mode=failover.mode or ("Manual" if parsed.has_state else "Automatic"),
         failover_after_seconds=failover.after_seconds,
-        placed=_placed_by_status(workload),
+        placed=placed_below(workload, needed) if is_in_ranges else placed_by_status(workload),
         last_group=workload.status.last_group,
         on_violation=rights.on_violation,
         evicted=evicted,
@@ -214,6 +217,7 @@ def _assemble(
         if "Move" in (placement.on_violation, *(each.on_violation for each in shared))
         else "Report",
         plan=workload.status.plan,
+        first_ordinals=first_ordinals_of(workload) if is_in_ranges else {},
     )
 
 
@@ -277,6 +281,9 @@ def _read_pods_of(workload: Workload, tenant: Tenant | None) -> ParsedManifests:
     for index, each in enumerate(manifests):
         where = f"spec.manifests[{index}]"
         check_is_counted(each, where, has_demand=spec.demand is not None, template_paths=paths)
+        wrong = next(find_wrong_types(each), None)
+        if wrong is not None:
+            raise BadManifest(f"{where}.{wrong}")
         if tenant is not None:
             check_pod_security(each, where, tenant.spec.pod_security)
     read = read_manifests(manifests, namespace=namespace, template_paths=paths)
@@ -432,21 +439,11 @@ def _companions(
                         placed.site
                         for mate in neighbours
                         if rule.selector.matches(mate.metadata.labels)
-                        for placed in _placed_by_status(mate)
+                        for placed in placed_by_status(mate)
                     }
                 )
             ),
             required=rule.required,
         )
         for rule in placement.affinity
-    )
-
-
-def _placed_by_status(workload: Workload) -> tuple[PlacedReplicas, ...]:
-    """The replicas that the status lists; groups hold a number of replicas for each site."""
-    return tuple(
-        PlacedReplicas(site=site, replicas=group.replicas, phase=group.phase)
-        for group in workload.status.placement.groups
-        if group.replicas  # an order of 0 replicas keeps objects and claims, and runs nothing
-        for site in group.sites
     )

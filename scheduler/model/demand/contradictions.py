@@ -28,7 +28,7 @@ def find_contradictions(
     yield from _check_selectors(demand)
     yield from _check_priority(workload, tenant)
     yield from _check_preset(demand)
-    yield from check_identity(demand, workload.spec.placement)
+    yield from check_identity(demand, workload)
     yield from _check_site_groups(demand)
     required = [rule for rule in demand.spread if rule.required]
     named_sites = _count_named_sites(demand)

@@ -149,6 +149,8 @@ class Demand(Part, frozen=True, kw_only=True, dict=True):
     """What happens to running replicas when the whole placement does not meet a required rule."""
     plan: StartPlan | None = None
     """The later start that the workload has waited for until now."""
+    first_ordinals: dict[str, int] = msgspec.field(default_factory=dict)
+    """The first ordinal of what is placed, by site, where each site has a range of them."""
 
     @cached_property
     def placed_replicas(self) -> dict[str, int]:

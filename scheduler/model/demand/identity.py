@@ -4,11 +4,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from scheduler.model.demand.demand import Demand, NotAccepted
+from scheduler.model.formatters import format_list
 from scheduler.model.kinds.policy import Identity, Placement, Spread
-from scheduler.model.manifests.identities import numbered_set_in
+from scheduler.model.kinds.workload import Workload
+from scheduler.model.manifests.autoscalers import autoscaler_of
+from scheduler.model.manifests.identities import (
+    has_ordinals_start,
+    numbered_set_in,
+)
 
 AT_ONE_SITE = Spread(by="site", max_groups=1)
 """The level that keeps all replicas at one site; replicas that run at several already stay."""
+
+
+_SHARED_ORDER: tuple[Identity, ...] = ("PerSite", "Ranges")
 
 
 class AppliedIdentity(NamedTuple):
@@ -28,16 +37,17 @@ def apply_identity(
     Args:
         manifests: the manifests.
         placement: of the workload and its policy.
-        shared: of cluster policies; Whole among them counts before all else, PerSite after.
+        shared: of cluster policies; Whole among them counts before all else, the others only if
+            the workload and its policy say nothing.
     """
     numbered = numbered_set_in(manifests)
     asked = [each.identity for each in shared]
     wanted = "Whole" if "Whole" in asked else placement.identity
-    if wanted is None and "PerSite" in asked:
-        wanted = "PerSite"
+    if wanted is None:
+        wanted = next((one for one in _SHARED_ORDER if one in asked), None)
     if wanted is None and numbered and placement.strategy != "Duplicated":
         wanted = "Whole"
-    if wanted == "PerSite" and not numbered:
+    if wanted in _SHARED_ORDER and not numbered:
         wanted = None
     return AppliedIdentity(wanted, numbered)
 
@@ -47,15 +57,18 @@ def is_kept_at_one_site(demand: Demand, rule: Spread) -> bool:
     return demand.identity == "Whole" and rule == AT_ONE_SITE
 
 
-def check_identity(demand: Demand, placement: Placement | None) -> Iterator[NotAccepted]:
+def check_identity(demand: Demand, workload: Workload) -> Iterator[NotAccepted]:
     """Finds rules that ask for several sites, where all replicas stay at one.
 
     Args:
         demand: the demand.
-        placement: the workload's own.
+        workload: the object.
     """
+    if demand.identity == "Ranges":
+        yield from _check_ranges(demand, workload)
     if demand.identity != "Whole" or demand.replicas <= 1:
         return
+    placement = workload.spec.placement
     rule = next((one for one in demand.spread if one.required and one.min_groups > 1), None)
     least = demand.replicas
     capped = next(
@@ -85,3 +98,39 @@ def check_identity(demand: Demand, placement: Placement | None) -> Iterator[NotA
             message=f"spec.placement: {what} stays at one site, because {why}, and {problem}; "
             "write identity: PerSite for a set of its own at each site, or leave the rule out",
         )
+
+
+def _check_ranges(demand: Demand, workload: Workload) -> Iterator[NotAccepted]:
+    """Finds what cannot have a range of ordinals at each site."""
+    what, problem, instead = demand.numbered_set, "", "write identity: PerSite or Whole"
+    autoscaler = autoscaler_of(workload.spec.manifests)
+    if not has_ordinals_start(workload.spec.manifests):
+        problem = "its kind has no spec.ordinals.start, so its numbers begin with 0 at every site"
+    elif demand.strategy == "Duplicated":
+        problem = "strategy Duplicated places all of it at every site"
+    elif demand.preset:
+        problem = f"preset {demand.preset} divides it into copies"
+    elif demand.mode == "Fresh":
+        problem, instead = "mode Fresh would change the ranges of what runs", "write mode: Steady"
+    elif autoscaler:
+        problem = f"{autoscaler.title} changes its number at a site, into the range of another"
+        instead = f"leave {autoscaler.title} out and scale the Workload, or write identity: PerSite"
+    elif demand.replicas and not _are_ranges_known(demand):
+        sites = format_list(sorted(demand.placed_replicas), _MAX_NAMED_SITES)
+        problem = f"it runs at {sites}, and which ordinals run where is not recorded"
+        instead = "scale the Workload to 0 replicas first"
+    if problem:
+        yield NotAccepted(
+            reason="spread",
+            condition="IdentityNotDivisible",
+            message=f"spec.placement.identity: {what} cannot have Ranges: {problem}; {instead}",
+        )
+
+
+_MAX_NAMED_SITES = 8
+
+
+def _are_ranges_known(demand: Demand) -> bool:
+    """Whether each site's range is recorded; of a set at one site it is all of them."""
+    sites = demand.placed_replicas.keys()
+    return len(sites) <= 1 or sites <= demand.first_ordinals.keys()

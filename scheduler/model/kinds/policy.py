@@ -23,7 +23,7 @@ from scheduler.model.kinds.metadata import Metadata
 
 Strategy = Literal["CostOptimal", "Aggregated", "Balanced", "Weighted", "Duplicated"]
 Mode = Literal["Steady", "Fresh"]
-Identity = Literal["Whole", "PerSite"]
+Identity = Literal["Whole", "PerSite", "Ranges"]
 OnUnmetRules = Literal["Report", "Move"]
 Preset = Literal[
     "two-places-three-centres", "same-city-active-active", "edge-everywhere", "green-batch"

@@ -285,7 +285,15 @@ class SiteStatus(Part, frozen=True, kw_only=True):
         ),
     ] = ()
     free_cpu: Annotated[
-        str, Meta(max_length=32, description="Free CPU of the site, for people.")
+        str, Meta(max_length=32, description="Free CPU of the site, for people; `?`: not known.")
+    ] = ""
+    current_intensity: Annotated[
+        str,
+        Meta(
+            max_length=32,
+            description="Carbon intensity in gCO2e per kWh, for people; `?` while the site is "
+            "silent or reports none. `intensity` keeps the last value.",
+        ),
     ] = ""
     report_age: Annotated[
         str, Meta(max_length=32, description="Age of the last report, for people.")

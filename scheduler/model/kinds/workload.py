@@ -139,6 +139,24 @@ class WorkloadSpec(Part, frozen=True, kw_only=True):
     ] = False
 
 
+class SiteOrdinals(Part, frozen=True, kw_only=True):
+    """The ordinals of a site's replicas, where each site has a range (`identity: Ranges`)."""
+
+    first: Annotated[Count, Meta(description="The lowest ordinal of the site.")] = 0
+    waiting_before: Annotated[
+        Count,
+        Meta(description="So many of the lowest start when no other site can run them any more."),
+    ] = 0
+    waiting_after: Annotated[
+        Count,
+        Meta(description="So many of the highest start when no other site can run them any more."),
+    ] = 0
+    releasing: Annotated[
+        Count,
+        Meta(description="Ordinals that were taken from the site and may still run there."),
+    ] = 0
+
+
 class PlacementGroup(Part, frozen=True, kw_only=True):
     """Sites with the same number of replicas and the same state."""
 
@@ -156,6 +174,7 @@ class PlacementGroup(Part, frozen=True, kw_only=True):
         ]
         | None
     ) = None
+    ordinals: SiteOrdinals | None = None
 
 
 class PlacementStatus(Part, frozen=True, kw_only=True):
@@ -172,7 +191,8 @@ class PlacementStatus(Part, frozen=True, kw_only=True):
             Identity,
             Meta(
                 description="What applies to its numbered pods. Whole: a site starts them only "
-                "when no other runs them. PerSite: its sets are named after their sites."
+                "when no other runs them. PerSite: its sets are named after their sites. "
+                "Ranges: each site runs a range of the ordinals."
             ),
         ]
         | None

@@ -74,6 +74,29 @@ def with_completions(
     return tuple(divided)
 
 
+def has_ordinals_start(manifests: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the manifest that `replicas` scales can begin with another number than 0.
+
+    `spec.ordinals.start` of StatefulSets is in Kubernetes since 1.27.
+    """
+    index = scalable_index(manifests)
+    return index is not None and group_kind(manifests[index]) == _STATEFUL_SETS[0]
+
+
+def with_ordinals(manifests: Sequence[Mapping[str, Any]], first: int) -> tuple[dict[str, Any], ...]:
+    """The manifests with the numbered set beginning `first` after the number it begins with."""
+    numbered = [dict(each) for each in manifests]
+    index = scalable_index(numbered)
+    if index is None or not has_ordinals_start(numbered):
+        return tuple(numbered)
+    spec = dict(mapping_or_empty(numbered[index].get("spec")))
+    ordinals = mapping_or_empty(spec.get("ordinals"))
+    own = ordinals.get("start")
+    start = first + (own if isinstance(own, int) else 0)
+    numbered[index]["spec"] = {**spec, "ordinals": {**ordinals, "start": start}}
+    return tuple(numbered)
+
+
 def named_for_site(manifests: Sequence[Mapping[str, Any]], site: str) -> tuple[dict[str, Any], ...]:
     """The manifests with the numbered set named after its site, and all that refers to it by name.
 

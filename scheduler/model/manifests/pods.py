@@ -327,9 +327,8 @@ def _read_positive(constraint: Mapping[str, Any], field: str) -> int:
 
 
 def _node_affinity(affinity: Mapping[str, Any]) -> tuple[tuple[NodeRequirement, ...], ...]:
-    terms = mappings_in(
-        mapping_or_empty(affinity.get(_REQUIRED_AT_SCHEDULING)).get("nodeSelectorTerms")
-    )
+    required = affinity.get(_REQUIRED_AT_SCHEDULING)
+    terms = mappings_in(mapping_or_empty(required).get("nodeSelectorTerms"))
     read = []
     for term in terms:
         conditions = [
@@ -339,7 +338,7 @@ def _node_affinity(affinity: Mapping[str, Any]) -> tuple[tuple[NodeRequirement, 
         read.append(tuple(decode_as(each, NodeRequirement) for each in conditions))
     # An empty term matches nothing in core/v1, so it adds no choice.
     chosen = tuple(term for term in read if term)
-    return chosen or ((NOTHING_MATCHES,),) if terms else ()
+    return chosen or (() if required is None else ((NOTHING_MATCHES,),))
 
 
 NOTHING_MATCHES = NodeRequirement(key=NODE_NAME_FIELD, operator="In", values=())

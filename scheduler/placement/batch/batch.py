@@ -2,101 +2,87 @@
 
 The best division is a linear program over (workload, site) pairs, too large to solve whole. Prices
 for each resource of each site are found first (`dual_ascent.py`). Where the pairs that are good at
-these prices are few enough, HiGHS solves the program over them, and its dual prices are the final
-ones; pairs that turn out to be missing are added and it is solved again. Amounts are then rounded
-down to whole replicas, and what is left goes to the workloads that gain most at the final prices.
+these prices are few enough, HiGHS solves the program over them and some that are spread over all
+sites, and its dual prices are the final ones; pairs that turn out to be missing are added and it is
+solved again. Amounts are then rounded down to whole replicas, what is left goes to the workloads
+that gain most at the final prices, and sites are packed again one by one (`site_improvement.py`).
 In a small batch single replicas are a large part, so it is also solved as an integer program. No
 result is worse than best-score greedy.
 
 Whatever the prices are, `sum of price * capacity + sum over workloads of replicas * best reduced
 profit over ALL sites` bounds every division from above (Lagrange). That bound is reported with
-every batch.
-Sources: Bertsimas, Tsitsiklis, Introduction to Linear Optimization, ch. 6 and 11.
+every batch. All limits count programs and nodes, never seconds, so the same batch has the same
+result.
+Sources: Bertsimas, Tsitsiklis, Introduction to Linear Optimization, ch. 6 and 11; Lübbecke,
+Desrosiers, Selected topics in column generation, 2005.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from scheduler.placement.batch.instance import (
+    BatchInstance,
+    BatchSolution,
+    Bools,
+    Floats,
+    Ints,
+    free_after,
+    profit_of,
+)
+from scheduler.placement.batch.rounding import (
+    drop_parts,
+    fill_remaining,
+    repair_overfilled,
+    round_down,
+    solve_greedily,
+)
+from scheduler.placement.batch.site_improvement import SitePacker
 from scheduler.placement.solver.dual_ascent import ascend, reduced_profit, upper_bound_at
 from scheduler.placement.solver.highs import solve_integer_packing, solve_packing
+from scheduler.placement.solver.pairs import best_pairs, spread_numbers
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
-
-_PAIRS_PER_WORKLOAD = 10
-"""The sites of each workload that the linear program begins with."""
-_ADDED_PAIRS_PER_ROUND = 4
+_BEST_PAIRS_PER_WORKLOAD = 6
+"""The sites of each workload that the linear program begins with, because they are best."""
+_SPREAD_PAIRS_PER_WORKLOAD = 8
+"""Those that it begins with so that each site has workloads, also where all rank sites alike."""
+_ADDED_PAIRS_PER_ROUND = 5
 """The sites per workload that are added after each solution which is not good enough."""
-_MAX_LP_ROUNDS = 4
-_MAX_LP_PAIRS = 40_000
-"""With more pairs HiGHS takes too long: the prices of the ascent are rounded instead."""
+_LEAST_SHARE_OF_ADDED = 0.3
+"""Of the sites that are added, how much of a gain counts before it is spread over sites."""
+_MAX_LP_ROUNDS = 8
+_MAX_LP_WORKLOADS = 4_000
+"""With more workloads HiGHS takes too long: the prices of the ascent are rounded instead."""
 _MAX_INTEGER_PAIRS = 100
 """Up to so many pairs the integer program takes HiGHS some tenths of a second."""
 _MAX_INTEGER_NODES = 500
 """The most nodes of the branch-and-bound tree."""
-_TARGET_GAP_RATIO = 0.003
+_TARGET_GAP_RATIO = 0.002
 """No pairs are added once this part of the bound, or less, is not achieved."""
-_ROUNDING_TOLERANCE = 1e-6
-"""Replicas: HiGHS gives 1.9999999 for 2."""
-_MIN_FRACTION_TO_ROUND_UP = 0.02
-"""Replicas: smaller fractions are noise of the solver, not a choice of a site."""
-_EPSILON = 1e-12
-"""CNY per hour: keeps a divisor above 0."""
-_ZERO_TOLERANCE_CNY_PER_HOUR = 1e-6
-"""CNY per hour that count as 0."""
-_LP_METHOD = "smoothed dual ascent, then HiGHS interior point, no crossover, 1 thread, seed 0"
-_PRICE_METHOD = "smoothed dual ascent"
+_MAX_PACKED_SITES = 300
+"""The most sites that are packed again; those with most unused value are the first."""
+_MAX_PAIRS_OF_GROUPS = 1_500
+"""In batches of up to so many pairs of profit, sites are packed again in groups too."""
+_SITES_PER_GROUP = 4
+_GROUP_TURNS = 4
+_LEAST_GAIN = 1e-9
+"""CNY per hour: a smaller gain of a missing pair is noise of the solver."""
+_LP_METHOD = (
+    "smoothed dual ascent, then HiGHS interior point, no crossover, 1 thread, seed 0; "
+    "sites packed by branch and bound"
+)
+_PRICE_METHOD = "smoothed dual ascent; sites packed by branch and bound"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchInstance:
-    """A batch in numbers.
+@dataclass(frozen=True, slots=True)
+class _Priced:
+    """Prices with their bound, and the whole replicas that follow from them."""
 
-    Attributes:
-        free: what each site has free; [sites, resources].
-        requests: what one replica of each workload asks; [workloads, resources].
-        replicas: how many replicas each workload wants; [workloads].
-        profit: value less cost of a replica, CNY per hour; -inf where it is forbidden;
-            [workloads, sites].
-    """
-
-    free: Floats
-    requests: Floats
-    replicas: Ints
-    profit: Floats
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchSolution:
-    """The outcome of a batch.
-
-    Attributes:
-        placed: replicas; [workloads, sites].
-        prices: what the last unit of each resource is worth, CNY per hour; [sites, resources].
-        achieved: profit of what is placed, CNY per hour.
-        bound: an upper bound on the profit of any division, CNY per hour.
-        method: how the prices were found, for the record.
-    """
-
-    placed: Ints
     prices: Floats
-    achieved: float
     bound: float
+    placed: Ints
     method: str
-
-    @property
-    def ratio(self) -> float:
-        """Profit achieved divided by its upper bound; 1 is proven optimal."""
-        return achieved_ratio_of(self.achieved, self.bound)
-
-
-def achieved_ratio_of(achieved: float, bound: float) -> float:
-    """The part of the bound that was achieved; 1 if there was nothing to achieve."""
-    return achieved / bound if bound > _ZERO_TOLERANCE_CNY_PER_HOUR else 1.0
 
 
 def solve_batch(instance: BatchInstance) -> BatchSolution:
@@ -110,14 +96,31 @@ def solve_batch(instance: BatchInstance) -> BatchSolution:
             bound=0.0,
             method=_PRICE_METHOD,
         )
-    if len(instance.replicas) * _PAIRS_PER_WORKLOAD > _MAX_LP_PAIRS:
-        return _solve_by_prices(instance)
-    batch = _solve_by_linear_program(instance)
-    # Rounding costs most in small batches: another division may have more profit. The prices and
-    # the bound hold for every division, so they stay.
-    others = [solve_greedily(instance), *_iter_integer_solutions(instance)]
-    best = max((batch.placed, *others), key=lambda placed: profit_of(instance, placed))
-    return replace(batch, placed=best, achieved=profit_of(instance, best))
+    if len(instance.replicas) > _MAX_LP_WORKLOADS:
+        priced, others = _solve_by_prices(instance), list[Ints]()
+    else:
+        priced = _solve_by_linear_program(instance)
+        # Rounding costs most in small batches: another division may have more profit. The prices
+        # and the bound hold for every division, so they stay.
+        others = [solve_greedily(instance), *_iter_integer_solutions(instance)]
+    _pack_sites(instance, priced)
+    best = max((priced.placed, *others), key=lambda placed: profit_of(instance, placed))
+    return BatchSolution(
+        placed=best,
+        prices=priced.prices,
+        achieved=profit_of(instance, best),
+        bound=priced.bound,
+        method=priced.method,
+    )
+
+
+def _pack_sites(instance: BatchInstance, priced: _Priced) -> None:
+    """Packs sites again, one by one; in a small batch also a few together."""
+    packer = SitePacker(instance, priced.placed, priced.prices)
+    packer.improve(max_sites=_MAX_PACKED_SITES)
+    if _MAX_INTEGER_PAIRS < np.count_nonzero(instance.profit > 0) <= _MAX_PAIRS_OF_GROUPS:
+        packer.improve_groups(turns=_GROUP_TURNS, sites_per_group=_SITES_PER_GROUP)
+    fill_remaining(instance, priced.placed, priced.prices)
 
 
 def _iter_integer_solutions(instance: BatchInstance) -> Iterator[Ints]:
@@ -131,9 +134,8 @@ def _iter_integer_solutions(instance: BatchInstance) -> Iterator[Ints]:
         instance, workloads, sites, max_nodes=_MAX_INTEGER_NODES
     )
     # The integer program too has a tolerance.
-    _repair_overfilled(
-        instance, placed, instance.free - placed.T.astype(np.float64) @ instance.requests
-    )
+    repair_overfilled(instance, placed, free_after(instance, placed))
+    drop_parts(instance, placed)
     yield placed
 
 
@@ -148,181 +150,57 @@ def _with_minimum_capacity(instance: BatchInstance) -> BatchInstance:
     return replace(instance, free=np.maximum(instance.free, least))
 
 
-def _solve_by_prices(instance: BatchInstance) -> BatchSolution:
+def _solve_by_prices(instance: BatchInstance) -> _Priced:
     """Rounds the ascent's division, or divides by its prices only, whichever has more profit."""
     ascended = ascend(_with_minimum_capacity(instance))
+    prices = ascended.prices
     count, followed = ascended.sites.shape
     workloads = np.repeat(np.arange(count), followed)
-    rounded = _round_down(instance, workloads, ascended.sites.ravel(), ascended.amounts.ravel())
-    fill_remaining(instance, rounded, ascended.prices)
+    rounded = round_down(instance, workloads, ascended.sites.ravel(), ascended.amounts.ravel())
+    fill_remaining(instance, rounded, prices)
     priced = np.zeros_like(rounded)
-    fill_remaining(instance, priced, ascended.prices)
+    fill_remaining(instance, priced, prices)
     best = max(rounded, priced, key=lambda placed: profit_of(instance, placed))
-    prices = ascended.prices
     bound = upper_bound_at(instance, prices, reduced_profit(instance, prices))
-    return BatchSolution(
-        placed=best,
-        prices=prices,
-        achieved=profit_of(instance, best),
-        bound=bound,
-        method=_PRICE_METHOD,
-    )
+    return _Priced(prices, bound, best, _PRICE_METHOD)
 
 
-def _solve_by_linear_program(instance: BatchInstance) -> BatchSolution:
-    """Solves the program over the best pairs, adding pairs until it is good enough."""
+def _solve_by_linear_program(instance: BatchInstance) -> _Priced:
+    """Solves the program over some pairs, adding pairs until it is good enough."""
     relaxed = _with_minimum_capacity(instance)
     best_prices = ascend(relaxed).prices
     reduced = reduced_profit(instance, best_prices)
     best_bound = upper_bound_at(instance, best_prices, reduced)
-    chosen = _best_pairs(reduced, _PAIRS_PER_WORKLOAD)
-    placed = np.zeros(instance.profit.shape, np.int64)
+    is_worth, spread = instance.profit > 0, spread_numbers(*instance.profit.shape)
+    chosen = best_pairs(np.where(is_worth, reduced, -np.inf), _BEST_PAIRS_PER_WORKLOAD)
+    chosen |= best_pairs(np.where(is_worth, spread, -np.inf), _SPREAD_PAIRS_PER_WORKLOAD)
+    placed, least = np.zeros(instance.profit.shape, np.int64), np.inf
     for _ in range(_MAX_LP_ROUNDS):
         workloads, sites = np.nonzero(chosen)
+        if not len(workloads):
+            break
         packing = solve_packing(relaxed, workloads, sites)
         reduced = reduced_profit(instance, packing.prices)
         # A bound at any prices is valid: the lowest counts.
         found = upper_bound_at(instance, packing.prices, reduced)
         if found < best_bound:
             best_bound, best_prices = found, packing.prices
-        placed = _round_down(instance, workloads, sites, packing.amounts)
+        placed = round_down(instance, workloads, sites, packing.amounts)
         # The program over the chosen pairs comes close to the bound over all: none is missing.
-        if best_bound - packing.value <= _TARGET_GAP_RATIO * best_bound:
+        least = min(least, upper_bound_at(relaxed, packing.prices, reduced))
+        if least - packing.value <= _TARGET_GAP_RATIO * least:
             break
-        chosen |= _best_pairs(reduced, _ADDED_PAIRS_PER_ROUND)
+        missing = _missing_pairs(reduced, chosen, spread)
+        if not missing.any():
+            break
+        chosen |= missing
     fill_remaining(instance, placed, best_prices)
-    return BatchSolution(
-        placed=placed,
-        prices=best_prices,
-        achieved=profit_of(instance, placed),
-        bound=best_bound,
-        method=_LP_METHOD,
-    )
+    return _Priced(best_prices, best_bound, placed, _LP_METHOD)
 
 
-def profit_of(instance: BatchInstance, placed: Ints) -> float:
-    """Value less cost of what is placed, CNY per hour."""
-    # Where nothing is placed profit may be -inf, and 0 * -inf is NaN.
-    return float((placed * np.where(placed > 0, instance.profit, 0.0)).sum())
-
-
-def _best_pairs(reduced: Floats, count: int) -> Bools:
-    """The best sites of each workload, of those that are allowed; [workloads, sites]."""
-    kept = min(count, reduced.shape[1])
-    order = np.argpartition(-reduced, kept - 1, axis=1)[:, :kept]  # the best, in no order
-    chosen = np.zeros(reduced.shape, np.bool_)
-    np.put_along_axis(chosen, order, values=True, axis=1)
-    return chosen & np.isfinite(reduced)
-
-
-def _round_down(instance: BatchInstance, workloads: Ints, sites: Ints, amounts: Floats) -> Ints:
-    """Rounds down to whole replicas, then rounds up the largest fractions where they fit."""
-    placed = np.zeros(instance.profit.shape, np.int64)
-    whole = np.floor(amounts + _ROUNDING_TOLERANCE).astype(np.int64)
-    placed[workloads, sites] = whole
-    free = instance.free - placed.T.astype(np.float64) @ instance.requests
-    _repair_overfilled(instance, placed, free)  # before `left`: what it removes may be placed again
-    rest = amounts - whole
-    left = instance.replicas - placed.sum(axis=1)
-    candidates = np.flatnonzero((rest > _MIN_FRACTION_TO_ROUND_UP) & (left[workloads] > 0))
-    for pair in candidates[np.argsort(-rest[candidates], kind="stable")].tolist():
-        workload, site = int(workloads[pair]), int(sites[pair])
-        asked = instance.requests[workload]
-        if left[workload] > 0 and (free[site] >= asked).all():
-            placed[workload, site] += 1
-            left[workload] -= 1
-            free[site] -= asked
-    return placed
-
-
-def _repair_overfilled(instance: BatchInstance, placed: Ints, free: Floats) -> None:
-    """Removes replicas where the solver's tolerance overfilled a site, least profit first."""
-    for site in np.flatnonzero((free < 0).any(axis=1)).tolist():
-        held = np.flatnonzero(placed[:, site])
-        for workload in held[np.argsort(instance.profit[held, site], kind="stable")].tolist():
-            while placed[workload, site] and (free[site] < 0).any():
-                placed[workload, site] -= 1
-                free[site] += instance.requests[workload]
-
-
-def fill_remaining(instance: BatchInstance, placed: Ints, prices: Floats) -> None:
-    """Gives what is left to the workloads that gain most by it; changes `placed`."""
-    free = instance.free - placed.T.astype(np.float64) @ instance.requests
-    left = instance.replicas - placed.sum(axis=1)
-    unfinished = np.flatnonzero(left > 0)
-    reduced = instance.profit[unfinished] - instance.requests[unfinished] @ prices.T
-    # What a replica gains at its best site, per CNY that its request costs at mean prices: a large
-    # replica has to gain more than the small ones that fit in its stead.
-    best = reduced.max(axis=1) / np.maximum(
-        (instance.requests[unfinished] * prices.mean(axis=0)).sum(axis=1), _EPSILON
-    )
-    for index in np.argsort(-best, kind="stable").tolist():
-        workload = int(unfinished[index])
-        _assign_best_first(
-            instance,
-            placed,
-            free,
-            workload,
-            max_replicas=int(left[workload]),
-            profit_by_site=reduced[index],
-        )
-
-
-def _assign_best_first(
-    instance: BatchInstance,
-    placed: Ints,
-    free: Floats,
-    workload: int,
-    *,
-    max_replicas: int,
-    profit_by_site: Floats,
-) -> None:
-    """Gives replicas to the sites where they are worth most, as many to each as it takes.
-
-    Args:
-        instance: the batch.
-        placed: replicas; changed; [workloads, sites].
-        free: what is left; changed; [sites, resources].
-        workload: the number of the workload.
-        max_replicas: how many replicas at most.
-        profit_by_site: what a replica is worth at each site; sites without profit get none;
-            [sites].
-    """
-    asked = instance.requests[workload]
-    capacity = _replicas_that_fit(free, asked)
-    gain = np.where((capacity > 0) & (instance.profit[workload] > 0), profit_by_site, -np.inf)
-    while max_replicas > 0:
-        site = int(gain.argmax())
-        if not np.isfinite(gain[site]):
-            break
-        added = int(min(max_replicas, capacity[site]))
-        placed[workload, site] += added
-        free[site] -= added * asked
-        max_replicas -= added
-        gain[site] = -np.inf  # it is full, or nothing is left to place
-
-
-def _replicas_that_fit(free: Floats, asked: Floats) -> Floats:
-    """How many more replicas fit at each site, by the resources that are asked; [sites]."""
-    is_asked = asked > 0
-    if not is_asked.any():
-        return np.full(len(free), np.inf)
-    fitting: Floats = np.floor((free[:, is_asked] / asked[is_asked]).min(axis=1))
-    return fitting
-
-
-def solve_greedily(instance: BatchInstance) -> Ints:
-    """Replicas by best-score greedy, workload by workload; [workloads, sites]."""
-    free = instance.free.copy()
-    placed = np.zeros(instance.profit.shape, np.int64)
-    for workload in np.argsort(-instance.profit.max(axis=1), kind="stable").tolist():
-        wanted = int(instance.replicas[workload])
-        _assign_best_first(
-            instance,
-            placed,
-            free,
-            workload,
-            max_replicas=wanted,
-            profit_by_site=instance.profit[workload],
-        )
-    return placed
+def _missing_pairs(reduced: Floats, chosen: Bools, spread: Floats) -> Bools:
+    """Pairs that are worth more at the prices than all that were chosen; [workloads, sites]."""
+    had = np.where(chosen, reduced, -np.inf).max(axis=1, initial=0.0)
+    gain = reduced - had[:, None]
+    share = _LEAST_SHARE_OF_ADDED + (1 - _LEAST_SHARE_OF_ADDED) * spread
+    return best_pairs(np.where(gain > _LEAST_GAIN, gain * share, -np.inf), _ADDED_PAIRS_PER_ROUND)

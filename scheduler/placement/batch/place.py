@@ -18,12 +18,8 @@ from scheduler.model.canonical import canonical_digest
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.terms import ScarcityPrice, Terms
-from scheduler.placement.batch.batch import (
-    BatchInstance,
-    BatchSolution,
-    achieved_ratio_of,
-    solve_batch,
-)
+from scheduler.placement.batch.batch import solve_batch
+from scheduler.placement.batch.instance import BatchInstance, BatchSolution, achieved_ratio_of
 from scheduler.placement.choose import choose, prepare_cycle
 from scheduler.placement.fit.summed_capacity import UNLIMITED
 from scheduler.placement.fleet.context import DecisionContext, decision_context
@@ -174,6 +170,7 @@ def _build_instance(
         requests=requests,
         replicas=missing,
         profit=profit,
+        whole=np.array([demand.gang for demand in demands], np.bool_),
     )
 
 

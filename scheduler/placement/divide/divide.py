@@ -153,7 +153,7 @@ def _iter_cheapest_sites_interpreted(
         slots, first_chunk=min(_EXTRA_SITES_IN_FIRST_CHUNK + missing, _MAX_SITES_IN_FIRST_CHUNK)
     ):
         more = request.max_additional_at(chunk)
-        if not request.own_replicas:
+        if not request.own_replicas and not request.caps:  # a cap says nothing about capacity
             request.capacity.mark_full(chunk[more == 0])
         for slot, additional_there in zip(chunk.tolist(), more.tolist(), strict=True):
             if additional_there > 0:

@@ -188,7 +188,13 @@ def _fit_verdict(state: CycleState, slot: int, max_additional: int, replicas: in
         )
     if fragmented:
         sentence += f"; the free capacity summed over its nodes would hold {summed}"
-    reserved_for = state.fleet.facts_of(name).reserved_for
+    facts = state.fleet.facts_of(name)
+    if facts.replicas_in_flight and max_additional < wanted and not replicas:
+        sentence += (
+            f"; room is kept there for {facts.replicas_in_flight} replicas in flight:"
+            " waiting for the site to report what was just sent"
+        )
+    reserved_for = facts.reserved_for
     if reserved_for:
         sentence += (
             f"; capacity there is reserved for {', '.join(reserved_for)}, which has waited long"

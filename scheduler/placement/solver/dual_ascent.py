@@ -2,10 +2,10 @@
 
 Every workload spreads over the sites that are best at the prices, by a softmax whose temperature
 falls; prices of overused resources rise and those of underused ones fall, with momentum. Only some
-sites of each workload are followed; between rounds all pairs are checked, and sites that became
-attractive are added. Sites never leave the followed set: otherwise the price of a site that no
-workload follows would fall to nothing. Source of the smoothing: Nesterov, Smooth minimization of
-non-smooth functions, 2005.
+sites of each workload are followed, the best and some of all (`pairs.py`); between rounds all pairs
+are checked, and sites that became attractive are added. Sites never leave the followed set:
+otherwise the price of a site that no workload follows would fall to nothing. Source of the
+smoothing: Nesterov, Smooth minimization of non-smooth functions, 2005.
 """
 
 from dataclasses import dataclass
@@ -14,10 +14,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from scheduler.placement.solver.pairs import spread_numbers
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_TEMPERATURES = (0.04, 0.03, 0.02, 0.01)
+_TEMPERATURES = (0.04, 0.02, 0.01, 0.005)
 """The temperature of the softmax in each round, as a share of the mean best profit."""
 _STEPS_PER_ROUND = 50
 _STEP_SIZE = 0.3
@@ -26,8 +28,13 @@ _STEP_HALVES_AFTER = 100
 """The steps, counted over all rounds, after which the step size is half."""
 _MOMENTUM = 0.8
 """The share of the last direction in the next one."""
-_FIRST_SITES_PER_WORKLOAD = 30
+_BEST_SITES_PER_WORKLOAD = 10
+"""The sites of each workload that are followed first, because they are best."""
+_SPREAD_SITES_PER_WORKLOAD = 20
+"""Those that are followed so that each site has workloads, also where all rank sites alike."""
 _ADDED_SITES_PER_ROUND = 10
+_SPREAD_OF_ADDED = 0.2
+"""The part of the mean best profit by which sites that are added may be worse than the best."""
 _FORBIDDEN_PROFIT = -1e9
 """CNY per hour, for sites that are forbidden: so low that their softmax weight underflows to 0."""
 _EPSILON = 1e-12
@@ -96,7 +103,7 @@ def ascend(problem: PackingProblem) -> AscentResult:
     scale = mean_profit / np.maximum(problem.requests.mean(axis=0), _EPSILON)
     count = problem.free.shape[0]
     # First prices: all resources together cost a mean request half the mean profit.
-    ascent = _AscentState(problem, np.tile(scale / (2 * len(scale)), (count, 1)))
+    ascent = _AscentState(problem, np.tile(scale / (2 * len(scale)), (count, 1)), mean_profit)
     best, best_bound = ascent.prices, np.inf
     for temperature in _TEMPERATURES:
         reduced = reduced_profit(problem, ascent.prices)
@@ -116,8 +123,10 @@ def ascend(problem: PackingProblem) -> AscentResult:
 class _AscentState:
     """The prices of an ascent, and the sites that each workload follows."""
 
-    def __init__(self, problem: PackingProblem, prices: Floats) -> None:
+    def __init__(self, problem: PackingProblem, prices: Floats, mean_profit: float) -> None:
         self.prices = prices
+        self._mean_profit = mean_profit
+        self._spread_numbers = spread_numbers(*problem.profit.shape)
         self.sites: Ints = np.zeros((len(problem.replicas), 0), np.int64)
         self._problem = problem
         self._free = np.maximum(problem.free, _EPSILON)
@@ -133,12 +142,22 @@ class _AscentState:
         Args:
             reduced: profit less the price of what a replica takes; [workloads, sites].
         """
-        reduced = reduced.copy()
-        reduced[self._rows, self.sites] = -np.inf  # followed already
-        wanted = _ADDED_SITES_PER_ROUND if self.sites.shape[1] else _FIRST_SITES_PER_WORKLOAD
-        more = min(wanted, reduced.shape[1] - self.sites.shape[1])
+        if self.sites.shape[1]:
+            spread = _SPREAD_OF_ADDED * self._mean_profit * self._spread_numbers
+            self._follow(reduced - spread, _ADDED_SITES_PER_ROUND)
+            return
+        self._follow(reduced, _BEST_SITES_PER_WORKLOAD)
+        is_allowed = np.isfinite(self._problem.profit)
+        spread = np.where(is_allowed, self._spread_numbers, -np.inf)
+        self._follow(spread, _SPREAD_SITES_PER_WORKLOAD)
+
+    def _follow(self, score: Floats, wanted: int) -> None:
+        """Follows the sites of the highest score too; [workloads, sites]."""
+        score = score.copy()
+        score[self._rows, self.sites] = -np.inf  # followed already
+        more = min(wanted, score.shape[1] - self.sites.shape[1])
         if more > 0:
-            found = np.argpartition(-reduced, more - 1, axis=1)[:, :more]
+            found = np.argpartition(-score, more - 1, axis=1)[:, :more]
             self.sites = np.concatenate([self.sites, found], axis=1)
 
     def run_round(self, temperature: float) -> None:

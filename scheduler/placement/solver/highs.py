@@ -17,6 +17,12 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 SOLVER = "highs"
+_NESTED_SEARCHES = (
+    "mip_allow_restart",
+    "mip_heuristic_run_rins",
+    "mip_heuristic_run_rens",
+    "mip_heuristic_run_root_reduced_cost",
+)
 SEED = 0
 THREADS = 1
 
@@ -72,14 +78,18 @@ class IntegerProgram:
             )
         )
 
-    def solve(self, *, max_nodes: int) -> ProgramSolution | None:
+    def solve(self, *, max_nodes: int, relative_gap: float = 0.0) -> ProgramSolution | None:
         """The best values; None: no values satisfy all constraints, or none were found in time.
 
         Args:
             max_nodes: of the search; the best values by then are returned.
+            relative_gap: values as close as this to the bound are good enough.
         """
         highs = quiet_highs()
-        highs.setOptionValue("mip_rel_gap", 0.0)
+        highs.setOptionValue("mip_rel_gap", relative_gap)
+        if relative_gap:  # searches inside the search cost more than they gain here
+            for option in _NESTED_SEARCHES:
+                highs.setOptionValue(option, False)  # noqa: FBT003 - the solver has no keywords
         highs.setOptionValue("mip_abs_gap", 1e-9)
         highs.setOptionValue("mip_max_nodes", max_nodes)
         highs.passModel(self._model())

@@ -173,6 +173,12 @@ class UpdateStrategy(_ObjectPart, frozen=True, kw_only=True):
     rolling_update: RollingUpdate = field(default_factory=RollingUpdate)
 
 
+class Ordinals(_ObjectPart, frozen=True, kw_only=True):
+    """`spec.ordinals` of a StatefulSet."""
+
+    start: int = 0
+
+
 class AppsObjectSpec(_ObjectPart, frozen=True, kw_only=True):
     """The common part of Deployment, ReplicaSet, StatefulSet and DaemonSet."""
 
@@ -185,6 +191,7 @@ class AppsObjectSpec(_ObjectPart, frozen=True, kw_only=True):
     progress_deadline_seconds: int = 600
     pod_management_policy: str = "OrderedReady"
     service_name: str = ""
+    ordinals: Ordinals = field(default_factory=Ordinals)
     strategy: UpdateStrategy = field(default_factory=UpdateStrategy)
     update_strategy: UpdateStrategy = field(default_factory=UpdateStrategy)
 

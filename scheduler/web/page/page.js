@@ -1,7 +1,7 @@
 // The page: two tables that follow /api/v1/live. Everything is set as text, never as HTML.
 "use strict";
 
-const tables = {sites: new Map(), workloads: new Map()};   // key -> {row, element, words}; words: text to filter by
+const tables = {sites: new Map(), workloads: new Map()};   // key -> {row, element}
 const observedAt = new Map();                              // site -> ms of its last observation
 let summary = {};
 
@@ -94,13 +94,6 @@ function workloadCells(work) {
 
 const cellsOf = {sites: siteCells, workloads: workloadCells};
 
-function wordsOf(kind, row) {
-  const more = kind === "sites"
-    ? [stateOf(row)[0], row.tier, row.province, row.city]
-    : [row.namespace, row.phase, row.dataClass, row.reason, row.line, ...Object.keys(row.reasons), ...row.sites.map((one) => one.name)];
-  return [row.name, ...more].filter(Boolean).join(" ").toLowerCase();
-}
-
 function update(kind, changes, first) {
   const table = tables[kind];
   const body = document.querySelector(`#${kind} tbody`);
@@ -116,7 +109,7 @@ function update(kind, changes, first) {
     const element = known ? known.element : document.createElement("tr");
     element.replaceChildren(...cellsOf[kind](row));
     element.classList.toggle("fresh", kind === "workloads" && !first);
-    table.set(key, {row, element, words: wordsOf(kind, row)});
+    table.set(key, {row, element});
     if (kind === "sites" && row.observedAt) observedAt.set(key, Date.parse(row.observedAt));
     grown = grown || !known;
   }
@@ -124,19 +117,13 @@ function update(kind, changes, first) {
     const sorted = [...table.entries()].sort(([a], [b]) => (a < b ? -1 : 1));
     body.append(...sorted.map(([, one]) => one.element));
   }
-  filter(kind);
+  showCount(kind);
 }
 
-function filter(kind) {
-  const wanted = $(`${kind}-filter`).value.toLowerCase().split(/\s+/).filter(Boolean);
-  let shown = 0;
-  for (const one of tables[kind].values()) {
-    const fits = wanted.every((word) => one.words.includes(word));
-    one.element.hidden = !fits;
-    shown += fits ? 1 : 0;
-  }
-  const all = summary[kind] || 0;
-  $(`${kind}-count`).textContent = shown === all ? `${all}` : `${shown} of ${all}`;
+function showCount(kind) {                // all that match, though the page holds the first 1,000 of them
+  const all = summary[kind] || 0, matching = summary.matching[kind], held = tables[kind].size;
+  const count = matching === all ? `${all}` : `${matching} of ${all}`;
+  $(`${kind}-count`).textContent = held < matching ? `${count}, the first ${held} are shown` : count;
 }
 
 function total(value, label) {
@@ -175,10 +162,15 @@ function say(text, lost) {
   $("state").classList.toggle("lost", lost);
 }
 
-function listen() {
-  const stream = new EventSource("/api/v1/live");
+let stream = null;
+
+function listen() {                       // the server searches: it knows every row
+  if (stream) stream.close();
+  const wanted = new URLSearchParams();
+  for (const kind of ["sites", "workloads"]) wanted.set(kind, $(`${kind}-filter`).value);
+  const mine = stream = new EventSource(`/api/v1/live?${wanted}`);
   let first = true;
-  stream.onmessage = (event) => {
+  mine.onmessage = (event) => {
     const changes = JSON.parse(event.data);
     if (first) for (const kind of ["sites", "workloads"]) {          // a new stream sends all rows again
       for (const one of tables[kind].values()) one.element.remove();
@@ -192,12 +184,18 @@ function listen() {
     first = false;
     say(summary.leading ? "live" : "standby: another replica leads", !summary.leading);
   };
-  stream.onerror = () => {
+  mine.onerror = () => {
     first = true;
-    const ended = stream.readyState === EventSource.CLOSED;
+    const ended = mine.readyState === EventSource.CLOSED;
     say(ended ? "session expired; run kapok open" : "connection lost, reconnecting", true);
   };
 }
 
-for (const kind of ["sites", "workloads"]) $(`${kind}-filter`).addEventListener("input", () => filter(kind));
+let typed = 0;
+for (const kind of ["sites", "workloads"]) {
+  $(`${kind}-filter`).addEventListener("input", () => {
+    clearTimeout(typed);
+    typed = setTimeout(listen, 200);      // ms; a search starts when nothing is typed for so long
+  });
+}
 listen();

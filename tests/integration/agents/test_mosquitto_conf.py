@@ -169,13 +169,14 @@ async def test_nobody_enters_without_a_certificate(broker: Broker) -> None:
 async def test_a_site_reads_what_is_for_it_and_nothing_else(broker: Broker) -> None:
     async with broker.client(SCHEDULER) as scheduler:
         for site in ("site-a", "site-b"):
-            for kind in ("desired", "orders/" + "0" * 32, "hub"):
+            for kind in ("desired", "desired/delta", "orders/" + "0" * 32, "hub"):
                 await scheduler.publish(f"kapok/v1/{site}/{kind}", site.encode(), 1, retain=True)
     async with broker.client("site-a") as client:
         assert set(await heard(client, "kapok/v1/site-a/#")) == {b"site-a"}
         assert await heard(client, "kapok/v1/site-b/desired") == []
+        assert await heard(client, "kapok/v1/site-b/desired/delta") == []
         assert await heard(client, "kapok/v1/site-b/#") == []
-        assert await heard(client, "#") == [b"site-a"] * 3
+        assert await heard(client, "#") == [b"site-a"] * 4
 
 
 @pytest.mark.parametrize(
@@ -186,6 +187,7 @@ async def test_a_site_reads_what_is_for_it_and_nothing_else(broker: Broker) -> N
         "kapok/v1/site-b/offline",
         "kapok/v1/site-b/desired",
         "kapok/v1/site-a/desired",
+        "kapok/v1/site-a/desired/delta",
         "kapok/v1/site-a/orders/x",
         "other",
     ],

@@ -12,7 +12,7 @@ from scheduler.ledger.reader import LedgerReader
 from scheduler.ledger.record import LedgerEntry
 from scheduler.ledger.recorder import LedgerRecorder
 from scheduler.ledger.replay import read_recorded_decision
-from scheduler.ledger.tables import LEDGER_FILE
+from scheduler.ledger.storage.sqlite import LEDGER_FILE
 from scheduler.model.canonical import canonical_json
 from scheduler.model.demand.demand import NotAccepted
 from scheduler.model.demand.terms import DEFAULT_TERMS

@@ -16,6 +16,7 @@ from scheduler.ledger.fleet import read_fleet
 from scheduler.ledger.ledger import Ledger
 from scheduler.ledger.reader import LedgerReader
 from scheduler.ledger.record import Receipt
+from scheduler.ledger.storage.sqlite import SqliteWriter
 from scheduler.ledger.verify import verify
 from tests.support.ledgers import entry, facts, fill
 
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.integration
 async def test_a_record_is_there_for_another_process_when_append_returns(tmp_path: Path) -> None:
     async with Ledger(tmp_path) as ledger:
         receipt = await ledger.append(entry(1))
-        with LedgerReader(ledger.path) as other:
+        with LedgerReader(ledger.place) as other:
             found = other.find(receipt.id)
     assert found is not None
     assert (found.hash, found.content["number"]) == (receipt.hash, 1)
@@ -132,7 +133,9 @@ async def test_a_disk_that_refuses_loses_nothing_and_can_be_tried_again(tmp_path
 
 async def _limit_pages(ledger: Ledger, *, to: str) -> None:
     """Plays a full disk with SQLite's own limit, on the writing connection."""
-    connection = ledger._writer._connection  # noqa: SLF001 - only the writer's connection counts
+    database = ledger._writer.database  # noqa: SLF001 - only the writer's connection counts
+    assert isinstance(database, SqliteWriter)
+    connection = database.connection
     pages = connection.execute(f"PRAGMA {to}").fetchone()[0] if to.islower() else int(to)
     connection.execute(f"PRAGMA max_page_count={pages}")
 

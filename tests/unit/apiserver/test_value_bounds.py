@@ -8,7 +8,7 @@ import yaml
 from scheduler.apiserver.base.bodies import decode_body
 from scheduler.apiserver.base.errors import ApiError
 from scheduler.apiserver.base.value_bounds import MAX_BODY_VALUES, MAX_DEPTH, MAX_KEY_LENGTH
-from scheduler.apiserver.read.yaml_text import dump_yaml
+from scheduler.hub.schema.yaml_writer import dump_yaml
 
 JSON, YAML = "application/json", "application/yaml"
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from scheduler.cli.entry import main
-from scheduler.cli.support.plain_yaml import format_object_as_yaml
+from scheduler.cli.support.output import format_object_as_yaml
 from scheduler.cli.wrap import CannotWrap, wrap
 from scheduler.control.status.bare_kinds import BARE_KINDS, bare_object_warnings
 from scheduler.hub.schema.yaml_documents import load_documents

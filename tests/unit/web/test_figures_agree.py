@@ -115,7 +115,8 @@ async def test_free_cpu_agrees_on_page_metrics_column_and_demo(tmp_path: Path) -
         one["metadata"]["name"]: cell("Site", "Free-CPU", one)
         for one in (await hub.list(SITES)).items
     }
-    assert (column[NO_POWER], column[SILENT]) == ("7.9", "")
+    assert (column[NO_POWER], column[SILENT]) == ("7.9", "?")
+    column = {name: text.replace("?", "") for name, text in column.items()}
     page = {row["name"]: row.get("freeCpu", "") for row in site_rows(snapshot)}
     demo = {s.name: s.figures.free_cpu for s in (await observe(hub, tmp_path, scene)).sites}
     assert page == demo == column
@@ -124,6 +125,21 @@ async def test_free_cpu_agrees_on_page_metrics_column_and_demo(tmp_path: Path) -
     assert {name: f"{cores:g}" for name, cores in free.items()} == {
         name: text for name, text in column.items() if text
     }
+
+
+async def test_intensity_agrees_on_page_metrics_column_and_demo(tmp_path: Path) -> None:
+    scene = make_scene()
+    hub = await written_hub(scene)
+    snapshot = scene.take_snapshot()
+    bodies = (await hub.list(SITES)).items
+    column = {one["metadata"]["name"]: cell("Site", "Intensity", one) for one in bodies}
+    assert column[SILENT] == "?", "a silent site's grid is not known, whatever it said last"
+    known = {name: float(text) for name, text in column.items() if text != "?"}
+    assert known
+    page = {one["name"]: one["gco2PerKwh"] for one in site_rows(snapshot) if "gco2PerKwh" in one}
+    demo = {s.name: s.figures.gco2_per_kwh for s in (await observe(hub, tmp_path, scene)).sites}
+    assert page == known == {name: one for name, one in demo.items() if one is not None}
+    assert series(format_state(snapshot), "kapok_site_intensity_gco2_per_kwh") == known
 
 
 async def test_replicas_at_a_silent_site_are_unknown_on_page_column_and_demo(

@@ -95,7 +95,7 @@ class _Connected(asyncio.Transport):
 
 
 async def _status(listener: WebListener, path: str, local_address: str) -> int:
-    async def review(_token: str) -> bool:
+    async def review(_token: str, _namespace: str) -> bool:
         return True
 
     async def answer(_: web.Request) -> web.StreamResponse:

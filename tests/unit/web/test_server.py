@@ -9,10 +9,11 @@ import aiohttp
 import pytest
 
 from benchmarks._web_state import WebState
-from scheduler.ledger.pages import read_blob, read_page
-from scheduler.ledger.tables import LEDGER_FILE
+from scheduler.ledger.pages import read_blob, read_blob_of, read_page
+from scheduler.ledger.storage.sqlite import LEDGER_FILE
 from scheduler.web.listener import WebListener
 from scheduler.web.metrics import Metrics
+from scheduler.web.records import LedgerSource
 from scheduler.web.server import WebSources, serve_web
 from tests.support.fake_clock import FakeClock
 from tests.support.faults import make_faults
@@ -43,8 +44,8 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
     scene.place(5)
     scene.refuse(2)
 
-    async def review(token: str) -> bool:
-        return token == "good"  # noqa: S105 - the hub's answer in this test
+    async def review(token: str, namespace: str) -> bool:
+        return token == "good" or (token, namespace) == ("health", "health")  # noqa: S105 - the hub
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -52,9 +53,12 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
     sources = WebSources(
         take_snapshot=scene.take_snapshot,
         render_metrics=Metrics().render,
-        find_decision_json=lambda name: RECORD if name == "1-1" else None,
-        read_ledger_page=partial(read_page, tmp_path / LEDGER_FILE),
-        read_ledger_blob=partial(read_blob, tmp_path / LEDGER_FILE),
+        ledger=LedgerSource(
+            find_decision=lambda name: RECORD if name == "1-1" else None,
+            read_page=partial(read_page, tmp_path / LEDGER_FILE),
+            read_blob=partial(read_blob, tmp_path / LEDGER_FILE),
+            read_blob_of=partial(read_blob_of, tmp_path / LEDGER_FILE),
+        ),
         readiness_problem=lambda: "receiving reports",
         review_token=review,
         clock=clock,
@@ -139,6 +143,9 @@ async def test_workloads_come_in_pages(server: Server) -> None:
     assert '"next"' not in text
     assert text.count('"namespace"') == 4
     assert (await server.ask("/api/v1/workloads?limit=0", **GOOD))[0] == 400
+    _, text, _ = await server.ask("/api/v1/workloads?search=not-allowed&limit=1", **GOOD)
+    assert '"total":2' in text
+    assert text.count('"namespace"') == 1
 
 
 async def test_a_decision_is_found_by_its_id(server: Server) -> None:

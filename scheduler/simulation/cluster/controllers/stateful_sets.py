@@ -47,12 +47,17 @@ def plan_stateful_set(mirror: Mirror, name: NamespacedName, now: datetime) -> Co
     )
 
 
+def _ordinals_of(stateful_set: AppsObject) -> range:
+    start = stateful_set.spec.ordinals.start
+    return range(start, start + stateful_set.spec.replicas)
+
+
 def _pod_name(stateful_set: AppsObject, ordinal: int) -> str:
     return f"{stateful_set.metadata.name}-{ordinal}"
 
 
 def _delete_surplus(stateful_set: AppsObject, pods: dict[str, Pod]) -> list[Write]:
-    kept = {_pod_name(stateful_set, ordinal) for ordinal in range(stateful_set.spec.replicas)}
+    kept = {_pod_name(stateful_set, ordinal) for ordinal in _ordinals_of(stateful_set)}
     surplus = [pod for name, pod in pods.items() if name not in kept]
     if not surplus:
         return []
@@ -66,7 +71,7 @@ def _create_missing(
     stateful_set: AppsObject, pods: dict[str, Pod], revision: str, now: datetime
 ) -> list[Write]:
     writes: list[Write] = []
-    for ordinal in range(stateful_set.spec.replicas):
+    for ordinal in _ordinals_of(stateful_set):
         pod = pods.get(_pod_name(stateful_set, ordinal))
         if pod is None:
             writes.append(_new_ordinal_pod(stateful_set, ordinal, revision))
@@ -88,7 +93,9 @@ def _replace_outdated(
     strategy = stateful_set.spec.update_strategy
     if strategy.type == "OnDelete":
         return []
-    for ordinal in reversed(range(strategy.rolling_update.partition, stateful_set.spec.replicas)):
+    for ordinal in reversed(_ordinals_of(stateful_set)):
+        if ordinal < strategy.rolling_update.partition:
+            return []
         pod = pods.get(_pod_name(stateful_set, ordinal))
         if pod is None or is_terminating(pod):
             return []

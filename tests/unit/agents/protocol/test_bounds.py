@@ -32,13 +32,14 @@ from agents.protocol.envelope import Envelope
 from agents.protocol.errors import WIRE_ERROR_REASONS, WireError
 from agents.protocol.hub_requests import HubRequest
 from agents.protocol.index import DesiredIndex
+from agents.protocol.index_delta import IndexDelta
 from agents.protocol.orders import OrderContent
 from agents.protocol.report import REPORT, Offline, Report, ReportDelta
 from agents.protocol.shapes import to_camel_case
 from agents.protocol.status import SITE_STATUS, SiteStatusMessage
 
 MESSAGES = (
-    *(Report, ReportDelta, Offline, DesiredIndex),
+    *(Report, ReportDelta, Offline, DesiredIndex, IndexDelta),
     *(OrderContent, SiteStatusMessage, HubRequest, Envelope),
 )
 Hint = Any

@@ -15,6 +15,7 @@ from agents.protocol.envelope import Envelope
 from agents.protocol.errors import WIRE_ERROR_REASONS, WireError
 from agents.protocol.hub_requests import HUB_REQUEST, HubRequest
 from agents.protocol.index import DESIRED_INDEX, DesiredIndex
+from agents.protocol.index_delta import INDEX_DELTA, IndexDelta
 from agents.protocol.orders import ORDER_CONTENT, OrderContent
 from agents.protocol.report import OFFLINE, REPORT, REPORT_DELTA, Offline, Report, ReportDelta
 from agents.protocol.shapes import Json, to_camel_case
@@ -27,6 +28,7 @@ CODECS: dict[Any, Codec[Any]] = {
     ReportDelta: REPORT_DELTA,
     Offline: OFFLINE,
     DesiredIndex: DESIRED_INDEX,
+    IndexDelta: INDEX_DELTA,
     OrderContent: ORDER_CONTENT,
     SiteStatusMessage: SITE_STATUS,
     HubRequest: HUB_REQUEST,

@@ -11,6 +11,7 @@ from agents.protocol.delta import decode_report
 from agents.protocol.envelope import unseal
 from agents.protocol.hub_requests import HUB_REQUEST
 from agents.protocol.index import DESIRED_INDEX, digest_of
+from agents.protocol.index_delta import INDEX_DELTA
 from agents.protocol.keys import TrustedKeys
 from agents.protocol.orders import ORDER_CONTENT
 from agents.protocol.report import OFFLINE, REPORT, REPORT_DELTA
@@ -24,6 +25,7 @@ CODECS: dict[str, Codec[Any]] = {
     "delta": REPORT_DELTA,
     "offline": OFFLINE,
     "index": DESIRED_INDEX,
+    "indexdelta": INDEX_DELTA,
     "order": ORDER_CONTENT,
     "status": SITE_STATUS,
     "hub": HUB_REQUEST,

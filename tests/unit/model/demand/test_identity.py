@@ -138,6 +138,73 @@ def test_orders_of_a_job_add_up_to_its_completions() -> None:
     assert [(one["completions"], one["parallelism"]) for one in specs] == [(86, 24), (14, 4)]
 
 
+@pytest.mark.parametrize(
+    ("raw", "problem"),
+    [
+        (numbered("Job", identity="Ranges"), "no spec.ordinals.start"),
+        (numbered(identity="Ranges", strategy="Duplicated"), "Duplicated"),
+        (numbered(identity="Ranges", mode="Fresh"), "write mode: Steady"),
+        (numbered(identity="Ranges", preset="two-places-three-centres"), "preset"),
+    ],
+)
+def test_what_cannot_have_ranges_is_refused_with_the_way_out(raw: Json, problem: str) -> None:
+    refusal = demand_or_refusal(raw)
+    assert isinstance(refusal, NotAccepted)
+    assert problem in refusal.message
+    assert "; write " in refusal.message
+
+
+def test_a_set_in_ranges_has_no_autoscaler_at_a_site() -> None:
+    raw = numbered(identity="Ranges")
+    target = {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db"}
+    raw["spec"]["manifests"].append(
+        {
+            "apiVersion": "autoscaling/v2",
+            "kind": "HorizontalPodAutoscaler",
+            "metadata": {"name": "scales"},
+            "spec": {"scaleTargetRef": target, "maxReplicas": 9},
+        }
+    )
+    refusal = demand_or_refusal(raw)
+    assert isinstance(refusal, NotAccepted)
+    assert "HorizontalPodAutoscaler scales" in refusal.message
+
+
+def test_ranges_of_several_sites_that_are_not_recorded_are_not_guessed() -> None:
+    raw = numbered(identity="Ranges")
+    groups = [{"sites": ["s1", "s2"], "replicas": 2, "phase": "Running"}]
+    raw["status"] = {"placement": {"groups": groups}}
+    refusal = demand_or_refusal(raw)
+    assert isinstance(refusal, NotAccepted)
+    assert "scale the Workload to 0" in refusal.message
+    raw["spec"]["replicas"] = 0
+    assert isinstance(demand_or_refusal(raw), Demand)
+
+
+def test_a_site_with_a_range_gets_more_only_where_no_other_range_changes() -> None:
+    raw = numbered(pods=6, identity="Ranges")
+    groups = [
+        {"sites": [name], "replicas": 2, "phase": "Running", "ordinals": {"first": first}}
+        for name, first in (("s1", 0), ("s2", 2))
+    ]
+    raw["status"] = {"placement": {"groups": groups, "identity": "Ranges"}}
+    demand = demand_or_refusal(raw)
+    assert isinstance(demand, Demand)
+    fleet = fleet_of(site("s1", nodes(9)), site("s2", nodes(1, cpu="1")), site("s3", nodes(1)))
+    decision = choose(demand, fleet, now=NOW)
+    placed = {one.site: one.replicas for one in decision.assignment}
+    assert placed["s1"] == 2
+    assert sum(placed.values()) == 6
+    assert any(note.startswith("ordinals: s1 0-1, s2 2") for note in decision.notes)
+    raw["spec"]["replicas"] = 3
+    fewer = demand_or_refusal(raw)
+    assert isinstance(fewer, Demand)
+    assert {one.site: one.replicas for one in choose(fewer, fleet, now=NOW).assignment} == {
+        "s1": 2,
+        "s2": 1,
+    }
+
+
 def _first(order: OrderForSite) -> Json:
     return dict(order.manifests[0])
 

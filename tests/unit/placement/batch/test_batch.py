@@ -6,15 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from benchmarks.batch import random_instance
+from benchmarks._batch_families import FAMILIES, random_instance
 from scheduler.model.canonical import canonical_digest
 from scheduler.model.demand.terms import DEFAULT_TERMS, ScarcityPrice, Terms
-from scheduler.placement.batch.batch import BatchInstance, profit_of, solve_batch, solve_greedily
+from scheduler.placement.batch.batch import solve_batch
+from scheduler.placement.batch.instance import BatchInstance, hottest_site, profit_of
+from scheduler.placement.batch.rounding import solve_greedily
 from scheduler.placement.choose import choose
 from scheduler.placement.cost.terms.scarcity import COST
 from scheduler.placement.fleet.context import decision_context
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.placement.solver.highs import IntegerProgram, LinearTerm
+from scheduler.placement.solver.highs import IntegerProgram, LinearTerm, solve_packing
 from tests.support.batches import place_batch
 from tests.support.brute_force import divisions
 from tests.support.sites import NOW, demand, fleet_of, nodes, site, workload
@@ -35,6 +37,44 @@ def test_a_batch_is_close_to_its_bound_and_better_than_greedy(workloads: int, si
     assert batch.achieved == pytest.approx(profit_of(instance, batch.placed))
     assert 0.95 <= batch.ratio <= 1
     assert batch.achieved > 1.1 * profit_of(instance, solve_greedily(instance))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("seed", range(1))
+def test_each_family_is_close_to_a_bound_that_is_close_to_the_program(
+    family: str, seed: int
+) -> None:
+    instance = FAMILIES[family](120, 20, seed)
+    pairs = np.nonzero(instance.profit > 0)
+    optimum = solve_packing(instance, *pairs).value
+    batch = solve_batch(instance)
+    assert is_within_capacity(instance, batch.placed)
+    assert optimum * (1 - 1e-6) <= batch.bound <= 1.005 * optimum
+    assert batch.achieved >= LEAST_PART_OF_PROGRAM.get(family, 0.97) * optimum
+    if instance.whole is not None:
+        placed = batch.placed.sum(axis=1)[instance.whole]
+        assert set((placed / instance.replicas[instance.whole]).tolist()) <= {0.0, 1.0}
+
+
+LEAST_PART_OF_PROGRAM = {"near-half": 0.93, "site-priced-10x": 0.85, "gangs": 0.95, "heavy": 0.93}
+"""Where few replicas fill a site, no whole division comes as close to the program."""
+
+
+def test_half_sites_are_packed_nearly_as_well_as_by_branch_and_bound() -> None:
+    instance = FAMILIES["near-half"](24, 5, 3)
+    batch, best = solve_batch(instance), exact(instance)
+    assert 0.97 * best <= batch.achieved <= best + 1e-6
+
+
+def test_the_hottest_site_is_named_with_its_load_before_and_after() -> None:
+    instance = BatchInstance(
+        free=np.array([[4.0], [8.0]]),
+        requests=np.array([[2.0], [2.0]]),
+        replicas=np.array([3, 1]),
+        profit=np.array([[2.0, 1.0], [3.0, 1.0]]),
+    )
+    assert hottest_site(instance, np.array([[1, 2], [1, 0]])) == (0, 2.0, 1.0)
+    assert hottest_site(instance, np.zeros((2, 2), np.int64)) == (0, 2.0, 0.0)
 
 
 def test_the_same_batch_gives_the_same_prices() -> None:

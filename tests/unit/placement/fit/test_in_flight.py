@@ -4,6 +4,7 @@ import pytest
 
 from scheduler.model.demand.facts import InFlight
 from scheduler.placement.choose import choose
+from scheduler.placement.explain.explain import explain
 from scheduler.placement.fit.caveats import NOTE_IN_FLIGHT_BOUND
 from scheduler.placement.fleet.fleet import Fleet
 from tests.support.sites import NOW, Raw, demand, facts_of, grant, nodes, site, workload
@@ -55,3 +56,12 @@ def test_a_bound_is_named_where_there_are_too_many_pods_in_flight_to_search() ->
         )
     }
     assert notes == {(NOTE_IN_FLIGHT_BOUND,)}
+
+
+@pytest.mark.parametrize("in_flight", [[flight(4, cpu=7000)], []])
+def test_an_explanation_says_that_room_waits_for_a_report(in_flight: list[InFlight]) -> None:
+    asked = demand(asking(5, "10"))
+    explained = explain(asked, fleet_with(nodes(4), *in_flight, may_compile=True), now=NOW)
+    [fit] = [one for one in explained.sites[0].verdicts if one.rule == "fit"]
+    assert ("waiting for the site to report what was just sent" in fit.sentence) == bool(in_flight)
+    assert "waiting for the site" not in explained.decision.line

@@ -1,0 +1,124 @@
+"""Over the network a token reads the records of the namespaces that it may read, and no others."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from benchmarks._web_state import WebState
+from scheduler.cli.support.ledger_access import LedgerUnreachable, RemoteLedger
+from scheduler.ledger.pages import read_blob, read_blob_of, read_page
+from scheduler.ledger.reader import LedgerReader, decision_json
+from scheduler.ledger.replay import read_recorded_decision, replay
+from scheduler.ledger.storage.sqlite import LEDGER_FILE
+from scheduler.model.demand.facts import InFlight
+from scheduler.web.listener import WebListener
+from scheduler.web.metrics import Metrics
+from scheduler.web.records import LedgerSource
+from scheduler.web.server import WebSources, serve_web
+from tests.integration.cli.test_replay import demand, facts_of, record
+from tests.support.fake_clock import FakeClock
+from tests.support.faults import make_faults
+
+pytestmark = pytest.mark.integration
+KEY = "health/appointment"
+
+
+@pytest.fixture
+async def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
+    def with_work_in_flight(name: str, cpu: str) -> object:
+        flights = (
+            InFlight(workload="police/case-files", replicas=1, requests={"cpu": 500, "pods": 1}),
+            InFlight(workload="health/other", replicas=1, requests={"cpu": 500, "pods": 1}),
+        )
+        return msgspec.structs.replace(facts_of(name, cpu), in_flight=flights)
+
+    monkeypatch.setattr("tests.integration.cli.test_replay.facts_of", with_work_in_flight)
+    await record(tmp_path, demand())
+    await record(tmp_path, msgspec.structs.replace(demand(), key="police/case-files"))
+
+    async def review(token: str, namespace: str) -> bool:
+        return token == "auditor" or (token, namespace) == ("tenant", "health")  # noqa: S105
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    file, clock = tmp_path / LEDGER_FILE, FakeClock()
+    sources = WebSources(
+        take_snapshot=WebState(clock).take_snapshot,
+        render_metrics=Metrics().render,
+        ledger=LedgerSource(
+            find_decision=partial(decision_json, file),
+            read_page=partial(read_page, file),
+            read_blob=partial(read_blob, file),
+            read_blob_of=partial(read_blob_of, file),
+        ),
+        readiness_problem=lambda: "",
+        review_token=review,
+        clock=clock,
+        faults=make_faults(clock),
+    )
+    async with serve_web(WebListener(port=port), sources):
+        yield f"http://127.0.0.1:{port}"
+
+
+async def test_a_tenant_explains_and_replays_its_own_decisions(address: str) -> None:
+    def read() -> None:
+        remote = RemoteLedger(address, "tenant")
+        newest = remote.last_about(KEY)
+        assert newest is not None
+        assert read_recorded_decision(remote, newest).decision.phase == "Placed"
+        first = remote.find("3-1")
+        assert first is not None
+        assert replay(remote, first).is_same
+        facts = read_recorded_decision(remote, first).fleet.facts_of("a-edge")
+        named = [one.workload for one in facts.in_flight]
+        assert "health/other" in named
+        assert not any("police" in name for name in named), "whose the rest is, is not its business"
+        assert len(remote.records(subject=KEY)) == 2
+
+    await asyncio.to_thread(read)
+
+
+async def test_a_tenant_is_refused_what_is_about_others_and_told_the_right(address: str) -> None:
+    def read() -> None:
+        remote = RemoteLedger(address, "tenant")
+        for refused in (
+            lambda: remote.last_about("police/case-files"),
+            lambda: remote.records(subject="police/case-files"),
+            lambda: remote.find("3-3"),
+        ):
+            with pytest.raises(LedgerUnreachable, match=r"may not get .* in namespace police"):
+                refused()
+        for refused in (remote.last, remote.records):
+            with pytest.raises(LedgerUnreachable, match=r"may not list .* in all namespaces"):
+                refused()
+
+    await asyncio.to_thread(read)
+
+
+async def test_a_tenant_reads_only_the_blobs_of_its_own_records(
+    address: str, tmp_path: Path
+) -> None:
+    with LedgerReader(tmp_path / LEDGER_FILE) as reader:
+        others = reader.find("3-4")
+        own = reader.find("3-1")
+    assert others is not None
+    assert own is not None
+    foreign = next(ref for ref in others.refs if ref not in own.refs)
+
+    def read() -> None:
+        remote = RemoteLedger(address, "tenant")
+        remote.find("3-1")
+        with pytest.raises(LedgerUnreachable, match="does not refer to"):
+            remote.blob(foreign)
+        assert json.dumps(RemoteLedger(address, "auditor").blob(foreign))
+        with pytest.raises(LedgerUnreachable, match="HTTP 403"):
+            RemoteLedger(address, "nobody").last_about(KEY)
+
+    await asyncio.to_thread(read)
