@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from scheduler.control.autoscaled_workloads import AutoscaledWorkloads
 from scheduler.control.clock_events import ClockEvents
 from scheduler.control.controller import Controller
 from scheduler.control.events.recorder import EventRecorder
@@ -35,6 +36,7 @@ from scheduler.control.startup import Startup
 from scheduler.control.state.decision_inputs import DecisionInputs
 from scheduler.control.state.fair_shares import FairShares
 from scheduler.control.state.ledger_heads import LedgerHeads
+from scheduler.control.state.manifest_checks import ManifestChecks
 from scheduler.control.state.node_label_keys import NodeLabelKeys
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.ownership import ObjectOwnership
@@ -44,6 +46,7 @@ from scheduler.control.state.unadmitted_sites import UnadmittedSites
 from scheduler.control.stats.workloads import WorkloadStats
 from scheduler.control.wake_ups import WakeUps
 from scheduler.control.worker import Worker
+from scheduler.hub.kind_schemas import KindSchemas
 from scheduler.ledger.recorder import LedgerRecorder
 from scheduler.ledger.segments import is_signed_by
 from scheduler.model.demand.terms import Terms
@@ -309,6 +312,9 @@ class Term:
             epoch=self._epoch,
             stuck_after_seconds=known.settings.dispatch.stuck_in_flight_seconds,
             on_names_freed=lambda: self.wake_ups.add_events("gone"),
+            manifest_checks=ManifestChecks(
+                KindSchemas(client=known.services.client, clock=known.clock)
+            ),
         )
 
     def loops(self) -> Iterator[tuple[str, Loop]]:
@@ -324,6 +330,10 @@ class Term:
             unknown_orders_at=self.dispatcher.unknown_orders_at,
             without_nonce=known.asker.agents_without_nonce,
         )
+        autoscaled = AutoscaledWorkloads(
+            hub=known.hub, objects=known.objects, clock=known.clock, faults=known.faults
+        )
+        yield "autoscalers", autoscaled.run
         yield "dispatch", self.dispatcher.run
         yield "wake", self.wake_ups.run
         yield "time", self.clock_events.run

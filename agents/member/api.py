@@ -46,7 +46,8 @@ class MemberApiError(Exception):
     Attributes:
         code: HTTP status; 0 if there was no response.
         reason: reason of the Status object, such as `NotFound`, `Conflict` or `Invalid`.
-        field_conflicts: who owns each field that server-side apply would take, as the server says.
+        field_conflicts: who owns each field that server-side apply would take, in the server's
+            words.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class MemberApiError(Exception):
         code: int,
         reason: str,
         message: str,
-        field_conflicts: Mapping[str, str] | None = None,
+        field_conflicts: Mapping[str, tuple[str, ...]] | None = None,
     ) -> None:
         super().__init__(message)
         self.field_conflicts = field_conflicts or {}
@@ -182,18 +183,19 @@ class MemberApi:
             return kept
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    def apply(self, path: str, tree: Tree, *, force: bool) -> Tree:
-        """Applies an object by server-side apply (KEP-555), as field manager `kapok-agent`.
+    def apply(self, path: str, tree: Tree, *, force: bool, manager: str = FIELD_MANAGER) -> Tree:
+        """Applies an object by server-side apply (KEP-555).
 
         Args:
             path: path of the object.
             tree: the fields to own; other fields stay as they are.
             force: takes fields over from other managers, which is a conflict otherwise.
+            manager: the name under which the fields are owned.
 
         Raises:
             MemberApiError: code 409 for a conflict.
         """
-        query = {"fieldManager": FIELD_MANAGER, "force": "true" if force else "false"}
+        query = {"fieldManager": manager, "force": "true" if force else "false"}
         return self._request(
             "apply", "PATCH", f"{path}?{urlencode(query)}", tree, content=_APPLY_CONTENT_TYPE
         )
@@ -372,10 +374,11 @@ def _api_error_of(code: int, answer: Tree, what: str) -> MemberApiError:
     )
 
 
-def _field_conflicts_of(answer: Tree) -> dict[str, str]:
-    causes = objects_at(map_at(answer, "details"), "causes")
-    return {
-        text_at(each, "field"): message_at(each, "message", 300)
-        for each in causes[:_MAX_CAUSES]
-        if each.get("reason") == "FieldManagerConflict"
-    }
+def _field_conflicts_of(answer: Tree) -> dict[str, tuple[str, ...]]:
+    """The conflicts by field; several managers may own one."""
+    found: dict[str, tuple[str, ...]] = {}
+    for each in objects_at(map_at(answer, "details"), "causes")[:_MAX_CAUSES]:
+        if each.get("reason") == "FieldManagerConflict":
+            field = text_at(each, "field")
+            found[field] = (*found.get(field, ()), message_at(each, "message", 300))
+    return found

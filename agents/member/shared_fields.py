@@ -1,21 +1,46 @@
 """Applies an object and leaves to other controllers what is theirs.
 
-The agent applies only the fields that a manifest writes. Of those, another field manager may have
-taken one since. What a person or a tool at the site changed has drifted, and is set back. The
-number of replicas that an autoscaler set through the scale subresource is its own: setting it back
-would start a fight that never ends.
+The agent applies only the fields that a manifest writes, and first without force. A field that
+another manager owns by then is either what a person changed at the site, which has drifted and is
+set back, or the work of another controller, such as an autoscaler, which is left to it and named:
+setting it back would start a fight that never ends. The server's managed fields say which of both.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Final
 
-from agents.member.api import MemberApi, MemberApiError, Tree
+from agents.member.api import FIELD_MANAGER, MemberApi, MemberApiError, Tree
+from agents.member.autoscaling import CONTROLLER_MANAGER, has_autoscaler
+from agents.member.field_paths import without_field
+from agents.member.trees import map_at
+from agents.protocol.orders import ORDER_ID_ANNOTATION, ORDER_LABEL
 
 _REPLICAS_FIELD: Final = ".spec.replicas"
-_SCALER: Final = re.compile(r'conflict with "([^"]{1,128})" with subresource "scale"')
-_PEOPLES_TOOLS: Final = ("kubectl", "kapok", "helm")
+_MANAGER: Final = re.compile(r'conflict with "([^"]{1,128})"')
+_PEOPLES_TOOLS: Final = (
+    "before-first-apply",  # the server's word for writers that it did not note
+    "curl",
+    "dashboard",
+    "freelens",
+    "headlamp",
+    "helm",
+    "k9s",
+    "kapok",
+    "kubectl",
+    "lens",
+    "mozilla",
+    "openlens",
+)
+"""How the managers begin with which people and their tools write; where a program gives no name,
+the server takes that of the program."""
+_OWN_MARKS: Final = (
+    f".metadata.labels.{ORDER_LABEL}",
+    f".metadata.annotations.{ORDER_ID_ANNOTATION}",
+)
+_MAX_ATTEMPTS: Final = 3
+_MAX_NAMED: Final = 5
 
 
 def apply_keeping_others(
@@ -35,28 +60,59 @@ def apply_keeping_others(
     Raises:
         MemberApiError: as `MemberApi.apply`.
     """
-    try:
-        return api.apply(path, tree, force=False), []
-    except MemberApiError as error:
-        if not is_present or error.code != HTTPStatus.CONFLICT or not error.field_conflicts:
-            raise
-        scaler = _scaler_of(tree, error.field_conflicts)
-    if not scaler:
-        return api.apply(path, tree, force=True), []
-    spec = {name: value for name, value in tree["spec"].items() if name != "replicas"}
-    taken = api.apply(path, {**tree, "spec": spec}, force=True)
-    return taken, [f"spec.replicas is left to {scaler}"]
+    left: dict[str, str] = {}
+    for _ in range(_MAX_ATTEMPTS):
+        try:
+            return api.apply(path, tree, force=False), _format_left(left)
+        except MemberApiError as error:
+            if not is_present or error.code != HTTPStatus.CONFLICT or not error.field_conflicts:
+                raise
+            conflicts = error.field_conflicts
+        found, tree = _leave_to_others(api, tree, conflicts)
+        left |= found
+        if len(found) < len(conflicts):  # the rest has drifted
+            break
+    return api.apply(path, tree, force=True), _format_left(left)
 
 
-def _scaler_of(tree: Tree, conflicts: Mapping[str, str]) -> str:
-    """The controller that scales the object; empty if none does.
+def _leave_to_others(
+    api: MemberApi, tree: Tree, conflicts: Mapping[str, tuple[str, ...]]
+) -> tuple[dict[str, str], Tree]:
+    """The fields that another controller has, with its name, and the object without them."""
+    found: dict[str, str] = {}
+    for field, messages in conflicts.items():
+        controller = _controller_of(messages)
+        if not controller or _is_always_ours(field, tree):
+            continue
+        is_scaled = field == _REPLICAS_FIELD and controller == CONTROLLER_MANAGER
+        if is_scaled and not has_autoscaler(api, tree):
+            continue  # its autoscaler is gone
+        narrowed = without_field(tree, field)
+        if narrowed is not None:
+            found[field], tree = controller, narrowed
+    return found, tree
 
-    With 0 replicas nothing is to run, and Kubernetes' own autoscaler does not act.
+
+def _controller_of(messages: Iterable[str]) -> str:
+    """The controller that owns a field beside or instead of us; empty if only people wrote it."""
+    for message in messages:
+        match = _MANAGER.match(message)
+        name = match.group(1) if match else ""
+        if name and name != FIELD_MANAGER and not name.lower().startswith(_PEOPLES_TOOLS):
+            return name
+    return ""
+
+
+def _is_always_ours(field: str, tree: Tree) -> bool:
+    """Whether a field says whose the object is, or that nothing is to run.
+
+    Kubernetes' own autoscaler does not act on 0 replicas either.
     """
-    spec = tree.get("spec")
-    if not isinstance(spec, dict) or not spec.get("replicas"):
-        return ""
-    found = _SCALER.search(conflicts.get(_REPLICAS_FIELD, ""))
-    if found is None or found.group(1).startswith(_PEOPLES_TOOLS):
-        return ""
-    return found.group(1)
+    stops = field == _REPLICAS_FIELD and not map_at(tree, "spec").get("replicas")
+    return stops or field in _OWN_MARKS
+
+
+def _format_left(left: Mapping[str, str]) -> list[str]:
+    named = [f"{field[1:]} is left to {name}" for field, name in list(left.items())[:_MAX_NAMED]]
+    more = len(left) - len(named)
+    return [*named, *([f"{more} more fields are left to other controllers"] if more else [])]

@@ -7,10 +7,13 @@ from http import HTTPStatus
 from typing import Final
 
 from agents.member.api import MemberApi, MemberApiError, Tree
+from agents.member.autoscaling import autoscaled_objects
 from agents.member.discovery import MemberKind, MemberKinds
+from agents.member.initial_replicas import apply_autoscaled
+from agents.member.owned_fields import revision_of
 from agents.member.shared_fields import apply_keeping_others
 from agents.member.trees import map_at, text_at
-from agents.orders.inventory import MemberInventory, ObjectIdentity, identity_of, revision_of
+from agents.orders.inventory import MemberInventory, ObjectIdentity, identity_of
 from agents.orders.journal import Journal, ObjectKey
 from agents.orders.labels import (
     SYSTEM_NAMESPACE,
@@ -220,7 +223,7 @@ class Applier:
             self.ensure_namespace(SYSTEM_NAMESPACE)
             self.job_records.record_start(content.id, key, content_digest(tree))
         try:
-            self._apply_and_record(path, tree, uid, result)
+            self._apply_and_record(content, path, tree, uid, result)
         except MemberApiError as error:
             if is_start and error.is_refusal:  # else it would count as one that has run
                 self.job_records.withdraw_start(content.id, key)
@@ -231,7 +234,9 @@ class Applier:
         is_own = name == content.namespace
         self.ensure_namespace(name, content.pod_security if is_own else None)
 
-    def _apply_and_record(self, path: str, tree: Tree, uid: str, result: ApplyResult) -> None:
+    def _apply_and_record(
+        self, content: OrderContent, path: str, tree: Tree, uid: str, result: ApplyResult
+    ) -> None:
         """Applies an object and records its revision and readiness.
 
         With the uid in it, the server refuses an object that was deleted and created again since
@@ -240,7 +245,10 @@ class Applier:
         key = object_key_of(tree)
         if uid:
             tree["metadata"]["uid"] = uid
-        taken, left = apply_keeping_others(self.api, path, tree, is_present=bool(uid))
+        scaled = autoscaled_objects(content.manifests, content.namespace)
+        is_scaled = (key.kind, key.namespace, key.name) in scaled
+        apply = apply_autoscaled if is_scaled else apply_keeping_others
+        taken, left = apply(self.api, path, tree, is_present=bool(uid))
         result.yielded += [f"{key}: {text}" for text in left]
         taken = {**taken, "apiVersion": key.api_version, "kind": key.kind}
         result.applied_revisions[identity_of(key)] = (

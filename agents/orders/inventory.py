@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from agents.member.api import MemberApi, MemberApiError, Tree
 from agents.member.discovery import MemberKind
+from agents.member.owned_fields import revision_of
 from agents.member.trees import map_at, text_at
 from agents.orders.journal import ObjectKey
 from agents.orders.labels import (
@@ -37,8 +38,7 @@ class ObservedObject:
     Attributes:
         key: kind and name, in the version that was listed.
         uid: uid; an object that was deleted and created again has another.
-        revision: changes with the object's spec: its generation, or its resourceVersion for kinds
-            without one.
+        revision: changes when another writer changes what we applied.
         token: token of the order that it belongs to, by its label.
         order_id: id of that order, if the annotation matches the label; else None: the agent did
             not create it.
@@ -160,10 +160,3 @@ def finalizers_of(metadata: Mapping[str, Any]) -> tuple[str, ...]:
     found = metadata.get("finalizers")
     words = [each for each in found if isinstance(each, str)] if isinstance(found, list) else []
     return tuple(each[:253] for each in words[:_MAX_FINALIZERS])
-
-
-def revision_of(tree: Tree) -> str:
-    """The generation, or the resourceVersion for kinds without one; changes with the spec."""
-    metadata = map_at(tree, "metadata")
-    generation = metadata.get("generation")
-    return f"g{generation}" if generation else f"v{metadata.get('resourceVersion')}"

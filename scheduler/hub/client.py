@@ -262,6 +262,11 @@ class HubClient:
         """Sends any other request with a JSON response, such as discovery or a binding."""
         return await self._request_json(method, path, query=query, body=body)
 
+    async def read_bytes(self, path: str, query: Mapping[str, str]) -> bytes:
+        """Reads a document without decoding it, because that may take long."""
+        async with self._request("GET", path, query=query) as response:
+            return await response.read()
+
     async def _request_json(
         self,
         method: str,

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import pytest
@@ -355,9 +356,13 @@ def test_rollout_status_follows_the_deployment(server: Server, kubectl: Kubectl)
         "readyReplicas": 2,
         "availableReplicas": 2,
     }
-    server.client.patch(f"{server.apps('deployments', name)}/status", {"status": status}).ok()
-    done = kubectl("rollout", "status", f"deploy/{name}", "--timeout=5s").out
-    assert "successfully rolled out" in done
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(kubectl, "rollout", "status", f"deploy/{name}", "--timeout=30s")
+        while not done.done():  # again and again: a controller of the server writes it too
+            path = f"{server.apps('deployments', name)}/status"
+            server.client.patch(path, {"status": status}).ok()
+            wait([done], timeout=0.2)
+    assert "successfully rolled out" in done.result().out
     kubectl("rollout", "restart", f"deploy/{name}")
     kubectl("set", "image", f"deploy/{name}", "web=nginx:9")
     assert "nginx:9" in kubectl("get", "deploy", name, "-o", "wide").out

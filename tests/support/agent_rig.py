@@ -19,6 +19,7 @@ from tests.support.wire_hub import Manifest, WireHub, packed
 
 CONFIG_MAPS = "/api/v1/namespaces/{}/configmaps"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/{}/deployments"
+AUTOSCALERS = "/apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers"
 JOBS = "/apis/batch/v1/namespaces/{}/jobs"
 
 

@@ -102,6 +102,17 @@ def deployment(name: str = "web", replicas: int = 2) -> Manifest:
     }
 
 
+def autoscaler(target: str = "web") -> Manifest:
+    """A manifest that scales a Deployment."""
+    reference = {"apiVersion": "apps/v1", "kind": "Deployment", "name": target}
+    return {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "scaler"},
+        "spec": {"scaleTargetRef": reference, "minReplicas": 1, "maxReplicas": 9},
+    }
+
+
 def job(name: str = "night", **spec: object) -> Manifest:
     """A manifest that runs once."""
     container = {"name": "c", "image": "busybox"}

@@ -134,7 +134,10 @@ def _increment_generation(resource: ServerResource, item: JsonObject, old: JsonO
     if not resource.strategy.has_generation:
         return
     keys = (set(item) | set(old)) - {"metadata", "status"}
-    if any(item.get(key) != old.get(key) for key in keys):
+    is_changed = any(item.get(key) != old.get(key) for key in keys)
+    if resource.strategy.generation_follows_labels:
+        is_changed |= item["metadata"].get("labels") != old["metadata"].get("labels")
+    if is_changed:
         item["metadata"]["generation"] = int(old["metadata"].get("generation", 0)) + 1
 
 

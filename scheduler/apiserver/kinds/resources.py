@@ -60,6 +60,8 @@ class KindStrategy:
     """Called beside the event loop with a valid object that is about to be written."""
     name_problems: Callable[[str], list[str]] = dns_subdomain_problems
     has_generation: bool = True
+    generation_follows_labels: bool = False
+    """Whether other labels raise the generation too."""
     status_on_create: bool = False
     """Whether a new object keeps the status that the client sends, as nodes do."""
     deletion_finalizer: str = ""

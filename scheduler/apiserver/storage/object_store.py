@@ -125,7 +125,9 @@ class ObjectStore:
             raise not_found(resource.group_resource, name)
         return stored
 
-    def check_accepts_new_objects(self, resource: ServerResource, namespace: str) -> None:
+    def check_accepts_new_objects(
+        self, resource: ServerResource, namespace: str, name: str = ""
+    ) -> None:
         """Refuses new objects where the namespace or the definition is missing or terminating.
 
         Raises:
@@ -147,7 +149,7 @@ class ObjectStore:
                 f"unable to create new content in namespace {namespace} "
                 "because it is being terminated"
             )
-            error = forbidden(resource.group_resource, "", why)
+            error = forbidden(resource.group_resource, name, why)
             cause = {
                 "reason": "NamespaceTerminating",
                 "message": f"namespace {namespace} is being terminated",

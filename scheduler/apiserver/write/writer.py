@@ -93,7 +93,8 @@ class ObjectWriter(ObjectStore):
         ensure_name_and_namespace(resource, item, namespace)
         if item["metadata"].get("resourceVersion") not in {None, "", "0"}:
             raise bad_request("resourceVersion should not be set on objects to be created")
-        self.check_accepts_new_objects(resource, namespace)
+        name = str(item["metadata"].get("name") or "")
+        self.check_accepts_new_objects(resource, namespace, name)
         manager = self._field_manager(resource, options, "Update")
         checked = item
         new = await self.heavy_work.run(
@@ -124,7 +125,7 @@ class ObjectWriter(ObjectStore):
         self, resource: ServerResource, new: JsonObject, options: WriteOptions
     ) -> WriteResult:
         metadata = new["metadata"]
-        self.check_accepts_new_objects(resource, metadata.get("namespace", ""))
+        self.check_accepts_new_objects(resource, metadata.get("namespace", ""), metadata["name"])
         key = self.key_of(resource, metadata.get("namespace", ""), metadata["name"])
         existing = self.collection(resource.collection_name).latest(key)
         if existing is not None:
@@ -283,7 +284,7 @@ class ObjectWriter(ObjectStore):
             raise not_found(resource.group_resource, config["metadata"]["name"])
         if config["metadata"].get("uid"):
             _refuse_uid(resource, config)
-        self.check_accepts_new_objects(resource, namespace)
+        self.check_accepts_new_objects(resource, namespace, config["metadata"]["name"])
         config = _keep_writable_fields(resource, config, options.subresource)
         empty: JsonObject = {"metadata": {}}
 

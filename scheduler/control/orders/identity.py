@@ -31,6 +31,8 @@ _OLD_ANNOTATION = "kapok.dev/incarnation"
 _INCARNATION = re.compile(r"[a-z0-9]{1,40}")
 _HUB_ID = re.compile(r"[^/\s]{1,128}")
 _DIGITS = 10
+_ORDER_LABEL, _TOKEN_DIGITS = "kapok.dev/order", 32
+"""The label of pods at sites, and how many digits of the id's digest are its value (the wire)."""
 _MAX_NAMESPACE_CHARACTERS, _MAX_NAME_CHARACTERS = 63, 253
 
 
@@ -66,6 +68,11 @@ def parse_order_id(text: str) -> OrderIdentity | None:
     if not (is_bounded and _HUB_ID.fullmatch(hub_id) and _INCARNATION.fullmatch(incarnation)):
         return None
     return OrderIdentity(hub_id, (namespace, name), incarnation)
+
+
+def pod_selector(order_id: str) -> str:
+    """The label selector of a workload's pods at all its sites, as agents label them."""
+    return f"{_ORDER_LABEL}={sha256(order_id.encode()).hexdigest()[:_TOKEN_DIGITS]}"
 
 
 def new_incarnation(uid: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from scheduler.control.orders.build import ordered_of, orders_of, with_adopted_placement
 from scheduler.control.orders.dispatch import Dispatcher
-from scheduler.control.orders.identity import IdentityResolver, format_order_id
+from scheduler.control.orders.identity import IdentityResolver, format_order_id, pod_selector
 from scheduler.control.ports.agents import OrderState
 from scheduler.control.state.node_label_keys import NodeLabelKeys
 from scheduler.control.state.objects import HubObjects
@@ -48,6 +48,10 @@ class OrderSync:
         """The id of a workload's orders, the same at every site; of an identified workload."""
         key = (workload.metadata.namespace, workload.metadata.name)
         return format_order_id(self.identities.hub_id, key, workload.status.incarnation)
+
+    def pod_selector(self, workload: Workload) -> str:
+        """The label selector of a workload's pods; empty while its orders have no id yet."""
+        return pod_selector(self.order_id(workload)) if workload.status.incarnation else ""
 
     def identify(self, key: WorkKey, workload: Workload) -> Workload | NotAccepted:
         """The workload with its incarnation, or why that cannot be known.

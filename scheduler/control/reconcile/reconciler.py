@@ -28,12 +28,14 @@ from scheduler.control.reconcile.workload_writer import (
     NOTHING_WRITTEN,
     WorkloadWriter,
 )
+from scheduler.control.state.manifest_checks import ManifestChecks
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.ownership import ObjectOwnership, conflict_refusal
 from scheduler.control.state.resolve_demand import policies_of, resolve_demand
 from scheduler.control.stats.workloads import WorkloadStats
 from scheduler.control.status import workload as statuses
 from scheduler.control.status.conditions import MAX_SITES_LISTED, set_condition, stuck_condition
+from scheduler.control.status.left_fields import FIELDS_LEFT, left_fields_condition
 from scheduler.control.status.not_enforced import not_enforced_condition
 from scheduler.control.status.phase import MAX_TEXT_LENGTH
 from scheduler.control.status.remains import SiteLeft, with_remains, withdrawn_condition
@@ -101,6 +103,7 @@ class Reconciler:
         epoch: gives the leader's epoch.
         stuck_after_seconds: an order that does not run for this long sets StuckInFlight.
         on_names_freed: called when a workload gives up names that others were refused.
+        manifest_checks: checks manifests by the schemas of their kinds.
     """
 
     objects: HubObjects
@@ -118,6 +121,7 @@ class Reconciler:
     epoch: Callable[[], int]
     stuck_after_seconds: float
     on_names_freed: Callable[[], None]
+    manifest_checks: ManifestChecks = field(default_factory=ManifestChecks)
     _late_writes: dict[WorkKey, tuple[frozenset[str], WorkloadStatus]] = field(default_factory=dict)
 
     async def reconcile(self, key: WorkKey) -> ReconcileResult:
@@ -132,8 +136,9 @@ class Reconciler:
         if workload.metadata.deletion_timestamp is not None:
             return await self._withdraw(key, workload)
         workload = await self.writer.ensure_finalizer(key, workload)
-        if workload.metadata.deletion_timestamp is not None:
-            return await self._withdraw(key, workload)
+        await self.manifest_checks.check(workload)
+        if self.objects.workloads.get(key) is not workload:  # changed or deleted meanwhile
+            return await self.reconcile(key)
         requeue_reason = self.requeue_reasons.take(key)
         flight, is_done = _Flight(base=self.objects.raw_workloads[key]), False
         try:
@@ -334,6 +339,9 @@ class Reconciler:
         conflict = self.ownership.claim(workload)
         if conflict is not None:
             return conflict_refusal(*conflict)
+        refusal = self.manifest_checks.refusal_of(workload)
+        if refusal is not None:
+            return refusal
         adopted = self.order_sync.with_adopted_placement(workload)
         demand = resolve_demand(adopted, self.objects, self.order_sync.quotas)
         if isinstance(demand, Demand):
@@ -350,9 +358,10 @@ class Reconciler:
     ) -> WorkloadStatus:
         """Adds what sites report, the conditions that follow from the object, and the epoch."""
         now = self.clock.now()
+        views = self.order_sync.site_views(workload, status)
         status = statuses.with_health(
             status,
-            self.order_sync.site_views(workload, status),
+            views,
             now,
             wanted=total_replicas_of(demand) if isinstance(demand, Demand) else None,
             may_end_moves=isinstance(demand, Demand),
@@ -371,10 +380,15 @@ class Reconciler:
         policies = policies_of(workload, self.objects)
         not_enforced = not_enforced_condition(workload, now, policies=policies)
         status = set_condition(status, not_enforced, "NotEnforced", now)
+        status = set_condition(status, left_fields_condition(views, now), FIELDS_LEFT, now)
         removed = removed_fields_condition(workload, now)
         status = set_condition(status, removed, FIELDS_REMOVED, now)
         _log.debug("%s/%s: %s", *key, status.phase)
-        return msgspec.structs.replace(status, epoch=max(self.epoch(), status.epoch))
+        return msgspec.structs.replace(
+            status,
+            epoch=max(self.epoch(), status.epoch),
+            selector=self.order_sync.pod_selector(workload),
+        )
 
     async def _withdraw(self, key: WorkKey, workload: Workload) -> ReconcileResult:
         """Withdraws a deleted workload; the object stays until all sites have confirmed that."""

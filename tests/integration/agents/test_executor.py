@@ -12,6 +12,7 @@ from agents.orders.applier import Applier
 from agents.protocol.orders import ORDER_ID_ANNOTATION, ORDER_LABEL, OrderContent
 from agents.protocol.topics import order_token
 from tests.support.agent_rig import CONFIG_MAPS, DEPLOYMENTS, JOBS, AgentRig
+from tests.support.member_clusters import wait_until
 from tests.support.widgets import widget_crd
 from tests.support.wire_hub import config_map, deployment, job
 
@@ -237,6 +238,7 @@ async def test_a_definition_and_its_objects_come_with_one_order(rig: AgentRig) -
     kinds = ("apiextensions.k8s.io/CustomResourceDefinition",)
     [first] = rig.run(rig.content(definition, item, cluster_kinds=kinds))
     assert f"does not serve {group}/v1/Widget" in str(first.message)
+    wait_until(lambda: rig.api.find(f"/apis/{group}/v1") is not None)  # a real server takes a while
     await rig.clock.advance(3)  # less than the kinds are remembered after a kind was not found
     [status] = rig.step()
     assert (status.applied, status.message) == (2, None)

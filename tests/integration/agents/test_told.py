@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.support.agent_rig import CONFIG_MAPS, DEPLOYMENTS, JOBS, AgentRig
-from tests.support.wire_hub import Manifest, config_map, deployment, job
+from tests.support.agent_rig import AUTOSCALERS, CONFIG_MAPS, DEPLOYMENTS, JOBS, AgentRig
+from tests.support.wire_hub import Manifest, autoscaler, config_map, deployment, job
 
 pytestmark = pytest.mark.integration
 
@@ -68,6 +68,7 @@ def test_replicas_of_an_autoscaler_are_left_to_it_and_those_of_people_are_set_ba
 ) -> None:
     content = rig.content(deployment(replicas=2))
     rig.run(content)
+    rig.api.create(AUTOSCALERS.format(rig.name), autoscaler())
     scale(rig, "kube-controller-manager", 5)
     [status] = rig.step()
     assert rig.find(DEPLOYMENTS, "web")["spec"]["replicas"] == 5

@@ -178,7 +178,8 @@ def test_a_stateful_set_of_the_agent_before_keeps_its_templates(rig: AgentRig) -
     content = rig.content(stateful_set())
     rig.run(content)
     tree = rig.find(STATEFUL_SETS, "db")
-    del tree["spec"]["volumeClaimTemplates"][0]["metadata"]["labels"]
+    for marks in ("labels", "annotations"):
+        del tree["spec"]["volumeClaimTemplates"][0]["metadata"][marks]
     for name in ("uid", "resourceVersion", "managedFields", "creationTimestamp", "generation"):
         tree["metadata"].pop(name, None)
     path = f"{STATEFUL_SETS.format(rig.name)}/db"

@@ -4,6 +4,7 @@ Sources: the API reference of the groups apps and batch.
 """
 
 from scheduler.apiserver.kinds.core.pods import pod_spec_problems, set_pod_spec_defaults
+from scheduler.apiserver.kinds.core.schedules import cron_job_problems
 from scheduler.apiserver.kinds.resources import KindStrategy
 from scheduler.apiserver.kinds.unstructured import map_at, maps_in, set_missing
 from scheduler.hub.schema.json_types import JsonObject
@@ -207,5 +208,9 @@ APPS_STRATEGIES: dict[str, KindStrategy] = {
     "Job": KindStrategy(
         prepare_for_create=_init_job, set_defaults=_set_job_defaults, problems=_job_problems
     ),
-    "CronJob": KindStrategy(prepare_for_create=_init_status, set_defaults=_set_cron_job_defaults),
+    "CronJob": KindStrategy(
+        prepare_for_create=_init_status,
+        set_defaults=_set_cron_job_defaults,
+        problems=cron_job_problems,
+    ),
 }

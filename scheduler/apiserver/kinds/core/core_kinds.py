@@ -4,14 +4,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from scheduler.apiserver.base.errors import GroupResource
+from scheduler.apiserver.kinds.core.autoscalers import autoscaler_from_v1, autoscaler_to_v1
 from scheduler.apiserver.kinds.core.columns import CORE_COLUMNS, DEFAULT_COLUMNS
 from scheduler.apiserver.kinds.core.defaults import CORE_STRATEGIES
 from scheduler.apiserver.kinds.core.network_kinds import NETWORK_STRATEGIES
 from scheduler.apiserver.kinds.core.policy_columns import POLICY_COLUMNS
 from scheduler.apiserver.kinds.core.policy_kinds import (
     POLICY_STRATEGIES,
-    autoscaler_from_v1,
-    autoscaler_to_v1,
 )
 from scheduler.apiserver.kinds.core.schemas import definition_name, schema_node_of
 from scheduler.apiserver.kinds.resources import KindStrategy, ScalePaths, ServerResource

@@ -218,7 +218,9 @@ NETWORK_STRATEGIES: dict[str, KindStrategy] = {
         not_enforced="is stored; nothing behind this server filters traffic by it",
     ),
     "EndpointSlice": KindStrategy(
-        set_defaults=_set_endpoint_slice_defaults, problems=_endpoint_slice_problems
+        set_defaults=_set_endpoint_slice_defaults,
+        problems=_endpoint_slice_problems,
+        generation_follows_labels=True,
     ),
     "ValidatingWebhookConfiguration": _WEBHOOKS,
     "MutatingWebhookConfiguration": _WEBHOOKS,

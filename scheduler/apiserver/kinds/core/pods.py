@@ -121,8 +121,12 @@ def pod_spec_problems(spec: JsonObject, path: str) -> list[FieldProblem]:
     containers = maps_in(spec.get("containers"))
     if not containers:
         problems.append(required_value(f"{path}.containers"))
-    for index, container in enumerate(containers):
-        where = f"{path}.containers[{index}]"
+    named = [
+        (f"{path}.initContainers[{n}]", c)
+        for n, c in enumerate(maps_in(spec.get("initContainers")))
+    ]
+    named += [(f"{path}.containers[{n}]", c) for n, c in enumerate(containers)]
+    for where, container in named:
         if not container.get("image"):
             problems.append(required_value(f"{where}.image"))
         name = str(container.get("name") or "")

@@ -1,23 +1,28 @@
-"""Budgets, autoscalers, quotas, roles, priority and storage classes: defaults and checks.
+"""Budgets, quotas, roles, priority and storage classes: defaults and checks.
 
-Sources: the API reference of the groups policy, autoscaling, rbac.authorization.k8s.io,
+Sources: the API reference of the groups policy, rbac.authorization.k8s.io,
 scheduling.k8s.io, storage.k8s.io and node.k8s.io, and of ResourceQuota and LimitRange.
 """
 
 import re
 
+from scheduler.apiserver.kinds.core.autoscalers import AUTOSCALER_STRATEGY
 from scheduler.apiserver.kinds.core.network_kinds import unsupported_value
-from scheduler.apiserver.kinds.names import label_key_problems, path_segment_problems
+from scheduler.apiserver.kinds.names import (
+    dns_subdomain_problems,
+    label_key_problems,
+    path_segment_problems,
+)
 from scheduler.apiserver.kinds.resources import KindStrategy
 from scheduler.apiserver.kinds.unstructured import map_at, maps_in, set_missing
 from scheduler.hub.schema.json_types import Json, JsonObject
 from scheduler.hub.schema.problems import FieldProblem, invalid_value, required_value
 
 _RBAC_GROUP = "rbac.authorization.k8s.io"
+_SUBJECT_KINDS = ("ServiceAccount", "User", "Group")
 _PERCENT = re.compile(r"[0-9]+%")
 _MAX_PERCENT = 100
 _MAX_USER_PRIORITY = 1_000_000_000
-_DEFAULT_CPU_PERCENT = 80
 
 
 # ---------------------------------------------------------------- PodDisruptionBudget
@@ -54,82 +59,6 @@ def _count_or_percent_problems(value: Json, path: str) -> list[FieldProblem]:
         return [invalid_value(path, value, "must not be greater than 100%")] if too_many else []
     negative = isinstance(value, int) and value < 0
     return [invalid_value(path, value, "must be greater than or equal to 0")] if negative else []
-
-
-# ---------------------------------------------------------------- HorizontalPodAutoscaler
-
-
-def _init_autoscaler(item: JsonObject) -> None:
-    item["status"] = {"desiredReplicas": 0}
-
-
-def _set_autoscaler_defaults(item: JsonObject) -> None:
-    spec = map_at(item, "spec")
-    target = {"type": "Utilization", "averageUtilization": _DEFAULT_CPU_PERCENT}
-    set_missing(spec, minReplicas=1)
-    if not spec.get("metrics"):
-        spec["metrics"] = [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]
-    behavior = spec.get("behavior")
-    if isinstance(behavior, dict):
-        double = {"type": "Percent", "value": 100, "periodSeconds": 15}
-        by_four = {"type": "Pods", "value": 4, "periodSeconds": 15}
-        set_missing(behavior, scaleUp={}, scaleDown={})
-        set_missing(
-            behavior["scaleUp"],
-            stabilizationWindowSeconds=0,
-            selectPolicy="Max",
-            policies=[by_four, double],
-        )
-        set_missing(behavior["scaleDown"], selectPolicy="Max", policies=[double])
-
-
-def _autoscaler_problems(item: JsonObject, _old: JsonObject | None) -> list[FieldProblem]:
-    spec = map_at(item, "spec")
-    least, most = spec.get("minReplicas"), spec.get("maxReplicas")
-    problems: list[FieldProblem] = []
-    if isinstance(least, int) and least < 1:
-        why = "must be greater than or equal to 1"
-        problems.append(invalid_value("spec.minReplicas", least, why))
-    if not isinstance(most, int) or most < 1:
-        problems.append(invalid_value("spec.maxReplicas", most, "must be greater than 0"))
-    elif isinstance(least, int) and most < least:
-        why = "must be greater than or equal to `minReplicas`"
-        problems.append(invalid_value("spec.maxReplicas", most, why))
-    reference = map_at(spec, "scaleTargetRef")
-    problems += [
-        required_value(f"spec.scaleTargetRef.{key}")
-        for key in ("kind", "name")
-        if not reference.get(key)
-    ]
-    return problems
-
-
-def autoscaler_to_v1(item: JsonObject) -> JsonObject:
-    """Converts a stored HorizontalPodAutoscaler (autoscaling/v2) to v1, which knows CPU only."""
-    spec = dict(map_at(item, "spec"))
-    for metric in maps_in(spec.pop("metrics", None)):
-        resource = map_at(metric, "resource")
-        percent = map_at(resource, "target").get("averageUtilization")
-        if resource.get("name") == "cpu" and percent is not None:
-            spec["targetCPUUtilizationPercentage"] = percent
-    spec.pop("behavior", None)
-    status = map_at(item, "status")
-    known = ("observedGeneration", "lastScaleTime", "currentReplicas", "desiredReplicas")
-    kept: JsonObject = {"currentReplicas": 0, "desiredReplicas": 0}
-    kept |= {key: status[key] for key in known if key in status}
-    metadata = dict(map_at(item, "metadata"))
-    made = {"apiVersion": "autoscaling/v1", "metadata": metadata, "spec": spec, "status": kept}
-    return {**item, **made}
-
-
-def autoscaler_from_v1(item: JsonObject) -> JsonObject:
-    """Converts a HorizontalPodAutoscaler of autoscaling/v1 to v2, in which it is stored."""
-    spec = dict(map_at(item, "spec"))
-    percent = spec.pop("targetCPUUtilizationPercentage", None)
-    if percent is not None:
-        target = {"type": "Utilization", "averageUtilization": percent}
-        spec["metrics"] = [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]
-    return {**item, "apiVersion": "autoscaling/v2", "spec": spec}
 
 
 # ---------------------------------------------------------------- ResourceQuota
@@ -218,12 +147,24 @@ def _binding_problems(item: JsonObject, old: JsonObject | None) -> list[FieldPro
     if old is not None and map_at(old, "roleRef") != reference:
         problems.append(invalid_value("roleRef", reference, "cannot change roleRef"))
     for index, subject in enumerate(maps_in(item.get("subjects"))):
-        kind, path = subject.get("kind"), f"subjects[{index}]"
-        if kind not in {"ServiceAccount", "User", "Group"}:
-            supported = ("Group", "ServiceAccount", "User")
-            problems.append(unsupported_value(f"{path}.kind", kind, supported))
-        elif kind == "ServiceAccount" and not subject.get("namespace"):
-            problems.append(required_value(f"{path}.namespace"))
+        problems += _subject_problems(subject, f"subjects[{index}]", is_namespaced=is_namespaced)
+    return problems
+
+
+def _subject_problems(subject: JsonObject, path: str, *, is_namespaced: bool) -> list[FieldProblem]:
+    """The problems of one subject; in a RoleBinding an account's namespace may be left out."""
+    kind, name = subject.get("kind"), str(subject.get("name") or "")
+    problems = [] if name else [required_value(f"{path}.name")]
+    if kind not in _SUBJECT_KINDS:
+        return [*problems, unsupported_value(f"{path}.kind", kind, _SUBJECT_KINDS)]
+    is_account = kind == "ServiceAccount"
+    if name and is_account:
+        problems += [invalid_value(f"{path}.name", name, w) for w in dns_subdomain_problems(name)]
+    group, wanted = subject.get("apiGroup") or "", "" if is_account else _RBAC_GROUP
+    if group != wanted:
+        problems.append(unsupported_value(f"{path}.apiGroup", group, (wanted,)))
+    if is_account and not is_namespaced and not subject.get("namespace"):
+        problems.append(required_value(f"{path}.namespace"))
     return problems
 
 
@@ -284,12 +225,7 @@ _NO_VOLUMES = "is stored; nothing behind this server provides volumes"
 
 POLICY_STRATEGIES: dict[str, KindStrategy] = {
     "PodDisruptionBudget": KindStrategy(prepare_for_create=_init_budget, problems=_budget_problems),
-    "HorizontalPodAutoscaler": KindStrategy(
-        prepare_for_create=_init_autoscaler,
-        set_defaults=_set_autoscaler_defaults,
-        problems=_autoscaler_problems,
-        has_generation=False,
-    ),
+    "HorizontalPodAutoscaler": AUTOSCALER_STRATEGY,
     "ResourceQuota": KindStrategy(
         prepare_for_create=_init_empty_status,
         problems=_quota_problems,
