@@ -8,10 +8,12 @@ Many workloads are reconciled at once. What reads, chooses and assumes is one st
 so every decision sees all decisions before it, also those that are still on their way.
 """
 
+import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -27,6 +29,7 @@ from scheduler.control.reconcile.workload_writer import (
     FINALIZER,
     NOTHING_WRITTEN,
     WorkloadWriter,
+    has_finalizer,
 )
 from scheduler.control.state.manifest_checks import ManifestChecks
 from scheduler.control.state.objects import HubObjects
@@ -49,6 +52,8 @@ from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
 
 _log = logging.getLogger(__name__)
+
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +140,6 @@ class Reconciler:
             return await self._handle_missing(key)
         if workload.metadata.deletion_timestamp is not None:
             return await self._withdraw(key, workload)
-        workload = await self.writer.ensure_finalizer(key, workload)
         await self.manifest_checks.check(workload)
         if self.objects.workloads.get(key) is not workload:  # changed or deleted meanwhile
             return await self.reconcile(key)
@@ -177,7 +181,7 @@ class Reconciler:
     async def _carry_out(self, key: WorkKey, step: _Step, flight: _Flight) -> ReconcileResult:
         """Records, writes and orders what is decided."""
         workload, demand, draft = step.workload, step.demand, step.draft
-        flight.references = await self.decider.record(draft)
+        await self._record(key, draft, flight)
         status = draft.status
         if flight.references:
             status = msgspec.structs.replace(status, decision=flight.references[-1])
@@ -199,6 +203,25 @@ class Reconciler:
         if not status.placement.groups:
             frees_names |= self.ownership.release_unplaced(key)
         return replace(draft.outcome, frees_names=frees_names)
+
+    async def _record(self, key: WorkKey, draft: Draft, flight: _Flight) -> None:
+        """Records what is decided and sets the finalizer, which no order goes out without.
+
+        Neither waits for the other; both have ended when this ends.
+        """
+        if has_finalizer(flight.base):
+            flight.references = await self.decider.record(draft)
+            return
+        async with asyncio.TaskGroup() as group:
+            recording = group.create_task(_outcome_of(self.decider.record(draft)))
+            writing = group.create_task(_outcome_of(self.writer.ensure_finalizer(key, flight.base)))
+        references, base = recording.result(), writing.result()
+        if isinstance(references, Exception):
+            raise references
+        flight.references = references
+        if isinstance(base, Exception):
+            raise base
+        flight.base = base
 
     def _undo(self, key: WorkKey) -> None:
         """Ends what was assumed, if anything is; other workloads may have the names again."""
@@ -406,6 +429,14 @@ class Reconciler:
         await self.writer.remove_finalizer(key, workload)
         self._forget(key)
         return ReconcileResult("deleted")
+
+
+async def _outcome_of(work: Coroutine[Any, Any, _Result]) -> _Result | Exception:
+    """What comes of a coroutine; returned, so that its failure does not end what runs beside it."""
+    try:
+        return await work
+    except Exception as error:  # noqa: BLE001 - the caller raises it
+        return error
 
 
 def _deleting_status(

@@ -48,26 +48,30 @@ class WorkloadWriter:
     objects: HubObjects
     clock: Clock
 
-    async def ensure_finalizer(self, key: WorkKey, workload: Workload) -> Workload:
+    async def ensure_finalizer(self, key: WorkKey, base: Object) -> Object:
         """Sets the finalizer, so that the object stays until its orders are withdrawn.
 
+        Where `manifests/admission` is installed, and on the embedded hub, each object has it from
+        its creation, and nothing is written.
+
+        Args:
+            key: namespace and name.
+            base: the object as it was read.
+
         Returns:
-            The workload with the finalizer.
+            The object with the finalizer, and with nothing else that `base` has not.
 
         Raises:
             HubError: the hub refused the write or could not do it.
         """
-        meta = workload.metadata
-        if FINALIZER in meta.finalizers:
-            return workload
+        if has_finalizer(base):
+            return base
+        meta = base["metadata"]
         metadata = {
-            "resourceVersion": meta.resource_version,
-            "finalizers": sorted({*meta.finalizers, FINALIZER}),
+            "resourceVersion": meta["resourceVersion"],
+            "finalizers": sorted({*(meta.get("finalizers") or ()), FINALIZER}),
         }
-        await self._patch(key, {"metadata": metadata}, subresource=None)
-        if key not in self.objects.workloads:
-            raise NotFound(f"{'/'.join(key)} was deleted meanwhile", status=404, reason="NotFound")
-        return self.objects.workloads[key]
+        return await self._patch(key, {"metadata": metadata}, subresource=None)
 
     async def write_status(self, key: WorkKey, base: Object, status: WorkloadStatus) -> None:
         """Writes what differs from the status in the hub; nothing when they are equal.
@@ -142,12 +146,32 @@ class WorkloadWriter:
 
     async def _patch(
         self, key: WorkKey, patch: Mapping[str, Any], *, subresource: str | None
-    ) -> None:
+    ) -> Object:
         namespace, name = key
         body = await self.hub.merge_patch(
             WORKLOADS, name, patch, namespace=namespace, subresource=subresource
         )
         self.objects.put_workload(body)
+        return body
+
+
+def has_finalizer(workload: Object) -> bool:
+    """Whether an object stays until its orders are withdrawn."""
+    return FINALIZER in (workload["metadata"].get("finalizers") or ())
+
+
+def keep_finalizer(workload: Object) -> None:
+    """Sets the finalizer of a written object in place, unless that is being deleted.
+
+    What `manifests/admission/withdraw-finalizer.yaml` does, for the embedded hub.
+    """
+    meta = workload["metadata"]
+    finalizers = meta.get("finalizers") or []
+    # A malformed list is refused after this.
+    if meta.get("deletionTimestamp") or not isinstance(finalizers, list):
+        return
+    if FINALIZER not in finalizers:
+        meta["finalizers"] = [*finalizers, FINALIZER]
 
 
 def _is_same_but_status(one: Object, other: Object) -> bool:
