@@ -54,6 +54,7 @@ from scheduler.runtime.faults import Faults
 _log = logging.getLogger(__name__)
 
 _Result = TypeVar("_Result")
+_AS_DECIDED = {("Placed", "Running"), ("Placed", "Completed"), ("Running", "Completed")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,7 +261,10 @@ class Reconciler:
             self.order_sync.sync_orders(key, former.demand, workload)
 
     def _record_events(self, before: Workload, status: WorkloadStatus) -> None:
-        """Records an event for each new decision, and for each new phase that sites caused."""
+        """Records an event for each new decision, and for what sites do that is not as decided.
+
+        That it runs or completes as decided is no event of its own: the status says so.
+        """
         old = before.status
         is_bad = status.phase in ("Refused", "Waiting", "Degraded")
         if status.decision and status.decision != old.decision:
@@ -268,7 +272,11 @@ class Reconciler:
             self.events.record(
                 before, reason=reason, message=status.decision.line, is_warning=is_bad
             )
-        elif status.phase and status.phase != old.phase:
+        elif (
+            status.phase
+            and status.phase != old.phase
+            and (old.phase, status.phase) not in _AS_DECIDED
+        ):
             message = status.reason or f"{status.readiness} ready"
             self.events.record(before, reason=status.phase, message=message, is_warning=is_bad)
 
