@@ -25,6 +25,7 @@ from scheduler.control.queue.reservations import Reservations
 from scheduler.control.reconcile.assumptions import Assumptions
 from scheduler.control.reconcile.decide import Decider
 from scheduler.control.reconcile.draft import Draft, ReconcileResult
+from scheduler.control.reconcile.health_pauses import HealthPauses
 from scheduler.control.reconcile.workload_writer import (
     FINALIZER,
     NOTHING_WRITTEN,
@@ -109,6 +110,7 @@ class Reconciler:
         epoch: gives the leader's epoch.
         stuck_after_seconds: an order that does not run for this long sets StuckInFlight.
         on_names_freed: called when a workload gives up names that others were refused.
+        health_pauses: holds back writes that say only how many replicas are ready.
         manifest_checks: checks manifests by the schemas of their kinds.
     """
 
@@ -127,6 +129,7 @@ class Reconciler:
     epoch: Callable[[], int]
     stuck_after_seconds: float
     on_names_freed: Callable[[], None]
+    health_pauses: HealthPauses
     manifest_checks: ManifestChecks = field(default_factory=ManifestChecks)
     _late_writes: dict[WorkKey, tuple[frozenset[str], WorkloadStatus]] = field(default_factory=dict)
 
@@ -187,9 +190,13 @@ class Reconciler:
         if flight.references:
             status = msgspec.structs.replace(status, decision=flight.references[-1])
         status = self._with_health_and_conditions(key, workload, status, demand)
-        await self.writer.write_status(key, flight.base, status)
-        flight.is_written = True
-        self._late_writes.pop(key, None)
+        held_seconds = 0.0
+        if not flight.references and key not in self._late_writes:
+            held_seconds = self.health_pauses.hold(key, workload.status, status)
+        if not held_seconds:
+            await self.writer.write_status(key, flight.base, status)
+            flight.is_written = True
+            self._late_writes.pop(key, None)
         frees_names = self.assumptions.settle(key, statuses.shares_of(status))
         # As it was decided: what the watch has brought meanwhile is not decided yet.
         written = msgspec.structs.replace(workload, status=status)
@@ -203,7 +210,8 @@ class Reconciler:
         self._record_events(workload, status)
         if not status.placement.groups:
             frees_names |= self.ownership.release_unplaced(key)
-        return replace(draft.outcome, frees_names=frees_names)
+        retry = held_seconds or draft.outcome.retry_after_seconds
+        return replace(draft.outcome, frees_names=frees_names, retry_after_seconds=retry)
 
     async def _record(self, key: WorkKey, draft: Draft, flight: _Flight) -> None:
         """Records what is decided and sets the finalizer, which no order goes out without.
@@ -347,6 +355,7 @@ class Reconciler:
         """Releases all that is held for a workload: its objects, quota and orders."""
         self.ownership.release(key)
         self._late_writes.pop(key, None)
+        self.health_pauses.forget(key)
         self.order_sync.forget(key)
         self.requeue_reasons.forget(key)
         self.stats.forget(key)
