@@ -66,9 +66,9 @@ def report(loops: ControlLoops, order_id: str, ready: int) -> None:
         bound=6,
         ready=ready,
     )
-    version = next(
-        detail[0] for what, _, detail in reversed(loops.publisher.log) if what == "index"
-    )  # type: ignore[index]
+    *_, detail = (detail for what, _, detail in loops.publisher.log if what == "index")
+    assert isinstance(detail, tuple)
+    version = detail[0]
     loops.controller.on_order_status(
         OrderStatusReport(
             site="m1",
