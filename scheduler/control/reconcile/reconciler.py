@@ -26,12 +26,7 @@ from scheduler.control.reconcile.assumptions import Assumptions
 from scheduler.control.reconcile.decide import Decider
 from scheduler.control.reconcile.draft import Draft, ReconcileResult
 from scheduler.control.reconcile.health_pauses import HealthPauses
-from scheduler.control.reconcile.workload_writer import (
-    FINALIZER,
-    NOTHING_WRITTEN,
-    WorkloadWriter,
-    has_finalizer,
-)
+from scheduler.control.reconcile.workload_writer import NOTHING_WRITTEN, WorkloadWriter
 from scheduler.control.state.manifest_checks import ManifestChecks
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.ownership import ObjectOwnership, conflict_refusal
@@ -39,6 +34,7 @@ from scheduler.control.state.resolve_demand import policies_of, resolve_demand
 from scheduler.control.stats.workloads import WorkloadStats
 from scheduler.control.status import workload as statuses
 from scheduler.control.status.conditions import MAX_SITES_LISTED, set_condition, stuck_condition
+from scheduler.control.status.finalizer import FINALIZER, has_finalizer
 from scheduler.control.status.left_fields import FIELDS_LEFT, left_fields_condition
 from scheduler.control.status.not_enforced import not_enforced_condition
 from scheduler.control.status.phase import MAX_TEXT_LENGTH

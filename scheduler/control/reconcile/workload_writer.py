@@ -16,6 +16,7 @@ from scheduler.control.ports.hub import (
     Refused,
 )
 from scheduler.control.state.objects import HubObjects
+from scheduler.control.status.finalizer import FINALIZER, has_finalizer
 from scheduler.control.status.workload import merge_patch
 from scheduler.model.canonical import to_plain_json
 from scheduler.model.kinds.metadata import WorkKey
@@ -24,7 +25,6 @@ from scheduler.runtime.clock import Clock
 
 _log = logging.getLogger(__name__)
 
-FINALIZER = "kapok.dev/withdraw"
 NOTHING_WRITTEN = (Conflict, Gone, NotFound, Refused)
 """Answers of the hub which prove that a request had no effect, and cannot have one later."""
 _FIRST_READ_PAUSE_SECONDS = 0.5
@@ -153,25 +153,6 @@ class WorkloadWriter:
         )
         self.objects.put_workload(body)
         return body
-
-
-def has_finalizer(workload: Object) -> bool:
-    """Whether an object stays until its orders are withdrawn."""
-    return FINALIZER in (workload["metadata"].get("finalizers") or ())
-
-
-def keep_finalizer(workload: Object) -> None:
-    """Sets the finalizer of a written object in place, unless that is being deleted.
-
-    What `manifests/admission/withdraw-finalizer.yaml` does, for the embedded hub.
-    """
-    meta = workload["metadata"]
-    finalizers = meta.get("finalizers") or []
-    # A malformed list is refused after this.
-    if meta.get("deletionTimestamp") or not isinstance(finalizers, list):
-        return
-    if FINALIZER not in finalizers:
-        meta["finalizers"] = [*finalizers, FINALIZER]
 
 
 def _is_same_but_status(one: Object, other: Object) -> bool:

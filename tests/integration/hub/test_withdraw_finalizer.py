@@ -12,7 +12,7 @@ from cel_expr_python import cel  # type: ignore[import-untyped]
 
 from scheduler.apiserver.server import serve
 from scheduler.control.ports.hub import WORKLOADS, NotFound, Object
-from scheduler.control.reconcile.workload_writer import FINALIZER, keep_finalizer
+from scheduler.control.status.finalizer import FINALIZER, keep_finalizer
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.hub_process.options import server_options
 from scheduler.runtime.packaged_files import packaged_folder
