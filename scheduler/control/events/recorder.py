@@ -23,7 +23,7 @@ _CLUSTER_SCOPED_NAMESPACE = "default"
 """Where the API server takes events about objects without a namespace."""
 _MAX_PENDING = 1000
 _PER_SECOND, _BURST = 1.0, 20.0
-"""A few decisions are told at once; of hundreds a second only a part is."""
+"""A few decisions are reported at once; of hundreds a second only a part is."""
 _BUSY_PAUSE_SECONDS = 5.0
 _MAX_REMEMBERED = 4096
 _MAX_MESSAGE_LENGTH = 1024  # the API server refuses longer messages

@@ -16,7 +16,7 @@ from scheduler.control.ports.hub import (
     Refused,
 )
 from scheduler.control.state.objects import HubObjects
-from scheduler.control.status.finalizer import FINALIZER, has_finalizer
+from scheduler.control.status.finalizer import finalizer_patch, has_finalizer, removal_patch
 from scheduler.control.status.workload import merge_patch
 from scheduler.model.canonical import to_plain_json
 from scheduler.model.kinds.metadata import WorkKey
@@ -66,12 +66,7 @@ class WorkloadWriter:
         """
         if has_finalizer(base):
             return base
-        meta = base["metadata"]
-        metadata = {
-            "resourceVersion": meta["resourceVersion"],
-            "finalizers": sorted({*(meta.get("finalizers") or ()), FINALIZER}),
-        }
-        return await self._patch(key, {"metadata": metadata}, subresource=None)
+        return await self._patch(key, finalizer_patch(base), subresource=None)
 
     async def write_status(self, key: WorkKey, base: Object, status: WorkloadStatus) -> None:
         """Writes what differs from the status in the hub; nothing when they are equal.
@@ -137,10 +132,7 @@ class WorkloadWriter:
         Raises:
             HubError: the hub refused the write or could not do it.
         """
-        meta = workload.metadata
-        finalizers = [one for one in meta.finalizers if one != FINALIZER]
-        patch = {"metadata": {"resourceVersion": meta.resource_version, "finalizers": finalizers}}
-        namespace, name = key
+        namespace, name, patch = *key, removal_patch(workload)
         # What the hub returns is not taken in: the object is gone, and the watch says so.
         await self.hub.merge_patch(WORKLOADS, name, patch, namespace=namespace)
 

@@ -4,7 +4,10 @@ The hub sets it: the embedded one by `keep_finalizer`, a real one by
 `manifests/admission/withdraw-finalizer.yaml`; a test compares both.
 """
 
+from typing import Any
+
 from scheduler.control.ports.hub import Object
+from scheduler.model.kinds.workload import Workload
 
 FINALIZER = "kapok.dev/withdraw"
 
@@ -23,3 +26,17 @@ def keep_finalizer(workload: Object) -> None:
         return
     if FINALIZER not in finalizers:
         meta["finalizers"] = [*finalizers, FINALIZER]
+
+
+def finalizer_patch(workload: Object) -> dict[str, Any]:
+    """The merge patch that sets the finalizer of exactly this version of an object."""
+    meta = workload["metadata"]
+    finalizers = sorted({*(meta.get("finalizers") or ()), FINALIZER})
+    return {"metadata": {"resourceVersion": meta["resourceVersion"], "finalizers": finalizers}}
+
+
+def removal_patch(workload: Workload) -> dict[str, Any]:
+    """The merge patch that lets the hub delete exactly this version of an object."""
+    meta = workload.metadata
+    finalizers = [one for one in meta.finalizers if one != FINALIZER]
+    return {"metadata": {"resourceVersion": meta.resource_version, "finalizers": finalizers}}

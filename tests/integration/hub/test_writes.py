@@ -46,7 +46,7 @@ def writes(up: Up) -> Counter[str]:
     return found
 
 
-def test_a_workload_is_written_twice_until_it_runs_and_told_once(tmp_path: Path) -> None:
+def test_a_workload_is_written_twice_until_it_runs_and_has_one_event(tmp_path: Path) -> None:
     with running_up(tmp_path) as up:
         site = ScriptedSite("m1", up.ready["broker"], up.ready["hubKey"])
         site.is_ready = False
