@@ -29,6 +29,7 @@ from scheduler.control.queue.work_queue import SchedulingQueue
 from scheduler.control.reconcile.assumptions import Assumptions
 from scheduler.control.reconcile.batch_prices import BatchLimits, BatchPricer
 from scheduler.control.reconcile.decide import Decider
+from scheduler.control.reconcile.health_pauses import HealthPauses
 from scheduler.control.reconcile.reconciler import Reconciler
 from scheduler.control.reconcile.workload_writer import WorkloadWriter
 from scheduler.control.site_status_writer import SiteStatusWriter
@@ -312,6 +313,7 @@ class Term:
             epoch=self._epoch,
             stuck_after_seconds=known.settings.dispatch.stuck_in_flight_seconds,
             on_names_freed=lambda: self.wake_ups.add_events("gone"),
+            health_pauses=HealthPauses(clock=known.clock),
             manifest_checks=ManifestChecks(
                 KindSchemas(client=known.services.client, clock=known.clock)
             ),

@@ -34,6 +34,7 @@ from scheduler.control.queue.requeue import Requeuer, RequeueReasons
 from scheduler.control.queue.reservations import ReservationPlanner, Reservations
 from scheduler.control.reconcile.assumptions import Assumptions
 from scheduler.control.reconcile.decide import Decider
+from scheduler.control.reconcile.health_pauses import HealthPauses
 from scheduler.control.reconcile.reconciler import Reconciler
 from scheduler.control.reconcile.workload_writer import WorkloadWriter
 from scheduler.control.startup import Startup
@@ -421,6 +422,7 @@ class ControlLoops:
             epoch=lambda: EPOCH,
             stuck_after_seconds=300.0,
             on_names_freed=lambda: self.wake_ups.add_events("gone"),
+            health_pauses=HealthPauses(clock=self.clock),
         )
 
     @asynccontextmanager

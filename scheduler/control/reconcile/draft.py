@@ -20,7 +20,8 @@ class ReconcileResult:
         result: placed, waiting, refused, unchanged, not-accepted, deleted, withdrawing.
         unschedulable_reasons: slugs of the reasons that keep the workload from being placed; empty
             when it waits for nothing.
-        retry_after_seconds: after this time the decision may change by itself; None: never.
+        retry_after_seconds: after this time the decision may change by itself, or a status that
+            is held back is written; None: never.
         minimum_request: what a site must have free to matter to it; None: any site may.
         frees_names: it runs nowhere, and another workload waits for a name that it has given up.
     """

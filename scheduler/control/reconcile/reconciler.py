@@ -8,10 +8,12 @@ Many workloads are reconciled at once. What reads, chooses and assumes is one st
 so every decision sees all decisions before it, also those that are still on their way.
 """
 
+import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -23,11 +25,8 @@ from scheduler.control.queue.reservations import Reservations
 from scheduler.control.reconcile.assumptions import Assumptions
 from scheduler.control.reconcile.decide import Decider
 from scheduler.control.reconcile.draft import Draft, ReconcileResult
-from scheduler.control.reconcile.workload_writer import (
-    FINALIZER,
-    NOTHING_WRITTEN,
-    WorkloadWriter,
-)
+from scheduler.control.reconcile.health_pauses import HealthPauses
+from scheduler.control.reconcile.workload_writer import NOTHING_WRITTEN, WorkloadWriter
 from scheduler.control.state.manifest_checks import ManifestChecks
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.ownership import ObjectOwnership, conflict_refusal
@@ -35,6 +34,7 @@ from scheduler.control.state.resolve_demand import policies_of, resolve_demand
 from scheduler.control.stats.workloads import WorkloadStats
 from scheduler.control.status import workload as statuses
 from scheduler.control.status.conditions import MAX_SITES_LISTED, set_condition, stuck_condition
+from scheduler.control.status.finalizer import FINALIZER, has_finalizer
 from scheduler.control.status.left_fields import FIELDS_LEFT, left_fields_condition
 from scheduler.control.status.not_enforced import not_enforced_condition
 from scheduler.control.status.phase import MAX_TEXT_LENGTH
@@ -49,6 +49,9 @@ from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
 
 _log = logging.getLogger(__name__)
+
+_Result = TypeVar("_Result")
+_AS_DECIDED = {("Placed", "Running"), ("Placed", "Completed"), ("Running", "Completed")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +106,7 @@ class Reconciler:
         epoch: gives the leader's epoch.
         stuck_after_seconds: an order that does not run for this long sets StuckInFlight.
         on_names_freed: called when a workload gives up names that others were refused.
+        health_pauses: holds back writes that say only how many replicas are ready.
         manifest_checks: checks manifests by the schemas of their kinds.
     """
 
@@ -121,6 +125,7 @@ class Reconciler:
     epoch: Callable[[], int]
     stuck_after_seconds: float
     on_names_freed: Callable[[], None]
+    health_pauses: HealthPauses
     manifest_checks: ManifestChecks = field(default_factory=ManifestChecks)
     _late_writes: dict[WorkKey, tuple[frozenset[str], WorkloadStatus]] = field(default_factory=dict)
 
@@ -135,7 +140,6 @@ class Reconciler:
             return await self._handle_missing(key)
         if workload.metadata.deletion_timestamp is not None:
             return await self._withdraw(key, workload)
-        workload = await self.writer.ensure_finalizer(key, workload)
         await self.manifest_checks.check(workload)
         if self.objects.workloads.get(key) is not workload:  # changed or deleted meanwhile
             return await self.reconcile(key)
@@ -177,14 +181,18 @@ class Reconciler:
     async def _carry_out(self, key: WorkKey, step: _Step, flight: _Flight) -> ReconcileResult:
         """Records, writes and orders what is decided."""
         workload, demand, draft = step.workload, step.demand, step.draft
-        flight.references = await self.decider.record(draft)
+        await self._record(key, draft, flight)
         status = draft.status
         if flight.references:
             status = msgspec.structs.replace(status, decision=flight.references[-1])
         status = self._with_health_and_conditions(key, workload, status, demand)
-        await self.writer.write_status(key, flight.base, status)
-        flight.is_written = True
-        self._late_writes.pop(key, None)
+        held_seconds = 0.0
+        if not flight.references and key not in self._late_writes:
+            held_seconds = self.health_pauses.hold(key, workload.status, status)
+        if not held_seconds:
+            await self.writer.write_status(key, flight.base, status)
+            flight.is_written = True
+            self._late_writes.pop(key, None)
         frees_names = self.assumptions.settle(key, statuses.shares_of(status))
         # As it was decided: what the watch has brought meanwhile is not decided yet.
         written = msgspec.structs.replace(workload, status=status)
@@ -198,7 +206,27 @@ class Reconciler:
         self._record_events(workload, status)
         if not status.placement.groups:
             frees_names |= self.ownership.release_unplaced(key)
-        return replace(draft.outcome, frees_names=frees_names)
+        retry = held_seconds or draft.outcome.retry_after_seconds
+        return replace(draft.outcome, frees_names=frees_names, retry_after_seconds=retry)
+
+    async def _record(self, key: WorkKey, draft: Draft, flight: _Flight) -> None:
+        """Records what is decided and sets the finalizer, which no order goes out without.
+
+        Neither waits for the other; both have ended when this ends.
+        """
+        if has_finalizer(flight.base):
+            flight.references = await self.decider.record(draft)
+            return
+        async with asyncio.TaskGroup() as group:
+            recording = group.create_task(_outcome_of(self.decider.record(draft)))
+            writing = group.create_task(_outcome_of(self.writer.ensure_finalizer(key, flight.base)))
+        references, base = recording.result(), writing.result()
+        if isinstance(references, Exception):
+            raise references
+        flight.references = references
+        if isinstance(base, Exception):
+            raise base
+        flight.base = base
 
     def _undo(self, key: WorkKey) -> None:
         """Ends what was assumed, if anything is; other workloads may have the names again."""
@@ -237,7 +265,10 @@ class Reconciler:
             self.order_sync.sync_orders(key, former.demand, workload)
 
     def _record_events(self, before: Workload, status: WorkloadStatus) -> None:
-        """Records an event for each new decision, and for each new phase that sites caused."""
+        """Records an event for each new decision, and for what sites do that is not as decided.
+
+        That it runs or completes as decided is no event of its own: the status says so.
+        """
         old = before.status
         is_bad = status.phase in ("Refused", "Waiting", "Degraded")
         if status.decision and status.decision != old.decision:
@@ -245,7 +276,11 @@ class Reconciler:
             self.events.record(
                 before, reason=reason, message=status.decision.line, is_warning=is_bad
             )
-        elif status.phase and status.phase != old.phase:
+        elif (
+            status.phase
+            and status.phase != old.phase
+            and (old.phase, status.phase) not in _AS_DECIDED
+        ):
             message = status.reason or f"{status.readiness} ready"
             self.events.record(before, reason=status.phase, message=message, is_warning=is_bad)
 
@@ -316,6 +351,7 @@ class Reconciler:
         """Releases all that is held for a workload: its objects, quota and orders."""
         self.ownership.release(key)
         self._late_writes.pop(key, None)
+        self.health_pauses.forget(key)
         self.order_sync.forget(key)
         self.requeue_reasons.forget(key)
         self.stats.forget(key)
@@ -406,6 +442,14 @@ class Reconciler:
         await self.writer.remove_finalizer(key, workload)
         self._forget(key)
         return ReconcileResult("deleted")
+
+
+async def _outcome_of(work: Coroutine[Any, Any, _Result]) -> _Result | Exception:
+    """What comes of a coroutine; returned, so that its failure does not end what runs beside it."""
+    try:
+        return await work
+    except Exception as error:  # noqa: BLE001 - the caller raises it
+        return error
 
 
 def _deleting_status(
