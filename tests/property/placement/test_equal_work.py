@@ -17,7 +17,9 @@ from scheduler.model.manifests.manifests import Pods
 from scheduler.model.manifests.pods import PodShape, TopologySpreadConstraint
 from scheduler.placement.choose import choose
 from scheduler.placement.equal_work import choose_equal
+from scheduler.placement.fit.capacity import SiteCapacity
 from scheduler.placement.fleet.fleet import Fleet
+from scheduler.placement.fleet.in_flight import in_flight_pods
 from tests.support.tools import require_kernel
 
 FORMS = (
@@ -199,3 +201,27 @@ def test_there_is_no_decision_beyond_the_last_or_before_the_first() -> None:
         with pytest.raises(IndexError, match=f"decision {index} of 1"):
             expand(equal, index)
     assert not choose_equal(Demand(key="a/b"), [], fleet, now=NOW).outcomes
+
+
+def test_the_kernel_counts_orders_only_behind_one_of_the_same_size() -> None:
+    require_kernel()
+    random = Random(3)  # noqa: S311 - a test, seeded
+    fleet = Fleet([site(0, 2, FORMS[:1], random)])
+    shape = PodShape(requests={"cpu": 10, "memory": 2**20, "pods": 1})
+    demand = Demand(key="team/job", unit=(Pods(shape=shape, count=1),), replicas=2)
+    (order,) = in_flight_pods(demand, 2, new_site=True)
+
+    def repeated(slot: int, replicas: int) -> int:
+        fit = SiteCapacity(fleet, demand).kernel_fit
+        assert fit is not None
+        return fit.repeated_orders(slot, replicas, 3)
+
+    with pytest.raises(ValueError, match="the last row is not an order"):
+        repeated(0, 2)
+    fleet.assume_equal(0, order, ["team/a"])
+    assert repeated(0, 2) == 3
+    with pytest.raises(ValueError, match="the last row is not an order"):
+        repeated(0, 1)
+    for slot in (-1, 16):
+        with pytest.raises(IndexError, match=f"slot {slot} of 16"):
+            repeated(slot, 2)
