@@ -15,10 +15,11 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.math cimport INFINITY, ceil, floor
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport qsort
+from libc.string cimport memcpy
 
 import numpy as np
 
-INTERFACE: int = 13
+INTERFACE: int = 14
 """Incremented with every change of a signature or of a function's meaning; `loader.py` checks it."""
 
 cdef enum:
@@ -1304,6 +1305,67 @@ cdef class Fit:
         for index in range(slots.shape[0]):
             replicas[index] = self.replicas_at_slot(slots[index])
         return found
+
+    def repeated_orders(self, Py_ssize_t slot, int64_t replicas, int64_t most_orders):
+        """How many equal orders a site takes one after the other, each in flight for the next.
+
+        Each takes all its replicas here. The last row of the site must be such an order. The
+        answer ends, perhaps too early, where what is in flight would have to be searched: the
+        search reads rows that do not exist yet.
+
+        Args:
+            slot: the site.
+            replicas: the pods of one order.
+            most_orders: where to end.
+
+        Raises:
+            IndexError: there is no such slot.
+            ValueError: the last row of the site is not such an order.
+            MemoryError: there is no memory for the nodes.
+        """
+        cdef Py_ssize_t last
+        cdef Py_ssize_t size
+        cdef double share
+        cdef int64_t made = 0
+        cdef int64_t room
+        cdef Scan scan
+        cdef Taker* in_order
+        if slot < 0 or slot >= self.rows.start.shape[0]:
+            raise IndexError(f"slot {slot} of {self.rows.start.shape[0]}")
+        last = self.rows.start[slot] + self.rows.length[slot] - 1
+        if (
+            not self.rows.length[slot]
+            or self.rows.data[_PROFILE * self.rows.width + last] != _IN_FLIGHT
+            or self.rows.data[_COUNT * self.rows.width + last] != replicas
+        ):
+            raise ValueError("the last row is not an order of as many pods")
+        if self.topology is not None or (
+            self.gpu_cards and not self._has_cards(self.rows.start[slot], last + 1)
+        ):
+            return 0
+        self._scan(slot, &scan)
+        self._shares_of_rows(last, 1, &share)
+        size = scan.takers * sizeof(Taker)
+        in_order = <Taker*>PyMem_Malloc(max(size, 1))
+        if in_order == NULL:
+            raise MemoryError
+        memcpy(in_order, self.found, size)
+        while made < most_orders:
+            if max(scan.quick, 0.0) >= self.wanted:
+                room = <int64_t>min(max(scan.quick, 0.0), _UNLIMITED)
+            elif not scan.takers:
+                room = 0
+            elif scan.states > _MAX_STATES:
+                memcpy(self.found, in_order, size)  # the bound sorts them; sums must not differ
+                room = <int64_t>min(max(scan.total - self._bound(self.found, &scan), 0.0), _UNLIMITED)
+            else:
+                break
+            if room < replicas:
+                break
+            made += 1
+            self._scan_in_flight(last, share, <double>replicas, &scan)
+        PyMem_Free(in_order)
+        return made
 
     def is_exact_at_all(self, const int64_t[::1] slots, Py_ssize_t most):
         """Whether the worst case is exact at each of the first `most` slots with pods in flight.
