@@ -26,11 +26,13 @@ from scheduler.control.queue.capacity_watch import CapacityWatcher
 from scheduler.control.queue.requeue import Requeuer, RequeueReasons
 from scheduler.control.queue.reservations import ReservationPlanner, Reservations
 from scheduler.control.queue.work_queue import SchedulingQueue
+from scheduler.control.reconcile.accepted_specs import AcceptedSpecs
 from scheduler.control.reconcile.assumptions import Assumptions
 from scheduler.control.reconcile.batch_prices import BatchLimits, BatchPricer
 from scheduler.control.reconcile.decide import Decider
 from scheduler.control.reconcile.health_pauses import HealthPauses
 from scheduler.control.reconcile.reconciler import Reconciler
+from scheduler.control.reconcile.restore import OrderRestorer
 from scheduler.control.reconcile.workload_writer import WorkloadWriter
 from scheduler.control.site_status_writer import SiteStatusWriter
 from scheduler.control.startup import Startup
@@ -276,19 +278,30 @@ class Term:
             requeuer=self.requeuer,
             clock_events=self.clock_events,
             reconciler=self.reconciler,
+            restorer=OrderRestorer(
+                objects=known.objects,
+                order_sync=self.order_sync,
+                accepted=self.reconciler.accepted,
+                requeue_reasons=self.requeuer.reasons,
+                resolve_demand=self.reconciler.resolve_demand,
+                faults=known.faults,
+            ),
             clock=known.clock,
             wait_for_sites_seconds=settings.freshness.hear_sites_seconds,
         )
 
     def _build_reconciler(self) -> Reconciler:
         known, ownership = self.known, ObjectOwnership()
+        accepted = AcceptedSpecs(hub=known.hub, recorder=known.recorder)
         return Reconciler(
+            accepted=accepted,
             objects=known.objects,
             decider=Decider(
                 objects=known.objects,
                 inputs=self.inputs,
                 order_sync=self.order_sync,
                 recorder=known.recorder,
+                accepted=accepted,
                 requeue_reasons=self.requeuer.reasons,
                 events=self.events,
                 stats=self.stats,

@@ -60,10 +60,12 @@ class AcceptedSpec:
     Attributes:
         spec: the spec at that time.
         demand: the demand that it was resolved to.
+        is_complete: nothing was left out of the spec, so that orders can be made of it.
     """
 
     spec: WorkloadSpec
     demand: Demand
+    is_complete: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from scheduler.control.ports.ledger import PreparedRecord, RecordReference
+from scheduler.control.status.accepted import PackedAcceptance
 from scheduler.control.status.phase import MAX_TEXT_LENGTH
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import Demand
@@ -64,12 +65,14 @@ class Draft:
         outcome: the outcome of the reconciliation.
         demand: of a decision that is to be recorded; None: nothing new is decided.
         unrecorded: what is to be recorded, in this order.
+        too_large: what is accepted, if the status has no room for it; to be stored before it.
     """
 
     status: WorkloadStatus
     outcome: ReconcileResult
     demand: Demand | None = None
     unrecorded: tuple[Unrecorded, ...] = ()
+    too_large: PackedAcceptance | None = None
 
 
 def reference_of(
