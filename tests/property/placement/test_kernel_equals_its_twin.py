@@ -44,9 +44,10 @@ from scheduler.placement.fleet.ragged import any_of_rows
 from scheduler.placement.kernel import loader as compiled
 from tests.support.tools import require_kernel
 
-NEVER_TIMED = {"deadline": None, "database": None}
-FEW = settings(max_examples=10, derandomize=True, **NEVER_TIMED)
-MANY = settings(max_examples=4000, suppress_health_check=list(HealthCheck), **NEVER_TIMED)
+FEW = settings(max_examples=10, derandomize=True, deadline=None, database=None)
+MANY = settings(
+    max_examples=4000, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+)
 
 
 def in_gate_and_soak(check: Callable[..., None]) -> tuple[Any, Any]:
@@ -66,7 +67,7 @@ def in_gate_and_soak(check: Callable[..., None]) -> tuple[Any, Any]:
 @st.composite
 def node_classes(draw: st.DrawFn) -> NodeClass:
     rows = draw(st.integers(1, 4))
-    free = [
+    free: list[dict[str, int | float | str]] = [
         {
             "count": draw(st.sampled_from((0, 1, 1, 3))),
             "cpu": f"{draw(st.integers(0, 12000))}m",
