@@ -288,7 +288,7 @@ class BatchPricer:
     async def _set_prices(self, order: Iterable[WorkKey], terms: Terms | None) -> None:
         """Puts the prices of these terms and an order into force; None: no prices."""
         if terms is None:
-            self.inputs.drop_scarcity()
+            self.inputs.drop_batch()
         else:
             self.inputs.use_scarcity_of(terms)
         ranks = {key: place for place, key in enumerate(order)}
