@@ -18,7 +18,7 @@ from scheduler.ledger.reader import RecordSource
 from scheduler.ledger.record import Record
 from scheduler.model.canonical import canonical_json, to_plain_json
 from scheduler.model.decision import ENGINE_VERSION, Decision, decision_bytes
-from scheduler.model.demand.assignment import AssignedWorkload, Assignment
+from scheduler.model.demand.assignment import AssignedWorkload, BatchAssignment
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.demand.terms import ScarcityPrice, Terms
@@ -69,7 +69,7 @@ class RecordedDecision:
     terms: Terms
     fleet: Fleet
     decision: Decision
-    assigned: Assignment | None = None
+    assigned: BatchAssignment | None = None
 
 
 def read_recorded_decision(reader: RecordSource, record: Record) -> RecordedDecision:
@@ -189,7 +189,7 @@ def _read_terms(reader: RecordSource, record: Record) -> Terms:
     return msgspec.structs.replace(terms, scarcity=prices)
 
 
-def _read_assignment(reader: RecordSource, record: Record, workload: str) -> Assignment | None:
+def _read_assignment(reader: RecordSource, record: Record, workload: str) -> BatchAssignment | None:
     """What the batch that a decision follows assigned to its workload; nothing is solved again."""
     version = record.content.get("assignment")
     if not version:
@@ -198,7 +198,7 @@ def _read_assignment(reader: RecordSource, record: Record, workload: str) -> Ass
     entries = _decode_value(record, "assignment", listed, tuple[AssignedWorkload, ...])
     for one in entries:
         if one.workload == workload:
-            return Assignment(version=str(version), sites=one.sites)
+            return BatchAssignment(version=str(version), sites=one.sites)
     raise LedgerCorruptError(f"record {record.id}: {version} assigns nothing to {workload}")
 
 

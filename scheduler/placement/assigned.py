@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from scheduler.model.decision import FollowedBatch
-from scheduler.model.demand.assignment import Assignment
+from scheduler.model.demand.assignment import BatchAssignment
 from scheduler.model.demand.demand import Demand
 from scheduler.model.formatters import format_list
 from scheduler.placement.cost.site_costs import SiteCosts
@@ -49,7 +49,7 @@ class Followed:
 
 
 def follow_assignment(
-    assigned: Assignment | None,
+    assigned: BatchAssignment | None,
     request: DivisionRequest,
     usual: Division,
     *,
@@ -107,7 +107,7 @@ def may_follow(demand: Demand) -> bool:
 
 
 def _added_replicas(
-    assigned: Assignment, request: DivisionRequest, fleet: Fleet
+    assigned: BatchAssignment, request: DivisionRequest, fleet: Fleet
 ) -> ReplicasBySlot | None:
     """What is added by slot; None if it is not what is missing now, or not at open sites."""
     missing = request.replicas - request.kept_total
@@ -159,7 +159,7 @@ def _cny_above_cheapest(
     return round(above, _DIGITS) if above > _SAME_CNY_PER_HOUR else 0.0
 
 
-def _format_note(assigned: Assignment, above: float | None) -> str:
+def _format_note(assigned: BatchAssignment, above: float | None) -> str:
     sites = sorted(f"{each.site} ({each.replicas})" for each in assigned.sites)
     where = format_list(sites, _MAX_NAMED_SITES)
     if above is None:

@@ -11,7 +11,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from scheduler.model.decision import Decision
-from scheduler.model.demand.assignment import Assignment
+from scheduler.model.demand.assignment import BatchAssignment
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.ordinals import OrdinalRange, growth_by_site
 from scheduler.model.demand.terms import DEFAULT_TERMS, Terms
@@ -38,7 +38,7 @@ def choose(
     *,
     now: datetime,
     terms: Terms = DEFAULT_TERMS,
-    assigned: Assignment | None = None,
+    assigned: BatchAssignment | None = None,
 ) -> Decision:
     """Decides where a workload runs.
 

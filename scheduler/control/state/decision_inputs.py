@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from scheduler.model.demand.assignment import AssignedWorkload, Assignment
+from scheduler.model.demand.assignment import AssignedWorkload, BatchAssignment
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.terms import Terms
 from scheduler.model.kinds.tenant import Spend
@@ -32,7 +32,7 @@ class DecisionInputs:
     clock: Clock
     base_terms: Terms
     terms: Terms = field(init=False)
-    assigned: dict[str, Assignment] = field(default_factory=dict)
+    assigned: dict[str, BatchAssignment] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.terms = self.base_terms
@@ -59,7 +59,7 @@ class DecisionInputs:
     def use_assignment(self, version: str, workloads: Iterable[AssignedWorkload]) -> None:
         """Decisions follow this list from now on; it is recorded under its version."""
         self.assigned = {
-            one.workload: Assignment(version=version, sites=one.sites) for one in workloads
+            one.workload: BatchAssignment(version=version, sites=one.sites) for one in workloads
         }
 
     def drop_batch(self) -> None:

@@ -27,7 +27,7 @@ class AssignedWorkload(Part, frozen=True, kw_only=True):
     sites: tuple[AssignedReplicas, ...]
 
 
-class Assignment(Part, frozen=True, kw_only=True):
+class BatchAssignment(Part, frozen=True, kw_only=True):
     """What a batch assigns to the workload of one decision."""
 
     version: str

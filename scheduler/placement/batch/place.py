@@ -20,7 +20,7 @@ from scheduler.model.decision import Decision
 from scheduler.model.demand.assignment import (
     AssignedReplicas,
     AssignedWorkload,
-    Assignment,
+    BatchAssignment,
     assignment_version,
 )
 from scheduler.model.demand.demand import Demand
@@ -174,10 +174,10 @@ def _decision_order(
     )
 
 
-def _assignment_of(placed: Ints, names: Sequence[str]) -> Assignment | None:
+def _assignment_of(placed: Ints, names: Sequence[str]) -> BatchAssignment | None:
     """The solver's sites of one workload; its list is recorded by no version, as it is no input."""
     sites = _sites_of(placed, names)
-    return Assignment(version="", sites=sites) if sites else None
+    return BatchAssignment(version="", sites=sites) if sites else None
 
 
 def _sites_of(placed: Ints, names: Sequence[str]) -> tuple[AssignedReplicas, ...]:

@@ -13,7 +13,7 @@ from scheduler.ledger.replay import replay
 from scheduler.model.demand.assignment import (
     AssignedReplicas,
     AssignedWorkload,
-    Assignment,
+    BatchAssignment,
     assignment_version,
 )
 from scheduler.model.demand.demand import Demand
@@ -42,7 +42,7 @@ def entry_of(name: str, place: str) -> AssignedWorkload:
 async def record_all(folder: Path, listed: tuple[AssignedWorkload, ...], asked: Demand) -> None:
     """Records a batch, a decision that follows it, and one that no batch has a part in."""
     fleet, version = two_sites(), assignment_version(listed)
-    entry = Assignment(version=version, sites=(AssignedReplicas(site="dear", replicas=2),))
+    entry = BatchAssignment(version=version, sites=(AssignedReplicas(site="dear", replicas=2),))
     async with Ledger(folder) as ledger:
         recorder = LedgerRecorder(ledger)
         for facts in fleet.all_facts():

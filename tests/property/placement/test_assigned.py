@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scheduler.model.decision import decision_bytes
-from scheduler.model.demand.assignment import AssignedReplicas, Assignment
+from scheduler.model.demand.assignment import AssignedReplicas, BatchAssignment
 from scheduler.model.demand.terms import DEFAULT_TERMS, ScarcityPrice, Terms
 from scheduler.placement.choose import choose, prepare_cycle
 from scheduler.placement.fleet.context import decision_context
@@ -23,10 +23,10 @@ PRICED = Terms(
 
 
 @st.composite
-def assignments(draw: st.DrawFn) -> Assignment:
+def assignments(draw: st.DrawFn) -> BatchAssignment:
     listed = draw(st.dictionaries(names, st.integers(1, 6), min_size=1, max_size=3))
     entries = tuple(AssignedReplicas(site=site, replicas=count) for site, count in listed.items())
-    return Assignment(version=VERSION, sites=entries)
+    return BatchAssignment(version=VERSION, sites=entries)
 
 
 @given(
@@ -38,7 +38,7 @@ def assignments(draw: st.DrawFn) -> Assignment:
 )
 @settings(max_examples=100, deadline=None)
 def test_an_assignment_breaks_no_rule_and_overcommits_nothing(
-    raw: list[Raw], asked: Raw, assigned: Assignment, terms: Terms, fits: str
+    raw: list[Raw], asked: Raw, assigned: BatchAssignment, terms: Terms, fits: str
 ) -> None:
     if fits == "number":  # most entries miss the number that is missing
         asked["spec"]["demand"]["replicas"] = sum(

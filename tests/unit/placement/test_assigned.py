@@ -3,7 +3,7 @@
 import pytest
 
 from scheduler.model.decision import decision_bytes
-from scheduler.model.demand.assignment import AssignedReplicas, Assignment
+from scheduler.model.demand.assignment import AssignedReplicas, BatchAssignment
 from scheduler.model.demand.terms import ScarcityPrice, Terms
 from scheduler.placement.choose import choose
 from scheduler.placement.fleet.fleet import Fleet
@@ -12,9 +12,9 @@ from tests.support.sites import NOW, demand, fleet_of, nodes, site, workload
 VERSION = "sha256:" + "ab" * 32
 
 
-def assigned(**replicas: int) -> Assignment:
+def assigned(**replicas: int) -> BatchAssignment:
     listed = tuple(AssignedReplicas(site=site, replicas=count) for site, count in replicas.items())
-    return Assignment(version=VERSION, sites=listed)
+    return BatchAssignment(version=VERSION, sites=listed)
 
 
 def two_sites(*, is_known: bool = True) -> Fleet:
@@ -79,7 +79,7 @@ def test_an_unknown_cost_is_said_to_be_unknown() -> None:
         pytest.param(assigned(gone=2), id="no such site"),
     ],
 )
-def test_an_entry_that_does_not_hold_changes_nothing(entry: Assignment) -> None:
+def test_an_entry_that_does_not_hold_changes_nothing(entry: BatchAssignment) -> None:
     fleet, asked = two_sites(), demand(workload(2))
     usual = choose(asked, fleet, now=NOW)
     assert decision_bytes(choose(asked, fleet, now=NOW, assigned=entry)) == decision_bytes(usual)
