@@ -41,7 +41,7 @@ def _answer(lines: BinaryIO) -> bytes:
         _limit(plan.budget_seconds, plan.memory_mebibytes)
         return _solve(plan, lines)
     except MemoryError:
-        text = f"it needs more than {plan.memory_mebibytes} MiB of memory"
+        text = "it needs more memory than batch.memory_mebibytes allows"
     except Exception as error:  # noqa: BLE001 - the scheduler says it
         text = f"{type(error).__name__}: {error}"
     return msgspec.json.encode(BatchFailed(text=text))

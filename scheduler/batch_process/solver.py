@@ -9,7 +9,7 @@ from itertools import chain
 
 import msgspec
 
-from scheduler.batch_process.messages import DECODE_ANSWER, BatchFailed, BatchPlan
+from scheduler.batch_process.messages import DECODE_ANSWER, BatchFailed, BatchPlan, BatchSolved
 from scheduler.control.ports.batch_solver import BatchInputs, BatchNotSolved
 from scheduler.placement.batch.place import BatchOutcome
 from scheduler.runtime.clock import yield_thread
@@ -99,7 +99,7 @@ def _outcome_of(answer: bytes) -> BatchOutcome:
     if not answer:
         raise BatchNotSolved("its process ended without an answer")
     try:
-        found = DECODE_ANSWER(answer)
+        found: BatchSolved | BatchFailed = DECODE_ANSWER(answer)
     except msgspec.MsgspecError as error:
         raise BatchNotSolved(f"its answer cannot be read: {error}") from error
     if isinstance(found, BatchFailed):

@@ -49,7 +49,7 @@ class Followed:
 
 
 def follow_assignment(
-    assigned: BatchAssignment | None,
+    assigned: BatchAssignment,
     request: DivisionRequest,
     usual: Division,
     *,
@@ -57,7 +57,7 @@ def follow_assignment(
     filter_result: FilterResult,
     context: DecisionContext,
 ) -> Followed | None:
-    """The division that a batch assigned; None: there is none, or it does not hold now.
+    """The division that a batch assigned; None: it does not hold now.
 
     Args:
         assigned: where the batch puts what is missing.
@@ -67,7 +67,7 @@ def follow_assignment(
         filter_result: the answers of the filter.
         context: the time and terms.
     """
-    if assigned is None or not usual.replicas_by_slot or not may_follow(request.demand):
+    if not usual.replicas_by_slot or not may_follow(request.demand):
         return None
     added = _added_replicas(assigned, request, fleet)
     if added is None:

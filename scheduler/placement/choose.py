@@ -76,7 +76,7 @@ def choose(
         if plan is not None:
             too_early = build_decision(state, Division(replicas_by_slot=None), "deadline")
             return postpone(too_early, state, plan, division.replicas_by_slot)
-    followed = follow_assignment(
+    followed = assigned and follow_assignment(
         assigned,
         request,
         division,
@@ -84,7 +84,7 @@ def choose(
         filter_result=state.filter_result,
         context=state.context,
     )
-    if followed is not None:
+    if followed:
         return replace(build_decision(state, followed.division, None), batch=followed.batch)
     return _decide_within_limits(state, request, division)
 

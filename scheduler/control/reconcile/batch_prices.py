@@ -165,6 +165,8 @@ class BatchPricer:
             outcome = await self.solver.solve(inputs)
             await self._record(outcome, len(inputs.demands))
         except (BatchNotSolved, NotRecorded) as error:
+            if isinstance(error, NotRecorded):  # the same batch may be recorded next time
+                self._solved_digest = b""
             _log.warning("a batch of %s workloads does not count: %s", len(inputs.demands), error)
             return None
         return outcome
