@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import msgspec
-
+from scheduler.batch_process.solver import BatchProcess
 from scheduler.control.autoscaled_workloads import AutoscaledWorkloads
 from scheduler.control.clock_events import ClockEvents
 from scheduler.control.controller import Controller
@@ -253,7 +252,18 @@ class Term:
             epoch=self._epoch,
             clock=known.clock,
             telemetry=known.metrics,
-            limits=BatchLimits(**msgspec.structs.asdict(settings.batch)),
+            solver=BatchProcess(
+                budget_seconds=settings.batch.budget_seconds,
+                memory_mebibytes=settings.batch.memory_mebibytes,
+            ),
+            limits=BatchLimits(
+                at_workloads=settings.batch.at_workloads,
+                interval_seconds=settings.batch.interval_seconds,
+                prices_expire_seconds=settings.batch.prices_expire_seconds,
+                most_workloads=settings.batch.most_workloads,
+                most_pairs=settings.batch.most_pairs,
+                budget_seconds=settings.batch.budget_seconds,
+            ),
             faults=known.faults,
         )
         self.controller = Controller(

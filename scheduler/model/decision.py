@@ -40,6 +40,15 @@ class Cost(Part, frozen=True, kw_only=True):
     gco2_per_hour: float | None = None
 
 
+class FollowedBatch(Part, frozen=True, kw_only=True):
+    """The batch whose assignment a decision follows, and what that costs."""
+
+    assignment: str
+    """The version of the batch's list, which the ledger holds under this digest."""
+    cny_above_cheapest_per_hour: float | None = None
+    """The cost above that of the cheapest division, scarcity prices left out; None: unknown."""
+
+
 class UnmetRule(Part, frozen=True, kw_only=True):
     """A required rule that a whole placement does not meet."""
 
@@ -95,6 +104,8 @@ class Decision(Part, frozen=True, kw_only=True):
     """What the decision does not model, for people."""
     unmet: tuple[UnmetRule, ...] = ()
     """Required rules that `assignment`, kept and new replicas together, does not meet."""
+    batch: FollowedBatch | None = None
+    """The batch that assigned what is new of the placement; None: no batch did."""
     decided_at: Instant
     engine: str = msgspec.field(default_factory=_current_engine_version)
     """Always written: left out as a default, it would be read as the version of the reader."""

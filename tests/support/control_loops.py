@@ -62,6 +62,7 @@ from scheduler.control.wake_ups import WakeUps
 from scheduler.control.worker import Worker
 from scheduler.model.canonical import canonical_digest
 from scheduler.model.decode import decode_as
+from scheduler.model.demand.assignment import AssignedWorkload
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.demand.terms import DEFAULT_TERMS, Terms
 from scheduler.model.kinds.kinds import Site
@@ -83,6 +84,7 @@ class FakeRecorder:
     Attributes:
         records: (subject, content) of each record, the oldest first.
         batches: terms of each recorded batch.
+        assigned: what the newest batch assigns.
         faults: raised by a record about this subject.
         identities: what is recorded of each name.
         is_lost: the file was lost.
@@ -94,6 +96,7 @@ class FakeRecorder:
     def __init__(self) -> None:
         self.records: list[tuple[str, dict[str, Any]]] = []
         self.batches: list[Terms] = []
+        self.assigned: tuple[AssignedWorkload, ...] = ()
         self.faults: dict[str, Exception] = {}
         self.identities: dict[str, RecordedIdentity] = {}
         self.is_lost = False
@@ -138,11 +141,18 @@ class FakeRecorder:
         self.undone.append((subject, decision))
 
     async def record_batch(
-        self, *, epoch: int, at: datetime, terms: Terms, content: dict[str, Any]
+        self,
+        *,
+        epoch: int,
+        at: datetime,
+        terms: Terms,
+        assigned: tuple[AssignedWorkload, ...] = (),
+        content: dict[str, Any],
     ) -> RecordReference:
         assert at.tzinfo is not None
         assert (epoch, content["solver"], content["threads"]) == (EPOCH, "highs", 1)
         self.batches.append(terms)
+        self.assigned = assigned
         return RecordReference(f"{epoch}-{len(self.batches)}", "sha256:0")
 
     async def record_deletion(

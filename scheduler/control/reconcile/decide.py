@@ -209,10 +209,12 @@ class Decider:
         fleet, terms, clock = self.inputs.fleet, self.inputs.terms, self.inputs.clock
         self.stats.record_seen(key, workload)
         started_seconds = clock.monotonic()
-        decision = choose(demand, fleet, now=now, terms=terms)
+        assigned = self.inputs.assigned.get(demand.key)
+        decision = choose(demand, fleet, now=now, terms=terms, assigned=assigned)
         reverted = None if decision.phase == "Placed" else revert_migration(demand, decision)
         if reverted is not None:
-            demand, decision = reverted, choose(reverted, fleet, now=now, terms=terms)
+            decision = choose(reverted, fleet, now=now, terms=terms, assigned=assigned)
+            demand = reverted
         self.requeue_reasons.set_timer(key, evicted_by_taint_at(demand, fleet, now))
         self.stats.telemetry.observe_decision(clock.monotonic() - started_seconds)
         self.stats.record_decision(key, decision, demand, fleet, terms)
@@ -252,7 +254,13 @@ class Decider:
             completions=completions,
             identity=demand.identity,
         )
-        content = {"demand": demand, "terms": self.inputs.terms, "decision": decision}
+        content: dict[str, Any] = {
+            "demand": demand,
+            "terms": self.inputs.terms,
+            "decision": decision,
+        }
+        if decision.batch is not None:  # otherwise the assignment has no part in the decision
+            content["assignment"] = decision.batch.assignment
         unrecorded = Unrecorded(
             append=self._prepare(recorded, now, content),
             line=decision.line,
