@@ -204,8 +204,8 @@ class Reconciler:
     def _note_late_write(self, key: WorkKey, status: WorkloadStatus, flight: _Flight) -> None:
         """Remembers an undone decision whose write may appear, and the status before it.
 
-        It may even after a conflict: whoever sends a request again when its answer is cut off, a
-        proxy or a client library, hears of the conflict of the second with the first.
+        It may even after a conflict: a proxy or a client library sends a request again when the
+        answer is cut off, and then the answer is the conflict of the second with the first.
         """
         ids, former = self._late_writes.get(key, (frozenset[str](), status))
         self._late_writes[key] = (ids | {one.id for one in flight.references}, former)

@@ -88,7 +88,7 @@ class LedgerHeads:
             _log.debug("heads of %s: not compared: %s", site, error)
             self._asked_seconds[site] = self.clock.monotonic() - _ASK_SECONDS + _ASK_AGAIN_SECONDS
             return
-        self._held.pop(site, None)  # the one that was heard last becomes the last
+        self._held.pop(site, None)  # the newest of the sites becomes the last
         self._held[site] = [one for one in (strange, newest) if one]
         while len(self._held) > _MAX_SITES:
             del self._held[next(iter(self._held))]  # of the site that has sent nothing for longest
