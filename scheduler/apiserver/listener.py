@@ -12,6 +12,7 @@ import logging
 import resource
 import socket
 import ssl
+import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,6 +22,9 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 
 from scheduler.apiserver.base.log_limits import LogLineLimiter
+from scheduler.runtime.clock import Clock
+
+_log = logging.getLogger(__name__)
 
 _SHUTDOWN_TIMEOUT_SECONDS = 0.5
 _TLS_BUFFER_BYTES = 32 * 1024
@@ -31,6 +35,8 @@ _UNKNOWN_TIMEOUT_SECONDS = 10.0
 """How long a connection may be open without a request that has a valid token."""
 _KEEPALIVE_SECONDS = 120.0
 """How long an idle connection stays open; longer than the 90 s of Go's client."""
+_SOCKET_MODE = 0o600
+_LOOK_AT_SOCKET_SECONDS = 1.0
 _MAX_DESCRIPTORS = 1_048_576
 _MAX_CONNECTIONS = 20_000
 
@@ -134,34 +140,88 @@ async def listening(
 
 
 @asynccontextmanager
-async def listening_on_socket(server: LimitedServer, path: Path | None) -> AsyncIterator[None]:
+async def listening_on_socket(
+    server: LimitedServer, path: Path | None, clock: Clock
+) -> AsyncIterator[None]:
     """Accepts connections on a Unix socket for the duration of the context; None: nothing happens.
 
-    `listening` ends the connections.
+    The socket is made again when its file is gone, as after a clean-up of old files: its clients
+    have no other way. `listening` ends the connections.
     """
     if path is None:
         yield
         return
-    bound = _bind_unix_socket(path)
-    listener = await asyncio.get_running_loop().create_unix_server(server, sock=bound, backlog=1)
-    bound.listen(_BACKLOG)
+    listener = _SocketListener(server, path)
+    await listener.open()
+    # No TaskGroup: it would wrap what the body of the context raises.
+    task = asyncio.create_task(listener.keep(clock), name="socket")  # noqa: TID251 - see above
     try:
         yield
     finally:
+        task.cancel()
+        await asyncio.wait({task})
         listener.close()
 
 
-def _bind_unix_socket(path: Path) -> socket.socket:
-    """A socket that only its user may connect to; replaces what an earlier process has left."""
-    path.unlink(missing_ok=True)
-    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        bound.bind(str(path))
-        path.chmod(0o600)
-    except OSError:
-        bound.close()
-        raise
-    return bound
+class _SocketListener:
+    """Listens on a Unix socket that only its user may connect to."""
+
+    def __init__(self, server: LimitedServer, path: Path) -> None:
+        self._server, self._path = server, path
+        self._listener: asyncio.Server | None = None
+        self._file = (0, 0)
+
+    async def open(self) -> None:
+        """Replaces what an earlier process has left.
+
+        Raises:
+            OSError: the socket cannot be made.
+        """
+        self._path.unlink(missing_ok=True)
+        bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            bound.bind(str(self._path))
+            self._path.chmod(_SOCKET_MODE)
+            found = self._path.lstat()
+            loop = asyncio.get_running_loop()
+            listener = await loop.create_unix_server(self._server, sock=bound, backlog=1)
+        except OSError:
+            bound.close()
+            raise
+        bound.listen(_BACKLOG)
+        self.close()  # the one before, if there is one; its connections go on
+        self._listener, self._file = listener, (found.st_dev, found.st_ino)
+
+    def close(self) -> None:
+        """Accepts no more connections; those that are open go on."""
+        if self._listener is not None:
+            self._listener.close()
+
+    async def keep(self, clock: Clock) -> None:
+        """Looks at the file every second, and makes it again when it is another; never ends."""
+        is_failing = False
+        while True:
+            await clock.sleep(_LOOK_AT_SOCKET_SECONDS)
+            try:
+                if not self._is_in_place():
+                    await self.open()
+                    _log.warning("the socket %s was gone, and is made again", self._path)
+                is_failing = False
+            except OSError as error:
+                if not is_failing:
+                    _log.warning("the socket %s was gone: %s; trying again", self._path, error)
+                is_failing = True
+
+    def _is_in_place(self) -> bool:
+        try:
+            found = self._path.lstat()
+        except FileNotFoundError:
+            return False
+        if (found.st_dev, found.st_ino) != self._file or not stat.S_ISSOCK(found.st_mode):
+            return False
+        if stat.S_IMODE(found.st_mode) != _SOCKET_MODE:
+            self._path.chmod(_SOCKET_MODE)
+        return True
 
 
 def max_connections_of(descriptor_limit: int) -> int:

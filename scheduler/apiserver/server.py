@@ -244,7 +244,7 @@ async def _listen(
     bound = bind_port(options.host, options.port, options.data_dir / "port")
     async with (
         listening(server, bound, certificate.ssl_context()),
-        listening_on_socket(server, options.socket_path),
+        listening_on_socket(server, options.socket_path, options.clock),
     ):
         port = bound.getsockname()[1]
         url = f"https://{_reachable_host(options)}:{port}"

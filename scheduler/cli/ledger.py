@@ -166,7 +166,10 @@ def _print_verdict(
 def _signed_sentence(verdict: VerificationResult) -> str:
     signed = verdict.signed
     if not signed.segments:
-        return "no record is signed: the ledger is of a version before segments, or was replaced"
+        return (
+            "no record is signed: the ledger began within the last minute, is of a version before"
+            " segments, or was replaced"
+        )
     keys = ", ".join(signed.keys)
     sentence = (
         f"records up to {signed.signed_to} are signed in {signed.segments} segments by key {keys}"

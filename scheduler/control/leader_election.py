@@ -13,8 +13,10 @@ import asyncio
 import logging
 import math
 import random
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from scheduler.control.ports.hub import (
     LEASES,
@@ -43,7 +45,8 @@ ORDERS_ANNOTATION = "kapok.dev/unknown-orders"
 KEEP_ORDERS = "Keep"
 """They are left running: the hub has lost its objects, and may only have forgotten them."""
 
-
+MAX_LEASE_SECONDS = 300
+"""The longest lease that the settings allow. A number that was edited bars no one for longer."""
 _MAX_LEASE_TRANSITIONS = 2**31 - 1
 _POLL_SECONDS = 0.4
 """A free or expired lease is taken this much later at the latest."""
@@ -348,7 +351,7 @@ class Leadership:
         self.holder = str(spec.get("holderIdentity") or "")
         if not self.holder:
             return True
-        self._lease_duration_seconds = float(spec.get("leaseDurationSeconds") or 15)
+        self._lease_duration_seconds = _duration_of(spec)
         mark, now = f"{self.holder} {spec.get('renewTime')}", self.clock.monotonic()
         if self._last_renewal_seen[0] != mark:
             self._last_renewal_seen = (mark, now)
@@ -390,6 +393,11 @@ class Leadership:
                 "renewTime": now,
             },
         }
+
+
+def _duration_of(spec: Mapping[str, Any]) -> float:
+    """How long a lease of another scheduler lasts, within what the settings allow of it."""
+    return min(float(spec.get("leaseDurationSeconds") or 15), MAX_LEASE_SECONDS)
 
 
 def _epoch_of(lease: Object) -> int:

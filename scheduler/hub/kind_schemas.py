@@ -80,7 +80,13 @@ class KindSchemas:
         """What the schema of its kind refuses of a manifest; empty if nothing or not known."""
         document = self._documents.get(_path_of(str(manifest.get("apiVersion", ""))))
         node = document.kinds.get(str(manifest.get("kind", ""))) if document else None
-        return find_problem(node, dict(manifest)) if node is not None else ""
+        if node is None:
+            return ""
+        try:
+            return find_problem(node, dict(manifest))
+        except Exception as error:  # noqa: BLE001 - as for a schema that cannot be compiled
+            _log.warning("a %s is not checked by its schema: %r", manifest.get("kind"), error)
+            return ""
 
     def _give_up(self, versions: frozenset[str]) -> None:
         """Does without what could not be read until the index is read again."""
@@ -145,6 +151,6 @@ def _compile(data: bytes, url: str) -> Mapping[str, SchemaNode]:
     try:
         document = msgspec.json.decode(data)
         return compile_kinds(document) if isinstance(document, dict) else {}
-    except (msgspec.DecodeError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except Exception as error:  # noqa: BLE001 - no document keeps workloads from being decided
         _log.warning("%s: manifests are not checked by it: %r", url, error)
         return {}

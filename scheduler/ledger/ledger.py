@@ -51,8 +51,8 @@ class Ledger:
         self.is_new = self._writer.database.is_new
         self.chain_id = self._writer.database.chain_id
         self.deposed = asyncio.Event()
-        bounded = BoundedReader(self.place) if isinstance(self.place, PostgresUrl) else None
-        self._reader = LedgerReader(self.place, database=bounded)
+        self._bounded = BoundedReader(self.place) if isinstance(self.place, PostgresUrl) else None
+        self._reader = LedgerReader(self.place, database=self._bounded)
 
     async def __aenter__(self) -> Self:
         return self
@@ -110,8 +110,11 @@ class Ledger:
 
     @property
     def problem(self) -> str:
-        """Why entries wait; "" while they are recorded or refused at once."""
-        return self._writer.problem
+        """Why decisions wait; "" while they are recorded or refused at once.
+
+        On a server that hangs they wait for a read, before there is anything to record.
+        """
+        return self._writer.problem or (self._bounded.problem if self._bounded else "")
 
     def head(self) -> SignedHead | None:
         """The signed head of this moment, to be kept elsewhere; None while there is nothing."""

@@ -9,6 +9,7 @@ the server says whether they are recorded: nothing is recorded twice, and nothin
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -35,6 +36,8 @@ _log = logging.getLogger(__name__)
 _MAX_BATCH_ENTRIES = 256
 _CLOSE_TIMEOUT_SECONDS = 30.0
 _DOUBT_PAUSE_SECONDS = 0.5
+_SLOW_AFTER_SECONDS = 5.0
+"""After this long without an answer, `problem` says so."""
 _OPERATORS_WORD = "adoption"
 """Records of this kind are an operator's: no epoch refuses them."""
 
@@ -63,7 +66,6 @@ class GroupWriter:
 
     Attributes:
         database: the ledger, for the thread alone, except what never changes of it.
-        problem: why entries wait; "" while they do not.
 
     Raises:
         LedgerCorruptError: this is not a ledger.
@@ -82,7 +84,8 @@ class GroupWriter:
         self._close_lock = threading.Lock()
         self._closing = threading.Event()
         self._is_term_begun = True
-        self.problem = ""
+        self._doubt = ""
+        self._busy_since: float | None = None
         # Here, so that the caller gets the error.
         self.database: WritableDatabase = open_writable(place)
         try:
@@ -92,6 +95,20 @@ class GroupWriter:
             raise
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
         self._thread.start()
+
+    @property
+    def problem(self) -> str:
+        """Why entries wait; "" while they do not. Any thread may ask.
+
+        A disk or a server that hangs fails nothing, so it is known by the time that it takes.
+        """
+        since, doubt = self._busy_since, self._doubt
+        if doubt or since is None:
+            return doubt
+        seconds = time.monotonic() - since
+        if seconds < _SLOW_AFTER_SECONDS:
+            return ""
+        return f"the ledger {self.database.name} has not answered for {seconds:.0f} s"
 
     def submit(self, entry: LedgerEntry) -> Future[Receipt]:
         """Hands an entry to the thread.
@@ -170,10 +187,12 @@ class GroupWriter:
     def _run(self) -> None:
         try:
             while (job := self._next_job()) is not None:
+                self._busy_since = time.monotonic()
                 if isinstance(job, _Task):
                     _do(job)
                 else:
                     self._write_batch(self._batch_from(job))
+                self._busy_since = None
             if self._sealer:
                 self._sealer.seal()
         finally:
@@ -245,8 +264,8 @@ class GroupWriter:
 
         When the ledger is closed meanwhile, they count as not recorded.
         """
-        self.problem = f"{doubt}; whether the last records are written is not known yet"
-        _log.warning("ledger: %s", self.problem)
+        self._doubt = f"{doubt}; whether the last records are written is not known yet"
+        _log.warning("ledger: %s", self._doubt)
         while True:
             try:
                 found = self.database.is_recorded(last.seq, last.hash)
@@ -255,7 +274,7 @@ class GroupWriter:
                     _log.error("ledger: closed before the server said whether the end is written")
                     return False
             else:
-                self.problem = ""
+                self._doubt = ""
                 _log.info("ledger: the last records are %swritten", "" if found else "not ")
                 return found
 

@@ -21,11 +21,12 @@ from scheduler.control.ports.hub import (
 Place = tuple[str, str, str]
 """(plural, namespace, name) of an object."""
 
-Fate = Literal["written", "conflict", "lost", "landed", "late"]
+Fate = Literal["written", "conflict", "lost", "landed", "late", "repeated"]
 """What becomes of a guarded patch.
 
-It is written; another client was first; its answer is cut off, before or after it was written; or
-it is held up on its way until `land_late`, when its sender has given it up.
+It is written; another client was first; its answer is cut off, before or after it was written; it
+is held up on its way until `land_late`, when its sender has given it up; or a proxy sends it twice,
+so that the answer is the conflict of the second with the first, which was written.
 """
 
 
@@ -114,6 +115,8 @@ class FakeHub:
         await self.pause()
         if fate == "landed":
             raise Busy(f"{name}: the connection was cut")
+        if fate == "repeated":
+            raise Conflict(f"{name} has been modified", status=409, reason="Conflict")
         return after
 
     def land_late(self) -> None:

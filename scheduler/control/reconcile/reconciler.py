@@ -27,7 +27,7 @@ from scheduler.control.reconcile.assumptions import Assumptions
 from scheduler.control.reconcile.decide import Decider
 from scheduler.control.reconcile.draft import Draft, ReconcileResult
 from scheduler.control.reconcile.health_pauses import HealthPauses
-from scheduler.control.reconcile.workload_writer import NOTHING_WRITTEN, WorkloadWriter
+from scheduler.control.reconcile.workload_writer import WorkloadWriter
 from scheduler.control.state.manifest_checks import ManifestChecks
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.ownership import ObjectOwnership, conflict_refusal
@@ -158,7 +158,7 @@ class Reconciler:
         except Exception as error:
             self._undo(key)
             if flight.references and not flight.is_written:
-                self._note_late_write(key, workload.status, flight, error)
+                self._note_late_write(key, workload.status, flight)
                 await self.decider.record_not_carried_out(workload, flight.references, str(error))
             raise
         finally:
@@ -201,9 +201,9 @@ class Reconciler:
         if not held_seconds:
             if draft.too_large is not None:
                 await self.accepted.store(workload, draft.too_large)
-            await self.writer.write_status(key, flight.base, status)
+            if await self.writer.write_status(key, flight.base, status):
+                self._late_writes.pop(key, None)  # what is late names a version that is no more
             flight.is_written = True
-            self._late_writes.pop(key, None)
         frees_names = self.assumptions.settle(key, statuses.shares_of(status))
         # As it was decided: what the watch has brought meanwhile is not decided yet.
         if basis is not None:
@@ -243,12 +243,12 @@ class Reconciler:
         if self.assumptions.undo(key):
             self.on_names_freed()
 
-    def _note_late_write(
-        self, key: WorkKey, status: WorkloadStatus, flight: _Flight, error: Exception
-    ) -> None:
-        """Remembers an undone decision whose write may still arrive, and the status before it."""
-        if isinstance(error, NOTHING_WRITTEN):
-            return
+    def _note_late_write(self, key: WorkKey, status: WorkloadStatus, flight: _Flight) -> None:
+        """Remembers an undone decision whose write may appear, and the status before it.
+
+        It may even after a conflict: a proxy or a client library sends a request again when the
+        answer is cut off, and then the answer is the conflict of the second with the first.
+        """
         ids, former = self._late_writes.get(key, (frozenset[str](), status))
         self._late_writes[key] = (ids | {one.id for one in flight.references}, former)
 

@@ -26,7 +26,7 @@ from scheduler.runtime.clock import Clock
 _log = logging.getLogger(__name__)
 
 NOTHING_WRITTEN = (Conflict, Gone, NotFound, Refused)
-"""Answers of the hub which prove that a request had no effect, and cannot have one later."""
+"""Answers to a request that had no effect, unless a proxy sent it twice; it is not read again."""
 _FIRST_READ_PAUSE_SECONDS = 0.5
 _LAST_READ_PAUSE_SECONDS = 10.0
 
@@ -68,7 +68,7 @@ class WorkloadWriter:
             return base
         return await self._patch(key, finalizer_patch(base), subresource=None)
 
-    async def write_status(self, key: WorkKey, base: Object, status: WorkloadStatus) -> None:
+    async def write_status(self, key: WorkKey, base: Object, status: WorkloadStatus) -> bool:
         """Writes what differs from the status in the hub; nothing when they are equal.
 
         The epoch alone is no difference: a new leader would otherwise write every object once.
@@ -80,12 +80,15 @@ class WorkloadWriter:
             base: the object that the status was computed from.
             status: what is to be written.
 
+        Returns:
+            Whether the object has another version now; False when they are equal.
+
         Raises:
             HubError: nothing was written, as the hub says or as the object shows.
         """
         patch = merge_patch(base.get("status") or {}, to_plain_json(status))
         if not patch.keys() - {"epoch"}:
-            return
+            return False
         if self.objects.raw_workloads.get(key) is not base:
             raise Conflict(f"{'/'.join(key)} has been modified", status=409, reason="Conflict")
         version = base["metadata"]["resourceVersion"]
@@ -99,6 +102,7 @@ class WorkloadWriter:
             if not is_new or not await self._has_landed(key, base, status):
                 raise
             _log.info("%s/%s: was written all the same: %s", *key, error)
+        return True
 
     async def _has_landed(self, key: WorkKey, base: Object, status: WorkloadStatus) -> bool:
         """Whether the object has the decision of a status; asks until the hub answers."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from scheduler.control.ports.agents import IndexVersion, OrderStatusReport
 from scheduler.control.ports.hub import CONFIG_MAPS, NAMESPACE, Hub, HubError
-from scheduler.control.ports.ledger import SignedHead
+from scheduler.control.ports.ledger import NotRecorded, SignedHead
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
 
@@ -25,6 +25,7 @@ WRITE_SECONDS = 10.0
 _NEWEST, _SITES = "newest.json", "sites.json"
 _MAX_SITES = 500
 _ASK_SECONDS = 3600.0
+_ASK_AGAIN_SECONDS = 60.0
 _MAX_BYTES = 900_000
 
 
@@ -76,12 +77,18 @@ class LedgerHeads:
 
     def take_in(self, site: str, heads: Iterable[SignedHead]) -> None:
         """Keeps what a site holds: the newest, and the newest that our ledger does not have."""
-        known = self._held.pop(site, [])
+        known = self._held.get(site, [])
         ordered = sorted({*known, *heads}, key=lambda one: one.seq, reverse=True)
         usual = (one for one in ordered if self.is_recorded(one.seq, one.hash))
         others = (one for one in ordered if not self.is_recorded(one.seq, one.hash))
-        newest = next(filter(self.is_ours, usual), None)
-        strange = next(filter(self.is_ours, others), None)
+        try:
+            newest = next(filter(self.is_ours, usual), None)
+            strange = next(filter(self.is_ours, others), None)
+        except NotRecorded as error:  # the ledger's server is away; what is held stays evidence
+            _log.debug("heads of %s: not compared: %s", site, error)
+            self._asked_seconds[site] = self.clock.monotonic() - _ASK_SECONDS + _ASK_AGAIN_SECONDS
+            return
+        self._held.pop(site, None)  # the newest of the sites becomes the last
         self._held[site] = [one for one in (strange, newest) if one]
         while len(self._held) > _MAX_SITES:
             del self._held[next(iter(self._held))]  # of the site that has sent nothing for longest

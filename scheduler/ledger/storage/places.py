@@ -1,5 +1,6 @@
 """Opens a ledger wherever it is, and bounds how long a read of a server may take."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as WaitTimeout
@@ -15,11 +16,15 @@ from scheduler.ledger.storage.database import ReadableDatabase, Row, WritableDat
 from scheduler.ledger.storage.postgres_url import PostgresUrl
 from scheduler.ledger.storage.sqlite import LEDGER_FILE, SqliteReader, SqliteWriter
 
+_log = logging.getLogger(__name__)
+
 LedgerPlace: TypeAlias = Path | PostgresUrl
 """Where a ledger is: its file, or its database."""
 
 _READ_SECONDS = 2.0
 _PAUSE_SECONDS = 5.0
+_REMEMBER_SECONDS = 30.0
+"""A workload that waits for a read tries again within this time, if any does."""
 
 
 def ledger_place(data_dir: Path, url: PostgresUrl | None) -> LedgerPlace:
@@ -94,7 +99,7 @@ class BoundedReader:
         if self._thread is None:
             self._thread = _ReadingThread(self._open)
         try:
-            return self._thread.submit(query, values).result(_READ_SECONDS)
+            found = self._thread.submit(query, values).result(_READ_SECONDS)
         except WaitTimeout:
             self.close()
             self._pause(f"{self.name}: no answer within {_READ_SECONDS:g} s")
@@ -102,6 +107,15 @@ class BoundedReader:
         except LedgerUnavailableError as error:
             self._pause(str(error))
             raise
+        if self._problem:
+            _log.info("ledger: %s can be read again", self.name)
+            self._problem = ""
+        return found
+
+    @property
+    def problem(self) -> str:
+        """Why reads fail; "" while they succeed, or when none has failed for a while."""
+        return self._problem if monotonic() < self._again_at + _REMEMBER_SECONDS else ""
 
     def has_segments(self) -> bool:
         """Whether a version that signs has written here: always, on a server."""
@@ -119,6 +133,8 @@ class BoundedReader:
             self._thread = None
 
     def _pause(self, problem: str) -> None:
+        if not self._problem:
+            _log.warning("ledger: %s", problem)
         self._problem, self._again_at = problem, monotonic() + _PAUSE_SECONDS
 
 

@@ -116,6 +116,28 @@ async def test_a_killed_hub_is_started_again_with_its_objects_and_its_port(
         os.kill(first, 0)
 
 
+@pytest.mark.parametrize("damage", ["removed", "another file", "closed to all"])
+async def test_the_socket_is_made_again_when_its_file_is_not_the_one_it_made(
+    short: Path, damage: str
+) -> None:
+    async with hub_in(short) as hub:
+        made = await hub.local.create(CONFIG_MAPS, config_map("kept"))
+        path, first = short / "api.sock", hub.process.pid
+        if damage == "closed to all":
+            path.chmod(0)
+        else:
+            path.unlink()
+        if damage == "another file":
+            path.write_text("not a socket")
+        async with open_hub(short / "kubeconfig", socket_path=path) as newcomer:
+            assert await until_served(newcomer, "kept") == made
+        async with asyncio.timeout(30):
+            while not (path.exists() and stat.S_IMODE(path.stat().st_mode) == 0o600):
+                await CLOCK.sleep(0.05)
+        assert await until_served(hub.local, "kept") == made
+        assert hub.process.pid == first
+
+
 async def test_its_log_is_in_the_log_of_the_scheduler(
     short: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

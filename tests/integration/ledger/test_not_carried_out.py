@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -24,6 +25,7 @@ from scheduler.model.kinds.workload import WorkloadSpec
 from scheduler.placement.choose import choose
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.fleet.in_flight import in_flight_pods
+from scheduler.runtime.clock import SystemClock
 from tests.support.sites import NOW, demand, fleet_of, site_with_capacity, workload
 
 pytestmark = pytest.mark.integration
@@ -179,3 +181,28 @@ async def test_many_records_at_once_share_transactions_and_each_has_its_fleet(
         assert all(one.is_same for one in results)
         digests = {one.content["fleet"] for one in reader.records(limit=100)}
         assert len(digests) == 64  # each was decided on what the ones before it left
+
+
+async def test_a_ledger_that_hangs_says_so_until_it_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hung, chain = threading.Event(), vars(writer)["_chain"]
+
+    def hanging(*arguments: object) -> list[Record]:
+        hung.wait(30)
+        records: list[Record] = chain(*arguments)
+        return records
+
+    monkeypatch.setattr(writer, "_chain", hanging)
+    monkeypatch.setattr(writer, "_SLOW_AFTER_SECONDS", 0.05)
+    fleet = fleet_of(site_with_capacity("m1", 9))
+    clock = SystemClock()
+    async with Ledger(tmp_path) as ledger, asyncio.TaskGroup() as group, asyncio.timeout(30):
+        assert ledger.problem == ""
+        group.create_task(decide(recorder_of(ledger, fleet), fleet, 2))
+        while not ledger.problem:
+            await clock.sleep(0.01)
+        assert ledger.problem.endswith("has not answered for 0 s")
+        hung.set()
+        while ledger.problem:
+            await clock.sleep(0.01)

@@ -3,18 +3,21 @@
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
 from scheduler.control.epoch_reset import EpochNotSettable, EpochReset, EpochResetter
 from scheduler.control.leader_election import (
     EPOCH_ANNOTATION,
     LEASE_NAME,
+    MAX_LEASE_SECONDS,
     EpochExhausted,
     Leadership,
     LeaseHeld,
 )
 from scheduler.control.ports.hub import LEASES, NAMESPACE, WORKLOADS, Refused
 from scheduler.model.kinds.workload import LAST_EPOCH, MAX_KEPT_EPOCH
+from scheduler.settings import HubSettings
 from tests.support.fake_clock import FakeClock
 from tests.support.fake_hub import FakeHub
 from tests.support.faults import make_faults
@@ -170,6 +173,26 @@ async def test_a_healthy_hub_is_left_alone_without_a_number() -> None:
     with pytest.raises(EpochNotSettable, match="nothing to repair: the epoch is 7"):
         await fixture.reset()
     assert await fixture.leadership().acquire() == 8
+
+
+async def test_a_lease_of_years_ends_after_the_longest_that_the_settings_allow() -> None:
+    fixture = await HubFixture().with_lease(7)
+    spec = {"holderIdentity": "gone", "leaseDurationSeconds": END, "renewTime": "then"}
+    await fixture.hub.merge_patch(LEASES, LEASE_NAME, {"spec": spec}, namespace=NAMESPACE)
+    standby = fixture.leadership(is_sole_candidate=False)
+    async with asyncio.TaskGroup() as group:
+        taking = group.create_task(standby.acquire())
+        await fixture.clock.advance(MAX_LEASE_SECONDS - 1)
+        assert not taking.done()
+        await fixture.clock.advance(3)
+        assert taking.result() == 8
+
+
+def test_no_setting_makes_a_lease_longer_than_others_wait_for_it() -> None:
+    longest = msgspec.convert({"lease_seconds": MAX_LEASE_SECONDS}, HubSettings)
+    assert longest.lease_seconds == MAX_LEASE_SECONDS
+    with pytest.raises(msgspec.ValidationError, match=str(MAX_LEASE_SECONDS)):
+        msgspec.convert({"lease_seconds": MAX_LEASE_SECONDS + 1}, HubSettings)
 
 
 async def test_a_lease_that_a_scheduler_renews_is_not_taken() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+import pytest
 
 from scheduler.control.ports.hub import Busy
 from scheduler.hub.kind_schemas import KindSchemas
@@ -87,3 +88,22 @@ async def test_a_document_that_is_none_refuses_nothing() -> None:
         client.data = data
         await schemas.refresh(WANTED)
         assert schemas.find_problem(BAD) == ""
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "string", "pattern": r"^([a-z0-9]+[-.]?)+$"},  # doubles with each letter here
+        {"type": "string", "pattern": r"^\pL+\z"},  # Go's, none of Python's
+        {"type": "string", "maxLength": {}},  # no API server sends it
+    ],
+)
+async def test_no_definition_holds_up_or_ends_what_is_decided(schema: dict[str, object]) -> None:
+    schemas, client, _ = made()
+    spec = {"size": schema, "pattern": {"type": "string"}}
+    tree = msgspec.json.decode(document("size"))
+    tree["components"]["schemas"]["com.e.v1.Thing"]["properties"]["spec"]["properties"] = spec
+    client.data = msgspec.json.encode(tree)
+    await schemas.refresh(WANTED)
+    long_text = {**GOOD, "spec": {"size": "a" * 5000 + "!", "pattern": "p"}}
+    assert schemas.find_problem(long_text) == ""

@@ -89,6 +89,55 @@ async def test_a_late_write_of_an_undone_decision_is_decided_again() -> None:
         assert await loops.phase("first") == "Waiting"
 
 
+async def test_a_late_write_arrives_after_a_decision_that_wrote_nothing() -> None:
+    loops = ControlLoops()
+    full = site("m1", nodes(1, cpu="1", memory="8Gi"), observedAt="2026-11-24T08:00:00Z")
+    async with loops.started(full, FIRST):
+        await loops.clock.settle()
+        waiting = (await loops.workload("first"))["status"]
+        assert waiting["phase"] == "Waiting"
+        with_fates(loops, "late")
+        loops.report(SITE)
+        loops.read_hub()
+        await loops.clock.advance(0.3)
+        assert loops.recorder.undone
+        # Before it is decided again, it is full again, and nothing is to be written.
+        loops.report(full)
+        loops.read_hub()
+        await loops.clock.advance(5)
+        assert (await loops.workload("first"))["status"]["decision"] == waiting["decision"]
+        loops.hub.land_late()
+        loops.read_hub()
+        await loops.clock.advance(2)
+        assert loops.ordered() == set()
+        assert await loops.phase("first") == "Waiting"
+
+
+@pytest.mark.parametrize("has_the_watch_been_faster", [False, True])
+async def test_a_write_that_a_proxy_sent_twice_is_never_half_believed(
+    *, has_the_watch_been_faster: bool
+) -> None:
+    loops = ControlLoops()
+    with_fates(loops, "repeated")
+
+    async def pause() -> None:
+        if has_the_watch_been_faster:
+            loops.read_hub()
+
+    loops.hub.pause = pause
+    async with loops.started(SITE, FIRST):
+        await loops.clock.settle()
+        await loops.hub.create(WORKLOADS, {**SECOND, "spec": {**SECOND["spec"], "priority": 9}})
+        loops.read_hub()
+        await loops.clock.settle()
+        loops.read_hub()
+        await loops.clock.advance(2)
+        assert len(loops.ordered()) == 1  # the site has no room for both
+        for name in ("first", "second"):
+            reference = (await loops.workload(name))["status"]["decision"]["id"]
+            assert ("ns/" + name, reference) not in loops.recorder.undone
+
+
 async def test_an_edit_while_a_decision_is_on_its_way_is_decided_next() -> None:
     loops = ControlLoops()
     append = loops.recorder.record

@@ -7,6 +7,7 @@ from scheduler.control.ports.agents import OrderStatusReport
 from scheduler.control.ports.hub import CONFIG_MAPS, NAMESPACE
 from scheduler.control.ports.ledger import SignedHead
 from scheduler.control.state.ledger_heads import CONFIG_MAP, LedgerHeads, read_heads
+from scheduler.ledger.errors import LedgerUnavailableError
 from scheduler.ledger.record import GENESIS
 from scheduler.ledger.segments import is_signed_by, sign_head
 from tests.support.fake_clock import FakeClock
@@ -30,12 +31,18 @@ class Fixture:
     clock: FakeClock = field(default_factory=FakeClock)
     asked: list[str] = field(default_factory=list)
     sent: dict[tuple[int, int], SignedHead] = field(default_factory=dict)
+    is_away: bool = False
+
+    def is_recorded(self, seq: int, digest: str) -> bool:
+        if self.is_away:
+            raise LedgerUnavailableError("the server does not answer")
+        return seq <= 9 and digest == f"hash-{seq}"
 
     def __post_init__(self) -> None:
         self.heads = LedgerHeads(
             head=lambda: head(9),
             sent_head=lambda _site, version: self.sent.get(version),
-            is_recorded=lambda seq, digest: seq <= 9 and digest == f"hash-{seq}",
+            is_recorded=self.is_recorded,
             is_ours=lambda one: is_signed_by(one, [str(HUB.public)]),
             ask=self.asked.append,
             clock=self.clock,
@@ -97,3 +104,22 @@ def test_what_stands_in_the_object_is_read_as_nothing_if_it_has_another_form() -
         newest, sites = read_heads(data)
         assert (list(newest), dict(sites)) == ([], {})
     assert read_heads({"data": {"sites.json": '{"m1": 1}'}}) == ([], {})
+
+
+async def test_a_ledger_that_is_away_loses_no_head_and_is_compared_a_minute_later() -> None:
+    fixture = Fixture()
+    fixture.heads.on_order_status(status())
+    fixture.heads.on_order_status(status(head(4), head(20)))
+    await fixture.clock.advance(3600)
+    fixture.heads.on_order_status(status())
+    fixture.is_away = True
+    fixture.heads.on_order_status(status(head(5), head(21)))
+    assert await fixture.held() == {"m1": [20, 4]}
+    fixture.is_away = False
+    await fixture.clock.advance(59)
+    fixture.heads.on_order_status(status())
+    assert len(fixture.asked) == 2
+    await fixture.clock.advance(2)
+    fixture.heads.on_order_status(status())
+    fixture.heads.on_order_status(status(head(5), head(21)))
+    assert (len(fixture.asked), await fixture.held()) == (3, {"m1": [21, 5]})
