@@ -290,7 +290,9 @@ def _with_gap(health: SiteHealth, limits: HealthLimits, made_seconds: float) -> 
         return replace(health, reported_seconds=made_seconds)
     if gap <= 0:
         return health
-    # An outage is no interval, but a site that reports more rarely now must be recognised.
+    if health.is_absent and health.gaps_seconds:
+        return replace(health, reported_seconds=made_seconds)  # an outage is no jitter
+    # The first gap counts even then: it is how a site that reports rarely is recognised.
     longest = 2 * deadlines_of(replace(health, has_will=False), limits).silent_seconds
     gaps = (*health.gaps_seconds, min(gap, longest))[-_KEPT_GAPS:]
     return replace(health, reported_seconds=made_seconds, gaps_seconds=gaps)

@@ -226,7 +226,13 @@ class Sites:
         """
         if state.report is not None:
             known = state.report
-            return replace(known, sent_seconds=report.sent_seconds, is_cluster_reachable=False)
+            return replace(
+                known,
+                sent_seconds=report.sent_seconds,
+                interval_seconds=report.interval_seconds,
+                is_new_boot=report.is_new_boot,
+                is_cluster_reachable=False,
+            )
         site = self.objects.sites.get(report.site)
         if site is None or site.status.observed_at is None:
             return report
