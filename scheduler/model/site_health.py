@@ -11,10 +11,12 @@ RFC 2439, in a simple form).
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import inf, isfinite
-from statistics import median
 from typing import Final, Literal, get_args
+
+import msgspec
+from msgspec.structs import replace
 
 HealthName = Literal["Unknown", "Reporting", "Late", "Silent", "Lost"]
 """Unknown: since the scheduler began to listen, neither a report came nor did enough time pass."""
@@ -69,8 +71,7 @@ class HealthDeadlines:
     lost_seconds: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SiteHealth:
+class HealthState(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of the health of one site.
 
     Attributes:
@@ -126,23 +127,23 @@ class SiteHealth:
         return self.steady_since_seconds + self.hold_seconds
 
 
-def on_admitted(limits: HealthLimits, now_seconds: float, *, was_known: bool) -> SiteHealth:
+def on_admitted(limits: HealthLimits, now_seconds: float, *, was_known: bool) -> HealthState:
     """The health of a site to which one begins to listen."""
-    begun = SiteHealth(
+    begun = HealthState(
         since_seconds=now_seconds, quiet_since_seconds=now_seconds, was_known=was_known
     )
     return _with_look(begun, limits)
 
 
 def on_report(
-    health: SiteHealth,
+    health: HealthState,
     limits: HealthLimits,
     *,
     made_seconds: float,
     now_seconds: float,
     interval_seconds: float | None = None,
     is_new_boot: bool = False,
-) -> SiteHealth:
+) -> HealthState:
     """The health after a report.
 
     Args:
@@ -175,13 +176,13 @@ def on_report(
 
 
 def on_other_message(
-    health: SiteHealth, limits: HealthLimits, *, made_seconds: float
-) -> SiteHealth:
+    health: HealthState, limits: HealthLimits, *, made_seconds: float
+) -> HealthState:
     """The health after a message that is no report: silence begins again, and no more."""
     return _with_look(_with_message(health, made_seconds), limits)
 
 
-def on_will(health: SiteHealth, limits: HealthLimits) -> SiteHealth:
+def on_will(health: HealthState, limits: HealthLimits) -> HealthState:
     """The health after the broker has said that the site's session ended.
 
     Sessions end on every bad link, so that alone says nothing; reports that are missing after it
@@ -191,8 +192,8 @@ def on_will(health: SiteHealth, limits: HealthLimits) -> SiteHealth:
 
 
 def on_stall(
-    health: SiteHealth, limits: HealthLimits, *, stall_seconds: float, now_seconds: float
-) -> SiteHealth:
+    health: HealthState, limits: HealthLimits, *, stall_seconds: float, now_seconds: float
+) -> HealthState:
     """The health after the receiver stood still: for that time no site is to blame."""
     return _with_look(
         replace(
@@ -204,7 +205,7 @@ def on_stall(
     )
 
 
-def on_time(health: SiteHealth, limits: HealthLimits, *, now_seconds: float) -> SiteHealth:
+def on_time(health: HealthState, limits: HealthLimits, *, now_seconds: float) -> HealthState:
     """The health after time has passed."""
     quiet, deadlines = now_seconds - health.quiet_since_seconds, deadlines_of(health, limits)
     if health.is_absent:
@@ -218,7 +219,7 @@ def on_time(health: SiteHealth, limits: HealthLimits, *, now_seconds: float) -> 
     return _with_look(health, limits)
 
 
-def fall_silent(health: SiteHealth, limits: HealthLimits, *, now_seconds: float) -> SiteHealth:
+def fall_silent(health: HealthState, limits: HealthLimits, *, now_seconds: float) -> HealthState:
     """The health of a site that is silent from now on."""
     falls, hold_seconds = health.falls, health.hold_seconds
     if health.is_present:
@@ -242,16 +243,17 @@ def fall_silent(health: SiteHealth, limits: HealthLimits, *, now_seconds: float)
     return _with_look(fallen, limits)
 
 
-def interval_of(health: SiteHealth, limits: HealthLimits) -> float:
+def interval_of(health: HealthState, limits: HealthLimits) -> float:
     """Seconds between two reports of the site; the one that suits the settings if not known."""
     if health.interval_seconds is not None:
         return health.interval_seconds
     if health.gaps_seconds:
-        return median(health.gaps_seconds)
+        ordered = sorted(health.gaps_seconds)
+        return (ordered[len(ordered) // 2] + ordered[(len(ordered) - 1) // 2]) / 2
     return limits.silent_after_seconds / _SILENT_INTERVALS
 
 
-def jitter_of(health: SiteHealth, limits: HealthLimits) -> float:
+def jitter_of(health: HealthState, limits: HealthLimits) -> float:
     """How much later than the interval reports come: the second worst of the last ones.
 
     A link that loses every fifth report has a jitter of an interval, a single loss none.
@@ -261,7 +263,7 @@ def jitter_of(health: SiteHealth, limits: HealthLimits) -> float:
     return max(0.0, sorted(health.gaps_seconds)[-2] - interval_of(health, limits))
 
 
-def deadlines_of(health: SiteHealth, limits: HealthLimits) -> HealthDeadlines:
+def deadlines_of(health: HealthState, limits: HealthLimits) -> HealthDeadlines:
     """When silence means what, for this site."""
     interval, jitter = interval_of(health, limits), jitter_of(health, limits)
     floor = limits.silent_after_seconds
@@ -276,7 +278,7 @@ def deadlines_of(health: SiteHealth, limits: HealthLimits) -> HealthDeadlines:
     return HealthDeadlines(late_seconds=sooner, silent_seconds=late, lost_seconds=lost)
 
 
-def count_healths(healths: Iterable[SiteHealth]) -> dict[HealthName, int]:
+def count_healths(healths: Iterable[HealthState]) -> dict[HealthName, int]:
     """The number of sites by state, with every state."""
     counts = dict.fromkeys(HEALTH_NAMES, 0)
     for one in healths:
@@ -284,7 +286,7 @@ def count_healths(healths: Iterable[SiteHealth]) -> dict[HealthName, int]:
     return counts
 
 
-def _with_gap(health: SiteHealth, limits: HealthLimits, made_seconds: float) -> SiteHealth:
+def _with_gap(health: HealthState, limits: HealthLimits, made_seconds: float) -> HealthState:
     gap = made_seconds - health.reported_seconds
     if not isfinite(gap):
         return replace(health, reported_seconds=made_seconds)
@@ -298,7 +300,7 @@ def _with_gap(health: SiteHealth, limits: HealthLimits, made_seconds: float) -> 
     return replace(health, reported_seconds=made_seconds, gaps_seconds=gaps)
 
 
-def _with_message(health: SiteHealth, made_seconds: float) -> SiteHealth:
+def _with_message(health: HealthState, made_seconds: float) -> HealthState:
     if made_seconds < health.received_seconds:
         return health
     return replace(
@@ -309,7 +311,7 @@ def _with_message(health: SiteHealth, made_seconds: float) -> SiteHealth:
     )
 
 
-def _returned(health: SiteHealth, now_seconds: float) -> SiteHealth:
+def _returned(health: HealthState, now_seconds: float) -> HealthState:
     if health.name == "Unknown":
         return replace(health, name="Reporting", since_seconds=now_seconds)
     if health.name == "Late" and health.timely_reports >= _TIMELY_REPORTS:
@@ -322,11 +324,11 @@ def _returned(health: SiteHealth, now_seconds: float) -> SiteHealth:
     )
 
 
-def _was_ever_there(health: SiteHealth) -> bool:
+def _was_ever_there(health: HealthState) -> bool:
     return health.was_known or isfinite(health.received_seconds)
 
 
-def _with_look(health: SiteHealth, limits: HealthLimits) -> SiteHealth:
+def _with_look(health: HealthState, limits: HealthLimits) -> HealthState:
     deadlines, quiet_since = deadlines_of(health, limits), health.quiet_since_seconds
     if health.name == "Reporting":
         look = quiet_since + deadlines.late_seconds

@@ -8,7 +8,7 @@ from scheduler.control.ports.agents import SiteReport
 from scheduler.model.demand.facts import CLUSTER_UNREACHABLE
 from scheduler.model.formatters import format_rfc3339
 from scheduler.model.kinds.fields import Condition
-from scheduler.model.site_health import HealthName, SiteHealth
+from scheduler.model.site_health import HealthName, HealthState
 from scheduler.runtime.clock import Clock
 
 
@@ -36,7 +36,7 @@ class KnownReadiness(Protocol):
         ...
 
     @property
-    def health(self) -> SiteHealth:
+    def health(self) -> HealthState:
         """Whether its messages come in time."""
         ...
 

@@ -35,7 +35,7 @@ from scheduler.model.quantities import free_amount
 from scheduler.model.site_health import (
     HealthLimits,
     HealthName,
-    SiteHealth,
+    HealthState,
     fall_silent,
     on_admitted,
     on_other_message,
@@ -80,7 +80,7 @@ class SiteState:
     report: SiteReport | None = None
     order_status: OrderStatusReport | None = None
     admitted_seconds: float = float("-inf")
-    health: SiteHealth = field(default_factory=SiteHealth)
+    health: HealthState = field(default_factory=HealthState)
     health_changed_at: datetime | None = None
     is_ready: bool = False
     is_cluster_reachable: bool = True
@@ -326,7 +326,7 @@ class Sites:
                 changes.append(HealthChange(site=name, before=before.name, after=after.name))
         return changes
 
-    def _apply_health(self, name: str, health: SiteHealth) -> None:
+    def _apply_health(self, name: str, health: HealthState) -> None:
         state = self.states[name]
         changed = self._set_health(state, health)
         if changed and health.is_absent:
@@ -335,7 +335,7 @@ class Sites:
             self._set_ready(state, is_ready=False)
             self._publish_facts(name)
 
-    def _set_health(self, state: SiteState, health: SiteHealth) -> bool:
+    def _set_health(self, state: SiteState, health: HealthState) -> bool:
         """Keeps the health; returns whether it is another state."""
         is_other = state.health.name != health.name
         state.health = health

@@ -1,6 +1,6 @@
 """What must hold of the health of a site, whatever arrives and whenever."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 from math import isfinite
 from random import Random
@@ -8,11 +8,12 @@ from random import Random
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from scheduler.model.site_health import (
     HealthLimits,
     HealthName,
-    SiteHealth,
+    HealthState,
     deadlines_of,
     fall_silent,
     interval_of,
@@ -43,13 +44,13 @@ class Watched:
     limits: HealthLimits = LIMITS
     interval_seconds: float | None = None
     now: float = 0.0
-    health: SiteHealth = field(init=False)
+    health: HealthState = field(init=False)
     changes: list[tuple[float, HealthName]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.health = on_admitted(self.limits, self.now, was_known=False)
 
-    def keep(self, after: SiteHealth) -> None:
+    def keep(self, after: HealthState) -> None:
         if after.name != self.health.name:
             self.changes.append((self.now, after.name))
         self.health = after
@@ -373,7 +374,7 @@ def test_the_thresholds_are_always_in_order(
     limits = HealthLimits(
         silent_after_seconds=silent, max_silent_after_seconds=bound, lost_after_seconds=lost
     )
-    health = SiteHealth(name="Reporting", gaps_seconds=tuple(gaps), has_will=will is not None)
+    health = HealthState(name="Reporting", gaps_seconds=tuple(gaps), has_will=will is not None)
     found = deadlines_of(health, limits)
     assert 0 < found.late_seconds < found.silent_seconds < found.lost_seconds
     assert found.silent_seconds <= max(silent, bound)
