@@ -19,6 +19,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import msgspec
+
 from scheduler.control.fence import FencedHub
 from scheduler.control.leader_election import Leadership, LeadershipLost, request_timeout_of
 from scheduler.control.ports.hub import KAPOK_RESOURCES, SITES, ApiResource, HubError
@@ -34,6 +36,7 @@ from scheduler.ledger.pages import read_blob, read_blob_of, read_page
 from scheduler.ledger.reader import decision_json
 from scheduler.ledger.recorder import LedgerRecorder
 from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.site_health import HealthLimits
 from scheduler.mqtt.ingest import Ingest
 from scheduler.mqtt.keyring import Keyring
 from scheduler.mqtt.nonces import NonceBook
@@ -162,6 +165,11 @@ class _Scheduler:
             silent_after_seconds=settings.freshness.silent_after_seconds,
             facts_sink=self._on_facts_changed,
             stuck_after_seconds=settings.dispatch.stuck_in_flight_seconds,
+            limits=HealthLimits(
+                silent_after_seconds=settings.freshness.silent_after_seconds,
+                **msgspec.structs.asdict(settings.health),
+            ),
+            health_sink=self.metrics.count_health_change,
         )
         self.outbox = Outbox()
         self.asker = SiteAsker(

@@ -154,6 +154,25 @@ class FreshnessSettings(msgspec.Struct, frozen=True, kw_only=True):
     require_nonce: bool = False
 
 
+class HealthSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """When a site is silent and lost; `freshness.silent_after_seconds` is the lower bound.
+
+    Attributes:
+        max_silent_after_seconds: a site that reports rarely is silent after this time at the
+            latest, or after freshness.silent_after_seconds if that is longer.
+        lost_after_seconds: a site that has sent nothing for this long is lost; it was silent for
+            half of that time at least.
+        first_hold_seconds: a site that was silent twice in a short time must report in time for
+            this long before it counts as there again; doubled each further time; 0: never.
+        max_hold_seconds: the longest such time; a site that was there for as long has no past.
+    """
+
+    max_silent_after_seconds: AgeSeconds = 900.0
+    lost_after_seconds: AgeSeconds = 300.0
+    first_hold_seconds: WaitSeconds = 30.0
+    max_hold_seconds: WaitSeconds = 600.0
+
+
 class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How often workloads that failed or were not placed are tried again.
 
@@ -229,6 +248,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ledger: where decisions are recorded.
         web: where metrics and the web page are served.
         freshness: when what a site reported is too old.
+        health: when a site is silent and lost.
         queue: how often work is tried again.
         batch: when the backlog is solved as one batch.
         dispatch: how orders are published.
@@ -249,6 +269,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ledger: LedgerSettings = LedgerSettings()
     web: WebSettings = WebSettings()
     freshness: FreshnessSettings = FreshnessSettings()
+    health: HealthSettings = HealthSettings()
     queue: QueueSettings = QueueSettings()
     batch: BatchSettings = BatchSettings()
     dispatch: DispatchSettings = DispatchSettings()
@@ -357,6 +378,10 @@ def _find_contradictions(settings: Settings) -> Iterator[SettingFinding]:
         what = f"{queue.last_backoff_seconds:g} is less than the first pause"
         instead = f"write {queue.first_backoff_seconds:g} or more"
         yield SettingFinding("queue.last_backoff_seconds", "error", what, instead)
+    if settings.health.first_hold_seconds > settings.health.max_hold_seconds:
+        what = f"{settings.health.max_hold_seconds:g} is less than the first hold"
+        instead = f"write {settings.health.first_hold_seconds:g} or more"
+        yield SettingFinding("health.max_hold_seconds", "error", what, instead)
     if broker.tls_key_file and not broker.tls_certificate_file:
         instead = "name the certificate in broker.tls_certificate_file"
         yield SettingFinding(

@@ -1,5 +1,6 @@
-"""What only the passing of time brings: silent sites, grants that begin or end, stuck orders."""
+"""What only the passing of time brings: health of sites, grants that begin or end, stuck orders."""
 
+import logging
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -7,15 +8,22 @@ from scheduler.control.events.site_notices import SiteNotices
 from scheduler.control.queue.requeue import Requeuer
 from scheduler.control.queue.reservations import Reservations
 from scheduler.control.state.objects import HubObjects
+from scheduler.control.state.site_readiness import HealthChange
 from scheduler.control.state.sites import Sites
 from scheduler.control.wake_ups import WakeUps
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.workload import WorkloadStatus
+from scheduler.model.site_health import PRESENT
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
 
+_log = logging.getLogger(__name__)
+
 _CHECK_INTERVAL_SECONDS = 1.0
 _STUCK_CHECK_SECONDS = 30.0
+_STALL_SECONDS = 2.0
+"""A check that comes this much too late shows that this process stood still: it was paused, or its
+event loop was held. What sites sent meanwhile is still to be read."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -47,9 +55,12 @@ class ClockEvents:
         """Checks once a second; runs until cancelled."""
         checked_seconds = self.clock.monotonic()
         while True:
+            asleep_since_seconds = self.clock.monotonic()
             await self.clock.sleep(_CHECK_INTERVAL_SECONDS)
+            with self.faults.barrier("clock"):
+                self._excuse_stall(asleep_since_seconds)
             for check in (
-                self._mark_overdue_sites,
+                self._check_health,
                 self._handle_grant_boundaries,
                 self.reservations.update,
                 self.wake_ups.add_freed_resources,
@@ -62,10 +73,33 @@ class ClockEvents:
                 with self.faults.barrier("clock"):
                     self.requeuer.requeue(self._placed_not_running())
 
-    def _mark_overdue_sites(self) -> None:
-        for site in list(self.sites.overdue_sites()):
+    def _excuse_stall(self, asleep_since_seconds: float) -> None:
+        asleep = self.clock.monotonic() - asleep_since_seconds
+        late_seconds = asleep - _CHECK_INTERVAL_SECONDS
+        if late_seconds >= _STALL_SECONDS:
+            self.sites.on_stall(late_seconds)
+            _log.warning(
+                "this process stood still for %.1f s; no site is late for that", late_seconds
+            )
+
+    def _check_health(self) -> None:
+        for change in self.sites.check_health():
             with self.faults.barrier("clock"):
-                self.mark_silent(site)
+                self._handle_health(change)
+
+    def _handle_health(self, change: HealthChange) -> None:
+        site = change.site
+        if change.after == "Silent" and change.before in PRESENT:
+            self.handle_unready(site)
+            return
+        known, health = self.objects.sites.get(site), self.sites.states[site].health
+        if change.after == "Late":
+            self.notices.late(site, known)
+        elif change.after == "Silent":
+            self.notices.silent(site, known)
+        elif change.after == "Lost":
+            quiet_seconds = self.clock.monotonic() - health.quiet_since_seconds
+            self.notices.lost(site, known, quiet_seconds)
 
     def _redecide_due(self) -> None:
         due = self.requeuer.reasons.pop_due(self.clock.now())

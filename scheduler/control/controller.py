@@ -45,7 +45,7 @@ class Controller:
         unadmitted_sites: sites that report and have no Site object.
         ledger_heads: which sites hold which heads of the ledger.
         wake_ups: wakes workloads that an event could help.
-        clock_events: knows when grants begin or end, and marks sites as silent.
+        clock_events: knows when grants begin or end, and when sites are silent.
         notices: says which sites are admitted, granted or back.
     """
 
@@ -151,6 +151,7 @@ class Controller:
         """Handles a report that is newer than the last one."""
         was_silent, before = self._is_silent(report.site), self.sites.states.get(report.site)
         silent_since = before.ready_changed_at if before else None
+        was_late = before is not None and before.health.name == "Late"
         events = self.sites.on_report(report)
         if "capacity" in events:
             self.wake_ups.add_increased_site(report.site)
@@ -160,6 +161,8 @@ class Controller:
                 known = self.objects.sites.get(report.site)
                 self.notices.returned(report.site, known, silent_since)
             self.requeuer.requeue(self.objects.workloads_at(report.site))
+        elif was_late and self.sites.states[report.site].health.name == "Reporting":
+            self.notices.punctual(report.site, self.objects.sites.get(report.site))
         elif self._is_silent(report.site):  # its agent lives, and its cluster does not answer
             self.clock_events.handle_unready(report.site)
 
@@ -180,8 +183,8 @@ class Controller:
         self.ledger_heads.on_order_status(report)
 
     def on_site_offline(self, site: str) -> None:
-        """Marks a site as silent: the broker sent the will message of its session."""
-        self.clock_events.mark_silent(site)
+        """Expects reports sooner: the broker sent the will message of the site's session."""
+        self.sites.on_will(site)
 
     def on_unadmitted_site(self, site: str, public_key: str) -> None:
         """Lists a site that reports with a key that its Site object does not admit."""

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from scheduler.control.ports.hub import SITES, Hub, HubError, NotFound
-from scheduler.control.state.sites import Sites
+from scheduler.control.state.sites import Sites, SiteState
 from scheduler.control.status.not_enforced import not_enforced_condition
 from scheduler.control.status.workload import merge_patch
 from scheduler.model.canonical import to_plain_json
@@ -17,6 +17,7 @@ from scheduler.model.figures import UNKNOWN, site_figures
 from scheduler.model.formatters import format_list
 from scheduler.model.kinds.fields import Condition
 from scheduler.model.kinds.site import SiteStatus
+from scheduler.model.site_health import HealthName
 from scheduler.runtime.backoff import JitteredBackoff
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
@@ -36,7 +37,7 @@ _MAX_LISTED = 6
 
 @dataclass(slots=True)
 class _LastWrite:
-    is_ready: bool
+    shown: tuple[bool, HealthName, bool]
     at_seconds: float
     status: dict[str, Any]
 
@@ -120,7 +121,7 @@ class SiteStatusWriter:
         refused = self._refused.get(name)
         if refused is not None and self.clock.monotonic() < refused.until_seconds:
             return False
-        if written is None or written.is_ready != state.is_ready:
+        if written is None or written.shown != _shown(state):
             return True
         old = self.clock.monotonic() - written.at_seconds >= self.interval_seconds
         return old and state.is_ready
@@ -132,7 +133,7 @@ class SiteStatusWriter:
         status = to_plain_json(truncate_status(self._status_of(name)))
         before = self._written.get(name)
         known = before.status if before else to_plain_json(self.sites.objects.sites[name].status)
-        is_ready = self.sites.states[name].is_ready
+        shown = _shown(self.sites.states[name])
         try:
             patch = {"status": merge_patch(known, status)}
             await self.hub.merge_patch(SITES, name, patch, subresource="status")
@@ -146,7 +147,7 @@ class SiteStatusWriter:
             _log.warning("status of site %s: %s", name, error, extra={"site": name})
         else:
             self._refused.pop(name, None)
-            self._written[name] = _LastWrite(is_ready, self.clock.monotonic(), status)
+            self._written[name] = _LastWrite(shown, self.clock.monotonic(), status)
         return None
 
     def _pause_after_refusal(self, name: str, error: HubError) -> None:
@@ -203,6 +204,12 @@ class SiteStatusWriter:
             "kapok hub adopt --unknown-orders withdraw",
             last_transition_time=self.sites.states[name].ready_changed_at,
         )
+
+
+def _shown(state: SiteState) -> tuple[bool, HealthName, bool]:
+    """What is written at once when it changes: readiness, health, whether the site is held."""
+    health = state.health
+    return state.is_ready, health.name, health.held_until_seconds is not None
 
 
 def truncate_status(status: SiteStatus) -> SiteStatus:

@@ -49,8 +49,8 @@ class Standby:
         self.sites.on_order_status(replace(report, index_proof="", ledger_heads=()))
 
     def on_site_offline(self, site: str) -> None:
-        """Marks a site as silent."""
-        self.sites.mark_silent(site)
+        """Notes that the session of a site ended."""
+        self.sites.on_will(site)
 
     def on_unadmitted_site(self, site: str, public_key: str) -> None:
         """Does nothing: the leader lists these sites for an operator."""

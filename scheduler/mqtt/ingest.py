@@ -254,6 +254,7 @@ class Ingest:
         if message.site != site:
             raise WireError("wrong-site", f"names {message.site!r} on the topic of {site!r}")
         agents = self._sites.setdefault(site, SiteAgents(site=site, received=self.received))
+        is_new_boot = agents.is_first_report(message)
         try:
             agent = agents.accept_newest(message, kind, opened.key_id)
         except EarlierBoot as error:
@@ -262,7 +263,10 @@ class Ingest:
         if isinstance(opened.read, ReadReport):
             if opened.read.base is not None and opened.read.base is not agent.base:
                 raise WireError("stale", "the full report of this delta was dropped meanwhile")
-            self._handle_report(agents, message, opened.read, opened.size)
+            read = opened.read
+            if is_new_boot:
+                read = replace(read, figures=replace(read.figures, is_new_boot=True))
+            self._handle_report(agents, message, read, opened.size)
         elif opened.read is not None:
             sent_seconds = self.asker.sent_seconds(site, message)
             self.telemetry.count_message("status")

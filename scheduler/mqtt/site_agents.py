@@ -134,6 +134,12 @@ class SiteAgents:
         """The state of the agent that sent a message; None if it is new."""
         return self.agents.get(message.agent)
 
+    def is_first_report(self, message: MessageHeader) -> bool:
+        """Whether no report of this boot of the agent was accepted yet."""
+        known = self.agents.get(message.agent)
+        is_same = known is not None and known.boot == (message.boot_number, message.boot_id)
+        return known is None or not is_same or "report" not in known.sequences
+
     def is_newest(self, message: SiteMessage, kind: str, key_id: str) -> bool:
         """Whether a message is the newest of its agent and kind; keeps nothing."""
         agent = self._find(message.agent, key_id)
@@ -190,7 +196,12 @@ class SiteAgents:
         is_other = self.counting is not None and self.counting_agent != name
         if self.counting is not None and is_other and not _applies_orders(read.whole):
             counting_agent = self.counting_agent
-            report = replace(self.counting, sent_seconds=read.figures.sent_seconds)
+            report = replace(
+                self.counting,
+                sent_seconds=read.figures.sent_seconds,
+                interval_seconds=read.figures.interval_seconds,
+                is_new_boot=read.figures.is_new_boot,
+            )
         del fallbacks[counting_agent]
         return _with_fallbacks(report, [one for _, one in sorted(fallbacks.items())])
 

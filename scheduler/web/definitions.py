@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from scheduler.model.quantities import CPU, GPU, MEMORY, PODS
+from scheduler.model.site_health import HEALTH_NAMES
 
 MetricType = Literal["counter", "gauge", "histogram"]
 
@@ -286,6 +287,13 @@ RECORDED_METRICS: Final[Mapping[str, MetricDefinition]] = {
         ("reason",),
         values=HUB_PROBLEM_REASONS,
     ),
+    "kapok_site_health_changes_total": MetricDefinition(
+        "counter",
+        "Changes of the health of sites, by the state after the change: Reporting, Late, Silent, "
+        "Lost, Unknown.",
+        ("health",),
+        values=HEALTH_NAMES,
+    ),
     "kapok_hub_lost_leases_total": MetricDefinition(
         "counter",
         "Terms of this leader that ended because the lease was not renewed in time or another "
@@ -367,6 +375,13 @@ STATE_METRICS: Final[Mapping[str, MetricDefinition]] = {
         "FreshnessProven (all its agents carry the hub's nonces; false: one is of a version that "
         "knows none), Schedulable (not cordoned).",
         ("condition", "status"),
+    ),
+    "kapok_site_health": MetricDefinition(
+        "gauge",
+        "Admitted sites by health: Reporting, Late (reports are missing, and nothing else "
+        "changes), Silent, Lost (silent for long), Unknown (no report since this process began, "
+        "and not enough time has passed).",
+        ("health",),
     ),
     "kapok_site_ready": MetricDefinition("gauge", "1 if the site reports.", ("site",)),
     "kapok_site_report_age_seconds": MetricDefinition(

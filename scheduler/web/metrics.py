@@ -71,6 +71,10 @@ class Metrics:
         """Counts an accepted message from a site."""
         self._count("kapok_messages_total", kind)
 
+    def count_health_change(self, health: str) -> None:
+        """Counts a change of a site's health."""
+        self._count("kapok_site_health_changes_total", health)
+
     def count_fault(self, where: str) -> None:
         """Counts a fault that an edge caught."""
         self._count("kapok_faults_total", where)

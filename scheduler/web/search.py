@@ -122,7 +122,8 @@ def _matching_sites(snapshot: StateSnapshot, words: Words) -> list[int]:
         place = facts.spec.location
         state = "cordoned" if facts.spec.cordon else "reporting"
         state = state if snapshot.is_ready[index] else "silent"
-        parts = (facts.name, state, facts.spec.tier, place.province, place.city)
+        health = snapshot.healths[index]
+        parts = (facts.name, state, health, facts.spec.tier, place.province, place.city)
         text = "\n".join(str(part) for part in parts if part).lower()
         if all(word in text for word in words):
             found.append(index)

@@ -21,6 +21,7 @@ from scheduler.control.stats.workloads import WorkloadStats
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.workload import Workload
+from scheduler.model.site_health import HealthName
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.runtime.clock import Clock
 from scheduler.web.definitions import METRIC_RESOURCES
@@ -44,6 +45,8 @@ class StateSnapshot:
         outbox_messages: messages waiting to be published.
         facts: the facts of each admitted site, by name.
         is_ready: whether the site reports; by site.
+        healths: whether the site's messages come in time; by site.
+        health_changed_at: since when it is so; by site.
         ages_seconds: age of the last report; NaN before the first; by site.
         free_by_resource: free capacity by resource, summed over nodes; [sites]; millicores for
             cpu, whole units for all else.
@@ -68,6 +71,8 @@ class StateSnapshot:
     outbox_messages: int
     facts: list[SiteFacts]
     is_ready: list[bool]
+    healths: list[HealthName]
+    health_changed_at: list[datetime | None]
     ages_seconds: list[float]
     free_by_resource: dict[str, Floats]
     order_statuses: list[OrderStatusReport]
@@ -132,6 +137,8 @@ def take_snapshot(
         outbox_messages=outbox_messages,
         facts=[fleet.facts_of(name) for name in names],
         is_ready=[states[name].is_ready for name in names],
+        healths=[states[name].health.name for name in names],
+        health_changed_at=[states[name].health_changed_at for name in names],
         ages_seconds=[now - one.observed_seconds if one else float("nan") for one in reports],
         free_by_resource=_free_by_resource(fleet, slots),
         order_statuses=[

@@ -16,6 +16,7 @@ from scheduler.control.stats.refusals import count_refusals
 from scheduler.model.figures import SiteFigures, site_figures
 from scheduler.model.quantities import CPU, MILLI_PER_UNIT
 from scheduler.model.reasons import REASONS
+from scheduler.model.site_health import HEALTH_NAMES
 from scheduler.placement.kernel import loader as compiled
 from scheduler.web.definitions import HUB_PROBLEM_REASONS, METRIC_RESOURCES, STATE_METRICS
 from scheduler.web.snapshot import StateSnapshot
@@ -77,6 +78,9 @@ def _metric_families(snapshot: StateSnapshot) -> dict[str, Series]:
         "kapok_site_unplaced_workloads": _refusal_series(snapshot),
         "kapok_orders": _label_series("phase", _count_order_phases(snapshot)),
         "kapok_sites": _condition_series(snapshot),
+        "kapok_site_health": _label_series(
+            "health", {name: snapshot.healths.count(name) for name in HEALTH_NAMES}
+        ),
         "kapok_site_ready": _site_series(snapshot, [int(one) for one in snapshot.is_ready]),
         "kapok_site_report_age_seconds": _site_series(
             snapshot, [round(one, 3) for one in snapshot.ages_seconds]

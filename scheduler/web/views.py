@@ -109,6 +109,8 @@ def site_rows(snapshot: StateSnapshot, indexes: Collection[int] | None = None) -
             {
                 "name": facts.name,
                 "reporting": snapshot.is_ready[index],
+                "health": snapshot.healths[index],
+                "healthSince": snapshot.health_changed_at[index],
                 "observedAt": facts.status.observed_at,
                 "tier": facts.spec.tier,
                 "province": facts.spec.location.province,

@@ -13,6 +13,9 @@ class NullTelemetry:
     def count_dropped_messages(self, reason: str, count: int) -> None:
         """Ignored."""
 
+    def count_health_change(self, health: str) -> None:
+        """Ignored."""
+
     def count_message(self, kind: str) -> None:
         """Ignored."""
 

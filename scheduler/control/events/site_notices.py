@@ -40,6 +40,29 @@ class SiteNotices:
         """A Site object is gone; no Event can be about it."""
         _log.info("site %s is no longer admitted: its Site is gone", name, extra={"site": name})
 
+    def late(self, name: str, site: Site | None) -> None:
+        """The reports of a site come later than they used to, and nothing else changes."""
+        _log.info("site %s is late", name, extra={"site": name})
+        if site is not None:
+            message = "its reports are missing; nothing changes before it is silent"
+            self.events.record(site, reason="Late", message=message, is_warning=False)
+
+    def punctual(self, name: str, site: Site | None) -> None:
+        """The reports of a late site come in time again."""
+        _log.info("site %s reports in time again", name, extra={"site": name})
+        if site is not None:
+            message = "its reports come in time again"
+            self.events.record(site, reason="Reporting", message=message, is_warning=False)
+
+    def lost(self, name: str, site: Site | None, quiet_seconds: float) -> None:
+        """A site was silent for so long that it counts as lost."""
+        _log.warning(
+            "site %s is lost: nothing for %.0f s", name, quiet_seconds, extra={"site": name}
+        )
+        if site is not None:
+            message = "it is silent for so long that it counts as lost; what it runs stays"
+            self.events.record(site, reason="Lost", message=message, is_warning=True)
+
     def silent(self, name: str, site: Site | None) -> None:
         """A site sends nothing any more."""
         _log.warning("site %s is silent", name, extra={"site": name})

@@ -24,6 +24,8 @@ class SiteReport:
         observed_seconds: the time of the observation on the scheduler's monotonic clock.
         sent_seconds: when the site's newest message was made at the latest, on the same clock;
             None: when it arrived.
+        interval_seconds: time between two reports as the agent states it; None: it does not.
+        is_new_boot: the first report since its agent started.
         figures: the figures in the shape of `Site.status`; an absent figure is unknown.
         has_executor: an agent there can apply orders.
         bound: order id → (generation applied, pods bound to nodes, terminating ones included).
@@ -40,6 +42,8 @@ class SiteReport:
     unschedulable: Mapping[str, int] = field(default_factory=dict)
     is_cluster_reachable: bool = True
     sent_seconds: float | None = None
+    interval_seconds: float | None = None
+    is_new_boot: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,10 @@ class Telemetry(Protocol):
         """Counts an accepted message by kind: report, status, offline."""
         ...
 
+    def count_health_change(self, health: str) -> None:
+        """Counts a change of a site's health, by the state that it has from now on."""
+        ...
+
     def count_fault(self, where: str) -> None:
         """Counts a fault that an edge caught; `where` is from a closed list."""
         ...

@@ -4,7 +4,7 @@ These become the `SiteFacts` that decisions are based on. Each report is compare
 and the difference says which waiting workloads it could help.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from math import inf
@@ -15,28 +15,43 @@ from scheduler.control.ports.agents import OrderStatusReport, SiteReport
 from scheduler.control.state.intensity_history import IntensityHistory
 from scheduler.control.state.left_behind import LeftBehind
 from scheduler.control.state.objects import HubObjects
+from scheduler.control.state.site_readiness import HealthChange, ready_condition
 from scheduler.control.state.unschedulable import (
     UnschedulablePods,
     pods_without_room,
     unschedulable_after,
 )
 from scheduler.model.demand.facts import (
-    CLUSTER_UNREACHABLE,
     InFlight,
     OrderGeneration,
     SiteFacts,
     in_flight_of,
     site_facts_of,
 )
-from scheduler.model.kinds.fields import Condition, Taint
+from scheduler.model.kinds.fields import Taint
 from scheduler.model.kinds.kinds import Site
 from scheduler.model.kinds.site import FreeRow, NodeClass, SiteStatus
 from scheduler.model.quantities import free_amount
+from scheduler.model.site_health import (
+    HealthLimits,
+    HealthName,
+    HealthState,
+    fall_silent,
+    on_admitted,
+    on_other_message,
+    on_report,
+    on_stall,
+    on_time,
+    on_will,
+)
 from scheduler.placement.filter.rules import WakeEvent
 from scheduler.runtime.clock import Clock
 
 FactsSink = Callable[[str, SiteFacts | None], None]
 """Called with (site, facts) when the facts of a site change; None when the site is gone."""
+
+HealthSink = Callable[[HealthName], None]
+"""Called with the state that a site has from now on."""
 
 
 @dataclass(slots=True)
@@ -47,6 +62,8 @@ class SiteState:
         report: the last report; None before the first one of this process.
         order_status: the last status of its orders.
         admitted_seconds: monotonic time at which the Site was taken in.
+        health: whether messages of the site come in time.
+        health_changed_at: since when it is in that state.
         is_ready: whether the site reports, and its cluster answers its agent.
         is_cluster_reachable: whether the cluster answered the agent at the last report; of a site
             that does not report it is not known, and True.
@@ -63,6 +80,8 @@ class SiteState:
     report: SiteReport | None = None
     order_status: OrderStatusReport | None = None
     admitted_seconds: float = float("-inf")
+    health: HealthState = field(default_factory=HealthState)
+    health_changed_at: datetime | None = None
     is_ready: bool = False
     is_cluster_reachable: bool = True
     ready_changed_at: datetime | None = None
@@ -95,11 +114,14 @@ class Sites:
     Attributes:
         objects: the hub's objects.
         clock: for the ages of reports.
-        silent_after_seconds: a site that has sent nothing for this long is not ready.
+        silent_after_seconds: a site that has sent nothing for this long is not ready, unless it
+            reports more rarely.
         facts_sink: called with the facts of a site whenever they change.
         states: what each site has reported, by name.
         left: what workloads have left behind, and where.
         stuck_after_seconds: room is kept this long for a pod that its cluster cannot schedule.
+        limits: when a site is late, silent and lost; None: the defaults.
+        health_sink: called whenever the health of a site changes.
     """
 
     objects: HubObjects
@@ -109,16 +131,31 @@ class Sites:
     states: dict[str, SiteState] = field(default_factory=dict)
     left: LeftBehind = field(default_factory=LeftBehind)
     stuck_after_seconds: float = 300.0
+    limits: HealthLimits | None = None
+    health_sink: HealthSink = lambda _health: None
     _freed_sites: set[str] = field(default_factory=set)
 
     def admit(self, name: str) -> None:
         """Takes in a Site object that is new or changed, or whose grants have changed."""
         if name not in self.states:
-            self.states[name] = SiteState(admitted_seconds=self.clock.monotonic())
+            self.states[name] = self._new_state(self.objects.sites.get(name))
         state = self.states[name]
         if name in self.objects.sites:
             self._record_taint_times(state, self.objects.sites[name])
         self._publish_facts(name)
+
+    def _new_state(self, site: Site | None) -> SiteState:
+        now = self.clock.monotonic()
+        was_known = site is not None and site.status.observed_at is not None
+        return SiteState(
+            admitted_seconds=now, health=on_admitted(self._limits, now, was_known=was_known)
+        )
+
+    @property
+    def _limits(self) -> HealthLimits:
+        if self.limits is None:
+            self.limits = HealthLimits(silent_after_seconds=self.silent_after_seconds)
+        return self.limits
 
     def forget(self, name: str) -> None:
         """Forgets a site whose Site object is gone."""
@@ -169,9 +206,16 @@ class Sites:
             ),
         )
         after.is_cluster_reachable = report.is_cluster_reachable
-        # What was withheld and arrives late shows what the site was, not that it is there now.
-        is_there = after.is_ready or self._is_recent(after)
-        self._set_ready(after, is_ready=is_there and after.is_cluster_reachable)
+        health = on_report(
+            state.health,
+            self._limits,
+            made_seconds=after.last_heard_seconds,
+            now_seconds=self.clock.monotonic(),
+            interval_seconds=report.interval_seconds,
+            is_new_boot=report.is_new_boot,
+        )
+        self._set_health(after, health)
+        self._set_ready(after, is_ready=health.is_present and after.is_cluster_reachable)
         _drop_superseded(after, report.bound)
         return after
 
@@ -182,7 +226,13 @@ class Sites:
         """
         if state.report is not None:
             known = state.report
-            return replace(known, sent_seconds=report.sent_seconds, is_cluster_reachable=False)
+            return replace(
+                known,
+                sent_seconds=report.sent_seconds,
+                interval_seconds=report.interval_seconds,
+                is_new_boot=report.is_new_boot,
+                is_cluster_reachable=False,
+            )
         site = self.objects.sites.get(report.site)
         if site is None or site.status.observed_at is None:
             return report
@@ -200,9 +250,6 @@ class Sites:
     def _sent_seconds(self, state: SiteState, made_seconds: float | None) -> float:
         made = self.clock.monotonic() if made_seconds is None else made_seconds
         return max(state.last_heard_seconds, made)
-
-    def _is_recent(self, state: SiteState) -> bool:
-        return state.last_heard_seconds >= self.clock.monotonic() - self.silent_after_seconds
 
     def pods_given_up(self, site: str, order_id: str) -> int:
         """Pods of an order that a site could not schedule for so long that no room is kept."""
@@ -225,6 +272,9 @@ class Sites:
         if state is None:
             return False
         state.last_heard_seconds = self._sent_seconds(state, report.sent_seconds)
+        state.health = on_other_message(
+            state.health, self._limits, made_seconds=state.last_heard_seconds
+        )
         if report.is_executing:
             before, state.order_status = state.order_status, report
             self.left.on_claims(report.site, before.kept if before else (), report.kept)
@@ -237,7 +287,7 @@ class Sites:
         return report.kept.get(order_id, ()) if report else ()
 
     def mark_silent(self, name: str) -> bool:
-        """Marks a site as not ready: its session ended, or it sent nothing for too long.
+        """Marks a site as silent at once.
 
         Returns:
             Whether the site reported before.
@@ -245,18 +295,54 @@ class Sites:
         state = self.states.get(name)
         if state is None or not (state.is_ready or not state.is_cluster_reachable):
             return False
-        state.is_cluster_reachable = True
-        self._set_ready(state, is_ready=False)
-        self._publish_facts(name)
+        now = self.clock.monotonic()
+        self._apply_health(name, fall_silent(state.health, self._limits, now_seconds=now))
         return True
 
-    def overdue_sites(self) -> Iterable[str]:
-        """Sites that reported and have sent nothing for `silent_after_seconds`."""
-        return [
-            name
-            for name, one in self.states.items()
-            if (one.is_ready or not one.is_cluster_reachable) and not self._is_recent(one)
-        ]
+    def on_will(self, name: str) -> None:
+        """Notes that the session of a site ended; only missing reports make it silent."""
+        state = self.states.get(name)
+        if state is not None:
+            state.health = on_will(state.health, self._limits)
+
+    def on_stall(self, stall_seconds: float) -> None:
+        """Counts no silence for the time in which this process itself stood still."""
+        now = self.clock.monotonic()
+        for state in self.states.values():
+            state.health = on_stall(
+                state.health, self._limits, stall_seconds=stall_seconds, now_seconds=now
+            )
+
+    def check_health(self) -> list[HealthChange]:
+        """Looks at the sites that are due, and returns what has changed since their last report."""
+        now = self.clock.monotonic()
+        due = [name for name, one in self.states.items() if one.health.look_seconds <= now]
+        changes = []
+        for name in due:
+            before = self.states[name].health
+            after = on_time(before, self._limits, now_seconds=now)
+            self._apply_health(name, after)
+            if after.name != before.name:
+                changes.append(HealthChange(site=name, before=before.name, after=after.name))
+        return changes
+
+    def _apply_health(self, name: str, health: HealthState) -> None:
+        state = self.states[name]
+        changed = self._set_health(state, health)
+        if changed and health.is_absent:
+            state.is_cluster_reachable = True  # of its cluster nothing is known
+            state.ready_changed_at = state.ready_changed_at or state.health_changed_at
+            self._set_ready(state, is_ready=False)
+            self._publish_facts(name)
+
+    def _set_health(self, state: SiteState, health: HealthState) -> bool:
+        """Keeps the health; returns whether it is another state."""
+        is_other = state.health.name != health.name
+        state.health = health
+        if is_other:
+            state.health_changed_at = self.clock.now()
+            self.health_sink(health.name)
+        return is_other
 
     def set_order(self, site: str, order_id: str, ordered: OrderGeneration | None) -> None:
         """Sets what an order requests at a site until a report shows it; None: not ordered."""
@@ -327,13 +413,7 @@ class Sites:
             state: another state than the one that is kept.
         """
         state, site = state or self.states[name], self.objects.sites[name]
-        ready = Condition(
-            type="Ready",
-            status="True" if state.is_ready else "False",
-            reason=_readiness_reason(state),
-            message="" if state.is_ready else _format_silence(state),
-            last_transition_time=state.ready_changed_at,
-        )
+        ready = ready_condition(state, clock=self.clock)
         if state.report is None:
             figures, observed_at = SiteStatus(), site.status.observed_at
         else:
@@ -352,8 +432,11 @@ class Sites:
         """
         state, site = state or self.states[name], self.objects.sites[name]
         spec = msgspec.structs.replace(site.spec, taints=_with_taint_times(site.spec.taints, state))
+        # That a site is late or held changes no decision, so it is no other fact.
+        ready = ready_condition(state, clock=None)
+        status = msgspec.structs.replace(self.status_of(name, state), conditions=(ready,))
         return site_facts_of(
-            msgspec.structs.replace(site, spec=spec, status=self.status_of(name, state)),
+            msgspec.structs.replace(site, spec=spec, status=status),
             self.objects.grants_of(name),
             in_flight=state.in_flight(self.stuck_after_seconds),
             p90=state.intensity_history.p90(),
@@ -455,17 +538,3 @@ def _is_more_free(old: FreeRow, new: FreeRow) -> bool:
         for name, amount in new.items()
         if amount != old.get(name)
     )
-
-
-def _readiness_reason(state: SiteState) -> str:
-    if state.is_ready:
-        return "Reporting"
-    return "Silent" if state.is_cluster_reachable else CLUSTER_UNREACHABLE
-
-
-def _format_silence(state: SiteState) -> str:
-    if not state.is_cluster_reachable:
-        return "the agent reports, and the API server of its cluster does not answer it"
-    if state.report is None:
-        return "the site has not reported since the scheduler started"
-    return "the site does not report; what runs there is unknown"

@@ -234,6 +234,13 @@ PRINTER_COLUMNS: dict[str, list[dict[str, Any]]] = {
         },
         {"name": "Report-Age", "type": "date", "jsonPath": ".status.observedAt"},
         {
+            "name": "Health",
+            "type": "string",
+            "description": "Reporting, Late, Silent, Lost or ClusterUnreachable",
+            "jsonPath": '.status.conditions[?(@.type=="Ready")].reason',
+            "priority": 1,
+        },
+        {
             "name": "Freshness",
             "type": "string",
             "description": "NoNonce: an agent cannot prove that its reports are fresh",

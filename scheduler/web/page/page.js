@@ -37,7 +37,8 @@ function duration(seconds) {
 }
 
 function stateOf(site) {
-  if (!site.reporting) return ["silent", "bad"];
+  if (!site.reporting) return [site.health === "Lost" ? "lost" : "silent", "bad"];
+  if (site.health === "Late") return ["late", "wait"];
   return site.cordon ? ["cordoned", "wait"] : ["reporting", "good"];
 }
 
