@@ -14,8 +14,8 @@ def _site() -> Raw:
 
 def _events(loops: ControlLoops) -> list[str]:
     found = []
-    while not loops.events._queue.empty():  # noqa: SLF001 - what would be written
-        found.append(loops.events._queue.get_nowait()["reason"])  # noqa: SLF001 - as above
+    while body := loops.events.pending.pop():  # what would be written, warnings first
+        found.append(body["reason"])
     return found
 
 
@@ -51,7 +51,7 @@ async def test_each_change_is_an_event_and_only_silence_makes_a_site_unready() -
         assert _look(loops, 300) == "Lost"
         loops.report(_site())
         assert reason(loops) == "Reporting"
-        assert _events(loops) == ["Late", "Silent", "Lost", "Returned"]
+        assert _events(loops) == ["Silent", "Lost", "Late", "Returned"]
 
 
 async def test_a_will_makes_a_site_silent_only_when_reports_are_missing() -> None:
