@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -27,7 +28,8 @@ from scheduler.hub.client import HubClient, open_hub
 from scheduler.mqtt.broker import embedded_broker
 from scheduler.runtime.clock import SystemClock
 
-NAMESPACE = "kapok-benchmark"
+NAMESPACE = f"kapok-benchmark-{os.getpid()}"  # that of a killed run may be in deletion for ever
+_PREFIX = re.compile(r"bench-(\d+)(?:-\d+)?")
 SETTLE_SECONDS = 2.0
 _SETTINGS = {
     "dispatch": {"repeat_seconds": 1.0},
@@ -156,6 +158,7 @@ async def running(plan: Plan, name: str, *, has_standby: bool = False) -> AsyncI
             open_metrics(known, only_ours=plan.kubeconfig is not None)
         )
         sites = make_sites(folder, prefix, plan.sites)
+        await _remove_leftovers(client)
         await stack.enter_async_context(benchmark_namespace(client, plan))
         await stack.enter_async_context(_objects(client, sites.manifests(prefix, NAMESPACE)))
         await stack.enter_async_context(
@@ -209,7 +212,7 @@ async def _apply_crds(kubeconfig: Path) -> None:
 
 @asynccontextmanager
 async def benchmark_namespace(client: HubClient, plan: Plan) -> AsyncIterator[None]:
-    """The namespace of the workloads; on a real server it is deleted afterwards."""
+    """The namespace of the workloads; on a real server they are deleted afterwards."""
     body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
     await client.apply(NAMESPACES, body, field_manager="kapok-benchmark")
     try:
@@ -219,8 +222,14 @@ async def benchmark_namespace(client: HubClient, plan: Plan) -> AsyncIterator[No
             await _empty_namespace(client)
 
 
+async def delete_namespace(kubeconfig: Path) -> None:
+    """Deletes the namespace of this run on a real server, whose own controllers finish that."""
+    async with open_hub(kubeconfig) as client:
+        await client.delete(NAMESPACES, NAMESPACE)
+
+
 async def _empty_namespace(client: HubClient) -> None:
-    """Deletes the namespace and waits until nothing is left of it."""
+    """Deletes the workloads, also those that no scheduler withdraws any more."""
     for item in (await client.list(WORKLOADS, NAMESPACE)).items:
         name = item["metadata"]["name"]
         with suppress(NotFound):
@@ -228,11 +237,20 @@ async def _empty_namespace(client: HubClient) -> None:
                 WORKLOADS, name, {"metadata": {"finalizers": None}}, namespace=NAMESPACE
             )
         await client.delete(WORKLOADS, name, NAMESPACE)
-    await client.delete(NAMESPACES, NAMESPACE)
-    with suppress(NotFound):
-        while True:
-            await client.get(NAMESPACES, NAMESPACE)
-            await sleep(0.2)
+
+
+def _is_running(pid: str) -> bool:
+    return Path("/proc", pid).exists()
+
+
+async def _remove_leftovers(client: HubClient) -> None:
+    """Deletes the sites, grants and tenants of runs that were killed."""
+    for kind, plural in _PLURALS.items():
+        resource = ApiResource("kapok.dev", "v1alpha1", plural, kind, namespaced=False)
+        for item in (await client.list(resource)).items:
+            found = _PREFIX.fullmatch(item["metadata"]["name"])
+            if found and not _is_running(found[1]):
+                await client.delete(resource, item["metadata"]["name"])
 
 
 @asynccontextmanager
