@@ -75,7 +75,7 @@ class Measurement:
             "created_to_placed_p50_seconds": _quantile(placed, 0.5),
             "created_to_placed_p99_seconds": _quantile(placed, 0.99),
             "created_to_ordered_p99_seconds": _quantile(ordered, 0.99),
-            "writes_per_workload": None if writes is None else round(sum(writes.values()), 2),
+            "writes_per_workload": round(sum(writes.values()), 2),
             "writes_by_kind": writes,
             "scheduler_cpu_ms_per_workload": round(used * 1000 / len(names), 2),
             "apiserver_cpu_ms_per_workload": None

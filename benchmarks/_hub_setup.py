@@ -16,7 +16,9 @@ from agents.protocol.keys import SigningKey
 from benchmarks._hub_client import ApiMetrics, Form, Observer, open_metrics
 from benchmarks._hub_rig import SchedulerProcess, Sites, free_port, make_sites, playing, serving_api
 from benchmarks._hub_rows import Measurement, Row
+from scheduler.control.leader_election import LEASE_NAME
 from scheduler.control.ports.hub import (
+    LEASES,
     NAMESPACES,
     SITES,
     WORKLOADS,
@@ -24,6 +26,7 @@ from scheduler.control.ports.hub import (
     HubError,
     NotFound,
 )
+from scheduler.control.ports.hub import NAMESPACE as LEASE_NAMESPACE
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.mqtt.broker import embedded_broker
 from scheduler.runtime.clock import SystemClock
@@ -37,6 +40,7 @@ _SETTINGS = {
 }
 _CRDS = Path(__file__).resolve().parents[1] / "manifests" / "crds"
 _GIVE_UP_SECONDS, _GIVE_UP_SECONDS_PER_WORKLOAD = 90.0, 0.25
+_LEASE_CHECKS = 16  # a second between them: longer than a lease lasts
 _PLURALS = {"Site": "sites", "SiteGrant": "sitegrants", "Tenant": "tenants"}
 
 
@@ -138,6 +142,7 @@ async def running(plan: Plan, name: str, *, has_standby: bool = False) -> AsyncI
             kubeconfig = await stack.enter_async_context(serving_api(folder / "hub"))
         if kubeconfig is not None:
             await _apply_crds(kubeconfig)
+            await _remove_lease(kubeconfig)
             port = free_port()
             (folder / "broker").mkdir()
             await stack.enter_async_context(
@@ -237,6 +242,29 @@ async def _empty_namespace(client: HubClient) -> None:
                 WORKLOADS, name, {"metadata": {"finalizers": None}}, namespace=NAMESPACE
             )
         await client.delete(WORKLOADS, name, NAMESPACE)
+
+
+async def _remove_lease(kubeconfig: Path) -> None:
+    """Deletes the Lease of a run before, which names the key that it signed by.
+
+    Raises:
+        ValueError: a scheduler holds it: what is measured would not be ours.
+    """
+    async with open_hub(kubeconfig) as client:
+        renewed: set[str] = set()
+        for _ in range(_LEASE_CHECKS):
+            try:
+                lease = await client.get(LEASES, LEASE_NAME, LEASE_NAMESPACE)
+            except NotFound:
+                return
+            spec = lease.get("spec") or {}
+            renewed.add(str(spec.get("renewTime")))
+            if not spec.get("holderIdentity"):
+                break
+            if len(renewed) > 1:
+                raise ValueError("a scheduler leads on this API server: end it first")
+            await sleep(1.0)
+        await client.delete(LEASES, LEASE_NAME, LEASE_NAMESPACE)
 
 
 def _is_running(pid: str) -> bool:

@@ -101,19 +101,20 @@ class SiteState:
     def _count(self, order_id: str) -> bool:
         """Counts anew what an order has in flight; returns whether it is something else."""
         counted: dict[str, tuple[InFlight, ...]] = self._counted or {}
-        before, found = counted.pop(order_id, ()), ()
-        ordered = self.ordered.get(order_id)
-        if ordered:
-            generation, count = self.report.bound.get(order_id, (0, 0)) if self.report else (0, 0)
-            known = self.unschedulable.get(order_id)
-            one = {order_id: known} if known else {}
-            given_up = pods_without_room(one, self.report, self._counted_after_seconds)
-            seen = count + given_up.get(order_id, 0)
-            found = tuple(in_flight_of(ordered, {generation: seen}))
+        before, found = counted.pop(order_id, ()), self._in_flight_of(order_id)
         if found:
             counted[order_id] = found
         self._counted = counted
         return before != found
+
+    def _in_flight_of(self, order_id: str) -> tuple[InFlight, ...]:
+        ordered = self.ordered.get(order_id, ())
+        generation, count = self.report.bound.get(order_id, (0, 0)) if self.report else (0, 0)
+        known = self.unschedulable.get(order_id)
+        given_up = pods_without_room(
+            {order_id: known} if known else {}, self.report, self._counted_after_seconds
+        )
+        return in_flight_of(ordered, {generation: count + given_up.get(order_id, 0)})
 
 
 @dataclass(slots=True, kw_only=True)
