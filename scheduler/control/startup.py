@@ -85,8 +85,9 @@ class Startup:
         )
         while self.clock.monotonic() < deadline and not self._have_all_sites_reported():
             await self.clock.sleep(_SITE_POLL_SECONDS)
-        for _ in self.reconciler.restore_orders(_RESTORED_AT_ONCE):
-            await yield_loop()
+        with self.sites.gathering():
+            for _ in self.reconciler.restore_orders(_RESTORED_AT_ONCE):
+                await yield_loop()
         # Not earlier: an index of half the workloads would withdraw the others at their sites.
         self.dispatcher.start_publishing()
         self.has_started = True

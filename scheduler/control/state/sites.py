@@ -4,7 +4,8 @@ These become the `SiteFacts` that decisions are based on. Each report is compare
 and the difference says which waiting workloads it could help.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from math import inf
@@ -139,6 +140,21 @@ class Sites:
     left: LeftBehind = field(default_factory=LeftBehind)
     stuck_after_seconds: float = 300.0
     _freed_sites: set[str] = field(default_factory=set)
+    _gathered: set[str] | None = None
+
+    @contextmanager
+    def gathering(self) -> Iterator[None]:
+        """Publishes the facts of each site once, at the end, and not for each order that is set.
+
+        Only while nothing is decided: a decision must see what every decision before it ordered.
+        """
+        self._gathered = set()
+        try:
+            yield
+        finally:
+            names, self._gathered = self._gathered, None
+            for name in sorted(names):
+                self._publish_facts(name)
 
     def admit(self, name: str) -> None:
         """Takes in a Site object that is new or changed, or whose grants have changed."""
@@ -303,8 +319,12 @@ class Sites:
             return
         bound = state.report.bound if state.report else {}
         left = _not_superseded(order_id, (*known, ordered), bound) if ordered else ()
-        if state.set_ordered(order_id, left):
+        if not state.set_ordered(order_id, left):
+            return
+        if self._gathered is None:
             self._publish_facts(site)
+        else:
+            self._gathered.add(site)
 
     def has_ordered(self, site: str, order_id: str, generation: int) -> bool:
         """Whether a generation of an order counts at a site until a report shows it."""

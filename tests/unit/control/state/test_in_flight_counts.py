@@ -61,3 +61,24 @@ def report(second: int, random: Random) -> SiteReport:
         bound={one: (random.randint(1, 3), random.randint(0, 3)) for one in named},
         unschedulable={one: random.randint(0, 2) for one in named},
     )
+
+
+def test_orders_that_are_gathered_publish_the_facts_of_their_site_once() -> None:
+    published: list[tuple[InFlight, ...]] = []
+    registry = HubObjects(NullTelemetry(), lambda *_: None, make_faults())
+    registry.sites["m1"] = Site(metadata=Metadata(name="m1"))
+    sites = Sites(
+        objects=registry,
+        clock=FakeClock(),
+        silent_after_seconds=900.0,
+        facts_sink=lambda _, facts: published.append(facts.in_flight if facts else ()),
+    )
+    sites.admit("m1")
+    published.clear()
+    with sites.gathering():
+        for order_id in IDS:
+            pod = InFlight(workload=order_id, replicas=1, requests={"cpu": 1000, "pods": 1})
+            sites.set_order("m1", order_id, OrderGeneration(generation=1, replicas=2, pod=pod))
+        assert published == []
+    (facts,) = published
+    assert [one.replicas for one in facts] == [2] * len(IDS)
