@@ -100,7 +100,7 @@ class SiteState:
         return self._counted is None or self._count(order_id)
 
     def _count(self, order_id: str) -> bool:
-        """Counts anew what an order has in flight; returns whether it is something else."""
+        """Counts again what an order has in flight; returns whether it is something else."""
         counted: dict[str, tuple[InFlight, ...]] = self._counted or {}
         before, found = counted.pop(order_id, ()), self._in_flight_of(order_id)
         if found:

@@ -17,7 +17,7 @@ from tests.support.null_telemetry import NullTelemetry
 IDS = [f"hub/ns/w{number}/1" for number in range(6)]
 
 
-def test_counting_one_order_after_the_other_finds_what_counting_all_anew_does() -> None:
+def test_counting_one_order_after_the_other_finds_what_counting_all_again_does() -> None:
     random = Random(5)  # noqa: S311 - a test, seeded
     published: list[tuple[InFlight, ...]] = []
     registry = HubObjects(NullTelemetry(), lambda *_: None, make_faults())
