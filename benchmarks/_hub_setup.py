@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -38,7 +39,7 @@ _SETTINGS = {
     "dispatch": {"repeat_seconds": 1.0},
     "log_level": "WARNING",
 }
-_CRDS = Path(__file__).resolve().parents[1] / "manifests" / "crds"
+_MANIFESTS = Path(__file__).resolve().parents[1] / "manifests"
 _GIVE_UP_SECONDS, _GIVE_UP_SECONDS_PER_WORKLOAD = 90.0, 0.25
 _LEASE_CHECKS = 16  # a second between them: longer than a lease lasts
 _PLURALS = {"Site": "sites", "SiteGrant": "sitegrants", "Tenant": "tenants"}
@@ -141,7 +142,7 @@ async def running(plan: Plan, name: str, *, has_standby: bool = False) -> AsyncI
         if has_standby and kubeconfig is None:
             kubeconfig = await stack.enter_async_context(serving_api(folder / "hub"))
         if kubeconfig is not None:
-            await _apply_crds(kubeconfig)
+            await _install(kubeconfig)
             await _remove_lease(kubeconfig)
             port = free_port()
             (folder / "broker").mkdir()
@@ -201,18 +202,25 @@ def _schedulers(folder: Path, settings: dict[str, object], count: int) -> list[S
     return found
 
 
-async def _apply_crds(kubeconfig: Path) -> None:
-    crds = ApiResource(
-        "apiextensions.k8s.io",
-        "v1",
-        "customresourcedefinitions",
-        "CustomResourceDefinition",
-        namespaced=False,
-    )
+async def _install(kubeconfig: Path) -> None:
+    """Applies the CRDs, and the policies that the server is new enough for."""
     async with open_hub(kubeconfig) as client:
-        for path in sorted(_CRDS.glob("*.yaml")):
-            await client.apply(crds, yaml.safe_load(path.read_bytes()), field_manager="kapok-hub")
+        for path in sorted(_MANIFESTS.glob("crds/*.yaml")):
+            await _apply(client, yaml.safe_load(path.read_bytes()))
+        for path in sorted(_MANIFESTS.glob("admission/*.yaml")):
+            with suppress(NotFound):
+                for body in yaml.safe_load_all(path.read_bytes()):
+                    await _apply(client, body)
         await sleep(1.0 / 2)  # a server serves a new kind a moment after it has accepted it
+
+
+async def _apply(client: HubClient, body: dict[str, Any]) -> None:
+    """Applies an object of a cluster-scoped kind with a regular plural."""
+    group, version = body["apiVersion"].split("/")
+    kind = body["kind"]
+    plural = f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
+    resource = ApiResource(group, version, plural.lower(), kind, namespaced=False)
+    await client.apply(resource, body, field_manager="kapok-hub")
 
 
 @asynccontextmanager

@@ -81,7 +81,7 @@ def mixed_demands(mix: str, shapes: list[PodShape], count: int, random: Random) 
     templates = _chart_shapes() if mix == "charts" else ()
     for number, demand in enumerate(plain):
         # What a mix measures is its own: the plain demands have some of it, and all alike.
-        varied = _with_own_requests(replace(demand, spread=(), latency=()), number)
+        varied = with_own_requests(replace(demand, spread=(), latency=()), number)
         if templates:
             varied = _as_chart(varied, number, templates, random)
         for change in changes:
@@ -89,7 +89,7 @@ def mixed_demands(mix: str, shapes: list[PodShape], count: int, random: Random) 
         yield varied
 
 
-def _with_own_requests(demand: Demand, number: int) -> Demand:
+def with_own_requests(demand: Demand, number: int) -> Demand:
     """The same with a little more memory, as much as no other demand asks."""
     asked = demand.unit[0].shape.requests
     return _with_shape(demand, requests={**asked, "memory": asked["memory"] + number})

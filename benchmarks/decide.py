@@ -34,6 +34,8 @@ from benchmarks._city import (
     read_shapes,
     site,
 )
+from benchmarks._equal_steps import COPIES, TimedSteps, count_different, job_classes
+from benchmarks._equal_steps import MIX as EQUAL_MIX
 from benchmarks._ledger_cost import recording_milliseconds
 from benchmarks._mixes import MIXES, mixed_demands, with_real_nodes
 from scheduler.model.canonical import canonical_json
@@ -50,6 +52,9 @@ _REPORT_EVERY = 10
 _BASELINE_DECISIONS = 30
 _RECORDED = 200
 _WARM_UP = 100
+_STEP_EVERY = 30
+"""As many steps of equal workloads as single decisions by this number; a step decides 500."""
+_STEP_WARM_UP, _CHECKED_STEPS = 5, 4
 _REFERENCE_SITES = 100
 _REFERENCE_DECISIONS = 1000
 _REFERENCE_PER_SECOND = 13_000
@@ -82,10 +87,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mix",
         nargs="+",
-        default=list(MIXES),
-        choices=list(MIXES),
+        default=[*MIXES, EQUAL_MIX],
+        choices=[*MIXES, EQUAL_MIX],
         metavar="MIX",
-        help=f"mixes of demands, all by default: {' '.join(MIXES)}",
+        help=f"mixes of demands, all by default: {' '.join(MIXES)} {EQUAL_MIX}",
     )
     parser.add_argument(
         "--seconds",
@@ -107,7 +112,7 @@ def rows(arguments: argparse.Namespace) -> list[dict[str, object]]:
     trace = _Trace(read_shapes(arguments.data), read_machines(arguments.data))
     speed = _MachineSpeed(arguments, trace)
     return [
-        _row(arguments, sites, mix, trace, speed)
+        (_equal_row if mix == EQUAL_MIX else _row)(arguments, sites, mix, trace, speed)
         for sites in arguments.sites
         for mix in arguments.mix
     ]
@@ -166,6 +171,47 @@ def _row(
     }
     if arguments.check:
         row["mismatches"] = count_mismatches(fleet, asked[100:1100], now=NOW)
+    return row
+
+
+def _equal_row(
+    arguments: argparse.Namespace, sites: int, mix: str, trace: _Trace, speed: _MachineSpeed
+) -> dict[str, object]:
+    """The row of equal workloads that wait together: see `_equal_steps.py`."""
+    random = Random(arguments.seed)  # noqa: S311 - a benchmark, seeded
+    shapes, forms = trace
+    places = [site(number, arguments.nodes, forms, random) for number in range(sites)]
+    fleet = Fleet(places, may_compile=not arguments.interpreted)
+    _place_initial(fleet, arguments.placed, shapes, random)
+    steps = max(2, arguments.decisions // _STEP_EVERY)
+    classes = list(job_classes(shapes, steps + _STEP_WARM_UP, random))
+    for demand in classes[:_STEP_WARM_UP]:
+        TimedSteps(fleet, random).decide(demand)
+    run = TimedSteps(fleet, random)
+    before = speed.per_second()
+    for demand in classes[_STEP_WARM_UP:]:
+        run.decide(demand)
+        if run.seconds >= arguments.seconds:
+            break
+    factor = (before + speed.per_second()) / 2 / _REFERENCE_PER_SECOND
+    baseline = Baseline(fleet).per_second(classes[:_BASELINE_DECISIONS])
+    row: dict[str, object] = {
+        "mix": mix,
+        "sites": sites,
+        "kernel": "compiled" if fleet.is_compiled else "interpreted",
+        "decisions": len(run.steps) * COPIES,
+        "records": len(run.steps),
+        "placed": run.placed,
+        "decisions_per_second": round(run.per_second, 1),
+        "p50_ms": round(_percentile(run.steps, 50), 4),
+        "p99_ms": round(_percentile(run.steps, 99), 4),
+        "machine_factor": round(factor, 3),
+        "baseline_decisions_per_second": round(baseline, 2),
+        "ratio": round(run.per_second / baseline, 2),
+        "rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
+    if arguments.check:
+        row["mismatches"] = sum(count_different(fleet, each) for each in classes[:_CHECKED_STEPS])
     return row
 
 

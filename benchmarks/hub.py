@@ -2,7 +2,8 @@
 
 Hub, scheduler and sites are processes of their own. The sites are scripted clients that "run" an
 order as soon as it has arrived. On the embedded hub (`kapok up`) always; with --kubeconfig on that
-API server too, to which manifests/crds are applied first. benchmarks/README.md has the cases.
+API server too, to which manifests/crds and manifests/admission are applied first.
+benchmarks/README.md has the cases.
 """
 
 import argparse

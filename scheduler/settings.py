@@ -182,6 +182,8 @@ class BatchSettings(msgspec.Struct, frozen=True, kw_only=True):
         most_workloads: a batch has at most this many workloads, the most urgent ones.
         most_pairs: a batch has at most this many pairs of workload and site; one uses about 50
             bytes of memory meanwhile.
+        budget_seconds: a batch that takes longer is ended; decisions go on without its outcome.
+        memory_mebibytes: the most memory of the process that solves a batch, in address space.
     """
 
     at_workloads: Annotated[int, msgspec.Meta(ge=0, le=1_000_000, extra={"unit": "workloads"})] = (
@@ -195,6 +197,10 @@ class BatchSettings(msgspec.Struct, frozen=True, kw_only=True):
     most_pairs: Annotated[
         int, msgspec.Meta(ge=1, le=1_000_000_000, extra={"unit": "pairs of workload and site"})
     ] = 10_000_000
+    budget_seconds: PauseSeconds = 60.0
+    memory_mebibytes: Annotated[
+        int, msgspec.Meta(ge=256, le=1_048_576, extra={"unit": "mebibytes"})
+    ] = 4096
 
 
 class DispatchSettings(msgspec.Struct, frozen=True, kw_only=True):

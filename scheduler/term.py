@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import msgspec
-
+from scheduler.batch_process.solver import BatchProcess
 from scheduler.control.autoscaled_workloads import AutoscaledWorkloads
 from scheduler.control.clock_events import ClockEvents
 from scheduler.control.controller import Controller
@@ -26,10 +25,13 @@ from scheduler.control.queue.capacity_watch import CapacityWatcher
 from scheduler.control.queue.requeue import Requeuer, RequeueReasons
 from scheduler.control.queue.reservations import ReservationPlanner, Reservations
 from scheduler.control.queue.work_queue import SchedulingQueue
+from scheduler.control.reconcile.accepted_specs import AcceptedSpecs
 from scheduler.control.reconcile.assumptions import Assumptions
 from scheduler.control.reconcile.batch_prices import BatchLimits, BatchPricer
 from scheduler.control.reconcile.decide import Decider
+from scheduler.control.reconcile.health_pauses import HealthPauses
 from scheduler.control.reconcile.reconciler import Reconciler
+from scheduler.control.reconcile.restore import OrderRestorer
 from scheduler.control.reconcile.workload_writer import WorkloadWriter
 from scheduler.control.site_status_writer import SiteStatusWriter
 from scheduler.control.startup import Startup
@@ -250,7 +252,18 @@ class Term:
             epoch=self._epoch,
             clock=known.clock,
             telemetry=known.metrics,
-            limits=BatchLimits(**msgspec.structs.asdict(settings.batch)),
+            solver=BatchProcess(
+                budget_seconds=settings.batch.budget_seconds,
+                memory_mebibytes=settings.batch.memory_mebibytes,
+            ),
+            limits=BatchLimits(
+                at_workloads=settings.batch.at_workloads,
+                interval_seconds=settings.batch.interval_seconds,
+                prices_expire_seconds=settings.batch.prices_expire_seconds,
+                most_workloads=settings.batch.most_workloads,
+                most_pairs=settings.batch.most_pairs,
+                budget_seconds=settings.batch.budget_seconds,
+            ),
             faults=known.faults,
         )
         self.controller = Controller(
@@ -275,19 +288,30 @@ class Term:
             requeuer=self.requeuer,
             clock_events=self.clock_events,
             reconciler=self.reconciler,
+            restorer=OrderRestorer(
+                objects=known.objects,
+                order_sync=self.order_sync,
+                accepted=self.reconciler.accepted,
+                requeue_reasons=self.requeuer.reasons,
+                resolve_demand=self.reconciler.resolve_demand,
+                faults=known.faults,
+            ),
             clock=known.clock,
             wait_for_sites_seconds=settings.freshness.hear_sites_seconds,
         )
 
     def _build_reconciler(self) -> Reconciler:
         known, ownership = self.known, ObjectOwnership()
+        accepted = AcceptedSpecs(hub=known.hub, recorder=known.recorder)
         return Reconciler(
+            accepted=accepted,
             objects=known.objects,
             decider=Decider(
                 objects=known.objects,
                 inputs=self.inputs,
                 order_sync=self.order_sync,
                 recorder=known.recorder,
+                accepted=accepted,
                 requeue_reasons=self.requeuer.reasons,
                 events=self.events,
                 stats=self.stats,
@@ -312,6 +336,7 @@ class Term:
             epoch=self._epoch,
             stuck_after_seconds=known.settings.dispatch.stuck_in_flight_seconds,
             on_names_freed=lambda: self.wake_ups.add_events("gone"),
+            health_pauses=HealthPauses(clock=known.clock),
             manifest_checks=ManifestChecks(
                 KindSchemas(client=known.services.client, clock=known.clock)
             ),

@@ -55,7 +55,7 @@ from scheduler.apiserver.listener import (
 )
 from scheduler.apiserver.storage.sqlite import DirectoryLock, SqliteStore
 from scheduler.apiserver.write.status_checks import StatusCheck
-from scheduler.apiserver.write.writer import ObjectWriter
+from scheduler.apiserver.write.writer import MutateFunc, ObjectWriter
 from scheduler.hub.schema.json_types import JsonObject
 from scheduler.runtime.clock import Clock, SystemClock
 
@@ -96,6 +96,8 @@ class ApiServerOptions:
     """Functions by kind: the warnings that a client gets when it writes such an object."""
     status_checks: Mapping[str, StatusCheck] = field(default_factory=dict)
     """Checks by kind of what is written to the status subresource."""
+    mutations: Mapping[tuple[str, str], MutateFunc] = field(default_factory=dict)
+    """Changes by group and kind of what is created, and of updates of no subresource."""
     on_fault: Callable[[str], None] = lambda _where: None
     """Called with the place of each fault of the server (`base.faults.FAULT_PLACES`)."""
     clock: Clock = field(default_factory=SystemClock)
@@ -171,6 +173,7 @@ def _open_writer(
         limits=options.storage_limits,
     )
     writer.status_checks = options.status_checks
+    writer.mutations = options.mutations
     writer.load()
     definitions = catalog.find(*_CRD_RESOURCE)
     if definitions is not None:

@@ -41,6 +41,19 @@ class _LastWrite:
     status: dict[str, Any]
 
 
+@dataclass(slots=True)
+class _Refusal:
+    """A site whose status the hub has refused.
+
+    Attributes:
+        backoff: the pauses between attempts.
+        until_seconds: nothing is sent before this monotonic time.
+    """
+
+    backoff: JitteredBackoff
+    until_seconds: float = 0.0
+
+
 @dataclass(slots=True, kw_only=True)
 class SiteStatusWriter:
     """Keeps `Site.status` up to date for people, and for the scheduler after a restart.
@@ -65,15 +78,11 @@ class SiteStatusWriter:
     unknown_orders_at: Callable[[str], Sequence[str]] = lambda _site: ()
     without_nonce: Callable[[str], Sequence[str]] = lambda _site: ()
     _written: dict[str, _LastWrite] = field(default_factory=dict)
+    _refused: dict[str, _Refusal] = field(default_factory=dict)
 
     async def run(self) -> None:
         """Runs until cancelled."""
-        backoff = JitteredBackoff(
-            first_seconds=2 * _CHECK_INTERVAL_SECONDS,
-            max_seconds=self.interval_seconds,
-            min_seconds=_CHECK_INTERVAL_SECONDS,
-            jitter=random.Random(),  # noqa: S311 - jitter, nothing secret
-        )
+        backoff = self._new_backoff()
         while True:
             trouble = await self.write_due()
             if trouble is None:
@@ -81,6 +90,14 @@ class SiteStatusWriter:
                 await self.clock.sleep(_CHECK_INTERVAL_SECONDS)
             else:
                 await self.clock.sleep(backoff.next_seconds(trouble.retry_after_seconds))
+
+    def _new_backoff(self) -> JitteredBackoff:
+        return JitteredBackoff(
+            first_seconds=2 * _CHECK_INTERVAL_SECONDS,
+            max_seconds=self.interval_seconds,
+            min_seconds=_CHECK_INTERVAL_SECONDS,
+            jitter=random.Random(),  # noqa: S311 - jitter, nothing secret
+        )
 
     async def write_due(self) -> HubError | None:
         """Writes each status that is due; ends early when the hub does not serve us.
@@ -100,6 +117,9 @@ class SiteStatusWriter:
         state, written = self.sites.states[name], self._written.get(name)
         if name not in self.sites.objects.sites or not self.faults.admits("site-status", name):
             return False
+        refused = self._refused.get(name)
+        if refused is not None and self.clock.monotonic() < refused.until_seconds:
+            return False
         if written is None or written.is_ready != state.is_ready:
             return True
         old = self.clock.monotonic() - written.at_seconds >= self.interval_seconds
@@ -116,15 +136,24 @@ class SiteStatusWriter:
         try:
             patch = {"status": merge_patch(known, status)}
             await self.hub.merge_patch(SITES, name, patch, subresource="status")
-        except NotFound:
+        except NotFound as error:
             self._written.pop(name, None)
+            self._pause_after_refusal(name, error)
         except HubError as error:
             if error.is_trouble_of_the_hub:
                 return error
+            self._pause_after_refusal(name, error)
             _log.warning("status of site %s: %s", name, error, extra={"site": name})
         else:
+            self._refused.pop(name, None)
             self._written[name] = _LastWrite(is_ready, self.clock.monotonic(), status)
         return None
+
+    def _pause_after_refusal(self, name: str, error: HubError) -> None:
+        """Lets time pass until the next attempt for a site, more after each refusal."""
+        refused = self._refused.setdefault(name, _Refusal(self._new_backoff()))
+        pause = refused.backoff.next_seconds(error.retry_after_seconds)
+        refused.until_seconds = self.clock.monotonic() + pause
 
     def _status_of(self, name: str) -> SiteStatus:
         """The figures of a site, with what its orders show beyond them."""

@@ -11,6 +11,7 @@ from scheduler.control.controller import Controller
 from scheduler.control.orders.dispatch import Dispatcher
 from scheduler.control.queue.requeue import Requeuer
 from scheduler.control.reconcile.reconciler import Reconciler
+from scheduler.control.reconcile.restore import OrderRestorer
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.sites import Sites
 from scheduler.model.kinds.metadata import WorkKey
@@ -35,7 +36,8 @@ class Startup:
         controller: admits sites and queues workloads.
         requeuer: queues what is decided already, to be checked again.
         clock_events: knows when grants begin or end.
-        reconciler: claims the objects of workloads, and plans the orders of what is placed.
+        reconciler: claims the objects of workloads.
+        restorer: plans the orders of what is placed.
         clock: for waiting.
         wait_for_sites_seconds: how long to wait for the first reports of the sites.
         listening_since_seconds: monotonic time since when reports are received, if this scheduler
@@ -51,6 +53,7 @@ class Startup:
     requeuer: Requeuer
     clock_events: ClockEvents
     reconciler: Reconciler
+    restorer: OrderRestorer
     clock: Clock
     wait_for_sites_seconds: float
     listening_since_seconds: float | None = None
@@ -85,8 +88,9 @@ class Startup:
         )
         while self.clock.monotonic() < deadline and not self._have_all_sites_reported():
             await self.clock.sleep(_SITE_POLL_SECONDS)
+        await self.restorer.load_accepted()
         with self.sites.gathering():
-            for _ in self.reconciler.restore_orders(_RESTORED_AT_ONCE):
+            for _ in self.restorer.restore_orders(_RESTORED_AT_ONCE):
                 await yield_loop()
         # Not earlier: an index of half the workloads would withdraw the others at their sites.
         self.dispatcher.start_publishing()

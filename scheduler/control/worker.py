@@ -117,6 +117,8 @@ class Worker:
                 minimum_request=outcome.minimum_request,
                 retry_after_seconds=outcome.retry_after_seconds,
             )
+        elif outcome.retry_after_seconds is not None:
+            self.queue.retry_after(key, outcome.retry_after_seconds)
         return outcome.result
 
     def _update_waiting_for_capacity(self, key: WorkKey, outcome: ReconcileResult) -> None:

@@ -11,6 +11,7 @@ from scheduler.control.fence import FENCE_NAME, late_status_problem
 from scheduler.control.leader_election import LEASE_NAME
 from scheduler.control.ports.hub import LEASES, NAMESPACE, WORKLOADS
 from scheduler.control.status.bare_kinds import BARE_KINDS, bare_object_warnings
+from scheduler.control.status.finalizer import keep_finalizer
 from scheduler.control.status.not_enforced import NOT_ENFORCED, not_enforced_warnings
 from scheduler.control.status.removed_fields import removed_fields_warnings
 from scheduler.hub.crds.generate import make_crds
@@ -53,6 +54,8 @@ def server_options(
         storage_limits=StorageLimits(max_objects=max_objects, max_bytes=max_bytes),
         on_fault=on_fault,
         status_checks={WORKLOADS.kind: EPOCH_FENCE},
+        # manifests/admission/withdraw-finalizer.yaml has it for others, and a test compares both.
+        mutations={(WORKLOADS.group, WORKLOADS.kind): keep_finalizer},
         warning_funcs=dict.fromkeys(BARE_KINDS, bare_object_warnings)
         | dict.fromkeys(NOT_ENFORCED, not_enforced_warnings)
         | {WORKLOADS.kind: _workload_warnings},

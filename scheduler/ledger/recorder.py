@@ -4,7 +4,8 @@ The content of a record is `{"demand", "terms", "decision", "fleet", "spec"}`: v
 as canonical JSON, and the digests of the fleet's state and of the workload's spec. For a workload
 that was not accepted it is `{"workload", "refusal", "fleet", "spec"}`. `replay` needs nothing else.
 There is a scarcity price for each resource at each site, and many decisions share the list: it is
-stored once, under its digest, which is `terms.scarcityVersion`.
+stored once, under its digest, which is `terms.scarcityVersion`. So is the list of what a batch
+assigns: a decision that follows it names its digest as `assignment`.
 
 Both also hold the workload's `incarnation`, so that an object which was restored without its status
 finds its orders again, until a record of kind "deletion" ends that life. A decision that is
@@ -45,6 +46,7 @@ from scheduler.ledger.record import (
     Record,
     in_effect,
 )
+from scheduler.model.demand.assignment import AssignedWorkload
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.demand.terms import Terms
@@ -63,6 +65,8 @@ LOSS_KIND = "loss"
 ADOPTION_KIND = "adoption"
 HUB_SUBJECT = "hub"
 """The subject of records about what the hub lost, which are about no single workload."""
+ASSIGNMENT = "assignment"
+"""The digest of a list of what a batch assigns: in the batch its own, else the one followed."""
 _LOST = "lost"
 _LEDGER = "ledger"
 _CHECK_INTERVAL_SECONDS = 1.0
@@ -187,14 +191,14 @@ class LedgerRecorder:
             terms = None
         if incarnation:
             content = {**content, _INCARNATION: incarnation}
-        version = terms.scarcity_version if terms else ""
+        versions = [terms.scarcity_version if terms else "", str(content.get(ASSIGNMENT, ""))]
         entry = LedgerEntry(
             kind=DECISION_KIND if "decision" in content else REFUSAL_KIND,
             subject=subject,
             epoch=epoch,
             at=at,
             content={**content, "fleet": state.digest, "spec": spec_blob.digest},
-            refs=[state.digest, spec_blob.digest, *([version] if version else ())],
+            refs=[state.digest, spec_blob.digest, *filter(None, versions)],
             blobs=(*state.blobs, spec_blob),
         )
         return partial(self._append_prepared, entry, state, terms)
@@ -243,23 +247,36 @@ class LedgerRecorder:
         )
 
     async def record_batch(
-        self, *, epoch: int, at: datetime, terms: Terms, content: dict[str, Any]
+        self,
+        *,
+        epoch: int,
+        at: datetime,
+        terms: Terms,
+        assigned: tuple[AssignedWorkload, ...] = (),
+        content: dict[str, Any],
     ) -> RecordReference:
-        """Appends the result of a batch, with its prices.
+        """Appends the result of a batch, with its prices and what it assigns.
 
         Raises:
             LedgerUnavailableError: the file cannot be written; nothing was recorded.
         """
         prices = await self._price_blobs(terms) if terms.scarcity else ()
         version = terms.scarcity_version if terms.scarcity else ""
+        content = {**content, "scarcityVersion": version}
+        refs, blobs = [version] if version else [], [*prices]
+        if assigned:
+            listed = await asyncio.to_thread(blob_of, assigned)
+            content[ASSIGNMENT] = listed.digest
+            refs.append(listed.digest)
+            blobs.append(listed)
         entry = LedgerEntry(
             kind=BATCH_KIND,
             subject=BATCHES_SUBJECT,
             epoch=epoch,
             at=at,
-            content={**content, "scarcityVersion": version},
-            refs=[version] if version else [],
-            blobs=prices,
+            content=content,
+            refs=refs,
+            blobs=tuple(blobs),
         )
         receipt = await self._append(entry)
         self._stored_scarcity_version = version or self._stored_scarcity_version

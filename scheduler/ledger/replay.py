@@ -18,6 +18,7 @@ from scheduler.ledger.reader import RecordSource
 from scheduler.ledger.record import Record
 from scheduler.model.canonical import canonical_json, to_plain_json
 from scheduler.model.decision import ENGINE_VERSION, Decision, decision_bytes
+from scheduler.model.demand.assignment import AssignedWorkload, BatchAssignment
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.demand.terms import ScarcityPrice, Terms
@@ -61,12 +62,14 @@ class RecordedDecision:
         terms: prices and limits.
         fleet: all sites as they were.
         decision: the decision.
+        assigned: where a batch put the workload, if the decision follows that.
     """
 
     demand: Demand
     terms: Terms
     fleet: Fleet
     decision: Decision
+    assigned: BatchAssignment | None = None
 
 
 def read_recorded_decision(reader: RecordSource, record: Record) -> RecordedDecision:
@@ -76,11 +79,13 @@ def read_recorded_decision(reader: RecordSource, record: Record) -> RecordedDeci
         LedgerCorruptError: the record or its fleet cannot be read.
     """
     content = record.content
+    demand = _decode_value(record, "demand", content.get("demand"), Demand)
     return RecordedDecision(
-        demand=_decode_value(record, "demand", content.get("demand"), Demand),
+        demand=demand,
         terms=_read_terms(reader, record),
         fleet=_read_recorded_fleet(reader, record),
         decision=_decode_value(record, "decision", content.get("decision"), Decision),
+        assigned=_read_assignment(reader, record, demand.key),
     )
 
 
@@ -107,7 +112,13 @@ def replay(reader: RecordSource, record: Record) -> ReplayResult:
         return ReplayResult(None, _different_engine(record, engine, "cannot read it"))
     recorded = _decode_value(record, "decision", content["decision"], Decision)
     inputs = read_recorded_decision(reader, record)
-    replayed = choose(inputs.demand, inputs.fleet, now=recorded.decided_at, terms=inputs.terms)
+    replayed = choose(
+        inputs.demand,
+        inputs.fleet,
+        now=recorded.decided_at,
+        terms=inputs.terms,
+        assigned=inputs.assigned,
+    )
     same, answer = _compare(content["decision"], replayed, engine)
     if not same and engine != ENGINE_VERSION:
         return ReplayResult(None, _different_engine(record, engine, "decides otherwise"))
@@ -176,6 +187,19 @@ def _read_terms(reader: RecordSource, record: Record) -> Terms:
     listed = reader.blob(terms.scarcity_version)
     prices = _decode_value(record, "scarcity prices", listed, tuple[ScarcityPrice, ...])
     return msgspec.structs.replace(terms, scarcity=prices)
+
+
+def _read_assignment(reader: RecordSource, record: Record, workload: str) -> BatchAssignment | None:
+    """What the batch that a decision follows assigned to its workload; nothing is solved again."""
+    version = record.content.get("assignment")
+    if not version:
+        return None
+    listed = reader.blob(str(version))
+    entries = _decode_value(record, "assignment", listed, tuple[AssignedWorkload, ...])
+    for one in entries:
+        if one.workload == workload:
+            return BatchAssignment(version=str(version), sites=one.sites)
+    raise LedgerCorruptError(f"record {record.id}: {version} assigns nothing to {workload}")
 
 
 def _read_recorded_fleet(reader: RecordSource, record: Record) -> Fleet:

@@ -1,5 +1,8 @@
 """`Decision`: where a workload runs, or why it waits or is refused; `control` acts on it."""
 
+from bisect import bisect_right
+from functools import cached_property
+from itertools import accumulate
 from typing import Literal
 
 import msgspec
@@ -35,6 +38,15 @@ class Cost(Part, frozen=True, kw_only=True):
 
     cny_per_hour: float | None = None
     gco2_per_hour: float | None = None
+
+
+class FollowedBatch(Part, frozen=True, kw_only=True):
+    """The batch whose assignment a decision follows, and what that costs."""
+
+    assignment: str
+    """The version of the batch's list, which the ledger holds under this digest."""
+    cny_above_cheapest_per_hour: float | None = None
+    """The cost above that of the cheapest division, scarcity prices left out; None: unknown."""
 
 
 class UnmetRule(Part, frozen=True, kw_only=True):
@@ -92,6 +104,8 @@ class Decision(Part, frozen=True, kw_only=True):
     """What the decision does not model, for people."""
     unmet: tuple[UnmetRule, ...] = ()
     """Required rules that `assignment`, kept and new replicas together, does not meet."""
+    batch: FollowedBatch | None = None
+    """The batch that assigned what is new of the placement; None: no batch did."""
     decided_at: Instant
     engine: str = msgspec.field(default_factory=_current_engine_version)
     """Always written: left out as a default, it would be read as the version of the reader."""
@@ -174,6 +188,54 @@ class Explanation(Part, frozen=True, kw_only=True):
 
     decision: Decision
     sites: tuple[SiteExplanation, ...]
+
+
+class Subject(Part, frozen=True, kw_only=True):
+    """The workload that one of several equal decisions is about."""
+
+    workload: str
+    uid: str = ""
+
+
+class OutcomeRun(Part, frozen=True, kw_only=True):
+    """Decisions one after the other that have the same outcome."""
+
+    outcome: int
+    """Its index in `EqualDecisions.outcomes`."""
+    count: int
+
+
+class EqualDecisions(Part, frozen=True, kw_only=True, dict=True):
+    """Decisions about equal work that waited together, made in one step."""
+
+    subjects: tuple[Subject, ...] = ()
+    """In the order in which they were decided."""
+    outcomes: tuple[Decision, ...] = ()
+    """What differs between them, each once, without `workload` and `uid`."""
+    runs: tuple[OutcomeRun, ...] = ()
+    """Which subject has which outcome, in the order of `subjects`."""
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        return list(accumulate(run.count for run in self.runs))
+
+    def outcome_at(self, index: int) -> Decision:
+        """The outcome of the subject at an index, without its name."""
+        return self.outcomes[self.runs[bisect_right(self._ends, index)].outcome]
+
+
+def expand(decisions: EqualDecisions, index: int) -> Decision:
+    """One of several equal decisions: the same as if it had been made alone, after those before it.
+
+    Raises:
+        IndexError: there is no such decision.
+    """
+    if not 0 <= index < len(decisions.subjects):
+        raise IndexError(f"decision {index} of {len(decisions.subjects)}")
+    subject = decisions.subjects[index]
+    return msgspec.structs.replace(
+        decisions.outcome_at(index), workload=subject.workload, uid=subject.uid
+    )
 
 
 def decision_bytes(decision: Decision) -> bytes:

@@ -50,7 +50,13 @@ from agents.protocol.index_delta import (
     encode_large_index,
 )
 from agents.protocol.keys import SigningKey, TrustedKeys
-from agents.protocol.orders import ORDER_CONTENT, OrderContent, pack_content, seal_parts
+from agents.protocol.orders import (
+    ORDER_CONTENT,
+    OrderContent,
+    PackedOrder,
+    pack_content,
+    seal_parts,
+)
 from agents.protocol.topics import TopicKind, order_topic, site_topic
 from scheduler.control.ports.agents import (
     IndexVersion,
@@ -203,6 +209,9 @@ class OrderPublisher:
         default_factory=dict, init=False
     )
     _index_entries: dict[tuple[str, str], IndexEntry] = field(default_factory=dict, init=False)
+    _packed: dict[tuple[str, str], tuple[OrderForSite, PackedOrder]] = field(
+        default_factory=dict, init=False
+    )
     _index_sender: IndexSender = field(init=False)
 
     def __post_init__(self) -> None:
@@ -217,6 +226,43 @@ class OrderPublisher:
         Raises:
             OrderNotPublishable: agents would not accept the content or its entry in an index.
         """
+        if order.kept_digest:
+            entry = _kept_entry(order)
+            self._index_entries[site, order.id] = entry
+            return entry.digest
+        packed = self._pack(site, order)
+        self._packed.pop((site, order.id), None)
+        try:
+            sealed = seal_parts(packed, site=site, key=self.key)
+        except WireError as error:
+            raise OrderNotPublishable(f"the order cannot be sent: {error}") from error
+        for part_topic, message in sealed:
+            self.outbox.put_state(part_topic, message)
+        if self._index_entries.get((site, order.id)) != packed.entry:
+            ids = {"order": order.id, "site": site, "workload": f"{order.namespace}/{order.name}"}
+            _log.info("order %s, generation %s, to %s", order.id, order.generation, site, extra=ids)
+        self._index_entries[site, order.id] = packed.entry
+        return packed.entry.digest
+
+    def digest_of(self, site: str, order: OrderForSite) -> str:
+        """The digest that the index is to list for an order, and `/PARTS` if it has several.
+
+        What is packed for it is kept until the order is published, which follows in most cases.
+
+        Raises:
+            OrderNotPublishable: agents would not accept the order.
+        """
+        if order.kept_digest:
+            return order.kept_digest
+        packed = self._pack(site, order)
+        self._packed[site, order.id] = (order, packed)
+        parts = f"/{packed.entry.parts}" if packed.entry.parts > 1 else ""
+        return packed.entry.digest + parts
+
+    def _pack(self, site: str, order: OrderForSite) -> PackedOrder:
+        known, packed = self._packed.get((site, order.id), (None, None))
+        if packed is not None and known == order:
+            return packed
         content = OrderContent(
             id=order.id,
             generation=order.generation,
@@ -233,16 +279,9 @@ class OrderPublisher:
             ORDER_CONTENT.from_json(ORDER_CONTENT.to_json(content))
             packed = pack_content(content)
             _INDEX_ENTRY.from_json(_INDEX_ENTRY.to_json(packed.entry))
-            sealed = seal_parts(packed, site=site, key=self.key)
         except WireError as error:
             raise OrderNotPublishable(f"the order cannot be sent: {error}") from error
-        for part_topic, message in sealed:
-            self.outbox.put_state(part_topic, message)
-        if self._index_entries.get((site, order.id)) != packed.entry:
-            ids = {"order": order.id, "site": site, "workload": f"{order.namespace}/{order.name}"}
-            _log.info("order %s, generation %s, to %s", order.id, order.generation, site, extra=ids)
-        self._index_entries[site, order.id] = packed.entry
-        return packed.entry.digest
+        return packed
 
     def count_that_fit(self, order_ids: Sequence[str]) -> int:
         """How many of these orders one index can list, from the first on."""
@@ -307,6 +346,7 @@ class OrderPublisher:
     def withdraw_content(self, site: str, order_id: str) -> None:
         """Clears the retained content of an order that the index no longer lists."""
         entry = self._index_entries.pop((site, order_id), None)
+        self._packed.pop((site, order_id), None)
         if entry is not None:
             ids = {"order": order_id, "site": site}
             _log.info("order %s is withdrawn from %s", order_id, site, extra=ids)
@@ -419,6 +459,22 @@ def _read_signed_version(
         raise not_an_index from None
     delta = INDEX_DELTA.decode(payload)
     return delta, delta.digest
+
+
+def _kept_entry(order: OrderForSite) -> IndexEntry:
+    """The entry of an order whose content is at the site already.
+
+    Raises:
+        OrderNotPublishable: the digest is none.
+    """
+    digest, _, parts = order.kept_digest.partition("/")
+    entry = IndexEntry(
+        id=order.id, generation=order.generation, digest=digest, parts=int(parts or 1)
+    )
+    try:
+        return _INDEX_ENTRY.from_json(_INDEX_ENTRY.to_json(entry))
+    except WireError as error:
+        raise OrderNotPublishable(f"the order cannot be listed: {error}") from error
 
 
 def _plain_dicts(manifests: Iterable[Mapping[str, object]]) -> tuple[dict[str, Any], ...]:

@@ -11,9 +11,11 @@ import numpy as np
 from msgspec.structs import replace
 
 from scheduler.model.decision import Decision
+from scheduler.model.demand.assignment import BatchAssignment
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.ordinals import OrdinalRange, growth_by_site
 from scheduler.model.demand.terms import DEFAULT_TERMS, Terms
+from scheduler.placement.assigned import follow_assignment
 from scheduler.placement.cost.spend import explain_over_tenant_limits, with_limit_message
 from scheduler.placement.divide.divide import DivisionRequest
 from scheduler.placement.divide.division import Division, ReplicasBySlot
@@ -31,7 +33,12 @@ from scheduler.placement.start_time import can_wait, note_on_given_up_plan, plan
 
 
 def choose(
-    demand: Demand, fleet: Fleet, *, now: datetime, terms: Terms = DEFAULT_TERMS
+    demand: Demand,
+    fleet: Fleet,
+    *,
+    now: datetime,
+    terms: Terms = DEFAULT_TERMS,
+    assigned: BatchAssignment | None = None,
 ) -> Decision:
     """Decides where a workload runs.
 
@@ -40,6 +47,8 @@ def choose(
         fleet: the sites; only its caches change.
         now: the time of the decision; aware.
         terms: limits, prices and assumed figures.
+        assigned: where a batch puts the workload. It is followed if every rule and the room hold;
+            otherwise the decision is the same as without it.
 
     Returns:
         The cheapest division that meets every rule, or why there is none. For work that can wait
@@ -67,6 +76,24 @@ def choose(
         if plan is not None:
             too_early = build_decision(state, Division(replicas_by_slot=None), "deadline")
             return postpone(too_early, state, plan, division.replicas_by_slot)
+    followed = assigned and follow_assignment(
+        assigned,
+        request,
+        division,
+        fleet=fleet,
+        filter_result=state.filter_result,
+        context=state.context,
+    )
+    if followed:
+        return replace(build_decision(state, followed.division, None), batch=followed.batch)
+    return _decide_within_limits(state, request, division)
+
+
+def _decide_within_limits(
+    state: CycleState, request: DivisionRequest, division: Division
+) -> Decision:
+    """The decision by a division, or by the cheapest one within the tenant's budget."""
+    demand, fleet = state.demand, state.fleet
     over_budget = explain_over_tenant_limits(
         demand, fleet, state.context, state.costs, division.replicas_by_slot or {}
     )

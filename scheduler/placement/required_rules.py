@@ -23,6 +23,7 @@ from scheduler.placement.divide.disaster_recovery import (
 )
 from scheduler.placement.divide.division import ReplicasBySlot
 from scheduler.placement.divide.spread.levels import (
+    UNKNOWN_PLACE,
     max_groups_of,
     max_per_group_of,
     place_numbers_of,
@@ -138,8 +139,11 @@ def _unmet_levels(demand: Demand, fleet: Fleet, held: ReplicasBySlot) -> Iterato
 
 def _problems_of_level(rule: Spread, fleet: Fleet, held: ReplicasBySlot) -> Iterator[str]:
     numbers = place_numbers_of(fleet, rule.by)
+    by_number = replicas_by_place(numbers, held)
+    if _is_met(rule, by_number):  # by numbers: to name the places of many sites takes long
+        return
     places = {int(numbers[slot]): _place_at(fleet, slot, rule.by) for slot in held}
-    groups = {places[number]: count for number, count in replicas_by_place(numbers, held).items()}
+    groups = {places[number]: count for number, count in by_number.items()}
     unknown = groups.pop("", 0)
     if unknown:
         sites = sorted(fleet.name_at(slot) for slot in held if not numbers[slot])
@@ -153,6 +157,15 @@ def _problems_of_level(rule: Spread, fleet: Fleet, held: ReplicasBySlot) -> Iter
     if full:
         there = format_list([f"{name} ({groups[name]})" for name in full], _MAX_NAMED)
         yield f"maxPerGroup is {rule.max_per_group}, more are in {there}"
+
+
+def _is_met(rule: Spread, by_number: Mapping[int, int]) -> bool:
+    """Whether replicas by the number of their place meet a level."""
+    return (
+        UNKNOWN_PLACE not in by_number
+        and rule.min_groups <= len(by_number) <= max_groups_of(rule)
+        and max(by_number.values(), default=0) <= max_per_group_of(rule)
+    )
 
 
 def _place_at(fleet: Fleet, slot: int, by: str) -> str:

@@ -1,15 +1,18 @@
-"""A real `kapok up` with more work than capacity: prices of a batch enter decisions."""
+"""A real `kapok up` with more work than capacity: decisions follow prices and sites of batches."""
 
 import urllib.request
 from pathlib import Path
 
 import pytest
 
+from agents.protocol.report import ReportedIntensity
 from scheduler.ledger.reader import LedgerReader
+from scheduler.ledger.record import Record
+from scheduler.ledger.replay import replay
 from tests.support.scripted_site import ScriptedSite, running_sites
 from tests.support.up import FAST_SETTINGS, Up, eventually, kapok, running_up
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
 SETTINGS = FAST_SETTINGS + "batch: {at_workloads: 4, interval_seconds: 0.5}\n"
 WORKLOAD = """
@@ -101,3 +104,63 @@ def test_scarcity_prices_enter_decisions_are_replayed_and_end_with_the_backlog(
         found = next(one for one in batches if one.content["scarcityVersion"])
         assert ledger.blob(found.content["scarcityVersion"])[0]["site"] in ("m1", "m2")
         assert 0 <= found.content["achieved"] <= found.content["bound"]
+
+
+WORKLOADS, SITES, LEAST_FOLLOWED = 300, 12, 10
+ONE_BY_ONE = (
+    FAST_SETTINGS + "batch: {at_workloads: 20, interval_seconds: 0.5}\nhub: {concurrency: 1}\n"
+)
+"""The backlog lasts for some seconds, so that batches are solved while much of it waits."""
+
+
+def test_the_assignment_of_a_batch_is_followed_named_and_replayed(tmp_path: Path) -> None:
+    with running_up(tmp_path, settings=ONE_BY_ONE) as up:
+        sites = [
+            ScriptedSite(
+                f"m{number}",
+                up.ready["broker"],
+                up.ready["hubKey"],
+                nodes=5 + number % 3,
+                cpu="16",
+                cores_per_replica=2,
+                intensity=ReportedIntensity(gco2_per_kwh=100.0 + 50 * number, origin="measured"),
+            )
+            for number in range(SITES)
+        ]
+        up.apply("".join(one.manifest for one in sites))
+        names = [f"w{number}" for number in range(WORKLOADS)]
+        up.apply("".join(work(name) for name in names))
+        with running_sites(*sites):
+            eventually(lambda: len(followed_in(up)) >= LEAST_FOLLOWED, within_seconds=120)
+            record = followed_in(up)[0]
+    # From here on nothing runs beside the commands.
+    explanation = kapok(up, "explain", record.subject, "--decision", record.id)
+    version = record.content["assignment"]
+    assert any(f"assigned by batch {version[:19]} to " in one for one in explanation["notes"])
+    with LedgerReader(up.data_dir / "ledger.db") as ledger:
+        records = ledger.records(0, 100_000)
+        decided = [one for one in records if "assignment" in one.content and one.kind != "batch"]
+        assert {replay(ledger, one).is_same for one in decided[:20]} == {True}
+    placed, followed = share_followed(records)
+    assert followed >= placed / 10, f"{followed} of {placed} went where a batch assigned them"
+    batch = next(one for one in records if one.kind == "batch" and "assignment" in one.content)
+    assert batch.content["hottestSite"]["site"].startswith("m")
+    assert 0 < batch.content["ratio"] <= 1
+
+
+def followed_in(up: Up) -> list[Record]:
+    """The decisions that follow a batch."""
+    with LedgerReader(up.data_dir / "ledger.db") as ledger:
+        records = ledger.records(0, 100_000)
+    return [one for one in records if one.kind == "decision" and "assignment" in one.content]
+
+
+def share_followed(records: list[Record]) -> tuple[int, int]:
+    """How many workloads were placed after a batch that assigned them, and how many as it said."""
+    is_after, placed, followed = False, 0, 0
+    for one in records:
+        is_after = is_after or (one.kind == "batch" and "assignment" in one.content)
+        if is_after and one.kind == "decision" and one.content["decision"]["phase"] == "Placed":
+            placed += 1
+            followed += "assignment" in one.content
+    return placed, followed

@@ -173,8 +173,11 @@ def test_decide_has_a_row_for_each_mix_and_says_how_fast_the_machine_is(
     words = ["decide", "--json", "--data", str(data), "--sites", "4", "--nodes", "2"]
     assert main([*words, "--decisions", "12"]) == 0
     rows = json.loads(capsys.readouterr().out.splitlines()[-1])["rows"]
-    assert [row["mix"] for row in rows] == list(MIXES)
-    assert all(row["machine_factor"] > 0 and row["decisions"] == 12 for row in rows)
+    assert [row["mix"] for row in rows] == [*MIXES, "equal"]
+    assert all(row["machine_factor"] > 0 for row in rows)
+    *single, equal = rows
+    assert all(row["decisions"] == 12 for row in single)
+    assert equal["decisions"] == 500 * equal["records"] == 1000
 
 
 @pytest.mark.parametrize("mix", [mix for mix in MIXES if mix != "plain"])

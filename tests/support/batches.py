@@ -1,8 +1,10 @@
-"""A whole batch in one call; the scheduler runs it in steps."""
+"""A whole batch in one call, in this process; the scheduler has one of its own for it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
+from scheduler.control.ports.batch_solver import BatchInputs, BatchNotSolved
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.terms import DEFAULT_TERMS, Terms
 from scheduler.placement.batch.place import BatchOutcome, place_batch_in_steps
@@ -27,3 +29,25 @@ def place_batch(
         except StopIteration as done:
             outcome: BatchOutcome = done.value
             return outcome
+
+
+class DirectSolver:
+    """Implements `scheduler.control.ports.batch_solver.BatchSolver` without a process.
+
+    Attributes:
+        solved: the inputs of each batch.
+        problem: why no batch is solved; empty: they are.
+    """
+
+    def __init__(self) -> None:
+        self.solved: list[BatchInputs] = []
+        self.problem = ""
+
+    async def solve(self, inputs: BatchInputs) -> BatchOutcome:
+        """Solves one batch."""
+        self.solved.append(inputs)
+        if self.problem:
+            raise BatchNotSolved(self.problem)
+        fleet = Fleet(inputs.facts)
+        outcome = place_batch(inputs.demands, fleet, now=inputs.now, terms=inputs.terms)
+        return replace(outcome, decisions=())

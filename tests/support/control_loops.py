@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -23,7 +23,15 @@ from scheduler.control.ports.agents import (
     ProvenIndex,
     SiteReport,
 )
-from scheduler.control.ports.hub import GRANTS, SITES, TENANTS, WORKLOADS, Object
+from scheduler.control.ports.hub import (
+    GRANTS,
+    KAPOK_RESOURCES,
+    SITES,
+    TENANTS,
+    WORKLOADS,
+    Object,
+    WatchEvent,
+)
 from scheduler.control.ports.ledger import (
     AcceptedSpec,
     PreparedRecord,
@@ -32,9 +40,12 @@ from scheduler.control.ports.ledger import (
 )
 from scheduler.control.queue.requeue import Requeuer, RequeueReasons
 from scheduler.control.queue.reservations import ReservationPlanner, Reservations
+from scheduler.control.reconcile.accepted_specs import AcceptedSpecs
 from scheduler.control.reconcile.assumptions import Assumptions
 from scheduler.control.reconcile.decide import Decider
+from scheduler.control.reconcile.health_pauses import HealthPauses
 from scheduler.control.reconcile.reconciler import Reconciler
+from scheduler.control.reconcile.restore import OrderRestorer
 from scheduler.control.reconcile.workload_writer import WorkloadWriter
 from scheduler.control.startup import Startup
 from scheduler.control.state.decision_inputs import DecisionInputs
@@ -49,7 +60,9 @@ from scheduler.control.state.unadmitted_sites import UnadmittedSites
 from scheduler.control.stats.workloads import WorkloadStats
 from scheduler.control.wake_ups import WakeUps
 from scheduler.control.worker import Worker
+from scheduler.model.canonical import canonical_digest
 from scheduler.model.decode import decode_as
+from scheduler.model.demand.assignment import AssignedWorkload
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.demand.terms import DEFAULT_TERMS, Terms
 from scheduler.model.kinds.kinds import Site
@@ -71,6 +84,7 @@ class FakeRecorder:
     Attributes:
         records: (subject, content) of each record, the oldest first.
         batches: terms of each recorded batch.
+        assigned: what the newest batch assigns.
         faults: raised by a record about this subject.
         identities: what is recorded of each name.
         is_lost: the file was lost.
@@ -82,6 +96,7 @@ class FakeRecorder:
     def __init__(self) -> None:
         self.records: list[tuple[str, dict[str, Any]]] = []
         self.batches: list[Terms] = []
+        self.assigned: tuple[AssignedWorkload, ...] = ()
         self.faults: dict[str, Exception] = {}
         self.identities: dict[str, RecordedIdentity] = {}
         self.is_lost = False
@@ -126,11 +141,18 @@ class FakeRecorder:
         self.undone.append((subject, decision))
 
     async def record_batch(
-        self, *, epoch: int, at: datetime, terms: Terms, content: dict[str, Any]
+        self,
+        *,
+        epoch: int,
+        at: datetime,
+        terms: Terms,
+        assigned: tuple[AssignedWorkload, ...] = (),
+        content: dict[str, Any],
     ) -> RecordReference:
         assert at.tzinfo is not None
         assert (epoch, content["solver"], content["threads"]) == (EPOCH, "highs", 1)
         self.batches.append(terms)
+        self.assigned = assigned
         return RecordReference(f"{epoch}-{len(self.batches)}", "sha256:0")
 
     async def record_deletion(
@@ -164,6 +186,7 @@ class FakePublisher:
         max_orders: an index has room for so many.
         forms: (takes_deltas, renews_base) of each index.
         bases: the version of each site's base.
+        indexes: the digest of each order in the newest index of each site.
     """
 
     def __init__(self) -> None:
@@ -171,6 +194,8 @@ class FakePublisher:
         self.max_orders = 1000
         self.forms: list[tuple[bool, bool]] = []
         self.bases: dict[str, IndexVersion] = {}
+        self.indexes: dict[str, dict[str, str]] = {}
+        self._digests: dict[tuple[str, str], str] = {}
 
     def base_version(self, site: str) -> IndexVersion | None:
         return self.bases.get(site)
@@ -182,8 +207,13 @@ class FakePublisher:
         return min(len(order_ids), self.max_orders)
 
     def publish_order(self, site: str, order: OrderForSite) -> str:
-        self.log.append(("order", site, order.generation))
-        return f"digest-{order.generation}"
+        if not order.kept_digest:
+            self.log.append(("order", site, order.generation))
+        self._digests[site, order.id] = self.digest_of(site, order)
+        return self._digests[site, order.id]
+
+    def digest_of(self, site: str, order: OrderForSite) -> str:
+        return order.kept_digest or canonical_digest({"site": site, **asdict(order)})
 
     def publish_index(
         self,
@@ -204,6 +234,7 @@ class FakePublisher:
         elif renews_base or base is None or base[0] != version[0]:
             self.bases[site] = version
         self.log.append(("index", site, (version, tuple(orders))))
+        self.indexes[site] = {order_id: self._digests[site, order_id] for order_id in orders}
         if purge:
             self.log.append(("purge", site, tuple(sorted(purge))))
         return f"index-{version}"
@@ -384,19 +415,30 @@ class ControlLoops:
             requeuer=self.requeuer,
             clock_events=self.clock_events,
             reconciler=self.reconciler,
+            restorer=OrderRestorer(
+                objects=self.objects,
+                order_sync=self.order_sync,
+                accepted=self.reconciler.accepted,
+                requeue_reasons=self.requeuer.reasons,
+                resolve_demand=self.reconciler.resolve_demand,
+                faults=self.faults,
+            ),
             clock=self.clock,
             wait_for_sites_seconds=1.0,
         )
 
     def _make_reconciler(self) -> Reconciler:
         events, ownership = self.events, ObjectOwnership()
+        accepted = AcceptedSpecs(hub=self.hub, recorder=self.recorder)
         return Reconciler(
+            accepted=accepted,
             objects=self.objects,
             decider=Decider(
                 objects=self.objects,
                 inputs=self.inputs,
                 order_sync=self.order_sync,
                 recorder=self.recorder,
+                accepted=accepted,
                 requeue_reasons=self.requeuer.reasons,
                 events=events,
                 stats=self.stats,
@@ -421,6 +463,7 @@ class ControlLoops:
             epoch=lambda: EPOCH,
             stuck_after_seconds=300.0,
             on_names_freed=lambda: self.wake_ups.add_events("gone"),
+            health_pauses=HealthPauses(clock=self.clock),
         )
 
     @asynccontextmanager
@@ -435,7 +478,16 @@ class ControlLoops:
         for one in raw:
             if one["kind"] == "Workload":
                 await self.hub.create(WORKLOADS, one)
-        self.read_hub()
+        async with self.leads(*sites):
+            yield
+
+    @asynccontextmanager
+    async def leads(self, *sites: Raw) -> AsyncIterator[None]:
+        """The loops with what the hub has, while these sites report."""
+        self.hub.take_events()
+        for resource in KAPOK_RESOURCES:
+            for one in (await self.hub.list(resource)).items:
+                self.objects.apply_event(resource, WatchEvent("ADDED", one))
         self.dispatcher.start_epoch(EPOCH)
         self.startup.begin()
         for one in sites:
@@ -451,7 +503,8 @@ class ControlLoops:
     def read_hub(self) -> None:
         """What the watches bring."""
         for resource, event in self.hub.take_events():
-            self.objects.apply_event(resource, event)
+            if resource in KAPOK_RESOURCES:
+                self.objects.apply_event(resource, event)
 
     def report(self, raw: Raw) -> None:
         """A site reports these figures, and that it runs nothing."""

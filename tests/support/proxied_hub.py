@@ -34,6 +34,7 @@ from scheduler.control.ports.hub import (
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.hub.crds.generate import make_crds
 from scheduler.hub_process.options import EPOCH_FENCE
+from scheduler.ledger.storage.postgres_url import PostgresUrl
 from scheduler.mqtt.broker import embedded_broker
 from scheduler.runtime.clock import SystemClock
 from scheduler.services import Endpoints
@@ -147,6 +148,7 @@ class ProxiedHub:
         broker_port: the broker's.
         site: an admitted site that takes work.
         group: runs the schedulers.
+        ledger: which all schedulers share; None: each has its own file, as one scheduler may.
         schedulers: all that were started as tasks.
         processes: all that were started as processes.
     """
@@ -157,12 +159,20 @@ class ProxiedHub:
     broker_port: int
     site: ScriptedSite
     group: asyncio.TaskGroup
+    ledger: PostgresUrl | None = None
     schedulers: list[Scheduler] = field(default_factory=list)
     processes: list[SchedulerProcess] = field(default_factory=list)
 
     def settings(self, kubeconfig: Path, web_port: int) -> dict[str, Any]:
         """Settings with a short lease, as in a file."""
+        shared: dict[str, Any] = {}
+        if self.ledger is not None:
+            password = self.folder / "ledger-password"
+            password.write_text(f"{self.ledger.password}\n")
+            password.chmod(0o600)
+            shared = {"ledger": {"url": str(self.ledger), "password_file": str(password)}}
         return {
+            **shared,
             "hub": {"kubeconfig": str(kubeconfig), "lease_seconds": LEASE_SECONDS},
             "broker": {"host": "127.0.0.1", "port": self.broker_port},
             "web": {"port": web_port},
@@ -249,12 +259,15 @@ async def until(probe: Callable[[], Any], *, within_seconds: float = 30.0) -> An
 
 
 @asynccontextmanager
-async def proxied_hub(folder: Path, *, is_fenced: bool = True) -> AsyncIterator[ProxiedHub]:
+async def proxied_hub(
+    folder: Path, *, is_fenced: bool = True, ledger: PostgresUrl | None = None
+) -> AsyncIterator[ProxiedHub]:
     """A hub with one site; all schedulers that a test has started are stopped at the end.
 
     Args:
         folder: for all files.
         is_fenced: whether the hub refuses statuses below the epoch of the Lease.
+        ledger: which the schedulers share, where there is more than one.
     """
     async with AsyncExitStack() as stack:
         for name in ("broker", "proxy"):
@@ -275,7 +288,7 @@ async def proxied_hub(folder: Path, *, is_fenced: bool = True) -> AsyncIterator[
         upstream = Client.of(server.kubeconfig_path)
         proxy = stack.enter_context(api_proxy(upstream, folder / "proxy"))
         async with asyncio.TaskGroup() as group:
-            hub = ProxiedHub(folder, client, proxy, port, site, group)
+            hub = ProxiedHub(folder, client, proxy, port, site, group, ledger)
             try:
                 yield hub
             finally:

@@ -44,6 +44,8 @@ from scheduler.hub.schema.json_types import Json, JsonObject
 from scheduler.hub.schema.problems import invalid_value
 
 TransformFunc = Callable[[JsonObject], Json]
+MutateFunc = Callable[[JsonObject], None]
+"""Changes a written object in place before it is admitted, as a MutatingAdmissionPolicy does."""
 _MAX_ATTEMPTS = 5
 """How often a change of a large object is computed again because others changed it meanwhile."""
 
@@ -77,9 +79,11 @@ class ObjectWriter(ObjectStore):
 
     Attributes:
         status_checks: by kind, what refuses a status by another object.
+        mutations: by group and kind, what changes new objects and updates of no subresource.
     """
 
     status_checks: Mapping[str, StatusCheck] = MappingProxyType({})
+    mutations: Mapping[tuple[str, str], MutateFunc] = MappingProxyType({})
 
     async def create(
         self, resource: ServerResource, namespace: str, item: Json, options: WriteOptions
@@ -114,6 +118,7 @@ class ObjectWriter(ObjectStore):
         if resource.has_status and not resource.strategy.status_on_create:
             item.pop("status", None)
         fill_system_metadata(resource, item, self.clock.now())
+        self._mutate(resource, item)
         new = admit_object(resource, item, None, options)
         if manager.operation == "Update":
             entries = update_managed_fields(resource.schema_node, {}, new, entries, manager)
@@ -230,7 +235,15 @@ class ObjectWriter(ObjectStore):
             new.pop("status", None)
             if "status" in old:
                 new["status"] = old["status"]
+        if not options.subresource:
+            self._mutate(resource, new)
         return admit_object(resource, new, old, options)
+
+    def _mutate(self, resource: ServerResource, item: JsonObject) -> None:
+        names = resource.group_resource
+        mutate = self.mutations.get((names.group, names.kind))
+        if mutate is not None:
+            mutate(item)
 
     async def apply(
         self,

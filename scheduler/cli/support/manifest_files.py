@@ -95,5 +95,10 @@ def _flatten_lists(document: object, where: str) -> Iterator[dict[str, Any]]:
             raise ManifestFileError(
                 f"{where}: {kind}: generateName cannot be kept track of; write metadata.name"
             )
+        if isinstance(metadata, dict) and metadata.get("name") is not None:
+            raise ManifestFileError(
+                f"{where}: {kind}: metadata.name is {metadata['name']!r}, which is no text; "
+                "write it in quotes"
+            )
         raise ManifestFileError(f"{where}: {kind} has no metadata.name")
     yield document

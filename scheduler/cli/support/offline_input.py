@@ -130,12 +130,15 @@ def read_offline_input(names: Sequence[str]) -> OfflineInput:
 def _check_names(metadata: dict[str, Any], title: str) -> None:
     """Refuses names that the API server would refuse: they become paths, topics and file names."""
     for part, pattern, most in (("name", NAME_PATTERN, 253), ("namespace", _NAMESPACE_PATTERN, 63)):
-        name = metadata.get(part) or ("" if part == "name" else "default")
+        name = metadata.get(part)
+        if name in (None, "") and part == "namespace":
+            continue  # it is in `default`
         if not isinstance(name, str) or len(name) > most or not re.fullmatch(pattern, name):
             raise OfflineInputError(
                 f"{title[:80]}: invalid metadata.{part} {str(name)[:80]!r}: "
                 f"use at most {most} lower-case letters, digits, '-'"
                 + (" and '.'" if part == "name" else "")
+                + ("" if isinstance(name, str) else "; put it in quotes, it is not text as written")
             )
 
 
@@ -145,7 +148,7 @@ _NAMESPACE_PATTERN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 def _with_namespace(raw: dict[str, Any]) -> dict[str, Any]:
     """Puts namespaced objects without a namespace into `default`, as kubectl does."""
     metadata = raw["metadata"]
-    if raw["kind"] in ("Workload", "PlacementPolicy") and not metadata.get("namespace"):
+    if raw["kind"] in ("Workload", "PlacementPolicy") and metadata.get("namespace") in (None, ""):
         return {**raw, "metadata": {**metadata, "namespace": "default"}}
     return raw
 

@@ -1,10 +1,15 @@
-"""Kubernetes Events about workloads and sites, as `kubectl describe` shows them; best effort."""
+"""Kubernetes Events about workloads and sites, as `kubectl describe` shows them; best effort.
+
+They come behind everything else: one request at a time, with a budget of their own, so that many
+decisions do not cost the hub a write more each. What waits too long is dropped, warnings last.
+"""
 
 import asyncio
 import logging
 from dataclasses import dataclass, field
 
-from scheduler.control.ports.hub import EVENTS, Hub, HubError, NotFound, Object
+from scheduler.control.events.pending import EventKey, PendingEvents, WriteBudget, event_key
+from scheduler.control.ports.hub import EVENTS, Busy, Hub, HubError, NotFound, Object
 from scheduler.model.formatters import format_rfc3339
 from scheduler.model.kinds.kinds import Site
 from scheduler.model.kinds.workload import Workload
@@ -16,28 +21,36 @@ _log = logging.getLogger(__name__)
 _COMPONENT = "kapok-scheduler"
 _CLUSTER_SCOPED_NAMESPACE = "default"
 """Where the API server takes events about objects without a namespace."""
-_MAX_QUEUED = 1000
+_MAX_PENDING = 1000
+_PER_SECOND, _BURST = 1.0, 20.0
+"""A few decisions are reported at once; of hundreds a second only a part is."""
+_BUSY_PAUSE_SECONDS = 5.0
 _MAX_REMEMBERED = 4096
 _MAX_MESSAGE_LENGTH = 1024  # the API server refuses longer messages
 
 
 @dataclass(slots=True)
 class EventRecorder:
-    """Writes events without delaying the worker; events that do not fit the queue are dropped.
+    """Writes events without delaying the worker; events beyond its budget wait, or are dropped.
 
     Attributes:
         hub: where the events are written.
         clock: for the times of the events.
         faults: handles what fails in a write.
+        pending: what waits to be written.
+        dropped: how many events were never written.
     """
 
     hub: Hub
     clock: Clock
     faults: Faults
-    _written: dict[tuple[str, str, str], tuple[str, int]] = field(default_factory=dict)
-    _queue: "asyncio.Queue[Object]" = field(
-        default_factory=lambda: asyncio.Queue(maxsize=_MAX_QUEUED)
+    pending: PendingEvents = field(default_factory=lambda: PendingEvents(_MAX_PENDING))
+    dropped: int = 0
+    _written: dict[EventKey, tuple[str, int]] = field(default_factory=dict)
+    _budget: WriteBudget = field(
+        default_factory=lambda: WriteBudget(per_second=_PER_SECOND, burst=_BURST)
     )
+    _recorded: asyncio.Event = field(default_factory=asyncio.Event)
 
     def record(
         self, about: Workload | Site, *, reason: str, message: str, is_warning: bool
@@ -50,33 +63,49 @@ class EventRecorder:
             message: one line.
             is_warning: whether the event is of type Warning or Normal.
         """
-        if not self._queue.full():
-            self._queue.put_nowait(self._event_body(about, reason, message, is_warning=is_warning))
+        body = self._event_body(about, reason, message, is_warning=is_warning)
+        self.dropped += self.pending.put(body)
+        self._recorded.set()
 
     async def run(self) -> None:
         """Writes until cancelled."""
         while True:
-            body = await self._queue.get()
-            with self.faults.barrier("event"):
-                try:
+            await self._recorded.wait()
+            self._recorded.clear()
+            while self.pending:
+                while pause := self._budget.spend(self.clock.monotonic()):
+                    await self.clock.sleep(pause)
+                await self._write_next()
+
+    async def _write_next(self) -> None:
+        """Writes the next event; it is dropped if the hub does not take it."""
+        body, pause_seconds = self.pending.pop(), 0.0
+        with self.faults.barrier("event"):
+            try:
+                if body is not None:
                     await self._write(body)
-                except HubError as error:
-                    _log.debug("event dropped: %s", error)
+            except HubError as error:
+                self.dropped += 1
+                if isinstance(error, Busy):
+                    pause_seconds = max(_BUSY_PAUSE_SECONDS, error.retry_after_seconds)
+                _log.debug("event dropped: %s", error)
+        if pause_seconds:
+            await self.clock.sleep(pause_seconds)
 
     async def _write(self, body: Object) -> None:
         """Writes an event, or counts up the one with the same object, reason and message."""
-        meta = body["metadata"]
-        mark = (body["involvedObject"]["uid"], body["reason"], body["message"])
+        meta, mark = body["metadata"], event_key(body)
         known = self._written.get(mark)
         if known is None:
             await self.hub.create(EVENTS, body)
-            self._written[mark] = (meta["name"], 1)
+            self._written[mark] = (meta["name"], body["count"])
             while len(self._written) > _MAX_REMEMBERED:
                 self._written.pop(next(iter(self._written)))
             return
         name, count = known
-        patch = {"count": count + 1, "lastTimestamp": body["lastTimestamp"]}
-        self._written[mark] = (name, count + 1)
+        count += body["count"]
+        patch = {"count": count, "lastTimestamp": body["lastTimestamp"]}
+        self._written[mark] = (name, count)
         try:
             await self.hub.merge_patch(EVENTS, name, patch, namespace=meta["namespace"])
         except NotFound:  # the API server deletes events after an hour

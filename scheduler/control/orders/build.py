@@ -32,8 +32,13 @@ def orders_of(
     shares: Mapping[str, SiteShare],
     tenant: Tenant | None,
     current_orders: Mapping[str, OrderForSite],
+    *,
+    has_content: bool = True,
 ) -> dict[str, OrderForSite]:
     """The order of each site that holds a share, by site.
+
+    Without content, a site keeps the order that it has, in this memory or by the digest in the
+    status; where neither is known, the site has no order here, and its index must be held.
 
     Args:
         workload: with its present spec.
@@ -42,11 +47,20 @@ def orders_of(
         tenant: the tenant of its namespace; None: it has none.
         current_orders: the orders until now, by site. A site where all replicas are leaving keeps
             its content: the present spec may not be allowed there.
+        has_content: the spec is what was accepted, and nothing was left out of it.
     """
     orders: dict[str, OrderForSite] = {}
-    cleaned, _ = clean_manifests(workload.spec.manifests)
+    cleaned, _ = clean_manifests(workload.spec.manifests) if has_content else ((), ())
     for site, share in shares.items():
-        former = current_orders.get(site) if share.is_withdrawing else None
+        is_kept = share.is_withdrawing or not has_content
+        former = current_orders.get(site) if is_kept else None
+        if former is not None and former.kept_digest:
+            orders[site] = former
+            continue
+        if former is None and not has_content:
+            if kept := kept_order_of(workload, order_id, site, share):
+                orders[site] = kept
+            continue
         manifests = former.manifests if former else cleaned
         orders[site] = OrderForSite(
             id=order_id,
@@ -59,6 +73,23 @@ def orders_of(
             pod_security=tenant.spec.pod_security if tenant else None,
         )
     return orders
+
+
+def kept_order_of(
+    workload: Workload, order_id: str, site: str, share: SiteShare
+) -> OrderForSite | None:
+    """The order that a site has by the digest in the status; None: the status has none."""
+    digest = workload.status.placement.orders.get(site)
+    if not digest:
+        return None
+    return OrderForSite(
+        id=order_id,
+        generation=share.generation,
+        namespace=workload.metadata.namespace,
+        name=workload.metadata.name,
+        manifests=(),
+        kept_digest=digest,
+    )
 
 
 def _manifests_at(

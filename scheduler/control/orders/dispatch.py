@@ -6,6 +6,7 @@ restored from a backup must first adopt what the site runs, or its index would w
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -27,6 +28,10 @@ from scheduler.runtime.faults import Faults
 _GATHER_SECONDS = 0.02  # changes that come together go out as one index
 _MIN_INDEX_SECONDS = 0.2  # between indexes of one site, so that a burst makes few of them
 _MAX_BUSY_SECONDS = 0.02  # then other tasks of the event loop run
+_NOT_KNOWN = (
+    "the site asks for the content of its order, and what was accepted is missing; what the site"
+    " runs stays: restore the ledger, or edit the workload"
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -148,6 +153,10 @@ class Dispatcher:
         for site in self._held_sites_of[key] & self.plans.keys():
             self.plans[site].unrestored.add(key)
 
+    def is_held_for(self, key: WorkKey, site: str) -> bool:
+        """Whether the index of a site waits for the orders of a workload."""
+        return site in self._held_sites_of.get(key, frozenset())
+
     def release(self, key: WorkKey) -> None:
         """Ends what `hold_for` began."""
         for site in self._held_sites_of.pop(key, frozenset()) & self.plans.keys():
@@ -158,6 +167,25 @@ class Dispatcher:
         """The order of a site with this id; None when there is none."""
         plan = self.plans.get(site)
         return plan.orders.get(order_id) if plan else None
+
+    def replace_order(self, site: str, order: OrderForSite) -> None:
+        """Replaces an order that a site's plan has by another form of it."""
+        plan = self.plans.get(site)
+        if plan and order.id in plan.orders and plan.set_order(order):
+            self._mark_dirty(plan)
+
+    def digest_of(self, site: str, order: OrderForSite) -> str:
+        """The digest that an index lists for an order; "" when it cannot be published."""
+        plan = self.plans.get(site)
+        known = plan.listed_digests.get(order.id) if plan else None
+        if known is not None and known[0] == order:
+            return known[1]
+        digest = ""
+        with self.faults.barrier("dispatch"), contextlib.suppress(OrderNotPublishable):
+            digest = self.publisher.digest_of(site, order)
+        if plan:
+            plan.listed_digests[order.id] = (order, digest)
+        return digest
 
     def refusal_at(self, site: str, order_id: str) -> str:
         """Why the present content of an order cannot be published; "" when it can."""
@@ -387,7 +415,10 @@ class Dispatcher:
         ):
             return
         plan.content_sent_seconds[order_id] = self.clock.monotonic()
-        if order_id in plan.content_digests:
+        if order.kept_digest:
+            plan.refusals[order_id] = _NOT_KNOWN
+            self.on_refusal((order.namespace, order.name))
+        elif order_id in plan.content_digests:
             self._publish_content(site, plan, order)
 
     def _is_repeat_due(self, since_seconds: float) -> bool:

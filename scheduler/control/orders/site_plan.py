@@ -20,6 +20,8 @@ class SitePlan:
         uid: the uid of the Site object.
         orders: the orders, by order id.
         content_digests: digests of the published contents, by order id.
+        listed_digests: what `Workload.status` says of an order's content, with the order that it is
+            about, by order id.
         published: ids of the orders of which some content is published, be it an older one.
         refusals: why the present content of an order cannot be published, by order id.
         listed: ids of the orders in the newest index; before the first one of this epoch, of those
@@ -50,6 +52,7 @@ class SitePlan:
     uid: str = ""
     orders: dict[str, OrderForSite] = field(default_factory=dict)
     content_digests: dict[str, str] = field(default_factory=dict)
+    listed_digests: dict[str, tuple[OrderForSite, str]] = field(default_factory=dict)
     published: set[str] = field(default_factory=set)
     refusals: dict[str, str] = field(default_factory=dict)
     listed: frozenset[str] = frozenset()
@@ -82,6 +85,8 @@ class SitePlan:
         """Sets an order; returns whether that changes the plan."""
         if self.orders.get(order.id) == order:
             return False
+        known = self.listed_digests.get(order.id)
+        order = known[0] if known is not None and known[0] == order else order  # one copy of it
         self.orders[order.id] = order
         self.ids_by_key.setdefault((order.namespace, order.name), set()).add(order.id)
         self.content_digests.pop(order.id, None)
@@ -100,6 +105,7 @@ class SitePlan:
         self.content_digests.pop(order_id, None)
         self.refusals.pop(order_id, None)
         self.published.discard(order_id)
+        self.listed_digests.pop(order_id, None)
         self.first_listed_in.pop(order_id, None)
         self.content_sent_seconds.pop(order_id, None)
         self.contents_to_clear.add(order_id)

@@ -6,10 +6,17 @@ The step after the status is written: plans for the dispatcher, capacity in flig
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from scheduler.control.orders.build import ordered_of, orders_of, with_adopted_placement
+import msgspec
+
+from scheduler.control.orders.build import (
+    kept_order_of,
+    ordered_of,
+    orders_of,
+    with_adopted_placement,
+)
 from scheduler.control.orders.dispatch import Dispatcher
 from scheduler.control.orders.identity import IdentityResolver, format_order_id, pod_selector
-from scheduler.control.ports.agents import OrderState
+from scheduler.control.ports.agents import OrderForSite, OrderState
 from scheduler.control.state.node_label_keys import NodeLabelKeys
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.quotas import Quotas
@@ -99,9 +106,85 @@ class OrderSync:
         return with_adopted_placement(workload, self.order_id(workload), self.sites.states)
 
     def plan_orders(
-        self, key: WorkKey, workload: Workload, shares: Mapping[str, SiteShare]
+        self,
+        key: WorkKey,
+        workload: Workload,
+        shares: Mapping[str, SiteShare],
+        *,
+        has_content: bool = True,
     ) -> None:
-        """Sets what each site is to run of a workload; accounts for nothing."""
+        """Sets what each site is to run of a workload; accounts for nothing.
+
+        Args:
+            key: namespace and name.
+            workload: with the spec that its orders are made of.
+            shares: by site.
+            has_content: the spec is what was accepted, and nothing was left out of it. Otherwise
+                every site keeps the order that it has.
+        """
+        orders = self._orders_of(key, workload, shares, has_content=has_content)
+        self.dispatcher.set_orders(key, orders)
+        if not has_content and (unknown := shares.keys() - orders.keys()):
+            self.dispatcher.hold_for(key, unknown)
+
+    def restore_orders(
+        self,
+        key: WorkKey,
+        workload: Workload,
+        shares: Mapping[str, SiteShare],
+        *,
+        has_content: bool = True,
+    ) -> None:
+        """Plans after a start what the sites have, so that the change of leader changes nothing.
+
+        A site whose digest in the status is that of another content keeps that until the workload
+        is decided again: all its replicas are leaving, or its tenant was edited meanwhile.
+        """
+        order_id = self.order_id(workload)
+        self.plan_orders(key, workload, shares, has_content=has_content)
+        for site, digest in workload.status.placement.orders.items():
+            order = self.dispatcher.order_at(site, order_id)
+            if order is None or self.dispatcher.digest_of(site, order) == digest:
+                continue
+            if kept := kept_order_of(workload, order_id, site, shares[site]):
+                self.dispatcher.replace_order(site, kept)
+
+    def with_order_digests(
+        self, key: WorkKey, workload: Workload, *, has_content: bool = True
+    ) -> WorkloadStatus:
+        """The status of a workload with the digests of the orders that it leads to.
+
+        Only with what was accepted: a status of an older version is not written for its digests.
+        """
+        status, shares = workload.status, statuses.shares_of(workload.status)
+        former = {s: one for s, one in status.placement.orders.items() if s in shares}
+        digests: dict[str, str] = {}
+        if status.accepted is not None:
+            orders = self._orders_of(key, workload, shares, has_content=has_content)
+            found = {site: self.dispatcher.digest_of(site, one) for site, one in orders.items()}
+            digests = former | {site: one for site, one in found.items() if one}
+        placement = msgspec.structs.replace(status.placement, orders=dict(sorted(digests.items())))
+        return msgspec.structs.replace(status, placement=placement)
+
+    def sites_without_content(self, workload: Workload) -> tuple[str, ...]:
+        """Sites of which the content of the order is not known any more, and where it stays."""
+        key = (workload.metadata.namespace, workload.metadata.name)
+        order_id, found = self.order_id(workload), []
+        for site, share in statuses.shares_of(workload.status).items():
+            order = self.dispatcher.order_at(site, order_id)
+            is_kept = order is not None and bool(order.kept_digest) and not share.is_withdrawing
+            if is_kept or self.dispatcher.is_held_for(key, site):
+                found.append(site)
+        return tuple(sorted(found))
+
+    def _orders_of(
+        self,
+        key: WorkKey,
+        workload: Workload,
+        shares: Mapping[str, SiteShare],
+        *,
+        has_content: bool,
+    ) -> dict[str, OrderForSite]:
         tenant = self.objects.tenant_of(key[0])
         order_id = self.order_id(workload)
         if workload.status.placement.identity == "Whole":
@@ -109,7 +192,7 @@ class OrderSync:
         current = {
             site: one for site in shares if (one := self.dispatcher.order_at(site, order_id))
         }
-        self.dispatcher.set_orders(key, orders_of(workload, order_id, shares, tenant, current))
+        return orders_of(workload, order_id, shares, tenant, current, has_content=has_content)
 
     def _startable(
         self, key: WorkKey, workload: Workload, order_id: str, shares: Mapping[str, SiteShare]
@@ -140,10 +223,12 @@ class OrderSync:
         """Ends a hold of `identify`, for a workload that is known now and orders nothing."""
         self.dispatcher.release(key)
 
-    def sync_orders(self, key: WorkKey, demand: Demand, workload: Workload) -> None:
-        """Orders exactly what the status of a workload says."""
+    def sync_orders(
+        self, key: WorkKey, demand: Demand, workload: Workload, *, has_content: bool = True
+    ) -> None:
+        """Orders exactly what the status of a workload says; arguments as in `plan_orders`."""
         shares = statuses.shares_of(workload.status)
-        self.plan_orders(key, workload, shares)
+        self.plan_orders(key, workload, shares, has_content=has_content)
         self.account_usage(key, demand, workload, shares)
         self._purge_left_sites(key, workload, set(shares))
         self._release_left_sites(key, self.order_id(workload), set(shares))

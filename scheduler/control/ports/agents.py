@@ -173,6 +173,8 @@ class OrderForSite:
         namespaces: further namespaces that the tenant may use.
         cluster_kinds: cluster-scoped kinds that the tenant may use.
         pod_security: the Pod Security level for namespaces that the agent makes; None: no tenant.
+        kept_digest: the content is not known or not to be changed, and the site keeps the one with
+            this digest, as `Workload.status.placement.orders` has it; then there are no manifests.
     """
 
     id: str
@@ -183,6 +185,7 @@ class OrderForSite:
     namespaces: tuple[str, ...] = ()
     cluster_kinds: tuple[str, ...] = ()
     pod_security: str | None = None
+    kept_digest: str = ""
 
 
 class OrderNotPublishable(ValueError):
@@ -200,6 +203,14 @@ class OrderPublisherPort(Protocol):
 
         Raises:
             OrderNotPublishable: agents would not accept it; nothing was published.
+        """
+        ...
+
+    def digest_of(self, site: str, order: OrderForSite) -> str:
+        """The digest that the index of a site is to list for an order, with the number of parts.
+
+        Raises:
+            OrderNotPublishable: agents would not accept it.
         """
         ...
 

@@ -102,6 +102,9 @@ CLUSTER_POLICIES = ApiResource(
     _GROUP, _VERSION, "clusterplacementpolicies", "ClusterPlacementPolicy", namespaced=False
 )
 WORKLOADS = ApiResource(_GROUP, _VERSION, "workloads", "Workload", namespaced=True)
+CONTROLLER_REVISIONS = ApiResource(
+    "apps", "v1", "controllerrevisions", "ControllerRevision", namespaced=True
+)
 CONFIG_MAPS = ApiResource("", "v1", "configmaps", "ConfigMap", namespaced=True)
 EVENTS = ApiResource("", "v1", "events", "Event", namespaced=True)
 LEASES = ApiResource("coordination.k8s.io", "v1", "leases", "Lease", namespaced=True)

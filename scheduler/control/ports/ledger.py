@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from scheduler.model.demand.assignment import AssignedWorkload
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.demand.terms import Terms
@@ -60,10 +61,12 @@ class AcceptedSpec:
     Attributes:
         spec: the spec at that time.
         demand: the demand that it was resolved to.
+        is_complete: nothing was left out of the spec, so that orders can be made of it.
     """
 
     spec: WorkloadSpec
     demand: Demand
+    is_complete: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +113,8 @@ class DecisionRecorder(Protocol):
             subject: "namespace/name" of the workload.
             epoch: the epoch of the leader that decided.
             at: when it was decided.
-            content: demand, terms and decision, or the refusal, as values of the model.
+            content: demand, terms and decision, or the refusal, as values of the model; and as
+                `assignment` the version of a batch's list that the decision follows.
             spec: the spec with its manifests; equal ones are stored once.
             incarnation: the workload's; "" when it is not known.
         """
@@ -152,7 +156,13 @@ class DecisionRecorder(Protocol):
         ...
 
     async def record_batch(
-        self, *, epoch: int, at: datetime, terms: Terms, content: dict[str, Any]
+        self,
+        *,
+        epoch: int,
+        at: datetime,
+        terms: Terms,
+        assigned: tuple[AssignedWorkload, ...] = (),
+        content: dict[str, Any],
     ) -> RecordReference:
         """Appends the result of a batch; returns when it is durable.
 
@@ -160,6 +170,7 @@ class DecisionRecorder(Protocol):
             epoch: the epoch of the leader that decided.
             at: when the batch was solved.
             terms: with the scarcity prices that it found.
+            assigned: where it puts the workloads.
             content: how it was solved, and how well.
 
         Raises:

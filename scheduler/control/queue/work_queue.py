@@ -177,6 +177,13 @@ class SchedulingQueue:
             # If an event wakes it, it waits to be placed.
             self._urgency[key] = dataclasses.replace(known, level="new")
 
+    def retry_after(self, key: WorkKey, seconds: float) -> None:
+        """Notes that a workload is looked at again after a time; that is no new work."""
+        known = self._urgency.get(key)
+        if known and not self._is_requeued(key):
+            self._urgency[key] = dataclasses.replace(known, level="recheck")
+        self._conclude(key, seconds, None, None)
+
     def mark_unschedulable(
         self,
         key: WorkKey,

@@ -1,19 +1,23 @@
-"""Solves a large backlog as one batch, and feeds its scarcity prices into single decisions.
+"""Solves a large backlog as one batch, for single decisions to follow.
 
 A batch changes nothing by itself. Its prices become part of the terms, so that a workload that can
-use other capacity leaves the scarce capacity to those that cannot; and within a priority and a
-tenant, the workloads that gain most are decided first. Whether and where a workload runs is decided
-one by one, as always. The event loop only collects the demands, in short slices; a thread solves
-the batch on a snapshot, which is safe because facts are immutable.
+use other capacity leaves the scarce capacity to those that cannot; what it assigns is taken where
+every rule and the room still hold; and within a priority and a tenant, the workloads that gain most
+are decided first. Whether and where a workload runs is decided one by one, as always. The event
+loop only collects the demands, in short slices; another process solves the batch on a snapshot, and
+again only when something has changed.
 """
 
 import asyncio
+import hashlib
 import heapq
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
 
+import msgspec
+
+from scheduler.control.ports.batch_solver import BatchInputs, BatchNotSolved, BatchSolver
 from scheduler.control.ports.ledger import DecisionRecorder, NotRecorded
 from scheduler.control.ports.telemetry import Telemetry
 from scheduler.control.queue.work_queue import SchedulingQueue
@@ -23,11 +27,9 @@ from scheduler.control.state.quotas import Quotas
 from scheduler.control.state.resolve_demand import resolve_demand
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
-from scheduler.model.demand.terms import Terms
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.workload import Workload
-from scheduler.placement.batch.place import BatchOutcome, place_batch_in_steps
-from scheduler.placement.fleet.fleet import Fleet
+from scheduler.placement.batch.place import BatchOutcome
 from scheduler.placement.queue.order import UNRANKED
 from scheduler.placement.solver.highs import SEED, SOLVER, THREADS, solver_version
 from scheduler.runtime.clock import Clock, yield_thread
@@ -53,65 +55,7 @@ class BatchLimits:
     prices_expire_seconds: float
     most_workloads: int
     most_pairs: int
-
-
-class BatchCancelled(Exception):
-    """The batch was cancelled while a thread solved it."""
-
-
-@dataclass(slots=True)
-class BatchFleet:
-    """A second fleet for batches, so that a thread can work while the event loop decides."""
-
-    _fleet: Fleet = field(default_factory=Fleet)
-    _is_cancelled: bool = False
-
-    def cancel(self) -> None:
-        """Ends a batch that is being solved at its next step; may be called from any thread."""
-        self._is_cancelled = True
-
-    def solve(
-        self, facts: list[SiteFacts], demands: list[Demand], now: datetime, terms: Terms
-    ) -> BatchOutcome:
-        """Solves a batch; runs in a thread, and yields to other threads often.
-
-        Args:
-            facts: of all sites.
-            demands: of the workloads of the batch.
-            now: the time of the batch.
-            terms: the terms of the batch.
-
-        Raises:
-            BatchCancelled: `cancel` was called.
-        """
-        self._update_facts(facts)
-        steps = place_batch_in_steps(demands, self._fleet, now=now, terms=terms)
-        while True:
-            self._give_way()
-            try:
-                next(steps)
-            except StopIteration as done:
-                outcome: BatchOutcome = done.value
-                return outcome
-
-    def _update_facts(self, facts: list[SiteFacts]) -> None:
-        """Brings the fleet up to date with what changed since the last batch.
-
-        This also undoes what the last batch itself counted as in flight, because that replaced the
-        facts of its sites.
-        """
-        names = {one.name for one in facts}
-        for gone in [name for name in self._fleet.slot_of if name not in names]:
-            self._fleet.remove(gone)
-        for one in facts:
-            if one.name not in self._fleet.slot_of or self._fleet.facts_of(one.name) is not one:
-                self._fleet.upsert(one)
-                self._give_way()
-
-    def _give_way(self) -> None:
-        if self._is_cancelled:
-            raise BatchCancelled
-        yield_thread()
+    budget_seconds: float
 
 
 @dataclass(slots=True, kw_only=True)
@@ -127,6 +71,7 @@ class BatchPricer:
         epoch: gives the leader's epoch.
         clock: for intervals and times.
         telemetry: counts batches.
+        solver: solves a batch.
         limits: when a batch is solved, and how large it may be.
         faults: handles what fails in a batch.
     """
@@ -139,13 +84,15 @@ class BatchPricer:
     epoch: Callable[[], int]
     clock: Clock
     telemetry: Telemetry
+    solver: BatchSolver
     limits: BatchLimits
     faults: Faults
-    _batch_fleet: BatchFleet = field(default_factory=BatchFleet)
     _ranked: set[WorkKey] = field(default_factory=set)
     _batch_number: int = 0
     _last_recorded: tuple[object, ...] = ()
     _attempted_seconds: float = float("-inf")
+    _solved_digest: bytes = b""
+    _solved_seconds: float = float("-inf")
     _priced_seconds: float = 0.0
 
     async def run(self) -> None:
@@ -160,6 +107,7 @@ class BatchPricer:
         count, now = self.queue.count_waiting(_CAPACITY_REASONS), self.clock.monotonic()
         is_old = now - self._priced_seconds > self.limits.prices_expire_seconds
         if self._has_prices() and (not count or is_old):
+            self._solved_digest = b""
             await self._set_prices((), None)
             self.telemetry.set_scarcity(number=0, workloads=0, prices=0, ratio=0.0)
         is_time = now - self._attempted_seconds >= self.limits.interval_seconds
@@ -168,16 +116,20 @@ class BatchPricer:
             await self._run_batch(self.queue.waiting_keys(_CAPACITY_REASONS))
 
     def _has_prices(self) -> bool:
-        return bool(self.inputs.terms.scarcity or self._ranked)
+        return bool(self.inputs.terms.scarcity or self.inputs.assigned or self._ranked)
 
     async def _run_batch(self, keys: list[WorkKey]) -> None:
         started_seconds = self.clock.monotonic()
         demands = await self._resolve_demands(await self._most_urgent(keys))
         if len(demands) < self.limits.at_workloads:
             return
+        inputs = self._snapshot(list(demands.values()))
+        if await self._is_solved_already(inputs):
+            _log.debug("nothing has changed since the last batch")
+            return
         outcome = None
         with self.faults.barrier("batch"):
-            outcome = await self._solve_and_record(list(demands.values()))
+            outcome = await self._solve_and_record(inputs)
         if outcome is None:  # decisions continue without new prices
             self.telemetry.observe_batch("failed", self.clock.monotonic() - started_seconds)
             return
@@ -186,13 +138,36 @@ class BatchPricer:
         result = "scarce" if outcome.terms.scarcity else "plentiful"
         self.telemetry.observe_batch(result, self.clock.monotonic() - started_seconds)
 
-    async def _solve_and_record(self, demands: list[Demand]) -> BatchOutcome | None:
-        """Solves a batch; None when it could not be recorded, and so does not count."""
-        outcome = await self._solve(demands)
+    def _snapshot(self, demands: list[Demand]) -> BatchInputs:
+        return BatchInputs(
+            facts=[one for one in self.inputs.fleet.facts if one is not None],
+            demands=demands,
+            now=self.clock.now(),
+            terms=self.inputs.base_terms,
+        )
+
+    async def _is_solved_already(self, inputs: BatchInputs) -> bool:
+        """Whether a batch was solved, or tried, with the same inputs a short time ago.
+
+        The time is an input too: tariffs and ages change with it. So half of the time for which
+        prices count, a batch is solved again whatever its inputs.
+        """
+        digest, now = await asyncio.to_thread(_digest_of, inputs), self.clock.monotonic()
+        is_recent = now - self._solved_seconds < self.limits.prices_expire_seconds / 2
+        if digest == self._solved_digest and is_recent:
+            return True
+        self._solved_digest, self._solved_seconds = digest, now
+        return False
+
+    async def _solve_and_record(self, inputs: BatchInputs) -> BatchOutcome | None:
+        """Solves a batch; None when there is no outcome, or it is not recorded."""
         try:
-            await self._record(outcome, len(demands))
-        except NotRecorded as error:
-            _log.warning("a batch of %s workloads does not count: %s", len(demands), error)
+            outcome = await self.solver.solve(inputs)
+            await self._record(outcome, len(inputs.demands))
+        except (BatchNotSolved, NotRecorded) as error:
+            if isinstance(error, NotRecorded):  # the same batch may be recorded next time
+                self._solved_digest = b""
+            _log.warning("a batch of %s workloads does not count: %s", len(inputs.demands), error)
             return None
         return outcome
 
@@ -200,8 +175,8 @@ class BatchPricer:
         """Puts the prices and the order of a batch into force."""
         self._batch_number += 1
         self._priced_seconds = self.clock.monotonic()
-        terms = outcome.terms
-        await self._set_prices(order, terms)
+        terms, hottest = outcome.terms, outcome.hottest
+        await self._set_prices(order, outcome)
         self.telemetry.set_scarcity(
             number=self._batch_number,
             workloads=len(order),
@@ -209,12 +184,18 @@ class BatchPricer:
             ratio=outcome.ratio,
         )
         _log.info(
-            "batch %s: %s workloads, %.1f %% of the upper bound, %s scarcity prices %s",
+            "batch %s: %s workloads, %s assigned %s, %.1f %% of the upper bound,"
+            " %s scarcity prices %s, hottest site %s: %s of what it has is wanted, %s is placed",
             self._batch_number,
             len(order),
+            len(outcome.assigned),
+            outcome.assignment_version,
             outcome.ratio * 100,
             len(terms.scarcity),
             terms.scarcity_version,
+            hottest.name,
+            _format_load(hottest.before),
+            _format_load(hottest.after),
         )
 
     async def _most_urgent(self, keys: list[WorkKey]) -> list[WorkKey]:
@@ -251,17 +232,8 @@ class BatchPricer:
                 started_seconds = self.clock.monotonic()
         return found
 
-    async def _solve(self, demands: list[Demand]) -> BatchOutcome:
-        facts = [one for one in self.inputs.fleet.facts if one is not None]
-        now, terms = self.clock.now(), self.inputs.terms
-        try:
-            return await asyncio.to_thread(self._batch_fleet.solve, facts, demands, now, terms)
-        except asyncio.CancelledError:
-            self._batch_fleet.cancel()  # a thread cannot be cancelled from outside
-            raise
-
     async def _record(self, outcome: BatchOutcome, workloads: int) -> None:
-        """Records how a batch was solved, and how well, before its prices are in force.
+        """Records how a batch was solved, and how well, before its outcome is in force.
 
         A batch with the same result as the last recorded one is not recorded again.
         """
@@ -275,22 +247,34 @@ class BatchPricer:
             "sites": len(self.inputs.fleet),
             "achieved": outcome.achieved,
             "bound": outcome.bound,
+            "ratio": outcome.ratio,
+            "budgetSeconds": self.limits.budget_seconds,
+            "hottestSite": {
+                "site": outcome.hottest.name,
+                "before": outcome.hottest.before,
+                "after": outcome.hottest.after,
+            },
         }
         epoch = self.epoch()
-        record = (epoch, outcome.terms, *content.values())
+        record = (epoch, outcome.terms, outcome.assignment_version, *content.values())
         if record == self._last_recorded:
             return
         await self.recorder.record_batch(
-            epoch=epoch, at=self.clock.now(), terms=outcome.terms, content=content
+            epoch=epoch,
+            at=self.clock.now(),
+            terms=outcome.terms,
+            assigned=outcome.assigned,
+            content=content,
         )
         self._last_recorded = record
 
-    async def _set_prices(self, order: Iterable[WorkKey], terms: Terms | None) -> None:
-        """Puts the prices of these terms and an order into force; None: no prices."""
-        if terms is None:
-            self.inputs.drop_scarcity()
+    async def _set_prices(self, order: Iterable[WorkKey], outcome: BatchOutcome | None) -> None:
+        """Puts the prices and the assignment of a batch and an order into force; None: none."""
+        if outcome is None:
+            self.inputs.drop_batch()
         else:
-            self.inputs.use_scarcity_of(terms)
+            self.inputs.use_scarcity_of(outcome.terms)
+            self.inputs.use_assignment(outcome.assignment_version, outcome.assigned)
         ranks = {key: place for place, key in enumerate(order)}
         ranks |= dict.fromkeys(self._ranked - ranks.keys(), UNRANKED)
         self._ranked = {key for key, rank in ranks.items() if rank != UNRANKED}
@@ -312,3 +296,33 @@ def _needs_placement(workload: Workload) -> bool:
         or not status.placement.groups
         or status.phase in ("Waiting", "Refused", "Pending")
     )
+
+
+def _digest_of(inputs: BatchInputs) -> bytes:
+    """A digest of what a batch is solved from, without times and power; runs in a thread."""
+    found = hashlib.sha256(msgspec.json.encode(inputs.terms))
+    for facts in inputs.facts:
+        found.update(msgspec.json.encode(_without_times(facts)))
+        yield_thread()
+    for demand in inputs.demands:
+        found.update(msgspec.json.encode(demand))
+        yield_thread()
+    return found.digest()
+
+
+def _without_times(facts: SiteFacts) -> SiteFacts:
+    """The facts without what each report changes: when figures were observed, and power."""
+    status = facts.status
+    grid = status.intensity
+    kept = msgspec.structs.replace(
+        status,
+        observed_at=None,
+        power=None,
+        intensity=msgspec.structs.replace(grid, observed_at=None) if grid else None,
+        rtt=tuple(msgspec.structs.replace(one, observed_at=None) for one in status.rtt),
+    )
+    return msgspec.structs.replace(facts, status=kept)
+
+
+def _format_load(load: float | None) -> str:
+    return "more than all" if load is None else f"{load:.0%}"

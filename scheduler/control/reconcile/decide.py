@@ -16,12 +16,12 @@ from scheduler.control.events.recorder import EventRecorder
 from scheduler.control.orders.identity import NOT_ADOPTED
 from scheduler.control.orders.sync import OrderSync
 from scheduler.control.ports.ledger import (
-    AcceptedSpec,
     DecisionRecorder,
     NotRecorded,
     PreparedRecord,
 )
 from scheduler.control.queue.requeue import RequeueReason, RequeueReasons
+from scheduler.control.reconcile.accepted_specs import AcceptedSpecs
 from scheduler.control.reconcile.draft import (
     Draft,
     ReconcileResult,
@@ -38,8 +38,10 @@ from scheduler.control.reconcile.triggers import (
 )
 from scheduler.control.state.decision_inputs import DecisionInputs
 from scheduler.control.state.objects import HubObjects
+from scheduler.control.state.resolve_demand import with_rights_of_today
 from scheduler.control.stats.workloads import WorkloadStats
 from scheduler.control.status import workload as statuses
+from scheduler.control.status.accepted import pack_accepted
 from scheduler.control.status.conditions import format_violations
 from scheduler.control.status.migration import revert_migration
 from scheduler.control.status.phase import MAX_TEXT_LENGTH
@@ -50,6 +52,7 @@ from scheduler.model.kinds.policy import Identity
 from scheduler.model.kinds.workload import (
     DecisionReference,
     Workload,
+    WorkloadSpec,
     WorkloadStatus,
 )
 from scheduler.model.manifests.identities import total_completions
@@ -71,6 +74,7 @@ class Decider:
         inputs: the fleet, the time and the terms.
         order_sync: what sites report of the workload's orders.
         recorder: the ledger.
+        accepted: what was accepted last.
         requeue_reasons: learns when the passing of time may affect a placement.
         events: records violations for `kubectl describe`.
         stats: counts decisions and refusals.
@@ -81,6 +85,7 @@ class Decider:
     inputs: DecisionInputs
     order_sync: OrderSync
     recorder: DecisionRecorder
+    accepted: AcceptedSpecs
     requeue_reasons: RequeueReasons
     events: EventRecorder
     stats: WorkloadStats
@@ -94,10 +99,6 @@ class Decider:
             at=self.inputs.clock.now(),
             incarnation=incarnation,
         )
-
-    def last_accepted(self, workload: Workload) -> AcceptedSpec | None:
-        """The spec and the demand of the newest decision about a workload; None without one."""
-        return self.recorder.last_accepted(workload.metadata.key)
 
     def decide(
         self,
@@ -131,7 +132,8 @@ class Decider:
         outcome = outcome_of(decision, demand)
         if is_unchanged(workload, status, decision):
             return Draft(status=status, outcome=outcome)
-        return self._draft(workload, status, demand, decision, outcome, recorded=workload, now=now)
+        draft = self._draft(workload, status, demand, decision, outcome, recorded=workload, now=now)
+        return self._with_accepted(draft, workload, workload.spec, demand, is_present=True)
 
     async def record(self, draft: Draft) -> list[DecisionReference]:
         """Records what is decided; returns when all of it is durable.
@@ -181,18 +183,21 @@ class Decider:
         The spec that was accepted last counts, so an edit that cannot be accepted does not exempt
         a workload from the rules. Nothing new is placed.
         """
-        former = self.last_accepted(workload)
+        former = self.accepted.last_accepted(workload)
         if former is None:
             return None
-        demand = demand_to_recheck(workload, former.demand)
+        recorded = msgspec.structs.replace(workload, spec=former.spec)
+        demand = demand_to_recheck(
+            workload, with_rights_of_today(recorded, former.demand, self.objects)
+        )
         demand, decision = self._choose(key, workload, demand, now)
         if not ends_or_violates(workload.status, decision):
             return None
-        recorded = msgspec.structs.replace(workload, spec=former.spec)
         outcome = outcome_of(decision, demand)
-        return self._draft(
+        draft = self._draft(
             workload, workload.status, demand, decision, outcome, recorded=recorded, now=now
         )
+        return self._with_accepted(draft, workload, former.spec, former.demand, is_present=False)
 
     def _choose(
         self, key: WorkKey, workload: Workload, demand: Demand, now: datetime
@@ -204,10 +209,12 @@ class Decider:
         fleet, terms, clock = self.inputs.fleet, self.inputs.terms, self.inputs.clock
         self.stats.record_seen(key, workload)
         started_seconds = clock.monotonic()
-        decision = choose(demand, fleet, now=now, terms=terms)
+        assigned = self.inputs.assigned.get(demand.key)
+        decision = choose(demand, fleet, now=now, terms=terms, assigned=assigned)
         reverted = None if decision.phase == "Placed" else revert_migration(demand, decision)
         if reverted is not None:
-            demand, decision = reverted, choose(reverted, fleet, now=now, terms=terms)
+            decision = choose(reverted, fleet, now=now, terms=terms, assigned=assigned)
+            demand = reverted
         self.requeue_reasons.set_timer(key, evicted_by_taint_at(demand, fleet, now))
         self.stats.telemetry.observe_decision(clock.monotonic() - started_seconds)
         self.stats.record_decision(key, decision, demand, fleet, terms)
@@ -247,7 +254,13 @@ class Decider:
             completions=completions,
             identity=demand.identity,
         )
-        content = {"demand": demand, "terms": self.inputs.terms, "decision": decision}
+        content: dict[str, Any] = {
+            "demand": demand,
+            "terms": self.inputs.terms,
+            "decision": decision,
+        }
+        if decision.batch is not None:  # otherwise the assignment has no part in the decision
+            content["assignment"] = decision.batch.assignment
         unrecorded = Unrecorded(
             append=self._prepare(recorded, now, content),
             line=decision.line,
@@ -257,6 +270,38 @@ class Decider:
             decision=decision,
         )
         return Draft(status=after, outcome=outcome, demand=demand, unrecorded=(unrecorded,))
+
+    def _with_accepted(
+        self,
+        draft: Draft,
+        workload: Workload,
+        spec: WorkloadSpec,
+        demand: Demand,
+        *,
+        is_present: bool,
+    ) -> Draft:
+        """The draft with what is accepted, for the next leader; equal content stays as it is.
+
+        Args:
+            draft: of a decision.
+            workload: as the hub holds it.
+            spec: the spec that is accepted.
+            demand: of that spec.
+            is_present: it is the present one.
+        """
+        if not draft.status.placement.groups:  # nothing is ordered
+            after = msgspec.structs.replace(draft.status, accepted=None)
+            return replace(draft, status=after)
+        former = workload.status.accepted
+        is_readable = former is not None and not self.accepted.problem_of(workload)
+        if not is_present and is_readable:
+            return draft
+        packed = pack_accepted(spec, demand)
+        reference = packed.reference(workload.metadata.generation if is_present else 0)
+        is_stored = is_readable and former is not None and former.digest == packed.digest
+        after = msgspec.structs.replace(draft.status, accepted=reference)
+        too_large = None if packed.fits_status or is_stored else packed
+        return replace(draft, status=after, too_large=too_large)
 
     def _with_decision(
         self,

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from scheduler.control.ports.ledger import PreparedRecord, RecordReference
+from scheduler.control.status.accepted import PackedAcceptance
 from scheduler.control.status.phase import MAX_TEXT_LENGTH
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import Demand
@@ -20,7 +21,8 @@ class ReconcileResult:
         result: placed, waiting, refused, unchanged, not-accepted, deleted, withdrawing.
         unschedulable_reasons: slugs of the reasons that keep the workload from being placed; empty
             when it waits for nothing.
-        retry_after_seconds: after this time the decision may change by itself; None: never.
+        retry_after_seconds: after this time the decision may change by itself, or a status that
+            is held back is written; None: never.
         minimum_request: what a site must have free to matter to it; None: any site may.
         frees_names: it runs nowhere, and another workload waits for a name that it has given up.
     """
@@ -63,12 +65,14 @@ class Draft:
         outcome: the outcome of the reconciliation.
         demand: of a decision that is to be recorded; None: nothing new is decided.
         unrecorded: what is to be recorded, in this order.
+        too_large: what is accepted, if the status has no room for it; to be stored before it.
     """
 
     status: WorkloadStatus
     outcome: ReconcileResult
     demand: Demand | None = None
     unrecorded: tuple[Unrecorded, ...] = ()
+    too_large: PackedAcceptance | None = None
 
 
 def reference_of(

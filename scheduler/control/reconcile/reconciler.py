@@ -8,10 +8,12 @@ Many workloads are reconciled at once. What reads, chooses and assumes is one st
 so every decision sees all decisions before it, also those that are still on their way.
 """
 
+import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -20,21 +22,21 @@ from scheduler.control.orders.sync import OrderSync
 from scheduler.control.ports.hub import Object
 from scheduler.control.queue.requeue import RequeueReason, RequeueReasons
 from scheduler.control.queue.reservations import Reservations
+from scheduler.control.reconcile.accepted_specs import AcceptedSpecs
 from scheduler.control.reconcile.assumptions import Assumptions
 from scheduler.control.reconcile.decide import Decider
 from scheduler.control.reconcile.draft import Draft, ReconcileResult
-from scheduler.control.reconcile.workload_writer import (
-    FINALIZER,
-    NOTHING_WRITTEN,
-    WorkloadWriter,
-)
+from scheduler.control.reconcile.health_pauses import HealthPauses
+from scheduler.control.reconcile.workload_writer import NOTHING_WRITTEN, WorkloadWriter
 from scheduler.control.state.manifest_checks import ManifestChecks
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.ownership import ObjectOwnership, conflict_refusal
 from scheduler.control.state.resolve_demand import policies_of, resolve_demand
 from scheduler.control.stats.workloads import WorkloadStats
 from scheduler.control.status import workload as statuses
+from scheduler.control.status.accepted import ORDERS_KEPT, kept_orders_condition
 from scheduler.control.status.conditions import MAX_SITES_LISTED, set_condition, stuck_condition
+from scheduler.control.status.finalizer import FINALIZER, has_finalizer
 from scheduler.control.status.left_fields import FIELDS_LEFT, left_fields_condition
 from scheduler.control.status.not_enforced import not_enforced_condition
 from scheduler.control.status.phase import MAX_TEXT_LENGTH
@@ -49,6 +51,9 @@ from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
 
 _log = logging.getLogger(__name__)
+
+_Result = TypeVar("_Result")
+_AS_DECIDED = {("Placed", "Running"), ("Placed", "Completed"), ("Running", "Completed")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +95,7 @@ class Reconciler:
     Attributes:
         objects: the hub's objects.
         decider: makes and records decisions.
+        accepted: what was accepted last.
         writer: writes to the objects in the hub.
         order_sync: orders what a written status says.
         ownership: which workload owns which Kubernetes object.
@@ -103,11 +109,13 @@ class Reconciler:
         epoch: gives the leader's epoch.
         stuck_after_seconds: an order that does not run for this long sets StuckInFlight.
         on_names_freed: called when a workload gives up names that others were refused.
+        health_pauses: holds back writes that say only how many replicas are ready.
         manifest_checks: checks manifests by the schemas of their kinds.
     """
 
     objects: HubObjects
     decider: Decider
+    accepted: AcceptedSpecs
     writer: WorkloadWriter
     order_sync: OrderSync
     ownership: ObjectOwnership
@@ -121,6 +129,7 @@ class Reconciler:
     epoch: Callable[[], int]
     stuck_after_seconds: float
     on_names_freed: Callable[[], None]
+    health_pauses: HealthPauses
     manifest_checks: ManifestChecks = field(default_factory=ManifestChecks)
     _late_writes: dict[WorkKey, tuple[frozenset[str], WorkloadStatus]] = field(default_factory=dict)
 
@@ -135,8 +144,9 @@ class Reconciler:
             return await self._handle_missing(key)
         if workload.metadata.deletion_timestamp is not None:
             return await self._withdraw(key, workload)
-        workload = await self.writer.ensure_finalizer(key, workload)
         await self.manifest_checks.check(workload)
+        if self.accepted.needs_load(workload):
+            await self.accepted.load(workload)
         if self.objects.workloads.get(key) is not workload:  # changed or deleted meanwhile
             return await self.reconcile(key)
         requeue_reason = self.requeue_reasons.take(key)
@@ -165,7 +175,7 @@ class Reconciler:
             demand: Demand | NotAccepted = identified
         else:
             workload = identified
-            demand = self._resolve_demand(workload)
+            demand = self.resolve_demand(workload)
         with self.reservations.released_for(key, workload.spec.priority):
             draft = self.decider.decide(key, workload, demand, requeue_reason)
         if draft.demand is not None:
@@ -177,28 +187,56 @@ class Reconciler:
     async def _carry_out(self, key: WorkKey, step: _Step, flight: _Flight) -> ReconcileResult:
         """Records, writes and orders what is decided."""
         workload, demand, draft = step.workload, step.demand, step.draft
-        flight.references = await self.decider.record(draft)
+        await self._record(key, draft, flight)
         status = draft.status
         if flight.references:
             status = msgspec.structs.replace(status, decision=flight.references[-1])
         status = self._with_health_and_conditions(key, workload, status, demand)
-        await self.writer.write_status(key, flight.base, status)
-        flight.is_written = True
-        self._late_writes.pop(key, None)
+        basis, has_content = self._basis_of_orders(step, status)
+        if basis is not None:
+            status = self.order_sync.with_order_digests(key, basis, has_content=has_content)
+        held_seconds = 0.0
+        if not flight.references and key not in self._late_writes:
+            held_seconds = self.health_pauses.hold(key, workload.status, status)
+        if not held_seconds:
+            if draft.too_large is not None:
+                await self.accepted.store(workload, draft.too_large)
+            await self.writer.write_status(key, flight.base, status)
+            flight.is_written = True
+            self._late_writes.pop(key, None)
         frees_names = self.assumptions.settle(key, statuses.shares_of(status))
         # As it was decided: what the watch has brought meanwhile is not decided yet.
-        written = msgspec.structs.replace(workload, status=status)
-        if isinstance(demand, Demand):
-            self.order_sync.sync_orders(key, demand, written)
-        elif status.placement != workload.status.placement:
-            self._order_last_accepted(key, written)
+        if basis is not None:
+            written = msgspec.structs.replace(basis, status=status)
+            self._order(key, written, demand, has_content=has_content)
         elif step.is_identified and not status.placement.groups:
             self.order_sync.release_indexes(key)
+        await self.accepted.remove_former(workload, status.accepted)
         self.stats.record_status(key, status, demand)
         self._record_events(workload, status)
         if not status.placement.groups:
             frees_names |= self.ownership.release_unplaced(key)
-        return replace(draft.outcome, frees_names=frees_names)
+        retry = held_seconds or draft.outcome.retry_after_seconds
+        return replace(draft.outcome, frees_names=frees_names, retry_after_seconds=retry)
+
+    async def _record(self, key: WorkKey, draft: Draft, flight: _Flight) -> None:
+        """Records what is decided and sets the finalizer, which no order goes out without.
+
+        Neither waits for the other; both have ended when this ends.
+        """
+        if has_finalizer(flight.base):
+            flight.references = await self.decider.record(draft)
+            return
+        async with asyncio.TaskGroup() as group:
+            recording = group.create_task(_outcome_of(self.decider.record(draft)))
+            writing = group.create_task(_outcome_of(self.writer.ensure_finalizer(key, flight.base)))
+        references, base = recording.result(), writing.result()
+        if isinstance(references, Exception):
+            raise references
+        flight.references = references
+        if isinstance(base, Exception):
+            raise base
+        flight.base = base
 
     def _undo(self, key: WorkKey) -> None:
         """Ends what was assumed, if anything is; other workloads may have the names again."""
@@ -229,15 +267,45 @@ class Reconciler:
         workload = msgspec.structs.replace(workload, status=former)
         return workload, replace(requeue_reason, needs_redecision=True)
 
-    def _order_last_accepted(self, key: WorkKey, workload: Workload) -> None:
-        """Orders what remains of a workload whose present spec is not accepted."""
-        former = self.decider.last_accepted(workload)
-        if former is not None:
-            workload = msgspec.structs.replace(workload, spec=former.spec)
-            self.order_sync.sync_orders(key, former.demand, workload)
+    def _basis_of_orders(self, step: _Step, status: WorkloadStatus) -> tuple[Workload | None, bool]:
+        """What the orders after a status are made of, and whether they can be made of it.
+
+        A spec that is not accepted is never ordered: what remains follows the one before it. None:
+        the orders stay as they are.
+        """
+        written = msgspec.structs.replace(step.workload, status=status)
+        if isinstance(step.demand, Demand):
+            return written, True
+        if status.placement == step.workload.status.placement or not step.is_identified:
+            return None, False
+        former = self.accepted.last_accepted(step.workload)
+        if former is None:
+            return written, False
+        return msgspec.structs.replace(written, spec=former.spec), former.is_complete
+
+    def _order(
+        self,
+        key: WorkKey,
+        workload: Workload,
+        demand: Demand | NotAccepted,
+        *,
+        has_content: bool,
+    ) -> None:
+        """Orders what a written status says, of the spec that was accepted."""
+        if isinstance(demand, NotAccepted):
+            former = self.accepted.last_accepted(workload)
+            if former is None:
+                shares = statuses.shares_of(workload.status)
+                self.order_sync.plan_orders(key, workload, shares, has_content=False)
+                return
+            demand = former.demand
+        self.order_sync.sync_orders(key, demand, workload, has_content=has_content)
 
     def _record_events(self, before: Workload, status: WorkloadStatus) -> None:
-        """Records an event for each new decision, and for each new phase that sites caused."""
+        """Records an event for each new decision, and for what sites do that is not as decided.
+
+        That it runs or completes as decided is no event of its own: the status says so.
+        """
         old = before.status
         is_bad = status.phase in ("Refused", "Waiting", "Degraded")
         if status.decision and status.decision != old.decision:
@@ -245,64 +313,17 @@ class Reconciler:
             self.events.record(
                 before, reason=reason, message=status.decision.line, is_warning=is_bad
             )
-        elif status.phase and status.phase != old.phase:
+        elif (
+            status.phase
+            and status.phase != old.phase
+            and (old.phase, status.phase) not in _AS_DECIDED
+        ):
             message = status.reason or f"{status.readiness} ready"
             self.events.record(before, reason=status.phase, message=message, is_warning=is_bad)
 
     def claim_all_objects(self) -> None:
         """Claims the Kubernetes objects of all workloads after a start, the placed ones first."""
         self.ownership.claim_all(self.objects.workloads.values())
-
-    def restore_orders(self, slice_size: int) -> Iterator[None]:
-        """Plans all orders after a start, as the statuses or else the sites have them.
-
-        Nothing is written: the first index of this epoch must list everything that runs. All of
-        it is decided again, because a taint or the end of a grant may have come meanwhile.
-
-        Args:
-            slice_size: yields after so many workloads, so that the event loop serves others.
-        """
-        self.requeue_reasons.add_redecision(self.objects.workloads)
-        for number, key in enumerate(list(self.objects.workloads), start=1):
-            if number % slice_size == 0:
-                yield
-            workload = self.objects.workloads.get(key)
-            if workload is None or workload.metadata.deletion_timestamp is not None:
-                continue
-            is_restored = False
-            with self.faults.barrier("workload"):
-                self._restore_orders_of(key, workload)
-                is_restored = True
-            if not is_restored:
-                self.order_sync.hold_indexes(key, workload)
-
-    def _restore_orders_of(self, key: WorkKey, workload: Workload) -> None:
-        identified = self.order_sync.identify(key, workload)
-        if isinstance(identified, NotAccepted):
-            return  # its reconciliation says so; the indexes of its sites are held
-        workload = identified
-        adopted = self.order_sync.with_adopted_placement(workload)
-        shares = statuses.shares_of(adopted.status)
-        self.order_sync.plan_orders(
-            key, self._last_accepted_workload(key, workload) if shares else workload, shares
-        )
-
-    def _last_accepted_workload(self, key: WorkKey, workload: Workload) -> Workload:
-        """The workload with the spec that was accepted last; accounts for its usage."""
-        demand = self._resolve_demand(workload)
-        if isinstance(demand, Demand):
-            adopted = self.order_sync.with_adopted_placement(workload)
-            shares = statuses.shares_of(adopted.status)
-            self.order_sync.account_usage(key, demand, workload, shares)
-            return workload
-        former = self.decider.last_accepted(workload)
-        if former is None:
-            return workload
-        # What runs is in flight and in the quota, whether its present spec is accepted or not.
-        self.order_sync.account_usage(
-            key, former.demand, workload, statuses.shares_of(workload.status)
-        )
-        return msgspec.structs.replace(workload, spec=former.spec)
 
     async def _handle_missing(self, key: WorkKey) -> ReconcileResult:
         # An object that cannot be decoded is not gone: what runs of it stays.
@@ -315,12 +336,14 @@ class Reconciler:
     def _forget(self, key: WorkKey) -> None:
         """Releases all that is held for a workload: its objects, quota and orders."""
         self.ownership.release(key)
+        self.accepted.forget(key)
         self._late_writes.pop(key, None)
+        self.health_pauses.forget(key)
         self.order_sync.forget(key)
         self.requeue_reasons.forget(key)
         self.stats.forget(key)
 
-    def _resolve_demand(self, workload: Workload) -> Demand | NotAccepted:
+    def resolve_demand(self, workload: Workload) -> Demand | NotAccepted:
         """The demand of a workload, or why it is not accepted.
 
         Reading a spec depends on nothing but the spec and other objects, so a fault in it would
@@ -383,6 +406,15 @@ class Reconciler:
         status = set_condition(status, left_fields_condition(views, now), FIELDS_LEFT, now)
         removed = removed_fields_condition(workload, now)
         status = set_condition(status, removed, FIELDS_REMOVED, now)
+        if isinstance(demand, NotAccepted):
+            problem = self.accepted.problem_of(workload)
+            sites = (
+                self.order_sync.sites_without_content(workload) if status.placement.groups else ()
+            )
+            kept = kept_orders_condition(problem, sites, now)
+        else:
+            kept = None
+        status = set_condition(status, kept, ORDERS_KEPT, now)
         _log.debug("%s/%s: %s", *key, status.phase)
         return msgspec.structs.replace(
             status,
@@ -406,6 +438,14 @@ class Reconciler:
         await self.writer.remove_finalizer(key, workload)
         self._forget(key)
         return ReconcileResult("deleted")
+
+
+async def _outcome_of(work: Coroutine[Any, Any, _Result]) -> _Result | Exception:
+    """What comes of a coroutine; returned, so that its failure does not end what runs beside it."""
+    try:
+        return await work
+    except Exception as error:  # noqa: BLE001 - the caller raises it
+        return error
 
 
 def _deleting_status(

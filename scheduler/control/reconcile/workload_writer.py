@@ -16,6 +16,7 @@ from scheduler.control.ports.hub import (
     Refused,
 )
 from scheduler.control.state.objects import HubObjects
+from scheduler.control.status.finalizer import finalizer_patch, has_finalizer, removal_patch
 from scheduler.control.status.workload import merge_patch
 from scheduler.model.canonical import to_plain_json
 from scheduler.model.kinds.metadata import WorkKey
@@ -24,7 +25,6 @@ from scheduler.runtime.clock import Clock
 
 _log = logging.getLogger(__name__)
 
-FINALIZER = "kapok.dev/withdraw"
 NOTHING_WRITTEN = (Conflict, Gone, NotFound, Refused)
 """Answers of the hub which prove that a request had no effect, and cannot have one later."""
 _FIRST_READ_PAUSE_SECONDS = 0.5
@@ -48,26 +48,25 @@ class WorkloadWriter:
     objects: HubObjects
     clock: Clock
 
-    async def ensure_finalizer(self, key: WorkKey, workload: Workload) -> Workload:
+    async def ensure_finalizer(self, key: WorkKey, base: Object) -> Object:
         """Sets the finalizer, so that the object stays until its orders are withdrawn.
 
+        Where `manifests/admission` is installed, and on the embedded hub, each object has it from
+        its creation, and nothing is written.
+
+        Args:
+            key: namespace and name.
+            base: the object as it was read.
+
         Returns:
-            The workload with the finalizer.
+            The object with the finalizer, and with nothing else that `base` has not.
 
         Raises:
             HubError: the hub refused the write or could not do it.
         """
-        meta = workload.metadata
-        if FINALIZER in meta.finalizers:
-            return workload
-        metadata = {
-            "resourceVersion": meta.resource_version,
-            "finalizers": sorted({*meta.finalizers, FINALIZER}),
-        }
-        await self._patch(key, {"metadata": metadata}, subresource=None)
-        if key not in self.objects.workloads:
-            raise NotFound(f"{'/'.join(key)} was deleted meanwhile", status=404, reason="NotFound")
-        return self.objects.workloads[key]
+        if has_finalizer(base):
+            return base
+        return await self._patch(key, finalizer_patch(base), subresource=None)
 
     async def write_status(self, key: WorkKey, base: Object, status: WorkloadStatus) -> None:
         """Writes what differs from the status in the hub; nothing when they are equal.
@@ -133,22 +132,20 @@ class WorkloadWriter:
         Raises:
             HubError: the hub refused the write or could not do it.
         """
-        meta = workload.metadata
-        finalizers = [one for one in meta.finalizers if one != FINALIZER]
-        patch = {"metadata": {"resourceVersion": meta.resource_version, "finalizers": finalizers}}
-        namespace, name = key
+        namespace, name, patch = *key, removal_patch(workload)
         # What the hub returns is not taken in: the object is gone, and the watch says so.
         await self.hub.merge_patch(WORKLOADS, name, patch, namespace=namespace)
 
     async def _patch(
         self, key: WorkKey, patch: Mapping[str, Any], *, subresource: str | None
-    ) -> None:
+    ) -> Object:
         namespace, name = key
         with self.objects.writing(key):
             body = await self.hub.merge_patch(
                 WORKLOADS, name, patch, namespace=namespace, subresource=subresource
             )
             self.objects.put_workload(body)
+        return body
 
 
 def _is_same_but_status(one: Object, other: Object) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from scheduler.model.demand.assignment import AssignedWorkload, BatchAssignment
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.terms import Terms
 from scheduler.model.kinds.tenant import Spend
@@ -24,12 +25,14 @@ class DecisionInputs:
         clock: gives the time of a decision.
         base_terms: the terms without scarcity prices.
         terms: the terms of the next decision: `base_terms` with the prices of the last batch.
+        assigned: what the last batch assigns, by the key of the workload.
     """
 
     fleet: Fleet
     clock: Clock
     base_terms: Terms
     terms: Terms = field(init=False)
+    assigned: dict[str, BatchAssignment] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.terms = self.base_terms
@@ -53,6 +56,13 @@ class DecisionInputs:
             self.terms, scarcity=priced.scarcity, scarcity_version=priced.scarcity_version
         )
 
-    def drop_scarcity(self) -> None:
-        """Decisions use no scarcity prices from now on."""
+    def use_assignment(self, version: str, workloads: Iterable[AssignedWorkload]) -> None:
+        """Decisions follow this list from now on; it is recorded under its version."""
+        self.assigned = {
+            one.workload: BatchAssignment(version=version, sites=one.sites) for one in workloads
+        }
+
+    def drop_batch(self) -> None:
+        """Decisions use no scarcity prices and no assignment from now on."""
         self.terms = msgspec.structs.replace(self.terms, scarcity=(), scarcity_version="")
+        self.assigned = {}

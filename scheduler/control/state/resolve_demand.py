@@ -4,7 +4,11 @@ from collections.abc import Iterable
 
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.quotas import Quotas
-from scheduler.model.demand.accept import demand_of, policy_applies_to
+from scheduler.model.demand.accept import (
+    demand_of,
+    policy_applies_to,
+    with_present_rights,
+)
 from scheduler.model.demand.demand import Demand, NotAccepted
 from scheduler.model.demand.tenancy import QuotaUsage
 from scheduler.model.kinds.metadata import WorkKey
@@ -27,6 +31,25 @@ def resolve_demand(workload: Workload, objects: HubObjects, quotas: Quotas) -> D
         usage=_quota_usage((meta.namespace, meta.name), tenant, objects, quotas),
         others=_affinity_candidates(workload, policy, objects),
         read=objects.readings.read,
+    )
+
+
+def with_rights_of_today(workload: Workload, demand: Demand, objects: HubObjects) -> Demand:
+    """The demand of a former spec, judged by the present scheme, tenant and policies.
+
+    Args:
+        workload: with the spec that the demand was made of.
+        demand: as it was accepted.
+        objects: the hub's present objects.
+    """
+    policy = _policy_of(workload, objects)
+    return with_present_rights(
+        workload,
+        demand,
+        scheme=objects.default_scheme(),
+        tenant=objects.tenant_of(workload.metadata.namespace),
+        policy=policy.spec if policy else None,
+        cluster_policies=objects.cluster_policies.values(),
     )
 
 

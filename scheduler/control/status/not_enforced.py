@@ -17,6 +17,7 @@ from scheduler.model.kinds.fields import Condition, Part
 from scheduler.model.kinds.policy import ClusterPlacementPolicy, PlacementPolicy
 from scheduler.model.kinds.site import Site
 from scheduler.model.kinds.workload import Workload
+from scheduler.model.manifests.identities import numbered_set_in
 
 _MAX_LISTED = 16
 
@@ -75,9 +76,30 @@ NOT_ENFORCED: dict[str, dict[str, str]] = {
 """What happens instead, by kind and path of the field."""
 
 
+_IDENTITY = "spec.placement.identity"
+_NOT_NUMBERED = (
+    "none of its manifests has pods with numbers (StatefulSet, Indexed Job), so replicas are "
+    "divided by their count"
+)
+
+
 def not_enforced(one: Part) -> tuple[str, ...]:
     """Paths of fields that an object sets and nothing acts on."""
-    return tuple(path for path in NOT_ENFORCED.get(_kind_of(one), {}) if _is_set(one, path))
+    return tuple(_found(one))
+
+
+def _found(one: Part) -> dict[str, str]:
+    """What happens instead, by the path of each field that is set and that nothing acts on."""
+    known = NOT_ENFORCED.get(_kind_of(one), {})
+    found = {path: sentence for path, sentence in known.items() if _is_set(one, path)}
+    if isinstance(one, Workload) and one.spec.placement is not None:
+        identity = one.spec.placement.identity
+        if identity in _IDENTITIES_OF_NUMBERED and not numbered_set_in(one.spec.manifests):
+            found[_IDENTITY] = _NOT_NUMBERED
+    return found
+
+
+_IDENTITIES_OF_NUMBERED = ("PerSite", "Ranges")
 
 
 def not_enforced_warnings(raw: dict[str, Any]) -> list[str]:
@@ -86,8 +108,7 @@ def not_enforced_warnings(raw: dict[str, Any]) -> list[str]:
         one = decode(raw, allow_unknown=True)
     except NotReadable:
         return []
-    known = NOT_ENFORCED.get(_kind_of(one), {})
-    return [f"{path} is not enforced: {known[path]}" for path in not_enforced(one)]
+    return [f"{path} is not enforced: {sentence}" for path, sentence in _found(one).items()]
 
 
 def not_enforced_condition(
@@ -124,8 +145,7 @@ def _join(sentences: list[str]) -> str:
 
 
 def _sentences(one: Part) -> Iterable[str]:
-    known = NOT_ENFORCED.get(_kind_of(one), {})
-    return (f"{path}: {known[path]}" for path in not_enforced(one))
+    return (f"{path}: {sentence}" for path, sentence in _found(one).items())
 
 
 def _kind_of(one: Part) -> str:

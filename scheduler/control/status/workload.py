@@ -151,6 +151,7 @@ def _with_shares(
         slices=status.placement.slices,
         completed=status.placement.completed,
         identity=status.placement.identity,
+        orders={site: one for site, one in status.placement.orders.items() if site in shares},
     )
     after = msgspec.structs.replace(
         status,

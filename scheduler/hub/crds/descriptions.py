@@ -295,6 +295,10 @@ FIELD_DESCRIPTIONS: dict[tuple[str, str], str] = {
     ("WorkloadStatus", "selector"): "The label selector of the pods, for autoscalers.",
     ("WorkloadStatus", "exceptions"): "Sites where the workload is not in the expected state.",
     ("WorkloadStatus", "decision"): "The ledger record of the latest decision.",
+    ("WorkloadStatus", "accepted"): (
+        "The spec and the demand that were accepted last. While the present spec is not accepted, "
+        "these stay in force, with any leader."
+    ),
     ("WorkloadStatus", "conditions"): _CONDITIONS_TEXT,
     ("PlacementStatus", "generation"): (
         "The generation of the placement; it increases with each change."

@@ -135,6 +135,49 @@ def demand_of(
     return demand if refusal is None else refusal
 
 
+def with_present_rights(
+    workload: Workload,
+    demand: Demand,
+    *,
+    scheme: DataClassScheme | None,
+    tenant: Tenant | None,
+    policy: PolicySpec | None,
+    cluster_policies: Iterable[ClusterPlacementPolicy],
+) -> Demand:
+    """A demand that was accepted before, with what is required of its sites now.
+
+    What cannot be looked up any more, a tenant or a policy, counts as it did then.
+
+    Args:
+        workload: with the spec that the demand was made of.
+        demand: as it was accepted.
+        scheme: the scheme in force; None for the built-in one.
+        tenant: the tenant of its namespace; None: it has none now.
+        policy: the policy that the spec names; None: it names none, or that is gone.
+        cluster_policies: all cluster policies.
+    """
+    spec = workload.spec
+    context = _DemandContext(
+        scheme=scheme,
+        tenant=tenant,
+        policy=policy or PolicySpec(),
+        cluster_placements=tuple(
+            each.spec.placement for each in cluster_policies if policy_applies_to(each, workload)
+        ),
+        others=(),
+    )
+    merged = merge_placements(context.policy.placement, spec.placement or Placement())
+    rights = _resolve_rights(workload, context, requested_vendors=merged.cpu_vendors)
+    present = rights._asdict()
+    if policy is None and spec.policy_ref is not None:
+        present["cpu_vendors"] = tuple(dict.fromkeys((*rights.cpu_vendors, *demand.cpu_vendors)))
+    if tenant is None:
+        present["class_not_allowed"] = demand.class_not_allowed
+    else:
+        present["tenant_sites"] = tenant.spec.site_selector
+    return msgspec.structs.replace(demand, **present)
+
+
 def _assemble(
     workload: Workload,
     context: _DemandContext,

@@ -69,7 +69,13 @@ NetworkZone = Literal["internet-access", "public-network", "dedicated-network", 
 NEVER_SCHEDULED_ZONE: NetworkZone = "classified"
 """A workload that names this zone is never scheduled: Kapok does not run in that network."""
 Jurisdiction = Annotated[
-    str, Meta(min_length=2, max_length=16, pattern=r"^[A-Z0-9]+(-[A-Z0-9]+)*$")
+    str,
+    Meta(
+        min_length=2,
+        max_length=16,
+        pattern=r"^[A-Z0-9]+(-[A-Z0-9]+)*$",
+        description="A code in upper case: CN (mainland), a province as CN-GD, HK, MO.",
+    ),
 ]
 CpuVendor = Annotated[str, Meta(min_length=1, max_length=63)]
 Origin = Literal["measured", "estimated", "modelled", "yearly", "assumed", "unknown"]

@@ -177,6 +177,41 @@ class PlacementGroup(Part, frozen=True, kw_only=True):
     ordinals: SiteOrdinals | None = None
 
 
+MAX_ACCEPTED_CHARACTERS = 64 * 1024
+"""What was accepted and is longer than this, packed, stands in a ControllerRevision."""
+
+
+class AcceptedReference(Part, frozen=True, kw_only=True):
+    """What was accepted last, from which the orders of every site can be made again."""
+
+    generation: Annotated[
+        int,
+        Meta(ge=0, description="metadata.generation of the spec that was accepted. 0: not known."),
+    ] = 0
+    digest: Annotated[
+        str,
+        Meta(
+            max_length=71,
+            pattern=r"^(sha256:[0-9a-f]{64})?$",
+            description="Digest of the content before it was packed.",
+        ),
+    ] = ""
+    content: Annotated[
+        str,
+        Meta(
+            max_length=MAX_ACCEPTED_CHARACTERS,
+            description="Spec and demand: JSON, deflated, in base64. Empty: a ControllerRevision "
+            "with this digest in its name has it.",
+        ),
+    ] = ""
+
+
+ListedDigest = Annotated[
+    str, Meta(max_length=80, pattern=r"^sha256:[0-9a-f]{64}(/[1-9][0-9]{0,3})?$")
+]
+"""The digest of a content, and after a slash the number of its parts if it has several."""
+
+
 class PlacementStatus(Part, frozen=True, kw_only=True):
     """Where a workload is placed. Sites with equal values share an entry of the atomic list."""
 
@@ -201,6 +236,14 @@ class PlacementStatus(Part, frozen=True, kw_only=True):
         Count,
         Meta(description="Completions of its Job at sites that finished their part and were left."),
     ] = 0
+    orders: Annotated[
+        dict[Name, ListedDigest],
+        Meta(
+            max_length=1000,
+            description="The digest of each site's order, as the index of the site lists it.",
+            extra_json_schema={"x-kubernetes-map-type": "atomic"},
+        ),
+    ] = msgspec.field(default_factory=dict)
 
 
 class SiteRemains(Part, frozen=True, kw_only=True):
@@ -281,6 +324,7 @@ class WorkloadStatus(Part, frozen=True, kw_only=True):
     ] = ""
     plan: Annotated[StartPlan | None, Meta(description="The later start that it waits for.")] = None
     decision: DecisionReference | None = None
+    accepted: AcceptedReference | None = None
     conditions: Conditions = ()
 
 

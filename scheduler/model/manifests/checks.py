@@ -198,6 +198,11 @@ def _check_identity(manifest: Mapping[str, Any], path: str) -> None:
                 f"{path}.metadata.generateName: {kind} cannot be kept track of by a generated "
                 "name; write metadata.name"
             )
+        if name is not None and not isinstance(name, str):
+            raise BadManifest(
+                f"{path}.metadata.name: {kind}: {str(name)[:_MAX_NAME_SHOWN]} is no text; "
+                "write it in quotes"
+            )
         raise BadManifest(f"{path}: {kind} has no metadata.name")
     if not _NAME_PATTERN.fullmatch(name):
         raise BadManifest(
@@ -367,3 +372,6 @@ def title_of(manifest: Mapping[str, Any]) -> str:
     """Kind and name, for messages."""
     metadata = mapping_or_empty(manifest.get("metadata"))
     return f"{manifest.get('kind')} {metadata.get('name', '')}".strip()
+
+
+_MAX_NAME_SHOWN = 40

@@ -87,12 +87,12 @@ def hottest_site(instance: BatchInstance, placed: Ints) -> tuple[int, float, flo
         highest; and the same of what is placed, at the site where that is most. Of the resources
         the scarcest counts; 0 where nothing is wanted.
     """
+    if not len(instance.free):
+        return 0, 0.0, 0.0
     wanted = np.zeros(instance.profit.shape, np.int64)
     rows = np.flatnonzero(instance.profit.max(axis=1, initial=-np.inf) > 0)
     wanted[rows, instance.profit[rows].argmax(axis=1)] = instance.replicas[rows]
     before, after = _loads(instance, wanted), _loads(instance, placed)
-    if not len(before):
-        return 0, 0.0, 0.0
     site = int(before.argmax())
     return site, float(before[site]), float(after.max())
 

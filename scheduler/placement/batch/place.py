@@ -2,8 +2,9 @@
 
 The batch is solved over sums of free capacity, which say nothing of single nodes
 (`fit/capacity.py`), but its prices are good. So each workload is then decided by `choose`, by
-priority first and by what it gains next, with the prices as its scarcity term: no rule is broken,
-no node is overcommitted, and the bound still holds.
+priority first, those that the solver put somewhere next, then by what they gain, with the prices as
+the scarcity term and the solver's sites as the assignment: no rule is broken, no node is
+overcommitted, and the bound still holds.
 """
 
 from collections.abc import Generator, Sequence
@@ -16,10 +17,22 @@ from numpy.typing import NDArray
 
 from scheduler.model.canonical import canonical_digest
 from scheduler.model.decision import Decision
+from scheduler.model.demand.assignment import (
+    AssignedReplicas,
+    AssignedWorkload,
+    BatchAssignment,
+    assignment_version,
+)
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.terms import ScarcityPrice, Terms
+from scheduler.placement.assigned import may_follow
 from scheduler.placement.batch.batch import solve_batch
-from scheduler.placement.batch.instance import BatchInstance, BatchSolution, achieved_ratio_of
+from scheduler.placement.batch.instance import (
+    BatchInstance,
+    BatchSolution,
+    achieved_ratio_of,
+    hottest_site,
+)
 from scheduler.placement.choose import choose, prepare_cycle
 from scheduler.placement.fit.summed_capacity import UNLIMITED
 from scheduler.placement.fleet.context import DecisionContext, decision_context
@@ -28,10 +41,29 @@ from scheduler.placement.result import CycleState
 from scheduler.placement.solver.dual_ascent import reduced_profit
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 _MAX_PRIORITY_FACTOR = 999
 """The most that a priority multiplies the value by: priorities go up to a billion, and prices of
 such a span would lose all precision. The order of decisions follows the priority itself."""
+_MAX_ASSIGNED = 200_000
+"""A batch assigns at most so many workloads, so that the ledger can hold the list as one blob."""
+_DIGITS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HottestSite:
+    """The site for which most is wanted of what it has; figures are demand divided by supply.
+
+    Attributes:
+        name: its name; empty: there is no site.
+        before: if every workload went where its profit is highest; None: the site has nothing.
+        after: at the fullest site, of what the batch places; None: that site has nothing.
+    """
+
+    name: str
+    before: float | None
+    after: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +77,8 @@ class BatchOutcome:
         bound: an upper bound on what any division of the batch could achieve, CNY per hour.
         terms: the terms with the scarcity prices that were found, quantised and versioned.
         method: how the prices were found, for the record.
+        assigned: where the missing replicas of each workload go that may follow a batch.
+        hottest: the site for which most is wanted.
     """
 
     decisions: tuple[Decision, ...]
@@ -53,6 +87,13 @@ class BatchOutcome:
     bound: float
     terms: Terms
     method: str
+    assigned: tuple[AssignedWorkload, ...] = ()
+    hottest: HottestSite = HottestSite(name="", before=0.0, after=0.0)
+
+    @property
+    def assignment_version(self) -> str:
+        """The version of the list of assigned workloads; empty if none is assigned."""
+        return assignment_version(self.assigned)
 
     @property
     def ratio(self) -> float:
@@ -87,15 +128,20 @@ def place_batch_in_steps(
     order = _decision_order(demands, instance, batch)
     decisions: dict[int, Decision] = {}
     achieved = 0.0
+    placed = np.zeros(instance.profit.shape, np.int64)
     slots = {name: index for index, name in enumerate(names)}
     for index in order:
         yield
         demand = demands[index]
-        decision = decisions[index] = choose(demand, fleet, now=now, terms=priced)
+        assigned = _assignment_of(batch.placed[index], names)
+        decision = choose(demand, fleet, now=now, terms=priced, assigned=assigned)
+        decisions[index] = decision
         fleet.assume(demand, decision)
-        achieved += _added_profit(demand, decision, instance.profit[index], slots)
+        placed[index] = _added_replicas(demand, decision, slots)
+        achieved += _profit_of_added(placed[index], instance.profit[index])
     ordered = tuple(decisions[index] for index in range(len(demands)))
     keys = tuple(demands[index].key for index in order)
+    following = [index for index in order if may_follow(demands[index]) and placed[index].any()]
     return BatchOutcome(
         decisions=ordered,
         order=keys,
@@ -103,30 +149,75 @@ def place_batch_in_steps(
         bound=batch.bound,
         terms=priced,
         method=batch.method,
+        assigned=_assigned_workloads(demands, placed, following[:_MAX_ASSIGNED], names),
+        hottest=_hottest_site(instance, placed, names),
     )
 
 
 def _decision_order(
     demands: Sequence[Demand], instance: BatchInstance, batch: BatchSolution
 ) -> list[int]:
-    """Indices of the demands by priority, then by what a replica gains at the prices."""
+    """Indices of the demands by priority, those that the solver placed wholly first.
+
+    Then by what a replica gains at the prices. Who is left out must not take the room of others.
+    """
     reduced = reduced_profit(instance, batch.prices).max(axis=1, initial=-np.inf)
+    is_left_out = batch.placed.sum(axis=1) < instance.replicas
     return sorted(
         range(len(demands)),
-        key=lambda index: (-demands[index].priority, -reduced[index], demands[index].key),
+        key=lambda index: (
+            -demands[index].priority,
+            is_left_out[index],
+            -reduced[index],
+            demands[index].key,
+        ),
     )
 
 
-def _added_profit(
-    demand: Demand, decision: Decision, profit: Floats, slots: dict[str, int]
-) -> float:
-    """Value less cost of the replicas that a decision adds, CNY per hour."""
-    before, added_profit = demand.placed_replicas, 0.0
+def _assignment_of(placed: Ints, names: Sequence[str]) -> BatchAssignment | None:
+    """The solver's sites of one workload; its list is recorded by no version, as it is no input."""
+    sites = _sites_of(placed, names)
+    return BatchAssignment(version="", sites=sites) if sites else None
+
+
+def _sites_of(placed: Ints, names: Sequence[str]) -> tuple[AssignedReplicas, ...]:
+    return tuple(
+        AssignedReplicas(site=names[site], replicas=int(placed[site]))
+        for site in placed.nonzero()[0].tolist()
+    )
+
+
+def _assigned_workloads(
+    demands: Sequence[Demand], placed: Ints, indices: Sequence[int], names: Sequence[str]
+) -> tuple[AssignedWorkload, ...]:
+    """Where these workloads go, sorted by their keys."""
+    return tuple(
+        AssignedWorkload(workload=demands[index].key, sites=_sites_of(placed[index], names))
+        for index in sorted(indices, key=lambda index: demands[index].key)
+    )
+
+
+def _hottest_site(instance: BatchInstance, placed: Ints, names: Sequence[str]) -> HottestSite:
+    site, before, after = hottest_site(instance, placed)
+    return HottestSite(
+        name=names[site] if names else "",
+        before=round(before, _DIGITS) if np.isfinite(before) else None,
+        after=round(after, _DIGITS) if np.isfinite(after) else None,
+    )
+
+
+def _added_replicas(demand: Demand, decision: Decision, slots: dict[str, int]) -> Ints:
+    """The replicas that a decision adds; [sites]."""
+    added, before = np.zeros(len(slots), np.int64), demand.placed_replicas
     for each in decision.assignment:
-        more = each.replicas - before.get(each.site, 0)
-        profit_of_replica = float(profit[slots[each.site]])
-        added_profit += max(0, more) * profit_of_replica if np.isfinite(profit_of_replica) else 0.0
-    return added_profit
+        added[slots[each.site]] = max(0, each.replicas - before.get(each.site, 0))
+    return added
+
+
+def _profit_of_added(added: Ints, profit: Floats) -> float:
+    """Value less cost of added replicas, CNY per hour; 0 where the profit is not finite."""
+    some = added.nonzero()[0]
+    return float((added[some] * np.where(np.isfinite(profit[some]), profit[some], 0.0)).sum())
 
 
 def with_scarcity_prices(

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import cache
+from operator import is_
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +48,8 @@ _MAX_CACHED_RESULTS = 512
 _MAX_CACHED_TOGETHER = 64
 _MAX_CACHED_BYTES = 2**22
 """Of answers that are seldom shared; each takes one or two bytes a slot."""
+_MAX_CACHED_WHOLE = 2**22
+"""Slots of the answers of all rules; each takes up to nine bytes a slot."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -143,6 +146,9 @@ class FilterCache:
             is refused) and the version that they hold for, by rank and what of a demand they
             depend on; the least recently used are dropped first.
         together: the answers of all these rules, and the lowest of their refusal ranks.
+        whole: the answers of all rules, with the version and the answers of the time-dependent
+            rules that they hold for, by all that a demand asks of the other rules; the oldest are
+            dropped first.
     """
 
     def __init__(self) -> None:
@@ -150,6 +156,7 @@ class FilterCache:
         self.refusal_ranks: dict[int, tuple[Bools, Ranks]] = {}
         self.together: dict[Hashable, tuple[Version, dict[Rule, Bools], Ranks | None]] = {}
         self.answers: OrderedDict[Hashable, tuple[Version, Bools, Ranks | None]] = OrderedDict()
+        self.whole: dict[Hashable, tuple[Version, list[Bools], FilterResult]] = {}
 
     def answer(
         self,
@@ -180,19 +187,48 @@ def filter_sites(demand: Demand, fleet: Fleet, context: DecisionContext) -> Filt
     book = rulebook()
     cache = fleet.cache(FilterCache)
     version = fleet.version_at(context.now_seconds)
+    now_passing = [rule.admits(fleet, demand, context) for rule, _ in book.time_dependent]
+    cache_key = book.whole_key(demand)
+    if fleet.grants.have_mixed_vendors:
+        cache_key = (cache_key, demand.architectures, demand.cpu_vendors)
+    found = cache.whole.get(cache_key)
+    # The rules give the very same array for as long as its answer holds.
+    if found is not None and found[0] == version and all(map(is_, found[1], now_passing)):
+        return found[2]
+    result = _filter_by_rule(cache, demand, fleet, context, version=version, passing=now_passing)
+    cache.whole.pop(cache_key, None)
+    cache.whole[cache_key] = (version, now_passing, result)
+    if len(cache.whole) * fleet.slot_capacity > _MAX_CACHED_WHOLE:
+        cache.whole.pop(next(iter(cache.whole)))
+    return result
+
+
+def _filter_by_rule(
+    cache: FilterCache,
+    demand: Demand,
+    fleet: Fleet,
+    context: DecisionContext,
+    *,
+    version: Version,
+    passing: list[Bools],
+) -> FilterResult:
+    """The answers of all rules, merged; `passing` has those of the time-dependent ones."""
+    book = rulebook()
     rights = _cached_results(cache, book.rights, demand, fleet, context, version=version)
     cached = _cached_results(cache, book.cached, demand, fleet, context, version=version)
     seldom_shared, other_ranks = _seldom_shared_answers(
         cache, demand, fleet, context, version=version
     )
     time_dependent: dict[Rule, Bools] = {}
-    for rule, rank in book.time_dependent:
-        passes = time_dependent[rule] = rule.admits(fleet, demand, context)
+    for (rule, rank), passes in zip(book.time_dependent, passing, strict=True):
+        time_dependent[rule] = passes
         if passes is not fleet.has_site:  # rules return this very array when they refuse no site
             ranks = _cached_refusal_ranks(cache, rank, passes)
             other_ranks = ranks if other_ranks is None else np.minimum(other_ranks, ranks)
     merge = compiled.kernel.merge_ranks if fleet.is_compiled else _merge_ranks
     first, slots = merge(rights.first_refusal_ranks, cached.first_refusal_ranks, other_ranks)
+    first.setflags(write=False)  # later decisions read them too
+    slots.setflags(write=False)
     return FilterResult(
         rights=rights,
         cached=cached,
@@ -269,6 +305,7 @@ class _Rulebook:
     time_dependent: tuple[tuple[SiteRule, int], ...]
     seldom_shared: tuple[tuple[SiteRule, int], ...]
     seldom_shared_key: Callable[[Demand], Hashable]
+    whole_key: Callable[[Demand], Hashable]
     rank_of: dict[Rule, int]
 
 
@@ -297,6 +334,7 @@ def rulebook() -> _Rulebook:
         time_dependent=tuple(time_dependent),
         seldom_shared=tuple(seldom_shared),
         seldom_shared_key=combined_cache_key([rule for rule, _ in seldom_shared]),
+        whole_key=combined_cache_key([*rights, *cached, *(rule for rule, _ in seldom_shared)]),
         rank_of=rank_of,
     )
 

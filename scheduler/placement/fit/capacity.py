@@ -23,7 +23,12 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.manifests.pods import PodShape
 from scheduler.placement.fit.capacity_cache import capacity_cache_key, capacity_cache_of
 from scheduler.placement.fit.full_sites import FullSites, full_sites_of
-from scheduler.placement.fit.in_flight_fit import InFlightFit, has_in_flight, most_lost_at
+from scheduler.placement.fit.in_flight_fit import (
+    InFlightFit,
+    WorstCase,
+    has_in_flight,
+    most_lost_at,
+)
 from scheduler.placement.fit.kernel_fit import kernel_supports, make_kernel_fit
 from scheduler.placement.fit.node_fit import NodeFit
 from scheduler.placement.fit.pod_sets import pod_sets_at
@@ -103,12 +108,17 @@ class SiteCapacity:
                     shape,
                     None if all_are else chosen,
                     self._vendor_sets,
-                    worst_case=self._in_flight_fit(shape).at,
+                    worst_case=self._worst_case_at,
                     wanted=self._demand.replicas,
                     lost_at=self._lost_at if shape.skews or shape.one_per else None,
                 )
                 self._kernel_fit = found
         return found
+
+    def _worst_case_at(self, slot: int) -> WorstCase:
+        """The worst case of what is in flight at a site, for the pods of the demand."""
+        assert self._pod_shape is not None  # noqa: S101 - called for single shapes only
+        return self._in_flight_fit(self._pod_shape).at(slot)
 
     @property
     def unbounded_kernel_fit(self) -> "Fit | None":
@@ -255,7 +265,7 @@ class SiteCapacity:
             smallest,
             None if all_are else chosen,
             self._vendor_sets,
-            worst_case=self._in_flight_fit(smallest).at,
+            worst_case=lambda slot: self._in_flight_fit(smallest).at(slot),
         )
 
     def exclude_known_full(self, slots: Ints) -> Ints:

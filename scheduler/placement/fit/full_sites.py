@@ -18,13 +18,12 @@ from scheduler.placement.fleet.fleet import Fleet
 
 Ints = NDArray[np.int64]
 
-_SIGNIFICANT_BITS = 1  # amounts of a cell differ by less than a factor of 2
 _MAX_CELLS = 256
 
 
 def _floor(amount: int) -> int:
-    """An amount with all but its first `_SIGNIFICANT_BITS` bits set to 0."""
-    shift = amount.bit_length() - _SIGNIFICANT_BITS
+    """An amount with all but its first bit set to 0: amounts of a cell differ by less than 2."""
+    shift = amount.bit_length() - 1
     return amount >> shift << shift if shift > 0 else amount
 
 
@@ -70,12 +69,12 @@ def full_sites_of(fleet: Fleet, shape: PodShape, other_inputs: Hashable) -> Full
         shape: what one pod asks; amounts and the share of a card vary within a cell.
         other_inputs: all else that the capacity of a site depends on; the same within a cell.
     """
-    amounts = tuple(map(_floor, shape.requests.values()))
+    requests = shape.requests
     cache_key = (
-        tuple(shape.requests),
-        amounts,
+        *requests,
+        *map(int.bit_length, requests.values()),  # as `_floor` distinguishes them, in fewer steps
         shape.gpu_cards,
-        _floor(shape.gpu_milli),
+        shape.gpu_milli.bit_length(),
         other_inputs,
     )
     cells = fleet.cache(FullSitesCache).cells

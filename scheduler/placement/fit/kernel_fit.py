@@ -58,12 +58,12 @@ def make_kernel_fit(
         lost_at: what pods in flight at a slot may cost at most, asked where the kernel cannot
             search; for shapes with limits on their spread inside a site.
     """
-    # These may replace the arrays that `_kernel_rows` passes on, so they come first.
+    # These may replace the arrays that `kernel_rows` passes on, so they come first.
     columns = fleet.nodes.column_numbers_of(shape.requests)
     if shape.gpu_cards:
         fleet.nodes.name_cards()
     return compiled.kernel.Fit(
-        _kernel_rows(fleet),
+        kernel_rows(fleet),
         columns,
         shape.requests.values(),
         shape.gpu_cards,
@@ -168,7 +168,7 @@ class KernelRowsCache:
         self.columns_version = columns_version
 
 
-def _kernel_rows(fleet: Fleet) -> "Rows":
+def kernel_rows(fleet: Fleet) -> "Rows":
     """The node rows as the kernel reads them, created again when an array was replaced."""
     rows, version = fleet.nodes.rows, fleet.nodes.columns.version
     cache = fleet.cache(KernelRowsCache)

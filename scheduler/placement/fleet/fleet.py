@@ -8,7 +8,7 @@ Arrays are as long as `Fleet.slot_capacity`, which counts empty slots too. Docst
 of an array as `[slot_capacity]`.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from math import isnan
 from typing import Any, TypeVar
 
@@ -219,6 +219,20 @@ class Fleet:
             slot = slot_of.get(name) if more > 0 else None
             if slot is not None:
                 self._add_in_flight(slot, in_flight_pods(demand, more, new_site=name not in before))
+
+    def assume_equal(self, slot: int, entry: InFlight, workloads: Sequence[str]) -> None:
+        """Counts the same pods of several workloads as in flight at the site of a slot.
+
+        As `assume` does one after the other; `entry` says what each has there.
+        """
+        facts = self.facts[slot]
+        assert facts is not None  # noqa: S101 - a site has facts
+        more = [msgspec.structs.replace(entry, workload=workload) for workload in workloads]
+        in_flight = (*facts.in_flight, *more)
+        self.facts[slot] = msgspec.structs.replace(facts, in_flight=in_flight)
+        self.nodes.append_in_flight(slot, entry, len(workloads))
+        self.in_flight_totals.add(slot, entry, len(workloads))
+        self.row_version[slot] += 1
 
     def _add_in_flight(self, slot: int, new_in_flight: tuple[InFlight, ...]) -> None:
         facts = self.facts[slot]

@@ -23,6 +23,9 @@ from scheduler.placement.fleet.nodes.columns import CARDS_COLUMN
 
 Floats = NDArray[np.float64]
 
+_EXACT_BELOW = 2**53
+"""Sums of whole numbers below it are exact in floats, in any order."""
+
 
 class InFlightTotals:
     """Sums of the requests in flight, by column of the node rows and site.
@@ -52,8 +55,8 @@ class InFlightTotals:
         for each in in_flight:
             self.add(slot, each)
 
-    def add(self, slot: int, entry: InFlight) -> None:
-        """Adds pods in flight at a site."""
+    def add(self, slot: int, entry: InFlight, copies: int = 1) -> None:
+        """Adds pods in flight at a site; several equal entries at once as one by one."""
         totals, number_of, replicas = self.totals, self._number_of, entry.replicas
         for name, amount in entry.requests.items():
             column = number_of(name)
@@ -62,10 +65,12 @@ class InFlightTotals:
             if column >= len(totals):
                 self.widen(column + 8)  # some spare, so that not every new column copies the array
                 totals = self.totals
-            totals[column, slot] += replicas * amount
+            totals[column, slot] = _sum(totals.item(column, slot), replicas * amount, copies)
         if entry.gpu_cards:
             self.widen(CARDS_COLUMN + 1)
-            self.totals[CARDS_COLUMN, slot] += replicas * entry.gpu_cards * entry.gpu_milli
+            before = self.totals.item(CARDS_COLUMN, slot)
+            more = replicas * entry.gpu_cards * entry.gpu_milli
+            self.totals[CARDS_COLUMN, slot] = _sum(before, more, copies)
 
     def _fill_column(self, number: int, resource: str, slots: Iterable[int]) -> None:
         self.widen(number + 1)
@@ -82,6 +87,15 @@ class InFlightTotals:
         if columns > len(self.totals):
             more = np.zeros((columns - len(self.totals), self.totals.shape[1]))
             self.totals = np.concatenate([self.totals, more])
+
+
+def _sum(total: float, more: int, copies: int) -> float:
+    """The total after adding `more` so many times, rounded as if one after the other."""
+    if copies > 1 and total + more * copies < _EXACT_BELOW:
+        return total + more * copies
+    for _ in range(copies):
+        total += more
+    return total
 
 
 def pods_lost_to_in_flight(in_flight: Sequence[InFlight], min_requests: dict[str, int]) -> int:

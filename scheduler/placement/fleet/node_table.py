@@ -293,9 +293,9 @@ class NodeTable:
         for each in in_flight:
             self.append_in_flight(slot, each)
 
-    def append_in_flight(self, slot: int, entry: InFlight) -> None:
-        """Adds pods in flight at a site."""
-        self.rows.append(slot, self._in_flight_row(entry))
+    def append_in_flight(self, slot: int, entry: InFlight, copies: int = 1) -> None:
+        """Adds pods in flight at a site; several equal entries at once as one by one."""
+        self.rows.append(slot, self._in_flight_row(entry), copies)
         self.columns.add_in_flight(slot, entry.requests)
         if entry.gpu_cards > self._card_count_at.get(slot, 0):
             self._set_card_count(slot, entry.gpu_cards)

@@ -84,24 +84,25 @@ class RaggedTable:
         """Removes the last `count` rows of a site."""
         self.length[site] -= count
 
-    def append(self, site: int, row: Mapping[int, float]) -> None:
-        """Adds a row to a site, given as values by column number.
+    def append(self, site: int, row: Mapping[int, float], copies: int = 1) -> None:
+        """Adds a row to a site, given as values by column number, or several such rows.
 
         Blocks grow by doubling, so that adding many rows one by one stays cheap.
         """
         row_count = self.length.item(site)
-        if row_count >= self._block_sizes.item(site):
+        if row_count + copies > self._block_sizes.item(site):
             begin = self.start.item(site)
             old_rows = self.matrix[:, begin : begin + row_count].copy()
-            self._relocate(site, max(4, 2 * row_count))
+            self._relocate(site, max(4, 2 * row_count, row_count + copies))
             begin = self.start.item(site)
             self.matrix[:, begin : begin + row_count] = old_rows
-        index = self.start.item(site) + row_count
+        begin = self.start.item(site) + row_count
+        index = begin if copies == 1 else slice(begin, begin + copies)
         matrix = self.matrix
         matrix[:, index] = 0.0  # the space may hold values of a former row
         for number, value in row.items():
             matrix[number, index] = value
-        self.length[site] = row_count + 1
+        self.length[site] = row_count + copies
 
     def _relocate(self, site: int, block_size: int) -> None:
         self._unused_rows += self._block_sizes.item(site)

@@ -15,10 +15,11 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.math cimport INFINITY, ceil, floor
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport qsort
+from libc.string cimport memcpy
 
 import numpy as np
 
-INTERFACE: int = 13
+INTERFACE: int = 14
 """Incremented with every change of a signature or of a function's meaning; `loader.py` checks it."""
 
 cdef enum:
@@ -38,6 +39,7 @@ cdef enum:
     _IS_EXACT = 1
     _IS_UNKNOWN = 2
     _FIRST_DOMAIN = 2  # as in label_index.py
+    _SITES_OF_BLOCK = 32  # of `Cheapest`
     _BLOCK = 64  # rows whose shares are computed together, in an array on the stack
 
 cdef double _ROUNDING = 1e-6  # as in in_flight_loss.py
@@ -488,7 +490,10 @@ cdef class Fit:
         self._scan(slot, &scan)
         known.slot = -1
         if max(scan.quick, 0.0) < self.wanted:
-            known.replicas = self._worst_case(slot, &scan, &is_exact)
+            if self._is_proven_full(slot, &scan):
+                known.replicas = 0
+            else:
+                known.replicas = self._worst_case(slot, &scan, &is_exact)
         else:
             known.replicas = <int64_t>min(max(scan.quick, 0.0), _UNLIMITED)
         known.version = self.rows.versions[slot]
@@ -774,9 +779,19 @@ cdef class Fit:
         cdef Scan scan
         cdef bint is_exact = False
         self._scan(slot, &scan)
-        if scan.takers and self.rows.is_searchable(slot) and self._may_lose_all(slot, self.found, scan.takers):
+        if self._is_proven_full(slot, &scan):
             return True
         return self._worst_case(slot, &scan, &is_exact) == 0 and is_exact
+
+    cdef int _is_proven_full(self, Py_ssize_t slot, const Scan* scan) except -1:
+        """Whether a quick proof shows that what is in flight may leave no place at a site.
+
+        No bound is below what may be lost, so `_worst_case` is 0 there for this shape and for all
+        larger ones, also where it is no search.
+        """
+        if not scan.takers:
+            return True
+        return self.rows.is_searchable(slot) and self._may_lose_all(slot, self.found, scan.takers)
 
     cdef int _is_exact(self, Py_ssize_t slot) except -1:
         """Whether the worst case of a site is exact."""
@@ -833,6 +848,8 @@ cdef class Fit:
             self._shares_of_rows(begin, min(end - begin, _BLOCK), shares)
             for row in range(begin, min(end, begin + _BLOCK)):
                 if profiles[row] == _IN_FLIGHT:
+                    if not scan.takers:  # what follows is in flight, and has nothing to take
+                        return 0
                     self._scan_in_flight(row, shares[row - begin], counts[row], scan)
                 elif shares[row - begin] >= 1.0 and self._is_usable(slot, <int64_t>profiles[row]):
                     taker = &self.found[scan.takers]
@@ -1305,6 +1322,67 @@ cdef class Fit:
             replicas[index] = self.replicas_at_slot(slots[index])
         return found
 
+    def repeated_orders(self, Py_ssize_t slot, int64_t replicas, int64_t most_orders):
+        """How many equal orders a site takes one after the other, each in flight for the next.
+
+        Each takes all its replicas here. The last row of the site must be such an order. The
+        answer ends, perhaps too early, where what is in flight would have to be searched: the
+        search reads rows that do not exist yet.
+
+        Args:
+            slot: the site.
+            replicas: the pods of one order.
+            most_orders: where to end.
+
+        Raises:
+            IndexError: there is no such slot.
+            ValueError: the last row of the site is not such an order.
+            MemoryError: there is no memory for the nodes.
+        """
+        cdef Py_ssize_t last
+        cdef Py_ssize_t size
+        cdef double share
+        cdef int64_t made = 0
+        cdef int64_t room
+        cdef Scan scan
+        cdef Taker* in_order
+        if slot < 0 or slot >= self.rows.start.shape[0]:
+            raise IndexError(f"slot {slot} of {self.rows.start.shape[0]}")
+        last = self.rows.start[slot] + self.rows.length[slot] - 1
+        if (
+            not self.rows.length[slot]
+            or self.rows.data[_PROFILE * self.rows.width + last] != _IN_FLIGHT
+            or self.rows.data[_COUNT * self.rows.width + last] != replicas
+        ):
+            raise ValueError("the last row is not an order of as many pods")
+        if self.topology is not None or (
+            self.gpu_cards and not self._has_cards(self.rows.start[slot], last + 1)
+        ):
+            return 0
+        self._scan(slot, &scan)
+        self._shares_of_rows(last, 1, &share)
+        size = scan.takers * sizeof(Taker)
+        in_order = <Taker*>PyMem_Malloc(max(size, 1))
+        if in_order == NULL:
+            raise MemoryError
+        memcpy(in_order, self.found, size)
+        while made < most_orders:
+            if max(scan.quick, 0.0) >= self.wanted:
+                room = <int64_t>min(max(scan.quick, 0.0), _UNLIMITED)
+            elif not scan.takers:
+                room = 0
+            elif scan.states > _MAX_STATES:
+                memcpy(self.found, in_order, size)  # the bound sorts them; sums must not differ
+                room = <int64_t>min(max(scan.total - self._bound(self.found, &scan), 0.0), _UNLIMITED)
+            else:
+                break
+            if room < replicas:
+                break
+            made += 1
+            self._scan_in_flight(last, share, <double>replicas, &scan)
+        PyMem_Free(in_order)
+        return made
+
     def is_exact_at_all(self, const int64_t[::1] slots, Py_ssize_t most):
         """Whether the worst case is exact at each of the first `most` slots with pods in flight.
 
@@ -1430,6 +1508,13 @@ cdef struct Candidate:
     int64_t slot
 
 
+cdef struct Block:
+    Candidate least  # of the block
+    Py_ssize_t at  # where that is
+    Py_ssize_t begin  # the first candidate of the block
+    Py_ssize_t count  # how many candidates are left there
+
+
 cdef bint _before(const Candidate* one, const Candidate* other) noexcept nogil:
     """The order of `SiteCosts.sort_cheapest_first`.
 
@@ -1452,7 +1537,8 @@ cdef class Cheapest:
     """Sites that take a replica, cheapest first; their capacity is computed only when needed.
 
     Iterating gives (slot, how many more replicas it takes), in the order of
-    `SiteCosts.sort_cheapest_first`. The sites are kept in a binary heap.
+    `SiteCosts.sort_cheapest_first`. The sites are kept in blocks, and these in a binary heap by
+    their cheapest site: most decisions take a few sites only, and a heap of all takes long to make.
 
     Args:
         fit: what sites take.
@@ -1470,8 +1556,9 @@ cdef class Cheapest:
 
     cdef Fit fit
     cdef FullSiteTracker full
-    cdef Candidate* heap
-    cdef Py_ssize_t left
+    cdef Candidate* candidates
+    cdef Block* blocks
+    cdef Py_ssize_t left  # blocks
 
     def __cinit__(
         self,
@@ -1486,51 +1573,77 @@ cdef class Cheapest:
         cdef Py_ssize_t index
         cdef int64_t slot
         cdef const int64_t[::1] missing
+        cdef const int64_t[::1] full_at
+        cdef const int64_t[::1] versions
         cdef bint is_any_missing = unknown is not None
+        cdef bint is_any_full = full is not None
         cdef Py_ssize_t made = 0
+        cdef Candidate* made_now
         _check_slots(slots, min(cny.shape[0], name_hashes.shape[0], fit.rows.start.shape[0]))
         if full is not None:
             _check_length(full.versions.shape[0], fit.rows.start.shape[0])
+            full_at, versions = full.full_at_versions, full.versions
         self.fit = fit
         self.full = full
-        self.heap = <Candidate*>PyMem_Malloc(max(slots.shape[0], 1) * sizeof(Candidate))
-        if self.heap == NULL:
+        self.candidates = <Candidate*>PyMem_Malloc(max(slots.shape[0], 1) * sizeof(Candidate))
+        self.blocks = <Block*>PyMem_Malloc((slots.shape[0] // _SITES_OF_BLOCK + 1) * sizeof(Block))
+        if self.candidates == NULL or self.blocks == NULL:
             raise MemoryError
         if is_any_missing:
             missing = unknown
             _check_length(missing.shape[0], cny.shape[0])
         for index in range(slots.shape[0]):
             slot = slots[index]
-            if full is not None and full.is_full(slot):
+            if is_any_full and full_at[slot] == versions[slot]:
                 continue
-            self.heap[made].slot = slot
-            self.heap[made].index = index
-            self.heap[made].cny = cny[slot]
-            self.heap[made].tie = (name_hashes[slot] ^ salt) * _ODD
-            self.heap[made].unknown = missing[slot] if is_any_missing else 0
+            made_now = &self.candidates[made]
+            made_now.slot = slot
+            made_now.index = index
+            made_now.cny = cny[slot]
+            made_now.tie = (name_hashes[slot] ^ salt) * _ODD
+            made_now.unknown = missing[slot] if is_any_missing else 0
             made += 1
-        self.left = made
+        self.left = 0
+        index = 0
+        while index < made:
+            self.blocks[self.left].begin = index
+            self.blocks[self.left].count = min(made - index, _SITES_OF_BLOCK)
+            self._find_least(&self.blocks[self.left])
+            self.left += 1
+            index += _SITES_OF_BLOCK
         for index in range(self.left // 2 - 1, -1, -1):
             self._sink(index)
 
     def __dealloc__(self):
-        PyMem_Free(self.heap)
+        PyMem_Free(self.candidates)
+        PyMem_Free(self.blocks)
+
+    cdef void _find_least(self, Block* block) noexcept nogil:
+        """Finds the cheapest site that is left in a block."""
+        cdef const Candidate* there = self.candidates + block.begin
+        cdef Py_ssize_t least = 0
+        cdef Py_ssize_t index
+        for index in range(1, block.count):
+            if _before(&there[index], &there[least]):
+                least = index
+        block.at = block.begin + least
+        block.least = there[least]
 
     cdef void _sink(self, Py_ssize_t index) noexcept nogil:
-        """Restores the order of the heap below a place whose entry may be too expensive for it."""
-        cdef Candidate moved = self.heap[index]
+        """Restores the order of the heap below a place whose block may be too expensive for it."""
+        cdef Block moved = self.blocks[index]
         cdef Py_ssize_t child
         while True:
             child = 2 * index + 1
             if child >= self.left:
                 break
-            if child + 1 < self.left and _before(&self.heap[child + 1], &self.heap[child]):
+            if child + 1 < self.left and _before(&self.blocks[child + 1].least, &self.blocks[child].least):
                 child += 1
-            if not _before(&self.heap[child], &moved):
+            if not _before(&self.blocks[child].least, &moved.least):
                 break
-            self.heap[index] = self.heap[child]
+            self.blocks[index] = self.blocks[child]
             index = child
-        self.heap[index] = moved
+        self.blocks[index] = moved
 
     cdef int64_t _next(self, int64_t* slot) except -1:
         """Finds the next site that takes a replica, and writes its slot to `slot`.
@@ -1539,10 +1652,17 @@ cdef class Cheapest:
             How many replicas it takes; 0 when no site is left.
         """
         cdef int64_t most
+        cdef Block* block
         while self.left:
-            slot[0] = self.heap[0].slot
-            self.left -= 1
-            self.heap[0] = self.heap[self.left]
+            block = &self.blocks[0]
+            slot[0] = block.least.slot
+            block.count -= 1
+            if block.count:
+                self.candidates[block.at] = self.candidates[block.begin + block.count]
+                self._find_least(block)
+            else:
+                self.left -= 1
+                self.blocks[0] = self.blocks[self.left]
             self._sink(0)
             most = self.fit.replicas_at_slot(slot[0])
             if most > 0:

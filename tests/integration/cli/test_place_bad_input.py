@@ -31,8 +31,9 @@ def with_price(price: str) -> str:
     return text_of(PRICED, grant("m1"), workload()).replace("0.25", price)
 
 
-def named(name: str, namespace: str = "ns") -> Raw:
-    raw = workload(name=name)
+def named(name: object, namespace: object = "ns") -> Raw:
+    raw = workload(name="app")
+    raw["metadata"]["name"] = name
     raw["metadata"]["namespace"] = namespace
     return raw
 
@@ -56,6 +57,9 @@ def named(name: str, namespace: str = "ns") -> Raw:
         (text_of(named("App")), "invalid metadata.name 'App'"),
         (text_of(named("a" * 254)), "use at most 253"),
         (text_of(named("app", "../x")), "invalid metadata.namespace '../x'"),
+        (text_of(named("app", namespace=False)), "invalid metadata.namespace 'False'"),
+        (text_of(named("app", 0)), "put it in quotes"),
+        (text_of(named(name=False)), "metadata.name is False, which is no text; write"),
         (text_of(site("../m", nodes(1)), workload()), "invalid metadata.name '../m'"),
         (text_of(workload(-1)), "spec.demand.replicas: Expected `int` >= 0"),
         (text_of(workload(demand={"replicas": "3"})), "spec.demand.replicas: Expected `int`"),

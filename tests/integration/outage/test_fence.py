@@ -12,6 +12,7 @@ from scheduler.control.fence import FENCE_NAME, MESSAGE, late_status_problem
 from scheduler.control.ports.hub import WORKLOADS, Object
 from scheduler.model.kinds.workload import MAX_KEPT_EPOCH
 from scheduler.runtime.packaged_files import packaged_folder
+from tests.support.postgres import PostgresServer
 from tests.support.proxied_hub import ProxiedHub, Scheduler, proxied_hub, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(90)]
@@ -75,9 +76,9 @@ async def answers(hub: ProxiedHub) -> list[int]:
 
 
 async def test_a_status_that_was_held_back_until_after_the_take_over_is_refused(
-    tmp_path: Path,
+    tmp_path: Path, postgres: PostgresServer
 ) -> None:
-    async with proxied_hub(tmp_path) as hub:
+    async with proxied_hub(tmp_path, ledger=postgres.new_database()) as hub:
         second, before = await lead_after_a_held_status(hub)
         hub.proxy.faults.release.set()
         assert set(await until(lambda: answers(hub))) == {422}
@@ -86,9 +87,9 @@ async def test_a_status_that_was_held_back_until_after_the_take_over_is_refused(
 
 
 async def test_where_the_hub_takes_a_late_status_the_leader_overwrites_it_in_one_write(
-    tmp_path: Path,
+    tmp_path: Path, postgres: PostgresServer
 ) -> None:
-    async with proxied_hub(tmp_path, is_fenced=False) as hub:
+    async with proxied_hub(tmp_path, is_fenced=False, ledger=postgres.new_database()) as hub:
         second, before = await lead_after_a_held_status(hub)
         hub.proxy.faults.seen.clear()
         hub.proxy.faults.release.set()

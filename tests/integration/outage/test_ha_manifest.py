@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from scheduler.runtime.packaged_files import packaged_folder
-from scheduler.settings import Settings
 from tests.support.agent_listener import free_port
 from tests.support.pod_processes import PodProcess
+from tests.support.postgres import PostgresServer
 from tests.support.proxied_hub import KEY, Pages, ProxiedHub, proxied_hub, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -54,29 +54,25 @@ def start(hub: ProxiedHub, name: str) -> tuple[PodProcess, Pages]:
     settings["broker"] = {"host": "127.0.0.1", "port": hub.broker_port}
     settings["web"] = {"host": "127.0.0.1", "port": port}
     settings["hub"]["lease_seconds"] = 3
-    written: dict[str, bytes] = {}
-    if "ledger" not in Settings.__struct_fields__:
-        # This version has neither the shared ledger nor the file of the key.
-        settings.pop("ledger")
-        settings["hub"].pop("signing_key_file")
-        written["/var/lib/kapok/data/hub.key"] = KEY.raw()
+    assert hub.ledger is not None
+    settings["ledger"]["url"] = str(hub.ledger)
     config = msgspec.json.decode(msgspec.json.encode(CONFIG_MAP))
     config["data"]["scheduler.yaml"] = yaml.safe_dump(settings)
     config["data"]["kubeconfig"] = hub.proxy.kubeconfig.read_text()
     secrets = [
         secret("kapok-hub-key", hub_key=KEY.raw()),
         secret("kapok-broker", password=b"x", ca_crt=b""),
-        secret("kapok-ledger", password=b"x", ca_crt=b""),
+        secret("kapok-ledger", password=hub.ledger.password.encode(), ca_crt=b""),
     ]
-    pod = PodProcess(hub.folder / name, DEPLOYMENT, [config, *secrets], written)
+    pod = PodProcess(hub.folder / name, DEPLOYMENT, [config, *secrets], {})
     return pod, Pages(port)
 
 
 @pytest.mark.soak
 async def test_two_pods_of_the_deployment_are_one_leader_and_one_that_stands_by(
-    tmp_path: Path,
+    tmp_path: Path, postgres: PostgresServer
 ) -> None:
-    async with proxied_hub(tmp_path) as hub:
+    async with proxied_hub(tmp_path, ledger=postgres.new_database()) as hub:
         first, first_pages = start(hub, "pod-1")
         try:
             await until(first_pages.leads)

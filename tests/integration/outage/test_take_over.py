@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from scheduler.control.ports.hub import WORKLOADS
+from tests.support.postgres import PostgresServer
 from tests.support.proxied_hub import (
     LEASE_SECONDS,
     ProxiedHub,
@@ -41,9 +42,9 @@ async def has_epoch(hub: ProxiedHub, epoch: int) -> bool:
 
 
 async def test_after_kill_9_another_one_leads_when_the_lease_is_over(
-    tmp_path: Path,
+    tmp_path: Path, postgres: PostgresServer
 ) -> None:
-    async with proxied_hub(tmp_path) as hub:
+    async with proxied_hub(tmp_path, ledger=postgres.new_database()) as hub:
         first, _ = await start_two(hub)
         before = await hub.client.get(WORKLOADS, "w", "default")
         epoch = await hub.lease_epoch()
@@ -57,8 +58,10 @@ async def test_after_kill_9_another_one_leads_when_the_lease_is_over(
         assert await hub.client.get(WORKLOADS, "w", "default") == before, "nothing has changed"
 
 
-async def test_a_leader_that_ends_releases_the_lease(tmp_path: Path) -> None:
-    async with proxied_hub(tmp_path) as hub:
+async def test_a_leader_that_ends_releases_the_lease(
+    tmp_path: Path, postgres: PostgresServer
+) -> None:
+    async with proxied_hub(tmp_path, ledger=postgres.new_database()) as hub:
         first, _ = await start_two(hub)
         epoch = await hub.lease_epoch()
         first.process.terminate()
@@ -69,9 +72,9 @@ async def test_a_leader_that_ends_releases_the_lease(tmp_path: Path) -> None:
 
 
 async def test_a_leader_that_stood_still_writes_nothing_late_and_stands_by(
-    tmp_path: Path,
+    tmp_path: Path, postgres: PostgresServer
 ) -> None:
-    async with proxied_hub(tmp_path) as hub:
+    async with proxied_hub(tmp_path, ledger=postgres.new_database()) as hub:
         first, second = await start_two(hub)
         epoch = await hub.lease_epoch()
         hub.site.is_ready = False  # the leader has something to write when it wakes up

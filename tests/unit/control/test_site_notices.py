@@ -15,10 +15,9 @@ def _site(name: str) -> Raw:
 
 
 def _events(loops: ControlLoops) -> list[tuple[str, str]]:
-    """Reason and Site of the events that were queued, in order."""
+    """Reason and Site of the events that wait; warnings first, else in order."""
     found = []
-    while not loops.events._queue.empty():  # noqa: SLF001 - what would be written
-        body = loops.events._queue.get_nowait()  # noqa: SLF001 - as above
+    while body := loops.events.pending.pop():  # what would be written
         if body["involvedObject"]["kind"] == "Site":
             assert body["metadata"]["namespace"] == "default"
             assert "namespace" not in body["involvedObject"]
@@ -87,9 +86,9 @@ async def test_a_grant_that_appears_lapses_or_goes_is_said_with_its_sites(
         loops.read_hub()
         assert len(_ids(caplog, "grant later of m1 is gone")) == 1
         assert [reason for reason, _ in _events(loops)] == [
+            "GrantEnded",
+            "GrantEnded",
             "Granted",
-            "GrantEnded",
-            "GrantEnded",
         ]
 
 

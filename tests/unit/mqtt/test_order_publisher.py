@@ -8,10 +8,10 @@ import pytest
 from agents.protocol.bounds import MAX_ORDERS
 from agents.protocol.envelope import unseal
 from agents.protocol.hub_requests import HUB_REQUEST, HigherBoot, HubNonce, HubRequest
-from agents.protocol.index import DESIRED_INDEX
+from agents.protocol.index import DESIRED_INDEX, IndexEntry
 from agents.protocol.keys import SigningKey, TrustedKeys
 from agents.protocol.topics import site_topic
-from scheduler.control.ports.agents import OrderForSite
+from scheduler.control.ports.agents import OrderForSite, OrderNotPublishable
 from scheduler.control.ports.ledger import SignedHead
 from scheduler.ledger.record import GENESIS
 from scheduler.ledger.segments import is_signed, sign_head
@@ -143,3 +143,60 @@ async def test_an_index_names_the_node_labels_that_workloads_ask_for(
     payload = unseal(message.payload, topic=site_topic("m1", "desired"), trusted=trusted)
     assert (DESIRED_INDEX.decode(payload).node_labels or ()) == names
     assert (b"nodeLabels" in payload) == bool(names)
+
+
+async def entries_of(outbox: Outbox) -> tuple[IndexEntry, ...]:
+    """The entries of the index that the outbox has."""
+    topic = site_topic("m1", "desired")
+    while (message := await outbox.take()).topic != topic:
+        pass
+    return DESIRED_INDEX.decode(
+        unseal(message.payload, topic=topic, trusted=TrustedKeys([KEY.public]))
+    ).orders
+
+
+def order_of(*texts: str, kept_digest: str = "") -> OrderForSite:
+    manifests: tuple[dict[str, object], ...] = tuple(
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": f"c{at}"},
+            "data": {"t": one},
+        }
+        for at, one in enumerate(texts)
+    )
+    return OrderForSite(
+        id="hub/n/w/a1",
+        generation=3,
+        namespace="n",
+        name="w",
+        manifests=manifests,
+        kept_digest=kept_digest,
+    )
+
+
+@pytest.mark.parametrize("size", [10, 700_000])
+async def test_an_order_of_unknown_content_is_listed_as_it_was(size: int) -> None:
+    outbox, noise = Outbox(), random.Random(2)  # noqa: S311 - no secret
+    publisher = OrderPublisher(key=KEY, outbox=outbox)
+    order = order_of(noise.randbytes(size // 2).hex())
+    digest = publisher.digest_of("m1", order)
+    assert digest.partition("/")[0] == publisher.publish_order("m1", order)
+    publisher.publish_index("m1", "u", (7, 1), {order.id: order})
+    before = await entries_of(outbox)
+    assert ("/" in digest) == (before[0].parts > 1) == (size > 10)
+
+    outbox = Outbox()
+    leader = OrderPublisher(key=KEY, outbox=outbox)
+    kept = order_of(kept_digest=digest)
+    assert leader.digest_of("m1", kept) == digest
+    leader.publish_order("m1", kept)
+    leader.publish_index("m1", "u", (8, 1), {kept.id: kept})
+    assert await entries_of(outbox) == before
+
+
+def test_a_digest_that_is_none_is_not_listed() -> None:
+    publisher = OrderPublisher(key=KEY, outbox=Outbox())
+    for text in ("sha256:" + "a" * 65, "sha256:" + "a" * 64 + "/9999"):
+        with pytest.raises(OrderNotPublishable):
+            publisher.publish_order("m1", order_of(kept_digest=text))

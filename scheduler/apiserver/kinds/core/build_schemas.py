@@ -40,7 +40,7 @@ ROOT_DEFINITIONS = (
     ),
     *(
         f"{API_PREFIX}apps.v1.{kind}"
-        for kind in ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"]
+        for kind in ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ControllerRevision"]
     ),
     f"{API_PREFIX}batch.v1.Job",
     f"{API_PREFIX}batch.v1.CronJob",

@@ -36,6 +36,7 @@ apps Deployment deployments deploy n status,scale all
 apps StatefulSet statefulsets sts n status,scale all
 apps DaemonSet daemonsets ds n status all
 apps ReplicaSet replicasets rs n status,scale all
+apps ControllerRevision controllerrevisions - n - -
 batch Job jobs - n status all
 batch CronJob cronjobs cj n status all
 autoscaling/v2 HorizontalPodAutoscaler horizontalpodautoscalers hpa n status all

@@ -196,6 +196,7 @@ CORE_STRATEGIES: dict[str, KindStrategy] = {
     "ConfigMap": _specless_strategy(_data_problems),
     "Secret": _specless_strategy(_data_problems, set_defaults=_set_secret_defaults),
     "ServiceAccount": _specless_strategy(),
+    "ControllerRevision": _specless_strategy(),
     "PersistentVolumeClaim": KindStrategy(
         prepare_for_create=_init_claim,
         set_defaults=_set_claim_defaults,

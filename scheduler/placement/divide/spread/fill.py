@@ -46,16 +46,16 @@ class GroupCounts:
 
     def remaining_at(self, slot: int) -> int:
         """How many more replicas the group of a site may get; 0 if its place is unknown."""
-        place = int(self.place_numbers[slot])
+        place = self.place_numbers.item(slot)
         return self.max_per_group - self.held.get(place, 0) if place else 0
 
     def is_group_unused(self, slot: int) -> bool:
         """Whether the group of a site holds nothing yet."""
-        return int(self.place_numbers[slot]) not in self.held
+        return self.place_numbers.item(slot) not in self.held
 
     def add_replicas(self, slot: int, more: int) -> bool:
         """Counts replicas at a site; returns False if that makes too many groups."""
-        place = int(self.place_numbers[slot])
+        place = self.place_numbers.item(slot)
         self.held[place] = self.held.get(place, 0) + more
         return len(self.held) <= self.max_groups
 

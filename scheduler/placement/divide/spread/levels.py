@@ -73,7 +73,7 @@ def replicas_by_place(place_numbers: Ints, shares: ReplicasBySlot) -> dict[int, 
     """
     found: dict[int, int] = {}
     for slot, replicas in shares.items():
-        place = int(place_numbers[slot])
+        place = place_numbers.item(slot)
         found[place] = found.get(place, 0) + replicas
     return found
 
@@ -100,13 +100,25 @@ def level_of(fleet: Fleet, slots: Ints, kept: dict[int, int], rule: Spread) -> L
     names = place_numbers_of(fleet, rule.by)
     holders = [slot for slot in kept if names[slot]]  # an unknown place is not a group
     both = np.concatenate([names[slots], names[np.array(holders, np.int64)]])
-    distinct, first, numbers = np.unique(both, return_index=True, return_inverse=True)
-    # np.unique sorts by the fleet's numbers; the rank of each first occurrence is the new number.
-    numbers = np.argsort(np.argsort(first))[numbers]
-    held = np.zeros(len(distinct), np.int64)
+    numbers, count = _number_by_first(both)
+    held = np.zeros(count, np.int64)
     for number, slot in zip(numbers[len(slots) :].tolist(), holders, strict=True):
         held[number] += kept[slot]
-    return Level(numbers[: len(slots)].astype(np.int64), held, rule)
+    return Level(numbers[: len(slots)], held, rule)
+
+
+def _number_by_first(places: Ints) -> tuple[Ints, int]:
+    """Numbers places from 0 in the order in which they first occur; also how many there are.
+
+    Without sorting: there are few places, or one per site.
+    """
+    positions = np.arange(len(places))
+    first_at = np.zeros(int(places.max(initial=0)) + 1, np.int64)
+    first_at[places[::-1]] = positions[::-1]  # of repeated places the last write stays
+    first = first_at[places]
+    is_first = first == positions
+    numbers: Ints = (is_first.cumsum() - 1)[first]
+    return numbers, int(np.count_nonzero(is_first))
 
 
 class NestingCache:

@@ -1,56 +1,37 @@
-"""Batches: when, of which workloads, recorded first; and none leaves a trace in its fleet."""
+"""Batches: when, of which workloads, recorded first, and again only after a change."""
 
 from dataclasses import replace
+from datetime import timedelta
 
+import msgspec
 import pytest
 
 from scheduler.control.ports.hub import TENANTS, WORKLOADS, WatchEvent
 from scheduler.control.queue.work_queue import Urgency
-from scheduler.control.reconcile.batch_prices import (
-    BatchCancelled,
-    BatchFleet,
-    BatchLimits,
-    BatchPricer,
-)
+from scheduler.control.reconcile.batch_prices import BatchLimits, BatchPricer
 from scheduler.control.state.decision_inputs import DecisionInputs
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.quotas import Quotas
+from scheduler.model.demand.assignment import BatchAssignment, assignment_version
 from scheduler.model.demand.terms import DEFAULT_TERMS
 from scheduler.placement.queue.order import UNRANKED
+from tests.support.batches import DirectSolver
 from tests.support.control_loops import FakeRecorder
 from tests.support.fake_clock import FakeClock
 from tests.support.faults import make_faults
 from tests.support.null_telemetry import NullTelemetry
 from tests.support.queues import make_queue
-from tests.support.sites import NOW, demand, fleet_of, nodes, site, tenant_of_ns, workload
+from tests.support.sites import fleet_of, nodes, site, tenant_of_ns, workload
 
 SPEC = {"prices": {"coreCnyPerHour": 0.05}}
 
 
-def test_a_batch_leaves_no_trace_and_sees_what_changed() -> None:
-    asked = [demand(workload(3, name=f"w{number}")) for number in range(4)]
-    both = list(fleet_of(*(site(f"m{n}", nodes(4), spec=SPEC) for n in (1, 2))).all_facts())
-    batch_fleet = BatchFleet()
-    first = batch_fleet.solve(both, asked, NOW, DEFAULT_TERMS)
-    again = batch_fleet.solve(both, asked, NOW, DEFAULT_TERMS)
-    assert first == again
-    assert [one.phase for one in first.decisions].count("Placed") == 2
-    assert {one.site for one in first.terms.scarcity} == {"m1", "m2"}
-    alone = batch_fleet.solve(both[:1], asked, NOW, DEFAULT_TERMS)
-    assert {one.site for one in alone.terms.scarcity} == {"m1"}
-    roomy = list(fleet_of(site("m1", nodes(40), spec=SPEC)).all_facts())
-    assert batch_fleet.solve(roomy, asked, NOW, DEFAULT_TERMS).terms.scarcity == ()
-    assert batch_fleet.solve([], asked, NOW, DEFAULT_TERMS).achieved == 0
-
-
-def test_a_batch_that_is_cancelled_ends() -> None:
-    batch_fleet = BatchFleet()
-    batch_fleet.cancel()
-    with pytest.raises(BatchCancelled):
-        batch_fleet.solve([], [], NOW, DEFAULT_TERMS)
-
-
-def made(clock: FakeClock, recorder: FakeRecorder, limits: BatchLimits) -> BatchPricer:
+def made(
+    clock: FakeClock,
+    recorder: FakeRecorder,
+    limits: BatchLimits,
+    solver: DirectSolver | None = None,
+) -> BatchPricer:
     """Four workloads wait for capacity that two sites do not have for all of them."""
     objects = HubObjects(NullTelemetry(), lambda *_: None, make_faults())
     seen = clock.now().isoformat()
@@ -69,6 +50,7 @@ def made(clock: FakeClock, recorder: FakeRecorder, limits: BatchLimits) -> Batch
         epoch=lambda: 7,
         clock=clock,
         telemetry=NullTelemetry(),
+        solver=solver or DirectSolver(),
         limits=limits,
         faults=make_faults(clock),
     )
@@ -80,6 +62,7 @@ LIMITS = BatchLimits(
     prices_expire_seconds=100.0,
     most_workloads=10,
     most_pairs=1000,
+    budget_seconds=20.0,
 )
 
 
@@ -126,6 +109,56 @@ async def test_an_empty_backlog_has_no_scarcity_prices() -> None:
         pricer.queue.forget(("ns", f"w{number}"))
     await pricer.update_prices()
     assert pricer.inputs.terms == DEFAULT_TERMS
+
+
+async def test_a_batch_is_solved_again_when_something_changed_or_time_has_passed() -> None:
+    clock, solver = FakeClock(), DirectSolver()
+    pricer = made(clock, FakeRecorder(), LIMITS, solver)
+    await pricer.update_prices()
+    terms, assigned = pricer.inputs.terms, pricer.inputs.assigned
+    facts = pricer.inputs.fleet.facts_of("m1")
+    later = msgspec.structs.replace(facts.status, observed_at=clock.now() + timedelta(seconds=9))
+    pricer.inputs.fleet.upsert(msgspec.structs.replace(facts, status=later))
+    await clock.advance(31)
+    await pricer.update_prices()
+    assert len(solver.solved) == 1  # a report that says nothing new
+    assert (pricer.inputs.terms, pricer.inputs.assigned) == (terms, assigned)
+    await clock.advance(31)
+    await pricer.update_prices()
+    assert len(solver.solved) == 2  # half of the time for which prices count has passed
+    pricer.inputs.fleet.remove("m2")
+    await clock.advance(31)
+    await pricer.update_prices()
+    assert len(solver.solved) == 3
+    assert {one.site for one in pricer.inputs.terms.scarcity} == {"m1"}
+
+
+async def test_what_a_batch_assigns_is_recorded_and_in_force_until_it_ends() -> None:
+    recorder = FakeRecorder()
+    pricer = made(FakeClock(), recorder, LIMITS)
+    await pricer.update_prices()
+    listed, version = recorder.assigned, assignment_version(recorder.assigned)
+    assert len(listed) == 2  # two of four have room
+    assert pricer.inputs.assigned == {
+        one.workload: BatchAssignment(version=version, sites=one.sites) for one in listed
+    }
+    for number in range(4):
+        pricer.queue.forget(("ns", f"w{number}"))
+    await pricer.update_prices()
+    assert pricer.inputs.assigned == {}
+
+
+async def test_a_batch_that_is_not_solved_has_no_effect_and_is_not_repeated() -> None:
+    clock, solver, recorder = FakeClock(), DirectSolver(), FakeRecorder()
+    solver.problem = "it took longer than 20 s"
+    pricer = made(clock, recorder, LIMITS, solver)
+    await pricer.update_prices()
+    assert pricer.inputs.terms == DEFAULT_TERMS
+    assert not pricer.inputs.assigned
+    assert not recorder.batches
+    await clock.advance(31)
+    await pricer.update_prices()
+    assert len(solver.solved) == 1
 
 
 @pytest.mark.parametrize(

@@ -154,3 +154,31 @@ async def test_an_object_that_is_gone_when_its_status_is_written_leaves_nothing(
         assert not loops.quotas.totals
         with pytest.raises(NotFound):
             await loops.workload("first")
+
+
+@pytest.mark.parametrize("fate", ["lost", "conflict"])
+async def test_nothing_is_ordered_of_an_object_without_the_finalizer(fate: Fate) -> None:
+    loops = ControlLoops()
+    left: list[Fate] = [fate]
+    loops.hub.fate_of = lambda _name: left.pop(0) if left else "written"
+    async with loops.started(SITE, FIRST):
+        await loops.clock.settle()
+        assert loops.telemetry.results == ["error"]
+        assert loops.ordered() == set()
+        assert loops.recorder.undone == [("ns/first", "7-1")]
+        assert await loops.phase("first") == ""
+        await loops.clock.advance(1)
+        assert loops.ordered() == {"first"}
+        assert is_finalized(loops, "first")
+
+
+async def test_an_object_that_the_hub_gave_the_finalizer_takes_one_write() -> None:
+    loops = ControlLoops()
+    metadata = {**FIRST["metadata"], "finalizers": ["kapok.dev/withdraw"]}
+    async with loops.started(SITE, {**FIRST, "metadata": metadata}):
+        before = len(loops.hub.take_events())
+        await loops.clock.settle()
+        assert loops.ordered() == {"first"}
+        written = [event for resource, event in loops.hub.take_events() if resource is WORKLOADS]
+        assert len(written) - before == 1
+        assert written[0].object["status"]["incarnation"]

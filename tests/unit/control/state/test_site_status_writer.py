@@ -2,8 +2,11 @@
 
 import msgspec
 
-from scheduler.control.site_status_writer import truncate_status
+from scheduler.control.ports.hub import SITES, Refused
+from scheduler.control.site_status_writer import SiteStatusWriter, truncate_status
 from scheduler.model.kinds.site import FreeRow, NamespaceLimits, NodeClass, SiteStatus
+from tests.support.control_loops import ControlLoops
+from tests.support.sites import nodes, site
 
 
 def test_the_status_of_a_site_is_never_larger_than_an_object_of_the_hub_may_be() -> None:
@@ -20,3 +23,32 @@ def test_the_status_of_a_site_is_never_larger_than_an_object_of_the_hub_may_be()
     assert short.truncated
     assert short.node_classes
     assert short.namespaces
+
+
+async def test_a_refused_status_is_tried_again_after_growing_pauses() -> None:
+    loops = ControlLoops()
+    async with loops.started(site("m1", nodes(2), observedAt="2026-11-24T08:00:00Z")):
+        attempts = list[float]()
+
+        async def refuse(*_: object, **__: object) -> object:
+            attempts.append(loops.clock.monotonic())
+            raise Refused("422", status=422)
+
+        write, loops.hub.merge_patch = loops.hub.merge_patch, refuse  # type: ignore[method-assign, assignment]
+        writer = SiteStatusWriter(
+            hub=loops.hub,
+            sites=loops.sites,
+            clock=loops.clock,
+            interval_seconds=30.0,
+            faults=loops.faults,
+        )
+        for _ in range(120):
+            assert await writer.write_due() is None
+            await loops.clock.advance(1)
+        # With jitter: pauses between 1 s and at most 30 s, so far fewer than once a second.
+        assert 4 <= len(attempts) <= 60
+        loops.hub.merge_patch = write  # type: ignore[method-assign]
+        for _ in range(31):
+            assert await writer.write_due() is None
+            await loops.clock.advance(1)
+        assert (await loops.hub.get(SITES, "m1"))["status"]["freeCpu"]

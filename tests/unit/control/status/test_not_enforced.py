@@ -5,7 +5,12 @@ from typing import Any
 import pytest
 
 from scheduler.control.status.conditions import stuck_condition
-from scheduler.control.status.not_enforced import NOT_ENFORCED, not_enforced, not_enforced_condition
+from scheduler.control.status.not_enforced import (
+    NOT_ENFORCED,
+    not_enforced,
+    not_enforced_condition,
+    not_enforced_warnings,
+)
 from scheduler.model.decode import decode
 from scheduler.model.demand.accept import demand_of
 from scheduler.model.kinds.workload import Workload, WorkloadSpec, WorkloadStatus
@@ -82,6 +87,20 @@ def test_a_listed_field_sets_the_condition_with_its_path(path: str) -> None:
 
 def test_a_workload_that_sets_none_of_them_has_no_such_condition() -> None:
     assert not_enforced_condition(workload(dataClass="general-1"), START) is None
+
+
+@pytest.mark.parametrize("identity", ["PerSite", "Ranges"])
+def test_an_identity_of_pods_without_numbers_says_that_it_does_nothing(identity: str) -> None:
+    deployment = SET["manifests"]
+    numbered = [{**deployment[0], "kind": "StatefulSet"}]
+    for manifests, is_listed in ((deployment, True), (numbered, False)):
+        spec = {"manifests": manifests, "placement": {"identity": identity}}
+        assert (not_enforced(workload(**spec)) == ("spec.placement.identity",)) == is_listed
+        raw = {"apiVersion": "kapok.dev/v1alpha1", "kind": "Workload", "metadata": {"name": "w"}}
+        warnings = not_enforced_warnings({**raw, "spec": spec})
+        assert [one.split(":")[0] for one in warnings] == (
+            ["spec.placement.identity is not enforced"] if is_listed else []
+        )
 
 
 def test_nothing_is_stuck_before_it_was_ordered() -> None:
