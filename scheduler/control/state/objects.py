@@ -246,7 +246,7 @@ class HubObjects:
         former = self.workloads.get(key) if known is not None else None
         is_same_spec = bool(known and body and known.get("spec") == body.get("spec"))
         if known and body and is_same_spec and "spec" in known:
-            body = {**body, "spec": known["spec"]}
+            body["spec"] = known["spec"]  # equal, and once in memory
         decoded = None if body is None else self._decode(body)
         if former is not None and is_same_spec and isinstance(decoded, Workload):
             decoded = msgspec.structs.replace(decoded, spec=former.spec)
