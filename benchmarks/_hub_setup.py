@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -16,7 +17,9 @@ from agents.protocol.keys import SigningKey
 from benchmarks._hub_client import ApiMetrics, Form, Observer, open_metrics
 from benchmarks._hub_rig import SchedulerProcess, Sites, free_port, make_sites, playing, serving_api
 from benchmarks._hub_rows import Measurement, Row
+from scheduler.control.leader_election import LEASE_NAME
 from scheduler.control.ports.hub import (
+    LEASES,
     NAMESPACES,
     SITES,
     WORKLOADS,
@@ -24,11 +27,13 @@ from scheduler.control.ports.hub import (
     HubError,
     NotFound,
 )
+from scheduler.control.ports.hub import NAMESPACE as LEASE_NAMESPACE
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.mqtt.broker import embedded_broker
 from scheduler.runtime.clock import SystemClock
 
-NAMESPACE = "kapok-benchmark"
+NAMESPACE = f"kapok-benchmark-{os.getpid()}"  # that of a killed run may be in deletion for ever
+_PREFIX = re.compile(r"bench-(\d+)(?:-\d+)?")
 SETTLE_SECONDS = 2.0
 _SETTINGS = {
     "dispatch": {"repeat_seconds": 1.0},
@@ -36,6 +41,7 @@ _SETTINGS = {
 }
 _MANIFESTS = Path(__file__).resolve().parents[1] / "manifests"
 _GIVE_UP_SECONDS, _GIVE_UP_SECONDS_PER_WORKLOAD = 90.0, 0.25
+_LEASE_CHECKS = 16  # a second between them: longer than a lease lasts
 _PLURALS = {"Site": "sites", "SiteGrant": "sitegrants", "Tenant": "tenants"}
 
 
@@ -137,6 +143,7 @@ async def running(plan: Plan, name: str, *, has_standby: bool = False) -> AsyncI
             kubeconfig = await stack.enter_async_context(serving_api(folder / "hub"))
         if kubeconfig is not None:
             await _install(kubeconfig)
+            await _remove_lease(kubeconfig)
             port = free_port()
             (folder / "broker").mkdir()
             await stack.enter_async_context(
@@ -157,6 +164,7 @@ async def running(plan: Plan, name: str, *, has_standby: bool = False) -> AsyncI
             open_metrics(known, only_ours=plan.kubeconfig is not None)
         )
         sites = make_sites(folder, prefix, plan.sites)
+        await _remove_leftovers(client)
         await stack.enter_async_context(benchmark_namespace(client, plan))
         await stack.enter_async_context(_objects(client, sites.manifests(prefix, NAMESPACE)))
         await stack.enter_async_context(
@@ -217,7 +225,7 @@ async def _apply(client: HubClient, body: dict[str, Any]) -> None:
 
 @asynccontextmanager
 async def benchmark_namespace(client: HubClient, plan: Plan) -> AsyncIterator[None]:
-    """The namespace of the workloads; on a real server it is deleted afterwards."""
+    """The namespace of the workloads; on a real server they are deleted afterwards."""
     body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
     await client.apply(NAMESPACES, body, field_manager="kapok-benchmark")
     try:
@@ -227,8 +235,14 @@ async def benchmark_namespace(client: HubClient, plan: Plan) -> AsyncIterator[No
             await _empty_namespace(client)
 
 
+async def delete_namespace(kubeconfig: Path) -> None:
+    """Deletes the namespace of this run on a real server, whose own controllers finish that."""
+    async with open_hub(kubeconfig) as client:
+        await client.delete(NAMESPACES, NAMESPACE)
+
+
 async def _empty_namespace(client: HubClient) -> None:
-    """Deletes the namespace and waits until nothing is left of it."""
+    """Deletes the workloads, also those that no scheduler withdraws any more."""
     for item in (await client.list(WORKLOADS, NAMESPACE)).items:
         name = item["metadata"]["name"]
         with suppress(NotFound):
@@ -236,11 +250,43 @@ async def _empty_namespace(client: HubClient) -> None:
                 WORKLOADS, name, {"metadata": {"finalizers": None}}, namespace=NAMESPACE
             )
         await client.delete(WORKLOADS, name, NAMESPACE)
-    await client.delete(NAMESPACES, NAMESPACE)
-    with suppress(NotFound):
-        while True:
-            await client.get(NAMESPACES, NAMESPACE)
-            await sleep(0.2)
+
+
+async def _remove_lease(kubeconfig: Path) -> None:
+    """Deletes the Lease of a run before, which names the key that it signed by.
+
+    Raises:
+        ValueError: a scheduler holds it: what is measured would not be ours.
+    """
+    async with open_hub(kubeconfig) as client:
+        renewed: set[str] = set()
+        for _ in range(_LEASE_CHECKS):
+            try:
+                lease = await client.get(LEASES, LEASE_NAME, LEASE_NAMESPACE)
+            except NotFound:
+                return
+            spec = lease.get("spec") or {}
+            renewed.add(str(spec.get("renewTime")))
+            if not spec.get("holderIdentity"):
+                break
+            if len(renewed) > 1:
+                raise ValueError("a scheduler leads on this API server: end it first")
+            await sleep(1.0)
+        await client.delete(LEASES, LEASE_NAME, LEASE_NAMESPACE)
+
+
+def _is_running(pid: str) -> bool:
+    return Path("/proc", pid).exists()
+
+
+async def _remove_leftovers(client: HubClient) -> None:
+    """Deletes the sites, grants and tenants of runs that were killed."""
+    for kind, plural in _PLURALS.items():
+        resource = ApiResource("kapok.dev", "v1alpha1", plural, kind, namespaced=False)
+        for item in (await client.list(resource)).items:
+            found = _PREFIX.fullmatch(item["metadata"]["name"])
+            if found and not _is_running(found[1]):
+                await client.delete(resource, item["metadata"]["name"])
 
 
 @asynccontextmanager

@@ -24,6 +24,7 @@ from benchmarks._hub_setup import (
     Plan,
     Rig,
     benchmark_namespace,
+    delete_namespace,
     running,
     sleep,
 )
@@ -83,6 +84,8 @@ def rows(arguments: argparse.Namespace) -> list[Row]:
                     found += asyncio.run(_measure(plan))
                 except* (HubError, ValueError) as group:
                     raise ValueError(leaf_errors(group)[0]) from group
+        if kubeconfig is not None:
+            asyncio.run(delete_namespace(kubeconfig))
     return found
 
 

@@ -89,8 +89,9 @@ class Startup:
         while self.clock.monotonic() < deadline and not self._have_all_sites_reported():
             await self.clock.sleep(_SITE_POLL_SECONDS)
         await self.restorer.load_accepted()
-        for _ in self.restorer.restore_orders(_RESTORED_AT_ONCE):
-            await yield_loop()
+        with self.sites.gathering():
+            for _ in self.restorer.restore_orders(_RESTORED_AT_ONCE):
+                await yield_loop()
         # Not earlier: an index of half the workloads would withdraw the others at their sites.
         self.dispatcher.start_publishing()
         self.has_started = True

@@ -144,10 +144,11 @@ class WorkloadWriter:
         self, key: WorkKey, patch: Mapping[str, Any], *, subresource: str | None
     ) -> Object:
         namespace, name = key
-        body = await self.hub.merge_patch(
-            WORKLOADS, name, patch, namespace=namespace, subresource=subresource
-        )
-        self.objects.put_workload(body)
+        with self.objects.writing(key):
+            body = await self.hub.merge_patch(
+                WORKLOADS, name, patch, namespace=namespace, subresource=subresource
+            )
+            self.objects.put_workload(body)
         return body
 
 

@@ -5,6 +5,7 @@ An object that does not decode is listed in `HubObjects.invalid` with the reason
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +24,7 @@ from scheduler.control.ports.hub import (
     WatchEvent,
 )
 from scheduler.control.ports.telemetry import Telemetry
+from scheduler.control.state.manifest_readings import ManifestReadings
 from scheduler.model.decode import NotReadable, decode
 from scheduler.model.kinds.kinds import (
     ClusterPlacementPolicy,
@@ -62,6 +64,7 @@ class HubObjects:
         workloads: by namespace and name.
         raw_workloads: the JSON of each workload, for patches against exactly what the hub holds.
         invalid: why an object does not decode, by (kind, (namespace, name)).
+        readings: what the manifests of workloads hold.
     """
 
     telemetry: Telemetry
@@ -76,6 +79,8 @@ class HubObjects:
     workloads: dict[WorkKey, Workload] = field(default_factory=dict)
     raw_workloads: dict[WorkKey, Object] = field(default_factory=dict)
     invalid: dict[tuple[str, WorkKey], str] = field(default_factory=dict)
+    readings: ManifestReadings = field(default_factory=ManifestReadings)
+    _held: dict[WorkKey, list[WatchEvent]] = field(default_factory=dict)
     _leaders_epoch: int = 0
     _late_statuses: set[WorkKey] = field(default_factory=set)
     _assumed: dict[WorkKey, Workload] = field(default_factory=dict)
@@ -91,6 +96,10 @@ class HubObjects:
         """
         meta = event.object["metadata"]
         kind, key = resource.kind, (meta.get("namespace", ""), meta["name"])
+        held = self._held.get(key) if resource is WORKLOADS else None
+        if held is not None:
+            held.append(event)
+            return
         unannounced = self._unannounced.get((kind, key))
         if unannounced is None and self._is_older(resource, key, event):
             return
@@ -106,6 +115,22 @@ class HubObjects:
         self._unannounced[kind, key] = sites
         self.on_change(kind, key, sites)
         del self._unannounced[kind, key]
+
+    @contextmanager
+    def writing(self, key: WorkKey) -> Iterator[None]:
+        """Holds the events of a workload while its one writer waits for the hub's answer.
+
+        The watch often brings our own write before its answer does. Taken in at once it would
+        look like the change of another client, and the workload would be reconciled again.
+        """
+        held = self._held[key] = []
+        try:
+            yield
+        finally:
+            del self._held[key]
+            for event in held:
+                with self.faults.barrier("object"):
+                    self.apply_event(WORKLOADS, event)
 
     def begin_term(self, epoch: int) -> None:
         """Notes that this scheduler leads: all statuses of former leaders are listed."""
@@ -213,8 +238,18 @@ class HubObjects:
         return same and _resource_version(fresh) <= _resource_version(meta)
 
     def _replace(self, kind: str, key: WorkKey, body: Object | None) -> None:
-        """Replaces an object, once it is decoded; None removes it."""
+        """Replaces an object, once it is decoded; None removes it.
+
+        A workload whose spec is as before keeps that very spec: nothing of it is read again.
+        """
+        known = self.raw_workloads.get(key) if kind == WORKLOADS.kind else None
+        former = self.workloads.get(key) if known is not None else None
+        is_same_spec = bool(known and body and known.get("spec") == body.get("spec"))
+        if known and body and is_same_spec and "spec" in known:
+            body["spec"] = known["spec"]  # equal, and once in memory
         decoded = None if body is None else self._decode(body)
+        if former is not None and is_same_spec and isinstance(decoded, Workload):
+            decoded = msgspec.structs.replace(decoded, spec=former.spec)
         self._drop(kind, key)
         if body is None:
             return

@@ -30,6 +30,7 @@ def resolve_demand(workload: Workload, objects: HubObjects, quotas: Quotas) -> D
         cluster_policies=objects.cluster_policies.values(),
         usage=_quota_usage((meta.namespace, meta.name), tenant, objects, quotas),
         others=_affinity_candidates(workload, policy, objects),
+        read=objects.readings.read,
     )
 
 

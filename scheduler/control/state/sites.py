@@ -4,7 +4,8 @@ These become the `SiteFacts` that decisions are based on. Each report is compare
 and the difference says which waiting workloads it could help.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from math import inf
@@ -91,20 +92,49 @@ class SiteState:
     reserved: tuple[InFlight, ...] = ()
     unschedulable: dict[str, UnschedulablePods] = field(default_factory=dict)
     taint_first_seen_at: dict[Taint, datetime] = field(default_factory=dict)
+    _counted: dict[str, tuple[InFlight, ...]] | None = field(
+        default=None, init=False, compare=False
+    )
+    _counted_after_seconds: float = field(default=0.0, init=False, compare=False)
 
     def in_flight(self, stuck_after_seconds: float) -> tuple[InFlight, ...]:
         """Pods that are ordered and not bound in any report yet, and what is reserved.
 
-        Pods that the cluster could not schedule for `stuck_after_seconds` are left out.
+        Pods that the cluster could not schedule for `stuck_after_seconds` are left out. What most
+        orders have in flight is nothing, so only the others are walked through.
         """
-        given_up = pods_without_room(self.unschedulable, self.report, stuck_after_seconds)
-        bound = self.report.bound if self.report else {}
-        found: list[InFlight] = []
-        for order_id, ordered in sorted(self.ordered.items()):
-            generation, count = bound.get(order_id, (0, 0))
-            seen = count + given_up.get(order_id, 0)
-            found.extend(in_flight_of(ordered, {generation: seen}))
-        return (*found, *self.reserved)
+        if self._counted is None or self._counted_after_seconds != stuck_after_seconds:
+            self._counted, self._counted_after_seconds = {}, stuck_after_seconds
+            for order_id in self.ordered:
+                self._count(order_id)
+        counted = (one for _, each in sorted(self._counted.items()) for one in each)
+        return (*counted, *self.reserved)
+
+    def set_ordered(self, order_id: str, ordered: tuple[OrderGeneration, ...]) -> bool:
+        """Sets the generations of an order; returns whether that changes what is in flight."""
+        if ordered:
+            self.ordered[order_id] = ordered
+        else:
+            self.ordered.pop(order_id, None)
+        return self._counted is None or self._count(order_id)
+
+    def _count(self, order_id: str) -> bool:
+        """Counts again what an order has in flight; returns whether it is something else."""
+        counted: dict[str, tuple[InFlight, ...]] = self._counted or {}
+        before, found = counted.pop(order_id, ()), self._in_flight_of(order_id)
+        if found:
+            counted[order_id] = found
+        self._counted = counted
+        return before != found
+
+    def _in_flight_of(self, order_id: str) -> tuple[InFlight, ...]:
+        ordered = self.ordered.get(order_id, ())
+        generation, count = self.report.bound.get(order_id, (0, 0)) if self.report else (0, 0)
+        known = self.unschedulable.get(order_id)
+        given_up = pods_without_room(
+            {order_id: known} if known else {}, self.report, self._counted_after_seconds
+        )
+        return in_flight_of(ordered, {generation: count + given_up.get(order_id, 0)})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -134,6 +164,21 @@ class Sites:
     limits: HealthLimits | None = None
     health_sink: HealthSink = lambda _health: None
     _freed_sites: set[str] = field(default_factory=set)
+    _gathered: set[str] | None = None
+
+    @contextmanager
+    def gathering(self) -> Iterator[None]:
+        """Publishes the facts of each site once, at the end, and not for each order that is set.
+
+        Only while nothing is decided: a decision must see what every decision before it ordered.
+        """
+        self._gathered = set()
+        try:
+            yield
+        finally:
+            names, self._gathered = self._gathered, None
+            for name in sorted(names):
+                self._publish_facts(name)
 
     def admit(self, name: str) -> None:
         """Takes in a Site object that is new or changed, or whose grants have changed."""
@@ -199,7 +244,10 @@ class Sites:
             state,
             report=report,
             last_heard_seconds=self._sent_seconds(state, report.sent_seconds),
-            ordered=dict(state.ordered),
+            ordered={
+                order_id: _not_superseded(order_id, ordered, report.bound)
+                for order_id, ordered in state.ordered.items()
+            },
             unschedulable=unschedulable_after(state.unschedulable, report),
             intensity_history=state.intensity_history.with_intensity(
                 report.figures.intensity, report.observed_seconds
@@ -216,7 +264,6 @@ class Sites:
         )
         self._set_health(after, health)
         self._set_ready(after, is_ready=health.is_present and after.is_cluster_reachable)
-        _drop_superseded(after, report.bound)
         return after
 
     def _with_last_figures(self, state: SiteState, report: SiteReport) -> SiteReport:
@@ -351,15 +398,19 @@ class Sites:
             return
         known = state.ordered.get(order_id, ())
         if ordered is None:
-            if state.ordered.pop(order_id, None) is not None:
-                self._freed_sites.add(site)
+            if not known:
+                return
+            self._freed_sites.add(site)
         elif any(one.generation == ordered.generation for one in known):
             return
+        bound = state.report.bound if state.report else {}
+        left = _not_superseded(order_id, (*known, ordered), bound) if ordered else ()
+        if not state.set_ordered(order_id, left):
+            return
+        if self._gathered is None:
+            self._publish_facts(site)
         else:
-            state.ordered[order_id] = (*known, ordered)
-            if state.report:
-                _drop_superseded(state, state.report.bound)
-        self._publish_facts(site)
+            self._gathered.add(site)
 
     def has_ordered(self, site: str, order_id: str, generation: int) -> bool:
         """Whether a generation of an order counts at a site until a report shows it."""
@@ -372,10 +423,8 @@ class Sites:
         state = self.states.get(site)
         if state is None or not self.has_ordered(site, order_id, generation):
             return
-        known = state.ordered.pop(order_id)
-        left = tuple(one for one in known if one.generation != generation)
-        if left:
-            state.ordered[order_id] = left
+        known = state.ordered[order_id]
+        state.set_ordered(order_id, tuple(one for one in known if one.generation != generation))
         self._freed_sites.add(site)
         self._publish_facts(site)
 
@@ -390,7 +439,9 @@ class Sites:
         """Forgets what this scheduler ordered and reserved; what sites report is kept."""
         self.left, self._freed_sites = LeftBehind(), set()
         for name, state in self.states.items():
-            state.ordered, state.reserved = {}, ()
+            for order_id in list(state.ordered):
+                state.set_ordered(order_id, ())
+            state.reserved = ()
             if state.order_status is not None:
                 self.left.on_claims(name, (), state.order_status.kept)
             self._publish_facts(name)
@@ -467,12 +518,12 @@ class Sites:
         return (self.clock.now() - timedelta(seconds=age)).replace(microsecond=0)
 
 
-def _drop_superseded(state: SiteState, bound: Mapping[str, tuple[int, int]]) -> None:
+def _not_superseded(
+    order_id: str, ordered: tuple[OrderGeneration, ...], bound: Mapping[str, tuple[int, int]]
+) -> tuple[OrderGeneration, ...]:
     """Drops generations older than the one that the site has applied; the newest always stays."""
-    for order_id, ordered in list(state.ordered.items()):
-        applied, _ = bound.get(order_id, (0, 0))
-        left = tuple(one for one in ordered if one.generation >= applied)
-        state.ordered[order_id] = left or ordered[-1:]
+    applied, _ = bound.get(order_id, (0, 0))
+    return tuple(one for one in ordered if one.generation >= applied) or ordered[-1:]
 
 
 def _is_undated_no_execute(taint: Taint) -> bool:

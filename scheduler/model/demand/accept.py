@@ -5,7 +5,7 @@ one wins; hard rules of both add up; cluster policies only add hard rules. Leavi
 weakens a rule.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -88,6 +88,7 @@ def demand_of(
     usage: QuotaUsage | None = None,
     others: Iterable[Workload] = (),
     evicted: Iterable[str] = (),
+    read: "PodReader | None" = None,
 ) -> Demand | NotAccepted:
     """Resolves everything that a decision about a workload takes into account.
 
@@ -102,6 +103,7 @@ def demand_of(
         usage: what the tenant's other workloads use; None: nothing.
         others: workloads that an affinity may refer to.
         evicted: sites whose replicas are to be replaced.
+        read: reads the manifests, as `read_pods` does; it may remember what that has returned.
     """
     tenant = tenant_for(workload.metadata.namespace, tenants)
     if isinstance(tenant, NotAccepted):
@@ -119,7 +121,7 @@ def demand_of(
         others=tuple(others),
     )
     try:
-        parsed = _read_pods_of(workload, context.tenant)
+        parsed = (read or read_pods)(workload, context.tenant)
     except NotSecure as error:
         return NotAccepted(reason="pod-security", condition="PodSecurity", message=str(error))
     except (BadManifest, NotAQuantity, NotReadable) as error:
@@ -305,8 +307,13 @@ def policy_applies_to(policy: ClusterPlacementPolicy, workload: Workload) -> boo
     return in_namespace and spec.workload_selector.matches(workload.metadata.labels)
 
 
-def _read_pods_of(workload: Workload, tenant: Tenant | None) -> ParsedManifests:
+PodReader = Callable[[Workload, Tenant | None], ParsedManifests]
+
+
+def read_pods(workload: Workload, tenant: Tenant | None) -> ParsedManifests:
     """Reads the manifests, and adds what `spec.demand` says of kinds that cannot be read.
+
+    This depends on nothing but the spec, the namespace and the tenant.
 
     Raises:
         BadManifest, NotAQuantity, NotReadable: the message says what to write.
