@@ -6,9 +6,9 @@ import msgspec
 
 from scheduler.control.ports.agents import OrderState, OrderStatusReport, SiteReport
 from scheduler.control.queue.work_queue import SchedulingQueue
+from scheduler.control.sites.sites import Sites
+from scheduler.control.sites.unadmitted_sites import UnadmittedSites
 from scheduler.control.state.objects import HubObjects
-from scheduler.control.state.sites import Sites
-from scheduler.control.state.unadmitted_sites import UnadmittedSites
 from scheduler.control.stats.workloads import WorkloadStats
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts

@@ -24,10 +24,10 @@ import msgspec
 from scheduler.control.fence import FencedHub
 from scheduler.control.leader_election import Leadership, LeadershipLost, request_timeout_of
 from scheduler.control.ports.hub import KAPOK_RESOURCES, SITES, ApiResource, HubError
+from scheduler.control.sites.sites import Sites
 from scheduler.control.standby import Standby
 from scheduler.control.state.node_label_keys import NodeLabelKeys
 from scheduler.control.state.objects import HubObjects
-from scheduler.control.state.sites import Sites
 from scheduler.hub.health import HubHealth
 from scheduler.hub.informer import Informer
 from scheduler.hub.token_review import open_reviewer

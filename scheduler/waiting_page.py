@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from scheduler.control.queue.work_queue import SchedulingQueue
+from scheduler.control.sites.sites import Sites
+from scheduler.control.sites.unadmitted_sites import UnadmittedSites
 from scheduler.control.state.objects import HubObjects
-from scheduler.control.state.sites import Sites
-from scheduler.control.state.unadmitted_sites import UnadmittedSites
 from scheduler.control.stats.workloads import WorkloadStats
 from scheduler.hub.health import HubHealth
 from scheduler.placement.fleet.fleet import Fleet

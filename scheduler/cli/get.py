@@ -36,7 +36,7 @@ from scheduler.control.ports.hub import (
     NotFound,
     Object,
 )
-from scheduler.control.state.unadmitted_sites import CONFIG_MAP
+from scheduler.control.sites.unadmitted_sites import CONFIG_MAP
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.runtime.clock import SystemClock
 

@@ -7,9 +7,9 @@ from datetime import datetime
 from scheduler.control.events.site_notices import SiteNotices
 from scheduler.control.queue.requeue import Requeuer
 from scheduler.control.queue.reservations import Reservations
+from scheduler.control.sites.site_readiness import HealthChange
+from scheduler.control.sites.sites import Sites
 from scheduler.control.state.objects import HubObjects
-from scheduler.control.state.site_readiness import HealthChange
-from scheduler.control.state.sites import Sites
 from scheduler.control.wake_ups import WakeUps
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.workload import WorkloadStatus

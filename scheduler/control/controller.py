@@ -20,11 +20,11 @@ from scheduler.control.ports.agents import (
 from scheduler.control.ports.hub import GRANTS, POLICIES, SITES, TENANTS, WORKLOADS
 from scheduler.control.queue.requeue import Requeuer
 from scheduler.control.queue.reservations import Reservations
+from scheduler.control.sites.sites import Sites
+from scheduler.control.sites.unadmitted_sites import UnadmittedSites
 from scheduler.control.state.fair_shares import FairShares
 from scheduler.control.state.ledger_heads import LedgerHeads
 from scheduler.control.state.objects import HubObjects
-from scheduler.control.state.sites import Sites
-from scheduler.control.state.unadmitted_sites import UnadmittedSites
 from scheduler.control.wake_ups import WakeUps
 from scheduler.model.kinds.kinds import Site
 from scheduler.model.kinds.metadata import WorkKey

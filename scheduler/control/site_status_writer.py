@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from scheduler.control.ports.hub import SITES, Hub, HubError, NotFound
-from scheduler.control.state.sites import Sites, SiteState
+from scheduler.control.sites.sites import Sites, SiteState
 from scheduler.control.status.not_enforced import not_enforced_condition
 from scheduler.control.status.workload import merge_patch
 from scheduler.model.canonical import to_plain_json

@@ -6,8 +6,8 @@ When it takes over, it decides on the sites that have reported so far instead of
 from dataclasses import dataclass, field, replace
 
 from scheduler.control.ports.agents import OrderPublisherPort, OrderStatusReport, SiteReport
+from scheduler.control.sites.sites import Sites
 from scheduler.control.state.objects import HubObjects
-from scheduler.control.state.sites import Sites
 from scheduler.runtime.clock import Clock
 
 

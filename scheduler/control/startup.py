@@ -12,8 +12,8 @@ from scheduler.control.orders.dispatch import Dispatcher
 from scheduler.control.queue.requeue import Requeuer
 from scheduler.control.reconcile.reconciler import Reconciler
 from scheduler.control.reconcile.restore import OrderRestorer
+from scheduler.control.sites.sites import Sites
 from scheduler.control.state.objects import HubObjects
-from scheduler.control.state.sites import Sites
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.workload import Workload
 from scheduler.runtime.clock import Clock, yield_loop

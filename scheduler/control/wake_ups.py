@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from scheduler.control.queue.requeue import Requeuer
 from scheduler.control.queue.reservations import Reservations
 from scheduler.control.queue.work_queue import SchedulingQueue
+from scheduler.control.sites.sites import Sites
 from scheduler.control.state.quotas import Quotas
-from scheduler.control.state.sites import Sites
 from scheduler.placement.filter.rules import WakeEvent
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults

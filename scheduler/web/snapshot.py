@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from scheduler.control.ports.agents import OrderStatusReport
 from scheduler.control.queue.work_queue import SchedulingQueue
+from scheduler.control.sites.sites import Sites
+from scheduler.control.sites.unadmitted_sites import UnadmittedSites
 from scheduler.control.state.objects import HubObjects
-from scheduler.control.state.sites import Sites
-from scheduler.control.state.unadmitted_sites import UnadmittedSites
 from scheduler.control.stats.workloads import WorkloadStats
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.metadata import WorkKey

@@ -17,10 +17,10 @@ from scheduler.control.orders.build import (
 from scheduler.control.orders.dispatch import Dispatcher
 from scheduler.control.orders.identity import IdentityResolver, format_order_id, pod_selector
 from scheduler.control.ports.agents import OrderForSite, OrderState
+from scheduler.control.sites.sites import Sites
 from scheduler.control.state.node_label_keys import NodeLabelKeys
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.quotas import Quotas
-from scheduler.control.state.sites import Sites
 from scheduler.control.status import workload as statuses
 from scheduler.control.status.migration import SiteShare, SiteView, is_finished
 from scheduler.control.status.remains import SiteLeft

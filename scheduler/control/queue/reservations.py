@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from scheduler.control.sites.sites import Sites
 from scheduler.control.state.decision_inputs import DecisionInputs
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.quotas import Quotas
 from scheduler.control.state.resolve_demand import resolve_demand
-from scheduler.control.state.sites import Sites
 from scheduler.control.state.usage import SiteUsage
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import RESERVED_FOR_PREFIX, InFlight

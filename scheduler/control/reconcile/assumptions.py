@@ -14,10 +14,10 @@ import msgspec
 
 from scheduler.control.orders.build import ordered_of
 from scheduler.control.queue.reservations import Reservations
+from scheduler.control.sites.sites import Sites
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.ownership import ObjectOwnership
 from scheduler.control.state.quotas import Quotas, QuotaUse
-from scheduler.control.state.sites import Sites
 from scheduler.control.status import workload as statuses
 from scheduler.control.status.migration import SiteShare
 from scheduler.model.demand.demand import Demand

@@ -1,5 +1,5 @@
-"""What the loops know: the hub's objects, the sites, quotas, usage, the owner of each object.
+"""What the loops know: the hub's objects, quotas, usage, the owner of each object.
 
 Knows `ports` and `model`. Nothing is decided here.
-Start with `objects.py` (from the hub) and `sites.py` (from the agents).
+Start with `objects.py`; what agents report is in `control/sites`.
 """

@@ -16,8 +16,8 @@ from scheduler.control.queue.capacity_watch import CapacityWatcher
 from scheduler.control.queue.reservations import CAPACITY_REASONS, ReservationChoice, Reservations
 from scheduler.control.queue.work_queue import Urgency
 from scheduler.control.reconcile.draft import outcome_of
+from scheduler.control.sites.sites import Sites
 from scheduler.control.state.objects import HubObjects
-from scheduler.control.state.sites import Sites
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.demand.terms import Terms

@@ -1,6 +1,6 @@
 """What the loops make of the health of sites."""
 
-from scheduler.control.state.site_readiness import ready_condition
+from scheduler.control.sites.site_readiness import ready_condition
 from scheduler.model.site_health import HealthLimits
 from tests.support.control_loops import ControlLoops
 from tests.support.sites import Raw, nodes, site

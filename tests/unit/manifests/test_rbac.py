@@ -9,8 +9,8 @@ import yaml
 
 from scheduler.control.leader_election import LEASE_NAME
 from scheduler.control.ports.hub import NAMESPACE
+from scheduler.control.sites.unadmitted_sites import CONFIG_MAP
 from scheduler.control.state import ledger_heads
-from scheduler.control.state.unadmitted_sites import CONFIG_MAP
 from scheduler.hub import web_address
 from scheduler.model.kinds.kinds import KINDS
 from scheduler.runtime.packaged_files import packaged_folder

@@ -24,8 +24,8 @@ from agents.protocol.report import (
 from agents.protocol.status import SITE_STATUS, SiteStatusMessage
 from agents.protocol.topics import site_topic
 from scheduler.control.ports.agents import OrderStatusReport, SiteReport
+from scheduler.control.sites.sites import Sites
 from scheduler.control.state.objects import HubObjects
-from scheduler.control.state.sites import Sites
 from scheduler.model.decode import decode_as
 from scheduler.model.kinds.kinds import Site
 from scheduler.mqtt.ingest import Ingest, OpenedMessage

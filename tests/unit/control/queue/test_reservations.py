@@ -12,8 +12,8 @@ from scheduler.control.queue.reservations import (
     ReservationChoice,
     Reservations,
 )
+from scheduler.control.sites.sites import Sites
 from scheduler.control.state.objects import HubObjects
-from scheduler.control.state.sites import Sites
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.demand.terms import DEFAULT_TERMS

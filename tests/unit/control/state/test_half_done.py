@@ -6,8 +6,8 @@ import pytest
 
 from scheduler.control.ports.agents import SiteReport
 from scheduler.control.ports.hub import SITES, WORKLOADS, WatchEvent
+from scheduler.control.sites.sites import Sites
 from scheduler.control.state.objects import HubObjects
-from scheduler.control.state.sites import Sites
 from scheduler.ledger.fleet import FleetTree
 from scheduler.model.decode import decode_as
 from scheduler.model.demand.facts import SiteFacts

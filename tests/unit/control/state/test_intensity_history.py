@@ -2,7 +2,7 @@
 
 import msgspec
 
-from scheduler.control.state.intensity_history import IntensityHistory
+from scheduler.control.sites.intensity_history import IntensityHistory
 from scheduler.model.demand.terms import DEFAULT_TERMS
 from scheduler.model.kinds.site import Intensity
 from scheduler.placement.cost.energy import carbon_intensity

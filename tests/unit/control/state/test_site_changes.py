@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from scheduler.control.ports.agents import SiteReport
+from scheduler.control.sites.sites import Sites
 from scheduler.control.state.objects import HubObjects
-from scheduler.control.state.sites import Sites
 from scheduler.model.demand.facts import InFlight, OrderGeneration
 from scheduler.model.kinds.kinds import Site
 from scheduler.model.kinds.metadata import Metadata

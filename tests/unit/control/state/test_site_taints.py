@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import msgspec
 
+from scheduler.control.sites.sites import Sites
 from scheduler.control.state.objects import HubObjects
-from scheduler.control.state.sites import Sites
 from scheduler.model.kinds.fields import Taint
 from scheduler.model.kinds.kinds import Site
 from scheduler.model.kinds.metadata import Metadata

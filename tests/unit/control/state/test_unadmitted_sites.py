@@ -2,7 +2,7 @@
 
 import random
 
-from scheduler.control.state.unadmitted_sites import UnadmittedSites
+from scheduler.control.sites.unadmitted_sites import UnadmittedSites
 from tests.support.fake_clock import FakeClock
 from tests.support.faults import make_faults
 

@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 
 from scheduler.control.ports.agents import OrderState, SiteReport
+from scheduler.control.sites.sites import Sites
 from scheduler.control.state.objects import HubObjects
-from scheduler.control.state.sites import Sites
 from scheduler.control.status.conditions import stuck_condition
 from scheduler.control.status.migration import SiteView
 from scheduler.control.status.workload import with_health

@@ -13,15 +13,15 @@ from math import inf
 import msgspec
 
 from scheduler.control.ports.agents import OrderStatusReport, SiteReport
-from scheduler.control.state.intensity_history import IntensityHistory
-from scheduler.control.state.left_behind import LeftBehind
-from scheduler.control.state.objects import HubObjects
-from scheduler.control.state.site_readiness import HealthChange, ready_condition
-from scheduler.control.state.unschedulable import (
+from scheduler.control.sites.intensity_history import IntensityHistory
+from scheduler.control.sites.left_behind import LeftBehind
+from scheduler.control.sites.site_readiness import HealthChange, ready_condition
+from scheduler.control.sites.unschedulable import (
     UnschedulablePods,
     pods_without_room,
     unschedulable_after,
 )
+from scheduler.control.state.objects import HubObjects
 from scheduler.model.demand.facts import (
     InFlight,
     OrderGeneration,
