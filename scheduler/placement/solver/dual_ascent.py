@@ -19,7 +19,7 @@ from scheduler.placement.solver.pairs import spread_numbers
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_TEMPERATURES = (0.04, 0.02, 0.01, 0.005)
+_TEMPERATURES = (0.04, 0.03, 0.02, 0.01)
 """The temperature of the softmax in each round, as a share of the mean best profit."""
 _STEPS_PER_ROUND = 50
 _STEP_SIZE = 0.3
