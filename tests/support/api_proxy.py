@@ -153,7 +153,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def _hold(self, body: bytes | None) -> None:
-        """Sends a request to the server as late as the test says; nobody waits for the answer."""
+        """Sends a request to the server as late as the test says; its client is gone."""
         self.close_connection = True
         self.faults.held.append(f"{self.command} {self.path}")
         self.faults.release.wait(60)

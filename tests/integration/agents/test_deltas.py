@@ -3,7 +3,6 @@
 import asyncio
 import getpass
 import random
-import shutil
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -27,6 +26,7 @@ from scheduler.runtime.clock import SystemClock
 from tests.support.agent_listener import AgentListener, free_port, listening_hub
 from tests.support.faults import make_faults
 from tests.support.null_telemetry import NullTelemetry
+from tests.support.tools import require_tool
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(40)]
 
@@ -201,8 +201,8 @@ def is_open(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-@pytest.mark.skipif(shutil.which("mosquitto") is None, reason="needs mosquitto")
 async def test_where_the_broker_lets_no_delta_through_the_index_comes_whole(tmp_path: Path) -> None:
+    require_tool("mosquitto")
     port = free_port()
     async with old_rules(tmp_path, port), listening_hub(port, [KEY]) as ears:
         hub = Hub(ears)

@@ -1,4 +1,4 @@
-"""The ledger that replicas share: one chain, whoever appends, whatever breaks."""
+"""The ledger that replicas share: one chain, by whichever replica, whatever breaks."""
 
 import asyncio
 import sys

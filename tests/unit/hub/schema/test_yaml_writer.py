@@ -1,11 +1,9 @@
 """What is written as YAML is read as the same value by our reader, YAML 1.1's, and kubectl."""
 
 import json
-import shutil
 import subprocess
 from typing import Any
 
-import pytest
 import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -13,6 +11,7 @@ from hypothesis import strategies as st
 from scheduler.cli.support.output import format_object_as_yaml
 from scheduler.hub.schema.yaml_documents import load_documents
 from scheduler.hub.schema.yaml_writer import dump_yaml
+from tests.support.tools import require_tool
 
 ODD = (
     "1e3", "1E3", "1.e+3", ".5", "5.", "+1", "-0", "0x1F", "0o17", "017", "0b11", "1_000", "12:30",
@@ -47,8 +46,8 @@ def test_every_value_is_read_back_as_it_was(value: dict[str, Any]) -> None:
         assert yaml.safe_load(text) == value
 
 
-@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
 def test_kubectl_reads_the_same_texts() -> None:
+    kubectl = require_tool("kubectl")
     data = {f"key-{number}": text for number, text in enumerate(ODD)}
     body = {
         "apiVersion": "v1",
@@ -58,7 +57,7 @@ def test_kubectl_reads_the_same_texts() -> None:
     }
     for text in (format_object_as_yaml(body), dump_yaml(body).decode()):
         done = subprocess.run(
-            ["kubectl", "label", "--local", "-f", "-", "a=b", "-o", "json"],  # noqa: S607
+            [kubectl, "label", "--local", "-f", "-", "a=b", "-o", "json"],
             input=text,
             capture_output=True,
             text=True,
