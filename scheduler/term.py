@@ -5,10 +5,10 @@ and no assumption of that time reaches the next one. What is known of the hub an
 (`Knowledge`) is kept, and both leaders and schedulers that stand by keep it up to date.
 """
 
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from scheduler.batch_process.solver import BatchProcess
 from scheduler.control.autoscaled_workloads import AutoscaledWorkloads
@@ -16,11 +16,13 @@ from scheduler.control.clock_events import ClockEvents
 from scheduler.control.controller import Controller
 from scheduler.control.events.recorder import EventRecorder
 from scheduler.control.events.site_notices import SiteNotices
-from scheduler.control.fence import FencedHub
-from scheduler.control.leader_election import Leadership
 from scheduler.control.orders.dispatch import Dispatcher
 from scheduler.control.orders.identity import IdentityResolver
 from scheduler.control.orders.sync import OrderSync
+from scheduler.control.ports.agents import IndexVersion, OrderPublisherPort
+from scheduler.control.ports.hub import Hub
+from scheduler.control.ports.ledger import DecisionRecorder, SignedHead
+from scheduler.control.ports.telemetry import Telemetry
 from scheduler.control.queue.capacity_watch import CapacityWatcher
 from scheduler.control.queue.requeue import Requeuer, RequeueReasons
 from scheduler.control.queue.reservations import ReservationPlanner, Reservations
@@ -40,7 +42,7 @@ from scheduler.control.startup import Startup
 from scheduler.control.state.decision_inputs import DecisionInputs
 from scheduler.control.state.fair_shares import FairShares
 from scheduler.control.state.ledger_heads import LedgerHeads
-from scheduler.control.state.manifest_checks import ManifestChecks
+from scheduler.control.state.manifest_checks import ManifestChecks, Schemas
 from scheduler.control.state.node_label_keys import NodeLabelKeys
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.ownership import ObjectOwnership
@@ -48,24 +50,67 @@ from scheduler.control.state.quotas import Quotas
 from scheduler.control.stats.workloads import WorkloadStats
 from scheduler.control.wake_ups import WakeUps
 from scheduler.control.worker import Worker
-from scheduler.hub.kind_schemas import KindSchemas
-from scheduler.ledger.recorder import LedgerRecorder
 from scheduler.ledger.segments import is_signed_by
 from scheduler.model.demand.terms import Terms
 from scheduler.model.kinds.metadata import WorkKey
-from scheduler.mqtt.order_publisher import OrderPublisher
-from scheduler.mqtt.site_asker import SiteAsker
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.queue.minimum_requests import MinimumRequests
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
-from scheduler.services import Services
 from scheduler.settings import Settings
-from scheduler.web.metrics import Metrics
 
 _REFRESH_SECONDS, _REFRESH_CHECK_SECONDS = 3600.0, 60.0
 
 Loop = Callable[[], Coroutine[Any, Any, None]]
+
+
+class HeldLease(Protocol):
+    """The lease as a term sees it; `scheduler.control.leader_election` implements it."""
+
+    epoch: int
+    keeps_unknown_orders: bool
+
+    def may_write(self) -> bool:
+        """Whether the lease lasts until the end of a request that is sent now."""
+        ...
+
+
+class LedgerChain(Protocol):
+    """The ledger's chain; `scheduler.ledger.ledger` implements it."""
+
+    def head(self) -> SignedHead | None:
+        """The signed head of this moment; None while there is nothing."""
+        ...
+
+    def has(self, seq: int, digest: str) -> bool:
+        """Whether record `seq` is there with this hash."""
+        ...
+
+
+class TermRecorder(DecisionRecorder, Protocol):
+    """Records decisions, and notices a ledger that cannot be written."""
+
+    async def watch(
+        self, clock: Clock, *, on_failure: Callable[[], None], on_recovery: Callable[[], None]
+    ) -> None:
+        """Checks a failed ledger until it can be written again; runs until cancelled."""
+        ...
+
+
+class TermPublisher(OrderPublisherPort, Protocol):
+    """Publishes to sites, and knows which head of the ledger it has sent to each."""
+
+    def sent_head(self, site: str, version: IndexVersion | None = None) -> SignedHead | None:
+        """The head that an index carried; None: it carried none."""
+        ...
+
+
+class NonceAsker(Protocol):
+    """Asks sites to prove that their reports are fresh."""
+
+    def agents_without_nonce(self, site: str) -> Sequence[str]:
+        """The agents of a site that never repeat a nonce."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +119,6 @@ class Knowledge:
 
     Attributes:
         settings: all settings.
-        services: the hub, the broker and the ledger.
         clock: the time.
         metrics: the counters.
         faults: handles the faults of all loops.
@@ -83,7 +127,10 @@ class Knowledge:
         objects: the hub's objects.
         fleet: the arrays that decisions use.
         sites: what sites have reported.
-        recorder: the ledger.
+        recorder: records in the ledger.
+        ledger: its chain.
+        hub_keys: the public keys with which this hub signs and has signed.
+        schemas: the schemas of manifests; None: manifests are not checked by them.
         node_labels: names of node labels that workloads ask for.
         asker: asks sites to prove that their reports are fresh.
         publisher: signs and publishes to sites.
@@ -91,19 +138,21 @@ class Knowledge:
     """
 
     settings: Settings
-    services: Services
     clock: Clock
-    metrics: Metrics
+    metrics: Telemetry
     faults: Faults
-    hub: FencedHub
-    leadership: Leadership
+    hub: Hub
+    leadership: HeldLease
     objects: HubObjects
     fleet: Fleet
     sites: Sites
-    recorder: LedgerRecorder
+    recorder: TermRecorder
+    ledger: LedgerChain
+    hub_keys: frozenset[str]
+    schemas: Schemas | None
     node_labels: NodeLabelKeys
-    asker: SiteAsker
-    publisher: OrderPublisher
+    asker: NonceAsker
+    publisher: TermPublisher
     on_higher_epoch: Callable[[int], None]
 
 
@@ -134,12 +183,11 @@ class Term:
         )
         self.unadmitted_sites = UnadmittedSites(known.clock, known.faults)
         self.events = EventRecorder(hub=known.hub, clock=known.clock, faults=known.faults)
-        ledger = known.services.ledger
         self.ledger_heads = LedgerHeads(
-            head=ledger.head,
+            head=known.ledger.head,
             sent_head=known.publisher.sent_head,
-            is_recorded=ledger.has,
-            is_ours=partial(is_signed_by, keys=known.services.hub_keys),
+            is_recorded=known.ledger.has,
+            is_ours=partial(is_signed_by, keys=known.hub_keys),
             ask=lambda site: known.publisher.request_heads(site, self._epoch()),
             clock=known.clock,
             faults=known.faults,
@@ -337,9 +385,7 @@ class Term:
             stuck_after_seconds=known.settings.dispatch.stuck_in_flight_seconds,
             on_names_freed=lambda: self.wake_ups.add_events("gone"),
             health_pauses=HealthPauses(clock=known.clock),
-            manifest_checks=ManifestChecks(
-                KindSchemas(client=known.services.client, clock=known.clock)
-            ),
+            manifest_checks=ManifestChecks(known.schemas),
         )
 
     def loops(self) -> Iterator[tuple[str, Loop]]:
@@ -382,7 +428,7 @@ class Term:
             self.dispatcher.refresh(_REFRESH_SECONDS, self._lacks_newest_head)
 
     def _lacks_newest_head(self, site: str) -> bool:
-        return self.known.publisher.sent_head(site) != self.known.services.ledger.head()
+        return self.known.publisher.sent_head(site) != self.known.ledger.head()
 
     async def _watch_ledger(self) -> None:
         await self.known.recorder.watch(
