@@ -173,6 +173,18 @@ class HealthSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_hold_seconds: WaitSeconds = 600.0
 
 
+class FailoverSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """When the replicas of silent sites are replaced.
+
+    Attributes:
+        enabled: whether anything is replaced without an operator's word.
+        after_seconds: how long a site must be silent, where spec.failover does not say.
+    """
+
+    enabled: bool = True
+    after_seconds: AgeSeconds = 300.0
+
+
 class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How often workloads that failed or were not placed are tried again.
 
@@ -249,6 +261,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         web: where metrics and the web page are served.
         freshness: when what a site reported is too old.
         health: when a site is silent and lost.
+        failover: when the replicas of silent sites are replaced.
         queue: how often work is tried again.
         batch: when the backlog is solved as one batch.
         dispatch: how orders are published.
@@ -270,6 +283,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     web: WebSettings = WebSettings()
     freshness: FreshnessSettings = FreshnessSettings()
     health: HealthSettings = HealthSettings()
+    failover: FailoverSettings = FailoverSettings()
     queue: QueueSettings = QueueSettings()
     batch: BatchSettings = BatchSettings()
     dispatch: DispatchSettings = DispatchSettings()

@@ -108,6 +108,14 @@ class Metrics:
         self._gauges["kapok_scarcity_prices"].set(prices)
         self._gauges["kapok_batch_achieved_ratio"].set(ratio)
 
+    def count_eviction(self, reason: str) -> None:
+        """Counts a replacement that failover decided."""
+        self._count("kapok_evictions_total", reason)
+
+    def set_waiting_evictions(self, count: int) -> None:
+        """Sets how many replacements are due and not ordered yet."""
+        self._gauges["kapok_waiting_evictions"].set(count)
+
     def count_invalid_object(self, kind: str) -> None:
         """Counts an object of ours in the hub that cannot be decoded."""
         self._count("kapok_invalid_objects_total", kind)

@@ -356,6 +356,7 @@ class ControlLoops:
         )
         self.reconciler, self.worker = term.reconciler, term.worker
         self.controller, self.startup = term.controller, term.startup
+        self.failover_loop = term.failover
 
     @asynccontextmanager
     async def started(self, *raw: Raw) -> AsyncIterator[None]:

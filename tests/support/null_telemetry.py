@@ -54,3 +54,9 @@ class NullTelemetry:
 
     def count_index_published(self) -> None:
         """Ignored."""
+
+    def count_eviction(self, reason: str) -> None:
+        """Ignored."""
+
+    def set_waiting_evictions(self, count: int) -> None:
+        """Ignored."""

@@ -76,3 +76,11 @@ class Telemetry(Protocol):
     def count_index_published(self) -> None:
         """Counts a published index."""
         ...
+
+    def count_eviction(self, reason: str) -> None:
+        """Counts a replacement of one workload's replicas at one site: silent, operator."""
+        ...
+
+    def set_waiting_evictions(self, count: int) -> None:
+        """Sets how many replacements are due and not ordered yet."""
+        ...
