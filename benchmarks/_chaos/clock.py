@@ -3,6 +3,7 @@
 import asyncio
 import heapq
 from datetime import UTC, datetime, timedelta
+from typing import cast
 
 START = datetime(2026, 11, 24, 0, 0, 0, tzinfo=UTC)
 _MAX_ROUNDS = 100_000
@@ -69,8 +70,7 @@ class ChaosClock:
         Raises:
             RuntimeError: they never do.
         """
-        loop = asyncio.get_running_loop()
-        assert isinstance(loop, IdleLoop)
+        loop = cast(IdleLoop, asyncio.get_running_loop())
         for _ in range(_MAX_ROUNDS):
             await asyncio.sleep(0)  # noqa: TID251 - gives way, waits for nothing
             if not loop.has_ready():

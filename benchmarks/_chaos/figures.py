@@ -27,12 +27,7 @@ class Figures:
     least_moves: int = 0
     doubled: int = 0
     unplaced_minutes: dict[int, float] = field(default_factory=lambda: defaultdict(float))
-    evict_at_once_moves: int = 0
-    evict_at_once_needless: int = 0
-    no_storm_moves: int = 0
-    no_storm_needless: int = 0
     _silent: dict[str, tuple[float, float]] = field(default_factory=dict)
-    _counted: set[str] = field(default_factory=set)
     _whole_at: float = 0.0
     _over: dict[tuple[str, str], float] = field(default_factory=dict)
 

@@ -208,6 +208,13 @@ def _selector(world: World, event: Event) -> None:
     world.hub.edit(WORKLOADS, found["metadata"]["name"], patch, "city")
 
 
+def _lose_node(world: World, event: Event) -> None:
+    site = world.sites[event.site]
+    if site.is_running:
+        site.lose_node()
+        world.later(event.seconds, site.add_node)
+
+
 HAPPENINGS: dict[str, Happen] = {
     "site-off": lambda world, event: _off(world, event, loses_disk=False),
     "site-lost": lambda world, event: _off(world, event, loses_disk=True),
@@ -216,7 +223,7 @@ HAPPENINGS: dict[str, Happen] = {
     "flap": _flap,
     "agent-restart": lambda world, event: world.sites[event.site].boot(),
     "agent-disk": lambda world, event: world.sites[event.site].lose_agent_disk(),
-    "node-lost": lambda world, event: _lose_node(world, event),
+    "node-lost": _lose_node,
     "slow": _with("is_slow"),
     "lie-capacity": _with("lies=capacity"),
     "lie-epoch": _with("lies=epoch"),
@@ -241,10 +248,3 @@ HAPPENINGS: dict[str, Happen] = {
     "selector": _selector,
     "job": _job,
 }
-
-
-def _lose_node(world: World, event: Event) -> None:
-    site = world.sites[event.site]
-    if site.is_running:
-        site.lose_node()
-        world.later(event.seconds, site.add_node)

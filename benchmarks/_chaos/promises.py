@@ -41,7 +41,6 @@ _CLASSES = ("general-1", "general-2", "general-3", "general-4", "important", "co
 _PHASES = frozenset(
     {"Pending", "Waiting", "Refused", "Placed", "Running", "Completed", "Degraded", "Deleting"}
 )
-_GENESIS = None
 
 Key = tuple[str, str]
 Found = Iterator[tuple[int, str, str]]
@@ -126,26 +125,30 @@ def broken_rule(workload: Raw, site: str, sight: Sight) -> str:
     found = sight.site_objects.get(site)
     if found is None:
         return "there is no such site"
-    spec = workload["spec"]
-    for grant in sight.grants.values():
-        body = grant["spec"]
-        if site not in body["sites"]:
-            continue
-        if _CLASSES.index(body["dataClass"]) < _CLASSES.index(spec["dataClass"]):
-            return f"its grant ends at {body['dataClass']}"
-        if not set(spec.get("networkZones") or ()) <= set(body.get("networkZones") or ()):
-            return "it lacks a network zone"
-        if int(spec.get("protectionLevel") or 1) > int(body["protectionLevel"]):
-            return "its protection level is lower"
-        break
-    else:
-        return "it has no grant"
-    selector = (spec.get("placement") or {}).get("siteSelector") or {}
+    why = _broken_right(workload["spec"], site, sight)
+    if why:
+        return why
+    selector = (workload["spec"].get("placement") or {}).get("siteSelector") or {}
     labels = found["metadata"].get("labels") or {}
     if any(labels.get(key) != value for key, value in (selector.get("matchLabels") or {}).items()):
         return "its labels do not match siteSelector"
     if any(one["effect"] == "NoExecute" for one in found["spec"].get("taints") or ()):
         return "its taint forbids it"
+    return ""
+
+
+def _broken_right(spec: Raw, site: str, sight: Sight) -> str:
+    """What the authority has not granted a site; "" if all that is needed is granted."""
+    grants = [one["spec"] for one in sight.grants.values() if site in one["spec"]["sites"]]
+    if not grants:
+        return "it has no grant"
+    body = grants[0]
+    if _CLASSES.index(body["dataClass"]) < _CLASSES.index(spec["dataClass"]):
+        return f"its grant ends at {body['dataClass']}"
+    if not set(spec.get("networkZones") or ()) <= set(body.get("networkZones") or ()):
+        return "it lacks a network zone"
+    if int(spec.get("protectionLevel") or 1) > int(body["protectionLevel"]):
+        return "its protection level is lower"
     return ""
 
 
@@ -452,26 +455,34 @@ def check_rest(sight: Sight, memory: Memory) -> Found:
     yield from _check_ended(sight, memory)
     if not sight.is_calm:
         return
+    placed, running = _placed(sight), _running(sight)
+    for (key, name), pods in running.items():
+        stand = placed.get((key, name), 0)
+        if not pods.is_ended and pods.wanted != stand:
+            yield 12, f"{key[1]} at {name}", f"{pods.wanted} run, {stand} stand in the hub"
+    for (key, name), count in placed.items():
+        phase = (sight.workloads[key].get("status") or {}).get("phase")
+        if (key, name) not in running and count and phase != "Completed":
+            yield 12, f"{key[1]} at {name}", f"{count} stand in the hub, none run"
+
+
+def _placed(sight: Sight) -> dict[tuple[Key, str], int]:
+    """Replicas of each workload at each site, as the hub has them."""
     placed: dict[tuple[Key, str], int] = {}
     for key, one in sight.workloads.items():
         for counts in (staying(one), leaving(one)):
             for site, count in counts.items():
                 placed[key, site] = placed.get((key, site), 0) + count
-    running: dict[tuple[Key, str], PodsSeen] = {}
-    for name, site_seen in sight.sites.items():
-        for order, pods in site_seen.orders.items():
-            running[key_in(order), name] = pods
-    for (key, name), pods in running.items():
-        if not pods.is_ended and pods.wanted != placed.get((key, name), 0):
-            yield (
-                12,
-                f"{key[1]} at {name}",
-                f"{pods.wanted} run, {placed.get((key, name), 0)} stand",
-            )
-    for (key, name), count in placed.items():
-        phase = (sight.workloads[key].get("status") or {}).get("phase")
-        if (key, name) not in running and count and phase != "Completed":
-            yield 12, f"{key[1]} at {name}", f"{count} stand in the hub, none run"
+    return placed
+
+
+def _running(sight: Sight) -> dict[tuple[Key, str], PodsSeen]:
+    """What really runs of each workload at each site."""
+    return {
+        (key_in(order), name): pods
+        for name, site in sight.sites.items()
+        for order, pods in site.orders.items()
+    }
 
 
 def _check_ended(sight: Sight, memory: Memory) -> Found:

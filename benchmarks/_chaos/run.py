@@ -15,6 +15,7 @@ from benchmarks._chaos.world import STEP_SECONDS, World, make_world
 
 _WHOLE_SECONDS = 10.0
 _CALM_SECONDS = 600.0
+_SAVED_STEPS = 7  # the broker writes to its disk now and then
 
 
 @dataclass(slots=True)
@@ -79,7 +80,8 @@ async def _run(
             is_whole = now >= next_whole or is_last
             if is_whole:
                 next_whole = now + _WHOLE_SECONDS
-                world.broker.save() if outcome.steps % 7 == 0 else None
+                if outcome.steps % _SAVED_STEPS == 0:
+                    world.broker.save()
             sight = viewer.look(is_whole=is_whole, is_calm=is_last and now >= calm_from)
             outcome.figures.look(sight)
             found = checker.look(sight)
@@ -106,10 +108,5 @@ async def _let_happen(world: World, waiting: list[Event]) -> None:
 
 def _calm_from(events: tuple[Event, ...]) -> float:
     """From when on the world has had time to come to rest."""
-    return (
-        max(
-            (one.at + 8 * 130.0 if one.kind == "flap" else one.at + one.seconds for one in events),
-            default=0.0,
-        )
-        + _CALM_SECONDS
-    )
+    ends = [one.at + one.seconds + (8 * 130.0 if one.kind == "flap" else 0.0) for one in events]
+    return max(ends, default=0.0) + _CALM_SECONDS

@@ -1,8 +1,8 @@
 """A site at the level of messages: it follows the signed index, and has nodes, pods and a disk.
 
-The index is the only thing that withdraws. The disk keeps the newest (epoch, sequence), so that what
-the broker rolls back is refused. Pods are bound to nodes first-fit and are ready a little later. It
-lies on order: about its free capacity, or about the index that it works by.
+The index is the only thing that withdraws. The disk keeps the newest (epoch, sequence), so that
+what the broker rolls back is refused. Pods are bound to nodes first-fit and are ready a little
+later. It lies on order: about its free capacity, or about the index that it works by.
 """
 
 import random

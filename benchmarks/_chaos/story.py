@@ -90,6 +90,7 @@ class Story:
         workloads: number of workloads at the start.
         report_seconds: time between two reports of a site.
         events: what happens, in order of time.
+        variant: how the scheduler is set, a key of `world.VARIANTS`.
     """
 
     seed: int
@@ -98,6 +99,7 @@ class Story:
     workloads: int
     report_seconds: float = 10.0
     events: tuple[Event, ...] = field(default=())
+    variant: str = "kapok"
 
     @property
     def seconds(self) -> float:

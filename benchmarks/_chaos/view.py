@@ -140,13 +140,12 @@ class Viewer:
             ).fetchall()
         database.close()
         rows = tuple(
-            LedgerRow(
-                seq=seq,
-                id=name,
-                hash=digest,
-                body=bytes(body) if isinstance(body, bytes) else str(body).encode(),
-            )
+            LedgerRow(seq=seq, id=name, hash=digest, body=_bytes_of(body))
             for seq, name, digest, body in found
         )
         self._seq = rows[-1].seq if rows else self._seq
         return rows
+
+
+def _bytes_of(body: bytes | str) -> bytes:
+    return body.encode() if isinstance(body, str) else bytes(body)

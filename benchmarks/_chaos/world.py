@@ -21,6 +21,7 @@ from benchmarks._chaos.ledger import LedgerOnLoop
 from benchmarks._chaos.site import ChaosSite
 from benchmarks._chaos.story import Event, Story
 from scheduler.app import Scheduler
+from scheduler.control.failover.gate import OpenGate
 from scheduler.control.ports.hub import GRANTS, SITES, TENANTS, WORKLOADS
 from scheduler.control.replicas import ReplicaIdentity
 from scheduler.hub.health import HubHealth
@@ -30,10 +31,13 @@ from scheduler.mqtt.received_messages import ReceivedMessages
 from scheduler.mqtt.receiver import Receiver
 from scheduler.runtime.faults import Faults
 from scheduler.services import Endpoints, Services
-from scheduler.settings import BatchSettings, HubSettings, Settings
+from scheduler.settings import BatchSettings, FailoverSettings, HubSettings, Settings
 from scheduler.web.metrics import Metrics
 
 STEP_SECONDS = 2.0
+VARIANTS = ("kapok", "no storm control", "evict all at once")
+"""What is measured, and two baselines: see `settings_of`, `World.step`."""
+
 _RECHECKED_OF = 40
 """One of so many decisions is decided again from its record."""
 
@@ -92,6 +96,9 @@ class World:
             heapq.heappop(self._pending)[2]()
         for site in self.sites:
             site.step()
+        if self.story.variant != VARIANTS[0]:
+            for one in self.schedulers:
+                one.scheduler.term.failover.gate = OpenGate()
         await self.clock.advance_to(until)
 
     # ------------------------------------------------------------ schedulers
@@ -133,7 +140,7 @@ class World:
             ),
         )
         scheduler = Scheduler(
-            settings=chaos_settings(),
+            settings=settings_of(self.story.variant),
             services=services,
             clock=self.clock,
             metrics=metrics,
@@ -230,9 +237,14 @@ class World:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def chaos_settings() -> Settings:
+def settings_of(variant: str) -> Settings:
     """The defaults, for a hub that replicas share; batches need a process of their own."""
-    return Settings(hub=HubSettings(kubeconfig="chaos"), batch=BatchSettings(at_workloads=0))
+    at_once = FailoverSettings(after_seconds=1.0)
+    return Settings(
+        hub=HubSettings(kubeconfig="chaos"),
+        batch=BatchSettings(at_workloads=0),
+        failover=at_once if variant == VARIANTS[2] else FailoverSettings(),
+    )
 
 
 def make_world(story: Story) -> World:
