@@ -14,7 +14,8 @@ class Figures:
 
     Attributes:
         detect_seconds: from when a site was last heard to when its object said so.
-        recover_seconds: from when it said so to when a share was ordered elsewhere instead.
+        recover_seconds: from when an eviction was allowed, that is `afterSeconds` after it was last
+            heard, under a leader, to when the replacement stood in the hub.
         moves: replicas that were placed at another site instead of a silent one.
         least_moves: replicas at sites that stayed silent for longer than `afterSeconds`.
         doubled: moments at which a workload ran more replicas than it asks for, beyond a move.
@@ -58,8 +59,12 @@ class Figures:
             if left and new:
                 self.moves += new
                 self.least_moves += min(new, sum(before[s] - after.get(s, 0) for s in left))
-                since = min(self._silent[s][0] for s in left)
-                self.recover_seconds.append(sight.now - since)
+                allowed = max(
+                    sight.leading_since or 0.0,
+                    *(self._silent[s][0] for s in left),
+                    *(self._silent[s][1] + sight.failover_seconds for s in left),
+                )
+                self.recover_seconds.append(max(0.0, write.at - allowed))
 
     def _look_at_replicas(self, sight: Sight) -> None:
         minutes, self._whole_at = (sight.now - self._whole_at) / 60, sight.now

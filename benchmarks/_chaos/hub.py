@@ -28,6 +28,7 @@ from scheduler.control.ports.hub import (
     Refused,
     WatchEvent,
 )
+from scheduler.runtime.clock import Clock
 
 Place = tuple[str, str, str]
 """(plural, namespace, name) of an object."""
@@ -42,12 +43,14 @@ class StatusWrite:
         before: the object before.
         after: the object after.
         lease_epoch: the epoch of the Lease at that moment.
+        at: that moment, in seconds since the start.
     """
 
     place: tuple[str, str]
     before: Object
     after: Object
     lease_epoch: int
+    at: float
 
 
 @dataclass(slots=True)
@@ -56,12 +59,14 @@ class ChaosHub:
 
     Attributes:
         rng: decides which requests fail.
+        clock: the time.
         fault_ratio: the share of requests that fail in one of four ways.
         writes: statuses of workloads that were taken since the last look at them.
         removed: workloads that are gone since the last look at them.
     """
 
     rng: random.Random
+    clock: Clock
     fault_ratio: float = 0.0
     writes: list[StatusWrite] = field(default_factory=list)
     removed: list[Object] = field(default_factory=list)
@@ -220,7 +225,8 @@ class ChaosHub:
             return copy.deepcopy(before)
         if resource is WORKLOADS and subresource == "status":
             self._check_epoch(before, after)
-            self.writes.append(StatusWrite(place[1:], before, after, self.lease_epoch()))
+            now = self.clock.monotonic()
+            self.writes.append(StatusWrite(place[1:], before, after, self.lease_epoch(), now))
         if after.get("spec") != before.get("spec"):
             after["metadata"]["generation"] += 1
         is_marked = "deletionTimestamp" in after["metadata"]

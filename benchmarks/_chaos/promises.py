@@ -37,6 +37,9 @@ NAMED_SECONDS = 180.0
 FREEZE_RATIO = 0.5
 _RUNNING_BEFORE_SECONDS = 300.0
 _SPEC_SECONDS = 600.0
+_JOB_SECONDS = 60.0
+"""A job that ends so soon after the hub knew of its end had begun before."""
+
 _CLASSES = ("general-1", "general-2", "general-3", "general-4", "important", "core")
 _PHASES = frozenset(
     {"Pending", "Waiting", "Refused", "Placed", "Running", "Completed", "Degraded", "Deleting"}
@@ -59,7 +62,7 @@ class Memory:
     versions: dict[str, tuple[int, tuple[int, int]]] = field(default_factory=dict)
     capacity: dict[str, list[tuple[float, int]]] = field(default_factory=dict)
     ran: dict[Key, dict[str, tuple[float, int]]] = field(default_factory=dict)
-    ended: dict[str, tuple[str, float]] = field(default_factory=dict)
+    completed_at: dict[Key, float] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
     last_row: tuple[int, str] = (0, "")
     since: dict[tuple[int, str], float] = field(default_factory=dict)
@@ -103,8 +106,11 @@ def _remember(sight: Sight, memory: Memory) -> None:
         seen = memory.capacity.setdefault(name, [])
         if not seen or seen[-1][1] != site.cores:
             seen.append((sight.now, site.cores))
-    for site_name, order in sight.ended:
-        memory.ended.setdefault(order, (site_name, sight.now))
+    for write in sight.writes:
+        if write.after["status"].get("phase") == "Completed":
+            memory.completed_at.setdefault(key_of(write.after), sight.now)
+    for gone in sight.removed:
+        memory.completed_at.pop(key_of(gone), None)
 
 
 def _remember_spec(key: Key, one: Raw, now: float, memory: Memory) -> None:
@@ -251,6 +257,8 @@ def _most_cores(site: str, sight: Sight, memory: Memory) -> int:
 
 def _cores(one: Raw, cores: int) -> dict[str, int]:
     found: dict[str, int] = {}
+    if (one.get("status") or {}).get("phase") == "Completed":
+        return found  # its pods have ended and take nothing
     for counts in (staying(one), leaving(one)):
         for site, count in counts.items():
             found[site] = found.get(site, 0) + count * cores
@@ -486,11 +494,15 @@ def _running(sight: Sight) -> dict[tuple[Key, str], PodsSeen]:
 
 
 def _check_ended(sight: Sight, memory: Memory) -> Found:
-    """A job that ran to its end never runs again."""
+    """A job of which the hub knows that it ran to its end never runs again."""
     for site_name, order in sight.ended:
-        first = memory.ended[order]
-        if first[0] != site_name:
-            yield 12, f"job {order}", f"ran to its end at {first[0]} and at {site_name}"
+        known_at = memory.completed_at.get(key_in(order), sight.now)
+        if sight.now - known_at > _JOB_SECONDS:
+            yield (
+                12,
+                f"job {order}",
+                f"ran again at {site_name}, {sight.now - known_at:.0f} s later",
+            )
 
 
 def check_loops(sight: Sight, _memory: Memory) -> Found:

@@ -17,11 +17,13 @@ class Write:
         before: the object before.
         after: the object after.
         lease_epoch: the epoch of the Lease then.
+        at: when, in seconds since the start.
     """
 
     before: Raw
     after: Raw
     lease_epoch: int
+    at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +128,7 @@ class Sight:
         is_calm: nothing has happened for so long that all should have come to rest.
         is_whole: a check of everything, not only of what changed, is due.
         report_seconds: time between two reports of a site.
+        failover_seconds: how long a site must be silent before its replicas are replaced.
     """
 
     now: float
@@ -148,6 +151,7 @@ class Sight:
     is_calm: bool = False
     is_whole: bool = False
     report_seconds: float = 10.0
+    failover_seconds: float = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

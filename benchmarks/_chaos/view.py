@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from benchmarks._chaos.sight import LedgerRow, Lowered, PodsSeen, Raw, Sight, SiteSeen, Write
 from benchmarks._chaos.site import ChaosSite
-from benchmarks._chaos.world import World
+from benchmarks._chaos.world import World, settings_of
 from scheduler.control.ports.hub import GRANTS, SITES, WORKLOADS
 
 _LIE_SECONDS = 600.0
@@ -34,7 +34,7 @@ class Viewer:
             world.replay_some()
         changed = self._read_objects()
         hub = world.hub
-        writes = tuple(Write(one.before, one.after, one.lease_epoch) for one in hub.writes)
+        writes = tuple(Write(one.before, one.after, one.lease_epoch, one.at) for one in hub.writes)
         removed = tuple(hub.removed)
         hub.writes.clear()
         hub.removed.clear()
@@ -65,6 +65,7 @@ class Viewer:
             is_calm=is_calm,
             is_whole=is_whole,
             report_seconds=world.story.report_seconds,
+            failover_seconds=settings_of(world.story.variant).failover.after_seconds,
         )
 
     def _read_objects(self) -> frozenset[str]:

@@ -252,12 +252,13 @@ def make_world(story: Story) -> World:
     rng = random.Random(story.seed ^ 0xC4A05)  # noqa: S311 - a story, nothing secret
     memory = Path("/dev/shm")  # noqa: S108 - a disk that needs no flush, where there is one
     root = memory if memory.is_dir() else None
+    clock = ChaosClock()
     return World(
         story=story,
         folder=Path(tempfile.mkdtemp(prefix="kapok-chaos-", dir=root)),
         rng=rng,
-        clock=ChaosClock(),
-        hub=ChaosHub(rng),
+        clock=clock,
+        hub=ChaosHub(rng, clock),
         broker=ChaosBroker(),
         key=SigningKey(rng.randbytes(32)),
     )

@@ -157,8 +157,12 @@ def test_12_what_does_not_come_to_rest_is_found() -> None:
     assert broken(with_site(rest, "m1", orders=pods(2))) == set()
 
 
-def test_12_a_job_that_ends_at_two_sites_is_found() -> None:
-    assert broken(sight(ended=(("m1", ORDER),)), sight(ended=(("m2", ORDER),))) == {12}
+def test_12_a_job_that_runs_again_after_its_end_was_known_is_found() -> None:
+    done = placed(ONE, m1=2)
+    done["status"]["phase"] = "Completed"
+    known = sight(1000.0, **wrote(ONE, done), ended=(("m1", ORDER),))
+    assert broken(known, sight(1030.0, ended=(("m2", ORDER),))) == set()  # it had begun before
+    assert broken(known, sight(1300.0, ended=(("m2", ORDER),))) == {12}
 
 
 @pytest.mark.parametrize("spoiled", [{"is_alive": False}, {"faults": {"loop": 1}}])
