@@ -10,12 +10,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from scheduler.batch_process.solver import BatchProcess
 from scheduler.control.autoscaled_workloads import AutoscaledWorkloads
 from scheduler.control.clock_events import ClockEvents
 from scheduler.control.controller import Controller
 from scheduler.control.events.recorder import EventRecorder
 from scheduler.control.events.site_notices import SiteNotices
+from scheduler.control.events.storm_notices import StormNotices
+from scheduler.control.failover.freeze_sync import SUBJECT, FreezeSync
+from scheduler.control.failover.storm_gate import StormGate
 from scheduler.control.fence import FencedHub
 from scheduler.control.leader_election import Leadership
 from scheduler.control.orders.dispatch import Dispatcher
@@ -53,6 +58,7 @@ from scheduler.ledger.recorder import LedgerRecorder
 from scheduler.ledger.segments import is_signed_by
 from scheduler.model.demand.terms import Terms
 from scheduler.model.kinds.metadata import WorkKey
+from scheduler.model.storm import StormLimits
 from scheduler.mqtt.order_publisher import OrderPublisher
 from scheduler.mqtt.site_asker import SiteAsker
 from scheduler.placement.fleet.fleet import Fleet
@@ -87,6 +93,8 @@ class Knowledge:
         node_labels: names of node labels that workloads ask for.
         asker: asks sites to prove that their reports are fresh.
         publisher: signs and publishes to sites.
+        connected_since_seconds: gives since when there is a session with the broker; None: there
+            is none.
         on_higher_epoch: called with the epoch of a later index than ours that our key has signed.
     """
 
@@ -104,6 +112,7 @@ class Knowledge:
     node_labels: NodeLabelKeys
     asker: SiteAsker
     publisher: OrderPublisher
+    connected_since_seconds: Callable[[], float | None]
     on_higher_epoch: Callable[[int], None]
 
 
@@ -134,6 +143,7 @@ class Term:
         )
         self.unadmitted_sites = UnadmittedSites(known.clock, known.faults)
         self.events = EventRecorder(hub=known.hub, clock=known.clock, faults=known.faults)
+        self._build_gate()
         ledger = known.services.ledger
         self.ledger_heads = LedgerHeads(
             head=ledger.head,
@@ -143,6 +153,24 @@ class Term:
             ask=lambda site: known.publisher.request_heads(site, self._epoch()),
             clock=known.clock,
             faults=known.faults,
+        )
+
+    def _build_gate(self) -> None:
+        """What holds evictions back."""
+        known = self.known
+        self.gate = StormGate(
+            sites=known.sites,
+            clock=known.clock,
+            limits=StormLimits(**msgspec.structs.asdict(known.settings.failover.storm)),
+            connected_since_seconds=known.connected_since_seconds,
+            count_started=known.metrics.count_evictions,
+        )
+        notices = StormNotices(
+            events=self.events, telemetry=known.metrics, subject=SUBJECT, instant=self.gate.instant
+        )
+        self.gate.on_change = notices.on_change
+        self.freeze_sync = FreezeSync(
+            hub=known.hub, gate=self.gate, clock=known.clock, faults=known.faults
         )
 
     def _build_orders(self) -> None:
@@ -354,6 +382,7 @@ class Term:
             foreign_index=self.dispatcher.foreign_index_condition,
             unknown_orders_at=self.dispatcher.unknown_orders_at,
             without_nonce=known.asker.agents_without_nonce,
+            evictions_held=self.gate.condition_of,
         )
         autoscaled = AutoscaledWorkloads(
             hub=known.hub, objects=known.objects, clock=known.clock, faults=known.faults
@@ -362,6 +391,8 @@ class Term:
         yield "dispatch", self.dispatcher.run
         yield "wake", self.wake_ups.run
         yield "time", self.clock_events.run
+        yield "storms", self.gate.run
+        yield "freeze", self.freeze_sync.run
         yield "site status", writer.run
         yield "events", self.events.run
         yield "pending sites", partial(self.unadmitted_sites.run, known.hub)

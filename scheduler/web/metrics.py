@@ -75,6 +75,14 @@ class Metrics:
         """Counts a change of a site's health."""
         self._count("kapok_site_health_changes_total", health)
 
+    def count_freeze(self, reason: str) -> None:
+        """Counts a freeze of evictions."""
+        self._count("kapok_eviction_freezes_total", reason)
+
+    def count_evictions(self, count: int) -> None:
+        """Counts replacements that may start because their site is lost."""
+        self._counters["kapok_evictions_total"].inc(count)
+
     def count_fault(self, where: str) -> None:
         """Counts a fault that an edge caught."""
         self._count("kapok_faults_total", where)
