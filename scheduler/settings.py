@@ -183,7 +183,8 @@ class StormSettings(msgspec.Struct, frozen=True, kw_only=True):
             together, within two report intervals.
         min_rest_ratio: a province, a city or a provider that is wholly silent is lost if this share
             of the other sites reports; below that it is held without an end.
-        loss_hold_seconds: the sites of a lost province, city or provider are held for this long.
+        loss_after_ratio: sites of a lost province, city or provider must be silent for this many
+            times spec.failover.afterSeconds.
         settle_seconds: a freeze ends when its cause was over for this long; after a start and after
             a new session with the broker nothing is evicted for this long either, unless all sites
             were heard.
@@ -195,7 +196,7 @@ class StormSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     max_silent_ratio: RatioSetting = 0.5
     min_rest_ratio: RatioSetting = 0.8
-    loss_hold_seconds: WaitSeconds = 120.0
+    loss_after_ratio: Annotated[float, msgspec.Meta(ge=1, le=1000, extra={"unit": "times"})] = 2.0
     settle_seconds: WaitSeconds = 60.0
     full_rate_ratio: RatioSetting = 0.8
     full_per_second: RateSetting = 200.0
@@ -203,12 +204,16 @@ class StormSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FailoverSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How replicas of lost sites are replaced.
+    """When the replicas of silent sites are replaced.
 
     Attributes:
+        enabled: whether anything is replaced without an operator's word.
+        after_seconds: how long a site must be silent, where spec.failover does not say.
         storm: when evictions are frozen and slowed down.
     """
 
+    enabled: bool = True
+    after_seconds: AgeSeconds = 300.0
     storm: StormSettings = StormSettings()
 
 
@@ -288,7 +293,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         web: where metrics and the web page are served.
         freshness: when what a site reported is too old.
         health: when a site is silent and lost.
-        failover: how replicas of lost sites are replaced.
+        failover: when the replicas of silent sites are replaced.
         queue: how often work is tried again.
         batch: when the backlog is solved as one batch.
         dispatch: how orders are published.

@@ -20,6 +20,7 @@ from scheduler.control.events.recorder import EventRecorder
 from scheduler.control.events.site_notices import SiteNotices
 from scheduler.control.events.storm_notices import StormNotices
 from scheduler.control.failover.freeze_sync import SUBJECT, FreezeSync
+from scheduler.control.failover.loop import FailoverLoop
 from scheduler.control.failover.storm_gate import StormGate
 from scheduler.control.fence import FencedHub
 from scheduler.control.leader_election import Leadership
@@ -34,6 +35,7 @@ from scheduler.control.reconcile.accepted_specs import AcceptedSpecs
 from scheduler.control.reconcile.assumptions import Assumptions
 from scheduler.control.reconcile.batch_prices import BatchLimits, BatchPricer
 from scheduler.control.reconcile.decide import Decider
+from scheduler.control.reconcile.failover import FailoverDecisions
 from scheduler.control.reconcile.health_pauses import HealthPauses
 from scheduler.control.reconcile.reconciler import Reconciler
 from scheduler.control.reconcile.restore import OrderRestorer
@@ -43,6 +45,7 @@ from scheduler.control.sites.sites import Sites
 from scheduler.control.sites.unadmitted_sites import UnadmittedSites
 from scheduler.control.startup import Startup
 from scheduler.control.state.decision_inputs import DecisionInputs
+from scheduler.control.state.evictions import Evictions
 from scheduler.control.state.fair_shares import FairShares
 from scheduler.control.state.ledger_heads import LedgerHeads
 from scheduler.control.state.manifest_checks import ManifestChecks
@@ -134,9 +137,10 @@ class Term:
             clock=known.clock,
             base_terms=Terms(
                 report_stale_seconds=int(settings.freshness.stale_after_seconds),
-                may_evict=False,  # replicas of a silent site are not replaced yet: NotEnforced
+                may_evict=False,  # failover plans what is evicted, and says so in each demand
             ),
         )
+        self.evictions = Evictions()
         self.stats = WorkloadStats(clock=known.clock, telemetry=known.metrics)
         self.quotas = Quotas(
             cost_of=self.inputs.spend_of, daemon_pods_of=self.inputs.daemon_pods_of
@@ -163,7 +167,6 @@ class Term:
             clock=known.clock,
             limits=StormLimits(**msgspec.structs.asdict(known.settings.failover.storm)),
             connected_since_seconds=known.connected_since_seconds,
-            count_started=known.metrics.count_evictions,
         )
         notices = StormNotices(
             events=self.events, telemetry=known.metrics, subject=SUBJECT, instant=self.gate.instant
@@ -294,6 +297,19 @@ class Term:
             ),
             faults=known.faults,
         )
+        self.failover = FailoverLoop(
+            objects=known.objects,
+            sites=known.sites,
+            order_sync=self.order_sync,
+            evictions=self.evictions,
+            requeuer=self.requeuer,
+            gate=self.gate,
+            telemetry=known.metrics,
+            clock=known.clock,
+            faults=known.faults,
+            after_seconds=settings.failover.after_seconds,
+            is_enabled=settings.failover.enabled,
+        )
         self.controller = Controller(
             notices=notices,
             objects=known.objects,
@@ -343,6 +359,12 @@ class Term:
                 requeue_reasons=self.requeuer.reasons,
                 events=self.events,
                 stats=self.stats,
+                failover=FailoverDecisions(
+                    objects=known.objects,
+                    order_sync=self.order_sync,
+                    telemetry=known.metrics,
+                    evictions=self.evictions,
+                ),
                 epoch=self._epoch,
             ),
             writer=WorkloadWriter(hub=known.hub, objects=known.objects, clock=known.clock),
@@ -404,6 +426,7 @@ class Term:
         """The loops that decide; they begin when the sites were waited for."""
         yield "work", self.worker.run
         yield "batches", self.batch_pricer.run
+        yield "failover", self.failover.run
         yield "re-checks", self.startup.recheck_decided
 
     async def _refresh_indexes(self) -> None:

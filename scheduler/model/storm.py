@@ -7,7 +7,8 @@ state before, give the state now. Times are seconds on the receiver's monotonic 
   together, when the session with the broker is down or new, when no site at all is heard, and after
   this process stood still. It ends when that was over for `settle_seconds`.
 - A held domain: a province, a city or a provider that fell silent as a whole, while nearly all
-  other sites report, is lost. Its sites are evicted later than single ones are.
+  other sites report, is lost. Its sites are evicted later than single ones are; while too many
+  others are silent as well, they are not evicted at all.
 - A rate: evictions are spread over time, more when much of the fleet is away. Kubernetes' node
   lifecycle controller has the same three steps (full, secondary, none) per zone.
 """
@@ -53,7 +54,8 @@ class StormLimits:
             together.
         min_rest_ratio: a domain that is wholly silent is lost if this share of the other sites
             reports; below that it is held without an end.
-        loss_hold_seconds: the sites of a lost domain are held for this long.
+        loss_after_ratio: the sites of a lost domain must be silent for this many times the time
+            that a workload waits.
         settle_seconds: a freeze ends when its cause was over for this long.
         full_rate_ratio: evictions go at the full rate while this share of the fleet reports, or all
             sites but one.
@@ -63,7 +65,7 @@ class StormLimits:
 
     max_silent_ratio: float = 0.5
     min_rest_ratio: float = 0.8
-    loss_hold_seconds: float = 120.0
+    loss_after_ratio: float = 2.0
     settle_seconds: float = 60.0
     full_rate_ratio: float = 0.8
     full_per_second: float = 200.0
@@ -108,7 +110,7 @@ class HeldDomain:
     Attributes:
         domain: which one.
         since_seconds: since when it is wholly silent.
-        until_seconds: its sites are evicted from then on; None: not before more others report.
+        until_seconds: its sites may be evicted from then on; None: not before more others report.
         returning_since_seconds: since when one of its sites reports again; None: none does.
     """
 
@@ -147,6 +149,10 @@ class StormState:
     healthy_ratio: float = 0.0
     per_second: float = 0.0
     full_since_seconds: float | None = None
+
+    def is_in_lost_domain(self, domains: Sequence[Domain]) -> bool:
+        """Whether a site with these domains is in one that fell silent as a whole."""
+        return any(one.domain in domains for one in self.held)
 
     def holding(self, domains: Sequence[Domain], now_seconds: float) -> HeldDomain | None:
         """The held domain of a site that is held the longest; None: it is in none."""
@@ -293,7 +299,7 @@ def _held_now(
         return HeldDomain(domain=silent.domain, since_seconds=since, until_seconds=None)
     until = before.until_seconds if before else None
     if until is None or (before and before.returning_since_seconds is not None):
-        until = now_seconds + limits.loss_hold_seconds
+        until = now_seconds + limits.settle_seconds
     return HeldDomain(domain=silent.domain, since_seconds=since, until_seconds=until)
 
 

@@ -108,6 +108,7 @@ FAULT_PLACES: Final = (
     "event",
     "wake-up",
     "clock",
+    "failover",
     "request",
     "publish",
     "session",
@@ -187,9 +188,9 @@ RECORDED_METRICS: Final[Mapping[str, MetricDefinition]] = {
         "Faults that an edge caught and that ended nothing, by edge: message (one message of "
         "a site), object (one object of the hub), workload (one reconciliation), batch, "
         "dispatch (the orders of one site), site-status (one site), pending-sites, freeze "
-        "(the word of an operator), event (one Kubernetes event), wake-up, clock (what the "
-        "passing of time brings), request (one "
-        "web request), publish (one message to a site), session (with the broker), broker "
+        "(the word of an operator), event (one Kubernetes event), wake-up, clock (what the passing "
+        "of time brings), failover, request (one web request), publish (one message to a site), "
+        "session (with the broker), broker "
         "(the embedded one), ledger (a record that cannot be written), lease, loop (any other "
         "fault of a loop, which starts again). Of the embedded hub: api-request, api-watch, "
         "api-storage (a write that did not reach the disk), api-listener (an index of writes), "
@@ -301,15 +302,23 @@ RECORDED_METRICS: Final[Mapping[str, MetricDefinition]] = {
         ("reason",),
         values=FREEZE_REASONS,
     ),
-    "kapok_evictions_total": MetricDefinition(
-        "counter", "Replacements that could start because their site is lost."
-    ),
     "kapok_site_health_changes_total": MetricDefinition(
         "counter",
         "Changes of the health of sites, by the state after the change: Reporting, Late, Silent, "
         "Lost, Unknown.",
         ("health",),
         values=HEALTH_NAMES,
+    ),
+    "kapok_evictions_total": MetricDefinition(
+        "counter",
+        "Replacements that failover decided, each of one workload's replicas at one site, by "
+        "reason: silent (the site does not report), operator (kapok failover).",
+        ("reason",),
+        values=("silent", "operator"),
+    ),
+    "kapok_waiting_evictions": MetricDefinition(
+        "gauge",
+        "Replacements that are due and not ordered: held back, on their way, or without room.",
     ),
     "kapok_hub_lost_leases_total": MetricDefinition(
         "counter",

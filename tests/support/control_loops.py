@@ -12,6 +12,7 @@ from scheduler.control.clock_events import ClockEvents
 from scheduler.control.controller import Controller
 from scheduler.control.events.recorder import EventRecorder
 from scheduler.control.events.site_notices import SiteNotices
+from scheduler.control.failover.loop import FailoverLoop
 from scheduler.control.orders.dispatch import Dispatcher
 from scheduler.control.orders.identity import IdentityResolver
 from scheduler.control.orders.sync import OrderSync
@@ -43,6 +44,7 @@ from scheduler.control.queue.reservations import ReservationPlanner, Reservation
 from scheduler.control.reconcile.accepted_specs import AcceptedSpecs
 from scheduler.control.reconcile.assumptions import Assumptions
 from scheduler.control.reconcile.decide import Decider
+from scheduler.control.reconcile.failover import FailoverDecisions
 from scheduler.control.reconcile.health_pauses import HealthPauses
 from scheduler.control.reconcile.reconciler import Reconciler
 from scheduler.control.reconcile.restore import OrderRestorer
@@ -375,6 +377,16 @@ class ControlLoops:
             faults=self.faults,
         )
         self.reconciler = self._make_reconciler()
+        self.failover_loop = FailoverLoop(
+            objects=self.objects,
+            sites=self.sites,
+            order_sync=self.order_sync,
+            evictions=self.failover.evictions,
+            requeuer=self.requeuer,
+            telemetry=self.telemetry,
+            clock=self.clock,
+            faults=self.faults,
+        )
         self.worker = Worker(
             queue=self.queue,
             reconciler=self.reconciler,
@@ -428,6 +440,9 @@ class ControlLoops:
         )
 
     def _make_reconciler(self) -> Reconciler:
+        self.failover = FailoverDecisions(
+            objects=self.objects, order_sync=self.order_sync, telemetry=self.telemetry
+        )
         events, ownership = self.events, ObjectOwnership()
         accepted = AcceptedSpecs(hub=self.hub, recorder=self.recorder)
         return Reconciler(
@@ -442,6 +457,7 @@ class ControlLoops:
                 requeue_reasons=self.requeuer.reasons,
                 events=events,
                 stats=self.stats,
+                failover=self.failover,
                 epoch=lambda: EPOCH,
             ),
             writer=WorkloadWriter(hub=self.hub, objects=self.objects, clock=self.clock),

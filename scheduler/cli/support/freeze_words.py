@@ -60,7 +60,7 @@ def run_freeze_command(
         print_error(command, error)
         return EXIT_USAGE
     try:
-        state = asyncio.run(_say_and_read(kubeconfig, arguments.why, wants_frozen))
+        state = asyncio.run(_say_and_read(kubeconfig, arguments.why, wants_frozen=wants_frozen))
     except HubError as error:
         print_error(command, error)
         return EXIT_NO
@@ -74,7 +74,7 @@ def run_freeze_command(
     return EXIT_NO if is_answer_no else EXIT_GOOD
 
 
-async def _say_and_read(kubeconfig: Path, why: str, wants_frozen: bool | None) -> dict[str, Any]:
+async def _say_and_read(kubeconfig: Path, why: str, *, wants_frozen: bool | None) -> dict[str, Any]:
     async with open_hub(kubeconfig) as client:
         word = await _read_word(client)
         if wants_frozen is not None:

@@ -53,7 +53,6 @@ class StormGate:
         connected_since_seconds: gives since when there is a session with the broker; None: there
             is none.
         on_change: called with the state before and after each look that changes it.
-        count_started: called with the number of replacements that may start.
         state: what holds evictions back, as of the last look.
     """
 
@@ -62,7 +61,6 @@ class StormGate:
     limits: StormLimits
     connected_since_seconds: Callable[[], float | None]
     on_change: Callable[[StormState, StormState], None] = lambda _before, _after: None
-    count_started: Callable[[int], None] = lambda _count: None
     state: StormState = field(default_factory=StormState)
     _word: FreezeWord | None = None
     _word_since_seconds: float = 0.0
@@ -97,14 +95,17 @@ class StormGate:
             end = f"until {self.instant(held.until_seconds)}"
         return f"the {kind} {name} fell silent as a whole, and its sites are held {end}"
 
+    def after_ratio(self, site: str) -> float:
+        """How many times `afterSeconds` a site must be silent."""
+        is_lost = bool(self.state.held) and self.state.is_in_lost_domain(self._domains_of(site))
+        return self.limits.loss_after_ratio if is_lost else 1.0
+
     def take(self, most: int) -> int:
         """How many replacements may start now, at most `most`."""
         self._look_if_old()
         self._fill()
         count = max(0, min(most, int(self._tokens)))
         self._tokens -= count
-        if count:
-            self.count_started(count)
         return count
 
     def next_seconds(self) -> float | None:

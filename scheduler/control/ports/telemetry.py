@@ -33,10 +33,6 @@ class Telemetry(Protocol):
         """Counts a freeze of evictions; `reason` is a `FreezeReason`."""
         ...
 
-    def count_evictions(self, count: int) -> None:
-        """Counts replacements that may start because their site is lost."""
-        ...
-
     def count_fault(self, where: str) -> None:
         """Counts a fault that an edge caught; `where` is from a closed list."""
         ...
@@ -83,4 +79,12 @@ class Telemetry(Protocol):
 
     def count_index_published(self) -> None:
         """Counts a published index."""
+        ...
+
+    def count_eviction(self, reason: str) -> None:
+        """Counts a replacement of one workload's replicas at one site: silent, operator."""
+        ...
+
+    def set_waiting_evictions(self, count: int) -> None:
+        """Sets how many replacements are due and not ordered yet."""
         ...

@@ -134,11 +134,13 @@ def test_a_province_that_is_silent_is_held_and_then_evicted() -> None:
     assert state.freeze is None
     held = state.holding((GANSU,), NOW)
     assert held is not None
-    assert held.until_seconds == NOW + LIMITS.loss_hold_seconds
+    assert held.until_seconds == NOW + LIMITS.settle_seconds
     assert state.holding((GUANGDONG,), NOW) is None
-    later = NOW + LIMITS.loss_hold_seconds
+    later = NOW + LIMITS.settle_seconds
     state = judge(sites(later), later, state)
     assert state.holding((GANSU,), later) is None
+    assert state.is_in_lost_domain((GANSU,))
+    assert not state.is_in_lost_domain((GUANGDONG,))
     assert state.per_second == LIMITS.reduced_per_second  # 70 % of the fleet reports
 
 
@@ -167,7 +169,7 @@ def test_a_silent_province_is_held_without_an_end_while_others_fall_too() -> Non
     state = judge([*gone, *back, *rest(NOW + 10)], NOW + 10, state)
     held = state.holding((GANSU,), NOW + 10)
     assert held is not None
-    assert held.until_seconds == NOW + 10 + LIMITS.loss_hold_seconds
+    assert held.until_seconds == NOW + 10 + LIMITS.settle_seconds
 
 
 def test_when_a_province_returns_its_other_sites_get_time_to_do_the_same() -> None:
