@@ -120,7 +120,9 @@ def read_fleet(
         else:
             absent.append(one)
     sample = sites[:: max(1, len(sites) // _MAX_SAMPLE)]
-    interval = median(interval_of(one.health, limits) for one in sample) if sample else 0.0
+    longest = limits.max_silent_after_seconds  # whatever an agent states
+    intervals = [min(interval_of(one.health, limits), longest) for one in sample]
+    interval = median(intervals) if intervals else 0.0
     return FleetReading(
         present=present,
         absent=absent,
