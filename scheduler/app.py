@@ -125,6 +125,11 @@ class BrokerConnection(Protocol):
         """Whether messages come and go now."""
         ...
 
+    @property
+    def connected_since_seconds(self) -> float | None:
+        """Since when, on the monotonic clock; None: they do not."""
+        ...
+
     async def run(self) -> None:
         """Receives and sends until cancelled."""
         ...
@@ -251,6 +256,7 @@ class Scheduler:
             node_labels=self.node_labels,
             asker=self.asker,
             publisher=self.publisher,
+            connected_since_seconds=self._connected_since,
             on_higher_epoch=self._higher_epochs.put_nowait,
         )
 
@@ -282,6 +288,9 @@ class Scheduler:
             on_connected=on_connected,
             faults=self.faults,
         )
+
+    def _connected_since(self) -> float | None:
+        return self.session.connected_since_seconds
 
     def _on_broker_connected(self) -> None:
         self.ingest.listener.on_broker_connected()
@@ -514,6 +523,8 @@ class Scheduler:
             clock=self._clock,
             stale_after_seconds=self._settings.freshness.stale_after_seconds,
             agents_without_nonce=self.asker.agents_without_nonce,
+            storm=lambda: self.term.gate.state,
+            evictions=self.term.gate.shown,
         )
         return take_snapshot(
             sources,
@@ -534,6 +545,7 @@ class Scheduler:
                 read_blob_of=partial(read_blob_of, self._services.ledger.place),
             ),
             readiness_problem=self._why_not_ready,
+            readiness_note=self._freeze_note,
             review_token=review,
             clock=self._clock,
             faults=self.faults,
@@ -552,6 +564,10 @@ class Scheduler:
         if problem := self.recorder.problem or self._services.ledger.problem:
             return f"nothing is decided: {problem}"
         return "" if self.term.startup.has_started else "waiting for the sites to report"
+
+    def _freeze_note(self) -> str:
+        freeze = self.term.gate.state.freeze
+        return f"evictions are frozen: {freeze.why}" if freeze and self.leadership.epoch else ""
 
     def _decides_or_waits(self) -> str:
         return "" if self.leadership.epoch else "nothing is decided without the lease: "

@@ -10,14 +10,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
+import msgspec
+
 from scheduler.batch_process.solver import BatchProcess
 from scheduler.control.autoscaled_workloads import AutoscaledWorkloads
 from scheduler.control.clock_events import ClockEvents
 from scheduler.control.controller import Controller
 from scheduler.control.events.recorder import EventRecorder
 from scheduler.control.events.site_notices import SiteNotices
-from scheduler.control.failover.gate import EvictionGate, OpenGate
+from scheduler.control.events.storm_notices import StormNotices
+from scheduler.control.failover.freeze_sync import SUBJECT, FreezeSync
 from scheduler.control.failover.loop import FailoverLoop
+from scheduler.control.failover.storm_gate import StormGate
 from scheduler.control.orders.dispatch import Dispatcher
 from scheduler.control.orders.identity import IdentityResolver
 from scheduler.control.orders.sync import OrderSync
@@ -57,6 +61,7 @@ from scheduler.control.worker import Worker
 from scheduler.ledger.segments import is_signed_by
 from scheduler.model.demand.terms import Terms
 from scheduler.model.kinds.metadata import WorkKey
+from scheduler.model.storm import StormLimits
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.queue.minimum_requests import MinimumRequests
 from scheduler.runtime.clock import Clock
@@ -138,6 +143,8 @@ class Knowledge:
         node_labels: names of node labels that workloads ask for.
         asker: asks sites to prove that their reports are fresh.
         publisher: signs and publishes to sites.
+        connected_since_seconds: gives since when there is a session with the broker; None: there
+            is none.
         on_higher_epoch: called with the epoch of a later index than ours that our key has signed.
     """
 
@@ -157,6 +164,7 @@ class Knowledge:
     node_labels: NodeLabelKeys
     asker: NonceAsker
     publisher: TermPublisher
+    connected_since_seconds: Callable[[], float | None]
     on_higher_epoch: Callable[[int], None]
 
 
@@ -182,13 +190,13 @@ class Term:
             ),
         )
         self.evictions = Evictions()
-        self.eviction_gate: EvictionGate = OpenGate()
         self.stats = WorkloadStats(clock=known.clock, telemetry=known.metrics)
         self.quotas = Quotas(
             cost_of=self.inputs.spend_of, daemon_pods_of=self.inputs.daemon_pods_of
         )
         self.unadmitted_sites = UnadmittedSites(known.clock, known.faults)
         self.events = EventRecorder(hub=known.hub, clock=known.clock, faults=known.faults)
+        self._build_gate()
         self.ledger_heads = LedgerHeads(
             head=known.ledger.head,
             sent_head=known.publisher.sent_head,
@@ -197,6 +205,23 @@ class Term:
             ask=lambda site: known.publisher.request_heads(site, self._epoch()),
             clock=known.clock,
             faults=known.faults,
+        )
+
+    def _build_gate(self) -> None:
+        """What holds evictions back."""
+        known = self.known
+        self.gate = StormGate(
+            sites=known.sites,
+            clock=known.clock,
+            limits=StormLimits(**msgspec.structs.asdict(known.settings.failover.storm)),
+            connected_since_seconds=known.connected_since_seconds,
+        )
+        notices = StormNotices(
+            events=self.events, telemetry=known.metrics, subject=SUBJECT, instant=self.gate.instant
+        )
+        self.gate.on_change = notices.on_change
+        self.freeze_sync = FreezeSync(
+            hub=known.hub, gate=self.gate, clock=known.clock, faults=known.faults
         )
 
     def _build_orders(self) -> None:
@@ -326,7 +351,7 @@ class Term:
             order_sync=self.order_sync,
             evictions=self.evictions,
             requeuer=self.requeuer,
-            gate=self.eviction_gate,
+            gate=self.gate,
             telemetry=known.metrics,
             clock=known.clock,
             faults=known.faults,
@@ -425,6 +450,7 @@ class Term:
             foreign_index=self.dispatcher.foreign_index_condition,
             unknown_orders_at=self.dispatcher.unknown_orders_at,
             without_nonce=known.asker.agents_without_nonce,
+            evictions_held=self.gate.condition_of,
         )
         autoscaled = AutoscaledWorkloads(
             hub=known.hub, objects=known.objects, clock=known.clock, faults=known.faults
@@ -433,6 +459,8 @@ class Term:
         yield "dispatch", self.dispatcher.run
         yield "wake", self.wake_ups.run
         yield "time", self.clock_events.run
+        yield "storms", self.gate.run
+        yield "freeze", self.freeze_sync.run
         yield "site status", writer.run
         yield "events", self.events.run
         yield "pending sites", partial(self.unadmitted_sites.run, known.hub)

@@ -58,6 +58,8 @@ class ChaosBroker:
         """It is killed."""
         self.is_up = False
         self.sites.clear()
+        for one in self.schedulers:
+            one.connected_since_seconds = None
 
     def start(self, *, rolls_back: bool) -> None:
         """It runs again; if it rolls back, with what its disk held before."""
@@ -78,6 +80,7 @@ class SchedulerSession:
     on_connected: Callable[[], None]
     clock: Clock
     is_cut: bool = False
+    connected_since_seconds: float | None = None
     _is_running: bool = False
 
     @property
@@ -88,6 +91,7 @@ class SchedulerSession:
     def begin(self) -> None:
         """Tells the scheduler of a new session."""
         if self.is_connected:
+            self.connected_since_seconds = self.clock.monotonic()
             self.on_connected()
 
     async def run(self) -> None:

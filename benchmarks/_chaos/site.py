@@ -425,6 +425,7 @@ class ChaosSite:
                 for order_id, one in self.pods.items()
             ),
             executor=ReportedExecutor(is_active=True),
+            interval_seconds=self.report_seconds,
         )
 
     def _status(self, now: float) -> SiteStatusMessage:

@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from scheduler.control.failover.gate import OpenGate
 from scheduler.control.ports.agents import (
     IndexVersion,
     OrderForSite,
@@ -342,6 +343,7 @@ class ControlLoops:
                 node_labels=NodeLabelKeys(on_change=self._on_label_keys_changed),
                 asker=SilentAsker(),
                 publisher=self.publisher,
+                connected_since_seconds=lambda: 0.0,
                 on_higher_epoch=lambda _: None,
             )
         )
@@ -357,6 +359,7 @@ class ControlLoops:
         self.reconciler, self.worker = term.reconciler, term.worker
         self.controller, self.startup = term.controller, term.startup
         self.failover_loop = term.failover
+        self.failover_loop.gate = OpenGate()
 
     @asynccontextmanager
     async def started(self, *raw: Raw) -> AsyncIterator[None]:
