@@ -247,4 +247,6 @@ HAPPENINGS: dict[str, Happen] = {
     "delete": _delete,
     "selector": _selector,
     "job": _job,
+    "old-disk": lambda world, event: world.sites[event.site].roll_disk_back(),
 }
+"""What each kind does; no seed draws the last one, which breaks a promise on purpose."""

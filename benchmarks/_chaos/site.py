@@ -7,7 +7,7 @@ later. It lies on order: about its free capacity, or about the index that it wor
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from agents.protocol.envelope import seal, unseal
 from agents.protocol.errors import WireError
@@ -168,6 +168,11 @@ class ChaosSite:
         """The agent's own memory is gone; the cluster and its pods are not."""
         self.disk, self.disks = Disk(), self.disks + 1
         self.boot()
+
+    def roll_disk_back(self) -> None:
+        """The disk forgets how new its index was, which no agent's disk may do."""
+        if self.disk.index is not None:
+            self.disk.index = replace(self.disk.index, epoch=0, sequence=0)
 
     def connect(self) -> None:
         """Subscribes anew: the broker delivers what it retains."""
