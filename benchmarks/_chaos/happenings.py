@@ -138,7 +138,7 @@ def _with(field: str) -> Happen:
 def _edit_site(world: World, event: Event, now: Object, after: Object) -> None:
     name = f"s{event.site}"
     world.hub.edit(SITES, name, {"spec": now})
-    world.later(event.seconds, lambda: world.hub.edit(SITES, name, {"spec": after}) and None)
+    world.later(event.seconds, lambda: world.hub.edit(SITES, name, {"spec": after}))
 
 
 def _cordon(world: World, event: Event) -> None:
@@ -153,7 +153,7 @@ def _taint(world: World, event: Event) -> None:
 def _grant_gone(world: World, event: Event) -> None:
     world.hub.remove(GRANTS, f"g{event.site}")
     body = stories.grant_body(event.site)
-    world.later(event.seconds, lambda: world.hub.put(GRANTS, body) and None)
+    world.later(event.seconds, lambda: world.hub.put(GRANTS, body))
 
 
 def _grant_lower(world: World, event: Event) -> None:
@@ -161,7 +161,7 @@ def _grant_lower(world: World, event: Event) -> None:
         return
     world.hub.put(GRANTS, stories.grant_body(event.site, "general-1"))
     body = stories.grant_body(event.site)
-    world.later(event.seconds, lambda: world.hub.put(GRANTS, body) and None)
+    world.later(event.seconds, lambda: world.hub.put(GRANTS, body))
 
 
 def _burst(world: World, event: Event) -> None:

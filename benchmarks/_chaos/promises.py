@@ -203,9 +203,16 @@ def _has_changed(site: str, sight: Sight, memory: Memory) -> bool:
 def check_sums(sight: Sight, memory: Memory) -> Found:
     """Replicas add up, and a gang is whole or absent."""
     for write in sight.writes:
-        total, key = sum(staying(write.after).values()), key_of(write.after)
-        if total and total not in memory.counts.get(key, set()):
+        total, counts = sum(staying(write.after).values()), memory.counts[key_of(write.after)]
+        is_short = 0 < total < max(counts) and _is_short_by_a_rule(write.after)
+        if total and total not in counts and not is_short:
             yield 2, _name(write.after), f"{total} replicas stay, {wanted(write.after)} are asked"
+
+
+def _is_short_by_a_rule(one: Raw) -> bool:
+    """Whether a rule has ended some replicas, nothing has room for them, and the status says so."""
+    is_gang = bool((one["spec"].get("placement") or {}).get("gang"))
+    return not is_gang and "stay on" in str((one["status"].get("decision") or {}).get("line"))
 
 
 def check_spread(sight: Sight, _memory: Memory) -> Found:
@@ -233,6 +240,8 @@ def check_capacity(sight: Sight, memory: Memory) -> Found:
     """No site gets more than it has, with all that is on its way to it."""
     for write in sight.writes:
         key, cores = key_of(write.after), cores_of(write.after)
+        if key in memory.completed_at:
+            cores = 0  # its pods have ended and take nothing
         before, after = _cores(write.before, cores), _cores(write.after, cores)
         for site in before.keys() | after.keys():
             memory.used.setdefault(site, {})[key] = after.get(site, 0)
@@ -257,8 +266,6 @@ def _most_cores(site: str, sight: Sight, memory: Memory) -> int:
 
 def _cores(one: Raw, cores: int) -> dict[str, int]:
     found: dict[str, int] = {}
-    if (one.get("status") or {}).get("phase") == "Completed":
-        return found  # its pods have ended and take nothing
     for counts in (staying(one), leaving(one)):
         for site, count in counts.items():
             found[site] = found.get(site, 0) + count * cores
@@ -298,7 +305,7 @@ def check_ledger(sight: Sight, memory: Memory) -> Found:
         memory.hashes[row.id] = row.hash
     for write in sight.writes:
         named = write.after["status"].get("decision") or {}
-        if named and memory.hashes.get(named["id"]) != named["hash"]:
+        if named.get("id") and memory.hashes.get(named["id"]) != named["hash"]:
             yield 11, f"{_name(write.after)} {named['id']}", "the ledger has no such record"
 
 

@@ -8,6 +8,7 @@ later. It lies on order: about its free capacity, or about the index that it wor
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from agents.protocol.envelope import seal, unseal
 from agents.protocol.errors import WireError
@@ -489,7 +490,7 @@ def _read(content: OrderContent) -> tuple[int, int, float | None]:
         spec = manifest.get("spec")
         if not isinstance(spec, dict) or "template" not in spec:
             continue
-        pod = spec["template"]["spec"]  # type: ignore[index,call-overload]  # our own manifests
+        pod: Any = spec["template"]["spec"]
         cores = int(str(pod["containers"][0]["resources"]["requests"]["cpu"]))
         if manifest.get("kind") == "Job":
             replicas = spec.get("parallelism", 1)

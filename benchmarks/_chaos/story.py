@@ -129,7 +129,8 @@ def draw_story(
     rng = random.Random(seed)  # noqa: S311 - a story, nothing secret
     kinds = {**SITE_EVENTS, **HUB_EVENTS, **USER_EVENTS}
     events = []
-    at, end = 240.0, minutes * 60.0 - _REST_SECONDS
+    rest = min(_REST_SECONDS, minutes * 60.0 / 2)
+    at, end = min(240.0, rest / 2), minutes * 60.0 - rest
     while at < end:
         kind = rng.choices(list(kinds), list(kinds.values()))[0]
         seconds = min(rng.choice((20, 40, 90, 200, 400, 900)), max(20.0, end - at))

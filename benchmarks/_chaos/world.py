@@ -77,14 +77,14 @@ class World:
     lost_at: dict[str, float] = field(default_factory=dict)
     replays: list[tuple[str, bool]] = field(default_factory=list)
     doomed: list[tuple[float, RunningScheduler]] = field(default_factory=list)
-    _pending: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
+    _pending: list[tuple[float, int, Callable[[], object]]] = field(default_factory=list)
     _ticket: int = 0
     _names: int = 0
     _seen_records: int = 0
 
     # ------------------------------------------------------------ time
 
-    def later(self, seconds: float, do: Callable[[], None]) -> None:
+    def later(self, seconds: float, do: Callable[[], object]) -> None:
         """Does something after some simulated seconds."""
         self._ticket += 1
         heapq.heappush(self._pending, (self.clock.monotonic() + seconds, self._ticket, do))

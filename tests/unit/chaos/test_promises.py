@@ -1,6 +1,7 @@
 """The checker finds each promise broken in a world where it is, and none in a good one."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -48,7 +49,7 @@ def test_a_placement_within_all_rules_breaks_nothing() -> None:
         },
     ],
 )
-def test_1_a_placement_that_breaks_a_rule_is_found(spoiled: dict[str, object]) -> None:
+def test_1_a_placement_that_breaks_a_rule_is_found(spoiled: dict[str, Any]) -> None:
     assert broken(sight(**wrote(ONE, placed(ONE, m1=2)), **spoiled)) == {1}
 
 
@@ -71,6 +72,14 @@ def test_1_what_comes_to_break_a_right_is_found_unless_a_condition_names_it() ->
 def test_2_replicas_that_do_not_add_up_are_found() -> None:
     assert broken(sight(**wrote(ONE, placed(ONE, m1=1)))) == {2}
     assert broken(sight(**wrote(ONE, placed(ONE, m1=2, m2=1)))) == {2}
+
+
+def test_2_replicas_that_a_rule_has_ended_are_missed_only_in_a_gang() -> None:
+    for gang, found in ((False, set()), (True, {2})):
+        one = workload(placement={"gang": gang})
+        after = placed(one, m1=1)
+        after["status"]["decision"] = {"line": "0/2 sites are feasible; replicas stay on m1 (1)"}
+        assert broken(sight(**wrote(one, after))) == found
 
 
 def test_3_more_than_a_site_has_is_found_with_what_is_leaving_it() -> None:
@@ -166,7 +175,7 @@ def test_12_a_job_that_runs_again_after_its_end_was_known_is_found() -> None:
 
 
 @pytest.mark.parametrize("spoiled", [{"is_alive": False}, {"faults": {"loop": 1}}])
-def test_13_an_ended_loop_and_a_fault_are_found(spoiled: dict[str, object]) -> None:
+def test_13_an_ended_loop_and_a_fault_are_found(spoiled: dict[str, Any]) -> None:
     assert broken(sight(**spoiled)) == {13}
 
 
