@@ -21,7 +21,7 @@ from scheduler.placement.cost.site_costs import SiteCosts, site_costs_of
 from scheduler.placement.divide.divide import MIN_SITES_TO_CACHE_FULL
 from scheduler.placement.divide.division import Division, ReplicasBySlot
 from scheduler.placement.filter.filter import FilterResult
-from scheduler.placement.filter.retention import RetainedShares, format_ended
+from scheduler.placement.filter.retention import RetainedShares, format_ended, format_moved
 from scheduler.placement.fit.capacity import SiteCapacity
 from scheduler.placement.fit.caveats import NOTE_IN_FLIGHT_BOUND, caveats_of
 from scheduler.placement.fleet.context import DecisionContext
@@ -97,13 +97,16 @@ def _with_previous_placement(
     """The decision, completed by what becomes of the replicas that ran before."""
     lost, violated = state.retained.lost, state.retained.violated
     vacated = _vacated_sites(state, names)
+    moved = ""
+    if state.demand.evicted:
+        moved = format_moved(state.demand, state.fleet, [name for name, _ in names])
     return msgspec.structs.replace(
         decision,
         lost=tuple(vacated),
         ended=tuple([site for site in vacated if site in lost]),
         ended_by={site: lost[site] for site in vacated if site in lost},
         violations={site: _as_reason(violated[site]) for site in sorted(violated)},
-        line=decision.line + format_ended(lost, vacated),
+        line=decision.line + moved + format_ended(lost, vacated),
     )
 
 

@@ -75,6 +75,10 @@ class Metrics:
         """Counts a change of a site's health."""
         self._count("kapok_site_health_changes_total", health)
 
+    def count_freeze(self, reason: str) -> None:
+        """Counts a freeze of evictions."""
+        self._count("kapok_eviction_freezes_total", reason)
+
     def count_fault(self, where: str) -> None:
         """Counts a fault that an edge caught."""
         self._count("kapok_faults_total", where)
@@ -107,6 +111,14 @@ class Metrics:
         self._gauges["kapok_batch_workloads"].set(workloads)
         self._gauges["kapok_scarcity_prices"].set(prices)
         self._gauges["kapok_batch_achieved_ratio"].set(ratio)
+
+    def count_eviction(self, reason: str) -> None:
+        """Counts a replacement that failover decided."""
+        self._count("kapok_evictions_total", reason)
+
+    def set_waiting_evictions(self, count: int) -> None:
+        """Sets how many replacements are due and not ordered yet."""
+        self._gauges["kapok_waiting_evictions"].set(count)
 
     def count_invalid_object(self, kind: str) -> None:
         """Counts an object of ours in the hub that cannot be decoded."""

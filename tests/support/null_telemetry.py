@@ -19,6 +19,9 @@ class NullTelemetry:
     def count_message(self, kind: str) -> None:
         """Ignored."""
 
+    def count_freeze(self, reason: str) -> None:
+        """Ignored."""
+
     def count_fault(self, where: str) -> None:
         """Ignored."""
 
@@ -53,4 +56,10 @@ class NullTelemetry:
         """Ignored."""
 
     def count_index_published(self) -> None:
+        """Ignored."""
+
+    def count_eviction(self, reason: str) -> None:
+        """Ignored."""
+
+    def set_waiting_evictions(self, count: int) -> None:
         """Ignored."""

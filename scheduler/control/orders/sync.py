@@ -22,6 +22,7 @@ from scheduler.control.state.node_label_keys import NodeLabelKeys
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.quotas import Quotas
 from scheduler.control.status import workload as statuses
+from scheduler.control.status.failover import given_up_sites
 from scheduler.control.status.migration import SiteShare, SiteView, is_finished
 from scheduler.control.status.remains import SiteLeft
 from scheduler.model.demand.demand import Demand, NotAccepted
@@ -211,6 +212,7 @@ class OrderSync:
         """
         remaining = {one.site for one in workload.status.remains if one.message}
         former = (remaining | self._sites_ordered.get(key, set())) - shares.keys()
+        former -= {one for one in given_up_sites(workload.status) if self._is_silent(one)}
         if not any(self._still_runs(site, order_id) for site in former):
             return shares
         startable: dict[str, SiteShare] = {}
@@ -221,6 +223,10 @@ class OrderSync:
             if is_known or report is None or order_id in report.orders:
                 startable[site] = share
         return startable
+
+    def _is_silent(self, site: str) -> bool:
+        state = self.sites.states.get(site)
+        return state is not None and state.health.is_absent
 
     def hold_indexes(self, key: WorkKey, workload: Workload) -> None:
         """Holds the indexes of all sites that a workload is placed at, until its orders are set."""

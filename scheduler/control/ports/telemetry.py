@@ -29,6 +29,10 @@ class Telemetry(Protocol):
         """Counts a change of a site's health, by the state that it has from now on."""
         ...
 
+    def count_freeze(self, reason: str) -> None:
+        """Counts a freeze of evictions; `reason` is a `FreezeReason`."""
+        ...
+
     def count_fault(self, where: str) -> None:
         """Counts a fault that an edge caught; `where` is from a closed list."""
         ...
@@ -75,4 +79,12 @@ class Telemetry(Protocol):
 
     def count_index_published(self) -> None:
         """Counts a published index."""
+        ...
+
+    def count_eviction(self, reason: str) -> None:
+        """Counts a replacement of one workload's replicas at one site: silent, operator."""
+        ...
+
+    def set_waiting_evictions(self, count: int) -> None:
+        """Sets how many replacements are due and not ordered yet."""
         ...

@@ -29,6 +29,7 @@ from scheduler.control.reconcile.draft import (
     outcome_of,
     reference_of,
 )
+from scheduler.control.reconcile.failover import FailoverDecisions
 from scheduler.control.reconcile.triggers import (
     demand_to_decide,
     demand_to_recheck,
@@ -78,6 +79,7 @@ class Decider:
         requeue_reasons: learns when the passing of time may affect a placement.
         events: records violations for `kubectl describe`.
         stats: counts decisions and refusals.
+        failover: which sites a workload is to leave, and what moves back.
         epoch: gives the leader's epoch.
     """
 
@@ -89,6 +91,7 @@ class Decider:
     requeue_reasons: RequeueReasons
     events: EventRecorder
     stats: WorkloadStats
+    failover: FailoverDecisions
     epoch: Callable[[], int]
 
     async def record_deletion(self, key: WorkKey, incarnation: str) -> None:
@@ -116,6 +119,7 @@ class Decider:
             requeue_reason: why a placed workload is decided again.
         """
         status, now = workload.status, self.inputs.clock.now()
+        self.failover.evictions.on_decided(key)
         if isinstance(demand, NotAccepted):
             rechecked: Draft | None = None
             if requeue_reason.needs_redecision and status.placement.groups:
@@ -128,12 +132,13 @@ class Decider:
         demand = demand_to_decide(
             workload, demand, is_policy_changed=requeue_reason.is_policy_changed
         )
+        accepted = msgspec.structs.replace(demand, evicted=()) if demand.evicted else demand
         demand, decision = self._choose(key, workload, demand, now)
         outcome = outcome_of(decision, demand)
         if is_unchanged(workload, status, decision):
             return Draft(status=status, outcome=outcome)
         draft = self._draft(workload, status, demand, decision, outcome, recorded=workload, now=now)
-        return self._with_accepted(draft, workload, workload.spec, demand, is_present=True)
+        return self._with_accepted(draft, workload, workload.spec, accepted, is_present=True)
 
     async def record(self, draft: Draft) -> list[DecisionReference]:
         """Records what is decided; returns when all of it is durable.
@@ -211,7 +216,11 @@ class Decider:
         self.stats.record_seen(key, workload)
         started_seconds = clock.monotonic()
         assigned = self.inputs.assigned.get(demand.key)
-        decision = choose(demand, fleet, now=now, terms=terms, assigned=assigned)
+        demand, decision = self.failover.choose(
+            workload,
+            demand,
+            lambda one: choose(one, fleet, now=now, terms=terms, assigned=assigned),
+        )
         reverted = None if decision.phase == "Placed" else revert_migration(demand, decision)
         if reverted is not None:
             decision = choose(reverted, fleet, now=now, terms=terms, assigned=assigned)
@@ -255,6 +264,8 @@ class Decider:
             completions=completions,
             identity=demand.identity,
         )
+        key = (workload.metadata.namespace, workload.metadata.name)
+        after = self.failover.with_decision(key, after, demand, decision)
         content: dict[str, Any] = {
             "demand": demand,
             "terms": self.inputs.terms,

@@ -37,6 +37,7 @@ from scheduler.control.stats.workloads import WorkloadStats
 from scheduler.control.status import workload as statuses
 from scheduler.control.status.accepted import ORDERS_KEPT, kept_orders_condition
 from scheduler.control.status.conditions import MAX_SITES_LISTED, set_condition, stuck_condition
+from scheduler.control.status.failover import given_up_sites
 from scheduler.control.status.finalizer import FINALIZER, has_finalizer
 from scheduler.control.status.left_fields import FIELDS_LEFT, left_fields_condition
 from scheduler.control.status.not_enforced import not_enforced_condition
@@ -357,6 +358,7 @@ class Reconciler:
         self.order_sync.forget(key)
         self.unmarked.forget(key)
         self.requeue_reasons.forget(key)
+        self.decider.failover.evictions.forget(key)
         self.stats.forget(key)
 
     def resolve_demand(self, workload: Workload) -> Demand | NotAccepted:
@@ -382,9 +384,14 @@ class Reconciler:
         if refusal is not None:
             return refusal
         adopted = self.order_sync.with_adopted_placement(workload)
-        demand = resolve_demand(adopted, self.objects, self.order_sync.quotas)
+        key = (workload.metadata.namespace, workload.metadata.name)
+        demand = resolve_demand(
+            adopted,
+            self.objects,
+            self.order_sync.quotas,
+            evicted=self.decider.failover.evictions.sites_to_leave(key),
+        )
         if isinstance(demand, Demand):
-            key = (workload.metadata.namespace, workload.metadata.name)
             self.order_sync.node_labels.record(key, demand)
         return demand
 
@@ -411,7 +418,10 @@ class Reconciler:
             status,
             self.order_sync.site_views(workload, status),
             now,
-            are_left_sites_gone=all(one.is_gone for one in left.values()),
+            are_left_sites_gone=all(
+                one.is_gone or (one.is_silent and site in given_up_sites(status))
+                for site, one in left.items()
+            ),
         )
         given_up = self.order_sync.pods_given_up(workload, status)
         stuck = stuck_condition(status, self.stuck_after_seconds, now, given_up=given_up)
@@ -431,6 +441,7 @@ class Reconciler:
         else:
             kept = None
         status = set_condition(status, kept, ORDERS_KEPT, now)
+        status = self.decider.failover.with_outcome(key, status, now)
         _log.debug("%s/%s: %s", *key, status.phase)
         return msgspec.structs.replace(
             status,

@@ -63,7 +63,7 @@ def at_its_claims(workload: Workload, demand: Demand) -> Demand:
     Elsewhere it would start with empty ones. Work whose failover is automatic may start anywhere.
     """
     sites = claim_sites_of(workload)
-    if not sites or demand.placed_replicas or demand.failover_mode != "Manual":
+    if not sites or demand.placed_replicas or demand.failover_mode == "Automatic":
         return demand
     only = Requirement(key=_SITE_LABEL, operator="In", values=sites[:_MAX_VALUES])
     selector = LabelSelector(match_expressions=(only,))
@@ -93,7 +93,7 @@ def demand_to_recheck(workload: Workload, former: Demand) -> Demand:
         if group.replicas
         for site in group.sites
     )
-    return msgspec.structs.replace(former, placed=placed, mode="Steady", paused=True)
+    return msgspec.structs.replace(former, placed=placed, mode="Steady", paused=True, evicted=())
 
 
 def ends_or_violates(status: WorkloadStatus, decision: Decision) -> bool:

@@ -17,8 +17,17 @@ from scheduler.model.kinds.tenant import Budget, Spend, Tenant, cohort_quota_lef
 from scheduler.model.kinds.workload import Workload
 
 
-def resolve_demand(workload: Workload, objects: HubObjects, quotas: Quotas) -> Demand | NotAccepted:
-    """The demand of a workload by the hub's present objects, or why it is not accepted."""
+def resolve_demand(
+    workload: Workload, objects: HubObjects, quotas: Quotas, *, evicted: Iterable[str] = ()
+) -> Demand | NotAccepted:
+    """The demand of a workload by the hub's present objects, or why it is not accepted.
+
+    Args:
+        workload: the object.
+        objects: the hub's present objects.
+        quotas: what others use.
+        evicted: sites whose replicas are to be replaced.
+    """
     meta = workload.metadata
     tenant = objects.tenant_of(meta.namespace)
     policy = _policy_of(workload, objects)
@@ -30,6 +39,7 @@ def resolve_demand(workload: Workload, objects: HubObjects, quotas: Quotas) -> D
         cluster_policies=objects.cluster_policies.values(),
         usage=_quota_usage((meta.namespace, meta.name), tenant, objects, quotas),
         others=_affinity_candidates(workload, policy, objects),
+        evicted=evicted,
         read=objects.readings.read,
     )
 

@@ -21,7 +21,6 @@ from scheduler.model.manifests.identities import numbered_set_in
 
 _MAX_LISTED = 16
 
-_FAILOVER = "replicas of a silent site are kept, and not replaced yet"
 _INTERRUPTIBLE = "running work is never paused yet"
 _REBALANCE = "running work is not moved to save cost yet, so there is no number of moves to limit"
 _NOT_COMMON = "a ClusterPlacementPolicy does not set it; write it to a PlacementPolicy"
@@ -32,11 +31,9 @@ _PULL = "only agents at the site apply orders yet"
 NOT_ENFORCED: dict[str, dict[str, str]] = {
     Workload.KIND: {
         "spec.schedule.interruptible": _INTERRUPTIBLE,
-        "spec.failover": _FAILOVER,
     },
     PlacementPolicy.KIND: {
         "spec.schedule.interruptible": _INTERRUPTIBLE,
-        "spec.failover": _FAILOVER,
         "spec.rebalance": _REBALANCE,
     },
     ClusterPlacementPolicy.KIND: {
@@ -56,7 +53,6 @@ NOT_ENFORCED: dict[str, dict[str, str]] = {
             )
         },
         "spec.schedule": _NOT_COMMON,
-        "spec.failover": _FAILOVER,
         "spec.rebalance": _REBALANCE,
     },
     Site.KIND: {

@@ -252,9 +252,22 @@ FIELD_DESCRIPTIONS: dict[tuple[str, str], str] = {
     ("Schedule", "durationSeconds"): "How long the workload runs, s.",
     ("Schedule", "interruptible"): "Whether the workload may be stopped and continued later.",
     ("Failover", "mode"): (
-        "Automatic, Manual (an operator decides), or Fenced (never at two sites at once)."
+        "Automatic, Manual (an operator decides), or Fenced (never at two sites at once; acts as "
+        "Manual). Left out: Automatic, and Manual for StatefulSets and work with local data."
     ),
-    ("Failover", "afterSeconds"): "How long a site may be silent before it counts as lost, s.",
+    ("Failover", "afterSeconds"): (
+        "How long a site must be silent before its replicas are replaced, s. Left out: as the "
+        "scheduler's settings say."
+    ),
+    ("FailoverMove", "replicas"): "How many were replaced.",
+    ("FailoverMove", "at"): "When their replacement was decided.",
+    ("FailoverMove", "silentSince"): "Since when the site did not report then.",
+    ("FailoverAnswer", "site"): "The site that was named.",
+    ("FailoverAnswer", "id"): "The id of the operator's word.",
+    ("FailoverAnswer", "by"): "The operator.",
+    ("FailoverAnswer", "moved"): "Whether a replacement was ordered.",
+    ("FailoverAnswer", "at"): "When it was answered.",
+    ("WorkloadStatus", "failover"): "What failover has done.",
     ("RebalanceBudget", "maxMovesPerHour"): "The highest number of replicas moved per hour.",
     ("Workload", "spec"): "What the tenant wants to run.",
     ("Workload", "status"): "The observed state. Written by the scheduler.",

@@ -18,6 +18,7 @@ from scheduler.model.demand.demand import (
     Demand,
     NotAccepted,
 )
+from scheduler.model.demand.failover import failover_rules
 from scheduler.model.demand.identity import AT_ONE_SITE, apply_identity
 from scheduler.model.demand.merge import expand_preset, merge_placements
 from scheduler.model.demand.placed import first_ordinals_of, placed_below, placed_by_status
@@ -32,6 +33,7 @@ from scheduler.model.jurisdictions import is_province
 from scheduler.model.kinds.fields import NEVER_SCHEDULED_CLASS, DataClass, LabelSelector
 from scheduler.model.kinds.policy import (
     ClusterPlacementPolicy,
+    Failover,
     Placement,
     PlacementPolicy,
     PolicySpec,
@@ -76,6 +78,7 @@ class _DemandContext:
     policy: PolicySpec
     cluster_placements: tuple[Placement, ...]
     others: tuple[Workload, ...]
+    cluster_failovers: tuple[Failover, ...] = ()
 
 
 def demand_of(
@@ -111,14 +114,14 @@ def demand_of(
     policy = _policy_of(workload, policies)
     if policy is None:
         return _missing_policy(workload)
+    shared = [each.spec for each in cluster_policies if policy_applies_to(each, workload)]
     context = _DemandContext(
         scheme=scheme,
         tenant=tenant,
         policy=policy,
-        cluster_placements=tuple(
-            each.spec.placement for each in cluster_policies if policy_applies_to(each, workload)
-        ),
+        cluster_placements=tuple(each.placement for each in shared),
         others=tuple(others),
+        cluster_failovers=tuple(each.failover for each in shared),
     )
     try:
         parsed = (read or read_pods)(workload, context.tenant)
@@ -196,7 +199,9 @@ def _assemble(
     most = max_replicas(spec.manifests)
     needed = replicas if most is None else min(replicas, most)
     is_in_ranges = applied.identity == "Ranges"
-    failover = spec.failover or policy.failover
+    failover = failover_rules(
+        spec.failover, policy.failover, context.cluster_failovers, has_state=parsed.has_state
+    )
     selectors = (placement.site_selector, *(each.site_selector for each in shared))
     return Demand(
         key=workload.metadata.key,
@@ -243,7 +248,7 @@ def _assemble(
         prices=placement.prices,
         data=placement.data,
         schedule=spec.schedule or policy.schedule,
-        failover_mode=failover.mode or ("Manual" if parsed.has_state else "Automatic"),
+        failover_mode=failover.mode,
         failover_after_seconds=failover.after_seconds,
         placed=placed_below(workload, needed) if is_in_ranges else placed_by_status(workload),
         last_group=workload.status.last_group,

@@ -24,6 +24,8 @@ from scheduler.model.kinds.metadata import Metadata
 Strategy = Literal["CostOptimal", "Aggregated", "Balanced", "Weighted", "Duplicated"]
 Mode = Literal["Steady", "Fresh"]
 Identity = Literal["Whole", "PerSite", "Ranges"]
+FailoverMode = Literal["Automatic", "Manual", "Fenced"]
+OnReturn = Literal["Keep", "Return", "PreferOriginal"]
 OnUnmetRules = Literal["Report", "Move"]
 Preset = Literal[
     "two-places-three-centres", "same-city-active-active", "edge-everywhere", "green-batch"
@@ -173,8 +175,19 @@ class Schedule(Part, frozen=True, kw_only=True):
 class Failover(Part, frozen=True, kw_only=True):
     """What happens when a site stops reporting. Mode left out: Automatic, Manual if stateful."""
 
-    mode: Literal["Automatic", "Manual", "Fenced"] | None = None
+    mode: FailoverMode | None = None
     after_seconds: Seconds | None = None
+    on_return: (
+        Annotated[
+            OnReturn,
+            Meta(
+                description="When a site whose replicas were replaced is back. Keep (default): "
+                "they stay where they are. Return: they move back at once. PreferOriginal: they "
+                "move back when the workload is decided anew for another reason."
+            ),
+        ]
+        | None
+    ) = None
 
 
 class RebalanceBudget(Part, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import Meta
 
+from scheduler.model.kinds.failover import FailoverStatus
 from scheduler.model.kinds.fields import (
     API_VERSION,
     Conditions,
@@ -324,6 +325,7 @@ class WorkloadStatus(Part, frozen=True, kw_only=True):
     ] = ""
     plan: Annotated[StartPlan | None, Meta(description="The later start that it waits for.")] = None
     decision: DecisionReference | None = None
+    failover: FailoverStatus | None = None
     accepted: AcceptedReference | None = None
     conditions: Conditions = ()
 

@@ -126,8 +126,7 @@ def read_manifests(
             for each in _read_pods(manifests[index], kinds[index], namespace)
         ),
         api_kinds=_api_kinds(manifests),
-        has_state=any(kind is not None and kind.has_state for kind in kinds)
-        or holds_data(manifests),
+        has_state=keeps_state(manifests),
         scalable=scalable,
         scalables=tuple(title_of(manifests[index]) for index in (scalables or jobs)),
         gang=any(group_kind(each)[0] == "batch.volcano.sh" for each in manifests),
@@ -148,6 +147,23 @@ def holds_data(manifests: Sequence[Mapping[str, Any]]) -> bool:
             ):
                 return True
     return False
+
+
+def keeps_state(manifests: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a workload has what another site does not: a StatefulSet, claims, data on nodes."""
+    kinds = map(pod_kind_of, manifests)
+    is_stateful = any(kind is not None and kind.has_state for kind in kinds)
+    return is_stateful or holds_data(manifests) or has_node_data(manifests)
+
+
+def has_node_data(manifests: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether pods keep data in a folder of their node, which no other site has."""
+    return any(
+        one.get("hostPath") is not None
+        for each in manifests
+        for pod in find_pod_specs(each)
+        for one in mappings_in(pod.spec.get("volumes"))
+    )
 
 
 def without_pods(manifests: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:

@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from scheduler.model.decision import NO_SUCH_SITE
 from scheduler.model.demand.demand import Demand, any_tolerates
 from scheduler.model.demand.facts import SiteFacts
-from scheduler.model.formatters import format_list
+from scheduler.model.formatters import format_list, format_rfc3339
 from scheduler.model.kinds.fields import Taint
 from scheduler.placement.filter.filter import FilterResult
 from scheduler.placement.filter.rules import is_grant_rule
@@ -116,6 +116,32 @@ def format_ended(lost: Mapping[str, str], vacated: Iterable[str]) -> str:
     """
     ended = [f"{site} ({lost[site]})" for site in vacated if site in lost]
     return f"; ended at {format_list(ended, _MAX_NAMED_SITES)}" if ended else ""
+
+
+def format_moved(demand: Demand, fleet: Fleet, staying: Iterable[str]) -> str:
+    """What failover moved, or could not move, for the decision's line; "" without failover.
+
+    Args:
+        demand: says from where replicas are to be replaced.
+        fleet: the sites, with the time since which they are silent.
+        staying: sites that have replicas after this decision.
+    """
+    named = [site for site in demand.evicted if site in demand.placed_replicas]
+    kept = set(staying)
+    moved = [_because_of(site, fleet) for site in named if site not in kept]
+    stuck = [_because_of(site, fleet) for site in named if site in kept]
+    return (f"; moved from {format_list(moved, _MAX_NAMED_SITES)}" if moved else "") + (
+        f"; not moved from {format_list(stuck, _MAX_NAMED_SITES)}" if stuck else ""
+    )
+
+
+def _because_of(site: str, fleet: Fleet) -> str:
+    slot = fleet.slot_of.get(site)
+    facts = None if slot is None else fleet.facts[slot]
+    if facts is None or not facts.is_silent:
+        return f"{site}: asked by an operator"
+    since = facts.silent_since
+    return f"{site}: silent" if since is None else f"{site}: silent since {format_rfc3339(since)}"
 
 
 def evicted_by_taint_at(demand: Demand, fleet: Fleet, now: datetime) -> datetime | None:

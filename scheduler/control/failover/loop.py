@@ -1,0 +1,307 @@
+"""Replaces the replicas of sites that are lost: plans what is due, and has it decided in order.
+
+It looks again and again at the present state, so nothing is lost with an event. What is due goes
+through the queue like all other work, as urgent, so many at once that new work is not starved; each
+decision orders the replacement first, and the former replicas end when that runs.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from scheduler.control.failover.gate import EvictionGate, OpenGate
+from scheduler.control.failover.returns import Returns
+from scheduler.control.failover.words import read_words
+from scheduler.control.orders.sync import OrderSync
+from scheduler.control.ports.telemetry import Telemetry
+from scheduler.control.queue.requeue import Requeuer
+from scheduler.control.sites.sites import Sites
+from scheduler.control.state.evictions import Evictions
+from scheduler.control.state.failover_rules import workload_failover
+from scheduler.control.state.objects import HubObjects
+from scheduler.control.status.migration import is_finished, shares_in
+from scheduler.model.kinds.metadata import WorkKey
+from scheduler.model.kinds.workload import Workload
+from scheduler.placement.failover.plan import (
+    Eviction,
+    EvictionCandidate,
+    EvictionPlan,
+    eviction_order,
+    plan_evictions,
+)
+from scheduler.runtime.clock import Clock, yield_loop
+from scheduler.runtime.faults import Faults
+
+_INTERVAL_SECONDS, _BUSY_INTERVAL_SECONDS = 0.5, 0.1
+_LOOK_AGAIN_SECONDS = 5.0
+"""A silent site is looked at again after this time at the latest: workloads and policies change."""
+_MAX_UNDECIDED = 256
+"""So many replacements wait for their decision at once; the others stay planned."""
+_UNDECIDED_SECONDS = 10.0
+"""What takes longer, because its write fails again and again, holds no other one back."""
+_STEP = 100
+"""The loop lets others run after so many workloads: about 10 ms."""
+
+
+@dataclass(slots=True, kw_only=True)
+class FailoverLoop:
+    """Fills `Evictions` and queues the workloads concerned.
+
+    Attributes:
+        objects: the hub's objects.
+        sites: the health of sites.
+        order_sync: what sites reported of orders.
+        evictions: what is in force, read by decisions.
+        requeuer: queues workloads.
+        gate: whether evictions are allowed, and how many.
+        telemetry: learns how many wait.
+        clock: the time.
+        faults: handles what fails in a round.
+        after_seconds: how long a site must be silent where a workload does not say.
+        is_enabled: whether anything is replaced without an operator's word.
+    """
+
+    objects: HubObjects
+    sites: Sites
+    order_sync: OrderSync
+    evictions: Evictions
+    requeuer: Requeuer
+    telemetry: Telemetry
+    clock: Clock
+    faults: Faults
+    gate: EvictionGate = field(default_factory=OpenGate)
+    after_seconds: float = 300.0
+    is_enabled: bool = True
+    _due: dict[tuple[WorkKey, str], EvictionCandidate] = field(default_factory=dict)
+    _look_at_seconds: dict[str, float] = field(default_factory=dict)
+    _absent: set[str] = field(default_factory=set)
+    _has_looked: bool = False
+    _returns: Returns = field(default_factory=Returns)
+
+    async def run(self) -> None:
+        """Looks twice a second, and more often while much is due; runs until cancelled."""
+        while True:
+            await self.clock.sleep(self._pause_seconds())
+            with self.faults.barrier("failover"):
+                await self.check()
+
+    def _pause_seconds(self) -> float:
+        if not self._due:
+            return _INTERVAL_SECONDS
+        asked = self.gate.next_seconds()
+        return _BUSY_INTERVAL_SECONDS if asked is None else min(max(asked, 0.01), _INTERVAL_SECONDS)
+
+    @property
+    def waiting_count(self) -> int:
+        """Replacements that are due and not ordered yet."""
+        return len(self._due) + len(self.evictions)
+
+    async def check(self) -> None:
+        """One round: ends what is done, plans what is due, starts what may start."""
+        absent = {name for name, one in self.sites.states.items() if one.health.is_absent}
+        returned, self._absent = self._absent - absent, absent
+        await self._end_settled()
+        self._read_words()
+        if not self._has_looked:  # of returns before this term only the status knows
+            returned = self.sites.states.keys() - absent
+            self._has_looked = True
+        if returned:
+            await self._handle_returns(returned)
+        await self._plan(sorted(absent))
+        self._start()
+        self._try_returns()
+        self.telemetry.set_waiting_evictions(self.waiting_count)
+
+    # ------------------------------------------------------------ what is in force
+
+    async def _end_settled(self) -> None:
+        """Ends evictions whose replicas have left, or stay because their site is back or held."""
+        for count, key in enumerate(self.evictions, 1):
+            if not count % _STEP:
+                await yield_loop()
+            workload = self.objects.workloads.get(key)
+            if workload is None:
+                self.evictions.forget(key)
+                continue
+            for site, one in list(self.evictions.at(key).items()):
+                if not self._stays_at(workload, site):
+                    self.evictions.end(key, site)
+                elif self._is_over(workload, one):
+                    self.evictions.end(key, site)
+                    self.requeuer.redecide([key])
+        for key, site in self.evictions.held():
+            workload = self.objects.workloads.get(key)
+            is_held = workload is not None and self._stays_at(workload, site)
+            if (not is_held or site not in self._absent) and self.evictions.release(key, site):
+                self.requeuer.requeue([key])
+
+    def _is_over(self, workload: Workload, one: Eviction) -> bool:
+        if one.word:
+            return self._is_answered(workload, one)
+        return one.site not in self._absent or bool(self.gate.why_not(one.site))
+
+    def _stays_at(self, workload: Workload, site: str) -> bool:
+        share = shares_in(workload.status.placement.groups).get(site)
+        return share is not None and share.replicas > 0
+
+    def _is_answered(self, workload: Workload, one: Eviction) -> bool:
+        known = workload.status.failover
+        if not one.word or known is None:
+            return False
+        return any(each.id == one.word and each.site == one.site for each in known.answers)
+
+    def _read_words(self) -> None:
+        """Starts what operators ask for; each word is followed once."""
+        for site, known in self.objects.sites.items():
+            if not known.metadata.annotations:
+                continue
+            for word in read_words(known.metadata.annotations):
+                workload = self.objects.workloads.get(word.key)
+                if workload is None or workload.metadata.uid != word.uid:
+                    continue
+                if not self._stays_at(workload, site):
+                    continue
+                since = self._silent_since(site)
+                is_absent = site in self._absent
+                why_not = self.gate.why_not(site) if is_absent else ""
+                eviction = Eviction(
+                    site=site,
+                    silent_since=since,
+                    word=word.id,
+                    by=word.by,
+                    refusal=why_not,
+                )
+                former = self.evictions.at(word.key).get(site)
+                if former is not None and former.word == word.id:
+                    continue
+                if self._is_answered(workload, eviction):
+                    continue
+                if is_absent and not why_not:
+                    self.gate.take(1)  # an operator's word counts, and waits for no rate
+                self._due.pop((word.key, site), None)
+                self.evictions.start(word.key, eviction, now_seconds=self.clock.monotonic())
+                self.requeuer.redecide([word.key], is_urgent=True)
+
+    # ------------------------------------------------------------ what is due
+
+    async def _plan(self, absent: list[str]) -> None:
+        """Plans all that is due at silent sites from which evictions are allowed."""
+        self._drop_plans(set(absent))
+        now, found = self.clock.monotonic(), list[EvictionCandidate]()
+        for site in absent:
+            if self._look_at_seconds.get(site, now) <= now and not self.gate.why_not(site):
+                found.extend([one async for one in self._candidates(site)])
+                self._look_at_seconds[site] = now + _LOOK_AGAIN_SECONDS
+        plan = plan_evictions(found, is_enabled=self.is_enabled)
+        if plan.next_seconds is not None:
+            soon = now + plan.next_seconds
+            for site in {one.site for one in found}:
+                self._look_at_seconds[site] = min(self._look_at_seconds[site], soon)
+        self._keep(plan)
+
+    def _drop_plans(self, absent: set[str]) -> None:
+        """Drops what was planned for sites that are back, or from which nothing is evicted now."""
+        for key, site in list(self._due):
+            if site not in absent or self.gate.why_not(site):
+                del self._due[key, site]
+                self._look_at_seconds.pop(site, None)
+        for site in self._look_at_seconds.keys() - absent:
+            del self._look_at_seconds[site]
+
+    def _keep(self, plan: EvictionPlan) -> None:
+        for one in plan.due:
+            if one.site not in self.evictions.at(one.key):
+                self._due[one.key, one.site] = one
+        for one, reason in plan.held:
+            is_asked = one.site in self.evictions.at(one.key)
+            if not is_asked and self.evictions.hold(one.key, one.site, reason):
+                self.requeuer.requeue([one.key])
+
+    async def _candidates(self, site: str) -> AsyncIterator[EvictionCandidate]:
+        """The replicas that stay at a silent site and could be replaced."""
+        for count, key in enumerate(self.objects.workloads_at(site), 1):
+            if not count % _STEP:
+                await yield_loop()
+            candidate = self._candidate(key, site)
+            if candidate is not None:
+                yield candidate
+
+    def _candidate(self, key: WorkKey, site: str) -> EvictionCandidate | None:
+        workload, state = self.objects.workloads.get(key), self.sites.states.get(site)
+        if workload is None or state is None or not state.health.is_absent:
+            return None
+        if workload.metadata.deletion_timestamp or workload.status.phase == "Completed":
+            return None
+        share = shares_in(workload.status.placement.groups).get(site)
+        if share is None or not share.replicas:
+            return None
+        reported = self.order_sync.site_view(site, self.order_sync.order_id(workload)).state
+        if reported is not None and is_finished(reported):
+            return None
+        failover = workload_failover(workload, self.objects)
+        if failover.is_everywhere:
+            return None
+        after = failover.rules.after_seconds
+        created = workload.metadata.creation_timestamp
+        return EvictionCandidate(
+            key=key,
+            site=site,
+            replicas=share.replicas,
+            priority=workload.spec.priority,
+            created_at_seconds=created.timestamp() if created else 0.0,
+            mode=failover.rules.mode,
+            after_seconds=(self.after_seconds if after is None else float(after))
+            * self.gate.after_ratio(site),
+            quiet_seconds=self.clock.monotonic() - state.health.quiet_since_seconds,
+            is_numbered=failover.is_numbered,
+        )
+
+    def _start(self) -> None:
+        """Starts as many replacements as the gate and the queue allow, in their order."""
+        room = _MAX_UNDECIDED - self.evictions.undecided_count(
+            self.clock.monotonic() - _UNDECIDED_SECONDS
+        )
+        if not self._due or room <= 0:
+            return
+        first = sorted(self._due.values(), key=eviction_order)[:room]
+        granted = self.gate.take(len(first))
+        for one in first[:granted]:
+            del self._due[one.key, one.site]
+            workload = self.objects.workloads.get(one.key)
+            if workload is None or not self._stays_at(workload, one.site):
+                continue
+            eviction = Eviction(site=one.site, silent_since=self._silent_since(one.site))
+            self.evictions.start(one.key, eviction, now_seconds=self.clock.monotonic())
+            self.requeuer.redecide([one.key], is_urgent=True)
+
+    def _silent_since(self, site: str) -> datetime | None:
+        state = self.sites.states.get(site)
+        if state is None or not state.health.is_absent:
+            return None
+        quiet_seconds = self.clock.monotonic() - state.health.quiet_since_seconds
+        return (self.clock.now() - timedelta(seconds=quiet_seconds)).replace(microsecond=0)
+
+    # ------------------------------------------------------------ what comes back
+
+    async def _handle_returns(self, sites: set[str]) -> None:
+        """Finds the workloads that are to move back to sites that are there again."""
+        for count, (key, workload) in enumerate(list(self.objects.workloads.items()), 1):
+            if not count % (_STEP * 10):
+                await yield_loop()
+            if workload.status.failover and self._wants_back(workload, sites):
+                self._returns.add(key, self.clock.monotonic())
+
+    def _wants_back(self, workload: Workload, sites: set[str]) -> bool:
+        moves = workload.status.failover.moved if workload.status.failover else ()
+        if not any(one.site in sites for one in moves):
+            return False
+        return workload_failover(workload, self.objects).rules.on_return == "Return"
+
+    def _try_returns(self) -> None:
+        for key in self._returns.due(self.clock.monotonic()):
+            workload = self.objects.workloads.get(key)
+            present = self.sites.states.keys() - self._absent
+            if workload is None or not self._wants_back(workload, present):
+                self._returns.drop(key)
+            else:
+                self.requeuer.redecide([key])

@@ -1,0 +1,73 @@
+"""The operator's word, `kapok failover`, as an annotation of the Site that is to be left. Pure.
+
+It stands on the Site and not on the Workload, because only operators may write Sites: a tenant may
+write its Workloads, and could ask there for anything in an operator's name. By itself an annotation
+changes no decision and no record. Each word has an id and is followed once: the answer in
+`Workload.status.failover` ends it. It names the uid, so that it is not about a later workload.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from scheduler.model.kinds.metadata import WorkKey
+
+WORDS_ANNOTATION = "failover.kapok.dev/words"
+MAX_WORDS = 256
+_MAX_CHARACTERS = 128 * 1024
+_MAX_ID, _MAX_BY = 64, 256
+
+
+class OperatorWord(NamedTuple):
+    """One workload that is to leave a site.
+
+    Attributes:
+        key: the workload.
+        uid: of the workload; empty: not said, and then nothing is followed.
+        id: of the word; the answer names it.
+        by: who asked, as the hub knows him.
+    """
+
+    key: WorkKey
+    uid: str
+    id: str
+    by: str
+
+
+def read_words(annotations: Mapping[str, str]) -> tuple[OperatorWord, ...]:
+    """The words on a Site; what cannot be read is left out."""
+    text = annotations.get(WORDS_ANNOTATION, "")
+    if not text or len(text) > _MAX_CHARACTERS:
+        return ()
+    try:
+        read = json.loads(text)
+    except (ValueError, RecursionError):
+        return ()
+    if not isinstance(read, dict):
+        return ()
+    words = (_word_of(name, value) for name, value in list(read.items())[:MAX_WORDS])
+    return tuple(one for one in words if one is not None)
+
+
+def _word_of(name: str, value: Any) -> OperatorWord | None:  # noqa: ANN401 - JSON
+    namespace, slash, workload = name.partition("/")
+    if not (namespace and slash and workload) or not isinstance(value, dict):
+        return None
+    uid, word, by = (value.get(name) for name in ("uid", "id", "by"))
+    if not (isinstance(uid, str) and isinstance(word, str) and isinstance(by, str) and word):
+        return None
+    return OperatorWord((namespace, workload), uid, word[:_MAX_ID], by[:_MAX_BY] or "unknown")
+
+
+def write_words(words: Iterable[OperatorWord]) -> str:
+    """The annotation with these words, the newest last; the oldest make room.
+
+    A later word about a workload replaces the former one.
+    """
+    latest: dict[str, dict[str, str]] = {}
+    for one in words:
+        name = "/".join(one.key)
+        latest.pop(name, None)
+        latest[name] = {"uid": one.uid, "id": one.id[:_MAX_ID], "by": one.by[:_MAX_BY]}
+    kept = dict(list(latest.items())[-MAX_WORDS:])
+    return json.dumps(kept, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,199 @@
+"""A few sites that obey their newest index, fall silent and come back, over loops in memory."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from scheduler.control.failover.gate import EvictionGate, OpenGate
+from scheduler.control.ports.agents import OrderState, OrderStatusReport, SiteReport
+from scheduler.control.ports.hub import SITES, WORKLOADS
+from scheduler.control.status.migration import shares_in
+from scheduler.model.decode import decode_as
+from scheduler.model.demand.terms import Terms
+from scheduler.model.kinds.kinds import Site
+from scheduler.model.kinds.workload import WorkloadStatus
+from scheduler.model.site_health import HealthLimits
+from tests.support.control_loops import ControlLoops
+from tests.support.sites import Raw, nodes, site, workload
+
+INTERVAL_SECONDS = 10.0
+
+
+@dataclass
+class FailingCity:
+    """Sites by name with the number of one-core replicas that each has room for.
+
+    Attributes:
+        room: cores of each site.
+        loops: the loops.
+        silent: sites that send nothing now; they go on running what they run.
+        broken: sites whose new orders never become ready.
+        gate: holds evictions back.
+        after_seconds: of the settings.
+        runs: what runs at each site: order id → (generation, replicas).
+    """
+
+    room: dict[str, int]
+    loops: ControlLoops = field(default_factory=ControlLoops)
+    silent: set[str] = field(default_factory=set)
+    broken: set[str] = field(default_factory=set)
+    gate: EvictionGate = field(default_factory=OpenGate)
+    after_seconds: float = 100.0
+    runs: dict[str, dict[str, tuple[int, int]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        loops = self.loops
+        loops.inputs.base_terms = loops.inputs.terms = Terms(may_evict=False)
+        loops.sites.limits = HealthLimits()
+        loops.failover_loop.gate = self.gate
+        loops.failover_loop.after_seconds = self.after_seconds
+        self.runs = {name: {} for name in self.room}
+
+    def _figures(self, name: str) -> Raw:
+        used = sum(replicas for _, replicas in self.runs[name].values())
+        free = max(0, self.room[name] - used)
+        now = self.loops.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        return site(name, nodes(free) if free else nodes(1, cpu="0"), observedAt=now)
+
+    @asynccontextmanager
+    async def started(self, *workloads: Raw) -> AsyncIterator[None]:
+        """The city with these workloads, placed and running."""
+        raw = [self._figures(name) for name in self.room]
+        async with self.loops.started(*raw, *workloads), asyncio.TaskGroup() as group:
+            loops = (self.loops.clock_events.run, self.loops.failover_loop.run)
+            tasks = [group.create_task(loop()) for loop in loops]
+            await self.settle(2)
+            yield
+            for task in tasks:
+                task.cancel()
+
+    async def settle(self, rounds: int = 4) -> None:
+        """Lets the loops do all that follows from what the sites say, without time passing."""
+        for _ in range(rounds):
+            for name in self.room:
+                self._speak(name)
+            for _ in range(12):
+                await self.loops.clock.settle()
+                self.loops.read_hub()
+
+    async def live(self, seconds: float) -> None:
+        """Time passes; every site that is not silent reports at its interval."""
+        until = self.loops.clock.monotonic() + seconds
+        while self.loops.clock.monotonic() < until:
+            await self._step(min(INTERVAL_SECONDS, until - self.loops.clock.monotonic()))
+            await self.settle(2)
+
+    async def _step(self, seconds: float) -> None:
+        left = seconds
+        while left > 0:
+            await self.loops.clock.advance(min(0.5, left))
+            self.loops.read_hub()
+            left -= 0.5
+
+    def _speak(self, name: str) -> None:
+        """A site takes its newest index, runs what that lists, and reports."""
+        if name in self.silent:
+            return
+        loops = self.loops
+        loops.dispatcher.flush()
+        index = next(
+            (
+                detail
+                for what, at, detail in reversed(loops.publisher.log)
+                if what == "index" and at == name
+            ),
+            None,
+        )
+        version, listed = index if isinstance(index, tuple) else (None, ())
+        self.runs[name] = {order_id: self._ordered(name, order_id) for order_id in listed}
+        ready = {} if name in self.broken else {"phase": "Ready"}
+        loops.controller.on_report(
+            SiteReport(
+                site=name,
+                observed_seconds=loops.clock.monotonic(),
+                figures=decode_as(self._figures(name), Site).status,
+                has_executor=True,
+                bound=dict(self.runs[name]),
+                interval_seconds=INTERVAL_SECONDS,
+            )
+        )
+        loops.controller.on_order_status(
+            OrderStatusReport(
+                site=name,
+                site_uid=None,
+                version=version,
+                digest=f"index-{version}" if version else "",
+                orders={
+                    order_id: OrderState(
+                        **{
+                            "id": order_id,
+                            "generation": generation,
+                            "applied_generation": generation,
+                            "phase": "Applied",
+                            "ready": replicas if ready else 0,
+                            "bound": replicas,
+                            **ready,
+                        }
+                    )
+                    for order_id, (generation, replicas) in self.runs[name].items()
+                },
+            )
+        )
+
+    def _ordered(self, name: str, order_id: str) -> tuple[int, int]:
+        order = self.loops.dispatcher.order_at(name, order_id)
+        assert order is not None
+        known = self.loops.objects.workloads.get((order.namespace, order.name))
+        share = shares_in(known.status.placement.groups).get(name) if known else None
+        return order.generation, share.ordered if share else 0
+
+    def fall_silent(self, *names: str) -> None:
+        """These sites send nothing from now on."""
+        self.silent.update(names)
+
+    def come_back(self, *names: str) -> None:
+        """These sites report again."""
+        self.silent.difference_update(names)
+
+    def status(self, name: str = "app") -> WorkloadStatus:
+        """The status of a workload as the loops know it."""
+        return self.loops.objects.workloads["ns", name].status
+
+    def where(self, name: str = "app") -> dict[str, int]:
+        """Replicas that stay, by site."""
+        shares = shares_in(self.loops.objects.workloads["ns", name].status.placement.groups)
+        return {at: one.replicas for at, one in shares.items() if one.replicas}
+
+    def leaving(self, name: str = "app") -> dict[str, int]:
+        """Replicas that run on until their replacement runs, by site."""
+        shares = shares_in(self.loops.objects.workloads["ns", name].status.placement.groups)
+        return {at: one.leaving for at, one in shares.items() if one.leaving}
+
+    def condition(self, name: str = "app", kind: str = "Failover") -> tuple[str, str, str]:
+        """Status, reason and message of a condition; three times "" without it."""
+        known = self.loops.objects.workloads["ns", name].status.conditions
+        found = next((one for one in known if one.type == kind), None)
+        return (found.status, found.reason, found.message) if found else ("", "", "")
+
+    def line(self, name: str = "app") -> str:
+        """The line of the newest decision."""
+        decision = self.loops.objects.workloads["ns", name].status.decision
+        return decision.line if decision else ""
+
+    async def annotate(self, name: str, annotations: dict[str, str]) -> None:
+        """An operator writes annotations to a Site."""
+        await self.loops.hub.merge_patch(SITES, name, {"metadata": {"annotations": annotations}})
+        self.loops.read_hub()
+
+    async def patch(self, name: str, spec: dict[str, Any]) -> None:
+        """A tenant edits a workload."""
+        await self.loops.hub.merge_patch(WORKLOADS, name, {"spec": spec}, namespace="ns")
+        self.loops.read_hub()
+
+
+def pinned(name: str, at: str, replicas: int = 2, **spec: Any) -> Raw:  # noqa: ANN401 - fields
+    """A workload that prefers one site, and may run at any."""
+    groups = [{"name": "first", "sites": [at]}, {"name": "else", "siteSelector": {}}]
+    return workload(replicas, name=name, placement={"siteGroups": groups}, **spec)
