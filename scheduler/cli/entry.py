@@ -25,6 +25,7 @@ COMMANDS: dict[str, str] = {
     "get": "list sites and workloads as a table or JSON",
     "admit": "admit a site: let its agent report and receive orders",
     "apply": "apply manifests to the hub",
+    "failover": "replace a workload's replicas at a site that is silent or to be left",
     "wrap": "make a Workload of plain manifests, such as a Deployment and its Service",
     "kubectl": "run the packaged kubectl against the hub",
     "ledger": "list, show and verify recorded decisions",
