@@ -205,7 +205,7 @@ async def _move(
 
 async def _who_asks(client: HubClient) -> str:
     """The name by which the hub knows this client; "unknown" if it does not say."""
-    body = {"apiVersion": _REVIEWS.api_version, "kind": _REVIEWS.kind}
+    body: Object = {"apiVersion": _REVIEWS.api_version, "kind": _REVIEWS.kind, "metadata": {}}
     try:
         review = await client.create(_REVIEWS, body)
     except HubError:
