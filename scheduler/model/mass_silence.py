@@ -88,8 +88,8 @@ class MassSilence:
 
     Attributes:
         fallen: how many they are.
-        witnesses: how many sites were received so much later that the link worked then, whether they
-            fell silent after that or not.
+        witnesses: how many sites were received so much later that the link worked then, whether
+            they fell silent after that or not.
     """
 
     fallen: int = 0

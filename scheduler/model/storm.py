@@ -4,8 +4,8 @@ A pure rule, as `site_health` is: what is known of sites and of the link at one 
 state before, give the state now. Times are seconds on the receiver's monotonic clock.
 
 - A freeze: nothing is evicted. It begins at once when more than half of the fleet fell silent
-  together, when the session with the broker is down or new, when no site at all is received, and after
-  this process stood still. It ends when that was over for `settle_seconds`.
+  together, when the session with the broker is down or new, when no site at all is received, and
+  after this process stood still. It ends when that was over for `settle_seconds`.
 - A held domain: a province, a city or a provider that fell silent as a whole, while nearly all
   other sites report, is lost. Its sites are evicted later than single ones are; while too many
   others are silent as well, they are not evicted at all.
@@ -32,8 +32,8 @@ from scheduler.model.site_health import HealthLimits
 
 FreezeReason = Literal["operator", "unread", "session", "quiet", "stalled", "fleet"]
 """operator: a person said so. unread: whether a person said so is not known yet. session: the
-session with the broker is down or new. quiet: no site is received. stalled: this process stood still.
-fleet: too many sites fell silent together."""
+session with the broker is down or new. quiet: no site is received. stalled: this process stood
+still. fleet: too many sites fell silent together."""
 
 FREEZE_REASONS: Final[tuple[FreezeReason, ...]] = get_args(FreezeReason)
 
@@ -239,9 +239,8 @@ def _find_cause(
         return "quiet", f"no site at all was received for {limit_seconds:.0f} s"
     silence = find_mass_silence(fleet)
     if silence.ratio > limits.max_silent_ratio:
-        return "fleet", (
-            f"{silence.fallen} sites fell silent together, and {silence.witnesses} were received since"
-        )
+        received = f"{silence.witnesses} were received since"
+        return "fleet", f"{silence.fallen} sites fell silent together, and {received}"
     return None
 
 

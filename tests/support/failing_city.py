@@ -108,7 +108,6 @@ class FailingCity:
         )
         version, listed = index if isinstance(index, tuple) else (None, ())
         self.runs[name] = {order_id: self._ordered(name, order_id) for order_id in listed}
-        ready = {} if name in self.broken else {"phase": "Ready"}
         loops.controller.on_report(
             SiteReport(
                 site=name,
@@ -127,15 +126,12 @@ class FailingCity:
                 digest=f"index-{version}" if version else "",
                 orders={
                     order_id: OrderState(
-                        **{
-                            "id": order_id,
-                            "generation": generation,
-                            "applied_generation": generation,
-                            "phase": "Applied",
-                            "ready": replicas if ready else 0,
-                            "bound": replicas,
-                            **ready,
-                        }
+                        id=order_id,
+                        generation=generation,
+                        applied_generation=generation,
+                        phase="Applied" if name in self.broken else "Ready",
+                        ready=0 if name in self.broken else replicas,
+                        bound=replicas,
                     )
                     for order_id, (generation, replicas) in self.runs[name].items()
                 },
