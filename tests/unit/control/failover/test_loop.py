@@ -1,5 +1,7 @@
 """Failover in the loops: what is replaced, what is not, and what happens on return."""
 
+from typing import Any
+
 import pytest
 
 from scheduler.control.failover.gate import OpenGate
@@ -271,7 +273,7 @@ STATEFUL: dict[str, object] = {
 }
 
 
-def stateful(**spec: object) -> Raw:
+def stateful(**spec: Any) -> Raw:  # noqa: ANN401 - fields
     raw = pinned("app", "m1", **spec)
     raw["spec"].pop("demand")
     raw["spec"]["manifests"] = [STATEFUL]
