@@ -74,9 +74,9 @@ def orders(site: ScriptedSite) -> set[str]:
 
 def failover(up: Up, *words: str) -> tuple[int, dict[str, Any]]:
     """The exit code and the answer of `kapok failover default/db`."""
-    command = [BIN / "kapok", "failover", "default/db", *words, "-o", "json"]
+    command = [str(BIN / "kapok"), "failover", "default/db", *words, "-o", "json"]
     done = subprocess.run(
-        [*command, "--data-dir", up.data_dir],
+        [*command, "--data-dir", str(up.data_dir)],
         capture_output=True,
         text=True,
         timeout=60,

@@ -77,6 +77,6 @@ class StormNotices:
 
 
 def _is_other(before: Freeze, after: Freeze) -> bool:
-    """Whether a freeze that goes on has another reason which people should hear of."""
+    """Whether a freeze that goes on has another reason that people should know."""
     is_grave = "operator" in (before.reason, after.reason) or after.reason == "fleet"
     return before.reason != after.reason and is_grave

@@ -71,6 +71,22 @@ def test_a_new_figure_of_another_agent_counts_at_once_and_as_heard_from_the_site
     assert (found.observed_seconds, found.sent_seconds) == (0.0, 60.0)
 
 
+def test_the_stated_interval_of_the_only_agent_counts_and_several_are_measured() -> None:
+    fixture = IngestFixture()
+    fixture.send("report", REPORT, of_agent("a", 1, is_active=True))
+    assert fixture.received.reports[-1].interval_seconds is None, "an agent of an earlier version"
+    stated = replace(of_agent("a", 2, is_active=True), interval_seconds=10.0)
+    fixture.send("report", REPORT, stated)
+    assert fixture.received.reports[-1].interval_seconds == 10.0
+    current = replace(stated, sequence=3)
+    fixture.send("report", REPORT_DELTA, compute_delta(stated, current))
+    assert fixture.received.reports[-1].interval_seconds == 10.0
+    fixture.send("report", REPORT, replace(of_agent("meter", 1), interval_seconds=60.0))
+    assert fixture.received.reports[-1].interval_seconds is None
+    fixture.send("report", REPORT, replace(stated, sequence=4))
+    assert fixture.received.reports[-1].interval_seconds is None
+
+
 def test_full_reports_of_all_agents_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(site_agents, "MAX_PAYLOAD_BYTES", 2_000)
     fixture = IngestFixture()

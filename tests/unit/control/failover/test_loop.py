@@ -1,11 +1,13 @@
 """Failover in the loops: what is replaced, what is not, and what happens on return."""
 
+from typing import Any
+
 import pytest
 
 from scheduler.control.failover.gate import OpenGate
 from scheduler.control.failover.words import WORDS_ANNOTATION, OperatorWord, write_words
 from tests.support.failing_city import FailingCity, pinned
-from tests.support.sites import workload
+from tests.support.sites import Raw, workload
 
 
 async def test_a_lost_site_is_replaced_first_and_withdrawn_then() -> None:
@@ -249,3 +251,113 @@ async def test_disabled_failover_says_so() -> None:
         await city.live(200)
         assert city.where() == {"m1": 2}
         assert city.condition()[:2] == ("False", "Disabled")
+
+
+STATEFUL: dict[str, object] = {
+    "apiVersion": "apps/v1",
+    "kind": "StatefulSet",
+    "metadata": {"name": "db", "namespace": "ns"},
+    "spec": {
+        "replicas": 1,
+        "serviceName": "db",
+        "selector": {"matchLabels": {"app": "db"}},
+        "template": {
+            "metadata": {"labels": {"app": "db"}},
+            "spec": {
+                "containers": [
+                    {"name": "c", "resources": {"requests": {"cpu": "1", "memory": "1Gi"}}}
+                ]
+            },
+        },
+    },
+}
+
+
+def stateful(**spec: Any) -> Raw:  # noqa: ANN401 - fields
+    raw = pinned("app", "m1", **spec)
+    raw["spec"].pop("demand")
+    raw["spec"]["manifests"] = [STATEFUL]
+    return raw
+
+
+async def test_numbered_pods_start_elsewhere_only_by_an_operators_word() -> None:
+    city = FailingCity({"m1": 4, "m2": 4})
+    async with city.started(stateful(failover={"mode": "Automatic"})):
+        city.fall_silent("m1")
+        await city.live(200)
+        assert city.where() == {"m1": 1}
+        assert city.condition()[:2] == ("False", "CannotFence")
+        uid = city.loops.objects.workloads["ns", "app"].metadata.uid
+        word = OperatorWord(("ns", "app"), uid, "1", "ops")
+        await city.annotate("m1", {WORDS_ANNOTATION: write_words([word])})
+        await city.live(30)
+        assert city.where() == {"m2": 1}
+        assert city.runs["m2"], "a silent site that an operator gave up holds nothing back"
+        assert [one.site for one in city.status().remains] == ["m1"]
+        city.come_back("m1")
+        await city.live(20)
+        assert city.runs["m1"] == {}
+        assert city.status().remains == ()
+
+
+async def test_numbered_pods_wait_for_a_site_that_reports_whatever_an_operator_says() -> None:
+    city = FailingCity({"m1": 4, "m2": 4})
+    async with city.started(stateful()):
+        uid = city.loops.objects.workloads["ns", "app"].metadata.uid
+        city.mute.add("m1")  # it reports, and does not take new indexes
+        word = OperatorWord(("ns", "app"), uid, "1", "ops")
+        await city.annotate("m1", {WORDS_ANNOTATION: write_words([word])})
+        await city.live(30)
+        assert city.where() == {"m2": 1}
+        assert city.runs["m2"] == {}, "m1 may run it"
+        city.mute.clear()
+        await city.live(20)
+        assert city.runs["m2"]
+
+
+async def test_a_site_with_an_older_disk_does_not_keep_what_was_replaced() -> None:
+    city = FailingCity({"m1": 4, "m2": 4})
+    async with city.started(pinned("app", "m1")):
+        city.fall_silent("m1")
+        await city.live(140)
+        assert city.where() == {"m2": 2}
+        city.come_back("m1")
+        city.mute.add("m1")  # its journal has the index of then
+        await city.live(20)
+        assert city.where() == {"m2": 2}
+        assert [one.site for one in city.status().remains] == ["m1"], "not yet seen gone"
+        city.mute.clear()
+        await city.live(20)
+        assert city.status().remains == ()
+
+
+async def test_a_site_that_returns_under_another_uid_gets_nothing_of_its_former_life() -> None:
+    city = FailingCity({"m1": 4, "m2": 4})
+    async with city.started(pinned("app", "m1", failover={"onReturn": "Return"})):
+        city.fall_silent("m1")
+        city.broken.add("m2")
+        await city.live(120)
+        assert city.leaving() == {"m1": 2}
+        await city.recreate("m1")
+        city.come_back("m1")
+        city.broken.clear()
+        await city.live(60)
+        assert sum(city.where().values()) == 2
+        assert city.leaving() == {}
+        assert city.status().phase == "Running"
+
+
+async def test_a_new_leader_goes_on_with_what_the_former_one_began() -> None:
+    city = FailingCity({"m1": 4, "m2": 4})
+    async with city.started(pinned("app", "m1", failover={"onReturn": "Return"})):
+        city.fall_silent("m1")
+        city.broken.add("m2")
+        await city.live(120)
+        assert city.leaving() == {"m1": 2}
+    async with city.next_leader() as second:
+        second.broken.clear()
+        await second.live(30)
+        assert (second.where(), second.leaving()) == ({"m2": 2}, {})
+        second.come_back("m1")
+        await second.live(60)
+        assert second.where() == {"m1": 2}

@@ -29,9 +29,9 @@ def test_the_workload_replaces_its_policy_and_cluster_policies_only_tighten() ->
     assert failover_rules(own, policy, shared, has_state=False) == FailoverRules(
         mode="Manual", after_seconds=60, on_return="Return"
     )
-    shared = (Failover(mode="Automatic", after_seconds=120),)
-    assert failover_rules(policy, NONE, shared, has_state=False).mode == "Manual"
-    assert failover_rules(own, NONE, shared, has_state=False).after_seconds == 120
+    longer = (Failover(mode="Automatic", after_seconds=120),)
+    assert failover_rules(policy, NONE, longer, has_state=False).mode == "Manual"
+    assert failover_rules(own, NONE, longer, has_state=False).after_seconds == 120
 
 
 def test_only_automatic_acts_without_an_operator() -> None:
