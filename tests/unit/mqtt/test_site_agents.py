@@ -28,6 +28,10 @@ def cpu_of(fixture: IngestFixture) -> object:
     return fixture.received.reports[-1].figures.node_classes[0].free[0]["cpu"]
 
 
+def stated_by(fixture: IngestFixture) -> float | None:
+    return fixture.received.reports[-1].interval_seconds
+
+
 def test_after_a_takeover_the_report_of_the_new_executing_agent_counts() -> None:
     fixture = IngestFixture()
     fixture.send("report", REPORT, of_agent("a", 1, cpu="1", is_active=True))
@@ -74,17 +78,17 @@ def test_a_new_figure_of_another_agent_counts_at_once_and_as_heard_from_the_site
 def test_the_stated_interval_of_the_only_agent_counts_and_several_are_measured() -> None:
     fixture = IngestFixture()
     fixture.send("report", REPORT, of_agent("a", 1, is_active=True))
-    assert fixture.received.reports[-1].interval_seconds is None, "an agent of an earlier version"
+    assert stated_by(fixture) is None, "an agent of an earlier version"
     stated = replace(of_agent("a", 2, is_active=True), interval_seconds=10.0)
     fixture.send("report", REPORT, stated)
-    assert fixture.received.reports[-1].interval_seconds == 10.0
+    assert stated_by(fixture) == 10.0
     current = replace(stated, sequence=3)
     fixture.send("report", REPORT_DELTA, compute_delta(stated, current))
-    assert fixture.received.reports[-1].interval_seconds == 10.0
+    assert stated_by(fixture) == 10.0
     fixture.send("report", REPORT, replace(of_agent("meter", 1), interval_seconds=60.0))
-    assert fixture.received.reports[-1].interval_seconds is None
+    assert stated_by(fixture) is None
     fixture.send("report", REPORT, replace(stated, sequence=4))
-    assert fixture.received.reports[-1].interval_seconds is None
+    assert stated_by(fixture) is None
 
 
 def test_full_reports_of_all_agents_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
