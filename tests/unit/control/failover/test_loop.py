@@ -62,7 +62,7 @@ async def test_a_site_that_is_back_keeps_what_could_not_be_replaced() -> None:
         assert city.where() == {"m1": 2}
         assert city.condition() == ("", "", "")
         assert city.status().phase == "Running"
-        assert not city.loops.failover.evictions
+        assert not city.loops.failover_loop.evictions
 
 
 @pytest.mark.parametrize(("on_return", "ends_at"), [("Keep", "m2"), ("Return", "m1")])
@@ -230,7 +230,7 @@ async def test_a_word_that_cannot_be_followed_is_answered_with_the_reason() -> N
         await city.live(10)
         assert city.where() == {"m1": 2}
         assert city.status().phase == "Running"
-        assert not city.loops.failover.evictions
+        assert not city.loops.failover_loop.evictions
 
 
 async def test_a_whole_copy_at_every_site_is_not_moved() -> None:
