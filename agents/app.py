@@ -250,6 +250,7 @@ def build_agent(
         boot=boot,
         key=key,
         full_interval_seconds=settings.report.full_interval_seconds,
+        interval_seconds=settings.report.interval_seconds,
     )
     journal = Journal(data_dir / "journal.sqlite")
     intake = Intake(

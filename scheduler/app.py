@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -30,6 +31,7 @@ from scheduler.control.state.node_label_keys import NodeLabelKeys
 from scheduler.control.state.objects import HubObjects
 from scheduler.hub.health import HubHealth
 from scheduler.hub.informer import Informer
+from scheduler.hub.kind_schemas import KindSchemas
 from scheduler.hub.token_review import open_reviewer
 from scheduler.hub.web_address import publish_web_address
 from scheduler.ledger.pages import read_blob, read_blob_of, read_page
@@ -100,7 +102,7 @@ async def run(
                 serve_while_waiting, metrics=metrics, health=health, clock=clock, faults=faults
             ),
         ) as services:
-            scheduler = _Scheduler(
+            scheduler = Scheduler(
                 settings=settings,
                 services=services,
                 clock=clock,
@@ -111,8 +113,46 @@ async def run(
             await run_cancellable(scheduler.run(on_ready), name="scheduler")
 
 
-class _Scheduler:
-    """What is known of the hub and the sites, and the term that it leads or will lead next."""
+def _make_jitter() -> random.Random:
+    return random.Random()  # noqa: S311 - jitter, nothing secret
+
+
+class BrokerConnection(Protocol):
+    """The way to the sites; `scheduler.mqtt.session` implements it."""
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether messages come and go now."""
+        ...
+
+    @property
+    def connected_since_seconds(self) -> float | None:
+        """Since when, on the monotonic clock; None: they do not."""
+        ...
+
+    async def run(self) -> None:
+        """Receives and sends until cancelled."""
+        ...
+
+
+OpenConnection = Callable[[Receiver, Outbox, Callable[[], None]], BrokerConnection]
+"""Makes the way to the sites: it hands what arrives to the receiver, and sends what the outbox
+holds; the function is called each time it is connected."""
+
+
+class Scheduler:
+    """What is known of the hub and the sites, and the term that it leads or will lead next.
+
+    Args:
+        settings: all settings.
+        services: the hub, the broker and the ledger.
+        clock: the time.
+        metrics: the counters.
+        health: what the hub answers.
+        faults: handles the faults of all loops.
+        open_connection: makes the way to the sites; None: a session with the broker.
+        make_jitter: makes the random numbers of pauses.
+    """
 
     def __init__(
         self,
@@ -123,15 +163,19 @@ class _Scheduler:
         metrics: Metrics,
         health: HubHealth,
         faults: Faults,
+        open_connection: OpenConnection | None = None,
+        make_jitter: Callable[[], random.Random] = _make_jitter,
     ) -> None:
-        self._settings, self._clock = settings, clock
+        self._settings, self._clock, self._make_jitter = settings, clock, make_jitter
         self.metrics, self.health, self.faults = metrics, health, faults
         client = services.client.with_observer(metrics.count_api_request)
         self._services = replace(services, client=client)
         self._higher_epochs: asyncio.Queue[int] = asyncio.Queue()
         self._build_leadership()
         self._build_knowledge()
-        self._build_broker_session()
+        self._build_ingest()
+        open_connection = open_connection or self._open_session
+        self.session = open_connection(self.receiver, self.outbox, self._on_broker_connected)
         self._informers = {one: self._informer(one) for one in KAPOK_RESOURCES}
         self._has_led = False
         self.term = Term(self.known)
@@ -148,6 +192,7 @@ class _Scheduler:
             duration_seconds=seconds,
             is_sole_candidate=not self._settings.hub.kubeconfig,
             replica=self._services.replica,
+            jitter=self._make_jitter(),
         )
         self.hub = FencedHub(reads=client, writes=in_time, may_write=self.leadership.may_write)
 
@@ -196,7 +241,6 @@ class _Scheduler:
         )
         self.known = Knowledge(
             settings=settings,
-            services=services,
             clock=clock,
             metrics=self.metrics,
             faults=self.faults,
@@ -206,14 +250,18 @@ class _Scheduler:
             fleet=self.fleet,
             sites=self.sites,
             recorder=self.recorder,
+            ledger=services.ledger,
+            hub_keys=services.hub_keys,
+            schemas=KindSchemas(client=services.client, clock=clock),
             node_labels=self.node_labels,
             asker=self.asker,
             publisher=self.publisher,
+            connected_since_seconds=self._connected_since,
             on_higher_epoch=self._higher_epochs.put_nowait,
         )
 
-    def _build_broker_session(self) -> None:
-        """What receives messages from sites, and sends what the outbox holds."""
+    def _build_ingest(self) -> None:
+        """What receives messages from sites."""
         self.keyring = Keyring()
         self.ingest = Ingest(
             keyring=self.keyring,
@@ -227,27 +275,38 @@ class _Scheduler:
         self.receiver = Receiver(
             ingest=self.ingest, telemetry=self.metrics, clock=self._clock, faults=self.faults
         )
-        self.session = BrokerSession(
+
+    def _open_session(
+        self, receiver: Receiver, outbox: Outbox, on_connected: Callable[[], None]
+    ) -> BrokerConnection:
+        return BrokerSession(
             address=self._services.broker_address,
-            receiver=self.receiver,
-            outbox=self.outbox,
+            receiver=receiver,
+            outbox=outbox,
             clock=self._clock,
-            jitter=_jitter(),
-            on_connected=self._on_broker_connected,
+            jitter=self._make_jitter(),
+            on_connected=on_connected,
             faults=self.faults,
         )
+
+    def _connected_since(self) -> float | None:
+        return self.session.connected_since_seconds
 
     def _on_broker_connected(self) -> None:
         self.ingest.listener.on_broker_connected()
 
     async def run(self, on_ready: Callable[[Endpoints], None]) -> None:
-        """Follows the hub and the sites, and leads whenever it holds the lease."""
+        """Serves the web page, follows the hub and the sites, and leads when it holds the lease."""
         endpoints, context = self._services.endpoints, self._settings.hub.context or None
         async with (
             open_reviewer(endpoints.kubeconfig, context=context) as review,
             serve_web(self._services.web_listener, self._sources(review)),
-            asyncio.TaskGroup() as group,
         ):
+            await self.schedule(on_ready)
+
+    async def schedule(self, on_ready: Callable[[Endpoints], None]) -> None:
+        """Follows the hub and the sites, and leads when it holds the lease; serves no page."""
+        async with asyncio.TaskGroup() as group:
             if self.leadership.is_sole_candidate:
                 # What is listed after the lease is taken need not be compared again.
                 await self.leadership.acquire()
@@ -349,7 +408,7 @@ class _Scheduler:
     async def _catch_up(self, since_seconds: float) -> None:
         """Compares all objects with the hub; tries again while the hub fails."""
         backoff = JitteredBackoff(
-            first_seconds=0.2, max_seconds=2.0, min_seconds=0.05, jitter=_jitter()
+            first_seconds=0.2, max_seconds=2.0, min_seconds=0.05, jitter=self._make_jitter()
         )
         pending = list(self._informers.values())
         while pending:
@@ -397,7 +456,7 @@ class _Scheduler:
             resource=resource,
             listener=self.objects.apply_event,
             clock=self._clock,
-            jitter=_jitter(),
+            jitter=self._make_jitter(),
             faults=self.faults,
         )
 
@@ -464,6 +523,8 @@ class _Scheduler:
             clock=self._clock,
             stale_after_seconds=self._settings.freshness.stale_after_seconds,
             agents_without_nonce=self.asker.agents_without_nonce,
+            storm=lambda: self.term.gate.state,
+            evictions=self.term.gate.shown,
         )
         return take_snapshot(
             sources,
@@ -484,6 +545,7 @@ class _Scheduler:
                 read_blob_of=partial(read_blob_of, self._services.ledger.place),
             ),
             readiness_problem=self._why_not_ready,
+            readiness_note=self._freeze_note,
             review_token=review,
             clock=self._clock,
             faults=self.faults,
@@ -503,15 +565,15 @@ class _Scheduler:
             return f"nothing is decided: {problem}"
         return "" if self.term.startup.has_started else "waiting for the sites to report"
 
+    def _freeze_note(self) -> str:
+        freeze = self.term.gate.state.freeze
+        return f"evictions are frozen: {freeze.why}" if freeze and self.leadership.epoch else ""
+
     def _decides_or_waits(self) -> str:
         return "" if self.leadership.epoch else "nothing is decided without the lease: "
 
     def _held_by(self) -> str:
         return f", held by {self.leadership.holder}" if self.leadership.holder else ""
-
-
-def _jitter() -> random.Random:
-    return random.Random()  # noqa: S311 - jitter, nothing secret
 
 
 def _first_of(group: BaseExceptionGroup[LeadershipLost]) -> BaseException:

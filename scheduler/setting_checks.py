@@ -48,6 +48,14 @@ WaitSeconds: TypeAlias = Annotated[
 ]
 """A time to wait; 0 is allowed, and the setting says what it means."""
 
+RatioSetting: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1, extra={"unit": "ratio"})]
+"""A share, from 0 to 1."""
+
+RateSetting: TypeAlias = Annotated[
+    float, msgspec.Meta(ge=0.001, le=1_000_000, extra={"unit": "per second"})
+]
+"""A rate: never 0, which would be for ever."""
+
 Port: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=65_535, extra={"unit": "TCP port"})]
 """A TCP port; 0 means that one is chosen."""
 

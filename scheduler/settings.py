@@ -22,6 +22,8 @@ from scheduler.setting_checks import (
     IpAddress,
     PauseSeconds,
     Port,
+    RateSetting,
+    RatioSetting,
     SettingFinding,
     WaitSeconds,
     check_group,
@@ -173,16 +175,46 @@ class HealthSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_hold_seconds: WaitSeconds = 600.0
 
 
+class StormSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """When evictions are frozen and slowed down, because silence may be the hub's own.
+
+    Attributes:
+        max_silent_ratio: evictions freeze when more than this share of the fleet fell silent
+            together, within two report intervals.
+        min_rest_ratio: a province, a city or a provider that is wholly silent is lost if this share
+            of the other sites reports; below that it is held without an end.
+        loss_after_ratio: sites of a lost province, city or provider must be silent for this many
+            times spec.failover.afterSeconds.
+        settle_seconds: a freeze ends when its cause was over for this long; after a start and after
+            a new session with the broker nothing is evicted for this long either, unless all sites
+            were received.
+        full_rate_ratio: evictions go at the full rate while this share of the sites reports, or all
+            but one.
+        full_per_second: workloads that are evicted each second at the full rate.
+        reduced_per_second: the same while fewer sites report.
+    """
+
+    max_silent_ratio: RatioSetting = 0.5
+    min_rest_ratio: RatioSetting = 0.8
+    loss_after_ratio: Annotated[float, msgspec.Meta(ge=1, le=1000, extra={"unit": "times"})] = 2.0
+    settle_seconds: WaitSeconds = 60.0
+    full_rate_ratio: RatioSetting = 0.8
+    full_per_second: RateSetting = 200.0
+    reduced_per_second: RateSetting = 10.0
+
+
 class FailoverSettings(msgspec.Struct, frozen=True, kw_only=True):
     """When the replicas of silent sites are replaced.
 
     Attributes:
         enabled: whether anything is replaced without an operator's word.
         after_seconds: how long a site must be silent, where spec.failover does not say.
+        storm: when evictions are frozen and slowed down.
     """
 
     enabled: bool = True
     after_seconds: AgeSeconds = 300.0
+    storm: StormSettings = StormSettings()
 
 
 class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -396,6 +428,11 @@ def _find_contradictions(settings: Settings) -> Iterator[SettingFinding]:
         what = f"{settings.health.max_hold_seconds:g} is less than the first hold"
         instead = f"write {settings.health.first_hold_seconds:g} or more"
         yield SettingFinding("health.max_hold_seconds", "error", what, instead)
+    storm = settings.failover.storm
+    if storm.reduced_per_second > storm.full_per_second:
+        what = f"{storm.reduced_per_second:g} is more than the full rate"
+        instead = f"write {storm.full_per_second:g} or less"
+        yield SettingFinding("failover.storm.reduced_per_second", "error", what, instead)
     if broker.tls_key_file and not broker.tls_certificate_file:
         instead = "name the certificate in broker.tls_certificate_file"
         yield SettingFinding(

@@ -5,10 +5,12 @@ and no assumption of that time reaches the next one. What is known of the hub an
 (`Knowledge`) is kept, and both leaders and schedulers that stand by keep it up to date.
 """
 
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
+
+import msgspec
 
 from scheduler.batch_process.solver import BatchProcess
 from scheduler.control.autoscaled_workloads import AutoscaledWorkloads
@@ -16,13 +18,17 @@ from scheduler.control.clock_events import ClockEvents
 from scheduler.control.controller import Controller
 from scheduler.control.events.recorder import EventRecorder
 from scheduler.control.events.site_notices import SiteNotices
-from scheduler.control.failover.gate import EvictionGate, OpenGate
+from scheduler.control.events.storm_notices import StormNotices
+from scheduler.control.failover.freeze_sync import SUBJECT, FreezeSync
 from scheduler.control.failover.loop import FailoverLoop
-from scheduler.control.fence import FencedHub
-from scheduler.control.leader_election import Leadership
+from scheduler.control.failover.storm_gate import StormGate
 from scheduler.control.orders.dispatch import Dispatcher
 from scheduler.control.orders.identity import IdentityResolver
 from scheduler.control.orders.sync import OrderSync
+from scheduler.control.ports.agents import IndexVersion, OrderPublisherPort
+from scheduler.control.ports.hub import Hub
+from scheduler.control.ports.ledger import DecisionRecorder, SignedHead
+from scheduler.control.ports.telemetry import Telemetry
 from scheduler.control.queue.capacity_watch import CapacityWatcher
 from scheduler.control.queue.requeue import Requeuer, RequeueReasons
 from scheduler.control.queue.reservations import ReservationPlanner, Reservations
@@ -35,6 +41,7 @@ from scheduler.control.reconcile.failover import FailoverDecisions
 from scheduler.control.reconcile.health_pauses import HealthPauses
 from scheduler.control.reconcile.reconciler import Reconciler
 from scheduler.control.reconcile.restore import OrderRestorer
+from scheduler.control.reconcile.unmarked import UnmarkedDecisions
 from scheduler.control.reconcile.workload_writer import WorkloadWriter
 from scheduler.control.site_status_writer import SiteStatusWriter
 from scheduler.control.sites.sites import Sites
@@ -44,7 +51,7 @@ from scheduler.control.state.decision_inputs import DecisionInputs
 from scheduler.control.state.evictions import Evictions
 from scheduler.control.state.fair_shares import FairShares
 from scheduler.control.state.ledger_heads import LedgerHeads
-from scheduler.control.state.manifest_checks import ManifestChecks
+from scheduler.control.state.manifest_checks import ManifestChecks, Schemas
 from scheduler.control.state.node_label_keys import NodeLabelKeys
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.ownership import ObjectOwnership
@@ -52,24 +59,68 @@ from scheduler.control.state.quotas import Quotas
 from scheduler.control.stats.workloads import WorkloadStats
 from scheduler.control.wake_ups import WakeUps
 from scheduler.control.worker import Worker
-from scheduler.hub.kind_schemas import KindSchemas
-from scheduler.ledger.recorder import LedgerRecorder
 from scheduler.ledger.segments import is_signed_by
 from scheduler.model.demand.terms import Terms
 from scheduler.model.kinds.metadata import WorkKey
-from scheduler.mqtt.order_publisher import OrderPublisher
-from scheduler.mqtt.site_asker import SiteAsker
+from scheduler.model.storm import StormLimits
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.queue.minimum_requests import MinimumRequests
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
-from scheduler.services import Services
 from scheduler.settings import Settings
-from scheduler.web.metrics import Metrics
 
 _REFRESH_SECONDS, _REFRESH_CHECK_SECONDS = 3600.0, 60.0
 
 Loop = Callable[[], Coroutine[Any, Any, None]]
+
+
+class HeldLease(Protocol):
+    """The lease as a term sees it; `scheduler.control.leader_election` implements it."""
+
+    epoch: int
+    keeps_unknown_orders: bool
+
+    def may_write(self) -> bool:
+        """Whether the lease lasts until the end of a request that is sent now."""
+        ...
+
+
+class LedgerChain(Protocol):
+    """The ledger's chain; `scheduler.ledger.ledger` implements it."""
+
+    def head(self) -> SignedHead | None:
+        """The signed head of this moment; None while there is nothing."""
+        ...
+
+    def has(self, seq: int, digest: str) -> bool:
+        """Whether record `seq` is there with this hash."""
+        ...
+
+
+class TermRecorder(DecisionRecorder, Protocol):
+    """Records decisions, and notices a ledger that cannot be written."""
+
+    async def watch(
+        self, clock: Clock, *, on_failure: Callable[[], None], on_recovery: Callable[[], None]
+    ) -> None:
+        """Checks a failed ledger until it can be written again; runs until cancelled."""
+        ...
+
+
+class TermPublisher(OrderPublisherPort, Protocol):
+    """Publishes to sites, and knows which head of the ledger it has sent to each."""
+
+    def sent_head(self, site: str, version: IndexVersion | None = None) -> SignedHead | None:
+        """The head that an index carried; None: it carried none."""
+        ...
+
+
+class NonceAsker(Protocol):
+    """Asks sites to prove that their reports are fresh."""
+
+    def agents_without_nonce(self, site: str) -> Sequence[str]:
+        """The agents of a site that never repeat a nonce."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +129,6 @@ class Knowledge:
 
     Attributes:
         settings: all settings.
-        services: the hub, the broker and the ledger.
         clock: the time.
         metrics: the counters.
         faults: handles the faults of all loops.
@@ -87,27 +137,35 @@ class Knowledge:
         objects: the hub's objects.
         fleet: the arrays that decisions use.
         sites: what sites have reported.
-        recorder: the ledger.
+        recorder: records in the ledger.
+        ledger: its chain.
+        hub_keys: the public keys with which this hub signs and has signed.
+        schemas: the schemas of manifests; None: manifests are not checked by them.
         node_labels: names of node labels that workloads ask for.
         asker: asks sites to prove that their reports are fresh.
         publisher: signs and publishes to sites.
+        connected_since_seconds: gives since when there is a session with the broker; None: there
+            is none.
         on_higher_epoch: called with the epoch of a later index than ours that our key has signed.
     """
 
     settings: Settings
-    services: Services
     clock: Clock
-    metrics: Metrics
+    metrics: Telemetry
     faults: Faults
-    hub: FencedHub
-    leadership: Leadership
+    hub: Hub
+    leadership: HeldLease
     objects: HubObjects
     fleet: Fleet
     sites: Sites
-    recorder: LedgerRecorder
+    recorder: TermRecorder
+    ledger: LedgerChain
+    hub_keys: frozenset[str]
+    schemas: Schemas | None
     node_labels: NodeLabelKeys
-    asker: SiteAsker
-    publisher: OrderPublisher
+    asker: NonceAsker
+    publisher: TermPublisher
+    connected_since_seconds: Callable[[], float | None]
     on_higher_epoch: Callable[[int], None]
 
 
@@ -133,22 +191,38 @@ class Term:
             ),
         )
         self.evictions = Evictions()
-        self.eviction_gate: EvictionGate = OpenGate()
         self.stats = WorkloadStats(clock=known.clock, telemetry=known.metrics)
         self.quotas = Quotas(
             cost_of=self.inputs.spend_of, daemon_pods_of=self.inputs.daemon_pods_of
         )
         self.unadmitted_sites = UnadmittedSites(known.clock, known.faults)
         self.events = EventRecorder(hub=known.hub, clock=known.clock, faults=known.faults)
-        ledger = known.services.ledger
+        self._build_gate()
         self.ledger_heads = LedgerHeads(
-            head=ledger.head,
+            head=known.ledger.head,
             sent_head=known.publisher.sent_head,
-            is_recorded=ledger.has,
-            is_ours=partial(is_signed_by, keys=known.services.hub_keys),
+            is_recorded=known.ledger.has,
+            is_ours=partial(is_signed_by, keys=known.hub_keys),
             ask=lambda site: known.publisher.request_heads(site, self._epoch()),
             clock=known.clock,
             faults=known.faults,
+        )
+
+    def _build_gate(self) -> None:
+        """What holds evictions back."""
+        known = self.known
+        self.gate = StormGate(
+            sites=known.sites,
+            clock=known.clock,
+            limits=StormLimits(**msgspec.structs.asdict(known.settings.failover.storm)),
+            connected_since_seconds=known.connected_since_seconds,
+        )
+        notices = StormNotices(
+            events=self.events, telemetry=known.metrics, subject=SUBJECT, instant=self.gate.instant
+        )
+        self.gate.on_change = notices.on_change
+        self.freeze_sync = FreezeSync(
+            hub=known.hub, gate=self.gate, clock=known.clock, faults=known.faults
         )
 
     def _build_orders(self) -> None:
@@ -278,7 +352,7 @@ class Term:
             order_sync=self.order_sync,
             evictions=self.evictions,
             requeuer=self.requeuer,
-            gate=self.eviction_gate,
+            gate=self.gate,
             telemetry=known.metrics,
             clock=known.clock,
             faults=known.faults,
@@ -362,9 +436,8 @@ class Term:
             stuck_after_seconds=known.settings.dispatch.stuck_in_flight_seconds,
             on_names_freed=lambda: self.wake_ups.add_events("gone"),
             health_pauses=HealthPauses(clock=known.clock),
-            manifest_checks=ManifestChecks(
-                KindSchemas(client=known.services.client, clock=known.clock)
-            ),
+            unmarked=UnmarkedDecisions(recorder=known.recorder, order_sync=self.order_sync),
+            manifest_checks=ManifestChecks(known.schemas),
         )
 
     def loops(self) -> Iterator[tuple[str, Loop]]:
@@ -379,6 +452,7 @@ class Term:
             foreign_index=self.dispatcher.foreign_index_condition,
             unknown_orders_at=self.dispatcher.unknown_orders_at,
             without_nonce=known.asker.agents_without_nonce,
+            evictions_held=self.gate.condition_of,
         )
         autoscaled = AutoscaledWorkloads(
             hub=known.hub, objects=known.objects, clock=known.clock, faults=known.faults
@@ -387,6 +461,8 @@ class Term:
         yield "dispatch", self.dispatcher.run
         yield "wake", self.wake_ups.run
         yield "time", self.clock_events.run
+        yield "storms", self.gate.run
+        yield "freeze", self.freeze_sync.run
         yield "site status", writer.run
         yield "events", self.events.run
         yield "pending sites", partial(self.unadmitted_sites.run, known.hub)
@@ -408,7 +484,7 @@ class Term:
             self.dispatcher.refresh(_REFRESH_SECONDS, self._lacks_newest_head)
 
     def _lacks_newest_head(self, site: str) -> bool:
-        return self.known.publisher.sent_head(site) != self.known.services.ledger.head()
+        return self.known.publisher.sent_head(site) != self.known.ledger.head()
 
     async def _watch_ledger(self) -> None:
         await self.known.recorder.watch(

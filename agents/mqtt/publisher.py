@@ -37,6 +37,7 @@ class ReportBuilder:
         boot: this start of the agent.
         key: key to sign with.
         full_interval_seconds: time between full reports; the reports in between are deltas.
+        interval_seconds: time between reports, which each of them states; None: it is not stated.
         nonces: what every message carries, as proof that it is new.
     """
 
@@ -45,6 +46,7 @@ class ReportBuilder:
     boot: Boot
     key: SigningKey
     full_interval_seconds: float
+    interval_seconds: float | None = None
     nonces: CarriedNonces = field(default_factory=CarriedNonces)
     _sequence: int = field(default=0, init=False)
     _base_report: Report | None = field(default=None, init=False)
@@ -72,7 +74,12 @@ class ReportBuilder:
         """Builds a full report with the next sequence number, within the bounds of messages."""
         sections: dict[str, Any] = {name: getattr(observation, name) for name in SECTION_NAMES}
         sections["energy"] = energy
-        report = Report(**self._header_fields(observed_seconds_ago), site=self.site, **sections)
+        report = Report(
+            **self._header_fields(observed_seconds_ago),
+            site=self.site,
+            interval_seconds=self.interval_seconds,
+            **sections,
+        )
         return canonicalise_report(bring_within_bounds(report))
 
     def build_report_message(

@@ -34,6 +34,7 @@ _HEADER_FIELDS: Final = (
     "observed_seconds_ago",
     "nonces",
     "site",
+    "interval_seconds",
 )
 _KEYED_SECTIONS: Final = frozenset({"node_classes", "orders"})
 _UNKEYED_SECTIONS: Final = tuple(

@@ -310,10 +310,13 @@ class Report(MessageHeader, ReportSections):
     Attributes:
         kind: distinguishes full reports and deltas, which share a topic.
         site: name of the site; the same as in the topic.
+        interval_seconds: time between two reports when nothing changes; a reader that knows it
+            needs not measure it. Absent from agents that do not state it.
     """
 
     kind: Literal["full"] = "full"
     site: SiteName
+    interval_seconds: Seconds | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -323,6 +326,7 @@ class ReportDelta(MessageHeader, ReportSections):
     Attributes:
         kind: distinguishes full reports and deltas, which share a topic.
         site: name of the site; the same as in the topic.
+        interval_seconds: as in a full report.
         base: sequence of the full report that the delta builds on.
         cleared: names of sections that have become unknown since, such as `nodeClasses`.
         node_classes_gone: positions in the base's `nodeClasses` of classes that are gone.
@@ -331,6 +335,7 @@ class ReportDelta(MessageHeader, ReportSections):
 
     kind: Literal["delta"] = "delta"
     site: SiteName
+    interval_seconds: Seconds | None = None
     base: Count
     cleared: Annotated[tuple[Word, ...], AtMost(32)] = ()
     node_classes_gone: Annotated[tuple[Count, ...], AtMost(MAX_NODE_ROWS)] = ()

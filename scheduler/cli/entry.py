@@ -24,6 +24,8 @@ COMMANDS: dict[str, str] = {
     "open": "print an address that opens the dashboard in a browser",
     "get": "list sites and workloads as a table or JSON",
     "admit": "admit a site: let its agent report and receive orders",
+    "freeze": "evict nothing from silent sites until it is thawed",
+    "thaw": "let replicas of silent sites be replaced again",
     "apply": "apply manifests to the hub",
     "failover": "replace a workload's replicas at a site that is silent or to be left",
     "wrap": "make a Workload of plain manifests, such as a Deployment and its Service",

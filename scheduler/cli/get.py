@@ -4,10 +4,12 @@ import argparse
 import asyncio
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from shlex import quote
 
 from scheduler.cli.support.arguments import EXIT_GOOD, EXIT_NO, EXIT_USAGE, UsageError
+from scheduler.cli.support.freeze_words import frozen_notice
 from scheduler.cli.support.hub_access import HubNotFound, add_hub_arguments, find_kubeconfig
 from scheduler.cli.support.kind_names import find_kinds, kind_names
 from scheduler.cli.support.left_volumes import VOLUME_KINDS, print_volumes
@@ -27,6 +29,7 @@ from scheduler.cli.support.output import (
     print_text,
 )
 from scheduler.cli.support.signals import leaf_errors, run_until_signalled
+from scheduler.control.failover.freeze_word import EVICTIONS_MAP, read_evictions
 from scheduler.control.ports.hub import (
     CONFIG_MAPS,
     NAMESPACE,
@@ -145,8 +148,18 @@ async def _get(kubeconfig: Path, arguments: argparse.Namespace, queries: list[Ob
         listed = [(query, await list_objects(client, query)) for query in queries]
         if arguments.watch:
             return await _print_changes(client, arguments, *listed[0])
+        if arguments.output in (None, "wide") and any(one.resource is SITES for one in queries):
+            await _print_freeze(client)
     _print_lists(arguments, listed)
     return EXIT_GOOD
+
+
+async def _print_freeze(client: HubClient) -> None:
+    """Says above a list of sites that nothing is evicted, and why."""
+    with suppress(HubError):  # who may not read it sees the sites all the same
+        body = await client.get(CONFIG_MAPS, EVICTIONS_MAP, NAMESPACE)
+        if notice := frozen_notice(read_evictions(body)[0]):
+            print_notice(notice)
 
 
 def _print_lists(

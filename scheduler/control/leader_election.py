@@ -60,12 +60,16 @@ def request_timeout_of(duration_seconds: float) -> float:
     return duration_seconds / _REQUESTS_PER_DURATION
 
 
-def _make_backoff(duration_seconds: float) -> JitteredBackoff:
+def _make_jitter() -> random.Random:
+    return random.Random()  # noqa: S311 - jitter, nothing secret
+
+
+def _make_backoff(duration_seconds: float, jitter: random.Random) -> JitteredBackoff:
     return JitteredBackoff(
         first_seconds=_FIRST_PAUSE_SECONDS,
         max_seconds=min(_MAX_PAUSE_SECONDS, duration_seconds),
         min_seconds=0.1,
-        jitter=random.Random(),  # noqa: S311 - jitter, nothing secret
+        jitter=jitter,
     )
 
 
@@ -101,6 +105,7 @@ class Leadership:
         is_sole_candidate: no other scheduler can hold the lease, because this one holds the lock of
             the data directory; the lease is taken at once.
         replica: what replicas must share; None: it is not compared.
+        jitter: random numbers for pauses.
         epoch: the epoch of this leader; 0 while it does not lead.
         keeps_unknown_orders: orders that the hub does not know are left running, because an
             operator has accepted the loss of its objects. Read with every renewal.
@@ -114,6 +119,7 @@ class Leadership:
     duration_seconds: float = 15.0
     is_sole_candidate: bool = False
     replica: ReplicaIdentity | None = None
+    jitter: random.Random = field(default_factory=_make_jitter)
     epoch: int = 0
     keeps_unknown_orders: bool = False
     holder: str = field(default="", init=False)
@@ -125,7 +131,7 @@ class Leadership:
     _backoff: JitteredBackoff = field(init=False)
 
     def __post_init__(self) -> None:
-        self._backoff = _make_backoff(self.duration_seconds)
+        self._backoff = _make_backoff(self.duration_seconds, self.jitter)
 
     @property
     def renew_seconds(self) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from scheduler.control.ports.hub import SITES, Hub, HubError, NotFound
-from scheduler.control.sites.sites import Sites, SiteState
+from scheduler.control.sites.sites import Sites
 from scheduler.control.status.not_enforced import not_enforced_condition
 from scheduler.control.status.workload import merge_patch
 from scheduler.model.canonical import to_plain_json
@@ -37,7 +37,7 @@ _MAX_LISTED = 6
 
 @dataclass(slots=True)
 class _LastWrite:
-    shown: tuple[bool, HealthName, bool]
+    shown: tuple[bool, HealthName, bool, str]
     at_seconds: float
     status: dict[str, Any]
 
@@ -68,6 +68,7 @@ class SiteStatusWriter:
         foreign_index: the condition of a site that works by an index which is not ours.
         unknown_orders_at: gives the orders of a site that the hub does not know and leaves running.
         without_nonce: gives the agents of a site that cannot prove that their reports are fresh.
+        evictions_held: the condition of a site that is silent and from which nothing is evicted.
     """
 
     hub: Hub
@@ -78,6 +79,7 @@ class SiteStatusWriter:
     foreign_index: Callable[[str], Condition | None] = lambda _site: None
     unknown_orders_at: Callable[[str], Sequence[str]] = lambda _site: ()
     without_nonce: Callable[[str], Sequence[str]] = lambda _site: ()
+    evictions_held: Callable[[str], Condition | None] = lambda _site: None
     _written: dict[str, _LastWrite] = field(default_factory=dict)
     _refused: dict[str, _Refusal] = field(default_factory=dict)
 
@@ -121,10 +123,21 @@ class SiteStatusWriter:
         refused = self._refused.get(name)
         if refused is not None and self.clock.monotonic() < refused.until_seconds:
             return False
-        if written is None or written.shown != _shown(state):
+        if written is None or written.shown != self._shown(name):
             return True
         old = self.clock.monotonic() - written.at_seconds >= self.interval_seconds
         return old and state.is_ready
+
+    def _shown(self, name: str) -> tuple[bool, HealthName, bool, str]:
+        """What is written at once when it changes: readiness, health, what holds the site."""
+        state = self.sites.states[name]
+        health, held = state.health, self.evictions_held(name)
+        return (
+            state.is_ready,
+            health.name,
+            health.held_until_seconds is not None,
+            held.reason if held else "",
+        )
 
     async def _write(self, name: str) -> HubError | None:
         """Patches what changed; no other client writes this status, so no version is needed."""
@@ -133,7 +146,7 @@ class SiteStatusWriter:
         status = to_plain_json(truncate_status(self._status_of(name)))
         before = self._written.get(name)
         known = before.status if before else to_plain_json(self.sites.objects.sites[name].status)
-        shown = _shown(self.sites.states[name])
+        shown = self._shown(name)
         try:
             patch = {"status": merge_patch(known, status)}
             await self.hub.merge_patch(SITES, name, patch, subresource="status")
@@ -164,6 +177,7 @@ class SiteStatusWriter:
         more = (
             self._unknown_orders_condition(name),
             self.foreign_index(name),
+            self.evictions_held(name),
             self._without_nonce_condition(name),
             not_enforced_condition(
                 self.sites.objects.sites[name], self.sites.states[name].ready_changed_at
@@ -204,12 +218,6 @@ class SiteStatusWriter:
             "kapok hub adopt --unknown-orders withdraw",
             last_transition_time=self.sites.states[name].ready_changed_at,
         )
-
-
-def _shown(state: SiteState) -> tuple[bool, HealthName, bool]:
-    """What is written at once when it changes: readiness, health, whether the site is held."""
-    health = state.health
-    return state.is_ready, health.name, health.held_until_seconds is not None
 
 
 def truncate_status(status: SiteStatus) -> SiteStatus:

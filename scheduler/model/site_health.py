@@ -209,7 +209,7 @@ def on_time(health: HealthState, limits: HealthLimits, *, now_seconds: float) ->
     """The health after time has passed."""
     quiet, deadlines = now_seconds - health.quiet_since_seconds, deadlines_of(health, limits)
     if health.is_absent:
-        is_lost = quiet >= deadlines.lost_seconds and _was_ever_there(health)
+        is_lost = quiet >= deadlines.lost_seconds and was_ever_there(health)
         if health.name == "Silent" and is_lost:
             health = replace(health, name="Lost", since_seconds=now_seconds)
     elif quiet >= deadlines.silent_seconds:
@@ -324,7 +324,8 @@ def _returned(health: HealthState, now_seconds: float) -> HealthState:
     )
 
 
-def _was_ever_there(health: HealthState) -> bool:
+def was_ever_there(health: HealthState) -> bool:
+    """Whether this process or an earlier one has received the site."""
     return health.was_known or isfinite(health.received_seconds)
 
 
@@ -333,7 +334,7 @@ def _with_look(health: HealthState, limits: HealthLimits) -> HealthState:
     if health.name == "Reporting":
         look = quiet_since + deadlines.late_seconds
     elif health.name == "Silent":
-        look = quiet_since + deadlines.lost_seconds if _was_ever_there(health) else inf
+        look = quiet_since + deadlines.lost_seconds if was_ever_there(health) else inf
     elif health.name == "Lost":
         look = inf
     else:

@@ -72,6 +72,7 @@ class BrokerSession:
         on_connected: called at the start of each session, before any message is handled.
         faults: handles what fails besides the connection.
         is_connected: whether a session is up; for readiness.
+        connected_since_seconds: since when it is, on the monotonic clock; None: it is not.
     """
 
     address: BrokerAddress
@@ -82,6 +83,7 @@ class BrokerSession:
     on_connected: Callable[[], None]
     faults: Faults
     is_connected: bool = field(default=False, init=False)
+    connected_since_seconds: float | None = field(default=None, init=False)
 
     async def run(self) -> None:
         """Runs until cancelled."""
@@ -95,6 +97,7 @@ class BrokerSession:
                 except* (aiomqtt.MqttError, OSError) as group:
                     reason = group.exceptions[0]
             was_connected, self.is_connected = self.is_connected, False
+            self.connected_since_seconds = None
             if was_connected:
                 backoff_seconds = _INITIAL_BACKOFF_SECONDS
             _log.warning(
@@ -115,7 +118,7 @@ class BrokerSession:
                 await client.subscribe(one, qos=_SUBSCRIPTION_QOS)
             if _cancellation_count() > cancellations_before:
                 raise asyncio.CancelledError
-            self.is_connected = True
+            self.is_connected, self.connected_since_seconds = True, self.clock.monotonic()
             self.on_connected()
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._wait_for_end(client), name="mqtt session")

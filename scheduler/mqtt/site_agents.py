@@ -199,9 +199,11 @@ class SiteAgents:
             report = replace(
                 self.counting,
                 sent_seconds=read.figures.sent_seconds,
-                interval_seconds=read.figures.interval_seconds,
                 is_new_boot=read.figures.is_new_boot,
             )
+        if len(self.agents) > 1:
+            # Each has an interval of its own; what the site does is to be measured.
+            report = replace(report, interval_seconds=None)
         del fallbacks[counting_agent]
         return _with_fallbacks(report, [one for _, one in sorted(fallbacks.items())])
 

@@ -88,6 +88,7 @@ def site_report_of(report: Report) -> SiteReport:
             one.id: one.unschedulable for one in report.orders or () if one.unschedulable
         },
         is_cluster_reachable=executor is None or executor.is_reachable,
+        interval_seconds=report.interval_seconds or None,
     )
 
 

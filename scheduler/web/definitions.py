@@ -11,6 +11,7 @@ from typing import Final, Literal
 
 from scheduler.model.quantities import CPU, GPU, MEMORY, PODS
 from scheduler.model.site_health import HEALTH_NAMES
+from scheduler.model.storm import FREEZE_REASONS
 
 MetricType = Literal["counter", "gauge", "histogram"]
 
@@ -103,6 +104,7 @@ FAULT_PLACES: Final = (
     "dispatch",
     "site-status",
     "pending-sites",
+    "freeze",
     "event",
     "wake-up",
     "clock",
@@ -121,6 +123,11 @@ FAULT_PLACES: Final = (
     "api-load",
     "api-collector",
     "api-event-expiry",
+)
+_FREEZE_HELP: Final = (
+    "operator (kapok freeze), unread (whether there is one is not known yet), session (with the "
+    "broker: down or new), quiet (no site is received), stalled (this process stood still), fleet "
+    "(too many sites fell silent together)"
 )
 HUB_PROBLEM_REASONS: Final = (
     "unreachable",
@@ -180,9 +187,10 @@ RECORDED_METRICS: Final[Mapping[str, MetricDefinition]] = {
         "counter",
         "Faults that an edge caught and that ended nothing, by edge: message (one message of "
         "a site), object (one object of the hub), workload (one reconciliation), batch, "
-        "dispatch (the orders of one site), site-status (one site), pending-sites, event (one "
-        "Kubernetes event), wake-up, clock (what the passing of time brings), failover, request "
-        "(one web request), publish (one message to a site), session (with the broker), broker "
+        "dispatch (the orders of one site), site-status (one site), pending-sites, freeze "
+        "(the word of an operator), event (one Kubernetes event), wake-up, clock (what the passing "
+        "of time brings), failover, request (one web request), publish (one message to a site), "
+        "session (with the broker), broker "
         "(the embedded one), ledger (a record that cannot be written), lease, loop (any other "
         "fault of a loop, which starts again). Of the embedded hub: api-request, api-watch, "
         "api-storage (a write that did not reach the disk), api-listener (an index of writes), "
@@ -288,6 +296,12 @@ RECORDED_METRICS: Final[Mapping[str, MetricDefinition]] = {
         ("reason",),
         values=HUB_PROBLEM_REASONS,
     ),
+    "kapok_eviction_freezes_total": MetricDefinition(
+        "counter",
+        f"Freezes of evictions, by reason: {_FREEZE_HELP}.",
+        ("reason",),
+        values=FREEZE_REASONS,
+    ),
     "kapok_site_health_changes_total": MetricDefinition(
         "counter",
         "Changes of the health of sites, by the state after the change: Reporting, Late, Silent, "
@@ -335,6 +349,23 @@ STATE_METRICS: Final[Mapping[str, MetricDefinition]] = {
     ),
     "kapok_leader": MetricDefinition("gauge", "1 while this replica holds the leader lease."),
     "kapok_epoch": MetricDefinition("gauge", "Epoch of this leader; 0 on standby."),
+    "kapok_evictions_frozen": MetricDefinition(
+        "gauge",
+        f"1 while the leader evicts nothing, by reason: {_FREEZE_HELP}.",
+        ("reason",),
+    ),
+    "kapok_evictions_per_second": MetricDefinition(
+        "gauge",
+        "Replacements that may start each second because their site is lost; 0 in a freeze. It is "
+        "lower while much of the fleet is away.",
+    ),
+    "kapok_evictions_held_domains": MetricDefinition(
+        "gauge",
+        "Provinces, cities and providers that fell silent as a whole and whose sites are held.",
+    ),
+    "kapok_sites_healthy_ratio": MetricDefinition(
+        "gauge", "Share of the sites ever received that report; 0 while none is known."
+    ),
     "kapok_hub_problem": MetricDefinition(
         "gauge",
         f"1 while the hub does not serve the scheduler, by reason: {_HUB_PROBLEMS_HELP}; /readyz "

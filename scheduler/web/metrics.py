@@ -75,6 +75,10 @@ class Metrics:
         """Counts a change of a site's health."""
         self._count("kapok_site_health_changes_total", health)
 
+    def count_freeze(self, reason: str) -> None:
+        """Counts a freeze of evictions."""
+        self._count("kapok_eviction_freezes_total", reason)
+
     def count_fault(self, where: str) -> None:
         """Counts a fault that an edge caught."""
         self._count("kapok_faults_total", where)

@@ -62,6 +62,7 @@ class WebSources:
         render_metrics: renders a snapshot as exposition text; called on another thread.
         ledger: what is read of the ledger.
         readiness_problem: "" when ready, else what is missing.
+        readiness_note: what else an operator should know; "": nothing. It makes nothing unready.
         review_token: asks the hub whether the holder of a token may read.
         clock: the clock for cached values and sessions.
         faults: handles the faults that single requests cause.
@@ -74,6 +75,7 @@ class WebSources:
     review_token: TokenReviewer
     clock: Clock
     faults: Faults
+    readiness_note: Callable[[], str] = lambda: ""
 
 
 @asynccontextmanager
@@ -142,6 +144,7 @@ class _Handlers:
                 web.post("/login/codes", self._create_code),
                 web.get("/api/v1/sites", self._get_sites),
                 web.get("/api/v1/workloads", self._get_workloads),
+                web.get("/api/v1/evictions", self._get_evictions),
                 *self._records.routes(),
                 web.get("/api/v1/live", self.live_stream.stream),
                 web.get("/metrics", self._get_metrics),
@@ -164,7 +167,8 @@ class _Handlers:
 
     async def _get_readyz(self, _: web.Request) -> web.Response:
         missing = self._sources.readiness_problem()
-        return web.Response(text=(missing or "ok") + "\n", status=503 if missing else 200)
+        lines = [missing or "ok", *filter(None, [self._sources.readiness_note()])]
+        return web.Response(text="\n".join(lines) + "\n", status=503 if missing else 200)
 
     # ------------------------------------------------------------ the page
 
@@ -208,6 +212,10 @@ class _Handlers:
         return _json_bytes_response(
             await asyncio.to_thread(_sites_body, self._sources.take_snapshot())
         )
+
+    async def _get_evictions(self, _: web.Request) -> web.Response:
+        """What holds evictions back, as `kapok freeze --status` prints it."""
+        return _json_response(dict(self._sources.take_snapshot().evictions))
 
     async def _get_workloads(self, request: web.Request) -> web.Response:
         try:

@@ -6,7 +6,7 @@ is a reference to an immutable value. Slower work is done later, in `state_text`
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import numpy as np
@@ -22,6 +22,7 @@ from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.workload import Workload
 from scheduler.model.site_health import HealthName
+from scheduler.model.storm import StormState
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.runtime.clock import Clock
 from scheduler.web.definitions import METRIC_RESOURCES
@@ -58,6 +59,8 @@ class StateSnapshot:
         names_by_slot: site names by slot of the fleet, for `refusals`; "" for a free slot.
         stale_after_seconds: age from which a report no longer lets a site take work.
         lacks_nonces: for each of `facts`, whether an agent there knows no nonces.
+        storm: what holds evictions back.
+        evictions: the same for /api/v1/evictions.
     """
 
     at: datetime
@@ -82,6 +85,8 @@ class StateSnapshot:
     names_by_slot: list[str]
     stale_after_seconds: float
     lacks_nonces: list[bool]
+    storm: StormState = field(default_factory=StormState)
+    evictions: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +103,8 @@ class SnapshotSources:
         clock: the clock for ages.
         stale_after_seconds: age from which a report no longer lets a site take work.
         agents_without_nonce: gives the agents of a site that know no nonces.
+        storm: gives what holds evictions back.
+        evictions: gives the same for /api/v1/evictions.
     """
 
     registry: HubObjects
@@ -109,6 +116,8 @@ class SnapshotSources:
     clock: Clock
     stale_after_seconds: float
     agents_without_nonce: Callable[[str], Sequence[str]] = lambda _site: ()
+    storm: Callable[[], StormState] = StormState
+    evictions: Callable[[], Mapping[str, object]] = dict
 
 
 def take_snapshot(
@@ -150,6 +159,8 @@ def take_snapshot(
         names_by_slot=_names_by_slot(fleet),
         stale_after_seconds=sources.stale_after_seconds,
         lacks_nonces=[bool(sources.agents_without_nonce(name)) for name in names],
+        storm=sources.storm(),
+        evictions=sources.evictions(),
     )
 
 

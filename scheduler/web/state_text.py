@@ -17,6 +17,7 @@ from scheduler.model.figures import SiteFigures, site_figures
 from scheduler.model.quantities import CPU, MILLI_PER_UNIT
 from scheduler.model.reasons import REASONS
 from scheduler.model.site_health import HEALTH_NAMES
+from scheduler.model.storm import FREEZE_REASONS
 from scheduler.placement.kernel import loader as compiled
 from scheduler.web.definitions import HUB_PROBLEM_REASONS, METRIC_RESOURCES, STATE_METRICS
 from scheduler.web.snapshot import StateSnapshot
@@ -63,6 +64,7 @@ def _metric_families(snapshot: StateSnapshot) -> dict[str, Series]:
         "kapok_hub_problem": _label_series(
             "reason", {one: int(one == snapshot.hub_problem) for one in HUB_PROBLEM_REASONS}
         ),
+        **_storm_series(snapshot),
         "kapok_broker_connected": [f" {int(snapshot.is_broker_connected)}"],
         "kapok_outbox_messages": [f" {snapshot.outbox_messages}"],
         "kapok_pending_sites": [f" {snapshot.unadmitted_site_count}"],
@@ -113,6 +115,20 @@ def to_metric_units(resource: str, value: float) -> float:
 
 def _label_series(label: str, values: Mapping[str, int]) -> Series:
     return [f'{{{label}="{word}"}} {value}' for word, value in sorted(values.items())]
+
+
+def _storm_series(snapshot: StateSnapshot) -> dict[str, Series]:
+    """What holds evictions back; a scheduler that stands by evicts nothing anyway."""
+    freeze, is_leader = snapshot.storm.freeze, snapshot.epoch > 0
+    reason = freeze.reason if freeze and is_leader else ""
+    return {
+        "kapok_evictions_frozen": _label_series(
+            "reason", {one: int(one == reason) for one in FREEZE_REASONS}
+        ),
+        "kapok_evictions_per_second": [f" {snapshot.storm.per_second if is_leader else 0.0}"],
+        "kapok_evictions_held_domains": [f" {len(snapshot.storm.held) if is_leader else 0}"],
+        "kapok_sites_healthy_ratio": [f" {snapshot.storm.healthy_ratio if is_leader else 0.0}"],
+    }
 
 
 def _site_series(snapshot: StateSnapshot, values: Iterable[float | None]) -> Series:

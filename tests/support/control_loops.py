@@ -1,21 +1,14 @@
 """The loops of `scheduler.control` as `kapok up` builds them, over a hub and a ledger in memory."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any
 
-from scheduler.control.clock_events import ClockEvents
-from scheduler.control.controller import Controller
-from scheduler.control.events.recorder import EventRecorder
-from scheduler.control.events.site_notices import SiteNotices
-from scheduler.control.failover.loop import FailoverLoop
-from scheduler.control.orders.dispatch import Dispatcher
-from scheduler.control.orders.identity import IdentityResolver
-from scheduler.control.orders.sync import OrderSync
+from scheduler.control.failover.gate import OpenGate
 from scheduler.control.ports.agents import (
     IndexVersion,
     OrderForSite,
@@ -38,46 +31,34 @@ from scheduler.control.ports.ledger import (
     PreparedRecord,
     RecordedIdentity,
     RecordReference,
+    SignedHead,
 )
-from scheduler.control.queue.requeue import Requeuer, RequeueReasons
-from scheduler.control.queue.reservations import ReservationPlanner, Reservations
-from scheduler.control.reconcile.accepted_specs import AcceptedSpecs
-from scheduler.control.reconcile.assumptions import Assumptions
-from scheduler.control.reconcile.decide import Decider
-from scheduler.control.reconcile.failover import FailoverDecisions
-from scheduler.control.reconcile.health_pauses import HealthPauses
-from scheduler.control.reconcile.reconciler import Reconciler
-from scheduler.control.reconcile.restore import OrderRestorer
-from scheduler.control.reconcile.workload_writer import WorkloadWriter
 from scheduler.control.sites.sites import Sites
-from scheduler.control.sites.unadmitted_sites import UnadmittedSites
-from scheduler.control.startup import Startup
-from scheduler.control.state.decision_inputs import DecisionInputs
-from scheduler.control.state.fair_shares import FairShares
-from scheduler.control.state.ledger_heads import LedgerHeads
 from scheduler.control.state.node_label_keys import NodeLabelKeys
 from scheduler.control.state.objects import HubObjects
-from scheduler.control.state.ownership import ObjectOwnership
-from scheduler.control.state.quotas import Quotas
-from scheduler.control.stats.workloads import WorkloadStats
-from scheduler.control.wake_ups import WakeUps
-from scheduler.control.worker import Worker
 from scheduler.model.canonical import canonical_digest
 from scheduler.model.decode import decode_as
 from scheduler.model.demand.assignment import AssignedWorkload
 from scheduler.model.demand.facts import SiteFacts
-from scheduler.model.demand.terms import DEFAULT_TERMS, Terms
+from scheduler.model.demand.terms import Terms
 from scheduler.model.kinds.kinds import Site
 from scheduler.model.kinds.workload import WorkloadSpec
 from scheduler.placement.fleet.fleet import Fleet
+from scheduler.runtime.clock import Clock
+from scheduler.settings import FreshnessSettings, QueueSettings, Settings
+from scheduler.term import Knowledge, Term
 from tests.support.fake_clock import FakeClock
 from tests.support.fake_hub import FakeHub
 from tests.support.faults import make_faults
 from tests.support.null_telemetry import NullTelemetry
-from tests.support.queues import make_queue
 from tests.support.sites import Raw, grant, tenant_of_ns
 
 EPOCH = 7
+SETTINGS = Settings(
+    hub_id="hub",
+    freshness=FreshnessSettings(hear_sites_seconds=1.0),
+    queue=QueueSettings(last_backoff_seconds=8.0, reserve_after_seconds=0.0),
+)
 
 
 class FakeRecorder:
@@ -142,6 +123,12 @@ class FakeRecorder:
         assert epoch == EPOCH
         self.undone.append((subject, decision))
 
+    def decisions_after(self, subject: str, shown: str) -> tuple[str, ...]:
+        undone = {decision for _, decision in self.undone}
+        ids = [f"{EPOCH}-{n}" for n, one in enumerate(self.records, 1) if one[0] == subject]
+        later = ids[ids.index(shown) + 1 :] if shown in ids else [] if shown else ids
+        return tuple(one for one in later if one not in undone)
+
     async def record_batch(
         self,
         *,
@@ -169,6 +156,11 @@ class FakeRecorder:
             self.records.append((subject, {"incarnation": incarnation}))
             self.identities[subject] = RecordedIdentity()
             self._accepted.pop(subject, None)
+
+    async def watch(
+        self, clock: Clock, *, on_failure: Callable[[], None], on_recovery: Callable[[], None]
+    ) -> None:
+        """Never fails."""
 
     def last_accepted(self, subject: str) -> AcceptedSpec | None:
         return self._accepted.get(subject)
@@ -207,6 +199,10 @@ class FakePublisher:
 
     def count_that_fit(self, order_ids: Sequence[str]) -> int:
         return min(len(order_ids), self.max_orders)
+
+    def sent_head(self, site: str, version: IndexVersion | None = None) -> SignedHead | None:
+        del site, version
+        return None
 
     def publish_order(self, site: str, order: OrderForSite) -> str:
         if not order.kept_digest:
@@ -264,6 +260,34 @@ class FakePublisher:
         return ProvenIndex(version=version, digest=f"index-{version}")
 
 
+@dataclass
+class FakeLease:
+    """A lease that is always held; implements `scheduler.term.HeldLease`."""
+
+    epoch: int = EPOCH
+    keeps_unknown_orders: bool = False
+
+    def may_write(self) -> bool:
+        return True
+
+
+class EmptyChain:
+    """A ledger without a record; implements `scheduler.term.LedgerChain`."""
+
+    def head(self) -> SignedHead | None:
+        return None
+
+    def has(self, _seq: int, _digest: str) -> bool:
+        return True
+
+
+class SilentAsker:
+    """Asks nobody; implements `scheduler.term.NonceAsker`."""
+
+    def agents_without_nonce(self, _site: str) -> list[str]:
+        return []
+
+
 class AttemptLog(NullTelemetry):
     """Keeps the result of each attempt."""
 
@@ -300,7 +324,6 @@ class ControlLoops:
     def __post_init__(self) -> None:
         self.fleet = Fleet()
         self.faults = make_faults(self.clock, self.fault_places)
-        self.inputs = DecisionInputs(fleet=self.fleet, clock=self.clock, base_terms=DEFAULT_TERMS)
         self.objects = HubObjects(self.telemetry, self._on_object_changed, self.faults)
         self.sites = Sites(
             objects=self.objects,
@@ -308,179 +331,41 @@ class ControlLoops:
             silent_after_seconds=1e9,
             facts_sink=self._on_facts_changed,
         )
-        self.stats = WorkloadStats(self.clock, self.telemetry)
-        self.quotas = Quotas(
-            cost_of=self.inputs.spend_of, daemon_pods_of=self.inputs.daemon_pods_of
-        )
-        self.dispatcher = Dispatcher(
-            publisher=self.publisher,
-            clock=self.clock,
-            telemetry=self.telemetry,
-            repeat_seconds=5.0,
-            on_higher_epoch=lambda _: None,
-            on_refusal=lambda key: self.requeuer.requeue([key]),
-            faults=self.faults,
-        )
-        self.order_sync = OrderSync(
-            objects=self.objects,
-            sites=self.sites,
-            dispatcher=self.dispatcher,
-            quotas=self.quotas,
-            node_labels=NodeLabelKeys(on_change=self.dispatcher.republish_all),
-            identities=IdentityResolver(
-                hub_id="hub",
-                recorded=self.recorder.identity_of,
-                sites=self.sites.states,
+        self.term = Term(
+            Knowledge(
+                settings=SETTINGS,
                 clock=self.clock,
-                hear_seconds=1.0,
-            ),
-        )
-        self.queue = make_queue(self.clock)
-        self.requeuer = Requeuer(
-            objects=self.objects,
-            queue=self.queue,
-            fair_shares=FairShares(
-                objects=self.objects, quotas=self.quotas, fleet=self.fleet, clock=self.clock
-            ),
-            reasons=RequeueReasons(),
-        )
-        self.reservations = Reservations(
-            sites=self.sites,
-            clock=self.clock,
-            after_seconds=0,
-            choose_sites=ReservationPlanner(
-                objects=self.objects,
-                quotas=self.quotas,
-                usage=self.stats.usage,
-                inputs=self.inputs,
-            ),
-        )
-        self.events = EventRecorder(self.hub, self.clock, self.faults)
-        self.wake_ups = WakeUps(
-            queue=self.queue,
-            requeuer=self.requeuer,
-            reservations=self.reservations,
-            quotas=self.quotas,
-            sites=self.sites,
-            clock=self.clock,
-            faults=self.faults,
-        )
-        notices = SiteNotices(events=self.events)
-        self.clock_events = ClockEvents(
-            notices=notices,
-            objects=self.objects,
-            sites=self.sites,
-            reservations=self.reservations,
-            requeuer=self.requeuer,
-            wake_ups=self.wake_ups,
-            clock=self.clock,
-            faults=self.faults,
-        )
-        self.reconciler = self._make_reconciler()
-        self.failover_loop = FailoverLoop(
-            objects=self.objects,
-            sites=self.sites,
-            order_sync=self.order_sync,
-            evictions=self.failover.evictions,
-            requeuer=self.requeuer,
-            telemetry=self.telemetry,
-            clock=self.clock,
-            faults=self.faults,
-        )
-        self.worker = Worker(
-            queue=self.queue,
-            reconciler=self.reconciler,
-            objects=self.objects,
-            reservations=self.reservations,
-            wake_ups=self.wake_ups,
-            telemetry=self.telemetry,
-            clock=self.clock,
-            faults=self.faults,
-        )
-        self.controller = Controller(
-            notices=notices,
-            objects=self.objects,
-            sites=self.sites,
-            dispatcher=self.dispatcher,
-            publisher=self.publisher,
-            requeuer=self.requeuer,
-            reservations=self.reservations,
-            fair_shares=self.requeuer.fair_shares,
-            ledger_heads=LedgerHeads(
-                head=lambda: None,
-                sent_head=lambda _site, _version: None,
-                is_recorded=lambda _seq, _hash: True,
-                is_ours=lambda _head: True,
-                ask=lambda _site: None,
-                clock=self.clock,
+                metrics=self.telemetry,
                 faults=self.faults,
-            ),
-            unadmitted_sites=UnadmittedSites(self.clock, self.faults),
-            wake_ups=self.wake_ups,
-            clock_events=self.clock_events,
-        )
-        self.startup = Startup(
-            objects=self.objects,
-            sites=self.sites,
-            dispatcher=self.dispatcher,
-            controller=self.controller,
-            requeuer=self.requeuer,
-            clock_events=self.clock_events,
-            reconciler=self.reconciler,
-            restorer=OrderRestorer(
+                hub=self.hub,
+                leadership=FakeLease(),
                 objects=self.objects,
-                order_sync=self.order_sync,
-                accepted=self.reconciler.accepted,
-                requeue_reasons=self.requeuer.reasons,
-                resolve_demand=self.reconciler.resolve_demand,
-                faults=self.faults,
-            ),
-            clock=self.clock,
-            wait_for_sites_seconds=1.0,
-        )
-
-    def _make_reconciler(self) -> Reconciler:
-        self.failover = FailoverDecisions(
-            objects=self.objects, order_sync=self.order_sync, telemetry=self.telemetry
-        )
-        events, ownership = self.events, ObjectOwnership()
-        accepted = AcceptedSpecs(hub=self.hub, recorder=self.recorder)
-        return Reconciler(
-            accepted=accepted,
-            objects=self.objects,
-            decider=Decider(
-                objects=self.objects,
-                inputs=self.inputs,
-                order_sync=self.order_sync,
-                recorder=self.recorder,
-                accepted=accepted,
-                requeue_reasons=self.requeuer.reasons,
-                events=events,
-                stats=self.stats,
-                failover=self.failover,
-                epoch=lambda: EPOCH,
-            ),
-            writer=WorkloadWriter(hub=self.hub, objects=self.objects, clock=self.clock),
-            order_sync=self.order_sync,
-            ownership=ownership,
-            assumptions=Assumptions(
-                objects=self.objects,
+                fleet=self.fleet,
                 sites=self.sites,
-                quotas=self.quotas,
-                ownership=ownership,
-                reservations=self.reservations,
-            ),
-            requeue_reasons=self.requeuer.reasons,
-            reservations=self.reservations,
-            events=events,
-            stats=self.stats,
-            clock=self.clock,
-            faults=self.faults,
-            epoch=lambda: EPOCH,
-            stuck_after_seconds=300.0,
-            on_names_freed=lambda: self.wake_ups.add_events("gone"),
-            health_pauses=HealthPauses(clock=self.clock),
+                recorder=self.recorder,
+                ledger=EmptyChain(),
+                hub_keys=frozenset(),
+                schemas=None,
+                node_labels=NodeLabelKeys(on_change=self._on_label_keys_changed),
+                asker=SilentAsker(),
+                publisher=self.publisher,
+                connected_since_seconds=lambda: 0.0,
+                on_higher_epoch=lambda _: None,
+            )
         )
+        term = self.term
+        self.inputs, self.stats, self.quotas = term.inputs, term.stats, term.quotas
+        self.dispatcher, self.order_sync = term.dispatcher, term.order_sync
+        self.queue, self.requeuer, self.reservations = term.queue, term.requeuer, term.reservations
+        self.events, self.wake_ups, self.clock_events = (
+            term.events,
+            term.wake_ups,
+            term.clock_events,
+        )
+        self.reconciler, self.worker = term.reconciler, term.worker
+        self.controller, self.startup = term.controller, term.startup
+        self.failover_loop = term.failover
+        self.failover_loop.gate = OpenGate()
 
     @asynccontextmanager
     async def started(self, *raw: Raw) -> AsyncIterator[None]:
@@ -556,6 +441,9 @@ class ControlLoops:
             if what == "index" and isinstance(detail, tuple)
             for order_id in detail[1]
         }
+
+    def _on_label_keys_changed(self) -> None:
+        self.dispatcher.republish_all()
 
     def _on_object_changed(self, kind: str, key: tuple[str, str], sites: frozenset[str]) -> None:
         if self.startup.has_synced:

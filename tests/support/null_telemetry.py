@@ -19,6 +19,9 @@ class NullTelemetry:
     def count_message(self, kind: str) -> None:
         """Ignored."""
 
+    def count_freeze(self, reason: str) -> None:
+        """Ignored."""
+
     def count_fault(self, where: str) -> None:
         """Ignored."""
 

@@ -7,12 +7,12 @@ decisions do not cost the hub a write more each. What waits too long is dropped,
 import asyncio
 import logging
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from scheduler.control.events.pending import EventKey, PendingEvents, WriteBudget, event_key
 from scheduler.control.ports.hub import EVENTS, Busy, Hub, HubError, NotFound, Object
 from scheduler.model.formatters import format_rfc3339
-from scheduler.model.kinds.kinds import Site
-from scheduler.model.kinds.workload import Workload
+from scheduler.model.kinds.metadata import Metadata
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
 
@@ -27,6 +27,40 @@ _PER_SECOND, _BURST = 1.0, 20.0
 _BUSY_PAUSE_SECONDS = 5.0
 _MAX_REMEMBERED = 4096
 _MAX_MESSAGE_LENGTH = 1024  # the API server refuses longer messages
+
+
+class EventSubject(Protocol):
+    """An object of the hub that an event is about: a Workload, a Site, or a `NamedObject`."""
+
+    @property
+    def api_version(self) -> str:
+        """Its `apiVersion`."""
+        ...
+
+    @property
+    def kind(self) -> str:
+        """Its kind."""
+        ...
+
+    @property
+    def metadata(self) -> Metadata:
+        """Its name, and what else is known of it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedObject:
+    """An object of the hub of which only the name is known.
+
+    Attributes:
+        api_version: its `apiVersion`.
+        kind: its kind.
+        metadata: its name and namespace.
+    """
+
+    api_version: str
+    kind: str
+    metadata: Metadata
 
 
 @dataclass(slots=True)
@@ -52,9 +86,7 @@ class EventRecorder:
     )
     _recorded: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def record(
-        self, about: Workload | Site, *, reason: str, message: str, is_warning: bool
-    ) -> None:
+    def record(self, about: EventSubject, *, reason: str, message: str, is_warning: bool) -> None:
         """Queues an event about an object.
 
         Args:
@@ -112,7 +144,7 @@ class EventRecorder:
             del self._written[mark]
 
     def _event_body(
-        self, about: Workload | Site, reason: str, message: str, *, is_warning: bool
+        self, about: EventSubject, reason: str, message: str, *, is_warning: bool
     ) -> Object:
         meta = about.metadata
         at = self.clock.now()

@@ -18,6 +18,10 @@ class EvictionGate(Protocol):
         """Why nothing is evicted from this site now, as a sentence; empty: it may be evicted."""
         ...
 
+    def after_ratio(self, site: str) -> float:
+        """How many times `afterSeconds` a site must be silent; 1, or more in a lost domain."""
+        ...
+
     def take(self, most: int) -> int:
         """How many replacements may start now at the budgeted rate, at most `most`.
 
@@ -36,6 +40,10 @@ class OpenGate:
     def why_not(self, site: str) -> str:  # noqa: ARG002 - the protocol
         """Nothing is held back."""
         return ""
+
+    def after_ratio(self, site: str) -> float:  # noqa: ARG002 - the protocol
+        """No site has to be silent for longer."""
+        return 1.0
 
     def take(self, most: int) -> int:
         """All may start."""

@@ -250,7 +250,8 @@ class FailoverLoop:
             priority=workload.spec.priority,
             created_at_seconds=created.timestamp() if created else 0.0,
             mode=failover.rules.mode,
-            after_seconds=self.after_seconds if after is None else float(after),
+            after_seconds=(self.after_seconds if after is None else float(after))
+            * self.gate.after_ratio(site),
             quiet_seconds=self.clock.monotonic() - state.health.quiet_since_seconds,
             is_numbered=failover.is_numbered,
         )

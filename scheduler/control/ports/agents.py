@@ -24,7 +24,8 @@ class SiteReport:
         observed_seconds: the time of the observation on the scheduler's monotonic clock.
         sent_seconds: when the site's newest message was made at the latest, on the same clock;
             None: when it arrived.
-        interval_seconds: time between two reports as the agent states it; None: it does not.
+        interval_seconds: time between two reports as the site's only agent states it; None: it
+            does not, or there are several.
         is_new_boot: the first report since its agent started.
         figures: the figures in the shape of `Site.status`; an absent figure is unknown.
         has_executor: an agent there can apply orders.

@@ -137,6 +137,18 @@ class DecisionRecorder(Protocol):
         """
         ...
 
+    def decisions_after(self, subject: str, shown: str) -> tuple[str, ...]:
+        """The ids of decisions and refusals about a workload that came after one, oldest first.
+
+        Args:
+            subject: "namespace/name" of the workload.
+            shown: the id of the one that its status names; "" when it names none.
+
+        Returns:
+            Nothing when `shown` is not in the ledger: then what came after it is not known.
+        """
+        ...
+
     async def record_deletion(
         self, *, subject: str, epoch: int, at: datetime, incarnation: str
     ) -> None:

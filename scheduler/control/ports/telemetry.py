@@ -29,6 +29,10 @@ class Telemetry(Protocol):
         """Counts a change of a site's health, by the state that it has from now on."""
         ...
 
+    def count_freeze(self, reason: str) -> None:
+        """Counts a freeze of evictions; `reason` is a `FreezeReason`."""
+        ...
+
     def count_fault(self, where: str) -> None:
         """Counts a fault that an edge caught; `where` is from a closed list."""
         ...

@@ -193,11 +193,12 @@ class Sites:
         now = self.clock.monotonic()
         was_known = site is not None and site.status.observed_at is not None
         return SiteState(
-            admitted_seconds=now, health=on_admitted(self._limits, now, was_known=was_known)
+            admitted_seconds=now, health=on_admitted(self.health_limits, now, was_known=was_known)
         )
 
     @property
-    def _limits(self) -> HealthLimits:
+    def health_limits(self) -> HealthLimits:
+        """When a site is late, silent and lost."""
         if self.limits is None:
             self.limits = HealthLimits(silent_after_seconds=self.silent_after_seconds)
         return self.limits
@@ -256,7 +257,7 @@ class Sites:
         after.is_cluster_reachable = report.is_cluster_reachable
         health = on_report(
             state.health,
-            self._limits,
+            self.health_limits,
             made_seconds=after.last_heard_seconds,
             now_seconds=self.clock.monotonic(),
             interval_seconds=report.interval_seconds,
@@ -320,7 +321,7 @@ class Sites:
             return False
         state.last_heard_seconds = self._sent_seconds(state, report.sent_seconds)
         state.health = on_other_message(
-            state.health, self._limits, made_seconds=state.last_heard_seconds
+            state.health, self.health_limits, made_seconds=state.last_heard_seconds
         )
         if report.is_executing:
             before, state.order_status = state.order_status, report
@@ -343,21 +344,21 @@ class Sites:
         if state is None or not (state.is_ready or not state.is_cluster_reachable):
             return False
         now = self.clock.monotonic()
-        self._apply_health(name, fall_silent(state.health, self._limits, now_seconds=now))
+        self._apply_health(name, fall_silent(state.health, self.health_limits, now_seconds=now))
         return True
 
     def on_will(self, name: str) -> None:
         """Notes that the session of a site ended; only missing reports make it silent."""
         state = self.states.get(name)
         if state is not None:
-            state.health = on_will(state.health, self._limits)
+            state.health = on_will(state.health, self.health_limits)
 
     def on_stall(self, stall_seconds: float) -> None:
         """Counts no silence for the time in which this process itself stood still."""
         now = self.clock.monotonic()
         for state in self.states.values():
             state.health = on_stall(
-                state.health, self._limits, stall_seconds=stall_seconds, now_seconds=now
+                state.health, self.health_limits, stall_seconds=stall_seconds, now_seconds=now
             )
 
     def check_health(self) -> list[HealthChange]:
@@ -367,7 +368,7 @@ class Sites:
         changes = []
         for name in due:
             before = self.states[name].health
-            after = on_time(before, self._limits, now_seconds=now)
+            after = on_time(before, self.health_limits, now_seconds=now)
             self._apply_health(name, after)
             if after.name != before.name:
                 changes.append(HealthChange(site=name, before=before.name, after=after.name))

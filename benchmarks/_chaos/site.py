@@ -1,0 +1,500 @@
+"""A site at the level of messages: it follows the signed index, and has nodes, pods and a disk.
+
+The index is the only thing that withdraws. The disk keeps the newest (epoch, sequence), so that
+what the broker rolls back is refused. Pods are bound to nodes first-fit and are ready a little
+later. It lies on order: about its free capacity, or about the index that it works by.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from agents.protocol.envelope import seal, unseal
+from agents.protocol.errors import WireError
+from agents.protocol.hub_requests import HUB_REQUEST
+from agents.protocol.index import DESIRED_INDEX, DesiredIndex, IndexEcho, IndexEntry, echo_of
+from agents.protocol.keys import SigningKey, TrustedKeys
+from agents.protocol.orders import OrderContent, unpack_content
+from agents.protocol.report import (
+    REPORT,
+    FreeRow,
+    OrderBoundPods,
+    Report,
+    ReportedExecutor,
+    ReportedNodeClass,
+)
+from agents.protocol.status import SITE_STATUS, OrderStatus, SiteStatusMessage
+from agents.protocol.topics import TopicKind, order_topic, parse_topic, site_topic
+from benchmarks._chaos.broker import ChaosBroker
+from scheduler.runtime.clock import Clock
+
+_APPLY_SECONDS, _READY_SECONDS, _STOP_SECONDS = 1.0, 6.0, 4.0
+_STATUS_PAUSE_SECONDS = 1.0
+_API_KINDS = ("apps/v1/Deployment", "apps/v1/StatefulSet", "batch/v1/Job", "v1/Service")
+_GIB_PER_CORE = 4
+
+
+@dataclass(slots=True)
+class Pods:
+    """What runs of one order.
+
+    Attributes:
+        generation: the generation that was applied.
+        epoch: the epoch of the index that asked for it.
+        replicas: number of pods that are wanted.
+        cores: cores of each pod.
+        nodes: the node of each bound pod.
+        ready_at: when all bound pods are ready.
+        run_seconds: how long its pods run to their end; None: they do not end.
+        ended: its pods have run to their end.
+        stops_at: when the pods are gone that are withdrawn; None: they are not.
+    """
+
+    generation: int
+    epoch: int
+    replicas: int
+    cores: int
+    nodes: list[int] = field(default_factory=list)
+    ready_at: float = 0.0
+    run_seconds: float | None = None
+    ended: bool = False
+    stops_at: float | None = None
+
+    def ready(self, now: float) -> int:
+        """Number of ready pods."""
+        is_ready = now >= self.ready_at and not self.ended and self.stops_at is None
+        return len(self.nodes) if is_ready else 0
+
+
+@dataclass(slots=True)
+class Disk:
+    """What the agent keeps over restarts; lost with the disk."""
+
+    index: DesiredIndex | None = None
+    echo: IndexEcho | None = None
+    boot_number: int = 0
+    finished: set[str] = field(default_factory=set)
+
+
+@dataclass(slots=True, kw_only=True)
+class ChaosSite:
+    """One site.
+
+    Attributes:
+        name: its name.
+        key: signs its messages.
+        trusted: the hub's keys.
+        broker: where its messages go.
+        clock: the time.
+        rng: small differences in time.
+        report_seconds: time between two reports.
+        is_running: its power is on; its pods are gone when it is not.
+        hears, speaks: the directions in which its link works.
+        is_slow: its messages take long.
+        lies: what it lies about: "", "capacity" or "epoch".
+        free_cores: free cores of each node.
+        heard_at: when a scheduler last received a report of it.
+        disks: number of disks that were lost.
+        ended_runs: orders whose pods have run to their end since the last look.
+        pods: what runs, by order id.
+        on_pods_lowered: called with an order id before the index takes ready pods away.
+    """
+
+    name: str
+    key: SigningKey
+    trusted: TrustedKeys
+    broker: ChaosBroker
+    clock: Clock
+    rng: random.Random
+    report_seconds: float
+    node_cores: int
+    node_count: int
+    on_pods_lowered: Callable[[str, str, int], None]
+    is_running: bool = True
+    hears: bool = True
+    speaks: bool = True
+    is_slow: bool = False
+    lies: str = ""
+    free_cores: list[int] = field(default_factory=list)
+    pods: dict[str, Pods] = field(default_factory=dict)
+    disk: Disk = field(default_factory=Disk)
+    ended_runs: list[str] = field(default_factory=list)
+    heard_at: float | None = None
+    disks: int = 0
+    _contents: dict[str, OrderContent] = field(default_factory=dict)
+    _nonces: dict[str, tuple[int, str]] = field(default_factory=dict)
+    _sequence: int = 0
+    _report_at: float = 0.0
+    _status_at: float = 0.0
+    _has_news: bool = True
+    _wants_report: bool = False
+    _due: list[tuple[float, str]] = field(default_factory=list)
+    _held: list[tuple[float, str, bytes]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.free_cores = [self.node_cores] * self.node_count
+        self._report_at = self.clock.monotonic() + self.rng.uniform(0, self.report_seconds)
+        self.boot()
+
+    # ------------------------------------------------------------ what happens to it
+
+    def boot(self) -> None:
+        """The agent starts: memory is empty, the disk and the pods are as they were."""
+        self.disk.boot_number += 1
+        self._sequence, self._has_news, self._wants_report = 0, True, True
+        self._nonces.clear()
+        self._contents.clear()
+        self.connect()
+
+    def power_off(self) -> None:
+        """All pods are gone, and nothing is sent."""
+        self.is_running = False
+        self.broker.sites.pop(self.name, None)
+        for pods in self.pods.values():
+            self._unbind(pods)
+        self._due.clear()
+        self._held.clear()
+
+    def power_on(self, *, loses_disk: bool) -> None:
+        """The nodes return; pods that the disk knows of start again."""
+        self.is_running = True
+        if loses_disk:
+            self.pods.clear()
+            self.disk, self.disks = Disk(), self.disks + 1
+            self.free_cores = [self.node_cores] * self.node_count
+        self.boot()
+
+    def lose_agent_disk(self) -> None:
+        """The agent's own memory is gone; the cluster and its pods are not."""
+        self.disk, self.disks = Disk(), self.disks + 1
+        self.boot()
+
+    def roll_disk_back(self) -> None:
+        """The disk forgets how new its index was, which no agent's disk may do."""
+        if self.disk.index is not None:
+            self.disk.index = replace(self.disk.index, epoch=0, sequence=0)
+
+    def connect(self) -> None:
+        """Subscribes anew: the broker delivers what it retains."""
+        self.broker.sites.pop(self.name, None)
+        if not (self.is_running and self.hears and self.broker.is_up):
+            return
+        self.broker.sites[self.name] = self.take
+        kept = self.broker.retained.get(site_topic(self.name, "desired"))
+        if kept is not None:
+            self.take(site_topic(self.name, "desired"), kept)
+
+    def lose_node(self) -> None:
+        """One node is gone, with its pods; the others take them as far as they can."""
+        if len(self.free_cores) <= 1:
+            return
+        gone = len(self.free_cores) - 1
+        self.free_cores.pop()
+        now = self.clock.monotonic()
+        for pods in self.pods.values():
+            kept = [node for node in pods.nodes if node != gone]
+            if len(kept) < len(pods.nodes):
+                pods.nodes, pods.ready_at = kept, now + _READY_SECONDS
+        self._has_news = True
+
+    def add_node(self) -> None:
+        """A node returns."""
+        if len(self.free_cores) < self.node_count:
+            self.free_cores.append(self.node_cores)
+            self._has_news = True
+
+    # ------------------------------------------------------------ what the hub says
+
+    def take(self, topic: str, payload: bytes) -> None:
+        """Takes in a message; what cannot be used is ignored."""
+        if not (self.is_running and self.hears):
+            return
+        where = parse_topic(topic)
+        try:
+            data = unseal(payload, topic=topic, trusted=self.trusted)
+            if where.kind == "desired":
+                self._take_index(data)
+            elif where.kind == "hub":
+                self._take_request(data)
+            else:
+                self._fetch_missing()
+        except WireError:
+            return
+
+    def _take_request(self, data: bytes) -> None:
+        request = HUB_REQUEST.decode(data)
+        if request.nonce is not None:
+            known = self._nonces.get(request.nonce.asker, (-1, ""))
+            if request.nonce.number > known[0]:
+                self._nonces[request.nonce.asker] = (request.nonce.number, request.nonce.value)
+                while len(self._nonces) > 4:  # noqa: PLR2004 - as many schedulers as may ask
+                    del self._nonces[next(iter(self._nonces))]
+        if request.higher_boot is not None and request.higher_boot.boot_id == self._boot_id():
+            self.disk.boot_number = request.higher_boot.above
+            self.boot()
+        self._has_news = self._wants_report = True
+
+    def _take_index(self, data: bytes) -> None:
+        index, held = DESIRED_INDEX.decode(data), self.disk.index
+        if held is not None and index.version <= held.version:
+            return  # older, or the same: what a broker has rolled back
+        self.disk.index, self.disk.echo, self._has_news = index, echo_of(index, data), True
+        self._due.append((self.clock.monotonic() + _APPLY_SECONDS, "index"))
+        self._fetch_missing()
+
+    def _fetch_missing(self) -> None:
+        """Fetches the contents that the index names and that are not here."""
+        for entry in self._entries():
+            known = self._contents.get(entry.id)
+            if known is not None and known.generation == entry.generation:
+                continue
+            topics = [order_topic(self.name, entry.id, part) for part in range(entry.parts)]
+            kept = [self.broker.retained.get(topic) for topic in topics]
+            if None in kept or not (self.hears and self.broker.is_up):
+                continue
+            try:
+                parts = [
+                    unseal(payload, topic=topic, trusted=self.trusted)
+                    for topic, payload in zip(topics, kept, strict=True)
+                    if payload is not None
+                ]
+                self._contents[entry.id] = unpack_content(entry, parts, site=self.name)
+            except WireError:
+                continue
+            self._due.append((self.clock.monotonic() + _APPLY_SECONDS, "index"))
+
+    def _entries(self) -> tuple[IndexEntry, ...]:
+        return self.disk.index.orders if self.disk.index else ()
+
+    # ------------------------------------------------------------ what it does
+
+    def step(self) -> None:
+        """Does what is due now, and says what there is to say."""
+        if not self.is_running:
+            return
+        now = self.clock.monotonic()
+        if self._due and any(at <= now for at, _ in self._due):
+            self._due = [one for one in self._due if one[0] > now]
+            self._work()
+        self._let_pods_go(now)
+        self._speak(now)
+
+    def _work(self) -> None:
+        """Makes the pods what the index says."""
+        now, index = self.clock.monotonic(), self.disk.index
+        if index is None:
+            return
+        listed = {entry.id for entry in index.orders}
+        for order_id in self.pods.keys() - listed:
+            self._withdraw(order_id, now)
+        for entry in index.orders:
+            content = self._contents.get(entry.id)
+            if content is not None and content.generation == entry.generation:
+                self._apply(entry, content, index.epoch, now)
+        self._bind(now)
+        self._has_news = True
+
+    def _apply(self, entry: IndexEntry, content: OrderContent, epoch: int, now: float) -> None:
+        replicas, cores, run_seconds = _read(content)
+        pods = self.pods.get(entry.id)
+        if pods is None or pods.stops_at is not None:
+            if pods is not None:
+                self._unbind(pods)
+            pods = self.pods[entry.id] = Pods(entry.generation, epoch, replicas, cores)
+            pods.run_seconds, pods.ready_at = run_seconds, now + _READY_SECONDS
+            pods.ended = entry.id in self.disk.finished
+            return
+        if pods.generation == entry.generation and pods.replicas == replicas:
+            return
+        if replicas < pods.replicas:
+            self.on_pods_lowered(self.name, entry.id, replicas)
+            for node in pods.nodes[replicas:]:
+                self.free_cores[node] += pods.cores
+            del pods.nodes[replicas:]
+        elif replicas > pods.replicas:
+            pods.ready_at = max(pods.ready_at, now + _READY_SECONDS)
+        pods.generation, pods.epoch, pods.replicas = entry.generation, epoch, replicas
+
+    def _withdraw(self, order_id: str, now: float) -> None:
+        pods = self.pods[order_id]
+        if pods.stops_at is None:
+            if not pods.ended:
+                self.on_pods_lowered(self.name, order_id, 0)
+            pods.stops_at = now + _STOP_SECONDS
+
+    def _bind(self, now: float) -> None:
+        for pods in self.pods.values():
+            if pods.ended or pods.stops_at is not None:
+                continue
+            while len(pods.nodes) < pods.replicas:
+                node = next((i for i, f in enumerate(self.free_cores) if f >= pods.cores), None)
+                if node is None:
+                    break
+                self.free_cores[node] -= pods.cores
+                pods.nodes.append(node)
+                pods.ready_at = max(pods.ready_at, now + _READY_SECONDS)
+
+    def _unbind(self, pods: Pods) -> None:
+        for node in pods.nodes:
+            if node < len(self.free_cores):
+                self.free_cores[node] += pods.cores
+        pods.nodes.clear()
+
+    def _let_pods_go(self, now: float) -> None:
+        changed = False
+        for order_id, pods in list(self.pods.items()):
+            if pods.stops_at is not None and now >= pods.stops_at:
+                self._unbind(pods)
+                del self.pods[order_id]
+                changed = True
+            elif pods.run_seconds is not None and not pods.ended and pods.nodes:
+                if now >= pods.ready_at + pods.run_seconds:
+                    self._unbind(pods)
+                    pods.ended = changed = True
+                    self.disk.finished.add(order_id)
+                    self.ended_runs.append(order_id)
+            elif pods.nodes and not pods.ended and 0 <= pods.ready_at - now <= 1:
+                changed = True
+        if changed or any(
+            len(one.nodes) < one.replicas and not one.ended for one in self.pods.values()
+        ):
+            self._bind(now)
+        self._has_news = self._has_news or changed
+
+    # ------------------------------------------------------------ what it says
+
+    def _speak(self, now: float) -> None:
+        late = [one for one in self._held if one[0] <= now]
+        if late:
+            self._held = [one for one in self._held if one[0] > now]
+            for _, topic, payload in late:
+                self._send(topic, payload)
+        if now >= self._report_at or self._wants_report:
+            self._wants_report = False
+            self._report_at = now + self.report_seconds
+            self._say("report", REPORT.encode(self._report()), now)
+            self._has_news = True
+        if self._has_news and now >= self._status_at:
+            self._has_news, self._status_at = False, now + _STATUS_PAUSE_SECONDS
+            self._fetch_missing()
+            self._say("status", SITE_STATUS.encode(self._status(now)), now)
+
+    def _say(self, kind: TopicKind, payload: bytes, now: float) -> None:
+        topic = site_topic(self.name, kind)
+        sealed = seal(payload, topic=topic, key=self.key)
+        if self.is_slow:
+            self._held.append((now + self.rng.uniform(5, 25), topic, sealed))
+        else:
+            self._send(topic, sealed)
+
+    def _send(self, topic: str, payload: bytes) -> None:
+        if self.speaks and self.broker.is_up and self.broker.send_up(topic, payload):
+            self.heard_at = self.clock.monotonic()
+
+    def _boot_id(self) -> str:
+        return f"boot-{self.disk.boot_number}"
+
+    def _header(self) -> dict[str, object]:
+        self._sequence += 1
+        return {
+            "site": self.name,
+            "boot_id": self._boot_id(),
+            "boot_number": self.disk.boot_number,
+            "sequence": self._sequence,
+            "observed_seconds_ago": 0.0,
+            "nonces": {asker: value for asker, (_, value) in self._nonces.items()},
+        }
+
+    def _report(self) -> Report:
+        factor = 10 if self.lies == "capacity" else 1
+        counts: dict[int, int] = {}
+        for free in self.free_cores:
+            counts[free] = counts.get(free, 0) + 1
+        rows = tuple(
+            FreeRow(
+                count=count,
+                resources={
+                    "cpu": str(free * factor),
+                    "memory": f"{(free + 1) * _GIB_PER_CORE * factor}Gi",
+                    "pods": 100,
+                },
+            )
+            for free, count in sorted(counts.items())
+        )
+        return Report(
+            **self._header(),  # type: ignore[arg-type]  # the fields of the header
+            node_classes=(ReportedNodeClass(architecture="amd64", free=rows),),
+            api_kinds=_API_KINDS,
+            orders=tuple(
+                OrderBoundPods(id=order_id, generation=one.generation, bound=len(one.nodes))
+                for order_id, one in self.pods.items()
+            ),
+            executor=ReportedExecutor(is_active=True),
+            interval_seconds=self.report_seconds,
+        )
+
+    def _status(self, now: float) -> SiteStatusMessage:
+        index, echo = self.disk.index, self.disk.echo
+        if self.lies == "epoch" and echo is not None:
+            echo = IndexEcho(epoch=echo.epoch + 1000, sequence=1, digest=echo.digest)
+        missing = tuple(
+            entry.id
+            for entry in self._entries()
+            if (known := self._contents.get(entry.id)) is None
+            or known.generation != entry.generation
+        )
+        return SiteStatusMessage(
+            **self._header(),  # type: ignore[arg-type]  # the fields of the header
+            site_uid=index.site_uid if index else None,
+            index=echo,
+            orders=tuple(self._state(order_id, one, now) for order_id, one in self.pods.items()),
+            missing=missing,
+            is_executing=True,
+        )
+
+    def _state(self, order_id: str, pods: Pods, now: float) -> OrderStatus:
+        if pods.stops_at is not None:
+            return OrderStatus(
+                id=order_id,
+                generation=pods.generation,
+                phase="Withdrawing",
+                bound=len(pods.nodes),
+            )
+        if pods.ended:
+            return OrderStatus(
+                id=order_id,
+                generation=pods.generation,
+                phase="Finished",
+                applied_generation=pods.generation,
+                desired=pods.replicas,
+                succeeded=pods.replicas,
+                bound=0,
+                finished="Succeeded",
+            )
+        ready = pods.ready(now)
+        return OrderStatus(
+            id=order_id,
+            generation=pods.generation,
+            phase="Ready" if ready == pods.replicas else "Applied",
+            applied_generation=pods.generation,
+            desired=pods.replicas,
+            ready=ready,
+            bound=len(pods.nodes),
+        )
+
+
+def _read(content: OrderContent) -> tuple[int, int, float | None]:
+    """Replicas, cores of each pod, and how long its pods run; None: they do not end."""
+    for manifest in content.manifests:
+        spec = manifest.get("spec")
+        if not isinstance(spec, dict) or "template" not in spec:
+            continue
+        pod: Any = spec["template"]["spec"]
+        cores = int(str(pod["containers"][0]["resources"]["requests"]["cpu"]))
+        if manifest.get("kind") == "Job":
+            replicas = spec.get("parallelism", 1)
+            return int(str(replicas)), cores, 40.0
+        replicas = content.replicas
+        return int(str(spec.get("replicas", 0) if replicas is None else replicas)), cores, None
+    return 0, 1, None

@@ -1,0 +1,132 @@
+"""A simulated day: sites, links, brokers and schedulers fail, and every promise is checked.
+
+One process, a clock that is moved by hand, and one seed: the same seed gives the same story. After
+every step a checker that shares no code with the scheduler looks at what is exported (objects,
+orders, reports, records) and at what really runs. A violation is printed with the seed and the
+shortest story that was found to show it.
+
+Two rows beside the first one run the same story for comparison: `no storm control` lets evictions
+go on while most of the fleet is silent, and `evict all at once` replaces a site as soon as it is
+silent, too.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+
+from benchmarks._chaos.run import Outcome, run_story
+from benchmarks._chaos.shrink import MAX_RUNS, shrink
+from benchmarks._chaos.story import Story, draw_story
+from benchmarks._chaos.world import VARIANTS
+
+_ANSWERED, _MOST_SHRUNK = 7, 3
+"""The promise that nothing accepted is lost; so many violations are made shorter."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of this benchmark."""
+    parser.add_argument(
+        "--minutes", type=float, default=1440.0, help="simulated minutes (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--sites", type=int, default=200, help="number of sites (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--workloads", type=int, default=5000, help="workloads at first (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--report-seconds",
+        type=float,
+        default=30.0,
+        help="time between two reports of a site (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--pause-seconds",
+        type=float,
+        default=60.0,
+        help="mean time between two events (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--variant", choices=VARIANTS, action="append", help="only this row; may be repeated"
+    )
+    parser.add_argument(
+        "--shrink-runs",
+        type=int,
+        default=MAX_RUNS,
+        help="shorter stories tried for each violation (default: %(default)s)",
+    )
+
+
+def rows(arguments: argparse.Namespace) -> list[dict[str, object]]:
+    """One row for each variant of the same story."""
+    story = draw_story(
+        arguments.seed,
+        minutes=arguments.minutes,
+        sites=arguments.sites,
+        workloads=arguments.workloads,
+        report_seconds=arguments.report_seconds,
+        mean_pause_seconds=arguments.pause_seconds,
+    )
+    found = []
+    for variant in arguments.variant or VARIANTS:
+        outcome = run_story(replace(story, variant=variant))
+        found.append(row_of(outcome))
+        if variant == VARIANTS[0]:
+            _tell(outcome, arguments.shrink_runs)
+    return found
+
+
+def row_of(outcome: Outcome) -> dict[str, object]:
+    """The figures of a story as a row."""
+    figures, story = outcome.figures, outcome.story
+    return {
+        "variant": story.variant,
+        "seed": story.seed,
+        "sites": story.sites,
+        "workloads": story.workloads,
+        "minutes": story.minutes,
+        "events": len(story.events),
+        "steps": outcome.steps,
+        "kills": outcome.kills,
+        "violations": len(outcome.violations),
+        "lost": sum(one.promise == _ANSWERED for one in outcome.violations),
+        "doubled": figures.doubled,
+        "detect_p50_seconds": quantile(figures.detect_seconds, 0.5),
+        "detect_p99_seconds": quantile(figures.detect_seconds, 0.99),
+        "recover_p50_seconds": quantile(figures.recover_seconds, 0.5),
+        "recover_p99_seconds": quantile(figures.recover_seconds, 0.99),
+        "moves": figures.moves,
+        "least_moves": figures.least_moves,
+        "unplaced_minutes_by_priority": {
+            str(priority): round(minutes, 1)
+            for priority, minutes in sorted(figures.unplaced_minutes.items())
+        },
+    }
+
+
+def quantile(values: Sequence[float], ratio: float) -> float | None:
+    """The value that a share of all does not exceed; None without values."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(ratio * len(ordered)))] if ordered else None
+
+
+def _tell(outcome: Outcome, shrink_runs: int) -> None:
+    """Prints each violation, and for the first of each promise its seed and shortest story."""
+    told: set[int] = set()
+    for one in outcome.violations:
+        sys.stderr.write(f"seed {outcome.story.seed}: {one}\n")
+        if one.promise in told or len(told) >= _MOST_SHRUNK or not shrink_runs:
+            continue
+        told.add(one.promise)
+        short = shrink(outcome.story, one, max_runs=shrink_runs)
+        sys.stderr.write(f"{format_story(short)}\n")
+
+
+def format_story(story: Story) -> str:
+    """A story for people, with the words that repeat it."""
+    lines = "\n".join(f"  {event}" for event in story.events) or "  (no event is needed)"
+    return (
+        f"  shortest story found, {story.minutes:.0f} minutes, seed {story.seed},"
+        f" {story.sites} sites, {story.workloads} workloads:\n{lines}"
+    )

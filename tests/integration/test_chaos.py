@@ -1,0 +1,75 @@
+"""The chaos run: no promise is broken, whatever happens, and a broken world is told."""
+
+from dataclasses import replace
+
+import pytest
+
+from benchmarks._chaos.run import Outcome, run_story
+from benchmarks._chaos.shrink import shrink
+from benchmarks._chaos.story import Event, Story, draw_story
+from benchmarks.chaos import format_story, row_of
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+
+_SOAK_KILLS = 1000
+_QUIET = Story(seed=5, minutes=6, sites=4, workloads=8)
+
+
+def _found(outcome: Outcome) -> list[str]:
+    return [str(one) for one in outcome.violations]
+
+
+def test_a_short_story_with_kills_and_losses_breaks_no_promise() -> None:
+    drawn = draw_story(
+        2, minutes=24, sites=5, workloads=12, report_seconds=10, mean_pause_seconds=20
+    )
+    killed = (Event(250, "scheduler-kill"), Event(300, "deposed"), Event(420, "scheduler-kill"))
+    events = tuple(sorted((*drawn.events, *killed), key=lambda one: one.at))
+    outcome = run_story(replace(drawn, events=events))
+    assert _found(outcome) == []
+    assert outcome.kills >= len(killed)
+
+
+def test_the_replicas_of_a_lost_site_are_replaced_with_the_fewest_moves() -> None:
+    events = (Event(60, "site-off", 1, 900),)
+    outcome = run_story(replace(_QUIET, minutes=9, events=events))
+    row = row_of(outcome)
+    assert _found(outcome) == []
+    assert row["detect_p99_seconds"] is not None
+    assert row["moves"] == row["least_moves"] != 0
+
+
+def test_the_same_story_has_the_same_outcome() -> None:
+    story = replace(_QUIET, events=(Event(60, "scheduler-kill"), Event(90, "half-cut", 2, 100, 1)))
+    first, second = run_story(story), run_story(story)
+    assert row_of(first) == row_of(second)
+
+
+def test_a_violation_is_told_with_the_shortest_story_that_shows_it() -> None:
+    """An agent that forgets how new its index was is planted between harmless events."""
+    events = (
+        Event(40, "agent-restart", 1),
+        Event(60, "old-disk", 3),
+        Event(80, "watches-end"),
+        Event(90, "slow", 2, 40),
+    )
+    story = replace(_QUIET, minutes=3, events=events)
+    outcome = run_story(story)
+    assert {one.promise for one in outcome.violations} == {6}
+    short = shrink(story, outcome.violations[0], max_runs=12)
+    assert [one.kind for one in short.events] == ["old-disk"]
+    assert "old-disk" in format_story(short)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_a_thousand_kills_lose_nothing_and_double_nothing() -> None:
+    kills, seed = 0, 100
+    while kills < _SOAK_KILLS:
+        story = draw_story(
+            seed, minutes=60, sites=12, workloads=48, report_seconds=10, mean_pause_seconds=15
+        )
+        outcome = run_story(story)
+        assert _found(outcome) == [], format_story(story)
+        assert outcome.figures.doubled == 0, format_story(story)
+        kills, seed = kills + outcome.kills, seed + 1

@@ -1,0 +1,199 @@
+"""The checker finds each promise broken in a world where it is, and none in a good one."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from benchmarks._chaos.sight import Lowered, Sight, SiteSeen
+from tests.support.chaos_sights import (
+    KEY,
+    broken,
+    grant,
+    placed,
+    pods,
+    row,
+    sight,
+    site_object,
+    with_site,
+    workload,
+    wrote,
+)
+
+ONE = workload()
+STATEFUL = workload(placement={"identity": "Whole"})
+SPREAD = workload(placement={"spread": [{"by": "city", "minGroups": 2, "required": True}]})
+ORDER = "hub/city/w/abc"
+
+
+def test_a_placement_within_all_rules_breaks_nothing() -> None:
+    after = placed(ONE, m1=1, m2=1)
+    running = with_site(
+        with_site(sight(**wrote(ONE, after)), "m1", orders=pods(1)), "m2", orders=pods(1)
+    )
+    assert broken(running, replace(running, now=2000.0, writes=(), is_calm=True)) == set()
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    [
+        {"grants": {"g": grant("m1", "m2", data_class="general-1")}},
+        {"grants": {"g": grant("m2")}},
+        {"site_objects": {"m1": site_object("m1", cordon=True), "m2": site_object("m2")}},
+        {"site_objects": {"m2": site_object("m2")}},
+        {
+            "site_objects": {
+                "m1": site_object("m1", taints=[{"key": "a", "effect": "NoExecute"}]),
+                "m2": site_object("m2"),
+            }
+        },
+    ],
+)
+def test_1_a_placement_that_breaks_a_rule_is_found(spoiled: dict[str, Any]) -> None:
+    assert broken(sight(**wrote(ONE, placed(ONE, m1=2)), **spoiled)) == {1}
+
+
+def test_1_a_selector_that_does_not_match_is_found() -> None:
+    one = workload(placement={"siteSelector": {"matchLabels": {"pool": "a"}}})
+    assert broken(sight(**wrote(one, placed(one, m1=2)))) == {1}
+
+
+def test_1_what_comes_to_break_a_right_is_found_unless_a_condition_names_it() -> None:
+    after = placed(ONE, m1=2)
+    before = sight(now=1000.0, **wrote(ONE, after))
+    lapsed = replace(sight(now=1010.0, workloads={KEY: after}), grants={})
+    late = replace(lapsed, now=1300.0)
+    assert broken(before, lapsed, late) == {1}
+    named = placed(ONE, m1=2)
+    named["status"]["conditions"] = [{"type": "Violation", "status": "True"}]
+    assert broken(before, *(replace(m, workloads={KEY: named}) for m in (lapsed, late))) == set()
+
+
+def test_2_replicas_that_do_not_add_up_are_found() -> None:
+    assert broken(sight(**wrote(ONE, placed(ONE, m1=1)))) == {2}
+    assert broken(sight(**wrote(ONE, placed(ONE, m1=2, m2=1)))) == {2}
+
+
+def test_2_replicas_that_a_rule_has_ended_are_missed_only_in_a_gang() -> None:
+    for gang, found in ((False, set()), (True, {2})):
+        one = workload(placement={"gang": gang})
+        after = placed(one, m1=1)
+        after["status"]["decision"] = {"line": "0/2 sites are feasible; replicas stay on m1 (1)"}
+        assert broken(sight(**wrote(one, after))) == found
+
+
+def test_3_more_than_a_site_has_is_found_with_what_is_leaving_it() -> None:
+    small = with_site(sight(), "m1", cores=3)
+    assert broken(replace(small, **wrote(ONE, placed(ONE, m1=2)))) == set()
+    assert broken(replace(small, **wrote(ONE, placed(ONE, m1=2, left=("m1", 2))))) == {3}
+    lying = with_site(small, "m1", lies=True)
+    assert broken(replace(lying, **wrote(ONE, placed(ONE, m1=2, left=("m1", 2))))) == set()
+
+
+def test_4_new_replicas_where_the_report_is_too_old_are_found() -> None:
+    old = with_site(sight(), "m1", heard_at=100.0)
+    assert broken(replace(old, **wrote(ONE, placed(ONE, m1=2)))) == {4}
+
+
+def test_5_a_replay_with_another_result_is_found() -> None:
+    assert broken(sight(replays=(("1-7", False), ("1-8", True)))) == {5}
+
+
+def test_6_a_write_of_a_former_leader_is_found() -> None:
+    after = placed(ONE, m1=2, epoch=1)
+    assert broken(sight(**wrote(ONE, after, lease_epoch=2), lease_epoch=2, starts=2)) == {6}
+
+
+def test_6_an_older_index_is_found_unless_the_disk_was_lost() -> None:
+    newer = with_site(sight(), "m1", version=(1, 5))
+    older = with_site(sight(), "m1", version=(1, 4))
+    assert broken(newer, older) == {6}
+    assert broken(newer, with_site(older, "m1", disks=1)) == set()
+
+
+def test_7_a_workload_without_an_answer_is_found_after_a_while() -> None:
+    first = sight(now=1000.0, workloads={KEY: ONE})
+    late = replace(first, now=1300.0)
+    assert broken(first, late) == {7}
+    assert broken(first, replace(late, leading_since=1290.0)) == set()
+
+
+def test_8_pods_withdrawn_before_their_replacement_runs_are_found() -> None:
+    after = placed(ONE, m2=2)
+    lowered = (Lowered(at=1000.0, site="m1", order=ORDER, left=0),)
+    moment = sight(workloads={KEY: after}, lowered=lowered)
+    assert broken(moment) == {8}
+    assert broken(with_site(moment, "m2", orders=pods(2))) == set()
+    deleting = placed(ONE, m2=2)
+    deleting["metadata"]["deletionTimestamp"] = "now"
+    assert broken(replace(moment, workloads={KEY: deleting})) == set()
+
+
+def test_9_numbered_pods_at_two_sites_are_found() -> None:
+    after = placed(STATEFUL, m1=2)
+    both = sight(workloads={KEY: after})
+    for name in ("m1", "m2"):
+        both = with_site(both, name, orders=pods(2))
+    assert broken(both) == {9}
+
+
+def test_10_an_eviction_while_most_sites_are_silent_is_found() -> None:
+    before, after = placed(ONE, m1=2), placed(ONE, m2=2)
+    first, storm = sight(now=1000.0, workloads={KEY: before}), sight(2000.0, **wrote(before, after))
+    assert broken(first, storm) == set()
+    silent = with_site(storm, "m1", heard_at=1800.0)
+    assert broken(first, silent) == set()  # one of two is no storm
+    third = {"m3": SiteSeen(cores=8, heard_at=1800.0, version=(1, 1))}
+    assert broken(first, replace(silent, sites={**silent.sites, **third})) == {10}
+
+
+def test_11_a_broken_chain_and_a_decision_without_a_record_are_found() -> None:
+    first = row(1, "genesis")
+    assert broken(sight(rows=(first, row(2, first.hash)))) == set()
+    assert broken(sight(rows=(first, row(2, "another")))) == {11}
+    assert broken(sight(rows=(first, row(3, first.hash)))) == {11}
+    assert broken(sight(rows=(row(1, "genesis", body_after=b"{}"),))) == {11}
+    after = placed(ONE, m1=2)
+    after["status"]["decision"] = {"id": "1-9", "hash": "sha256:0"}
+    assert broken(sight(**wrote(ONE, after))) == {11}
+
+
+def test_12_what_does_not_come_to_rest_is_found() -> None:
+    after = placed(ONE, m1=2)
+    rest = replace(sight(workloads={KEY: after}), is_calm=True)
+    assert broken(rest) == {12}  # it runs nowhere
+    assert broken(with_site(with_site(rest, "m1", orders=pods(2)), "m2", orders=pods(1))) == {12}
+    assert broken(with_site(rest, "m1", orders=pods(2))) == set()
+
+
+def test_12_a_job_that_runs_again_after_its_end_was_known_is_found() -> None:
+    done = placed(ONE, m1=2)
+    done["status"]["phase"] = "Completed"
+    known = sight(1000.0, **wrote(ONE, done), ended=(("m1", ORDER),))
+    assert broken(known, sight(1030.0, ended=(("m2", ORDER),))) == set()  # it had begun before
+    assert broken(known, sight(1300.0, ended=(("m2", ORDER),))) == {12}
+
+
+@pytest.mark.parametrize("spoiled", [{"is_alive": False}, {"faults": {"loop": 1}}])
+def test_13_an_ended_loop_and_a_fault_are_found(spoiled: dict[str, Any]) -> None:
+    assert broken(sight(**spoiled)) == {13}
+
+
+def test_14_an_epoch_that_no_leader_has_begun_is_found() -> None:
+    assert broken(sight(lease_epoch=1001, starts=3)) == {14}
+
+
+def test_15_a_workload_that_goes_before_its_pods_is_found() -> None:
+    gone = placed(ONE, m1=2)
+    still: Sight = with_site(sight(removed=(gone,)), "m1", orders=pods(2))
+    assert broken(still) == {15}
+    assert broken(sight(removed=(gone,))) == set()
+
+
+def test_16_a_spread_that_is_not_met_is_found_unless_a_condition_names_it() -> None:
+    after = placed(SPREAD, m1=2)
+    assert broken(sight(**wrote(SPREAD, after))) == {16}
+    named = placed(SPREAD, m1=2)
+    named["status"]["conditions"] = [{"type": "RulesMet", "status": "False"}]
+    assert broken(sight(**wrote(SPREAD, named))) == set()
+    assert broken(sight(**wrote(SPREAD, placed(SPREAD, m1=1, m2=1)))) == set()

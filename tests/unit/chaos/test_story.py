@@ -1,0 +1,42 @@
+"""Stories repeat themselves by their seed, and the shrinker keeps what matters."""
+
+from collections.abc import Sequence
+
+from benchmarks._chaos.happenings import HAPPENINGS
+from benchmarks._chaos.shrink import find_minimal
+from benchmarks._chaos.story import HUB_EVENTS, SITE_EVENTS, USER_EVENTS, Event, draw_story
+
+
+def _draw(seed: int) -> tuple[Event, ...]:
+    return draw_story(
+        seed, minutes=600, sites=9, workloads=10, report_seconds=10, mean_pause_seconds=20
+    ).events
+
+
+def test_a_seed_gives_its_story_again_and_another_seed_another() -> None:
+    assert _draw(3) == _draw(3)
+    assert _draw(3) != _draw(4)
+
+
+def test_every_event_has_something_that_happens() -> None:
+    kinds = SITE_EVENTS.keys() | HUB_EVENTS.keys() | USER_EVENTS.keys()
+    assert kinds == HAPPENINGS.keys() - {"old-disk"} | {"scheduler-kill", "deposed"}
+    assert {one.kind for one in _draw(5)} <= kinds
+
+
+def test_the_end_of_a_story_is_quiet() -> None:
+    assert all(one.at < 600 * 60 - 890 for one in _draw(6))
+
+
+def test_the_shortest_story_keeps_only_the_events_that_show_it() -> None:
+    events, tries = _draw(7)[:64], 0
+    needed = {events[5], events[41]}
+
+    def shows(kept: Sequence[Event]) -> bool:
+        nonlocal tries
+        tries += 1
+        return needed <= set(kept)
+
+    assert set(find_minimal(events, shows)) == needed
+    assert tries < 64
+    assert find_minimal(events, lambda _: True) == []
