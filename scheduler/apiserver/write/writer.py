@@ -63,6 +63,7 @@ class WriteResult:
 class _Change:
     """What an object becomes."""
 
+    old: JsonObject
     new: JsonObject
     is_empty: bool
 
@@ -71,7 +72,7 @@ class _Change:
         new["metadata"].pop("managedFields", None)
         if entries:
             new["metadata"]["managedFields"] = sort_entries(entries)
-        return _Change(new, is_empty=new == old)
+        return _Change(old, new, is_empty=new == old)
 
 
 class ObjectWriter(ObjectStore):
@@ -211,9 +212,13 @@ class ObjectWriter(ObjectStore):
             raise name_undeterminable(name)
         new = check_type_meta(resource, changed)
         ensure_name_and_namespace(resource, new, namespace, name)
-        entries = parse_managed_fields(new["metadata"].pop("managedFields", None))
+        given, owned = (
+            new["metadata"].pop("managedFields", None),
+            old["metadata"].get("managedFields"),
+        )
+        entries = None if given == owned else parse_managed_fields(given)
         if entries is None:
-            entries = old["metadata"].get("managedFields") or []
+            entries = owned or []
         new = self._prepare_update(resource, old, new, options)
         manager = self._field_manager(resource, options, "Update")
         entries = update_managed_fields(resource.schema_node, old, new, entries, manager)
@@ -323,7 +328,7 @@ class ObjectWriter(ObjectStore):
         if change.is_empty:
             return WriteResult(new, stored.data)
         if options.subresource == "status":
-            self._check_status(resource, stored, new)
+            self._check_status(resource, change)
         metadata = new["metadata"]
         if metadata.get("deletionTimestamp") and not is_deletion_blocked(new):
             data = await self.remove(resource, key, new, options)
@@ -331,9 +336,7 @@ class ObjectWriter(ObjectStore):
         data = await self.put(resource, key, new, options)
         return WriteResult(new, data)
 
-    def _check_status(
-        self, resource: ServerResource, stored: StoredObject, new: JsonObject
-    ) -> None:
+    def _check_status(self, resource: ServerResource, change: _Change) -> None:
         check = self.status_checks.get(resource.group_resource.kind)
         found = self.catalog.find(*check.parameter) if check else None
         if check is None or found is None:
@@ -341,7 +344,7 @@ class ObjectWriter(ObjectStore):
         key = self.key_of(found, check.parameter_namespace, check.parameter_name)
         parameter = self.collection(found.collection_name).latest(key)
         if parameter is not None:
-            check.check(resource, stored.decode(), new, parameter.decode())
+            check.check(resource, change.old, change.new, parameter.decode())
 
     def _field_manager(
         self, resource: ServerResource, options: WriteOptions, operation: str
