@@ -109,7 +109,7 @@ BY_NAME = {
 
 
 @given(SCHEMAS, VALUES)
-@example({"type": "integer"}, value=True)
+@example(schema={"type": "integer"}, value=True)
 @example({"type": "number"}, 2**70)
 @example({"type": "string", "nullable": True}, None)
 @example(BY_NAME, [{"a": "b"}, {"a": "b"}])
