@@ -19,6 +19,7 @@ from scheduler.apiserver.base.errors import (
     name_undeterminable,
     not_found,
 )
+from scheduler.apiserver.base.heavy_work import MIN_BYTES
 from scheduler.apiserver.kinds.admission import WriteOptions, admit_object
 from scheduler.apiserver.kinds.metadata import (
     check_type_meta,
@@ -103,7 +104,8 @@ class ObjectWriter(ObjectStore):
         manager = self._field_manager(resource, options, "Update")
         checked = item
         new = await self.heavy_work.run(
-            options.size_bytes, lambda: self._prepare_new(resource, checked, options, manager)
+            _size_of_work(resource, options),
+            lambda: self._prepare_new(resource, checked, options, manager),
         )
         return await self._insert_new(resource, new, options)
 
@@ -190,7 +192,7 @@ class ObjectWriter(ObjectStore):
             stored = collection.latest(key)
             if stored is None:
                 raise not_found(resource.group_resource, name)
-            size = max(options.size_bytes, len(stored.data))
+            size = max(_size_of_work(resource, options), len(stored.data))
             change = await self.heavy_work.run(size, partial(compute, stored))
             if collection.latest(key) is stored:
                 return await self._write_if_changed(resource, key, stored, change, options)
@@ -312,7 +314,7 @@ class ObjectWriter(ObjectStore):
             new["metadata"]["managedFields"] = applied.managed_fields_of(manager)
             return new
 
-        new = await self.heavy_work.run(options.size_bytes, compute)
+        new = await self.heavy_work.run(_size_of_work(resource, options), compute)
         return await self._insert_new(resource, new, options)
 
     async def _write_if_changed(
@@ -357,6 +359,12 @@ class ObjectWriter(ObjectStore):
             time=format_rfc3339(self.clock.now()),
             owns_status=not resource.has_status or options.subresource not in {"", "scale"},
         )
+
+
+def _size_of_work(resource: ServerResource, options: WriteOptions) -> int:
+    """The bytes that a write counts for; beside the event loop where patterns may take long."""
+    size = options.size_bytes
+    return max(size, MIN_BYTES) if resource.schema_node.has_slow_patterns else size
 
 
 def _refuse_uid(resource: ServerResource, config: JsonObject) -> None:

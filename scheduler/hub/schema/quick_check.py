@@ -18,12 +18,14 @@ from scheduler.hub.schema.structural import (
     validate,
 )
 
+_MAX_NODES = 500
+"""The most nodes of a schema that has a check."""
 _MAX_TYPES = 100
 """The most types of one check; to make one takes about 0.1 ms. Larger schemas have no check."""
 _INT64 = 2**63
 _JUNCTORS = ("allOf", "anyOf", "oneOf", "not")
 _NATIVE = {
-    "string": {"minLength", "maxLength", "pattern", "enum"},
+    "string": {"minLength", "maxLength", "enum"},
     "integer": {"minimum", "maximum"},
     "number": {"minimum", "maximum"},
     "boolean": set[str](),
@@ -31,7 +33,7 @@ _NATIVE = {
     "object": {"minProperties", "maxProperties"},
 }
 """The checks of values that the types of msgspec have too, by type of the schema."""
-_CHECKS = frozenset().union(*_NATIVE.values()) | {"multipleOf", "format"}
+_CHECKS = frozenset().union(*_NATIVE.values()) | {"multipleOf", "format", "pattern"}
 _INTEGER_FORMATS = ("int32", "int64")
 
 
@@ -84,12 +86,13 @@ class _TypeMaker:
     """Makes the types of one check."""
 
     def __init__(self) -> None:
-        self._count = 0
+        self._count = self._node_count = 0
         self._known: dict[bytes, Any] = {}
 
     def type_of(self, node: SchemaNode) -> Any:  # noqa: ANN401 - any type
         """The type of the values that surely pass."""
-        if node.is_core:  # cyclic, and with rules of its own
+        self._node_count += 1
+        if node.is_core or self._node_count > _MAX_NODES:  # core kinds are cyclic
             raise _TooLarge
         key = msgspec.json.encode(node.schema)
         if key not in self._known:
@@ -123,14 +126,13 @@ class _TypeMaker:
                 one for one in schema["enum"] if isinstance(one, str) and not validate(node, one)
             )
             return Literal[accepted] if accepted else self._single(node)
-        if not {"minLength", "maxLength", "pattern"} & schema.keys():
+        if not {"minLength", "maxLength"} & schema.keys():
             return str
         return Annotated[
             str,
             msgspec.Meta(
                 min_length=_length(schema.get("minLength")),
                 max_length=_length(schema.get("maxLength")),
-                pattern=schema.get("pattern"),
             ),
         ]
 

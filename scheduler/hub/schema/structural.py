@@ -25,7 +25,11 @@ from scheduler.hub.schema.problems import (
     required_value,
     wrong_type,
 )
-from scheduler.hub.schema.value_checks import ValueCheck, compile_value_checks
+from scheduler.hub.schema.value_checks import (
+    ValueCheck,
+    compile_value_checks,
+    has_slow_pattern,
+)
 
 _OLD_SELF = re.compile(r"\boldSelf\b")
 _serials = itertools.count()
@@ -80,6 +84,8 @@ class SchemaNode:
     """Whether one of these rules refers to the old value."""
     has_keyed_lists: bool = False
     """Whether this node or one below is a list of type set or map."""
+    has_slow_patterns: bool = False
+    """Whether values of this node or of one below may take long to match."""
     has_defaults: bool = False
     """Whether this node or one below has a default."""
     checks: tuple[ValueCheck, ...] = ()
@@ -146,6 +152,9 @@ class _SchemaCompiler:
         )
         node.has_keyed_lists = node.list_type in {"set", "map"} or any(
             child.has_keyed_lists for child in known
+        )
+        node.has_slow_patterns = has_slow_pattern(schema) or any(
+            child.has_slow_patterns for child in known
         )
         node.has_defaults = node.has_default or any(child.has_defaults for child in known)
         node.checks = compile_value_checks(schema, self._compile_check)
