@@ -3,7 +3,7 @@
 Kubernetes uses Go's regexp, whose time grows with pattern times value. Python's `re` is quicker for
 plain patterns and needs ages for others, such as `^(a+)+$`. Hence a plain pattern is tried by `re`,
 every other one by RE2, the library that Go's regexp is modelled on, which the CEL evaluator brings.
-RE2 compiles a pattern anew for each value; what would take it long is refused by name.
+RE2 compiles the pattern for each value again; what would take it long is refused by name.
 """
 
 import functools
@@ -170,7 +170,7 @@ class Pattern:
         """Whether a part of the value matches.
 
         Raises:
-            PatternError: it cannot be told, or it would take long.
+            PatternError: RE2 does not know the pattern, or it would take long.
         """
         # Python's $ also matches before a line feed at the end, and its \s a vertical tab.
         if (
