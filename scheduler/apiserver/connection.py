@@ -18,6 +18,8 @@ from scheduler.apiserver.plain_requests import (
 
 _MAX_AHEAD_BYTES = 256 * 1024
 """What a client may send before the response; more is not read from the socket."""
+_MAX_AWAITED_BYTES = 64 * 1024
+"""A longer request that is not whole is aiohttp's, which keeps little before the token is known."""
 _MAX_WAIT_FOR_BODY_SECONDS = 5.0
 """A body that takes longer is given to aiohttp, which has the limits for slow clients."""
 _RESPONSE_TIMEOUT_SECONDS = 60.0
@@ -106,10 +108,10 @@ class ClientConnection(asyncio.Protocol):
         if transport is None or self._is_closing or not self._data:
             return
         head = self._head or read_head(self._data)
-        if head is None:
+        size = head.head_bytes + head.body_bytes if head else 0
+        if head is None or len(self._data) < size > _MAX_AWAITED_BYTES:
             self._give_to_aiohttp()
             return
-        size = head.head_bytes + head.body_bytes
         if len(self._data) < size:
             if self._head is None:
                 self._wait(_MAX_WAIT_FOR_BODY_SECONDS)

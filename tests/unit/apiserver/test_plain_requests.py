@@ -156,6 +156,15 @@ async def test_a_body_that_comes_slowly_is_awaited_by_aiohttp(
         assert await read_answer(reader) == ("aiohttp", "PUT 3 a")
 
 
+async def test_a_long_body_in_pieces_is_read_by_aiohttp_at_once() -> None:
+    async with serving() as (reader, writer):
+        text = put(b"a", b"x" * 500_000)
+        writer.write(text[:1_000])
+        await asyncio.sleep(0.05)  # noqa: TID251 - until these bytes are there
+        writer.write(text[1_000:])
+        assert await read_answer(reader) == ("aiohttp", "PUT 500000 a")
+
+
 async def test_a_client_that_leaves_cancels_its_request() -> None:
     began, ended = asyncio.Event(), asyncio.Event()
 
