@@ -11,6 +11,7 @@ from typing import cast
 
 import msgspec
 from aiohttp import web
+from multidict import CIMultiDict
 
 from scheduler.apiserver.auth.access_reviews import (
     REVIEW_KINDS,
@@ -38,10 +39,12 @@ from scheduler.apiserver.base.requests import (
 )
 from scheduler.apiserver.kinds.core.protobuf import PROTOBUF, decode_protobuf
 from scheduler.apiserver.kinds.resources import ServerResource
+from scheduler.apiserver.plain_requests import ApiResponse, PlainRequest
 from scheduler.apiserver.read.lists import ObjectRepresentation, parse_selectors
 from scheduler.apiserver.read.watch import WatchStream, parse_watch_request
 from scheduler.apiserver.routes import PUBLIC_PATHS, NonResourceHandler
 from scheduler.apiserver.transfer import (
+    AnyRequest,
     add_warnings,
     make_compressed_response,
     make_response,
@@ -63,6 +66,8 @@ _WRITE_TIMEOUT_SECONDS = 30.0
 """A watch whose client accepts no data for this long is closed; the client can resume it."""
 
 _METRICS_PATH = "/metrics"
+
+AnyResponse = ApiResponse | web.StreamResponse
 
 WarningFunc = Callable[[JsonObject], list[str]]
 """Returns warnings about a written object, for the client that wrote it."""
@@ -86,7 +91,7 @@ class HttpHandler:
         self._usage = usage
         self._warning_funcs = warning_funcs
         self._faults = faults
-        self.mark_known: Callable[[web.BaseRequest], None] = lambda _request: None
+        self.mark_known: Callable[[AnyRequest], None] = lambda _request: None
         """Called when a request has shown a valid token."""
         self._non_resource_handler = NonResourceHandler(writer.catalog, writer.heavy_work)
         self._verb_handler = VerbHandler(writer)
@@ -96,19 +101,41 @@ class HttpHandler:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Handles a request; every error becomes a Status."""
+        answer = await self._answer(request)
+        if not isinstance(answer, ApiResponse):
+            return answer
+        response = web.Response(status=answer.status, body=answer.body, headers=answer.headers)
         try:
-            response = await self._route(request)
             await send_within_time(request, response)
+        except ConnectionError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the barrier of requests
+            self._report(request, error)
+            raise _abort(request, "the response failed") from None
+        return response
+
+    async def handle_plain(self, request: PlainRequest) -> ApiResponse:
+        """Handles a plain request; every error becomes a Status."""
+        answer = await self._answer(request)
+        if isinstance(answer, ApiResponse):
+            return answer
+        raise _abort(request, "a plain request has no stream")
+
+    async def _answer(self, request: AnyRequest) -> AnyResponse:
+        try:
+            return await self._route(request)
         except ApiError as error:
             return _status_response(error)
         except ConnectionError:
             raise
         except Exception as error:  # noqa: BLE001 - the barrier of requests
-            self._faults.report("api-request", f"{request.method} {request.path}", error)
+            self._report(request, error)
             return _status_response(internal_error(type(error).__name__))
-        return response
 
-    async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
+    def _report(self, request: AnyRequest, error: Exception) -> None:
+        self._faults.report("api-request", f"{request.method} {request.path}", error)
+
+    async def _route(self, request: AnyRequest) -> AnyResponse:
         self._auth_middleware.check_host_and_origin(request.headers)
         path = request.path
         if path in PUBLIC_PATHS:
@@ -137,21 +164,22 @@ class HttpHandler:
             return _status_response(resource_not_found()) if known else _plain_not_found()
         return await self._handle_counted(request, target, resource, identity)
 
-    def _render_metrics(self, request: web.BaseRequest, identity: Identity) -> web.Response:
+    def _render_metrics(self, request: AnyRequest, identity: Identity) -> ApiResponse:
         if identity.role != OWNER_ROLE:
             message = f'forbidden: User "{identity.name}" cannot get path "{_METRICS_PATH}"'
             raise ApiError(403, "Forbidden", message)
         if request.method not in {"GET", "HEAD"}:
             raise resource_not_found()
-        return web.Response(body=self._counts.render(), headers={"Content-Type": CONTENT_TYPE})
+        headers = CIMultiDict({"Content-Type": CONTENT_TYPE})
+        return ApiResponse(HTTPStatus.OK, self._counts.render(), headers)
 
     async def _handle_counted(
         self,
-        request: web.BaseRequest,
+        request: AnyRequest,
         target: ResourcePath,
         resource: ServerResource,
         identity: Identity,
-    ) -> web.StreamResponse:
+    ) -> AnyResponse:
         """Handles a request on a resource that is served, and counts it."""
         is_watch = request.method == "GET" and parse_flag(request.query, "watch")
         code: int = HTTPStatus.OK if is_watch else HTTPStatus.INTERNAL_SERVER_ERROR
@@ -173,7 +201,7 @@ class HttpHandler:
             )
         return response
 
-    async def _handle_non_resource(self, request: web.BaseRequest, path: str) -> web.Response:
+    async def _handle_non_resource(self, request: AnyRequest, path: str) -> ApiResponse:
         if request.method not in {"GET", "HEAD"}:
             raise resource_not_found()
         try:
@@ -186,7 +214,7 @@ class HttpHandler:
             return _plain_not_found()
         tag = f'"{hashlib.sha256(body).hexdigest()[:32].upper()}"'
         if request.headers.get("If-None-Match") == tag:
-            return web.Response(status=304, headers={"ETag": tag})
+            return ApiResponse(HTTPStatus.NOT_MODIFIED, b"", CIMultiDict({"ETag": tag}))
         response = await make_compressed_response(request, 200, body, kind)
         response.headers["ETag"] = tag
         if request.query.get("hash", "-") == tag.strip('"'):
@@ -195,11 +223,11 @@ class HttpHandler:
 
     async def _handle_resource(
         self,
-        request: web.BaseRequest,
+        request: AnyRequest,
         resource_path: ResourcePath,
         resource: ServerResource,
         identity: Identity,
-    ) -> web.StreamResponse:
+    ) -> AnyResponse:
         watches = (
             request.method == "GET"
             and not resource_path.name
@@ -209,7 +237,7 @@ class HttpHandler:
         if not is_allowed(identity, attributes):
             raise attributes.forbidden_error(identity)
         if watches:
-            return await self._handle_watch(request, resource_path, resource, identity)
+            return await self._handle_watch(_for_stream(request), resource_path, resource, identity)
         usage = self._usage.of(identity)
         body = await read_body(request)
         usage.charge_bytes(len(body))
@@ -226,7 +254,8 @@ class HttpHandler:
         )
         answer = await self._verb_handler.handle(resource_request)
         if answer.parts is not None:
-            return await self._send_list(request, resource_request, answer, answer.parts, usage)
+            streamed = _for_stream(request)
+            return await self._send_list(streamed, resource_request, answer, answer.parts, usage)
         usage.charge_bytes(len(answer.body))
         response = await make_compressed_response(
             request, answer.status_code, answer.body, answer.content_type
@@ -277,8 +306,8 @@ class HttpHandler:
         )
 
     async def _handle_access_review(
-        self, request: web.BaseRequest, resource_path: ResourcePath, identity: Identity
-    ) -> web.Response:
+        self, request: AnyRequest, resource_path: ResourcePath, identity: Identity
+    ) -> ApiResponse:
         """Answers an access review."""
         key = (resource_path.group, resource_path.plural)
         data = await read_body(request)
@@ -381,18 +410,26 @@ def _access_attributes_of(
     )
 
 
-def _abort(request: web.BaseRequest, why: str) -> ConnectionResetError:
+def _for_stream(request: AnyRequest) -> web.BaseRequest:
+    """The request of a response that is sent in parts, which no plain request asks for."""
+    if isinstance(request, PlainRequest):
+        raise _abort(request, "a plain request has no stream")
+    return request
+
+
+def _abort(request: AnyRequest, why: str) -> ConnectionResetError:
     """Closes the connection of a response that has begun; the client sees that it is cut."""
     if request.transport is not None:
         request.transport.abort()
     return ConnectionResetError(why)
 
 
-def _plain_not_found() -> web.Response:
+def _plain_not_found() -> ApiResponse:
     """The 404 for paths below no served group: plain text, as on a real server."""
-    return web.Response(status=404, text="404 page not found\n")
+    headers = CIMultiDict({"Content-Type": "text/plain; charset=utf-8"})
+    return ApiResponse(HTTPStatus.NOT_FOUND, b"404 page not found\n", headers)
 
 
-def _status_response(error: ApiError) -> web.Response:
-    headers = {"Content-Type": "application/json", **error.headers}
-    return web.Response(status=error.code, body=_encode(error.to_status()), headers=headers)
+def _status_response(error: ApiError) -> ApiResponse:
+    headers = CIMultiDict({"Content-Type": "application/json", **error.headers})
+    return ApiResponse(error.code, _encode(error.to_status()), headers)

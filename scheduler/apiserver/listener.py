@@ -16,12 +16,15 @@ import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import cast
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 
 from scheduler.apiserver.base.log_limits import LogLineLimiter
+from scheduler.apiserver.connection import ClientConnection, PlainHandler
+from scheduler.apiserver.plain_requests import PlainRequest
 from scheduler.runtime.clock import Clock
 
 _log = logging.getLogger(__name__)
@@ -57,7 +60,8 @@ class LimitedServer(web.Server):
     """An HTTP server that closes unknown connections first.
 
     Args:
-        handler: handles a request.
+        handler: handles a request of aiohttp.
+        handle_plain: answers a plain request; None: aiohttp reads all requests.
         max_connections: the most connections that are open at the same time.
         unknown_timeout_seconds: how long a connection may stay unknown.
     """
@@ -67,6 +71,7 @@ class LimitedServer(web.Server):
         handler: Handler,
         *,
         max_connections: int,
+        handle_plain: PlainHandler | None = None,
         unknown_timeout_seconds: float = _UNKNOWN_TIMEOUT_SECONDS,
     ) -> None:
         super().__init__(
@@ -78,31 +83,80 @@ class LimitedServer(web.Server):
         )
         self._max_connections = max_connections
         self._unknown_timeout_seconds = unknown_timeout_seconds
-        self._unknown: dict[RequestHandler, asyncio.Transport] = {}
+        self._handle_plain = handle_plain
+        self._plain: dict[ClientConnection, asyncio.Transport] = {}
+        """The connections on which all requests were plain so far."""
+        self._given: dict[RequestHandler, asyncio.Transport] = {}
+        """The connections of aiohttp."""
+        self._unknown: dict[asyncio.Transport, None] = {}
         """The connections without a valid token yet, oldest first."""
 
+    def __call__(self) -> RequestHandler:
+        """Makes the protocol of a new connection."""
+        if self._handle_plain is None:
+            return super().__call__()
+        made = ClientConnection(self, self._handle_plain, keepalive_seconds=_KEEPALIVE_SECONDS)
+        return cast("RequestHandler", made)  # asyncio asks for no more than a protocol
+
+    def make_aiohttp_protocol(self) -> RequestHandler:
+        """Makes the protocol that reads what is not plain."""
+        return super().__call__()
+
+    def opened(self, connection: ClientConnection, transport: asyncio.Transport) -> None:
+        """Counts a new connection."""
+        self._plain[connection] = transport
+        self._add(transport)
+
+    def closed(self, connection: ClientConnection) -> None:
+        """Forgets a connection that has ended; one that aiohttp has now is counted by it."""
+        transport = self._plain.pop(connection, None)
+        if transport is not None and transport.get_protocol() is connection:
+            self._unknown.pop(transport, None)
+
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
-        """Counts a new connection; closes the oldest unknown one if there are too many."""
+        """Counts a connection of aiohttp, which may be new."""
         super().connection_made(handler, transport)
-        self._unknown[handler] = transport
-        if len(self.connections) > self._max_connections:
-            self._abort_if_unknown(next(iter(self._unknown)))
-        loop = asyncio.get_running_loop()
-        loop.call_later(self._unknown_timeout_seconds, self._abort_if_unknown, handler)
+        self._given[handler] = transport
+        if self._handle_plain is None:
+            self._add(transport)
 
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
-        """Forgets a connection."""
-        self._unknown.pop(handler, None)
+        """Forgets a connection of aiohttp."""
+        transport = self._given.pop(handler, None)
+        if transport is not None:
+            self._unknown.pop(transport, None)
         super().connection_lost(handler, exc)
 
-    def mark_known(self, request: web.BaseRequest) -> None:
-        """Keeps the connection of a request that has a valid token."""
-        self._unknown.pop(request.protocol, None)
+    def _add(self, transport: asyncio.Transport) -> None:
+        """Adds a new connection; closes the oldest unknown one if there are too many."""
+        self._unknown[transport] = None
+        if len(self._plain) + len(self._given) > self._max_connections:
+            self._abort_if_unknown(next(iter(self._unknown)))
+        loop = asyncio.get_running_loop()
+        loop.call_later(self._unknown_timeout_seconds, self._abort_if_unknown, transport)
 
-    def _abort_if_unknown(self, handler: RequestHandler) -> None:
-        transport = self._unknown.pop(handler, None)
-        if transport is not None:
+    def mark_known(self, request: web.BaseRequest | PlainRequest) -> None:
+        """Keeps the connection of a request that has a valid token."""
+        self._unknown.pop(cast("asyncio.Transport", request.transport), None)
+
+    def _abort_if_unknown(self, transport: asyncio.Transport) -> None:
+        if transport in self._unknown:
+            del self._unknown[transport]
             transport.abort()
+
+    def pre_shutdown(self) -> None:
+        """Closes what is idle."""
+        for connection in list(self._plain):
+            connection.close()
+        super().pre_shutdown()
+
+    async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - as above
+        """Ends all connections, after a time for the requests that are handled."""
+        seconds = _SHUTDOWN_TIMEOUT_SECONDS if timeout is None else timeout
+        async with asyncio.TaskGroup() as group:
+            for connection in list(self._plain):
+                group.create_task(connection.shut_down(seconds))
+        await super().shutdown(timeout)
 
 
 @asynccontextmanager

@@ -234,7 +234,9 @@ async def _listen(
         warning_funcs=options.warning_funcs,
         faults=writer.faults,
     )
-    server = LimitedServer(handler.handle, max_connections=max_connections)
+    server = LimitedServer(
+        handler.handle, handle_plain=handler.handle_plain, max_connections=max_connections
+    )
     handler.mark_known = server.mark_known
     certificate = ensure_server_certificate(
         options.data_dir,

@@ -10,9 +10,11 @@ import zlib
 from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
+from multidict import CIMultiDict
 
 from scheduler.apiserver.base.bodies import MAX_BODY_BYTES
 from scheduler.apiserver.base.errors import ApiError, bad_request, request_entity_too_large
+from scheduler.apiserver.plain_requests import ApiResponse, PlainRequest
 from scheduler.runtime.clock import yield_loop
 
 _BODY_TIMEOUT_SECONDS = 30.0
@@ -29,13 +31,18 @@ _MAX_WARNINGS_LENGTH = 4_096
 """The most characters of all warnings of a response together, as on a real server."""
 
 
-async def read_body(request: web.BaseRequest) -> bytes:
+AnyRequest = web.BaseRequest | PlainRequest
+
+
+async def read_body(request: AnyRequest) -> bytes:
     """Reads the body, decompressed by aiohttp.
 
     Raises:
         ApiError: 400 (the transfer encoding or the compression is broken), 408 (the client is too
             slow), 413 (the body exceeds `MAX_BODY_BYTES`).
     """
+    if isinstance(request, PlainRequest):
+        return request.body
     if not request.body_exists:
         return b""
     if (request.content_length or 0) > MAX_BODY_BYTES:
@@ -61,15 +68,15 @@ async def _read_all(request: web.BaseRequest) -> bytes:
     return b"".join(chunks)
 
 
-def make_response(code: int, body: bytes, content_type: str = "application/json") -> web.Response:
+def make_response(code: int, body: bytes, content_type: str = "application/json") -> ApiResponse:
     """A response that is not cached."""
-    headers = {"Content-Type": content_type, "Cache-Control": "no-cache, private"}
-    return web.Response(status=code, body=body, headers=headers)
+    headers = CIMultiDict({"Content-Type": content_type, "Cache-Control": "no-cache, private"})
+    return ApiResponse(code, body, headers)
 
 
 async def make_compressed_response(
-    request: web.BaseRequest, code: int, body: bytes, content_type: str
-) -> web.Response:
+    request: AnyRequest, code: int, body: bytes, content_type: str
+) -> ApiResponse:
     """A response, compressed if it is large and the client accepts gzip; a thread compresses."""
     if len(body) < _MIN_GZIP_BYTES or "gzip" not in request.headers.get("Accept-Encoding", ""):
         return make_response(code, body, content_type)
@@ -132,7 +139,7 @@ async def send_within_time(request: web.BaseRequest, response: web.StreamRespons
     Raises:
         ConnectionResetError: the client did not read the response in time.
     """
-    size = len(response.body) if isinstance(response, web.Response) and response.body else 0  # type: ignore[arg-type] # bytes, as made above
+    size = len(response.body) if isinstance(response, web.Response) and response.body else 0  # type: ignore[arg-type] # bytes, as the handler makes it
     if size < _MIN_TIMED_BYTES:
         return
     try:
@@ -145,7 +152,7 @@ async def send_within_time(request: web.BaseRequest, response: web.StreamRespons
         raise ConnectionResetError("the client does not read the response") from None
 
 
-def add_warnings(response: web.StreamResponse, warnings: list[str]) -> None:
+def add_warnings(response: web.StreamResponse | ApiResponse, warnings: list[str]) -> None:
     """Adds Warning headers, shortened to what clients accept."""
     left = _MAX_WARNINGS_LENGTH
     for text in warnings:

@@ -61,6 +61,34 @@ def test_a_definition_is_established_and_served(server: Server, client: Client) 
         assert client.get(path).code == 404
 
 
+def test_patterns_are_those_of_go_and_take_no_long_time(server: Server, client: Client) -> None:
+    crd = _crd(server, "springs")
+    name = crd["metadata"]["name"]
+    spec = _schema(crd)["properties"]["spec"]["properties"]
+    spec |= {"code": {"type": "string", "pattern": "(?=a)b"}}
+    refused = client.create(CRDS, crd)
+    assert refused.code == 422
+    assert "must be a valid regular expression, but isn't" in refused.json["message"]
+    spec |= {"code": {"type": "string", "pattern": "^(a+)+$"}}
+    client.create(CRDS, crd).ok()
+    try:
+        path = f"/apis/{server.group}/v1/namespaces/{server.namespace}/springs"
+        item: dict[str, Any] = {
+            "apiVersion": f"{server.group}/v1",
+            "kind": "Spring",
+            "metadata": {"name": "one"},
+            "spec": {"size": "small", "code": "a" * 5_000},
+        }
+        wait_until(lambda: client.create(path, item).code in {201, 409}, "one can be made")
+        item["metadata"]["name"] = "two"
+        item["spec"]["code"] += "!"
+        refused = client.create(path, item)  # a backtracking matcher would never answer
+        assert refused.code == 422
+        assert "should match '^(a+)+$'" in refused.json["message"]
+    finally:
+        client.delete(f"{CRDS}/{name}")
+
+
 def test_a_second_version_shows_the_same_objects(server: Server, client: Client) -> None:
     crd = _crd(server, "levers")
     second = copy.deepcopy(crd["spec"]["versions"][0]) | {

@@ -322,6 +322,19 @@ def _attack_schemas(attacker: Attacker) -> None:
         kind=MERGE,
     )
     send("delete of the definition", "DELETE", f"{CRDS}/widgets.large.kapok.dev")
+    crd = widget_crd("slow.kapok.dev")
+    schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    slow = {"type": "string", "pattern": "^([a-z]{1,9}x){1,9}$"}
+    schema["properties"] |= {
+        "all": {"type": "array", "items": slow},
+        "one": {"type": "string", "pattern": "^(a+)+$"},
+    }
+    send("create of a definition with slow patterns", "POST", CRDS, crd)
+    path, item = WIDGETS.replace("stall", "slow"), {**item, "apiVersion": "slow.kapok.dev/v1"}
+    item["spec"] = {"size": "large", "all": ["a"] * 1_500}
+    send("create with many values of a slow pattern", "POST", path, item)
+    item["spec"] = {"size": "large", "one": "a" * 5_000 + "!"}
+    send("create with a value that a pattern takes long on", "POST", path, item)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from typing import TypeVar
 from scheduler.apiserver.base.errors import too_many_requests
 from scheduler.runtime.clock import yield_loop
 
-_MIN_BYTES = 8 * 1024
+MIN_BYTES = 8 * 1024
 """Smaller work stays on the event loop."""
 MIN_STEP_BYTES = 64 * 1024
 """The same for one of many steps of a request, for which the way to the thread costs more."""
@@ -53,7 +53,7 @@ class HeavyWork:
         Raises:
             ApiError: 429, too much work is waiting; or what `work` raises.
         """
-        if size_bytes < _MIN_BYTES:
+        if size_bytes < MIN_BYTES:
             return work()
         waiting = len(self._waiting.get(work_owner.get(), ()))
         if waiting >= _MAX_WAITING:

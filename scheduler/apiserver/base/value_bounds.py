@@ -6,6 +6,9 @@ into the JSON library gives way to no other thread, so a body is counted before 
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
+
+import msgspec
 
 from scheduler.apiserver.base.errors import ApiError, bad_request
 from scheduler.hub.schema.json_types import Json, JsonObject
@@ -50,6 +53,11 @@ def check_value_count(data: bytes) -> None:
 _QUOTE = ord('"')
 
 
+def is_surely_within_bounds(data: bytes) -> bool:
+    """Whether JSON text is so small that its value cannot exceed a bound."""
+    return len(data) <= MAX_KEY_LENGTH and data.count(b"{") + data.count(b"[") < MAX_DEPTH
+
+
 def check_bounds(value: Json, max_values: int = MAX_BODY_VALUES) -> None:
     """Refuses values that exceed the bounds.
 
@@ -87,7 +95,11 @@ def check_object_bounds(item: JsonObject) -> None:
         ApiError: as `check_bounds`.
     """
     metadata = {key: value for key, value in item["metadata"].items() if key != "managedFields"}
-    check_bounds({**item, "metadata": metadata}, MAX_VALUES)
+    counted = {**item, "metadata": metadata}
+    with suppress(TypeError, ValueError, OverflowError, RecursionError):  # it is walked instead
+        if is_surely_within_bounds(msgspec.json.encode(counted)):
+            return
+    check_bounds(counted, MAX_VALUES)
 
 
 def key_too_long() -> str:

@@ -14,6 +14,7 @@ from scheduler.apiserver.kinds.scale import scale_problems
 from scheduler.hub.schema.cel import rule_problems
 from scheduler.hub.schema.json_types import JsonObject
 from scheduler.hub.schema.problems import FieldProblem, invalid_value, quote_value
+from scheduler.hub.schema.quick_check import is_surely_valid
 from scheduler.hub.schema.structural import apply_defaults, drop_nulls, prune, validate
 
 _MAX_SHOWN_FIELDS = 100
@@ -75,12 +76,15 @@ def admit_object(
     if resource.to_storage_version is not None:
         item = resource.to_storage_version(item)
     kept = _take_unchanged_fields(item, old)
-    prune_unknown_fields(resource, item, options)
-    if not (options.is_apply and resource.is_custom):
+    valid = _take_valid_fields(resource, item)
+    is_settled = _is_settled(resource, item, old)
+    if not is_settled or options.duplicate_fields:
+        prune_unknown_fields(resource, item, options)
+    if not is_settled and not (options.is_apply and resource.is_custom):
         drop_nulls(resource.schema_node, item)
     apply_defaults(resource.schema_node, item)
     canonicalise_quantities(resource.schema_node, item)
-    item |= kept
+    item |= kept | valid
     check_object_bounds(item)
     strategy = resource.strategy
     if not resource.is_custom:  # the strategy relies on correct types
@@ -94,7 +98,9 @@ def admit_object(
         strategy.prepare_for_update(item, old)
         _increment_generation(resource, item, old)
     problems = metadata_problems(resource, item, old)
-    problems += validate(resource.schema_node, item, old=old, has_old=old is not None)
+    checked = {**(old or {}), **valid}
+    is_same = old is not None and item == old
+    problems += validate(resource.schema_node, item, old=checked, has_old=is_same)
     problems += strategy.problems(item, old)
     problems += scale_problems(resource, item)
     if resource.is_custom and any(one.reason in _REASONS_THAT_SKIP_RULES for one in problems):
@@ -160,6 +166,33 @@ def _take_unchanged_fields(item: JsonObject, old: JsonObject | None) -> JsonObje
         if key not in _ALWAYS_CHECKED_KEYS and key in old and old[key] == value
     ]
     return {key: item.pop(key) for key in same}
+
+
+def _take_valid_fields(resource: ServerResource, item: JsonObject) -> JsonObject:
+    """Removes and returns fields that need no pruning and are valid; their defaults are set."""
+    if not resource.is_custom:
+        return {}
+    nodes = resource.schema_node.properties
+    found = {}
+    for key in [key for key in item if key in nodes and key not in _ALWAYS_CHECKED_KEYS]:
+        node, value = nodes[key], item[key]
+        if is_surely_valid(node, value):
+            if node.has_defaults:
+                apply_defaults(node, value)
+                if not is_surely_valid(node, value):
+                    continue
+            found[key] = item.pop(key)
+    return found
+
+
+def _is_settled(resource: ServerResource, item: JsonObject, old: JsonObject | None) -> bool:
+    """Whether nothing is left of an object but metadata that were stored so."""
+    return (
+        resource.is_custom
+        and old is not None
+        and item.keys() <= _ALWAYS_CHECKED_KEYS
+        and item["metadata"] == old["metadata"]
+    )
 
 
 _ALWAYS_CHECKED_KEYS = frozenset({"apiVersion", "kind", "metadata"})

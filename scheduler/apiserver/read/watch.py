@@ -37,6 +37,8 @@ BOOKMARK_PERIOD_SECONDS = 60.0
 """The time between bookmarks, as in the real server's watch cache."""
 DEFAULT_TIMEOUT_SECONDS = 1800.0
 """The duration of a watch without `timeoutSeconds`; clients resume it."""
+_MAX_WRITE_BYTES = 64 * 1024
+"""Events that are there together are sent by one write of up to this size, or of one event."""
 _INITIAL_EVENTS_END_METADATA = {"annotations": {"k8s.io/initial-events-end": "true"}}
 
 
@@ -124,7 +126,7 @@ class WatchStream:
         self._slices = LoopSlices()
 
     async def stream_lines(self) -> AsyncIterator[bytes]:
-        """Yields events as JSON lines until the watch times out."""
+        """Yields events as JSON lines until the watch times out; what is there comes at once."""
         newest = self._current_revision()
         request = self._request
         end = self._clock.monotonic() + request.timeout_seconds
@@ -173,11 +175,19 @@ class WatchStream:
             # Read before the events: a slow client suspends the loop below, and changes that are
             # made meanwhile must not fall below the revision of a bookmark.
             complete_revision = self._current_revision()
+            lines: list[bytes] = []
+            size = 0
             for event in self._collection.events_since(position):
                 line = await self._in_steps(event.stored, partial(self._encode_event, event))
                 position = event.revision
                 if line is not None:
-                    yield line
+                    lines.append(line)
+                    size += len(line)
+                if size >= _MAX_WRITE_BYTES:
+                    yield b"".join(lines)
+                    lines, size = [], 0
+            if lines:
+                yield b"".join(lines)
             now = self._clock.monotonic()
             if now >= end:
                 return

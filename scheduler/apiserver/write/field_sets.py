@@ -19,6 +19,7 @@ FieldSet: TypeAlias = dict[str, "FieldSet"]
 
 SCHEMALESS = SchemaNode(preserves_unknown=True)
 _MEMBER = "."
+_encode_sorted = msgspec.json.Encoder(order="sorted").encode
 
 
 def is_member(node: FieldSet) -> bool:
@@ -124,6 +125,10 @@ def _format_path_element(key: str) -> str:
 
 def encode_compact_json(value: Json) -> str:
     """The compact JSON of a key in a field set."""
+    if isinstance(value, str) or (
+        isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
+    ):
+        return _encode_sorted(value).decode()
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 

@@ -19,6 +19,7 @@ from scheduler.apiserver.base.errors import (
     name_undeterminable,
     not_found,
 )
+from scheduler.apiserver.base.heavy_work import MIN_BYTES
 from scheduler.apiserver.kinds.admission import WriteOptions, admit_object
 from scheduler.apiserver.kinds.metadata import (
     check_type_meta,
@@ -63,6 +64,7 @@ class WriteResult:
 class _Change:
     """What an object becomes."""
 
+    old: JsonObject
     new: JsonObject
     is_empty: bool
 
@@ -71,7 +73,7 @@ class _Change:
         new["metadata"].pop("managedFields", None)
         if entries:
             new["metadata"]["managedFields"] = sort_entries(entries)
-        return _Change(new, is_empty=new == old)
+        return _Change(old, new, is_empty=new == old)
 
 
 class ObjectWriter(ObjectStore):
@@ -102,7 +104,8 @@ class ObjectWriter(ObjectStore):
         manager = self._field_manager(resource, options, "Update")
         checked = item
         new = await self.heavy_work.run(
-            options.size_bytes, lambda: self._prepare_new(resource, checked, options, manager)
+            _size_of_work(resource, options),
+            lambda: self._prepare_new(resource, checked, options, manager),
         )
         return await self._insert_new(resource, new, options)
 
@@ -189,7 +192,7 @@ class ObjectWriter(ObjectStore):
             stored = collection.latest(key)
             if stored is None:
                 raise not_found(resource.group_resource, name)
-            size = max(options.size_bytes, len(stored.data))
+            size = max(_size_of_work(resource, options), len(stored.data))
             change = await self.heavy_work.run(size, partial(compute, stored))
             if collection.latest(key) is stored:
                 return await self._write_if_changed(resource, key, stored, change, options)
@@ -211,9 +214,13 @@ class ObjectWriter(ObjectStore):
             raise name_undeterminable(name)
         new = check_type_meta(resource, changed)
         ensure_name_and_namespace(resource, new, namespace, name)
-        entries = parse_managed_fields(new["metadata"].pop("managedFields", None))
+        given, owned = (
+            new["metadata"].pop("managedFields", None),
+            old["metadata"].get("managedFields"),
+        )
+        entries = None if given == owned else parse_managed_fields(given)
         if entries is None:
-            entries = old["metadata"].get("managedFields") or []
+            entries = owned or []
         new = self._prepare_update(resource, old, new, options)
         manager = self._field_manager(resource, options, "Update")
         entries = update_managed_fields(resource.schema_node, old, new, entries, manager)
@@ -307,7 +314,7 @@ class ObjectWriter(ObjectStore):
             new["metadata"]["managedFields"] = applied.managed_fields_of(manager)
             return new
 
-        new = await self.heavy_work.run(options.size_bytes, compute)
+        new = await self.heavy_work.run(_size_of_work(resource, options), compute)
         return await self._insert_new(resource, new, options)
 
     async def _write_if_changed(
@@ -323,7 +330,7 @@ class ObjectWriter(ObjectStore):
         if change.is_empty:
             return WriteResult(new, stored.data)
         if options.subresource == "status":
-            self._check_status(resource, stored, new)
+            self._check_status(resource, change)
         metadata = new["metadata"]
         if metadata.get("deletionTimestamp") and not is_deletion_blocked(new):
             data = await self.remove(resource, key, new, options)
@@ -331,9 +338,7 @@ class ObjectWriter(ObjectStore):
         data = await self.put(resource, key, new, options)
         return WriteResult(new, data)
 
-    def _check_status(
-        self, resource: ServerResource, stored: StoredObject, new: JsonObject
-    ) -> None:
+    def _check_status(self, resource: ServerResource, change: _Change) -> None:
         check = self.status_checks.get(resource.group_resource.kind)
         found = self.catalog.find(*check.parameter) if check else None
         if check is None or found is None:
@@ -341,7 +346,7 @@ class ObjectWriter(ObjectStore):
         key = self.key_of(found, check.parameter_namespace, check.parameter_name)
         parameter = self.collection(found.collection_name).latest(key)
         if parameter is not None:
-            check.check(resource, stored.decode(), new, parameter.decode())
+            check.check(resource, change.old, change.new, parameter.decode())
 
     def _field_manager(
         self, resource: ServerResource, options: WriteOptions, operation: str
@@ -354,6 +359,12 @@ class ObjectWriter(ObjectStore):
             time=format_rfc3339(self.clock.now()),
             owns_status=not resource.has_status or options.subresource not in {"", "scale"},
         )
+
+
+def _size_of_work(resource: ServerResource, options: WriteOptions) -> int:
+    """The bytes that a write counts for; beside the event loop where patterns may take long."""
+    size = options.size_bytes
+    return max(size, MIN_BYTES) if resource.schema_node.has_slow_patterns else size
 
 
 def _refuse_uid(resource: ServerResource, config: JsonObject) -> None:

@@ -8,14 +8,15 @@ of CustomResourceDefinitions.
 
 import functools
 import re
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 import msgspec
 from cel_expr_python import cel  # type: ignore[import-untyped]
 
 from scheduler.hub.schema.json_types import Json, JsonObject
 from scheduler.hub.schema.problems import FieldProblem, quote_value
-from scheduler.hub.schema.structural import SchemaNode, list_key_of
+from scheduler.hub.schema.structural import SchemaNode, is_transition_rule, list_key_of
 from scheduler.hub.schema.value_checks import parse_instant
 
 _RESERVED_WORDS = frozenset(
@@ -44,9 +45,10 @@ _RESERVED_WORDS = frozenset(
     ]
 )
 _ESCAPES = (("__", "__underscores__"), (".", "__dot__"), ("-", "__dash__"), ("/", "__slash__"))
-_OLD_SELF = re.compile(r"\boldSelf\b")
-_ANY_SELF = re.compile(r"\b(?:self|oldSelf)\b")
-_FIELD_OF_SELF = re.compile(r"\b(?:self|oldSelf)\s*\.\s*([A-Za-z_]\w*)(?!\w|\s*\()")
+_PATH = r"\b(?:self|oldSelf)((?:\s*\.\s*[A-Za-z_]\w*(?!\w|\s*\())*)"
+_PATH_OF_SELF = re.compile(rf"(\bhas\s*\(\s*)?{_PATH}(?!\w)(\s*\))?")
+"""A path below `self` and, in groups 1 and 3, whether the rule asks only if there is something."""
+_NAME = re.compile(r"\w+")
 
 
 @functools.cache
@@ -62,11 +64,6 @@ def compile_rule(rule: str) -> Any:  # noqa: ANN401 - the evaluator has no type 
         RuntimeError: the rule does not compile; the message has the position.
     """
     return _environment().compile(rule)
-
-
-def is_transition_rule(rule: str) -> bool:
-    """Whether a rule refers to the old value (`oldSelf`)."""
-    return bool(_OLD_SELF.search(rule))
 
 
 @functools.lru_cache(maxsize=4096)
@@ -135,6 +132,8 @@ def rule_problems(
     if not node.has_rules or value is None:
         return []
     has_old = old is not None if has_old is None else has_old
+    if has_old and not node.has_transition_rules and value == old:
+        return []
     problems: list[FieldProblem] = []
     if node.rules:
         problems += _node_rule_problems(node, value, old, path, has_old=has_old)
@@ -179,53 +178,85 @@ def _node_rule_problems(
         transition = is_transition_rule(text)
         if (transition and not has_old) or (is_whole_unchanged and not transition):
             continue
-        names = fields_read(text, rule.get("messageExpression") or "")
-        new, before = _only_fields(value, names), _only_fields(old, names)
-        unchanged = has_old and transition and new == before
-        if unchanged and _has_held(text, new):
+        message = rule.get("messageExpression") or ""
+        paths = paths_read(text, message)
+        reads_old = has_old and (transition or is_transition_rule(message))
+        new = _only_paths(value, paths)
+        before = _only_paths(old, paths) if reads_old else None
+        key = (node.serial, text, msgspec.json.encode((new, before)))
+        if key in _held_rules:
             continue
         data = {"self": to_cel_value(node, new)}
-        if has_old:
+        if reads_old:
             data["oldSelf"] = to_cel_value(node, before)
         problem = _evaluate_rule(rule, data, value, path)
         if problem is not None:
             problems.append(problem)
-        elif unchanged:
-            _record_held(text, new)
+        else:
+            _record_held(key)
     return problems
 
 
+ReadPaths: TypeAlias = Mapping[str, "ReadPaths | None"]
+"""Fields by name, with the fields below each; None: all of its value, empty: only whether it is."""
+
+
 @functools.lru_cache(maxsize=4096)
-def fields_read(rule: str, message: str) -> frozenset[str] | None:
-    """The fields of `self` and `oldSelf` that a rule reads; None: it may read all of the value.
+def paths_read(rule: str, message: str) -> ReadPaths | None:
+    """The paths below `self` and `oldSelf` that a rule reads; None: it may read all of the value.
 
-    A rule about the status of an object need not have its spec converted for each write.
+    A rule about one field of a status need not have all of it converted for each write.
     """
-    text = f"{rule} {message}"
-    names = _FIELD_OF_SELF.findall(text)
-    return frozenset(names) if len(names) == len(_ANY_SELF.findall(text)) else None
+    found: dict[str, Any] = {}
+    for match in _PATH_OF_SELF.finditer(f"{rule} {message}"):
+        names = _NAME.findall(match[2])
+        if not names:
+            return None
+        asks_presence = match[1] is not None and match[3] is not None
+        _add_path(found, names, {} if asks_presence else None)
+    return found
 
 
-def _only_fields(value: Json, names: frozenset[str] | None) -> Json:
-    """The fields of an object that a rule reads; a value that is no object as it is."""
-    if names is None or not isinstance(value, dict):
-        return value
-    return {key: item for key, item in value.items() if key in names or escape_name(key) in names}
+def _add_path(paths: dict[str, Any], names: list[str], last: ReadPaths | None) -> None:
+    for name in names[:-1]:
+        below: dict[str, Any] | None = paths.setdefault(name, {})
+        if below is None:
+            return
+        paths = below
+    if last is None:
+        paths[names[-1]] = None
+    else:
+        paths.setdefault(names[-1], last)
+
+
+def _only_paths(value: Json, paths: ReadPaths | None) -> Json:
+    """The part of an object that a rule reads; a value that is no object as it is."""
+    if paths is None or not isinstance(value, dict):
+        return [] if paths is not None and isinstance(value, list) and not paths else value
+    found = {}
+    for key, item in value.items():
+        name = key if key in paths else escape_name(key)
+        if name in paths:
+            found[key] = _only_paths(item, paths[name])
+    return found
 
 
 _MAX_HELD_RULES = 20_000
-_held_rules: set[tuple[str, bytes]] = set()
-"""Transition rules that held for an unchanged value, with its JSON; they would hold again."""
+_MAX_HELD_BYTES = 1_024
+_HeldRule = tuple[int, str, bytes]
+_held_rules: set[_HeldRule] = set()
+"""Rules that held: the number of the node, the rule, and the JSON of what it read.
+
+A rule reads nothing else, so it would hold again.
+"""
 
 
-def _has_held(rule: str, value: Json) -> bool:
-    return (rule, msgspec.json.encode(value)) in _held_rules
-
-
-def _record_held(rule: str, value: Json) -> None:
+def _record_held(key: _HeldRule) -> None:
+    if len(key[2]) > _MAX_HELD_BYTES:
+        return
     if len(_held_rules) >= _MAX_HELD_RULES:
         _held_rules.clear()
-    _held_rules.add((rule, msgspec.json.encode(value)))
+    _held_rules.add(key)
 
 
 def _evaluate_rule(

@@ -9,7 +9,10 @@ CustomResourceDefinitions; the wording of errors follows kube-apiserver 1.36.
 """
 
 import copy
-from collections.abc import Mapping
+import functools
+import itertools
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +25,26 @@ from scheduler.hub.schema.problems import (
     required_value,
     wrong_type,
 )
-from scheduler.hub.schema.value_checks import ValueCheck, compile_value_checks
+from scheduler.hub.schema.value_checks import (
+    ValueCheck,
+    compile_value_checks,
+    has_slow_pattern,
+)
+
+_OLD_SELF = re.compile(r"\boldSelf\b")
+_serials = itertools.count()
+
+
+@functools.lru_cache(maxsize=4096)
+def is_transition_rule(rule: str) -> bool:
+    """Whether a validation rule refers to the old value (`oldSelf`)."""
+    return bool(_OLD_SELF.search(rule))
+
+
+def _refers_to_old(rule: Json) -> bool:
+    """The same for a rule of a definition that is not checked yet."""
+    text = rule.get("rule") if isinstance(rule, dict) else None
+    return isinstance(text, str) and is_transition_rule(text)
 
 
 @dataclass(slots=True)
@@ -58,10 +80,20 @@ class SchemaNode:
     """Whether this node or one below is a quantity of a core kind."""
     has_rules: bool = False
     """Whether this node or one below has a validation rule."""
+    has_transition_rules: bool = False
+    """Whether one of these rules refers to the old value."""
+    has_keyed_lists: bool = False
+    """Whether this node or one below is a list of type set or map."""
+    has_slow_patterns: bool = False
+    """Whether values of this node or of one below may take long to match."""
     has_defaults: bool = False
     """Whether this node or one below has a default."""
     checks: tuple[ValueCheck, ...] = ()
     schema: JsonObject = field(default_factory=dict)
+    quick_check: Callable[[Json], bool] | None = None
+    """Made at its first use: whether a value is surely valid (`quick_check.py`)."""
+    serial: int = field(default_factory=_serials.__next__, compare=False)
+    """A number that no other node of the process has."""
 
     def child(self, key: str) -> "SchemaNode | None":
         """The node of a key of this map; None for a key that the schema does not know."""
@@ -115,6 +147,15 @@ class _SchemaCompiler:
         node.is_quantity = node.is_core and schema.get("format") == "quantity"
         node.has_quantities = node.is_quantity or any(child.has_quantities for child in known)
         node.has_rules = bool(node.rules) or any(child.has_rules for child in known)
+        node.has_transition_rules = any(map(_refers_to_old, node.rules)) or any(
+            child.has_transition_rules for child in known
+        )
+        node.has_keyed_lists = node.list_type in {"set", "map"} or any(
+            child.has_keyed_lists for child in known
+        )
+        node.has_slow_patterns = has_slow_pattern(schema) or any(
+            child.has_slow_patterns for child in known
+        )
         node.has_defaults = node.has_default or any(child.has_defaults for child in known)
         node.checks = compile_value_checks(schema, self._compile_check)
         return node
@@ -295,7 +336,7 @@ def _validate_map(node: SchemaNode, value: JsonObject, path: str, old: Json) -> 
 
 
 def _validate_list(node: SchemaNode, value: list[Json], path: str, old: Json) -> list[FieldProblem]:
-    problems = _duplicate_problems(node, value, path)
+    problems = duplicate_problems(node, value, path)
     if node.items is None:
         return problems
     before = _items_by_key(node, old if isinstance(old, list) else [])
@@ -330,7 +371,8 @@ def _key_default(node: SchemaNode, name: str) -> Json:
     return child.default if child else None
 
 
-def _duplicate_problems(node: SchemaNode, value: list[Json], path: str) -> list[FieldProblem]:
+def duplicate_problems(node: SchemaNode, value: list[Json], path: str) -> list[FieldProblem]:
+    """The items that a list of type set or map has twice."""
     if node.list_type == "set":
         keys = [quote_value(item) for item in value]
     elif node.list_type == "map":

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from scheduler.hub.schema.json_types import Json, JsonObject
+from scheduler.hub.schema.patterns import Pattern, PatternError
 from scheduler.hub.schema.problems import FieldProblem, invalid_value, json_type_of, quote_value
 
 ValueCheck = Callable[[Json, str], list[FieldProblem]]
@@ -105,13 +106,44 @@ def _make_min_size_check(kind: type, noun: str) -> Callable[[Any, JsonObject], V
     return make
 
 
-def _make_pattern_check(pattern: str, _schema: JsonObject) -> ValueCheck:
-    compiled = re.compile(pattern)
+def has_slow_pattern(schema: JsonObject) -> bool:
+    """Whether values of a schema may take so long that they are not checked on the event loop."""
+    if "pattern" in schema and _pattern_of(schema["pattern"], schema).is_slow:
+        return True
+    branches = [schema.get("not"), *(one for word in _BRANCHES for one in schema.get(word) or ())]
+    return any(_has_slow_pattern_below(branch) for branch in branches)
+
+
+_BRANCHES = ("allOf", "anyOf", "oneOf")
+
+
+def _has_slow_pattern_below(branch: Json) -> bool:
+    """The same for a branch of a junctor and all schemas below it."""
+    if not isinstance(branch, dict):
+        return False
+    below = [*(branch.get("properties") or {}).values()]
+    below += [branch.get("items"), branch.get("additionalProperties")]
+    return has_slow_pattern(branch) or any(map(_has_slow_pattern_below, below))
+
+
+def _pattern_of(text: str, schema: JsonObject) -> Pattern:
+    limit = schema.get("maxLength")
+    return Pattern(text) if limit is None else Pattern(text, max_length=limit)
+
+
+def _make_pattern_check(pattern: str, schema: JsonObject) -> ValueCheck:
+    compiled = _pattern_of(pattern, schema)
 
     def check(value: Json, path: str) -> list[FieldProblem]:
-        if not isinstance(value, str) or compiled.search(value):
+        if not isinstance(value, str):
             return []
-        return [invalid_value(path, value, f"{path} in body should match '{pattern}'")]
+        why = f"{path} in body should match '{pattern}'"
+        try:
+            if compiled.matches(value):
+                return []
+        except PatternError as error:
+            why += f", which this server does not try: {error}"
+        return [invalid_value(path, value, why)]
 
     return check
 

@@ -72,3 +72,29 @@ def test_paths_of_repeated_keys_are_the_same_in_json_and_yaml() -> None:
 )
 def test_yaml_that_is_written_in_parts_reads_as_the_same_value(value: object) -> None:
     assert yaml.safe_load(dump_yaml(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (b'{"a":1,"b":{"a":2}}', ()),
+        (b'{ "a" : 1, "b" : [ "a", "a" ] }', ()),
+        (b'{"a":"\\"a\\":","b":1}', ()),
+        (b'{"a":1,"a":1}', ("a",)),
+        (b'{"a":1, "b":{"c":2,"c":3}}', ("b.c",)),
+        (b'{"a":1,"\\u0061":2}', ("a",)),
+        (b'{"a":"\\u0022\\u0022","a":"\\u0022\\u0022"}', ("a",)),
+    ],
+)
+def test_keys_that_occur_twice_are_found_however_the_text_is_written(
+    data: bytes, found: tuple[str, ...]
+) -> None:
+    assert decode_body(data, JSON).duplicate_fields == found
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**30])
+def test_integers_beyond_int64_become_floats(number: int) -> None:
+    value = decode_body(b'{"a":%d,"b":1}' % number, JSON).value
+    assert value == {"a": float(number), "b": 1}
+    assert isinstance(value["a"], float)
+    assert decode_body(b'{"a":%d}' % (2**63 - 1), JSON).value == {"a": 2**63 - 1}

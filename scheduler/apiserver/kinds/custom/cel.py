@@ -6,7 +6,6 @@ messages are used.
 
 from dataclasses import dataclass, field, replace
 
-from scheduler.hub.schema.cel import is_transition_rule
 from scheduler.hub.schema.cel_cost import (
     CRD_COST_BUDGET,
     RULE_COST_BUDGET,
@@ -16,7 +15,7 @@ from scheduler.hub.schema.cel_cost import (
 )
 from scheduler.hub.schema.json_types import JsonObject
 from scheduler.hub.schema.problems import FieldProblem, quote_value, required_value
-from scheduler.hub.schema.structural import SchemaNode, compile_schema
+from scheduler.hub.schema.structural import SchemaNode, compile_schema, is_transition_rule
 
 _COST_ADVICE = (
     "(try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, "

@@ -6,13 +6,13 @@ Source: "CustomResourceDefinition" and "Resource use by validation functions" of
 documentation.
 """
 
-import re
 from collections.abc import Iterator
 
 from scheduler.apiserver.kinds.custom.cel import definition_rule_problems
 from scheduler.apiserver.kinds.jsonpath import JsonPathError, parse_json_path
 from scheduler.apiserver.kinds.names import dns_label_problems, dns_subdomain_problems
 from scheduler.hub.schema.json_types import Json, JsonObject
+from scheduler.hub.schema.patterns import Pattern
 from scheduler.hub.schema.problems import FieldProblem, invalid_value, required_value
 from scheduler.hub.schema.structural import apply_defaults, compile_schema, prune, validate
 
@@ -154,22 +154,15 @@ def _keyword_type_problems(schema: Json, path: str) -> Iterator[FieldProblem]:
         elif key in {"allOf", "anyOf", "oneOf"}:
             for index, child in enumerate(value):
                 yield from _keyword_type_problems(child, f"{path}.{key}[{index}]")
-        elif key == "pattern" and not _is_pattern(value):
-            yield invalid_value(f"{path}.{key}", value, "must be a regular expression")
+        elif key == "pattern" and (why := Pattern(value).problem()):
+            shown = f"must be a valid regular expression, but isn't: {why}"
+            yield invalid_value(f"{path}.{key}", value, shown)
 
 
 def _has_keyword_type(value: Json, expected: tuple[type, ...] | None) -> bool:
     if expected is None:
         return True
     return isinstance(value, expected) and (not isinstance(value, bool) or bool in expected)
-
-
-def _is_pattern(text: str) -> bool:
-    try:
-        re.compile(text)
-    except re.error:
-        return False
-    return True
 
 
 def _iter_nodes(schema: JsonObject, path: str) -> Iterator[tuple[str, JsonObject]]:

@@ -16,24 +16,34 @@ OBJECT: JsonObject = {
 }
 
 
+STATUS: cel.ReadPaths = {"status": {"epoch": None}}
+PRESENCE: cel.ReadPaths = {"status": {}, "spec": {"size": {}}}
+
+
 @pytest.mark.parametrize(
-    ("rule", "names"),
+    ("rule", "paths"),
     [
-        ("self.status.epoch >= oldSelf.status.epoch", {"status"}),
-        ("has(self.status) && has(self . spec.size)", {"status", "spec"}),
-        ("self.__namespace__ == 'a'", {"__namespace__"}),
+        ("self.status.epoch >= oldSelf.status.epoch", STATUS),
+        ("has(self.status) && has(self.status.epoch) && self.status.epoch > 1", STATUS),
+        ("has(self.status) && has( self . spec.size )", PRESENCE),
+        ("has(self.status) && self.status == oldSelf.status", {"status": None}),
+        ("self.status.epoch > 1 && size(self.status) > 1", {"status": None}),
+        ("self.namespace.startsWith('a')", {"namespace": None}),
+        ("self.spec.list[0].size > 1", {"spec": {"list": None}}),
+        ("selfish.size > self.size", {"size": None}),
+        ("self.__namespace__ == 'a'", {"__namespace__": None}),
         ("self == oldSelf || self.spec.size > 1", None),
         ("self.matches('a')", None),
         ("self.all(key, key != 'x')", None),
         ("self['spec'].size > 1", None),
         ("[1].all(self, self > 0)", None),
-        ("self.self.size > 1", None),
+        ("self.self.size > 1", {"self": {"size": None}}),
     ],
 )
-def test_the_fields_that_a_rule_reads_are_known_or_all_of_them_count(
-    rule: str, names: set[str] | None
+def test_the_paths_that_a_rule_reads_are_known_or_all_of_the_value_counts(
+    rule: str, paths: cel.ReadPaths | None
 ) -> None:
-    assert cel.fields_read(rule, "") == (None if names is None else frozenset(names))
+    assert cel.paths_read(rule, "") == paths
 
 
 def problems(rule: str, new: JsonObject, old: JsonObject, **more: str) -> list[str]:
@@ -68,3 +78,36 @@ def test_a_broken_value_of_before_is_reported_when_another_field_changes() -> No
     broken: JsonObject = {"spec": {"size": 9}, "namespace": "a"}
     assert problems("self.spec.size < 5", {**broken, "namespace": "b"}, broken)
     assert not problems("self.spec.size < 5", broken, broken)
+
+
+def test_a_rule_that_held_for_one_schema_is_evaluated_for_another() -> None:
+    rule = {"x-kubernetes-validations": [{"rule": "self.size / 2 * 2 != self.size"}]}
+    number, whole = (
+        compile_schema({"type": "object", "properties": {"size": {"type": kind}}, **rule})
+        for kind in ("number", "integer")
+    )
+    for _ in range(2):
+        assert not cel.rule_problems(whole, {"size": 3})
+        assert cel.rule_problems(number, {"size": 3})
+
+
+def test_a_rule_that_held_is_evaluated_when_what_it_reads_changes() -> None:
+    node = compile_schema(
+        {
+            **OBJECT,
+            "x-kubernetes-validations": [{"rule": "!has(self.status) || self.spec.size > 1"}],
+        }
+    )
+    for size, status, expected in ((2, True, 0), (1, False, 0), (1, True, 1), (2, True, 0)):
+        value: JsonObject = {"spec": {"size": size}, **({"status": {}} if status else {})}
+        assert len(cel.rule_problems(node, value)) == expected
+
+
+def test_a_message_alone_may_name_the_old_value() -> None:
+    found = problems(
+        "self.spec.size < 5",
+        {**OLD, "spec": {"size": 9}},
+        OLD,
+        messageExpression="'it was ' + string(oldSelf.spec.size)",
+    )
+    assert found == ["Invalid value: it was 1"]
