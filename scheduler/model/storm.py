@@ -245,9 +245,9 @@ def _find_cause(
 
 
 def _have_all_been_received(fleet: FleetReading, since_seconds: float) -> bool:
-    if fleet.unknown or fleet.absent:
-        return False
-    return all(one.health.received_seconds >= since_seconds for one in fleet.present)
+    """Whether each site was received in a session, so that what is silent now fell silent in it."""
+    known = (*fleet.present, *fleet.absent)
+    return not fleet.unknown and all(one.health.received_seconds >= since_seconds for one in known)
 
 
 def _with_automatic(

@@ -99,6 +99,13 @@ def test_a_session_that_all_sites_prove_is_trusted_at_once() -> None:
     assert judge(fleet(0, 9, fell_seconds=0, now_seconds=NOW), NOW, link=link).freeze is None
 
 
+def test_a_site_that_fell_silent_in_a_session_shows_that_it_worked() -> None:
+    link = replace(LONG_AGO, connected_since_seconds=FELL - 5)
+    assert judge(fleet(1, 1, fell_seconds=FELL, now_seconds=NOW), NOW, link=link).freeze is None
+    link = replace(LONG_AGO, connected_since_seconds=FELL + 5)
+    assert judge(fleet(1, 1, fell_seconds=FELL, now_seconds=NOW), NOW, link=link).freeze is not None
+
+
 def test_after_a_start_nothing_is_evicted_before_sites_were_heard_or_time_has_passed() -> None:
     unknown = SiteReading("a", HealthState(quiet_since_seconds=NOW, was_known=True))
     link = LinkReading(listening_since_seconds=NOW, connected_since_seconds=NOW)
