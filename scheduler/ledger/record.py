@@ -220,9 +220,7 @@ def share_of(record: Record, index: int) -> Record:
         "index": index,
         "content": content,
     }
-    return replace(
-        record, id=fields["id"], subject=subjects[index], fields=fields, index=index
-    )
+    return replace(record, id=fields["id"], subject=subjects[index], fields=fields, index=index)
 
 
 def _share_content(content: Mapping[str, Any], index: int) -> dict[str, Any]:
@@ -236,11 +234,15 @@ def _share_content(content: Mapping[str, Any], index: int) -> dict[str, Any]:
         name: content[name] for name in content.keys() - {"decisions", "specs", SHARES, "line"}
     }
     incarnation = {"incarnation": share["incarnation"]} if share.get("incarnation") else {}
-    return expanded | incarnation | {
-        "demand": {**content["demand"], **key, **uid},
-        "decision": {**_outcome_at(decisions, index), **names, **uid},
-        "spec": specs[share.get("spec", 0)],
-    }
+    return (
+        expanded
+        | incarnation
+        | {
+            "demand": {**content["demand"], **key, **uid},
+            "decision": {**_outcome_at(decisions, index), **names, **uid},
+            "spec": specs[share.get("spec", 0)],
+        }
+    )
 
 
 def _outcome_at(decisions: Mapping[str, Any], index: int) -> Mapping[str, Any]:

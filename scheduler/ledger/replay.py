@@ -196,8 +196,10 @@ def _replay_all(reader: RecordSource, record: Record) -> ReplayResult:
         if engine != ENGINE_VERSION:
             return ReplayResult(None, _different_engine(record, engine, "decides otherwise"))
         recorded = _decode_value(record, "decision", share.content["decision"], Decision)
-        return ReplayResult(False, f"{share.id} decided again: {answer}", recorded, replayed)
-    return ReplayResult(True, f"{record.id} decided again: {count} decisions, each the same")
+        sentence = f"{share.id} decided again: {answer}"
+        return ReplayResult(same, sentence, recorded, replayed)
+    sentence = f"{record.id} decided again: {count} decisions, each the same"
+    return ReplayResult(is_same=True, sentence=sentence)
 
 
 def _share_subjects(record: Record) -> list[str]:

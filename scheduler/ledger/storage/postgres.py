@@ -97,7 +97,8 @@ INSERT INTO records (seq, id, hash, subject, body)
 SELECT * FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::bytea[])
 """
 _INSERT_SHARES = """
-INSERT INTO shares (seq, position, subject) SELECT * FROM unnest(%s::bigint[], %s::int[], %s::text[])
+INSERT INTO shares (seq, position, subject)
+SELECT * FROM unnest(%s::bigint[], %s::int[], %s::text[])
 """
 
 _Connection = psycopg.Connection[Row]
