@@ -70,7 +70,11 @@ class Worker:
         async with asyncio.TaskGroup() as group:
             while True:
                 await slots.acquire()
-                key = await self.queue.take()
+                key = self.queue.take_now()
+                if key is None:
+                    slots.release()  # what is decided already may need it
+                    await self.queue.wait_for_work()
+                    continue
                 others = self._take_alike(key)
                 if others:
                     group.create_task(self._reconcile_together([key, *others], slots))

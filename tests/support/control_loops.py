@@ -179,9 +179,9 @@ class FakeRecorder:
         incarnation: str,
         index: int | None = None,
     ) -> None:
-        del at, why, incarnation, index
+        del at, why, incarnation
         assert epoch == EPOCH
-        self.undone.append((subject, decision))
+        self.undone.append((subject, decision if index is None else f"{decision}#{index}"))
 
     async def record_batch(
         self,

@@ -138,16 +138,24 @@ class SchedulingQueue:
 
     async def take(self) -> WorkKey:
         """Waits for and returns the next workload; it stays out of the queue until `finish`."""
-        while True:
-            now = self.clock.monotonic()
-            self._flush_backoff(now)
-            work = self._pop(now)
-            if work is not None:
-                position = self._next_increase()
-                self._deciding[work.key] = _DecisionState(since_increase=position)
-                return work.key
-            self._changed.clear()
-            await self._wait_for_change()
+        while (key := self.take_now()) is None:
+            await self.wait_for_work()
+        return key
+
+    def take_now(self) -> WorkKey | None:
+        """As `take`, and never waits; None: no workload is ready."""
+        now = self.clock.monotonic()
+        self._flush_backoff(now)
+        work = self._pop(now)
+        if work is None:
+            return None
+        self._deciding[work.key] = _DecisionState(since_increase=self._next_increase())
+        return work.key
+
+    async def wait_for_work(self) -> None:
+        """After `take_now` has found nothing: waits until that may find something."""
+        self._changed.clear()
+        await self._wait_for_change()
 
     def take_next_if(self, accepts: Callable[[WorkKey], bool]) -> WorkKey | None:
         """Takes the workload that `take` would return next, if it is accepted; never waits.
