@@ -276,6 +276,21 @@ def find_undoing(source: RecordSource, record: Record) -> Record | None:
     return None
 
 
+def share_about(record: Record, subject: str) -> Record | None:
+    """The decision about a workload that a record holds, by itself or as a share; None: none.
+
+    Raises:
+        LedgerCorruptError: the record cannot be read.
+    """
+    try:
+        subjects = record.share_subjects
+        if subject in subjects:
+            return share_of(record, subjects.index(subject))
+    except ValueError as error:
+        raise LedgerCorruptError(f"record {record.id} cannot be read: {error}") from error
+    return record if record.subject == subject else None
+
+
 def decision_json(place: LedgerPlace, record_id: str) -> bytes | None:
     """A record with its sequence and hash as JSON; None when there is no such record.
 
