@@ -32,6 +32,7 @@ from scheduler.control.reconcile.decide import Decider
 from scheduler.control.reconcile.health_pauses import HealthPauses
 from scheduler.control.reconcile.reconciler import Reconciler
 from scheduler.control.reconcile.restore import OrderRestorer
+from scheduler.control.reconcile.unmarked import UnmarkedDecisions
 from scheduler.control.reconcile.workload_writer import WorkloadWriter
 from scheduler.control.site_status_writer import SiteStatusWriter
 from scheduler.control.sites.sites import Sites
@@ -337,6 +338,7 @@ class Term:
             stuck_after_seconds=known.settings.dispatch.stuck_in_flight_seconds,
             on_names_freed=lambda: self.wake_ups.add_events("gone"),
             health_pauses=HealthPauses(clock=known.clock),
+            unmarked=UnmarkedDecisions(recorder=known.recorder, order_sync=self.order_sync),
             manifest_checks=ManifestChecks(
                 KindSchemas(client=known.services.client, clock=known.clock)
             ),

@@ -68,6 +68,7 @@ class Startup:
         for site in self.objects.sites.values():
             self.controller.admit(site)
         self.reconciler.claim_all_objects()
+        self.reconciler.unmarked.begin(self.objects.workloads)
         for key, workload in self.objects.workloads.items():
             if _is_decided(workload):
                 self._decided.append(key)

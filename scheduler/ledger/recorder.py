@@ -55,7 +55,7 @@ from scheduler.ledger.record import (
     Receipt,
     Record,
     in_effect,
-    share_id,
+    parse_id,
     undone_ids,
 )
 from scheduler.model.decision import EqualDecisions
@@ -82,6 +82,8 @@ ASSIGNMENT = "assignment"
 _LOST = "lost"
 _LEDGER = "ledger"
 _CHECK_INTERVAL_SECONDS = 1.0
+_MOST_AFTER = 8
+"""A process that is killed leaves at most two records whose status is not written."""
 _INCARNATION = "incarnation"
 
 
@@ -271,13 +273,12 @@ class LedgerRecorder:
         decision: str,
         why: str,
         incarnation: str,
-        index: int | None = None,
     ) -> None:
         """Appends that a recorded decision had no effect; if that fails, later."""
-        content: dict[str, Any] = {UNDOES: decision}
+        record_id, index = parse_id(decision)
+        content: dict[str, Any] = {UNDOES: record_id}
         if index is not None:
             content[UNDOES_INDEX] = index
-            decision = share_id(decision, index)
         content["line"] = f"{decision} was not carried out: {why}"
         if incarnation:
             content[_INCARNATION] = incarnation
@@ -288,6 +289,22 @@ class LedgerRecorder:
             await self._append(entry)
         except LedgerUnavailableError:
             self._unrecorded.append(entry)
+
+    def decisions_after(self, subject: str, shown: str) -> tuple[str, ...]:
+        """The ids of decisions and refusals about a workload that came after one, oldest first.
+
+        Raises:
+            LedgerCorruptError: a record cannot be read.
+        """
+        found: list[str] = []
+        for one in in_effect(self._ledger.newest_first(subject), self.undone_unrecorded()):
+            if one.id == shown or (one.kind == DELETION_KIND and not shown):
+                return tuple(reversed(found))
+            if one.kind in (DECISION_KIND, REFUSAL_KIND):
+                found.append(one.id)
+            if len(found) > _MOST_AFTER:  # no process leaves so many: the status is an old one
+                return ()
+        return () if shown else tuple(reversed(found))
 
     async def record_deletion(
         self, *, subject: str, epoch: int, at: datetime, incarnation: str

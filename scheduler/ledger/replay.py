@@ -38,7 +38,7 @@ from scheduler.placement.fleet.fleet import Fleet
 
 _T = TypeVar("_T")
 
-EARLIER_ENGINES = frozenset({"3", "4", "5"})
+EARLIER_ENGINES = frozenset({"3", "4", "5", "6"})
 """Engines whose records this one reads, and decides alike where no rule has changed since.
 
 An equal decision, apart from texts, is proved by that. Another one proves nothing: a rule may have

@@ -13,7 +13,7 @@ from scheduler.model.kinds.fields import Instant, Origin, Part
 from scheduler.model.kinds.workload import StartPlan
 from scheduler.model.reasons import Reason
 
-ENGINE_VERSION = "6"
+ENGINE_VERSION = "7"
 """Raised with every change that can change a decision or a recorded sentence.
 
 A record replays by its own version, and by those that differ from it in texts only

@@ -276,7 +276,22 @@ def _format_line(
     unreachable = sorted(_passed_but_unreachable(state))
     if unreachable:
         line = f"{line}; {CLUSTER_UNREACHABLE} at {format_list(unreachable, _MAX_NAMED_SITES)}"
+    line += _format_sites_to_report(state, reasons)
     return f"{line}; running replicas stay on {there}" if names else line
+
+
+def _format_sites_to_report(state: CycleState, reasons: dict[Reason, int]) -> str:
+    """The sites that may have room once they report what was sent there; "" if none may."""
+    if not reasons.keys() & {"full", "fragmented"}:
+        return ""
+    slots = state.filter_result.admitted_slots
+    held = slots[state.capacity.are_held_by_in_flight(slots)]
+    if not len(held):
+        return ""
+    names = sorted(state.fleet.name_at(int(slot)) for slot in held)
+    sites = "the site" if len(names) == 1 else "the sites"
+    there = format_list(names, _MAX_NAMED_SITES)
+    return f"; waiting for {sites} to report what was just sent: {there}"
 
 
 def format_sites(names: Sequence[tuple[str, int]], max_count: int) -> str:

@@ -146,10 +146,9 @@ async def filled(place: LedgerPlace, count: int = 3) -> list[RecordReference]:
             subject="team/job-1",
             epoch=EPOCH,
             at=NOW,
-            decision=found[1].id,
+            decision=f"{found[1].id}#1",
             why="conflict",
             incarnation="i1",
-            index=1,
         )
         assert recorder.last_accepted("team/job-1") is None
         accepted = recorder.last_accepted("team/job-2")

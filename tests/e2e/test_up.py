@@ -262,6 +262,10 @@ def test_a_kill_between_two_steps_loses_nothing_and_duplicates_nothing(
         record = ledger.find(status["decision"]["id"])
         assert record is not None
         assert record.hash == status["decision"]["hash"]
+        records = ledger.records(subject="default/portal")
+        undone = [one.content["undoes"] for one in records if one.kind == "not-carried-out"]
+        decided = [one.id for one in records if one.content.get("decision")]
+        assert undone == (decided[:1] if step == "after-ledger" else [])
 
 
 def test_a_restart_keeps_ports_placements_and_orders(up: Up) -> None:

@@ -49,6 +49,7 @@ from scheduler.control.reconcile.decide import Decider
 from scheduler.control.reconcile.health_pauses import HealthPauses
 from scheduler.control.reconcile.reconciler import Reconciler
 from scheduler.control.reconcile.restore import OrderRestorer
+from scheduler.control.reconcile.unmarked import UnmarkedDecisions
 from scheduler.control.reconcile.workload_writer import WorkloadWriter
 from scheduler.control.sites.sites import Sites
 from scheduler.control.sites.unadmitted_sites import UnadmittedSites
@@ -177,11 +178,16 @@ class FakeRecorder:
         decision: str,
         why: str,
         incarnation: str,
-        index: int | None = None,
     ) -> None:
         del at, why, incarnation
         assert epoch == EPOCH
-        self.undone.append((subject, decision if index is None else f"{decision}#{index}"))
+        self.undone.append((subject, decision))
+
+    def decisions_after(self, subject: str, shown: str) -> tuple[str, ...]:
+        undone = {decision for _, decision in self.undone}
+        ids = [f"{EPOCH}-{n}" for n, one in enumerate(self.records, 1) if one[0] == subject]
+        later = ids[ids.index(shown) + 1 :] if shown in ids else [] if shown else ids
+        return tuple(one for one in later if one not in undone)
 
     async def record_batch(
         self,
@@ -507,6 +513,7 @@ class ControlLoops:
             stuck_after_seconds=300.0,
             on_names_freed=lambda: self.wake_ups.add_events("gone"),
             health_pauses=HealthPauses(clock=self.clock),
+            unmarked=UnmarkedDecisions(recorder=self.recorder, order_sync=self.order_sync),
         )
 
     @asynccontextmanager

@@ -101,6 +101,14 @@ class OrderSync:
         }
         return {site: pods for site, pods in found.items() if pods}
 
+    def has_newer_orders(self, workload: Workload) -> bool:
+        """Whether a site reports an order of a workload that is newer than its status."""
+        order_id = self.order_id(workload)
+        ordered = max((one.generation for one in workload.status.placement.groups), default=0)
+        reports = (state.order_status for state in self.sites.states.values())
+        orders = (report.orders.get(order_id) for report in reports if report is not None)
+        return any(order is not None and order.generation > ordered for order in orders)
+
     def with_adopted_placement(self, workload: Workload) -> Workload:
         """The workload; if the hub knows no placement of it, with the one that sites report."""
         return with_adopted_placement(workload, self.order_id(workload), self.sites.states)

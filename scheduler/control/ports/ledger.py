@@ -176,7 +176,6 @@ class DecisionRecorder(Protocol):
         decision: str,
         why: str,
         incarnation: str,
-        index: int | None = None,
     ) -> None:
         """Appends that a recorded decision had no effect: its status was not written.
 
@@ -186,10 +185,21 @@ class DecisionRecorder(Protocol):
             subject: "namespace/name" of the workload.
             epoch: the epoch of the leader.
             at: when that was known.
-            decision: the id of the decision's record.
+            decision: the id of the decision's record, `ID#INDEX` for a share of one.
             why: what the hub answered.
             incarnation: the workload's; "" when it is not known.
-            index: which share of the record it is; None: it has one only.
+        """
+        ...
+
+    def decisions_after(self, subject: str, shown: str) -> tuple[str, ...]:
+        """The ids of decisions and refusals about a workload that came after one, oldest first.
+
+        Args:
+            subject: "namespace/name" of the workload.
+            shown: the id of the one that its status names; "" when it names none.
+
+        Returns:
+            Nothing when `shown` is not in the ledger: then what came after it is not known.
         """
         ...
 

@@ -263,22 +263,22 @@ class Decider:
             try:
                 references.append(await self._append(one))
             except NotRecorded as error:
-                await self.record_not_carried_out(one.workload, references, str(error))
+                names = [reference.name for reference in references]
+                await self.record_not_carried_out(one.workload, names, str(error))
                 raise
         return references
 
     async def record_not_carried_out(
-        self, workload: Workload, references: Iterable[DecisionReference], why: str
+        self, workload: Workload, decisions: Iterable[str], why: str
     ) -> None:
-        """Records that decisions had no effect."""
-        for one in references:
-            _log.info("decision %s was not carried out: %s", one.name, why)
+        """Records that decisions, given by id, had no effect."""
+        for one in decisions:
+            _log.info("decision %s was not carried out: %s", one, why)
             await self.recorder.record_not_carried_out(
                 subject=workload.metadata.key,
                 epoch=self.epoch(),
                 at=self.inputs.clock.now(),
-                decision=one.id,
-                index=one.index,
+                decision=one,
                 why=why[:MAX_TEXT_LENGTH],
                 incarnation=workload.status.incarnation,
             )

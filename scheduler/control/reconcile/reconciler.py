@@ -28,6 +28,7 @@ from scheduler.control.reconcile.decide import Decider
 from scheduler.control.reconcile.draft import Draft, EqualMember, ReconcileResult
 from scheduler.control.reconcile.health_pauses import HealthPauses
 from scheduler.control.reconcile.triggers import demand_to_decide
+from scheduler.control.reconcile.unmarked import UnmarkedDecisions
 from scheduler.control.reconcile.workload_writer import WorkloadWriter
 from scheduler.control.state.manifest_checks import ManifestChecks
 from scheduler.control.state.objects import HubObjects
@@ -61,6 +62,7 @@ _Result = TypeVar("_Result")
 _MAX_READ_SECONDS = 0.015
 """So long the demands of equal workloads are read before they are decided; what else the step does
 takes about as long for each of them again."""
+_KILLED = "the scheduler ended before its status was written"
 _AS_DECIDED = {("Placed", "Running"), ("Placed", "Completed"), ("Running", "Completed")}
 
 
@@ -73,12 +75,14 @@ class _Step:
         demand: of its spec, or why that is not accepted.
         draft: what is decided.
         is_identified: its incarnation is known.
+        unmarked: ids of decisions that a killed scheduler has recorded and not carried out.
     """
 
     workload: Workload
     demand: Demand | NotAccepted
     draft: Draft
     is_identified: bool
+    unmarked: tuple[str, ...]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -137,6 +141,7 @@ class Reconciler:
         stuck_after_seconds: an order that does not run for this long sets StuckInFlight.
         on_names_freed: called when a workload gives up names that others were refused.
         health_pauses: holds back writes that say only how many replicas are ready.
+        unmarked: finds decisions that a killed scheduler has recorded and not carried out.
         manifest_checks: checks manifests by the schemas of their kinds.
     """
 
@@ -157,6 +162,7 @@ class Reconciler:
     stuck_after_seconds: float
     on_names_freed: Callable[[], None]
     health_pauses: HealthPauses
+    unmarked: UnmarkedDecisions
     manifest_checks: ManifestChecks = field(default_factory=ManifestChecks)
     _late_writes: dict[WorkKey, tuple[frozenset[str], WorkloadStatus]] = field(default_factory=dict)
 
@@ -207,9 +213,8 @@ class Reconciler:
             self._undo(key)
             if flight.references and not flight.is_written:
                 self._note_late_write(key, begun.workload.status, flight)
-                await self.decider.record_not_carried_out(
-                    begun.workload, flight.references, str(error)
-                )
+                names = [one.name for one in flight.references]
+                await self.decider.record_not_carried_out(begun.workload, names, str(error))
             raise
         finally:
             self.abandon(key, begun)
@@ -297,7 +302,11 @@ class Reconciler:
             workload=member.as_read,
             requeue_reason=self.requeue_reasons.take(key),
             step=_Step(
-                workload=member.workload, demand=member.demand, draft=draft, is_identified=True
+                workload=member.workload,
+                demand=member.demand,
+                draft=draft,
+                is_identified=True,
+                unmarked=self.unmarked.take(key, member.workload),
             ),
             flight=_Flight(base=self.objects.raw_workloads[key]),
         )
@@ -361,11 +370,19 @@ class Reconciler:
             order_id = self.order_sync.order_id(workload)
             self.assumptions.assume(key, workload, draft.status, draft.demand, order_id)
         is_identified = not isinstance(identified, NotAccepted)
-        return _Step(workload=workload, demand=demand, draft=draft, is_identified=is_identified)
+        unmarked = self.unmarked.take(key, workload) if is_identified else ()
+        return _Step(
+            workload=workload,
+            demand=demand,
+            draft=draft,
+            is_identified=is_identified,
+            unmarked=unmarked,
+        )
 
     async def _carry_out(self, key: WorkKey, step: _Step, flight: _Flight) -> ReconcileResult:
         """Records, writes and orders what is decided."""
         workload, demand, draft = step.workload, step.demand, step.draft
+        await self.decider.record_not_carried_out(workload, step.unmarked, _KILLED)
         await self._record(key, draft, flight)
         status = draft.status
         if flight.references:
@@ -519,6 +536,7 @@ class Reconciler:
         self._late_writes.pop(key, None)
         self.health_pauses.forget(key)
         self.order_sync.forget(key)
+        self.unmarked.forget(key)
         self.requeue_reasons.forget(key)
         self.stats.forget(key)
 

@@ -328,6 +328,17 @@ class SiteCapacity:
             return np.zeros(len(slots), np.int64)
         return self._summed_capacity.replicas_at(slots)
 
+    def are_held_by_in_flight(self, slots: Ints) -> Bools:
+        """Whether sites would take more if nothing were in flight there; [len(slots)].
+
+        By the sums, so what is in flight counts even if it may run on other nodes. For sets of pods
+        it is True wherever something is in flight.
+        """
+        if self._pod_shape is not None:
+            return self._summed_capacity.are_held_by_in_flight(slots)
+        facts = [self._fleet.facts[slot] for slot in slots.tolist()]
+        return np.array([one is not None and bool(one.in_flight) for one in facts], np.bool_)
+
     @cached_property
     def _summed_capacity(self) -> SummedCapacity:
         shape = self._pod_shape

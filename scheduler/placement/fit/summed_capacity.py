@@ -104,6 +104,17 @@ class SummedCapacity:
             return np.full(len(slots), UNLIMITED)
         left = self._table.sums[self._columns, slots]
         left -= self._fleet.in_flight_totals.totals[self._columns, slots]
+        return self._whole_replicas(left)
+
+    def are_held_by_in_flight(self, slots: Ints) -> Bools:
+        """Whether sites would take more if nothing were in flight; [len(slots)]."""
+        if not len(self._columns):
+            return np.zeros(len(slots), np.bool_)
+        without = self._whole_replicas(self._table.sums[self._columns, slots])
+        return np.greater(without, self.replicas_at(slots))
+
+    def _whole_replicas(self, left: Floats) -> Ints:
+        """How often the request fits into the capacity that is left, which it overwrites."""
         left /= self._requested
         least = left.min(axis=0)
         np.maximum(least, 0.0, out=least)

@@ -206,3 +206,30 @@ async def test_a_ledger_that_hangs_says_so_until_it_answers(
         hung.set()
         while ledger.problem:
             await clock.sleep(0.01)
+
+
+async def test_decisions_after_the_one_that_a_status_shows(tmp_path: Path) -> None:
+    fleet = fleet_of(site_with_capacity("m1", 90))
+    async with Ledger(tmp_path) as ledger:
+        recorder = recorder_of(ledger, fleet)
+        assert recorder.decisions_after("ns/app", "") == ()
+        shown, undone, first, second = [(await decide(recorder, fleet, n)).id for n in (1, 2, 3, 4)]
+        await decide(recorder, fleet, 2, name="other")
+        await undo(recorder, undone)
+        assert recorder.decisions_after("ns/app", "") == (shown, first, second)
+        assert recorder.decisions_after("ns/app", shown) == (first, second)
+        assert recorder.decisions_after("ns/app", second) == ()
+        assert recorder.decisions_after("ns/app", "of a ledger that was lost") == ()
+        for _ in range(8):  # the status of a hub that was restored from a backup
+            await decide(recorder, fleet, 4)
+        assert recorder.decisions_after("ns/app", shown) == ()
+
+
+async def test_decisions_about_a_former_workload_of_the_name_are_not_named(tmp_path: Path) -> None:
+    fleet = fleet_of(site_with_capacity("m1", 9))
+    async with Ledger(tmp_path) as ledger:
+        recorder = recorder_of(ledger, fleet)
+        await decide(recorder, fleet, 1)
+        await recorder.record_deletion(subject="ns/app", epoch=3, at=LATER, incarnation="abc")
+        after = await decide(recorder, fleet, 2)
+        assert recorder.decisions_after("ns/app", "") == (after.id,)

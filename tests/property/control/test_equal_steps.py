@@ -15,7 +15,6 @@ from scheduler.control.stats.workloads import WorkloadStats
 from scheduler.model.canonical import canonical_json
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.workload import Workload
-from tests.support import fake_hub
 from tests.support.control_loops import ControlLoops
 from tests.support.fake_hub import Fate
 from tests.support.sites import Raw, nodes, site, tenant_of_ns, workload
@@ -50,9 +49,9 @@ def without_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reconciler, "_MAX_READ_SECONDS", float("inf"))
 
 
-def deployment(name: str, **spec: object) -> Raw:
+def deployment(name: str) -> Raw:
     """A Workload with a Deployment of its name."""
-    found = workload(name=name, **spec)
+    found = workload(name=name)
     del found["spec"]["demand"]
     found["spec"]["manifests"] = [{**MANIFEST, "metadata": {"name": name}}]
     return found
@@ -97,7 +96,7 @@ def numbered_uids(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
     def begin() -> None:
         numbers = count()
-        monkeypatch.setattr(fake_hub.uuid, "uuid4", lambda: UUID(int=next(numbers)))
+        monkeypatch.setattr("tests.support.fake_hub.uuid.uuid4", lambda: UUID(int=next(numbers)))
 
     begin()
     return begin

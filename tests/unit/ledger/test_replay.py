@@ -70,6 +70,6 @@ def test_every_field_of_a_decision_is_compared_or_is_a_text() -> None:
 
 def test_the_earlier_engines_are_reviewed_with_each_engine() -> None:
     """A new `ENGINE_VERSION` fails here until the table was reviewed for it."""
-    reviewed_for = "6"
+    reviewed_for = "7"
     assert reviewed_for == ENGINE_VERSION
-    assert {"3", "4", "5"} == EARLIER_ENGINES
+    assert {"3", "4", "5", "6"} == EARLIER_ENGINES

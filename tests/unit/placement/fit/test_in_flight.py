@@ -65,3 +65,23 @@ def test_an_explanation_says_that_room_waits_for_a_report(in_flight: list[InFlig
     [fit] = [one for one in explained.sites[0].verdicts if one.rule == "fit"]
     assert ("waiting for the site to report what was just sent" in fit.sentence) == bool(in_flight)
     assert "waiting for the site" not in explained.decision.line
+
+
+@pytest.mark.parametrize("may_compile", [True, False])
+@pytest.mark.parametrize(
+    ("cpu", "in_flight", "waits"),
+    [
+        ("16", [flight(4, cpu=7000)], True),
+        ("16", [flight(1, cpu=16000)], True),
+        ("16", [], False),
+        ("1", [flight(4, cpu=7000)], False),  # nothing would fit there without them either
+    ],
+)
+def test_the_line_says_that_a_report_may_give_room(
+    cpu: str, in_flight: list[InFlight], *, waits: bool, may_compile: bool
+) -> None:
+    fleet = fleet_with(nodes(4, cpu=cpu), *in_flight, may_compile=may_compile)
+    decision = choose(demand(asking(5, "10")), fleet, now=NOW)
+    assert decision.phase == "Waiting"
+    text = "; waiting for the site to report what was just sent: m1"
+    assert decision.line.endswith(text) == waits
