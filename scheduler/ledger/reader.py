@@ -1,7 +1,7 @@
 """Reads the ledger: read-only and in short queries, with or without a writer at work."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -141,12 +141,17 @@ class LedgerReader:
             yield from page
             after = page[-1][0]
 
-    def shares(self, seq: int) -> list[tuple[str, int]]:
-        """What the index says of a record's shares, unchecked: workload and index, in order."""
+    def shares(self, seq: int, subjects: Sequence[str]) -> dict[str, int]:
+        """Which share of a record each of these workloads has by the index, unchecked."""
+        found: dict[str, int] = {}
         if not self._database.has_shares():
-            return []
-        query = "SELECT subject, position FROM shares WHERE seq = ? ORDER BY position"
-        return [(row[0], row[1]) for row in self._rows_of(query, seq)]
+            return found
+        for start in range(0, len(subjects), _PAGE_ROWS):
+            some = subjects[start : start + _PAGE_ROWS]
+            marks = ", ".join("?" * len(some))
+            query = f"SELECT subject, position FROM shares WHERE subject IN ({marks}) AND seq = ?"  # noqa: S608 - question marks only
+            found.update((row[0], row[1]) for row in self._rows_of(query, *some, seq))
+        return found
 
     def count_shares(self) -> int:
         """The number of entries in the index of shares."""

@@ -463,10 +463,15 @@ def _specs_and_shares(
     specs: dict[str, Blob] = {}
     number_of: dict[str, int] = {}
     found: list[dict[str, Any]] = []
+    packed: WorkloadSpec | None = None
+    number = 0
     for one in shares:
-        blob = blob_of(one.spec)
-        specs[blob.digest] = blob
-        number = number_of.setdefault(blob.digest, len(number_of))
+        if packed is None or (
+            one.spec is not packed and one.spec != packed
+        ):  # mostly the one before is the same
+            packed, blob = one.spec, blob_of(one.spec)
+            specs[blob.digest] = blob
+            number = number_of.setdefault(blob.digest, len(number_of))
         share: dict[str, Any] = {"spec": number} if number else {}
         found.append(share | ({_INCARNATION: one.incarnation} if one.incarnation else {}))
     return specs, found

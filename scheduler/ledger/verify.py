@@ -284,7 +284,8 @@ class _ChainChecker:
         if not subjects:
             return
         self._shares += len(subjects)
-        if self._reader.shares(seq) != [(one, index) for index, one in enumerate(subjects)]:
+        expected = {one: index for index, one in enumerate(subjects)}
+        if self._reader.shares(seq, subjects) != expected:
             raise _VerificationError(
                 seq, "the index does not find what it says of each workload: the index was edited"
             )

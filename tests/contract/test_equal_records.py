@@ -193,7 +193,7 @@ async def test_only_the_share_that_was_not_carried_out_has_no_effect(place: Ledg
         "DELETE FROM shares WHERE position = 1",
         "UPDATE shares SET subject = 'team/other' WHERE position = 1",
         "UPDATE shares SET position = 7 WHERE position = 2",
-        "INSERT INTO shares (seq, position, subject) VALUES (2, 0, 'team/other')",
+        "INSERT INTO shares (subject, seq, position) VALUES ('team/other', 2, 0)",
     ],
 )
 async def test_an_edited_index_is_found(tmp_path: Path, statement: str) -> None:

@@ -149,16 +149,16 @@ class WritableDatabase(ReadableDatabase, Protocol):
         ...
 
 
-def shares_in(records: Sequence[Record]) -> list[tuple[int, int, str]]:
-    """What the index holds of the shares of records: sequence, index in the record, workload.
+def shares_in(records: Sequence[Record]) -> list[tuple[str, int, int]]:
+    """What the index holds of the shares of records: workload, sequence, index in the record.
 
     Raises:
         ValueError: a record is damaged, or has too many shares.
     """
-    found: list[tuple[int, int, str]] = []
+    found: list[tuple[str, int, int]] = []
     for one in records:
         subjects = one.share_subjects
         if len(subjects) > MAX_SHARES:
             raise ValueError(f"record {one.id} has {len(subjects)} shares, more than {MAX_SHARES}")
-        found += [(one.seq, index, subject) for index, subject in enumerate(subjects)]
+        found += [(subject, one.seq, index) for index, subject in enumerate(subjects)]
     return found

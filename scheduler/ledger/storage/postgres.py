@@ -65,12 +65,11 @@ CREATE TABLE IF NOT EXISTS kapok.head (
 """
 _SHARES_SCHEMA = """
 CREATE TABLE IF NOT EXISTS kapok.shares (
+  subject  text NOT NULL,
   seq      bigint NOT NULL,
   position integer NOT NULL,
-  subject  text NOT NULL,
-  PRIMARY KEY (seq, position)
+  PRIMARY KEY (subject, seq)
 );
-CREATE INDEX IF NOT EXISTS shares_by_subject ON kapok.shares (subject, seq);
 """
 _HAS_SHARES = "SELECT to_regclass('kapok.shares')"
 _SESSION = (
@@ -97,8 +96,8 @@ INSERT INTO records (seq, id, hash, subject, body)
 SELECT * FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::bytea[])
 """
 _INSERT_SHARES = """
-INSERT INTO shares (seq, position, subject)
-SELECT * FROM unnest(%s::bigint[], %s::int[], %s::text[])
+INSERT INTO shares (subject, seq, position)
+SELECT * FROM unnest(%s::text[], %s::bigint[], %s::int[])
 """
 
 _Connection = psycopg.Connection[Row]

@@ -48,12 +48,11 @@ CREATE TABLE IF NOT EXISTS segments (
 
 _SHARES_SCHEMA = """
 CREATE TABLE IF NOT EXISTS shares (
+  subject  TEXT NOT NULL,
   seq      INTEGER NOT NULL,
   position INTEGER NOT NULL,
-  subject  TEXT NOT NULL,
-  PRIMARY KEY (seq, position)
+  PRIMARY KEY (subject, seq)
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS shares_by_subject ON shares (subject, seq);
 """
 """The index of the shares of records: which workload has which share of which record."""
 _HAS_TABLE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
@@ -183,7 +182,7 @@ class SqliteWriter:
         )
         if shares := shares_in(records):
             self.connection.executemany(
-                "INSERT INTO shares (seq, position, subject) VALUES (?, ?, ?)", shares
+                "INSERT INTO shares (subject, seq, position) VALUES (?, ?, ?)", shares
             )
             self.connection.execute(f"PRAGMA user_version={LEDGER_FORMAT}")
 
