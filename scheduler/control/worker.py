@@ -25,6 +25,9 @@ _log = logging.getLogger(__name__)
 
 MAX_TOGETHER = 64
 """The most workloads that are decided in one step; it also ends after a bounded time."""
+_FEWEST_TAKEN, _MOST_LEFT_OUT = 8, 31
+"""Bounds of what is learned from the steps before, so that work that cannot be decided together is
+hardly slower for it."""
 
 _EVENT_OF_RESULT: Mapping[str, WakeEvent] = {"placed": "placed", "deleted": "gone"}
 """What the result for one workload means for the others that wait."""
@@ -56,6 +59,9 @@ class Worker:
     faults: Faults
     concurrency: int = 32
     _not_recorded: set[WorkKey] = field(default_factory=set)
+    _limit: int = MAX_TOGETHER
+    _failures: int = 0
+    _left_out: int = 0
 
     def retry_not_recorded(self) -> None:
         """Queues the workloads whose decisions were not recorded: the ledger can be written."""
@@ -86,7 +92,10 @@ class Worker:
     def _take_alike(self, key: WorkKey) -> list[WorkKey]:
         """Takes the workloads that are next after one, while they look like it."""
         found: list[WorkKey] = []
-        while len(found) < MAX_TOGETHER - 1:
+        if self._left_out > 0:
+            self._left_out -= 1
+            return found
+        while len(found) < min(self._limit, MAX_TOGETHER) - 1:
             other = self.queue.take_next_if(partial(self.reconciler.look_alike, key))
             if other is None:
                 break
@@ -107,6 +116,7 @@ class Worker:
             for key in keys[1:]:
                 if key not in begun:
                     self.queue.put_back(key)
+        self._learn_from(len(begun))
         try:
             async with asyncio.TaskGroup() as group:
                 for key in list(begun)[1:]:
@@ -118,6 +128,12 @@ class Worker:
         finally:  # a task that was cancelled before its first step has not done it
             for key, one in begun.items():
                 self.reconciler.abandon(key, one)
+
+    def _learn_from(self, count: int) -> None:
+        """Takes about as many the next time as were equal; after none, seldom tries at all."""
+        self._limit = max(_FEWEST_TAKEN, 2 * count)
+        self._failures = 0 if count else min(2 * self._failures + 1, _MOST_LEFT_OUT)
+        self._left_out = self._failures
 
     async def _reconcile_in_slot(
         self, key: WorkKey, begun: Begun, slots: asyncio.Semaphore
