@@ -79,6 +79,7 @@ class Worker:
                 key = self.queue.take_now()
                 if key is None:
                     slots.release()  # what is decided already may need it
+                    self._left_out = self._failures = 0  # what comes is other work
                     await self.queue.wait_for_work()
                     continue
                 others = self._take_alike(key)
