@@ -34,7 +34,7 @@ from benchmarks._city import (
     read_shapes,
     site,
 )
-from benchmarks._equal_steps import COPIES, TimedSteps, count_different, job_classes
+from benchmarks._equal_steps import COPIES, StepLedger, TimedSteps, count_different, job_classes
 from benchmarks._equal_steps import MIX as EQUAL_MIX
 from benchmarks._ledger_cost import recording_milliseconds
 from benchmarks._mixes import MIXES, mixed_demands, with_real_nodes
@@ -185,14 +185,16 @@ def _equal_row(
     _place_initial(fleet, arguments.placed, shapes, random)
     steps = max(2, arguments.decisions // _STEP_EVERY)
     classes = list(job_classes(shapes, steps + _STEP_WARM_UP, random))
-    for demand in classes[:_STEP_WARM_UP]:
-        TimedSteps(fleet, random).decide(demand)
-    run = TimedSteps(fleet, random)
-    before = speed.per_second()
-    for demand in classes[_STEP_WARM_UP:]:
-        run.decide(demand)
-        if run.seconds >= arguments.seconds:
-            break
+    with StepLedger(fleet) as ledger:
+        for demand in classes[:_STEP_WARM_UP]:
+            TimedSteps(fleet, random, ledger).decide(demand)
+        ledger.waited_seconds.clear()
+        run = TimedSteps(fleet, random, ledger)
+        before = speed.per_second()
+        for demand in classes[_STEP_WARM_UP:]:
+            run.decide(demand)
+            if run.seconds >= arguments.seconds:
+                break
     factor = (before + speed.per_second()) / 2 / _REFERENCE_PER_SECOND
     baseline = Baseline(fleet).per_second(classes[:_BASELINE_DECISIONS])
     row: dict[str, object] = {
@@ -205,6 +207,7 @@ def _equal_row(
         "decisions_per_second": round(run.per_second, 1),
         "p50_ms": round(_percentile(run.steps, 50), 4),
         "p99_ms": round(_percentile(run.steps, 99), 4),
+        "durable_ms": round(_percentile(ledger.waited_seconds, 50), 4),
         "machine_factor": round(factor, 3),
         "baseline_decisions_per_second": round(baseline, 2),
         "ratio": round(run.per_second / baseline, 2),

@@ -18,6 +18,7 @@ from scheduler.cli.support.output import print_error, print_json, print_text
 from scheduler.control.ports.hub import HubError
 from scheduler.ledger.errors import LedgerError
 from scheduler.ledger.reader import RecordSource
+from scheduler.ledger.record import EQUAL_KIND
 from scheduler.ledger.replay import RecordedDecision, read_recorded_decision
 from scheduler.model.canonical import to_plain_json
 from scheduler.model.demand.terms import Terms
@@ -78,6 +79,11 @@ def _read_decision(reader: RecordSource, record_id: str) -> RecordedDecision:
         raise LedgerError(
             f"record {record_id} holds no decision: the workload was not accepted; "
             f"`kapok ledger show {record_id}` shows why"
+        )
+    if record is not None and record.kind == EQUAL_KIND:
+        raise LedgerError(
+            f"record {record_id} holds {len(record.share_subjects)} equal decisions; name one of"
+            f" them as {record_id}#INDEX, the status.decision.index of its workload"
         )
     if record is None or "decision" not in record.content:
         raise LedgerError(f"decision {record_id} not found; `kapok ledger list` lists all records")

@@ -33,7 +33,7 @@ from scheduler.cli.support.output import print_error, print_json
 from scheduler.cli.support.versus import UnknownSite, compare_with_site
 from scheduler.control.ports.hub import HubError
 from scheduler.ledger.errors import LedgerError
-from scheduler.ledger.reader import RecordSource, find_undoing
+from scheduler.ledger.reader import RecordSource, find_undoing, share_about
 from scheduler.ledger.record import UNDOES, Record
 from scheduler.ledger.replay import read_recorded_decision
 from scheduler.model.canonical import digest_of_bytes
@@ -224,12 +224,13 @@ def _find_record(reader: RecordSource, key: str, decision: str | None) -> Record
     if decision is None:
         return reader.last_about(key)
     record = reader.find(decision)
-    if record is None or record.subject != key:
+    about = None if record is None else share_about(record, key)
+    if about is None:
         what = "not found" if record is None else f"about {record.subject}, not about {key}"
         raise _NothingToExplain(
             f"record {decision}: {what}; `kapok ledger list --workload {key}` lists its records"
         )
-    return record
+    return about
 
 
 def _explain_as_json(explained: _ExplainedDecision) -> dict[str, Any]:

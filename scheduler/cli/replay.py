@@ -16,7 +16,7 @@ from scheduler.cli.support.ledger_access import add_ledger_options, open_ledger
 from scheduler.cli.support.output import print_error, print_json, print_text
 from scheduler.control.ports.hub import HubError
 from scheduler.ledger.errors import LedgerError
-from scheduler.ledger.reader import find_undoing
+from scheduler.ledger.reader import find_undoing, share_about
 from scheduler.ledger.replay import ReplayResult, replay
 from scheduler.runtime.printable import printable
 
@@ -24,6 +24,8 @@ _EPILOG = """examples:
   kapok get workloads -o json          status.decision.id of a workload is the ID
   kapok replay 7-42                    is the decision still the same, byte for byte?
   kapok replay 7-42 -o json            {"decision": "7-42", "same": true, …}
+  kapok replay 7-42#3                  one of the equal decisions that record 7-42 holds
+  kapok replay 7-42 --subject jobs/a   the one about this workload; without, all of them
   kapok replay 7-42 --kubeconfig hub.kubeconfig    over the network
   kapok replay 7-42 --data-dir ./city  another data directory; its hub may be running
 
@@ -36,7 +38,16 @@ Exit code: 0 the same decision, 1 another decision, not compared or not found, 2
 def register(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `kapok replay`."""
     parser.epilog = _EPILOG
-    parser.add_argument("id", metavar="ID", help="decision ID; a workload's status.decision.id")
+    parser.add_argument(
+        "id",
+        metavar="ID",
+        help="decision ID; a workload's status.decision.id, with #INDEX if it has one there",
+    )
+    parser.add_argument(
+        "--subject",
+        metavar="NAMESPACE/NAME",
+        help="of a record of several equal decisions, the one about this workload",
+    )
     add_ledger_options(parser)
     add_output_option(parser)
 
@@ -46,10 +57,14 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         with open_ledger(arguments) as reader:
             record = reader.find(arguments.id)
+            if record is not None and arguments.subject:
+                record = share_about(record, arguments.subject)
             if record is None:
+                about = f" about {arguments.subject}" if arguments.subject else ""
                 print_error(
                     "replay",
-                    f"record {arguments.id} not found; `kapok ledger list` lists all records",
+                    f"record {arguments.id}{about} not found; `kapok ledger list` lists all"
+                    " records",
                 )
                 return EXIT_NO
             answer = replay(reader, record)
@@ -60,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
     except (HubError, HubNotFound, LedgerError) as error:
         print_error("replay", error)
         return EXIT_USAGE
-    _print_answer(arguments.id, answer, as_json=arguments.output == "json")
+    _print_answer(record.id, answer, as_json=arguments.output == "json")
     return EXIT_GOOD if answer.is_same else EXIT_NO
 
 

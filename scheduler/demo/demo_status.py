@@ -202,9 +202,9 @@ class StatusObserver:
             name=metadata["name"],
             phase=status.get("phase") or "Pending",
             sites=_share_statuses(status),
-            reasons=self._reasons_of(decision.get("id", "")),
+            reasons=self._reasons_of(_decision_name(decision)),
             line=decision.get("line", ""),
-            decision=decision.get("id", ""),
+            decision=_decision_name(decision),
             is_current=status.get("observedGeneration") == metadata.get("generation"),
         )
 
@@ -218,6 +218,12 @@ class StatusObserver:
             if record is not None:
                 self._reasons[decision] = _reasons_in(record.content)
         return self._reasons.get(decision, {})
+
+
+def _decision_name(decision: Mapping[str, Any]) -> str:
+    """What commands take for the decision that a status names."""
+    record_id, index = str(decision.get("id", "")), decision.get("index")
+    return record_id if index is None else f"{record_id}#{index}"
 
 
 def _reasons_in(content: Mapping[str, Any]) -> dict[str, int]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from scheduler.ledger.record import NOT_CARRIED_OUT_KIND, Record, undone_ids
+from scheduler.ledger.record import NOT_CARRIED_OUT_KIND, Record, share_id, share_of, undone_ids
 
 _PAGE_RECORDS = 256
 
@@ -46,9 +46,16 @@ class RecordFilter:
         undone = undone_ids(_each(pages, 0))
         for record in _each(pages, 0):
             took_effect = record.kind != NOT_CARRIED_OUT_KIND and record.id not in undone
-            if self.at is not None and took_effect and _instant(record) <= self.at:
+            if self.at is None or not took_effect or _instant(record) > self.at:
+                continue
+            subjects = record.share_subjects
+            for index, subject in enumerate(subjects):
+                if share_id(record.id, index) not in undone:
+                    newest[subject] = share_of(record, index)
+            if not subjects:
                 newest[record.subject] = record
-        return sorted(filter(self._matches, newest.values()), key=lambda record: record.seq)
+        found = filter(self._matches, newest.values())
+        return sorted(found, key=lambda record: (record.seq, record.index or 0))
 
     def _matches(self, record: Record) -> bool:
         if self.since is not None and _instant(record) < self.since:
@@ -57,10 +64,16 @@ class RecordFilter:
 
 
 def sites_of(content: Mapping[str, Any]) -> list[str]:
-    """The sites that the decision of a record placed replicas at."""
-    decision = content.get("decision")
-    placed = decision.get("assignment") if isinstance(decision, Mapping) else None
-    return [str(one.get("site")) for one in placed or () if isinstance(one, Mapping)]
+    """The sites that the decisions of a record placed replicas at."""
+    equal = content.get("decisions")
+    outcomes = equal.get("outcomes", ()) if isinstance(equal, Mapping) else ()
+    return [
+        str(one.get("site"))
+        for decision in (content.get("decision"), *outcomes)
+        if isinstance(decision, Mapping)
+        for one in decision.get("assignment") or ()
+        if isinstance(one, Mapping)
+    ]
 
 
 def _each(pages: RecordPages, after: int) -> Iterator[Record]:

@@ -23,6 +23,8 @@ MAX_RECORDS = 256
 def read_page(place: LedgerPlace, query: Mapping[str, str]) -> bytes:
     """A page of records: by `id`, the `last` one, the last `about` a subject, or after a sequence.
 
+    A share of a record has its own id, `ID#INDEX`, and the body of the record.
+
     Raises:
         LookupError: the ledger cannot be read; the message says why.
         ValueError: `after` or `limit` is no whole number.

@@ -1,28 +1,40 @@
 """Reads the ledger: read-only and in short queries, with or without a writer at work."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 from scheduler.ledger.blobs import Blob, unpack
 from scheduler.ledger.errors import LedgerCorruptError, LedgerError
-from scheduler.ledger.record import Record, in_effect, record_of_row, undone_ids
+from scheduler.ledger.record import (
+    EQUAL_KIND,
+    Record,
+    in_effect,
+    parse_id,
+    record_of_row,
+    share_of,
+    undone_ids,
+)
 from scheduler.ledger.storage.database import ReadableDatabase, Row
 from scheduler.ledger.storage.places import LedgerPlace, open_readable
 
 _COLUMNS = "seq, id, hash, subject, body"
 _PAGE_ROWS = 256
 _NEWEST_ROWS = 8
-_NEWEST_BEFORE = "WHERE subject = ? AND seq < ? ORDER BY seq DESC LIMIT ?"
+_ABOUT = f"SELECT {_COLUMNS}, NULL AS position FROM records WHERE subject = ? AND seq "  # noqa: S608
+_SHARES_ABOUT = (
+    "SELECT records.seq, id, hash, records.subject, body, position FROM shares"
+    " JOIN records ON records.seq = shares.seq WHERE shares.subject = ? AND shares.seq "
+)
 
 
 class RecordSource(Protocol):
     """What explanations, replays and lists need of a ledger, wherever it is."""
 
     def find(self, record_id: str) -> Record | None:
-        """The record with this id, or None."""
+        """The record with this id, or None; `ID#INDEX` is a share of one."""
         ...
 
     def last(self) -> Record | None:
@@ -60,6 +72,7 @@ class LedgerReader:
     def __init__(self, place: LedgerPlace, *, database: ReadableDatabase | None = None) -> None:
         self._place = place
         self._database = open_readable(place) if database is None else database
+        self._newest_parsed: Record | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -81,8 +94,15 @@ class LedgerReader:
         return self._database.snapshot()
 
     def find(self, record_id: str) -> Record | None:
-        """The record with this id, or None."""
-        return self._read_one("WHERE id = ?", record_id)
+        """The record with this id, or None; `ID#INDEX` is a share of one.
+
+        The only decision of a record is its share 0 too.
+        """
+        whole, index = parse_id(record_id)
+        found = self._read_one("WHERE id = ?", whole)
+        if found is None or index is None:
+            return found
+        return self._share_of(found, index)
 
     def last(self) -> Record | None:
         """The newest record, or None while the ledger is empty."""
@@ -95,7 +115,7 @@ class LedgerReader:
     def newest_first(self, subject: str) -> Iterator[Record]:
         """All records about "namespace/name", whether they took effect; read in small pages."""
         before = 1 << 62
-        while page := self._read_many(_NEWEST_BEFORE, subject, before, _NEWEST_ROWS):
+        while page := self._read_about(subject, "<", before, "DESC", _NEWEST_ROWS):
             yield from page
             before = page[-1].seq
 
@@ -107,13 +127,12 @@ class LedgerReader:
         Args:
             after: the sequence to start after; 0 for the beginning.
             limit: the most records to return.
-            subject: the "namespace/name" that records must be about; None for all.
+            subject: the "namespace/name" that records must be about, or a share of them, which
+                then stands for the record; None for all.
         """
         if subject is None:
             return self._read_many("WHERE seq > ? ORDER BY seq LIMIT ?", after, limit)
-        return self._read_many(
-            "WHERE subject = ? AND seq > ? ORDER BY seq LIMIT ?", subject, after, limit
-        )
+        return self._read_about(subject, ">", after, "ASC", limit)
 
     def rows(self) -> Iterator[tuple[int, str, str, str, bytes]]:
         """Every row as stored, unchecked, by sequence; read in pages, so memory stays flat."""
@@ -121,6 +140,24 @@ class LedgerReader:
         while page := self._rows(f"WHERE seq > ? ORDER BY seq LIMIT {_PAGE_ROWS}", after):
             yield from page
             after = page[-1][0]
+
+    def shares(self, seq: int, subjects: Sequence[str]) -> dict[str, int]:
+        """Which share of a record each of these workloads has by the index, unchecked."""
+        found: dict[str, int] = {}
+        if not self._database.has_shares():
+            return found
+        for start in range(0, len(subjects), _PAGE_ROWS):
+            some = subjects[start : start + _PAGE_ROWS]
+            marks = ", ".join("?" * len(some))
+            query = f"SELECT subject, position FROM shares WHERE subject IN ({marks}) AND seq = ?"  # noqa: S608 - question marks only
+            found.update((row[0], row[1]) for row in self._rows_of(query, *some, seq))
+        return found
+
+    def count_shares(self) -> int:
+        """The number of entries in the index of shares."""
+        if not self._database.has_shares():
+            return 0
+        return int(self._rows_of("SELECT count(*) FROM shares")[0][0])
 
     def segments(self) -> Iterator[object]:
         """Every stored segment in order, unchecked; none in a ledger that was never signed."""
@@ -177,23 +214,60 @@ class LedgerReader:
     def _read_many(self, where: str, *values: object) -> list[Record]:
         return [self._record_of(row) for row in self._rows(where, *values)]
 
+    def _read_about(
+        self, subject: str, comparison: str, seq: int, order: str, limit: int
+    ) -> list[Record]:
+        query, values = f"{_ABOUT}{comparison} ?", [subject, seq]
+        if self._database.has_shares():
+            query = f"{query} UNION ALL {_SHARES_ABOUT}{comparison} ?"
+            values += [subject, seq]
+        rows = self._rows_of(f"{query} ORDER BY 1 {order} LIMIT ?", *values, limit)
+        return [self._record_or_share(subject, row) for row in rows]
+
+    def _record_or_share(self, subject: str, row: Row) -> Record:
+        record, position = self._record_of(row[:5]), row[5]
+        if position is None:
+            return record
+        share = self._share_of(record, position)
+        if share is None or share.subject != subject:
+            raise self._damaged(record.seq, record.id, f"share {position} is not about {subject}")
+        return share
+
+    def _share_of(self, record: Record, index: int) -> Record | None:
+        if record.kind != EQUAL_KIND:
+            return None if index else record
+        try:
+            return share_of(record, index) if index < len(record.share_subjects) else None
+        except ValueError as error:
+            raise self._damaged(record.seq, record.id, error) from error
+
     def _rows(self, where: str, *values: object) -> list[tuple[int, str, str, str, bytes]]:
         return self._rows_of(f"SELECT {_COLUMNS} FROM records {where}", *values)  # noqa: S608 - constants of this file
 
     def _rows_of(self, query: str, *values: object) -> list[Row]:
         return self._database.rows(query, values)
 
-    def _record_of(self, row: tuple[int, str, str, str, bytes]) -> Record:
+    def _record_of(self, row: Row) -> Record:
         seq, record_id, digest, subject, body = row
+        if self._newest_parsed is not None and self._newest_parsed.hash == digest:
+            known = self._newest_parsed  # its shares are often asked for one after the other
+            if (known.seq, known.id, known.body) == (seq, record_id, body):
+                return known
         try:
-            return record_of_row(
+            record = record_of_row(
                 seq=seq, record_id=record_id, digest=digest, subject=subject, body=body
             )
         except (ValueError, TypeError) as error:
-            raise LedgerCorruptError(
-                f"{self._place}: record {seq} ({record_id}) cannot be read: {error};"
-                " `kapok ledger verify` says where the ledger was changed"
-            ) from error
+            raise self._damaged(seq, record_id, error) from error
+        if record.fields.get("kind") == EQUAL_KIND:
+            self._newest_parsed = record
+        return record
+
+    def _damaged(self, seq: int, record_id: str, why: object) -> LedgerCorruptError:
+        return LedgerCorruptError(
+            f"{self._place}: record {seq} ({record_id}) cannot be read: {why};"
+            " `kapok ledger verify` says where the ledger was changed"
+        )
 
 
 def find_undoing(source: RecordSource, record: Record) -> Record | None:
@@ -205,6 +279,21 @@ def find_undoing(source: RecordSource, record: Record) -> Record | None:
                 return one
         after = page[-1].seq
     return None
+
+
+def share_about(record: Record, subject: str) -> Record | None:
+    """The decision about a workload that a record holds, by itself or as a share; None: none.
+
+    Raises:
+        LedgerCorruptError: the record cannot be read.
+    """
+    try:
+        subjects = record.share_subjects
+        if subject in subjects:
+            return share_of(record, subjects.index(subject))
+    except ValueError as error:
+        raise LedgerCorruptError(f"record {record.id} cannot be read: {error}") from error
+    return record if record.subject == subject else None
 
 
 def decision_json(place: LedgerPlace, record_id: str) -> bytes | None:

@@ -7,6 +7,10 @@ There is a scarcity price for each resource at each site, and many decisions sha
 stored once, under its digest, which is `terms.scarcityVersion`. So is the list of what a batch
 assigns: a decision that follows it names its digest as `assignment`.
 
+Equal decisions that were made in one step are one record of kind "equal-decisions": `demand`,
+`terms` and `fleet` as above, `decisions` (`EqualDecisions`) for `decision`, `specs` for `spec`, and
+in `shares` what each workload has of its own: the index of its spec, and its incarnation.
+
 Both also hold the workload's `incarnation`, so that an object which was restored without its status
 finds its orders again, until a record of kind "deletion" ends that life. A decision that is
 recorded and whose status was not written has no effect; a record of kind "not-carried-out" names
@@ -20,7 +24,8 @@ decided, until it can be written again.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -32,6 +37,7 @@ from scheduler.control.ports.ledger import (
     AcceptedSpec,
     PreparedRecord,
     RecordedIdentity,
+    RecordedShare,
     RecordReference,
 )
 from scheduler.ledger.blobs import Blob, blob_of
@@ -39,13 +45,20 @@ from scheduler.ledger.errors import LedgerUnavailableError
 from scheduler.ledger.fleet import FleetState, FleetTree
 from scheduler.ledger.ledger import Ledger
 from scheduler.ledger.record import (
+    DECISION_KIND,
+    EQUAL_KIND,
     NOT_CARRIED_OUT_KIND,
+    SHARES,
     UNDOES,
+    UNDOES_INDEX,
     LedgerEntry,
     Receipt,
     Record,
     in_effect,
+    parse_id,
+    undone_ids,
 )
+from scheduler.model.decision import EqualDecisions
 from scheduler.model.demand.assignment import AssignedWorkload
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
@@ -55,7 +68,6 @@ from scheduler.runtime.clock import Clock
 
 _log = logging.getLogger(__name__)
 
-DECISION_KIND = "decision"
 REFUSAL_KIND = "refusal"
 BATCH_KIND = "batch"
 BATCHES_SUBJECT = "batches"
@@ -186,11 +198,7 @@ class LedgerRecorder:
         """
         state = self._fleet_tree.current_state()
         spec_blob = blob_of(spec)
-        terms = content.get("terms")
-        if isinstance(terms, Terms) and terms.scarcity:
-            content = {**content, "terms": msgspec.structs.replace(terms, scarcity=())}
-        else:
-            terms = None
+        content, terms = _without_price_list(content)
         if incarnation:
             content = {**content, _INCARNATION: incarnation}
         versions = [terms.scarcity_version if terms else "", str(content.get(ASSIGNMENT, ""))]
@@ -205,6 +213,45 @@ class LedgerRecorder:
         )
         return partial(self._append_prepared, entry, state, terms)
 
+    def prepare_equal(
+        self,
+        *,
+        epoch: int,
+        at: datetime,
+        demand: Demand,
+        terms: Terms,
+        decisions: EqualDecisions,
+        shares: Sequence[RecordedShare],
+    ) -> list[PreparedRecord]:
+        """Prepares the one record of equal decisions with the fleet of this moment.
+
+        Returns:
+            A function for each; the first that is called appends the record for all.
+        """
+        state = self._fleet_tree.current_state()
+        specs, recorded_shares = _specs_and_shares(shares)
+        common = msgspec.structs.replace(demand, key=f"{demand.namespace}/", uid="")
+        content, priced = _without_price_list({"demand": common, "terms": terms})
+        versions = [priced.scarcity_version] if priced else []
+        entry = LedgerEntry(
+            kind=EQUAL_KIND,
+            subject=f"{demand.namespace}/*",
+            epoch=epoch,
+            at=at,
+            content={
+                **content,
+                "decisions": decisions,
+                SHARES: recorded_shares,
+                "specs": list(specs),
+                "fleet": state.digest,
+                "line": _line_of_equal(decisions),
+            },
+            refs=[state.digest, *specs, *versions],
+            blobs=(*state.blobs, *specs.values()),
+        )
+        shared = _SharedAppend(partial(self._append_prepared, entry, state, priced))
+        return [partial(shared.append_share, index) for index in range(len(shares))]
+
     async def _append_prepared(
         self, entry: LedgerEntry, state: FleetState, terms: Terms | None
     ) -> RecordReference:
@@ -218,10 +265,21 @@ class LedgerRecorder:
         return RecordReference(receipt.id, receipt.hash)
 
     async def record_not_carried_out(
-        self, *, subject: str, epoch: int, at: datetime, decision: str, why: str, incarnation: str
+        self,
+        *,
+        subject: str,
+        epoch: int,
+        at: datetime,
+        decision: str,
+        why: str,
+        incarnation: str,
     ) -> None:
         """Appends that a recorded decision had no effect; if that fails, later."""
-        content = {UNDOES: decision, "line": f"{decision} was not carried out: {why}"}
+        record_id, index = parse_id(decision)
+        content: dict[str, Any] = {UNDOES: record_id}
+        if index is not None:
+            content[UNDOES_INDEX] = index
+        content["line"] = f"{decision} was not carried out: {why}"
         if incarnation:
             content[_INCARNATION] = incarnation
         entry = LedgerEntry(
@@ -335,7 +393,7 @@ class LedgerRecorder:
 
     def undone_unrecorded(self) -> set[str]:
         """Ids of decisions that had no effect, which the ledger cannot say yet."""
-        return {str(one.content[UNDOES]) for one in self._unrecorded}
+        return undone_ids(self._unrecorded)
 
     def identity_of(self, subject: str) -> RecordedIdentity:
         """What is recorded of the workload that has a name.
@@ -371,6 +429,68 @@ class LedgerRecorder:
             about_ledger = [one for one in records if _LEDGER in (one.content.get(_LOST) or ())]
             found = about_ledger[-1] if about_ledger else found
         return found
+
+
+class _SharedAppend:
+    """Appends one record for several decisions: the first that asks does it, the others wait."""
+
+    def __init__(self, append: PreparedRecord) -> None:
+        self._append = append
+        self._appended: asyncio.Future[RecordReference] | None = None
+
+    async def append_share(self, index: int) -> RecordReference:
+        """Returns the reference of a share when the record is durable.
+
+        Raises:
+            NotRecorded: nothing was recorded, of no share.
+        """
+        if self._appended is None:
+            self._appended = asyncio.get_running_loop().create_future()
+            try:
+                self._appended.set_result(await self._append())
+            except asyncio.CancelledError:
+                self._appended.cancel()
+                raise
+            except Exception as error:  # noqa: BLE001 - each learns why, below
+                self._appended.set_exception(error)
+        return replace(await asyncio.shield(self._appended), index=index)
+
+
+def _specs_and_shares(
+    shares: Sequence[RecordedShare],
+) -> tuple[dict[str, Blob], list[dict[str, Any]]]:
+    """The different specs by digest, and for each share what is its own of the record."""
+    specs: dict[str, Blob] = {}
+    number_of: dict[str, int] = {}
+    found: list[dict[str, Any]] = []
+    packed: WorkloadSpec | None = None
+    number = 0
+    for one in shares:
+        if packed is None or (
+            one.spec is not packed and one.spec != packed
+        ):  # mostly the one before is the same
+            packed, blob = one.spec, blob_of(one.spec)
+            specs[blob.digest] = blob
+            number = number_of.setdefault(blob.digest, len(number_of))
+        share: dict[str, Any] = {"spec": number} if number else {}
+        found.append(share | ({_INCARNATION: one.incarnation} if one.incarnation else {}))
+    return specs, found
+
+
+def _line_of_equal(decisions: EqualDecisions) -> str:
+    counts: Counter[str] = Counter()
+    for run in decisions.runs:
+        counts[decisions.outcomes[run.outcome].phase.lower()] += run.count
+    parts = ", ".join(f"{count} {phase}" for phase, count in counts.items())
+    return f"{len(decisions.subjects)} equal workloads: {parts}"
+
+
+def _without_price_list(content: dict[str, Any]) -> tuple[dict[str, Any], Terms | None]:
+    """The content without the list of scarcity prices, and the terms with it; None: none."""
+    terms = content.get("terms")
+    if not isinstance(terms, Terms) or not terms.scarcity:
+        return content, None
+    return {**content, "terms": msgspec.structs.replace(terms, scarcity=())}, terms
 
 
 def _loss_entry(epoch: int, at: datetime) -> LedgerEntry:

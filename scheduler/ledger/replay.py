@@ -4,8 +4,12 @@ A decision is a function of its demand, the fleet, the terms and the time. A rec
 so the same engine must give the same bytes. A record of an earlier engine is decided again too: an
 equal decision, apart from texts, is proved; of another one, and of records that this engine cannot
 read, replay says that it cannot compare.
+
+Equal decisions of one record are made again in one step, as they were made: of a share, those up to
+it, and it is compared; of a whole record all, and all are compared.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -15,14 +19,21 @@ import msgspec
 from scheduler.ledger.errors import LedgerCorruptError
 from scheduler.ledger.fleet import read_fleet
 from scheduler.ledger.reader import RecordSource
-from scheduler.ledger.record import Record
+from scheduler.ledger.record import EQUAL_KIND, Record, share_of
 from scheduler.model.canonical import canonical_json, to_plain_json
-from scheduler.model.decision import ENGINE_VERSION, Decision, decision_bytes
+from scheduler.model.decision import (
+    ENGINE_VERSION,
+    Decision,
+    EqualDecisions,
+    decision_bytes,
+    expand,
+)
 from scheduler.model.demand.assignment import AssignedWorkload, BatchAssignment
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.demand.terms import ScarcityPrice, Terms
 from scheduler.placement.choose import choose
+from scheduler.placement.equal_work import choose_equal
 from scheduler.placement.fleet.fleet import Fleet
 
 _T = TypeVar("_T")
@@ -60,7 +71,7 @@ class RecordedDecision:
     Attributes:
         demand: the demand.
         terms: prices and limits.
-        fleet: all sites as they were.
+        fleet: all sites as they were; for a share of a record, with the shares before it in flight.
         decision: the decision.
         assigned: where a batch put the workload, if the decision follows that.
     """
@@ -80,10 +91,14 @@ def read_recorded_decision(reader: RecordSource, record: Record) -> RecordedDeci
     """
     content = record.content
     demand = _decode_value(record, "demand", content.get("demand"), Demand)
+    terms = _read_terms(reader, record)
+    fleet = _read_recorded_fleet(reader, record)
+    if record.index is not None:
+        _decide_shares(record, demand, terms, fleet, record.index)
     return RecordedDecision(
         demand=demand,
-        terms=_read_terms(reader, record),
-        fleet=_read_recorded_fleet(reader, record),
+        terms=terms,
+        fleet=fleet,
         decision=_decode_value(record, "decision", content.get("decision"), Decision),
         assigned=_read_assignment(reader, record, demand.key),
     )
@@ -100,6 +115,8 @@ def replay(reader: RecordSource, record: Record) -> ReplayResult:
         LedgerCorruptError: the record or its fleet cannot be read.
     """
     content = record.content
+    if record.kind == EQUAL_KIND:
+        return _replay_all(reader, record)
     if "decision" not in content:
         article = "an" if record.kind[:1] in "aeiou" else "a"
         why = _why_no_decision(content)
@@ -111,18 +128,85 @@ def replay(reader: RecordSource, record: Record) -> ReplayResult:
         # Before the decision is read: another engine may know other fields.
         return ReplayResult(None, _different_engine(record, engine, "cannot read it"))
     recorded = _decode_value(record, "decision", content["decision"], Decision)
+    replayed = (
+        _decide_again(reader, record, recorded)
+        if record.index is None
+        else _decide_share_again(reader, record, record.index)
+    )
+    same, answer = _compare(content["decision"], replayed, engine)
+    if not same and engine != ENGINE_VERSION:
+        return ReplayResult(None, _different_engine(record, engine, "decides otherwise"))
+    return ReplayResult(same, f"{record.id} decided again: {answer}", recorded, replayed)
+
+
+def _decide_again(reader: RecordSource, record: Record, recorded: Decision) -> Decision:
     inputs = read_recorded_decision(reader, record)
-    replayed = choose(
+    return choose(
         inputs.demand,
         inputs.fleet,
         now=recorded.decided_at,
         terms=inputs.terms,
         assigned=inputs.assigned,
     )
-    same, answer = _compare(content["decision"], replayed, engine)
-    if not same and engine != ENGINE_VERSION:
-        return ReplayResult(None, _different_engine(record, engine, "decides otherwise"))
-    return ReplayResult(same, f"{record.id} decided again: {answer}", recorded, replayed)
+
+
+def _decide_share_again(reader: RecordSource, record: Record, index: int) -> Decision:
+    demand = _decode_value(record, "demand", record.content.get("demand"), Demand)
+    terms, fleet = _read_terms(reader, record), _read_recorded_fleet(reader, record)
+    return expand(_decide_shares(record, demand, terms, fleet, index + 1), index)
+
+
+def _decide_shares(
+    record: Record, demand: Demand, terms: Terms, fleet: Fleet, count: int
+) -> EqualDecisions:
+    """Decides the first shares of a record again; they are in flight in the fleet afterwards.
+
+    Args:
+        record: the record, or a share of it.
+        demand: what each of them asks.
+        terms: limits and prices.
+        fleet: the sites before all of them.
+        count: how many are decided.
+    """
+    # A share shows the content of its own decision; what it shares with others is in the body.
+    content = json.loads(record.body)["content"]
+    decisions = _decode_value(record, "decisions", content.get("decisions"), EqualDecisions)
+    if not decisions.outcomes:
+        raise LedgerCorruptError(f"record {record.id}: it has no outcome")
+    now = decisions.outcomes[0].decided_at
+    return choose_equal(demand, decisions.subjects[:count], fleet, now=now, terms=terms)
+
+
+def _replay_all(reader: RecordSource, record: Record) -> ReplayResult:
+    """Repeats all decisions of a record; the first that differs is the one that is shown."""
+    count = len(_share_subjects(record))
+    outcomes = record.content["decisions"].get("outcomes") or [{}]
+    engine = _engine_version_of(outcomes[0])
+    if engine != ENGINE_VERSION and engine not in EARLIER_ENGINES:
+        return ReplayResult(None, _different_engine(record, engine, "cannot read it"))
+    demand = _decode_value(record, "demand", record.content.get("demand"), Demand)
+    terms, fleet = _read_terms(reader, record), _read_recorded_fleet(reader, record)
+    again = _decide_shares(record, demand, terms, fleet, count)
+    for index in range(count):
+        share = share_of(record, index)
+        replayed = expand(again, index)
+        same, answer = _compare(share.content["decision"], replayed, engine)
+        if same:
+            continue
+        if engine != ENGINE_VERSION:
+            return ReplayResult(None, _different_engine(record, engine, "decides otherwise"))
+        recorded = _decode_value(record, "decision", share.content["decision"], Decision)
+        sentence = f"{share.id} decided again: {answer}"
+        return ReplayResult(same, sentence, recorded, replayed)
+    sentence = f"{record.id} decided again: {count} decisions, each the same"
+    return ReplayResult(is_same=True, sentence=sentence)
+
+
+def _share_subjects(record: Record) -> list[str]:
+    try:
+        return record.share_subjects
+    except ValueError as error:
+        raise LedgerCorruptError(f"record {record.id}: {error}") from error
 
 
 def _different_engine(record: Record, engine: str, what: str) -> str:

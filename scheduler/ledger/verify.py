@@ -17,7 +17,7 @@ from scheduler.ledger.blobs import unpack
 from scheduler.ledger.errors import LedgerCorruptError
 from scheduler.ledger.fleet import child_digests
 from scheduler.ledger.reader import LedgerReader
-from scheduler.ledger.record import GENESIS
+from scheduler.ledger.record import GENESIS, share_subjects_of
 from scheduler.ledger.segments import SegmentChecker, SegmentError, key_id_of
 from scheduler.ledger.witnesses import Anchor, parse_anchor
 
@@ -150,6 +150,7 @@ class _ChainChecker:
         self._mismatches: list[Anchor] = []
         self._matches: list[Anchor] = []
         self._accepted_at = ""
+        self._shares = 0
         self.notes: list[str] = []
         self.records = 0
 
@@ -177,6 +178,7 @@ class _ChainChecker:
             )
         for ref in fields["refs"]:
             self._check_blob(seq, ref)
+        self._check_shares(seq, fields)
         try:
             self._segments.check(seq, str(digest))
         except SegmentError as error:
@@ -219,6 +221,12 @@ class _ChainChecker:
             raise _VerificationError(error.seq, str(error), intact_to=0) from error
         if mismatch := self.first_mismatch():
             raise _VerificationError(mismatch.seq, mismatch.sentence, mismatch.intact_to)
+        if self._reader.count_shares() != self._shares:
+            raise _VerificationError(
+                self.records + 1,
+                "the index names shares that no record has: the index was edited",
+                intact_to=self.records,
+            )
         for one in self._matches:
             if one.segment and not self._segments.has(one.segment):
                 raise _VerificationError(
@@ -266,6 +274,21 @@ class _ChainChecker:
         lost = content.get("lost") if isinstance(content, Mapping) else None
         if isinstance(lost, list) and "ledger" in lost:
             self._accepted_at = str(fields.get("at", ""))
+
+    def _check_shares(self, seq: int, fields: Mapping[str, Any]) -> None:
+        """Checks that the index of shares names what the record says, and nothing else of it."""
+        try:
+            subjects = share_subjects_of(fields)
+        except ValueError as error:
+            raise _VerificationError(seq, str(error)) from error
+        if not subjects:
+            return
+        self._shares += len(subjects)
+        expected = {one: index for index, one in enumerate(subjects)}
+        if self._reader.shares(seq, subjects) != expected:
+            raise _VerificationError(
+                seq, "the index does not find what it says of each workload: the index was edited"
+            )
 
     def _check_blob(self, seq: int, digest: str) -> None:
         """Verifies the blobs below `digest`, except those verified before."""

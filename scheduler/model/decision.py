@@ -1,6 +1,7 @@
 """`Decision`: where a workload runs, or why it waits or is refused; `control` acts on it."""
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from functools import cached_property
 from itertools import accumulate
 from typing import Literal
@@ -236,6 +237,26 @@ def expand(decisions: EqualDecisions, index: int) -> Decision:
     return msgspec.structs.replace(
         decisions.outcome_at(index), workload=subject.workload, uid=subject.uid
     )
+
+
+def selected(decisions: EqualDecisions, indices: Sequence[int]) -> EqualDecisions:
+    """Some of several equal decisions, in their order.
+
+    Those that are left out must not change the others: none of them was placed.
+
+    Args:
+        decisions: all of them.
+        indices: of those that are kept, ascending.
+    """
+    runs: list[OutcomeRun] = []
+    ends = accumulate(run.count for run in decisions.runs)
+    kept = list(indices)
+    for run, end in zip(decisions.runs, ends, strict=True):
+        count = bisect_left(kept, end) - bisect_left(kept, end - run.count)
+        if count:
+            runs.append(OutcomeRun(outcome=run.outcome, count=count))
+    subjects = tuple(decisions.subjects[index] for index in kept)
+    return EqualDecisions(subjects=subjects, outcomes=decisions.outcomes, runs=tuple(runs))
 
 
 def decision_bytes(decision: Decision) -> bytes:

@@ -9,6 +9,7 @@ than the cheapest sites (spread, groups, other strategies), one is made after th
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from math import isnan
 
@@ -25,6 +26,7 @@ from scheduler.model.decision import (
     decision_bytes,
 )
 from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.demand.terms import DEFAULT_TERMS, Terms
 from scheduler.model.units import WATTS_PER_KILOWATT
 from scheduler.placement.choose import choose, division_request, prepare_cycle
@@ -66,27 +68,74 @@ def choose_equal(
     Returns:
         All decisions; `expand` gives each as `choose` would have given it.
     """
+    decided = choose_together(demand, subjects, fleet, now=now, terms=terms)
+    if decided is not None:
+        return decided
     made = _Outcomes()
-    if subjects:
+    for subject in subjects:
+        one = replace(demand, key=subject.workload, uid=subject.uid)
+        decision = choose(one, fleet, now=now, terms=terms)
+        made.add_decision(decision, 1)
+        fleet.assume(one, decision)
+    return made.of(subjects)
+
+
+def choose_together(
+    demand: Demand,
+    subjects: Sequence[Subject],
+    fleet: Fleet,
+    *,
+    now: datetime,
+    terms: Terms = DEFAULT_TERMS,
+) -> EqualDecisions | None:
+    """As `choose_equal`, unless these workloads have to be decided one after the other.
+
+    Returns:
+        All decisions; None: none was made, and the fleet is as it was.
+    """
+    made = _Outcomes()
+    if not subjects:
+        return made.of(subjects)
+    with _undone_on_error(fleet, made.former_facts):
         placed = _fill_sites(demand, subjects, fleet, decision_context(now, terms), made)
-        is_last = placed is not None
-        for index in range(placed or 0, len(subjects)):
-            one = replace(demand, key=subjects[index].workload, uid=subjects[index].uid)
-            decision = choose(one, fleet, now=now, terms=terms)
-            if is_last:  # nothing was placed, so nothing changed for the others
-                made.add_decision(decision, len(subjects) - index)
-                break
-            made.add_decision(decision, 1)
-            fleet.assume(one, decision)
-    return EqualDecisions(
-        subjects=tuple(subjects), outcomes=tuple(made.outcomes), runs=tuple(made.runs)
-    )
+        if placed is None:
+            return None
+        if placed < len(subjects):
+            # The next one finds no place, so nothing changes for those after it.
+            one = replace(demand, key=subjects[placed].workload, uid=subjects[placed].uid)
+            made.add_decision(choose(one, fleet, now=now, terms=terms), len(subjects) - placed)
+    return made.of(subjects)
+
+
+@contextmanager
+def _undone_on_error(fleet: Fleet, former_facts: dict[str, SiteFacts]) -> Iterator[None]:
+    """Gives the fleet the facts back that its body has noted, if that raises anything."""
+    try:
+        yield
+    except BaseException:
+        for facts in former_facts.values():
+            fleet.upsert(facts)
+        raise
+
+
+def may_choose_together(
+    demand: Demand, fleet: Fleet, *, now: datetime, terms: Terms = DEFAULT_TERMS
+) -> bool:
+    """Whether it is of use to ask `choose_together` about workloads with this demand."""
+    return _takes_room_only(demand, fleet, decision_context(now, terms))
 
 
 class _Outcomes:
-    """The outcomes so far, each once, and which decisions have them."""
+    """The outcomes so far, each once, and which decisions have them.
+
+    Attributes:
+        outcomes: each once.
+        runs: which decisions have them.
+        former_facts: of the sites where something was placed, by name, as they were before.
+    """
 
     def __init__(self) -> None:
+        self.former_facts: dict[str, SiteFacts] = {}
         self.outcomes: list[Decision] = []
         self.runs: list[OutcomeRun] = []
         self._number_of: dict[bytes, int] = {}
@@ -104,6 +153,12 @@ class _Outcomes:
             built = build_decision(state, Division(replicas_by_slot=shares), None)
             number = self._number_of_shares[key] = self._number(built)
         self._add_run(number, count)
+
+    def of(self, subjects: Sequence[Subject]) -> EqualDecisions:
+        """The decisions about these workloads, in the order in which they were added."""
+        return EqualDecisions(
+            subjects=tuple(subjects), outcomes=tuple(self.outcomes), runs=tuple(self.runs)
+        )
 
     def _number(self, decision: Decision) -> int:
         outcome = replace(decision, workload="", uid="")
@@ -152,6 +207,9 @@ def _fill_sites(
                 return index
         names = [each.workload for each in subjects[index : index + again]]
         for slot, replicas in shares.items():
+            facts = fleet.facts[slot]
+            if facts is not None:
+                made.former_facts.setdefault(facts.name, facts)
             fleet.assume_equal(slot, replace(template, replicas=replicas), names)
         sites.look_again(shares)
         made.add_shares(state, shares, again)

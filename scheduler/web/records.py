@@ -18,7 +18,7 @@ from aiohttp import web
 from scheduler.web.auth import bearer_token_of
 from scheduler.web.sessions import Sessions
 
-_DECISION_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_DECISION_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}(#[0-9]{1,6})?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -164,7 +164,7 @@ def workload_row(workload: Workload, reasons: Mapping[str, int]) -> Row:
             "reasons": dict(reasons),
             "reason": status.reason,
             "line": decision.line if decision else None,
-            "decision": decision.id if decision else None,
+            "decision": decision.name if decision else None,
             "decidedAt": decision.decided_at if decision else None,
             "createdAt": meta.creation_timestamp,
             "failover": _failover_fields(status),

@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
+
+import msgspec
 
 from scheduler.control.failover.gate import OpenGate
 from scheduler.control.ports.agents import (
@@ -30,6 +32,7 @@ from scheduler.control.ports.ledger import (
     AcceptedSpec,
     PreparedRecord,
     RecordedIdentity,
+    RecordedShare,
     RecordReference,
     SignedHead,
 )
@@ -37,8 +40,10 @@ from scheduler.control.sites.sites import Sites
 from scheduler.control.state.node_label_keys import NodeLabelKeys
 from scheduler.control.state.objects import HubObjects
 from scheduler.model.canonical import canonical_digest
+from scheduler.model.decision import EqualDecisions, expand
 from scheduler.model.decode import decode_as
 from scheduler.model.demand.assignment import AssignedWorkload
+from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.demand.terms import Terms
 from scheduler.model.kinds.kinds import Site
@@ -74,6 +79,7 @@ class FakeRecorder:
         ended: names of workloads whose deletion is recorded.
         undone: (subject, id) of decisions that were not carried out.
         deletion_fault: raised by the record of a deletion.
+        steps: how many workloads were decided in each step of equal ones.
     """
 
     def __init__(self) -> None:
@@ -86,6 +92,7 @@ class FakeRecorder:
         self.ended: list[str] = []
         self.undone: list[tuple[str, str]] = []
         self.deletion_fault: Exception | None = None
+        self.steps: list[int] = []
         self._accepted: dict[str, AcceptedSpec] = {}
 
     def update_facts(self, site: str, facts: SiteFacts | None) -> None:
@@ -116,8 +123,43 @@ class FakeRecorder:
     def prepare(self, **facts: Any) -> PreparedRecord:  # noqa: ANN401 - those of `record`
         return partial(self.record, **facts)
 
+    def prepare_equal(
+        self,
+        *,
+        epoch: int,
+        at: datetime,
+        demand: Demand,
+        terms: Terms,
+        decisions: EqualDecisions,
+        shares: Sequence[RecordedShare],
+    ) -> list[PreparedRecord]:
+        """Kept as the records of single decisions; `steps` has how many were made at once."""
+        self.steps.append(len(shares))
+
+        async def record(index: int) -> RecordReference:
+            decision = expand(decisions, index)
+            single = msgspec.structs.replace(demand, key=decision.workload, uid=decision.uid)
+            found = await self.record(
+                subject=decision.workload,
+                epoch=epoch,
+                at=at,
+                content={"demand": single, "terms": terms, "decision": decision},
+                spec=shares[index].spec,
+                incarnation=shares[index].incarnation,
+            )
+            return replace(found, index=index)
+
+        return [partial(record, index) for index in range(len(shares))]
+
     async def record_not_carried_out(
-        self, *, subject: str, epoch: int, at: datetime, decision: str, why: str, incarnation: str
+        self,
+        *,
+        subject: str,
+        epoch: int,
+        at: datetime,
+        decision: str,
+        why: str,
+        incarnation: str,
     ) -> None:
         del at, why, incarnation
         assert epoch == EPOCH

@@ -2,7 +2,7 @@
 
     python -m tests.support.crashing_up STEP up --data-dir DIR …
 
-STEP is `after-ledger`, `after-status` or `after-order`. Everything else is
+STEP is `after-ledger`, `after-equal-ledger`, `after-status` or `after-order`. Everything else is
 the program that users run.
 """
 
@@ -40,6 +40,25 @@ class CrashingRecorder(LedgerRecorder):
             return recorded
 
         return append_and_die
+
+
+class CrashingEqualRecorder(LedgerRecorder):
+    """Kills the process once the first record of equal placements is durable in the ledger."""
+
+    def prepare_equal(self, **facts: Any) -> list[PreparedRecord]:  # noqa: ANN401 - as above
+        appends = super().prepare_equal(**facts)
+        if any(one.phase == "Placed" for one in facts["decisions"].outcomes):
+            appends[0] = _then_die(appends[0])
+        return appends
+
+
+def _then_die(append: PreparedRecord) -> PreparedRecord:
+    async def append_and_die() -> RecordReference:
+        await append()
+        kill_self()
+        raise AssertionError("unreachable")
+
+    return append_and_die
 
 
 async def crashing_merge_patch(
@@ -94,6 +113,8 @@ if __name__ == "__main__":
     step, *words = sys.argv[1:]
     if step == "after-ledger":
         vars(scheduler.app)["LedgerRecorder"] = CrashingRecorder
+    elif step == "after-equal-ledger":
+        vars(scheduler.app)["LedgerRecorder"] = CrashingEqualRecorder
     elif step == "after-status":
         HubClient.merge_patch = crashing_merge_patch  # type: ignore[method-assign]
     elif step == "after-order":

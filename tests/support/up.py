@@ -169,7 +169,11 @@ def running_up(folder: Path, **options: Any) -> Iterator[Up]:  # noqa: ANN401 - 
 def kapok(up: Up, *words: str) -> dict[str, Any]:
     """The JSON object that a command prints."""
     done = subprocess.run(
-        [BIN / "kapok", *words, "--data-dir", str(up.data_dir), "-o", "json"],
+        [
+            *(sys.executable, "-m", "scheduler.cli.entry"),  # of this tree, as `Up` runs
+            *(*words, "--data-dir", str(up.data_dir), "-o", "json"),
+        ],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=30,

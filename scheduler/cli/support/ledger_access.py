@@ -22,7 +22,7 @@ from scheduler.hub.client import bearer_token_of, open_hub
 from scheduler.hub.web_address import check_web_address, find_web_address
 from scheduler.ledger.errors import LedgerError
 from scheduler.ledger.reader import LedgerReader, RecordSource
-from scheduler.ledger.record import Record, record_of_row
+from scheduler.ledger.record import Record, parse_id, record_of_row
 from scheduler.ledger.storage.places import LedgerPlace, ledger_place
 from scheduler.ledger_settings import LedgerSettings, read_ledger_url
 from scheduler.settings import SettingsError, data_directory, load_settings
@@ -156,16 +156,7 @@ class RemoteLedger:
     def _page(self, query: Mapping[str, str]) -> list[Record]:
         answer = self._get(f"/api/v1/ledger/records?{urllib.parse.urlencode(query)}")
         try:
-            records = [
-                record_of_row(
-                    seq=row["seq"],
-                    record_id=row["id"],
-                    digest=row["hash"],
-                    subject=row["subject"],
-                    body=row["body"].encode(),
-                )
-                for row in answer["records"]
-            ]
+            records = [_record_of(row) for row in answer["records"]]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise LedgerUnreachable(f"{self._address}: the answer is no page of records") from error
         if records:  # a token for one namespace reads the blobs that this record refers to
@@ -193,3 +184,16 @@ class RemoteLedger:
         if error.code in (401, 403):
             return f"{self._address} refuses (HTTP {error.code}): {text}"
         return f"{self._address}: HTTP {error.code}: {text}"
+
+
+def _record_of(row: Mapping[str, Any]) -> Record:
+    """A record or a share of one as the web server sends it."""
+    record_id, index = parse_id(row["id"])
+    return record_of_row(
+        seq=row["seq"],
+        record_id=record_id,
+        digest=row["hash"],
+        subject=row["subject"],
+        body=row["body"].encode(),
+        index=index,
+    )

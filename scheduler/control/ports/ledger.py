@@ -3,11 +3,12 @@
 `scheduler.ledger.recorder` implements it.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from scheduler.model.decision import EqualDecisions
 from scheduler.model.demand.assignment import AssignedWorkload
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
@@ -21,10 +22,17 @@ class NotRecorded(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RecordReference:
-    """Id and hash of a record; having one means that the record is durable."""
+    """Id and hash of a record; having one means that the record is durable.
+
+    Attributes:
+        id: its id.
+        hash: its hash.
+        index: which share of it is meant, of a record of equal decisions; None: it has one only.
+    """
 
     id: str
     hash: str
+    index: int | None = None
 
 
 PreparedRecord = Callable[[], Awaitable[RecordReference]]
@@ -87,6 +95,19 @@ class RecordedIdentity:
     is_adopted: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedShare:
+    """What a record of equal decisions holds of one workload, besides its decision.
+
+    Attributes:
+        spec: the spec with its manifests.
+        incarnation: the workload's; "" when it is not known.
+    """
+
+    spec: WorkloadSpec
+    incarnation: str = ""
+
+
 class DecisionRecorder(Protocol):
     """Records decisions together with their inputs."""
 
@@ -120,8 +141,41 @@ class DecisionRecorder(Protocol):
         """
         ...
 
+    def prepare_equal(
+        self,
+        *,
+        epoch: int,
+        at: datetime,
+        demand: Demand,
+        terms: Terms,
+        decisions: EqualDecisions,
+        shares: Sequence[RecordedShare],
+    ) -> list[PreparedRecord]:
+        """Prepares the one record of equal decisions, with the fleet as it is now.
+
+        Args:
+            epoch: the epoch of the leader that decided.
+            at: when they were decided.
+            demand: what each of them asks; its own name does not matter.
+            terms: limits and prices.
+            decisions: in the order in which they were decided.
+            shares: what else is recorded of each, in the same order.
+
+        Returns:
+            For each workload a function that appends the record, unless another one of them has,
+            and returns its share when the record is durable.
+        """
+        ...
+
     async def record_not_carried_out(
-        self, *, subject: str, epoch: int, at: datetime, decision: str, why: str, incarnation: str
+        self,
+        *,
+        subject: str,
+        epoch: int,
+        at: datetime,
+        decision: str,
+        why: str,
+        incarnation: str,
     ) -> None:
         """Appends that a recorded decision had no effect: its status was not written.
 
@@ -131,7 +185,7 @@ class DecisionRecorder(Protocol):
             subject: "namespace/name" of the workload.
             epoch: the epoch of the leader.
             at: when that was known.
-            decision: the id of the decision's record.
+            decision: the id of the decision's record, `ID#INDEX` for a share of one.
             why: what the hub answered.
             incarnation: the workload's; "" when it is not known.
         """

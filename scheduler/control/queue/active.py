@@ -5,7 +5,7 @@ they have waited, one of eight taken is a re-check. Those of violations, and of 
 urgent: they come after new work for a second, and then before all else.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -87,14 +87,40 @@ class ActiveWork:
 
     def pop_overdue(self, shares: TenantShare, *, now_seconds: float) -> QueuedWork | None:
         """Removes and returns a re-check that has waited long enough; None: none has."""
-        oldest = next(iter(self._urgent.values()), None)
-        if oldest and now_seconds - oldest.waiting_since_seconds >= PATIENCE_SECONDS:
-            return self._urgent.pop(oldest.key)
-        has_waited = now_seconds - self._rechecks_since_seconds >= PATIENCE_SECONDS
-        if len(self._rechecks) and has_waited and self._taken_since_recheck >= NEW_PER_RECHECK:
+        urgent = self._overdue_urgent(now_seconds)
+        if urgent:
+            return self._urgent.pop(urgent.key)
+        if self._is_recheck_overdue(now_seconds):
             return self._pop_recheck(shares, now_seconds)
         self._taken_since_recheck += 1
         return None
+
+    def _overdue_urgent(self, now_seconds: float) -> QueuedWork | None:
+        oldest = next(iter(self._urgent.values()), None)
+        if oldest and now_seconds - oldest.waiting_since_seconds >= PATIENCE_SECONDS:
+            return oldest
+        return None
+
+    def _is_recheck_overdue(self, now_seconds: float) -> bool:
+        has_waited = now_seconds - self._rechecks_since_seconds >= PATIENCE_SECONDS
+        is_turn = self._taken_since_recheck >= NEW_PER_RECHECK
+        return bool(len(self._rechecks)) and has_waited and is_turn
+
+    def pop_new_if(
+        self, accepts: Callable[[WorkKey], bool], shares: TenantShare, *, now_seconds: float
+    ) -> QueuedWork | None:
+        """Removes and returns the next work, if that is new work that is accepted.
+
+        It must stay the next whatever is decided meanwhile about work of its tenant, so there is
+        none while another tenant has work of its priority.
+        """
+        if self._overdue_urgent(now_seconds) or self._is_recheck_overdue(now_seconds):
+            return None
+        work = self._new.peek_of_only_tenant(shares, now_seconds=now_seconds)
+        if work is None or not accepts(work.key):
+            return None
+        self._taken_since_recheck += 1
+        return self._new.pop(shares, now_seconds=now_seconds)
 
     def peek_new(self, shares: TenantShare, *, now_seconds: float) -> QueuedWork | None:
         """The new work that is next; None: there is none."""

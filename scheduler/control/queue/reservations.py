@@ -227,6 +227,10 @@ class Reservations:
         names = set(sites)
         return [key for key, one in self._active.items() if names & one.replicas.keys()]
 
+    def is_reserved_for(self, key: WorkKey) -> bool:
+        """Whether capacity is reserved for a workload."""
+        return key in self._active
+
     def aged_priority(self, key: WorkKey) -> int:
         """Priority raised by waiting; workloads of a higher priority may take the reservation."""
         waiter = self._waiters[key]

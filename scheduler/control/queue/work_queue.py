@@ -15,7 +15,7 @@ A workload that waits for capacity is not woken by every increase of capacity: t
 import asyncio
 import dataclasses
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from scheduler.control.queue.active import ActiveWork, Level, stronger
@@ -108,6 +108,7 @@ class SchedulingQueue:
     _ranks: dict[WorkKey, int] = field(default_factory=dict)
     _active: ActiveWork = field(default_factory=ActiveWork)
     _deciding: dict[WorkKey, _DecisionState] = field(default_factory=dict)
+    _taken_ahead: dict[WorkKey, QueuedWork] = field(default_factory=dict)
     _unschedulable: Unschedulable = field(default_factory=Unschedulable)
     _backoff: set[WorkKey] = field(default_factory=set)
     _attempts: dict[WorkKey, int] = field(default_factory=dict)
@@ -137,19 +138,62 @@ class SchedulingQueue:
 
     async def take(self) -> WorkKey:
         """Waits for and returns the next workload; it stays out of the queue until `finish`."""
-        while True:
-            now = self.clock.monotonic()
-            self._flush_backoff(now)
-            work = self._pop(now)
-            if work is not None:
-                position = self._next_increase()
-                self._deciding[work.key] = _DecisionState(since_increase=position)
-                return work.key
-            self._changed.clear()
-            await self._wait_for_change()
+        while (key := self.take_now()) is None:
+            await self.wait_for_work()
+        return key
+
+    def take_now(self) -> WorkKey | None:
+        """As `take`, and never waits; None: no workload is ready."""
+        now = self.clock.monotonic()
+        self._flush_backoff(now)
+        work = self._pop(now)
+        if work is None:
+            return None
+        self._deciding[work.key] = _DecisionState(since_increase=self._next_increase())
+        return work.key
+
+    async def wait_for_work(self) -> None:
+        """After `take_now` has found nothing: waits until that may find something."""
+        self._changed.clear()
+        await self._wait_for_change()
+
+    def take_next_if(self, accepts: Callable[[WorkKey], bool]) -> WorkKey | None:
+        """Takes the workload that `take` would return next, if it is accepted; never waits.
+
+        It may be decided together with the one that was taken last: no decision about that one
+        makes another workload the next. It is also given back by `put_back`.
+
+        Args:
+            accepts: whether a workload is wanted.
+
+        Returns:
+            None: the next one is not accepted, or what is next is not known yet.
+        """
+        now, watcher = self.clock.monotonic(), self.capacity_watcher
+        self._flush_backoff(now)
+        if watcher is not None and watcher.next_fitting(self.shares, now_seconds=now) is not None:
+            return None
+        work = self._active.pop_new_if(accepts, self.shares, now_seconds=now)
+        if work is None:
+            return None
+        self._deciding[work.key] = _DecisionState(since_increase=self._next_increase())
+        self._taken_ahead[work.key] = work
+        return work.key
+
+    def put_back(self, key: WorkKey) -> None:
+        """Gives back a workload that `take_next_if` returned; it keeps its place."""
+        work, state = self._taken_ahead.pop(key, None), self._deciding.pop(key, None)
+        if work is None or state is None or key not in self._urgency:
+            return
+        if state.is_requeued:  # with what it is now
+            work = self._waiting_entry(key, work.waiting_since_seconds)
+        level = self.level_of(key)
+        self._active.put(work, level, now_seconds=self.clock.monotonic())
+        self._changed.set()
 
     def finish(self, key: WorkKey) -> None:
         """Ends the decision of a workload that `take` returned."""
+        self._taken_ahead.pop(key, None)
         done = self._deciding.pop(key, None)
         if done is None or key not in self._urgency:
             return

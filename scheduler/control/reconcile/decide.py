@@ -5,7 +5,7 @@ saw. Recording waits for the ledger, and comes after.
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -19,11 +19,13 @@ from scheduler.control.ports.ledger import (
     DecisionRecorder,
     NotRecorded,
     PreparedRecord,
+    RecordedShare,
 )
 from scheduler.control.queue.requeue import RequeueReason, RequeueReasons
 from scheduler.control.reconcile.accepted_specs import AcceptedSpecs
 from scheduler.control.reconcile.draft import (
     Draft,
+    EqualMember,
     ReconcileResult,
     Unrecorded,
     outcome_of,
@@ -46,7 +48,7 @@ from scheduler.control.status.accepted import pack_accepted
 from scheduler.control.status.conditions import format_violations
 from scheduler.control.status.migration import revert_migration
 from scheduler.control.status.phase import MAX_TEXT_LENGTH
-from scheduler.model.decision import Decision
+from scheduler.model.decision import Decision, EqualDecisions, Subject, expand, selected
 from scheduler.model.demand.demand import Demand, NotAccepted
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.policy import Identity
@@ -59,6 +61,7 @@ from scheduler.model.kinds.workload import (
 from scheduler.model.manifests.identities import total_completions
 from scheduler.model.manifests.recorded import recorded_manifests
 from scheduler.placement.choose import choose
+from scheduler.placement.equal_work import choose_together, may_choose_together
 from scheduler.placement.filter.retention import evicted_by_taint_at
 
 _log = logging.getLogger(__name__)
@@ -140,6 +143,118 @@ class Decider:
         draft = self._draft(workload, status, demand, decision, outcome, recorded=workload, now=now)
         return self._with_accepted(draft, workload, workload.spec, accepted, is_present=True)
 
+    def may_decide_together(self, demand: Demand) -> bool:
+        """Whether workloads with this demand may be decided in one step."""
+        if self.is_assigned(demand):
+            return False
+        now = self.inputs.clock.now()
+        return may_choose_together(demand, self.inputs.fleet, now=now, terms=self.inputs.terms)
+
+    def is_assigned(self, demand: Demand) -> bool:
+        """Whether the last batch assigns sites to a workload."""
+        return demand.key in self.inputs.assigned
+
+    def decide_together(
+        self, members: Sequence[EqualMember], sites: set[str]
+    ) -> list[Draft] | None:
+        """Makes the decisions about equal workloads of which nothing runs, in one step.
+
+        What is placed is in flight in the fleet afterwards, until each decision is assumed.
+
+        Args:
+            members: in the order in which they wait.
+            sites: takes the names of the sites where the fleet counts what is placed.
+
+        Returns:
+            The draft of each; None: nothing was decided, they are to be decided one by one.
+        """
+        now, clock, terms = self.inputs.clock.now(), self.inputs.clock, self.inputs.terms
+        started_seconds = clock.monotonic()
+        decided = choose_together(
+            members[0].demand,
+            [Subject(workload=one.demand.key, uid=one.demand.uid) for one in members],
+            self.inputs.fleet,
+            now=now,
+            terms=terms,
+        )
+        if decided is None:
+            return None
+        sites.update(each.site for one in decided.outcomes for each in one.assignment)
+        seconds = (clock.monotonic() - started_seconds) / len(members)
+        decisions = [expand(decided, index) for index in range(len(members))]
+        appends = self._prepare_together(members, decisions, decided, now)
+        return [
+            self._draft_of_member(one, decision, append, now, seconds)
+            for one, decision, append in zip(members, decisions, appends, strict=True)
+        ]
+
+    def _draft_of_member(
+        self,
+        one: EqualMember,
+        decision: Decision,
+        append: PreparedRecord | None,
+        now: datetime,
+        seconds: float,
+    ) -> Draft:
+        """The draft of one of several decisions; without `append` there is nothing to record."""
+        key, workload, demand = one.key, one.workload, one.demand
+        self.stats.record_seen(key, workload)
+        self._note_decision(key, demand, decision, now, seconds)
+        outcome = outcome_of(decision, demand)
+        if append is None:
+            return Draft(status=workload.status, outcome=outcome)
+        draft = self._draft(
+            workload,
+            workload.status,
+            demand,
+            decision,
+            outcome,
+            recorded=workload,
+            now=now,
+            append=append,
+        )
+        return self._with_accepted(draft, workload, workload.spec, demand, is_present=True)
+
+    def _prepare_together(
+        self,
+        members: Sequence[EqualMember],
+        decisions: Sequence[Decision],
+        decided: EqualDecisions,
+        now: datetime,
+    ) -> list[PreparedRecord | None]:
+        """What appends each decision; None for one that says what is recorded already.
+
+        Such ones still wait, and none that waits changes another decision.
+        """
+        appends: list[PreparedRecord | None] = [None] * len(members)
+        new = [
+            index
+            for index, (one, decision) in enumerate(zip(members, decisions, strict=True))
+            if not is_unchanged(one.workload, one.workload.status, decision)
+        ]
+        if len(new) == 1:
+            (index,) = new
+            content = self._content_of(members[index].demand, decisions[index])
+            appends[index] = self._prepare(members[index].workload, now, content)
+        elif new:
+            prepared = self.recorder.prepare_equal(
+                epoch=self.epoch(),
+                at=now,
+                demand=members[0].demand,
+                terms=self.inputs.terms,
+                decisions=selected(decided, new),
+                shares=[
+                    RecordedShare(
+                        spec=_recorded_spec(members[index].workload),
+                        incarnation=members[index].workload.status.incarnation,
+                    )
+                    for index in new
+                ],
+            )
+            for index, append in zip(new, prepared, strict=True):
+                appends[index] = append
+        return appends
+
     async def record(self, draft: Draft) -> list[DecisionReference]:
         """Records what is decided; returns when all of it is durable.
 
@@ -153,8 +268,8 @@ class Decider:
             try:
                 references.append(await self._append(one))
             except NotRecorded as error:
-                ids = [reference.id for reference in references]
-                await self.record_not_carried_out(one.workload, ids, str(error))
+                names = [reference.name for reference in references]
+                await self.record_not_carried_out(one.workload, names, str(error))
                 raise
         return references
 
@@ -175,11 +290,12 @@ class Decider:
 
     async def _append(self, one: Unrecorded) -> DecisionReference:
         recorded = await one.append()
-        ids = {"decision": recorded.id, "workload": one.workload.metadata.key}
+        reference = reference_of(one.line, one.decided_at, recorded)
+        ids = {"decision": reference.name, "workload": one.workload.metadata.key}
         _log.info("decided %s: %s", one.workload.metadata.key, one.line, extra=ids)
         if one.demand is not None and one.decision is not None:
             self._report_violations(one.workload, one.demand, one.decision)
-        return reference_of(one.line, one.decided_at, recorded)
+        return reference
 
     def _recheck_last_accepted(
         self, key: WorkKey, workload: Workload, now: datetime
@@ -225,10 +341,17 @@ class Decider:
         if reverted is not None:
             decision = choose(reverted, fleet, now=now, terms=terms, assigned=assigned)
             demand = reverted
-        self.requeue_reasons.set_timer(key, evicted_by_taint_at(demand, fleet, now))
-        self.stats.telemetry.observe_decision(clock.monotonic() - started_seconds)
-        self.stats.record_decision(key, decision, demand, fleet, terms)
+        self._note_decision(key, demand, decision, now, clock.monotonic() - started_seconds)
         return demand, decision
+
+    def _note_decision(
+        self, key: WorkKey, demand: Demand, decision: Decision, now: datetime, seconds: float
+    ) -> None:
+        """Counts a decision that took so many seconds, and notes when time may change it."""
+        fleet = self.inputs.fleet
+        self.requeue_reasons.set_timer(key, evicted_by_taint_at(demand, fleet, now))
+        self.stats.telemetry.observe_decision(seconds)
+        self.stats.record_decision(key, decision, demand, fleet, self.inputs.terms)
 
     def _draft(
         self,
@@ -240,6 +363,7 @@ class Decider:
         *,
         recorded: Workload,
         now: datetime,
+        append: PreparedRecord | None = None,
     ) -> Draft:
         """The draft of a decision.
 
@@ -251,6 +375,7 @@ class Decider:
             outcome: the outcome of the reconciliation.
             recorded: the workload with the spec that was decided on.
             now: when it was made.
+            append: appends it; None: it is prepared here, with the fleet as it is now.
         """
         completions = None
         if demand.strategy != "Duplicated":
@@ -266,15 +391,8 @@ class Decider:
         )
         key = (workload.metadata.namespace, workload.metadata.name)
         after = self.failover.with_decision(key, after, demand, decision)
-        content: dict[str, Any] = {
-            "demand": demand,
-            "terms": self.inputs.terms,
-            "decision": decision,
-        }
-        if decision.batch is not None:  # otherwise the assignment has no part in the decision
-            content["assignment"] = decision.batch.assignment
         unrecorded = Unrecorded(
-            append=self._prepare(recorded, now, content),
+            append=append or self._prepare(recorded, now, self._content_of(demand, decision)),
             line=decision.line,
             decided_at=now,
             workload=recorded,
@@ -282,6 +400,17 @@ class Decider:
             decision=decision,
         )
         return Draft(status=after, outcome=outcome, demand=demand, unrecorded=(unrecorded,))
+
+    def _content_of(self, demand: Demand, decision: Decision) -> dict[str, Any]:
+        """What the record of a decision holds of it."""
+        content: dict[str, Any] = {
+            "demand": demand,
+            "terms": self.inputs.terms,
+            "decision": decision,
+        }
+        if decision.batch is not None:  # otherwise the assignment has no part in the decision
+            content["assignment"] = decision.batch.assignment
+        return content
 
     def _with_accepted(
         self,
@@ -390,8 +519,12 @@ class Decider:
             epoch=self.epoch(),
             at=now,
             content=content,
-            spec=msgspec.structs.replace(
-                workload.spec, manifests=recorded_manifests(workload.spec.manifests)
-            ),
+            spec=_recorded_spec(workload),
             incarnation=workload.status.incarnation,
         )
+
+
+def _recorded_spec(workload: Workload) -> WorkloadSpec:
+    """The spec as the ledger keeps it."""
+    manifests = recorded_manifests(workload.spec.manifests)
+    return msgspec.structs.replace(workload.spec, manifests=manifests)

@@ -8,6 +8,7 @@ from scheduler.control.status.accepted import PackedAcceptance
 from scheduler.control.status.phase import MAX_TEXT_LENGTH
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import Demand
+from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.workload import DecisionReference, Workload, WorkloadStatus
 from scheduler.placement.queue.minimum_requests import MinimumRequest, minimum_request_of
 from scheduler.placement.queue.order import could_wake
@@ -32,6 +33,23 @@ class ReconcileResult:
     retry_after_seconds: float | None = None
     minimum_request: MinimumRequest | None = None
     frees_names: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EqualMember:
+    """One of several equal workloads that wait together.
+
+    Attributes:
+        key: namespace and name.
+        as_read: as the hub holds it.
+        workload: the same with its incarnation.
+        demand: what is decided on; of all members the same but for the name.
+    """
+
+    key: WorkKey
+    as_read: Workload
+    workload: Workload
+    demand: Demand
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +102,7 @@ def reference_of(
         hash=recorded.hash if recorded else "",
         line=line[:MAX_TEXT_LENGTH],
         decided_at=decided_at,
+        index=recorded.index if recorded else None,
     )
 
 

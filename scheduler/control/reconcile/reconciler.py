@@ -10,7 +10,7 @@ so every decision sees all decisions before it, also those that are still on the
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeVar
@@ -25,14 +25,19 @@ from scheduler.control.queue.reservations import Reservations
 from scheduler.control.reconcile.accepted_specs import AcceptedSpecs
 from scheduler.control.reconcile.assumptions import Assumptions
 from scheduler.control.reconcile.decide import Decider
-from scheduler.control.reconcile.draft import Draft, ReconcileResult
+from scheduler.control.reconcile.draft import Draft, EqualMember, ReconcileResult
 from scheduler.control.reconcile.health_pauses import HealthPauses
+from scheduler.control.reconcile.triggers import demand_to_decide
 from scheduler.control.reconcile.unmarked import UnmarkedDecisions
 from scheduler.control.reconcile.workload_writer import WorkloadWriter
 from scheduler.control.state.manifest_checks import ManifestChecks
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.ownership import ObjectOwnership, conflict_refusal
-from scheduler.control.state.resolve_demand import policies_of, resolve_demand
+from scheduler.control.state.resolve_demand import (
+    depends_on_other_placements,
+    policies_of,
+    resolve_demand,
+)
 from scheduler.control.stats.workloads import WorkloadStats
 from scheduler.control.status import workload as statuses
 from scheduler.control.status.accepted import ORDERS_KEPT, kept_orders_condition
@@ -55,6 +60,10 @@ from scheduler.runtime.faults import Faults
 _log = logging.getLogger(__name__)
 
 _Result = TypeVar("_Result")
+_FEW_TOGETHER = 8
+_MAX_READ_SECONDS = 0.015
+"""So long the demands of equal workloads are read before they are decided, if they are more than a
+few; what else the step does takes up to twice as long for each of them again."""
 _KILLED = "the scheduler ended before its status was written"
 _AS_DECIDED = {("Placed", "Running"), ("Placed", "Completed"), ("Running", "Completed")}
 
@@ -91,6 +100,25 @@ class _Flight:
     base: Object
     references: list[DecisionReference] = field(default_factory=list)
     is_written: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Begun:
+    """A workload that is decided, and whose decision is not carried out yet.
+
+    Attributes:
+        workload: as it was read.
+        requeue_reason: why it was decided.
+        step: what is decided.
+        flight: how far the decision has come.
+        is_ended: it was carried out, or undone.
+    """
+
+    workload: Workload
+    requeue_reason: RequeueReason
+    step: _Step
+    flight: _Flight
+    is_ended: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -151,29 +179,184 @@ class Reconciler:
             return await self._handle_missing(key)
         if workload.metadata.deletion_timestamp is not None:
             return await self._withdraw(key, workload)
+        await self._prepare(workload)
+        if self.objects.workloads.get(key) is not workload:  # changed or deleted meanwhile
+            return await self.reconcile(key)
+        return await self.finish(key, self._begin(key, workload))
+
+    async def _prepare(self, workload: Workload) -> None:
+        """Has all that is to be read elsewhere ready: a decision does not wait."""
         await self.manifest_checks.check(workload)
         if self.accepted.needs_load(workload):
             await self.accepted.load(workload)
-        if self.objects.workloads.get(key) is not workload:  # changed or deleted meanwhile
-            return await self.reconcile(key)
+
+    def _begin(self, key: WorkKey, workload: Workload) -> Begun:
+        """Decides about one workload."""
         requeue_reason = self.requeue_reasons.take(key)
-        flight, is_done = _Flight(base=self.objects.raw_workloads[key]), False
+        flight = _Flight(base=self.objects.raw_workloads[key])
         try:
             step = self._decide(key, workload, requeue_reason)
-            outcome = await self._carry_out(key, step, flight)
-            is_done = True
+        except BaseException:
+            self._give_up(key, requeue_reason)
+            raise
+        return Begun(workload=workload, requeue_reason=requeue_reason, step=step, flight=flight)
+
+    async def finish(self, key: WorkKey, begun: Begun) -> ReconcileResult:
+        """Carries out what is decided; what fails of it is undone.
+
+        Raises:
+            HubError: the hub refused a write or could not do it; the caller tries again.
+        """
+        flight = begun.flight
+        try:
+            outcome = await self._carry_out(key, begun.step, flight)
+            begun.is_ended = True
         except Exception as error:
             self._undo(key)
             if flight.references and not flight.is_written:
-                self._note_late_write(key, workload.status, flight)
-                ids = [one.id for one in flight.references]
-                await self.decider.record_not_carried_out(workload, ids, str(error))
+                self._note_late_write(key, begun.workload.status, flight)
+                names = [one.name for one in flight.references]
+                await self.decider.record_not_carried_out(begun.workload, names, str(error))
             raise
         finally:
-            if not is_done:
-                self._undo(key)
-                self.requeue_reasons.restore(key, requeue_reason)
+            self.abandon(key, begun)
         return outcome
+
+    def abandon(self, key: WorkKey, begun: Begun) -> None:
+        """Undoes what is decided, if it is not carried out."""
+        if not begun.is_ended:
+            begun.is_ended = True
+            self._give_up(key, begun.requeue_reason)
+
+    def _give_up(self, key: WorkKey, requeue_reason: RequeueReason) -> None:
+        self._undo(key)
+        self.requeue_reasons.restore(key, requeue_reason)
+
+    # ------------------------------------------------------------ equal workloads together
+
+    def look_alike(self, key: WorkKey, other: WorkKey) -> bool:
+        """Whether two workloads may have equal demands, as far as a glance shows.
+
+        Both are in one namespace, nothing of them runs, and their specs are the same but for their
+        manifests.
+        """
+        one, two = self.objects.workloads.get(key), self.objects.workloads.get(other)
+        if one is None or two is None or key[0] != other[0]:
+            return False
+        if not (_is_unplaced_work(one) and _is_unplaced_work(two)):
+            return False
+        if len(one.spec.manifests) != len(two.spec.manifests):
+            return False
+        without = msgspec.structs.replace(two.spec, manifests=one.spec.manifests)
+        return one.spec == without
+
+    async def begin_together(self, keys: Sequence[WorkKey]) -> dict[WorkKey, Begun]:
+        """Decides workloads in one step and with one record, as far as they are equal.
+
+        Args:
+            keys: in the order in which they wait; none is being reconciled.
+
+        Returns:
+            The first ones of them, decided, to be carried out with `finish`; empty: they have to be
+            reconciled one by one.
+
+        Raises:
+            HubError: the hub does not answer; nothing was decided.
+        """
+        for key in keys:
+            workload = self.objects.workloads.get(key)
+            if workload is not None:
+                await self._prepare(workload)
+        members = self._equal_members(keys)
+        begun: dict[WorkKey, Begun] = {}
+        try:
+            if len(members) > 1:
+                begun = self._decide_together(members)
+        finally:
+            for member in members:
+                if member.key not in begun:
+                    self._undo(member.key)
+        return begun
+
+    def _decide_together(self, members: Sequence[EqualMember]) -> dict[WorkKey, Begun]:
+        """Chooses and assumes, all without waiting."""
+        begun: dict[WorkKey, Begun] = {}
+        # What is chosen is in the fleet already. At the end the facts that count with what is
+        # assumed take its place.
+        with self.assumptions.sites.gathering() as sites:
+            with self.reservations.released_for(members[0].key, members[0].workload.spec.priority):
+                drafts = self.decider.decide_together(members, sites)
+            try:
+                for member, draft in zip(members, drafts or (), strict=drafts is not None):
+                    begun[member.key] = self._assume_member(member, draft)
+            except BaseException:
+                for key, one in begun.items():
+                    self.abandon(key, one)
+                raise
+        return begun
+
+    def _assume_member(self, member: EqualMember, draft: Draft) -> Begun:
+        key = member.key
+        if draft.demand is not None:
+            order_id = self.order_sync.order_id(member.workload)
+            self.assumptions.assume(key, member.workload, draft.status, draft.demand, order_id)
+        return Begun(
+            workload=member.as_read,
+            requeue_reason=self.requeue_reasons.take(key),
+            step=_Step(
+                workload=member.workload,
+                demand=member.demand,
+                draft=draft,
+                is_identified=True,
+                unmarked=self.unmarked.take(key, member.workload),
+            ),
+            flight=_Flight(base=self.objects.raw_workloads[key]),
+        )
+
+    def _equal_members(self, keys: Sequence[WorkKey]) -> list[EqualMember]:
+        """The first ones of these workloads that are equal, read within a bounded time."""
+        members: list[EqualMember] = []
+        started_seconds = self.clock.monotonic()
+        for key in keys:
+            member = self._member(key)
+            if member is None:
+                break
+            if not members:
+                if not self.decider.may_decide_together(member.demand):
+                    self._undo(key)
+                    break
+            elif not self._belongs_to(members[0], member):
+                self._undo(key)
+                break
+            members.append(member)
+            is_late = self.clock.monotonic() - started_seconds > _MAX_READ_SECONDS
+            if is_late and len(members) >= _FEW_TOGETHER:
+                break
+        return members
+
+    def _member(self, key: WorkKey) -> EqualMember | None:
+        """A workload that may be decided with others; None: it is decided alone."""
+        workload = self.objects.workloads.get(key)
+        if workload is None or not _is_unplaced_work(workload) or key in self._late_writes:
+            return None
+        if self.reservations.is_reserved_for(key):
+            return None
+        if depends_on_other_placements(workload, self.objects):
+            return None
+        identified = self.order_sync.identify(key, workload)
+        if isinstance(identified, NotAccepted):
+            return None
+        demand = self.resolve_demand(identified)
+        if isinstance(demand, NotAccepted) or demand.placed or not demand.replicas:
+            self._undo(key)
+            return None
+        demand = demand_to_decide(identified, demand, is_policy_changed=False)
+        return EqualMember(key=key, as_read=workload, workload=identified, demand=demand)
+
+    def _belongs_to(self, first: EqualMember, other: EqualMember) -> bool:
+        """Whether two demands differ in nothing but the name."""
+        demand = msgspec.structs.replace(other.demand, key=first.demand.key, uid=first.demand.uid)
+        return demand == first.demand and not self.decider.is_assigned(other.demand)
 
     def _decide(self, key: WorkKey, workload: Workload, requeue_reason: RequeueReason) -> _Step:
         """Reads, chooses and assumes, all without waiting."""
@@ -465,6 +648,17 @@ class Reconciler:
         await self.writer.remove_finalizer(key, workload)
         self._forget(key)
         return ReconcileResult("deleted")
+
+
+def _is_unplaced_work(workload: Workload) -> bool:
+    """Whether it waits to be placed, and nothing of it is left anywhere."""
+    status = workload.status
+    return (
+        workload.metadata.deletion_timestamp is None
+        and not status.placement.groups
+        and not status.remains
+        and status.phase not in ("Completed", "Deleting")
+    )
 
 
 async def _outcome_of(work: Coroutine[Any, Any, _Result]) -> _Result | Exception:

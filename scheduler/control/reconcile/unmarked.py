@@ -50,4 +50,4 @@ class UnmarkedDecisions:
         if self.order_sync.has_newer_orders(workload):
             return ()
         shown = workload.status.decision
-        return self.recorder.decisions_after(workload.metadata.key, shown.id if shown else "")
+        return self.recorder.decisions_after(workload.metadata.key, shown.name if shown else "")

@@ -167,16 +167,20 @@ class Sites:
     _gathered: set[str] | None = None
 
     @contextmanager
-    def gathering(self) -> Iterator[None]:
+    def gathering(self) -> Iterator[set[str]]:
         """Publishes the facts of each site once, at the end, and not for each order that is set.
 
         Only while nothing is decided: a decision must see what every decision before it ordered.
+
+        Yields:
+            The sites whose facts are published; others may be added.
         """
-        self._gathered = set()
+        gathered: set[str] = set()
+        self._gathered = gathered
         try:
-            yield
+            yield gathered
         finally:
-            names, self._gathered = self._gathered, None
+            names, self._gathered = gathered, None
             for name in sorted(names):
                 self._publish_facts(name)
 

@@ -107,8 +107,20 @@ def _affinity_candidates(
     workload: Workload, policy: PlacementPolicy | None, objects: HubObjects
 ) -> Iterable[Workload]:
     """The workloads that an affinity may refer to; none when the workload has no affinity."""
-    inline = workload.spec.placement
-    rules = inline.affinity if inline else ()
-    if not rules and not (policy and policy.spec.placement.affinity):
+    if not _has_affinity(workload, policy):
         return ()
     return objects.workloads_in(workload.metadata.namespace)
+
+
+def depends_on_other_placements(workload: Workload, objects: HubObjects) -> bool:
+    """Whether its demand may be another one once a workload of its namespace is placed.
+
+    Through an affinity; a quota and a budget say so in the demand itself.
+    """
+    return _has_affinity(workload, _policy_of(workload, objects))
+
+
+def _has_affinity(workload: Workload, policy: PlacementPolicy | None) -> bool:
+    inline = workload.spec.placement
+    rules = inline.affinity if inline else ()
+    return bool(rules or (policy and policy.spec.placement.affinity))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from scheduler.ledger.blobs import Blob
-from scheduler.ledger.record import GENESIS, Record
+from scheduler.ledger.record import GENESIS, MAX_SHARES, Record
 
 Row = tuple[Any, ...]
 
@@ -50,6 +50,10 @@ class ReadableDatabase(Protocol):
 
     def has_segments(self) -> bool:
         """Whether a version that signs has written here."""
+        ...
+
+    def has_shares(self) -> bool:
+        """Whether there is an index of the shares of records; a version before made none."""
         ...
 
     def snapshot(self) -> AbstractContextManager[None]:
@@ -94,6 +98,9 @@ class WritableDatabase(ReadableDatabase, Protocol):
 
     def insert(self, records: Sequence[Record], blobs: Sequence[Blob], epoch: int | None) -> None:
         """Adds records after the head, and blobs that are not stored yet; inside a transaction.
+
+        Shares of records are entered into the index, and the first one raises the format, so that
+        a version that would not find them refuses the ledger.
 
         Args:
             records: in order.
@@ -140,3 +147,18 @@ class WritableDatabase(ReadableDatabase, Protocol):
             LedgerUnavailableError: the server does not answer.
         """
         ...
+
+
+def shares_in(records: Sequence[Record]) -> list[tuple[str, int, int]]:
+    """What the index holds of the shares of records: workload, sequence, index in the record.
+
+    Raises:
+        ValueError: a record is damaged, or has too many shares.
+    """
+    found: list[tuple[str, int, int]] = []
+    for one in records:
+        subjects = one.share_subjects
+        if len(subjects) > MAX_SHARES:
+            raise ValueError(f"record {one.id} has {len(subjects)} shares, more than {MAX_SHARES}")
+        found += [(subject, one.seq, index) for index, subject in enumerate(subjects)]
+    return found

@@ -121,6 +121,10 @@ class BoundedReader:
         """Whether a version that signs has written here: always, on a server."""
         return True
 
+    def has_shares(self) -> bool:
+        """Whether there is an index of shares: the writer, which is opened first, made it."""
+        return True
+
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """Each read is of its own moment here; commands that verify open their own reader."""

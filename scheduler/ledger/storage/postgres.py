@@ -24,10 +24,12 @@ from scheduler.ledger.errors import (
     LedgerUnavailableError,
 )
 from scheduler.ledger.record import GENESIS, Record
-from scheduler.ledger.storage.database import ChainHead, Row
+from scheduler.ledger.storage.database import ChainHead, Row, shares_in
 from scheduler.ledger.storage.postgres_url import PostgresUrl
 
-POSTGRES_FORMAT = 1
+POSTGRES_FORMAT = 2
+"""The newest format that is read. A database has format 1 until it holds the first shares."""
+_FIRST_FORMAT = 1
 OLDEST_SERVER = 12
 _CONNECT_SECONDS = "5"
 _LOST_PEER_MILLISECONDS = "5000"
@@ -61,6 +63,15 @@ CREATE TABLE IF NOT EXISTS kapok.head (
   epoch  bigint NOT NULL
 );
 """
+_SHARES_SCHEMA = """
+CREATE TABLE IF NOT EXISTS kapok.shares (
+  subject  text NOT NULL,
+  seq      bigint NOT NULL,
+  position integer NOT NULL,
+  PRIMARY KEY (subject, seq)
+);
+"""
+_HAS_SHARES = "SELECT to_regclass('kapok.shares')"
 _SESSION = (
     "SET search_path TO kapok",
     "SET lock_timeout TO '5s'",
@@ -84,6 +95,10 @@ _INSERT_RECORDS = """
 INSERT INTO records (seq, id, hash, subject, body)
 SELECT * FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::bytea[])
 """
+_INSERT_SHARES = """
+INSERT INTO shares (subject, seq, position)
+SELECT * FROM unnest(%s::text[], %s::bigint[], %s::int[])
+"""
 
 _Connection = psycopg.Connection[Row]
 
@@ -104,6 +119,7 @@ class PostgresReader:
         self.name = str(url)
         self._url = url
         self._is_in_snapshot = False
+        self._has_shares = False
         self._connection: _Connection | None = self._open()
 
     def rows(self, query: str, values: Sequence[object] = ()) -> list[Row]:
@@ -122,6 +138,11 @@ class PostgresReader:
     def has_segments(self) -> bool:
         """Whether a version that signs has written here: the table is always there."""
         return True
+
+    def has_shares(self) -> bool:
+        """Whether there is an index of shares."""
+        self._has_shares = self._has_shares or self.rows(_HAS_SHARES)[0][0] is not None
+        return self._has_shares
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -189,6 +210,10 @@ class PostgresWriter:
         """Whether a version that signs has written here: the table is always there."""
         return True
 
+    def has_shares(self) -> bool:
+        """Whether there is an index of shares: opening made it."""
+        return True
+
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """The writer's own reads are of one moment inside a transaction."""
@@ -226,6 +251,10 @@ class PostgresWriter:
             return
         columns = zip(*((r.seq, r.id, r.hash, r.subject, r.body) for r in records), strict=True)
         connection.execute(_INSERT_RECORDS.encode(), [list(column) for column in columns])
+        if shares := shares_in(records):
+            columns = zip(*shares, strict=True)
+            connection.execute(_INSERT_SHARES.encode(), [list(column) for column in columns])
+            connection.execute(b"UPDATE head SET format = %s", (POSTGRES_FORMAT,))
         connection.execute(
             b"UPDATE head SET seq = %s, hash = %s, epoch = coalesce(%s, epoch)",
             (records[-1].seq, records[-1].hash, epoch),
@@ -398,10 +427,14 @@ def _prepare(connection: _Connection, url: PostgresUrl) -> bool:
             made = connection.execute(
                 b"INSERT INTO kapok.head (id, format, chain, seq, hash, epoch)"
                 b" VALUES (1, %s, %s, 0, %s, 0) ON CONFLICT DO NOTHING",
-                (POSTGRES_FORMAT, uuid.uuid4().hex, GENESIS),
+                (_FIRST_FORMAT, uuid.uuid4().hex, GENESIS),
             )
             is_new = made.rowcount == 1
     _check_format(connection, url)
+    if _fetch(connection, _HAS_SHARES)[0][0] is None:  # new, or of a version before
+        with connection.transaction():
+            connection.execute(b"SELECT pg_advisory_xact_lock(%s)", (_SETUP_LOCK,))
+            connection.execute(_SHARES_SCHEMA.encode())
     return is_new
 
 

@@ -10,14 +10,16 @@ from urllib.parse import quote
 from scheduler.ledger.blobs import Blob
 from scheduler.ledger.errors import LedgerCorruptError, LedgerMissingError, LedgerUnavailableError
 from scheduler.ledger.record import Record
-from scheduler.ledger.storage.database import ChainHead, Row
+from scheduler.ledger.storage.database import ChainHead, Row, shares_in
 
 LEDGER_FILE = "ledger.db"
 """The ledger's name inside a data directory."""
 
 # "Kapk"; `file ledger.db` shows it, and `_check_format` compares it
 LEDGER_APPLICATION_ID = 0x4B61706B
-LEDGER_FORMAT = 1
+LEDGER_FORMAT = 2
+"""The newest format that is read. A file has format 1 until it holds the first shares."""
+_FIRST_FORMAT = 1
 _BUSY_TIMEOUT_SECONDS = 10.0
 _WRITE_TIMEOUT_SECONDS = 2.0  # then the decision is not made, and made again later
 
@@ -44,6 +46,17 @@ CREATE TABLE IF NOT EXISTS segments (
 """
 """Written by those that sign; a version before does not read it."""
 
+_SHARES_SCHEMA = """
+CREATE TABLE IF NOT EXISTS shares (
+  subject  TEXT NOT NULL,
+  seq      INTEGER NOT NULL,
+  position INTEGER NOT NULL,
+  PRIMARY KEY (subject, seq)
+) WITHOUT ROWID;
+"""
+"""The index of the shares of records: which workload has which share of which record."""
+_HAS_TABLE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
+
 
 class SqliteReader:
     """Implements `ReadableDatabase`.
@@ -58,6 +71,7 @@ class SqliteReader:
 
     def __init__(self, path: Path) -> None:
         self.name = str(path)
+        self._has_shares = False
         self.connection = _open_for_reading(path)
 
     def rows(self, query: str, values: Sequence[object] = ()) -> list[Row]:
@@ -69,8 +83,12 @@ class SqliteReader:
 
     def has_segments(self) -> bool:
         """Whether a version that signs has written here."""
-        query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'segments'"
-        return bool(self.rows(query))
+        return bool(self.rows(_HAS_TABLE, ("segments",)))
+
+    def has_shares(self) -> bool:
+        """Whether there is an index of shares."""
+        self._has_shares = self._has_shares or bool(self.rows(_HAS_TABLE, ("shares",)))
+        return self._has_shares
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -116,8 +134,11 @@ class SqliteWriter:
 
     def has_segments(self) -> bool:
         """Whether a version that signs has written here."""
-        query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'segments'"
-        return bool(self.rows(query))
+        return bool(self.rows(_HAS_TABLE, ("segments",)))
+
+    def has_shares(self) -> bool:
+        """Whether there is an index of shares: opening made it."""
+        return True
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -159,6 +180,11 @@ class SqliteWriter:
             "INSERT INTO records (seq, id, hash, subject, body) VALUES (?, ?, ?, ?, ?)",
             [(r.seq, r.id, r.hash, r.subject, r.body) for r in records],
         )
+        if shares := shares_in(records):
+            self.connection.executemany(
+                "INSERT INTO shares (subject, seq, position) VALUES (?, ?, ?)", shares
+            )
+            self.connection.execute(f"PRAGMA user_version={LEDGER_FORMAT}")
 
     def newest_segment(self) -> bytes | None:
         """The newest stored segment, unchecked."""
@@ -236,10 +262,12 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     if not has_tables:
         connection.executescript(
             f"BEGIN IMMEDIATE; {_SCHEMA}"
-            f"PRAGMA application_id={LEDGER_APPLICATION_ID}; PRAGMA user_version={LEDGER_FORMAT}; "
+            f"PRAGMA application_id={LEDGER_APPLICATION_ID}; PRAGMA user_version={_FIRST_FORMAT}; "
             "COMMIT;"
             "PRAGMA wal_checkpoint(TRUNCATE);"
         )
+    if not connection.execute(_HAS_TABLE, ("shares",)).fetchone():
+        connection.executescript(_SHARES_SCHEMA)
 
 
 def _open_for_reading(path: Path) -> sqlite3.Connection:

@@ -268,6 +268,18 @@ class DecisionReference(Part, frozen=True, kw_only=True):
     hash: ShortText = ""
     line: Annotated[str, Meta(max_length=1024)] = ""
     decided_at: Instant | None = None
+    index: (
+        Annotated[
+            Count,
+            Meta(description="Which decision of the record, where it holds several; else absent."),
+        ]
+        | None
+    ) = None
+
+    @property
+    def name(self) -> str:
+        """What commands take: the id of the record, with `#` and the index where there is one."""
+        return self.id if self.index is None else f"{self.id}#{self.index}"
 
 
 class SiteHealth(Part, frozen=True, kw_only=True):

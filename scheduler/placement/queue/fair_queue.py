@@ -83,6 +83,20 @@ class FairQueue:
         heap = self._next_heap(tenant_share, now_seconds)
         return heap[0][-1] if heap else None
 
+    def peek_of_only_tenant(
+        self, tenant_share: TenantShare, *, now_seconds: float
+    ) -> QueuedWork | None:
+        """The next work, if no other tenant has work of its priority; else None.
+
+        Then what is decided about it changes no share that the order of the next work depends on.
+        """
+        heap = self._next_heap(tenant_share, now_seconds)
+        if heap is None:
+            return None
+        groups = self._groups_by_priority[-self._priority_heap[0]]
+        tenants = {tenant for group in groups for tenant in group.tenants}
+        return heap[0][-1] if len(tenants) == 1 else None
+
     def pop(self, tenant_share: TenantShare, *, now_seconds: float) -> QueuedWork | None:
         """Removes and returns the next work; None: the queue is empty."""
         heap = self._next_heap(tenant_share, now_seconds)

@@ -208,7 +208,10 @@ class Trial:
             finally:
                 self.deciding[key] -= 1
 
-        self.loops.worker.reconciler = _Watched(watched)  # type: ignore[assignment]
+        real = self.loops.worker.reconciler
+        self.loops.worker.reconciler = _Watched(  # type: ignore[assignment]
+            watched, real.look_alike, real.begin_together, real.finish, real.abandon
+        )
 
     def check_orders(self) -> None:
         """What is ordered fits into each site and into the quota."""
@@ -242,6 +245,10 @@ class _Watched:
     """The reconciler of a worker, watched."""
 
     reconcile: object
+    look_alike: object
+    begin_together: object
+    finish: object
+    abandon: object
 
 
 async def run_trial(folder: Path, seed: int, *, lives: int, steps: int, count: int) -> Trial:

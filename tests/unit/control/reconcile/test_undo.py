@@ -68,7 +68,7 @@ async def test_what_is_on_its_way_is_room_that_others_do_not_have() -> None:
         assert loops.telemetry.results == ["waiting"]
         assert loops.recorder.undone == []
         await loops.clock.advance(1.5)
-        assert loops.recorder.undone == [("ns/first", "7-1")]
+        assert loops.recorder.undone == [("ns/first", "7-1#0")]
         await loops.clock.advance(3)
         assert loops.ordered() in ({"first"}, {"second"})
 
