@@ -455,7 +455,7 @@ def _architectures(
     When none is given it is amd64, on the operating system that all pods name, else on Linux.
     """
     if not platforms:
-        if all(_NAMES_OF_SYSTEMS.isdisjoint(field_names(each)) for each in manifests):
+        if _NAMES_OF_SYSTEMS.isdisjoint(field_names(manifests)):
             return ("amd64",)
         systems = {_system_of(pod.spec) for each in manifests for pod in find_pod_specs(each)}
         return ("windows/amd64",) if systems == {"windows"} else ("amd64",)

@@ -253,14 +253,17 @@ def check_values(manifests: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _check_values(value: object, path: str) -> None:
-    if isinstance(value, Mapping):
-        for each in value.values():
-            _check_values(each, path)
+    if isinstance(value, str):
+        return
+    if isinstance(value, int):
+        if not -MAX_INTEGER <= value <= MAX_INTEGER:
+            raise BadManifest(f"{path}: a number has more than 64 bits")
     elif isinstance(value, list | tuple):
         for each in value:
             _check_values(each, path)
-    elif isinstance(value, int) and not -MAX_INTEGER <= value <= MAX_INTEGER:
-        raise BadManifest(f"{path}: a number has more than 64 bits")
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            _check_values(each, path)
 
 
 def _defined_scopes(manifests: Sequence[Mapping[str, Any]]) -> dict[GroupKind, bool]:

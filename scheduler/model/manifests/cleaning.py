@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scheduler.model.manifests.containers import SCALARS, mapping_or_empty
-from scheduler.model.manifests.remembered import remembered
 from scheduler.model.manifests.templates import GroupKind, group_kind
+from scheduler.model.remembered import remembered
 
 MAX_DEPTH = 60
 """The deepest nesting of a manifest: what agents accept, or a little less."""

@@ -7,6 +7,7 @@ import msgspec
 
 from scheduler.model.kinds.fields import Part
 from scheduler.model.quantities import requests_of
+from scheduler.model.remembered import remembered
 
 SCALARS = (str, int, float, type(None))
 """Types of JSON values that hold no others, for `isinstance`.
@@ -105,10 +106,15 @@ def mappings_in(raw: object) -> Sequence[Mapping[str, Any]]:
 
 
 def field_names(value: object) -> set[str]:
-    """All names of fields in a manifest, at any depth.
+    """All names of fields in a manifest or in several, at any depth.
 
-    A rule about fields that the manifest does not have needs no look at its pods.
+    A rule about fields that the manifest does not have needs no look at its pods. Of a tuple, as a
+    spec holds manifests, the answer is remembered.
     """
+    return _field_names_in(value) if type(value) is tuple else _field_names(value)
+
+
+def _field_names(value: object) -> set[str]:
     found: set[str] = set()
     left = [value]
     while left:
@@ -121,3 +127,6 @@ def field_names(value: object) -> set[str]:
             inner = one
         left += [each for each in inner if not isinstance(each, SCALARS)]
     return found
+
+
+_field_names_in = remembered(_field_names)

@@ -140,13 +140,12 @@ def read_manifests(
 
 def holds_data(manifests: Sequence[Mapping[str, Any]]) -> bool:
     """Whether a workload has claims: of its own, in a StatefulSet, or named by its pods."""
+    has_claims = _CLAIM in field_names(manifests)
     for each in manifests:
         spec = mapping_or_empty(each.get("spec"))
         if group_kind(each) == ("", "PersistentVolumeClaim") or spec.get("volumeClaimTemplates"):
             return True
-        if _CLAIM not in field_names(each):
-            continue
-        for pod in find_pod_specs(each):
+        for pod in find_pod_specs(each) if has_claims else ():
             if any(one.get(_CLAIM) for one in mappings_in(pod.spec.get("volumes"))):
                 return True
     return False

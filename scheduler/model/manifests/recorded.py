@@ -11,8 +11,8 @@ from typing import Any
 from scheduler.model.manifests.checks import is_readable_object
 from scheduler.model.manifests.cleaning import clean_manifests
 from scheduler.model.manifests.containers import mapping_or_empty
-from scheduler.model.manifests.remembered import remembered
 from scheduler.model.manifests.secrets import is_secret, is_text_of_secret
+from scheduler.model.remembered import remembered
 
 NOT_RECORDED = "(not recorded)"
 _MAX_RECORDED_TEXT = 253

@@ -1,0 +1,33 @@
+"""Remembers what was computed of a tuple that is never changed, by the very object. Pure.
+
+The manifests of a spec and the groups of a placement are decoded once, and each reconciliation asks
+the same of them many times.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import TypeVar
+
+Argument = TypeVar("Argument")
+Answer = TypeVar("Answer")
+
+_MAX_REMEMBERED = 256
+"""Enough for what is reconciled at once; tuples that are gone are held for no longer than that."""
+
+
+def remembered(compute: Callable[[Argument], Answer]) -> Callable[[Argument], Answer]:
+    """The function, with its last answers remembered; nobody may change argument or answer."""
+    answers: OrderedDict[int, tuple[Argument, Answer]] = OrderedDict()
+
+    def answer_of(argument: Argument) -> Answer:
+        key = id(argument)  # the entry holds the tuple, so no other one has its id
+        known = answers.get(key)
+        if known is not None:
+            return known[1]
+        answer = compute(argument)
+        answers[key] = (argument, answer)
+        if len(answers) > _MAX_REMEMBERED:
+            answers.popitem(last=False)
+        return answer
+
+    return answer_of
