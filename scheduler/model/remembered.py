@@ -16,7 +16,18 @@ _MAX_REMEMBERED = 256
 
 
 def remembered(compute: Callable[[Argument], Answer]) -> Callable[[Argument], Answer]:
-    """The function, with its last answers remembered; nobody may change argument or answer."""
+    """The function, with its last answers remembered.
+
+    Equal arguments that are other objects are computed again: comparing manifests costs as much as
+    reading them. Any thread may call the function; two that ask the same at once both compute it.
+
+    Args:
+        compute: a pure function of one argument. Neither the argument nor the answer may ever be
+            changed by a caller, so a caller that needs a dict of its own copies it.
+
+    Returns:
+        The function to call instead; what `compute` raises is raised, and not remembered.
+    """
     answers: OrderedDict[int, tuple[Argument, Answer]] = OrderedDict()
 
     def answer_of(argument: Argument) -> Answer:

@@ -29,7 +29,11 @@ def test_a_manifest_without_the_data_of_secrets_is_not_copied() -> None:
 
 
 def test_the_data_of_a_secret_inside_is_left_out_and_all_else_is_kept() -> None:
-    holder = {"kind": "Bundle", "items": [{"a": 1}, {"one": SECRET}], "other": [1, "two", None]}
+    holder: dict[str, Any] = {
+        "kind": "Bundle",
+        "items": [{"a": 1}, {"one": SECRET}],
+        "other": [1, "two", None],
+    }
     recorded = without_secret_data(holder)
     assert "hidden" not in str(recorded)
     assert recorded["items"][1]["one"]["data"] == NOT_RECORDED
@@ -39,7 +43,7 @@ def test_the_data_of_a_secret_inside_is_left_out_and_all_else_is_kept() -> None:
     assert SECRET["stringData"] == {"token": "hidden"}
 
 
-def test_equal_manifests_of_other_tuples_are_read_anew() -> None:
+def test_equal_manifests_of_other_tuples_are_read_again() -> None:
     exported = {**DEPLOYMENT, "status": {"replicas": 1}}
     first, second = (exported,), (DEPLOYMENT,)
     assert clean_manifests(first) == ((DEPLOYMENT,), ("spec.manifests[0].status",))
