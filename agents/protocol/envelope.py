@@ -97,7 +97,28 @@ def unseal(
         WireError: the envelope is too large or malformed, its key is unknown, or its signature does
             not match.
     """
-    envelope = _ENVELOPE_CODEC.decode(data)
+    return unseal_envelope(
+        read_envelope(data), topic=topic, trusted=trusted, max_payload_bytes=max_payload_bytes
+    )
+
+
+def read_envelope(data: bytes) -> Envelope:
+    """Reads an envelope, of which nothing is verified yet.
+
+    Raises:
+        WireError: the data is not an envelope.
+    """
+    return _ENVELOPE_CODEC.decode(data)
+
+
+def unseal_envelope(
+    envelope: Envelope,
+    *,
+    topic: str,
+    trusted: TrustedKeys,
+    max_payload_bytes: int = MAX_PAYLOAD_BYTES,
+) -> bytes:
+    """Verifies an envelope that was read already; as `unseal`."""
     key = trusted.find(envelope.kid)
     if key is None:
         raise WireError("unknown-key", f"key {envelope.kid[:16]!r} is not trusted")

@@ -82,6 +82,10 @@ def requested_amount(resource: str, written: float | str) -> int:
     Raises:
         NotAQuantity: the value is not a quantity, negative, or `MAX_AMOUNT` or more.
     """
+    if type(written) is str:
+        quick = _parse_common_form(resource, written)
+        if quick is not None and quick < MAX_AMOUNT:
+            return quick
     value = _checked_amount(resource, written)
     return -((-value.numerator) // value.denominator)  # division rounded up
 

@@ -13,13 +13,18 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from agents.protocol import delta, topics
-from agents.protocol.envelope import sender_key_id, unseal, unseal_unadmitted
+from agents.protocol.envelope import (
+    Envelope,
+    read_envelope,
+    unseal_envelope,
+    unseal_unadmitted,
+)
 from agents.protocol.errors import WireError
 from agents.protocol.keys import TrustedKeys
 from agents.protocol.report import OFFLINE, MessageHeader, Offline, Report, ReportDelta
 from agents.protocol.report_totals import check_totals
-from agents.protocol.status import SITE_STATUS, SiteStatusMessage
-from scheduler.control.ports.agents import AgentEventHandler, OrderStatusReport
+from agents.protocol.status import SiteStatusMessage
+from scheduler.control.ports.agents import AgentEventHandler, OrderState, OrderStatusReport
 from scheduler.control.ports.telemetry import Telemetry
 from scheduler.mqtt.arrivals import parse_site_topic
 from scheduler.mqtt.keyring import Keyring
@@ -28,6 +33,7 @@ from scheduler.mqtt.site_agents import EarlierBoot, ReadReport, SiteAgents, Site
 from scheduler.mqtt.site_asker import SiteAsker
 from scheduler.mqtt.site_reports import (
     MAX_AGE_SECONDS,
+    StatusReader,
     order_status_report_of,
     site_report_of,
     with_times,
@@ -66,6 +72,7 @@ class OpenedMessage:
         key_id: id of the key that signed it.
         size: its bytes as JSON.
         read: what it says, as the control loops take it in; None until `Ingest.read`.
+        orders: of a status, the states of its orders that were read with it; None: not yet.
     """
 
     topic: topics.Topic
@@ -73,6 +80,7 @@ class OpenedMessage:
     key_id: str
     size: int
     read: "ReadReport | OrderStatusReport | None" = None
+    orders: dict[str, OrderState] | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -100,6 +108,7 @@ class Ingest:
     received: ReceivedMessages = field(default_factory=ReceivedMessages)
     sites_needing_full_report: set[str] = field(default_factory=set, init=False)
     _sites: dict[str, SiteAgents] = field(default_factory=dict, init=False)
+    _statuses: StatusReader = field(default_factory=StatusReader, init=False)
 
     def handle(self, topic: str, payload: bytes, *, retained: bool = False) -> bool:
         """Verifies, decodes and dispatches one message; a bad one is counted and dropped.
@@ -107,15 +116,16 @@ class Ingest:
         Returns:
             Whether the message was accepted.
         """
-        is_admitted = None
+        is_admitted, verified = None, None
         with self._refusals(topic), self.faults.barrier("message", passing=(WireError,)):
             parsed_topic = parse_site_topic(topic, retained=retained)
-            is_admitted = self.is_admitted(parsed_topic.site, sender_key_id(payload))
-        if not is_admitted:
-            if is_admitted is False:
-                self.list_unadmitted(topic, payload)
-            return False
-        opened = self.open(topic, payload)
+            envelope = read_envelope(payload)
+            is_admitted = self.is_admitted(parsed_topic.site, envelope.kid)
+            if is_admitted:
+                verified = self._verify(parsed_topic, topic, envelope)
+        if is_admitted is False:
+            self.list_unadmitted(topic, payload)
+        opened = self.decode(verified) if verified else None
         return opened is not None and self.apply(opened)
 
     def is_admitted(self, site: str, key_id: str) -> bool:
@@ -149,10 +159,15 @@ class Ingest:
         """Checks who has sent a message; as `open`."""
         with self._refusals(topic), self.faults.barrier("message", passing=(WireError,)):
             parsed_topic = parse_site_topic(topic, retained=False)
-            trusted = self.keyring.keys_of(parsed_topic.site) or TrustedKeys()
-            data = unseal(payload, topic=topic, trusted=trusted)
-            return VerifiedMessage(parsed_topic, data, sender_key_id(payload))
+            return self._verify(parsed_topic, topic, read_envelope(payload))
         return None
+
+    def _verify(
+        self, parsed_topic: topics.Topic, topic: str, envelope: Envelope
+    ) -> "VerifiedMessage":
+        trusted = self.keyring.keys_of(parsed_topic.site) or TrustedKeys()
+        data = unseal_envelope(envelope, topic=topic, trusted=trusted)
+        return VerifiedMessage(parsed_topic, data, envelope.kid)
 
     def decode(self, verified: "VerifiedMessage") -> "OpenedMessage | None":
         """Decodes a verified message; as `open`."""
@@ -166,9 +181,21 @@ class Ingest:
             self._refusals(f"{topic.site} {topic.kind}"),
             self.faults.barrier("message", decoding, passing=(WireError,)),
         ):
-            message = _decode(topic.kind, data)
-            return OpenedMessage(topic, message, verified.key_id, len(data))
+            message, orders = self._decode(topic, data)
+            return OpenedMessage(topic, message, verified.key_id, len(data), orders=orders)
         return None
+
+    def _decode(
+        self, topic: topics.Topic, data: bytes
+    ) -> "tuple[SiteMessage, dict[str, OrderState] | None]":
+        """Decodes a message; one with too many values is not even parsed: no thread shares it."""
+        if sum(map(data.count, (b",", b"[", b"{"))) > _MAX_VALUES:
+            raise WireError("too-large", f"more than {_MAX_VALUES} values")
+        if topic.kind == "status":
+            return self._statuses.decode(topic.site, data)
+        if topic.kind == "offline":
+            return OFFLINE.decode(data), None
+        return delta.decode_report(data), None
 
     def is_newest(self, opened: "OpenedMessage") -> bool:
         """Whether `apply` would accept this message as the newest of its agent and kind."""
@@ -226,6 +253,7 @@ class Ingest:
     def forget(self, site: str) -> None:
         """Drops what is known of a site that is gone or has new keys."""
         self._sites.pop(site, None)
+        self._statuses.forget(site)
         self.sites_needing_full_report.discard(site)
 
     def _read(self, opened: "OpenedMessage") -> "OpenedMessage":
@@ -238,7 +266,7 @@ class Ingest:
         if not self.is_newest(opened) or isinstance(message, Offline):
             return opened
         if isinstance(message, SiteStatusMessage):
-            return replace(opened, read=order_status_report_of(message))
+            return replace(opened, read=order_status_report_of(message, opened.orders))
         if message.observed_seconds_ago > MAX_AGE_SECONDS:
             raise WireError("malformed", f"observed more than {MAX_AGE_SECONDS:g} seconds ago")
         whole, base = self._whole_report(opened.topic.site, message)
@@ -327,12 +355,3 @@ class Ingest:
             raise WireError("stale", "the last will of another boot")
         self.telemetry.count_message("offline")
         self.listener.on_site_offline(site)
-
-
-def _decode(kind: str, data: bytes) -> SiteMessage:
-    """Decodes a message; one with too many values is not even parsed, which no thread can share."""
-    if sum(map(data.count, (b",", b"[", b"{"))) > _MAX_VALUES:
-        raise WireError("too-large", f"more than {_MAX_VALUES} values")
-    if kind == "offline":
-        return OFFLINE.decode(data)
-    return SITE_STATUS.decode(data) if kind == "status" else delta.decode_report(data)

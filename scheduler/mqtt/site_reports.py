@@ -1,17 +1,20 @@
 """Turns what an agent reports into what decisions and control loops read."""
 
 import re
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import chain
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
+from agents.protocol.bounds import MAX_MESSAGE_BYTES
+from agents.protocol.codec import Codec, parse_json
 from agents.protocol.errors import WireError
 from agents.protocol.report import REPORT, Report, ReportedIntensity, ReportedPower
-from agents.protocol.status import ORDER_PHASES, OrderStatus, SiteStatusMessage
+from agents.protocol.status import ORDER_PHASES, SITE_STATUS, OrderStatus, SiteStatusMessage
 from scheduler.control.ports.agents import OrderState, OrderStatusReport, SiteReport
 from scheduler.control.ports.ledger import SignedHead
 from scheduler.model.demand.facts import SiteFacts
@@ -47,6 +50,13 @@ _MAX_NODE_CLASSES_PER_SITE = 5_000
 _MAX_LABELS_PER_SITE = 16_384
 _MAX_AMOUNT_TEXTS_PER_SITE = 16_384
 _CLAIM_NAME = re.compile(NAME_PATTERN)
+_ORDERS = "orders"
+_MAX_REMEMBERED_ORDERS = 5_000
+"""Of a site with more, each status is read whole, on a thread of its own."""
+
+_ORDER_STATUS = Codec(OrderStatus)
+_PARTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def site_report_of(report: Report) -> SiteReport:
@@ -60,7 +70,7 @@ def site_report_of(report: Report) -> SiteReport:
     Raises:
         WireError: a figure cannot be read.
     """
-    tree = REPORT.to_json(report)
+    tree = REPORT.to_json(replace(report, orders=None))  # of these nothing is in the status
     executor = report.executor
     raw = {key: tree[key] for key in _STATUS_FIELDS if key in tree}
     raw["executor"] = executor is not None
@@ -120,15 +130,24 @@ def with_times(
     )
 
 
-def order_status_report_of(message: SiteStatusMessage) -> OrderStatusReport:
-    """What a status says; when it was made is not known yet."""
+def order_status_report_of(
+    message: SiteStatusMessage, orders: dict[str, OrderState] | None = None
+) -> OrderStatusReport:
+    """What a status says; when it was made is not known yet.
+
+    Args:
+        message: the status.
+        orders: the state of each of its orders, by order id, if that is read already.
+    """
     index = message.index
+    if orders is None:
+        orders = {one.id: order_state_of(one) for one in message.orders}
     return OrderStatusReport(
         site=message.site,
         site_uid=message.site_uid,
         version=(index.epoch, index.sequence) if index else None,
         digest=index.digest if index else "",
-        orders={one.id: _order_state_of(one) for one in message.orders},
+        orders=orders,
         missing=message.missing,
         kept=_kept_by_order(message),
         is_executing=message.is_executing,
@@ -224,7 +243,8 @@ def _kept_by_order(message: SiteStatusMessage) -> dict[str, tuple[str, ...]]:
     return {order_id: tuple(names) for order_id, names in kept.items()}
 
 
-def _order_state_of(order: OrderStatus) -> OrderState:
+def order_state_of(order: OrderStatus) -> OrderState:
+    """What a site says of one order."""
     return OrderState(
         id=order.id,
         generation=order.generation,
@@ -238,3 +258,79 @@ def _order_state_of(order: OrderStatus) -> OrderState:
         not_run=order.not_run or 0,
         message=printable(order.message or ""),
     )
+
+
+class ReadStatus(NamedTuple):
+    """A decoded status.
+
+    Attributes:
+        message: the status.
+        orders: the state of each of its orders, by order id; None: not read yet.
+    """
+
+    message: SiteStatusMessage
+    orders: dict[str, OrderState] | None = None
+
+
+class _ReadOrder(NamedTuple):
+    status: OrderStatus
+    state: OrderState
+
+
+@dataclass(slots=True)
+class StatusReader:
+    """Decodes statuses of sites, and reads of each only the orders that have changed.
+
+    A status lists all orders of its site, and most are as in the one before. An order whose JSON
+    has the same bytes says the same, so what was read of it is used again. Everything else is
+    decoded as `SITE_STATUS` does, and a status that is refused is refused by that, with its reason.
+    Any thread may use this; two never read statuses of one site at once.
+    """
+
+    _known: dict[str, dict[bytes, _ReadOrder]] = field(default_factory=dict)
+
+    def decode(self, site: str, data: bytes) -> ReadStatus:
+        """Decodes a status that a key of this site has signed.
+
+        Raises:
+            WireError: as `SITE_STATUS.decode`.
+        """
+        parts = _split(data)
+        if parts is None:
+            return ReadStatus(SITE_STATUS.decode(data))
+        rest, items = parts
+        known = self._known.get(site, {})
+        try:
+            message = SITE_STATUS.from_json(
+                {name: parse_json(bytes(each)) for name, each in rest.items()}
+            )
+            read = {one: known.get(one) or _read_order(one) for one in items}
+        except WireError:
+            return ReadStatus(SITE_STATUS.decode(data))  # its error says where in the message
+        self._known[site] = read
+        listed = [read[one] for one in items]
+        message = replace(message, orders=tuple(one.status for one in listed))
+        return ReadStatus(message, {one.state.id: one.state for one in listed})
+
+    def forget(self, site: str) -> None:
+        """Drops what is remembered of a site that is gone or has new keys."""
+        self._known.pop(site, None)
+
+
+def _split(data: bytes) -> tuple[Mapping[str, msgspec.Raw], list[bytes]] | None:
+    """A status without its orders, and the JSON of each order; None if it is to be read whole."""
+    if len(data) > MAX_MESSAGE_BYTES:
+        return None
+    try:
+        parts: dict[str, Any] = _PARTS.decode(data)
+        items = _ITEMS.decode(parts.pop(_ORDERS, b"[]"))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    if len(items) > _MAX_REMEMBERED_ORDERS:
+        return None
+    return parts, [bytes(one) for one in items]
+
+
+def _read_order(data: bytes) -> _ReadOrder:
+    status = _ORDER_STATUS.from_json(parse_json(data))
+    return _ReadOrder(status, order_state_of(status))

@@ -188,16 +188,17 @@ def adopted_groups(order_id: str, states: Mapping[str, SiteState]) -> tuple[Plac
     """The placement that sites report for an order id; needed after a hub was restored."""
     found: list[PlacementGroup] = []
     for site, state in sorted(states.items()):
-        for one in state.order_status.orders.values() if state.order_status else ():
-            if one.generation > _MAX_ADOPTED_GENERATION:
-                continue  # the next one of every site would be beyond what an order may have
-            if one.id == order_id and one.phase != "Withdrawing":
-                replicas = one.replicas if one.replicas is not None else one.bound or 0
-                if one.finished:  # it asks for no pods, and must not be placed elsewhere
-                    replicas = max(1, replicas)
-                found.append(
-                    PlacementGroup(
-                        sites=(site,), replicas=replicas, generation=one.generation, phase="Running"
-                    )
-                )
+        one = state.order_status.orders.get(order_id) if state.order_status else None
+        if one is None or one.phase == "Withdrawing":
+            continue
+        if one.generation > _MAX_ADOPTED_GENERATION:
+            continue  # the next one of every site would be beyond what an order may have
+        replicas = one.replicas if one.replicas is not None else one.bound or 0
+        if one.finished:  # it asks for no pods, and must not be placed elsewhere
+            replicas = max(1, replicas)
+        found.append(
+            PlacementGroup(
+                sites=(site,), replicas=replicas, generation=one.generation, phase="Running"
+            )
+        )
     return tuple(found)

@@ -16,6 +16,7 @@ from scheduler.control.orders.build import (
 )
 from scheduler.control.orders.dispatch import Dispatcher
 from scheduler.control.orders.identity import IdentityResolver, format_order_id, pod_selector
+from scheduler.control.orders.made_orders import MadeOrders
 from scheduler.control.ports.agents import OrderForSite, OrderState
 from scheduler.control.sites.sites import Sites
 from scheduler.control.state.node_label_keys import NodeLabelKeys
@@ -51,6 +52,7 @@ class OrderSync:
     identities: IdentityResolver
     node_labels: NodeLabelKeys
     _sites_ordered: dict[WorkKey, set[str]] = field(default_factory=dict)
+    _made: MadeOrders = field(default_factory=MadeOrders)
 
     def order_id(self, workload: Workload) -> str:
         """The id of a workload's orders, the same at every site; of an identified workload."""
@@ -198,6 +200,9 @@ class OrderSync:
         order_id = self.order_id(workload)
         if workload.status.placement.identity == "Whole":
             shares = self._startable(key, workload, order_id, shares)
+        if has_content and not any(one.is_withdrawing for one in shares.values()):
+            # What the sites have now plays no part, so equal shares give equal orders.
+            return self._made.orders_of(key, workload, order_id, shares, tenant)
         current = {
             site: one for site in shares if (one := self.dispatcher.order_at(site, order_id))
         }
@@ -350,6 +355,7 @@ class OrderSync:
 
     def forget(self, key: WorkKey) -> None:
         """Releases all that is held for a workload that is gone."""
+        self._made.forget(key)
         self._sites_ordered.pop(key, None)
         self.quotas.release(key)
         self.node_labels.forget(key)

@@ -597,15 +597,16 @@ class Reconciler:
         )
         left = self.order_sync.left_sites(key, workload, status)
         status = with_remains(status, left, now)
-        status = statuses.with_started_ordinals(
-            status,
-            self.order_sync.site_views(workload, status),
-            now,
-            are_left_sites_gone=all(
-                one.is_gone or (one.is_silent and site in given_up_sites(status))
-                for site, one in left.items()
-            ),
-        )
+        if any(group.ordinals for group in status.placement.groups):
+            status = statuses.with_started_ordinals(
+                status,
+                self.order_sync.site_views(workload, status),
+                now,
+                are_left_sites_gone=all(
+                    one.is_gone or (one.is_silent and site in given_up_sites(status))
+                    for site, one in left.items()
+                ),
+            )
         given_up = self.order_sync.pods_given_up(workload, status)
         stuck = stuck_condition(status, self.stuck_after_seconds, now, given_up=given_up)
         status = set_condition(status, stuck, "StuckInFlight", now)

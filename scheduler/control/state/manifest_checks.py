@@ -14,6 +14,7 @@ import msgspec
 
 from scheduler.model.demand.demand import NotAccepted
 from scheduler.model.kinds.workload import Workload
+from scheduler.model.remembered import remembered
 
 UNKNOWN_TO_SCHEMA = "ManifestRefused"
 """Reason of condition Accepted where a manifest does not fit the schema of its kind."""
@@ -52,11 +53,10 @@ class ManifestChecks:
             return
         versions = frozenset(str(each.get("apiVersion", "")) for each in manifests)
         state = await self.schemas.refresh(versions)
-        data = msgspec.json.encode(manifests)
-        digest = hashlib.sha256(data).digest()
+        digest, size = _digest_and_size(manifests)
         known = self._problems.get(digest)
         if known is None or known[0] != state:
-            is_small = len(data) <= _MAX_INLINE_BYTES
+            is_small = size <= _MAX_INLINE_BYTES
             find = _first_problem
             problem = (
                 find(self.schemas, manifests)
@@ -72,11 +72,18 @@ class ManifestChecks:
         """Why the manifests are refused; None if they fit, or nothing is known of them."""
         if self.schemas is None or not workload.spec.manifests:
             return None
-        digest = hashlib.sha256(msgspec.json.encode(workload.spec.manifests)).digest()
+        digest, _ = _digest_and_size(workload.spec.manifests)
         _, problem = self._problems.get(digest) or ("", _former_problem(workload))
         if not problem:
             return None
         return NotAccepted(reason="invalid", condition=UNKNOWN_TO_SCHEMA, message=problem)
+
+
+@remembered
+def _digest_and_size(manifests: tuple[dict[str, Any], ...]) -> tuple[bytes, int]:
+    """The digest of the manifests as JSON, and its bytes."""
+    data = msgspec.json.encode(manifests)
+    return hashlib.sha256(data).digest(), len(data)
 
 
 def _former_problem(workload: Workload) -> str:

@@ -24,7 +24,10 @@ _TREATMENTS: dict[OnViolation, str] = {
 
 def find_condition(conditions: Sequence[Condition], kind: str) -> Condition | None:
     """The condition of a type; None when there is none."""
-    return next((one for one in conditions if one.type == kind), None)
+    for one in conditions:
+        if one.type == kind:
+            return one
+    return None
 
 
 def set_condition(
@@ -38,9 +41,12 @@ def set_condition(
         kind: the type of the condition.
         now: becomes the transition time when the condition's status changes.
     """
-    conditions = without_condition(status.conditions, kind)
     if condition is not None:
         conditions = with_condition(status.conditions, condition, now)
+    elif find_condition(status.conditions, kind) is None:
+        return status
+    else:
+        conditions = without_condition(status.conditions, kind)
     return msgspec.structs.replace(status, conditions=conditions)
 
 

@@ -30,6 +30,7 @@ from scheduler.control.ports.agents import OrderState
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import Demand, PlacedReplicas
 from scheduler.model.kinds.workload import PlacementGroup, SiteOrdinals
+from scheduler.model.remembered import remembered
 
 MAX_REPLACING = 64
 """A group names at most this many replacing sites; with this many, all staying sites must run."""
@@ -108,12 +109,21 @@ UNSEEN = SiteView(state=None, is_silent=True)
 
 
 def shares_in(groups: Iterable[PlacementGroup]) -> dict[str, SiteShare]:
-    """The share of each site, by site, from the groups of a status."""
+    """The share of each site, by site, from the groups of a status.
+
+    Of a tuple, as a status holds them, the answer is remembered: a reconciliation asks ten times.
+    """
+    if type(groups) is tuple:
+        return _shares_of_groups(groups).copy()
+    return _read_shares(groups)
+
+
+def _read_shares(groups: Iterable[PlacementGroup]) -> dict[str, SiteShare]:
     shares: dict[str, SiteShare] = {}
     for group in groups:
         leaves = group.phase == "Withdrawing"
         for site in group.sites:
-            known = shares.get(site, SiteShare(0, 0))
+            known = shares.get(site, _NO_SHARE)
             shares[site] = replace(
                 known,
                 replicas=known.replicas + (0 if leaves else group.replicas),
@@ -127,6 +137,10 @@ def shares_in(groups: Iterable[PlacementGroup]) -> dict[str, SiteShare]:
                 ordinals=group.ordinals or known.ordinals,
             )
     return shares
+
+
+_NO_SHARE = SiteShare(0, 0)
+_shares_of_groups = remembered(_read_shares)
 
 
 def health_of(share: SiteShare, view: SiteView) -> Health:

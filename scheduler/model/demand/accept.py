@@ -54,7 +54,7 @@ from scheduler.model.manifests.checks import (
     names_of_api_kind,
 )
 from scheduler.model.manifests.cleaning import clean_manifests
-from scheduler.model.manifests.containers import mapping_or_empty
+from scheduler.model.manifests.containers import field_names, mapping_or_empty
 from scheduler.model.manifests.identities import max_replicas
 from scheduler.model.manifests.manifests import ParsedManifests, Pods, read_manifests
 from scheduler.model.manifests.pod_kinds import (
@@ -460,12 +460,18 @@ def _architectures(
     When none is given it is amd64, on the operating system that all pods name, else on Linux.
     """
     if not platforms:
+        if _NAMES_OF_SYSTEMS.isdisjoint(field_names(manifests)):
+            return ("amd64",)
         systems = {_system_of(pod.spec) for each in manifests for pod in find_pod_specs(each)}
         return ("windows/amd64",) if systems == {"windows"} else ("amd64",)
     parts = [each.split("/") for each in platforms]
     return tuple(
         sorted({each[1] if each[0] == "linux" else f"{each[0]}/{each[1]}" for each in parts})
     )
+
+
+_NAMES_OF_SYSTEMS = frozenset({"os", OS_LABEL})
+"""Fields without which a pod runs on Linux."""
 
 
 def _system_of(spec: Mapping[str, Any]) -> str:

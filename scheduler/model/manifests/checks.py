@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from scheduler.model.manifests.cleaning import MAX_DEPTH
-from scheduler.model.manifests.containers import mapping_or_empty
+from scheduler.model.manifests.containers import SCALARS, mapping_or_empty
 from scheduler.model.manifests.secrets import carries_secret_data, is_secret
 from scheduler.model.manifests.templates import GroupKind, group_kind
 
@@ -234,10 +234,12 @@ def check_depth(value: object, path: str, depth: int = 1) -> None:
         for key, each in value.items():
             if len(key) > MAX_KEY_LENGTH:
                 raise BadManifest(f"{path}: a key has more than {MAX_KEY_LENGTH} characters")
-            check_depth(each, path, depth + 1)
+            if not isinstance(each, SCALARS):
+                check_depth(each, path, depth + 1)
     elif isinstance(value, list | tuple):
         for each in value:
-            check_depth(each, path, depth + 1)
+            if not isinstance(each, SCALARS):
+                check_depth(each, path, depth + 1)
 
 
 def check_values(manifests: Sequence[Mapping[str, Any]]) -> None:
@@ -251,14 +253,17 @@ def check_values(manifests: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _check_values(value: object, path: str) -> None:
-    if isinstance(value, Mapping):
-        for each in value.values():
-            _check_values(each, path)
+    if isinstance(value, str):
+        return
+    if isinstance(value, int):
+        if not -MAX_INTEGER <= value <= MAX_INTEGER:
+            raise BadManifest(f"{path}: a number has more than 64 bits")
     elif isinstance(value, list | tuple):
         for each in value:
             _check_values(each, path)
-    elif isinstance(value, int) and not -MAX_INTEGER <= value <= MAX_INTEGER:
-        raise BadManifest(f"{path}: a number has more than 64 bits")
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            _check_values(each, path)
 
 
 def _defined_scopes(manifests: Sequence[Mapping[str, Any]]) -> dict[GroupKind, bool]:
@@ -348,6 +353,8 @@ def _check_own_keys(value: object, path: str) -> None:
     """Refuses labels and annotations by which agents recognise their objects, at any depth."""
     if isinstance(value, Mapping):
         for name, each in value.items():
+            if isinstance(each, SCALARS):
+                continue
             where = f"{path}.{name}"
             folded = name.casefold()
             if folded.endswith(("labels", "annotations")) and folded != "matchlabels":
@@ -360,7 +367,8 @@ def _check_own_keys(value: object, path: str) -> None:
             _check_own_keys(each, where)
     elif isinstance(value, list | tuple):
         for index, each in enumerate(value):
-            _check_own_keys(each, f"{path}[{index}]")
+            if not isinstance(each, SCALARS):
+                _check_own_keys(each, f"{path}[{index}]")
 
 
 def api_kind(manifest: Mapping[str, Any]) -> str:

@@ -9,8 +9,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scheduler.model.manifests.containers import mapping_or_empty
+from scheduler.model.manifests.containers import SCALARS, mapping_or_empty
 from scheduler.model.manifests.templates import GroupKind, group_kind
+from scheduler.model.remembered import remembered
 
 MAX_DEPTH = 60
 """The deepest nesting of a manifest: what agents accept, or a little less."""
@@ -24,6 +25,7 @@ LAST_APPLIED_ANNOTATIONS = frozenset(
     }
 )
 """Annotations in which clients repeat a whole object, with its data."""
+_LAST_APPLIED = tuple(sorted(LAST_APPLIED_ANNOTATIONS))
 
 _METADATA_OF_A_CLUSTER = (
     "uid",
@@ -88,14 +90,24 @@ def clean_manifests(
     """The manifests as they are applied, and the paths of what was stripped.
 
     A manifest without anything to strip is returned as it is. Empty values (`status: {}`,
-    `creationTimestamp: null`) are stripped without being named.
+    `creationTimestamp: null`) are stripped without being named. Of a tuple, as a spec holds them,
+    the answer is remembered: a reconciliation asks several times.
     """
+    return _cleaned_of(manifests) if type(manifests) is tuple else _clean(manifests)
+
+
+def _clean(
+    manifests: Sequence[dict[str, Any]],
+) -> tuple[tuple[dict[str, Any], ...], tuple[str, ...]]:
     removed: list[str] = []
     cleaned = tuple(
         _Cleaner(removed).clean(each, f"spec.manifests[{index}]")
         for index, each in enumerate(manifests)
     )
     return cleaned, tuple(removed)
+
+
+_cleaned_of = remembered(_clean)
 
 
 class _Cleaner:
@@ -130,7 +142,7 @@ class _Cleaner:
             return value
         if isinstance(value, Mapping):
             result: Any = value
-            for name, each in value.items():
+            for name, each in [one for one in value.items() if not isinstance(one[1], SCALARS)]:
                 where = f"{path}.{name}"
                 inner = self._clean_inside(each, where, depth + 1) if name != "metadata" else each
                 if isinstance(inner, dict) and _is_object(name, inner):
@@ -139,25 +151,29 @@ class _Cleaner:
                     result = {**result, name: inner}
             return result
         if isinstance(value, list):
-            items = []
-            for index, each in enumerate(value):
-                where = f"{path}[{index}]"
-                inner = self._clean_inside(each, where, depth + 1)
-                if isinstance(inner, dict) and _is_object("", inner):
-                    if "kind" in inner or path.endswith("Templates"):
-                        inner = self._without(inner, ("status",), where)
-                    inner = self._with_clean_metadata(inner, where)
-                items.append(inner)
+            items = [
+                each if isinstance(each, SCALARS) else self._clean_item(each, index, path, depth)
+                for index, each in enumerate(value)
+            ]
             return value if all(a is b for a, b in zip(items, value, strict=True)) else items
         return value
 
+    def _clean_item(self, item: Any, index: int, path: str, depth: int) -> Any:  # noqa: ANN401 - any JSON
+        where = f"{path}[{index}]"
+        inner = self._clean_inside(item, where, depth + 1)
+        if isinstance(inner, dict) and _is_object("", inner):
+            if "kind" in inner or path.endswith("Templates"):
+                inner = self._without(inner, ("status",), where)
+            inner = self._with_clean_metadata(inner, where)
+        return inner
+
     def _with_clean_metadata(self, holder: dict[str, Any], path: str) -> dict[str, Any]:
         result = self._at(holder, path, ("metadata",), _METADATA_OF_A_CLUSTER)
-        result = self._at(
-            result, path, ("metadata", "annotations"), sorted(LAST_APPLIED_ANNOTATIONS)
-        )
         notes = mapping_or_empty(result.get("metadata")).get("annotations")
-        if notes == {}:
+        if notes is None:
+            return result
+        result = self._at(result, path, ("metadata", "annotations"), _LAST_APPLIED)
+        if mapping_or_empty(result.get("metadata")).get("annotations") == {}:
             result = self._at(result, path, ("metadata",), ("annotations",))
         return result
 
@@ -167,6 +183,8 @@ class _Cleaner:
         """Strips fields of a mapping inside a mapping."""
         if not steps:
             return self._without(holder, names, path)
+        if not names:
+            return holder
         inner = holder.get(steps[0])
         if not isinstance(inner, dict):
             return holder

@@ -1,12 +1,20 @@
 """The containers of a pod: requests and limits one by one, as LimitRange bounds them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from scheduler.model.kinds.fields import Part
 from scheduler.model.quantities import requests_of
+from scheduler.model.remembered import remembered
+
+SCALARS = (str, int, float, type(None))
+"""Types of JSON values that hold no others, for `isinstance`.
+
+Most values are scalars, so what walks through a manifest passes over them first. Asking for a
+`Mapping` instead takes several times as long.
+"""
 
 Amounts = dict[str, int]
 """Millicores for cpu, whole units for all else."""
@@ -85,10 +93,40 @@ def _sum_amounts(one: Amounts, other: Amounts) -> Amounts:
 
 def mapping_or_empty(raw: object) -> Mapping[str, Any]:
     """A part of an unchecked object, if it is a mapping; else an empty one."""
-    return raw if isinstance(raw, Mapping) else {}
+    if type(raw) is dict:
+        return raw
+    return raw if raw is not None and isinstance(raw, Mapping) else {}
 
 
 def mappings_in(raw: object) -> Sequence[Mapping[str, Any]]:
     """The mappings in a list of an unchecked object; empty if it is no list."""
-    items: Sequence[object] = raw if isinstance(raw, list | tuple) else ()
-    return [each for each in items if isinstance(each, Mapping)]
+    if not isinstance(raw, list | tuple):
+        return []
+    return [each for each in raw if type(each) is dict or isinstance(each, Mapping)]
+
+
+def field_names(value: object) -> set[str]:
+    """All names of fields in a manifest or in several, at any depth.
+
+    A rule about fields that the manifest does not have needs no look at its pods. Of a tuple, as a
+    spec holds manifests, the answer is remembered.
+    """
+    return _field_names_in(value) if type(value) is tuple else _field_names(value)
+
+
+def _field_names(value: object) -> set[str]:
+    found: set[str] = set()
+    left = [value]
+    while left:
+        one = left.pop()
+        inner: Iterable[object] = ()
+        if isinstance(one, Mapping):
+            found.update(one)
+            inner = one.values()
+        elif isinstance(one, list | tuple):
+            inner = one
+        left += [each for each in inner if not isinstance(each, SCALARS)]
+    return found
+
+
+_field_names_in = remembered(_field_names)

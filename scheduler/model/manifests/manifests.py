@@ -16,6 +16,7 @@ from scheduler.model.manifests.claims import claims_of, claims_of_template
 from scheduler.model.manifests.containers import (
     Container,
     containers_of,
+    field_names,
     mapping_or_empty,
     mappings_in,
     pod_amounts,
@@ -31,6 +32,7 @@ from scheduler.model.manifests.pods import PodShape, shape_of_template
 from scheduler.model.manifests.templates import find_pod_specs, group_kind
 
 _ALWAYS_SERVED_API_VERSIONS = ("v1",)
+_CLAIM = "persistentVolumeClaim"
 
 
 class Pods(Part, frozen=True, kw_only=True):
@@ -137,14 +139,13 @@ def read_manifests(
 
 def holds_data(manifests: Sequence[Mapping[str, Any]]) -> bool:
     """Whether a workload has claims: of its own, in a StatefulSet, or named by its pods."""
+    has_claims = _CLAIM in field_names(manifests)
     for each in manifests:
         spec = mapping_or_empty(each.get("spec"))
         if group_kind(each) == ("", "PersistentVolumeClaim") or spec.get("volumeClaimTemplates"):
             return True
-        for pod in find_pod_specs(each):
-            if any(
-                one.get("persistentVolumeClaim") for one in mappings_in(pod.spec.get("volumes"))
-            ):
+        for pod in find_pod_specs(each) if has_claims else ():
+            if any(one.get(_CLAIM) for one in mappings_in(pod.spec.get("volumes"))):
                 return True
     return False
 

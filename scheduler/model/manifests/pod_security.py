@@ -10,7 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
 from scheduler.model.manifests.checks import BadManifest, title_of
-from scheduler.model.manifests.containers import mapping_or_empty, mappings_in
+from scheduler.model.manifests.containers import (
+    field_names,
+    mapping_or_empty,
+    mappings_in,
+)
 from scheduler.model.manifests.templates import (
     PodSpecAt,
     find_pod_specs,
@@ -74,21 +78,29 @@ def violations(manifest: Mapping[str, Any], level: PodSecurity) -> Iterator[Viol
     """
     if level == "privileged":
         return
+    names = field_names(manifest)
+    baseline = [(control, check) for control, fields, check in _BASELINE if fields & names]
+    restricted = _RESTRICTED if level == "restricted" else ()
     seen: set[str] = set()
-    for pod in (*find_pod_specs(manifest), *find_possible_pod_parts(manifest)):
-        for control, check in _BASELINE:
+    for pod in _pods_of(manifest) if baseline or restricted else ():
+        for control, check in baseline:
             for path, what in check(pod):
                 if path not in seen:
                     seen.add(path)
                     yield Violation(path, what, control, "privileged")
-        if level == "restricted" and not pod.is_possible:
-            for control, check in _RESTRICTED:
+        if not pod.is_possible:
+            for control, check in restricted:
                 for path, what in check(pod):
                     yield Violation(path, what, control, "baseline")
     yield from _weaker_namespace(manifest, level)
     for path in find_texts_of_privileged_pods(manifest):
         what = "holds a pod that asks for rights on its node; leave them out"
         yield Violation(path, what, "Privileged Containers", "privileged")
+
+
+def _pods_of(manifest: Mapping[str, Any]) -> Iterator[PodSpecAt]:
+    yield from find_pod_specs(manifest)
+    yield from find_possible_pod_parts(manifest)
 
 
 _ENFORCE = "pod-security.kubernetes.io/enforce"
@@ -299,20 +311,21 @@ def _sysctls(pod: PodSpecAt) -> _Found:
         yield from _one_of([(path, each)], "name", _SAFE_SYSCTLS)
 
 
-_BASELINE: tuple[tuple[str, _Check], ...] = (
-    ("HostProcess", _host_process),
-    ("Host Namespaces", _host_namespaces),
-    ("Privileged Containers", _privileged),
-    ("Capabilities", _baseline_capabilities),
-    ("HostPath Volumes", _host_path),
-    ("Host Ports", _host_ports),
-    ("Host Probes / Lifecycle Hooks", _host_probes),
-    ("AppArmor", _app_armor),
-    ("SELinux", _selinux),
-    ("/proc Mount Type", _proc_mount),
-    ("Seccomp", _baseline_seccomp),
-    ("Sysctls", _sysctls),
+_BASELINE: tuple[tuple[str, frozenset[str], _Check], ...] = (
+    ("HostProcess", frozenset({"hostProcess"}), _host_process),
+    ("Host Namespaces", frozenset({"hostNetwork", "hostPID", "hostIPC"}), _host_namespaces),
+    ("Privileged Containers", frozenset({"privileged"}), _privileged),
+    ("Capabilities", frozenset({"capabilities"}), _baseline_capabilities),
+    ("HostPath Volumes", frozenset({"hostPath"}), _host_path),
+    ("Host Ports", frozenset({"hostPort"}), _host_ports),
+    ("Host Probes / Lifecycle Hooks", frozenset({"host"}), _host_probes),
+    ("AppArmor", frozenset({"appArmorProfile", "annotations"}), _app_armor),
+    ("SELinux", frozenset({"seLinuxOptions"}), _selinux),
+    ("/proc Mount Type", frozenset({"procMount"}), _proc_mount),
+    ("Seccomp", frozenset({"seccompProfile", "annotations"}), _baseline_seccomp),
+    ("Sysctls", frozenset({"sysctls"}), _sysctls),
 )
+"""Each control with the fields that it reads. What has none of them is allowed by this level."""
 
 
 _RESTRICTED_VOLUMES = frozenset(

@@ -12,13 +12,18 @@ from scheduler.model.manifests.checks import is_readable_object
 from scheduler.model.manifests.cleaning import clean_manifests
 from scheduler.model.manifests.containers import mapping_or_empty
 from scheduler.model.manifests.secrets import is_secret, is_text_of_secret
+from scheduler.model.remembered import remembered
 
 NOT_RECORDED = "(not recorded)"
 _MAX_RECORDED_TEXT = 253
 
 
 def recorded_manifests(manifests: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
-    """The manifests as they are recorded."""
+    """The manifests as they are recorded; of a tuple, as a spec holds them, remembered."""
+    return _recorded_of(manifests) if type(manifests) is tuple else _recorded(manifests)
+
+
+def _recorded(manifests: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
     cleaned, _ = clean_manifests(manifests)
     return tuple(
         without_secret_data(each) if is_readable_object(each) else identity_only(each)
@@ -26,14 +31,27 @@ def recorded_manifests(manifests: Sequence[dict[str, Any]]) -> tuple[dict[str, A
     )
 
 
+_recorded_of = remembered(_recorded)
+
+
 def without_secret_data(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    """A value without the data of Secrets: of these only kind and name are kept."""
+    """A value without the data of Secrets: of these only kind and name are kept.
+
+    What holds none is returned as it is, and not copied.
+    """
     if isinstance(value, Mapping):
         if is_secret(value):
             return identity_only(value)
-        return {key: without_secret_data(each) for key, each in value.items()}
+        changed = {
+            key: kept
+            for key, each in value.items()
+            if (kept := without_secret_data(each)) is not each
+        }
+        return {**value, **changed} if changed else value
     if isinstance(value, list | tuple):
-        return [without_secret_data(each) for each in value]
+        items = [without_secret_data(each) for each in value]
+        is_same = all(one is each for one, each in zip(items, value, strict=True))
+        return value if is_same else items
     return NOT_RECORDED if isinstance(value, str) and is_text_of_secret(value) else value
 
 

@@ -6,12 +6,14 @@ with it is refused, and `recorded.py` leaves it out of what is recorded of the r
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from scheduler.model.manifests.cleaning import LAST_APPLIED_ANNOTATIONS
-from scheduler.model.manifests.containers import mapping_or_empty
+from scheduler.model.manifests.containers import SCALARS, mapping_or_empty
 
+_MAX_REMEMBERED_LENGTH = 64
 _DATA_FIELDS = frozenset({"data", "stringdata"})
 
 
@@ -26,8 +28,12 @@ def _has_secret_data(value: object) -> bool:
             return True
         if any(is_text_of_secret(each) for each in _annotations_of(value)):
             return True
-        return any(_has_secret_data(each) for each in value.values())
-    return isinstance(value, list | tuple) and any(_has_secret_data(each) for each in value)
+        return _any_has_secret_data(value.values())
+    return isinstance(value, list | tuple) and _any_has_secret_data(value)
+
+
+def _any_has_secret_data(values: Iterable[object]) -> bool:
+    return any(not isinstance(each, SCALARS) and _has_secret_data(each) for each in values)
 
 
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
@@ -54,13 +60,25 @@ def _annotations_of(value: Mapping[str, Any]) -> Iterator[str]:
 
 def _fold(text: object) -> str:
     """Letters only, so that no case, space or invisible character hides a word."""
+    if type(text) is str and len(text) <= _MAX_REMEMBERED_LENGTH:
+        return _fold_short(text)
+    return _fold_text(text)
+
+
+@lru_cache(4096)
+def _fold_short(text: str) -> str:
+    """As `_fold`, remembered: names of fields are the same in all manifests."""
+    return _fold_text(text)
+
+
+def _fold_text(text: object) -> str:
     plain = unicodedata.normalize("NFKC", str(text)).casefold()
     return "".join(each for each in plain if each.isalpha())
 
 
 def is_secret(value: Mapping[str, Any]) -> bool:
     """Whether a mapping calls itself a Secret, in any spelling that some reader might take."""
-    kinds = {_fold(each) for name, each in value.items() if _fold(name) == "kind"}
+    kinds = [_fold(each) for name, each in value.items() if _fold(name) == "kind"]
     return any(
         each == "secret" or (each.startswith("secret") and _has_data(value)) for each in kinds
     )

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from scheduler.model.manifests.containers import mapping_or_empty, mappings_in
+from scheduler.model.manifests.containers import SCALARS, mapping_or_empty, mappings_in
 
 GroupKind = tuple[str, str]
 """(API group, kind); the group of core kinds is empty."""
@@ -57,8 +57,11 @@ def group_kind(manifest: Mapping[str, Any]) -> GroupKind:
 
 def find_pod_specs(manifest: Mapping[str, Any]) -> Iterator[PodSpecAt]:
     """All pod specs of a manifest, whatever its kind."""
-    if group_kind(manifest) not in _DESCRIBING_KINDS:
-        yield from _find_in(manifest, "", "", manifest, "")
+    if group_kind(manifest) in _DESCRIBING_KINDS:
+        return
+    found: list[PodSpecAt] = []
+    _find_in(manifest, "", "", manifest, "", found)
+    yield from found
 
 
 def find_possible_pod_parts(manifest: Mapping[str, Any]) -> Iterator[PodSpecAt]:
@@ -153,21 +156,37 @@ _GROUPS_OF_KUBERNETES = frozenset(
 )
 
 
-def _find_in(
-    value: object, path: str, key: str, parent: Mapping[str, Any], parent_path: str
-) -> Iterator[PodSpecAt]:
+def _find_in(  # noqa: PLR0917 - where it is, and where its holder is
+    value: object,
+    path: str,
+    key: str,
+    parent: Mapping[str, Any],
+    parent_path: str,
+    found: list[PodSpecAt],
+) -> None:
+    """Adds the pod specs in a value; scalars are passed over before their path is written."""
     if isinstance(value, Mapping):
-        parent_key = parent_path.rpartition(".")[2].partition("[")[0]
-        is_template = key == "spec" and parent_key.casefold().endswith(("template", "templates"))
-        if is_template or any(mappings_in(value.get(each)) for each in _CONTAINER_LISTS):
+        is_template = key == "spec" and _is_name_of_template(parent_path)
+        if is_template or any(
+            each in value and mappings_in(value[each]) for each in _CONTAINER_LISTS
+        ):
             in_template = key == "spec"
             where = parent_path if in_template else path
-            yield PodSpecAt(where, path, parent if in_template else {}, value)
+            found.append(PodSpecAt(where, path, parent if in_template else {}, value))
         for name, each in value.items():
-            yield from _find_in(each, f"{path}.{name}" if path else str(name), name, value, path)
+            if not isinstance(each, SCALARS):
+                where = f"{path}.{name}" if path else str(name)
+                _find_in(each, where, name, value, path, found)
     elif isinstance(value, list | tuple):
         for index, each in enumerate(value):
-            yield from _find_in(each, f"{path}[{index}]", "", parent, f"{path}[{index}]")
+            if not isinstance(each, SCALARS):
+                where = f"{path}[{index}]"
+                _find_in(each, where, "", parent, where, found)
+
+
+def _is_name_of_template(path: str) -> bool:
+    key = path.rpartition(".")[2].partition("[")[0]
+    return key.casefold().endswith(("template", "templates"))
 
 
 def find_uncounted_pods(manifest: Mapping[str, Any]) -> Iterator[str]:

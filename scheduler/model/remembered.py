@@ -1,0 +1,44 @@
+"""Remembers what was computed of a tuple that is never changed, by the very object. Pure.
+
+The manifests of a spec and the groups of a placement are decoded once, and each reconciliation asks
+the same of them many times.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import TypeVar
+
+Argument = TypeVar("Argument")
+Answer = TypeVar("Answer")
+
+_MAX_REMEMBERED = 256
+"""Enough for what is reconciled at once; tuples that are gone are held for no longer than that."""
+
+
+def remembered(compute: Callable[[Argument], Answer]) -> Callable[[Argument], Answer]:
+    """The function, with its last answers remembered.
+
+    Equal arguments that are other objects are computed again: comparing manifests costs as much as
+    reading them. Any thread may call the function; two that ask the same at once both compute it.
+
+    Args:
+        compute: a pure function of one argument. Neither the argument nor the answer may ever be
+            changed by a caller, so a caller that needs a dict of its own copies it.
+
+    Returns:
+        The function to call instead; what `compute` raises is raised, and not remembered.
+    """
+    answers: OrderedDict[int, tuple[Argument, Answer]] = OrderedDict()
+
+    def answer_of(argument: Argument) -> Answer:
+        key = id(argument)  # the entry holds the tuple, so no other one has its id
+        known = answers.get(key)
+        if known is not None:
+            return known[1]
+        answer = compute(argument)
+        answers[key] = (argument, answer)
+        if len(answers) > _MAX_REMEMBERED:
+            answers.popitem(last=False)
+        return answer
+
+    return answer_of
