@@ -187,7 +187,7 @@ class StormSettings(msgspec.Struct, frozen=True, kw_only=True):
             times spec.failover.afterSeconds.
         settle_seconds: a freeze ends when its cause was over for this long; after a start and after
             a new session with the broker nothing is evicted for this long either, unless all sites
-            were heard.
+            were received.
         full_rate_ratio: evictions go at the full rate while this share of the sites reports, or all
             but one.
         full_per_second: workloads that are evicted each second at the full rate.

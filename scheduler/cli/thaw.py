@@ -8,7 +8,7 @@ _DESCRIPTION = """Lifts a freeze of evictions: one that an operator imposed, and
 scheduler imposed because many sites fell silent together. Sites that are silent now make no storm
 any more, so that the scheduler freezes again only when others fall silent.
 
-A doubt in the hub's own link is not lifted: without a session with the broker, or without any
+A doubt in the link of the hub stays: without a session with the broker, or without any
 message at all, nothing could be ordered or seen."""
 _EPILOG = """examples:
   kapok thaw                                   evictions may go on

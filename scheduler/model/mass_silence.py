@@ -54,7 +54,7 @@ class FleetReading:
         present: sites that report.
         absent: sites that fell silent, but those that an operator has excused.
         excused: silent sites that an operator has excused by a thaw.
-        unknown: sites that earlier processes knew and that were not heard yet.
+        unknown: sites that earlier processes knew and that were not received yet.
         window_seconds: sites that fell silent within this time of each other fell together.
         interval_seconds: the median of the report intervals.
     """
@@ -68,7 +68,7 @@ class FleetReading:
 
     @property
     def readings(self) -> tuple[Sequence[SiteReading], ...]:
-        """All sites of which something was heard, or that are silent."""
+        """All sites of which something was received, or that are silent."""
         return self.present, self.absent, self.excused
 
     @property
@@ -88,8 +88,8 @@ class MassSilence:
 
     Attributes:
         fallen: how many they are.
-        witnesses: how many sites were heard so much later that the link worked then, whether they
-            fell silent after that or not.
+        witnesses: how many sites were received so much later that the link worked then, whether
+            they fell silent after that or not.
     """
 
     fallen: int = 0
@@ -143,20 +143,20 @@ def find_mass_silence(fleet: FleetReading) -> MassSilence:
     One more silent site never makes the share smaller.
     """
     fell = sorted(map(last_seconds_of, fleet.absent))
-    heard = sorted(last_seconds_of(one) for some in fleet.readings for one in some)
+    received = sorted(last_seconds_of(one) for some in fleet.readings for one in some)
     worst, end = MassSilence(), 0
     for start, first_seconds in enumerate(fell):
         while end < len(fell) and fell[end] <= first_seconds + fleet.window_seconds:
             end += 1
-        later = bisect_right(heard, fell[end - 1] + fleet.window_seconds)
-        found = MassSilence(fallen=end - start, witnesses=len(heard) - later)
+        later = bisect_right(received, fell[end - 1] + fleet.window_seconds)
+        found = MassSilence(fallen=end - start, witnesses=len(received) - later)
         if found.ratio > worst.ratio:
             worst = found
     return worst
 
 
 def last_seconds_of(site: SiteReading) -> float:
-    """When a site was heard last, or since when it is listened to if that was never."""
+    """When a site was received last, or since when it is listened to if that was never."""
     received_seconds = site.health.received_seconds
     return received_seconds if isfinite(received_seconds) else site.health.quiet_since_seconds
 
@@ -215,7 +215,7 @@ def _count_since(times_seconds: Sequence[float], since_seconds: float) -> int:
 
 
 def _last_seconds_by_domain(sites: Iterable[SiteReading]) -> Mapping[Domain, list[float]]:
-    """When the sites of each domain were heard last, in order."""
+    """When the sites of each domain were received last, in order."""
     found: dict[Domain, list[float]] = {}
     for one in sites:
         for domain in one.domains:

@@ -4,8 +4,8 @@ A pure rule, as `site_health` is: what is known of sites and of the link at one 
 state before, give the state now. Times are seconds on the receiver's monotonic clock.
 
 - A freeze: nothing is evicted. It begins at once when more than half of the fleet fell silent
-  together, when the session with the broker is down or new, when no site at all is heard, and after
-  this process stood still. It ends when that was over for `settle_seconds`.
+  together, when the session with the broker is down or new, when no site at all is received, and
+  after this process stood still. It ends when that was over for `settle_seconds`.
 - A held domain: a province, a city or a provider that fell silent as a whole, while nearly all
   other sites report, is lost. Its sites are evicted later than single ones are; while too many
   others are silent as well, they are not evicted at all.
@@ -32,8 +32,8 @@ from scheduler.model.site_health import HealthLimits
 
 FreezeReason = Literal["operator", "unread", "session", "quiet", "stalled", "fleet"]
 """operator: a person said so. unread: whether a person said so is not known yet. session: the
-session with the broker is down or new. quiet: no site is heard. stalled: this process stood still.
-fleet: too many sites fell silent together."""
+session with the broker is down or new. quiet: no site is received. stalled: this process stood
+still. fleet: too many sites fell silent together."""
 
 FREEZE_REASONS: Final[tuple[FreezeReason, ...]] = get_args(FreezeReason)
 
@@ -222,10 +222,10 @@ def _find_cause(
     if connected_since is None:
         return "session", "there is no session with the broker"
     is_new = now_seconds - connected_since < limits.settle_seconds
-    if is_new and not _have_all_been_heard(fleet, connected_since):
+    if is_new and not _have_all_been_received(fleet, connected_since):
         began = connected_since <= link.listening_since_seconds
         what = "began to listen" if began else "connected to the broker again"
-        return "session", f"the hub {what}, and has not heard all sites since"
+        return "session", f"the hub {what}, and has not received all sites since"
     if now_seconds - link.stalled_seconds < limits.settle_seconds:
         return "stalled", "this process stood still, and what was sent meanwhile is still to come"
     limit_seconds = max(
@@ -236,16 +236,15 @@ def _find_cause(
         (one.health.received_seconds for some in fleet.readings for one in some), default=-inf
     )
     if fleet.known and now_seconds - max(newest, connected_since) > limit_seconds:
-        return "quiet", f"no site at all was heard for {limit_seconds:.0f} s"
+        return "quiet", f"no site at all was received for {limit_seconds:.0f} s"
     silence = find_mass_silence(fleet)
     if silence.ratio > limits.max_silent_ratio:
-        return "fleet", (
-            f"{silence.fallen} sites fell silent together, and {silence.witnesses} were heard since"
-        )
+        received = f"{silence.witnesses} were received since"
+        return "fleet", f"{silence.fallen} sites fell silent together, and {received}"
     return None
 
 
-def _have_all_been_heard(fleet: FleetReading, since_seconds: float) -> bool:
+def _have_all_been_received(fleet: FleetReading, since_seconds: float) -> bool:
     if fleet.unknown or fleet.absent:
         return False
     return all(one.health.received_seconds >= since_seconds for one in fleet.present)

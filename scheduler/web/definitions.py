@@ -126,7 +126,7 @@ FAULT_PLACES: Final = (
 )
 _FREEZE_HELP: Final = (
     "operator (kapok freeze), unread (whether there is one is not known yet), session (with the "
-    "broker: down or new), quiet (no site is heard), stalled (this process stood still), fleet "
+    "broker: down or new), quiet (no site is received), stalled (this process stood still), fleet "
     "(too many sites fell silent together)"
 )
 HUB_PROBLEM_REASONS: Final = (

@@ -12,7 +12,7 @@ import msgspec
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.figures import SiteFigures, fleet_totals, readiness_of, share_figures
 from scheduler.model.kinds.metadata import WorkKey
-from scheduler.model.kinds.workload import Workload
+from scheduler.model.kinds.workload import Workload, WorkloadStatus
 from scheduler.web.snapshot import StateSnapshot
 from scheduler.web.state_text import figures_of, free_amounts_of, to_metric_units
 
@@ -167,6 +167,34 @@ def workload_row(workload: Workload, reasons: Mapping[str, int]) -> Row:
             "decision": decision.id if decision else None,
             "decidedAt": decision.decided_at if decision else None,
             "createdAt": meta.creation_timestamp,
+            "failover": _failover_fields(status),
+        }
+    )
+
+
+def _failover_fields(status: WorkloadStatus) -> Row | None:
+    """What failover did or waits for; None: nothing."""
+    condition = next((one for one in status.conditions if one.type == "Failover"), None)
+    moved = status.failover.moved if status.failover else ()
+    if condition is None and not moved:
+        return None
+    return _without_unknown(
+        {
+            "reason": condition.reason if condition else None,
+            "message": condition.message if condition else None,
+            "moved": [
+                _without_unknown(
+                    {
+                        "from": one.site,
+                        "to": list(one.to),
+                        "replicas": one.replicas,
+                        "at": one.at,
+                        "silentSince": one.silent_since,
+                        "by": one.by or None,
+                    }
+                )
+                for one in moved
+            ],
         }
     )
 

@@ -452,12 +452,12 @@ def test_bad_messages_are_counted_and_the_process_goes_on(up: Up) -> None:
 
 
 def test_a_field_without_effect_sets_a_condition(up: Up) -> None:
-    asked = WORKLOAD + "  failover: {mode: Automatic, afterSeconds: 60}\n"
+    asked = WORKLOAD + "  schedule: {interruptible: true}\n"
     said = up.kubectl("apply", "-f", "-", text=asked, check=False)
-    assert "Warning: spec.failover is not enforced" in said
+    assert "Warning: spec.schedule.interruptible is not enforced" in said
     condition = eventually(lambda: not_enforced(up))
     assert condition["status"] == "True"
-    assert "spec.failover" in condition["message"]
+    assert "spec.schedule.interruptible" in condition["message"]
 
 
 def test_an_object_that_nothing_runs_is_answered_with_a_command_that_wraps_it(

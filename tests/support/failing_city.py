@@ -30,6 +30,7 @@ class FailingCity:
         loops: the loops.
         silent: sites that send nothing now; they go on running what they run.
         broken: sites whose new orders never become ready.
+        mute: sites that report, and work on by the index that they had.
         gate: holds evictions back.
         after_seconds: of the settings.
         runs: what runs at each site: order id → (generation, replicas).
@@ -39,6 +40,7 @@ class FailingCity:
     loops: ControlLoops = field(default_factory=ControlLoops)
     silent: set[str] = field(default_factory=set)
     broken: set[str] = field(default_factory=set)
+    mute: set[str] = field(default_factory=set)
     gate: EvictionGate = field(default_factory=OpenGate)
     after_seconds: float = 100.0
     runs: dict[str, dict[str, tuple[int, int]]] = field(default_factory=dict)
@@ -49,7 +51,8 @@ class FailingCity:
         loops.sites.limits = HealthLimits()
         loops.failover_loop.gate = self.gate
         loops.failover_loop.after_seconds = self.after_seconds
-        self.runs = {name: {} for name in self.room}
+        self.runs = self.runs or {name: {} for name in self.room}
+        self._indexes: dict[str, object] = {}
 
     def _figures(self, name: str) -> Raw:
         used = sum(replicas for _, replicas in self.runs[name].values())
@@ -98,17 +101,19 @@ class FailingCity:
             return
         loops = self.loops
         loops.dispatcher.flush()
-        index = next(
-            (
-                detail
-                for what, at, detail in reversed(loops.publisher.log)
-                if what == "index" and at == name
-            ),
-            None,
-        )
+        if name not in self.mute:
+            self._indexes[name] = next(
+                (
+                    detail
+                    for what, at, detail in reversed(loops.publisher.log)
+                    if what == "index" and at == name
+                ),
+                None,
+            )
+        index = self._indexes.get(name)
         version, listed = index if isinstance(index, tuple) else (None, ())
-        self.runs[name] = {order_id: self._ordered(name, order_id) for order_id in listed}
-        ready = {} if name in self.broken else {"phase": "Ready"}
+        if name not in self.mute:
+            self.runs[name] = {order_id: self._ordered(name, order_id) for order_id in listed}
         loops.controller.on_report(
             SiteReport(
                 site=name,
@@ -127,15 +132,12 @@ class FailingCity:
                 digest=f"index-{version}" if version else "",
                 orders={
                     order_id: OrderState(
-                        **{
-                            "id": order_id,
-                            "generation": generation,
-                            "applied_generation": generation,
-                            "phase": "Applied",
-                            "ready": replicas if ready else 0,
-                            "bound": replicas,
-                            **ready,
-                        }
+                        id=order_id,
+                        generation=generation,
+                        applied_generation=generation,
+                        phase="Applied" if name in self.broken else "Ready",
+                        ready=0 if name in self.broken else replicas,
+                        bound=replicas,
                     )
                     for order_id, (generation, replicas) in self.runs[name].items()
                 },
@@ -186,6 +188,41 @@ class FailingCity:
         """An operator writes annotations to a Site."""
         await self.loops.hub.merge_patch(SITES, name, {"metadata": {"annotations": annotations}})
         self.loops.read_hub()
+
+    async def recreate(self, name: str) -> None:
+        """Its Site is deleted and made again, under another uid."""
+        log = self.loops.publisher.log
+        log[:] = [one for one in log if one[:2] != ("index", name)]  # of the former uid
+        await self.loops.hub.delete(SITES, name)
+        self.loops.read_hub()
+        await self.settle(1)
+        await self.loops.hub.create(SITES, {**self._figures(name), "status": {}})
+        self.loops.read_hub()
+        await self.settle(1)
+
+    @asynccontextmanager
+    async def next_leader(self) -> AsyncIterator["FailingCity"]:
+        """Another scheduler over the same hub, ledger and sites."""
+        loops = ControlLoops(
+            clock=self.loops.clock, hub=self.loops.hub, recorder=self.loops.recorder
+        )
+        second = FailingCity(
+            room=self.room,
+            loops=loops,
+            silent=set(self.silent),
+            broken=set(self.broken),
+            after_seconds=self.after_seconds,
+            runs=self.runs,
+        )
+        speaking = [self._figures(name) for name in self.room if name not in self.silent]
+        async with asyncio.TaskGroup() as group:
+            group.create_task(loops.clock.advance(5))  # the time for which sites are waited for
+            async with loops.leads(*speaking):
+                runs = (loops.clock_events.run, loops.failover_loop.run)
+                tasks = [group.create_task(run()) for run in runs]
+                yield second
+                for task in tasks:
+                    task.cancel()
 
     async def patch(self, name: str, spec: dict[str, Any]) -> None:
         """A tenant edits a workload."""

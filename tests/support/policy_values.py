@@ -93,7 +93,7 @@ POLICY: tuple[Raw, Raw] = (
             "durationSeconds": 60,
             "interruptible": False,
         },
-        "failover": {"mode": "Manual", "afterSeconds": 5},
+        "failover": {"mode": "Manual", "afterSeconds": 5, "onReturn": "Keep"},
         "rebalance": {"maxMovesPerHour": 1},
     },
     {
@@ -104,7 +104,7 @@ POLICY: tuple[Raw, Raw] = (
             "durationSeconds": 61,
             "interruptible": True,
         },
-        "failover": {"mode": "Fenced", "afterSeconds": 6},
+        "failover": {"mode": "Fenced", "afterSeconds": 6, "onReturn": "Return"},
         "rebalance": {"maxMovesPerHour": 2},
     },
 )

@@ -10,7 +10,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from scheduler.control.ports.hub import (
     SITES,
     TENANTS,
     WORKLOADS,
+    Conflict,
     NotFound,
     Object,
 )
@@ -35,7 +36,7 @@ from scheduler.hub.client import HubClient, open_hub
 from scheduler.hub.crds.generate import make_crds
 from scheduler.hub_process.options import EPOCH_FENCE
 from scheduler.ledger.storage.postgres_url import PostgresUrl
-from scheduler.mqtt.broker import embedded_broker
+from scheduler.mqtt.broker import EmbeddedBroker, embedded_broker
 from scheduler.runtime.clock import SystemClock
 from scheduler.services import Endpoints
 from scheduler.settings import settings_from
@@ -149,6 +150,8 @@ class ProxiedHub:
         site: an admitted site that takes work.
         group: runs the schedulers.
         ledger: which all schedulers share; None: each has its own file, as one scheduler may.
+        broker: the broker, which a test may stop and start.
+        more_settings: groups of settings that take the place of those of `settings`.
         schedulers: all that were started as tasks.
         processes: all that were started as processes.
     """
@@ -160,6 +163,8 @@ class ProxiedHub:
     site: ScriptedSite
     group: asyncio.TaskGroup
     ledger: PostgresUrl | None = None
+    broker: EmbeddedBroker | None = None
+    more_settings: dict[str, Any] = field(default_factory=dict)
     schedulers: list[Scheduler] = field(default_factory=list)
     processes: list[SchedulerProcess] = field(default_factory=list)
 
@@ -178,6 +183,7 @@ class ProxiedHub:
             "web": {"port": web_port},
             "freshness": {"hear_sites_seconds": 3.0, "site_status_seconds": 1.0},
             "queue": {"last_backoff_seconds": 1.0},
+            **self.more_settings,
         }
 
     def start(self, name: str = "one", *, kubeconfig: Path | None = None) -> Scheduler:
@@ -216,6 +222,14 @@ class ProxiedHub:
             (path / "hub.key").write_bytes(KEY.raw())
             (path / "hub.key").chmod(0o600)
         return path
+
+    async def admit(self, *sites: ScriptedSite) -> None:
+        """Creates the Sites, their grants and the Tenant of the tests."""
+        for site in sites:
+            for body in yaml.safe_load_all(site.manifest):
+                if body:
+                    with suppress(Conflict):  # the Tenant is the same of all sites
+                        await self.client.create(_BY_KIND[body["kind"]], body)
 
     async def create(self, name: str) -> None:
         """Creates a workload at the API server, past the proxy."""
@@ -278,17 +292,17 @@ async def proxied_hub(
         )
         server = await stack.enter_async_context(serve(options))
         port = free_port()
-        await stack.enter_async_context(embedded_broker(folder / "broker", port, clock=CLOCK))
+        broker = await stack.enter_async_context(
+            embedded_broker(folder / "broker", port, clock=CLOCK)
+        )
         client = await stack.enter_async_context(open_hub(server.kubeconfig_path))
         site = ScriptedSite("site-a", f"127.0.0.1:{port}", str(KEY.public), nodes=8, cpu="64")
-        for body in yaml.safe_load_all(site.manifest):
-            if body:
-                await client.create(_BY_KIND[body["kind"]], body)
         stack.enter_context(running_sites(site))
         upstream = Client.of(server.kubeconfig_path)
         proxy = stack.enter_context(api_proxy(upstream, folder / "proxy"))
         async with asyncio.TaskGroup() as group:
-            hub = ProxiedHub(folder, client, proxy, port, site, group, ledger)
+            hub = ProxiedHub(folder, client, proxy, port, site, group, ledger, broker)
+            await hub.admit(site)
             try:
                 yield hub
             finally:

@@ -35,7 +35,7 @@ _ASK_SECONDS = 0.25
 def add_freeze_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what both commands take."""
     parser.add_argument(
-        "--why", default="", metavar="TEXT", help="the reason, for whoever looks at it later"
+        "--why", default="", metavar="TEXT", help="the reason, for people who look at it later"
     )
     add_output_option(parser)
     add_hub_arguments(parser)

@@ -7,7 +7,8 @@ sites in `status.placement`; groups in phase Placing have no node yet and count 
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from math import fsum, isfinite
@@ -127,6 +128,16 @@ def read_offline_input(names: Sequence[str]) -> OfflineInput:
     return inputs
 
 
+def input_of_objects(objects: Iterable[dict[str, Any]]) -> OfflineInput:
+    """What a hub holds, as input; objects that do not decode are left out, as the hub does."""
+    inputs = OfflineInput()
+    for raw in objects:
+        with suppress(NotReadable):
+            each = decode(raw, allow_unknown=True)
+            _list_for(inputs, each).append(each)
+    return inputs
+
+
 def _check_names(metadata: dict[str, Any], title: str) -> None:
     """Refuses names that the API server would refuse: they become paths, topics and file names."""
     for part, pattern, most in (("name", NAME_PATTERN, 253), ("namespace", _NAMESPACE_PATTERN, 63)):
@@ -232,6 +243,32 @@ def decide_all(
         inputs.workloads[place] = _with_placement(workload, decision)
 
 
+def decide_one(
+    inputs: OfflineInput,
+    fleet: Fleet,
+    workload: Workload,
+    *,
+    now: datetime,
+    terms: Terms = DEFAULT_TERMS,
+    evicted: Iterable[str] = (),
+) -> OfflineDecision:
+    """Decides one workload, and changes nothing.
+
+    Args:
+        inputs: all objects.
+        fleet: the sites.
+        workload: the workload.
+        now: the time of the decision.
+        terms: limits and prices.
+        evicted: sites whose replicas are to be replaced.
+    """
+    usage = _quota_usage(inputs, workload, fleet, decision_context(now, terms))
+    demand = _demand_for(inputs, workload, usage, evicted)
+    if isinstance(demand, NotAccepted):
+        return OfflineDecision(workload, demand, None)
+    return OfflineDecision(workload, demand, choose(demand, fleet, now=now, terms=terms))
+
+
 def _sort_key(workload: Workload) -> tuple[int, float, str]:
     created = workload.metadata.creation_timestamp
     created_at = float("inf") if created is None else created.timestamp()  # unknown counts as new
@@ -239,7 +276,10 @@ def _sort_key(workload: Workload) -> tuple[int, float, str]:
 
 
 def _demand_for(
-    inputs: OfflineInput, workload: Workload, usage: QuotaUsage | None
+    inputs: OfflineInput,
+    workload: Workload,
+    usage: QuotaUsage | None,
+    evicted: Iterable[str] = (),
 ) -> Demand | NotAccepted:
     return demand_of(
         workload,
@@ -249,6 +289,7 @@ def _demand_for(
         cluster_policies=inputs.cluster_policies,
         others=inputs.workloads,
         usage=usage,
+        evicted=evicted,
     )
 
 

@@ -60,7 +60,7 @@ class SiteNotices:
             "site %s is lost: nothing for %.0f s", name, quiet_seconds, extra={"site": name}
         )
         if site is not None:
-            message = "it is silent for so long that it counts as lost; what it runs stays"
+            message = "it is silent for so long that it counts as lost"
             self.events.record(site, reason="Lost", message=message, is_warning=True)
 
     def silent(self, name: str, site: Site | None) -> None:
@@ -70,7 +70,7 @@ class SiteNotices:
             self.events.record(
                 site,
                 reason="Silent",
-                message="nothing is received of it; it gets no new work, and what it runs stays",
+                message="nothing is received of it; it gets no new work, and failover may begin",
                 is_warning=True,
             )
 

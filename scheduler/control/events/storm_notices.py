@@ -33,14 +33,14 @@ class StormNotices:
     _were_allowed: bool = field(default=False, init=False)
 
     def on_change(self, before: StormState, after: StormState) -> None:
-        """Says what has changed; the numbers of an ongoing storm are no news."""
+        """Says what has changed; not the numbers of an ongoing storm."""
         was, freeze = before.freeze, after.freeze
         if freeze is not None and (was is None or _is_other(was, freeze)):
-            # That nothing is evicted right after a start needs nobody.
-            is_news = self._were_allowed or freeze.reason in ("operator", "fleet")
-            if is_news:
+            # That nothing is evicted right after a start is usual.
+            is_change = self._were_allowed or freeze.reason in ("operator", "fleet")
+            if is_change:
                 self.telemetry.count_freeze(freeze.reason)
-            self._say("EvictionsFrozen", f"nothing is evicted: {freeze.why}", is_warning=is_news)
+            self._say("EvictionsFrozen", f"nothing is evicted: {freeze.why}", is_warning=is_change)
         elif freeze is None and was is not None:
             self._were_allowed = True
             rate = f"{after.per_second:g} a second"
@@ -77,6 +77,6 @@ class StormNotices:
 
 
 def _is_other(before: Freeze, after: Freeze) -> bool:
-    """Whether a freeze that goes on has another reason which people should hear of."""
+    """Whether a freeze that goes on has another reason that people should know."""
     is_grave = "operator" in (before.reason, after.reason) or after.reason == "fleet"
     return before.reason != after.reason and is_grave

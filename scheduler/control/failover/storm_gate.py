@@ -118,7 +118,7 @@ class StormGate:
             return None
         return max(_ASK_AGAIN_SECONDS, (1 - self._tokens) / self.state.per_second)
 
-    # ------------------------------------------------------------ what it is told
+    # ------------------------------------------------------------ words and time
 
     def on_word(self, word: FreezeWord) -> None:
         """Takes in the last word of an operator, as the hub holds it.

@@ -25,7 +25,7 @@ class OperatorWord(NamedTuple):
         key: the workload.
         uid: of the workload; empty: not said, and then nothing is followed.
         id: of the word; the answer names it.
-        by: who asked, as the hub knows him.
+        by: who asked, by the name that the hub knows.
     """
 
     key: WorkKey

@@ -183,7 +183,7 @@ class Failover(Part, frozen=True, kw_only=True):
             Meta(
                 description="When a site whose replicas were replaced is back. Keep (default): "
                 "they stay where they are. Return: they move back at once. PreferOriginal: they "
-                "move back when the workload is decided anew for another reason."
+                "move back when the workload is decided again for another reason."
             ),
         ]
         | None

@@ -48,7 +48,7 @@ def test_sites_gone_long_ago_do_not_hide_that_the_rest_fell_together() -> None:
     long_ago = [silent(f"old-{n}", heard_seconds=10.0) for n in range(30)]
     state = judge([*long_ago, *fleet(25, 15, fell_seconds=FELL, now_seconds=NOW)], NOW)
     assert state.freeze is not None
-    assert state.freeze.why == "25 sites fell silent together, and 15 were heard since"
+    assert state.freeze.why == "25 sites fell silent together, and 15 were received since"
 
 
 def test_a_site_that_is_not_due_yet_is_no_witness() -> None:

@@ -28,6 +28,10 @@ def cpu_of(fixture: IngestFixture) -> object:
     return fixture.received.reports[-1].figures.node_classes[0].free[0]["cpu"]
 
 
+def stated_by(fixture: IngestFixture) -> float | None:
+    return fixture.received.reports[-1].interval_seconds
+
+
 def test_after_a_takeover_the_report_of_the_new_executing_agent_counts() -> None:
     fixture = IngestFixture()
     fixture.send("report", REPORT, of_agent("a", 1, cpu="1", is_active=True))
@@ -69,6 +73,22 @@ def test_a_new_figure_of_another_agent_counts_at_once_and_as_heard_from_the_site
     assert found.figures.power is not None
     assert (found.figures.power.watts, found.figures.power.observed_at) == (7, fixture.clock.now())
     assert (found.observed_seconds, found.sent_seconds) == (0.0, 60.0)
+
+
+def test_the_stated_interval_of_the_only_agent_counts_and_several_are_measured() -> None:
+    fixture = IngestFixture()
+    fixture.send("report", REPORT, of_agent("a", 1, is_active=True))
+    assert stated_by(fixture) is None, "an agent of an earlier version"
+    stated = replace(of_agent("a", 2, is_active=True), interval_seconds=10.0)
+    fixture.send("report", REPORT, stated)
+    assert stated_by(fixture) == 10.0
+    current = replace(stated, sequence=3)
+    fixture.send("report", REPORT_DELTA, compute_delta(stated, current))
+    assert stated_by(fixture) == 10.0
+    fixture.send("report", REPORT, replace(of_agent("meter", 1), interval_seconds=60.0))
+    assert stated_by(fixture) is None
+    fixture.send("report", REPORT, replace(stated, sequence=4))
+    assert stated_by(fixture) is None
 
 
 def test_full_reports_of_all_agents_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -162,7 +162,7 @@ async def test_a_lost_session_shuts_the_gate_before_the_next_look() -> None:
         assert rig.gate.take(1) == 0
         rig.connected = rig.loops.clock.monotonic()
         rig.pass_seconds(30, *rig.names[1:])
-        assert "not heard all sites since" in rig.gate.why_not("m0")
+        assert "not received all sites since" in rig.gate.why_not("m0")
         rig.pass_seconds(SETTLE, *rig.names[1:])
         assert rig.gate.why_not("m0") == ""
 

@@ -78,7 +78,6 @@ def test_a_field_changes_what_is_decided_or_is_listed_as_not_enforced(field: str
 def test_a_listed_field_sets_the_condition_with_its_path(path: str) -> None:
     examples: dict[str, dict[str, Any]] = {
         "spec.schedule.interruptible": {"schedule": {"interruptible": True}},
-        "spec.failover": {"failover": {"mode": "Automatic", "afterSeconds": 60}},
     }
     condition = not_enforced_condition(workload(**examples[path]), START)
     assert condition is not None

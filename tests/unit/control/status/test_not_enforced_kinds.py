@@ -59,6 +59,11 @@ ELSEWHERE: dict[tuple[str, str], str] = {
         "ClusterPlacementPolicy",
         "spec.placement.onViolation",
     ): "tests/unit/placement/test_required_rules.py",
+    ("PlacementPolicy", "spec.failover.onReturn"): "tests/unit/model/demand/test_failover.py",
+    (
+        "ClusterPlacementPolicy",
+        "spec.failover.onReturn",
+    ): "tests/unit/model/demand/test_failover.py",
     ("Tenant", "spec.weight"): "tests/unit/control/state/test_fair_shares.py",
     ("Tenant", "spec.borrowing"): "tests/unit/placement/cost/test_tenants.py",
     ("Tenant", "spec.borrowingLimit"): "tests/unit/placement/cost/test_tenants.py",

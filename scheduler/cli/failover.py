@@ -1,0 +1,243 @@
+"""`kapok failover NS/NAME`: an operator's word that replicas are to be replaced elsewhere.
+
+The word is written to the Site that is to be left, which only operators may do, and the scheduler
+answers in the status of the Workload. With --dry-run the same engine decides here, and nothing is
+written.
+"""
+
+import argparse
+import asyncio
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from scheduler.cli.support.arguments import (
+    EXIT_GOOD,
+    EXIT_NO,
+    EXIT_USAGE,
+    add_output_option,
+)
+from scheduler.cli.support.hub_access import HubNotFound, add_hub_arguments, find_kubeconfig
+from scheduler.cli.support.offline_input import decide_one, fleet_of, input_of_objects
+from scheduler.cli.support.output import print_error, print_json, print_text
+from scheduler.control.failover.words import (
+    WORDS_ANNOTATION,
+    OperatorWord,
+    read_words,
+    write_words,
+)
+from scheduler.control.ports.hub import (
+    KAPOK_RESOURCES,
+    SITES,
+    WORKLOADS,
+    ApiResource,
+    HubError,
+    NotFound,
+    Object,
+)
+from scheduler.control.status.migration import shares_in
+from scheduler.hub.client import HubClient, open_hub
+from scheduler.model.decode import decode_as
+from scheduler.model.demand.demand import NotAccepted
+from scheduler.model.kinds.kinds import Workload
+from scheduler.model.kinds.metadata import WorkKey
+from scheduler.runtime.clock import SystemClock
+
+_EPILOG = """examples:
+  kapok failover health/insurance-db                   away from all its sites that are silent
+  kapok failover health/insurance-db --site gz-edge    away from this site, also if it reports
+  kapok failover health/insurance-db --dry-run -o json
+
+The replacement is ordered first, and what runs at the former site ends when it runs. Pods with
+numbers (StatefulSets) start elsewhere at once: make sure that the silent site does not run them.
+No rule is weakened: sites, rights, quotas and a freeze hold, and what cannot be replaced stays.
+The word needs the right to change Sites (ClusterRole kapok-operator).
+Exit code: 0 replaced, 1 not all is replaced, 2 wrong usage or workload not found."""
+
+_POLL_SECONDS = 0.2
+_REVIEWS = ApiResource(
+    "authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview", namespaced=False
+)
+
+Answer = dict[str, Any]
+
+
+class _NotPossible(Exception):
+    """Wrong usage; the message says what to write."""
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `kapok failover`."""
+    parser.description = "Replaces a workload's replicas at a site, by an operator's word."
+    parser.epilog = _EPILOG
+    parser.add_argument(
+        "workload", metavar="NAMESPACE/NAME", help="the workload; NAME alone is default/NAME"
+    )
+    parser.add_argument(
+        "--site", help="the site to leave (default: all of its sites that are silent)"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="show what would move, and write nothing"
+    )
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=30.0,
+        metavar="SECONDS",
+        help="how long to wait for the scheduler's answer (default: %(default)s)",
+    )
+    add_hub_arguments(parser)
+    add_output_option(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Asks for the replacement, or shows it."""
+    namespace, slash, name = arguments.workload.rpartition("/")
+    key = (namespace if slash else "default", name)
+    try:
+        kubeconfig = find_kubeconfig(arguments.kubeconfig, arguments.data_dir)
+        answer = asyncio.run(_answer(arguments, kubeconfig, key))
+    except (HubNotFound, NotFound, _NotPossible) as error:
+        print_error("failover", error)
+        return EXIT_USAGE
+    except HubError as error:
+        print_error("failover", error)
+        return EXIT_NO
+    if arguments.output == "json":
+        print_json(answer)
+    else:
+        print_text(_format(answer))
+    return EXIT_NO if answer["stuck"] else EXIT_GOOD
+
+
+async def _answer(arguments: argparse.Namespace, kubeconfig: Any, key: WorkKey) -> Answer:  # noqa: ANN401 - a path
+    title = "/".join(key)
+    async with open_hub(kubeconfig) as client:
+        workload = decode_as(
+            await client.get(WORKLOADS, key[1], key[0]), Workload, allow_unknown=True
+        )
+        shares = shares_in(workload.status.placement.groups)
+        staying = {site: one.replicas for site, one in shares.items() if one.replicas}
+        if arguments.site and arguments.site not in staying:
+            there = ", ".join(sorted(staying)) or "no site"
+            raise _NotPossible(f"{title} has no replicas at {arguments.site}; it is at {there}")
+        known = {name: await client.get(SITES, name) for name in sorted(staying)}
+        sites = (
+            [arguments.site]
+            if arguments.site
+            else [name for name, one in known.items() if not _reports(one)]
+        )
+        if not sites:
+            reason = "all of its sites report; name the one to leave with --site"
+            return {"moves": [], "stuck": [{"workload": title, "reason": reason}]}
+        if arguments.dry_run:
+            return await _would_move(client, title, sites)
+        return await _move(
+            client, workload, {name: known[name] for name in sites}, arguments.timeout
+        )
+
+
+def _reports(site: Object) -> bool:
+    conditions = (site.get("status") or {}).get("conditions") or []
+    return any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)
+
+
+async def _would_move(client: HubClient, title: str, sites: list[str]) -> Answer:
+    objects = [one for kind in KAPOK_RESOURCES for one in (await client.list(kind)).items]
+    inputs = input_of_objects(objects)
+    found = next(one for one in inputs.workloads if one.metadata.key == title)
+    decided = decide_one(inputs, fleet_of(inputs), found, now=SystemClock().now(), evicted=sites)
+    if isinstance(decided.demand, NotAccepted) or decided.decision is None:
+        message = getattr(decided.demand, "message", "")
+        return {"moves": [], "stuck": [{"workload": title, "reason": f"not accepted: {message}"}]}
+    before, decision = decided.demand.placed_replicas, decided.decision
+    after = {one.site: one.replicas for one in decision.assignment}
+    moves = _moves(title, before, after, sites)
+    if decision.phase == "Placed":
+        return {"moves": moves, "stuck": []}
+    return {"moves": [], "stuck": [{"workload": title, "reason": decision.line}]}
+
+
+async def _move(
+    client: HubClient, workload: Workload, sites: Mapping[str, Object], timeout_seconds: float
+) -> Answer:
+    """Writes the word to each site, and waits for the answers."""
+    title = workload.metadata.key
+    key = (workload.metadata.namespace, workload.metadata.name)
+    before = {
+        site: one.replicas for site, one in shares_in(workload.status.placement.groups).items()
+    }
+    word = OperatorWord(key, workload.metadata.uid, uuid.uuid4().hex, await _who_asks(client))
+    for name, site in sites.items():
+        metadata = site["metadata"]
+        former = read_words(metadata.get("annotations") or {})
+        patch = {
+            "resourceVersion": metadata["resourceVersion"],  # another word meanwhile is a conflict
+            "annotations": {WORDS_ANNOTATION: write_words((*former, word))},
+        }
+        await client.merge_patch(SITES, name, {"metadata": patch})
+    clock = SystemClock()
+    until = clock.monotonic() + timeout_seconds
+    while True:
+        now = decode_as(await client.get(WORKLOADS, key[1], key[0]), Workload, allow_unknown=True)
+        answers = now.status.failover.answers if now.status.failover else ()
+        mine = {one.site: one for one in answers if one.id == word.id}
+        if mine.keys() >= sites.keys() or clock.monotonic() > until:
+            break
+        await clock.sleep(_POLL_SECONDS)
+    after = {site: one.replicas for site, one in shares_in(now.status.placement.groups).items()}
+    stuck = [
+        {"workload": title, "reason": f"{one.site}: {one.reason}"}
+        for one in mine.values()
+        if not one.moved
+    ]
+    stuck += [
+        {
+            "workload": title,
+            "reason": f"{site}: no answer within {timeout_seconds:g} s; the word stands on the "
+            "Site, and a scheduler follows it when it leads",
+        }
+        for site in sorted(sites.keys() - mine.keys())
+    ]
+    left = [site for site, one in mine.items() if one.moved]
+    return {"moves": _moves(title, before, after, left), "stuck": stuck}
+
+
+async def _who_asks(client: HubClient) -> str:
+    """The name by which the hub knows this client; "unknown" if it does not say."""
+    body: Object = {"apiVersion": _REVIEWS.api_version, "kind": _REVIEWS.kind, "metadata": {}}
+    try:
+        review = await client.create(_REVIEWS, body)
+    except HubError:
+        return "unknown"
+    return str(((review.get("status") or {}).get("userInfo") or {}).get("username") or "unknown")
+
+
+def _moves(
+    title: str, before: Mapping[str, int], after: Mapping[str, int], sites: list[str]
+) -> list[dict[str, object]]:
+    """What goes from which site to which, in the order of their names."""
+    gained = {
+        site: count - before.get(site, 0)
+        for site, count in sorted(after.items())
+        if count > before.get(site, 0)
+    }
+    moves: list[dict[str, object]] = []
+    for site in sites:
+        left = before.get(site, 0) - after.get(site, 0)
+        for target, room in gained.items():
+            moved = min(left, room)
+            if moved > 0:
+                moves.append({"workload": title, "from": site, "to": target, "replicas": moved})
+                gained[target] -= moved
+                left -= moved
+    return moves
+
+
+def _format(answer: Answer) -> str:
+    lines = [
+        f"{one['workload']}: {one['replicas']} from {one['from']} to {one['to']}"
+        for one in answer["moves"]
+    ]
+    lines += [f"{one['workload']}: not moved: {one['reason']}" for one in answer["stuck"]]
+    return "\n".join(lines)
