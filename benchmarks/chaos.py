@@ -27,7 +27,7 @@ _ANSWERED, _MOST_SHRUNK = 7, 3
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of this benchmark."""
     parser.add_argument(
-        "--minutes", type=float, default=1440.0, help="simulated minutes (default: %(default)s)"
+        "--minutes", type=float, default=60.0, help="simulated minutes (default: %(default)s)"
     )
     parser.add_argument(
         "--sites", type=int, default=200, help="number of sites (default: %(default)s)"

@@ -121,7 +121,7 @@ def _make_jitter() -> random.Random:
     return random.Random()  # noqa: S311 - jitter, nothing secret
 
 
-class BrokerConnection(Protocol):
+class SitesConnection(Protocol):
     """The way to the sites; `scheduler.mqtt.session` implements it."""
 
     @property
@@ -139,7 +139,7 @@ class BrokerConnection(Protocol):
         ...
 
 
-OpenConnection = Callable[[Receiver, Outbox, Callable[[], None]], BrokerConnection]
+OpenConnection = Callable[[Receiver, Outbox, Callable[[], None]], SitesConnection]
 """Makes the way to the sites: it hands what arrives to the receiver, and sends what the outbox
 holds; the function is called each time it is connected."""
 
@@ -282,7 +282,7 @@ class Scheduler:
 
     def _open_session(
         self, receiver: Receiver, outbox: Outbox, on_connected: Callable[[], None]
-    ) -> BrokerConnection:
+    ) -> SitesConnection:
         return BrokerSession(
             address=self._services.broker_address,
             receiver=receiver,

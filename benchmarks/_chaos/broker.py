@@ -72,7 +72,7 @@ class ChaosBroker:
 
 @dataclass(slots=True)
 class SchedulerSession:
-    """One scheduler's session; implements `scheduler.app.BrokerConnection`."""
+    """One scheduler's session; implements `scheduler.app.SitesConnection`."""
 
     broker: ChaosBroker
     receiver: Receiver

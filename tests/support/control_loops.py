@@ -406,7 +406,7 @@ class ControlLoops:
         )
         self.reconciler, self.worker = term.reconciler, term.worker
         self.controller, self.startup = term.controller, term.startup
-        self.failover_loop = term.failover
+        self.failover_loop, self.failover = term.failover, term.reconciler.decider.failover
         self.failover_loop.gate = OpenGate()
 
     @asynccontextmanager

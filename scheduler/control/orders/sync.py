@@ -213,7 +213,8 @@ class OrderSync:
     ) -> Mapping[str, SiteShare]:
         """The shares without those that would start while a site that was left may still run.
 
-        A site that has not reported is not known to be new to the order, so it keeps its share.
+        Of a site that has not reported to this leader, the status says whether it has an order: its
+        digest is written before the order is published.
         """
         remaining = {one.site for one in workload.status.remains if one.message}
         former = (remaining | self._sites_ordered.get(key, set())) - shares.keys()
@@ -225,7 +226,8 @@ class OrderSync:
             state = self.sites.states.get(site)
             report = state.order_status if state else None
             is_known = self.dispatcher.order_at(site, order_id) is not None
-            if is_known or report is None or order_id in report.orders:
+            is_ordered = _was_ordered(workload, site) if report is None else False
+            if is_known or is_ordered or (report and order_id in report.orders):
                 startable[site] = share
         return startable
 
@@ -390,3 +392,8 @@ class OrderSync:
         if is_gone:
             self.sites.set_order(site, order_id, None)
         return not is_gone
+
+
+def _was_ordered(workload: Workload, site: str) -> bool:
+    """Whether a site may have an order by the status; one of an older version does not say."""
+    return workload.status.accepted is None or site in workload.status.placement.orders

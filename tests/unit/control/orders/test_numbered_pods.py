@@ -3,9 +3,9 @@
 from typing import Any
 
 from scheduler.control.ports.agents import OrderState
+from scheduler.control.ports.hub import KAPOK_RESOURCES, WORKLOADS, WatchEvent
 from scheduler.control.ports.hub import SITES as SITE_RESOURCE
-from scheduler.control.ports.hub import WORKLOADS
-from tests.support.control_loops import ControlLoops
+from tests.support.control_loops import EPOCH, ControlLoops
 from tests.support.sites import nodes, site, workload
 from tests.unit.control.orders.test_claims import answer, manifest, running, settled
 
@@ -40,6 +40,42 @@ async def test_a_moved_set_starts_only_when_the_old_site_confirms_that_it_is_gon
         answer(loops, old)
         await settled(loops)
         assert loops.dispatcher.order_at(new, order_id) is not None
+
+
+async def test_a_new_leader_that_has_heard_no_site_starts_no_set_that_may_run_elsewhere() -> None:
+    loops = ControlLoops()
+    async with loops.started(*SITES, work("StatefulSet", replicas=2)):
+        old, order_id = await running(loops)
+        [new] = {"m1", "m2"} - {old}
+        restored = await _restored(loops)
+        assert restored.dispatcher.order_at(old, order_id) is not None
+        taint = {"key": "x", "effect": "NoExecute"}
+        await loops.hub.merge_patch(SITE_RESOURCE, old, {"spec": {"taints": [taint]}})
+        await settled(loops)
+        loops.requeuer.redecide(loops.objects.workloads)
+        status = await settled(loops)
+        assert [one["sites"] for one in status["placement"]["groups"]] == [[new]]
+        restored = await _restored(loops)
+        assert restored.dispatcher.order_at(new, order_id) is None
+        answer(loops, new)
+        answer(loops, old)
+        await settled(loops)
+        restored = await _restored(loops)
+        assert restored.dispatcher.order_at(new, order_id) is not None
+
+
+async def _restored(former: ControlLoops) -> ControlLoops:
+    """The orders that a new leader plans from the hub and the ledger alone."""
+    loops = ControlLoops(clock=former.clock, hub=former.hub, recorder=former.recorder)
+    for resource in KAPOK_RESOURCES:
+        for one in (await loops.hub.list(resource)).items:
+            loops.objects.apply_event(resource, WatchEvent("ADDED", one))
+    loops.dispatcher.start_epoch(EPOCH + 1)
+    loops.startup.begin()
+    await loops.startup.restorer.load_accepted()
+    for _ in loops.startup.restorer.restore_orders(20):
+        pass
+    return loops
 
 
 async def test_the_orders_of_a_divided_job_complete_its_total_and_keep_their_parts() -> None:
