@@ -86,9 +86,10 @@ async def prepared(client: HubClient, kubeconfig: Path, *, is_fenced: bool) -> A
         kubectl(kubeconfig, *words, str(folder / path))
     kubectl(kubeconfig, "wait", "--for=condition=Established", "--timeout=50s", "crd", "--all")
     await _clear(client)
-    if not is_fenced:
-        binding = "validatingadmissionpolicybinding"
-        kubectl(kubeconfig, "delete", "--ignore-not-found", binding, FENCE_NAME)
+    if not is_fenced:  # a binding that is deleted freezes the parameter in kube-apiserver
+        patch = '{"spec": {"validationActions": ["Audit"]}}'
+        binding = f"validatingadmissionpolicybinding/{FENCE_NAME}"
+        kubectl(kubeconfig, "patch", "--type=merge", "-p", patch, binding)
     await _wait_until_in_force(client, is_fenced=is_fenced)
     await _clear(client)
     try:
