@@ -21,6 +21,7 @@ from scheduler.control.ports.hub import (
     SITES,
     TENANTS,
     WORKLOADS,
+    Busy,
     NotFound,
     Object,
     Refused,
@@ -125,7 +126,10 @@ async def _wait_until_in_force(client: HubClient, *, is_fenced: bool) -> None:
         with suppress(NotFound):
             patch = {"metadata": {"finalizers": None}}
             await client.merge_patch(WORKLOADS, "probe", patch, namespace="default")
-        created = await client.create(WORKLOADS, _PROBE)
+        try:
+            created = await client.create(WORKLOADS, _PROBE)
+        except Busy:  # a policy does not know a new kind at once
+            return False
         return FINALIZER in created["metadata"].get("finalizers", [])
 
     async def fence_is_as_wanted() -> bool:
