@@ -278,9 +278,11 @@ async def proxied_hub(
     async with AsyncExitStack() as stack:
         for name in ("broker", "proxy"):
             (folder / name).mkdir()
-        kubeconfig: Path = server or await stack.enter_async_context(
-            _embedded_hub(folder / "hub", is_fenced=is_fenced)
-        )
+        if server is None:
+            embedded = _embedded_hub(folder / "hub", is_fenced=is_fenced)
+            kubeconfig = await stack.enter_async_context(embedded)
+        else:
+            kubeconfig = server
         port = free_port()
         await stack.enter_async_context(embedded_broker(folder / "broker", port, clock=CLOCK))
         client = await stack.enter_async_context(open_hub(kubeconfig))
