@@ -32,7 +32,8 @@ from scheduler.hub.client import HubClient, open_hub
 from scheduler.mqtt.broker import embedded_broker
 from scheduler.runtime.clock import SystemClock
 
-NAMESPACE = f"kapok-benchmark-{os.getpid()}"  # that of a killed run may be in deletion for ever
+NAMESPACE = f"kapok-benchmark-{os.getpid()}"
+_NAMESPACES = re.compile(r"kapok-benchmark-(\d+)")
 _PREFIX = re.compile(r"bench-(\d+)(?:-\d+)?")
 SETTLE_SECONDS = 2.0
 _SETTINGS = {
@@ -144,6 +145,7 @@ async def running(plan: Plan, name: str, *, has_standby: bool = False) -> AsyncI
         if kubeconfig is not None:
             await _install(kubeconfig)
             await _remove_lease(kubeconfig)
+            await remove_leftovers(kubeconfig)
             port = free_port()
             (folder / "broker").mkdir()
             await stack.enter_async_context(
@@ -164,7 +166,6 @@ async def running(plan: Plan, name: str, *, has_standby: bool = False) -> AsyncI
             open_metrics(known, only_ours=plan.kubeconfig is not None)
         )
         sites = make_sites(folder, prefix, plan.sites)
-        await _remove_leftovers(client)
         await stack.enter_async_context(benchmark_namespace(client, plan))
         await stack.enter_async_context(_objects(client, sites.manifests(prefix, NAMESPACE)))
         await stack.enter_async_context(
@@ -232,7 +233,7 @@ async def benchmark_namespace(client: HubClient, plan: Plan) -> AsyncIterator[No
         yield
     finally:
         if plan.kubeconfig is not None:
-            await _empty_namespace(client)
+            await empty_namespace(client, NAMESPACE)
 
 
 async def delete_namespace(kubeconfig: Path) -> None:
@@ -241,15 +242,18 @@ async def delete_namespace(kubeconfig: Path) -> None:
         await client.delete(NAMESPACES, NAMESPACE)
 
 
-async def _empty_namespace(client: HubClient) -> None:
-    """Deletes the workloads, also those that no scheduler withdraws any more."""
-    for item in (await client.list(WORKLOADS, NAMESPACE)).items:
+async def empty_namespace(client: HubClient, namespace: str) -> None:
+    """Deletes the workloads of a namespace, also those that no scheduler withdraws any more.
+
+    The finalizer is removed after the deletion: the admission policy gives it back before.
+    """
+    for item in (await client.list(WORKLOADS, namespace)).items:
         name = item["metadata"]["name"]
+        await client.delete(WORKLOADS, name, namespace)
         with suppress(NotFound):
             await client.merge_patch(
-                WORKLOADS, name, {"metadata": {"finalizers": None}}, namespace=NAMESPACE
+                WORKLOADS, name, {"metadata": {"finalizers": None}}, namespace=namespace
             )
-        await client.delete(WORKLOADS, name, NAMESPACE)
 
 
 async def _remove_lease(kubeconfig: Path) -> None:
@@ -275,18 +279,30 @@ async def _remove_lease(kubeconfig: Path) -> None:
         await client.delete(LEASES, LEASE_NAME, LEASE_NAMESPACE)
 
 
-def _is_running(pid: str) -> bool:
-    return Path("/proc", pid).exists()
+def is_of_another_run(pid: str) -> bool:
+    """Whether a benchmark runs under a process ID, and is not this one."""
+    with suppress(OSError):
+        command = Path("/proc", pid, "cmdline").read_bytes()
+        return int(pid) != os.getpid() and b"benchmarks" in command
+    return False
 
 
-async def _remove_leftovers(client: HubClient) -> None:
-    """Deletes the sites, grants and tenants of runs that were killed."""
-    for kind, plural in _PLURALS.items():
-        resource = ApiResource("kapok.dev", "v1alpha1", plural, kind, namespaced=False)
-        for item in (await client.list(resource)).items:
-            found = _PREFIX.fullmatch(item["metadata"]["name"])
-            if found and not _is_running(found[1]):
-                await client.delete(resource, item["metadata"]["name"])
+async def remove_leftovers(kubeconfig: Path) -> None:
+    """Deletes what runs before have left: workloads, namespaces, sites, grants and tenants."""
+    async with open_hub(kubeconfig) as client:
+        for item in (await client.list(NAMESPACES)).items:
+            name = item["metadata"]["name"]
+            found = _NAMESPACES.fullmatch(name)
+            if found and not is_of_another_run(found[1]):
+                await empty_namespace(client, name)
+                if name != NAMESPACE:  # of a case before, in this process
+                    await client.delete(NAMESPACES, name)
+        for kind, plural in _PLURALS.items():
+            resource = ApiResource("kapok.dev", "v1alpha1", plural, kind, namespaced=False)
+            for item in (await client.list(resource)).items:
+                found = _PREFIX.fullmatch(item["metadata"]["name"])
+                if found and not is_of_another_run(found[1]):
+                    await client.delete(resource, item["metadata"]["name"])
 
 
 @asynccontextmanager

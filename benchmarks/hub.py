@@ -67,26 +67,35 @@ def rows(arguments: argparse.Namespace) -> list[Row]:
     """One row per case, form and hub."""
     found: list[Row] = []
     for kubeconfig in (None, *filter(None, [arguments.kubeconfig])):
-        for form in arguments.form or _FORMS:
-            with tempfile.TemporaryDirectory(prefix="kapok-hub-") as folder:
-                plan = Plan(
-                    form=form,
-                    cases=arguments.case or CASES,
-                    workloads=_QUICK_WORKLOADS if arguments.quick else arguments.workloads,
-                    sites=min(2, arguments.sites) if arguments.quick else arguments.sites,
-                    rate=arguments.rate,
-                    steady_seconds=_QUICK_SECONDS if arguments.quick else arguments.seconds,
-                    wait_for_sites_seconds=0.5 if arguments.quick else 3.0,
-                    kubeconfig=kubeconfig,
-                    folder=Path(folder),
-                )
+        try:
+            for form in arguments.form or _FORMS:
+                found += _rows_of_form(arguments, form, kubeconfig)
+        finally:
+            if kubeconfig is not None:
                 try:
-                    found += asyncio.run(_measure(plan))
-                except* (HubError, ValueError) as group:
-                    raise ValueError(leaf_errors(group)[0]) from group
-        if kubeconfig is not None:
-            asyncio.run(delete_namespace(kubeconfig))
+                    asyncio.run(delete_namespace(kubeconfig))
+                except HubError as error:
+                    sys.stderr.write(f"hub: the namespace is left behind: {error}\n")
     return found
+
+
+def _rows_of_form(arguments: argparse.Namespace, form: Form, kubeconfig: Path | None) -> list[Row]:
+    with tempfile.TemporaryDirectory(prefix="kapok-hub-") as folder:
+        plan = Plan(
+            form=form,
+            cases=arguments.case or CASES,
+            workloads=_QUICK_WORKLOADS if arguments.quick else arguments.workloads,
+            sites=min(2, arguments.sites) if arguments.quick else arguments.sites,
+            rate=arguments.rate,
+            steady_seconds=_QUICK_SECONDS if arguments.quick else arguments.seconds,
+            wait_for_sites_seconds=0.5 if arguments.quick else 3.0,
+            kubeconfig=kubeconfig,
+            folder=Path(folder),
+        )
+        try:
+            return asyncio.run(_measure(plan))
+        except* (HubError, ValueError) as group:
+            raise ValueError(leaf_errors(group)[0]) from group
 
 
 async def _measure(plan: Plan) -> list[Row]:

@@ -40,7 +40,12 @@ from scheduler.apiserver.kinds.admission import WriteOptions, prune_unknown_fiel
 from scheduler.apiserver.kinds.core.protobuf import PROTOBUF, decode_protobuf
 from scheduler.apiserver.kinds.metadata import format_rfc3339
 from scheduler.apiserver.kinds.resources import ServerResource
-from scheduler.apiserver.kinds.scale import apply_scale, scale_of
+from scheduler.apiserver.kinds.scale import (
+    apply_scale,
+    check_has_replicas,
+    scale_of,
+    scale_to_patch,
+)
 from scheduler.apiserver.read.bodies import ListEncoder, encode_object, needs_decoding
 from scheduler.apiserver.read.lists import (
     ListPage,
@@ -149,7 +154,9 @@ class VerbHandler:
         path, resource = request.path, request.resource
         stored = self._writer.get(resource, path.namespace, path.name)
         if path.subresource == "scale":
-            return VerbResponse(200, _encode(scale_of(resource, stored.decode())))
+            item = stored.decode()
+            check_has_replicas(resource, item)
+            return VerbResponse(200, _encode(scale_of(resource, item)))
         check_resource_version(request.query)
         return await self._object_response(request, stored, 200)
 
@@ -279,7 +286,7 @@ class VerbHandler:
         resource, path = request.resource, request.path
 
         def scaled(old: JsonObject) -> JsonObject:
-            return apply_scale(resource, old, transform(scale_of(resource, old)))
+            return apply_scale(resource, old, transform(scale_to_patch(resource, old)))
 
         done = await self._writer.update(resource, path.namespace, path.name, scaled, options)
         return VerbResponse(200, _encode(scale_of(resource, done.item)))

@@ -1,11 +1,13 @@
 """Single objects: create, read, replace, and the fields that the server sets."""
 
 import copy
+from collections.abc import Iterator
 
 import pytest
 
-from tests.contract.conftest import Server
+from tests.contract.conftest import Server, wait_until
 from tests.support.api_client import Client
+from tests.support.widgets import widget_crd
 
 
 def test_a_new_object_gets_uid_version_time_and_generation(server: Server, client: Client) -> None:
@@ -172,6 +174,47 @@ def test_scale_reads_and_writes_replicas(server: Server, client: Client) -> None
     assert (after["spec"]["replicas"], after["metadata"]["generation"]) == (8, 3)
     stale = client.replace(path, scale)
     assert stale.code == 409
+
+
+@pytest.fixture
+def unscaled(server: Server, client: Client) -> Iterator[str]:
+    """The path of widgets whose replicas have no default."""
+    group = f"unscaled.{server.group}"
+    crd = widget_crd(group)
+    schema = copy.deepcopy(crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"])
+    spec = schema["properties"]["spec"]
+    spec["properties"]["replicas"].pop("default")
+    spec.pop("x-kubernetes-validations", None)
+    crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"] = schema
+    crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    client.create(crds, crd).ok()
+    path = f"/apis/{group}/v1/namespaces/{server.namespace}/widgets"
+    wait_until(lambda: client.get(path).code == 200, "they are served")
+    try:
+        yield path
+    finally:
+        client.delete(f"{crds}/{crd['metadata']['name']}")
+
+
+def test_a_scale_is_read_once_replicas_are_set_and_written_before(
+    server: Server, client: Client, unscaled: str
+) -> None:
+    def make() -> str:
+        item = {**server.widget(), "apiVersion": unscaled.removeprefix("/apis/").split("/names")[0]}
+        return f"{unscaled}/{client.create(unscaled, item).ok()['metadata']['name']}/scale"
+
+    path = make()
+    unset = client.get(path)
+    assert (unset.code, unset.reason) == (500, "InternalError")
+    assert 'the spec replicas field ".spec.replicas" does not exist' in unset.json["message"]
+    empty = client.patch(path, {"metadata": {"annotations": {"a": "b"}}})
+    assert empty.code == 400
+    assert 'the spec replicas field ".spec.replicas" cannot be empty' in empty.json["message"]
+    assert client.patch(path, {"spec": {"replicas": 0}}).ok()["spec"].get("replicas", 0) == 0
+    assert client.get(path).ok()["status"]["replicas"] == 0
+    path = make()
+    body = {"metadata": {"name": path.split("/")[-2]}, "spec": {"replicas": 2}}
+    assert client.replace(path, body).ok()["spec"]["replicas"] == 2
 
 
 def test_replicas_that_are_no_whole_number_are_refused(server: Server, client: Client) -> None:

@@ -43,6 +43,7 @@ from scheduler.settings import settings_from
 from tests.support.agent_listener import free_port
 from tests.support.api_client import Client
 from tests.support.api_proxy import Proxy, api_proxy
+from tests.support.real_hub import prepared, scheduler_token
 from tests.support.scripted_site import ScriptedSite, running_sites
 
 CLOCK = SystemClock()
@@ -274,7 +275,11 @@ async def until(probe: Callable[[], Any], *, within_seconds: float = 30.0) -> An
 
 @asynccontextmanager
 async def proxied_hub(
-    folder: Path, *, is_fenced: bool = True, ledger: PostgresUrl | None = None
+    folder: Path,
+    *,
+    is_fenced: bool = True,
+    ledger: PostgresUrl | None = None,
+    server: Path | None = None,
 ) -> AsyncIterator[ProxiedHub]:
     """A hub with one site; all schedulers that a test has started are stopped at the end.
 
@@ -282,23 +287,28 @@ async def proxied_hub(
         folder: for all files.
         is_fenced: whether the hub refuses statuses below the epoch of the Lease.
         ledger: which the schedulers share, where there is more than one.
+        server: the kubeconfig of a real API server; None: an embedded one.
     """
     async with AsyncExitStack() as stack:
         for name in ("broker", "proxy"):
             (folder / name).mkdir()
-        checks = {WORKLOADS.kind: EPOCH_FENCE} if is_fenced else {}
-        options = ApiServerOptions(
-            data_dir=folder / "hub", crds=make_crds(), name="hub", status_checks=checks
-        )
-        server = await stack.enter_async_context(serve(options))
+        if server is None:
+            embedded = _embedded_hub(folder / "hub", is_fenced=is_fenced)
+            kubeconfig = await stack.enter_async_context(embedded)
+        else:
+            kubeconfig = server
         port = free_port()
         broker = await stack.enter_async_context(
             embedded_broker(folder / "broker", port, clock=CLOCK)
         )
-        client = await stack.enter_async_context(open_hub(server.kubeconfig_path))
+        client = await stack.enter_async_context(open_hub(kubeconfig))
+        if server is not None:
+            await stack.enter_async_context(prepared(client, server, is_fenced=is_fenced))
         site = ScriptedSite("site-a", f"127.0.0.1:{port}", str(KEY.public), nodes=8, cpu="64")
         stack.enter_context(running_sites(site))
-        upstream = Client.of(server.kubeconfig_path)
+        upstream = Client.of(kubeconfig)
+        if server is not None:
+            upstream.headers = {"Authorization": f"Bearer {scheduler_token(server)}"}
         proxy = stack.enter_context(api_proxy(upstream, folder / "proxy"))
         async with asyncio.TaskGroup() as group:
             hub = ProxiedHub(folder, client, proxy, port, site, group, ledger, broker)
@@ -311,3 +321,12 @@ async def proxied_hub(
             proxy.faults.clear()
             for one in hub.schedulers:
                 one.task.cancel()
+
+
+@asynccontextmanager
+async def _embedded_hub(folder: Path, *, is_fenced: bool) -> AsyncIterator[Path]:
+    """The API server of `kapok up`; its kubeconfig."""
+    checks = {WORKLOADS.kind: EPOCH_FENCE} if is_fenced else {}
+    options = ApiServerOptions(data_dir=folder, crds=make_crds(), name="hub", status_checks=checks)
+    async with serve(options) as running:
+        yield running.kubeconfig_path

@@ -2,7 +2,7 @@
 
 import math
 
-from scheduler.apiserver.base.errors import bad_request, invalid
+from scheduler.apiserver.base.errors import bad_request, internal_error, invalid
 from scheduler.apiserver.kinds.resources import ScalePaths, ServerResource
 from scheduler.apiserver.kinds.unstructured import map_at, maps_in, value_at
 from scheduler.hub.schema.json_types import Json, JsonObject
@@ -55,8 +55,24 @@ def _scale_paths_of(resource: ServerResource) -> ScalePaths:
     return resource.scale_paths
 
 
+_NOT_SET = -(2**31)
+"""What a patch of a Scale finds where the object has no replicas; a client cannot mean it."""
+
+
+def check_has_replicas(resource: ServerResource, item: JsonObject) -> None:
+    """Checks that the Scale of an object can be read: a custom resource needs its replicas set.
+
+    Raises:
+        ApiError: 500, as kube-apiserver answers; it tells autoscalers "not yet" apart from 0.
+    """
+    paths = _scale_paths_of(resource)
+    if resource.is_custom and value_at(item, *paths.spec) is None:
+        path = "." + ".".join(paths.spec)
+        raise internal_error(f'the spec replicas field "{path}" does not exist')
+
+
 def scale_of(resource: ServerResource, item: JsonObject) -> JsonObject:
-    """The Scale of an object."""
+    """The Scale of an object; 0 replicas where it has none."""
     paths, metadata = _scale_paths_of(resource), item["metadata"]
     kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
     status: JsonObject = {"replicas": _count_at(item, paths.status)}
@@ -80,6 +96,14 @@ def _count_at(item: JsonObject, path: tuple[str, ...]) -> int:
     return int(found) if is_number and math.isfinite(found) else 0
 
 
+def scale_to_patch(resource: ServerResource, item: JsonObject) -> JsonObject:
+    """The Scale of an object for a change of it, which must set replicas that are not set."""
+    scale = scale_of(resource, item)
+    if resource.is_custom and value_at(item, *_scale_paths_of(resource).spec) is None:
+        scale["spec"] = {"replicas": _NOT_SET}
+    return scale
+
+
 def apply_scale(resource: ServerResource, item: JsonObject, scale: Json) -> JsonObject:
     """Returns a copy of the object with the replicas of a Scale.
 
@@ -94,6 +118,9 @@ def apply_scale(resource: ServerResource, item: JsonObject, scale: Json) -> Json
     replicas = spec.get("replicas", 0)
     if not isinstance(replicas, int) or isinstance(replicas, bool):
         raise bad_request("Scale: spec.replicas is not a whole number")
+    if replicas == _NOT_SET:
+        path = "." + ".".join(_scale_paths_of(resource).spec)
+        raise bad_request(f'the spec replicas field "{path}" cannot be empty')
     if replicas < 0:
         why = "must be greater than or equal to 0"
         problem = invalid_value("spec.replicas", replicas, why)

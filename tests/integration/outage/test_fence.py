@@ -76,9 +76,9 @@ async def answers(hub: ProxiedHub) -> list[int]:
 
 
 async def test_a_status_that_was_held_back_until_after_the_take_over_is_refused(
-    tmp_path: Path, postgres: PostgresServer
+    tmp_path: Path, server: Path | None, postgres: PostgresServer
 ) -> None:
-    async with proxied_hub(tmp_path, ledger=postgres.new_database()) as hub:
+    async with proxied_hub(tmp_path, server=server, ledger=postgres.new_database()) as hub:
         second, before = await lead_after_a_held_status(hub)
         hub.proxy.faults.release.set()
         assert set(await until(lambda: answers(hub))) == {422}
@@ -87,9 +87,11 @@ async def test_a_status_that_was_held_back_until_after_the_take_over_is_refused(
 
 
 async def test_where_the_hub_takes_a_late_status_the_leader_overwrites_it_in_one_write(
-    tmp_path: Path, postgres: PostgresServer
+    tmp_path: Path, server: Path | None, postgres: PostgresServer
 ) -> None:
-    async with proxied_hub(tmp_path, is_fenced=False, ledger=postgres.new_database()) as hub:
+    async with proxied_hub(
+        tmp_path, server=server, is_fenced=False, ledger=postgres.new_database()
+    ) as hub:
         second, before = await lead_after_a_held_status(hub)
         hub.proxy.faults.seen.clear()
         hub.proxy.faults.release.set()

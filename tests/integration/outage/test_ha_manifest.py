@@ -70,9 +70,9 @@ def start(hub: ProxiedHub, name: str) -> tuple[PodProcess, Pages]:
 
 @pytest.mark.soak
 async def test_two_pods_of_the_deployment_are_one_leader_and_one_that_stands_by(
-    tmp_path: Path, postgres: PostgresServer
+    tmp_path: Path, server: Path | None, postgres: PostgresServer
 ) -> None:
-    async with proxied_hub(tmp_path, ledger=postgres.new_database()) as hub:
+    async with proxied_hub(tmp_path, server=server, ledger=postgres.new_database()) as hub:
         first, first_pages = start(hub, "pod-1")
         try:
             await until(first_pages.leads)

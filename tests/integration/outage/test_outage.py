@@ -37,11 +37,16 @@ async def says(scheduler: Scheduler, *words: str) -> str:
     return text if all(word in text for word in words) else ""
 
 
+async def leads_no_more(scheduler: Scheduler) -> bool:
+    """The metrics follow the page within a moment."""
+    return await scheduler.metric("kapok_leader") == 0
+
+
 async def test_a_hub_that_is_down_at_the_start_is_waited_for(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, server: Path | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    async with proxied_hub(tmp_path) as hub:
+    async with proxied_hub(tmp_path, server=server) as hub:
         set_fault(hub, 0)
         scheduler = hub.start()
         await hub.create("early")
@@ -65,11 +70,11 @@ async def test_a_hub_that_is_down_at_the_start_is_waited_for(
     "status", [0, 401, *(pytest.param(one, marks=pytest.mark.soak) for one in (403, 429, 503))]
 )
 async def test_a_leader_steps_down_in_an_outage_and_goes_on_after_it(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, status: int
+    tmp_path: Path, server: Path | None, caplog: pytest.LogCaptureFixture, status: int
 ) -> None:
     caplog.set_level(logging.INFO)
     problem = PROBLEMS[status]
-    async with proxied_hub(tmp_path) as hub:
+    async with proxied_hub(tmp_path, server=server) as hub:
         scheduler = hub.start()
         await hub.create("before")
         await until(lambda: hub.is_placed("before"))
@@ -77,7 +82,7 @@ async def test_a_leader_steps_down_in_an_outage_and_goes_on_after_it(
         losses = await scheduler.metric(lost)
         set_fault(hub, status)
         await until(lambda: says(scheduler, "without the lease", f"{problem} since"))
-        assert await scheduler.metric("kapok_leader") == 0
+        await until(lambda: leads_no_more(scheduler))
         assert await scheduler.metric(f'kapok_hub_problem{{reason="{problem}"}}') == 1
         await hub.create("during")
         assert await hub.status("during") == {}
@@ -90,8 +95,10 @@ async def test_a_leader_steps_down_in_an_outage_and_goes_on_after_it(
         assert await hub.is_placed("before")
 
 
-async def test_what_is_forbidden_is_named_and_the_lease_is_kept(tmp_path: Path) -> None:
-    async with proxied_hub(tmp_path) as hub:
+async def test_what_is_forbidden_is_named_and_the_lease_is_kept(
+    tmp_path: Path, server: Path | None
+) -> None:
+    async with proxied_hub(tmp_path, server=server) as hub:
         scheduler = hub.start()
         await scheduler.is_ready.wait()
         hub.proxy.faults.refused_paths, hub.proxy.faults.refuse_with = "/status", 403
@@ -103,8 +110,10 @@ async def test_what_is_forbidden_is_named_and_the_lease_is_kept(tmp_path: Path) 
         await until(lambda: says(scheduler, "ok"))
 
 
-async def test_a_token_that_is_replaced_in_the_kubeconfig_is_read_again(tmp_path: Path) -> None:
-    async with proxied_hub(tmp_path) as hub:
+async def test_a_token_that_is_replaced_in_the_kubeconfig_is_read_again(
+    tmp_path: Path, server: Path | None
+) -> None:
+    async with proxied_hub(tmp_path, server=server) as hub:
         config = yaml.safe_load(hub.proxy.kubeconfig.read_text())
 
         def write_token(token: str) -> None:
@@ -123,8 +132,8 @@ async def test_a_token_that_is_replaced_in_the_kubeconfig_is_read_again(tmp_path
         await until(lambda: says(scheduler, "ok"))
 
 
-async def test_cut_and_expired_watches_lose_nothing(tmp_path: Path) -> None:
-    async with proxied_hub(tmp_path) as hub:
+async def test_cut_and_expired_watches_lose_nothing(tmp_path: Path, server: Path | None) -> None:
+    async with proxied_hub(tmp_path, server=server) as hub:
         scheduler = hub.start()
         await scheduler.is_ready.wait()
         for number in range(3):

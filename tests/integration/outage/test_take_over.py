@@ -42,9 +42,9 @@ async def has_epoch(hub: ProxiedHub, epoch: int) -> bool:
 
 
 async def test_after_kill_9_another_one_leads_when_the_lease_is_over(
-    tmp_path: Path, postgres: PostgresServer
+    tmp_path: Path, server: Path | None, postgres: PostgresServer
 ) -> None:
-    async with proxied_hub(tmp_path, ledger=postgres.new_database()) as hub:
+    async with proxied_hub(tmp_path, server=server, ledger=postgres.new_database()) as hub:
         first, _ = await start_two(hub)
         before = await hub.client.get(WORKLOADS, "w", "default")
         epoch = await hub.lease_epoch()
@@ -59,9 +59,9 @@ async def test_after_kill_9_another_one_leads_when_the_lease_is_over(
 
 
 async def test_a_leader_that_ends_releases_the_lease(
-    tmp_path: Path, postgres: PostgresServer
+    tmp_path: Path, server: Path | None, postgres: PostgresServer
 ) -> None:
-    async with proxied_hub(tmp_path, ledger=postgres.new_database()) as hub:
+    async with proxied_hub(tmp_path, server=server, ledger=postgres.new_database()) as hub:
         first, _ = await start_two(hub)
         epoch = await hub.lease_epoch()
         first.process.terminate()
@@ -72,9 +72,9 @@ async def test_a_leader_that_ends_releases_the_lease(
 
 
 async def test_a_leader_that_stood_still_writes_nothing_late_and_stands_by(
-    tmp_path: Path, postgres: PostgresServer
+    tmp_path: Path, server: Path | None, postgres: PostgresServer
 ) -> None:
-    async with proxied_hub(tmp_path, ledger=postgres.new_database()) as hub:
+    async with proxied_hub(tmp_path, server=server, ledger=postgres.new_database()) as hub:
         first, second = await start_two(hub)
         epoch = await hub.lease_epoch()
         hub.site.is_ready = False  # the leader has something to write when it wakes up
