@@ -160,13 +160,16 @@ class Term:
             hold_seconds=settings.freshness.hear_sites_seconds,
             keeps_unknown_orders=lambda: known.leadership.keeps_unknown_orders,
             may_publish=known.leadership.may_write,
+            content_of=lambda site, order: self.order_sync.content_of(site, order),
         )
+        self.accepted = AcceptedSpecs(hub=known.hub, recorder=known.recorder)
         self.order_sync = OrderSync(
             objects=known.objects,
             sites=known.sites,
             dispatcher=self.dispatcher,
             quotas=self.quotas,
             node_labels=known.node_labels,
+            last_accepted=self.accepted.last_accepted,
             identities=IdentityResolver(
                 hub_id=settings.hub_id,
                 recorded=known.recorder.identity_of,
@@ -301,8 +304,7 @@ class Term:
         )
 
     def _build_reconciler(self) -> Reconciler:
-        known, ownership = self.known, ObjectOwnership()
-        accepted = AcceptedSpecs(hub=known.hub, recorder=known.recorder)
+        known, ownership, accepted = self.known, ObjectOwnership(), self.accepted
         return Reconciler(
             accepted=accepted,
             objects=known.objects,

@@ -318,13 +318,16 @@ class ControlLoops:
             on_higher_epoch=lambda _: None,
             on_refusal=lambda key: self.requeuer.requeue([key]),
             faults=self.faults,
+            content_of=lambda site, order: self.order_sync.content_of(site, order),
         )
+        self.accepted = AcceptedSpecs(hub=self.hub, recorder=self.recorder)
         self.order_sync = OrderSync(
             objects=self.objects,
             sites=self.sites,
             dispatcher=self.dispatcher,
             quotas=self.quotas,
             node_labels=NodeLabelKeys(on_change=self.dispatcher.republish_all),
+            last_accepted=self.accepted.last_accepted,
             identities=IdentityResolver(
                 hub_id="hub",
                 recorded=self.recorder.identity_of,
@@ -428,8 +431,7 @@ class ControlLoops:
         )
 
     def _make_reconciler(self) -> Reconciler:
-        events, ownership = self.events, ObjectOwnership()
-        accepted = AcceptedSpecs(hub=self.hub, recorder=self.recorder)
+        events, ownership, accepted = self.events, ObjectOwnership(), self.accepted
         return Reconciler(
             accepted=accepted,
             objects=self.objects,

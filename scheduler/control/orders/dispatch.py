@@ -54,6 +54,8 @@ class Dispatcher:
         keeps_unknown_orders: whether such orders are left running for ever, and so the first index
             waits until the plan has them all.
         may_publish: whether this scheduler still leads.
+        content_of: makes the content of an order that a plan has by its digest alone; None: it is
+            not known any more.
         epoch: the leader's epoch.
         sequence: of the newest index to any site in this epoch. One counter for all sites, so
             that it never falls when a Site is deleted and made again.
@@ -73,6 +75,7 @@ class Dispatcher:
     hold_seconds: float = 0.0
     keeps_unknown_orders: Callable[[], bool] = lambda: False
     may_publish: Callable[[], bool] = lambda: True
+    content_of: Callable[[str, OrderForSite], OrderForSite | None] = lambda _site, _order: None
     epoch: int = 0
     sequence: int = 0
     is_publishing: bool = False
@@ -116,7 +119,7 @@ class Dispatcher:
                     self._mark_dirty(plan)
         for site, order in orders.items():
             plan = self.plans.get(site)
-            if plan and plan.set_order(order):
+            if plan and not self._is_kept_content(site, plan, order) and plan.set_order(order):
                 self._mark_dirty(plan)
         self.release(key)
         self._planned.add(key)
@@ -173,6 +176,15 @@ class Dispatcher:
         plan = self.plans.get(site)
         if plan and order.id in plan.orders and plan.set_order(order):
             self._mark_dirty(plan)
+
+    def _is_kept_content(self, site: str, plan: SitePlan, order: OrderForSite) -> bool:
+        """Whether the plan has an order by its digest, and this is its content."""
+        known = plan.orders.get(order.id)
+        if known is None or not known.kept_digest or order.kept_digest:
+            return False
+        if known.generation != order.generation:
+            return False
+        return self.digest_of(site, order) == known.kept_digest
 
     def digest_of(self, site: str, order: OrderForSite) -> str:
         """The digest that an index lists for an order; "" when it cannot be published."""
@@ -307,6 +319,7 @@ class Dispatcher:
             return False
         is_waiting, latest, until = False, self._now() - least_seconds, self._now() + busy_seconds
         for site, plan in self.plans.items():
+            is_waiting = not self._publish_kept(site, plan, until) or is_waiting
             if not plan.is_dirty or not plan.has_reported or self._is_held(plan):
                 continue
             if plan.sent_seconds > latest or self._now() > until:
@@ -416,10 +429,32 @@ class Dispatcher:
             return
         plan.content_sent_seconds[order_id] = self.clock.monotonic()
         if order.kept_digest:
-            plan.refusals[order_id] = _NOT_KNOWN
-            self.on_refusal((order.namespace, order.name))
+            plan.kept_wanted.add(order_id)
+            self._changed.set()
         elif order_id in plan.content_digests:
             self._publish_content(site, plan, order)
+
+    def _publish_kept(self, site: str, plan: SitePlan, until: float) -> bool:
+        """Publishes contents that a site wants and the plan has not; returns whether all are."""
+        while plan.kept_wanted:
+            if self._now() > until:
+                return False
+            order = plan.orders.get(plan.kept_wanted.pop())
+            if order is not None and order.kept_digest:
+                self._publish_kept_content(site, plan, order)
+        return True
+
+    def _publish_kept_content(self, site: str, plan: SitePlan, order: OrderForSite) -> None:
+        """Makes and publishes the content of an order that the plan has by its digest alone."""
+        content = None
+        with self.faults.barrier("dispatch"):
+            content = self.content_of(site, order)
+        if content is None:
+            plan.refusals[order.id] = _NOT_KNOWN
+            self.on_refusal((order.namespace, order.name))
+        else:
+            plan.refusals.pop(order.id, None)
+            self._publish_content(site, plan, content)
 
     def _is_repeat_due(self, since_seconds: float) -> bool:
         return self.clock.monotonic() - since_seconds >= self.repeat_seconds

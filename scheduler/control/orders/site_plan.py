@@ -35,6 +35,8 @@ class SitePlan:
         is_dirty: `orders` has changed since the newest index.
         sent_seconds: monotonic time at which the index was published last.
         content_sent_seconds: when a content was repeated last, by order id.
+        kept_wanted: orders that are planned by their digest alone, of which the site wants the
+            content.
         unknown_orders: order ids in the site's first report of this epoch that the plan lacked.
         hold_until_seconds: until then the first index waits for these orders to become known.
         unrestored: workloads with orders here that could not be planned. No index is published
@@ -66,6 +68,7 @@ class SitePlan:
     sent_seconds: float = float("-inf")
     content_sent_seconds: dict[str, float] = field(default_factory=dict)
     contents_to_clear: set[str] = field(default_factory=set)
+    kept_wanted: set[str] = field(default_factory=set)
     unknown_orders: frozenset[str] = frozenset()
     hold_until_seconds: float = 0.0
     unrestored: set[WorkKey] = field(default_factory=set)
