@@ -160,7 +160,7 @@ class Term:
             hold_seconds=settings.freshness.hear_sites_seconds,
             keeps_unknown_orders=lambda: known.leadership.keeps_unknown_orders,
             may_publish=known.leadership.may_write,
-            content_of=lambda site, order: self.order_sync.content_of(site, order),  # noqa: PLW0108 - made later
+            content_of=lambda site, order: self.order_sync.content_of(site, order),
         )
         self.accepted = AcceptedSpecs(hub=known.hub, recorder=known.recorder)
         self.order_sync = OrderSync(

@@ -8,7 +8,7 @@ restored from a backup must first adopt what the site runs, or its index would w
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from scheduler.control.orders.epoch_claims import EpochClaims
 from scheduler.control.orders.identity import check_order_id, parse_order_id
@@ -22,6 +22,7 @@ from scheduler.control.ports.agents import (
 from scheduler.control.ports.telemetry import Telemetry
 from scheduler.model.kinds.fields import Condition
 from scheduler.model.kinds.metadata import WorkKey
+from scheduler.model.manifests.packed import pack_manifests
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
 
@@ -196,7 +197,8 @@ class Dispatcher:
         with self.faults.barrier("dispatch"), contextlib.suppress(OrderNotPublishable):
             digest = self.publisher.digest_of(site, order)
         if plan:
-            plan.listed_digests[order.id] = (order, digest)
+            packed = replace(order, manifests=pack_manifests(order.manifests))
+            plan.listed_digests[order.id] = (packed, digest)
         return digest
 
     def refusal_at(self, site: str, order_id: str) -> str:

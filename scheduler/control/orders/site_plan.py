@@ -1,13 +1,14 @@
 """What one site is to run, and what of it is published and confirmed."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from scheduler.control.orders.delta_use import DeltaUse
 from scheduler.control.ports.agents import IndexVersion, OrderForSite, OrderStatusReport
 from scheduler.model.kinds.fields import Condition
 from scheduler.model.kinds.metadata import WorkKey
+from scheduler.model.manifests.packed import pack_manifests
 
 _NO_ROOM = "the site's index is full; place the workload elsewhere, or withdraw others there"
 
@@ -21,7 +22,7 @@ class SitePlan:
         orders: the orders, by order id.
         content_digests: digests of the published contents, by order id.
         listed_digests: what `Workload.status` says of an order's content, with the order that it is
-            about, by order id.
+            about in little memory, by order id.
         published: ids of the orders of which some content is published, be it an older one.
         refusals: why the present content of an order cannot be published, by order id.
         listed: ids of the orders in the newest index; before the first one of this epoch, of those
@@ -89,7 +90,10 @@ class SitePlan:
         if self.orders.get(order.id) == order:
             return False
         known = self.listed_digests.get(order.id)
-        order = known[0] if known is not None and known[0] == order else order  # one copy of it
+        if known is not None and known[0] == order:
+            order = known[0]  # one copy of it
+        else:
+            order = replace(order, manifests=pack_manifests(order.manifests))
         self.orders[order.id] = order
         self.ids_by_key.setdefault((order.namespace, order.name), set()).add(order.id)
         self.content_digests.pop(order.id, None)

@@ -6,6 +6,7 @@ ledger is asked for objects that an older version wrote.
 """
 
 import logging
+from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from scheduler.control.ports.hub import (
@@ -33,7 +34,11 @@ _log = logging.getLogger(__name__)
 ACCEPTED_LABEL = "kapok.dev/accepted"
 """Label of the ControllerRevisions that hold what was accepted."""
 
+_Reading = tuple[AcceptedReference, AcceptedSpec | AcceptedDamaged]
+
 _DIGEST_DIGITS = 16
+_MAX_UNPACKED = 128
+"""So many that stand in statuses are kept unpacked; the status has them anyway."""
 _MAX_NAME_LENGTH = 200
 
 
@@ -48,9 +53,8 @@ class AcceptedSpecs:
 
     hub: Hub
     recorder: DecisionRecorder
-    _read: dict[WorkKey, tuple[AcceptedReference, AcceptedSpec | AcceptedDamaged]] = field(
-        default_factory=dict, init=False
-    )
+    _read: dict[WorkKey, _Reading] = field(default_factory=dict, init=False)
+    _unpacked: OrderedDict[WorkKey, _Reading] = field(default_factory=OrderedDict, init=False)
 
     def last_accepted(self, workload: Workload) -> AcceptedSpec | None:
         """The spec and the demand that were accepted last; None: nothing says so any more.
@@ -138,17 +142,23 @@ class AcceptedSpecs:
     def forget(self, key: WorkKey) -> None:
         """Drops what was read of a workload that is gone."""
         self._read.pop(key, None)
+        self._unpacked.pop(key, None)
 
     def _read_status(self, workload: Workload) -> AcceptedSpec | AcceptedDamaged | None:
         reference, key = workload.status.accepted, _key_of(workload)
         if reference is None:
             return None
         known, found = self._read.get(key, (None, None))
+        if known == reference and found is not None:
+            return found
+        if not reference.content:
+            return AcceptedDamaged("the object that has it was not read yet")
+        known, found = self._unpacked.pop(key, (None, None))
         if known != reference or found is None:
-            if not reference.content:
-                return AcceptedDamaged("the object that has it was not read yet")
             found = _unpack(reference.digest, reference.content)
-            self._read[key] = (reference, found)
+        self._unpacked[key] = (reference, found)
+        while len(self._unpacked) > _MAX_UNPACKED:
+            self._unpacked.popitem(last=False)
         return found
 
     async def _holds(self, name: str, namespace: str, packed: PackedAcceptance, uid: str) -> bool:

@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import msgspec
-
+from scheduler.model.canonical import canonical_json
 from scheduler.model.demand.demand import NotAccepted
 from scheduler.model.kinds.workload import Workload
 
@@ -52,7 +51,7 @@ class ManifestChecks:
             return
         versions = frozenset(str(each.get("apiVersion", "")) for each in manifests)
         state = await self.schemas.refresh(versions)
-        data = msgspec.json.encode(manifests)
+        data = canonical_json(manifests)
         digest = hashlib.sha256(data).digest()
         known = self._problems.get(digest)
         if known is None or known[0] != state:
@@ -72,7 +71,7 @@ class ManifestChecks:
         """Why the manifests are refused; None if they fit, or nothing is known of them."""
         if self.schemas is None or not workload.spec.manifests:
             return None
-        digest = hashlib.sha256(msgspec.json.encode(workload.spec.manifests)).digest()
+        digest = hashlib.sha256(canonical_json(workload.spec.manifests)).digest()
         _, problem = self._problems.get(digest) or ("", _former_problem(workload))
         if not problem:
             return None
