@@ -127,7 +127,7 @@ async def _measure(plan: Plan) -> list[Row]:
                 within_seconds=plan.give_up_seconds,
                 what="the unchanged ones are seen",
             )
-            await rig.wait_until_idle()
+            await sleep(SETTLE_SECONDS)
             found.append(await _restart(rig))
             _say(found[-1])
     if cases or "ceiling" in plan.cases:
@@ -211,7 +211,7 @@ async def _takeover(rig: Rig, running_names: Sequence[str]) -> Row:
     if not running_names:
         await rig.observer.create(names, rig.plan.form)
     await rig.wait_until_running(names)
-    await rig.wait_until_idle()
+    await rig.wait_until_idle()  # the first leader's checks of the others are over
     unchanged = _copy(rig.observer.versions)
     await rig.scheduler.end(is_killed=True)
     started = time.monotonic()
@@ -234,7 +234,11 @@ async def _row_after_change(
     rig: Rig, case: str, unchanged: dict[str, set[str]], started: float
 ) -> Row:
     placed, used = rig.observer.placed["new"], rig.scheduler.cpu_seconds()
-    await sleep(SETTLE_SECONDS)  # what is written to the others comes at once, if at all
+    sys.stderr.write(f"hub: {case}: the new one was placed after {placed - started:.1f} s\n")
+    resident = rig.scheduler.resident_bytes(), rig.scheduler.own_resident_bytes()
+    begun = time.monotonic()
+    await rig.wait_until_idle()  # the others are checked again behind it
+    checked = time.monotonic() - begun
     written = sum(
         len(versions - unchanged[name])
         for name, versions in rig.observer.versions.items()
@@ -249,8 +253,10 @@ async def _row_after_change(
         "created_to_placed_seconds": round(placed - rig.observer.created["new"], 3),
         "scheduler_cpu_seconds": round(used, 2),
         "writes_to_unchanged": written,
-        "rss_mib": round(rig.scheduler.resident_bytes() / 2**20, 1),
-        "scheduler_rss_mib": round(rig.scheduler.own_resident_bytes() / 2**20, 1),
+        "until_all_checked_seconds": round(checked, 1),
+        "rss_mib": round(resident[0] / 2**20, 1),
+        "scheduler_rss_mib": round(resident[1] / 2**20, 1),
+        "scheduler_rss_checked_mib": round(rig.scheduler.own_resident_bytes() / 2**20, 1),
         "lease_seconds": rig.plan.lease_seconds,
         "load_average": round(os.getloadavg()[0], 1),
     }

@@ -193,12 +193,11 @@ class Dispatcher:
         known = plan.listed_digests.get(order.id) if plan else None
         if known is not None and known[0] == order:
             return known[1]
-        digest = ""
+        digest, order = "", replace(order, manifests=pack_manifests(order.manifests))
         with self.faults.barrier("dispatch"), contextlib.suppress(OrderNotPublishable):
             digest = self.publisher.digest_of(site, order)
         if plan:
-            packed = replace(order, manifests=pack_manifests(order.manifests))
-            plan.listed_digests[order.id] = (packed, digest)
+            plan.listed_digests[order.id] = (order, digest)
         return digest
 
     def refusal_at(self, site: str, order_id: str) -> str:

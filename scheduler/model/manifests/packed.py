@@ -24,21 +24,26 @@ class PackedManifests(Sequence[dict[str, Any]]):
 
     __slots__ = ("_data", "_decoded", "_is_deflated", "_length", "digest")
 
-    def __init__(self, text: bytes, digest: bytes, length: int) -> None:
+    def __init__(self, text: bytes, digest: bytes, manifests: Sequence[dict[str, Any]]) -> None:
         self._is_deflated = len(text) >= _MIN_DEFLATED_BYTES
         self._data = zlib.compress(text, _LEVEL) if self._is_deflated else text
-        self._length, self.digest = length, digest
+        self._length, self.digest = len(manifests), digest
         self._decoded: tuple[dict[str, Any], ...] | None = None
+        self._keep_decoded(tuple(manifests))  # who packs it reads it in most cases
 
     def _items(self) -> tuple[dict[str, Any], ...]:
         decoded = self._decoded
         if decoded is None:
             text = zlib.decompress(self._data) if self._is_deflated else self._data
-            decoded = self._decoded = tuple(msgspec.json.decode(text))
-            if len(_recent) >= _MAX_DECODED:
-                _recent.popleft()._decoded = None  # noqa: SLF001 - of this class
-            _recent.append(self)
+            decoded = tuple(msgspec.json.decode(text))
+            self._keep_decoded(decoded)
         return decoded
+
+    def _keep_decoded(self, decoded: tuple[dict[str, Any], ...]) -> None:
+        self._decoded = decoded
+        if len(_recent) >= _MAX_DECODED:
+            _recent.popleft()._decoded = None  # noqa: SLF001 - of this class
+        _recent.append(self)
 
     def __len__(self) -> int:
         return self._length
@@ -84,7 +89,7 @@ def pack_manifests(manifests: Sequence[dict[str, Any]]) -> tuple[dict[str, Any],
         text = _encode(manifests)
     except (TypeError, ValueError, OverflowError, RecursionError):
         return tuple(manifests)
-    packed = PackedManifests(text, _digest_of(text), len(manifests))
+    packed = PackedManifests(text, _digest_of(text), manifests)
     return cast(tuple[dict[str, Any], ...], packed)
 
 
