@@ -160,7 +160,6 @@ class Term:
             hold_seconds=settings.freshness.hear_sites_seconds,
             keeps_unknown_orders=lambda: known.leadership.keeps_unknown_orders,
             may_publish=known.leadership.may_write,
-            content_of=lambda site, order: self.order_sync.content_of(site, order),
         )
         self.accepted = AcceptedSpecs(hub=known.hub, recorder=known.recorder)
         self.order_sync = OrderSync(
@@ -178,6 +177,7 @@ class Term:
                 hear_seconds=settings.freshness.hear_sites_seconds,
             ),
         )
+        self.dispatcher.content_of = self.order_sync.content_of
 
     def _build_queue(self) -> None:
         """Which workload is next, and what wakes those that wait."""

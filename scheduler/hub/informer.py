@@ -125,11 +125,15 @@ class Informer:
     async def synchronise(self) -> None:
         """Lists the collection; the listener has received every object when this returns.
 
-        Raises:
-            Gone: the list took longer than the hub keeps its version; what came stays true of then.
+        A list that takes longer than the hub keeps its version begins again.
         """
-        began_seconds = self._clock.monotonic()
-        found, resource_version = await self._read_pages()
+        while True:
+            began_seconds = self._clock.monotonic()
+            try:
+                found, resource_version = await self._read_pages()
+                break
+            except Gone:  # the list took longer than the hub keeps its version
+                continue
         for key in self._objects.keys() - found:
             self._notify(WatchEvent("DELETED", self._objects[key]))
         self._resource_version = resource_version

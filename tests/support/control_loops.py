@@ -318,7 +318,6 @@ class ControlLoops:
             on_higher_epoch=lambda _: None,
             on_refusal=lambda key: self.requeuer.requeue([key]),
             faults=self.faults,
-            content_of=lambda site, order: self.order_sync.content_of(site, order),
         )
         self.accepted = AcceptedSpecs(hub=self.hub, recorder=self.recorder)
         self.order_sync = OrderSync(
@@ -336,6 +335,7 @@ class ControlLoops:
                 hear_seconds=1.0,
             ),
         )
+        self.dispatcher.content_of = self.order_sync.content_of
         self.queue = make_queue(self.clock)
         self.requeuer = Requeuer(
             objects=self.objects,

@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 
 from scheduler.apiserver.server import ApiServerOptions, serve
-from scheduler.control.ports.hub import ApiResource, Busy, Conflict, Gone, Object, WatchEvent
+from scheduler.control.ports.hub import (
+    ApiResource,
+    Busy,
+    Conflict,
+    Gone,
+    Listing,
+    Object,
+    WatchEvent,
+)
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.runtime.clock import SystemClock
 from scheduler.simulation.cluster.description import NodeDescription

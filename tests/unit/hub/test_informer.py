@@ -154,8 +154,6 @@ async def test_a_list_that_is_cut_between_two_pages_loses_no_object_and_no_delet
     hub.names = ("a", "b")
     await informer.synchronise()
     hub.names, hub.pages_until_gone = ("b", "c", "d"), 2
-    with pytest.raises(Gone):
-        await informer.synchronise()
-    assert heard == [("ADDED", "a"), ("ADDED", "b"), ("ADDED", "c")]
     await informer.synchronise()
+    assert heard[:3] == [("ADDED", "a"), ("ADDED", "b"), ("ADDED", "c")]
     assert heard[3:] == [("ADDED", "d"), ("DELETED", "a")]
