@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from scheduler.model.manifests.packed import plain_manifests
+from scheduler.model.packed_manifests import plain_manifests
 
 
 def canonical_json(value: object) -> bytes:

@@ -22,7 +22,7 @@ from scheduler.control.ports.agents import (
 from scheduler.control.ports.telemetry import Telemetry
 from scheduler.model.kinds.fields import Condition
 from scheduler.model.kinds.metadata import WorkKey
-from scheduler.model.manifests.packed import pack_manifests
+from scheduler.model.packed_manifests import pack_manifests
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
 

@@ -8,7 +8,7 @@ from scheduler.control.orders.delta_use import DeltaUse
 from scheduler.control.ports.agents import IndexVersion, OrderForSite, OrderStatusReport
 from scheduler.model.kinds.fields import Condition
 from scheduler.model.kinds.metadata import WorkKey
-from scheduler.model.manifests.packed import pack_manifests
+from scheduler.model.packed_manifests import pack_manifests
 
 _NO_ROOM = "the site's index is full; place the workload elsewhere, or withdraw others there"
 

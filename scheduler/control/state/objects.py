@@ -38,7 +38,7 @@ from scheduler.model.kinds.kinds import (
 )
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.workload import WorkloadStatus
-from scheduler.model.manifests.packed import pack_manifests
+from scheduler.model.packed_manifests import pack_manifests
 from scheduler.runtime.faults import Faults
 
 _log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ import pytest
 
 from scheduler.model.canonical import canonical_json, to_plain_json
 from scheduler.model.kinds.workload import WorkloadSpec
-from scheduler.model.manifests.packed import PackedManifests, pack_manifests
+from scheduler.model.packed_manifests import PackedManifests, pack_manifests
 
 
 def manifests(size: int, name: str = "a") -> tuple[dict[str, Any], ...]:
