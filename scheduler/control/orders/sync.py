@@ -180,10 +180,10 @@ class OrderSync:
         It is made again of what was accepted, and counts only if it has that digest.
         """
         key = (kept.namespace, kept.name)
-        workload = self.objects.workloads.get(key)
-        if workload is None:
+        known = self.objects.workloads.get(key)
+        if known is None:
             return None
-        workload = self.identities.identify(workload)
+        workload = self.identities.identify(known)
         if isinstance(workload, NotAccepted) or self.order_id(workload) != kept.id:
             return None
         share = statuses.shares_of(workload.status).get(site)
