@@ -272,7 +272,7 @@ async def serving_api(folder: Path) -> AsyncIterator[Path]:
         ValueError: it does not start.
     """
     command = [sys.executable, "-m", "scheduler.cli.entry", "serve-api", "--data-dir", str(folder)]
-    await asyncio.to_thread(folder.mkdir, parents=True)
+    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     with (folder / "server.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
             *command_tied_to_parent(command), stdout=PIPE, stderr=log, cwd=_HERE
