@@ -233,7 +233,8 @@ async def running(
             kubeconfig = await stack.enter_async_context(serving_api(folder / "hub"))
         if kubeconfig is not None:
             await _install(kubeconfig)
-            await _remove_lease(kubeconfig)
+            if seed is None:  # its ledger knows of the Lease
+                await _remove_lease(kubeconfig)
             port = free_port()
             (folder / "broker").mkdir()
             await stack.enter_async_context(
