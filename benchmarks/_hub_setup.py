@@ -254,9 +254,8 @@ async def running(
         metrics = await stack.enter_async_context(
             open_metrics(known, only_ours=plan.kubeconfig is not None)
         )
-        sites = make_sites(folder, prefix, plan.sites)
-        if seed is not None:
-            sites = Sites(seed.sites.keys, sites.arrivals)
+        made = make_sites(folder, prefix, plan.sites)
+        sites = Sites(seed.sites.keys, made.arrivals) if seed else made
         await _remove_leftovers(client)
         await stack.enter_async_context(benchmark_namespace(client, plan))
         await stack.enter_async_context(_objects(client, sites.manifests(prefix, NAMESPACE)))

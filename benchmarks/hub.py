@@ -216,7 +216,7 @@ async def _takeover(rig: Rig, running_names: Sequence[str]) -> Row:
     await rig.scheduler.end(is_killed=True)
     started = time.monotonic()
     if rig.standby:
-        rig.scheduler, rig.standby = rig.standby, rig.scheduler
+        rig.scheduler, rig.standby = rig.standby, None
     await _create_as_soon_as_possible(rig, "new")
     await rig.wait_until_placed("new")
     return await _row_after_change(rig, "takeover", unchanged, started)
