@@ -22,12 +22,20 @@ _OUR_GROUPS = frozenset({"kapok.dev", "events.k8s.io"})
 _SAMPLE = re.compile(r"(\w+)(?:\{(.*)\})? (\S+)")
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 _PLACED_PHASES = frozenset({"Placed", "Running", "Degraded", "Completed"})
+_BYTES_PER_VARIABLE = 64
 _POLL_SECONDS = 0.02
 _FIRST_ERROR_CODE = 400
 
 
-def make_workload(name: str, namespace: str, form: Form) -> Object:
-    """A small workload: a Deployment, or the requests of one replica without a manifest."""
+def make_workload(name: str, namespace: str, form: Form, extra_bytes: int = 0) -> Object:
+    """A workload: a Deployment, or the requests of one replica without a manifest.
+
+    Args:
+        name: its name.
+        namespace: its namespace.
+        form: which of the two.
+        extra_bytes: so much larger a Deployment is, by environment variables.
+    """
     requests = {"cpu": "10m", "memory": "16Mi"}
     spec: dict[str, Any] = {
         "dataClass": "general-2",
@@ -37,7 +45,16 @@ def make_workload(name: str, namespace: str, form: Form) -> Object:
     if form == "demand":
         spec["demand"] = {"replicas": 1, "requests": requests}
     else:
-        container = {"name": "web", "image": "web:1", "resources": {"requests": requests}}
+        container: dict[str, Any] = {
+            "name": "web",
+            "image": "web:1",
+            "resources": {"requests": requests},
+        }
+        if extra_bytes:
+            container["env"] = [
+                {"name": f"SETTING_{number}", "value": f"{number * 2654435761 % 2**64:032x}"}
+                for number in range(extra_bytes // _BYTES_PER_VARIABLE)
+            ]
         labels = {"app": name}
         template = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
         selector = {"matchLabels": labels}
@@ -92,10 +109,10 @@ class Observer:
                     await asyncio.sleep(pause)  # noqa: TID251 - a real server is measured
                 group.create_task(self.create_one(name, form))
 
-    async def create_one(self, name: str, form: Form) -> None:
+    async def create_one(self, name: str, form: Form, extra_bytes: int = 0) -> None:
         """Creates one workload."""
         self.created[name] = time.monotonic()
-        await self.hub.create(WORKLOADS, make_workload(name, self.namespace, form))
+        await self.hub.create(WORKLOADS, make_workload(name, self.namespace, form, extra_bytes))
 
     async def watch(self) -> None:
         """Follows the workloads until cancelled; the server may go away in between."""

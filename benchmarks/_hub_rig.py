@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from agents.protocol.keys import SigningKey
-from benchmarks._load_sites import LoadPlan, SitePlan
+from benchmarks._load_sites import HeldOrder, LoadPlan, SitePlan
 from scheduler.runtime.data_dir import WEB_SERVER_FILE
 from scheduler.runtime.parent_death import command_tied_to_parent
 
@@ -110,6 +110,10 @@ class SchedulerProcess:
         """CPU time of the scheduler's own process until now."""
         return cpu_seconds_of(self.pid)
 
+    def own_resident_bytes(self) -> int:
+        """Resident memory of the scheduler's own process."""
+        return _resident_bytes_of(self.pid)
+
     def resident_bytes(self) -> int:
         """Resident memory of the scheduler, and of its hub where that is a child of it."""
         pids = [self.pid, *(pid for pid in _children_of(self.pid) if _is_hub(pid))]
@@ -183,6 +187,18 @@ class Sites:
         )
         return found
 
+    def order_id_of(self, name: str) -> str:
+        """The id of the order of a workload that has arrived at a site.
+
+        Raises:
+            ValueError: none has.
+        """
+        for line in self.arrivals.read_text(encoding="ascii").splitlines():
+            order_id = line.partition(" ")[2]
+            if order_id.split("/")[2] == name:
+                return order_id
+        raise ValueError(f"{name}: no site has an order of it")
+
     def arrival_times(self) -> dict[str, float]:
         """When the content of each workload's order first arrived at a site, by its name."""
         times: dict[str, float] = {}
@@ -201,15 +217,35 @@ def make_sites(folder: Path, prefix: str, count: int) -> Sites:
 
 @asynccontextmanager
 async def playing(
-    sites: Sites, folder: Path, *, broker: str, hub_keys: list[str], workloads: int
+    sites: Sites,
+    folder: Path,
+    *,
+    broker: str,
+    hub_keys: list[str],
+    workloads: int,
+    held: Mapping[str, Sequence[HeldOrder]],
 ) -> AsyncIterator[None]:
-    """Plays the sites in a process of their own; each could run all workloads at once."""
+    """Plays the sites in a process of their own; each could run all workloads at once.
+
+    Args:
+        sites: the sites.
+        folder: for the plan and the log.
+        broker: host:port.
+        hub_keys: the public keys of the hub.
+        workloads: so many each site has room for.
+        held: the orders that each site runs from the beginning, by site.
+    """
     plan = LoadPlan(
         broker=broker,
         hub_keys=hub_keys,
         arrivals=str(sites.arrivals),
         sites=[
-            SitePlan(name=name, key=key.raw().hex(), nodes=max(10, workloads // 100))
+            SitePlan(
+                name=name,
+                key=key.raw().hex(),
+                nodes=max(10, workloads // 100),
+                held=list(held.get(name, ())),
+            )
             for name, key in sites.keys.items()
         ],
     )
@@ -236,7 +272,7 @@ async def serving_api(folder: Path) -> AsyncIterator[Path]:
         ValueError: it does not start.
     """
     command = [sys.executable, "-m", "scheduler.cli.entry", "serve-api", "--data-dir", str(folder)]
-    await asyncio.to_thread(folder.mkdir, parents=True)
+    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     with (folder / "server.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
             *command_tied_to_parent(command), stdout=PIPE, stderr=log, cwd=_HERE

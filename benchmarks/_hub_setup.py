@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import shutil
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -15,17 +16,23 @@ import yaml
 
 from agents.protocol.keys import SigningKey
 from benchmarks._hub_client import ApiMetrics, Form, Observer, open_metrics
+from benchmarks._hub_import import TEMPLATE, Copier, write_objects
 from benchmarks._hub_rig import SchedulerProcess, Sites, free_port, make_sites, playing, serving_api
 from benchmarks._hub_rows import Measurement, Row
+from benchmarks._load_sites import HeldOrder
+from scheduler.apiserver.backup import DATABASE_NAME
 from scheduler.control.leader_election import LEASE_NAME
 from scheduler.control.ports.hub import (
     LEASES,
     NAMESPACES,
     SITES,
+    TENANTS,
     WORKLOADS,
     ApiResource,
+    Conflict,
     HubError,
     NotFound,
+    Object,
 )
 from scheduler.control.ports.hub import NAMESPACE as LEASE_NAMESPACE
 from scheduler.hub.client import HubClient, open_hub
@@ -36,6 +43,7 @@ NAMESPACE = f"kapok-benchmark-{os.getpid()}"
 _NAMESPACES = re.compile(r"kapok-benchmark-(\d+)")
 _PREFIX = re.compile(r"bench-(\d+)(?:-\d+)?")
 SETTLE_SECONDS = 2.0
+_IDLE_RATIO = 0.5
 _SETTINGS = {
     "dispatch": {"repeat_seconds": 1.0},
     "log_level": "WARNING",
@@ -57,6 +65,9 @@ class Plan:
     rate: float
     steady_seconds: float
     wait_for_sites_seconds: float
+    unchanged: int
+    extra_bytes: int
+    lease_seconds: int
     kubeconfig: Path | None
     folder: Path
 
@@ -116,6 +127,15 @@ class Rig:
             what="all run",
         )
 
+    async def wait_until_idle(self) -> None:
+        """Waits until the schedulers do next to nothing: what a start has caused is over."""
+        processes = [one for one in (self.scheduler, self.standby) if one]
+        while True:
+            before = sum(one.cpu_seconds() for one in processes)
+            await sleep(SETTLE_SECONDS)
+            if sum(one.cpu_seconds() for one in processes) - before < _IDLE_RATIO * SETTLE_SECONDS:
+                return
+
     async def wait_until_placed(self, name: str) -> None:
         """Waits until one is placed."""
         await self.observer.wait_for(
@@ -125,34 +145,105 @@ class Rig:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seed:
+    """What a rig has left, for another one that begins with it.
+
+    Attributes:
+        folder: with the data directories of hub and scheduler.
+        sites: their keys.
+        held: the orders that each site runs, by site.
+        names: the workloads that run.
+    """
+
+    folder: Path
+    sites: Sites
+    held: dict[str, list[HeldOrder]]
+    names: list[str]
+
+
+async def make_seed(
+    plan: Plan, *, has_standby: bool = False, ledger: dict[str, object] | None = None
+) -> Seed:
+    """Has a scheduler decide one workload, and copies it in the store of the hub."""
+    held: dict[str, list[HeldOrder]] = {}
+    bodies: list[Object] = []
+    names = [f"unchanged-{number}" for number in range(plan.unchanged)]
+    async with running(plan, "seed", has_hub_beside=has_standby, ledger=ledger) as rig:
+        await rig.observer.create_one(TEMPLATE, plan.form, plan.extra_bytes)
+        await rig.wait_until_running([TEMPLATE])
+        await sleep(SETTLE_SECONDS)
+        client, sites = rig.observer.hub, rig.sites
+        copier = Copier(
+            template=await client.get(WORKLOADS, TEMPLATE, NAMESPACE),
+            order_id=sites.order_id_of(TEMPLATE),
+            tenant=await client.get(TENANTS, f"bench-{os.getpid()}"),
+            sites=list(sites.keys),
+        )
+        for body, site, order in copier.copies(names):
+            bodies.append(body)
+            held.setdefault(site, []).append(order)
+        folder = plan.folder / "seed" / "left"
+        await rig.scheduler.end()
+        data = plan.folder / "seed" / "scheduler-0"
+        hub = plan.folder / "seed" / "hub" if has_standby else data / "data" / "hub"
+        await _copy_folder(data, folder / "scheduler-0")
+        if has_standby:
+            await _copy_folder(hub, folder / "hub")
+    kept = folder / "hub" if has_standby else folder / "scheduler-0" / "data" / "hub"
+    await asyncio.to_thread(write_objects, kept / DATABASE_NAME, bodies)
+    return Seed(folder=folder, sites=sites, held=held, names=names)
+
+
 @asynccontextmanager
-async def running(plan: Plan, name: str, *, has_standby: bool = False) -> AsyncIterator[Rig]:
+async def running(
+    plan: Plan,
+    name: str,
+    *,
+    has_standby: bool = False,
+    has_hub_beside: bool = False,
+    ledger: dict[str, object] | None = None,
+    seed: Seed | None = None,
+) -> AsyncIterator[Rig]:
     """Runs hub, broker, sites and schedulers for the time of the context.
 
     Two schedulers need a hub and a broker beside them; so does a real API server.
+
+    Args:
+        plan: what is measured.
+        name: of the folder.
+        has_standby: a second scheduler stands by.
+        has_hub_beside: the hub is none of the scheduler's.
+        ledger: the settings of a ledger that schedulers share; None: each has its own.
+        seed: what hub, scheduler and sites begin with.
     """
     folder = plan.folder / name
     folder.mkdir()
+    if seed is not None:
+        await _copy_folder(seed.folder, folder)
     prefix = f"bench-{os.getpid()}"
     async with AsyncExitStack() as stack:
         settings: dict[str, object] = {
             **_SETTINGS,
             "freshness": {"hear_sites_seconds": plan.wait_for_sites_seconds},
+            "hub": {"lease_seconds": plan.lease_seconds},
+            **({"ledger": ledger} if ledger else {}),
         }
         kubeconfig = plan.kubeconfig
-        if has_standby and kubeconfig is None:
+        if (has_standby or has_hub_beside) and kubeconfig is None:
             kubeconfig = await stack.enter_async_context(serving_api(folder / "hub"))
         if kubeconfig is not None:
             await _install(kubeconfig)
-            await _remove_lease(kubeconfig)
-            await remove_leftovers(kubeconfig)
+            if seed is None:  # its ledger knows of the Lease
+                await _remove_lease(kubeconfig)
+                await remove_leftovers(kubeconfig)
             port = free_port()
             (folder / "broker").mkdir()
             await stack.enter_async_context(
                 embedded_broker(folder / "broker", port, clock=SystemClock())
             )
             settings |= {
-                "hub": {"kubeconfig": str(kubeconfig)},
+                "hub": {"kubeconfig": str(kubeconfig), "lease_seconds": plan.lease_seconds},
                 "broker": {"host": "127.0.0.1", "port": port},
             }
         schedulers = _schedulers(folder, settings, 1 + has_standby)
@@ -165,7 +256,8 @@ async def running(plan: Plan, name: str, *, has_standby: bool = False) -> AsyncI
         metrics = await stack.enter_async_context(
             open_metrics(known, only_ours=plan.kubeconfig is not None)
         )
-        sites = make_sites(folder, prefix, plan.sites)
+        made = make_sites(folder, prefix, plan.sites)
+        sites = Sites(seed.sites.keys, made.arrivals) if seed else made
         await stack.enter_async_context(benchmark_namespace(client, plan))
         await stack.enter_async_context(_objects(client, sites.manifests(prefix, NAMESPACE)))
         await stack.enter_async_context(
@@ -174,7 +266,8 @@ async def running(plan: Plan, name: str, *, has_standby: bool = False) -> AsyncI
                 folder,
                 broker=first.ready["broker"],
                 hub_keys=[first.ready["hubKey"]],
-                workloads=2 * plan.workloads,
+                workloads=2 * max(plan.workloads, plan.unchanged),
+                held=seed.held if seed else {},
             )
         )
         observer = Observer(client, NAMESPACE)
@@ -188,15 +281,24 @@ async def running(plan: Plan, name: str, *, has_standby: bool = False) -> AsyncI
         yield Rig(plan, first, next(iter(schedulers[1:]), None), observer, metrics, sites)
 
 
+async def _copy_folder(source: Path, target: Path) -> None:
+    """Copies what hub and scheduler keep; a socket is made anew."""
+    ignored = shutil.ignore_patterns("*.sock")
+    await asyncio.to_thread(
+        shutil.copytree, source, target, symlinks=True, dirs_exist_ok=True, ignore=ignored
+    )
+
+
 def _schedulers(folder: Path, settings: dict[str, object], count: int) -> list[SchedulerProcess]:
-    """So many schedulers with one signing key."""
-    key = SigningKey.generate()
+    """So many schedulers with one signing key: that of a seed, if the first one has it."""
+    known = folder / "scheduler-0" / "data" / "hub.key"
+    key = SigningKey(known.read_bytes()) if known.exists() else SigningKey.generate()
     found = []
     for number in range(count):
         one = SchedulerProcess(folder / f"scheduler-{number}", settings)
         if count > 1:
             data = one.folder / "data"
-            data.mkdir(mode=0o700, parents=True)
+            data.mkdir(mode=0o700, parents=True, exist_ok=True)
             (data / "hub.key").touch(mode=0o600)
             (data / "hub.key").write_bytes(key.raw())
         found.append(one)
@@ -314,8 +416,9 @@ async def _objects(
     for each in manifests:
         kind = str(each["kind"])
         resource = ApiResource("kapok.dev", "v1alpha1", _PLURALS[kind], kind, namespaced=False)
-        created = await client.create(resource, dict(each))
-        found.append((resource, created["metadata"]["name"]))
+        with suppress(Conflict):  # a seed has it
+            await client.create(resource, dict(each))
+        found.append((resource, dict(each)["metadata"]["name"]))  # type: ignore[index]
     try:
         yield
     finally:

@@ -43,6 +43,22 @@ _ASK_AGAIN_SECONDS = 1.0
 _MAX_ASKED_AT_ONCE = 100  # some brokers deliver only so many retained messages per subscription
 
 
+class HeldOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """An order that a site runs from the beginning.
+
+    Attributes:
+        id: its id.
+        generation: of its content.
+        digest: of its content.
+        replicas: that run.
+    """
+
+    id: str
+    generation: int
+    digest: str
+    replicas: int
+
+
 class SitePlan(msgspec.Struct, frozen=True, kw_only=True):
     """One site.
 
@@ -50,11 +66,13 @@ class SitePlan(msgspec.Struct, frozen=True, kw_only=True):
         name: its name.
         key: its private key, in hexadecimal.
         nodes: number of nodes of 64 cores.
+        held: orders that it runs already.
     """
 
     name: str
     key: str
     nodes: int
+    held: list[HeldOrder] = []
 
 
 class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,12 +117,19 @@ class LoadSite:
 
     def __post_init__(self) -> None:
         self.key = SigningKey(bytes.fromhex(self.plan.key))
+        for one in self.plan.held:
+            token = order_token(one.id)
+            self.held[token] = _running(one.id, one.generation, one.replicas)
+            self.digests[token] = one.digest
 
     def take(self, topic: str, payload: bytes) -> None:
         """Takes in a message of the hub; what cannot be read is ignored."""
         if not payload:
             return
         where = parse_topic(topic)
+        if where.kind == "hub":  # whatever it asks for
+            self.has_news = self.has_bound = True
+            return
         if where.kind not in {"desired", "orders"}:
             return
         try:
@@ -151,15 +176,7 @@ class LoadSite:
         replicas = sum(
             int(one["spec"].get("replicas", 0)) for one in content.manifests if "spec" in one
         )
-        self.held[token] = OrderStatus(
-            id=entry.id,
-            generation=entry.generation,
-            phase="Ready",
-            applied_generation=entry.generation,
-            desired=replicas,
-            ready=replicas,
-            bound=replicas,
-        )
+        self.held[token] = _running(entry.id, entry.generation, replicas)
         self.digests[token] = entry.digest
         self.missing.pop(token, None)
         del self.parts[token]
@@ -228,6 +245,18 @@ class LoadSite:
         )
 
 
+def _running(order_id: str, generation: int, replicas: int) -> OrderStatus:
+    return OrderStatus(
+        id=order_id,
+        generation=generation,
+        phase="Ready",
+        applied_generation=generation,
+        desired=replicas,
+        ready=replicas,
+        bound=replicas,
+    )
+
+
 def open_lines(path: Path) -> TextIO:
     """A file for lines that others read while it is written."""
     return path.open("a", encoding="ascii", buffering=1)
@@ -256,6 +285,7 @@ async def _session(broker: str, sites: dict[str, LoadSite]) -> None:
         for name in sites:
             await client.subscribe(f"{site_topic(name, 'orders')}/#", qos=1)
             await client.subscribe(site_topic(name, "desired"), qos=1)
+            await client.subscribe(site_topic(name, "hub"), qos=0)
         async with asyncio.TaskGroup() as group:
             group.create_task(_listen(client, sites))
             group.create_task(_talk(client, sites))

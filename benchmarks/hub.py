@@ -8,9 +8,11 @@ benchmarks/README.md has the cases.
 
 import argparse
 import asyncio
+import os
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import get_args
@@ -25,12 +27,14 @@ from benchmarks._hub_setup import (
     Rig,
     benchmark_namespace,
     delete_namespace,
+    make_seed,
     running,
     sleep,
 )
 from scheduler.cli.support.signals import leaf_errors
 from scheduler.control.ports.hub import HubError
 from scheduler.hub.client import open_hub
+from tests.support.postgres import postgres_server
 
 CASES = ("drain", "steady", "live", "restart", "takeover", "ceiling")
 _FORMS = get_args(Form)
@@ -57,6 +61,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--form", choices=_FORMS, action="append", help="only this form; may be repeated"
+    )
+    parser.add_argument(
+        "--unchanged",
+        type=int,
+        default=0,
+        metavar="N",
+        help="workloads that run already at restart and takeover, written into the hub's store;"
+        " 0: those of the cases before (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--extra-bytes",
+        type=int,
+        default=0,
+        metavar="N",
+        help="so much larger is each of these in Deployment form (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--lease", type=int, default=15, help="seconds that a lease lasts (default: %(default)s)"
     )
     parser.add_argument(
         "--quick", action="store_true", help="a few workloads: whether it works, not how fast"
@@ -88,6 +110,9 @@ def _rows_of_form(arguments: argparse.Namespace, form: Form, kubeconfig: Path | 
             sites=min(2, arguments.sites) if arguments.quick else arguments.sites,
             rate=arguments.rate,
             steady_seconds=_QUICK_SECONDS if arguments.quick else arguments.seconds,
+            unchanged=arguments.unchanged,
+            extra_bytes=arguments.extra_bytes,
+            lease_seconds=arguments.lease,
             wait_for_sites_seconds=0.5 if arguments.quick else 3.0,
             kubeconfig=kubeconfig,
             folder=Path(folder),
@@ -101,13 +126,26 @@ def _rows_of_form(arguments: argparse.Namespace, form: Form, kubeconfig: Path | 
 async def _measure(plan: Plan) -> list[Row]:
     found: list[Row] = []
     examples: dict[str, dict[str, object]] = {}
-    if set(plan.cases) - {"takeover"}:
+    cases = [one for one in _CASES if one in plan.cases]
+    if plan.unchanged and "restart" in cases:
+        cases.remove("restart")
+        seed = await make_seed(plan)
+        async with running(plan, "one more", seed=seed) as rig:
+            await rig.observer.wait_for(
+                lambda: rig.observer.running.keys() >= set(seed.names),
+                within_seconds=plan.give_up_seconds,
+                what="the unchanged ones are seen",
+            )
+            await sleep(SETTLE_SECONDS)
+            found.append(await _restart(rig))
+            _say(found[-1])
+    if cases or "ceiling" in plan.cases:
         async with running(plan, "one") as rig:
-            for case in ("drain", "steady", "live", "restart"):
+            for case, measure in _CASES.items():
                 # The others need the workloads of the first.
-                if case in plan.cases or case == "drain":
-                    row = await _CASES[case](rig)
-                    if case in plan.cases:
+                if case in cases or case == "drain":
+                    row = await measure(rig)
+                    if case in cases:
                         _say(row)
                         found.append(row)
             examples = rig.observer.examples
@@ -115,10 +153,23 @@ async def _measure(plan: Plan) -> list[Row]:
         found.append(await _ceiling(plan, examples))
         _say(found[-1])
     if "takeover" in plan.cases:
-        async with running(plan, "two", has_standby=True) as rig:
-            found.append(await _takeover(rig))
-            _say(found[-1])
+        found.append(await _takeover_with_shared_ledger(plan))
+        _say(found[-1])
     return found
+
+
+async def _takeover_with_shared_ledger(plan: Plan) -> Row:
+    """Two schedulers share a ledger in PostgreSQL, as replicas must."""
+    with postgres_server() as server, tempfile.TemporaryDirectory() as folder:
+        url, password = server.new_database(), Path(folder) / "password"
+        password.write_text(url.password)
+        password.chmod(0o600)
+        ledger: dict[str, object] = {"url": str(url), "password_file": str(password)}
+        seed = None
+        if plan.unchanged:
+            seed = await make_seed(plan, has_standby=True, ledger=ledger)
+        async with running(plan, "two", has_standby=True, ledger=ledger, seed=seed) as rig:
+            return await _takeover(rig, seed.names if seed else [])
 
 
 def _say(row: Row) -> None:
@@ -164,18 +215,19 @@ async def _restart(rig: Rig) -> Row:
     return await _row_after_change(rig, "restart", unchanged, started)
 
 
-async def _takeover(rig: Rig) -> Row:
-    names = rig.plan.names("kept")
-    await rig.observer.create(names, rig.plan.form)
+async def _takeover(rig: Rig, running_names: Sequence[str]) -> Row:
+    names = running_names or rig.plan.names("kept")
+    if not running_names:
+        await rig.observer.create(names, rig.plan.form)
     await rig.wait_until_running(names)
-    await sleep(SETTLE_SECONDS)
+    await rig.wait_until_idle()  # the first leader's checks of the others are over
     unchanged = _copy(rig.observer.versions)
     await rig.scheduler.end(is_killed=True)
     started = time.monotonic()
+    if rig.standby:
+        rig.scheduler, rig.standby = rig.standby, None
     await _create_as_soon_as_possible(rig, "new")
     await rig.wait_until_placed("new")
-    if rig.standby:
-        rig.scheduler, rig.standby = rig.standby, rig.scheduler
     return await _row_after_change(rig, "takeover", unchanged, started)
 
 
@@ -190,8 +242,12 @@ async def _create_as_soon_as_possible(rig: Rig, name: str) -> None:
 async def _row_after_change(
     rig: Rig, case: str, unchanged: dict[str, set[str]], started: float
 ) -> Row:
-    placed = rig.observer.placed["new"]
-    await sleep(SETTLE_SECONDS)  # what is written to the others comes at once, if at all
+    placed, used = rig.observer.placed["new"], rig.scheduler.cpu_seconds()
+    sys.stderr.write(f"hub: {case}: the new one was placed after {placed - started:.1f} s\n")
+    resident = rig.scheduler.resident_bytes(), rig.scheduler.own_resident_bytes()
+    begun = time.monotonic()
+    await rig.wait_until_idle()  # the others are checked again behind it
+    checked = time.monotonic() - begun
     written = sum(
         len(versions - unchanged[name])
         for name, versions in rig.observer.versions.items()
@@ -203,8 +259,15 @@ async def _row_after_change(
         "form": rig.plan.form,
         "workloads": len(unchanged),
         "until_new_decided_seconds": round(placed - started, 3),
+        "created_to_placed_seconds": round(placed - rig.observer.created["new"], 3),
+        "scheduler_cpu_seconds": round(used, 2),
         "writes_to_unchanged": written,
-        "rss_mib": round(rig.scheduler.resident_bytes() / 2**20, 1),
+        "until_all_checked_seconds": round(checked, 1),
+        "rss_mib": round(resident[0] / 2**20, 1),
+        "scheduler_rss_mib": round(resident[1] / 2**20, 1),
+        "scheduler_rss_checked_mib": round(rig.scheduler.own_resident_bytes() / 2**20, 1),
+        "lease_seconds": rig.plan.lease_seconds,
+        "load_average": round(os.getloadavg()[0], 1),
     }
 
 

@@ -241,12 +241,14 @@ class Term:
             keeps_unknown_orders=lambda: known.leadership.keeps_unknown_orders,
             may_publish=known.leadership.may_write,
         )
+        self.accepted = AcceptedSpecs(hub=known.hub, recorder=known.recorder)
         self.order_sync = OrderSync(
             objects=known.objects,
             sites=known.sites,
             dispatcher=self.dispatcher,
             quotas=self.quotas,
             node_labels=known.node_labels,
+            last_accepted=self.accepted.last_accepted,
             identities=IdentityResolver(
                 hub_id=settings.hub_id,
                 recorded=known.recorder.identity_of,
@@ -255,6 +257,7 @@ class Term:
                 hear_seconds=settings.freshness.hear_sites_seconds,
             ),
         )
+        self.dispatcher.content_of = self.order_sync.content_of
 
     def _build_queue(self) -> None:
         """Which workload is next, and what wakes those that wait."""
@@ -394,8 +397,7 @@ class Term:
         )
 
     def _build_reconciler(self) -> Reconciler:
-        known, ownership = self.known, ObjectOwnership()
-        accepted = AcceptedSpecs(hub=known.hub, recorder=known.recorder)
+        known, ownership, accepted = self.known, ObjectOwnership(), self.accepted
         return Reconciler(
             accepted=accepted,
             objects=known.objects,

@@ -177,6 +177,8 @@ class Controller:
         if report.is_executing:
             changed = _orders_with_changed_status(before, report)
             self.requeuer.requeue(self._of_site(report.site, changed))
+            if before is None:  # what it does not report is known now, too
+                self.requeuer.requeue(self.objects.workloads_at(report.site))
             self.requeuer.requeue(self._deleting)
             # Their order is no longer reported, so that no change of it brings them here.
             self.requeuer.requeue(self.sites.left.unconfirmed_at(report.site))

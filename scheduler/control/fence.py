@@ -48,6 +48,10 @@ class FencedHub:
         """Lists the whole collection."""
         return await self.reads.list(resource, namespace)
 
+    def list_pages(self, resource: ApiResource) -> AsyncIterator[Listing]:
+        """Yields the collection in parts."""
+        return self.reads.list_pages(resource)
+
     async def list_metadata(self, resource: ApiResource) -> Listing:
         """Lists the metadata alone of a whole collection."""
         return await self.reads.list_metadata(resource)

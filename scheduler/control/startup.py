@@ -14,8 +14,8 @@ from scheduler.control.reconcile.reconciler import Reconciler
 from scheduler.control.reconcile.restore import OrderRestorer
 from scheduler.control.sites.sites import Sites
 from scheduler.control.state.objects import HubObjects
+from scheduler.control.status.conditions import is_decided
 from scheduler.model.kinds.metadata import WorkKey
-from scheduler.model.kinds.workload import Workload
 from scheduler.runtime.clock import Clock, yield_loop
 
 _SITE_POLL_SECONDS = 0.05
@@ -70,7 +70,7 @@ class Startup:
         self.reconciler.claim_all_objects()
         self.reconciler.unmarked.begin(self.objects.workloads)
         for key, workload in self.objects.workloads.items():
-            if _is_decided(workload):
+            if is_decided(workload):
                 self._decided.append(key)
             else:
                 self.controller.on_workload_changed(key)
@@ -125,10 +125,3 @@ class Startup:
 
     def _have_all_sites_reported(self) -> bool:
         return all(one.report and one.order_status for one in self.sites.states.values())
-
-
-def _is_decided(workload: Workload) -> bool:
-    """Whether the last decision is about the present spec, and nothing is to be withdrawn."""
-    status, meta = workload.status, workload.metadata
-    is_current = status.decision is not None and status.observed_generation == meta.generation
-    return is_current and meta.deletion_timestamp is None

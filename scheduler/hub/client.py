@@ -34,6 +34,7 @@ from scheduler.hub.health import HubCall, HubHealth, call_of
 from scheduler.hub.responses import decode_change, decode_object, error_in, iter_lines, reason_of
 
 _OBJECTS_PER_PAGE = 500
+_OBJECTS_PER_STREAMED_PAGE = 200  # of 10 kB and more, decoded: some ten megabytes
 _REQUEST_TIMEOUT_SECONDS = 30.0
 _WATCH_TIMEOUT_SECONDS = 290  # below limits of proxies: the server ends the stream
 _CONNECT_TIMEOUT_SECONDS = 10.0
@@ -153,6 +154,15 @@ class HubClient:
             except Gone:
                 continue
 
+    async def list_pages(self, resource: ApiResource) -> AsyncIterator[Listing]:
+        """Yields a whole collection page by page.
+
+        Raises:
+            Gone: the continue token has expired; the caller lists again.
+        """
+        async for page in self._pages(resource.path(), limit=_OBJECTS_PER_STREAMED_PAGE):
+            yield page
+
     async def list_metadata(self, resource: ApiResource) -> Listing:
         """Reads the metadata alone of a whole collection; as `list`, without specs and statuses."""
         while True:
@@ -163,14 +173,26 @@ class HubClient:
 
     async def _list_pages(self, path: str, *, accept: str = "application/json") -> Listing:
         items: list[Object] = []
-        query = {"limit": str(_OBJECTS_PER_PAGE)}
+        resource_version = ""
+        async for page in self._pages(path, accept=accept):
+            items += page.items
+            resource_version = page.resource_version
+        return Listing(items=items, resource_version=resource_version)
+
+    async def _pages(
+        self, path: str, *, accept: str = "application/json", limit: int = _OBJECTS_PER_PAGE
+    ) -> AsyncIterator[Listing]:
+        query = {"limit": str(limit)}
         while True:
             page = await self._request_json("GET", path, query=query, accept=accept)
-            items.extend(page.get("items") or [])
             meta = page.get("metadata") or {}
+            yield Listing(
+                items=page.pop("items", None) or [],
+                resource_version=str(meta.get("resourceVersion", "")),
+            )
             if not meta.get("continue"):
-                return Listing(items=items, resource_version=str(meta.get("resourceVersion", "")))
-            query = {"limit": str(_OBJECTS_PER_PAGE), "continue": meta["continue"]}
+                return
+            query = {"limit": str(limit), "continue": meta["continue"]}
 
     async def watch(
         self, resource: ApiResource, resource_version: str

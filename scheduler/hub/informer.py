@@ -24,7 +24,7 @@ from scheduler.control.ports.hub import (
     WatchEvent,
 )
 from scheduler.runtime.backoff import JitteredBackoff
-from scheduler.runtime.clock import Clock
+from scheduler.runtime.clock import Clock, yield_loop
 from scheduler.runtime.faults import Faults
 
 _log = logging.getLogger(__name__)
@@ -39,6 +39,7 @@ _FIRST_PAUSE_SECONDS = 0.4
 _MAX_PAUSE_SECONDS = 15.0
 _RETRY_INTERVAL_SECONDS = 1.0
 _MAX_SINGLE_READS = 100
+_PASSED_ON_AT_ONCE = 20  # so that a large list does not hold up the event loop
 
 
 def key_of(body: Object) -> Key:
@@ -122,22 +123,39 @@ class Informer:
             self._notify(WatchEvent(change, self._with_type_meta(body)))
 
     async def synchronise(self) -> None:
-        """Lists the collection; the listener has received every object when this returns."""
-        began_seconds = self._clock.monotonic()
-        listing = await self._hub.list(self._resource)
-        fresh = dict[Key, Object]()
-        for one in listing.items:
-            with self._faults.barrier("object"):
-                fresh[key_of(one)] = self._with_type_meta(one)
-        for key in self._objects.keys() - fresh.keys():
+        """Lists the collection; the listener has received every object when this returns.
+
+        A list that takes longer than the hub keeps its version begins again.
+        """
+        while True:
+            began_seconds = self._clock.monotonic()
+            try:
+                found, resource_version = await self._read_pages()
+                break
+            except Gone:  # the list took longer than the hub keeps its version
+                continue
+        for key in self._objects.keys() - found:
             self._notify(WatchEvent("DELETED", self._objects[key]))
-        for key, body in fresh.items():
-            before = self._objects.get(key)
-            if before is None or _version_of(before) != _version_of(body):
-                self._notify(WatchEvent("MODIFIED" if before else "ADDED", body))
-        self._resource_version = listing.resource_version
+        self._resource_version = resource_version
         self._listed_seconds = began_seconds
         self._has_listed.set()
+
+    async def _read_pages(self) -> tuple[set[Key], str]:
+        """Passes on what is new or changed, page by page; returns all keys and the version."""
+        found, resource_version = set[Key](), ""
+        async for page in self._hub.list_pages(self._resource):
+            for number, one in enumerate(page.items):
+                with self._faults.barrier("object"):
+                    key = key_of(one)
+                    found.add(key)
+                    before = self._objects.get(key)
+                    if before is None or _version_of(before) != _version_of(one):
+                        change = "MODIFIED" if before else "ADDED"
+                        self._notify(WatchEvent(change, self._with_type_meta(one)))
+                if number % _PASSED_ON_AT_ONCE == 0:
+                    await yield_loop()
+            resource_version = page.resource_version
+        return found, resource_version
 
     async def run(self) -> None:
         """Watches until cancelled; lists first if `synchronise` has not been called."""

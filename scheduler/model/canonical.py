@@ -9,10 +9,12 @@ from typing import Any
 
 import msgspec
 
+from scheduler.model.packed_manifests import plain_manifests
+
 
 def canonical_json(value: object) -> bytes:
     """The canonical JSON of a value of the model, or of plain JSON data."""
-    return msgspec.json.encode(value, order="sorted")
+    return msgspec.json.encode(value, order="sorted", enc_hook=plain_manifests)
 
 
 def canonical_digest(value: object) -> str:
@@ -32,4 +34,4 @@ def stable_hash(text: str) -> int:
 
 def to_plain_json(value: object) -> Any:  # noqa: ANN401 - JSON data has no better type
     """The value as plain dicts, lists and scalars, as JSON has them."""
-    return msgspec.json.decode(msgspec.json.encode(value, order="sorted"))
+    return msgspec.json.decode(canonical_json(value))

@@ -15,6 +15,7 @@ and for the uid that this site has at the hub.
 """
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
@@ -80,6 +81,8 @@ _MAX_INDEX_BYTES = 5 * 1024 * 1024 - 32 * 1024  # less the names of node labels
 MIN_BASE_BYTES: Final = 16 * 1024
 """A smaller index is always sent whole: it costs about as much as some contents."""
 
+_MAX_PACKED: Final = 512
+"""Enough for what is between its decision and its publication."""
 _MAX_DELTA_SHARE: Final = 2
 _MAX_DELTAS_SHARE: Final = 2
 _SEAL_LATER_BYTES: Final = 64 * 1024
@@ -209,8 +212,8 @@ class OrderPublisher:
         default_factory=dict, init=False
     )
     _index_entries: dict[tuple[str, str], IndexEntry] = field(default_factory=dict, init=False)
-    _packed: dict[tuple[str, str], tuple[OrderForSite, PackedOrder]] = field(
-        default_factory=dict, init=False
+    _packed: OrderedDict[tuple[str, str], tuple[OrderForSite, PackedOrder]] = field(
+        default_factory=OrderedDict, init=False
     )
     _index_sender: IndexSender = field(init=False)
 
@@ -256,6 +259,9 @@ class OrderPublisher:
             return order.kept_digest
         packed = self._pack(site, order)
         self._packed[site, order.id] = (order, packed)
+        self._packed.move_to_end((site, order.id))
+        while len(self._packed) > _MAX_PACKED:  # what a site has already is not published
+            self._packed.popitem(last=False)
         parts = f"/{packed.entry.parts}" if packed.entry.parts > 1 else ""
         return packed.entry.digest + parts
 

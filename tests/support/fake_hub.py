@@ -71,6 +71,12 @@ class FakeHub:
         ]
         return Listing(items=items, resource_version=str(self._version))
 
+    async def list_pages(self, resource: ApiResource) -> AsyncIterator[Listing]:
+        listing = await self.list(resource)
+        half = len(listing.items) // 2
+        for items in (listing.items[:half], listing.items[half:]):
+            yield Listing(items=items, resource_version=listing.resource_version)
+
     async def list_metadata(self, resource: ApiResource) -> Listing:
         listing = await self.list(resource)
         items = [{"metadata": one["metadata"]} for one in listing.items]

@@ -8,7 +8,7 @@ restored from a backup must first adopt what the site runs, or its index would w
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from scheduler.control.orders.epoch_claims import EpochClaims
 from scheduler.control.orders.identity import check_order_id, parse_order_id
@@ -22,6 +22,7 @@ from scheduler.control.ports.agents import (
 from scheduler.control.ports.telemetry import Telemetry
 from scheduler.model.kinds.fields import Condition
 from scheduler.model.kinds.metadata import WorkKey
+from scheduler.model.packed_manifests import pack_manifests
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
 
@@ -54,6 +55,8 @@ class Dispatcher:
         keeps_unknown_orders: whether such orders are left running for ever, and so the first index
             waits until the plan has them all.
         may_publish: whether this scheduler still leads.
+        content_of: makes the content of an order that a plan has by its digest alone; None: it is
+            not known any more.
         epoch: the leader's epoch.
         sequence: of the newest index to any site in this epoch. One counter for all sites, so
             that it never falls when a Site is deleted and made again.
@@ -73,6 +76,7 @@ class Dispatcher:
     hold_seconds: float = 0.0
     keeps_unknown_orders: Callable[[], bool] = lambda: False
     may_publish: Callable[[], bool] = lambda: True
+    content_of: Callable[[str, OrderForSite], OrderForSite | None] = lambda _site, _order: None
     epoch: int = 0
     sequence: int = 0
     is_publishing: bool = False
@@ -116,7 +120,7 @@ class Dispatcher:
                     self._mark_dirty(plan)
         for site, order in orders.items():
             plan = self.plans.get(site)
-            if plan and plan.set_order(order):
+            if plan and not self._is_kept_content(site, plan, order) and plan.set_order(order):
                 self._mark_dirty(plan)
         self.release(key)
         self._planned.add(key)
@@ -174,13 +178,22 @@ class Dispatcher:
         if plan and order.id in plan.orders and plan.set_order(order):
             self._mark_dirty(plan)
 
+    def _is_kept_content(self, site: str, plan: SitePlan, order: OrderForSite) -> bool:
+        """Whether the plan has an order by its digest, and this is its content."""
+        known = plan.orders.get(order.id)
+        if known is None or not known.kept_digest or order.kept_digest:
+            return False
+        if known.generation != order.generation:
+            return False
+        return self.digest_of(site, order) == known.kept_digest
+
     def digest_of(self, site: str, order: OrderForSite) -> str:
         """The digest that an index lists for an order; "" when it cannot be published."""
         plan = self.plans.get(site)
         known = plan.listed_digests.get(order.id) if plan else None
         if known is not None and known[0] == order:
             return known[1]
-        digest = ""
+        digest, order = "", replace(order, manifests=pack_manifests(order.manifests))
         with self.faults.barrier("dispatch"), contextlib.suppress(OrderNotPublishable):
             digest = self.publisher.digest_of(site, order)
         if plan:
@@ -307,6 +320,7 @@ class Dispatcher:
             return False
         is_waiting, latest, until = False, self._now() - least_seconds, self._now() + busy_seconds
         for site, plan in self.plans.items():
+            is_waiting = not self._publish_kept(site, plan, until) or is_waiting
             if not plan.is_dirty or not plan.has_reported or self._is_held(plan):
                 continue
             if plan.sent_seconds > latest or self._now() > until:
@@ -416,10 +430,32 @@ class Dispatcher:
             return
         plan.content_sent_seconds[order_id] = self.clock.monotonic()
         if order.kept_digest:
-            plan.refusals[order_id] = _NOT_KNOWN
-            self.on_refusal((order.namespace, order.name))
+            plan.kept_wanted.add(order_id)
+            self._changed.set()
         elif order_id in plan.content_digests:
             self._publish_content(site, plan, order)
+
+    def _publish_kept(self, site: str, plan: SitePlan, until: float) -> bool:
+        """Publishes contents that a site wants and the plan has not; returns whether all are."""
+        while plan.kept_wanted:
+            if self._now() > until:
+                return False
+            order = plan.orders.get(plan.kept_wanted.pop())
+            if order is not None and order.kept_digest:
+                self._publish_kept_content(site, plan, order)
+        return True
+
+    def _publish_kept_content(self, site: str, plan: SitePlan, order: OrderForSite) -> None:
+        """Makes and publishes the content of an order that the plan has by its digest alone."""
+        content = None
+        with self.faults.barrier("dispatch"):
+            content = self.content_of(site, order)
+        if content is None:
+            plan.refusals[order.id] = _NOT_KNOWN
+            self.on_refusal((order.namespace, order.name))
+        else:
+            plan.refusals.pop(order.id, None)
+            self._publish_content(site, plan, content)
 
     def _is_repeat_due(self, since_seconds: float) -> bool:
         return self.clock.monotonic() - since_seconds >= self.repeat_seconds

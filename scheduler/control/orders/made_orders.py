@@ -17,8 +17,8 @@ from scheduler.model.kinds.policy import Identity
 from scheduler.model.kinds.tenant import Tenant
 from scheduler.model.kinds.workload import SiteOrdinals, Workload, WorkloadSpec
 
-_MAX_REMEMBERED = 4096
-"""Enough for what is between its decision and its first running replica."""
+_MAX_REMEMBERED = 256
+"""Enough for what is between its decision and its first running replica; each holds manifests."""
 
 
 class _OrderOfShare(NamedTuple):

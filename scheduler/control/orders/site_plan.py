@@ -1,13 +1,14 @@
 """What one site is to run, and what of it is published and confirmed."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from scheduler.control.orders.delta_use import DeltaUse
 from scheduler.control.ports.agents import IndexVersion, OrderForSite, OrderStatusReport
 from scheduler.model.kinds.fields import Condition
 from scheduler.model.kinds.metadata import WorkKey
+from scheduler.model.packed_manifests import pack_manifests
 
 _NO_ROOM = "the site's index is full; place the workload elsewhere, or withdraw others there"
 
@@ -21,7 +22,7 @@ class SitePlan:
         orders: the orders, by order id.
         content_digests: digests of the published contents, by order id.
         listed_digests: what `Workload.status` says of an order's content, with the order that it is
-            about, by order id.
+            about in little memory, by order id.
         published: ids of the orders of which some content is published, be it an older one.
         refusals: why the present content of an order cannot be published, by order id.
         listed: ids of the orders in the newest index; before the first one of this epoch, of those
@@ -35,6 +36,8 @@ class SitePlan:
         is_dirty: `orders` has changed since the newest index.
         sent_seconds: monotonic time at which the index was published last.
         content_sent_seconds: when a content was repeated last, by order id.
+        kept_wanted: orders that are planned by their digest alone, of which the site wants the
+            content.
         unknown_orders: order ids in the site's first report of this epoch that the plan lacked.
         hold_until_seconds: until then the first index waits for these orders to become known.
         unrestored: workloads with orders here that could not be planned. No index is published
@@ -66,6 +69,7 @@ class SitePlan:
     sent_seconds: float = float("-inf")
     content_sent_seconds: dict[str, float] = field(default_factory=dict)
     contents_to_clear: set[str] = field(default_factory=set)
+    kept_wanted: set[str] = field(default_factory=set)
     unknown_orders: frozenset[str] = frozenset()
     hold_until_seconds: float = 0.0
     unrestored: set[WorkKey] = field(default_factory=set)
@@ -86,7 +90,10 @@ class SitePlan:
         if self.orders.get(order.id) == order:
             return False
         known = self.listed_digests.get(order.id)
-        order = known[0] if known is not None and known[0] == order else order  # one copy of it
+        if known is not None and known[0] == order:
+            order = known[0]  # one copy of it
+        else:
+            order = replace(order, manifests=pack_manifests(order.manifests))
         self.orders[order.id] = order
         self.ids_by_key.setdefault((order.namespace, order.name), set()).add(order.id)
         self.content_digests.pop(order.id, None)

@@ -3,7 +3,7 @@
 The step after the status is written: plans for the dispatcher, capacity in flight, tenant quotas.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -18,11 +18,13 @@ from scheduler.control.orders.dispatch import Dispatcher
 from scheduler.control.orders.identity import IdentityResolver, format_order_id, pod_selector
 from scheduler.control.orders.made_orders import MadeOrders
 from scheduler.control.ports.agents import OrderForSite, OrderState
+from scheduler.control.ports.ledger import AcceptedSpec
 from scheduler.control.sites.sites import Sites
 from scheduler.control.state.node_label_keys import NodeLabelKeys
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.quotas import Quotas
 from scheduler.control.status import workload as statuses
+from scheduler.control.status.accepted import is_present_spec_accepted
 from scheduler.control.status.failover import given_up_sites
 from scheduler.control.status.migration import SiteShare, SiteView, is_finished
 from scheduler.control.status.remains import SiteLeft
@@ -43,6 +45,7 @@ class OrderSync:
         quotas: what placed workloads use of their tenants' quotas.
         identities: finds the incarnation of workloads.
         node_labels: names of node labels that workloads ask for.
+        last_accepted: gives the spec and the demand of a workload that were accepted last.
     """
 
     objects: HubObjects
@@ -51,6 +54,7 @@ class OrderSync:
     quotas: Quotas
     identities: IdentityResolver
     node_labels: NodeLabelKeys
+    last_accepted: Callable[[Workload], AcceptedSpec | None]
     _sites_ordered: dict[WorkKey, set[str]] = field(default_factory=dict)
     _made: MadeOrders = field(default_factory=MadeOrders)
 
@@ -160,6 +164,54 @@ class OrderSync:
             if kept := kept_order_of(workload, order_id, site, shares[site]):
                 self.dispatcher.replace_order(site, kept)
 
+    def keep_orders(
+        self, key: WorkKey, workload: Workload, shares: Mapping[str, SiteShare]
+    ) -> bool:
+        """Plans after a start what the sites have, by the digests in the status alone.
+
+        Nothing is read of the manifests; `content_of` does so when a site asks for a content.
+
+        Returns:
+            Whether that is done; False: the status does not have the digest of every site.
+        """
+        if workload.status.placement.identity == "Whole":  # what may start depends on the sites
+            return False
+        order_id, orders = self.order_id(workload), dict[str, OrderForSite]()
+        for site, share in shares.items():
+            kept = kept_order_of(workload, order_id, site, share)
+            if kept is None:
+                return False
+            orders[site] = kept
+        self.dispatcher.set_orders(key, orders)
+        return True
+
+    def content_of(self, site: str, kept: OrderForSite) -> OrderForSite | None:
+        """The content of an order that is planned by its digest alone; None: it is not known.
+
+        It is made again of what was accepted, and counts only if it has that digest.
+        """
+        key = (kept.namespace, kept.name)
+        known = self.objects.workloads.get(key)
+        if known is None:
+            return None
+        workload = self.identities.identify(known)
+        if isinstance(workload, NotAccepted) or self.order_id(workload) != kept.id:
+            return None
+        share = statuses.shares_of(workload.status).get(site)
+        basis = workload if is_present_spec_accepted(workload) else self._former(workload)
+        if share is None or share.generation != kept.generation or basis is None:
+            return None
+        tenant = self.objects.tenant_of(key[0])
+        made = orders_of(basis, kept.id, {site: share}, tenant, {})[site]
+        return made if self.dispatcher.digest_of(site, made) == kept.kept_digest else None
+
+    def _former(self, workload: Workload) -> Workload | None:
+        """The workload with the spec that was accepted last; None: it is not known in full."""
+        former = self.last_accepted(workload)
+        if former is None or not former.is_complete:
+            return None
+        return msgspec.structs.replace(workload, spec=former.spec)
+
     def with_order_digests(
         self, key: WorkKey, workload: Workload, *, has_content: bool = True
     ) -> WorkloadStatus:
@@ -184,7 +236,8 @@ class OrderSync:
         for site, share in statuses.shares_of(workload.status).items():
             order = self.dispatcher.order_at(site, order_id)
             is_kept = order is not None and bool(order.kept_digest) and not share.is_withdrawing
-            if is_kept or self.dispatcher.is_held_for(key, site):
+            is_unknown = is_kept and order is not None and self.content_of(site, order) is None
+            if is_unknown or self.dispatcher.is_held_for(key, site):
                 found.append(site)
         return tuple(sorted(found))
 
@@ -266,13 +319,12 @@ class OrderSync:
         for site, share in shares.items():
             is_over = self._is_finished(site, order_id, share)
             self.sites.set_order(site, order_id, None if is_over else ordered_of(demand, share))
-        autoscaler = autoscaler_of(workload.spec.manifests)
-        most = (autoscaler.max_replicas if autoscaler else None) or 0
-        usage = {
-            site: max(one.replicas, min(self._raised_at(site, order_id, demand, one), most))
-            for site, one in shares.items()
-            if not one.is_parked
-        }
+        usage = {site: one.replicas for site, one in shares.items() if not one.is_parked}
+        raised = {site: self._raised_at(site, order_id, demand, shares[site]) for site in usage}
+        if any(raised[site] > usage[site] for site in usage):  # else manifests are not read
+            autoscaler = autoscaler_of(workload.spec.manifests)
+            most = (autoscaler.max_replicas if autoscaler else None) or 0
+            usage = {site: max(one, min(raised[site], most)) for site, one in usage.items()}
         self.quotas.set_usage(key, demand, usage)
 
     def _raised_at(self, site: str, order_id: str, demand: Demand, share: SiteShare) -> int:

@@ -146,6 +146,14 @@ class Hub(Protocol):
         """Lists the whole collection, page by page."""
         ...
 
+    def list_pages(self, resource: ApiResource) -> AsyncIterator[Listing]:
+        """Yields the collection in parts, so that it is never in memory as a whole.
+
+        All parts are of one resourceVersion. `Gone` when the hub does not have that any more: what
+        has come stays true of then, and the rest needs another list.
+        """
+        ...
+
     async def list_metadata(self, resource: ApiResource) -> Listing:
         """Lists the metadata alone of a whole collection, as the hub holds it now."""
         ...

@@ -6,6 +6,7 @@ ledger is asked for objects that an older version wrote.
 """
 
 import logging
+from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from scheduler.control.ports.hub import (
@@ -21,7 +22,9 @@ from scheduler.control.status.accepted import (
     AcceptedDamaged,
     PackedAcceptance,
     unpack_accepted,
+    unpack_accepted_demand,
 )
+from scheduler.model.demand.demand import Demand
 from scheduler.model.kinds.fields import API_VERSION
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.workload import AcceptedReference, Workload
@@ -31,7 +34,11 @@ _log = logging.getLogger(__name__)
 ACCEPTED_LABEL = "kapok.dev/accepted"
 """Label of the ControllerRevisions that hold what was accepted."""
 
+_Reading = tuple[AcceptedReference, AcceptedSpec | AcceptedDamaged]
+
 _DIGEST_DIGITS = 16
+_MAX_UNPACKED = 128
+"""So many that stand in statuses are kept unpacked; the status has them anyway."""
 _MAX_NAME_LENGTH = 200
 
 
@@ -46,9 +53,8 @@ class AcceptedSpecs:
 
     hub: Hub
     recorder: DecisionRecorder
-    _read: dict[WorkKey, tuple[AcceptedReference, AcceptedSpec | AcceptedDamaged]] = field(
-        default_factory=dict, init=False
-    )
+    _read: dict[WorkKey, _Reading] = field(default_factory=dict, init=False)
+    _unpacked: OrderedDict[WorkKey, _Reading] = field(default_factory=OrderedDict, init=False)
 
     def last_accepted(self, workload: Workload) -> AcceptedSpec | None:
         """The spec and the demand that were accepted last; None: nothing says so any more.
@@ -60,6 +66,19 @@ class AcceptedSpecs:
         if isinstance(found, AcceptedSpec):
             return found
         return self.recorder.last_accepted(workload.metadata.key)
+
+    def demand_in_status(self, workload: Workload) -> Demand | None:
+        """The demand that the status has as accepted; None: it has none that can be read.
+
+        Nothing of it is kept, and the spec beside it is not decoded.
+        """
+        reference = workload.status.accepted
+        if reference is None or not reference.content:
+            return None
+        try:
+            return unpack_accepted_demand(reference.digest, reference.content)
+        except AcceptedDamaged:
+            return None  # `problem_of` says why
 
     def problem_of(self, workload: Workload) -> str:
         """Why what the hub keeps as accepted cannot be used; "" if it can, or if it keeps none."""
@@ -123,17 +142,23 @@ class AcceptedSpecs:
     def forget(self, key: WorkKey) -> None:
         """Drops what was read of a workload that is gone."""
         self._read.pop(key, None)
+        self._unpacked.pop(key, None)
 
     def _read_status(self, workload: Workload) -> AcceptedSpec | AcceptedDamaged | None:
         reference, key = workload.status.accepted, _key_of(workload)
         if reference is None:
             return None
         known, found = self._read.get(key, (None, None))
+        if known == reference and found is not None:
+            return found
+        if not reference.content:
+            return AcceptedDamaged("the object that has it was not read yet")
+        known, found = self._unpacked.pop(key, (None, None))
         if known != reference or found is None:
-            if not reference.content:
-                return AcceptedDamaged("the object that has it was not read yet")
             found = _unpack(reference.digest, reference.content)
-            self._read[key] = (reference, found)
+        self._unpacked[key] = (reference, found)
+        while len(self._unpacked) > _MAX_UNPACKED:
+            self._unpacked.popitem(last=False)
         return found
 
     async def _holds(self, name: str, namespace: str, packed: PackedAcceptance, uid: str) -> bool:

@@ -41,7 +41,12 @@ from scheduler.control.state.resolve_demand import (
 from scheduler.control.stats.workloads import WorkloadStats
 from scheduler.control.status import workload as statuses
 from scheduler.control.status.accepted import ORDERS_KEPT, kept_orders_condition
-from scheduler.control.status.conditions import MAX_SITES_LISTED, set_condition, stuck_condition
+from scheduler.control.status.conditions import (
+    MAX_SITES_LISTED,
+    is_decided,
+    set_condition,
+    stuck_condition,
+)
 from scheduler.control.status.failover import given_up_sites
 from scheduler.control.status.finalizer import FINALIZER, has_finalizer
 from scheduler.control.status.left_fields import FIELDS_LEFT, left_fields_condition
@@ -179,6 +184,8 @@ class Reconciler:
             return await self._handle_missing(key)
         if workload.metadata.deletion_timestamp is not None:
             return await self._withdraw(key, workload)
+        if to_hear_seconds := self._seconds_to_hear(workload):
+            return ReconcileResult("unchanged", retry_after_seconds=to_hear_seconds)
         await self._prepare(workload)
         if self.objects.workloads.get(key) is not workload:  # changed or deleted meanwhile
             return await self.reconcile(key)
@@ -417,6 +424,17 @@ class Reconciler:
             frees_names |= self.ownership.release_unplaced(key)
         retry = held_seconds or draft.outcome.retry_after_seconds
         return replace(draft.outcome, frees_names=frees_names, retry_after_seconds=retry)
+
+    def _seconds_to_hear(self, workload: Workload) -> float:
+        """How long a workload that is decided waits for its sites after a start; 0: not at all.
+
+        Nothing is known of a site until it reports. What is missing would be written to each of
+        its workloads, and its first report would take that back.
+        """
+        if not is_decided(workload):
+            return 0.0
+        sites = {site for group in workload.status.placement.groups for site in group.sites}
+        return self.order_sync.sites.seconds_to_hear(sites)
 
     async def _record(self, key: WorkKey, draft: Draft, flight: _Flight) -> None:
         """Records what is decided and sets the finalizer, which no order goes out without.

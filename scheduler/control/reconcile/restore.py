@@ -1,7 +1,7 @@
 """Plans all orders after a start as the sites have them, from what was accepted before."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -13,8 +13,10 @@ from scheduler.control.reconcile.accepted_specs import AcceptedSpecs
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.status import workload as statuses
 from scheduler.control.status.accepted import is_present_spec_accepted
+from scheduler.control.status.migration import SiteShare
 from scheduler.model.demand.demand import Demand, NotAccepted
 from scheduler.model.kinds.metadata import WorkKey
+from scheduler.model.kinds.tenant import Budget, BudgetLeft
 from scheduler.model.kinds.workload import Workload
 from scheduler.runtime.faults import Faults
 
@@ -84,6 +86,8 @@ class OrderRestorer:
             return  # its reconciliation says so; the indexes of its sites are held
         workload = identified
         shares = statuses.shares_of(self.order_sync.with_adopted_placement(workload).status)
+        if shares and self._restore_by_digest(key, workload, shares):
+            return
         demand = self.resolve_demand(workload)  # claims its names, too
         basis, has_content = workload, True
         if shares and not is_present_spec_accepted(workload):
@@ -99,3 +103,24 @@ class OrderRestorer:
             # What runs is in flight and in the quota, whether its present spec is accepted or not.
             self.order_sync.account_usage(key, demand, workload, shares)
         self.order_sync.restore_orders(key, basis, shares, has_content=has_content)
+
+    def _restore_by_digest(
+        self, key: WorkKey, workload: Workload, shares: Mapping[str, SiteShare]
+    ) -> bool:
+        """Restores what a status has in full: the demand as accepted, and every order's digest.
+
+        Its manifests are not read, so that thousands of unchanged workloads hold up nothing.
+
+        Returns:
+            Whether that is done.
+        """
+        demand = self.accepted.demand_in_status(workload)
+        if demand is None or not self.order_sync.keep_orders(key, workload, shares):
+            return False
+        tenant = self.objects.tenant_of(key[0])
+        if tenant is not None and tenant.spec.budget != Budget():
+            # What is left of it is no part of what was accepted; what runs counts against it.
+            demand = msgspec.structs.replace(demand, budget_left=BudgetLeft())
+        self.order_sync.node_labels.record(key, demand)
+        self.order_sync.account_usage(key, demand, workload, shares)
+        return True

@@ -148,8 +148,7 @@ class WorkloadWriter:
             body = await self.hub.merge_patch(
                 WORKLOADS, name, patch, namespace=namespace, subresource=subresource
             )
-            self.objects.put_workload(body)
-        return body
+            return self.objects.put_workload(body)
 
 
 def _is_same_but_status(one: Object, other: Object) -> bool:

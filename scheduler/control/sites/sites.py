@@ -4,7 +4,7 @@ These become the `SiteFacts` that decisions are based on. Each report is compare
 and the difference says which waiting workloads it could help.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -331,6 +331,19 @@ class Sites:
             before, state.order_status = state.order_status, report
             self.left.on_claims(report.site, before.kept if before else (), report.kept)
         return True
+
+    def seconds_to_hear(self, names: Iterable[str]) -> float:
+        """How long it may take until something is known of each of these sites; 0: it is.
+
+        Since this process began to listen, such a site has not said yet what it runs, and that is
+        no silence until `silent_after_seconds` have passed.
+        """
+        now, most = self.clock.monotonic(), 0.0
+        for state in filter(None, map(self.states.get, names)):
+            if state.health.is_absent or (state.report and state.order_status):
+                continue
+            most = max(most, state.admitted_seconds + self.silent_after_seconds - now)
+        return most
 
     def claims_at(self, site: str, order_id: str) -> tuple[str, ...]:
         """Names of the claims that a site keeps of an order."""

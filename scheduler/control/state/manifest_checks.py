@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import msgspec
-
+from scheduler.model.canonical import canonical_json
 from scheduler.model.demand.demand import NotAccepted
 from scheduler.model.kinds.workload import Workload
 from scheduler.model.remembered import remembered
@@ -82,7 +81,7 @@ class ManifestChecks:
 @remembered
 def _digest_and_size(manifests: tuple[dict[str, Any], ...]) -> tuple[bytes, int]:
     """The digest of the manifests as JSON, and its bytes."""
-    data = msgspec.json.encode(manifests)
+    data = canonical_json(manifests)
     return hashlib.sha256(data).digest(), len(data)
 
 

@@ -25,6 +25,7 @@ from scheduler.control.ports.hub import (
 )
 from scheduler.control.ports.telemetry import Telemetry
 from scheduler.control.state.manifest_readings import ManifestReadings
+from scheduler.model.canonical import to_plain_json
 from scheduler.model.decode import NotReadable, decode
 from scheduler.model.kinds.kinds import (
     ClusterPlacementPolicy,
@@ -37,6 +38,7 @@ from scheduler.model.kinds.kinds import (
 )
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.workload import WorkloadStatus
+from scheduler.model.packed_manifests import pack_manifests
 from scheduler.runtime.faults import Faults
 
 _log = logging.getLogger(__name__)
@@ -62,7 +64,8 @@ class HubObjects:
         policies: by namespace and name.
         cluster_policies: by name.
         workloads: by namespace and name.
-        raw_workloads: the JSON of each workload, for patches against exactly what the hub holds.
+        raw_workloads: the JSON of each workload without its spec, for patches against exactly what
+            the hub holds.
         invalid: why an object does not decode, by (kind, (namespace, name)).
         readings: what the manifests of workloads hold.
     """
@@ -142,7 +145,7 @@ class HubObjects:
         self._assumed.clear()
         late, self._late_statuses = self._late_statuses, set()
         for key in late & self.raw_workloads.keys():
-            self._replace(WORKLOADS.kind, key, self.raw_workloads[key])
+            self._replace(WORKLOADS.kind, key, self._with_spec(key, self.raw_workloads[key]))
 
     def _is_status_late(self, key: WorkKey, event: WatchEvent) -> bool:
         """Whether a former leader has written a status after this one began.
@@ -170,19 +173,24 @@ class HubObjects:
             self._unindex_placement(key, late)
             self._put(WORKLOADS.kind, key, msgspec.structs.replace(late, status=status))
 
-    def put_workload(self, body: Object) -> None:
+    def put_workload(self, body: Object) -> Object:
         """Takes in what the hub returned for our own write, without calling `on_change`.
 
         If the watch was faster and has brought something newer, or the deletion, that stays.
+
+        Returns:
+            What is in `raw_workloads` of it; the object itself if it was not taken in.
         """
         key = (body["metadata"]["namespace"], body["metadata"]["name"])
         known = self.raw_workloads.get(key)
         if known is None or known["metadata"].get("uid") != body["metadata"].get("uid"):
-            return
-        if _resource_version(body["metadata"]) >= _resource_version(known["metadata"]):
-            if (body.get("status") or {}).get("epoch", 0) >= self._leaders_epoch:
-                self._late_statuses.discard(key)
-            self._replace(WORKLOADS.kind, key, body)
+            return body
+        if _resource_version(body["metadata"]) < _resource_version(known["metadata"]):
+            return body
+        if (body.get("status") or {}).get("epoch", 0) >= self._leaders_epoch:
+            self._late_statuses.discard(key)
+        self._replace(WORKLOADS.kind, key, body)
+        return self.raw_workloads[key]
 
     def assume(self, key: WorkKey, workload: Workload) -> None:
         """Has others see a workload with a placement that is decided and not written yet."""
@@ -242,25 +250,29 @@ class HubObjects:
 
         A workload whose spec is as before keeps that very spec: nothing of it is read again.
         """
-        known = self.raw_workloads.get(key) if kind == WORKLOADS.kind else None
-        former = self.workloads.get(key) if known is not None else None
-        is_same_spec = bool(known and body and known.get("spec") == body.get("spec"))
-        if known and body and is_same_spec and "spec" in known:
-            body["spec"] = known["spec"]  # equal, and once in memory
+        former = self.workloads.get(key) if kind == WORKLOADS.kind else None
         decoded = None if body is None else self._decode(body)
-        if former is not None and is_same_spec and isinstance(decoded, Workload):
-            decoded = msgspec.structs.replace(decoded, spec=former.spec)
+        if isinstance(decoded, Workload):
+            spec = decoded.spec if former is None else former.spec
+            if former is None or decoded.spec != spec:
+                manifests = pack_manifests(decoded.spec.manifests)
+                spec = msgspec.structs.replace(decoded.spec, manifests=manifests)
+            decoded = msgspec.structs.replace(decoded, spec=spec)
         self._drop(kind, key)
         if body is None:
             return
         if kind == WORKLOADS.kind:
-            self.raw_workloads[key] = body
+            self.raw_workloads[key] = _without_spec(body)
         if isinstance(decoded, str):
             self.invalid[kind, key] = decoded
             self.telemetry.count_invalid_object(kind)
             _log.warning("%s %s/%s does not decode: %s", kind, *key, decoded)
         else:
             self._put(kind, key, decoded)
+
+    def _with_spec(self, key: WorkKey, body: Object) -> Object:
+        known = self.workloads.get(key)
+        return body if known is None else {**body, "spec": to_plain_json(known.spec)}
 
     def _decode(self, body: Object) -> Any:  # noqa: ANN401 - any of our kinds
         """The object as one of our types; a text says why it cannot be decoded."""
@@ -346,6 +358,17 @@ def _is_same_spec(before: Any, after: Any) -> bool:  # noqa: ANN401 - any of our
         return before is after
     old, new = before.metadata, after.metadata
     return (before.spec, old.uid, old.labels) == (after.spec, new.uid, new.labels)
+
+
+def _without_spec(body: Object) -> Object:
+    """What is kept of a workload's JSON: its spec is decoded, and nobody asks who owns fields."""
+    kept = {name: value for name, value in body.items() if name != "spec"}
+    metadata = kept["metadata"]
+    if "managedFields" in metadata:
+        kept["metadata"] = {
+            name: value for name, value in metadata.items() if name != "managedFields"
+        }
+    return kept
 
 
 def _is_same_object(one: Object, other: Object) -> bool:

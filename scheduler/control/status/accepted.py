@@ -103,6 +103,32 @@ def unpack_accepted(digest: str, content: str) -> AcceptedSpec:
     return AcceptedSpec(spec, demand, is_complete=is_complete(spec))
 
 
+def unpack_accepted_demand(digest: str, content: str) -> Demand:
+    """Reads the demand alone of what was accepted; of the manifests nothing is decoded.
+
+    Args:
+        digest: what the status says of it.
+        content: deflated, in base64.
+
+    Raises:
+        AcceptedDamaged: it is not what the digest says, or holds no demand.
+    """
+    plain = _inflate(content)
+    if digest_of_bytes(plain) != digest:
+        raise AcceptedDamaged("its digest differs from that in the status")
+    try:
+        return _DEMAND_ALONE.decode(plain).demand
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise AcceptedDamaged(f"it holds no demand ({type(error).__name__})") from error
+
+
+class _DemandAlone(msgspec.Struct):
+    demand: Demand
+
+
+_DEMAND_ALONE = msgspec.json.Decoder(_DemandAlone)
+
+
 def is_complete(spec: WorkloadSpec) -> bool:
     """Whether nothing was left out of recorded manifests, so that orders can be made of them."""
     return _OMISSION not in canonical_json(spec.manifests)

@@ -209,6 +209,13 @@ def _camel_case(slug: str) -> str:
     return "".join(part.capitalize() for part in slug.split("-"))
 
 
+def is_decided(workload: Workload) -> bool:
+    """Whether the last decision is about the present spec, and nothing is to be withdrawn."""
+    status, meta = workload.status, workload.metadata
+    is_current = status.decision is not None and status.observed_generation == meta.generation
+    return is_current and meta.deletion_timestamp is None
+
+
 def is_spec_changed(workload: Workload) -> bool:
     """Whether the spec has changed since the last decision."""
     return workload.status.observed_generation != workload.metadata.generation

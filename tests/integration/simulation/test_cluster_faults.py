@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 
 from scheduler.apiserver.server import ApiServerOptions, serve
-from scheduler.control.ports.hub import ApiResource, Busy, Conflict, Gone, Object, WatchEvent
+from scheduler.control.ports.hub import (
+    ApiResource,
+    Busy,
+    Conflict,
+    Gone,
+    Listing,
+    Object,
+    WatchEvent,
+)
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.runtime.clock import SystemClock
 from scheduler.simulation.cluster.description import NodeDescription
@@ -61,6 +69,12 @@ class UnreliableClient:
 
     async def list(self, *given: Any, **named: Any) -> Any:  # noqa: ANN401 - passes everything on
         return await self._ask("list", *given, **named)
+
+    async def list_pages(self, resource: ApiResource) -> AsyncIterator[Listing]:
+        async for page in self._client.list_pages(resource):
+            if self._fails(0.2):
+                raise Gone("410 Expired: too old continue token", status=410)
+            yield page
 
     async def create(self, *given: Any, **named: Any) -> Object:  # noqa: ANN401 - passes everything on
         found: Object = await self._ask("create", *given, **named)

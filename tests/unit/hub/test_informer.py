@@ -36,9 +36,9 @@ class CuttingHub:
         self.clock = FakeClock()
         self._versions = iter(range(1, 1_000_000))
 
-    async def list(self, resource: ApiResource) -> Listing:
+    async def list_pages(self, resource: ApiResource) -> AsyncIterator[Listing]:
         del resource
-        return Listing(items=[], resource_version="1")
+        yield Listing(items=[], resource_version="1")
 
     async def watch(self, resource: ApiResource, version: str) -> AsyncIterator[WatchEvent]:
         del resource, version
@@ -122,3 +122,38 @@ async def test_a_change_that_fails_is_passed_on_again_and_holds_up_no_other() ->
         assert heard == ["2", "1"]
         assert counted == ["object"] * 4
         task.cancel()
+
+
+class PagedHub(CuttingHub):
+    """Lists one object a page; the version is gone after so many pages of the next list."""
+
+    names: tuple[str, ...] = ()
+    pages_until_gone = 99
+
+    async def list_pages(self, resource: ApiResource) -> AsyncIterator[Listing]:
+        del resource
+        left, self.pages_until_gone = self.pages_until_gone, 99
+        for name in self.names:
+            if not left:
+                raise Gone("too old")
+            left -= 1
+            meta = {"name": name, "resourceVersion": "1"}
+            yield Listing(items=[{"metadata": meta}], resource_version="7")
+
+
+async def test_a_list_that_is_cut_between_two_pages_loses_no_object_and_no_deletion() -> None:
+    hub, heard = PagedHub(0, HubError("")), list[tuple[str, str]]()
+    informer = Informer(
+        cast("Hub", hub),
+        PODS,
+        lambda _, change: heard.append((change.type, change.object["metadata"]["name"])),
+        clock=hub.clock,
+        jitter=random.Random(1),  # noqa: S311 - spreads retries
+        faults=make_faults(hub.clock),
+    )
+    hub.names = ("a", "b")
+    await informer.synchronise()
+    hub.names, hub.pages_until_gone = ("b", "c", "d"), 2
+    await informer.synchronise()
+    assert heard[:3] == [("ADDED", "a"), ("ADDED", "b"), ("ADDED", "c")]
+    assert heard[3:] == [("ADDED", "d"), ("DELETED", "a")]

@@ -76,6 +76,21 @@ async def next_leader(hub: FakeHub) -> AsyncIterator[ControlLoops]:
         yield loops
 
 
+def want_content(loops: ControlLoops, order_id: str) -> None:
+    """The site reports that it lacks the content of an order."""
+    state = OrderState(id=order_id, generation=1, phase="Pending")
+    loops.controller.on_order_status(
+        OrderStatusReport(
+            site="m1",
+            site_uid=None,
+            version=None,
+            digest="",
+            orders={order_id: state},
+            missing=(order_id,),
+        )
+    )
+
+
 async def edit(hub: FakeHub, raw: Raw) -> None:
     await hub.merge_patch(WORKLOADS, "a", {"spec": raw["spec"]}, namespace="ns")
 
@@ -137,7 +152,11 @@ async def test_a_refused_edit_is_not_rolled_out_after_a_take_over(*, is_seen: bo
             assert loops.publisher.indexes["m1"] == listed
             await settle(loops)
             assert loops.publisher.indexes["m1"] == listed
+            assert ("order", "m1", 1) not in loops.publisher.log, "the site has the content"
+            want_content(loops, *listed)
+            await settle(loops)
             assert ("order", "m1", 1) in loops.publisher.log, "the content is known"
+            assert loops.publisher.indexes["m1"] == listed
     status = await status_of(hub)
     assert status["accepted"] == accepted
     assert (await condition(hub, "Accepted"))["status"] == "False"
@@ -195,18 +214,8 @@ async def test_without_what_was_accepted_the_order_stays_and_the_status_says_so(
         assert loops.publisher.indexes["m1"] == listed
         assert [one for one in loops.publisher.log if one[0] == "order"] == []
         assert (await condition(hub, "OrdersKept"))["reason"] == "AcceptedMissing"
-        [order_id] = listed
-        state = OrderState(id=order_id, generation=1, phase="Pending")
-        loops.controller.on_order_status(
-            OrderStatusReport(
-                site="m1",
-                site_uid=None,
-                version=None,
-                digest="",
-                orders={order_id: state},
-                missing=(order_id,),
-            )
-        )
+        want_content(loops, *listed)
+        loops.dispatcher.flush()
         await settle(loops)
         assert [one for one in loops.publisher.log if one[0] == "order"] == []
         assert "asks for the content" in (await status_of(hub))["reason"]

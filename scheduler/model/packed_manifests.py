@@ -1,0 +1,112 @@
+"""Manifests in little memory: as JSON that is deflated, and decoded when they are read.
+
+Decoded manifests take five times the memory of their JSON, and ten times and more of what that
+deflates to. Of most workloads nothing is read for hours, so only those that were read last are kept
+decoded.
+"""
+
+import zlib
+from collections import deque
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
+from typing import Any, cast, overload
+
+import msgspec
+
+_MIN_DEFLATED_BYTES = 1024
+"""Deflating saves little of a smaller text."""
+_LEVEL = 1
+_MAX_DECODED = 64
+
+
+class PackedManifests(Sequence[dict[str, Any]]):
+    """A tuple of manifests that is decoded when it is read; nothing that is read may be changed."""
+
+    __slots__ = ("_data", "_decoded", "_is_deflated", "_length", "digest")
+
+    def __init__(self, text: bytes, digest: bytes, manifests: Sequence[dict[str, Any]]) -> None:
+        self._is_deflated = len(text) >= _MIN_DEFLATED_BYTES
+        self._data = zlib.compress(text, _LEVEL) if self._is_deflated else text
+        self._length, self.digest = len(manifests), digest
+        self._decoded: tuple[dict[str, Any], ...] | None = None
+        self._keep_decoded(tuple(manifests))  # who packs it reads it in most cases
+
+    def _items(self) -> tuple[dict[str, Any], ...]:
+        decoded = self._decoded
+        if decoded is None:
+            text = zlib.decompress(self._data) if self._is_deflated else self._data
+            decoded = tuple(msgspec.json.decode(text))
+            self._keep_decoded(decoded)
+        return decoded
+
+    def _keep_decoded(self, decoded: tuple[dict[str, Any], ...]) -> None:
+        self._decoded = decoded
+        if len(_recent) >= _MAX_DECODED:
+            _recent.popleft()._decoded = None  # noqa: SLF001 - of this class
+        _recent.append(self)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return iter(self._items())
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[dict[str, Any], ...]: ...
+
+    def __getitem__(self, index: int | slice) -> dict[str, Any] | tuple[dict[str, Any], ...]:
+        return self._items()[index]
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, PackedManifests):
+            return self.digest == other.digest
+        if isinstance(other, tuple | list):
+            return len(other) == self._length and self.digest == _digest_of(_encode(other))
+        return NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __repr__(self) -> str:
+        return f"PackedManifests({self._items()!r})"
+
+
+_recent: deque[PackedManifests] = deque()
+"""Those that are decoded, the one that was decoded first at the left."""
+
+
+def pack_manifests(manifests: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
+    """The same manifests, in little memory; to a reader the result is a tuple.
+
+    What cannot be encoded, such as an integer of more than 64 bits, stays as it is.
+    """
+    if isinstance(manifests, PackedManifests) or not manifests:
+        return cast(tuple[dict[str, Any], ...], manifests)
+    try:
+        text = _encode(manifests)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return tuple(manifests)
+    packed = PackedManifests(text, _digest_of(text), manifests)
+    return cast(tuple[dict[str, Any], ...], packed)
+
+
+def plain_manifests(value: object) -> object:
+    """For encoders: packed manifests as a list.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if isinstance(value, PackedManifests):
+        return list(value)
+    raise TypeError(f"{type(value).__name__} cannot be encoded")
+
+
+def _encode(manifests: Sequence[dict[str, Any]]) -> bytes:
+    return msgspec.json.encode(manifests)
+
+
+def _digest_of(text: bytes) -> bytes:
+    return blake2b(text, digest_size=16).digest()
