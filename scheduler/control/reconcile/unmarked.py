@@ -1,6 +1,6 @@
 """Finds decisions that a scheduler recorded and was killed before it wrote their status.
 
-They had no effect: an order goes out only after the status. The ledger is told so before the next
+They had no effect: an order goes out only after the status. The ledger says so before the next
 decision about the workload, so that `explain`, replays and statistics do not count them.
 """
 

@@ -361,7 +361,7 @@ def _is_same_spec(before: Any, after: Any) -> bool:  # noqa: ANN401 - any of our
 
 
 def _without_spec(body: Object) -> Object:
-    """What is kept of a workload's JSON: its spec is decoded, and nobody asks who owns fields."""
+    """What is kept of a workload's JSON: its spec is decoded, and managedFields are not used."""
     kept = {name: value for name, value in body.items() if name != "spec"}
     metadata = kept["metadata"]
     if "managedFields" in metadata:
