@@ -243,7 +243,7 @@ def test_hostile_deltas_are_counted_by_name_and_change_nothing(site: Site, name:
     assert site.runs == (10, "abd")
 
 
-@pytest.mark.parametrize("step", ["step-5", "step-7"])
+@pytest.mark.parametrize("step", ["step-5", "step-7", "step-8"])
 def test_the_journal_of_a_version_before_opens_and_takes_deltas(tmp_path: Path, step: str) -> None:
     def kept(name: str) -> bytes:
         return gzip.decompress((GOLDEN / step / f"{name}.gz").read_bytes())
