@@ -4,7 +4,9 @@ What is new is decided first. What was decided before and has not changed is che
 it, a few workloads at a time: a taint or the end of a grant may have come meanwhile.
 """
 
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from scheduler.control.clock_events import ClockEvents
 from scheduler.control.controller import Controller
@@ -23,6 +25,25 @@ _RECHECKED_AT_ONCE = 20  # so much later new work is decided; one re-check takes
 _RECHECK_POLL_SECONDS = 0.01
 _MAX_RECHECK_PAUSE_SECONDS = 0.5  # however much new work comes, the re-checks go on
 _RESTORED_AT_ONCE = 20
+
+
+def doubtful_sites(objects: HubObjects, now: datetime) -> frozenset[str]:
+    """Sites where what runs may have to end: gone, tainted NoExecute, or of a lapsed grant."""
+    placed = {
+        site
+        for one in objects.workloads.values()
+        for group in one.status.placement.groups
+        for site in group.sites
+    }
+    return frozenset(site for site in placed if _is_doubtful(objects, site, now))
+
+
+def _is_doubtful(objects: HubObjects, name: str, now: datetime) -> bool:
+    site = objects.sites.get(name)
+    if site is None or any(one.effect == "NoExecute" for one in site.spec.taints):
+        return True
+    ends = [one.spec.valid_until for one in objects.grants_of(name)]
+    return not ends or any(end is not None and end <= now for end in ends)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -98,18 +119,26 @@ class Startup:
         self.has_started = True
 
     async def recheck_decided(self) -> None:
-        """Decides again what was decided before this leader, a few at a time; what waits first.
+        """Decides again what was decided before this leader, a few at a time.
+
+        First what may break a right or have lost its site meanwhile, then what waits.
 
         Runs until cancelled, as all loops do.
         """
-        rest = sorted(self._decided, key=self._is_placed)
-        self._decided = []
-        while rest:
-            keys, rest = rest[:_RECHECKED_AT_ONCE], rest[_RECHECKED_AT_ONCE:]
-            self.requeuer.redecide(keys)
-            await self._wait_for_room()
+        decided, self._decided = self._decided, []
+        doubtful = doubtful_sites(self.objects, self.clock.now())
+        urgent = [key for key in decided if self._cannot_wait(key, doubtful)]
+        first = set(urgent)
+        rest = sorted((key for key in decided if key not in first), key=self._is_placed)
+        await self._redecide_all(urgent, is_urgent=True)
+        await self._redecide_all(rest, is_urgent=False)
         while True:
             await self.clock.sleep(3600.0)
+
+    async def _redecide_all(self, keys: Sequence[WorkKey], *, is_urgent: bool) -> None:
+        for start in range(0, len(keys), _RECHECKED_AT_ONCE):
+            self.requeuer.redecide(keys[start : start + _RECHECKED_AT_ONCE], is_urgent=is_urgent)
+            await self._wait_for_room()
 
     async def _wait_for_room(self) -> None:
         """Waits until the queue is nearly empty, but not for ever."""
@@ -118,6 +147,11 @@ class Startup:
             await self.clock.sleep(_RECHECK_POLL_SECONDS)
             if self.requeuer.queue.depths()["active"] <= 1:
                 return
+
+    def _cannot_wait(self, key: WorkKey, doubtful: Container[str]) -> bool:
+        workload = self.objects.workloads.get(key)
+        groups = workload.status.placement.groups if workload else ()
+        return any(one.violates or any(map(doubtful.__contains__, one.sites)) for one in groups)
 
     def _is_placed(self, key: WorkKey) -> bool:
         workload = self.objects.workloads.get(key)

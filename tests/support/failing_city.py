@@ -206,6 +206,7 @@ class FailingCity:
         loops = ControlLoops(
             clock=self.loops.clock, hub=self.loops.hub, recorder=self.loops.recorder
         )
+        loops.sites.silent_after_seconds = 20.0  # so long it waits for sites that are silent
         second = FailingCity(
             room=self.room,
             loops=loops,

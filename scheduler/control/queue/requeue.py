@@ -57,6 +57,10 @@ class RequeueReasons:
         """Removes and returns the workloads whose timer has expired."""
         return list(self._timers.pop_due(now.timestamp()))
 
+    def needs_redecision(self, key: WorkKey) -> bool:
+        """Whether something may affect what runs of a workload."""
+        return key in self._needs_redecision
+
     def take(self, key: WorkKey) -> RequeueReason:
         """Removes and returns the reason of a workload whose reconciliation begins."""
         reason = RequeueReason(key in self._needs_redecision, key in self._policy_changed)

@@ -16,6 +16,7 @@ from scheduler.control.events.recorder import EventRecorder
 from scheduler.control.orders.identity import NOT_ADOPTED
 from scheduler.control.orders.sync import OrderSync
 from scheduler.control.ports.ledger import (
+    AcceptedSpec,
     DecisionRecorder,
     NotRecorded,
     PreparedRecord,
@@ -308,10 +309,7 @@ class Decider:
         former = self.accepted.last_accepted(workload)
         if former is None:
             return None
-        recorded = msgspec.structs.replace(workload, spec=former.spec)
-        demand = demand_to_recheck(
-            workload, with_rights_of_today(recorded, former.demand, self.objects)
-        )
+        recorded, demand = self._former_to_recheck(workload, former)
         demand, decision = self._choose(key, workload, demand, now)
         if not ends_or_violates(workload.status, decision):
             return None
@@ -324,13 +322,21 @@ class Decider:
     def _choose(
         self, key: WorkKey, workload: Workload, demand: Demand, now: datetime
     ) -> tuple[Demand, Decision]:
-        """The decision, and the demand that it answers.
+        """The decision, and the demand that it answers; it is counted.
 
         The demand differs from the given one if a move that cannot be carried on is reverted.
         """
-        fleet, terms, clock = self.inputs.fleet, self.inputs.terms, self.inputs.clock
+        clock = self.inputs.clock
         self.stats.record_seen(key, workload)
         started_seconds = clock.monotonic()
+        demand, decision = self._choose_uncounted(workload, demand, now)
+        self._note_decision(key, demand, decision, now, clock.monotonic() - started_seconds)
+        return demand, decision
+
+    def _choose_uncounted(
+        self, workload: Workload, demand: Demand, now: datetime
+    ) -> tuple[Demand, Decision]:
+        fleet, terms = self.inputs.fleet, self.inputs.terms
         assigned = self.inputs.assigned.get(demand.key)
         demand, decision = self.failover.choose(
             workload,
@@ -341,8 +347,35 @@ class Decider:
         if reverted is not None:
             decision = choose(reverted, fleet, now=now, terms=terms, assigned=assigned)
             demand = reverted
-        self._note_decision(key, demand, decision, now, clock.monotonic() - started_seconds)
         return demand, decision
+
+    def preview(
+        self, key: WorkKey, workload: Workload, demand: Demand | NotAccepted
+    ) -> tuple[Demand, Decision] | None:
+        """What would be decided now, with its demand; nothing is recorded or counted.
+
+        None: the spec is not accepted, and nothing says what was. As after a decision, it is noted
+        when the passing of time may change it.
+        """
+        now = self.inputs.clock.now()
+        if isinstance(demand, NotAccepted):
+            former = self.accepted.last_accepted(workload)
+            if former is None:
+                return None
+            _, demand = self._former_to_recheck(workload, former)
+        else:
+            demand = demand_to_decide(workload, demand, is_policy_changed=False)
+        demand, decision = self._choose_uncounted(workload, demand, now)
+        self.requeue_reasons.set_timer(key, evicted_by_taint_at(demand, self.inputs.fleet, now))
+        return demand, decision
+
+    def _former_to_recheck(
+        self, workload: Workload, former: AcceptedSpec
+    ) -> tuple[Workload, Demand]:
+        """The workload with the spec that was accepted last, and its demand by today's rights."""
+        recorded = msgspec.structs.replace(workload, spec=former.spec)
+        rights = with_rights_of_today(recorded, former.demand, self.objects)
+        return recorded, demand_to_recheck(workload, rights)
 
     def _note_decision(
         self, key: WorkKey, demand: Demand, decision: Decision, now: datetime, seconds: float

@@ -25,9 +25,9 @@ from scheduler.control.queue.reservations import Reservations
 from scheduler.control.reconcile.accepted_specs import AcceptedSpecs
 from scheduler.control.reconcile.assumptions import Assumptions
 from scheduler.control.reconcile.decide import Decider
-from scheduler.control.reconcile.draft import Draft, EqualMember, ReconcileResult
+from scheduler.control.reconcile.draft import Draft, EqualMember, ReconcileResult, outcome_of
 from scheduler.control.reconcile.health_pauses import HealthPauses
-from scheduler.control.reconcile.triggers import demand_to_decide
+from scheduler.control.reconcile.triggers import cannot_wait, demand_to_decide
 from scheduler.control.reconcile.unmarked import UnmarkedDecisions
 from scheduler.control.reconcile.workload_writer import WorkloadWriter
 from scheduler.control.state.manifest_checks import ManifestChecks
@@ -54,6 +54,7 @@ from scheduler.control.status.not_enforced import not_enforced_condition
 from scheduler.control.status.phase import MAX_TEXT_LENGTH
 from scheduler.control.status.remains import SiteLeft, with_remains, withdrawn_condition
 from scheduler.control.status.removed_fields import FIELDS_REMOVED, removed_fields_condition
+from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import Demand, NotAccepted
 from scheduler.model.formatters import format_list
 from scheduler.model.kinds.metadata import WorkKey
@@ -184,11 +185,12 @@ class Reconciler:
             return await self._handle_missing(key)
         if workload.metadata.deletion_timestamp is not None:
             return await self._withdraw(key, workload)
-        if to_hear_seconds := self._seconds_to_hear(workload):
-            return ReconcileResult("unchanged", retry_after_seconds=to_hear_seconds)
         await self._prepare(workload)
         if self.objects.workloads.get(key) is not workload:  # changed or deleted meanwhile
             return await self.reconcile(key)
+        held = self._held_until_heard(key, workload)
+        if held is not None:
+            return held
         return await self.finish(key, self._begin(key, workload))
 
     async def _prepare(self, workload: Workload) -> None:
@@ -346,7 +348,7 @@ class Reconciler:
         workload = self.objects.workloads.get(key)
         if workload is None or not _is_unplaced_work(workload) or key in self._late_writes:
             return None
-        if self.reservations.is_reserved_for(key):
+        if self.reservations.is_reserved_for(key) or self._seconds_to_hear(workload):
             return None
         if depends_on_other_placements(workload, self.objects):
             return None
@@ -425,16 +427,52 @@ class Reconciler:
         retry = held_seconds or draft.outcome.retry_after_seconds
         return replace(draft.outcome, frees_names=frees_names, retry_after_seconds=retry)
 
-    def _seconds_to_hear(self, workload: Workload) -> float:
-        """How long a workload that is decided waits for its sites after a start; 0: not at all.
+    def _held_until_heard(self, key: WorkKey, workload: Workload) -> ReconcileResult | None:
+        """The outcome for decided work that waits for its sites after a start; None: it does not.
 
-        Nothing is known of a site until it reports. What is missing would be written to each of
-        its workloads, and its first report would take that back.
+        What sites have not reported yet would be written to each workload, and their first reports
+        would take it back. Only what cannot wait is done: a right may have ended, a Site be gone or
+        tainted, an operator may evict, or there is room for what was placed nowhere.
+        """
+        seconds = self._seconds_to_hear(workload)
+        if not seconds:
+            return None
+        held = ReconcileResult("unchanged", retry_after_seconds=seconds)
+        is_placed = bool(workload.status.placement.groups)
+        if is_placed and not self.requeue_reasons.needs_redecision(key):
+            return held
+        found = self._preview(key, workload)
+        if found is None:
+            return held
+        demand, decision = found
+        if is_placed:
+            return None if cannot_wait(workload.status, decision) else held
+        if decision.assignment:
+            return None
+        waits = outcome_of(decision, demand)
+        until = min(seconds, waits.retry_after_seconds or seconds)
+        return replace(waits, result="unchanged", retry_after_seconds=until)
+
+    def _preview(self, key: WorkKey, workload: Workload) -> tuple[Demand, Decision] | None:
+        """What would be decided now; None: it cannot be told."""
+        identified = self.order_sync.identify(key, workload)
+        if isinstance(identified, NotAccepted):
+            return None
+        try:
+            return self.decider.preview(key, identified, self.resolve_demand(identified))
+        finally:
+            self._undo(key)
+
+    def _seconds_to_hear(self, workload: Workload) -> float:
+        """How long a workload that is decided waits for sites after a start; 0: not at all.
+
+        One that is placed waits for its own sites, any other for all that were heard before.
         """
         if not is_decided(workload):
             return 0.0
         sites = {site for group in workload.status.placement.groups for site in group.sites}
-        return self.order_sync.sites.seconds_to_hear(sites)
+        known = self.order_sync.sites
+        return known.seconds_to_hear(sites) if sites else known.seconds_to_hear_known()
 
     async def _record(self, key: WorkKey, draft: Draft, flight: _Flight) -> None:
         """Records what is decided and sets the finalizer, which no order goes out without.

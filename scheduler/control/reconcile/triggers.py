@@ -1,5 +1,7 @@
 """Whether a decision is due, on which demand, and whether its result is new. Pure."""
 
+from collections.abc import Iterator, Mapping
+
 import msgspec
 
 from scheduler.control.status.conditions import (
@@ -8,7 +10,7 @@ from scheduler.control.status.conditions import (
     is_unplaced,
     rules_condition,
 )
-from scheduler.control.status.migration import shares_in
+from scheduler.control.status.migration import SiteShare, shares_in
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import Demand, PlacedReplicas
 from scheduler.model.kinds.fields import Condition, LabelSelector, Requirement
@@ -106,6 +108,31 @@ def ends_or_violates(status: WorkloadStatus, decision: Decision) -> bool:
     former = find_condition(status.conditions, "RulesMet")
     rules = rules_condition(decision, former)
     return _shown_by(rules) != _shown_by(former)
+
+
+def cannot_wait(status: WorkloadStatus, decision: Decision) -> bool:
+    """Whether a decision is carried out although some sites were not heard since a start.
+
+    It ends what runs, or finds a right that is broken since, or moves replicas that may not stay.
+    None of that depends on what a site reports.
+
+    Args:
+        status: the status until now.
+        decision: what would be decided now.
+    """
+    shares = shares_in(status.placement.groups)
+    if shares.keys() & set(decision.ended):
+        return True
+    if any(why and shares[site].violates != why for site, why in _violations(shares, decision)):
+        return True
+    decided = {one.site for one in decision.assignment if one.replicas > 0}
+    return decision.phase == "Placed" and any(
+        one.replicas and site not in decided for site, one in shares.items()
+    )
+
+
+def _violations(shares: Mapping[str, SiteShare], decision: Decision) -> Iterator[tuple[str, str]]:
+    return ((site, why) for site, why in decision.violations.items() if site in shares)
 
 
 def _shown_by(condition: Condition | None) -> tuple[str, ...]:

@@ -163,6 +163,7 @@ class Sites:
     stuck_after_seconds: float = 300.0
     limits: HealthLimits | None = None
     health_sink: HealthSink = lambda _health: None
+    _known_heard_by_seconds: float = float("-inf")
     _freed_sites: set[str] = field(default_factory=set)
     _gathered: set[str] | None = None
 
@@ -196,6 +197,8 @@ class Sites:
     def _new_state(self, site: Site | None) -> SiteState:
         now = self.clock.monotonic()
         was_known = site is not None and site.status.observed_at is not None
+        if was_known:
+            self._known_heard_by_seconds = now + self.silent_after_seconds
         return SiteState(
             admitted_seconds=now, health=on_admitted(self.health_limits, now, was_known=was_known)
         )
@@ -331,6 +334,14 @@ class Sites:
             before, state.order_status = state.order_status, report
             self.left.on_claims(report.site, before.kept if before else (), report.kept)
         return True
+
+    def seconds_to_hear_known(self) -> float:
+        """How long it may take until all sites are heard that an earlier process had heard."""
+        if self.clock.monotonic() >= self._known_heard_by_seconds:
+            return 0.0
+        return self.seconds_to_hear(
+            name for name, one in self.states.items() if one.health.was_known
+        )
 
     def seconds_to_hear(self, names: Iterable[str]) -> float:
         """How long it may take until something is known of each of these sites; 0: it is.

@@ -7,7 +7,9 @@ import pytest
 from scheduler.control.ports.agents import OrderState, OrderStatusReport, SiteReport
 from scheduler.control.ports.hub import (
     EVENTS,
+    GRANTS,
     KAPOK_RESOURCES,
+    SITES,
     WORKLOADS,
     WatchEvent,
 )
@@ -161,3 +163,107 @@ async def test_a_site_that_stays_silent_after_a_start_is_written_in_the_end() ->
         for _ in range(3):
             await settle(loops)
         assert await loops.phase("a") == "Degraded"
+
+
+OTHER = site("m2", nodes(8), observedAt="2026-11-24T08:00:00Z")
+TAINT = {"key": "maintenance", "effect": "NoExecute"}
+
+
+async def placed_before(
+    hub: FakeHub, *sites: Raw, replicas: int = 1, placement: Raw | None = None
+) -> None:
+    """Has a first leader place a workload, and the hub know the figures of the sites."""
+    loops = ControlLoops(hub=hub)
+    async with loops.started(*sites, workload(replicas, name="a", placement=placement)):
+        await settle(loops)
+    for one in sites:
+        name = one["metadata"]["name"]
+        await hub.merge_patch(SITES, name, {"status": one["status"]}, subresource="status")
+
+
+async def two_seconds(loops: ControlLoops) -> None:
+    for _ in range(4):
+        loops.read_hub()
+        await loops.clock.settle()
+        await loops.clock.advance(0.5)
+
+
+def placed_at(raw: Raw) -> dict[str, int]:
+    groups = raw["status"].get("placement", {}).get("groups", ())
+    return {site: one["replicas"] for one in groups if one["replicas"] for site in one["sites"]}
+
+
+async def test_a_taint_that_came_before_a_start_ends_work_though_no_site_is_heard() -> None:
+    hub = FakeHub()
+    await placed_before(hub, SITE)
+    await hub.merge_patch(SITES, "m1", {"spec": {"taints": [TAINT]}})
+    loops = ControlLoops(hub=hub)
+    loops.startup.wait_for_sites_seconds = 0.0
+    async with loops.leads():
+        await two_seconds(loops)
+        assert placed_at(await loops.workload("a")) == {}
+
+
+async def test_a_right_that_ends_after_a_start_is_told_though_no_site_is_heard() -> None:
+    hub = FakeHub()
+    await placed_before(hub, SITE)
+    loops = ControlLoops(hub=hub)
+    loops.startup.wait_for_sites_seconds = 0.0
+    async with loops.leads():
+        await settle(loops)
+        before = await loops.workload("a")
+        assert placed_at(before) == {"m1": 1}
+        await hub.merge_patch(GRANTS, "granted", {"spec": {"dataClass": "general-1"}})
+        loops.read_hub()
+        await two_seconds(loops)
+        [group] = (await loops.workload("a"))["status"]["placement"]["groups"]
+        assert group["violates"] == "data-class"
+
+
+async def test_a_deleted_site_is_left_though_another_one_is_not_heard() -> None:
+    hub = FakeHub()
+    await placed_before(hub, SITE, OTHER, replicas=2, placement={"strategy": "Duplicated"})
+    loops = ControlLoops(hub=hub)
+    loops.startup.wait_for_sites_seconds = 0.0
+    async with loops.leads():
+        await settle(loops)
+        assert placed_at(await loops.workload("a")).keys() == {"m1", "m2"}
+        await hub.delete(SITES, "m1")
+        loops.read_hub()
+        await two_seconds(loops)
+        assert placed_at(await loops.workload("a")).keys() == {"m2"}
+
+
+async def test_work_that_waits_is_not_written_before_the_sites_are_heard() -> None:
+    hub = FakeHub()
+    full = site("m1", nodes(8, cpu="100m"), observedAt="2026-11-24T08:00:00Z")
+    await placed_before(hub, full)
+    before = await hub.get(WORKLOADS, "a", "ns")
+    assert before["status"]["phase"] == "Waiting"
+    loops = ControlLoops(hub=hub)
+    loops.startup.wait_for_sites_seconds = 0.0
+    async with loops.leads():
+        await settle(loops)
+        assert await hub.get(WORKLOADS, "a", "ns") == before
+        loops.report(full)
+        await settle(loops)
+        assert await hub.get(WORKLOADS, "a", "ns") == before
+        loops.report(SITE)
+        await settle(loops)
+        assert placed_at(await loops.workload("a")) == {"m1": 1}
+
+
+async def test_work_that_waits_is_placed_where_room_is_known_before_all_sites_are_heard() -> None:
+    hub = FakeHub()
+    full = [
+        site(name, nodes(8, cpu="100m"), observedAt="2026-11-24T08:00:00Z") for name in ("m1", "m2")
+    ]
+    await placed_before(hub, *full)
+    loops = ControlLoops(hub=hub)
+    loops.startup.wait_for_sites_seconds = 0.0
+    async with loops.leads():
+        await settle(loops)
+        assert await loops.phase("a") == "Waiting"
+        loops.report(SITE)
+        await settle(loops)
+        assert placed_at(await loops.workload("a")) == {"m1": 1}
