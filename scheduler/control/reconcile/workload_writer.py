@@ -134,7 +134,7 @@ class WorkloadWriter:
     async def remove_finalizer(self, key: WorkKey, workload: Workload) -> None:
         """Removes the finalizer, so that the hub deletes the object.
 
-        An object that is gone is what was wanted: after a time-out the first attempt may have landed.
+        An object that is gone is what was wanted: an attempt that timed out may have landed.
 
         Raises:
             HubError: the hub refused the write or could not do it.
