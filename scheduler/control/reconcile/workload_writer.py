@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,12 +134,15 @@ class WorkloadWriter:
     async def remove_finalizer(self, key: WorkKey, workload: Workload) -> None:
         """Removes the finalizer, so that the hub deletes the object.
 
+        An object that is gone is what was wanted: an attempt that timed out may have landed.
+
         Raises:
             HubError: the hub refused the write or could not do it.
         """
         namespace, name, patch = *key, removal_patch(workload)
         # What the hub returns is not taken in: the object is gone, and the watch says so.
-        await self.hub.merge_patch(WORKLOADS, name, patch, namespace=namespace)
+        with suppress(NotFound):
+            await self.hub.merge_patch(WORKLOADS, name, patch, namespace=namespace)
 
     async def _patch(
         self, key: WorkKey, patch: Mapping[str, Any], *, subresource: str | None

@@ -7,6 +7,7 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
 
+from scheduler.control.failover.freeze_word import EVICTIONS_MAP, FREEZE_MAP
 from scheduler.control.leader_election import LEASE_NAME
 from scheduler.control.ports.hub import NAMESPACE
 from scheduler.control.sites.unadmitted_sites import CONFIG_MAP
@@ -27,6 +28,15 @@ ROLES = {
 }
 WRITES = {"create", "update", "patch", "delete", "deletecollection"}
 GRANTED = {"sitegrants", "dataclassschemes"}
+EVERYBODY = {"authority", "operator", "administrator", "reader", "auditor"}
+READERS = {
+    CONFIG_MAP: {"operator"},
+    EVICTIONS_MAP: EVERYBODY,
+    FREEZE_MAP: EVERYBODY,
+    ledger_heads.CONFIG_MAP: {"auditor"},
+    web_address.CONFIG_MAP: EVERYBODY,
+}
+"""Whose commands read which ConfigMap of the hub."""
 
 
 def rights(role: str) -> Iterator[tuple[str, str, str]]:
@@ -93,13 +103,31 @@ def test_the_scheduler_may_touch_the_lease_and_its_own_lists_only() -> None:
         for rule in ROLES["Role/kapok-scheduler"]["rules"]
         for name in rule.get("resourceNames", [])
     }
-    maps = {
-        ("configmaps", name)
-        for name in (CONFIG_MAP, ledger_heads.CONFIG_MAP, web_address.CONFIG_MAP)
-    }
+    maps = {("configmaps", name) for name in READERS}
     assert named == {("leases", LEASE_NAME), ("secrets", "kapok-hub-key"), *maps}
     for rule in ROLES["Role/kapok-scheduler"]["rules"]:
         assert "resourceNames" in rule or rule["verbs"] == ["create"]
+        assert FREEZE_MAP not in rule.get("resourceNames", []) or rule["verbs"] == ["get"]
+
+
+def test_the_commands_of_each_role_can_read_the_config_maps_they_show() -> None:
+    readers: dict[str, set[str]] = {name: set() for name in READERS}
+    for role, item in ROLES.items():
+        for rule in item["rules"]:
+            if role.startswith("ClusterRole/") and "get" in rule["verbs"]:
+                for name in rule.get("resourceNames", []):
+                    readers[name].add(role.removeprefix("ClusterRole/kapok-"))
+    assert readers == READERS
+
+
+def test_only_operators_say_that_evictions_are_frozen() -> None:
+    writers = {
+        role
+        for role, item in ROLES.items()
+        for rule in item["rules"]
+        if FREEZE_MAP in rule.get("resourceNames", []) and WRITES & set(rule["verbs"])
+    }
+    assert writers == {"ClusterRole/kapok-operator"}
 
 
 def test_auditors_and_readers_only_read() -> None:

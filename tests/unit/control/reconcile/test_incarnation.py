@@ -6,7 +6,7 @@ import pytest
 
 from scheduler.control.orders.identity import new_incarnation
 from scheduler.control.ports.agents import OrderState, OrderStatusReport
-from scheduler.control.ports.hub import WORKLOADS
+from scheduler.control.ports.hub import WORKLOADS, NotFound
 from scheduler.control.ports.ledger import NotRecorded, RecordedIdentity
 from tests.support.control_loops import ControlLoops
 from tests.support.sites import nodes, site, workload
@@ -99,3 +99,19 @@ async def test_an_object_goes_only_after_its_deletion_is_recorded(
         left = (await loops.workload("db"))["metadata"].get("finalizers")
         assert left == (["kapok.dev/withdraw"] if fault else [])
         assert loops.recorder.ended == ([] if fault else ["ns/db"])
+
+
+async def test_an_object_that_went_although_its_answer_was_cut_off_is_done_with() -> None:
+    loops = ControlLoops()
+    async with loops.started(SITE, workload(1, name="db")):
+        await loops.clock.settle()
+        loops.read_hub()
+        when = {"metadata": {"deletionTimestamp": "2026-11-24T09:00:00Z"}}
+        await loops.hub.merge_patch(WORKLOADS, "db", when, namespace="ns")
+        loops.read_hub()
+        loops.hub.faults["db"] = NotFound("db not found", status=404, reason="NotFound")
+        loops.dispatcher.forget_site("m1")  # it need not confirm
+        loops.sites.forget("m1")
+        await loops.clock.settle()
+        assert loops.telemetry.results[-1] == "deleted"
+        assert loops.recorder.ended == ["ns/db"]
