@@ -2,34 +2,50 @@
 
 Decoded manifests take five times the memory of their JSON, and ten times and more of what that
 deflates to. Of most workloads nothing is read for hours, so only those that were read last are kept
-decoded.
+decoded, with what was computed of them.
 """
 
 import zlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import blake2b
-from typing import Any, cast, overload
+from typing import Any, Final, TypeVar, cast, overload
 
 import msgspec
 
 _MIN_DEFLATED_BYTES = 1024
 """Deflating saves little of a smaller text."""
 _LEVEL = 1
-_MAX_DECODED = 64
+_MAX_DECODED: Final = 512
+_MAX_DECODED_BYTES: Final = 2 * 2**20
+"""Of JSON; enough for what is between its decision and its first running replica."""
+
+Answer = TypeVar("Answer")
 
 
 class PackedManifests(Sequence[dict[str, Any]]):
     """A tuple of manifests that is decoded when it is read; nothing that is read may be changed."""
 
-    __slots__ = ("_data", "_decoded", "_is_deflated", "_length", "digest")
+    __slots__ = ("_answers", "_data", "_decoded", "_is_deflated", "_length", "digest", "size")
 
     def __init__(self, text: bytes, digest: bytes, manifests: Sequence[dict[str, Any]]) -> None:
         self._is_deflated = len(text) >= _MIN_DEFLATED_BYTES
         self._data = zlib.compress(text, _LEVEL) if self._is_deflated else text
-        self._length, self.digest = len(manifests), digest
+        self._length, self.digest, self.size = len(manifests), digest, len(text)
         self._decoded: tuple[dict[str, Any], ...] | None = None
+        self._answers: dict[Callable[..., Any], Any] = {}
         self._keep_decoded(tuple(manifests))  # who packs it reads it in most cases
+
+    def answer(self, compute: Callable[[tuple[dict[str, Any], ...]], Answer]) -> Answer:
+        """What a pure function says of the manifests; computed once while they are decoded.
+
+        Nobody may change the answer.
+        """
+        items = self._items()
+        answers = self._answers  # a thread may drop it meanwhile
+        if compute not in answers:
+            answers[compute] = compute(items)
+        return cast(Answer, answers[compute])
 
     def _items(self) -> tuple[dict[str, Any], ...]:
         decoded = self._decoded
@@ -41,9 +57,11 @@ class PackedManifests(Sequence[dict[str, Any]]):
 
     def _keep_decoded(self, decoded: tuple[dict[str, Any], ...]) -> None:
         self._decoded = decoded
-        if len(_recent) >= _MAX_DECODED:
-            _recent.popleft()._decoded = None  # noqa: SLF001 - of this class
-        _recent.append(self)
+        _recent.add(self)
+
+    def drop_decoded(self) -> None:
+        """Keeps no more than the packed form."""
+        self._decoded, self._answers = None, {}
 
     def __len__(self) -> int:
         return self._length
@@ -74,8 +92,27 @@ class PackedManifests(Sequence[dict[str, Any]]):
         return f"PackedManifests({self._items()!r})"
 
 
-_recent: deque[PackedManifests] = deque()
-"""Those that are decoded, the one that was decoded first at the left."""
+class _Recent:
+    """Those that are decoded, the one that was decoded first at the left."""
+
+    def __init__(self) -> None:
+        self._decoded: deque[PackedManifests] = deque()
+        self._bytes = 0
+
+    def add(self, one: PackedManifests) -> None:
+        """Adds one, and drops the decoded form of the oldest where there are too many."""
+        self._decoded.append(one)
+        self._bytes += one.size
+        while self._bytes > _MAX_DECODED_BYTES or len(self._decoded) > _MAX_DECODED:
+            if len(self._decoded) <= 1:
+                self._bytes = one.size  # what threads that add at once have miscounted ends here
+                break
+            oldest = self._decoded.popleft()
+            self._bytes -= oldest.size
+            oldest.drop_decoded()
+
+
+_recent = _Recent()
 
 
 def pack_manifests(manifests: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], ...]:

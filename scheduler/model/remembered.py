@@ -6,7 +6,9 @@ the same of them many times.
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from scheduler.model.packed_manifests import PackedManifests
 
 Argument = TypeVar("Argument")
 Answer = TypeVar("Answer")
@@ -40,5 +42,21 @@ def remembered(compute: Callable[[Argument], Answer]) -> Callable[[Argument], An
         if len(answers) > _MAX_REMEMBERED:
             answers.popitem(last=False)
         return answer
+
+    return answer_of
+
+
+def remembered_of_manifests(compute: Callable[[Any], Answer]) -> Callable[[Any], Answer]:
+    """The function, with its answers remembered where manifests are held as a spec holds them.
+
+    That is as a tuple, or packed: then the answer goes when the decoded form does, because it may
+    hold parts of that. Of anything else, such as a list, the answer is computed each time.
+    """
+    of_tuple = remembered(compute)
+
+    def answer_of(manifests: Any) -> Answer:  # noqa: ANN401 - what `compute` takes
+        if isinstance(manifests, PackedManifests):
+            return manifests.answer(compute)
+        return of_tuple(manifests) if type(manifests) is tuple else compute(manifests)
 
     return answer_of

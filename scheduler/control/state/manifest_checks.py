@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from scheduler.model.canonical import canonical_json
 from scheduler.model.demand.demand import NotAccepted
 from scheduler.model.kinds.workload import Workload
-from scheduler.model.remembered import remembered
+from scheduler.model.packed_manifests import PackedManifests
 
 UNKNOWN_TO_SCHEMA = "ManifestRefused"
 """Reason of condition Accepted where a manifest does not fit the schema of its kind."""
@@ -78,9 +78,14 @@ class ManifestChecks:
         return NotAccepted(reason="invalid", condition=UNKNOWN_TO_SCHEMA, message=problem)
 
 
-@remembered
-def _digest_and_size(manifests: tuple[dict[str, Any], ...]) -> tuple[bytes, int]:
-    """The digest of the manifests as JSON, and its bytes."""
+def _digest_and_size(manifests: Sequence[dict[str, Any]]) -> tuple[bytes, int]:
+    """A digest of the manifests, and the bytes of their JSON.
+
+    Packed manifests know both. Theirs depends on the order of fields, so equal manifests of another
+    order are checked again.
+    """
+    if isinstance(manifests, PackedManifests):
+        return manifests.digest, manifests.size
     data = canonical_json(manifests)
     return hashlib.sha256(data).digest(), len(data)
 

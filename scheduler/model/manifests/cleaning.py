@@ -11,7 +11,7 @@ from typing import Any
 
 from scheduler.model.manifests.containers import SCALARS, mapping_or_empty
 from scheduler.model.manifests.templates import GroupKind, group_kind
-from scheduler.model.remembered import remembered
+from scheduler.model.remembered import remembered_of_manifests
 
 MAX_DEPTH = 60
 """The deepest nesting of a manifest: what agents accept, or a little less."""
@@ -90,10 +90,10 @@ def clean_manifests(
     """The manifests as they are applied, and the paths of what was stripped.
 
     A manifest without anything to strip is returned as it is. Empty values (`status: {}`,
-    `creationTimestamp: null`) are stripped without being named. Of a tuple, as a spec holds them,
-    the answer is remembered: a reconciliation asks several times.
+    `creationTimestamp: null`) are stripped without being named. Of manifests as a spec holds
+    them the answer is remembered: a reconciliation asks several times.
     """
-    return _cleaned_of(manifests) if type(manifests) is tuple else _clean(manifests)
+    return _cleaned_of(manifests)
 
 
 def _clean(
@@ -107,7 +107,7 @@ def _clean(
     return cleaned, tuple(removed)
 
 
-_cleaned_of = remembered(_clean)
+_cleaned_of = remembered_of_manifests(_clean)
 
 
 class _Cleaner:

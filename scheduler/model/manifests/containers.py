@@ -7,7 +7,7 @@ import msgspec
 
 from scheduler.model.kinds.fields import Part
 from scheduler.model.quantities import requests_of
-from scheduler.model.remembered import remembered
+from scheduler.model.remembered import remembered_of_manifests
 
 SCALARS = (str, int, float, type(None))
 """Types of JSON values that hold no others, for `isinstance`.
@@ -108,10 +108,10 @@ def mappings_in(raw: object) -> Sequence[Mapping[str, Any]]:
 def field_names(value: object) -> set[str]:
     """All names of fields in a manifest or in several, at any depth.
 
-    A rule about fields that the manifest does not have needs no look at its pods. Of a tuple, as a
-    spec holds manifests, the answer is remembered.
+    A rule about fields that the manifest does not have needs no look at its pods. Of manifests as a
+    spec holds them the answer is remembered.
     """
-    return _field_names_in(value) if type(value) is tuple else _field_names(value)
+    return _field_names_in(value)
 
 
 def _field_names(value: object) -> set[str]:
@@ -129,4 +129,4 @@ def _field_names(value: object) -> set[str]:
     return found
 
 
-_field_names_in = remembered(_field_names)
+_field_names_in = remembered_of_manifests(_field_names)

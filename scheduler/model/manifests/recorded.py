@@ -12,15 +12,15 @@ from scheduler.model.manifests.checks import is_readable_object
 from scheduler.model.manifests.cleaning import clean_manifests
 from scheduler.model.manifests.containers import mapping_or_empty
 from scheduler.model.manifests.secrets import is_secret, is_text_of_secret
-from scheduler.model.remembered import remembered
+from scheduler.model.remembered import remembered_of_manifests
 
 NOT_RECORDED = "(not recorded)"
 _MAX_RECORDED_TEXT = 253
 
 
 def recorded_manifests(manifests: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
-    """The manifests as they are recorded; of a tuple, as a spec holds them, remembered."""
-    return _recorded_of(manifests) if type(manifests) is tuple else _recorded(manifests)
+    """The manifests as they are recorded; remembered as those of `clean_manifests`."""
+    return _recorded_of(manifests)
 
 
 def _recorded(manifests: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
@@ -31,7 +31,7 @@ def _recorded(manifests: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], ...]
     )
 
 
-_recorded_of = remembered(_recorded)
+_recorded_of = remembered_of_manifests(_recorded)
 
 
 def without_secret_data(value: Any) -> Any:  # noqa: ANN401 - any JSON value

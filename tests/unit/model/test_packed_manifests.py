@@ -7,7 +7,10 @@ import pytest
 
 from scheduler.model.canonical import canonical_json, to_plain_json
 from scheduler.model.kinds.workload import WorkloadSpec
+from scheduler.model.manifests.cleaning import clean_manifests
+from scheduler.model.manifests.recorded import recorded_manifests
 from scheduler.model.packed_manifests import PackedManifests, pack_manifests
+from scheduler.model.remembered import remembered_of_manifests
 
 
 def manifests(size: int, name: str = "a") -> tuple[dict[str, Any], ...]:
@@ -46,12 +49,39 @@ def test_none_and_what_cannot_be_encoded_stay_as_they_are() -> None:
 
 
 def test_only_the_manifests_that_were_read_last_are_kept_decoded() -> None:
-    many = [pack_manifests(manifests(2000, f"m-{number}")) for number in range(300)]
+    many = [pack_manifests(manifests(20_000, f"m-{number}")) for number in range(300)]
     for number, one in enumerate(many):
         assert one[0]["metadata"]["name"] == f"m-{number}"
-    assert many[0][0] is not many[0][0] or many[0][0] == manifests(2000, "m-0")[0]
+    assert many[0][0] is not many[0][0] or many[0][0] == manifests(20_000, "m-0")[0]
     assert many[299][0] is many[299][0], "read just now"
     first, again = many[5][0], [one[0] for one in many[6:]]
     assert len(again) == 294
     assert many[5][0] is not first
     assert many[5][0] == first
+
+
+def test_what_is_computed_of_manifests_is_remembered_while_they_are_decoded() -> None:
+    asked: list[int] = []
+
+    def count(found: tuple[dict[str, Any], ...]) -> int:
+        asked.append(len(found))
+        return len(found)
+
+    counted = remembered_of_manifests(count)
+    plain = manifests(20_000)
+    packed = pack_manifests(plain)
+    assert [counted(packed), counted(packed), counted(plain), counted(plain)] == [2, 2, 2, 2]
+    assert asked == [2, 2], "once of each"
+    assert counted(list(plain)) == counted(list(plain)) == 2
+    assert asked == [2, 2, 2, 2], "a list may be changed"
+    others = [pack_manifests(manifests(20_000, f"o-{number}")) for number in range(200)]
+    assert counted(packed) == counted(packed) == 2
+    assert len(asked) == 5, "once more after it was dropped"
+    assert len(others) == 200
+
+
+def test_manifests_of_a_spec_are_cleaned_and_recorded_once() -> None:
+    packed = pack_manifests(manifests(10))
+    assert clean_manifests(packed) is clean_manifests(packed)
+    assert recorded_manifests(packed) is recorded_manifests(packed)
+    assert recorded_manifests(packed) == recorded_manifests(manifests(10))
