@@ -1,7 +1,6 @@
 """Step 5, choose: builds the `Decision` from a division, or counts the reasons for having none."""
 
 from collections.abc import Sequence
-from functools import cached_property
 from operator import mul
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import CLUSTER_UNREACHABLE
 from scheduler.model.demand.ordinals import format_ordinals, ordinals_after
 from scheduler.model.formatters import format_list, format_replicas
+from scheduler.model.lazy import lazy
 from scheduler.model.reasons import REASONS, Reason
 from scheduler.placement.cost.energy import carbon_intensity_of_run, replica_kwh_per_hour
 from scheduler.placement.cost.implausible import find_implausible, implausible_notes
@@ -48,7 +48,7 @@ class CycleState(msgspec.Struct, frozen=True, dict=True, kw_only=True):
     retained: RetainedShares
     capacity: SiteCapacity
 
-    @cached_property
+    @lazy
     def costs(self) -> SiteCosts:
         """What a replica costs at every site."""
         return site_costs_of(self.demand, self.fleet, self.context)
@@ -287,11 +287,10 @@ def _format_sites_to_report(state: CycleState, reasons: dict[Reason, int]) -> st
     """The sites that may have room once they report what was sent there; "" if none may."""
     if not reasons.keys() & {"full", "fragmented"}:
         return ""
-    slots = state.filter_result.admitted_slots
-    held = slots[state.capacity.are_held_by_in_flight(slots)]
-    if not len(held):
+    held = state.capacity.held_by_in_flight(state.filter_result.admitted_slots)
+    if not held:
         return ""
-    names = sorted(state.fleet.name_at(int(slot)) for slot in held)
+    names = sorted([state.fleet.name_at(slot) for slot in held])
     sites = "the site" if len(names) == 1 else "the sites"
     there = format_list(names, _MAX_NAMED_SITES)
     return f"; waiting for {sites} to report what was just sent: {there}"
