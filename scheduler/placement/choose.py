@@ -27,6 +27,7 @@ from scheduler.placement.fit.capacity import SiteCapacity
 from scheduler.placement.fleet.context import DecisionContext, decision_context
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.gates import scheduling_gate, with_gate_message
+from scheduler.placement.plain import choose_plainly
 from scheduler.placement.result import CycleState, build_decision
 from scheduler.placement.rule_moves import may_move, move_to_meet_rules
 from scheduler.placement.start_time import can_wait, note_on_given_up_plan, plan_start, postpone
@@ -54,7 +55,16 @@ def choose(
         The cheapest division that meets every rule, or why there is none. For work that can wait
         it may be a later start, if that is cheaper.
     """
-    state = prepare_cycle(demand, fleet, decision_context(now, terms))
+    context = decision_context(now, terms)
+    return (assigned is None and choose_plainly(demand, fleet, context)) or _choose_in_steps(
+        demand, fleet, context, assigned
+    )
+
+
+def _choose_in_steps(
+    demand: Demand, fleet: Fleet, context: DecisionContext, assigned: BatchAssignment | None
+) -> Decision:
+    state = prepare_cycle(demand, fleet, context)
     gate = scheduling_gate(demand, state.retained, state.context)
     if gate:
         return with_gate_message(

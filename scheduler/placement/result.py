@@ -1,7 +1,6 @@
 """Step 5, choose: builds the `Decision` from a division, or counts the reasons for having none."""
 
 from collections.abc import Sequence
-from functools import cached_property
 from operator import mul
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +13,10 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import CLUSTER_UNREACHABLE
 from scheduler.model.demand.ordinals import format_ordinals, ordinals_after
 from scheduler.model.formatters import format_list, format_replicas
+from scheduler.model.lazy import lazy
 from scheduler.model.reasons import REASONS, Reason
 from scheduler.placement.cost.energy import carbon_intensity_of_run, replica_kwh_per_hour
-from scheduler.placement.cost.implausible import find_implausible, implausible_notes
+from scheduler.placement.cost.implausible import OddFigures, find_implausible, implausible_notes
 from scheduler.placement.cost.site_costs import SiteCosts, site_costs_of
 from scheduler.placement.divide.divide import MIN_SITES_TO_CACHE_FULL
 from scheduler.placement.divide.division import Division, ReplicasBySlot
@@ -48,7 +48,7 @@ class CycleState(msgspec.Struct, frozen=True, dict=True, kw_only=True):
     retained: RetainedShares
     capacity: SiteCapacity
 
-    @cached_property
+    @lazy
     def costs(self) -> SiteCosts:
         """What a replica costs at every site."""
         return site_costs_of(self.demand, self.fleet, self.context)
@@ -81,7 +81,11 @@ def build_decision(state: CycleState, division: Division, gate: Reason | None) -
         reasons=reasons,
         line=_format_line(state, names, reasons, placed=placed) + format_unmet(unmet),
         group=division.group,
-        cost=_total_cost(state, names),
+        cost=(
+            _total_cost(demand, state.fleet, state.context, state.costs, names)
+            if names
+            else Cost(cny_per_hour=0.0, gco2_per_hour=0.0)
+        ),
         optimal=optimal,
         gap=0.0 if optimal or not placed else division.gap or None,
         notes=_notes(state, division, reasons, shares),
@@ -89,6 +93,41 @@ def build_decision(state: CycleState, division: Division, gate: Reason | None) -
         decided_at=state.context.now,
     )
     return _with_previous_placement(decision, state, names) if demand.placed else decision
+
+
+def build_placed_decision(
+    demand: Demand,
+    fleet: Fleet,
+    context: DecisionContext,
+    costs: SiteCosts,
+    shares: ReplicasBySlot,
+    filter_result: FilterResult,
+) -> Decision:
+    """`build_decision` for plain work that is placed: see `plain.py`.
+
+    Args:
+        demand: what was asked; nothing of it ran before.
+        fleet: the sites.
+        context: the time and terms.
+        costs: what a replica costs at each site.
+        shares: replicas by slot; the cheapest division.
+        filter_result: the answers of the filter.
+    """
+    facts = fleet.facts
+    names = sorted([(facts[slot].name, count) for slot, count in shares.items()])  # type: ignore[union-attr]  # sites with replicas have facts
+    odd = find_implausible(fleet, context)
+    return Decision(
+        workload=demand.key,
+        uid=demand.uid,
+        phase="Placed",
+        assignment=tuple([SiteAssignment(site=site, replicas=count) for site, count in names]),
+        line=f"placed on {format_sites(names, _MAX_NAMED_SITES)}",
+        cost=_total_cost(demand, fleet, context, costs, names),
+        optimal=True,
+        gap=0.0,
+        notes=_notes_on_implausible(fleet, shares, filter_result, odd) if odd else (),
+        decided_at=context.now,
+    )
 
 
 def _with_previous_placement(
@@ -122,8 +161,7 @@ def _notes(
     notes = _notes_on_shapes(state, division)
     odd = find_implausible(state.fleet, state.context)
     if odd:
-        judged = [*shares, *state.filter_result.admitted_slots.tolist()]
-        notes = (*notes, *implausible_notes(state.fleet, judged, odd))
+        notes = (*notes, *_notes_on_implausible(state.fleet, shares, state.filter_result, odd))
     if reasons.keys() & {"full", "fragmented"} and state.capacity.is_lower_bound_at_any(
         state.filter_result.admitted_slots
     ):
@@ -131,6 +169,13 @@ def _notes(
     if state.demand.identity == "Ranges" and shares:
         notes = (*notes, _note_on_ordinals(state.demand, state.fleet, shares))
     return notes
+
+
+def _notes_on_implausible(
+    fleet: Fleet, shares: ReplicasBySlot, filter_result: FilterResult, odd: OddFigures
+) -> tuple[str, ...]:
+    judged = [*shares, *filter_result.admitted_slots.tolist()]
+    return tuple(implausible_notes(fleet, judged, odd))
 
 
 def _note_on_ordinals(demand: Demand, fleet: Fleet, shares: ReplicasBySlot) -> str:
@@ -287,11 +332,10 @@ def _format_sites_to_report(state: CycleState, reasons: dict[Reason, int]) -> st
     """The sites that may have room once they report what was sent there; "" if none may."""
     if not reasons.keys() & {"full", "fragmented"}:
         return ""
-    slots = state.filter_result.admitted_slots
-    held = slots[state.capacity.are_held_by_in_flight(slots)]
-    if not len(held):
+    held = state.capacity.held_by_in_flight(state.filter_result.admitted_slots)
+    if not held:
         return ""
-    names = sorted(state.fleet.name_at(int(slot)) for slot in held)
+    names = sorted([state.fleet.name_at(slot) for slot in held])
     sites = "the site" if len(names) == 1 else "the sites"
     there = format_list(names, _MAX_NAMED_SITES)
     return f"; waiting for {sites} to report what was just sent: {there}"
@@ -304,17 +348,20 @@ def format_sites(names: Sequence[tuple[str, int]], max_count: int) -> str:
     return f"{shown} and {more} more sites" if more > 0 else shown
 
 
-def _total_cost(state: CycleState, names: list[tuple[str, int]]) -> Cost:
+def _total_cost(
+    demand: Demand,
+    fleet: Fleet,
+    context: DecisionContext,
+    costs: SiteCosts,
+    names: list[tuple[str, int]],
+) -> Cost:
     """The cost of all replicas, added in the order of site names.
 
     Sums of floats depend on the order, and the order in which sites joined must not be an input.
     """
-    if not names:
-        return Cost(cny_per_hour=0.0, gco2_per_hour=0.0)
-    kwh = replica_kwh_per_hour(state.demand, state.context)
-    emitted = carbon_intensity_of_run(state.fleet, state.demand, state.context)
-    slots = [state.fleet.slot_of[name] for name, _ in names]
-    costs = state.costs
+    kwh = replica_kwh_per_hour(demand, context)
+    emitted = carbon_intensity_of_run(fleet, demand, context)
+    slots = [fleet.slot_of[name] for name, _ in names]
     counts = [count for _, count in names]
     money = _sum_over_replicas(_values_at(costs.cny, slots), counts)
     grams = _sum_over_replicas(_values_at(emitted.value, slots), counts) * kwh

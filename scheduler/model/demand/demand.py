@@ -5,7 +5,6 @@ scheme of data classes, and the replicas that run already. A decision reads noth
 """
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Annotated
 
 import msgspec
@@ -35,6 +34,7 @@ from scheduler.model.kinds.policy import (
 from scheduler.model.kinds.rights import OnViolation
 from scheduler.model.kinds.tenant import Budget, BudgetLeft
 from scheduler.model.kinds.workload import GroupPhase, StartPlan
+from scheduler.model.lazy import lazy
 from scheduler.model.manifests.manifests import Pods
 from scheduler.model.manifests.pods import PodShape
 from scheduler.model.quantities import GPU_CARDS, GPU_MILLI, MILLI_PER_UNIT
@@ -152,7 +152,7 @@ class Demand(Part, frozen=True, kw_only=True, dict=True):
     first_ordinals: dict[str, int] = msgspec.field(default_factory=dict)
     """The first ordinal of what is placed, by site, where each site has a range of them."""
 
-    @cached_property
+    @lazy
     def placed_replicas(self) -> dict[str, int]:
         """Replicas by site, without those being withdrawn."""
         total: dict[str, int] = {}
@@ -161,12 +161,12 @@ class Demand(Part, frozen=True, kw_only=True, dict=True):
                 total[each.site] = total.get(each.site, 0) + each.replicas
         return total
 
-    @cached_property
+    @lazy
     def requests(self) -> dict[str, int]:
         """Requests of one replica; millicores for cpu, whole units for all else."""
         return total_requests(self.unit)
 
-    @cached_property
+    @lazy
     def gpu_share_cards(self) -> float:
         """Shares of GPU cards that one replica asks in all, in whole cards."""
         return sum(
@@ -197,11 +197,11 @@ class Demand(Part, frozen=True, kw_only=True, dict=True):
                 total[name] = total.get(name, 0) + amount
         return total
 
-    @cached_property
+    @lazy
     def _unit_quota_usage(self) -> dict[str, int]:
         return _quota_usage_of(self.unit)
 
-    @cached_property
+    @lazy
     def _beside_quota_usage(self) -> dict[str, int]:
         total = _quota_usage_of(self.beside)
         for name, amount in self.claims.items():

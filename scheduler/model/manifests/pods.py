@@ -6,7 +6,6 @@ here; `not_modelled` names the rest, and decisions repeat it in their notes.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import msgspec
@@ -14,6 +13,7 @@ import msgspec
 from scheduler.model.canonical import canonical_json
 from scheduler.model.decode import NotReadable, decode_as
 from scheduler.model.kinds.fields import LabelSelector, Part, Toleration
+from scheduler.model.lazy import lazy
 from scheduler.model.manifests.containers import mapping_or_empty, mappings_in
 from scheduler.model.quantities import (
     GPU_CARDS,
@@ -75,12 +75,12 @@ class PodShape(Part, frozen=True, kw_only=True, dict=True):
     not_modelled: tuple[str, ...] = ()
     """What the Kubernetes scheduler considers and `fit` does not."""
 
-    @cached_property
+    @lazy
     def key(self) -> bytes:
         """A key that is equal for equal shapes."""
         return canonical_json(self)
 
-    @cached_property
+    @lazy
     def node_selection_key(self) -> bytes:
         """A key that is equal for shapes that select nodes alike; empty: they select none."""
         if not (self.node_selector or self.node_affinity or self.tolerations or self.gpu_models):

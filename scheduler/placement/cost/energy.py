@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from scheduler.energy.power import kilowatt_hours_per_hour, marginal_watts
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.demand.terms import Terms
 from scheduler.model.kinds.fields import Origin
 from scheduler.model.units import WATTS_PER_KILOWATT
 from scheduler.placement.cost.forecasts import (
@@ -22,9 +23,17 @@ Floats = NDArray[np.float64]
 
 
 def replica_kwh_per_hour(demand: Demand, context: DecisionContext) -> float:
-    """What one replica draws, before PUE; kWh per hour."""
-    watts = marginal_watts(demand.requests, demand.gpu_share_cards, context.terms)
-    return kilowatt_hours_per_hour(watts)
+    """What one replica draws, before PUE; kWh per hour.
+
+    Three costs of a decision read it: it is kept with the demand, which never changes, for the
+    terms that it was computed from.
+    """
+    terms = context.terms
+    kept: tuple[Terms, float] | None = demand.__dict__.get("_kwh_per_hour")
+    if kept is None or kept[0] is not terms:
+        watts = marginal_watts(demand.requests, demand.gpu_share_cards, terms)
+        kept = demand.__dict__["_kwh_per_hour"] = (terms, kilowatt_hours_per_hour(watts))
+    return kept[1]
 
 
 def pue(fleet: Fleet, context: DecisionContext) -> SiteVector:

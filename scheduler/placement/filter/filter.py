@@ -187,15 +187,15 @@ def filter_sites(demand: Demand, fleet: Fleet, context: DecisionContext) -> Filt
     book = rulebook()
     cache = fleet.cache(FilterCache)
     version = fleet.version_at(context.now_seconds)
-    now_passing = [rule.admits(fleet, demand, context) for rule, _ in book.time_dependent]
-    cache_key = book.whole_key(demand)
-    if fleet.grants.have_mixed_vendors:
-        cache_key = (cache_key, demand.architectures, demand.cpu_vendors)
+    now_passing = [admits(fleet, demand, context) for admits in book.time_dependent_admits]
+    cache_key = _cache_key(book, demand, fleet)
     found = cache.whole.get(cache_key)
     # The rules give the very same array for as long as its answer holds.
     if found is not None and found[0] == version and all(map(is_, found[1], now_passing)):
         return found[2]
-    result = _filter_by_rule(cache, demand, fleet, context, version=version, passing=now_passing)
+    result = _filter_by_rule(
+        cache, cache_key, demand, fleet, context, version=version, passing=now_passing
+    )
     cache.whole.pop(cache_key, None)
     cache.whole[cache_key] = (version, now_passing, result)
     if len(cache.whole) * fleet.slot_capacity > _MAX_CACHED_WHOLE:
@@ -203,8 +203,22 @@ def filter_sites(demand: Demand, fleet: Fleet, context: DecisionContext) -> Filt
     return result
 
 
+_CacheKey = tuple[Hashable, Hashable, Hashable]
+"""What the answers of the grant rules, of the cached rules and of the others depend on."""
+
+
+def _cache_key(book: "_Rulebook", demand: Demand, fleet: Fleet) -> _CacheKey:
+    rights, cached = book.rights.cache_key(demand), book.cached.cache_key(demand)
+    if fleet.grants.have_mixed_vendors:
+        # Then the nodes that count depend on the grants that allow everything else.
+        mixed = (rights, demand.architectures, demand.cpu_vendors)
+        rights, cached = mixed, (cached, mixed)
+    return rights, cached, book.seldom_shared_key(demand)
+
+
 def _filter_by_rule(
     cache: FilterCache,
+    cache_key: _CacheKey,
     demand: Demand,
     fleet: Fleet,
     context: DecisionContext,
@@ -214,11 +228,19 @@ def _filter_by_rule(
 ) -> FilterResult:
     """The answers of all rules, merged; `passing` has those of the time-dependent ones."""
     book = rulebook()
-    rights = _cached_results(cache, book.rights, demand, fleet, context, version=version)
-    cached = _cached_results(cache, book.cached, demand, fleet, context, version=version)
-    seldom_shared, other_ranks = _seldom_shared_answers(
-        cache, demand, fleet, context, version=version
-    )
+    rights_key, cached_key, seldom_shared_key = cache_key
+    rights = cache.results.get(rights_key)
+    if rights is None or rights.version != version:
+        rights = _cached_results(cache, rights_key, book.rights, demand, fleet, context, version)
+    cached = cache.results.get(cached_key)
+    if cached is None or cached.version != version:
+        cached = _cached_results(cache, cached_key, book.cached, demand, fleet, context, version)
+    together = cache.together.get(seldom_shared_key)
+    if together is None or together[0] != version:
+        together = _seldom_shared_answers(
+            cache, seldom_shared_key, demand, fleet, context, version=version
+        )
+    other_ranks = together[2]
     time_dependent: dict[Rule, Bools] = {}
     for (rule, rank), passes in zip(book.time_dependent, passing, strict=True):
         time_dependent[rule] = passes
@@ -233,7 +255,7 @@ def _filter_by_rule(
         rights=rights,
         cached=cached,
         time_dependent=time_dependent,
-        seldom_shared=seldom_shared,
+        seldom_shared=together[1],
         first_refusal_ranks=first,
         admitted_slots=slots,
         is_compiled=fleet.is_compiled,
@@ -242,32 +264,28 @@ def _filter_by_rule(
 
 def _seldom_shared_answers(
     cache: FilterCache,
+    cache_key: Hashable,
     demand: Demand,
     fleet: Fleet,
     context: DecisionContext,
     *,
     version: Version,
-) -> tuple[dict[Rule, Bools], Ranks | None]:
+) -> tuple[Version, dict[Rule, Bools], Ranks | None]:
     """The answers of the rules that demands seldom share, and the lowest of their refusal ranks.
 
     Many demands ask nothing of these rules: so the answer of all together is cached too.
     """
-    book = rulebook()
-    cache_key = book.seldom_shared_key(demand)
-    together = cache.together.get(cache_key)
-    if together is not None and together[0] == version:
-        return together[1:]
     passed: dict[Rule, Bools] = {}
     ranks: Ranks | None = None
-    for rule, rank in book.seldom_shared:
+    for rule, rank in rulebook().seldom_shared:
         passes, refusing = cache.answer(rule, rank, demand, fleet, context, version=version)
         passed[rule] = passes
         if refusing is not None:
             ranks = refusing if ranks is None else np.minimum(ranks, refusing)
     if len(cache.together) >= _MAX_CACHED_TOGETHER:
         cache.together.clear()
-    cache.together[cache_key] = (version, passed, ranks)
-    return passed, ranks
+    found = cache.together[cache_key] = (version, passed, ranks)
+    return found
 
 
 def _cached_refusal_ranks(cache: FilterCache, rank: int, passes: Bools) -> Ranks:
@@ -304,8 +322,8 @@ class _Rulebook:
     cached: _CachedRules
     time_dependent: tuple[tuple[SiteRule, int], ...]
     seldom_shared: tuple[tuple[SiteRule, int], ...]
+    time_dependent_admits: tuple[Callable[[Fleet, Demand, DecisionContext], Bools], ...]
     seldom_shared_key: Callable[[Demand], Hashable]
-    whole_key: Callable[[Demand], Hashable]
     rank_of: dict[Rule, int]
 
 
@@ -334,31 +352,24 @@ def rulebook() -> _Rulebook:
         time_dependent=tuple(time_dependent),
         seldom_shared=tuple(seldom_shared),
         seldom_shared_key=combined_cache_key([rule for rule, _ in seldom_shared]),
-        whole_key=combined_cache_key([*rights, *cached, *(rule for rule, _ in seldom_shared)]),
+        time_dependent_admits=tuple([rule.admits for rule, _ in time_dependent]),
         rank_of=rank_of,
     )
 
 
 def _cached_results(
     cache: FilterCache,
+    cache_key: Hashable,
     rules: _CachedRules,
     demand: Demand,
     fleet: Fleet,
     context: DecisionContext,
-    *,
     version: Version,
 ) -> RuleResults:
-    cache_key = rules.cache_key(demand)
-    if fleet.grants.have_mixed_vendors:
-        # Then the nodes that count depend on the grants that allow everything else.
-        rights = rulebook().rights.cache_key(demand)
-        cache_key = (cache_key, rights, demand.architectures, demand.cpu_vendors)
-    results = cache.results.get(cache_key)
-    if results is None or results.version != version:
-        results = _evaluate_rules(rules.rules, demand, fleet, context, version)
-        cache.results[cache_key] = results
-        if len(cache.results) > _MAX_CACHED_RESULTS:
-            cache.results.pop(next(iter(cache.results)))
+    results = _evaluate_rules(rules.rules, demand, fleet, context, version)
+    cache.results[cache_key] = results
+    if len(cache.results) > _MAX_CACHED_RESULTS:
+        cache.results.pop(next(iter(cache.results)))
     return results
 
 

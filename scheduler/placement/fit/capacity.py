@@ -13,13 +13,14 @@ permit, do not count.
 """
 
 from collections.abc import Mapping
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scheduler.model.demand.demand import Demand
+from scheduler.model.lazy import lazy
 from scheduler.model.manifests.pods import PodShape
 from scheduler.placement.fit.capacity_cache import capacity_cache_key, capacity_cache_of
 from scheduler.placement.fit.full_sites import FullSites, full_sites_of
@@ -51,6 +52,8 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 _MAX_BOUNDS_CHECKED = 32
+_MAX_SITES_TO_SUM_AGAIN = 256
+"""For so few sites the kernel adds up the nodes again, which is faster than to keep the sums."""
 
 
 class SiteCapacity:
@@ -98,7 +101,7 @@ class SiteCapacity:
     @property
     def kernel_fit(self) -> "Fit | None":
         """The compiled fit of the demand; None if the kernel does not support it or is not used."""
-        found = self._kernel_fit  # a cached_property takes a lock
+        found = self._kernel_fit
         if found is None:
             shape, fleet = self._pod_shape, self._fleet
             if shape is not None and self.is_single_pod and kernel_supports(fleet, shape):
@@ -141,7 +144,7 @@ class SiteCapacity:
         per_row = self._node_fit.replicas_per_node(index, slots, shape)
         return float(most_lost_at(self._fleet, slots, index, per_row, shape)[0])
 
-    @cached_property
+    @lazy
     def _placed_by_slot(self) -> dict[int, int]:
         slot_of = self._fleet.slot_of
         return {
@@ -246,7 +249,7 @@ class SiteCapacity:
                 replicas[position] = most
                 self.quota_bound_slots.add(slot)
 
-    @cached_property
+    @lazy
     def kernel_full_sites(self) -> "FullSiteTracker | None":
         """The kernel's cache of full sites; worth its cost only where there are many sites."""
         full = self._full_sites
@@ -298,7 +301,7 @@ class SiteCapacity:
         candidates = candidates[np.array(is_full, np.bool_)]
         full.full_at_versions[candidates] = self._fleet.row_version.take(candidates)
 
-    @cached_property
+    @lazy
     def _full_sites(self) -> FullSites | None:
         shape, demand = self._pod_shape, self._demand
         plain = shape is not None and not shape.skews and not shape.one_per
@@ -328,18 +331,22 @@ class SiteCapacity:
             return np.zeros(len(slots), np.int64)
         return self._summed_capacity.replicas_at(slots)
 
-    def are_held_by_in_flight(self, slots: Ints) -> Bools:
-        """Whether sites would take more if nothing were in flight there; [len(slots)].
+    def held_by_in_flight(self, slots: Ints) -> list[int]:
+        """Those of some slots whose sites would take more if nothing were in flight there.
 
         By the sums, so what is in flight counts even if it may run on other nodes. For sets of pods
-        it is True wherever something is in flight.
+        it is every site where something is in flight.
         """
-        if self._pod_shape is not None:
-            return self._summed_capacity.are_held_by_in_flight(slots)
-        facts = [self._fleet.facts[slot] for slot in slots.tolist()]
-        return np.array([one is not None and bool(one.in_flight) for one in facts], np.bool_)
+        if self._pod_shape is None:
+            facts = self._fleet.facts
+            return [slot for slot in slots.tolist() if (one := facts[slot]) and one.in_flight]
+        quick = self.kernel_fit if len(slots) <= _MAX_SITES_TO_SUM_AGAIN else None
+        if quick:
+            return quick.held_by_in_flight(slots, self._fleet.in_flight_totals.totals)
+        held: list[int] = slots[self._summed_capacity.are_held_by_in_flight(slots)].tolist()
+        return held
 
-    @cached_property
+    @lazy
     def _summed_capacity(self) -> SummedCapacity:
         shape = self._pod_shape
         assert shape is not None  # noqa: S101 - called for single shapes only

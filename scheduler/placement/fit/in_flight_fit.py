@@ -7,13 +7,13 @@ by the kernel, which needs no cache.
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scheduler.model.demand.facts import RESERVED_FOR_PREFIX, InFlight, SiteFacts
+from scheduler.model.lazy import lazy
 from scheduler.model.manifests.pods import PodShape
 from scheduler.model.quantities import CPU, PODS
 from scheduler.placement.fit.in_flight_loss import FlightRow, NodeRow, ReplicaLoss, worst_loss
@@ -73,7 +73,7 @@ class InFlightFit:
         self._node_fit = node_fit
         self._key_of = key_of
 
-    @cached_property
+    @lazy
     def _by_slot(self) -> dict[int, tuple[int, WorstCase]]:
         cache_key, by_shape = self._key_of(), self._fleet.cache(WorstCaseCache).by_shape
         found = by_shape.setdefault(cache_key, {})

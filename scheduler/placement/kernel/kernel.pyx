@@ -19,7 +19,7 @@ from libc.string cimport memcpy
 
 import numpy as np
 
-INTERFACE: int = 14
+INTERFACE: int = 15
 """Incremented with every change of a signature or of a function's meaning; `loader.py` checks it."""
 
 cdef enum:
@@ -1273,30 +1273,43 @@ cdef class Fit:
             total += fits * counts[row]
         return total
 
-    cdef int64_t replicas_by_sums_at_slot(self, Py_ssize_t slot, const double[:, ::1] in_flight) noexcept nogil:
+    cdef int64_t replicas_by_sums_at_slot(
+        self, Py_ssize_t slot, const double[:, ::1] in_flight, bint is_empty
+    ) noexcept nogil:
         """What the sums of a site's free capacity would take, as in `summed_capacity.py`.
 
-        Cards come first: most sites have none, and need no further sums.
+        Cards come first: most sites have none, and need no further sums. With `is_empty` as if
+        nothing were in flight.
         """
         cdef int index
         cdef double left
         cdef double least = _UNLIMITED
         if self.gpu_cards:
-            left = self._free_sum(slot, _CARDS, in_flight) / (self.gpu_cards * self.gpu_milli)
+            left = self._free_sum(slot, _CARDS, in_flight, is_empty) / (self.gpu_cards * self.gpu_milli)
             if left < 1.0:
                 return 0
             least = min(least, left)
         for index in range(self.count):
-            left = self._free_sum(slot, self.columns[index], in_flight) / self.asked[index]
+            left = self._free_sum(slot, self.columns[index], in_flight, is_empty) / self.asked[index]
             if left < 1.0:
                 return 0
             least = min(least, left)
         return <int64_t>least
 
+    cdef bint _is_any_in_flight(self, Py_ssize_t slot, const double[:, ::1] in_flight) noexcept nogil:
+        """Whether anything in flight at a site asks for a resource of the shape."""
+        cdef int index
+        if self.gpu_cards and _CARDS < in_flight.shape[0] and in_flight[_CARDS, slot]:
+            return True
+        for index in range(self.count):
+            if self.columns[index] < in_flight.shape[0] and in_flight[self.columns[index], slot]:
+                return True
+        return False
+
     cdef double _free_sum(
-        self, Py_ssize_t slot, int64_t column, const double[:, ::1] in_flight
+        self, Py_ssize_t slot, int64_t column, const double[:, ::1] in_flight, bint is_empty
     ) noexcept nogil:
-        """The sum of a column over the nodes of a site, less what is in flight."""
+        """The sum of a column over the nodes of a site, less what is in flight unless `is_empty`."""
         cdef Py_ssize_t begin = self.rows.start[slot]
         cdef const double* free = self.rows.data + column * self.rows.width
         cdef const double* profiles = self.rows.data + _PROFILE * self.rows.width
@@ -1306,7 +1319,9 @@ cdef class Fit:
         for row in range(begin, begin + self.rows.length[slot]):
             if profiles[row] != _IN_FLIGHT and self._is_usable(slot, <int64_t>profiles[row]):
                 left += free[row] * counts[row]
-        return left - in_flight[column, slot] if column < in_flight.shape[0] else left
+        if is_empty or column >= in_flight.shape[0]:
+            return left
+        return left - in_flight[column, slot]
 
     def replicas_at(self, const int64_t[::1] slots):
         """How many more replicas sites take; [slots].
@@ -1416,7 +1431,32 @@ cdef class Fit:
         cdef Py_ssize_t index
         _check_slots(slots, min(self.rows.start.shape[0], in_flight.shape[1]))
         for index in range(slots.shape[0]):
-            sums[index] = self.replicas_by_sums_at_slot(slots[index], in_flight)
+            sums[index] = self.replicas_by_sums_at_slot(slots[index], in_flight, False)
+        return found
+
+    def held_by_in_flight(self, const int64_t[::1] slots, const double[:, ::1] in_flight):
+        """Which sites would take more by their sums if nothing were in flight there.
+
+        Args:
+            slots: the sites.
+            in_flight: sums of the requests in flight at all sites; [columns, slot_capacity].
+
+        Returns:
+            Their slots, in the order of `slots`, as a list.
+
+        Raises:
+            IndexError: there is no such slot.
+        """
+        cdef Py_ssize_t index
+        cdef int64_t without
+        found = []
+        _check_slots(slots, min(self.rows.start.shape[0], in_flight.shape[1]))
+        for index in range(slots.shape[0]):
+            if not self._is_any_in_flight(slots[index], in_flight):
+                continue
+            without = self.replicas_by_sums_at_slot(slots[index], in_flight, True)
+            if without and without > self.replicas_by_sums_at_slot(slots[index], in_flight, False):
+                found.append(slots[index])
         return found
 
     def count_fragmented(
@@ -1500,37 +1540,10 @@ cdef class FullSiteTracker:
         return 0
 
 
-cdef struct Candidate:
-    double cny
-    int64_t unknown
-    uint64_t tie
-    Py_ssize_t index
-    int64_t slot
-
-
 cdef struct Block:
-    Candidate least  # of the block
-    Py_ssize_t at  # where that is
+    Py_ssize_t least  # the cheapest candidate of the block
     Py_ssize_t begin  # the first candidate of the block
     Py_ssize_t count  # how many candidates are left there
-
-
-cdef bint _before(const Candidate* one, const Candidate* other) noexcept nogil:
-    """The order of `SiteCosts.sort_cheapest_first`.
-
-    By number of missing figures, cost (NaN last), tie breaker, and position in the input.
-    """
-    if one.unknown != other.unknown:
-        return one.unknown < other.unknown
-    if one.cny < other.cny:
-        return True
-    if one.cny > other.cny:
-        return False
-    if (one.cny != one.cny) != (other.cny != other.cny):
-        return other.cny != other.cny
-    if one.tie != other.tie:
-        return one.tie < other.tie
-    return one.index < other.index
 
 
 cdef class Cheapest:
@@ -1556,7 +1569,14 @@ cdef class Cheapest:
 
     cdef Fit fit
     cdef FullSiteTracker full
-    cdef Candidate* candidates
+    cdef const int64_t[::1] slots
+    cdef const uint64_t[::1] name_hashes
+    cdef uint64_t salt
+    cdef bint is_any_missing
+    # Of each candidate: what a replica costs, its position in `slots`, and its missing figures.
+    cdef double* cny
+    cdef int32_t* index
+    cdef int32_t* missing
     cdef Block* blocks
     cdef Py_ssize_t left  # blocks
 
@@ -1571,37 +1591,41 @@ cdef class Cheapest:
         FullSiteTracker full,
     ):
         cdef Py_ssize_t index
+        cdef Py_ssize_t count = slots.shape[0]
         cdef int64_t slot
         cdef const int64_t[::1] missing
         cdef const int64_t[::1] full_at
         cdef const int64_t[::1] versions
-        cdef bint is_any_missing = unknown is not None
         cdef bint is_any_full = full is not None
         cdef Py_ssize_t made = 0
-        cdef Candidate* made_now
         _check_slots(slots, min(cny.shape[0], name_hashes.shape[0], fit.rows.start.shape[0]))
         if full is not None:
             _check_length(full.versions.shape[0], fit.rows.start.shape[0])
             full_at, versions = full.full_at_versions, full.versions
         self.fit = fit
         self.full = full
-        self.candidates = <Candidate*>PyMem_Malloc(max(slots.shape[0], 1) * sizeof(Candidate))
-        self.blocks = <Block*>PyMem_Malloc((slots.shape[0] // _SITES_OF_BLOCK + 1) * sizeof(Block))
-        if self.candidates == NULL or self.blocks == NULL:
+        self.slots = slots
+        self.name_hashes = name_hashes
+        self.salt = salt
+        self.is_any_missing = unknown is not None
+        # One piece of memory, of which `__dealloc__` frees the first array.
+        self.cny = <double*>PyMem_Malloc(max(count, 1) * (sizeof(double) + 2 * sizeof(int32_t)))
+        self.blocks = <Block*>PyMem_Malloc((count // _SITES_OF_BLOCK + 1) * sizeof(Block))
+        if self.cny == NULL or self.blocks == NULL:
             raise MemoryError
-        if is_any_missing:
+        self.index = <int32_t*>(self.cny + count)
+        self.missing = self.index + count
+        if self.is_any_missing:
             missing = unknown
             _check_length(missing.shape[0], cny.shape[0])
-        for index in range(slots.shape[0]):
+        for index in range(count):
             slot = slots[index]
             if is_any_full and full_at[slot] == versions[slot]:
                 continue
-            made_now = &self.candidates[made]
-            made_now.slot = slot
-            made_now.index = index
-            made_now.cny = cny[slot]
-            made_now.tie = (name_hashes[slot] ^ salt) * _ODD
-            made_now.unknown = missing[slot] if is_any_missing else 0
+            self.cny[made] = cny[slot]
+            self.index[made] = <int32_t>index
+            if self.is_any_missing:
+                self.missing[made] = <int32_t>missing[slot]
             made += 1
         self.left = 0
         index = 0
@@ -1615,19 +1639,42 @@ cdef class Cheapest:
             self._sink(index)
 
     def __dealloc__(self):
-        PyMem_Free(self.candidates)
+        PyMem_Free(self.cny)
         PyMem_Free(self.blocks)
+
+    cdef inline bint _before(self, Py_ssize_t one, Py_ssize_t other) noexcept nogil:
+        """The order of `SiteCosts.sort_cheapest_first` between two candidates.
+
+        By number of missing figures, cost (NaN last), tie breaker, and position in the input.
+        """
+        cdef double left = self.cny[one]
+        cdef double right = self.cny[other]
+        if self.is_any_missing and self.missing[one] != self.missing[other]:
+            return self.missing[one] < self.missing[other]
+        if left < right:
+            return True
+        if left > right:
+            return False
+        return self._breaks_tie(one, other)
+
+    cdef bint _breaks_tie(self, Py_ssize_t one, Py_ssize_t other) noexcept nogil:
+        """`_before` for costs of which none is less than the other."""
+        cdef uint64_t left
+        cdef uint64_t right
+        if (self.cny[one] != self.cny[one]) != (self.cny[other] != self.cny[other]):
+            return self.cny[other] != self.cny[other]
+        left = (self.name_hashes[self.slots[self.index[one]]] ^ self.salt) * _ODD
+        right = (self.name_hashes[self.slots[self.index[other]]] ^ self.salt) * _ODD
+        return left < right if left != right else self.index[one] < self.index[other]
 
     cdef void _find_least(self, Block* block) noexcept nogil:
         """Finds the cheapest site that is left in a block."""
-        cdef const Candidate* there = self.candidates + block.begin
-        cdef Py_ssize_t least = 0
-        cdef Py_ssize_t index
-        for index in range(1, block.count):
-            if _before(&there[index], &there[least]):
-                least = index
-        block.at = block.begin + least
-        block.least = there[least]
+        cdef Py_ssize_t least = block.begin
+        cdef Py_ssize_t at
+        for at in range(block.begin + 1, block.begin + block.count):
+            if self._before(at, least):
+                least = at
+        block.least = least
 
     cdef void _sink(self, Py_ssize_t index) noexcept nogil:
         """Restores the order of the heap below a place whose block may be too expensive for it."""
@@ -1637,9 +1684,11 @@ cdef class Cheapest:
             child = 2 * index + 1
             if child >= self.left:
                 break
-            if child + 1 < self.left and _before(&self.blocks[child + 1].least, &self.blocks[child].least):
+            if child + 1 < self.left and self._before(
+                self.blocks[child + 1].least, self.blocks[child].least
+            ):
                 child += 1
-            if not _before(&self.blocks[child].least, &moved.least):
+            if not self._before(self.blocks[child].least, moved.least):
                 break
             self.blocks[index] = self.blocks[child]
             index = child
@@ -1652,13 +1701,18 @@ cdef class Cheapest:
             How many replicas it takes; 0 when no site is left.
         """
         cdef int64_t most
+        cdef Py_ssize_t last
         cdef Block* block
         while self.left:
             block = &self.blocks[0]
-            slot[0] = block.least.slot
+            slot[0] = self.slots[self.index[block.least]]
             block.count -= 1
             if block.count:
-                self.candidates[block.at] = self.candidates[block.begin + block.count]
+                # The last candidate takes the place of the one that is given out.
+                last = block.begin + block.count
+                self.cny[block.least] = self.cny[last]
+                self.index[block.least] = self.index[last]
+                self.missing[block.least] = self.missing[last]
                 self._find_least(block)
             else:
                 self.left -= 1

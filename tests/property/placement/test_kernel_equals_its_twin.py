@@ -192,6 +192,7 @@ def check_decisions(data: st.DataObject) -> None:
             assert one.capacity.replicas_by_sums(slots).tolist() == (
                 other.capacity.replicas_by_sums(slots).tolist()
             )
+            assert one.capacity.held_by_in_flight(slots) == other.capacity.held_by_in_flight(slots)
             assert one.capacity.is_lower_bound_at_any(slots) == (
                 other.capacity.is_lower_bound_at_any(slots)
             )
