@@ -324,6 +324,15 @@ class HubAccess:
         self.hub.check_read()
         return self.hub.listing(resource)
 
+    async def list_pages(self, resource: ApiResource) -> AsyncIterator[Listing]:
+        """Lists a whole collection in two pages, between which a request may fail."""
+        whole = await self.list(resource)
+        half = len(whole.items) // 2
+        yield Listing(items=whole.items[:half], resource_version=whole.resource_version)
+        self._check()
+        self.hub.check_read()
+        yield Listing(items=whole.items[half:], resource_version=whole.resource_version)
+
     async def list_metadata(self, resource: ApiResource) -> Listing:
         """Lists the metadata of a whole collection."""
         self._check()

@@ -22,7 +22,7 @@ from benchmarks._chaos.site import ChaosSite
 from benchmarks._chaos.story import Event, Story
 from scheduler.app import Scheduler
 from scheduler.control.failover.gate import OpenGate
-from scheduler.control.ports.hub import GRANTS, SITES, TENANTS, WORKLOADS
+from scheduler.control.ports.hub import GRANTS, SITES, TENANTS, WORKLOADS, Hub
 from scheduler.control.replicas import ReplicaIdentity
 from scheduler.hub.health import HubHealth
 from scheduler.ledger.replay import replay
@@ -106,6 +106,7 @@ class World:
     def start_scheduler(self) -> RunningScheduler:
         """Starts a scheduler that knows nothing but the hub, the ledger and what it hears."""
         access, ledger = HubAccess(self.hub), LedgerOnLoop(self.folder)
+        client: Hub = access  # so that types say what it lacks; a scheduler asks for a `HubClient`
         metrics, made = Metrics(), []
 
         def open_connection(
@@ -117,7 +118,7 @@ class World:
         public = str(self.key.public)
         nothing = cast(Any, None)
         services = Services(
-            client=cast(Any, access),
+            client=cast(Any, client),
             hub_process=None,
             broker_address=nothing,
             broker=None,
