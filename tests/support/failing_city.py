@@ -69,7 +69,6 @@ class FailingCity:
                 self.loops.clock_events.run,
                 self.loops.failover_loop.run,
                 self.loops.drain_loop.run,
-                self.loops.wake_ups.run,
             )
             tasks = [group.create_task(loop()) for loop in loops]
             await self.settle(2)

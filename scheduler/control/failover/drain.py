@@ -118,7 +118,7 @@ class DrainLoop:
                 if not seen % _STEP:
                     await yield_loop()
                 one = self._candidate(key, site)
-                if one is not None:
+                if one is not None and not one.may_stay:
                     active.add((key, site))
                     found.append(one)
         plan = plan_drain(found)

@@ -56,6 +56,11 @@ class DrainCandidate:
     ends_in_time: bool = False
     not_accepted: str = ""
 
+    @property
+    def may_stay(self) -> bool:
+        """Whether the site counts as empty although it is there."""
+        return self.ends_in_time or (self.is_everywhere and self.is_forced)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrainStep:
@@ -94,7 +99,7 @@ def plan_drain(candidates: Iterable[DrainCandidate]) -> DrainPlan:
     stays: dict[tuple[WorkKey, str], str] = {}
     started: dict[WorkKey, int] = {}
     for one in sorted(candidates, key=drain_order):
-        if one.ends_in_time or (one.is_everywhere and one.is_forced):
+        if one.may_stay:
             continue
         reason = why_not_at_all(one)
         if reason:
