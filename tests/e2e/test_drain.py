@@ -12,7 +12,7 @@ import pytest
 from tests.support.scripted_site import ScriptedSite, running_sites
 from tests.support.up import BIN, Up, eventually, kapok, running_up
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 DEPLOYMENT = """
 apiVersion: kapok.dev/v1alpha1
@@ -66,6 +66,7 @@ def site(up: Up, *words: str) -> tuple[int, dict[str, Any], str]:
     done = subprocess.run(
         command(up, *words), capture_output=True, text=True, timeout=90, check=False
     )
+    assert done.stdout or done.returncode == 2, done.stderr
     return done.returncode, json.loads(done.stdout or "{}"), done.stderr
 
 
