@@ -19,6 +19,7 @@ from scheduler.control.controller import Controller
 from scheduler.control.events.recorder import EventRecorder
 from scheduler.control.events.site_notices import SiteNotices
 from scheduler.control.events.storm_notices import StormNotices
+from scheduler.control.failover.drain import DrainLoop
 from scheduler.control.failover.freeze_sync import SUBJECT, FreezeSync
 from scheduler.control.failover.loop import FailoverLoop
 from scheduler.control.failover.storm_gate import StormGate
@@ -362,6 +363,16 @@ class Term:
             after_seconds=settings.failover.after_seconds,
             is_enabled=settings.failover.enabled,
         )
+        self.drain = DrainLoop(
+            objects=known.objects,
+            sites=known.sites,
+            order_sync=self.order_sync,
+            evictions=self.evictions,
+            requeuer=self.requeuer,
+            wake_ups=self.wake_ups,
+            clock=known.clock,
+            faults=known.faults,
+        )
         self.controller = Controller(
             notices=notices,
             objects=known.objects,
@@ -455,6 +466,7 @@ class Term:
             unknown_orders_at=self.dispatcher.unknown_orders_at,
             without_nonce=known.asker.agents_without_nonce,
             evictions_held=self.gate.condition_of,
+            schedulable=self.drain.condition_of,
         )
         autoscaled = AutoscaledWorkloads(
             hub=known.hub, objects=known.objects, clock=known.clock, faults=known.faults
@@ -477,6 +489,7 @@ class Term:
         yield "work", self.worker.run
         yield "batches", self.batch_pricer.run
         yield "failover", self.failover.run
+        yield "drain", self.drain.run
         yield "re-checks", self.startup.recheck_decided
 
     async def _refresh_indexes(self) -> None:

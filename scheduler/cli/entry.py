@@ -28,6 +28,7 @@ COMMANDS: dict[str, str] = {
     "thaw": "let replicas of silent sites be replaced again",
     "apply": "apply manifests to the hub",
     "failover": "replace a workload's replicas at a site that is silent or to be left",
+    "site": "cordon, drain and open sites",
     "wrap": "make a Workload of plain manifests, such as a Deployment and its Service",
     "kubectl": "run the packaged kubectl against the hub",
     "ledger": "list, show and verify recorded decisions",

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from scheduler.cli.moving.moves import format_answer, moves_between, who_asks
 from scheduler.cli.support.arguments import (
     EXIT_GOOD,
     EXIT_NO,
@@ -30,7 +31,6 @@ from scheduler.control.ports.hub import (
     KAPOK_RESOURCES,
     SITES,
     WORKLOADS,
-    ApiResource,
     HubError,
     NotFound,
     Object,
@@ -55,10 +55,6 @@ The word needs the right to change Sites (ClusterRole kapok-operator).
 Exit code: 0 replaced, 1 not all is replaced, 2 wrong usage or workload not found."""
 
 _POLL_SECONDS = 0.2
-_REVIEWS = ApiResource(
-    "authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview", namespaced=False
-)
-
 Answer = dict[str, Any]
 
 
@@ -106,7 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output == "json":
         print_json(answer)
     else:
-        print_text(_format(answer))
+        print_text(format_answer(answer))
     return EXIT_NO if answer["stuck"] else EXIT_GOOD
 
 
@@ -152,7 +148,7 @@ async def _would_move(client: HubClient, title: str, sites: list[str]) -> Answer
         return {"moves": [], "stuck": [{"workload": title, "reason": f"not accepted: {message}"}]}
     before, decision = decided.demand.placed_replicas, decided.decision
     after = {one.site: one.replicas for one in decision.assignment}
-    moves = _moves(title, before, after, sites)
+    moves = moves_between(title, before, after, sites)
     if decision.phase == "Placed":
         return {"moves": moves, "stuck": []}
     return {"moves": [], "stuck": [{"workload": title, "reason": decision.line}]}
@@ -167,7 +163,7 @@ async def _move(
     before = {
         site: one.replicas for site, one in shares_in(workload.status.placement.groups).items()
     }
-    word = OperatorWord(key, workload.metadata.uid, uuid.uuid4().hex, await _who_asks(client))
+    word = OperatorWord(key, workload.metadata.uid, uuid.uuid4().hex, await who_asks(client))
     for name, site in sites.items():
         metadata = site["metadata"]
         former = read_words(metadata.get("annotations") or {})
@@ -200,44 +196,4 @@ async def _move(
         for site in sorted(sites.keys() - mine.keys())
     ]
     left = [site for site, one in mine.items() if one.moved]
-    return {"moves": _moves(title, before, after, left), "stuck": stuck}
-
-
-async def _who_asks(client: HubClient) -> str:
-    """The name by which the hub knows this client; "unknown" if it does not say."""
-    body: Object = {"apiVersion": _REVIEWS.api_version, "kind": _REVIEWS.kind, "metadata": {}}
-    try:
-        review = await client.create(_REVIEWS, body)
-    except HubError:
-        return "unknown"
-    return str(((review.get("status") or {}).get("userInfo") or {}).get("username") or "unknown")
-
-
-def _moves(
-    title: str, before: Mapping[str, int], after: Mapping[str, int], sites: list[str]
-) -> list[dict[str, object]]:
-    """What goes from which site to which, in the order of their names."""
-    gained = {
-        site: count - before.get(site, 0)
-        for site, count in sorted(after.items())
-        if count > before.get(site, 0)
-    }
-    moves: list[dict[str, object]] = []
-    for site in sites:
-        left = before.get(site, 0) - after.get(site, 0)
-        for target, room in gained.items():
-            moved = min(left, room)
-            if moved > 0:
-                moves.append({"workload": title, "from": site, "to": target, "replicas": moved})
-                gained[target] -= moved
-                left -= moved
-    return moves
-
-
-def _format(answer: Answer) -> str:
-    lines = [
-        f"{one['workload']}: {one['replicas']} from {one['from']} to {one['to']}"
-        for one in answer["moves"]
-    ]
-    lines += [f"{one['workload']}: not moved: {one['reason']}" for one in answer["stuck"]]
-    return "\n".join(lines)
+    return {"moves": moves_between(title, before, after, left), "stuck": stuck}

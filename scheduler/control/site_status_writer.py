@@ -37,7 +37,7 @@ _MAX_LISTED = 6
 
 @dataclass(slots=True)
 class _LastWrite:
-    shown: tuple[bool, HealthName, bool, str]
+    shown: tuple[bool, HealthName, bool, str, str]
     at_seconds: float
     status: dict[str, Any]
 
@@ -69,6 +69,7 @@ class SiteStatusWriter:
         unknown_orders_at: gives the orders of a site that the hub does not know and leaves running.
         without_nonce: gives the agents of a site that cannot prove that their reports are fresh.
         evictions_held: the condition of a site that is silent and from which nothing is evicted.
+        schedulable: the condition of a site that takes no new work.
     """
 
     hub: Hub
@@ -80,6 +81,7 @@ class SiteStatusWriter:
     unknown_orders_at: Callable[[str], Sequence[str]] = lambda _site: ()
     without_nonce: Callable[[str], Sequence[str]] = lambda _site: ()
     evictions_held: Callable[[str], Condition | None] = lambda _site: None
+    schedulable: Callable[[str], Condition | None] = lambda _site: None
     _written: dict[str, _LastWrite] = field(default_factory=dict)
     _refused: dict[str, _Refusal] = field(default_factory=dict)
 
@@ -128,15 +130,17 @@ class SiteStatusWriter:
         old = self.clock.monotonic() - written.at_seconds >= self.interval_seconds
         return old and state.is_ready
 
-    def _shown(self, name: str) -> tuple[bool, HealthName, bool, str]:
+    def _shown(self, name: str) -> tuple[bool, HealthName, bool, str, str]:
         """What is written at once when it changes: readiness, health, what holds the site."""
         state = self.sites.states[name]
-        health, held = state.health, self.evictions_held(name)
+        health = state.health
+        held, closed = self.evictions_held(name), self.schedulable(name)
         return (
             state.is_ready,
             health.name,
             health.held_until_seconds is not None,
             held.reason if held else "",
+            f"{closed.reason}: {closed.message}" if closed else "",
         )
 
     async def _write(self, name: str) -> HubError | None:
@@ -178,6 +182,7 @@ class SiteStatusWriter:
             self._unknown_orders_condition(name),
             self.foreign_index(name),
             self.evictions_held(name),
+            self.schedulable(name),
             self._without_nonce_condition(name),
             not_enforced_condition(
                 self.sites.objects.sites[name], self.sites.states[name].ready_changed_at

@@ -138,7 +138,7 @@ def _with_previous_placement(
     vacated = _vacated_sites(state, names)
     moved = ""
     if state.demand.evicted:
-        moved = format_moved(state.demand, state.fleet, [name for name, _ in names])
+        moved = format_moved(state.demand, state.fleet, dict(names), state.context.now_seconds)
     return msgspec.structs.replace(
         decision,
         lost=tuple(vacated),
@@ -199,7 +199,8 @@ def _notes_on_shapes(state: CycleState, division: Division) -> tuple[str, ...]:
 
 
 def _retained_replicas(retained: RetainedShares) -> ReplicasBySlot:
-    return {**retained.kept, **retained.replaced}
+    slots = retained.kept.keys() | retained.replaced.keys()
+    return {s: retained.kept.get(s, 0) + retained.replaced.get(s, 0) for s in sorted(slots)}
 
 
 def _phase(state: CycleState, *, placed: bool) -> DecisionPhase:

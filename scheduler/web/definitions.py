@@ -311,10 +311,11 @@ RECORDED_METRICS: Final[Mapping[str, MetricDefinition]] = {
     ),
     "kapok_evictions_total": MetricDefinition(
         "counter",
-        "Replacements that failover decided, each of one workload's replicas at one site, by "
-        "reason: silent (the site does not report), operator (kapok failover).",
+        "Replacements that were decided, each of one workload's replicas at one site, by reason: "
+        "silent (the site does not report), operator (kapok failover), drain (kapok site drain), "
+        "maintenance (spec.maintenance of the site).",
         ("reason",),
-        values=("silent", "operator"),
+        values=("silent", "operator", "drain", "maintenance"),
     ),
     "kapok_waiting_evictions": MetricDefinition(
         "gauge",
@@ -416,7 +417,7 @@ STATE_METRICS: Final[Mapping[str, MetricDefinition]] = {
         "Admitted sites by condition and status, true or false: Ready (reports), Fresh (its last "
         "report is recent enough to place new work), Executor (an agent there applies orders), "
         "FreshnessProven (all its agents carry the hub's nonces; false: one is of a version that "
-        "knows none), Schedulable (not cordoned).",
+        "knows none), Schedulable (neither cordoned nor drained).",
         ("condition", "status"),
     ),
     "kapok_site_health": MetricDefinition(

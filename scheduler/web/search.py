@@ -120,7 +120,7 @@ def _matching_sites(snapshot: StateSnapshot, words: Words) -> list[int]:
     found: list[int] = []
     for index, facts in enumerate(snapshot.facts):
         place = facts.spec.location
-        state = "cordoned" if facts.spec.cordon else "reporting"
+        state = "cordoned" if facts.spec.is_cordoned else "reporting"
         state = state if snapshot.is_ready[index] else "silent"
         health = snapshot.healths[index]
         parts = (facts.name, state, health, facts.spec.tier, place.province, place.city)

@@ -168,7 +168,7 @@ def _condition_series(snapshot: StateSnapshot) -> Iterator[str]:
         "Fresh": sum(age <= snapshot.stale_after_seconds for age in snapshot.ages_seconds),
         "Executor": sum(facts.has_executor for facts in snapshot.facts),
         "FreshnessProven": snapshot.lacks_nonces.count(False),
-        "Schedulable": sum(not facts.spec.cordon for facts in snapshot.facts),
+        "Schedulable": sum(not facts.spec.is_cordoned for facts in snapshot.facts),
     }
     for condition, count in holds.items():
         yield f'{{condition="{condition}",status="true"}} {count}'

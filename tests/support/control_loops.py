@@ -407,6 +407,7 @@ class ControlLoops:
         self.reconciler, self.worker = term.reconciler, term.worker
         self.controller, self.startup = term.controller, term.startup
         self.failover_loop, self.failover = term.failover, term.reconciler.decider.failover
+        self.drain_loop = term.drain
         self.failover_loop.gate = OpenGate()
 
     @asynccontextmanager

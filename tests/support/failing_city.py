@@ -65,7 +65,11 @@ class FailingCity:
         """The city with these workloads, placed and running."""
         raw = [self._figures(name) for name in self.room]
         async with self.loops.started(*raw, *workloads), asyncio.TaskGroup() as group:
-            loops = (self.loops.clock_events.run, self.loops.failover_loop.run)
+            loops = (
+                self.loops.clock_events.run,
+                self.loops.failover_loop.run,
+                self.loops.drain_loop.run,
+            )
             tasks = [group.create_task(loop()) for loop in loops]
             await self.settle(2)
             yield
@@ -189,6 +193,20 @@ class FailingCity:
         await self.loops.hub.merge_patch(SITES, name, {"metadata": {"annotations": annotations}})
         self.loops.read_hub()
 
+    async def edit_site(self, name: str, **spec: object) -> None:
+        """An operator edits a Site; None removes a field."""
+        await self.loops.hub.merge_patch(SITES, name, {"spec": spec})
+        self.loops.read_hub()
+
+    async def drain(self, name: str, **drain: object) -> None:
+        """An operator drains a site."""
+        await self.edit_site(name, cordon=True, drain=drain)
+
+    def closed(self, name: str) -> tuple[str, str]:
+        """Reason and message of the condition `Schedulable` of a site; empty without it."""
+        found = self.loops.drain_loop.condition_of(name)
+        return (found.reason, found.message) if found else ("", "")
+
     async def recreate(self, name: str) -> None:
         """Its Site is deleted and made again, under another uid."""
         log = self.loops.publisher.log
@@ -219,7 +237,7 @@ class FailingCity:
         async with asyncio.TaskGroup() as group:
             group.create_task(loops.clock.advance(5))  # the time for which sites are waited for
             async with loops.leads(*speaking):
-                runs = (loops.clock_events.run, loops.failover_loop.run)
+                runs = (loops.clock_events.run, loops.failover_loop.run, loops.drain_loop.run)
                 tasks = [group.create_task(run()) for run in runs]
                 yield second
                 for task in tasks:

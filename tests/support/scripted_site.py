@@ -221,7 +221,13 @@ spec: {{namespaces: [default, zhengwu]}}
             sequence=self._sequence,
             observed_seconds_ago=0.0,
             node_classes=(ReportedNodeClass(architecture=self.architecture, free=(row,)),),
-            api_kinds=("apps/v1/Deployment", "batch/v1/Job", "v1/Service", "v1/ConfigMap"),
+            api_kinds=(
+                "apps/v1/Deployment",
+                "batch/v1/Job",
+                "policy/v1/PodDisruptionBudget",
+                "v1/Service",
+                "v1/ConfigMap",
+            ),
             orders=tuple(
                 OrderBoundPods(
                     id=one.id,

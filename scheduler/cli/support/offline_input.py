@@ -237,10 +237,9 @@ def decide_all(
             yield OfflineDecision(workload, demand, None)
             continue
         decision = choose(demand, fleet, now=now, terms=terms)
-        yield OfflineDecision(workload, demand, decision)
-        fleet.assume(demand, decision)
-        place = inputs.workloads.index(workload)
-        inputs.workloads[place] = _with_placement(workload, decision)
+        decided = OfflineDecision(workload, demand, decision)
+        yield decided
+        follow(inputs, fleet, decided)
 
 
 def decide_one(
@@ -267,6 +266,15 @@ def decide_one(
     if isinstance(demand, NotAccepted):
         return OfflineDecision(workload, demand, None)
     return OfflineDecision(workload, demand, choose(demand, fleet, now=now, terms=terms))
+
+
+def follow(inputs: OfflineInput, fleet: Fleet, decided: OfflineDecision) -> None:
+    """Takes a decision over into the fleet and the objects, so that later ones see it."""
+    if isinstance(decided.demand, NotAccepted) or decided.decision is None:
+        return
+    fleet.assume(decided.demand, decided.decision)
+    place = inputs.workloads.index(decided.workload)
+    inputs.workloads[place] = _with_placement(decided.workload, decided.decision)
 
 
 def _sort_key(workload: Workload) -> tuple[int, float, str]:

@@ -126,7 +126,7 @@ class FailoverLoop:
             for site, one in list(self.evictions.at(key).items()):
                 if not self._stays_at(workload, site):
                     self.evictions.end(key, site)
-                elif self._is_over(workload, one):
+                elif one.cause == "silent" and self._is_over(workload, one):
                     self.evictions.end(key, site)
                     self.requeuer.redecide([key])
         for key, site in self.evictions.held():

@@ -82,7 +82,7 @@ class Telemetry(Protocol):
         ...
 
     def count_eviction(self, reason: str) -> None:
-        """Counts a replacement of one workload's replicas at one site: silent, operator."""
+        """Counts a replacement of one workload's replicas at one site, by its reason."""
         ...
 
     def set_waiting_evictions(self, count: int) -> None:

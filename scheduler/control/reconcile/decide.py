@@ -136,7 +136,9 @@ class Decider:
         demand = demand_to_decide(
             workload, demand, is_policy_changed=requeue_reason.is_policy_changed
         )
-        accepted = msgspec.structs.replace(demand, evicted=()) if demand.evicted else demand
+        accepted = demand
+        if demand.evicted:
+            accepted = msgspec.structs.replace(demand, evicted=(), evicted_keep={})
         demand, decision = self._choose(key, workload, demand, now)
         outcome = outcome_of(decision, demand)
         if is_unchanged(workload, status, decision):

@@ -19,6 +19,7 @@ from scheduler.control.status import workload as statuses
 from scheduler.control.status.conditions import is_spec_changed, is_unplaced
 from scheduler.control.status.failover import (
     with_answers,
+    with_drain_condition,
     with_failover,
     with_failover_condition,
 )
@@ -66,7 +67,8 @@ class FailoverDecisions:
             return found
         decision = choose(demand)
         if decision.phase != "Placed":
-            return self._choose_fewer(demand, decision, choose)
+            demand, decision = self._choose_fewer(demand, decision, choose)
+            return self._without_drains(workload, demand, decision, choose)
         if on_return == "PreferOriginal" and _differs(demand, decision):
             back = self._moving_back(demand, moves)
             for other in back:
@@ -129,6 +131,27 @@ class FailoverDecisions:
                 best, left = (fewer, found), (*left, site)
         return best
 
+    def _without_drains(
+        self, workload: Workload, demand: Demand, decision: Decision, choose: Choose
+    ) -> tuple[Demand, Decision]:
+        """The decision in which what cannot leave a drained site simply stays there.
+
+        What runs is as good as before, so nothing waits; the drain says why, and tries again.
+        """
+        key = (workload.metadata.namespace, workload.metadata.name)
+        stuck = self.evictions.drained_sites(key)
+        if decision.phase == "Placed":
+            stuck -= set(demand.evicted)
+        for site in stuck:
+            if site in demand.placed_replicas:
+                self.evictions.stay(key, site, decision.line)
+            self.evictions.end(key, site)
+        if decision.phase == "Placed" or not stuck:
+            return demand, decision
+        left = tuple(site for site in demand.evicted if site not in stuck)
+        without = msgspec.structs.replace(demand, evicted=left, evicted_keep={})
+        return without, choose(without)
+
     def _is_there(self, site: str) -> bool:
         state = self.order_sync.sites.states.get(site)
         return state is not None and state.is_ready
@@ -151,8 +174,10 @@ class FailoverDecisions:
         assigned = {one.site for one in decision.assignment}
         for site in demand.evicted:
             if site in demand.placed_replicas and site not in assigned:
-                word = site in evictions and evictions[site].word
-                self.telemetry.count_eviction("operator" if word else "silent")
+                one = evictions.get(site)
+                reason = "operator" if one and one.word else one.cause if one else "silent"
+                self.telemetry.count_eviction(reason)
+                self.evictions.leave(key, site)
         return after
 
     def with_outcome(self, key: WorkKey, status: WorkloadStatus, now: datetime) -> WorkloadStatus:
@@ -161,9 +186,10 @@ class FailoverDecisions:
         if evictions:
             is_decided = not self.evictions.is_undecided(key)
             status = with_answers(status, evictions, now=now, is_decided=is_decided)
-        return with_failover_condition(
+        status = with_failover_condition(
             status, evictions, held, known_sites=self.objects.sites, now=now
         )
+        return with_drain_condition(status, self.evictions.stays_at(key), now)
 
 
 def _differs(demand: Demand, decision: Decision) -> bool:

@@ -632,6 +632,9 @@ class Reconciler:
         )
         if isinstance(demand, Demand):
             self.order_sync.node_labels.record(key, demand)
+            keeps = self.decider.failover.evictions.keeps(key)
+            if keeps:  # the rest of the replicas stays where it is until the next step
+                demand = msgspec.structs.replace(demand, evicted_keep=keeps, mode="Steady")
         return demand
 
     def _with_health_and_conditions(

@@ -1,6 +1,6 @@
-"""Which replicas are to be replaced now, and which wait for an operator.
+"""Which replicas are to be replaced now, which wait for an operator, and which a drain cannot move.
 
-The failover loop fills it, and decisions read it.
+The loops of failover and of drains fill it, and decisions read it.
 
 Nothing of it outlives a term: silence is measured again by the next leader, an operator's word
 stands on its Site, and what was moved stands in the status.
@@ -14,6 +14,7 @@ from scheduler.model.kinds.metadata import WorkKey
 from scheduler.placement.failover.plan import Eviction, HoldReason
 
 _NONE: Mapping[str, Eviction] = MappingProxyType({})
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 _NOT_HELD: Mapping[str, HoldReason] = MappingProxyType({})
 
 
@@ -24,6 +25,7 @@ class Evictions:
     _in_force: dict[WorkKey, dict[str, Eviction]] = field(default_factory=dict)
     _undecided: dict[WorkKey, float] = field(default_factory=dict)
     _held: dict[WorkKey, dict[str, HoldReason]] = field(default_factory=dict)
+    _staying: dict[WorkKey, dict[str, str]] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[WorkKey]:
         """The workloads with an eviction in force."""
@@ -51,6 +53,17 @@ class Evictions:
         if not evictions:
             return ()
         return tuple(sorted(site for site, one in evictions.items() if not one.refusal))
+
+    def keeps(self, key: WorkKey) -> dict[str, int]:
+        """Replicas that stay for now at the sites to leave, where any do; an input too."""
+        evictions = self._in_force.get(key)
+        if not evictions:
+            return {}
+        return {site: one.keep for site, one in sorted(evictions.items()) if one.keep}
+
+    def drained_sites(self, key: WorkKey) -> frozenset[str]:
+        """The sites to leave because they are drained or maintained."""
+        return frozenset(site for site, one in self.at(key).items() if one.cause != "silent")
 
     def held_at(self, key: WorkKey) -> Mapping[str, HoldReason]:
         """The sites where an operator has to decide, with the reason."""
@@ -102,3 +115,27 @@ class Evictions:
         self._in_force.pop(key, None)
         self._undecided.pop(key, None)
         self._held.pop(key, None)
+        self._staying.pop(key, None)
+
+    # ------------------------------------------------------------ what a drain cannot move
+
+    def stay(self, key: WorkKey, site: str, why: str) -> bool:
+        """Replicas do not leave a site that is to be emptied; returns whether that is new."""
+        known = self._staying.setdefault(key, {})
+        is_new = known.get(site) != why
+        known[site] = why
+        return is_new
+
+    def leave(self, key: WorkKey, site: str) -> None:
+        """Replicas leave a site, or need not."""
+        known = self._staying.get(key)
+        if known is not None and known.pop(site, None) is not None and not known:
+            del self._staying[key]
+
+    def stays_at(self, key: WorkKey) -> Mapping[str, str]:
+        """Why replicas do not leave sites that are to be emptied."""
+        return self._staying.get(key, _NOTHING)
+
+    def staying(self) -> list[tuple[WorkKey, str]]:
+        """All pairs of workload and site that a drain cannot move now."""
+        return [(key, site) for key, sites in self._staying.items() for site in sites]

@@ -10,6 +10,7 @@ from scheduler.model.demand.merge import expand_preset, merge_placements
 from scheduler.model.kinds.policy import (
     ClusterPlacementPolicy,
     Failover,
+    Identity,
     Placement,
     PlacementPolicy,
 )
@@ -24,11 +25,13 @@ class WorkloadFailover(NamedTuple):
         rules: the mode, the time and what happens on return.
         is_numbered: pods with numbers must not run at two sites at once.
         is_everywhere: each site has a whole copy, which no other site replaces.
+        identity: how pods with numbers are placed; None: pods are only counted.
     """
 
     rules: FailoverRules
     is_numbered: bool
     is_everywhere: bool
+    identity: Identity | None = None
 
 
 def workload_failover(workload: Workload, objects: HubObjects) -> WorkloadFailover:
@@ -49,4 +52,5 @@ def workload_failover(workload: Workload, objects: HubObjects) -> WorkloadFailov
         rules=rules,
         is_numbered=identity in ("Whole", "Ranges"),
         is_everywhere=placement.strategy == "Duplicated",
+        identity=identity,
     )

@@ -27,6 +27,7 @@ from scheduler.placement.failover.moving_back import with_move, without_settled
 from scheduler.placement.failover.plan import HOLD_SENTENCES, Eviction, HoldReason
 
 FAILOVER = "Failover"
+DRAINED = "Drained"
 _MAX_REPLACING = 64
 
 
@@ -58,8 +59,10 @@ def with_failover(
     at, known = now.replace(microsecond=0), status.failover or FailoverStatus()
     moves, grown = known.moved, _grown(placed, assigned)
     for site in demand.evicted:
+        cause = evictions.get(site, Eviction(site=site))
+        if cause.cause != "silent":
+            continue  # what a drain moves is not moved back
         if site in placed and site not in assigned and grown:
-            cause = evictions.get(site, Eviction(site=site))
             move = FailoverMove(
                 site=site,
                 replicas=placed[site],
@@ -136,13 +139,38 @@ def with_failover_condition(
     if known is not None and known.moved:
         moves = without_settled(known.moved, staying=staying, known_sites=known_sites)
         status = _with(status, msgspec.structs.replace(known, moved=moves))
-    stuck = [one for site, one in sorted(evictions.items()) if site in staying and not one.refusal]
+    stuck = [
+        one
+        for site, one in sorted(evictions.items())
+        if site in staying and not one.refusal and one.cause == "silent"
+    ]
     waiting = {site: reason for site, reason in sorted(held.items()) if site in staying}
     moved = status.failover.moved if status.failover else ()
     condition = _stuck(status, stuck) or _waiting(waiting) or _moved(moved)
     if condition is None and find_condition(status.conditions, FAILOVER) is None:
         return status
     return set_condition(status, condition, FAILOVER, now)
+
+
+def with_drain_condition(
+    status: WorkloadStatus, stays: Mapping[str, str], now: datetime
+) -> WorkloadStatus:
+    """The status with the condition `Drained`, while replicas cannot leave a site.
+
+    Args:
+        status: the status until now.
+        stays: why replicas stay at sites that are drained or maintained, by site.
+        now: the transition time of the condition.
+    """
+    staying = {site for site, one in shares_in(status.placement.groups).items() if one.replicas}
+    texts = [f"{site}: {why}" for site, why in sorted(stays.items()) if site in staying]
+    condition = None
+    if texts:
+        message = clip_text(f"replicas stay at {format_list(texts, MAX_SITES_LISTED)}")
+        condition = Condition(type=DRAINED, status="False", reason="Stuck", message=message)
+    elif find_condition(status.conditions, DRAINED) is None:
+        return status
+    return set_condition(status, condition, DRAINED, now)
 
 
 def _with(status: WorkloadStatus, after: FailoverStatus) -> WorkloadStatus:

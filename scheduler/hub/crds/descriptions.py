@@ -22,6 +22,8 @@ FIELD_DESCRIPTIONS: dict[tuple[str, str], str] = {
         "Taints that repel workloads without a matching toleration in siteTolerations."
     ),
     ("SiteSpec", "headroom"): "The part of the free capacity that is left unused.",
+    ("SiteSpec", "maintenance"): "Times in which nothing is to run at the site.",
+    ("SiteSpec", "drain"): "Present while the site is to be emptied.",
     ("SiteSpec", "delivery"): "How orders reach the site, and the keys that its agent signs with.",
     ("Location", "province"): (
         "ISO 3166-2 code on the mainland, such as CN-GD; HK for Hong Kong, MO for Macao."

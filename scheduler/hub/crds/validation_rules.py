@@ -70,6 +70,9 @@ STRUCT_RULES: dict[str, dict[str, Any]] = {
             "energyCnyPerKwh must be the highest price; list only cheaper hours in tariff",
         ),
     ),
+    "MaintenanceWindow": _rules(
+        _rule("self.from < self.until", "until must be later than from"),
+    ),
     "TariffHours": _rules(
         _rule("self.fromHour != self.toHour", "toHour must differ from fromHour"),
     ),
@@ -233,6 +236,13 @@ PRINTER_COLUMNS: dict[str, list[dict[str, Any]]] = {
             "jsonPath": ".status.currentIntensity",
         },
         {"name": "Report-Age", "type": "date", "jsonPath": ".status.observedAt"},
+        {
+            "name": "Operations",
+            "type": "string",
+            "description": "Why it takes no new work; empty: it does",
+            "jsonPath": '.status.conditions[?(@.type=="Schedulable")].reason',
+            "priority": 1,
+        },
         {
             "name": "Health",
             "type": "string",

@@ -21,6 +21,7 @@ from scheduler.model.demand.demand import (
 from scheduler.model.demand.failover import failover_rules
 from scheduler.model.demand.identity import AT_ONE_SITE, apply_identity
 from scheduler.model.demand.merge import expand_preset, merge_placements
+from scheduler.model.demand.movability import immovable_because
 from scheduler.model.demand.placed import first_ordinals_of, placed_below, placed_by_status
 from scheduler.model.demand.tenancy import (
     QuotaUsage,
@@ -268,6 +269,7 @@ def _assemble(
         else "Report",
         plan=workload.status.plan,
         first_ordinals=first_ordinals_of(workload) if is_in_ranges else {},
+        immovable=immovable_because(spec.manifests, applied.identity, replicas),
     )
 
 

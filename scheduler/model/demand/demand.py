@@ -151,6 +151,10 @@ class Demand(Part, frozen=True, kw_only=True, dict=True):
     """The later start that the workload has waited for until now."""
     first_ordinals: dict[str, int] = msgspec.field(default_factory=dict)
     """The first ordinal of what is placed, by site, where each site has a range of them."""
+    evicted_keep: dict[str, int] = msgspec.field(default_factory=dict)
+    """Of the evicted sites, those that keep some replicas for now, with how many."""
+    immovable: str = ""
+    """Why replicas cannot be moved ahead of maintenance; empty: they can."""
 
     @lazy
     def placed_replicas(self) -> dict[str, int]:

@@ -124,6 +124,35 @@ class Delivery(Part, frozen=True, kw_only=True):
     ] = ()
 
 
+MAX_MAINTENANCE_WINDOWS = 64
+
+
+class MaintenanceWindow(Part, frozen=True, kw_only=True):
+    """A time in which nothing is to run at a site. Windows may overlap."""
+
+    from_: Annotated[Instant, Meta(description="When it begins.")]
+    until: Annotated[Instant, Meta(description="When it ends; later than from.")]
+    reason: Annotated[str, Meta(max_length=500, description="For people.")] = ""
+
+
+class Drain(Part, frozen=True, kw_only=True):
+    """An operator's word that a site is to be emptied; `kapok site drain` writes it."""
+
+    by: Annotated[
+        Instant | None,
+        Meta(description="From then on what is still there is named as overdue."),
+    ] = None
+    since: Annotated[Instant | None, Meta(description="When it was asked.")] = None
+    requested_by: Annotated[str, Meta(max_length=256, description="The operator who asked.")] = ""
+    force: Annotated[
+        bool,
+        Meta(
+            description="Also moves pods with numbers, which end before they start elsewhere, "
+            "work whose data stays behind, and jobs, which begin again."
+        ),
+    ] = False
+
+
 class SiteSpec(Part, frozen=True, kw_only=True):
     """What operators set for a site."""
 
@@ -136,6 +165,23 @@ class SiteSpec(Part, frozen=True, kw_only=True):
     headroom: Headroom = Headroom()
     cordon: Annotated[bool, Meta(description="No new replicas; running ones stay.")] = False
     delivery: Delivery = Delivery()
+    maintenance: Annotated[
+        tuple[MaintenanceWindow, ...],
+        Meta(
+            max_length=MAX_MAINTENANCE_WINDOWS,
+            description="Times in which nothing is to run. What can be moved is moved ahead.",
+            extra_json_schema={"x-kubernetes-list-type": "atomic"},
+        ),
+    ] = ()
+    drain: Annotated[
+        Drain | None,
+        Meta(description="Present: no new replicas, and running ones move away."),
+    ] = None
+
+    @property
+    def is_cordoned(self) -> bool:
+        """Whether the site takes no new replicas; a site that is drained takes none either."""
+        return self.cordon or self.drain is not None
 
 
 FreeRow = Annotated[

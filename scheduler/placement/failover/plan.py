@@ -12,6 +12,9 @@ from typing import Final, Literal
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.policy import FailoverMode
 
+EvictionCause = Literal["silent", "drain", "maintenance"]
+"""silent: the site is lost, or an operator named the workload. The others empty a whole site."""
+
 HoldReason = Literal["Manual", "CannotFence", "Disabled"]
 """Why nothing is replaced without an operator's word."""
 
@@ -60,6 +63,8 @@ class Eviction:
         word: the id of the operator's word; empty: automatic.
         by: the operator.
         refusal: why the word is not followed; it is only answered then.
+        cause: what the replicas are to leave for.
+        keep: how many of them stay for now, as a disruption budget lets no more be away.
     """
 
     site: str
@@ -67,6 +72,8 @@ class Eviction:
     word: str = ""
     by: str = ""
     refusal: str = ""
+    cause: EvictionCause = "silent"
+    keep: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,8 @@ kind, a better price elsewhere) keeps its replicas and gets no new ones. Only th
 - The site is gone, or has a NoExecute taint that is not, or no longer, tolerated: the replicas are
   lost.
 - The site's rights ended, and the authority's `onViolation` is Stop: the replicas are lost.
-- The site is silent for longer than the workload tolerates, an operator or failover evicts it, or
+- The site is silent for longer than the workload tolerates, an operator, a drain, maintenance or
+  failover evicts it (some of its replicas only, where a disruption budget allows no more), or
   the rights ended and `onViolation` is Move: the replicas are replaced, and stay if nothing fits
   elsewhere.
 
@@ -23,6 +24,7 @@ from scheduler.model.demand.demand import Demand, any_tolerates
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.formatters import format_list, format_rfc3339
 from scheduler.model.kinds.fields import Taint
+from scheduler.model.maintenance import window_to_clear
 from scheduler.placement.filter.filter import FilterResult
 from scheduler.placement.filter.rules import is_grant_rule
 from scheduler.placement.fleet.context import DecisionContext
@@ -37,7 +39,7 @@ class RetainedShares:
 
     Attributes:
         kept: replicas that stay, by slot.
-        replaced: replicas that stay until they fit elsewhere, by slot.
+        replaced: further replicas that stay until they fit elsewhere, by slot.
         excluded: slots that get no new replicas, as the workload's replicas there are lost to a
             taint or being replaced.
         lost: why replicas are lost, by site.
@@ -76,7 +78,11 @@ def retained_shares(
         elif (violated_reason and demand.on_violation == "Move") or _needs_replacement(
             facts, demand, context
         ):
-            retained.replaced[slot] = replicas
+            stays = min(demand.evicted_keep.get(site, 0), replicas)
+            if stays:
+                retained.kept[slot] = stays
+            if replicas > stays:
+                retained.replaced[slot] = replicas - stays
             retained.excluded.add(slot)
         else:
             retained.kept[slot] = replicas
@@ -118,30 +124,48 @@ def format_ended(lost: Mapping[str, str], vacated: Iterable[str]) -> str:
     return f"; ended at {format_list(ended, _MAX_NAMED_SITES)}" if ended else ""
 
 
-def format_moved(demand: Demand, fleet: Fleet, staying: Iterable[str]) -> str:
-    """What failover moved, or could not move, for the decision's line; "" without failover.
+def format_moved(
+    demand: Demand, fleet: Fleet, staying: Mapping[str, int], now_seconds: float
+) -> str:
+    """What was moved from evicted sites, or could not be, for the decision's line; "" if nothing.
 
     Args:
         demand: says from where replicas are to be replaced.
         fleet: the sites, with the time since which they are silent.
-        staying: sites that have replicas after this decision.
+        staying: replicas by site after this decision.
+        now_seconds: the time of the decision, in seconds since 1970.
     """
-    named = [site for site in demand.evicted if site in demand.placed_replicas]
-    kept = set(staying)
-    moved = [_because_of(site, fleet) for site in named if site not in kept]
-    stuck = [_because_of(site, fleet) for site in named if site in kept]
+    moved: list[str] = []
+    stuck: list[str] = []
+    for site, before in ((each, demand.placed_replicas.get(each, 0)) for each in demand.evicted):
+        left = staying.get(site, 0)
+        if not before:
+            continue
+        why = _because_of(site, fleet, now_seconds)
+        if not left:
+            moved.append(why)
+        elif left < before:
+            moved.append(f"{why} ({before - left} of {before})")
+        else:
+            stuck.append(why)
     return (f"; moved from {format_list(moved, _MAX_NAMED_SITES)}" if moved else "") + (
         f"; not moved from {format_list(stuck, _MAX_NAMED_SITES)}" if stuck else ""
     )
 
 
-def _because_of(site: str, fleet: Fleet) -> str:
+def _because_of(site: str, fleet: Fleet, now_seconds: float) -> str:
     slot = fleet.slot_of.get(site)
     facts = None if slot is None else fleet.facts[slot]
-    if facts is None or not facts.is_silent:
-        return f"{site}: asked by an operator"
-    since = facts.silent_since
-    return f"{site}: silent" if since is None else f"{site}: silent since {format_rfc3339(since)}"
+    if facts is not None and facts.is_silent:
+        since = facts.silent_since
+        known = "" if since is None else f" since {format_rfc3339(since)}"
+        return f"{site}: silent{known}"
+    if facts is not None and facts.spec.drain is not None:
+        return f"{site}: being drained"
+    window = None if facts is None else window_to_clear(facts.spec.maintenance, now_seconds)
+    if window is not None:
+        return f"{site}: maintenance from {format_rfc3339(window.from_)}"
+    return f"{site}: asked by an operator"
 
 
 def evicted_by_taint_at(demand: Demand, fleet: Fleet, now: datetime) -> datetime | None:

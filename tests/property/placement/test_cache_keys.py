@@ -95,12 +95,13 @@ OTHER_VALUES: dict[str, list[Any]] = {
     "data": [(DataAt(at=name, gibibytes=5),) for name in PLACES],
     "placed": [(PlacedReplicas(site=PLACES[0], replicas=1),)],
     "evicted": [PLACES[:1]],
+    "immovable": ["it is a job"],
 }
 NOT_READ_BY_RULES = {
     "uid", "priority", "mode", "gang", "preset", "preset_options", "prices", "schedule",
     "failover_mode", "failover_after_seconds", "last_group", "on_unmet_rules", "on_violation",
     "paused", "quota_left", "quota", "budget_left", "budget", "claims", "identity", "numbered_set",
-    "plan", "first_ordinals",
+    "plan", "first_ordinals", "evicted_keep",
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""A cordoned site takes no new work; what runs there stays."""
+"""A cordoned site takes no new work; what runs there stays, unless the site is drained."""
 
 import numpy as np
 from msgspec.structs import replace
@@ -13,7 +13,7 @@ from scheduler.placement.fleet.fleet import Fleet
 
 
 class Cordoned:
-    """`spec.cordon` must be false."""
+    """`spec.cordon` must be false, and there must be no `spec.drain`."""
 
     reason: Reason = "cordoned"
     wake_events: frozenset[WakeEvent] = frozenset({"site"})
@@ -23,16 +23,20 @@ class Cordoned:
     def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
         """Which sites are not cordoned."""
         del demand, context
-        return fleet.description_column(self.reason, lambda facts: not facts.spec.cordon, np.bool_)
+        return fleet.description_column(
+            self.reason, lambda facts: not facts.spec.is_cordoned, np.bool_
+        )
 
     def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
         """Says whether the site is cordoned."""
         del demand, context
+        if facts.spec.drain is not None:
+            return f"{facts.name} is being drained"
         return f"{facts.name} is {'' if facts.spec.cordon else 'not '}cordoned"
 
     def fix(self, refused: RefusedSite) -> Fix | None:
         """Suggests to open the site again."""
-        spec = replace(refused.facts.spec, cordon=False)
+        spec = replace(refused.facts.spec, cordon=False, drain=None)
         return change_site("cordon", "true", "false", replace(refused.facts, spec=spec))
 
 

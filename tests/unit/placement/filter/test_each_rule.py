@@ -220,6 +220,13 @@ CASES: list[tuple[str, SiteFacts, Demand, str, str]] = [
         "site.report",
         "a current report",
     ),
+    (
+        "maintenance",
+        at({"maintenance": [{"from": "2000-01-01T00:00:00Z", "until": "2100-01-01T00:00:00Z"}]}),
+        asking(),
+        "site.maintenance",
+        "",
+    ),
     ("cordoned", at({"cordon": True}), asking(), "site.cordon", "false"),
     ("no-executor", at(executor=False), asking(), "site.executor", "true"),
     (

@@ -1,0 +1,1 @@
+"""What the commands share that move work between sites."""

@@ -1,0 +1,85 @@
+"""Before and in a maintenance window a site takes no new work, except what ends before it begins.
+
+Work that cannot be moved is kept away from every later window that it would run into.
+"""
+
+from collections.abc import Hashable
+
+import numpy as np
+from msgspec.structs import replace
+
+from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.formatters import format_rfc3339
+from scheduler.model.kinds.site import MaintenanceWindow
+from scheduler.model.maintenance import window_in_the_way
+from scheduler.model.reasons import Reason
+from scheduler.placement.filter.fix import Fix, RefusedSite, change_site
+from scheduler.placement.filter.rules import NEVER_CACHED, BoolPerSite, WakeEvent
+from scheduler.placement.fleet.context import DecisionContext
+from scheduler.placement.fleet.fleet import Fleet
+
+
+class Maintenance:
+    """The work must not run into a window of `spec.maintenance`, unless it can be moved ahead."""
+
+    reason: Reason = "cordoned"
+    wake_events: frozenset[WakeEvent] = frozenset({"site", "time", "workload"})
+
+    def cache_key(self, demand: Demand) -> Hashable:
+        """Not cached: the answer depends on the time."""
+        del demand
+        return NEVER_CACHED
+
+    def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
+        """Checks only sites that have windows."""
+        has_windows = fleet.description_column(
+            "maintenance", lambda facts: bool(facts.spec.maintenance), np.bool_
+        )
+        if not has_windows.any():
+            return fleet.has_site
+        passes = fleet.has_site.copy()
+        for slot in np.flatnonzero(has_windows & fleet.has_site).tolist():
+            facts = fleet.facts[slot]
+            passes[slot] = facts is not None and _in_the_way(facts, demand, context) is None
+        return passes
+
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
+        """Names the window."""
+        window = _in_the_way(facts, demand, context)
+        if window is None:
+            return f"no maintenance of {facts.name} is in the way"
+        why = f" ({window.reason})" if window.reason else ""
+        stays = f"; the work cannot be moved: {demand.immovable}" if demand.immovable else ""
+        return (
+            f"{facts.name} has maintenance from {format_rfc3339(window.from_)} until "
+            f"{format_rfc3339(window.until)}{why}{stays}"
+        )
+
+    def fix(self, refused: RefusedSite) -> Fix | None:
+        """Suggests to remove the windows that are in the way."""
+        facts, left = refused.facts, list(refused.facts.spec.maintenance)
+        window = _in_the_way(facts, refused.demand, refused.context)
+        if window is None:
+            return None
+        was = f"{format_rfc3339(window.from_)} to {format_rfc3339(window.until)}"
+        while window is not None:
+            left.remove(window)
+            facts = replace(facts, spec=replace(facts.spec, maintenance=tuple(left)))
+            window = _in_the_way(facts, refused.demand, refused.context)
+        return change_site("maintenance", was, "", facts)
+
+
+def _in_the_way(
+    facts: SiteFacts, demand: Demand, context: DecisionContext
+) -> MaintenanceWindow | None:
+    seconds = demand.schedule.duration_seconds
+    return window_in_the_way(
+        facts.spec.maintenance,
+        start_seconds=context.run_start_seconds,
+        duration_seconds=None if seconds is None else float(seconds),
+        is_movable=not demand.immovable,
+    )
+
+
+RULE = Maintenance()
