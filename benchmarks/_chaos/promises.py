@@ -392,16 +392,16 @@ def _may_be_withdrawn(one: Lowered, workload: Raw, sight: Sight, memory: Memory)
 
 def _running_elsewhere(one: Lowered, sight: Sight, memory: Memory) -> int:
     """Pods of the workload that other sites run, or ran a moment ago."""
-    total = 0
+    found: dict[str, int] = {}
     for site, (at, count) in memory.ran.get(key_in(one.order), {}).items():
-        if site != one.site and sight.now - at < _RUNNING_BEFORE_SECONDS:
-            total += count
+        if sight.now - at < _RUNNING_BEFORE_SECONDS:
+            found[site] = count
     for name, site_seen in sight.sites.items():
         pods = site_seen.orders.get(one.order)
-        known = memory.ran.get(key_in(one.order), {}).get(name)
-        if name != one.site and pods is not None and known is None:
-            total += pods.ready
-    return total
+        if pods is not None:
+            found[name] = max(found.get(name, 0), pods.ready)
+    found.pop(one.site, None)
+    return sum(found.values())
 
 
 def _note_running(sight: Sight, memory: Memory) -> None:

@@ -3,11 +3,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.model.manifests.budgets import DisruptionBudget
+from scheduler.model.manifests.budgets import StrictestBudget
 from scheduler.placement.failover.drain import DrainCandidate, plan_drain, why_not_at_all
 
 BUDGETS = st.none() | st.builds(
-    DisruptionBudget, name=st.just("pdb"), allowed=st.integers(0, 6), rule=st.just("rule")
+    StrictestBudget, name=st.just("pdb"), allowed=st.integers(0, 6), rule=st.just("rule")
 )
 
 
