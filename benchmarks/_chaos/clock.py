@@ -23,10 +23,11 @@ class ChaosClock:
 
     Attributes:
         jump_seconds: how far the wall clock is off; the monotonic clock never jumps.
+        right_from_seconds: since when it is right again.
     """
 
     def __init__(self) -> None:
-        self.jump_seconds = 0.0
+        self.jump_seconds = self.right_from_seconds = 0.0
         self._seconds = 0.0
         self._ticket = 0
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []

@@ -1,15 +1,19 @@
 """What the events of a story do to the world, and how they end."""
 
 from collections.abc import Iterable
+from datetime import timedelta
 
 from benchmarks._chaos import story as stories
+from benchmarks._chaos.clock import START
 from benchmarks._chaos.site import ChaosSite
 from benchmarks._chaos.story import Event
 from benchmarks._chaos.world import Happen, World
 from scheduler.control.ports.hub import GRANTS, SITES, WORKLOADS, Object
+from scheduler.model.formatters import format_rfc3339
 
 _DEPOSED_SECONDS = 70.0
 _TROUBLE_SECONDS = 60.0
+_CLOCK_SECONDS = 60.0
 
 
 async def happen(world: World, event: Event) -> None:
@@ -120,6 +124,8 @@ def _hub_cut(world: World, event: Event) -> None:
 
 def _clock_jump(world: World, event: Event) -> None:
     world.clock.jump_seconds = float(event.number % 7200 - 3600)
+    until = world.clock.monotonic() + event.seconds + _CLOCK_SECONDS
+    world.clock.right_from_seconds = max(world.clock.right_from_seconds, until)
     world.later(event.seconds, lambda: setattr(world.clock, "jump_seconds", 0.0))
 
 
@@ -143,6 +149,20 @@ def _edit_site(world: World, event: Event, now: Object, after: Object) -> None:
 
 def _cordon(world: World, event: Event) -> None:
     _edit_site(world, event, {"cordon": True}, {"cordon": None})
+
+
+def _drain(world: World, event: Event) -> None:
+    """An operator empties a site and opens it again; every third time by force."""
+    word = {"cordon": True, "drain": {"force": event.number % 3 == 0}}
+    _edit_site(world, event, word, {"cordon": None, "drain": None})
+
+
+def _maintenance(world: World, event: Event) -> None:
+    """A window that begins soon, or some time from now, and that is forgotten when it is over."""
+    begins = START + timedelta(seconds=world.clock.monotonic() + (60, 600, 1200)[event.number % 3])
+    ends = begins + timedelta(seconds=event.seconds)
+    window = {"from": format_rfc3339(begins), "until": format_rfc3339(ends), "reason": "chaos"}
+    _edit_site(world, event, {"maintenance": [window]}, {"maintenance": None})
 
 
 def _taint(world: World, event: Event) -> None:
@@ -228,6 +248,8 @@ HAPPENINGS: dict[str, Happen] = {
     "lie-capacity": _with("lies=capacity"),
     "lie-epoch": _with("lies=epoch"),
     "cordon": _cordon,
+    "drain": _drain,
+    "maintenance": _maintenance,
     "evicting-taint": _taint,
     "grant-gone": _grant_gone,
     "grant-lower": _grant_lower,

@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from benchmarks._chaos.drains import check_drains, closed_because, without_operations
 from benchmarks._chaos.sight import (
     Lowered,
     PodsSeen,
@@ -55,6 +56,8 @@ class Memory:
     """What the checker keeps from one moment to the next."""
 
     site_changed_at: dict[str, float] = field(default_factory=dict)
+    judged_at: dict[str, float] = field(default_factory=dict)
+    described: dict[str, str] = field(default_factory=dict)
     spec_changed_at: dict[Key, float] = field(default_factory=dict)
     generations: dict[Key, int] = field(default_factory=dict)
     counts: dict[Key, set[int]] = field(default_factory=dict)
@@ -98,6 +101,9 @@ class Checker:
 def _remember(sight: Sight, memory: Memory) -> None:
     for name in sight.changed:
         memory.site_changed_at[name] = sight.now
+        described = without_operations(sight.site_objects.get(name), sight.grants, name)
+        if memory.described.get(name) != described:
+            memory.described[name], memory.judged_at[name] = described, sight.now
     for key, one in sight.workloads.items() if sight.is_whole else ():
         _remember_spec(key, one, sight.now, memory)
     for write in sight.writes:
@@ -168,9 +174,9 @@ def check_rules(sight: Sight, memory: Memory) -> Found:
             if count <= before.get(site, 0) or _has_changed(site, sight, memory):
                 continue
             why = broken_rule(write.after, site, sight)
-            cordoned = (sight.site_objects.get(site) or {"spec": {}})["spec"].get("cordon")
-            if why or (cordoned and not before.get(site)):
-                yield 1, f"{_name(write.after)} at {site}", why or "it is cordoned"
+            closed = closed_because(sight.site_objects.get(site), sight.wall)
+            if why or (closed and not before.get(site) and not leaving(write.before).get(site)):
+                yield 1, f"{_name(write.after)} at {site}", why or closed
     if sight.is_whole:
         for key, one in sight.workloads.items():
             yield from _standing(key, one, sight, memory)
@@ -379,23 +385,23 @@ def _may_be_withdrawn(one: Lowered, workload: Raw, sight: Sight, memory: Memory)
     key = key_of(workload)
     is_scaled = one.at - memory.scaled_down_at.get(key, -1e9) < _SPEC_SECONDS
     is_judged = bool(broken_rule(workload, one.site, sight)) or (
-        sight.now - memory.site_changed_at.get(one.site, -1e9) < _SPEC_SECONDS
+        sight.now - memory.judged_at.get(one.site, -1e9) < _SPEC_SECONDS
     )
     return is_scaled or is_judged or is_whole_set(workload)
 
 
 def _running_elsewhere(one: Lowered, sight: Sight, memory: Memory) -> int:
     """Pods of the workload that other sites run, or ran a moment ago."""
-    total = 0
+    found: dict[str, int] = {}
     for site, (at, count) in memory.ran.get(key_in(one.order), {}).items():
-        if site != one.site and sight.now - at < _RUNNING_BEFORE_SECONDS:
-            total += count
+        if sight.now - at < _RUNNING_BEFORE_SECONDS:
+            found[site] = count
     for name, site_seen in sight.sites.items():
         pods = site_seen.orders.get(one.order)
-        known = memory.ran.get(key_in(one.order), {}).get(name)
-        if name != one.site and pods is not None and known is None:
-            total += pods.ready
-    return total
+        if pods is not None:
+            found[name] = max(found.get(name, 0), pods.ready)
+    found.pop(one.site, None)
+    return sum(found.values())
 
 
 def _note_running(sight: Sight, memory: Memory) -> None:
@@ -555,6 +561,7 @@ CHECKS: tuple[Callable[[Sight, Memory], Found], ...] = (
     check_removed,
     check_singletons,
     check_freeze,
+    check_drains,
     check_rest,
     check_loops,
 )

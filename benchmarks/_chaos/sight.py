@@ -4,6 +4,7 @@ Objects are as the API serves them. A site is shown as it really is, beside what
 """
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 Raw = dict[str, Any]
@@ -115,6 +116,7 @@ class Sight:
         grants: SiteGrants by name.
         workloads: Workloads by namespace and name.
         changed: names of sites whose Site or grants changed since the last moment.
+        wall: the time of the scheduler's clock; None: it was wrong a moment ago.
         writes: statuses written since then.
         removed: workloads that are gone since then.
         lowered: pods taken away since then.
@@ -138,6 +140,7 @@ class Sight:
     grants: dict[str, Raw] = field(default_factory=dict)
     workloads: dict[tuple[str, str], Raw] = field(default_factory=dict)
     changed: frozenset[str] = frozenset()
+    wall: datetime | None = None
     writes: tuple[Write, ...] = ()
     removed: tuple[Raw, ...] = ()
     lowered: tuple[Lowered, ...] = ()

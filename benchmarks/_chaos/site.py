@@ -31,7 +31,13 @@ from scheduler.runtime.clock import Clock
 
 _APPLY_SECONDS, _READY_SECONDS, _STOP_SECONDS = 1.0, 6.0, 4.0
 _STATUS_PAUSE_SECONDS = 1.0
-_API_KINDS = ("apps/v1/Deployment", "apps/v1/StatefulSet", "batch/v1/Job", "v1/Service")
+_API_KINDS = (
+    "apps/v1/Deployment",
+    "apps/v1/StatefulSet",
+    "batch/v1/Job",
+    "policy/v1/PodDisruptionBudget",
+    "v1/Service",
+)
 _GIB_PER_CORE = 4
 
 

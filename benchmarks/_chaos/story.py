@@ -21,6 +21,8 @@ SITE_EVENTS = {
     "lie-capacity": 2,
     "lie-epoch": 2,
     "cordon": 2,
+    "drain": 4,
+    "maintenance": 3,
     "evicting-taint": 2,
     "grant-gone": 2,
     "grant-lower": 2,
@@ -232,11 +234,28 @@ def workload_body(name: str, rng: random.Random, *, kind: str = "") -> Raw:
             "dataClass": rng.choice(CLASSES),
             "priority": rng.choice((0, 0, 100, 1000)),
             "imagePlatforms": ["linux/amd64"],
-            "manifests": [_manifest(name, kind, replicas, cores)],
+            "manifests": [_manifest(name, kind, replicas, cores), *_budget(name, kind, rng)],
             **({} if kind == "Job" else {"replicas": replicas}),
             "placement": placement,
         },
     }
+
+
+def _budget(name: str, kind: str, rng: random.Random) -> list[Raw]:
+    """The disruption budget of some services; one of ten forbids everything."""
+    if kind != "Deployment" or rng.random() > 0.4:  # noqa: PLR2004 - a share
+        return []
+    return [
+        {
+            "apiVersion": "policy/v1",
+            "kind": "PodDisruptionBudget",
+            "metadata": {"name": name},
+            "spec": {
+                "maxUnavailable": int(rng.random() > 0.1),  # noqa: PLR2004 - a share
+                "selector": {"matchLabels": {"app": name}},
+            },
+        }
+    ]
 
 
 def _manifest(name: str, kind: str, replicas: int, cores: int) -> Raw:

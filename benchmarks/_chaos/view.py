@@ -52,6 +52,7 @@ class Viewer:
                 for one in hub.every(WORKLOADS)
             },
             changed=changed,
+            wall=world.clock.now() if now >= world.clock.right_from_seconds else None,
             writes=writes,
             removed=removed,
             lowered=lowered,

@@ -29,6 +29,7 @@ from scheduler.cli.support.output import (
     print_text,
 )
 from scheduler.cli.support.signals import leaf_errors, run_until_signalled
+from scheduler.control.failover.clearing import CONDITION as SCHEDULABLE
 from scheduler.control.failover.freeze_word import EVICTIONS_MAP, read_evictions
 from scheduler.control.ports.hub import (
     CONFIG_MAPS,
@@ -43,6 +44,7 @@ from scheduler.control.sites.unadmitted_sites import CONFIG_MAP
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.runtime.clock import SystemClock
 
+_MAX_CLOSED = 8
 _EPILOG = """examples:
   kapok get sites                    state, free CPU and age of the last report of each site
   kapok get sites --pending          unadmitted sites that report, each with its admit command
@@ -150,6 +152,7 @@ async def _get(kubeconfig: Path, arguments: argparse.Namespace, queries: list[Ob
             return await _print_changes(client, arguments, *listed[0])
         if arguments.output in (None, "wide") and any(one.resource is SITES for one in queries):
             await _print_freeze(client)
+            _print_operations([body for _, found in listed for _, body in found.rows])
     _print_lists(arguments, listed)
     return EXIT_GOOD
 
@@ -160,6 +163,21 @@ async def _print_freeze(client: HubClient) -> None:
         body = await client.get(CONFIG_MAPS, EVICTIONS_MAP, NAMESPACE)
         if notice := frozen_notice(read_evictions(body)[0]):
             print_notice(notice)
+
+
+def _print_operations(bodies: Sequence[Object]) -> None:
+    """Says above a list of sites which of them take no new work, and why."""
+    closed = [
+        f"{body['metadata']['name']}: {one.get('message') or one.get('reason')}"
+        for body in bodies
+        if body.get("kind", SITES.kind) == SITES.kind
+        for one in (body.get("status") or {}).get("conditions") or ()
+        if one.get("type") == SCHEDULABLE
+    ]
+    for text in closed[:_MAX_CLOSED]:
+        print_notice(text)
+    if len(closed) > _MAX_CLOSED:
+        print_notice(f"{len(closed) - _MAX_CLOSED} more sites take no new work: -o wide shows them")
 
 
 def _print_lists(

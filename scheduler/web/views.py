@@ -9,10 +9,12 @@ from typing import Any, Final
 
 import msgspec
 
+from scheduler.model.canonical import to_plain_json
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.figures import SiteFigures, fleet_totals, readiness_of, share_figures
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.workload import Workload, WorkloadStatus
+from scheduler.model.maintenance import by_start
 from scheduler.web.snapshot import StateSnapshot
 from scheduler.web.state_text import figures_of, free_amounts_of, to_metric_units
 
@@ -115,7 +117,8 @@ def site_rows(snapshot: StateSnapshot, indexes: Collection[int] | None = None) -
                 "tier": facts.spec.tier,
                 "province": facts.spec.location.province,
                 "city": facts.spec.location.city,
-                "cordon": facts.spec.cordon,
+                "cordon": facts.spec.is_cordoned,
+                **_operations_fields(facts),
                 "free": free_amounts_of(snapshot, index, figures[index]),
                 "freeCpu": figures[index].free_cpu,
                 "used": {
@@ -128,6 +131,16 @@ def site_rows(snapshot: StateSnapshot, indexes: Collection[int] | None = None) -
                 **_energy_fields(facts, figures[index]),
             }
         )
+
+
+def _operations_fields(facts: SiteFacts) -> Row:
+    """The drain of a site and its maintenance windows, if it has any."""
+    spec, fields = facts.spec, dict[str, Any]()
+    if spec.drain is not None:
+        fields["drain"] = to_plain_json(spec.drain)
+    if spec.maintenance:
+        fields["maintenance"] = [to_plain_json(one) for one in by_start(spec.maintenance)]
+    return fields
 
 
 def report_ages_seconds(snapshot: StateSnapshot) -> dict[str, float]:

@@ -87,6 +87,20 @@ def schedulable(up: Up, name: str) -> str:
     return next((one["reason"] for one in conditions if one["type"] == "Schedulable"), "")
 
 
+def leave_a_drain(up: Up) -> None:
+    """A second operator drains the same site, and leaves with Ctrl-C."""
+    words = command(up, "drain", "m1")
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as waits:
+        assert waits.stderr is not None
+        assert "already" in waits.stderr.readline()
+        waits.send_signal(signal.SIGINT)
+        assert waits.wait(30) == 130
+        assert "goes on" in waits.stderr.read()
+    assert up.get("sites", "m1")["spec"]["drain"]["requestedBy"]
+
+
 def test_a_site_is_drained_step_by_step_and_opened_again(up: Up) -> None:
     one, two = (ScriptedSite(n, up.ready["broker"], up.ready["hubKey"]) for n in ("m1", "m2"))
     up.apply(one.manifest + two.manifest.replace("energyCnyPerKwh: 0.6", "energyCnyPerKwh: 9"))
@@ -117,16 +131,7 @@ def test_a_site_is_drained_step_by_step_and_opened_again(up: Up) -> None:
         slow = up.get("kw", "slow")["status"]["decision"]
         assert kapok(up, "replay", slow["id"])["same"] is True
 
-        with subprocess.Popen(
-            command(up, "drain", "m1"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        ) as waits:
-            assert waits.stderr is not None
-            assert "already" in waits.stderr.readline()
-            waits.send_signal(signal.SIGINT)
-            assert waits.wait(30) == 130
-            assert "goes on" in waits.stderr.read()
-        assert up.get("sites", "m1")["spec"]["drain"]["requestedBy"]
-
+        leave_a_drain(up)
         up.apply(workload("fixed", 3))
         code, answer, progress = site(up, "drain", "m1")
         assert (code, answer["done"], answer["stuck"]) == (0, True, []), progress

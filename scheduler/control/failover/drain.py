@@ -28,7 +28,7 @@ from scheduler.model.demand.movability import needs_force_because
 from scheduler.model.kinds.fields import Condition
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.workload import Workload
-from scheduler.model.manifests.budgets import DisruptionBudget, disruption_budget
+from scheduler.model.manifests.budgets import StrictestBudget, disruption_budget
 from scheduler.placement.failover.drain import DrainCandidate, DrainStep, plan_drain
 from scheduler.placement.failover.plan import Eviction
 from scheduler.runtime.clock import Clock, yield_loop
@@ -55,7 +55,7 @@ class _Nature(NamedTuple):
     needs_force: str
     is_whole: bool
     is_everywhere: bool
-    budget: DisruptionBudget | None
+    budget: StrictestBudget | None
 
 
 @dataclass(slots=True)

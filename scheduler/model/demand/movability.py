@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scheduler.model.kinds.policy import Identity
-from scheduler.model.manifests.budgets import DisruptionBudget, disruption_budget
+from scheduler.model.manifests.budgets import StrictestBudget, disruption_budget
 from scheduler.model.manifests.manifests import keeps_state
 from scheduler.model.manifests.pod_kinds import pod_kind_of
 
@@ -29,7 +29,7 @@ def immovable_because(
     return needs_force_because(manifests, identity)
 
 
-def format_forbidding(budget: DisruptionBudget) -> str:
+def format_forbidding(budget: StrictestBudget) -> str:
     """What a budget says that lets no replica be away."""
     return f"PodDisruptionBudget {budget.name} ({budget.rule}) lets no replica be away"
 

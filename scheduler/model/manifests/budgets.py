@@ -17,7 +17,7 @@ _PERCENT = re.compile(r"([0-9]{1,9})%")
 _MAX_COUNT = 2**31 - 1
 
 
-class DisruptionBudget(NamedTuple):
+class StrictestBudget(NamedTuple):
     """The strictest budget of a workload.
 
     Attributes:
@@ -33,7 +33,7 @@ class DisruptionBudget(NamedTuple):
 
 def disruption_budget(
     manifests: Sequence[Mapping[str, Any]], replicas: int
-) -> DisruptionBudget | None:
+) -> StrictestBudget | None:
     """The strictest budget among the manifests that selects pods of the workload; None: no budget.
 
     A budget that cannot be read allows nothing.
@@ -84,18 +84,18 @@ def _meets(requirement: Mapping[str, Any], labels: Mapping[str, Any]) -> bool:
     return operator != "DoesNotExist" or key not in labels
 
 
-def _read(budget: Mapping[str, Any], replicas: int) -> DisruptionBudget:
+def _read(budget: Mapping[str, Any], replicas: int) -> StrictestBudget:
     spec = mapping_or_empty(budget.get("spec"))
     name = str(mapping_or_empty(budget.get("metadata")).get("name", ""))
     most, least = spec.get("maxUnavailable"), spec.get("minAvailable")
     if most is not None:
         count = _count(most, replicas)
-        return DisruptionBudget(name, count or 0, f"maxUnavailable: {most}")
+        return StrictestBudget(name, count or 0, f"maxUnavailable: {most}")
     if least is not None:
         count = _count(least, replicas)
         left = 0 if count is None else max(0, replicas - count)
-        return DisruptionBudget(name, left, f"minAvailable: {least}")
-    return DisruptionBudget(name, 0, "neither maxUnavailable nor minAvailable")
+        return StrictestBudget(name, left, f"minAvailable: {least}")
+    return StrictestBudget(name, 0, "neither maxUnavailable nor minAvailable")
 
 
 def _count(value: object, replicas: int) -> int | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from scheduler.model.kinds.metadata import WorkKey
-from scheduler.model.manifests.budgets import DisruptionBudget
+from scheduler.model.manifests.budgets import StrictestBudget
 
 ClearCause = Literal["drain", "maintenance"]
 """Why a site is to be emptied: an operator's word, or a window of `spec.maintenance`."""
@@ -50,7 +50,7 @@ class DrainCandidate:
     needs_force: str = ""
     is_whole: bool = False
     is_everywhere: bool = False
-    budget: DisruptionBudget | None = None
+    budget: StrictestBudget | None = None
     leaving: int = 0
     away: int = 0
     ends_in_time: bool = False
@@ -139,7 +139,7 @@ def why_not_at_all(one: DrainCandidate) -> str:
     return "" if one.budget is None else _forbidden_by_budget(one, one.budget)
 
 
-def _forbidden_by_budget(one: DrainCandidate, budget: DisruptionBudget) -> str:
+def _forbidden_by_budget(one: DrainCandidate, budget: StrictestBudget) -> str:
     if not budget.allowed:
         return f"PodDisruptionBudget {budget.name} ({budget.rule}) lets no replica be away"
     if one.is_whole and budget.allowed < one.replicas:
@@ -150,7 +150,7 @@ def _forbidden_by_budget(one: DrainCandidate, budget: DisruptionBudget) -> str:
     return ""
 
 
-def _waits_for_budget(one: DrainCandidate, budget: DisruptionBudget) -> str:
+def _waits_for_budget(one: DrainCandidate, budget: StrictestBudget) -> str:
     return (
         f"PodDisruptionBudget {budget.name} ({budget.rule}): {one.away} of {one.total} replicas "
         "are not ready at its other sites"

@@ -125,6 +125,14 @@ REFUSED: dict[str, tuple[tuple[str, dict[str, Any]], str]] = {
     ),
     "push without a way": (site(delivery={"mode": "Push"}), "mode Push needs"),
     "a key that is none": (site(delivery={"agentKeys": ["secret"]}), "write ed25519:"),
+    "a window that ends before it begins": (
+        site(maintenance=[{"from": "2026-12-02T00:00:00Z", "until": "2026-12-01T00:00:00Z"}]),
+        "until must be later than from",
+    ),
+    "more windows than there may be": (
+        site(maintenance=[{"from": "2026-12-01T00:00:00Z", "until": "2026-12-02T00:00:00Z"}] * 65),
+        "64",
+    ),
     "a PUE below one": (site(energy={"pue": 0.9}), "greater than or equal to 1"),
     "a latitude off the globe": (site(location={"latitude": 91}), "less than or equal to 90"),
     "a negative request": (workload(demand={"requests": {"cpu": "-1"}}), "spec.demand.requests"),
