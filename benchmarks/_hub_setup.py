@@ -83,7 +83,8 @@ class Plan:
     @property
     def give_up_seconds(self) -> float:
         """When a case has failed."""
-        return _GIVE_UP_SECONDS + _GIVE_UP_SECONDS_PER_WORKLOAD * self.workloads
+        most = max(self.workloads, self.unchanged)
+        return _GIVE_UP_SECONDS + _GIVE_UP_SECONDS_PER_WORKLOAD * most
 
 
 @dataclass(slots=True)
@@ -274,7 +275,7 @@ async def running(
         group = await stack.enter_async_context(asyncio.TaskGroup())
         watch = group.create_task(observer.watch())
         stack.callback(watch.cancel)
-        await _wait_for_sites(client, sites)
+        await _wait_for_sites(client, sites, plan.give_up_seconds)
         for standby in schedulers[1:]:
             await standby.launch()
             await standby.wait_until_open()
@@ -427,8 +428,9 @@ async def _objects(
                 await client.delete(resource, name)
 
 
-async def _wait_for_sites(client: HubClient, sites: Sites) -> None:
-    deadline = time.monotonic() + _GIVE_UP_SECONDS
+async def _wait_for_sites(client: HubClient, sites: Sites, within_seconds: float) -> None:
+    """Waits until all sites are ready; on a busy machine with many orders that takes minutes."""
+    deadline = time.monotonic() + within_seconds
     while True:
         ready = Counter(
             (one["type"], one["status"])
@@ -440,7 +442,7 @@ async def _wait_for_sites(client: HubClient, sites: Sites) -> None:
             return
         if time.monotonic() > deadline:
             raise ValueError(f"the sites do not become ready: {ready}")
-        await sleep(0.1)
+        await sleep(0.5)
 
 
 async def sleep(seconds: float) -> None:
