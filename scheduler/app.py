@@ -435,6 +435,7 @@ class Scheduler:
 
     def _end_term(self) -> None:
         """Drops all that was planned; what is known of the hub and the sites stays."""
+        gc.unfreeze()  # or the ended term would stay in memory
         self.ingest.listener = self.standby
         self._services.ledger.end_term()
         self.outbox.drop_all()

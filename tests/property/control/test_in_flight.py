@@ -218,7 +218,12 @@ class Trial:
         ordered: Counter[str] = Counter()
         for name, plan in self.loops.dispatcher.plans.items():
             for order in plan.orders.values():
-                ordered[name] += order.manifests[0]["spec"]["replicas"]  # type: ignore[index]
+                content = order
+                if order.kept_digest:  # after a start, until its content is asked for
+                    made = self.loops.order_sync.content_of(name, order)
+                    assert made is not None, order
+                    content = made
+                ordered[name] += content.manifests[0]["spec"]["replicas"]  # type: ignore[index]
         assert all(ordered[name] <= room for name, room in ROOM.items()), ordered
         assert ordered.total() <= QUOTA, ordered
 
