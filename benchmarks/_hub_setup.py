@@ -284,7 +284,7 @@ async def running(
 async def _open_hub(
     stack: AsyncExitStack, plan: Plan, folder: Path, *, has_hub_beside: bool, is_seeded: bool
 ) -> tuple[Path | None, int]:
-    """A hub and a broker that are none of the scheduler's: their kubeconfig and port; None: its own."""
+    """The kubeconfig and the broker's port beside the scheduler; None: it has its own ones."""
     kubeconfig = plan.kubeconfig
     if has_hub_beside and kubeconfig is None:
         kubeconfig = await stack.enter_async_context(serving_api(folder / "hub"))
