@@ -39,6 +39,11 @@ class SchedulerProcess:
     _process: Process | None = None
 
     @property
+    def key_file(self) -> Path:
+        """The file with its signing key."""
+        return self.folder / "data" / "hub.key"
+
+    @property
     def pid(self) -> int:
         """Its process id."""
         if self._process is None:

@@ -83,7 +83,8 @@ class Plan:
     @property
     def give_up_seconds(self) -> float:
         """When a case has failed."""
-        return _GIVE_UP_SECONDS + _GIVE_UP_SECONDS_PER_WORKLOAD * self.workloads
+        most = max(self.workloads, self.unchanged)
+        return _GIVE_UP_SECONDS + _GIVE_UP_SECONDS_PER_WORKLOAD * most
 
 
 @dataclass(slots=True)
@@ -229,56 +230,74 @@ async def running(
             "hub": {"lease_seconds": plan.lease_seconds},
             **({"ledger": ledger} if ledger else {}),
         }
-        kubeconfig = plan.kubeconfig
-        if (has_standby or has_hub_beside) and kubeconfig is None:
-            kubeconfig = await stack.enter_async_context(serving_api(folder / "hub"))
+        kubeconfig, port = await _open_hub(
+            stack, plan, folder, has_hub_beside=has_standby or has_hub_beside, is_seeded=bool(seed)
+        )
         if kubeconfig is not None:
-            await _install(kubeconfig)
-            if seed is None:  # its ledger knows of the Lease
-                await _remove_lease(kubeconfig)
-                await remove_leftovers(kubeconfig)
-            port = free_port()
-            (folder / "broker").mkdir()
-            await stack.enter_async_context(
-                embedded_broker(folder / "broker", port, clock=SystemClock())
-            )
             settings |= {
                 "hub": {"kubeconfig": str(kubeconfig), "lease_seconds": plan.lease_seconds},
                 "broker": {"host": "127.0.0.1", "port": port},
             }
+        made = make_sites(folder, prefix, plan.sites)
+        sites = Sites(seed.sites.keys, made.arrivals) if seed else made
+
+        async def play(broker: str, hub_key: str) -> None:
+            playing_sites = playing(
+                sites,
+                folder,
+                broker=broker,
+                hub_keys=[hub_key],
+                workloads=2 * max(plan.workloads, plan.unchanged),
+                held=seed.held if seed else {},
+            )
+            await stack.enter_async_context(playing_sites)
+
         schedulers = _schedulers(folder, settings, 1 + has_standby)
         for one in schedulers:
             stack.push_async_callback(one.end)
         first = schedulers[0]
+        has_sites_before = seed is not None and kubeconfig is not None
+        if has_sites_before:
+            # A scheduler that is started before them finds all sites silent, and writes that.
+            await play(f"127.0.0.1:{port}", str(SigningKey(first.key_file.read_bytes()).public))
         await first.start()
         known = kubeconfig or Path(first.ready["kubeconfig"])
         client = await stack.enter_async_context(open_hub(known))
         metrics = await stack.enter_async_context(
             open_metrics(known, only_ours=plan.kubeconfig is not None)
         )
-        made = make_sites(folder, prefix, plan.sites)
-        sites = Sites(seed.sites.keys, made.arrivals) if seed else made
         await stack.enter_async_context(benchmark_namespace(client, plan))
         await stack.enter_async_context(_objects(client, sites.manifests(prefix, NAMESPACE)))
-        await stack.enter_async_context(
-            playing(
-                sites,
-                folder,
-                broker=first.ready["broker"],
-                hub_keys=[first.ready["hubKey"]],
-                workloads=2 * max(plan.workloads, plan.unchanged),
-                held=seed.held if seed else {},
-            )
-        )
+        if not has_sites_before:
+            await play(first.ready["broker"], first.ready["hubKey"])
         observer = Observer(client, NAMESPACE)
         group = await stack.enter_async_context(asyncio.TaskGroup())
         watch = group.create_task(observer.watch())
         stack.callback(watch.cancel)
-        await _wait_for_sites(client, sites)
+        await _wait_for_sites(client, sites, plan.give_up_seconds)
         for standby in schedulers[1:]:
             await standby.launch()
             await standby.wait_until_open()
         yield Rig(plan, first, next(iter(schedulers[1:]), None), observer, metrics, sites)
+
+
+async def _open_hub(
+    stack: AsyncExitStack, plan: Plan, folder: Path, *, has_hub_beside: bool, is_seeded: bool
+) -> tuple[Path | None, int]:
+    """The kubeconfig and the broker's port beside the scheduler; None: it has its own ones."""
+    kubeconfig = plan.kubeconfig
+    if has_hub_beside and kubeconfig is None:
+        kubeconfig = await stack.enter_async_context(serving_api(folder / "hub"))
+    if kubeconfig is None:
+        return None, 0
+    await _install(kubeconfig)
+    if not is_seeded:  # its ledger knows of the Lease
+        await _remove_lease(kubeconfig)
+        await remove_leftovers(kubeconfig)
+    port = free_port()
+    (folder / "broker").mkdir()
+    await stack.enter_async_context(embedded_broker(folder / "broker", port, clock=SystemClock()))
+    return kubeconfig, port
 
 
 async def _copy_folder(source: Path, target: Path) -> None:
@@ -291,17 +310,13 @@ async def _copy_folder(source: Path, target: Path) -> None:
 
 def _schedulers(folder: Path, settings: dict[str, object], count: int) -> list[SchedulerProcess]:
     """So many schedulers with one signing key: that of a seed, if the first one has it."""
-    known = folder / "scheduler-0" / "data" / "hub.key"
+    found = [SchedulerProcess(folder / f"scheduler-{number}", settings) for number in range(count)]
+    known = found[0].key_file
     key = SigningKey(known.read_bytes()) if known.exists() else SigningKey.generate()
-    found = []
-    for number in range(count):
-        one = SchedulerProcess(folder / f"scheduler-{number}", settings)
-        if count > 1:
-            data = one.folder / "data"
-            data.mkdir(mode=0o700, parents=True, exist_ok=True)
-            (data / "hub.key").touch(mode=0o600)
-            (data / "hub.key").write_bytes(key.raw())
-        found.append(one)
+    for one in found if count > 1 else ():
+        one.key_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        one.key_file.touch(mode=0o600)
+        one.key_file.write_bytes(key.raw())
     return found
 
 
@@ -427,8 +442,9 @@ async def _objects(
                 await client.delete(resource, name)
 
 
-async def _wait_for_sites(client: HubClient, sites: Sites) -> None:
-    deadline = time.monotonic() + _GIVE_UP_SECONDS
+async def _wait_for_sites(client: HubClient, sites: Sites, within_seconds: float) -> None:
+    """Waits until all sites are ready; on a busy machine with many orders that takes minutes."""
+    deadline = time.monotonic() + within_seconds
     while True:
         ready = Counter(
             (one["type"], one["status"])
@@ -440,7 +456,7 @@ async def _wait_for_sites(client: HubClient, sites: Sites) -> None:
             return
         if time.monotonic() > deadline:
             raise ValueError(f"the sites do not become ready: {ready}")
-        await sleep(0.1)
+        await sleep(0.5)
 
 
 async def sleep(seconds: float) -> None:

@@ -39,7 +39,11 @@ from agents.protocol.topics import TopicKind, order_token, order_topic, parse_to
 _TICK_SECONDS = 0.05
 _STATUS_SECONDS, _IDLE_STATUS_SECONDS = 0.2, 2.0
 _REPORT_SECONDS, _IDLE_REPORT_SECONDS = 0.5, 5.0
+_MAX_PAUSE_SECONDS = 10.0  # as often as agents report
 _ASK_AGAIN_SECONDS = 1.0
+_ORDERS_AT_FULL_PACE = 500
+"""A site with more orders sends its statuses and reports more rarely: each one names all of them,
+as those of an agent do, and a burst of long messages would be measured instead of the scheduler."""
 _MAX_ASKED_AT_ONCE = 100  # some brokers deliver only so many retained messages per subscription
 
 
@@ -197,10 +201,13 @@ class LoadSite:
     def messages_due(self, now: float) -> list[tuple[str, bytes]]:
         """The sealed messages that are due now, with their topics."""
         due: list[tuple[str, bytes]] = []
-        if now - self.report_at >= (_REPORT_SECONDS if self.has_bound else _IDLE_REPORT_SECONDS):
+        pace = max(1.0, len(self.held) / _ORDERS_AT_FULL_PACE)
+        report_seconds = _REPORT_SECONDS if self.has_bound else _IDLE_REPORT_SECONDS
+        status_seconds = _STATUS_SECONDS if self.has_news else _IDLE_STATUS_SECONDS
+        if now - self.report_at >= min(pace * report_seconds, _MAX_PAUSE_SECONDS):
             self.report_at, self.has_bound = now, False
             due.append(self._seal("report", REPORT.encode(self._report())))
-        if now - self.status_at >= (_STATUS_SECONDS if self.has_news else _IDLE_STATUS_SECONDS):
+        if now - self.status_at >= min(pace * status_seconds, _MAX_PAUSE_SECONDS):
             self.status_at, self.has_news = now, False
             due.append(self._seal("status", SITE_STATUS.encode(self._status())))
         return due

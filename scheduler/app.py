@@ -24,7 +24,8 @@ import msgspec
 
 from scheduler.control.fence import FencedHub
 from scheduler.control.leader_election import Leadership, LeadershipLost, request_timeout_of
-from scheduler.control.ports.hub import KAPOK_RESOURCES, SITES, ApiResource, HubError
+from scheduler.control.orders.kept_orders import PreparedOrders
+from scheduler.control.ports.hub import KAPOK_RESOURCES, SITES, WORKLOADS, ApiResource, HubError
 from scheduler.control.sites.sites import Sites
 from scheduler.control.standby import Standby
 from scheduler.control.state.node_label_keys import NodeLabelKeys
@@ -233,6 +234,13 @@ class Scheduler:
             ),
         )
         self.node_labels = NodeLabelKeys(on_change=self._on_label_keys_changed)
+        self.prepared = PreparedOrders(
+            hub_id=settings.hub_id,
+            objects=self.objects,
+            clock=clock,
+            faults=self.faults,
+            may_prepare=lambda: not self.leadership.epoch,
+        )
         self.publisher = OrderPublisher(
             key=services.signing_key,
             outbox=self.outbox,
@@ -258,6 +266,7 @@ class Scheduler:
             hub_keys=services.hub_keys,
             schemas=KindSchemas(client=services.client, clock=clock),
             node_labels=self.node_labels,
+            prepared=self.prepared,
             asker=self.asker,
             publisher=self.publisher,
             connected_since_seconds=self._connected_since,
@@ -310,6 +319,11 @@ class Scheduler:
 
     async def schedule(self, on_ready: Callable[[Endpoints], None]) -> None:
         """Follows the hub and the sites, and leads when it holds the lease; serves no page."""
+        # Modules and classes stay for good; without them a full collection holds the event loop for
+        # a few milliseconds, with them for 70.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*_GARBAGE_THRESHOLDS)
         async with asyncio.TaskGroup() as group:
             if self.leadership.is_sole_candidate:
                 # What is listed after the lease is taken need not be compared again.
@@ -353,11 +367,7 @@ class Scheduler:
             for name, loop in loops:
                 group.create_task(self._keep_running(name, loop), name=name)
             if not self._has_led:
-                # Modules and classes stay for good; without them a full collection holds the event
-                # loop for a few milliseconds, with them for 70.
-                gc.collect()
-                gc.freeze()
-                gc.set_threshold(*_GARBAGE_THRESHOLDS)
+                gc.freeze()  # and what was listed stays long; nothing is collected before new work
                 on_ready(self._services.endpoints)
                 self._has_led = True
             await self.term.startup.wait_for_sites()
@@ -425,6 +435,7 @@ class Scheduler:
 
     def _end_term(self) -> None:
         """Drops all that was planned; what is known of the hub and the sites stays."""
+        gc.unfreeze()  # or the ended term would stay in memory
         self.ingest.listener = self.standby
         self._services.ledger.end_term()
         self.outbox.drop_all()
@@ -434,6 +445,8 @@ class Scheduler:
         # With the same epoch the next term's indexes count on from those of this one.
         self.term.dispatcher.epoch = ended.dispatcher.epoch
         self.term.dispatcher.sequence = ended.dispatcher.sequence
+        for key in self.objects.workloads:
+            self.prepared.note_change(key)
 
     def _following_loops(self) -> Iterator[tuple[str, Loop]]:
         """What follows the hub and the sites, in a leader and in a scheduler that stands by."""
@@ -441,6 +454,7 @@ class Scheduler:
             yield f"watch {resource.plural}", informer.run
         yield "broker session", self.session.run
         yield "messages", self.receiver.run
+        yield "prepared orders", self.prepared.run
         yield "ask sites", self.asker.run
         yield "received messages", partial(self._services.received.run, self._clock)
         yield "full reports", self._request_full_reports
@@ -470,6 +484,8 @@ class Scheduler:
             self._admit_keys(key[1])
         if self.term.startup.has_synced:
             self.term.controller.on_object_changed(kind, key, sites)
+        elif kind == WORKLOADS.kind:
+            self.prepared.note_change(key)
         elif kind == SITES.kind:
             self.standby.on_site_changed(key[1])
 

@@ -25,6 +25,7 @@ from scheduler.control.failover.loop import FailoverLoop
 from scheduler.control.failover.storm_gate import StormGate
 from scheduler.control.orders.dispatch import Dispatcher
 from scheduler.control.orders.identity import IdentityResolver
+from scheduler.control.orders.kept_orders import PreparedOrders
 from scheduler.control.orders.sync import OrderSync
 from scheduler.control.ports.agents import IndexVersion, OrderPublisherPort
 from scheduler.control.ports.hub import Hub
@@ -143,6 +144,7 @@ class Knowledge:
         hub_keys: the public keys with which this hub signs and has signed.
         schemas: the schemas of manifests; None: manifests are not checked by them.
         node_labels: names of node labels that workloads ask for.
+        prepared: what a new leader would plan of unchanged workloads.
         asker: asks sites to prove that their reports are fresh.
         publisher: signs and publishes to sites.
         connected_since_seconds: gives since when there is a session with the broker; None: there
@@ -164,6 +166,7 @@ class Knowledge:
     hub_keys: frozenset[str]
     schemas: Schemas | None
     node_labels: NodeLabelKeys
+    prepared: PreparedOrders
     asker: NonceAsker
     publisher: TermPublisher
     connected_since_seconds: Callable[[], float | None]
@@ -400,6 +403,7 @@ class Term:
                 order_sync=self.order_sync,
                 accepted=self.reconciler.accepted,
                 requeue_reasons=self.requeuer.reasons,
+                prepared=known.prepared,
                 resolve_demand=self.reconciler.resolve_demand,
                 faults=known.faults,
             ),

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from scheduler.control.failover.gate import OpenGate
+from scheduler.control.orders.kept_orders import PreparedOrders
 from scheduler.control.ports.agents import (
     IndexVersion,
     OrderForSite,
@@ -373,6 +374,9 @@ class ControlLoops:
             silent_after_seconds=1e9,
             facts_sink=self._on_facts_changed,
         )
+        self.prepared = PreparedOrders(
+            hub_id=SETTINGS.hub_id, objects=self.objects, clock=self.clock, faults=self.faults
+        )
         self.term = Term(
             Knowledge(
                 settings=SETTINGS,
@@ -389,6 +393,7 @@ class ControlLoops:
                 hub_keys=frozenset(),
                 schemas=None,
                 node_labels=NodeLabelKeys(on_change=self._on_label_keys_changed),
+                prepared=self.prepared,
                 asker=SilentAsker(),
                 publisher=self.publisher,
                 connected_since_seconds=lambda: 0.0,

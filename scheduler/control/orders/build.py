@@ -143,7 +143,7 @@ def ordered_of(demand: Demand, share: SiteShare) -> OrderGeneration:
     """
     shapes = [one.shape for one in demand.unit]
     pods = sum(one.count for one in demand.unit)
-    requests = _max_amounts(shape.requests for shape in shapes)
+    requests = _max_amounts([shape.requests for shape in shapes])
     return OrderGeneration(
         generation=share.generation,
         # Ordinals that wait for another site are not ordered yet, and their room is kept.
@@ -152,15 +152,17 @@ def ordered_of(demand: Demand, share: SiteShare) -> OrderGeneration:
             workload=demand.key,
             replicas=1,
             requests=requests or {PODS: 0},
-            limits=_max_amounts(one.limits for one in demand.unit),
+            limits=_max_amounts([one.limits for one in demand.unit]),
             gpu_cards=max((shape.gpu_cards for shape in shapes), default=0),
             gpu_milli=max((shape.gpu_milli for shape in shapes), default=0),
         ),
     )
 
 
-def _max_amounts(amounts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+def _max_amounts(amounts: Sequence[Mapping[str, int]]) -> dict[str, int]:
     """The largest amount of each resource, sorted by name."""
+    if len(amounts) == 1:
+        return {name: max(0, amount) for name, amount in sorted(amounts[0].items())}
     most: dict[str, int] = {}
     for each in amounts:
         for name, amount in each.items():

@@ -92,7 +92,7 @@ class SitePlan:
         known = self.listed_digests.get(order.id)
         if known is not None and known[0] == order:
             order = known[0]  # one copy of it
-        else:
+        elif order.manifests:
             order = replace(order, manifests=pack_manifests(order.manifests))
         self.orders[order.id] = order
         self.ids_by_key.setdefault((order.namespace, order.name), set()).add(order.id)

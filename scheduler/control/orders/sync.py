@@ -16,13 +16,14 @@ from scheduler.control.orders.build import (
 )
 from scheduler.control.orders.dispatch import Dispatcher
 from scheduler.control.orders.identity import IdentityResolver, format_order_id, pod_selector
+from scheduler.control.orders.kept_orders import KeptOrders
 from scheduler.control.orders.made_orders import MadeOrders
 from scheduler.control.ports.agents import OrderForSite, OrderState
 from scheduler.control.ports.ledger import AcceptedSpec
 from scheduler.control.sites.sites import Sites
 from scheduler.control.state.node_label_keys import NodeLabelKeys
 from scheduler.control.state.objects import HubObjects
-from scheduler.control.state.quotas import Quotas
+from scheduler.control.state.quotas import Quotas, QuotaUse
 from scheduler.control.status import workload as statuses
 from scheduler.control.status.accepted import is_present_spec_accepted
 from scheduler.control.status.failover import given_up_sites
@@ -164,26 +165,47 @@ class OrderSync:
             if kept := kept_order_of(workload, order_id, site, shares[site]):
                 self.dispatcher.replace_order(site, kept)
 
-    def keep_orders(
-        self, key: WorkKey, workload: Workload, shares: Mapping[str, SiteShare]
-    ) -> bool:
+    def plan_kept(self, key: WorkKey, kept: KeptOrders) -> None:
         """Plans after a start what the sites have, by the digests in the status alone.
 
         Nothing is read of the manifests; `content_of` does so when a site asks for a content.
+        """
+        self.dispatcher.set_orders(key, kept.orders)
+        self.node_labels.record_keys(key, kept.label_keys)
+
+    def restore_kept(self, key: WorkKey, kept: KeptOrders) -> bool:
+        """Does as `plan_kept`, and accounts for it; not for a tenant with a budget.
 
         Returns:
-            Whether that is done; False: the status does not have the digest of every site.
+            Whether that is done; False: what it uses depends on the fleet, or on an autoscaler.
         """
-        if workload.status.placement.identity == "Whole":  # what may start depends on the sites
+        found = {site: self._reported(site, kept.order_id) for site in kept.shares}
+        if kept.has_daemons or any(self._is_raised(kept, site, one) for site, one in found.items()):
             return False
-        order_id, orders = self.order_id(workload), dict[str, OrderForSite]()
-        for site, share in shares.items():
-            kept = kept_order_of(workload, order_id, site, share)
-            if kept is None:
-                return False
-            orders[site] = kept
-        self.dispatcher.set_orders(key, orders)
+        self.plan_kept(key, kept)
+        for site, state in found.items():
+            share = kept.shares[site]
+            is_over = (
+                state is not None and is_finished(state) and state.generation >= share.generation
+            )
+            ordered = None if is_over else kept.ordered[site]
+            self.sites.set_order(site, kept.order_id, ordered)
+        self.quotas.restore(key, QuotaUse(kept.amounts, None))
         return True
+
+    def _reported(self, site: str, order_id: str) -> OrderState | None:
+        state = self.sites.states.get(site)
+        report = state.order_status if state else None
+        return report.orders.get(order_id) if report else None
+
+    def _is_raised(self, kept: KeptOrders, site: str, state: OrderState | None) -> bool:
+        """Whether a site reports more replicas than were ordered, as `_raised_at` counts them."""
+        share = kept.shares[site]
+        if state is None or state.replicas is None or state.generation < share.generation:
+            return False
+        if share.is_parked or not kept.unit_pods:
+            return False
+        return (state.replicas - kept.pods_beside) // kept.unit_pods > share.replicas
 
     def content_of(self, site: str, kept: OrderForSite) -> OrderForSite | None:
         """The content of an order that is planned by its digest alone; None: it is not known.

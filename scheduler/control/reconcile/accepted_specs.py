@@ -22,9 +22,7 @@ from scheduler.control.status.accepted import (
     AcceptedDamaged,
     PackedAcceptance,
     unpack_accepted,
-    unpack_accepted_demand,
 )
-from scheduler.model.demand.demand import Demand
 from scheduler.model.kinds.fields import API_VERSION
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.workload import AcceptedReference, Workload
@@ -66,19 +64,6 @@ class AcceptedSpecs:
         if isinstance(found, AcceptedSpec):
             return found
         return self.recorder.last_accepted(workload.metadata.key)
-
-    def demand_in_status(self, workload: Workload) -> Demand | None:
-        """The demand that the status has as accepted; None: it has none that can be read.
-
-        Nothing of it is kept, and the spec beside it is not decoded.
-        """
-        reference = workload.status.accepted
-        if reference is None or not reference.content:
-            return None
-        try:
-            return unpack_accepted_demand(reference.digest, reference.content)
-        except AcceptedDamaged:
-            return None  # `problem_of` says why
 
     def problem_of(self, workload: Workload) -> str:
         """Why what the hub keeps as accepted cannot be used; "" if it can, or if it keeps none."""

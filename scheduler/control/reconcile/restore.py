@@ -1,11 +1,12 @@
 """Plans all orders after a start as the sites have them, from what was accepted before."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import msgspec
 
+from scheduler.control.orders.kept_orders import PreparedOrders, demand_in_status
 from scheduler.control.orders.sync import OrderSync
 from scheduler.control.ports.hub import HubError
 from scheduler.control.queue.requeue import RequeueReasons
@@ -13,7 +14,6 @@ from scheduler.control.reconcile.accepted_specs import AcceptedSpecs
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.status import workload as statuses
 from scheduler.control.status.accepted import is_present_spec_accepted
-from scheduler.control.status.migration import SiteShare
 from scheduler.model.demand.demand import Demand, NotAccepted
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.tenant import Budget, BudgetLeft
@@ -32,6 +32,7 @@ class OrderRestorer:
         order_sync: plans orders.
         accepted: what was accepted last.
         requeue_reasons: why placed workloads are decided again.
+        prepared: what was prepared while this scheduler stood by.
         resolve_demand: gives the demand of a workload, and claims the names of its objects.
         faults: handles what fails for one workload.
     """
@@ -40,6 +41,7 @@ class OrderRestorer:
     order_sync: OrderSync
     accepted: AcceptedSpecs
     requeue_reasons: RequeueReasons
+    prepared: PreparedOrders
     resolve_demand: Callable[[Workload], Demand | NotAccepted]
     faults: Faults
 
@@ -79,15 +81,16 @@ class OrderRestorer:
                 is_restored = True
             if not is_restored:
                 self.order_sync.hold_indexes(key, workload)
+        self.prepared.clear()
 
     def _restore_orders_of(self, key: WorkKey, workload: Workload) -> None:
         identified = self.order_sync.identify(key, workload)
         if isinstance(identified, NotAccepted):
             return  # its reconciliation says so; the indexes of its sites are held
         workload = identified
-        shares = statuses.shares_of(self.order_sync.with_adopted_placement(workload).status)
-        if shares and self._restore_by_digest(key, workload, shares):
+        if workload.status.placement.groups and self._restore_by_digest(key, workload):
             return
+        shares = statuses.shares_of(self.order_sync.with_adopted_placement(workload).status)
         demand = self.resolve_demand(workload)  # claims its names, too
         basis, has_content = workload, True
         if shares and not is_present_spec_accepted(workload):
@@ -104,9 +107,7 @@ class OrderRestorer:
             self.order_sync.account_usage(key, demand, workload, shares)
         self.order_sync.restore_orders(key, basis, shares, has_content=has_content)
 
-    def _restore_by_digest(
-        self, key: WorkKey, workload: Workload, shares: Mapping[str, SiteShare]
-    ) -> bool:
+    def _restore_by_digest(self, key: WorkKey, workload: Workload) -> bool:
         """Restores what a status has in full: the demand as accepted, and every order's digest.
 
         Its manifests are not read, so that thousands of unchanged workloads hold up nothing.
@@ -114,13 +115,19 @@ class OrderRestorer:
         Returns:
             Whether that is done.
         """
-        demand = self.accepted.demand_in_status(workload)
-        if demand is None or not self.order_sync.keep_orders(key, workload, shares):
+        kept = self.prepared.take(key, workload)
+        if kept is None:
             return False
         tenant = self.objects.tenant_of(key[0])
-        if tenant is not None and tenant.spec.budget != Budget():
+        has_budget = tenant is not None and tenant.spec.budget != Budget()
+        if not has_budget and self.order_sync.restore_kept(key, kept):
+            return True
+        demand = demand_in_status(workload)
+        if demand is None:
+            return False
+        if has_budget:
             # What is left of it is no part of what was accepted; what runs counts against it.
             demand = msgspec.structs.replace(demand, budget_left=BudgetLeft())
-        self.order_sync.node_labels.record(key, demand)
-        self.order_sync.account_usage(key, demand, workload, shares)
+        self.order_sync.plan_kept(key, kept)
+        self.order_sync.account_usage(key, demand, workload, kept.shares)
         return True

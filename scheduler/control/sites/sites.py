@@ -131,10 +131,12 @@ class SiteState:
         ordered = self.ordered.get(order_id, ())
         generation, count = self.report.bound.get(order_id, (0, 0)) if self.report else (0, 0)
         known = self.unschedulable.get(order_id)
-        given_up = pods_without_room(
-            {order_id: known} if known else {}, self.report, self._counted_after_seconds
-        )
-        return in_flight_of(ordered, {generation: count + given_up.get(order_id, 0)})
+        if known:
+            given_up = pods_without_room(
+                {order_id: known}, self.report, self._counted_after_seconds
+            )
+            count += given_up.get(order_id, 0)
+        return in_flight_of(ordered, {generation: count})
 
 
 @dataclass(slots=True, kw_only=True)

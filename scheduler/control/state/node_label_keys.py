@@ -40,7 +40,10 @@ class NodeLabelKeys:
 
     def record(self, key: WorkKey, demand: Demand) -> None:
         """Takes in what the demand of a workload asks for now."""
-        asked = frozenset(keys_of(demand))
+        self.record_keys(key, frozenset(keys_of(demand)))
+
+    def record_keys(self, key: WorkKey, asked: frozenset[str]) -> None:
+        """Does as `record`, with the names that `keys_of` finds in the demand."""
         before = self._keys_of.get(key, frozenset())
         if asked == before:
             return

@@ -134,8 +134,10 @@ class Quotas:
         self, namespace: str, before: Mapping[str, int], after: Mapping[str, int]
     ) -> None:
         total = self.totals.setdefault(namespace, Counter())
-        total.subtract(before)
-        total.update(after)
+        for name, amount in before.items():
+            total[name] -= amount
+        for name, amount in after.items():
+            total[name] += amount
         self._changed_namespaces.add(namespace)
         if not any(total.values()):
             del self.totals[namespace]
