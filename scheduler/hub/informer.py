@@ -78,6 +78,7 @@ class Informer:
         self._has_received = False
         self._has_listed = asyncio.Event()
         self._listed_seconds = float("-inf")
+        self._has_answered = asyncio.Event()
 
     async def wait_until_listed(self) -> None:
         """Waits until the collection has been listed for the first time."""
@@ -87,7 +88,8 @@ class Informer:
         """Brings the listener what the hub holds now, though a watch may be late or cut.
 
         A watch does not say that it is complete: a leader that begins compares the versions of all
-        objects, which takes their metadata alone, and reads what differs.
+        objects, which takes their metadata alone, and reads what differs. What changes after that
+        is for the watch, which is not left in the long pauses of an outage that is over.
 
         Args:
             since_seconds: nothing is done if the collection was listed after this monotonic time.
@@ -101,9 +103,11 @@ class Informer:
         ]
         if len(differing) > _MAX_SINGLE_READS:
             await self.synchronise()
-            return
-        for key in differing:
-            await self._read_again(key)
+        else:
+            for key in differing:
+                await self._read_again(key)
+        self._backoff.reset()
+        self._has_answered.set()
 
     def _differs(self, key: Key, found: dict[Key, tuple[str, str]]) -> bool:
         known = self._objects.get(key)
@@ -167,7 +171,8 @@ class Informer:
         """Watches until cancelled.
 
         The pause between attempts grows while watches fail without an event. A watch that has
-        received an event starts again after a short pause, however often it is cut.
+        received an event starts again after a short pause, however often it is cut; so does one
+        whose collection the hub has served to `catch_up`.
         """
         while True:
             self._has_received = False
@@ -191,7 +196,17 @@ class Informer:
                 pause_seconds,
                 reason,
             )
-            await self._clock.sleep(pause_seconds)
+            await self._pause(pause_seconds)
+
+    async def _pause(self, seconds: float) -> None:
+        """Waits, but no longer than until the hub has served `catch_up`."""
+        self._has_answered.clear()
+        async with asyncio.TaskGroup() as group:
+            sleeper = group.create_task(self._clock.sleep(seconds))
+            event = group.create_task(self._has_answered.wait())
+            await asyncio.wait({sleeper, event}, return_when=asyncio.FIRST_COMPLETED)
+            sleeper.cancel()
+            event.cancel()
 
     async def _watch_once(self) -> None:
         started_at = self._clock.monotonic()

@@ -48,6 +48,9 @@ _MIN_PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 0.001, 0.02
 # messages that arrive while there is no room.
 _REJECTED_PAUSE_RATIO = 4.0
 _OVERFLOW_WORK = Rate(0.2, 0.2)
+# What takes longer than several of the largest reports shows that the process stood still: it was
+# paused, or the machine had no time for it. No sender pays for that, and nobody waits for it.
+_MAX_WORK_SECONDS = 0.5
 # A site has one at a time, so a single site never keeps the others waiting.
 _MAX_LARGE_AT_ONCE = 2
 
@@ -156,7 +159,7 @@ class Receiver:
             is_accepted = True  # charged to the shared budget, whatever it was
         else:
             is_accepted = self.ingest.handle(one.topic, one.payload)
-        seconds = self.clock.monotonic() - started
+        seconds = self._work_since(started)
         if not is_accepted:
             return seconds
         self._on_accepted(sender, one, seconds)
@@ -177,7 +180,7 @@ class Receiver:
                 is_accepted = read is not None and is_same and self.ingest.apply(read)
         finally:
             self.queue.set_busy(sender, is_busy=False)
-        seconds = self.clock.monotonic() - started
+        seconds = self._work_since(started)
         if is_accepted:
             self._on_accepted(sender, one, seconds)
         elif verified is not None:
@@ -190,6 +193,10 @@ class Receiver:
     def _read(self, verified: VerifiedMessage) -> OpenedMessage | None:
         opened = self.ingest.decode(verified)
         return None if opened is None else self.ingest.read(opened)
+
+    def _work_since(self, started_seconds: float) -> float:
+        """How long something took, without what the process stood still in that time."""
+        return min(_MAX_WORK_SECONDS, self.clock.monotonic() - started_seconds)
 
     def _may_begin(self, one: Arrival) -> bool:
         return self._large_count < _MAX_LARGE_AT_ONCE or self._is_light(one)
@@ -215,7 +222,7 @@ class Receiver:
             self._count_dropped("superseded", len(removed))
         elif opened is not None:
             self.telemetry.count_bad_message("stale")
-        self._overflow_work.charge(self.clock.monotonic() - started)
+        self._overflow_work.charge(self._work_since(started))
 
     def _queue_unadmitted(self, topic: str, payload: bytes, lane: Lane) -> None:
         """Queues a message of an unadmitted site, unless the site was listed just now."""

@@ -45,6 +45,10 @@ class FakeClock:
         self._seconds = target
         await self.settle()
 
+    def stand_still(self, seconds: float) -> None:
+        """Time passes in which nothing runs, as when the process is paused."""
+        self._seconds += seconds
+
     async def settle(self) -> None:
         """Lets all tasks run until they wait."""
         for _ in range(20):

@@ -40,6 +40,10 @@ class CuttingHub:
         del resource
         yield Listing(items=[], resource_version="1")
 
+    async def list_metadata(self, resource: ApiResource) -> Listing:
+        del resource
+        return Listing(items=[], resource_version="1")
+
     async def watch(self, resource: ApiResource, version: str) -> AsyncIterator[WatchEvent]:
         del resource, version
         self.begun.append(self.clock.monotonic())
@@ -51,9 +55,8 @@ class CuttingHub:
         return (next(self._versions) for _ in range(self.changes))
 
 
-async def watches_in(seconds: float, hub: CuttingHub) -> int:
-    """The number of watches that start in some time."""
-    informer = Informer(
+def informer_of(hub: CuttingHub) -> Informer:
+    return Informer(
         cast("Hub", hub),  # of the port what an informer uses
         PODS,
         lambda _resource, _change: None,
@@ -61,6 +64,11 @@ async def watches_in(seconds: float, hub: CuttingHub) -> int:
         jitter=random.Random(1),  # noqa: S311 - spreads retries
         faults=make_faults(hub.clock),
     )
+
+
+async def watches_in(seconds: float, hub: CuttingHub) -> int:
+    """The number of watches that start in some time."""
+    informer = informer_of(hub)
     await informer.synchronise()
     async with asyncio.TaskGroup() as group:
         task = group.create_task(informer.run())
@@ -79,6 +87,25 @@ async def test_a_watch_that_received_events_is_restarted_soon_however_often_it_i
 @pytest.mark.parametrize("failure", [HubError("the connection was cut"), Gone("too old")])
 async def test_a_watch_without_events_is_restarted_less_and_less_often(failure: HubError) -> None:
     assert 5 <= await watches_in(60, CuttingHub(changes=0, failure=failure)) <= 15
+
+
+@pytest.mark.parametrize("is_listed_already", [False, True])
+async def test_a_leader_that_has_caught_up_does_not_wait_for_the_end_of_a_long_pause(
+    is_listed_already: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    hub = CuttingHub(changes=0, failure=HubError("connection refused"))
+    informer = informer_of(hub)
+    await informer.synchronise()
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(informer.run())
+        await hub.clock.advance(300)
+        while hub.clock.monotonic() - hub.begun[-1] > 1.0:  # a pause of an unknown length begins
+            await hub.clock.advance(0.5)
+        before = len(hub.begun)
+        await informer.catch_up(0.0 if is_listed_already else hub.clock.monotonic())
+        await hub.clock.settle()
+        assert len(hub.begun) - before == (0 if is_listed_already else 1)
+        task.cancel()
 
 
 class OneChange(CuttingHub):

@@ -10,6 +10,7 @@ from agents.protocol.envelope import seal
 from agents.protocol.keys import SigningKey
 from agents.protocol.report import REPORT, REPORT_DELTA, FreeRow, Report
 from agents.protocol.topics import site_topic
+from scheduler.control.ports.agents import SiteReport
 from scheduler.mqtt.arrival_queue import ArrivalQueue
 from scheduler.mqtt.arrivals import Arrival
 from scheduler.mqtt.receiver import Receiver
@@ -166,3 +167,35 @@ def test_a_small_delta_of_a_large_report_counts_as_large() -> None:
     assert fixture.ingest.takes_long("m1")
     assert fixture.ingest.handle(TOPIC, sealed(report(2)))
     assert not fixture.ingest.takes_long("m1")
+
+
+async def test_a_site_whose_message_was_handled_when_the_process_stood_still_is_not_muted() -> None:
+    fixture = ReceiverFixture()
+    on_report = fixture.received.on_report
+
+    def stand_still(one: SiteReport) -> None:
+        on_report(one)
+        if len(fixture.received.reports) == 1:
+            fixture.clock.stand_still(22.0)
+
+    fixture.received.on_report = stand_still  # type: ignore[method-assign]
+    for sequence in range(1, 6):
+        fixture.receiver.receive(TOPIC, sealed(report(sequence, cpu=str(sequence))))
+        fixture.receiver.handle_batch()
+        await fixture.clock.advance(1.0)
+    assert len(fixture.received.reports) == 5
+
+
+@pytest.mark.parametrize("seconds", [0.001, 22.0])
+def test_a_rejected_message_holds_up_the_others_for_two_seconds_at_most(seconds: float) -> None:
+    fixture = ReceiverFixture()
+    count = fixture.telemetry.count_bad_message
+
+    def stand_still(kind: str) -> None:
+        fixture.clock.stand_still(seconds)
+        count(kind)
+
+    fixture.telemetry.count_bad_message = stand_still  # type: ignore[method-assign]
+    fixture.receiver.receive(TOPIC, forged(report(1)))
+    pause_seconds = fixture.receiver.handle_batch()
+    assert pause_seconds == pytest.approx(min(2.0, 4 * seconds))
