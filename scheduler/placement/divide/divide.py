@@ -102,7 +102,7 @@ def divide(request: DivisionRequest) -> ReplicasBySlot | None:
 
 def _fill_cheapest_first(request: DivisionRequest, missing: int) -> ReplicasBySlot | None:
     shares = dict(request.kept)
-    cheapest = _cheapest_sites_by_kernel(request)
+    cheapest = cheapest_sites_by_kernel(request)
     if cheapest is not None:
         return shares if cheapest.fill(shares, missing) else None
     for slot, more in iter_cheapest_sites(request, missing):
@@ -119,10 +119,11 @@ def iter_cheapest_sites(request: DivisionRequest, missing: int) -> Iterator[tupl
 
     If all together cannot hold what is missing, some or all may be left out.
     """
-    return _cheapest_sites_by_kernel(request) or _iter_cheapest_sites_interpreted(request, missing)
+    return cheapest_sites_by_kernel(request) or _iter_cheapest_sites_interpreted(request, missing)
 
 
-def _cheapest_sites_by_kernel(request: DivisionRequest) -> "Cheapest | None":
+def cheapest_sites_by_kernel(request: DivisionRequest) -> "Cheapest | None":
+    """The open sites, cheapest first, by the kernel; None: it does not support the request."""
     fit = None if request.own_replicas or request.caps else request.capacity.unbounded_kernel_fit
     if fit is None:
         return None
