@@ -425,7 +425,12 @@ cdef class Fit:
             return min(fits, 0.0)
         for card in range(cards):
             share = self.rows.data[self.rows.cards[card, 0] * self.rows.width + row]
-            if share < 0.0 or share >= self.gpu_milli:  # in between the quotient's floor is 0
+            if share >= self.gpu_milli:
+                # A division takes long, and most cards have at most one share to give.
+                pods += 1.0 if share < 2.0 * self.gpu_milli else _floor(share / self.gpu_milli)
+                if pods >= fits and free > 0.0 and self.gpu_cards == 1:
+                    return fits
+            elif share < 0.0:  # from 0 on the quotient's floor is 0
                 pods += _floor(share / self.gpu_milli)
             left -= share
             if left == 0.0:  # nothing is on further cards: another site's nodes may have more

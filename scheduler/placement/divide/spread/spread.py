@@ -128,9 +128,9 @@ def _divide_within(request: DivisionRequest, fleet: Fleet, rules: Sequence[Sprea
     if any(rule.min_groups > request.replicas for rule in rules):
         return Division(replicas_by_slot=None)
     if request.demand.strategy == "CostOptimal" and are_nested_everywhere(fleet, rules):
-        quick = _divide_cheapest_only(
+        quick = _divide_cheapest_only(request, fleet, rules, missing) or divide_cheapest_of_groups(
             request, fleet, rules, missing
-        ) or _divide_cheapest_of_groups(request, fleet, rules, missing)
+        )
         if quick is not None:
             return quick
     return _divide_among_all(request, fleet, rules)
@@ -162,7 +162,7 @@ def _divide_among_all(request: DivisionRequest, fleet: Fleet, rules: Sequence[Sp
     )
 
 
-def _divide_cheapest_of_groups(
+def divide_cheapest_of_groups(
     request: DivisionRequest, fleet: Fleet, rules: Sequence[Spread], missing: int
 ) -> Division | None:
     """Divides over the cheapest sites of each group, as over all; None: nothing is proven there.
