@@ -1,4 +1,4 @@
-"""`lazy`: an attribute that is computed at first use, as `functools.cached_property` without a lock.
+"""`lazy`: an attribute computed at first use, as `functools.cached_property` without a lock.
 
 Until CPython 3.12 `cached_property` takes a lock at the first use on each object, which costs a
 decision more than most of what it guards. A value of the model is used by one thread.

@@ -1,4 +1,4 @@
-"""New work that asks nothing special of its division: `choose` in fewer steps, with the same answer.
+"""New work that asks nothing special of its division: `choose` in fewer steps, the same answer.
 
 Most demands are such: nothing of them runs yet, a replica is one pod, and the cheapest sites are
 filled. For them the steps of `choose` that look at running replicas, gates, groups, spread, budgets
@@ -11,7 +11,7 @@ from operator import attrgetter
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import Demand
 from scheduler.placement.cost.site_costs import site_costs_of
-from scheduler.placement.divide.divide import MIN_SITES_TO_CACHE_FULL
+from scheduler.placement.divide.divide import cheapest_of
 from scheduler.placement.divide.division import Division, ReplicasBySlot
 from scheduler.placement.filter.filter import filter_sites
 from scheduler.placement.filter.retention import RetainedShares
@@ -20,7 +20,7 @@ from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.result import CycleState, build_decision, build_placed_decision
 
-_FIELDS = (
+PLAIN_FIELDS = (
     "placed",  # else replicas may be kept, lost or moved
     "companions",
     "site_groups",
@@ -38,7 +38,7 @@ _FIELDS = (
     "unknown_scope",
 )
 """The fields of a demand that must have their defaults."""
-_values_of = attrgetter(*_FIELDS)
+_values_of = attrgetter(*PLAIN_FIELDS)
 _DEFAULTS = _values_of(Demand(key=""))
 
 
@@ -49,24 +49,16 @@ def choose_plainly(demand: Demand, fleet: Fleet, context: DecisionContext) -> De
     filter_result = filter_sites(demand, fleet, context)
     slots = filter_result.admitted_slots
     capacity = SiteCapacity(fleet, demand, filter_result.rights.vendor_sets)
-    if not capacity.has_no_caveats:
-        return None
-    fit = capacity.unbounded_kernel_fit
-    if fit is None:
+    if not capacity.has_no_caveats or capacity.unbounded_kernel_fit is None:
         return None
     if len(slots):
         costs = site_costs_of(demand, fleet, context)
         shares: ReplicasBySlot = {}
-        full = capacity.kernel_full_sites if len(slots) > MIN_SITES_TO_CACHE_FULL else None
-        if fit.cheapest(
-            slots,
-            costs.cny,
-            costs.unknown if costs.is_any_unknown else None,
-            costs.name_hashes,
-            costs.salt,
-            full,
-        ).fill(shares, demand.replicas):
-            return build_placed_decision(demand, fleet, context, costs, shares, filter_result)
+        sites = cheapest_of(slots, capacity, costs)
+        if sites is not None and sites.fill(shares, demand.replicas):
+            return build_placed_decision(
+                demand, fleet, context, costs=costs, shares=shares, filter_result=filter_result
+            )
     state = CycleState(
         demand=demand,
         fleet=fleet,

@@ -99,6 +99,7 @@ def build_placed_decision(
     demand: Demand,
     fleet: Fleet,
     context: DecisionContext,
+    *,
     costs: SiteCosts,
     shares: ReplicasBySlot,
     filter_result: FilterResult,

@@ -102,7 +102,7 @@ def divide(request: DivisionRequest) -> ReplicasBySlot | None:
 
 def _fill_cheapest_first(request: DivisionRequest, missing: int) -> ReplicasBySlot | None:
     shares = dict(request.kept)
-    cheapest = _cheapest_sites_by_kernel(request)
+    cheapest = cheapest_sites_by_kernel(request)
     if cheapest is not None:
         return shares if cheapest.fill(shares, missing) else None
     for slot, more in iter_cheapest_sites(request, missing):
@@ -119,21 +119,24 @@ def iter_cheapest_sites(request: DivisionRequest, missing: int) -> Iterator[tupl
 
     If all together cannot hold what is missing, some or all may be left out.
     """
-    return _cheapest_sites_by_kernel(request) or _iter_cheapest_sites_interpreted(request, missing)
+    return cheapest_sites_by_kernel(request) or _iter_cheapest_sites_interpreted(request, missing)
 
 
-def _cheapest_sites_by_kernel(request: DivisionRequest) -> "Cheapest | None":
-    fit = None if request.own_replicas or request.caps else request.capacity.unbounded_kernel_fit
+def cheapest_sites_by_kernel(request: DivisionRequest) -> "Cheapest | None":
+    """The open sites, cheapest first, by the kernel; None: it does not support the request."""
+    if request.own_replicas or request.caps:
+        return None
+    return cheapest_of(request.open_slots, request.capacity, request.costs)
+
+
+def cheapest_of(slots: Ints, capacity: SiteCapacity, costs: SiteCosts) -> "Cheapest | None":
+    """Sites, cheapest first, by the kernel; None: it does not support the demand."""
+    fit = capacity.unbounded_kernel_fit
     if fit is None:
         return None
-    price = request.costs
-    unknown = price.unknown if price.is_any_unknown else None
-    full = (
-        request.capacity.kernel_full_sites
-        if len(request.open_slots) > MIN_SITES_TO_CACHE_FULL
-        else None
-    )
-    return fit.cheapest(request.open_slots, price.cny, unknown, price.name_hashes, price.salt, full)
+    unknown = costs.unknown if costs.is_any_unknown else None
+    full = capacity.kernel_full_sites if len(slots) > MIN_SITES_TO_CACHE_FULL else None
+    return fit.cheapest(slots, costs.cny, unknown, costs.name_hashes, costs.salt, full)
 
 
 def _iter_cheapest_sites_interpreted(

@@ -194,7 +194,7 @@ def filter_sites(demand: Demand, fleet: Fleet, context: DecisionContext) -> Filt
     if found is not None and found[0] == version and all(map(is_, found[1], now_passing)):
         return found[2]
     result = _filter_by_rule(
-        cache, cache_key, demand, fleet, context, version=version, passing=now_passing
+        cache, demand, fleet, context, cache_key=cache_key, version=version, passing=now_passing
     )
     cache.whole.pop(cache_key, None)
     cache.whole[cache_key] = (version, now_passing, result)
@@ -218,11 +218,11 @@ def _cache_key(book: "_Rulebook", demand: Demand, fleet: Fleet) -> _CacheKey:
 
 def _filter_by_rule(
     cache: FilterCache,
-    cache_key: _CacheKey,
     demand: Demand,
     fleet: Fleet,
     context: DecisionContext,
     *,
+    cache_key: _CacheKey,
     version: Version,
     passing: list[Bools],
 ) -> FilterResult:
@@ -231,14 +231,16 @@ def _filter_by_rule(
     rights_key, cached_key, seldom_shared_key = cache_key
     rights = cache.results.get(rights_key)
     if rights is None or rights.version != version:
-        rights = _cached_results(cache, rights_key, book.rights, demand, fleet, context, version)
+        rights = _evaluate_rules(book.rights.rules, demand, fleet, context, version)
+        _keep(cache, rights_key, rights)
     cached = cache.results.get(cached_key)
     if cached is None or cached.version != version:
-        cached = _cached_results(cache, cached_key, book.cached, demand, fleet, context, version)
+        cached = _evaluate_rules(book.cached.rules, demand, fleet, context, version)
+        _keep(cache, cached_key, cached)
     together = cache.together.get(seldom_shared_key)
     if together is None or together[0] != version:
         together = _seldom_shared_answers(
-            cache, seldom_shared_key, demand, fleet, context, version=version
+            cache, demand, fleet, context, cache_key=seldom_shared_key, version=version
         )
     other_ranks = together[2]
     time_dependent: dict[Rule, Bools] = {}
@@ -264,11 +266,11 @@ def _filter_by_rule(
 
 def _seldom_shared_answers(
     cache: FilterCache,
-    cache_key: Hashable,
     demand: Demand,
     fleet: Fleet,
     context: DecisionContext,
     *,
+    cache_key: Hashable,
     version: Version,
 ) -> tuple[Version, dict[Rule, Bools], Ranks | None]:
     """The answers of the rules that demands seldom share, and the lowest of their refusal ranks.
@@ -357,20 +359,10 @@ def rulebook() -> _Rulebook:
     )
 
 
-def _cached_results(
-    cache: FilterCache,
-    cache_key: Hashable,
-    rules: _CachedRules,
-    demand: Demand,
-    fleet: Fleet,
-    context: DecisionContext,
-    version: Version,
-) -> RuleResults:
-    results = _evaluate_rules(rules.rules, demand, fleet, context, version)
+def _keep(cache: FilterCache, cache_key: Hashable, results: RuleResults) -> None:
     cache.results[cache_key] = results
     if len(cache.results) > _MAX_CACHED_RESULTS:
         cache.results.pop(next(iter(cache.results)))
-    return results
 
 
 def _evaluate_rules(

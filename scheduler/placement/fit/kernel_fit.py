@@ -144,14 +144,11 @@ class KernelRowsCache:
         self.headroom[slot] = np.nan
         if facts is None:
             return
-        unnamed = [
-            name
-            for each in facts.in_flight
-            for name in each.requests
-            if columns.known_number(name) is None
-        ]
+        named = columns.named
+        unnamed = [each.requests for each in facts.in_flight if not each.requests.keys() <= named]
         if unnamed:
-            fleet.nodes.column_numbers_of(unnamed)
+            for requests in unnamed:
+                fleet.nodes.column_numbers_of(requests)
             return
         if not any(each.workload.startswith(RESERVED_FOR_PREFIX) for each in facts.in_flight):
             self.headroom[slot] = facts.spec.headroom.ratio

@@ -65,7 +65,8 @@ class InFlightTotals:
             if column >= len(totals):
                 self.widen(column + 8)  # some spare, so that not every new column copies the array
                 totals = self.totals
-            totals[column, slot] = _sum(totals.item(column, slot), replicas * amount, copies)
+            before, more = totals.item(column, slot), replicas * amount
+            totals[column, slot] = before + more if copies == 1 else _sum(before, more, copies)
         if entry.gpu_cards:
             self.widen(CARDS_COLUMN + 1)
             before = self.totals.item(CARDS_COLUMN, slot)

@@ -425,7 +425,12 @@ cdef class Fit:
             return min(fits, 0.0)
         for card in range(cards):
             share = self.rows.data[self.rows.cards[card, 0] * self.rows.width + row]
-            if share < 0.0 or share >= self.gpu_milli:  # in between the quotient's floor is 0
+            if share >= self.gpu_milli:
+                # A division takes long, and most cards have at most one share to give.
+                pods += 1.0 if share < 2.0 * self.gpu_milli else _floor(share / self.gpu_milli)
+                if pods >= fits and free > 0.0 and self.gpu_cards == 1:
+                    return fits
+            elif share < 0.0:  # from 0 on the quotient's floor is 0
                 pods += _floor(share / self.gpu_milli)
             left -= share
             if left == 0.0:  # nothing is on further cards: another site's nodes may have more
@@ -1701,29 +1706,98 @@ cdef class Cheapest:
             How many replicas it takes; 0 when no site is left.
         """
         cdef int64_t most
-        cdef Py_ssize_t last
-        cdef Block* block
         while self.left:
-            block = &self.blocks[0]
-            slot[0] = self.slots[self.index[block.least]]
-            block.count -= 1
-            if block.count:
-                # The last candidate takes the place of the one that is given out.
-                last = block.begin + block.count
-                self.cny[block.least] = self.cny[last]
-                self.index[block.least] = self.index[last]
-                self.missing[block.least] = self.missing[last]
-                self._find_least(block)
-            else:
-                self.left -= 1
-                self.blocks[0] = self.blocks[self.left]
-            self._sink(0)
-            most = self.fit.replicas_at_slot(slot[0])
-            if most > 0:
+            slot[0] = self._pop()
+            most = self._capacity_at(slot[0])
+            if most:
                 return most
-            if self.full is not None:
-                self.full.mark(slot[0])
         return 0
+
+    cdef int64_t _pop(self) noexcept nogil:
+        """Takes the cheapest site out of the heap, and gives its slot; one must be left."""
+        cdef Block* block = &self.blocks[0]
+        cdef int64_t slot = self.slots[self.index[block.least]]
+        cdef Py_ssize_t last
+        block.count -= 1
+        if block.count:
+            # The last candidate takes the place of the one that is given out.
+            last = block.begin + block.count
+            self.cny[block.least] = self.cny[last]
+            self.index[block.least] = self.index[last]
+            self.missing[block.least] = self.missing[last]
+            self._find_least(block)
+        else:
+            self.left -= 1
+            self.blocks[0] = self.blocks[self.left]
+        self._sink(0)
+        return slot
+
+    cdef int64_t _capacity_at(self, int64_t slot) except -1:
+        """How many replicas a site takes, 0 at least; a site that takes none is remembered."""
+        cdef int64_t most = self.fit.replicas_at_slot(slot)
+        if most > 0:
+            return most
+        if self.full is not None:
+            self.full.mark(slot)
+        return 0
+
+    def cheapest_by_group(self, const int64_t[::1] groups, int64_t missing):
+        """The cheapest sites of each group that hold what is missing, and the next one of each.
+
+        No other site is in the cheapest division over groups, nor in the second cheapest.
+
+        Args:
+            groups: the number of every site's group, 0: none; [slot_capacity].
+            missing: how many replicas to place.
+
+        Returns:
+            Their slots, cheapest first, and how many replicas each takes, `missing` at most.
+
+        Raises:
+            IndexError: `groups` is too short.
+            ValueError: a number is negative.
+        """
+        cdef Py_ssize_t index
+        cdef Py_ssize_t count = 0
+        cdef Py_ssize_t open_groups = 0
+        cdef int64_t group
+        cdef int64_t last_group = 0
+        cdef int64_t slot
+        cdef int64_t most
+        _check_slots(self.slots, groups.shape[0])
+        for index in range(self.slots.shape[0]):
+            group = groups[self.slots[index]]
+            if group < 0:
+                raise ValueError(f"group {group}")
+            last_group = max(last_group, group)
+        # What the sites of each group hold that were found; -1: no more are wanted of it.
+        held_by_group = np.full(last_group + 1, -1, np.int64)
+        cdef int64_t[::1] held = held_by_group
+        for index in range(self.slots.shape[0]):
+            group = groups[self.slots[index]]
+            if group and held[group] < 0:
+                held[group] = 0
+                open_groups += 1
+        found_slots = np.empty(self.slots.shape[0], np.int64)
+        found_replicas = np.empty(self.slots.shape[0], np.int64)
+        cdef int64_t[::1] slots = found_slots
+        cdef int64_t[::1] replicas = found_replicas
+        while self.left and open_groups:
+            slot = self._pop()
+            group = groups[slot]
+            if held[group] < 0:
+                continue
+            most = min(self._capacity_at(slot), missing)
+            if not most:
+                continue
+            slots[count], replicas[count] = slot, most
+            count += 1
+            if held[group] >= missing:
+                held[group] = -1
+                open_groups -= 1
+            else:
+                held[group] += most
+        return found_slots[:count], found_replicas[:count]
 
     def __iter__(self):
         return self

@@ -33,7 +33,7 @@ from scheduler.model.manifests.pods import HOSTNAME_LABEL, PodShape, TopologySpr
 from scheduler.placement.choose import choose, division_request, prepare_cycle
 from scheduler.placement.cost.site_costs import _sum_terms
 from scheduler.placement.divide import divide as divide_module
-from scheduler.placement.divide.divide import iter_cheapest_sites
+from scheduler.placement.divide.divide import cheapest_sites_by_kernel, iter_cheapest_sites
 from scheduler.placement.divide.spread.levels import Level, satisfies
 from scheduler.placement.divide.spread.nested import divide_nested
 from scheduler.placement.divide.spread.search import search_cheapest_division
@@ -173,6 +173,24 @@ def asked(draw: st.DrawFn) -> Demand:
     )
 
 
+def cheapest_by_group(
+    order: list[tuple[int, int]], groups: np.ndarray, missing: int
+) -> list[tuple[int, int]]:
+    """What `Cheapest.cheapest_by_group` gives, of sites in order of cost with what they take."""
+    found: list[tuple[int, int]] = []
+    held: dict[int, int] = {}
+    closed = {0}
+    for slot, most in order:
+        group = int(groups[slot])
+        if group in closed:
+            continue
+        found.append((slot, min(most, missing)))
+        if held.get(group, 0) >= missing:
+            closed.add(group)
+        held[group] = held.get(group, 0) + most
+    return found
+
+
 @given(data=st.data())
 def check_decisions(data: st.DataObject) -> None:
     """Fit, in flight, spread inside a site, full sites, order of costs, sums, ranks, decisions."""
@@ -201,6 +219,14 @@ def check_decisions(data: st.DataObject) -> None:
                 for each in (one, other)
             ]
             assert orders[0][: len(orders[1])] == orders[1]
+            sites_of_groups = cheapest_sites_by_kernel(division_request(one))
+            if sites_of_groups is not None:
+                groups = np.array([number % 3 for number in range(both[0].slot_capacity)], np.int64)
+                missing = demand.replicas + 1
+                found = sites_of_groups.cheapest_by_group(groups, missing)
+                assert list(zip(*[each.tolist() for each in found], strict=True)) == (
+                    cheapest_by_group(orders[0], groups, missing)
+                )
             decisions = [choose(demand, fleet, now=NOW) for fleet in both]
             assert decision_bytes(decisions[0]) == decision_bytes(decisions[1])
             for fleet in both:

@@ -85,6 +85,41 @@ def place_numbers_of(fleet: Fleet, by: str) -> Ints:
     )
 
 
+class JointPlacesCache:
+    """The places of several levels as one, by the names of the levels.
+
+    Attributes:
+        numbers: the numbers of the joint places, with the version of `Fleet.description_columns`
+            that they hold for.
+    """
+
+    def __init__(self) -> None:
+        self.numbers: dict[tuple[str, ...], tuple[int, Ints]] = {}
+
+
+def joint_places_of(fleet: Fleet, rules: Sequence[Spread]) -> Ints:
+    """The number of every site's place at all levels together; [slot_capacity].
+
+    Sites have the same number if they are in the same place at every level; 0 where the place at
+    any level is unknown. Cached until a site changes.
+    """
+    names = tuple([rule.by for rule in rules])
+    numbers = fleet.cache(JointPlacesCache).numbers
+    cached = numbers.get(names)
+    version = fleet.description_columns.version
+    if cached is None or cached[0] != version or len(cached[1]) != fleet.slot_capacity:
+        places = np.stack([place_numbers_of(fleet, by) for by in names])
+        _, joint = np.unique(places, axis=1, return_inverse=True)
+        joint = np.where((places != UNKNOWN_PLACE).all(axis=0), joint.reshape(-1) + 1, 0)
+        if len(numbers) >= _MAX_JOINT_PLACES:
+            numbers.clear()
+        cached = numbers[names] = (version, joint.astype(np.int64))
+    return cached[1]
+
+
+_MAX_JOINT_PLACES = 16
+
+
 def level_of(fleet: Fleet, slots: Ints, kept: dict[int, int], rule: Spread) -> Level:
     """Numbers the groups of a level in the order of their first candidates.
 

@@ -39,11 +39,11 @@ def divide_nested(
         levels: the constraints; no answer is given if they are not nested.
         missing: how many replicas to place.
     """
-    counted = [level for level in levels if not _is_cap_by_site(level)]
+    counted = [level for level in levels if not is_cap_by_site(level)]
     if not 1 <= len(counted) <= _MAX_COUNTED_LEVELS:
         return None
     for level in levels:
-        if _is_cap_by_site(level):
+        if is_cap_by_site(level):
             max_additional = np.minimum(max_additional, _left_in(level)[level.group])
     fine, outer = sorted((counted * 2)[:2], key=lambda level: -level.group_count)
     if len(counted) == 1:
@@ -69,7 +69,7 @@ def divide_nested(
     return replicas if second - best > _TOLERANCE * (1.0 + abs(best)) else None
 
 
-def _is_cap_by_site(level: Level) -> bool:
+def is_cap_by_site(level: Level) -> bool:
     """Whether a level only caps what single candidates get."""
     return (
         level.min_groups <= 1

@@ -19,7 +19,12 @@ from numpy.typing import NDArray
 
 from scheduler.model.kinds.policy import Spread
 from scheduler.placement.cost.site_costs import SiteCosts
-from scheduler.placement.divide.divide import DivisionRequest, divide, iter_cheapest_sites
+from scheduler.placement.divide.divide import (
+    DivisionRequest,
+    cheapest_sites_by_kernel,
+    divide,
+    iter_cheapest_sites,
+)
 from scheduler.placement.divide.division import Division, ReplicasBySlot, add_replicas
 from scheduler.placement.divide.spread.enumerate_groups import enumerate_groups
 from scheduler.placement.divide.spread.fill import GroupCounts, LazySites, fill_cheapest_first
@@ -28,6 +33,7 @@ from scheduler.placement.divide.spread.levels import (
     Level,
     are_nested,
     are_nested_everywhere,
+    joint_places_of,
     level_of,
     max_groups_of,
     max_per_group_of,
@@ -35,7 +41,7 @@ from scheduler.placement.divide.spread.levels import (
     replicas_by_place,
     satisfies,
 )
-from scheduler.placement.divide.spread.nested import divide_nested
+from scheduler.placement.divide.spread.nested import divide_nested, is_cap_by_site
 from scheduler.placement.divide.spread.scale_down import scale_down_within_spread
 from scheduler.placement.divide.spread.search import SumLimit, search_cheapest_division
 from scheduler.placement.fleet.fleet import Fleet
@@ -122,7 +128,9 @@ def _divide_within(request: DivisionRequest, fleet: Fleet, rules: Sequence[Sprea
     if any(rule.min_groups > request.replicas for rule in rules):
         return Division(replicas_by_slot=None)
     if request.demand.strategy == "CostOptimal" and are_nested_everywhere(fleet, rules):
-        quick = _divide_cheapest_only(request, fleet, rules, missing)
+        quick = _divide_cheapest_only(request, fleet, rules, missing) or divide_cheapest_of_groups(
+            request, fleet, rules, missing
+        )
         if quick is not None:
             return quick
     return _divide_among_all(request, fleet, rules)
@@ -152,6 +160,32 @@ def _divide_among_all(request: DivisionRequest, fleet: Fleet, rules: Sequence[Sp
         if replicas is None
         else Division(replicas_by_slot=add_replicas(request.kept, candidates.slots, replicas))
     )
+
+
+def divide_cheapest_of_groups(
+    request: DivisionRequest, fleet: Fleet, rules: Sequence[Spread], missing: int
+) -> Division | None:
+    """Divides over the cheapest sites of each group, as over all; None: nothing is proven there.
+
+    The programme of `nested.py` reads of each group the cheapest sites that hold what is missing,
+    and the one after them. So it finds the same with these alone, if it says that its answer is the
+    only one, and gives nothing to sites of unknown cost: how far these are behind all others
+    depends on all candidates, and is more with more of them.
+    """
+    sites = None if request.kept else cheapest_sites_by_kernel(request)
+    if sites is None:
+        return None
+    slots, max_additional = sites.cheapest_by_group(joint_places_of(fleet, rules), missing)
+    if int(max_additional.sum()) < missing:
+        return None
+    levels = [level_of(fleet, slots, {}, rule) for rule in rules]
+    if any(map(is_cap_by_site, levels)):  # with more candidates it may be none
+        return None
+    cost = costs_with_unknown_last(request.costs, slots)
+    replicas = divide_nested(max_additional, cost, levels, missing)
+    if replicas is None or request.costs.unknown[slots[replicas > 0]].any():
+        return None
+    return Division(replicas_by_slot=add_replicas({}, slots, replicas))
 
 
 def _divide_cheapest_only(

@@ -6,6 +6,7 @@ sites. A resource that no site offers needs none: its column is one that is 0 ev
 """
 
 from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from typing import Final, NamedTuple
 
 from scheduler.model.quantities import CPU, MEMORY, PODS
@@ -61,6 +62,11 @@ class ResourceColumns:
         self._slots_of: dict[str, set[int]] = {}
         self._offers: dict[int, _Offer] = {}
         self.version = 0
+
+    @property
+    def named(self) -> AbstractSet[str]:
+        """The resources that have a column."""
+        return self._numbers.keys()
 
     def known_number(self, resource: str) -> int | None:
         """The column of a resource, if it has one."""
