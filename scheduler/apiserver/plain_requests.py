@@ -25,7 +25,8 @@ _REQUEST_LINE = re.compile(
     rb"(DELETE|GET|PATCH|POST|PUT) (/[A-Za-z0-9/._~:@!$&'()*,;=-]*)"
     rb"(?:\?([A-Za-z0-9/._~:@!$&'()*,=-]*))? HTTP/1\.1\r\n"
 )
-_HEADERS = re.compile(rb"(?:[A-Za-z0-9-]+:[ \t]*[\x20-\x7e]*\r\n)+")
+_HEADERS = re.compile(rb"(?:[A-Za-z0-9-]++:[ \t]*+[\x20-\x7e]*+\r\n)++")
+"""Possessive: a head of 8 kB that does not match is refused at its first wrong byte."""
 _LEFT_TO_AIOHTTP = frozenset(
     {"connection", "content-encoding", "expect", "http2-settings", "keep-alive", "te", "trailer"}
     | {"transfer-encoding", "upgrade"}

@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import uuid
 from collections.abc import Mapping
+from math import inf
 from typing import Any
 
 from scheduler.cli.moving.moves import format_answer, moves_between, who_asks
@@ -17,6 +18,9 @@ from scheduler.cli.support.arguments import (
     EXIT_NO,
     EXIT_USAGE,
     add_output_option,
+    parse_name,
+    parse_workload_key,
+    seconds_between,
 )
 from scheduler.cli.support.hub_access import HubNotFound, add_hub_arguments, find_kubeconfig
 from scheduler.cli.support.offline_input import decide_one, fleet_of, input_of_objects
@@ -67,17 +71,22 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.description = "Replaces a workload's replicas at a site, by an operator's word."
     parser.epilog = _EPILOG
     parser.add_argument(
-        "workload", metavar="NAMESPACE/NAME", help="the workload; NAME alone is default/NAME"
+        "workload",
+        type=parse_workload_key,
+        metavar="NAMESPACE/NAME",
+        help="the workload; NAME alone is default/NAME",
     )
     parser.add_argument(
-        "--site", help="the site to leave (default: all of its sites that are silent)"
+        "--site",
+        type=parse_name,
+        help="the site to leave (default: all of its sites that are silent)",
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="show what would move, and write nothing"
     )
     parser.add_argument(
         "--timeout",
-        type=float,
+        type=seconds_between(0.0, inf),
         default=30.0,
         metavar="SECONDS",
         help="how long to wait for the scheduler's answer (default: %(default)s)",
@@ -88,8 +97,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Asks for the replacement, or shows it."""
-    namespace, slash, name = arguments.workload.rpartition("/")
-    key = (namespace if slash else "default", name)
+    key = arguments.workload
     try:
         kubeconfig = find_kubeconfig(arguments.kubeconfig, arguments.data_dir)
         answer = asyncio.run(_answer(arguments, kubeconfig, key))

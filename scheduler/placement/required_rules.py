@@ -11,6 +11,8 @@ cordon or an old report keeps new replicas away from a site without ending what 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
+from msgspec.structs import replace
+
 from scheduler.model.decision import UnmetRule
 from scheduler.model.demand.demand import Demand
 from scheduler.model.formatters import format_list
@@ -30,7 +32,7 @@ from scheduler.placement.divide.spread.levels import (
     replicas_by_place,
 )
 from scheduler.placement.filter.filter import FilterResult, filter_sites
-from scheduler.placement.filter.rules import rule_name
+from scheduler.placement.filter.rules import is_site_rule, rule_name
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.fleet.labels import domain_of
@@ -94,15 +96,28 @@ def format_unmet(unmet: Sequence[UnmetRule]) -> str:
     return f"; does not meet {unmet[0].rule}: {unmet[0].sentence}{more}"
 
 
-def refusing_slots(shares: ReplicasBySlot, filter_result: FilterResult) -> dict[int, str]:
-    """Slots that hold replicas and that a rule of the demand refuses, with the rule's name."""
+def refusing_slots(
+    shares: ReplicasBySlot,
+    filter_result: FilterResult,
+    demand: Demand,
+    fleet: Fleet,
+    context: DecisionContext,
+) -> dict[int, str]:
+    """Slots that hold replicas and that a rule of the demand refuses, with the rule's name.
+
+    Where new replicas may return to after a failover is no rule about what stays.
+    """
     refused: dict[int, str] = {}
+    lasting = replace(demand, moves_back_to=()) if demand.moves_back_to else None
     for rule, passed in filter_result.passed:
         name = rule_name(rule)
-        if name in RULES_OF_SITES:
-            for slot in shares:
-                if not passed[slot]:
-                    refused.setdefault(slot, name)
+        if name not in RULES_OF_SITES:
+            continue
+        if lasting is not None and is_site_rule(rule) and name == "selector":
+            passed = rule.admits(fleet, lasting, context)  # noqa: PLW2901 - the same question
+        for slot in shares:
+            if not passed[slot]:
+                refused.setdefault(slot, name)
     return refused
 
 
@@ -113,7 +128,7 @@ def _refusing_sites(
     filter_result: FilterResult,
     context: DecisionContext,
 ) -> Iterator[UnmetRule]:
-    refused = refusing_slots(held, filter_result)
+    refused = refusing_slots(held, filter_result, demand, fleet, context)
     if not refused:
         return
     rules = {rule_name(rule): rule for rule, _ in filter_result.passed}

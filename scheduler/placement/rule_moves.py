@@ -52,7 +52,7 @@ def move_to_meet_rules(
 
     if not request.kept or meets(division.replicas_by_slot):
         return division
-    staying = _staying_replicas(request, fleet, filter_result)
+    staying = _staying_replicas(request, fleet, filter_result, context)
     fewest = replace(request, kept=staying)
     all_again = replace(request, kept={}, own_replicas={**request.own_replicas, **request.kept})
     for tried in (fewest, all_again):
@@ -63,12 +63,15 @@ def move_to_meet_rules(
 
 
 def _staying_replicas(
-    request: DivisionRequest, fleet: Fleet, filter_result: FilterResult
+    request: DivisionRequest,
+    fleet: Fleet,
+    filter_result: FilterResult,
+    context: DecisionContext,
 ) -> ReplicasBySlot:
     """What may stay: without what the rules about sites, copies and levels send away."""
     demand = request.demand
     stays = dict(request.kept)
-    for slot in refusing_slots(stays, filter_result):
+    for slot in refusing_slots(stays, filter_result, demand, fleet, context):
         del stays[slot]
     if demand.strategy == "Duplicated":
         return {slot: count for slot, count in stays.items() if count >= demand.replicas}

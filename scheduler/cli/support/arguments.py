@@ -59,6 +59,30 @@ def parse_instant(text: str) -> datetime:
     return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
 
 
+def parse_name(text: str) -> str:
+    """Reads the name of an object; an empty one, as of an unset variable, is none.
+
+    Raises:
+        argparse.ArgumentTypeError: the text is no name.
+    """
+    if not text or "/" in text:
+        raise argparse.ArgumentTypeError(f"invalid name {text!r}: expected the name of an object")
+    return text
+
+
+def parse_workload_key(text: str) -> tuple[str, str]:
+    """Reads NAMESPACE/NAME; NAME alone is in the namespace default.
+
+    Raises:
+        argparse.ArgumentTypeError: the text is neither.
+    """
+    parts = text.split("/") if "/" in text else ["default", text]
+    match parts:
+        case [str(namespace), str(name)] if namespace and name:
+            return namespace, name
+    raise argparse.ArgumentTypeError(f"invalid workload {text!r}: expected NAMESPACE/NAME")
+
+
 def now_of(arguments: argparse.Namespace) -> datetime:
     """The value of `--now`, else the current time."""
     from scheduler.runtime.clock import SystemClock  # noqa: PLC0415 - keeps `kapok --help` quick

@@ -21,7 +21,8 @@ _log = logging.getLogger(__name__)
 _READ_SECONDS = 2.0
 _FIELD_MANAGER = "kapok"
 _NOT_WRITTEN = ("healthyRatio", "excusedSites")
-"""What changes with every site is not worth a write to the hub; /api/v1/evictions has it."""
+"""What changes with every site is not worth a write to the hub, and would soon be untrue there;
+/api/v1/evictions has it."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -83,11 +84,11 @@ class FreezeSync:
     async def _write(self) -> None:
         if self.gate.word is None:
             return
-        word_id, shown = self.gate.word.id, self.gate.shown()
-        stable = {key: value for key, value in shown.items() if key not in _NOT_WRITTEN}
+        word_id = self.gate.word.id
+        stable = {key: value for key, value in self.gate.shown().items() if key not in _NOT_WRITTEN}
         if self._written == (stable, word_id):
             return
-        body = evictions_body(shown, word_id)
+        body = evictions_body(stable, word_id)
         await self.hub.apply(CONFIG_MAPS, body, field_manager=_FIELD_MANAGER)
         self._written = (stable, word_id)
 

@@ -89,7 +89,7 @@ def evictions_body(state: Mapping[str, object], word_id: str) -> Object:
     """The ConfigMap kapok-evictions.
 
     Args:
-        state: as `/api/v1/evictions` has it.
+        state: as `/api/v1/evictions` has it, without what is never the same for long.
         word_id: the last word that the leader has taken in.
     """
     return _config_map(EVICTIONS_MAP, {_STATE_KEY: json.dumps(state), _WORD_KEY: word_id})

@@ -69,5 +69,11 @@ def write_words(words: Iterable[OperatorWord]) -> str:
         name = "/".join(one.key)
         latest.pop(name, None)
         latest[name] = {"uid": one.uid, "id": one.id[:_MAX_ID], "by": one.by[:_MAX_BY]}
-    kept = dict(list(latest.items())[-MAX_WORDS:])
-    return json.dumps(kept, ensure_ascii=False, separators=(",", ":"))
+    kept = list(latest.items())[-MAX_WORDS:]
+    while len(text := _to_json(dict(kept))) > _MAX_CHARACTERS:
+        kept = kept[len(kept) // 8 + 1 :]
+    return text
+
+
+def _to_json(words: Mapping[str, Any]) -> str:
+    return json.dumps(words, ensure_ascii=False, separators=(",", ":"))

@@ -128,6 +128,9 @@ class Demand(Part, frozen=True, kw_only=True, dict=True):
     on_violation: OnViolation = "Report"
     evicted: tuple[str, ...] = ()
     """Sites whose replicas are to be replaced, by failover or an operator."""
+    moves_back_to: tuple[str, ...] = ()
+    """The only sites for new replicas, where replaced ones are to return; empty: any. What stays at
+    other sites is not judged by it."""
     paused: bool = False
     quota_left: dict[str, int] | None = None
     """What the tenant's quota leaves for this workload, with what it may borrow; None: no quota."""

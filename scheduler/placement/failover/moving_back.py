@@ -11,9 +11,7 @@ from msgspec.structs import replace
 
 from scheduler.model.demand.demand import Demand, PlacedReplicas
 from scheduler.model.kinds.failover import MAX_FAILOVER_MOVES, FailoverMove
-from scheduler.model.kinds.fields import LabelSelector, Requirement
 
-_SITE_LABEL = "kapok.dev/site"
 _MAX_REPLACING = 64
 
 
@@ -65,12 +63,8 @@ def moving_back(
             targets.add(move.site)
     if not targets:
         return None
-    only = Requirement(key=_SITE_LABEL, operator="In", values=tuple(sorted(targets)))
     return replace(
-        demand,
-        placed=_by_site(placed),
-        mode="Steady",
-        site_selectors=(*demand.site_selectors, LabelSelector(match_expressions=(only,))),
+        demand, placed=_by_site(placed), mode="Steady", moves_back_to=tuple(sorted(targets))
     )
 
 

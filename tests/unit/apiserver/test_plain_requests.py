@@ -76,6 +76,23 @@ def test_anything_unusual_is_left_to_aiohttp(text: bytes) -> None:
     assert read_head(text) is None
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"a: b\r\n" * 1_300,  # a space that two parts of the pattern could take, in each header
+        b"a:" + b" \t" * 3_900 + b"\r\n",
+        b"a:" + b" " * 7_800,
+        b"a" * 7_800,
+    ],
+    ids=["many", "blanks", "spaces", "name"],
+)
+def test_a_head_that_is_wrong_at_its_end_is_refused_at_once(headers: bytes) -> None:
+    """With backtracking the first one would take longer than the universe is old."""
+    line = b"GET %s HTTP/1.1\r\n" % POD
+    assert read_head(line + headers + b"\x80: x\r\n\r\n") is None
+
+
 @given(st.binary(max_size=60), st.integers(0, 100))
 def test_no_bytes_make_the_reader_fail(noise: bytes, at: int) -> None:
     text = message(b"PUT %s?a=b HTTP/1.1" % POD, b"Accept: */*", body=b"{}")

@@ -4,7 +4,7 @@ import argparse
 
 import pytest
 
-from scheduler.cli import demo, get
+from scheduler.cli import demo, failover, get
 from scheduler.cli.support.command_parser import CommandParser
 
 
@@ -49,3 +49,31 @@ def test_a_mistake_is_told(
     with pytest.raises(SystemExit):
         parsed(get, *words)
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("health/db", "--site", ""), "argument --site: invalid name ''"),
+        (("health/db", "--site", "a/b"), "argument --site: invalid name 'a/b'"),
+        (("a/b/c",), "invalid workload 'a/b/c': expected NAMESPACE/NAME"),
+        (("/db",), "invalid workload '/db'"),
+        (("health/",), "invalid workload 'health/'"),
+        (("",), "invalid workload ''"),
+        (("db", "--timeout", "nan"), "invalid duration 'nan'"),
+        (("db", "--timeout", "-1"), "invalid duration '-1'"),
+    ],
+)
+def test_a_failover_names_a_workload_a_site_and_a_time(
+    words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An empty site, as of an unset variable, must not mean all silent sites."""
+    with pytest.raises(SystemExit) as ended:
+        parsed(failover, *words)
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_name_alone_is_in_the_default_namespace() -> None:
+    assert parsed(failover, "db").workload == ("default", "db")
+    assert parsed(failover, "健康/db").workload == ("健康", "db")

@@ -1,13 +1,18 @@
-"""A site's labels must match every selector: workload's, cluster policies', tenant's."""
+"""A site's labels must match every selector: workload's, cluster policies', tenant's.
+
+New replicas that return after a failover may only go to the sites that they came from.
+"""
 
 from collections.abc import Hashable
 
+import numpy as np
 from msgspec.structs import replace
 
 from scheduler.model.canonical import canonical_json
 from scheduler.model.decision import SuggestedChange
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.formatters import format_list
 from scheduler.model.kinds.fields import LabelSelector, requirement_matches
 from scheduler.model.reasons import Reason
 from scheduler.placement.filter.fix import Fix, RefusedSite, change_workload
@@ -17,6 +22,7 @@ from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.fleet.labels import site_labels, sites_matching
 
 _NO_SELECTORS = b""
+_MAX_NAMED = 8
 
 
 class SiteSelector:
@@ -28,16 +34,24 @@ class SiteSelector:
 
     def cache_key(self, demand: Demand) -> Hashable:
         """All selectors, as bytes."""
+        wanted = (demand.site_selectors, demand.tenant_sites)
+        if demand.moves_back_to:
+            return canonical_json((*wanted, demand.moves_back_to))
         return (
             _NO_SELECTORS
             if not demand.site_selectors and demand.tenant_sites.is_empty
-            else canonical_json((demand.site_selectors, demand.tenant_sites))
+            else canonical_json(wanted)
         )
 
     def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
         """Which sites' labels match."""
         del context
         found = fleet.has_site
+        if demand.moves_back_to:
+            found = found & np.isin(
+                np.arange(len(found)),
+                [fleet.slot_of[one] for one in demand.moves_back_to if one in fleet.slot_of],
+            )
         for selector in (*demand.site_selectors, demand.tenant_sites):
             if not selector.is_empty:
                 found = found & sites_matching(fleet, selector)
@@ -57,6 +71,9 @@ class SiteSelector:
                     for each in selector.match_expressions
                 )
                 return f"the labels of {facts.name} do not meet: {asked}"
+        if demand.moves_back_to and facts.name not in demand.moves_back_to:
+            there = format_list(list(demand.moves_back_to), _MAX_NAMED)
+            return f"{facts.name} is not where the replaced replicas return to: {there}"
         return f"the labels of {facts.name} match"
 
     def fix(self, refused: RefusedSite) -> Fix | None:
@@ -69,6 +86,8 @@ class SiteSelector:
                 from_=", ".join(_unmet_terms_of(demand.tenant_sites, labels)),
             )
             return Fix(change=change, demand=replace(demand, tenant_sites=LabelSelector()))
+        if demand.moves_back_to and refused.facts.name not in demand.moves_back_to:
+            return None  # no field of an object says so
         unmet = [term for each in demand.site_selectors for term in _unmet_terms_of(each, labels)]
         met = tuple(_keep_met_terms(each, labels) for each in demand.site_selectors)
         return change_workload(

@@ -31,6 +31,16 @@ def test_the_oldest_words_make_room() -> None:
     assert read(write_words(words)) == tuple(words[5:])
 
 
+def test_what_is_written_is_never_too_long_to_be_read() -> None:
+    words = [
+        OperatorWord(("n" * 63, f"{number:0253}"), "u" * 36, "i" * 32, "周" * 256)
+        for number in range(MAX_WORDS)
+    ]
+    kept = read(write_words(words))
+    assert kept
+    assert kept == tuple(words[-len(kept) :])
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -1,5 +1,6 @@
 """What is due, in which order, and what waits for an operator."""
 
+import pytest
 from msgspec.structs import replace as with_fields
 
 from scheduler.model.kinds.failover import FailoverMove
@@ -123,3 +124,37 @@ def test_the_line_of_a_decision_says_what_was_moved_and_since_when() -> None:
     assert line.endswith("; not moved from m1: silent since 2026-11-23T07:00:00Z")
     reports = fleet_of(site_with_capacity("m1", 9), site_with_capacity("m2", 9))
     assert choose(asked, reports, now=NOW).line.endswith("m1: asked by an operator")
+
+
+@pytest.mark.parametrize("on_unmet", ["Report", "Move"])
+def test_what_never_left_is_not_judged_by_where_the_others_return_to(on_unmet: str) -> None:
+    """m1 had two of four; m2 took them, and has the other two anyway."""
+    asked = with_fields(demand(workload(4, placed={"m2": 4})), on_unmet_rules=on_unmet)
+    moves = [FailoverMove(site="m1", to=("m2",), replicas=2)]
+    back = moving_back(asked, moves, {"m1"})
+    assert back is not None
+    sites = [site_with_capacity(name, 9) for name in ("m0", "m1", "m2")]
+    decision = choose(back, fleet_of(*sites), now=NOW)
+    assert {one.site: one.replicas for one in decision.assignment} == {"m1": 2, "m2": 2}
+    assert (decision.phase, decision.unmet) == ("Placed", ())
+    assert decision.line == "placed on m1 (2), m2 (2)"
+
+
+def test_a_selector_of_the_workload_still_judges_what_stays() -> None:
+    only = {"siteSelector": {"matchLabels": {"kapok.dev/site": "m1"}}}
+    asked = demand(workload(4, placed={"m2": 4}, placement=only))
+    back = moving_back(asked, [FailoverMove(site="m1", to=("m2",), replicas=2)], {"m1"})
+    assert back is not None
+    fleet = fleet_of(site_with_capacity("m1", 9), site_with_capacity("m2", 9))
+    decision = choose(back, fleet, now=NOW)
+    assert [one.rule for one in decision.unmet] == ["selector"]
+    assert "m2 has kapok.dev/site=m2; required: m1" in decision.line
+
+
+def test_a_site_that_is_gone_takes_nothing_back() -> None:
+    asked = demand(workload(2, placed={"m2": 2}))
+    back = moving_back(asked, [FailoverMove(site="m1", to=("m2",), replicas=2)], {"m1"})
+    assert back is not None
+    decision = choose(back, fleet_of(site_with_capacity("m2", 9)), now=NOW)
+    assert decision.phase != "Placed"
+    assert "selector" in decision.line
