@@ -1,4 +1,7 @@
-"""The hub client: plain JSON over one aiohttp session.
+"""The hub client: plain JSON over HTTP.
+
+Requests for one object go over `http_pool.py`, which costs a fraction of aiohttp's client; lists,
+watches, documents and what is unusual go over one aiohttp session. Callers see no difference.
 
 `kubernetes.aio` reads kubeconfigs and supports all ways to log in (tokens, certificates, exec
 plugins, in-cluster service accounts). Its typed API classes are not used, because they take 163 MB
@@ -24,6 +27,7 @@ from scheduler.control.ports.hub import (
     ApiResource,
     Busy,
     Gone,
+    HubError,
     Listing,
     NotFound,
     Object,
@@ -31,7 +35,16 @@ from scheduler.control.ports.hub import (
     WatchEvent,
 )
 from scheduler.hub.health import HubCall, HubHealth, call_of
-from scheduler.hub.responses import decode_change, decode_object, error_in, iter_lines, reason_of
+from scheduler.hub.http_answer import Answer, NoAnswer
+from scheduler.hub.http_pool import HttpPool, Server, Unreachable
+from scheduler.hub.responses import (
+    decode_change,
+    decode_object,
+    error_in,
+    error_of_answer,
+    iter_lines,
+    reason_of,
+)
 
 _OBJECTS_PER_PAGE = 500
 _OBJECTS_PER_STREAMED_PAGE = 200  # of 10 kB and more, decoded: some ten megabytes
@@ -42,6 +55,7 @@ _WATCH_TIMEOUT = aiohttp.ClientTimeout(
     total=None, sock_connect=_CONNECT_TIMEOUT_SECONDS, sock_read=_WATCH_TIMEOUT_SECONDS + 30
 )
 _SOCKET_ROOT = "http://localhost"  # a server on a Unix socket has no other name
+_JSON = "application/json"
 _MERGE_PATCH = "application/merge-patch+json"
 _APPLY_PATCH = "application/apply-patch+yaml"
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
@@ -96,12 +110,14 @@ class HubClient:
         session: aiohttp.ClientSession,
         credentials: "Credentials",
         *,
+        pool: HttpPool | None = None,
         observe_request: RequestObserver = _ignore_request,
         health: HubHealth | None = None,
         timeout_seconds: float = _REQUEST_TIMEOUT_SECONDS,
     ) -> None:
         self._session = session
         self._credentials = credentials
+        self._pool = pool
         self._address = str(credentials.configuration.host).rstrip("/")
         self._root = (
             _SOCKET_ROOT if isinstance(session.connector, aiohttp.UnixConnector) else self._address
@@ -126,6 +142,7 @@ class HubClient:
 
     def _copy(self, **changed: Any) -> "HubClient":  # noqa: ANN401 - arguments of the constructor
         words = {
+            "pool": self._pool,
             "observe_request": self._observe_request,
             "health": self._health,
             "timeout_seconds": self._timeout_seconds,
@@ -144,7 +161,7 @@ class HubClient:
         Raises:
             NotFound: there is no such object.
         """
-        return await self._request_json("GET", resource.path(namespace, name))
+        return await self._request_one("GET", resource.path(namespace, name))
 
     async def list(self, resource: ApiResource, namespace: str | None = None) -> Listing:
         """Reads a whole collection in pages; starts again when a continue token has expired."""
@@ -240,7 +257,7 @@ class HubClient:
             Conflict: an object of this name exists.
         """
         namespace = body["metadata"].get("namespace")
-        return await self._request_json("POST", resource.path(namespace), body=body)
+        return await self._request_one("POST", resource.path(namespace), body=body)
 
     async def merge_patch(
         self,
@@ -253,7 +270,7 @@ class HubClient:
     ) -> Object:
         """Sends a JSON merge patch (RFC 7386) of an object or of one subresource."""
         path = resource.path(namespace, name) + (f"/{subresource}" if subresource else "")
-        return await self._request_json("PATCH", path, body=patch, content_type=_MERGE_PATCH)
+        return await self._request_one("PATCH", path, body=patch, content_type=_MERGE_PATCH)
 
     async def apply(
         self, resource: ApiResource, body: Object, *, field_manager: str, force: bool = True
@@ -262,14 +279,14 @@ class HubClient:
         meta = body["metadata"]
         query = {"fieldManager": field_manager, "force": "true" if force else "false"}
         path = resource.path(meta.get("namespace"), meta["name"])
-        return await self._request_json(
+        return await self._request_one(
             "PATCH", path, body=body, query=query, content_type=_APPLY_PATCH
         )
 
     async def delete(self, resource: ApiResource, name: str, namespace: str | None = None) -> None:
         """Deletes an object; an object that does not exist is no error."""
         try:
-            await self._request_json("DELETE", resource.path(namespace, name))
+            await self._request_one("DELETE", resource.path(namespace, name))
         except NotFound:
             return
 
@@ -288,6 +305,62 @@ class HubClient:
         """Reads a document without decoding it, because that may take long."""
         async with self._request("GET", path, query=query) as response:
             return await response.read()
+
+    async def _request_one(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Any] | None = None,
+        query: Mapping[str, str] | None = None,
+        content_type: str = _JSON,
+    ) -> Object:
+        """As `_request_json`, for one object: over the pool, if it can send the request."""
+        if self._pool is not None:
+            headers = {"Accept": _JSON, **await self._credentials.headers()}
+            if body is not None:
+                headers["Content-Type"] = content_type
+            head = self._pool.encode_head(method, path, query, headers)
+            if head is not None:
+                data = None if body is None else msgspec.json.encode(body)
+                answer = await self._exchange(self._pool, method, path, head, data)
+                if not answer.is_redirect:
+                    return decode_object(answer.body, f"{method} {path}")
+        return await self._request_json(
+            method, path, body=body, query=query, content_type=content_type
+        )
+
+    async def _exchange(
+        self, pool: HttpPool, method: str, path: str, head: bytes, data: bytes | None
+    ) -> Answer:
+        """The answer to a request that the hub has accepted, or that goes to another place.
+
+        Raises:
+            HubError: it was not accepted, or there is no answer.
+        """
+        call = call_of(method, path, is_watch=False)
+        try:
+            answer = await pool.request(
+                method,
+                head,
+                data,
+                timeout_seconds=self._timeout_seconds,
+                connect_seconds=min(_CONNECT_TIMEOUT_SECONDS, self._timeout_seconds),
+            )
+        except ssl.SSLCertVerificationError as error:  # a retry cannot succeed
+            raise Refused(f"{method} {self._address}{path}: {error}") from error
+        except (Unreachable, NoAnswer, TimeoutError) as error:
+            reason = str(error) if isinstance(error, Unreachable) else reason_of(error)
+            self._note_no_answer(method, call, reason)
+            if isinstance(error, Unreachable):
+                raise Busy(self._unreachable_message(reason)) from error
+            raise Busy(f"{method} {self._address}{path}: {reason}") from error
+        if not answer.is_redirect:
+            self._observe_request(method, str(answer.status))
+            action = f"{method} {path}"
+            problem = error_of_answer(answer.status, answer.body, answer.retry_after, action)
+            self._note_answer(answer.status, problem, call, action)
+        return answer
 
     async def _request_json(
         self,
@@ -345,15 +418,9 @@ class HubClient:
         except (aiohttp.ClientError, TimeoutError) as error:
             reason = reason_of(error)
             if not answered:
-                # "<error>" is the code that client-go's rest_client_requests_total uses.
-                self._observe_request(verb, "<error>")
-                if self._health is not None:
-                    self._health.on_no_answer(call, reason)
+                self._note_no_answer(verb, call, reason)
             if isinstance(error, aiohttp.ClientConnectorError):
-                raise Busy(
-                    f"the hub at {self._address} does not answer ({reason}); "
-                    "start it with `kapok up`, or name another one with --kubeconfig FILE"
-                ) from error
+                raise Busy(self._unreachable_message(reason)) from error
             raise Busy(
                 f"{method} {self._address}{path}: {type(error).__name__}: {error}"
             ) from error
@@ -362,11 +429,26 @@ class HubClient:
         self, response: aiohttp.ClientResponse, call: HubCall, action: str
     ) -> None:
         """Passes an answer to `health`, and raises the error that it is, if it is one."""
-        error = await error_in(response, action)
-        self._credentials.is_refused = response.status == HTTPStatus.UNAUTHORIZED
+        self._note_answer(response.status, await error_in(response, action), call, action)
+
+    def _unreachable_message(self, reason: str) -> str:
+        return (
+            f"the hub at {self._address} does not answer ({reason}); "
+            "start it with `kapok up`, or name another one with --kubeconfig FILE"
+        )
+
+    def _note_no_answer(self, verb: str, call: HubCall, reason: str) -> None:
+        # "<error>" is the code that client-go's rest_client_requests_total uses.
+        self._observe_request(verb, "<error>")
+        if self._health is not None:
+            self._health.on_no_answer(call, reason)
+
+    def _note_answer(self, status: int, error: HubError | None, call: HubCall, action: str) -> None:
+        """Passes an answer to `health`, and raises the error that it is, if it is one."""
+        self._credentials.is_refused = status == HTTPStatus.UNAUTHORIZED
         if self._health is not None:
             message = "" if error is None else str(error).removeprefix(f"{action}: ")
-            self._health.on_answer(call, response.status, message)
+            self._health.on_answer(call, status, message)
         if error is not None:
             raise error
 
@@ -388,25 +470,36 @@ async def open_hub(
     configuration = await read_configuration(kubeconfig, context)
     connector: aiohttp.BaseConnector
     if socket_path is None:
-        connector = aiohttp.TCPConnector(
-            ssl=ssl_context_of(configuration), limit=0, socket_factory=_open_socket
-        )
+        tls = ssl_context_of(configuration)
+        connector = aiohttp.TCPConnector(ssl=tls, limit=0, socket_factory=_open_socket)
+        context_or_none = tls if isinstance(tls, ssl.SSLContext) else None
+        server = Server.of_url(str(configuration.host), context_or_none)
     else:
         connector = aiohttp.UnixConnector(str(socket_path), limit=0)
+        server = Server("localhost", 80, "localhost", socket_path=socket_path)
+    pool = HttpPool(server, set_options=_set_dead_peer_options) if server is not None else None
     async with aiohttp.ClientSession(connector=connector, read_bufsize=2**18) as session:
         reread = partial(read_configuration, kubeconfig, context)
-        yield HubClient(session, Credentials(configuration, reread))
+        try:
+            yield HubClient(session, Credentials(configuration, reread), pool=pool)
+        finally:
+            if pool is not None:
+                pool.close()
 
 
 def _open_socket(address: aiohttp.AddrInfoType) -> socket.socket:
     """A socket that fails when its peer is gone without a word, as a watch would never notice."""
     family, kind, protocol, _, _ = address
     opened = socket.socket(family, kind, protocol)
+    _set_dead_peer_options(opened)
+    return opened
+
+
+def _set_dead_peer_options(opened: socket.socket) -> None:
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in _DEAD_PEER_OPTIONS.items():
         if hasattr(socket, option):  # Linux has all of them
             opened.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-    return opened
 
 
 async def read_configuration(kubeconfig: Path | None, context: str | None) -> Configuration:

@@ -68,14 +68,30 @@ async def error_in(response: aiohttp.ClientResponse, action: str) -> HubError | 
     if response.status < HTTPStatus.BAD_REQUEST:
         return None
     text = await response.read()
+    return error_of_answer(response.status, text, response.headers.get("Retry-After"), action)
+
+
+def error_of_answer(
+    status: int, body: bytes, retry_after: str | None, action: str
+) -> HubError | None:
+    """The error that an answer is; None for a good one.
+
+    Args:
+        status: the HTTP status.
+        body: as it came; JSON of a `Status`, or whatever a proxy says.
+        retry_after: the header of this name.
+        action: what was asked, for the message.
+    """
+    if status < HTTPStatus.BAD_REQUEST:
+        return None
     try:
-        status = msgspec.json.decode(text)
+        said = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        status = None
-    if not isinstance(status, dict):
-        status = {"message": text[:200].decode(errors="replace")}
-    error = _error_of({**status, "code": response.status}, action)
-    error.retry_after_seconds = _retry_after_seconds(response.headers.get("Retry-After"))
+        said = None
+    if not isinstance(said, dict):
+        said = {"message": body[:200].decode(errors="replace")}
+    error = _error_of({**said, "code": status}, action)
+    error.retry_after_seconds = _retry_after_seconds(retry_after)
     return error
 
 

@@ -36,15 +36,15 @@ class PackedManifests(Sequence[dict[str, Any]]):
         self._answers: dict[Callable[..., Any], Any] = {}
         self._keep_decoded(tuple(manifests))  # who packs it reads it in most cases
 
-    def answer(self, compute: Callable[[tuple[dict[str, Any], ...]], Answer]) -> Answer:
-        """What a pure function says of the manifests; computed once while they are decoded.
+    def answer(self, compute: Callable[["PackedManifests"], Answer]) -> Answer:
+        """What a pure function says of these manifests; computed once while they are decoded.
 
         Nobody may change the answer.
         """
-        items = self._items()
+        self._items()  # so that the answer goes with them
         answers = self._answers  # a thread may drop it meanwhile
         if compute not in answers:
-            answers[compute] = compute(items)
+            answers[compute] = compute(self)
         return cast(Answer, answers[compute])
 
     def _items(self) -> tuple[dict[str, Any], ...]:

@@ -6,7 +6,7 @@ next one, when they run, makes the same ones.
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from scheduler.control.orders.build import orders_of
@@ -16,6 +16,7 @@ from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.policy import Identity
 from scheduler.model.kinds.tenant import Tenant
 from scheduler.model.kinds.workload import SiteOrdinals, Workload, WorkloadSpec
+from scheduler.model.packed_manifests import pack_manifests
 
 _MAX_REMEMBERED = 256
 """Enough for what is between its decision and its first running replica; each holds manifests."""
@@ -72,7 +73,12 @@ class MadeOrders:
             or known.tenant is not tenant
             or known[2:5] != (order_id, identity, taken)
         ):
-            orders = orders_of(workload, order_id, shares, tenant, {})
+            made = orders_of(workload, order_id, shares, tenant, {})
+            # Packed once here, so that whoever keeps or compares them has nothing to encode.
+            orders = {
+                site: replace(one, manifests=pack_manifests(one.manifests))
+                for site, one in made.items()
+            }
             known = _Made(workload.spec, tenant, order_id, identity, taken, orders)
             self._made[key] = known
         self._made.move_to_end(key)

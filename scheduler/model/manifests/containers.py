@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from scheduler.model.kinds.fields import Part
+from scheduler.model.packed_manifests import PackedManifests
 from scheduler.model.quantities import requests_of
 from scheduler.model.remembered import remembered_of_manifests
 
@@ -123,7 +124,7 @@ def _field_names(value: object) -> set[str]:
         if isinstance(one, Mapping):
             found.update(one)
             inner = one.values()
-        elif isinstance(one, list | tuple):
+        elif isinstance(one, list | tuple | PackedManifests):
             inner = one
         left += [each for each in inner if not isinstance(each, SCALARS)]
     return found

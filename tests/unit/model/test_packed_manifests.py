@@ -1,5 +1,6 @@
 """Manifests in little memory read as those that they were made of."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -8,6 +9,7 @@ import pytest
 from scheduler.model.canonical import canonical_json, to_plain_json
 from scheduler.model.kinds.workload import WorkloadSpec
 from scheduler.model.manifests.cleaning import clean_manifests
+from scheduler.model.manifests.containers import field_names
 from scheduler.model.manifests.recorded import recorded_manifests
 from scheduler.model.packed_manifests import PackedManifests, pack_manifests
 from scheduler.model.remembered import remembered_of_manifests
@@ -63,7 +65,7 @@ def test_only_the_manifests_that_were_read_last_are_kept_decoded() -> None:
 def test_what_is_computed_of_manifests_is_remembered_while_they_are_decoded() -> None:
     asked: list[int] = []
 
-    def count(found: tuple[dict[str, Any], ...]) -> int:
+    def count(found: Sequence[dict[str, Any]]) -> int:
         asked.append(len(found))
         return len(found)
 
@@ -85,3 +87,4 @@ def test_manifests_of_a_spec_are_cleaned_and_recorded_once() -> None:
     assert clean_manifests(packed) is clean_manifests(packed)
     assert recorded_manifests(packed) is recorded_manifests(packed)
     assert recorded_manifests(packed) == recorded_manifests(manifests(10))
+    assert field_names(packed) == field_names(list(manifests(10))) >= {"ports", "text"}
