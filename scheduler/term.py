@@ -193,6 +193,7 @@ class Term:
                 report_stale_seconds=int(settings.freshness.stale_after_seconds),
                 may_evict=False,  # failover plans what is evicted, and says so in each demand
             ),
+            follow_wall_clock=known.sites.follow_wall_clock,
         )
         self.evictions = Evictions()
         self.stats = WorkloadStats(clock=known.clock, telemetry=known.metrics)

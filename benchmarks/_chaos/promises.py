@@ -253,13 +253,28 @@ def check_capacity(sight: Sight, memory: Memory) -> Found:
             memory.used.setdefault(site, {})[key] = after.get(site, 0)
             if after.get(site, 0) <= before.get(site, 0) or sight.sites[site].lies:
                 continue
-            used = sum(memory.used[site].values())
+            used = sum(
+                cores
+                for one, cores in memory.used[site].items()
+                if not _is_gone_from(site, one, sight)
+            )
             if used > _most_cores(site, sight, memory):
                 why = f"{used} cores are placed, it has {sight.sites[site].cores}"
                 yield 3, f"{site} by {_name(write.after)}", why
     for gone in sight.removed:
         for uses in memory.used.values():
             uses.pop(key_of(gone), None)
+
+
+def _is_gone_from(site: str, key: Key, sight: Sight) -> bool:
+    """Whether a workload is being deleted and a site has taken all of its pods away.
+
+    Its status names the site until every site, also one that is lost, has done so.
+    """
+    workload = sight.workloads.get(key)
+    if workload is None or not _is_deleting(workload):
+        return False
+    return not any(key_in(order) == key for order in sight.sites[site].orders)
 
 
 def _most_cores(site: str, sight: Sight, memory: Memory) -> int:

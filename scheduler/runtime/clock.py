@@ -9,6 +9,8 @@ import time
 from datetime import UTC, datetime
 from typing import Protocol
 
+_MONOTONIC: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
 
 class Clock(Protocol):
     """What control loops need of a clock."""
@@ -34,8 +36,11 @@ class SystemClock:
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        """Seconds since an arbitrary start; never goes back."""
-        return time.monotonic()
+        """Seconds since an arbitrary start; never goes back.
+
+        On Linux the time in which the machine was suspended counts: figures age in it.
+        """
+        return time.clock_gettime(_MONOTONIC)
 
     async def sleep(self, seconds: float) -> None:
         """Waits `seconds` without blocking the event loop."""

@@ -122,7 +122,7 @@ class Decider:
             demand: of its present spec, or why that is not accepted.
             requeue_reason: why a placed workload is decided again.
         """
-        status, now = workload.status, self.inputs.clock.now()
+        status, now = workload.status, self.inputs.now()
         self.failover.evictions.on_decided(key)
         if isinstance(demand, NotAccepted):
             rechecked: Draft | None = None
@@ -150,7 +150,7 @@ class Decider:
         """Whether workloads with this demand may be decided in one step."""
         if self.is_assigned(demand):
             return False
-        now = self.inputs.clock.now()
+        now = self.inputs.now()
         return may_choose_together(demand, self.inputs.fleet, now=now, terms=self.inputs.terms)
 
     def is_assigned(self, demand: Demand) -> bool:
@@ -171,7 +171,7 @@ class Decider:
         Returns:
             The draft of each; None: nothing was decided, they are to be decided one by one.
         """
-        now, clock, terms = self.inputs.clock.now(), self.inputs.clock, self.inputs.terms
+        now, clock, terms = self.inputs.now(), self.inputs.clock, self.inputs.terms
         started_seconds = clock.monotonic()
         decided = choose_together(
             members[0].demand,

@@ -48,6 +48,9 @@ from scheduler.model.site_health import (
 from scheduler.placement.filter.rules import WakeEvent
 from scheduler.runtime.clock import Clock
 
+_WALL_CLOCK_STEP_SECONDS = 1.0
+"""Dates have whole seconds; what NTP corrects little by little, each report follows."""
+
 FactsSink = Callable[[str, SiteFacts | None], None]
 """Called with (site, facts) when the facts of a site change; None when the site is gone."""
 
@@ -168,6 +171,41 @@ class Sites:
     _known_heard_by_seconds: float = float("-inf")
     _freed_sites: set[str] = field(default_factory=set)
     _gathered: set[str] | None = None
+    _wall_offset_seconds: float = field(init=False, default=0.0)
+
+    def __post_init__(self) -> None:
+        self._wall_offset_seconds = self._wall_offset()
+
+    def _wall_offset(self) -> float:
+        """The wall clock less the monotonic one, in seconds."""
+        return self.clock.now().timestamp() - self.clock.monotonic()
+
+    def follow_wall_clock(self) -> bool:
+        """Dates anew what is known, if the wall clock was set since the last call.
+
+        Ages come from the monotonic clock, and facts carry them as dates of the wall clock, which
+        decisions compare with their own time. When that clock is set, each report would seem older
+        or younger by as much. Dates that others gave, such as that of a carbon intensity or the
+        `timeAdded` of a taint, stay.
+
+        Returns:
+            Whether it was set.
+        """
+        step = self._wall_offset() - self._wall_offset_seconds
+        if abs(step) < _WALL_CLOCK_STEP_SECONDS:
+            return False
+        self._wall_offset_seconds += step
+        shift = timedelta(seconds=round(step))
+        for name, state in self.states.items():
+            state.taint_first_seen_at = {
+                taint: at + shift for taint, at in state.taint_first_seen_at.items()
+            }
+            if state.ready_changed_at is not None:
+                state.ready_changed_at += shift
+            if state.health_changed_at is not None:
+                state.health_changed_at += shift
+            self._publish_facts(name)
+        return True
 
     @contextmanager
     def gathering(self) -> Iterator[set[str]]:

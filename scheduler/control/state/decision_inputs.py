@@ -1,7 +1,8 @@
 """What every decision reads besides the demand: the fleet, the time and the terms."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import msgspec
 
@@ -26,6 +27,8 @@ class DecisionInputs:
         base_terms: the terms without scarcity prices.
         terms: the terms of the next decision: `base_terms` with the prices of the last batch.
         assigned: what the last batch assigns, by the key of the workload.
+        follow_wall_clock: called before the time of a decision is read; dates the facts of the
+            fleet anew when the wall clock was set.
     """
 
     fleet: Fleet
@@ -33,13 +36,19 @@ class DecisionInputs:
     base_terms: Terms
     terms: Terms = field(init=False)
     assigned: dict[str, BatchAssignment] = field(default_factory=dict)
+    follow_wall_clock: Callable[[], object] = lambda: None
 
     def __post_init__(self) -> None:
         self.terms = self.base_terms
 
+    def now(self) -> datetime:
+        """The time of a decision that is made now; the dates in the fleet are right by it."""
+        self.follow_wall_clock()
+        return self.clock.now()
+
     def context(self) -> DecisionContext:
         """The time and the terms of a decision that is made now."""
-        return decision_context(self.clock.now(), self.terms)
+        return decision_context(self.now(), self.terms)
 
     def spend_of(self, demand: Demand, replicas_by_site: Mapping[str, int]) -> Spend:
         """What these replicas cost an hour; scarcity prices are not money, so they do not count."""

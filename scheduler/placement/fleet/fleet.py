@@ -27,6 +27,7 @@ from scheduler.placement.fleet.column_cache import ColumnCache
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.grants import GrantTable
 from scheduler.placement.fleet.in_flight import InFlightTotals, in_flight_pods
+from scheduler.placement.fleet.in_flight_change import in_flight_change
 from scheduler.placement.fleet.labels import site_labels
 from scheduler.placement.fleet.namespace_limits import NamespaceLimitIndex
 from scheduler.placement.fleet.node_table import NodeTable
@@ -162,10 +163,11 @@ class Fleet:
         self.facts[slot] = facts
         if rows is not None:
             self.nodes.write(slot, rows)
-        elif changes.in_flight and old is not None:
-            self.nodes.replace_in_flight(slot, len(old.in_flight), facts.in_flight)
         if changes.in_flight:
-            self.in_flight_totals.replace(slot, facts.in_flight)
+            change = in_flight_change(old.in_flight if old else (), facts.in_flight)
+            if rows is None:
+                self.nodes.change_in_flight(slot, change)
+            self.in_flight_totals.change(slot, change)
         if changes.namespaces:
             self.namespace_limits.write(slot, facts.status.namespaces, limits)
         if changes.nodes or changes.in_flight or changes.description:

@@ -12,12 +12,14 @@ same formula counts them in the same step.
 
 from collections.abc import Iterable, Sequence
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import InFlight, SiteFacts
 from scheduler.model.manifests.manifests import Pods
+from scheduler.placement.fleet.in_flight_change import InFlightChange
 from scheduler.placement.fleet.node_table import NodeTable
 from scheduler.placement.fleet.nodes.columns import CARDS_COLUMN
 
@@ -54,6 +56,19 @@ class InFlightTotals:
         self.totals[:, slot] = 0.0
         for each in in_flight:
             self.add(slot, each)
+
+    def change(self, slot: int, change: InFlightChange) -> None:
+        """Takes over a change of what is in flight at a site, as `replace` by all of it would."""
+        if len(change.dropped) + len(change.added) >= len(change.now):
+            self.replace(slot, change.now)
+            return
+        for each in change.added:
+            self.add(slot, each)
+        if not np.all(self.totals[:, slot] < _EXACT_BELOW):
+            self.replace(slot, change.now)  # a sum that was rounded cannot be taken back
+            return
+        for each in change.dropped:
+            self.add(slot, msgspec.structs.replace(each, replicas=-each.replicas))
 
     def add(self, slot: int, entry: InFlight, copies: int = 1) -> None:
         """Adds pods in flight at a site; several equal entries at once as one by one."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scheduler.model.demand.facts import InFlight, SiteFacts
 from scheduler.model.kinds.site import FreeRow
 from scheduler.model.quantities import PODS, NotAQuantity, are_plain_integers, free_amount
+from scheduler.placement.fleet.in_flight_change import InFlightChange
 from scheduler.placement.fleet.nodes.columns import (
     CARDS_COLUMN,
     COUNT_COLUMN,
@@ -278,20 +279,26 @@ class NodeTable:
         self.write(slot, SiteRows(np.zeros((self.rows.column_count, 0)), [], SiteFacts(name="")))
         del self._schemas_at[slot]
 
-    def replace_in_flight(
-        self, slot: int, present_count: int, in_flight: Sequence[InFlight]
-    ) -> None:
-        """Replaces the rows in flight of a site, and leaves its nodes as they are.
+    def change_in_flight(self, slot: int, change: InFlightChange) -> None:
+        """Changes the rows in flight of a site, and leaves its nodes as they are.
 
         Args:
             slot: the site's slot.
-            present_count: how many rows in flight it has now.
-            in_flight: the new ones.
+            change: how what is in flight differs from the rows that are there.
         """
-        self.rows.drop_last(slot, present_count)
-        self.columns.drop_in_flight(slot)
-        for each in in_flight:
-            self.append_in_flight(slot, each)
+        at = self.rows.length.item(slot) - change.count_before + change.at
+        rows = [self._in_flight_row(each) for each in change.added]
+        self.rows.splice(slot, at, len(change.dropped), rows)
+        always = self.columns.always
+        if any(name not in always for each in change.dropped for name in each.requests):
+            self.columns.drop_in_flight(slot)
+            named = change.now
+        else:
+            named = change.added
+        self.columns.add_in_flight(slot, {name for each in named for name in each.requests})
+        most_cards = max((each.gpu_cards for each in change.added), default=0)
+        if most_cards > self._card_count_at.get(slot, 0):
+            self._set_card_count(slot, most_cards)
 
     def append_in_flight(self, slot: int, entry: InFlight, copies: int = 1) -> None:
         """Adds pods in flight at a site; several equal entries at once as one by one."""

@@ -6,7 +6,7 @@ has some spare rows, also after packing, because orders add rows one by one. Col
 one matrix, so that several are read in one step.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -80,22 +80,13 @@ class RaggedTable:
         begin = self.start.item(site)
         self.matrix[:columns, begin : begin + count] = rows
 
-    def drop_last(self, site: int, count: int) -> None:
-        """Removes the last `count` rows of a site."""
-        self.length[site] -= count
-
     def append(self, site: int, row: Mapping[int, float], copies: int = 1) -> None:
         """Adds a row to a site, given as values by column number, or several such rows.
 
         Blocks grow by doubling, so that adding many rows one by one stays cheap.
         """
         row_count = self.length.item(site)
-        if row_count + copies > self._block_sizes.item(site):
-            begin = self.start.item(site)
-            old_rows = self.matrix[:, begin : begin + row_count].copy()
-            self._relocate(site, max(4, 2 * row_count, row_count + copies))
-            begin = self.start.item(site)
-            self.matrix[:, begin : begin + row_count] = old_rows
+        self._make_room(site, copies)
         begin = self.start.item(site) + row_count
         index = begin if copies == 1 else slice(begin, begin + copies)
         matrix = self.matrix
@@ -103,6 +94,38 @@ class RaggedTable:
         for number, value in row.items():
             matrix[number, index] = value
         self.length[site] = row_count + copies
+
+    def splice(self, site: int, at: int, dropped: int, rows: Sequence[Mapping[int, float]]) -> None:
+        """Replaces some rows of a site by others; the rows behind them keep their order.
+
+        Args:
+            site: the site's slot.
+            at: the first row that is replaced, counted within the site.
+            dropped: how many are replaced.
+            rows: the new ones, given as values by column number.
+        """
+        begin, end = self.start.item(site) + at + dropped, self.length.item(site)
+        behind = self.matrix[:, begin : self.start.item(site) + end].copy()
+        self.length[site] = at
+        for row in rows:
+            self.append(site, row)
+        count = behind.shape[1]
+        if count:
+            self._make_room(site, count)
+            begin = self.start.item(site) + self.length.item(site)
+            self.matrix[:, begin : begin + count] = behind
+            self.length[site] += count
+
+    def _make_room(self, site: int, more: int) -> None:
+        """Makes the block of a site hold so many more rows; those that it has stay."""
+        row_count = self.length.item(site)
+        if row_count + more > self._block_sizes.item(site):
+            begin = self.start.item(site)
+            old_rows = self.matrix[:, begin : begin + row_count].copy()
+            self._relocate(site, max(4, 2 * row_count, row_count + more))
+            begin = self.start.item(site)
+            self.matrix[:, begin : begin + row_count] = old_rows
+            self.length[site] = row_count
 
     def _relocate(self, site: int, block_size: int) -> None:
         self._unused_rows += self._block_sizes.item(site)

@@ -90,6 +90,20 @@ def test_3_more_than_a_site_has_is_found_with_what_is_leaving_it() -> None:
     assert broken(replace(lying, **wrote(ONE, placed(ONE, m1=2, left=("m1", 2))))) == set()
 
 
+def test_3_what_a_deleted_workload_has_left_counts_no_more_at_a_site() -> None:
+    """Its status names the site until another one, which is lost, confirms too."""
+    deleting = placed(ONE, m1=2, m2=2)
+    deleting["metadata"]["deletionTimestamp"] = "now"
+    first = with_site(sight(**wrote(ONE, deleting)), "m1", cores=3)
+    other = workload()
+    other["metadata"]["name"] = "other"
+    write = wrote(other, placed(other, m1=2))["writes"]
+    keys = {KEY: deleting, ("city", "other"): other}
+    later = replace(with_site(sight(), "m1", cores=3), writes=write, workloads=keys)
+    assert 3 not in broken(first, later)
+    assert 3 in broken(first, with_site(later, "m1", orders=pods(2)))
+
+
 def test_4_new_replicas_where_the_report_is_too_old_are_found() -> None:
     old = with_site(sight(), "m1", heard_at=100.0)
     assert broken(replace(old, **wrote(ONE, placed(ONE, m1=2)))) == {4}
