@@ -312,7 +312,8 @@ RECORDED_METRICS: Final[Mapping[str, MetricDefinition]] = {
     "kapok_evictions_total": MetricDefinition(
         "counter",
         "Replacements that failover decided, each of one workload's replicas at one site, by "
-        "reason: silent (the site does not report), operator (kapok failover).",
+        "reason: silent (the site does not report), operator (kapok failover), unready (replicas "
+        "at a site that reports stay not ready).",
         ("reason",),
         values=("silent", "operator"),
     ),

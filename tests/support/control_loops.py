@@ -366,6 +366,8 @@ class ControlLoops:
         self.controller, self.startup = term.controller, term.startup
         self.failover_loop = term.failover
         self.failover_loop.gate = OpenGate()
+        self.unready_loop = term.unready_loop
+        self.unready_loop.gate = OpenGate()
 
     @asynccontextmanager
     async def started(self, *raw: Raw) -> AsyncIterator[None]:

@@ -11,6 +11,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from scheduler.model.kinds.failover import UnreadyReason
 from scheduler.model.kinds.fields import (
     DataClass,
     LabelSelector,
@@ -47,6 +48,18 @@ class PlacedReplicas(Part, frozen=True, kw_only=True):
     site: str
     replicas: int
     phase: GroupPhase | None = None
+
+
+class UnreadyReplicas(Part, frozen=True, kw_only=True):
+    """Replicas at a site that reports which stay not ready, and are to be replaced elsewhere."""
+
+    site: str
+    replicas: int
+    reason: UnreadyReason
+    seconds: int
+    """For how long they are not ready."""
+    back_at: str = ""
+    """The site where what they replaced stays after all; empty: they are to be replaced."""
 
 
 class Companion(Part, frozen=True, kw_only=True):
@@ -151,6 +164,8 @@ class Demand(Part, frozen=True, kw_only=True, dict=True):
     """The later start that the workload has waited for until now."""
     first_ordinals: dict[str, int] = msgspec.field(default_factory=dict)
     """The first ordinal of what is placed, by site, where each site has a range of them."""
+    unready: tuple[UnreadyReplicas, ...] = ()
+    """Replicas that are to be replaced because they are not ready, at most one entry per site."""
 
     @cached_property
     def placed_replicas(self) -> dict[str, int]:
@@ -160,6 +175,11 @@ class Demand(Part, frozen=True, kw_only=True, dict=True):
             if each.phase != "Withdrawing" and each.replicas > 0:
                 total[each.site] = total.get(each.site, 0) + each.replicas
         return total
+
+    @cached_property
+    def unready_replicas(self) -> dict[str, int]:
+        """Replicas that are to be replaced because they are not ready, by site."""
+        return {each.site: each.replicas for each in self.unready if not each.back_at}
 
     @cached_property
     def requests(self) -> dict[str, int]:

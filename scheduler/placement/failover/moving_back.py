@@ -6,12 +6,14 @@ the original site may get them. What was moved on from a replacement belongs to 
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Literal
 
 from msgspec.structs import replace
 
-from scheduler.model.demand.demand import Demand, PlacedReplicas
+from scheduler.model.demand.demand import Demand, PlacedReplicas, UnreadyReplicas
 from scheduler.model.kinds.failover import MAX_FAILOVER_MOVES, FailoverMove
 from scheduler.model.kinds.fields import LabelSelector, Requirement
+from scheduler.placement.failover.unready import UnreadyEviction, UnreadyReturn
 
 _SITE_LABEL = "kapok.dev/site"
 _MAX_REPLACING = 64
@@ -72,6 +74,61 @@ def moving_back(
         mode="Steady",
         site_selectors=(*demand.site_selectors, LabelSelector(match_expressions=(only,))),
     )
+
+
+def leaving_unready(demand: Demand, task: UnreadyEviction) -> Demand | None:
+    """The demand with replicas to be replaced that are not ready; None: none of them is there.
+
+    Args:
+        demand: with the replicas that stay.
+        task: says which, and where they may go.
+    """
+    replicas = min(task.replicas, demand.placed_replicas.get(task.site, 0))
+    if not replicas:
+        return None
+    limits = list[Requirement]()
+    if task.only:
+        limits.append(_site_requirement("In", task.only))
+    if task.never:
+        limits.append(_site_requirement("NotIn", task.never))
+    selectors = demand.site_selectors
+    if limits:
+        selectors = (*selectors, LabelSelector(match_expressions=tuple(limits)))
+    unready = UnreadyReplicas(
+        site=task.site, replicas=replicas, reason=task.reason, seconds=task.seconds
+    )
+    return replace(demand, unready=(unready,), site_selectors=selectors)
+
+
+def _site_requirement(operator: Literal["In", "NotIn"], sites: tuple[str, ...]) -> Requirement:
+    return Requirement(key=_SITE_LABEL, operator=operator, values=sites[:_MAX_REPLACING])
+
+
+def moving_back_unready(demand: Demand, task: UnreadyReturn) -> Demand | None:
+    """The demand with a move reverted whose replacement is not ready; None: it is over.
+
+    Args:
+        demand: with the replicas that stay and those that are leaving.
+        task: the move, and why its replacement is not ready.
+    """
+    move = task.move
+    made = FailoverMove(site=move.site, replicas=move.replicas, to=move.to)
+    reverted = reverting(demand, (made,), lambda _site: True)
+    if reverted is None:
+        return None
+    before, after = demand.placed_replicas, reverted.placed_replicas
+    unready = tuple(
+        UnreadyReplicas(
+            site=site,
+            replicas=before[site] - after.get(site, 0),
+            reason=task.reason,
+            seconds=task.seconds,
+            back_at=move.site,
+        )
+        for site in sorted(before)
+        if after.get(site, 0) < before[site]
+    )
+    return replace(reverted, unready=unready)
 
 
 def _taken_from(

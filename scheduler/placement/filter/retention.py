@@ -8,7 +8,7 @@ kind, a better price elsewhere) keeps its replicas and gets no new ones. Only th
 - The site's rights ended, and the authority's `onViolation` is Stop: the replicas are lost.
 - The site is silent for longer than the workload tolerates, an operator or failover evicts it, or
   the rights ended and `onViolation` is Move: the replicas are replaced, and stay if nothing fits
-  elsewhere.
+  elsewhere. So are single replicas that are not ready, while the others stay.
 
 Replicas that are being withdrawn already run until their replacement does; only what makes replicas
 lost ends them earlier.
@@ -22,6 +22,7 @@ from scheduler.model.decision import NO_SUCH_SITE
 from scheduler.model.demand.demand import Demand, any_tolerates
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.formatters import format_list, format_rfc3339
+from scheduler.model.kinds.failover import UNREADY_WORDS
 from scheduler.model.kinds.fields import Taint
 from scheduler.placement.filter.filter import FilterResult
 from scheduler.placement.filter.rules import is_grant_rule
@@ -38,8 +39,8 @@ class RetainedShares:
     Attributes:
         kept: replicas that stay, by slot.
         replaced: replicas that stay until they fit elsewhere, by slot.
-        excluded: slots that get no new replicas, as the workload's replicas there are lost to a
-            taint or being replaced.
+        excluded: slots that get no new replicas, as some of the workload's replicas there are lost
+            to a taint or being replaced.
         lost: why replicas are lost, by site.
         violated: which right the running replicas violate, by site.
     """
@@ -79,7 +80,12 @@ def retained_shares(
             retained.replaced[slot] = replicas
             retained.excluded.add(slot)
         else:
-            retained.kept[slot] = replicas
+            unready = min(demand.unready_replicas.get(site, 0), replicas)
+            if unready:
+                retained.replaced[slot] = unready
+                retained.excluded.add(slot)
+            if replicas > unready:
+                retained.kept[slot] = replicas - unready
     _check_withdrawing(retained, demand, fleet, filter_result, context)
     return retained
 
@@ -132,6 +138,34 @@ def format_moved(demand: Demand, fleet: Fleet, staying: Iterable[str]) -> str:
     stuck = [_because_of(site, fleet) for site in named if site in kept]
     return (f"; moved from {format_list(moved, _MAX_NAMED_SITES)}" if moved else "") + (
         f"; not moved from {format_list(stuck, _MAX_NAMED_SITES)}" if stuck else ""
+    )
+
+
+def format_unready(demand: Demand, after: Mapping[str, int]) -> str:
+    """What was moved because it was not ready, for the decision's line; "" without such.
+
+    Args:
+        demand: says which replicas are to be replaced, and which stay after all.
+        after: replicas by site after this decision.
+    """
+    moved, stuck, back = list[str](), list[str](), list[str]()
+    for one in demand.unready:
+        total = demand.placed_replicas.get(one.site, 0)
+        because = f"not ready for {one.seconds} s ({UNREADY_WORDS[one.reason]})"
+        if one.back_at:
+            back.append(f"{one.back_at}: {one.replicas} at {one.site} {because}")
+        elif after.get(one.site, 0) < total:
+            moved.append(f"{one.site}: {one.replicas} of {total} replicas {because}")
+        else:
+            stuck.append(f"{one.site}: {one.replicas} of {total} replicas {because}")
+    return "".join(
+        f"; {verb} {format_list(texts, _MAX_NAMED_SITES)}"
+        for verb, texts in (
+            ("moved from", moved),
+            ("not moved from", stuck),
+            ("moved back to", back),
+        )
+        if texts
     )
 
 
