@@ -80,7 +80,7 @@ def is_lost_node(node: Tree) -> bool:
 
 
 def _reason_without_node(status: Tree) -> NotReadyReason:
-    """Gated pods wait for somebody, and new ones for their first attempt."""
+    """Gated pods wait for their gates to be removed, and new ones for their first attempt."""
     scheduled = _condition(status, "PodScheduled")
     is_refused = scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
     return "pending-unschedulable" if is_refused else "other"

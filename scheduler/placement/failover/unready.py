@@ -33,7 +33,7 @@ UnreadyHold = Literal[
     "Disabled",
     "NoSiteRunsIt",
     "MovedLately",
-    "MovedInVain",
+    "ReplacementsFailed",
     "NotReadyAtManySites",
     "JobHasBegun",
     "NoRoom",
@@ -47,7 +47,7 @@ UNREADY_SENTENCES: Final[Mapping[UnreadyHold, str]] = {
     "Disabled": "failover.enabled is false in the scheduler's settings",
     "NoSiteRunsIt": "no site runs this generation",
     "MovedLately": "a workload moves from a site at most once an hour",
-    "MovedInVain": "three replacements were not ready either",
+    "ReplacementsFailed": "three replacements were not ready either",
     "NotReadyAtManySites": "workloads at many sites are not ready for the same reason",
     "JobHasBegun": "a job that has begun stays where it is",
     "NoRoom": "no other site may run it and has room",
@@ -303,7 +303,7 @@ def _hold_of_workload(
         return "JobHasBegun"
     failed = [each for each in one.moves if each.failed and each.content == one.content]
     if len(failed) >= MAX_FAILED_MOVES:
-        return "MovedInVain"
+        return "ReplacementsFailed"
     if any(_is_recent(each, now) and at.site in (each.site, *each.to) for each in one.moves):
         return "MovedLately"
     return None
@@ -325,7 +325,7 @@ def _is_recent(move: UnreadyMove, now: datetime) -> bool:
 
 
 def sites_to_avoid(moves: Iterable[UnreadyMove], content: str, now: datetime) -> frozenset[str]:
-    """Sites where the same content was not ready: those left, and those moved to in vain.
+    """Sites where the same content was not ready: those left, and those whose replacements failed.
 
     What a site lacked it may have again, so a site that was left for such a reason is avoided only
     for an hour.
