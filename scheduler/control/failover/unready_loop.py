@@ -43,7 +43,7 @@ from scheduler.placement.failover.unready import (
 from scheduler.runtime.clock import Clock, yield_loop
 from scheduler.runtime.faults import Faults
 
-_INTERVAL_SECONDS = 10.0
+_INTERVAL_SECONDS = 5.0
 _STEP, _CANDIDATE_STEP = 2_000, 50
 """The loop lets others run after so many workloads, and after so many that are not ready."""
 _MAX_PER_ROUND = 64
@@ -84,7 +84,7 @@ class UnreadyLoop:
     _refused: dict[WorkKey, tuple[float, str, HeldUnready]] = field(default_factory=dict)
 
     async def run(self) -> None:
-        """Looks every ten seconds; runs until cancelled."""
+        """Looks every five seconds; runs until cancelled."""
         while True:
             await self.clock.sleep(_INTERVAL_SECONDS)
             with self.faults.barrier("failover"):
