@@ -5,7 +5,7 @@ again after a change of leader. Each replacement is an ordinary decision that or
 is not ready either in time is taken back: the former replicas were kept, and stay.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,23 +33,24 @@ from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.workload import PlacementGroup, Workload
 from scheduler.placement.failover.unready import (
     HeldUnready,
+    ReasonTally,
     UnreadyCandidate,
     UnreadyEviction,
     UnreadyReturn,
     UnreadySite,
     UnreadySpell,
     plan_unready,
+    unready_order,
 )
 from scheduler.runtime.clock import Clock, yield_loop
 from scheduler.runtime.faults import Faults
 
 _INTERVAL_SECONDS = 5.0
-_STEP, _CANDIDATE_STEP = 2_000, 50
+_STEP, _CANDIDATE_STEP, _PLAN_STEP, _HOLD_STEP = 2_000, 10, 200, 100
 """The loop lets others run after so many workloads, and after so many that are not ready."""
-_MAX_PER_ROUND = 64
+_MAX_PER_ROUND, _MAX_LOOKED_AT = 64, 1_000
 _REFUSED_SECONDS = 300.0
 """What found no room is tried again after this time."""
-_MAX_CANDIDATES = 20_000
 
 
 @dataclass(slots=True, kw_only=True)
@@ -93,18 +94,39 @@ class UnreadyLoop:
     async def check(self) -> None:
         """One round: takes back what came to nothing, plans what is due, and starts it."""
         self._note_refusals()
-        candidates = await self._candidates()
-        plan = plan_unready(
-            candidates,
-            now=self.clock.now(),
-            working_sites=sum(1 for one in self.sites.states.values() if _works(one)),
-            is_enabled=self.is_enabled,
-        )
-        held: dict[WorkKey, dict[str, HeldUnready]] = {}
-        for (key, site), one in plan.held.items():
-            held.setdefault(key, {})[site] = one
+        tally, candidates = ReasonTally(), list[UnreadyCandidate]()
+        async for one in self._candidates():
+            tally.add(one)
+            candidates.append(one)
+        widespread = tally.widespread(sum(1 for one in self.sites.states.values() if _works(one)))
+        due = list[tuple[UnreadyCandidate, UnreadyEviction]]()
+        held = dict[WorkKey, dict[str, HeldUnready]]()
+        for first in range(0, len(candidates), _PLAN_STEP):
+            await yield_loop()
+            plan = plan_unready(
+                candidates[first : first + _PLAN_STEP],
+                now=self.clock.now(),
+                widespread=widespread,
+                is_enabled=self.is_enabled,
+            )
+            due.extend(plan.due)
+            for (key, site), reason in plan.held.items():
+                held.setdefault(key, {})[site] = reason
+        due.sort(key=lambda each: unready_order(each[0]))
+        self._start(due, held)
+        await self._hold(held)
+
+    def _start(
+        self,
+        due: list[tuple[UnreadyCandidate, UnreadyEviction]],
+        held: dict[WorkKey, dict[str, HeldUnready]],
+    ) -> None:
+        """Starts as many as the gate allows; adds to `held` what must wait for more than that."""
         started = 0
-        for key, eviction in plan.due:
+        for one, eviction in due[:_MAX_LOOKED_AT]:
+            key = one.key
+            if key not in self.objects.workloads:
+                continue
             stays = self._why_not(key, eviction)
             before = self.unready.held_at(key).get(eviction.site)
             if stays is not None:
@@ -115,28 +137,27 @@ class UnreadyLoop:
                 self.requeuer.redecide([key], is_urgent=True)
                 if before is not None and before.why == "NoRoom":  # until it has found room
                     held.setdefault(key, {})[eviction.site] = before
-        self._hold(held)
 
     # ------------------------------------------------------------ what is not ready
 
-    async def _candidates(self) -> list[UnreadyCandidate]:
+    async def _candidates(self) -> AsyncIterator[UnreadyCandidate]:
         """The workloads with replicas that are not ready, without those that are moving."""
-        found: list[UnreadyCandidate] = []
+        looked_at = 0
         for count, (key, workload) in enumerate(list(self.objects.workloads.items()), 1):
             if not count % _STEP:
                 await yield_loop()
             if not _may_lack(workload):
                 continue
+            looked_at += 1
+            if not looked_at % _CANDIDATE_STEP:
+                await yield_loop()
             shares = shares_in(workload.status.placement.groups)
             if any(one.leaving for one in shares.values()):
                 self._take_back_if_late(key, workload, shares)
-            elif len(found) < _MAX_CANDIDATES:
-                candidate = self._candidate(key, workload, shares)
-                if candidate is not None:
-                    found.append(candidate)
-                    if not len(found) % _CANDIDATE_STEP:
-                        await yield_loop()
-        return found
+                continue
+            candidate = self._candidate(key, workload, shares)
+            if candidate is not None:
+                yield candidate
 
     def _candidate(
         self, key: WorkKey, workload: Workload, shares: dict[str, SiteShare]
@@ -151,20 +172,23 @@ class UnreadyLoop:
             return None
         failover = workload_failover(workload, self.objects)
         after = failover.rules.unready_after_seconds
+        after_seconds = self.after_seconds if after is None else float(after)
         created = workload.metadata.creation_timestamp
         if failover.is_everywhere:
             return None
+        longest = max(each.seconds for one in sites for each in one.spells)
         return UnreadyCandidate(
             key=key,
             priority=workload.spec.priority,
             created_at_seconds=created.timestamp() if created else 0.0,
             mode=failover.rules.mode,
-            after_seconds=self.after_seconds if after is None else float(after),
-            content=content_of(workload),
+            after_seconds=after_seconds,
+            content=content_of(workload) if longest >= after_seconds else "",
             sites=tuple(sites),
             moves=moves_of(workload.status),
             is_numbered=failover.is_numbered,
             is_job=any(_runs_once(one) for one in workload.spec.manifests),
+            is_paused=workload.spec.paused,
         )
 
     def _site(
@@ -200,11 +224,8 @@ class UnreadyLoop:
 
     def _why_not(self, key: WorkKey, eviction: UnreadyEviction) -> HeldUnready | None:
         """Why an eviction that is due must not start now; None: it may."""
-        refused = self._refused.get(key)
-        if refused is not None and refused[1] == eviction.site:
-            if self.clock.monotonic() - refused[0] < _REFUSED_SECONDS:
-                return refused[2]
-            del self._refused[key]
+        if self._was_refused_lately(key, eviction.site):
+            return self._refused[key][2]
         frozen = self.gate.why_not(eviction.site)
         if not frozen:
             return None
@@ -217,17 +238,25 @@ class UnreadyLoop:
             detail=frozen,
         )
 
+    def _was_refused_lately(self, key: WorkKey, site: str) -> bool:
+        refused = self._refused.get(key)
+        if refused is None or refused[1] != site:
+            return False
+        return self.clock.monotonic() - refused[0] < _REFUSED_SECONDS
+
     def _note_refusals(self) -> None:
         now = self.clock.monotonic()
         for key, (site, held) in self.unready.pop_refused().items():
             self._refused[key] = (now, site, held)
         self._refused = {
-            key: one for key, one in self._refused.items() if key in self.objects.workloads
+            key: one for key, one in self._refused.items() if now - one[0] < _REFUSED_SECONDS
         }
 
-    def _hold(self, held: dict[WorkKey, dict[str, HeldUnready]]) -> None:
+    async def _hold(self, held: dict[WorkKey, dict[str, HeldUnready]]) -> None:
         """Sets why replicas stay, and has the statuses say so where that is new."""
-        for key in {*self.unready.held(), *held}:
+        for count, key in enumerate({*self.unready.held(), *held}, 1):
+            if not count % _HOLD_STEP:
+                await yield_loop()
             now = held.get(key, {})
             if not self.unready.hold(key, now):
                 continue
@@ -252,7 +281,7 @@ class UnreadyLoop:
         after = rules.unready_after_seconds
         limit = (self.after_seconds if after is None else float(after)) or self.after_seconds
         waited_seconds = (self.clock.now() - move.at).total_seconds()
-        if waited_seconds < limit:
+        if waited_seconds < limit or self._was_refused_lately(key, move.site):
             return
         order_id = self.order_sync.order_id(workload)
         reason: UnreadyReason = "stuck"

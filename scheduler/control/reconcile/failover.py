@@ -41,7 +41,7 @@ from scheduler.placement.failover.moving_back import (
     moving_back_unready,
     reverting,
 )
-from scheduler.placement.failover.unready import HeldUnready, UnreadyEviction, UnreadyReturn
+from scheduler.placement.failover.unready import HeldUnready, UnreadyReturn
 
 Choose = Callable[[Demand], Decision]
 
@@ -101,27 +101,24 @@ class FailoverDecisions:
 
         What does not fit elsewhere is no decision: the replicas stay, and the next one is tried.
         """
-        if demand.mode != "Steady" or demand.paused:
-            return None
-        if isinstance(task, UnreadyReturn):
-            asked = moving_back_unready(demand, task)
-        else:
-            asked = leaving_unready(demand, task)
-        if asked is None:
-            return None
-        decision = choose(asked)
-        if decision.phase == "Placed":
-            return asked, decision
-        if isinstance(task, UnreadyEviction):
-            held = HeldUnready(
-                reason=task.reason,
-                replicas=task.replicas,
-                total=demand.placed_replicas.get(task.site, 0),
-                why="NoRoom",
-                detail=decision.line,
-            )
-            key = (workload.metadata.namespace, workload.metadata.name)
-            self.unready.refuse(key, task.site, held)
+        asked, line = None, ""
+        if demand.mode == "Steady" and not demand.paused:
+            if isinstance(task, UnreadyReturn):
+                asked = moving_back_unready(demand, task)
+            else:
+                asked = leaving_unready(demand, task)
+        if asked is not None:
+            decision = choose(asked)
+            if decision.phase == "Placed":
+                return asked, decision
+            line = decision.line
+        site = task.move.site if isinstance(task, UnreadyReturn) else task.site
+        staying = demand.placed_replicas.get(site, 0)
+        replicas = task.move.replicas if isinstance(task, UnreadyReturn) else task.replicas
+        held = HeldUnready(
+            reason=task.reason, replicas=replicas, total=staying, why="NoRoom", detail=line
+        )
+        self.unready.refuse((workload.metadata.namespace, workload.metadata.name), site, held)
         return None
 
     def _choose_back(

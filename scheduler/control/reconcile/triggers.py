@@ -93,7 +93,9 @@ def demand_to_recheck(workload: Workload, former: Demand) -> Demand:
         if group.replicas
         for site in group.sites
     )
-    return msgspec.structs.replace(former, placed=placed, mode="Steady", paused=True, evicted=())
+    return msgspec.structs.replace(
+        former, placed=placed, mode="Steady", paused=True, evicted=(), unready=()
+    )
 
 
 def ends_or_violates(status: WorkloadStatus, decision: Decision) -> bool:

@@ -13,7 +13,7 @@ Replaced are only those that another site could do better:
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal
 
@@ -36,6 +36,7 @@ UnreadyHold = Literal[
     "ReplacementsFailed",
     "NotReadyAtManySites",
     "JobHasBegun",
+    "Paused",
     "NoRoom",
     "Frozen",
 ]
@@ -50,13 +51,14 @@ UNREADY_SENTENCES: Final[Mapping[UnreadyHold, str]] = {
     "ReplacementsFailed": "three replacements were not ready either",
     "NotReadyAtManySites": "workloads at many sites are not ready for the same reason",
     "JobHasBegun": "a job that has begun stays where it is",
+    "Paused": "the workload is paused",
     "NoRoom": "no other site may run it and has room",
     "Frozen": "evictions are frozen",
 }
 
 TRY_AGAIN_SECONDS: Final = 3600.0
 MAX_FAILED_MOVES: Final = 3
-_STORM_SITES, _STORM_WORKLOADS, _STORM_RATIO = 3, 2, 0.25
+_STORM_SITES, _STORM_WORKLOADS, _STORM_RATIO, _STORM_SECONDS = 3, 2, 0.25, 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +110,7 @@ class UnreadyCandidate:
         moves: what was moved before.
         is_numbered: its pods have numbers that must not run twice, and nothing fences them.
         is_job: its replicas run to their end.
+        is_paused: nothing new is placed.
     """
 
     key: WorkKey
@@ -120,6 +123,7 @@ class UnreadyCandidate:
     moves: tuple[UnreadyMove, ...] = ()
     is_numbered: bool = False
     is_job: bool = False
+    is_paused: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,27 +192,26 @@ class UnreadyPlan:
         held: what is not ready for long enough and stays, by workload and site.
     """
 
-    due: tuple[tuple[WorkKey, UnreadyEviction], ...]
+    due: tuple[tuple[UnreadyCandidate, UnreadyEviction], ...]
     held: Mapping[tuple[WorkKey, str], HeldUnready]
 
 
 def plan_unready(
-    candidates: Sequence[UnreadyCandidate],
+    candidates: Iterable[UnreadyCandidate],
     *,
     now: datetime,
-    working_sites: int,
+    widespread: frozenset[UnreadyReason] = frozenset(),
     is_enabled: bool = True,
 ) -> UnreadyPlan:
     """Plans which replicas are replaced.
 
     Args:
-        candidates: all workloads with replicas that are not ready.
+        candidates: workloads with replicas that are not ready.
         now: the time; aware.
-        working_sites: how many sites report and have orders.
+        widespread: reasons for which nothing moves, as they are at many sites at once.
         is_enabled: whether anything is replaced without an operator's word.
     """
-    widespread = widespread_reasons(candidates, working_sites=working_sites)
-    due: list[tuple[tuple[int, float, WorkKey], UnreadyEviction]] = []
+    due: list[tuple[UnreadyCandidate, UnreadyEviction]] = []
     held: dict[tuple[WorkKey, str], HeldUnready] = {}
     for one in candidates:
         chosen: UnreadyEviction | None = None
@@ -223,29 +226,44 @@ def plan_unready(
             else:
                 held[one.key, at.site] = answer
         if chosen is not None:
-            due.append(((-one.priority, one.created_at_seconds, one.key), chosen))
-    due.sort(key=lambda each: each[0])
-    return UnreadyPlan(due=tuple((order[2], one) for order, one in due), held=held)
+            due.append((one, chosen))
+    due.sort(key=lambda each: unready_order(each[0]))
+    return UnreadyPlan(due=tuple(due), held=held)
 
 
-def widespread_reasons(
-    candidates: Iterable[UnreadyCandidate], *, working_sites: int
-) -> frozenset[UnreadyReason]:
-    """The reasons that several workloads have at a quarter of the sites at once, and at three."""
-    sites: dict[UnreadyReason, set[str]] = {}
-    workloads: dict[UnreadyReason, set[WorkKey]] = {}
-    for one in candidates:
+def unready_order(one: UnreadyCandidate) -> tuple[int, float, WorkKey]:
+    """The sort key: highest priority first, then the oldest, then by name."""
+    return (-one.priority, one.created_at_seconds, one.key)
+
+
+@dataclass(slots=True)
+class ReasonTally:
+    """At how many sites, and of how many workloads, replicas are not ready for each reason."""
+
+    _sites: dict[UnreadyReason, set[str]] = field(default_factory=dict)
+    _workloads: dict[UnreadyReason, set[WorkKey]] = field(default_factory=dict)
+
+    def add(self, one: UnreadyCandidate) -> None:
+        """Counts a workload with replicas that are not ready for a minute."""
+        least_seconds = min(_STORM_SECONDS, one.after_seconds)
         for at in one.sites:
             for spell in at.spells:
-                if spell.seconds >= min(60.0, one.after_seconds):
-                    sites.setdefault(spell.reason, set()).add(at.site)
-                    workloads.setdefault(spell.reason, set()).add(one.key)
-    least = max(_STORM_SITES, _STORM_RATIO * working_sites)
-    return frozenset(
-        reason
-        for reason, found in sites.items()
-        if len(found) >= least and len(workloads[reason]) >= _STORM_WORKLOADS
-    )
+                if spell.seconds >= least_seconds:
+                    self._sites.setdefault(spell.reason, set()).add(at.site)
+                    self._workloads.setdefault(spell.reason, set()).add(one.key)
+
+    def widespread(self, working_sites: int) -> frozenset[UnreadyReason]:
+        """The reasons that several workloads have at a quarter of the sites, and at three.
+
+        Args:
+            working_sites: how many sites report and have orders.
+        """
+        least = max(_STORM_SITES, _STORM_RATIO * working_sites)
+        return frozenset(
+            reason
+            for reason, found in self._sites.items()
+            if len(found) >= least and len(self._workloads[reason]) >= _STORM_WORKLOADS
+        )
 
 
 def _lasting(one: UnreadyCandidate, at: UnreadySite) -> tuple[UnreadySpell, ...]:
@@ -299,6 +317,8 @@ def _hold_of_workload(
     by_rule = hold_reason(one, is_enabled=is_enabled)
     if by_rule is not None:
         return by_rule
+    if one.is_paused:
+        return "Paused"
     if one.is_job and at.has_started:
         return "JobHasBegun"
     failed = [each for each in one.moves if each.failed and each.content == one.content]

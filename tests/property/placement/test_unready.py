@@ -56,7 +56,7 @@ class Life:
         if current is not None:
             self._end(current, now)
             return
-        plan = plan_unready([self._candidate(now)], now=now, working_sites=len(SITES))
+        plan = plan_unready([self._candidate(now)], now=now)
         for _, eviction in plan.due:
             self._move(eviction, now)
 

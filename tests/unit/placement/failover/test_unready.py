@@ -10,12 +10,12 @@ from scheduler.model.kinds.policy import FailoverMode
 from scheduler.placement.failover.unready import (
     MAX_FAILED_MOVES,
     TRY_AGAIN_SECONDS,
+    ReasonTally,
     UnreadyCandidate,
     UnreadySite,
     UnreadySpell,
     plan_unready,
     sites_to_avoid,
-    widespread_reasons,
     with_unready_move,
 )
 
@@ -57,7 +57,7 @@ def candidate(*sites: UnreadySite, **fields: object) -> UnreadyCandidate:
 
 def why(one: UnreadyCandidate, site: str = "m1", *, is_enabled: bool = True) -> str:
     """Why the replicas at a site stay; "" if they are to leave, "-" if that is no question."""
-    plan = plan_unready([one], now=NOW, working_sites=5, is_enabled=is_enabled)
+    plan = plan_unready([one], now=NOW, is_enabled=is_enabled)
     if any(eviction.site == site for _, eviction in plan.due):
         return ""
     held = plan.held.get((one.key, site))
@@ -66,8 +66,8 @@ def why(one: UnreadyCandidate, site: str = "m1", *, is_enabled: bool = True) -> 
 
 @pytest.mark.parametrize("reason", OF_SITE)
 def test_what_a_site_lacks_may_be_anywhere_else(reason: UnreadyReason) -> None:
-    [(key, eviction)] = plan_unready([candidate(at(reason))], now=NOW, working_sites=5).due
-    assert (key, eviction.site, eviction.replicas, eviction.seconds) == (KEY, "m1", 1, 612)
+    [(key, eviction)] = plan_unready([candidate(at(reason))], now=NOW).due
+    assert (key.key, eviction.site, eviction.replicas, eviction.seconds) == (KEY, "m1", 1, 612)
     assert (eviction.only, eviction.never) == ((), ())
 
 
@@ -76,7 +76,7 @@ def test_what_the_content_may_cause_goes_only_where_that_runs(reason: UnreadyRea
     assert why(candidate(at(reason))) == "NoSiteRunsIt"
     other = at(reason, site="m3", replicas=1, seconds=5)
     assert why(candidate(at(reason), other)) == "NoSiteRunsIt"
-    [(_, one)] = plan_unready([candidate(at(reason), PROVEN)], now=NOW, working_sites=5).due
+    [(_, one)] = plan_unready([candidate(at(reason), PROVEN)], now=NOW).due
     assert one.only == ("m2",)
 
 
@@ -101,6 +101,10 @@ def test_its_rules_hold_it(
 ) -> None:
     one = candidate(at("stuck"), mode=mode, is_numbered=is_numbered)
     assert why(one, is_enabled=is_enabled) == expected
+
+
+def test_what_is_paused_stays() -> None:
+    assert why(candidate(at("stuck"), is_paused=True)) == "Paused"
 
 
 def test_a_job_moves_only_before_it_begins_and_as_a_whole() -> None:
@@ -150,6 +154,15 @@ def test_after_three_replacements_that_failed_it_stays_until_its_manifests_chang
     assert why(candidate(at("stuck"), moves=failed, content="c2")) == ""
 
 
+def widespread_reasons(
+    candidates: list[UnreadyCandidate], *, working_sites: int
+) -> frozenset[UnreadyReason]:
+    tally = ReasonTally()
+    for one in candidates:
+        tally.add(one)
+    return tally.widespread(working_sites)
+
+
 def many(reason: UnreadyReason, sites: int) -> list[UnreadyCandidate]:
     return [
         candidate(at(reason, site=f"s{n}"), replace(PROVEN, site="p"), key=("ns", f"w{n % 2}{n}"))
@@ -162,7 +175,7 @@ def test_the_same_reason_at_a_quarter_of_the_sites_moves_nothing(reason: Unready
     assert widespread_reasons(many(reason, 3), working_sites=12) == {reason}
     assert widespread_reasons(many(reason, 3), working_sites=13) == frozenset()
     assert widespread_reasons(many(reason, 2), working_sites=2) == frozenset()
-    plan = plan_unready(many(reason, 3), now=NOW, working_sites=12)
+    plan = plan_unready(many(reason, 3), now=NOW, widespread=frozenset({reason}))
     assert plan.due == ()
     assert {one.why for one in plan.held.values()} == {"NotReadyAtManySites"}
 
@@ -175,8 +188,8 @@ def test_one_workload_that_is_broken_everywhere_holds_no_other_one() -> None:
 def test_the_most_replicas_leave_first_and_important_work_before_other() -> None:
     two = candidate(at("stuck"), at("stuck", replicas=2, site="m3"))
     urgent = candidate(at("stuck"), key=("ns", "urgent"), priority=9)
-    due = plan_unready([two, urgent], now=NOW, working_sites=9).due
-    assert [(key[1], one.site) for key, one in due] == [("urgent", "m1"), ("app", "m3")]
+    due = plan_unready([two, urgent], now=NOW).due
+    assert [(each.key[1], one.site) for each, one in due] == [("urgent", "m1"), ("app", "m3")]
 
 
 def test_what_is_remembered_is_bounded_and_failures_are_kept_longest() -> None:
