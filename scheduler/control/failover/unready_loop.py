@@ -46,7 +46,7 @@ from scheduler.runtime.clock import Clock, yield_loop
 from scheduler.runtime.faults import Faults
 
 _INTERVAL_SECONDS = 5.0
-_STEP, _CANDIDATE_STEP, _PLAN_STEP, _HOLD_STEP = 2_000, 10, 200, 100
+_STEP, _CANDIDATE_STEP, _PLAN_STEP, _HOLD_STEP = 2_000, 10, 50, 100
 """The loop lets others run after so many workloads, and after so many that are not ready."""
 _MAX_PER_ROUND, _MAX_LOOKED_AT = 64, 1_000
 _REFUSED_SECONDS = 300.0

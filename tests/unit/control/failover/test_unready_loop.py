@@ -193,3 +193,51 @@ async def test_a_site_that_does_not_report_is_left_to_failover() -> None:
         await city.live(150)
         assert city.where() == {"m1": 2}
         assert city.condition()[1] == ""
+
+
+async def test_what_is_paused_stays_and_is_not_decided_again_and_again() -> None:
+    city = FailingCity({"m1": 4, "m2": 4})
+    async with city.started(pinned("app", "m1")):
+        city.not_ready["m1", "app"] = ("pending-unschedulable", 0)
+        await city.patch("app", {"paused": True})
+        await city.live(120)
+        assert city.where() == {"m1": 2}
+        assert city.condition()[1] == "Paused"
+        decided = len(city.loops.recorder.records)
+        await city.live(60)
+        assert len(city.loops.recorder.records) == decided
+
+
+async def test_a_change_of_replicas_in_the_middle_of_a_move_ends_nothing() -> None:
+    city = FailingCity({"m1": 8, "m2": 8})
+    async with city.started(pinned("app", "m1", replicas=3)):
+        city.not_ready["m1", "app"] = ("pending-unschedulable", 1)
+        city.broken.add("m2")
+        await city.live(90)
+        assert (city.where(), city.leaving()) == ({"m1": 1, "m2": 2}, {"m1": 2})
+        await city.patch("app", {"demand": {"replicas": 4}})
+        await city.live(10)
+        assert sum(city.where().values()) == 4
+        assert city.leaving()["m1"] == 2, "they stay although they are on no node"
+        city.broken.clear()
+        await city.live(40)
+        assert city.leaving() == {}
+        assert sum(city.where().values()) == 4
+
+
+async def test_a_lost_site_in_the_middle_of_a_move_is_left_to_failover() -> None:
+    city = FailingCity({"m1": 4, "m2": 4, "m3": 4}, after_seconds=60.0)
+    async with city.started(pinned("app", "m1", replicas=3)):
+        city.not_ready["m1", "app"] = ("pending-unschedulable", 1)
+        city.broken.add("m2")
+        city.broken.add("m3")
+        await city.live(90)
+        [target] = city.where().keys() - {"m1"}
+        city.fall_silent(target)
+        await city.live(140)
+        assert target not in city.where()
+        assert sum(city.where().values()) == 3
+        city.broken.clear()
+        await city.live(60)
+        assert sum(city.where().values()) == 3
+        assert city.leaving() == {}
