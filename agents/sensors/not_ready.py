@@ -125,7 +125,7 @@ class _Spell:
 class NotReadySpells:
     """Since when each pod is not ready, by the agent's own monotonic clock.
 
-    A start of the agent begins anew: it reports a shorter time then, never a longer one.
+    A start of the agent begins again: it reports a shorter time then, never a longer one.
     """
 
     _spells: dict[str, _Spell] = field(default_factory=dict)
