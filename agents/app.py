@@ -294,6 +294,7 @@ def build_agent(
             bound_pods=lambda: collector.bound_pods,
             faults=faults,
             pod_problems=lambda: collector.pod_problems,
+            not_ready=lambda: collector.not_ready,
         )
     session = AgentSession(
         broker=settings.broker,

@@ -8,9 +8,11 @@ from typing import Final
 
 from agents.metrics.counters import Counters
 from agents.protocol.report import ReportedEnergy
+from agents.protocol.status import NotReadyPods
 from agents.runtime.clock import AgentClock
 from agents.runtime.faults import AgentFaults
 from agents.sensors.energy import EnergyMeter
+from agents.sensors.not_ready import NotReadySpells
 from agents.sensors.sensor import Observation, Sensor, SensorError, merge_observations
 
 _log = logging.getLogger(__name__)
@@ -47,6 +49,7 @@ class SensorCollector:
         other_faults: slugs of what else is wrong with the agent, for the report.
         bound_pods: number of bound pods by order id, as last observed.
         pod_problems: what keeps a pod from running by order id, as last observed.
+        not_ready: the pods that are not ready by order id, as last observed.
     """
 
     sensors: Sequence[Sensor]
@@ -57,6 +60,8 @@ class SensorCollector:
     other_faults: Callable[[], tuple[str, ...]] = tuple
     bound_pods: dict[str, int] = field(default_factory=dict, init=False)
     pod_problems: Mapping[str, str] = field(default_factory=dict, init=False)
+    not_ready: Mapping[str, tuple[NotReadyPods, ...]] = field(default_factory=dict, init=False)
+    _spells: NotReadySpells = field(default_factory=NotReadySpells, init=False)
 
     async def collect(self) -> SiteObservation:
         """Reads every sensor once."""
@@ -71,6 +76,8 @@ class SensorCollector:
             self.bound_pods = {order.id: order.bound for order in observation.orders}
         if observation.pod_problems is not None:
             self.pod_problems = observation.pod_problems
+        if observation.not_ready_pods is not None:
+            self.not_ready = self._spells.update(observation.not_ready_pods, started)
         energy = self._record_energy(observation, started)
         self._set_gauge("power_watts", observation.power.watts if observation.power else None)
         self._set_gauge(

@@ -204,16 +204,21 @@ class StormSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FailoverSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """When the replicas of silent sites are replaced.
+    """When the replicas of silent sites, and those that stay not ready, are replaced.
 
     Attributes:
         enabled: whether anything is replaced without an operator's word.
         after_seconds: how long a site must be silent, where spec.failover does not say.
+        unready_after_seconds: how long replicas at a site that reports must be not ready, where
+            spec.failover does not say; 0: they are never replaced.
         storm: when evictions are frozen and slowed down.
     """
 
     enabled: bool = True
     after_seconds: AgeSeconds = 300.0
+    unready_after_seconds: Annotated[
+        float, msgspec.Meta(ge=0, le=31_536_000, extra={"unit": "seconds"})
+    ] = 600.0
     storm: StormSettings = StormSettings()
 
 

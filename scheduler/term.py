@@ -23,6 +23,7 @@ from scheduler.control.failover.drain import DrainLoop
 from scheduler.control.failover.freeze_sync import SUBJECT, FreezeSync
 from scheduler.control.failover.loop import FailoverLoop
 from scheduler.control.failover.storm_gate import StormGate
+from scheduler.control.failover.unready_loop import UnreadyLoop
 from scheduler.control.orders.dispatch import Dispatcher
 from scheduler.control.orders.identity import IdentityResolver
 from scheduler.control.orders.kept_orders import PreparedOrders
@@ -58,6 +59,7 @@ from scheduler.control.state.node_label_keys import NodeLabelKeys
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.ownership import ObjectOwnership
 from scheduler.control.state.quotas import Quotas
+from scheduler.control.state.unready import UnreadyReplacements
 from scheduler.control.stats.workloads import WorkloadStats
 from scheduler.control.wake_ups import WakeUps
 from scheduler.control.worker import Worker
@@ -196,6 +198,7 @@ class Term:
             follow_wall_clock=known.sites.follow_wall_clock,
         )
         self.evictions = Evictions()
+        self.unready = UnreadyReplacements()
         self.stats = WorkloadStats(clock=known.clock, telemetry=known.metrics)
         self.quotas = Quotas(
             cost_of=self.inputs.spend_of, daemon_pods_of=self.inputs.daemon_pods_of
@@ -377,6 +380,19 @@ class Term:
             clock=known.clock,
             faults=known.faults,
         )
+        self.unready_loop = UnreadyLoop(
+            objects=known.objects,
+            sites=known.sites,
+            order_sync=self.order_sync,
+            unready=self.unready,
+            requeuer=self.requeuer,
+            events=self.events,
+            gate=self.gate,
+            clock=known.clock,
+            faults=known.faults,
+            after_seconds=settings.failover.unready_after_seconds,
+            is_enabled=settings.failover.enabled,
+        )
         self.controller = Controller(
             notices=notices,
             objects=known.objects,
@@ -431,6 +447,7 @@ class Term:
                     order_sync=self.order_sync,
                     telemetry=known.metrics,
                     evictions=self.evictions,
+                    unready=self.unready,
                 ),
                 epoch=self._epoch,
             ),
@@ -495,6 +512,7 @@ class Term:
         yield "batches", self.batch_pricer.run
         yield "failover", self.failover.run
         yield "drain", self.drain.run
+        yield "replicas not ready", self.unready_loop.run
         yield "re-checks", self.startup.recheck_decided
 
     async def _refresh_indexes(self) -> None:

@@ -38,7 +38,7 @@ from agents.orders.run_once import JobRecords
 from agents.orders.withdrawal import Remains, Withdrawal, group_by_order, withdrawing_status
 from agents.protocol.index import IndexEntry
 from agents.protocol.orders import OrderContent
-from agents.protocol.status import KeptClaim, OrderStatus
+from agents.protocol.status import KeptClaim, NotReadyPods, OrderStatus
 from agents.protocol.topics import order_token
 from agents.runtime.backoff import Backoff
 from agents.runtime.clock import AgentClock
@@ -72,6 +72,7 @@ class OrderExecutor:
             first.
         faults: the barrier around each order and each kind of objects.
         pod_problems: what keeps a pod from running by order id, as last observed by the sensor.
+        not_ready: the pods that are not ready by order id, as last observed by the sensor.
     """
 
     discovery: Discovery
@@ -83,6 +84,7 @@ class OrderExecutor:
     bound_pods: Callable[[], Mapping[str, int]]
     faults: AgentFaults = field(default_factory=AgentFaults)
     pod_problems: Callable[[], Mapping[str, str]] = dict
+    not_ready: Callable[[], Mapping[str, tuple[NotReadyPods, ...]]] = dict
     last_pass_at: float | None = field(default=None, init=False)
     _job_records: JobRecords = field(init=False)
     _applier: Applier = field(init=False)
@@ -159,7 +161,7 @@ class OrderExecutor:
     def order_statuses(self) -> tuple[OrderStatus, ...]:
         """The status of every order after the last pass: listed orders, then withdrawn ones."""
         bound, applied = self.bound_pods(), self.journal.applied_generations()
-        problems = self.pod_problems()
+        problems, not_ready = self.pod_problems(), self.not_ready()
         listed = [
             order_status_of(
                 entry,
@@ -168,6 +170,7 @@ class OrderExecutor:
                 applied_generation=applied.get(entry.id),
                 recreated=self._recreations.find(order_token(entry.id), self.clock.monotonic()),
                 pod_problem=problems.get(entry.id, ""),
+                not_ready=not_ready.get(entry.id),
             )
             for entry in self._index_entries()
         ]

@@ -13,7 +13,7 @@ from agents.orders.readiness import Readiness
 from agents.orders.recreations import Recreated
 from agents.protocol.bounds import MAX_PODS
 from agents.protocol.index import IndexEntry
-from agents.protocol.status import JobOutcome, OrderStatus
+from agents.protocol.status import JobOutcome, NotReadyPods, OrderStatus
 
 _MAX_MESSAGE_CHARACTERS = 900
 
@@ -133,6 +133,7 @@ def order_status_of(
     applied_generation: int | None,
     recreated: Recreated | None = None,
     pod_problem: str = "",
+    not_ready: tuple[NotReadyPods, ...] | None = None,
 ) -> OrderStatus:
     """The status of one order that the index lists.
 
@@ -143,6 +144,7 @@ def order_status_of(
         applied_generation: newest generation that was applied completely; None if none was.
         recreated: that its objects are deleted again and again; None if they are not.
         pod_problem: what keeps one of its pods from running; empty if nothing is known.
+        not_ready: its pods that are not ready; None if all are, or if that is not known.
     """
     if tracked is None or tracked.digest != entry.digest:
         return OrderStatus(
@@ -173,6 +175,7 @@ def order_status_of(
         message=message[:_MAX_MESSAGE_CHARACTERS] if message else None,
         recreated=recreated.count if recreated else None,
         not_run=len(tracked.result.not_run) or None,
+        not_ready=not_ready if phase == "Applied" else None,
     )
 
 

@@ -39,6 +39,34 @@ ORDER_PHASES: Final[tuple[OrderPhase, ...]] = get_args(OrderPhase)
 
 JobOutcome = Literal["Succeeded", "Failed"]
 
+NotReadyReason = Literal[
+    "crash-loop",  # a container ends again and again
+    "image-pull",  # an image cannot be pulled
+    "pending-unschedulable",  # the cluster's scheduler finds no node
+    "probe",  # the containers run, and a readiness probe fails
+    "node-lost",  # the node is not ready or gone
+    "other",  # anything else, starting included
+]
+"""Why a pod is not ready. A reader of version 1 treats an unknown reason as other."""
+
+NOT_READY_REASONS: Final[tuple[NotReadyReason, ...]] = get_args(NotReadyReason)
+MAX_NOT_READY: Final = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotReadyPods:
+    """Pods of an order that are not ready.
+
+    Attributes:
+        reason: a `NotReadyReason`.
+        pods: number of pods.
+        seconds: for how long each of them is not ready at least, in full minutes.
+    """
+
+    reason: Word
+    pods: PodCount
+    seconds: Count
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderStatus:
@@ -61,6 +89,8 @@ class OrderStatus:
             the site deletes them; absent if that does not go on.
         not_run: number of its jobs that have run to their end and were changed since. A job runs
             once, so the change does not run.
+        not_ready: the pods that are not ready, those of the longest time first; absent if all are,
+            or if that is not known.
     """
 
     id: OrderId
@@ -77,6 +107,7 @@ class OrderStatus:
     message: Annotated[str, AtMost(1024)] | None = None
     recreated: Count | None = None
     not_run: Count | None = None
+    not_ready: Annotated[tuple[NotReadyPods, ...], AtMost(MAX_NOT_READY)] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

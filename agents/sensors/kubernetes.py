@@ -13,15 +13,18 @@ from typing import Final
 
 from agents.member.api import MemberApiError, Tree
 from agents.member.discovery import Discovery
+from agents.member.trees import map_at, text_at
 from agents.protocol.bounds import MAX_ORDERS
 from agents.protocol.report import OrderBoundPods, ReportedExecutor
 from agents.protocol.topics import is_order_id, order_token
 from agents.sensors.nodes import (
     LabelChoice,
+    NodeFacts,
     NodeSnapshot,
     node_facts_of,
     summarise_nodes,
 )
+from agents.sensors.not_ready import NotReadyPod, is_lost_node, not_ready_pod_of
 from agents.sensors.pod_problems import pod_problem_of, unschedulable_order_of
 from agents.sensors.pods import PodFacts, pod_facts_of
 from agents.sensors.sensor import Observation
@@ -35,6 +38,7 @@ _UNFINISHED_PODS_QUERY: Final = {"fieldSelector": "status.phase!=Succeeded,statu
 _BAD_REQUEST: Final = 400
 _MAX_PROBLEMS: Final = 2_000
 _MAX_NAMED_NODES: Final = 500
+_MAX_NOT_READY_PODS: Final = 20_000
 
 AppliedGenerationsReader = Callable[[], Mapping[str, int]]
 """Returns the applied generation of every order of this site, by order id."""
@@ -78,18 +82,24 @@ class KubernetesSensor:
     def _read_cluster(self, generations: Mapping[str, int]) -> Observation:
         kinds = self.discovery.kinds()
         self._version = kinds.version
-        choice = self._label_choice()
-        nodes = self.discovery.api.list_mapped(
-            _NODES_PATH, None, lambda node: node_facts_of(node, choice)
-        )
+        choice, names = self._label_choice(), _NodeNames()
+
+        def read(node: Tree) -> NodeFacts | None:
+            names.add(node)
+            return node_facts_of(node, choice)
+
+        nodes = self.discovery.api.list_mapped(_NODES_PATH, None, read)
         self._node_count = len(nodes)
         problems: dict[str, str] = {}
         unschedulable: Counter[str] = Counter()
-        snapshot = summarise_nodes(nodes, self._list_pods(problems, unschedulable))
+        not_ready: list[NotReadyPod] = []
+        pods = self._list_pods(names, problems, unschedulable, not_ready)
+        snapshot = summarise_nodes(nodes, pods)
         return Observation(
             node_classes=snapshot.classes,
             orders=bound_orders_of(snapshot, generations, unschedulable),
             pod_problems=problems,
+            not_ready_pods=tuple(not_ready),
             api_kinds=kinds.creatable_names(),
             cluster_kinds=kinds.cluster_scoped_names(),
             executor=ReportedExecutor(is_active=self.is_active(), server_version=self._version),
@@ -100,12 +110,20 @@ class KubernetesSensor:
         is_large = self._node_count is None or self._node_count > _MAX_NAMED_NODES
         return self.label_choice.asked_for(self.asked_labels(), is_large=is_large)
 
-    def _list_pods(self, problems: dict[str, str], unschedulable: Counter[str]) -> list[PodFacts]:
+    def _list_pods(
+        self,
+        names: "_NodeNames",
+        problems: dict[str, str],
+        unschedulable: Counter[str],
+        not_ready: list[NotReadyPod],
+    ) -> list[PodFacts]:
         """Lists the pods that take capacity; adds what keeps pods of orders from running.
 
         Args:
+            names: the nodes.
             problems: gets one problem of each order's pods.
             unschedulable: gets the number of pods without a node, by order id.
+            not_ready: gets the pods of orders that are not ready.
         """
 
         def read(pod: Tree) -> PodFacts | None:
@@ -115,6 +133,9 @@ class KubernetesSensor:
             order_id = unschedulable_order_of(pod)
             if order_id and (order_id in unschedulable or len(unschedulable) < MAX_ORDERS):
                 unschedulable[order_id] += 1
+            waiting = not_ready_pod_of(pod, known_nodes=names.known, lost_nodes=names.lost)
+            if waiting is not None and len(not_ready) < _MAX_NOT_READY_PODS:
+                not_ready.append(waiting)
             return pod_facts_of(pod)
 
         try:
@@ -124,7 +145,22 @@ class KubernetesSensor:
                 raise
             # The server does not support that selector; `pod_facts_of` leaves finished pods out.
             unschedulable.clear()
+            not_ready.clear()
             return self.discovery.api.list_mapped(_PODS_PATH, None, read)
+
+
+@dataclass(slots=True)
+class _NodeNames:
+    """The names of all nodes, and of those that are not ready."""
+
+    known: set[str] = field(default_factory=set)
+    lost: set[str] = field(default_factory=set)
+
+    def add(self, node: Tree) -> None:
+        name = text_at(map_at(node, "metadata"), "name")
+        self.known.add(name)
+        if is_lost_node(node):
+            self.lost.add(name)
 
 
 def bound_orders_of(

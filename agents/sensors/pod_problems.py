@@ -16,7 +16,7 @@ _HARMLESS_REASONS: Final = frozenset({"ContainerCreating", "PodInitializing", ""
 
 def pod_problem_of(pod: Tree) -> tuple[str, str] | None:
     """The order of a pod that cannot run now, and why; None for every other pod."""
-    status, order_id = map_at(pod, "status"), _order_of(pod)
+    status, order_id = map_at(pod, "status"), order_of_pod(pod)
     why = ""
     if order_id:
         why = _unschedulable(status) or _unseen(pod) or _waiting_container(status)
@@ -37,10 +37,10 @@ def unschedulable_order_of(pod: Tree) -> str:
         and each.get("reason") == "Unschedulable"
         for each in objects_at(map_at(pod, "status"), "conditions")
     )
-    return _order_of(pod) if found else ""
+    return order_of_pod(pod) if found else ""
 
 
-def _order_of(pod: Tree) -> str:
+def order_of_pod(pod: Tree) -> str:
     """The order of a pod that is not being deleted; "" if it has none."""
     metadata = map_at(pod, "metadata")
     order_id = text_at(map_at(metadata, "annotations"), ORDER_ID_ANNOTATION)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 from agents.protocol.report import FigureOrigin, ReportSections
+from agents.sensors.not_ready import NotReadyPod
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +18,7 @@ class Observation(ReportSections):
         pv_watts: power of the site's own photovoltaics now.
         battery_ratio: state of charge, 0 to 1.
         pod_problems: what keeps a pod of an order from running, by order id; for the status.
+        not_ready_pods: the pods of orders that are not ready; for the status.
         is_silent: a replayed fault: the agent sends no reports while it is True.
     """
 
@@ -25,6 +27,7 @@ class Observation(ReportSections):
     pv_watts: float | None = None
     battery_ratio: float | None = None
     pod_problems: Mapping[str, str] | None = None
+    not_ready_pods: tuple[NotReadyPod, ...] | None = None
     is_silent: bool = False
 
 

@@ -14,8 +14,19 @@ from agents.protocol.bounds import MAX_MESSAGE_BYTES
 from agents.protocol.codec import Codec, parse_json
 from agents.protocol.errors import WireError
 from agents.protocol.report import REPORT, Report, ReportedIntensity, ReportedPower
-from agents.protocol.status import ORDER_PHASES, SITE_STATUS, OrderStatus, SiteStatusMessage
-from scheduler.control.ports.agents import OrderState, OrderStatusReport, SiteReport
+from agents.protocol.status import (
+    NOT_READY_REASONS,
+    ORDER_PHASES,
+    SITE_STATUS,
+    OrderStatus,
+    SiteStatusMessage,
+)
+from scheduler.control.ports.agents import (
+    NotReadyCount,
+    OrderState,
+    OrderStatusReport,
+    SiteReport,
+)
 from scheduler.control.ports.ledger import SignedHead
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.fields import NAME_PATTERN
@@ -256,6 +267,14 @@ def order_state_of(order: OrderStatus) -> OrderState:
         finished=order.finished,
         recreated=order.recreated or 0,
         not_run=order.not_run or 0,
+        not_ready=tuple(
+            NotReadyCount(
+                reason=one.reason if one.reason in NOT_READY_REASONS else "other",
+                pods=one.pods,
+                seconds=one.seconds,
+            )
+            for one in order.not_ready or ()
+        ),
         message=printable(order.message or ""),
     )
 

@@ -21,7 +21,12 @@ from scheduler.placement.cost.site_costs import SiteCosts, site_costs_of
 from scheduler.placement.divide.divide import MIN_SITES_TO_CACHE_FULL
 from scheduler.placement.divide.division import Division, ReplicasBySlot
 from scheduler.placement.filter.filter import FilterResult
-from scheduler.placement.filter.retention import RetainedShares, format_ended, format_moved
+from scheduler.placement.filter.retention import (
+    RetainedShares,
+    format_ended,
+    format_moved,
+    format_unready,
+)
 from scheduler.placement.fit.capacity import SiteCapacity
 from scheduler.placement.fit.caveats import NOTE_IN_FLIGHT_BOUND, caveats_of
 from scheduler.placement.fleet.context import DecisionContext
@@ -140,6 +145,8 @@ def _with_previous_placement(
     moved = ""
     if state.demand.evicted:
         moved = format_moved(state.demand, state.fleet, dict(names), state.context.now_seconds)
+    if state.demand.unready:
+        moved += format_unready(state.demand, dict(names))
     return msgspec.structs.replace(
         decision,
         lost=tuple(vacated),

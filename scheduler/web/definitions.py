@@ -312,8 +312,9 @@ RECORDED_METRICS: Final[Mapping[str, MetricDefinition]] = {
     "kapok_evictions_total": MetricDefinition(
         "counter",
         "Replacements that were decided, each of one workload's replicas at one site, by reason: "
-        "silent (the site does not report), operator (kapok failover), drain (kapok site drain), "
-        "maintenance (spec.maintenance of the site).",
+        "silent (the site does not report), operator (kapok failover), unready (replicas at a site "
+        "that reports stay not ready), drain (kapok site drain), maintenance (spec.maintenance of "
+        "the site).",
         ("reason",),
         values=("silent", "operator", "drain", "maintenance"),
     ),

@@ -189,7 +189,8 @@ def _failover_fields(status: WorkloadStatus) -> Row | None:
     """What failover did or waits for; None: nothing."""
     condition = next((one for one in status.conditions if one.type == "Failover"), None)
     moved = status.failover.moved if status.failover else ()
-    if condition is None and not moved:
+    unready = status.failover.unready if status.failover else ()
+    if condition is None and not moved and not unready:
         return None
     return _without_unknown(
         {
@@ -208,6 +209,20 @@ def _failover_fields(status: WorkloadStatus) -> Row | None:
                 )
                 for one in moved
             ],
+            "unready": [
+                _without_unknown(
+                    {
+                        "from": one.site,
+                        "to": list(one.to),
+                        "replicas": one.replicas,
+                        "reason": one.reason,
+                        "at": one.at,
+                        "movedBack": one.failed or None,
+                    }
+                )
+                for one in unready
+            ]
+            or None,
         }
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from agents.protocol.status import NotReadyPods
 from tests.support.scripted_site import ScriptedSite, running_sites
 from tests.support.up import BIN, FAST_SETTINGS, Up, eventually, kapok, running_up
 
@@ -121,3 +122,27 @@ def test_what_ran_at_a_lost_site_runs_elsewhere_and_is_withdrawn_when_it_is_back
             assert orders(one) == set(), "the first index after its return withdraws"
             eventually(lambda: not status(up, "app").get("remains"))
             assert where(up, "app") == {"m2"}
+
+
+def test_replicas_without_a_node_run_elsewhere_and_a_crashing_image_stays(up: Up) -> None:
+    one, two = (ScriptedSite(n, up.ready["broker"], up.ready["hubKey"]) for n in ("m1", "m2"))
+    up.apply(one.manifest + two.manifest.replace("energyCnyPerKwh: 0.6", "energyCnyPerKwh: 9"))
+    with running_sites(one, two):
+        eventually(lambda: one.index and two.index)
+        up.apply(workload("app", "{unreadyAfterSeconds: 3}"))
+        eventually(lambda: all_at(up, "m1", "app"))
+        one.not_ready = (NotReadyPods(reason="crash-loop", pods=1, seconds=600),)
+        held = eventually(
+            lambda: [c for c in status(up, "app")["conditions"] if c["type"] == "Failover"],
+            within_seconds=30,
+        )
+        assert (held[0]["status"], held[0]["reason"]) == ("False", "NoSiteRunsIt")
+        assert where(up, "app") == {"m1"}
+        one.not_ready = (NotReadyPods(reason="pending-unschedulable", pods=1, seconds=600),)
+        eventually(lambda: where(up, "app") == {"m1", "m2"}, within_seconds=30)
+        moved = status(up, "app")
+        assert "moved from m1: 1 of 2 replicas not ready for" in moved["decision"]["line"]
+        assert kapok(up, "replay", moved["decision"]["id"])["same"] is True
+        one.not_ready = ()
+        eventually(lambda: status(up, "app").get("phase") == "Running")
+        assert [each["to"] for each in status(up, "app")["failover"]["unready"]] == [["m2"]]

@@ -414,6 +414,8 @@ class ControlLoops:
         self.failover_loop, self.failover = term.failover, term.reconciler.decider.failover
         self.drain_loop = term.drain
         self.failover_loop.gate = OpenGate()
+        self.unready_loop = term.unready_loop
+        self.unready_loop.gate = OpenGate()
 
     @asynccontextmanager
     async def started(self, *raw: Raw) -> AsyncIterator[None]:

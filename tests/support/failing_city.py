@@ -7,7 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from scheduler.control.failover.gate import EvictionGate, OpenGate
-from scheduler.control.ports.agents import OrderState, OrderStatusReport, SiteReport
+from scheduler.control.ports.agents import (
+    NotReadyCount,
+    OrderState,
+    OrderStatusReport,
+    SiteReport,
+)
 from scheduler.control.ports.hub import SITES, WORKLOADS
 from scheduler.control.status.migration import shares_in
 from scheduler.model.decode import decode_as
@@ -30,9 +35,12 @@ class FailingCity:
         loops: the loops.
         silent: sites that send nothing now; they go on running what they run.
         broken: sites whose new orders never become ready.
+        not_ready: (site, workload) → why replicas there are not ready, and how many of
+            them are ready all the same.
         mute: sites that report, and work on by the index that they had.
         gate: holds evictions back.
         after_seconds: of the settings.
+        unready_after_seconds: of the settings.
         runs: what runs at each site: order id → (generation, replicas).
     """
 
@@ -40,6 +48,8 @@ class FailingCity:
     loops: ControlLoops = field(default_factory=ControlLoops)
     silent: set[str] = field(default_factory=set)
     broken: set[str] = field(default_factory=set)
+    not_ready: dict[tuple[str, str], tuple[str, int]] = field(default_factory=dict)
+    unready_after_seconds: float = 60.0
     mute: set[str] = field(default_factory=set)
     gate: EvictionGate = field(default_factory=OpenGate)
     after_seconds: float = 100.0
@@ -51,8 +61,11 @@ class FailingCity:
         loops.sites.limits = HealthLimits()
         loops.failover_loop.gate = self.gate
         loops.failover_loop.after_seconds = self.after_seconds
+        loops.unready_loop.gate = self.gate
+        loops.unready_loop.after_seconds = self.unready_after_seconds
         self.runs = self.runs or {name: {} for name in self.room}
         self._indexes: dict[str, object] = {}
+        self._unready_since: dict[tuple[str, str], float] = {}
 
     def _figures(self, name: str) -> Raw:
         used = sum(replicas for _, replicas in self.runs[name].values())
@@ -69,6 +82,7 @@ class FailingCity:
                 self.loops.clock_events.run,
                 self.loops.failover_loop.run,
                 self.loops.drain_loop.run,
+                self.loops.unready_loop.run,
             )
             tasks = [group.create_task(loop()) for loop in loops]
             await self.settle(2)
@@ -135,17 +149,35 @@ class FailingCity:
                 version=version,
                 digest=f"index-{version}" if version else "",
                 orders={
-                    order_id: OrderState(
-                        id=order_id,
-                        generation=generation,
-                        applied_generation=generation,
-                        phase="Applied" if name in self.broken else "Ready",
-                        ready=0 if name in self.broken else replicas,
-                        bound=replicas,
-                    )
+                    order_id: self._order_state(name, order_id, generation, replicas)
                     for order_id, (generation, replicas) in self.runs[name].items()
                 },
             )
+        )
+
+    def _order_state(self, name: str, order_id: str, generation: int, replicas: int) -> OrderState:
+        at, ready, bound = (name, order_id.split("/")[2]), replicas, replicas
+        entries: tuple[NotReadyCount, ...] = ()
+        found = self.not_ready.get(at)
+        if name in self.broken:
+            ready = 0
+        elif found is not None:
+            ready, now = min(replicas, found[1]), self.loops.clock.monotonic()
+            lasted = int(now - self._unready_since.setdefault(at, now))
+            if ready < replicas:
+                entries = (NotReadyCount(found[0], replicas - ready, lasted - lasted % 10),)
+                bound = ready if found[0] == "pending-unschedulable" else replicas
+        if not entries:
+            self._unready_since.pop(at, None)
+        return OrderState(
+            id=order_id,
+            generation=generation,
+            applied_generation=generation,
+            phase="Ready" if ready == replicas else "Applied",
+            replicas=replicas,
+            ready=ready,
+            bound=bound,
+            not_ready=entries,
         )
 
     def _ordered(self, name: str, order_id: str) -> tuple[int, int]:
@@ -230,14 +262,21 @@ class FailingCity:
             loops=loops,
             silent=set(self.silent),
             broken=set(self.broken),
+            not_ready=self.not_ready,
             after_seconds=self.after_seconds,
+            unready_after_seconds=self.unready_after_seconds,
             runs=self.runs,
         )
         speaking = [self._figures(name) for name in self.room if name not in self.silent]
         async with asyncio.TaskGroup() as group:
             group.create_task(loops.clock.advance(5))  # the time for which sites are waited for
             async with loops.leads(*speaking):
-                runs = (loops.clock_events.run, loops.failover_loop.run, loops.drain_loop.run)
+                runs = (
+                    loops.clock_events.run,
+                    loops.failover_loop.run,
+                    loops.drain_loop.run,
+                    loops.unready_loop.run,
+                )
                 tasks = [group.create_task(run()) for run in runs]
                 yield second
                 for task in tasks:

@@ -93,7 +93,12 @@ POLICY: tuple[Raw, Raw] = (
             "durationSeconds": 60,
             "interruptible": False,
         },
-        "failover": {"mode": "Manual", "afterSeconds": 5, "onReturn": "Keep"},
+        "failover": {
+            "mode": "Manual",
+            "afterSeconds": 5,
+            "onReturn": "Keep",
+            "unreadyAfterSeconds": 5,
+        },
         "rebalance": {"maxMovesPerHour": 1},
     },
     {
@@ -104,7 +109,12 @@ POLICY: tuple[Raw, Raw] = (
             "durationSeconds": 61,
             "interruptible": True,
         },
-        "failover": {"mode": "Fenced", "afterSeconds": 6, "onReturn": "Return"},
+        "failover": {
+            "mode": "Fenced",
+            "afterSeconds": 6,
+            "onReturn": "Return",
+            "unreadyAfterSeconds": 6,
+        },
         "rebalance": {"maxMovesPerHour": 2},
     },
 )

@@ -28,7 +28,7 @@ from agents.protocol.report import (
     ReportedIntensity,
     ReportedNodeClass,
 )
-from agents.protocol.status import SITE_STATUS, OrderStatus, SiteStatusMessage
+from agents.protocol.status import SITE_STATUS, NotReadyPods, OrderStatus, SiteStatusMessage
 from agents.protocol.topics import order_token, order_topic, parse_topic, site_topic
 
 _TICK_SECONDS = 0.1
@@ -48,6 +48,7 @@ class ScriptedSite:
         cores_per_replica: cores that each replica takes of one node.
         architecture: CPU architecture of the nodes.
         is_ready: whether orders are ready as soon as their content has arrived.
+        not_ready: pods of every order that are not ready.
         is_finished: whether all jobs have ended, and their pods take no capacity.
         intensity: carbon intensity of its grid; None: unknown.
         key: signing key of the site.
@@ -68,6 +69,7 @@ class ScriptedSite:
     cores_per_replica: int = 0
     architecture: str = "amd64"
     is_ready: bool = True
+    not_ready: tuple[NotReadyPods, ...] = ()
     is_talking: bool = True
     is_finished: bool = False
     intensity: ReportedIntensity | None = None
@@ -266,14 +268,17 @@ spec: {{namespaces: [default, zhengwu]}}
             return OrderStatus(
                 id=one.id, generation=one.generation, phase="Finished", finished="Succeeded"
             )
+        missing = min(replicas, sum(each.pods for each in self.not_ready))
+        is_ready = self.is_ready and not missing
         return OrderStatus(
             id=one.id,
             generation=one.generation,
-            phase="Ready" if self.is_ready else "Applied",
+            phase="Ready" if is_ready else "Applied",
             applied_generation=one.generation,
             desired=replicas,
-            ready=replicas if self.is_ready else 0,
+            ready=replicas - missing if self.is_ready else 0,
             bound=replicas,
+            not_ready=self.not_ready if missing else None,
         )
 
     @staticmethod

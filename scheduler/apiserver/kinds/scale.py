@@ -63,7 +63,7 @@ def check_has_replicas(resource: ServerResource, item: JsonObject) -> None:
     """Checks that the Scale of an object can be read: a custom resource needs its replicas set.
 
     Raises:
-        ApiError: 500, as kube-apiserver answers, so that autoscalers can distinguish "not yet" from 0.
+        ApiError: 500, as kube-apiserver answers: autoscalers distinguish "not yet" from 0 by it.
     """
     paths = _scale_paths_of(resource)
     if resource.is_custom and value_at(item, *paths.spec) is None:

@@ -6,7 +6,7 @@ What arrives here is checked: signed by the site's key, decoded, and newer than 
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from scheduler.control.ports.ledger import SignedHead
 from scheduler.model.kinds.site import SiteStatus
@@ -47,6 +47,20 @@ class SiteReport:
     is_new_boot: bool = False
 
 
+class NotReadyCount(NamedTuple):
+    """Pods of an order that are not ready.
+
+    Attributes:
+        reason: the class of the reason, as in the wire format.
+        pods: number of pods.
+        seconds: for how long each of them is not ready at least.
+    """
+
+    reason: str
+    pods: int
+    seconds: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderState:
     """The state of one order at a site; counts are None when the agent does not know them.
@@ -63,6 +77,8 @@ class OrderState:
         message: for people.
         recreated: how often objects were made again lately, because something deletes them.
         not_run: number of finished jobs whose change does not run.
+        not_ready: the pods that are not ready, as far as the agent says so. It is no part of a
+            comparison: as time passes it changes with every report.
     """
 
     id: str
@@ -76,6 +92,7 @@ class OrderState:
     message: str = ""
     recreated: int = 0
     not_run: int = 0
+    not_ready: tuple[NotReadyCount, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

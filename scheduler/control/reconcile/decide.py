@@ -5,7 +5,7 @@ saw. Recording waits for the ledger, and comes after.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -49,6 +49,7 @@ from scheduler.control.status.accepted import pack_accepted
 from scheduler.control.status.conditions import format_violations
 from scheduler.control.status.migration import revert_migration
 from scheduler.control.status.phase import MAX_TEXT_LENGTH
+from scheduler.control.status.unready import unready_sites
 from scheduler.model.decision import Decision, EqualDecisions, Subject, expand, selected
 from scheduler.model.demand.demand import Demand, NotAccepted
 from scheduler.model.kinds.metadata import WorkKey
@@ -125,6 +126,7 @@ class Decider:
         status, now = workload.status, self.inputs.now()
         self.failover.evictions.on_decided(key)
         if isinstance(demand, NotAccepted):
+            self.failover.unready.take(key)
             rechecked: Draft | None = None
             if requeue_reason.needs_redecision and status.placement.groups:
                 rechecked = self._recheck_last_accepted(key, workload, now)
@@ -423,6 +425,7 @@ class Decider:
             now,
             completions=completions,
             identity=demand.identity,
+            unready_sites=unready_sites(status, demand),
         )
         key = (workload.metadata.namespace, workload.metadata.name)
         after = self.failover.with_decision(key, after, demand, decision)
@@ -489,6 +492,7 @@ class Decider:
         *,
         completions: int | None,
         identity: Identity | None,
+        unready_sites: Collection[str],
     ) -> WorkloadStatus:
         generation = workload.metadata.generation
         is_spec_changed = status.observed_generation != generation
@@ -502,6 +506,7 @@ class Decider:
             views=self.order_sync.site_views(workload, status),
             completions=completions,
             identity=identity,
+            unready_sites=unready_sites,
         )
         if status.phase == "Completed" and not is_spec_changed:
             after = msgspec.structs.replace(after, phase="Completed")

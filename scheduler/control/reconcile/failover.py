@@ -15,6 +15,7 @@ from scheduler.control.ports.telemetry import Telemetry
 from scheduler.control.state.evictions import Evictions
 from scheduler.control.state.failover_rules import workload_failover
 from scheduler.control.state.objects import HubObjects
+from scheduler.control.state.unready import UnreadyReplacements, UnreadyTask, content_of
 from scheduler.control.status import workload as statuses
 from scheduler.control.status.conditions import is_spec_changed, is_unplaced
 from scheduler.control.status.failover import (
@@ -24,13 +25,24 @@ from scheduler.control.status.failover import (
     with_failover_condition,
 )
 from scheduler.control.status.migration import health_of
+from scheduler.control.status.unready import (
+    moves_of,
+    with_unready_moves,
+    without_settled_unready,
+)
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import Demand
 from scheduler.model.kinds.failover import FailoverMove
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.policy import OnReturn
 from scheduler.model.kinds.workload import Workload, WorkloadStatus
-from scheduler.placement.failover.moving_back import moving_back, reverting
+from scheduler.placement.failover.moving_back import (
+    leaving_unready,
+    moving_back,
+    moving_back_unready,
+    reverting,
+)
+from scheduler.placement.failover.unready import HeldUnready, UnreadyReturn
 
 Choose = Callable[[Demand], Decision]
 
@@ -46,18 +58,25 @@ class FailoverDecisions:
         order_sync: what sites report of the workload's orders.
         telemetry: counts evictions.
         evictions: which sites each workload is to leave.
+        unready: which replicas are to be replaced because they are not ready.
     """
 
     objects: HubObjects
     order_sync: OrderSync
     telemetry: Telemetry
     evictions: Evictions = field(default_factory=Evictions)
+    unready: UnreadyReplacements = field(default_factory=UnreadyReplacements)
 
     def choose(self, workload: Workload, demand: Demand, choose: Choose) -> tuple[Demand, Decision]:
         """The decision, and the demand that it answers.
 
         What cannot leave all its sites leaves as many as it can, in the order of their names.
         """
+        task = self.unready.take((workload.metadata.namespace, workload.metadata.name))
+        if task is not None and not (demand.evicted or is_spec_changed(workload)):
+            carried_out = self._choose_unready(workload, demand, choose, task)
+            if carried_out is not None:
+                return carried_out
         moves = workload.status.failover.moved if workload.status.failover else ()
         if not moves and not demand.evicted:
             return demand, choose(demand)
@@ -76,6 +95,33 @@ class FailoverDecisions:
                 if preferred.phase == "Placed":
                     return other, preferred
         return demand, decision
+
+    def _choose_unready(
+        self, workload: Workload, demand: Demand, choose: Choose, task: UnreadyTask
+    ) -> tuple[Demand, Decision] | None:
+        """The decision that carries out a task about replicas that are not ready; None: none can.
+
+        What does not fit elsewhere is no decision: the replicas stay, and the next one is tried.
+        """
+        asked, line = None, ""
+        if demand.mode == "Steady" and not demand.paused:
+            if isinstance(task, UnreadyReturn):
+                asked = moving_back_unready(demand, task)
+            else:
+                asked = leaving_unready(demand, task)
+        if asked is not None:
+            decision = choose(asked)
+            if decision.phase == "Placed":
+                return asked, decision
+            line = decision.line
+        site = task.move.site if isinstance(task, UnreadyReturn) else task.site
+        staying = demand.placed_replicas.get(site, 0)
+        replicas = task.move.replicas if isinstance(task, UnreadyReturn) else task.replicas
+        held = HeldUnready(
+            reason=task.reason, replicas=replicas, total=staying, why="NoRoom", detail=line
+        )
+        self.unready.refuse((workload.metadata.namespace, workload.metadata.name), site, held)
+        return None
 
     def _choose_back(
         self,
@@ -167,7 +213,14 @@ class FailoverDecisions:
         self, key: WorkKey, status: WorkloadStatus, demand: Demand, decision: Decision
     ) -> WorkloadStatus:
         """The status after a decision, with what it moved."""
-        if not demand.evicted or decision.phase != "Placed":
+        if decision.phase != "Placed":
+            return status
+        workload = self.objects.workloads.get(key)
+        if demand.unready and workload is not None:
+            status = with_unready_moves(status, demand, decision, content_of(workload))
+            for _ in demand.unready_replicas:
+                self.telemetry.count_eviction("unready")
+        if not demand.evicted:
             return status
         evictions = self.evictions.at(key)
         after = with_failover(status, demand, decision, evictions, now=decision.decided_at)
@@ -186,8 +239,16 @@ class FailoverDecisions:
         if evictions:
             is_decided = not self.evictions.is_undecided(key)
             status = with_answers(status, evictions, now=now, is_decided=is_decided)
+        workload = self.objects.workloads.get(key)
+        if moves_of(status) and workload is not None:
+            status = without_settled_unready(status, content_of(workload), now)
         status = with_failover_condition(
-            status, evictions, held, known_sites=self.objects.sites, now=now
+            status,
+            evictions,
+            held,
+            known_sites=self.objects.sites,
+            now=now,
+            unready=self.unready.held_at(key),
         )
         return with_drain_condition(status, self.evictions.stays_at(key), now)
 

@@ -598,6 +598,7 @@ class Reconciler:
         self.unmarked.forget(key)
         self.requeue_reasons.forget(key)
         self.decider.failover.evictions.forget(key)
+        self.decider.failover.unready.forget(key)
         self.stats.forget(key)
 
     def resolve_demand(self, workload: Workload) -> Demand | NotAccepted:

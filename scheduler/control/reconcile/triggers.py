@@ -96,7 +96,7 @@ def demand_to_recheck(workload: Workload, former: Demand) -> Demand:
         for site in group.sites
     )
     return msgspec.structs.replace(
-        former, placed=placed, mode="Steady", paused=True, evicted=(), evicted_keep={}
+        former, placed=placed, mode="Steady", paused=True, evicted=(), evicted_keep={}, unready=()
     )
 
 

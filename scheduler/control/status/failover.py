@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
+from types import MappingProxyType
 
 import msgspec
 
@@ -12,6 +13,7 @@ from scheduler.control.status.conditions import (
 )
 from scheduler.control.status.migration import shares_in
 from scheduler.control.status.phase import clip_text
+from scheduler.control.status.unready import held_message, moved_message, moves_of, open_move
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import Demand
 from scheduler.model.formatters import format_list, format_rfc3339
@@ -25,10 +27,12 @@ from scheduler.model.kinds.fields import Condition
 from scheduler.model.kinds.workload import WorkloadStatus
 from scheduler.placement.failover.moving_back import with_move, without_settled
 from scheduler.placement.failover.plan import HOLD_SENTENCES, Eviction, HoldReason
+from scheduler.placement.failover.unready import HeldUnready
 
 FAILOVER = "Failover"
 DRAINED = "Drained"
 _MAX_REPLACING = 64
+_NOT_HELD: Mapping[str, HeldUnready] = MappingProxyType({})
 
 
 def given_up_sites(status: WorkloadStatus) -> frozenset[str]:
@@ -124,6 +128,7 @@ def with_failover_condition(
     *,
     known_sites: Collection[str],
     now: datetime,
+    unready: Mapping[str, HeldUnready] = _NOT_HELD,
 ) -> WorkloadStatus:
     """The status without moves that are settled, and with the condition `Failover`.
 
@@ -133,6 +138,7 @@ def with_failover_condition(
         held: where an operator has to decide, with the reason.
         known_sites: sites that exist.
         now: the transition time of the condition.
+        unready: why replicas that are not ready stay, by site.
     """
     staying = {site for site, one in shares_in(status.placement.groups).items() if one.replicas}
     known = status.failover
@@ -146,7 +152,14 @@ def with_failover_condition(
     ]
     waiting = {site: reason for site, reason in sorted(held.items()) if site in staying}
     moved = status.failover.moved if status.failover else ()
-    condition = _stuck(status, stuck) or _waiting(waiting) or _moved(moved)
+    not_ready = {site: one for site, one in sorted(unready.items()) if site in staying}
+    condition = (
+        _stuck(status, stuck)
+        or _waiting(waiting)
+        or _not_ready(not_ready)
+        or _moved(moved)
+        or _moved_unready(status)
+    )
     if condition is None and find_condition(status.conditions, FAILOVER) is None:
         return status
     return set_condition(status, condition, FAILOVER, now)
@@ -212,6 +225,15 @@ def _moved(moves: tuple[FailoverMove, ...]) -> Condition | None:
         for one in moves
     ]
     return _condition("Replaced", f"moved {format_list(texts, MAX_SITES_LISTED)}", is_done=True)
+
+
+def _not_ready(held: Mapping[str, HeldUnready]) -> Condition | None:
+    return _condition(*held_message(held)) if held else None
+
+
+def _moved_unready(status: WorkloadStatus) -> Condition | None:
+    reason, message = moved_message(moves_of(status), open_move(status))
+    return _condition(reason, message, is_done=reason != "MovedBack") if reason else None
 
 
 def _since(site: str, silent_since: datetime | None) -> str:

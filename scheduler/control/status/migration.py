@@ -20,7 +20,7 @@ Rules:
   order of 0 replicas, so that services, settings and claims stay.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -174,6 +174,7 @@ def next_shares(
     is_new_content: bool,
     known_sites: set[str],
     may_overlap: bool = True,
+    unready_sites: Collection[str] = (),
 ) -> dict[str, SiteShare]:
     """The shares after a decision.
 
@@ -186,6 +187,8 @@ def next_shares(
         known_sites: sites that exist; a share at another site is dropped.
         may_overlap: replicas may run at their old and at their new site at the same time. False
             for numbered pods: none of them is to run twice, so none waits for its replacement.
+        unready_sites: sites with replicas that are replaced because they are not ready. All of
+            these stay ordered, so that they can stay if the replacement is not ready either.
     """
     targets = {one.site: one.replicas for one in decision.assignment if one.replicas > 0}
     held = {
@@ -194,7 +197,7 @@ def next_shares(
         if site in known_sites and site not in decision.ended
     }
     awaited = {site for share in before.values() for site in share.replaced_by}
-    leaving, replacing = _replicas_leaving(held, targets, views, awaited)
+    leaving, replacing = _replicas_leaving(held, targets, views, awaited, unready_sites)
     if not may_overlap:
         leaving = {}
     shares: dict[str, SiteShare] = {}
@@ -241,6 +244,7 @@ def _replicas_leaving(
     targets: Mapping[str, int],
     views: Mapping[str, SiteView],
     awaited_sites: set[str],
+    unready_sites: Collection[str],
 ) -> tuple[dict[str, int], tuple[str, ...]]:
     """Replicas that keep running beyond the new share, by site, and the sites that replace them.
 
@@ -255,7 +259,7 @@ def _replicas_leaving(
             missing = target - (old.ordered if runs else 0)
             if missing > 0:
                 pending[site] = missing
-    leaving = _replicas_kept_for(sum(pending.values()), held, targets, views)
+    leaving = _replicas_kept_for(sum(pending.values()), held, targets, views, unready_sites)
     return leaving, tuple(sorted(pending))[:MAX_REPLACING]
 
 
@@ -264,12 +268,14 @@ def _replicas_kept_for(
     held: Mapping[str, SiteShare],
     targets: Mapping[str, int],
     views: Mapping[str, SiteView],
+    unready_sites: Collection[str],
 ) -> dict[str, int]:
     """Surplus replicas that cover `missing` ones, by site; those known to run are taken first."""
     beyond: list[tuple[int, str, int]] = []  # (minus replicas known to run, site, surplus)
     for site, share in held.items():
         view, target = views.get(site, UNSEEN), targets.get(site, 0)
-        surplus = _max_running(share, view) - target
+        most = share.ordered if site in unready_sites else _max_running(share, view)
+        surplus = most - target
         if surplus > 0:
             sure = max(0, min(_min_running(share, view) - target, surplus))
             beyond.append((-sure, site, surplus))

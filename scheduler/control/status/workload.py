@@ -4,7 +4,7 @@ Every function takes a status and returns a new one; `reconcile` compares the re
 hub holds and writes the difference once.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -77,6 +77,7 @@ def with_decision(
     views: Mapping[str, SiteView] | None = None,
     completions: int | None = None,
     identity: Identity | None = None,
+    unready_sites: Collection[str] = (),
 ) -> WorkloadStatus:
     """The status after a decision.
 
@@ -90,6 +91,7 @@ def with_decision(
         views: what sites report of the shares until now, by site.
         completions: of its Job in all; None: they are not divided.
         identity: what applies to its numbered pods.
+        unready_sites: sites with replicas that are replaced because they are not ready.
     """
     before = shares_of(status)
     shares = next_shares(
@@ -101,6 +103,7 @@ def with_decision(
         or (identity == "PerSite") != (status.placement.identity == "PerSite"),
         may_overlap=identity not in ("Whole", "Ranges"),
         known_sites=set(known_sites),
+        unready_sites=unready_sites,
     )
     shares, completed = divide_completions(
         shares, before, views or {}, total=completions, completed=status.placement.completed

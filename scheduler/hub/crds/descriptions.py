@@ -180,7 +180,9 @@ FIELD_DESCRIPTIONS: dict[tuple[str, str], str] = {
     ),
     ("PolicySpec", "placement"): "Where workloads may run and how their replicas are divided.",
     ("PolicySpec", "schedule"): "When workloads may run.",
-    ("PolicySpec", "failover"): "What happens when a site stops reporting.",
+    ("PolicySpec", "failover"): (
+        "What happens when a site stops reporting, and when replicas stay not ready."
+    ),
     ("PolicySpec", "rebalance"): "How many replicas may be moved to save cost.",
     ("PolicyStatus", "conditions"): _CONDITIONS_TEXT,
     ("Placement", "preset"): "A named arrangement of common settings; other fields refine it.",
@@ -261,6 +263,13 @@ FIELD_DESCRIPTIONS: dict[tuple[str, str], str] = {
         "How long a site must be silent before its replicas are replaced, s. Left out: as the "
         "scheduler's settings say."
     ),
+    ("Failover", "unreadyAfterSeconds"): (
+        "How long replicas at a site that reports must be not ready before they are replaced "
+        "where another site could do better, s. 0: never. Left out: as the scheduler's settings "
+        "say."
+    ),
+    ("UnreadyMove", "at"): "When it was decided.",
+    ("UnreadyMove", "replicas"): "How many were replaced.",
     ("FailoverMove", "replicas"): "How many were replaced.",
     ("FailoverMove", "at"): "When their replacement was decided.",
     ("FailoverMove", "silentSince"): "Since when the site did not report then.",
@@ -285,7 +294,9 @@ FIELD_DESCRIPTIONS: dict[tuple[str, str], str] = {
     ),
     ("WorkloadSpec", "placement"): "Where the workload may run; alternative to policyRef.",
     ("WorkloadSpec", "schedule"): "When the workload may run.",
-    ("WorkloadSpec", "failover"): "What happens when a site stops reporting.",
+    ("WorkloadSpec", "failover"): (
+        "What happens when a site stops reporting, and when replicas stay not ready."
+    ),
     ("NameReference", "name"): "The name of the object.",
     ("PodDemand", "replicas"): "The number of replicas.",
     ("PodDemand", "requests"): "What one replica requests, such as cpu, memory or nvidia.com/gpu.",

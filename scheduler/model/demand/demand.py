@@ -10,6 +10,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from scheduler.model.kinds.failover import UnreadyReason
 from scheduler.model.kinds.fields import (
     DataClass,
     LabelSelector,
@@ -47,6 +48,20 @@ class PlacedReplicas(Part, frozen=True, kw_only=True):
     site: str
     replicas: int
     phase: GroupPhase | None = None
+
+
+class UnreadyReplicas(Part, frozen=True, kw_only=True):
+    """Replicas at a site that reports which stay not ready, and are to be replaced elsewhere."""
+
+    site: str
+    replicas: int
+    reason: UnreadyReason
+    seconds: int
+    """For how long they are not ready."""
+    back_at: str = ""
+    """The site where what they replaced stays after all; empty: they are to be replaced."""
+    avoid: tuple[str, ...] = ()
+    """Sites that get no new replicas, because the same content failed there lately."""
 
 
 class Companion(Part, frozen=True, kw_only=True):
@@ -129,8 +144,8 @@ class Demand(Part, frozen=True, kw_only=True, dict=True):
     evicted: tuple[str, ...] = ()
     """Sites whose replicas are to be replaced, by failover or an operator."""
     moves_back_to: tuple[str, ...] = ()
-    """The only sites for new replicas, where replaced ones are to return; empty: any. What stays at
-    other sites is not judged by it."""
+    """The only sites for new replicas, where replaced ones are to return, or where the content of
+    those that are not ready is proven; empty: any. What stays elsewhere is not judged by it."""
     paused: bool = False
     quota_left: dict[str, int] | None = None
     """What the tenant's quota leaves for this workload, with what it may borrow; None: no quota."""
@@ -158,6 +173,8 @@ class Demand(Part, frozen=True, kw_only=True, dict=True):
     """Of the evicted sites, those that keep some replicas for now, with how many."""
     immovable: str = ""
     """Why replicas cannot be moved ahead of maintenance; empty: they can."""
+    unready: tuple[UnreadyReplicas, ...] = ()
+    """Replicas that are to be replaced because they are not ready, at most one entry per site."""
 
     @lazy
     def placed_replicas(self) -> dict[str, int]:
@@ -167,6 +184,11 @@ class Demand(Part, frozen=True, kw_only=True, dict=True):
             if each.phase != "Withdrawing" and each.replicas > 0:
                 total[each.site] = total.get(each.site, 0) + each.replicas
         return total
+
+    @lazy
+    def unready_replicas(self) -> dict[str, int]:
+        """Replicas that are to be replaced because they are not ready, by site."""
+        return {each.site: each.replicas for each in self.unready if not each.back_at}
 
     @lazy
     def requests(self) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """Which failover applies to a workload: its own, that of its policy, and those of cluster policies.
 
 Cluster policies only tighten: a mode that asks for more caution counts, and so does a longer time.
+Of the times after which replicas that are not ready are replaced, 0 (never) is the longest.
 """
 
 from collections.abc import Iterable
@@ -12,11 +13,15 @@ _CAUTION: Final[tuple[FailoverMode, ...]] = ("Automatic", "Manual", "Fenced")
 
 
 class FailoverRules(NamedTuple):
-    """What applies to one workload; `after_seconds` None: as the settings say."""
+    """What applies to one workload; a time that is None: as the settings say.
+
+    `unready_after_seconds` 0: replicas that are not ready are never replaced.
+    """
 
     mode: FailoverMode
     after_seconds: int | None
     on_return: OnReturn
+    unready_after_seconds: int | None = None
 
     @property
     def is_automatic(self) -> bool:
@@ -39,9 +44,12 @@ def failover_rules(
     modes = [base.mode or ("Manual" if has_state else "Automatic")]
     modes += [one.mode for one in others if one.mode is not None]
     times = [one.after_seconds for one in (base, *others) if one.after_seconds is not None]
+    unready = [one.unready_after_seconds for one in (base, *others)]
+    waits = [seconds for seconds in unready if seconds is not None]
     returns = (one.on_return for one in (base, *others) if one.on_return is not None)
     return FailoverRules(
         mode=max(modes, key=_CAUTION.index),
         after_seconds=max(times) if times else None,
         on_return=next(returns, "Keep"),
+        unready_after_seconds=(0 if 0 in waits else max(waits)) if waits else None,
     )

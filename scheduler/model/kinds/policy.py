@@ -173,7 +173,10 @@ class Schedule(Part, frozen=True, kw_only=True):
 
 
 class Failover(Part, frozen=True, kw_only=True):
-    """What happens when a site stops reporting. Mode left out: Automatic, Manual if stateful."""
+    """What happens when a site stops reporting, and when replicas at a living one are not ready.
+
+    Mode left out: Automatic, Manual if stateful.
+    """
 
     mode: FailoverMode | None = None
     after_seconds: Seconds | None = None
@@ -188,6 +191,7 @@ class Failover(Part, frozen=True, kw_only=True):
         ]
         | None
     ) = None
+    unready_after_seconds: Seconds | None = None
 
 
 class RebalanceBudget(Part, frozen=True, kw_only=True):

@@ -9,8 +9,9 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 
 from msgspec.structs import replace
 
-from scheduler.model.demand.demand import Demand, PlacedReplicas
+from scheduler.model.demand.demand import Demand, PlacedReplicas, UnreadyReplicas
 from scheduler.model.kinds.failover import MAX_FAILOVER_MOVES, FailoverMove
+from scheduler.placement.failover.unready import UnreadyEviction, UnreadyReturn
 
 _MAX_REPLACING = 64
 
@@ -66,6 +67,53 @@ def moving_back(
     return replace(
         demand, placed=_by_site(placed), mode="Steady", moves_back_to=tuple(sorted(targets))
     )
+
+
+def leaving_unready(demand: Demand, task: UnreadyEviction) -> Demand | None:
+    """The demand with replicas to be replaced that are not ready; None: none of them is there.
+
+    Args:
+        demand: with the replicas that stay.
+        task: says which, and where they may go.
+    """
+    replicas = min(task.replicas, demand.placed_replicas.get(task.site, 0))
+    if not replicas:
+        return None
+    unready = UnreadyReplicas(
+        site=task.site,
+        replicas=replicas,
+        reason=task.reason,
+        seconds=task.seconds,
+        avoid=task.never[:_MAX_REPLACING],
+    )
+    return replace(demand, unready=(unready,), moves_back_to=task.only[:_MAX_REPLACING])
+
+
+def moving_back_unready(demand: Demand, task: UnreadyReturn) -> Demand | None:
+    """The demand with a move reverted whose replacement is not ready; None: it is over.
+
+    Args:
+        demand: with the replicas that stay and those that are leaving.
+        task: the move, and why its replacement is not ready.
+    """
+    move = task.move
+    made = FailoverMove(site=move.site, replicas=move.replicas, to=move.to)
+    reverted = reverting(demand, (made,), lambda _site: True)
+    if reverted is None:
+        return None
+    before, after = demand.placed_replicas, reverted.placed_replicas
+    unready = tuple(
+        UnreadyReplicas(
+            site=site,
+            replicas=before[site] - after.get(site, 0),
+            reason=task.reason,
+            seconds=task.seconds,
+            back_at=move.site,
+        )
+        for site in sorted(before)
+        if after.get(site, 0) < before[site]
+    )
+    return replace(reverted, unready=unready)
 
 
 def _taken_from(

@@ -7,7 +7,7 @@ pair is due by the workload's own rules; nothing here looks at room, which is ta
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.policy import FailoverMode
@@ -124,7 +124,14 @@ def eviction_order(one: EvictionCandidate) -> tuple[int, float, WorkKey, str]:
     return (-one.priority, one.created_at_seconds, one.key, one.site)
 
 
-def hold_reason(one: EvictionCandidate, *, is_enabled: bool) -> HoldReason | None:
+class _Replaceable(Protocol):
+    @property
+    def mode(self) -> FailoverMode: ...
+    @property
+    def is_numbered(self) -> bool: ...
+
+
+def hold_reason(one: _Replaceable, *, is_enabled: bool) -> HoldReason | None:
     """Why an operator has to decide; None: the replicas are replaced without one."""
     if not is_enabled:
         return "Disabled"

@@ -9,7 +9,7 @@ kind, a better price elsewhere) keeps its replicas and gets no new ones. Only th
 - The site is silent for longer than the workload tolerates, an operator, a drain, maintenance or
   failover evicts it (some of its replicas only, where a disruption budget allows no more), or
   the rights ended and `onViolation` is Move: the replicas are replaced, and stay if nothing fits
-  elsewhere.
+  elsewhere. So are single replicas that are not ready, while the others stay.
 
 Replicas that are being withdrawn already run until their replacement does; only what makes replicas
 lost ends them earlier.
@@ -23,6 +23,7 @@ from scheduler.model.decision import NO_SUCH_SITE
 from scheduler.model.demand.demand import Demand, any_tolerates
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.formatters import format_list, format_rfc3339
+from scheduler.model.kinds.failover import UNREADY_WORDS
 from scheduler.model.kinds.fields import Taint
 from scheduler.model.maintenance import window_to_clear
 from scheduler.placement.filter.filter import FilterResult
@@ -40,8 +41,8 @@ class RetainedShares:
     Attributes:
         kept: replicas that stay, by slot.
         replaced: further replicas that stay until they fit elsewhere, by slot.
-        excluded: slots that get no new replicas, as the workload's replicas there are lost to a
-            taint or being replaced.
+        excluded: slots that get no new replicas, as some of the workload's replicas there are lost
+            to a taint or being replaced.
         lost: why replicas are lost, by site.
         violated: which right the running replicas violate, by site.
     """
@@ -79,15 +80,24 @@ def retained_shares(
             facts, demand, context
         ):
             stays = min(demand.evicted_keep.get(site, 0), replicas)
-            if stays:
-                retained.kept[slot] = stays
-            if replicas > stays:
-                retained.replaced[slot] = replicas - stays
+            _divide_share(retained, slot, stays, replicas - stays)
             retained.excluded.add(slot)
         else:
-            retained.kept[slot] = replicas
+            unready = min(demand.unready_replicas.get(site, 0), replicas)
+            _divide_share(retained, slot, replicas - unready, unready)
+    for one in demand.unready:
+        retained.excluded.update(fleet.slot_of[s] for s in one.avoid if s in fleet.slot_of)
     _check_withdrawing(retained, demand, fleet, filter_result, context)
     return retained
+
+
+def _divide_share(retained: RetainedShares, slot: int, stays: int, leaves: int) -> None:
+    """Divides the replicas of a site into those that stay and those that are to be replaced."""
+    if stays:
+        retained.kept[slot] = stays
+    if leaves:
+        retained.replaced[slot] = leaves
+        retained.excluded.add(slot)
 
 
 def _check_withdrawing(
@@ -150,6 +160,34 @@ def format_moved(
             stuck.append(why)
     return (f"; moved from {format_list(moved, _MAX_NAMED_SITES)}" if moved else "") + (
         f"; not moved from {format_list(stuck, _MAX_NAMED_SITES)}" if stuck else ""
+    )
+
+
+def format_unready(demand: Demand, after: Mapping[str, int]) -> str:
+    """What was moved because it was not ready, for the decision's line; "" without such.
+
+    Args:
+        demand: says which replicas are to be replaced, and which stay after all.
+        after: replicas by site after this decision.
+    """
+    moved, stuck, back = list[str](), list[str](), list[str]()
+    for one in demand.unready:
+        total = demand.placed_replicas.get(one.site, 0)
+        because = f"not ready for {one.seconds} s ({UNREADY_WORDS[one.reason]})"
+        if one.back_at:
+            back.append(f"{one.back_at}: {one.replicas} at {one.site} {because}")
+        elif after.get(one.site, 0) < total:
+            moved.append(f"{one.site}: {one.replicas} of {total} replicas {because}")
+        else:
+            stuck.append(f"{one.site}: {one.replicas} of {total} replicas {because}")
+    return "".join(
+        f"; {verb} {format_list(texts, _MAX_NAMED_SITES)}"
+        for verb, texts in (
+            ("moved from", moved),
+            ("not moved from", stuck),
+            ("moved back to", back),
+        )
+        if texts
     )
 
 

@@ -73,7 +73,7 @@ class SiteSelector:
                 return f"the labels of {facts.name} do not meet: {asked}"
         if demand.moves_back_to and facts.name not in demand.moves_back_to:
             there = format_list(list(demand.moves_back_to), _MAX_NAMED)
-            return f"{facts.name} is not where the replaced replicas return to: {there}"
+            return f"{facts.name} is none of the sites for what is moved: {there}"
         return f"the labels of {facts.name} match"
 
     def fix(self, refused: RefusedSite) -> Fix | None:

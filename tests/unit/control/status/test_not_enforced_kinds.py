@@ -61,6 +61,14 @@ ELSEWHERE: dict[tuple[str, str], str] = {
     ): "tests/unit/placement/test_required_rules.py",
     ("PlacementPolicy", "spec.failover.onReturn"): "tests/unit/model/demand/test_failover.py",
     (
+        "PlacementPolicy",
+        "spec.failover.unreadyAfterSeconds",
+    ): "tests/unit/model/demand/test_failover.py",
+    (
+        "ClusterPlacementPolicy",
+        "spec.failover.unreadyAfterSeconds",
+    ): "tests/unit/model/demand/test_failover.py",
+    (
         "ClusterPlacementPolicy",
         "spec.failover.onReturn",
     ): "tests/unit/model/demand/test_failover.py",

@@ -34,6 +34,24 @@ def test_the_workload_replaces_its_policy_and_cluster_policies_only_tighten() ->
     assert failover_rules(own, NONE, longer, has_state=False).after_seconds == 120
 
 
+def test_the_longer_time_until_what_is_not_ready_is_replaced_counts_and_0_is_never() -> None:
+    def seconds(own: int | None, policy: int | None, *shared: int | None) -> int | None:
+        return failover_rules(
+            None if own is None else Failover(unready_after_seconds=own),
+            Failover(unready_after_seconds=policy),
+            [Failover(unready_after_seconds=one) for one in shared],
+            has_state=False,
+        ).unready_after_seconds
+
+    assert seconds(None, None) is None, "as the settings say"
+    assert seconds(None, 300) == 300
+    assert seconds(60, 300) == 60, "that of the workload replaces that of its policy"
+    assert seconds(60, 300, 120, None) == 120
+    assert seconds(600, None, 120) == 600
+    assert seconds(600, None, 0) == 0
+    assert seconds(0, None, 120) == 0
+
+
 def test_only_automatic_acts_without_an_operator() -> None:
     for mode, acts in (("Automatic", True), ("Manual", False), ("Fenced", False)):
         rules = failover_rules(Failover(mode=mode), NONE, (), has_state=False)  # type: ignore[arg-type]

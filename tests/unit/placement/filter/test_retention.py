@@ -4,9 +4,11 @@ from datetime import timedelta
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
+from scheduler.model.canonical import canonical_json
 from scheduler.model.decode import decode_as
-from scheduler.model.demand.demand import PlacedReplicas
+from scheduler.model.demand.demand import Demand, PlacedReplicas, UnreadyReplicas
 from scheduler.model.demand.terms import Terms
 from scheduler.model.kinds.kinds import DataClassScheme, Workload
 from scheduler.placement.choose import choose
@@ -276,3 +278,51 @@ def test_preferred_companions_are_followed_as_far_as_there_is_capacity() -> None
         assert {each.site: each.replicas for each in decision.assignment} == expected
         dropped = "preferred affinity terms not met: 1"
         assert (dropped in decision.notes) == (replicas == 12)
+
+
+def unready(replicas: int, *, back_at: str = "", site: str = "m1") -> tuple[UnreadyReplicas, ...]:
+    one = UnreadyReplicas(
+        site=site, replicas=replicas, reason="crash-loop", seconds=612, back_at=back_at
+    )
+    return (one,)
+
+
+def test_replicas_that_are_not_ready_are_replaced_and_the_others_stay() -> None:
+    fleet = fleet_of(site_with_capacity("m1", 9), site_with_capacity("m2", 9))
+    asked = replace(demand(workload(3, placed={"m1": 3})), unready=unready(2))
+    decision = choose(asked, fleet, now=NOW)
+    assert {one.site: one.replicas for one in decision.assignment} == {"m1": 1, "m2": 2}
+    assert decision.line.endswith(
+        "; moved from m1: 2 of 3 replicas not ready for 612 s (crash loop)"
+    )
+
+
+def test_replicas_that_are_not_ready_stay_where_nothing_replaces_them() -> None:
+    fleet = fleet_of(site_with_capacity("m1", 9), site_with_capacity("m2", 1))
+    asked = replace(demand(workload(3, placed={"m1": 3})), unready=unready(2))
+    decision = choose(asked, fleet, now=NOW)
+    assert decision.phase == "Waiting"
+    assert {one.site: one.replicas for one in decision.assignment} == {"m1": 3}
+    assert "not moved from m1: 2 of 3 replicas not ready for 612 s (crash loop)" in decision.line
+
+
+def test_a_move_that_is_taken_back_says_so() -> None:
+    fleet = fleet_of(site_with_capacity("m1", 9), site_with_capacity("m2", 9))
+    back = unready(2, back_at="m1", site="m2")
+    decision = choose(replace(demand(workload(3, placed={"m1": 3})), unready=back), fleet, now=NOW)
+    assert {one.site: one.replicas for one in decision.assignment} == {"m1": 3}
+    assert decision.line.endswith("; moved back to m1: 2 at m2 not ready for 612 s (crash loop)")
+
+
+def test_a_demand_with_replicas_that_are_not_ready_is_recorded_and_replayed_to_the_byte() -> None:
+    plain = demand(workload(3, placed={"m1": 3}))
+    assert b"unready" not in canonical_json(plain), "records of before keep their bytes"
+    asked = replace(plain, unready=unready(2))
+    read = msgspec.json.decode(canonical_json(asked), type=Demand)
+    assert read == asked
+
+    def decided(one: Demand) -> bytes:
+        sites = (site_with_capacity("m1", 9), site_with_capacity("m2", 9))
+        return canonical_json(choose(one, fleet_of(*sites), now=NOW))
+
+    assert decided(read) == decided(asked)
