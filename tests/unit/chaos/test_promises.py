@@ -219,7 +219,7 @@ def test_8_a_drain_that_moves_more_than_the_budget_allows_is_found(
 
 def test_7_work_that_stays_at_a_drained_site_without_a_reason_is_found() -> None:
     stays = placed(ONE, m1=2)
-    known = {"workloads": {KEY: stays}, "site_objects": DRAINED, "is_whole": True}
+    known: dict[str, Any] = {"workloads": {KEY: stays}, "site_objects": DRAINED, "is_whole": True}
     running = with_site(sight(**known), "m1", orders=pods(2))
     later = running.now + 1000.0
     heard = {name: replace(one, heard_at=later) for name, one in running.sites.items()}
