@@ -140,6 +140,15 @@ VALUES: dict[str, tuple[Raw, Raw]] = {
             ],
             "headroom": {"ratio": 0.0},
             "cordon": False,
+            "maintenance": [
+                {"from": "2001-01-01T00:00:00Z", "until": "2001-01-02T00:00:00Z", "reason": "a"}
+            ],
+            "drain": {
+                "by": "2001-01-01T00:00:00Z",
+                "since": "2001-01-01T00:00:00Z",
+                "requestedBy": "a",
+                "force": False,
+            },
             "delivery": {
                 "mode": "Pull",
                 "kubeconfigSecretRef": {"namespace": "n", "name": "s"},
@@ -187,6 +196,15 @@ VALUES: dict[str, tuple[Raw, Raw]] = {
             ],
             "headroom": {"ratio": 0.9},
             "cordon": True,
+            "maintenance": [
+                {"from": "2002-01-01T00:00:00Z", "until": "2002-01-02T00:00:00Z", "reason": "b"}
+            ],
+            "drain": {
+                "by": "2002-01-01T00:00:00Z",
+                "since": "2002-01-01T00:00:00Z",
+                "requestedBy": "b",
+                "force": True,
+            },
             "delivery": {
                 "mode": "Push",
                 "kubeconfigSecretRef": {"namespace": "o", "name": "t"},

@@ -211,3 +211,33 @@ def test_16_a_spread_that_is_not_met_is_found_unless_a_condition_names_it() -> N
     named["status"]["conditions"] = [{"type": "RulesMet", "status": "False"}]
     assert broken(sight(**wrote(SPREAD, named))) == set()
     assert broken(sight(**wrote(SPREAD, placed(SPREAD, m1=1, m2=1)))) == set()
+
+
+BUDGET = {"kind": "PodDisruptionBudget", "spec": {"maxUnavailable": 1}}
+BUDGETED = workload(manifests=[*ONE["spec"]["manifests"], BUDGET])
+DRAINED = {"m1": site_object("m1", drain={}), "m2": site_object("m2")}
+
+
+def test_1_new_work_at_a_drained_site_is_found() -> None:
+    assert broken(sight(**wrote(ONE, placed(ONE, m1=2)), site_objects=DRAINED)) == {1}
+
+
+@pytest.mark.parametrize(("left", "found"), [(1, set()), (2, {8})])
+def test_8_a_drain_that_moves_more_than_the_budget_allows_is_found(
+    left: int, found: set[int]
+) -> None:
+    before = placed(BUDGETED, m1=2)
+    after = placed(BUDGETED, left=("m1", left), m2=left, **({"m1": 1} if left == 1 else {}))
+    assert broken(sight(**wrote(before, after), site_objects=DRAINED)) == found
+
+
+def test_7_work_that_stays_at_a_drained_site_without_a_reason_is_found() -> None:
+    stays = placed(ONE, m1=2)
+    known: dict[str, Any] = {"workloads": {KEY: stays}, "site_objects": DRAINED, "is_whole": True}
+    running = with_site(sight(**known), "m1", orders=pods(2))
+    later = running.now + 1000.0
+    heard = {name: replace(one, heard_at=later) for name, one in running.sites.items()}
+    assert broken(running, replace(running, now=later, sites=heard)) == {7}
+    told = {"type": "Drained", "status": "False", "message": "replicas stay at m1: a budget"}
+    stays["status"]["conditions"].append(told)
+    assert broken(running, replace(running, now=later, sites=heard)) == set()
