@@ -454,7 +454,7 @@ class Reconciler:
         return replace(waits, result="unchanged", retry_after_seconds=until)
 
     def _preview(self, key: WorkKey, workload: Workload) -> tuple[Demand, Decision] | None:
-        """What would be decided now; None: it cannot be told."""
+        """What would be decided now; None: it is not known."""
         identified = self.order_sync.identify(key, workload)
         if isinstance(identified, NotAccepted):
             return None
@@ -466,7 +466,7 @@ class Reconciler:
     def _seconds_to_hear(self, workload: Workload) -> float:
         """How long a workload that is decided waits for sites after a start; 0: not at all.
 
-        One that is placed waits for its own sites, any other for all that were heard before.
+        One that is placed waits for its own sites, any other for all that reported before.
         """
         if not is_decided(workload):
             return 0.0

@@ -113,7 +113,7 @@ def ends_or_violates(status: WorkloadStatus, decision: Decision) -> bool:
 
 
 def cannot_wait(status: WorkloadStatus, decision: Decision) -> bool:
-    """Whether a decision is carried out although some sites were not heard since a start.
+    """Whether a decision is carried out although some sites have not reported since a start.
 
     It ends what runs, or finds a right that is broken since, or moves replicas that may not stay.
     None of that depends on what a site reports.

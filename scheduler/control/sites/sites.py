@@ -376,7 +376,7 @@ class Sites:
         return True
 
     def seconds_to_hear_known(self) -> float:
-        """How long it may take until all sites are heard that an earlier process had heard."""
+        """How long it may take until all sites have reported that an earlier process knew."""
         if self.clock.monotonic() >= self._known_heard_by_seconds:
             return 0.0
         return self.seconds_to_hear(
