@@ -108,7 +108,7 @@ async def observe_quota(rig: AgentRig) -> tuple[dict[str, Any], int]:
     [left] = [each.quota_left for each in seen.namespaces or () if each.name == rig.name]
     assert left is not None
     assert left.keys() == {"pods"}
-    return before.get("status") or {}, left["pods"]
+    return before.get("status") or {}, int(left["pods"])
 
 
 async def test_a_member_that_does_not_answer_is_a_fault_in_the_report(tmp_path: Path) -> None:

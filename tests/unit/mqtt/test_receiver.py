@@ -173,8 +173,8 @@ async def test_a_site_whose_message_was_handled_when_the_process_stood_still_is_
     fixture = ReceiverFixture()
     on_report = fixture.received.on_report
 
-    def stand_still(one: SiteReport) -> None:
-        on_report(one)
+    def stand_still(report: SiteReport) -> None:
+        on_report(report)
         if len(fixture.received.reports) == 1:
             fixture.clock.stand_still(22.0)
 
