@@ -42,6 +42,7 @@ SMALL_MODULES = {
     "scheduler/model/canonical.py": "the one form of bytes that hashes are made from",
     "scheduler/model/formatters.py": "one form for texts of many modules",
     "scheduler/model/kinds/metadata.py": "a part of every kind",
+    "scheduler/model/lazy.py": "one decorator of manifests, demands and placement",
     "scheduler/model/units.py": "factors between units, used by ten modules",
     "scheduler/placement/kernel/loader.py": "the only module that imports the kernel",
     "scheduler/runtime/packaged_files.py": "a topic of its own: files of the wheel or the source",
