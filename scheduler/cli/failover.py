@@ -35,6 +35,7 @@ from scheduler.control.ports.hub import (
     KAPOK_RESOURCES,
     SITES,
     WORKLOADS,
+    Conflict,
     HubError,
     NotFound,
     Object,
@@ -59,6 +60,9 @@ The word needs the right to change Sites (ClusterRole kapok-operator).
 Exit code: 0 replaced, 1 not all is replaced, 2 wrong usage or workload not found."""
 
 _POLL_SECONDS = 0.2
+_MAX_TRIES = 10
+"""The status of a Site is written every few seconds, which is a conflict too."""
+
 Answer = dict[str, Any]
 
 
@@ -172,14 +176,8 @@ async def _move(
         site: one.replicas for site, one in shares_in(workload.status.placement.groups).items()
     }
     word = OperatorWord(key, workload.metadata.uid, uuid.uuid4().hex, await who_asks(client))
-    for name, site in sites.items():
-        metadata = site["metadata"]
-        former = read_words(metadata.get("annotations") or {})
-        patch = {
-            "resourceVersion": metadata["resourceVersion"],  # another word meanwhile is a conflict
-            "annotations": {WORDS_ANNOTATION: write_words((*former, word))},
-        }
-        await client.merge_patch(SITES, name, {"metadata": patch})
+    for site in sites.values():
+        await write_word(client, site, word)
     clock = SystemClock()
     until = clock.monotonic() + timeout_seconds
     while True:
@@ -205,3 +203,26 @@ async def _move(
     ]
     left = [site for site, one in mine.items() if one.moved]
     return {"moves": moves_between(title, before, after, left), "stuck": stuck}
+
+
+async def write_word(client: HubClient, site: Object, word: OperatorWord) -> None:
+    """Adds a word to those on a Site; what others write meanwhile stays.
+
+    Raises:
+        Conflict: others write again and again.
+    """
+    for tries_left in reversed(range(_MAX_TRIES)):
+        metadata = site["metadata"]
+        former = read_words(metadata.get("annotations") or {})
+        patch = {
+            "resourceVersion": metadata["resourceVersion"],  # another word meanwhile is a conflict
+            "annotations": {WORDS_ANNOTATION: write_words((*former, word))},
+        }
+        try:
+            await client.merge_patch(SITES, metadata["name"], {"metadata": patch})
+        except Conflict:
+            if not tries_left:
+                raise
+            site = await client.get(SITES, metadata["name"])
+        else:
+            return

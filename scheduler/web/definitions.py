@@ -316,7 +316,7 @@ RECORDED_METRICS: Final[Mapping[str, MetricDefinition]] = {
         "that reports stay not ready), drain (kapok site drain), maintenance (spec.maintenance of "
         "the site).",
         ("reason",),
-        values=("silent", "operator", "drain", "maintenance"),
+        values=("silent", "operator", "unready", "drain", "maintenance"),
     ),
     "kapok_waiting_evictions": MetricDefinition(
         "gauge",

@@ -356,7 +356,7 @@ async def test_a_new_leader_goes_on_with_what_the_former_one_began() -> None:
         assert city.leaving() == {"m1": 2}
     async with city.next_leader() as second:
         second.broken.clear()
-        await second.live(30)
+        await second.live(60)  # a silent site may still report until it is known to be silent
         assert (second.where(), second.leaving()) == ({"m2": 2}, {})
         second.come_back("m1")
         await second.live(60)
