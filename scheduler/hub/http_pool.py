@@ -38,7 +38,7 @@ SetOptions = Callable[[Any], None]
 """Sets the options of a TCP socket."""
 
 
-class Unreachable(Exception):
+class NotConnected(Exception):
     """No connection was opened; the message is the reason."""
 
 
@@ -125,7 +125,7 @@ class HttpPool:
             connect_seconds: for opening a connection.
 
         Raises:
-            Unreachable: no connection was opened, so nothing was sent.
+            NotConnected: no connection was opened, so nothing was sent.
             NoAnswer: it may have had its effect.
             TimeoutError: as above.
             ssl.SSLCertVerificationError: the server is not the one that is expected.
@@ -189,7 +189,7 @@ class HttpPool:
             raise
         except (OSError, UnicodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else None
-            raise Unreachable(reason or str(error) or type(error).__name__) from error
+            raise NotConnected(reason or str(error) or type(error).__name__) from error
         opened = transport.get_extra_info("socket")
         if opened is not None and self._set_options is not None:
             self._set_options(opened)
