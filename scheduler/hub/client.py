@@ -36,7 +36,7 @@ from scheduler.control.ports.hub import (
 )
 from scheduler.hub.health import HubCall, HubHealth, call_of
 from scheduler.hub.http_answer import Answer, NoAnswer
-from scheduler.hub.http_pool import HttpPool, Server, NotConnected
+from scheduler.hub.http_pool import HttpPool, NotConnected, Server
 from scheduler.hub.responses import (
     decode_change,
     decode_object,

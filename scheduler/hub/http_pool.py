@@ -5,7 +5,7 @@ header maps, cookies, streams and timers that nothing here needs. This one write
 piece, reads the answer in one buffer, and knows three headers of it. Rules:
 
 - A connection carries one request at a time. It is used again after an answer that says where it
-  ends; after anything else, such as bytes that nobody asked for, it is closed.
+  ends; after anything else, such as bytes that were not asked for, it is closed.
 - GET and DELETE are sent once more if a connection that had been idle ends without a byte of an
   answer, because the server may have closed it meanwhile. PATCH and POST are not: the first one may
   have had its effect.
@@ -254,7 +254,7 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Called by asyncio."""
         if self._waiter is None or self._waiter.done():
-            self.abort()  # nobody has asked
+            self.abort()  # it was not asked for
             return
         try:
             answer = self._reader.feed(data)
