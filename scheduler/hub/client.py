@@ -36,7 +36,7 @@ from scheduler.control.ports.hub import (
 )
 from scheduler.hub.health import HubCall, HubHealth, call_of
 from scheduler.hub.http_answer import Answer, NoAnswer
-from scheduler.hub.http_pool import HttpPool, Server, Unreachable
+from scheduler.hub.http_pool import HttpPool, NotConnected, Server
 from scheduler.hub.responses import (
     decode_change,
     decode_object,
@@ -349,10 +349,10 @@ class HubClient:
             )
         except ssl.SSLCertVerificationError as error:  # a retry cannot succeed
             raise Refused(f"{method} {self._address}{path}: {error}") from error
-        except (Unreachable, NoAnswer, TimeoutError) as error:
-            reason = str(error) if isinstance(error, Unreachable) else reason_of(error)
+        except (NotConnected, NoAnswer, TimeoutError) as error:
+            reason = str(error) if isinstance(error, NotConnected) else reason_of(error)
             self._note_no_answer(method, call, reason)
-            if isinstance(error, Unreachable):
+            if isinstance(error, NotConnected):
                 raise Busy(self._unreachable_message(reason)) from error
             raise Busy(f"{method} {self._address}{path}: {reason}") from error
         if not answer.is_redirect:

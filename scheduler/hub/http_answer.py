@@ -1,6 +1,6 @@
 """Reads answers of HTTP/1.1 (RFC 9112) from the bytes of a connection; no I/O.
 
-What contradicts itself is no answer: two lengths, a length and chunks, an encoding that nobody
+What contradicts itself is no answer: two lengths, a length and chunks, an encoding that was not
 asked for. An answer is at most 16 MiB, its head 64 KiB.
 """
 

@@ -5,7 +5,7 @@ header maps, cookies, streams and timers that nothing here needs. This one write
 piece, reads the answer in one buffer, and knows three headers of it. Rules:
 
 - A connection carries one request at a time. It is used again after an answer that says where it
-  ends; after anything else, such as bytes that nobody asked for, it is closed.
+  ends; after anything else, such as bytes that were not asked for, it is closed.
 - GET and DELETE are sent once more if a connection that had been idle ends without a byte of an
   answer, because the server may have closed it meanwhile. PATCH and POST are not: the first one may
   have had its effect.
@@ -38,7 +38,7 @@ SetOptions = Callable[[Any], None]
 """Sets the options of a TCP socket."""
 
 
-class Unreachable(Exception):
+class NotConnected(Exception):
     """No connection was opened; the message is the reason."""
 
 
@@ -125,7 +125,7 @@ class HttpPool:
             connect_seconds: for opening a connection.
 
         Raises:
-            Unreachable: no connection was opened, so nothing was sent.
+            NotConnected: no connection was opened, so nothing was sent.
             NoAnswer: it may have had its effect.
             TimeoutError: as above.
             ssl.SSLCertVerificationError: the server is not the one that is expected.
@@ -189,7 +189,7 @@ class HttpPool:
             raise
         except (OSError, UnicodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else None
-            raise Unreachable(reason or str(error) or type(error).__name__) from error
+            raise NotConnected(reason or str(error) or type(error).__name__) from error
         opened = transport.get_extra_info("socket")
         if opened is not None and self._set_options is not None:
             self._set_options(opened)
@@ -254,7 +254,7 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Called by asyncio."""
         if self._waiter is None or self._waiter.done():
-            self.abort()  # nobody has asked
+            self.abort()  # it was not asked for
             return
         try:
             answer = self._reader.feed(data)

@@ -24,7 +24,7 @@ Answer = TypeVar("Answer")
 
 
 class PackedManifests(Sequence[dict[str, Any]]):
-    """A tuple of manifests that is decoded when it is read; nothing that is read may be changed."""
+    """A tuple of manifests that is decoded when it is read; what is read must not be changed."""
 
     __slots__ = ("_answers", "_data", "_decoded", "_is_deflated", "_length", "digest", "size")
 
@@ -39,7 +39,7 @@ class PackedManifests(Sequence[dict[str, Any]]):
     def answer(self, compute: Callable[["PackedManifests"], Answer]) -> Answer:
         """What a pure function says of these manifests; computed once while they are decoded.
 
-        Nobody may change the answer.
+        The answer must not be changed.
         """
         self._items()  # so that the answer goes with them
         answers = self._answers  # a thread may drop it meanwhile

@@ -74,7 +74,7 @@ class MadeOrders:
             or known[2:5] != (order_id, identity, taken)
         ):
             made = orders_of(workload, order_id, shares, tenant, {})
-            # Packed once here, so that whoever keeps or compares them has nothing to encode.
+            # Packed once here, so that keeping and comparing them encodes nothing.
             orders = {
                 site: replace(one, manifests=pack_manifests(one.manifests))
                 for site, one in made.items()
