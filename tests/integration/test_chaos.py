@@ -7,6 +7,7 @@ import pytest
 from benchmarks._chaos.run import Outcome, run_story
 from benchmarks._chaos.shrink import shrink
 from benchmarks._chaos.story import Event, Story, draw_story
+from benchmarks._chaos.world import VARIANTS
 from benchmarks.chaos import format_story, row_of
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
@@ -37,6 +38,17 @@ def test_the_replicas_of_a_lost_site_are_replaced_with_the_fewest_moves() -> Non
     assert _found(outcome) == []
     assert row["detect_p99_seconds"] is not None
     assert row["moves"] == row["least_moves"] != 0
+
+
+def test_only_the_baselines_evict_in_a_storm() -> None:
+    """Three of four sites are cut off for longer than it takes to replace what is lost."""
+    storm = replace(
+        _QUIET, workloads=4, minutes=8, events=(Event(60, "fleet-cut", seconds=400, number=1),)
+    )
+    moves = {one: row_of(run_story(replace(storm, variant=one)))["moves"] for one in VARIANTS}
+    assert moves[VARIANTS[0]] == 0
+    assert moves[VARIANTS[1]] != 0
+    assert moves[VARIANTS[2]] != 0
 
 
 def test_the_same_story_has_the_same_outcome() -> None:

@@ -181,7 +181,7 @@ class Sites:
         return self.clock.now().timestamp() - self.clock.monotonic()
 
     def follow_wall_clock(self) -> bool:
-        """Dates anew what is known, if the wall clock was set since the last call.
+        """Dates again what is known, if the wall clock was set since the last call.
 
         Ages come from the monotonic clock, and facts carry them as dates of the wall clock, which
         decisions compare with their own time. When that clock is set, each report would seem older

@@ -28,7 +28,7 @@ class DecisionInputs:
         terms: the terms of the next decision: `base_terms` with the prices of the last batch.
         assigned: what the last batch assigns, by the key of the workload.
         follow_wall_clock: called before the time of a decision is read; dates the facts of the
-            fleet anew when the wall clock was set.
+            fleet again when the wall clock was set.
     """
 
     fleet: Fleet

@@ -27,10 +27,10 @@ from scheduler.placement.fleet.column_cache import ColumnCache
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.grants import GrantTable
 from scheduler.placement.fleet.in_flight import InFlightTotals, in_flight_pods
-from scheduler.placement.fleet.in_flight_change import in_flight_change
 from scheduler.placement.fleet.labels import site_labels
 from scheduler.placement.fleet.namespace_limits import NamespaceLimitIndex
 from scheduler.placement.fleet.node_table import NodeTable
+from scheduler.placement.fleet.nodes.in_flight_change import in_flight_change
 from scheduler.placement.fleet.nodes.label_index import LabelIndex
 from scheduler.placement.fleet.ragged import any_of_rows
 from scheduler.placement.fleet.site_figures import (

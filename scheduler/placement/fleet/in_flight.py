@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import InFlight, SiteFacts
 from scheduler.model.manifests.manifests import Pods
-from scheduler.placement.fleet.in_flight_change import InFlightChange
 from scheduler.placement.fleet.node_table import NodeTable
 from scheduler.placement.fleet.nodes.columns import CARDS_COLUMN
+from scheduler.placement.fleet.nodes.in_flight_change import InFlightChange
 
 Floats = NDArray[np.float64]
 

@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from scheduler.model.demand.facts import InFlight, SiteFacts
 from scheduler.model.kinds.site import FreeRow
 from scheduler.model.quantities import PODS, NotAQuantity, are_plain_integers, free_amount
-from scheduler.placement.fleet.in_flight_change import InFlightChange
 from scheduler.placement.fleet.nodes.columns import (
     CARDS_COLUMN,
     COUNT_COLUMN,
     PROFILE_COLUMN,
     ResourceColumns,
 )
+from scheduler.placement.fleet.nodes.in_flight_change import InFlightChange
 from scheduler.placement.fleet.nodes.profiles import IN_FLIGHT_PROFILE, ProfileTable
 from scheduler.placement.fleet.ragged import RaggedTable
 from scheduler.placement.fleet.row_schema import (

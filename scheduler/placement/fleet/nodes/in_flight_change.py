@@ -1,4 +1,4 @@
-"""How what is in flight at a site has changed, so that only that is written anew."""
+"""How what is in flight at a site has changed, so that only that is written again."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
