@@ -49,7 +49,7 @@ _MIN_PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 0.001, 0.02
 _REJECTED_PAUSE_RATIO = 4.0
 _OVERFLOW_WORK = Rate(0.2, 0.2)
 # What takes longer than several of the largest reports shows that the process stood still: it was
-# paused, or the machine had no time for it. No sender pays for that, and nobody waits for it.
+# paused, or the machine had no time for it. No sender pays or waits for that.
 _MAX_WORK_SECONDS = 0.5
 # A site has one at a time, so a single site never keeps the others waiting.
 _MAX_LARGE_AT_ONCE = 2
