@@ -13,6 +13,7 @@ from random import Random
 
 import pytest
 
+from scheduler.control.ports.agents import OrderForSite
 from scheduler.control.ports.hub import (
     GRANTS,
     KAPOK_RESOURCES,
@@ -82,6 +83,7 @@ class Trial:
         killed: ids of decisions that were on their way when a process was killed.
         most_at_once: so many reconciliations were in flight.
         may_be_late: writes may be held up.
+        replicas_of: what each order asks for, by its digest.
     """
 
     random: Random
@@ -92,6 +94,7 @@ class Trial:
     written: dict[str, list[str]] = field(default_factory=dict)
     deciding: Counter[WorkKey] = field(default_factory=Counter)
     killed: set[str] = field(default_factory=set)
+    replicas_of: dict[str, int] = field(default_factory=dict)
     most_at_once: int = 0
     may_be_late: bool = True
 
@@ -218,12 +221,14 @@ class Trial:
         ordered: Counter[str] = Counter()
         for name, plan in self.loops.dispatcher.plans.items():
             for order in plan.orders.values():
-                content = order
+                digest = self.loops.dispatcher.digest_of(name, order)
+                content: OrderForSite | None = order
                 if order.kept_digest:  # after a start, until its content is asked for
-                    made = self.loops.order_sync.content_of(name, order)
-                    assert made is not None, order
-                    content = made
-                ordered[name] += content.manifests[0]["spec"]["replicas"]  # type: ignore[index]
+                    content = self.loops.order_sync.content_of(name, order)
+                if content is not None:  # it is unknown while a later one is on its way
+                    replicas = content.manifests[0]["spec"]["replicas"]  # type: ignore[index]
+                    self.replicas_of[digest] = replicas
+                ordered[name] += self.replicas_of[digest]
         assert all(ordered[name] <= room for name, room in ROOM.items()), ordered
         assert ordered.total() <= QUOTA, ordered
 

@@ -96,6 +96,7 @@ OTHER_VALUES: dict[str, list[Any]] = {
     "placed": [(PlacedReplicas(site=PLACES[0], replicas=1),)],
     "evicted": [PLACES[:1]],
     "immovable": ["it is a job"],
+    "moves_back_to": [PLACES[:1]],
 }
 NOT_READ_BY_RULES = {
     "uid", "priority", "mode", "gang", "preset", "preset_options", "prices", "schedule",

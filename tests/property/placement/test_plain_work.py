@@ -41,11 +41,12 @@ READ_IN_EVERY_WAY = {
     *("api_kinds", "data_class", "protection_level", "network_zones", "jurisdictions"),
     *("same_province", "home", "allow_list_only", "class_not_allowed", "cpu_vendors"),
     *("architectures", "site_selectors", "tenant_sites", "site_tolerations", "latency"),
-    *("prices", "data", "tenant"),
+    *("prices", "data", "tenant", "immovable", "moves_back_to"),
     # These say nothing without a field that plain work has not: replicas that run, the strategy
     # Weighted, a preset, groups, a quota or a budget, ranges of ordinals.
     *("mode", "last_group", "evicted", "on_violation", "on_unmet_rules", "failover_mode"),
     *("failover_after_seconds", "weights", "preset_options", "quota", "budget", "first_ordinals"),
+    *("evicted_keep", "unready"),
     # One decision reads none of these: queue, gangs, quota usage and identities do.
     *("priority", "gang", "claims", "numbered_set"),
 }
