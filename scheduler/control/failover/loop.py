@@ -22,6 +22,8 @@ from scheduler.control.state.objects import HubObjects
 from scheduler.control.status.migration import is_finished, shares_in
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.workload import Workload
+from scheduler.model.mass_silence import WINDOW_INTERVALS
+from scheduler.model.site_health import HealthState, interval_of
 from scheduler.placement.failover.plan import (
     Eviction,
     EvictionCandidate,
@@ -242,6 +244,8 @@ class FailoverLoop:
         if failover.is_everywhere:
             return None
         after = failover.rules.after_seconds
+        after_seconds = self.after_seconds if after is None else float(after)
+        quiet_seconds = self.clock.monotonic() - state.health.quiet_since_seconds
         created = workload.metadata.creation_timestamp
         return EvictionCandidate(
             key=key,
@@ -250,11 +254,23 @@ class FailoverLoop:
             priority=workload.spec.priority,
             created_at_seconds=created.timestamp() if created else 0.0,
             mode=failover.rules.mode,
-            after_seconds=(self.after_seconds if after is None else float(after))
-            * self.gate.after_ratio(site),
-            quiet_seconds=self.clock.monotonic() - state.health.quiet_since_seconds,
+            after_seconds=max(
+                after_seconds * self.gate.after_ratio(site),
+                quiet_seconds + self._unproven_seconds(state.health),
+            ),
+            quiet_seconds=quiet_seconds,
             is_numbered=failover.is_numbered,
         )
+
+    def _unproven_seconds(self, health: HealthState) -> float:
+        """How long others may still fall silent together with a site, which is a storm then.
+
+        Without it, work with a short `afterSeconds` would go to a site that is failing too.
+        """
+        if health.name != "Silent":
+            return 0.0
+        together = WINDOW_INTERVALS * interval_of(health, self.sites.health_limits)
+        return max(0.0, together - (self.clock.monotonic() - health.since_seconds))
 
     def _start(self) -> None:
         """Starts as many replacements as the gate and the queue allow, in their order."""

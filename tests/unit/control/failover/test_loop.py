@@ -361,3 +361,18 @@ async def test_a_new_leader_goes_on_with_what_the_former_one_began() -> None:
         second.come_back("m1")
         await second.live(60)
         assert second.where() == {"m1": 2}
+
+
+async def test_however_short_the_time_a_storm_would_show_first() -> None:
+    city = FailingCity({"m1": 4, "m2": 4})
+    async with city.started(pinned("app", "m1", failover={"afterSeconds": 0})):
+        city.fall_silent("m1")
+        health = city.loops.sites.states["m1"]
+        for _ in range(120):
+            await city.live(1)
+            if health.health.is_absent:
+                break
+        await city.live(18)
+        assert city.where() == {"m1": 2}
+        await city.live(4)
+        assert city.where() == {"m2": 2}
