@@ -23,8 +23,8 @@ _RESOURCES: dict[str, ApiResource] = {one.kind: one for one in KAPOK_RESOURCES}
 
 _EPILOG = """examples, and what you will see:
   silence gz-nansha-edge  after about 10 s `kapok kubectl get sites` shows READY False and a
-                          growing REPORT-AGE; the site gets no new replicas, running ones stay;
-                          its work is Degraded (SiteSilent) and its ready replicas are ?
+                          growing REPORT-AGE; its work is Degraded (SiteSilent), its ready
+                          replicas are ?, and after five minutes they are replaced elsewhere
   return gz-nansha-edge   READY is True again
   cordon shaoguan         the site gets no new replicas (reason: cordoned) until uncordon
   dirty-grid CN-GD        the sites of the zone report 900 gCO2e per kWh until clean-grid; new
@@ -166,8 +166,9 @@ async def _silence(folder: DemoFolder, arguments: argparse.Namespace) -> str:
     _change_actions(folder, lambda actions: actions.with_silent(site))
     return (
         f"The agent of {site} is being stopped. After about 10 s `kapok kubectl get sites` shows"
-        f" READY False and a growing REPORT-AGE. {site} gets no new replicas; running ones stay,"
-        " and their workloads are Degraded (SiteSilent) because nothing is known of them."
+        f" READY False and a growing REPORT-AGE. The workloads of {site} are Degraded (SiteSilent)"
+        " because nothing is known of them; after five minutes (failover.after_seconds) they are"
+        " replaced elsewhere, where another site can take them."
     )
 
 

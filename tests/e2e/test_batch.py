@@ -54,6 +54,7 @@ def phase(up: Up, name: str) -> str:
     return str(up.get("workloads.kapok.dev", name).get("status", {}).get("phase", ""))
 
 
+@pytest.mark.soak
 def test_scarcity_prices_enter_decisions_are_replayed_and_end_with_the_backlog(
     tmp_path: Path,
 ) -> None:

@@ -205,6 +205,7 @@ def test_the_printed_commands_work_when_pasted_and_ctrl_c_ends_everything(tmp_pa
     assert processes_of(folder) == {}
 
 
+@pytest.mark.soak
 def test_children_that_die_come_back_and_none_outlives_the_demo(tmp_path: Path) -> None:
     folder = tmp_path / "city"
     with running(folder, "--keep") as demo:

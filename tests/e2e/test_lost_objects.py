@@ -38,6 +38,7 @@ def with_incarnation(manifest: str, order_id: str) -> str:
     return manifest.replace("namespace: default}", f"namespace: default, {annotation}}}")
 
 
+@pytest.mark.soak
 def test_what_a_hub_forgot_runs_on_until_an_operator_says_otherwise(tmp_path: Path) -> None:
     with running_up(tmp_path, settings=SETTINGS) as up:
         one = ScriptedSite("m1", up.ready["broker"], up.ready["hubKey"])

@@ -541,6 +541,12 @@ def test_a_site_that_claims_rights_gets_none(up: Up) -> None:
         assert one.contents == {}
 
 
+def ready_of_m1(up: Up) -> str:
+    """The condition Ready of the site m1."""
+    conditions = up.get("sites.kapok.dev", "m1")["status"]["conditions"]
+    return str(next(one for one in conditions if one["type"] == "Ready")["status"])
+
+
 def test_a_silent_site_is_not_ready_and_keeps_its_replicas(up: Up) -> None:
     one = site(up)
     up.apply(one.manifest + WORKLOAD)
@@ -548,8 +554,7 @@ def test_a_silent_site_is_not_ready_and_keeps_its_replicas(up: Up) -> None:
         eventually(lambda: is_running(up))
         one.is_talking = False
         eventually(lambda: "unknown" in str(up.get("workloads.kapok.dev", "portal")["status"]))
-        conditions = up.get("sites.kapok.dev", "m1")["status"]["conditions"]
-        assert next(c for c in conditions if c["type"] == "Ready")["status"] == "False"
+        eventually(lambda: ready_of_m1(up) == "False")
         status = up.get("workloads.kapok.dev", "portal")["status"]
         assert (status["phase"], status["sites"]) == ("Degraded", "m1 (3)")
         assert status["readiness"] == "?/3"

@@ -127,7 +127,8 @@ def test_the_wheel_alone_runs_the_demo_without_mosquitto(wheel: Path, tmp_path: 
     pip(python, "--require-hashes", "-r", ROOT / "requirements-hub.lock", cwd=tmp_path)
     hidden = path_without("mosquitto")
     assert shutil.which("mosquitto", path=hidden) is None
-    demo = run(kapok, "demo", "--exit-when-settled", "-o", "json", cwd=tmp_path, PATH=hidden)
+    words = ("demo", "--size", "small", "--exit-when-settled", "-o", "json")
+    demo = run(kapok, *words, cwd=tmp_path, PATH=hidden)
     assert demo.returncode == 0, demo.stdout + demo.stderr
     summary = json.loads(demo.stdout)["summary"]
     assert summary["violations"] == 0
