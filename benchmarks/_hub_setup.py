@@ -301,7 +301,7 @@ async def _open_hub(
 
 
 async def _copy_folder(source: Path, target: Path) -> None:
-    """Copies what hub and scheduler keep; a socket is made anew."""
+    """Copies what hub and scheduler keep; sockets are left out."""
     ignored = shutil.ignore_patterns("*.sock")
     await asyncio.to_thread(
         shutil.copytree, source, target, symlinks=True, dirs_exist_ok=True, ignore=ignored

@@ -1,4 +1,4 @@
-"""Time that passes only when the world says so; whoever sleeps on it takes no real time."""
+"""Time that passes only when the world says so; a sleep on it takes no real time."""
 
 import asyncio
 import heapq

@@ -182,7 +182,7 @@ class ChaosSite:
             self.disk.index = replace(self.disk.index, epoch=0, sequence=0)
 
     def connect(self) -> None:
-        """Subscribes anew: the broker delivers what it retains."""
+        """Subscribes again, so that the broker delivers what it retains."""
         self.broker.sites.pop(self.name, None)
         if not (self.is_running and self.hears and self.broker.is_up):
             return

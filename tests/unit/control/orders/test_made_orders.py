@@ -1,4 +1,4 @@
-"""Orders are made once, and made anew when anything changes that they are made of."""
+"""Orders are made once, and made again when anything changes that they are made of."""
 
 from dataclasses import replace
 
