@@ -17,15 +17,23 @@ from scheduler.ledger.verify import verify
 from scheduler.model.decision import ENGINE_VERSION
 from tests.support.up import ROOT, Up, eventually, running_up
 
-ENGINES = {"step-4": "3", "step-5": "4", "step-7": "5", "step-8": "6"}
+ENGINES = {"step-4": "3", "step-5": "4", "step-7": "5", "step-8": "6", "step-9": "7"}
 JOURNAL = "journal.sqlite"
-GOLDEN = sorted(path for path in (ROOT / "tests/golden").iterdir() if path.is_dir())
+GOLDEN = sorted(
+    (path for path in (ROOT / "tests/golden").iterdir() if path.is_dir()),
+    key=lambda path: int(path.name.removeprefix("step-")),
+)
 
-pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.timeout(120),
-    pytest.mark.parametrize("golden", GOLDEN, ids=lambda path: path.name),
-]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+
+each_golden = pytest.mark.parametrize("golden", GOLDEN, ids=lambda path: path.name)
+last_golden_and_the_others_in_the_soak = pytest.mark.parametrize(
+    "golden",
+    [
+        pytest.param(path, id=path.name, marks=() if path == GOLDEN[-1] else pytest.mark.soak)
+        for path in GOLDEN
+    ],
+)
 
 
 def unpacked(golden: Path, data_dir: Path) -> Path:
@@ -52,6 +60,7 @@ def placements(objects: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+@each_golden
 def test_a_ledger_written_before_verifies_and_replays_the_same_apart_from_texts(
     golden: Path, tmp_path: Path
 ) -> None:
@@ -72,6 +81,7 @@ def test_a_ledger_written_before_verifies_and_replays_the_same_apart_from_texts(
     assert {one.recorded.engine for one in answers.values() if one.recorded} == {engine}
 
 
+@last_golden_and_the_others_in_the_soak
 def test_a_hub_of_an_earlier_version_opens_with_every_placement(
     golden: Path, tmp_path: Path
 ) -> None:
@@ -117,6 +127,7 @@ def written_incarnations(objects: Path) -> dict[str, str]:
     }
 
 
+@each_golden
 def test_a_journal_of_an_earlier_agent_opens_with_its_index_and_orders(
     golden: Path, tmp_path: Path
 ) -> None:
