@@ -1,5 +1,6 @@
 """A demand that is remembered is the one that would be resolved."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -97,7 +98,7 @@ def test_a_changed_object_that_applies_changes_the_demand() -> None:
     put(loops, WORKLOADS, {**raw, "spec": {**raw["spec"], "priority": 7}})
     sixth = resolved(loops)
     found = [first, second, third, fourth, fifth, sixth]
-    assert all(one != other for one, other in zip(found, found[1:], strict=False))
+    assert all(one != other for one, other in pairwise(found))
 
 
 def test_labels_that_a_cluster_policy_selects_count() -> None:
