@@ -231,6 +231,13 @@ class HubObjects:
         assumed = (key for key, one in self._assumed.items() if site in _placed_sites(one))
         return list(dict.fromkeys((*self._workloads_at.get(site, ()), *assumed)))
 
+    def is_at(self, key: WorkKey, site: str) -> bool:
+        """Whether a workload is among `workloads_at` a site."""
+        if key in self._workloads_at.get(site, ()):
+            return True
+        assumed = self._assumed.get(key)
+        return assumed is not None and site in _placed_sites(assumed)
+
     def sites_named(self, names: Iterable[str]) -> list[Site]:
         """Those of the named sites that exist."""
         return [self.sites[name] for name in names if name in self.sites]
