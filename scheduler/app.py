@@ -48,6 +48,7 @@ from scheduler.mqtt.outbox import Outbox
 from scheduler.mqtt.receiver import Receiver
 from scheduler.mqtt.session import BrokerSession
 from scheduler.mqtt.site_asker import SiteAsker
+from scheduler.placement.filter.filter import rulebook
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.recovery.losses import find_ledger_cut, refuse_losses
 from scheduler.runtime.backoff import JitteredBackoff
@@ -319,6 +320,7 @@ class Scheduler:
 
     async def schedule(self, on_ready: Callable[[Endpoints], None]) -> None:
         """Follows the hub and the sites, and leads when it holds the lease; serves no page."""
+        rulebook()  # reads the modules of all rules, which would hold up the first decision
         # Modules and classes stay for good; without them a full collection holds the event loop for
         # a few milliseconds, with them for 70.
         gc.collect()

@@ -203,8 +203,12 @@ class Controller:
 
         What a site says of the others changes nothing, so it must not cost anything either.
         """
-        known = {*self.objects.workloads_at(site), *self.sites.left.workloads_at(site)}
-        return [one.key for one in orders if one.key in known or self._may_be_adopted(one)]
+        left = frozenset(self.sites.left.workloads_at(site))
+        return [
+            one.key
+            for one in orders
+            if one.key in left or self.objects.is_at(one.key, site) or self._may_be_adopted(one)
+        ]
 
     def _may_be_adopted(self, order: OrderIdentity) -> bool:
         """Whether an order may be of a workload of which the hub has lost where it is."""
@@ -228,7 +232,12 @@ def _orders_with_changed_status(
 ) -> list[OrderIdentity]:
     """The orders whose state differs between two reports of a site."""
     old: dict[str, OrderState] = dict(before.orders) if before else {}
-    changed = [i for i, state in report.orders.items() if old.pop(i, None) != state]
+    # What says the same is in most cases the very object that was read before.
+    changed = [
+        i
+        for i, state in report.orders.items()
+        if (known := old.pop(i, None)) is not state and known != state
+    ]
     former = before.kept if before else {}
     kept = {i for i in former.keys() | report.kept.keys() if former.get(i) != report.kept.get(i)}
     # What is left in `old` is no longer reported, which is a change too.

@@ -13,7 +13,8 @@ from scheduler.control.ports.telemetry import Telemetry
 from scheduler.control.queue.reservations import CAPACITY_REASONS, Reservations
 from scheduler.control.queue.work_queue import SchedulingQueue
 from scheduler.control.reconcile.draft import ReconcileResult
-from scheduler.control.reconcile.reconciler import Begun, Reconciler
+from scheduler.control.reconcile.progress import Begun
+from scheduler.control.reconcile.reconciler import Reconciler
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.wake_ups import WakeUps
 from scheduler.model.kinds.metadata import WorkKey

@@ -16,7 +16,7 @@ import msgspec
 _MIN_DEFLATED_BYTES = 1024
 """Deflating saves little of a smaller text."""
 _LEVEL = 1
-_MAX_DECODED: Final = 512
+_MAX_DECODED: Final = 2048
 _MAX_DECODED_BYTES: Final = 2 * 2**20
 """Of JSON; enough for what is between its decision and its first running replica."""
 

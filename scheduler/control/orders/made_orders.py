@@ -18,8 +18,9 @@ from scheduler.model.kinds.tenant import Tenant
 from scheduler.model.kinds.workload import SiteOrdinals, Workload, WorkloadSpec
 from scheduler.model.packed_manifests import pack_manifests
 
-_MAX_REMEMBERED = 256
-"""Enough for what is between its decision and its first running replica; each holds manifests."""
+_MAX_REMEMBERED = 4096
+"""Enough for what is between its decision and its first running replica. Each holds the manifests
+that the plan of its site holds too."""
 
 
 class _OrderOfShare(NamedTuple):

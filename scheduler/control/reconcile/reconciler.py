@@ -10,121 +10,47 @@ so every decision sees all decisions before it, also those that are still on the
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
 
 from scheduler.control.events.recorder import EventRecorder
 from scheduler.control.orders.sync import OrderSync
-from scheduler.control.ports.hub import Object
 from scheduler.control.queue.requeue import RequeueReason, RequeueReasons
 from scheduler.control.queue.reservations import Reservations
 from scheduler.control.reconcile.accepted_specs import AcceptedSpecs
 from scheduler.control.reconcile.assumptions import Assumptions
 from scheduler.control.reconcile.decide import Decider
-from scheduler.control.reconcile.draft import Draft, EqualMember, ReconcileResult, outcome_of
+from scheduler.control.reconcile.draft import Draft, ReconcileResult, outcome_of
+from scheduler.control.reconcile.equal_work import EqualWork
 from scheduler.control.reconcile.health_pauses import HealthPauses
-from scheduler.control.reconcile.triggers import cannot_wait, demand_to_decide
+from scheduler.control.reconcile.observed_status import ObservedStatus, deleting_status
+from scheduler.control.reconcile.progress import Begun, Flight, Step
+from scheduler.control.reconcile.triggers import cannot_wait
 from scheduler.control.reconcile.unmarked import UnmarkedDecisions
 from scheduler.control.reconcile.workload_writer import WorkloadWriter
 from scheduler.control.state.manifest_checks import ManifestChecks
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.ownership import ObjectOwnership, conflict_refusal
-from scheduler.control.state.resolve_demand import (
-    depends_on_other_placements,
-    policies_of,
-    resolve_demand,
-)
+from scheduler.control.state.resolve_demand import resolve_demand
 from scheduler.control.stats.workloads import WorkloadStats
 from scheduler.control.status import workload as statuses
-from scheduler.control.status.accepted import ORDERS_KEPT, kept_orders_condition
-from scheduler.control.status.conditions import (
-    MAX_SITES_LISTED,
-    is_decided,
-    set_condition,
-    stuck_condition,
-)
-from scheduler.control.status.failover import given_up_sites
+from scheduler.control.status.conditions import is_decided
 from scheduler.control.status.finalizer import FINALIZER, has_finalizer
-from scheduler.control.status.left_fields import FIELDS_LEFT, left_fields_condition
-from scheduler.control.status.not_enforced import not_enforced_condition
-from scheduler.control.status.phase import MAX_TEXT_LENGTH
-from scheduler.control.status.remains import SiteLeft, with_remains, withdrawn_condition
-from scheduler.control.status.removed_fields import FIELDS_REMOVED, removed_fields_condition
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import Demand, NotAccepted
-from scheduler.model.formatters import format_list
 from scheduler.model.kinds.metadata import WorkKey
-from scheduler.model.kinds.workload import DecisionReference, Workload, WorkloadStatus
-from scheduler.placement.divide.disaster_recovery import total_replicas_of
+from scheduler.model.kinds.workload import Workload, WorkloadStatus
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
 
 _log = logging.getLogger(__name__)
 
 _Result = TypeVar("_Result")
-_FEW_TOGETHER = 8
-_MAX_READ_SECONDS = 0.015
-"""So long the demands of equal workloads are read before they are decided, if they are more than a
-few; what else the step does takes up to twice as long for each of them again."""
 _KILLED = "the scheduler ended before its status was written"
 _AS_DECIDED = {("Placed", "Running"), ("Placed", "Completed"), ("Running", "Completed")}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Step:
-    """What one step that never waits has made of a workload.
-
-    Attributes:
-        workload: as it was read, with its incarnation.
-        demand: of its spec, or why that is not accepted.
-        draft: what is decided.
-        is_identified: its incarnation is known.
-        unmarked: ids of decisions that a killed scheduler has recorded and not carried out.
-    """
-
-    workload: Workload
-    demand: Demand | NotAccepted
-    draft: Draft
-    is_identified: bool
-    unmarked: tuple[str, ...]
-
-
-@dataclass(slots=True, kw_only=True)
-class _Flight:
-    """How far a decision has come.
-
-    Attributes:
-        base: the object in the hub that it was decided on.
-        references: its records.
-        is_written: its status is written.
-    """
-
-    base: Object
-    references: list[DecisionReference] = field(default_factory=list)
-    is_written: bool = False
-
-
-@dataclass(slots=True, kw_only=True)
-class Begun:
-    """A workload that is decided, and whose decision is not carried out yet.
-
-    Attributes:
-        workload: as it was read.
-        requeue_reason: why it was decided.
-        step: what is decided.
-        flight: how far the decision has come.
-        is_ended: it was carried out, or undone.
-    """
-
-    workload: Workload
-    requeue_reason: RequeueReason
-    step: _Step
-    flight: _Flight
-    is_ended: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -173,6 +99,35 @@ class Reconciler:
     unmarked: UnmarkedDecisions
     manifest_checks: ManifestChecks = field(default_factory=ManifestChecks)
     _late_writes: dict[WorkKey, tuple[frozenset[str], WorkloadStatus]] = field(default_factory=dict)
+    _equal_work: EqualWork = field(init=False)
+    _observed_status: ObservedStatus = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._equal_work = EqualWork(
+            objects=self.objects,
+            decider=self.decider,
+            order_sync=self.order_sync,
+            assumptions=self.assumptions,
+            requeue_reasons=self.requeue_reasons,
+            reservations=self.reservations,
+            unmarked=self.unmarked,
+            clock=self.clock,
+            prepare=self._prepare,
+            resolve_demand=self.resolve_demand,
+            seconds_to_hear=self._seconds_to_hear,
+            has_late_write=lambda key: key in self._late_writes,
+            undo=self._undo,
+            abandon=self.abandon,
+        )
+        self._observed_status = ObservedStatus(
+            objects=self.objects,
+            order_sync=self.order_sync,
+            accepted=self.accepted,
+            failover=self.decider.failover,
+            clock=self.clock,
+            epoch=self.epoch,
+            stuck_after_seconds=self.stuck_after_seconds,
+        )
 
     async def reconcile(self, key: WorkKey) -> ReconcileResult:
         """Reconciles one workload.
@@ -202,7 +157,7 @@ class Reconciler:
     def _begin(self, key: WorkKey, workload: Workload) -> Begun:
         """Decides about one workload."""
         requeue_reason = self.requeue_reasons.take(key)
-        flight = _Flight(base=self.objects.raw_workloads[key])
+        flight = Flight(base=self.objects.raw_workloads[key])
         try:
             step = self._decide(key, workload, requeue_reason)
         except BaseException:
@@ -241,133 +196,15 @@ class Reconciler:
         self._undo(key)
         self.requeue_reasons.restore(key, requeue_reason)
 
-    # ------------------------------------------------------------ equal workloads together
-
     def look_alike(self, key: WorkKey, other: WorkKey) -> bool:
-        """Whether two workloads may have equal demands, as far as a glance shows.
-
-        Both are in one namespace, nothing of them runs, and their specs are the same but for their
-        manifests.
-        """
-        one, two = self.objects.workloads.get(key), self.objects.workloads.get(other)
-        if one is None or two is None or key[0] != other[0]:
-            return False
-        if not (_is_unplaced_work(one) and _is_unplaced_work(two)):
-            return False
-        if len(one.spec.manifests) != len(two.spec.manifests):
-            return False
-        without = msgspec.structs.replace(two.spec, manifests=one.spec.manifests)
-        return one.spec == without
+        """As `EqualWork.look_alike`."""
+        return self._equal_work.look_alike(key, other)
 
     async def begin_together(self, keys: Sequence[WorkKey]) -> dict[WorkKey, Begun]:
-        """Decides workloads in one step and with one record, as far as they are equal.
+        """As `EqualWork.begin_together`."""
+        return await self._equal_work.begin_together(keys)
 
-        Args:
-            keys: in the order in which they wait; none is being reconciled.
-
-        Returns:
-            The first ones of them, decided, to be carried out with `finish`; empty: they have to be
-            reconciled one by one.
-
-        Raises:
-            HubError: the hub does not answer; nothing was decided.
-        """
-        for key in keys:
-            workload = self.objects.workloads.get(key)
-            if workload is not None:
-                await self._prepare(workload)
-        members = self._equal_members(keys)
-        begun: dict[WorkKey, Begun] = {}
-        try:
-            if len(members) > 1:
-                begun = self._decide_together(members)
-        finally:
-            for member in members:
-                if member.key not in begun:
-                    self._undo(member.key)
-        return begun
-
-    def _decide_together(self, members: Sequence[EqualMember]) -> dict[WorkKey, Begun]:
-        """Chooses and assumes, all without waiting."""
-        begun: dict[WorkKey, Begun] = {}
-        # What is chosen is in the fleet already. At the end the facts that count with what is
-        # assumed take its place.
-        with self.assumptions.sites.gathering() as sites:
-            with self.reservations.released_for(members[0].key, members[0].workload.spec.priority):
-                drafts = self.decider.decide_together(members, sites)
-            try:
-                for member, draft in zip(members, drafts or (), strict=drafts is not None):
-                    begun[member.key] = self._assume_member(member, draft)
-            except BaseException:
-                for key, one in begun.items():
-                    self.abandon(key, one)
-                raise
-        return begun
-
-    def _assume_member(self, member: EqualMember, draft: Draft) -> Begun:
-        key = member.key
-        if draft.demand is not None:
-            order_id = self.order_sync.order_id(member.workload)
-            self.assumptions.assume(key, member.workload, draft.status, draft.demand, order_id)
-        return Begun(
-            workload=member.as_read,
-            requeue_reason=self.requeue_reasons.take(key),
-            step=_Step(
-                workload=member.workload,
-                demand=member.demand,
-                draft=draft,
-                is_identified=True,
-                unmarked=self.unmarked.take(key, member.workload),
-            ),
-            flight=_Flight(base=self.objects.raw_workloads[key]),
-        )
-
-    def _equal_members(self, keys: Sequence[WorkKey]) -> list[EqualMember]:
-        """The first ones of these workloads that are equal, read within a bounded time."""
-        members: list[EqualMember] = []
-        started_seconds = self.clock.monotonic()
-        for key in keys:
-            member = self._member(key)
-            if member is None:
-                break
-            if not members:
-                if not self.decider.may_decide_together(member.demand):
-                    self._undo(key)
-                    break
-            elif not self._belongs_to(members[0], member):
-                self._undo(key)
-                break
-            members.append(member)
-            is_late = self.clock.monotonic() - started_seconds > _MAX_READ_SECONDS
-            if is_late and len(members) >= _FEW_TOGETHER:
-                break
-        return members
-
-    def _member(self, key: WorkKey) -> EqualMember | None:
-        """A workload that may be decided with others; None: it is decided alone."""
-        workload = self.objects.workloads.get(key)
-        if workload is None or not _is_unplaced_work(workload) or key in self._late_writes:
-            return None
-        if self.reservations.is_reserved_for(key) or self._seconds_to_hear(workload):
-            return None
-        if depends_on_other_placements(workload, self.objects):
-            return None
-        identified = self.order_sync.identify(key, workload)
-        if isinstance(identified, NotAccepted):
-            return None
-        demand = self.resolve_demand(identified)
-        if isinstance(demand, NotAccepted) or demand.placed or not demand.replicas:
-            self._undo(key)
-            return None
-        demand = demand_to_decide(identified, demand, is_policy_changed=False)
-        return EqualMember(key=key, as_read=workload, workload=identified, demand=demand)
-
-    def _belongs_to(self, first: EqualMember, other: EqualMember) -> bool:
-        """Whether two demands differ in nothing but the name."""
-        demand = msgspec.structs.replace(other.demand, key=first.demand.key, uid=first.demand.uid)
-        return demand == first.demand and not self.decider.is_assigned(other.demand)
-
-    def _decide(self, key: WorkKey, workload: Workload, requeue_reason: RequeueReason) -> _Step:
+    def _decide(self, key: WorkKey, workload: Workload, requeue_reason: RequeueReason) -> Step:
         """Reads, chooses and assumes, all without waiting."""
         workload, requeue_reason = self._without_late_write(key, workload, requeue_reason)
         identified = self.order_sync.identify(key, workload)
@@ -383,7 +220,7 @@ class Reconciler:
             self.assumptions.assume(key, workload, draft.status, draft.demand, order_id)
         is_identified = not isinstance(identified, NotAccepted)
         unmarked = self.unmarked.take(key, workload) if is_identified else ()
-        return _Step(
+        return Step(
             workload=workload,
             demand=demand,
             draft=draft,
@@ -391,7 +228,7 @@ class Reconciler:
             unmarked=unmarked,
         )
 
-    async def _carry_out(self, key: WorkKey, step: _Step, flight: _Flight) -> ReconcileResult:
+    async def _carry_out(self, key: WorkKey, step: Step, flight: Flight) -> ReconcileResult:
         """Records, writes and orders what is decided."""
         workload, demand, draft = step.workload, step.demand, step.draft
         await self.decider.record_not_carried_out(workload, step.unmarked, _KILLED)
@@ -399,7 +236,7 @@ class Reconciler:
         status = draft.status
         if flight.references:
             status = msgspec.structs.replace(status, decision=flight.references[-1])
-        status = self._with_health_and_conditions(key, workload, status, demand)
+        status = self._observed_status.of(key, workload, status, demand)
         basis, has_content = self._basis_of_orders(step, status)
         if basis is not None:
             status = self.order_sync.with_order_digests(key, basis, has_content=has_content)
@@ -474,7 +311,7 @@ class Reconciler:
         known = self.order_sync.sites
         return known.seconds_to_hear(sites) if sites else known.seconds_to_hear_known()
 
-    async def _record(self, key: WorkKey, draft: Draft, flight: _Flight) -> None:
+    async def _record(self, key: WorkKey, draft: Draft, flight: Flight) -> None:
         """Records what is decided and sets the finalizer, which no order goes out without.
 
         Neither waits for the other; both have ended when this ends.
@@ -498,7 +335,7 @@ class Reconciler:
         if self.assumptions.undo(key):
             self.on_names_freed()
 
-    def _note_late_write(self, key: WorkKey, status: WorkloadStatus, flight: _Flight) -> None:
+    def _note_late_write(self, key: WorkKey, status: WorkloadStatus, flight: Flight) -> None:
         """Remembers an undone decision whose write may appear, and the status before it.
 
         It may even after a conflict: a proxy or a client library sends a request again when the
@@ -522,7 +359,7 @@ class Reconciler:
         workload = msgspec.structs.replace(workload, status=former)
         return workload, replace(requeue_reason, needs_redecision=True)
 
-    def _basis_of_orders(self, step: _Step, status: WorkloadStatus) -> tuple[Workload | None, bool]:
+    def _basis_of_orders(self, step: Step, status: WorkloadStatus) -> tuple[Workload | None, bool]:
         """What the orders after a status are made of, and whether they can be made of it.
 
         A spec that is not accepted is never ordered: what remains follows the one before it. None:
@@ -638,61 +475,6 @@ class Reconciler:
                 demand = msgspec.structs.replace(demand, evicted_keep=keeps, mode="Steady")
         return demand
 
-    def _with_health_and_conditions(
-        self,
-        key: WorkKey,
-        workload: Workload,
-        status: WorkloadStatus,
-        demand: Demand | NotAccepted,
-    ) -> WorkloadStatus:
-        """Adds what sites report, the conditions that follow from the object, and the epoch."""
-        now = self.clock.now()
-        views = self.order_sync.site_views(workload, status)
-        status = statuses.with_health(
-            status,
-            views,
-            now,
-            wanted=total_replicas_of(demand) if isinstance(demand, Demand) else None,
-            may_end_moves=isinstance(demand, Demand),
-        )
-        left = self.order_sync.left_sites(key, workload, status)
-        status = with_remains(status, left, now)
-        if any(group.ordinals for group in status.placement.groups):
-            status = statuses.with_started_ordinals(
-                status,
-                self.order_sync.site_views(workload, status),
-                now,
-                are_left_sites_gone=all(
-                    one.is_gone or (one.is_silent and site in given_up_sites(status))
-                    for site, one in left.items()
-                ),
-            )
-        given_up = self.order_sync.pods_given_up(workload, status)
-        stuck = stuck_condition(status, self.stuck_after_seconds, now, given_up=given_up)
-        status = set_condition(status, stuck, "StuckInFlight", now)
-        policies = policies_of(workload, self.objects)
-        not_enforced = not_enforced_condition(workload, now, policies=policies)
-        status = set_condition(status, not_enforced, "NotEnforced", now)
-        status = set_condition(status, left_fields_condition(views, now), FIELDS_LEFT, now)
-        removed = removed_fields_condition(workload, now)
-        status = set_condition(status, removed, FIELDS_REMOVED, now)
-        if isinstance(demand, NotAccepted):
-            problem = self.accepted.problem_of(workload)
-            sites = (
-                self.order_sync.sites_without_content(workload) if status.placement.groups else ()
-            )
-            kept = kept_orders_condition(problem, sites, now)
-        else:
-            kept = None
-        status = set_condition(status, kept, ORDERS_KEPT, now)
-        status = self.decider.failover.with_outcome(key, status, now)
-        _log.debug("%s/%s: %s", *key, status.phase)
-        return msgspec.structs.replace(
-            status,
-            epoch=max(self.epoch(), status.epoch),
-            selector=self.order_sync.pod_selector(workload),
-        )
-
     async def _withdraw(self, key: WorkKey, workload: Workload) -> ReconcileResult:
         """Withdraws a deleted workload; the object stays until all sites have confirmed that."""
         if FINALIZER not in workload.metadata.finalizers:
@@ -702,7 +484,7 @@ class Reconciler:
         workload = workload if isinstance(identified, NotAccepted) else identified
         left = self.order_sync.withdraw(key, workload)
         if left:
-            status = _deleting_status(workload.status, left, self.clock.now(), self.epoch())
+            status = deleting_status(workload.status, left, self.clock.now(), self.epoch())
             await self.writer.write_status(key, base, status)
             return ReconcileResult("withdrawing")
         await self.decider.record_deletion(key, workload.status.incarnation)
@@ -711,33 +493,9 @@ class Reconciler:
         return ReconcileResult("deleted")
 
 
-def _is_unplaced_work(workload: Workload) -> bool:
-    """Whether it waits to be placed, and nothing of it is left anywhere."""
-    status = workload.status
-    return (
-        workload.metadata.deletion_timestamp is None
-        and not status.placement.groups
-        and not status.remains
-        and status.phase not in ("Completed", "Deleting")
-    )
-
-
 async def _outcome_of(work: Coroutine[Any, Any, _Result]) -> _Result | Exception:
     """What comes of a coroutine; returned, so that its failure does not end what runs beside it."""
     try:
         return await work
     except Exception as error:  # noqa: BLE001 - the caller raises it
         return error
-
-
-def _deleting_status(
-    status: WorkloadStatus, left: Mapping[str, SiteLeft], now: datetime, epoch: int
-) -> WorkloadStatus:
-    condition = withdrawn_condition(left)
-    status = set_condition(status, condition, "Withdrawn", now)
-    reason = f"being withdrawn from {format_list(sorted(left), MAX_SITES_LISTED)}"
-    if any(one.message or one.is_silent for one in left.values()):
-        reason = f"{reason}: {condition.message}"[:MAX_TEXT_LENGTH]
-    return msgspec.structs.replace(
-        status, phase="Deleting", reason=reason, epoch=max(epoch, status.epoch)
-    )

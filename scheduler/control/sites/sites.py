@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from math import inf
+from typing import NamedTuple
 
 import msgspec
 
@@ -56,6 +57,18 @@ FactsSink = Callable[[str, SiteFacts | None], None]
 
 HealthSink = Callable[[HealthName], None]
 """Called with the state that a site has from now on."""
+
+
+class CountedInFlight(NamedTuple):
+    """What the orders of a site have in flight.
+
+    Attributes:
+        by_order: those that have something, by order id; None: not counted yet.
+        stuck_after_seconds: room is kept this long for a pod that its cluster cannot schedule.
+    """
+
+    by_order: dict[str, tuple[InFlight, ...]] | None
+    stuck_after_seconds: float
 
 
 @dataclass(slots=True)
@@ -120,6 +133,22 @@ class SiteState:
         else:
             self.ordered.pop(order_id, None)
         return self._counted is None or self._count(order_id)
+
+    def count(self) -> "CountedInFlight":
+        """What each order has in flight, as far as it is counted."""
+        return CountedInFlight(self._counted, self._counted_after_seconds)
+
+    def take_count(self, before: "CountedInFlight", order_ids: Iterable[str]) -> None:
+        """Takes over a count from before a report, and counts these orders again.
+
+        Of all others nothing may have changed that the count depends on.
+        """
+        if before.by_order is None:
+            return
+        self._counted = before.by_order.copy()
+        self._counted_after_seconds = before.stuck_after_seconds
+        for order_id in order_ids:
+            self._count(order_id)
 
     def _count(self, order_id: str) -> bool:
         """Counts again what an order has in flight; returns whether it is something else."""
@@ -288,19 +317,23 @@ class Sites:
         return events
 
     def _after_report(self, state: SiteState, report: SiteReport) -> SiteState:
+        before = state.report.bound if state.report else {}
+        bound = report.bound
+        # Of most orders a report says the same as the one before it.
+        changed = [one for one in state.ordered if before.get(one) != bound.get(one)]
         after = replace(
             state,
             report=report,
             last_heard_seconds=self._sent_seconds(state, report.sent_seconds),
-            ordered={
-                order_id: _not_superseded(order_id, ordered, report.bound)
-                for order_id, ordered in state.ordered.items()
-            },
+            ordered=state.ordered
+            | {one: _not_superseded(one, state.ordered[one], bound) for one in changed},
             unschedulable=unschedulable_after(state.unschedulable, report),
             intensity_history=state.intensity_history.with_intensity(
                 report.figures.intensity, report.observed_seconds
             ),
         )
+        # Which pods without a node count depends on the time, too.
+        after.take_count(state.count(), {*changed, *state.unschedulable, *after.unschedulable})
         after.is_cluster_reachable = report.is_cluster_reachable
         health = on_report(
             state.health,

@@ -25,6 +25,7 @@ from scheduler.control.ports.hub import (
 )
 from scheduler.control.ports.telemetry import Telemetry
 from scheduler.control.state.manifest_readings import ManifestReadings
+from scheduler.control.state.resolved_demands import ResolvedDemands
 from scheduler.model.canonical import to_plain_json
 from scheduler.model.decode import NotReadable, decode
 from scheduler.model.kinds.kinds import (
@@ -68,6 +69,7 @@ class HubObjects:
             the hub holds.
         invalid: why an object does not decode, by (kind, (namespace, name)).
         readings: what the manifests of workloads hold.
+        demands: what workloads ask for, by the objects that apply to them.
     """
 
     telemetry: Telemetry
@@ -83,6 +85,7 @@ class HubObjects:
     raw_workloads: dict[WorkKey, Object] = field(default_factory=dict)
     invalid: dict[tuple[str, WorkKey], str] = field(default_factory=dict)
     readings: ManifestReadings = field(default_factory=ManifestReadings)
+    demands: ResolvedDemands = field(default_factory=ResolvedDemands)
     _held: dict[WorkKey, list[WatchEvent]] = field(default_factory=dict)
     _leaders_epoch: int = 0
     _late_statuses: set[WorkKey] = field(default_factory=set)
@@ -227,6 +230,13 @@ class HubObjects:
         """The workloads that have replicas at a site, or get some by a decision."""
         assumed = (key for key, one in self._assumed.items() if site in _placed_sites(one))
         return list(dict.fromkeys((*self._workloads_at.get(site, ()), *assumed)))
+
+    def is_at(self, key: WorkKey, site: str) -> bool:
+        """Whether a workload is among `workloads_at` a site."""
+        if key in self._workloads_at.get(site, ()):
+            return True
+        assumed = self._assumed.get(key)
+        return assumed is not None and site in _placed_sites(assumed)
 
     def sites_named(self, names: Iterable[str]) -> list[Site]:
         """Those of the named sites that exist."""

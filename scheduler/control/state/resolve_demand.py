@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.quotas import Quotas
+from scheduler.control.state.resolved_demands import AppliedObjects
 from scheduler.model.demand.accept import (
     demand_of,
     policy_applies_to,
@@ -30,18 +31,35 @@ def resolve_demand(
     """
     meta = workload.metadata
     tenant = objects.tenant_of(meta.namespace)
-    policy = _policy_of(workload, objects)
-    return demand_of(
-        workload,
+    applied = AppliedObjects(
         scheme=objects.default_scheme(),
         tenants=objects.tenants_of(meta.namespace),
-        policies=(policy,) if policy else (),
-        cluster_policies=objects.cluster_policies.values(),
+        policy=_policy_of(workload, objects),
+        cluster_policies=tuple(objects.cluster_policies.values()),
+    )
+    may_be_known = not (_is_limited(tenant) or _has_affinity(workload, applied.policy))
+    left = tuple(sorted(evicted))
+    if may_be_known and (known := objects.demands.find(workload, applied, left)):
+        return known
+    demand = demand_of(
+        workload,
+        scheme=applied.scheme,
+        tenants=applied.tenants,
+        policies=(applied.policy,) if applied.policy else (),
+        cluster_policies=applied.cluster_policies,
         usage=_quota_usage((meta.namespace, meta.name), tenant, objects, quotas),
-        others=_affinity_candidates(workload, policy, objects),
-        evicted=evicted,
+        others=_affinity_candidates(workload, applied.policy, objects),
+        evicted=left,
         read=objects.readings.read,
     )
+    if may_be_known and isinstance(demand, Demand):
+        objects.demands.keep(workload, applied, demand)
+    return demand
+
+
+def _is_limited(tenant: Tenant | None) -> bool:
+    """Whether what other workloads use is a part of a demand."""
+    return tenant is not None and (bool(tenant.spec.quota) or tenant.spec.budget != Budget())
 
 
 def with_rights_of_today(workload: Workload, demand: Demand, objects: HubObjects) -> Demand:

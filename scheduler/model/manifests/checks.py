@@ -10,6 +10,12 @@ from scheduler.model.manifests.cleaning import MAX_DEPTH
 from scheduler.model.manifests.containers import SCALARS, mapping_or_empty
 from scheduler.model.manifests.secrets import carries_secret_data, is_secret
 from scheduler.model.manifests.templates import GroupKind, group_kind
+from scheduler.model.manifests.texts import (
+    has_long_number,
+    is_surely_flat,
+    may_hold,
+    text_of,
+)
 
 MAX_MANIFESTS_BYTES = 1_000_000
 """The most for one workload, as JSON: etcd refuses objects above 1.5 MB, and status needs space.
@@ -118,10 +124,10 @@ def check_manifests(
     Raises:
         BadManifest: the message names the manifest and says what to write instead.
     """
-    size = len(msgspec.json.encode(list(manifests)))
-    if size > MAX_MANIFESTS_BYTES:
+    text = msgspec.json.encode(list(manifests))
+    if len(text) > MAX_MANIFESTS_BYTES:
         raise BadManifest(
-            f"spec.manifests: {size} bytes; at most {MAX_MANIFESTS_BYTES}: divide the objects "
+            f"spec.manifests: {len(text)} bytes; at most {MAX_MANIFESTS_BYTES}: divide the objects "
             "among several workloads, and keep large files in an image"
         )
     for index, manifest in enumerate(manifests):
@@ -129,6 +135,7 @@ def check_manifests(
         _check_identity(manifest, f"spec.manifests[{index}]")
     defined = _defined_scopes(manifests)
     allowed_kinds, others = frozenset(cluster_kinds), frozenset(extra_namespaces)
+    has_own_keys = may_hold(text, OWN_PREFIX)
     seen: set[tuple[str, str, str, str]] = set()
     identities = identities_of(manifests, namespace)
     for index, (manifest, identity) in enumerate(zip(manifests, identities, strict=True)):
@@ -148,7 +155,8 @@ def check_manifests(
                 "refer to a Secret that exists at the site"
                 + ("" if is_secret(manifest) else ", and leave copies of it in annotations out")
             )
-        _check_own_keys(manifest, path)
+        if has_own_keys:
+            _check_own_keys(manifest, path)
 
 
 def identities_of(
@@ -222,12 +230,20 @@ def _check_is_no_list(manifest: Mapping[str, Any], path: str) -> None:
         )
 
 
-def check_depth(value: object, path: str, depth: int = 1) -> None:
+def check_depth(value: object, path: str) -> None:
     """Refuses deep nesting and long keys, before anything else walks through a manifest.
 
     Raises:
         BadManifest: the message names the manifest.
     """
+    text = text_of(value)
+    if text is None or not is_surely_flat(
+        text, max_depth=MAX_DEPTH, max_name_length=MAX_KEY_LENGTH
+    ):
+        _check_depth(value, path, 1)
+
+
+def _check_depth(value: object, path: str, depth: int) -> None:
     if isinstance(value, Mapping | list | tuple) and depth > MAX_DEPTH:
         raise BadManifest(f"{path}: nested deeper than {MAX_DEPTH} levels")
     if isinstance(value, Mapping):
@@ -235,11 +251,11 @@ def check_depth(value: object, path: str, depth: int = 1) -> None:
             if len(key) > MAX_KEY_LENGTH:
                 raise BadManifest(f"{path}: a key has more than {MAX_KEY_LENGTH} characters")
             if not isinstance(each, SCALARS):
-                check_depth(each, path, depth + 1)
+                _check_depth(each, path, depth + 1)
     elif isinstance(value, list | tuple):
         for each in value:
             if not isinstance(each, SCALARS):
-                check_depth(each, path, depth + 1)
+                _check_depth(each, path, depth + 1)
 
 
 def check_values(manifests: Sequence[Mapping[str, Any]]) -> None:
@@ -248,6 +264,9 @@ def check_values(manifests: Sequence[Mapping[str, Any]]) -> None:
     Raises:
         BadManifest: the message names the manifest.
     """
+    text = text_of(list(manifests))
+    if text is not None and not has_long_number(text):
+        return
     for index, manifest in enumerate(manifests):
         _check_values(manifest, f"spec.manifests[{index}]")
 

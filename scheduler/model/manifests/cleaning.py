@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scheduler.model.manifests.containers import SCALARS, mapping_or_empty
+from scheduler.model.manifests.containers import SCALARS, field_names, mapping_or_empty
 from scheduler.model.manifests.templates import GroupKind, group_kind
 from scheduler.model.remembered import remembered_of_manifests
 
@@ -39,6 +39,8 @@ _METADATA_OF_A_CLUSTER = (
     "finalizers",
     "ownerReferences",
 )
+_NAMES_OF_A_CLUSTER = frozenset({*_METADATA_OF_A_CLUSTER, "annotations", "status"})
+"""A manifest without a field of these names has nothing inside that is stripped."""
 _SIGNS_OF_EXPORT = ("uid", "resourceVersion", "creationTimestamp", "managedFields", "selfLink")
 
 _ANNOTATIONS: dict[GroupKind, tuple[str, ...]] = {
@@ -128,7 +130,8 @@ class _Cleaner:
             stripped = _ANNOTATIONS.get(kind, ()) if name == "annotations" else _labels_of(kind)
             result = self._at(result, path, ("metadata", name), stripped)
         result = self._with_clean_metadata(result, path)
-        if kind[1] != "CustomResourceDefinition":
+        is_inside = not _NAMES_OF_A_CLUSTER.isdisjoint(field_names(manifest))
+        if is_inside and kind[1] != "CustomResourceDefinition":
             result = self._clean_inside(result, path, 1)
         specific = _CLEAN_KIND.get(kind)
         return result if specific is None else specific(self, result, path, is_exported)

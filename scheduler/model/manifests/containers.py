@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from scheduler.model.kinds.fields import Part
+from scheduler.model.manifests.texts import names_in, text_of
 from scheduler.model.packed_manifests import PackedManifests
 from scheduler.model.quantities import requests_of
 from scheduler.model.remembered import remembered_of_manifests
@@ -116,6 +117,12 @@ def field_names(value: object) -> set[str]:
 
 
 def _field_names(value: object) -> set[str]:
+    text = text_of(list(value) if isinstance(value, PackedManifests) else value)
+    names = None if text is None else names_in(text)
+    return _field_names_inside(value) if names is None else names
+
+
+def _field_names_inside(value: object) -> set[str]:
     found: set[str] = set()
     left = [value]
     while left:

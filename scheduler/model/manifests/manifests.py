@@ -30,9 +30,11 @@ from scheduler.model.manifests.pod_kinds import (
 )
 from scheduler.model.manifests.pods import PodShape, shape_of_template
 from scheduler.model.manifests.templates import find_pod_specs, group_kind
+from scheduler.model.remembered import remembered_of_manifests
 
 _ALWAYS_SERVED_API_VERSIONS = ("v1",)
 _CLAIM = "persistentVolumeClaim"
+_NODE_FOLDER = "hostPath"
 
 
 class Pods(Part, frozen=True, kw_only=True):
@@ -139,6 +141,10 @@ def read_manifests(
 
 def holds_data(manifests: Sequence[Mapping[str, Any]]) -> bool:
     """Whether a workload has claims: of its own, in a StatefulSet, or named by its pods."""
+    return _holds_data_of(manifests)
+
+
+def _holds_data(manifests: Sequence[Mapping[str, Any]]) -> bool:
     has_claims = _CLAIM in field_names(manifests)
     for each in manifests:
         spec = mapping_or_empty(each.get("spec"))
@@ -150,17 +156,27 @@ def holds_data(manifests: Sequence[Mapping[str, Any]]) -> bool:
     return False
 
 
+_holds_data_of = remembered_of_manifests(_holds_data)
+
+
 def keeps_state(manifests: Sequence[Mapping[str, Any]]) -> bool:
     """Whether a workload has what another site does not: a StatefulSet, claims, data on nodes."""
+    return _keeps_state_of(manifests)
+
+
+def _keeps_state(manifests: Sequence[Mapping[str, Any]]) -> bool:
     kinds = map(pod_kind_of, manifests)
     is_stateful = any(kind is not None and kind.has_state for kind in kinds)
     return is_stateful or holds_data(manifests) or has_node_data(manifests)
 
 
+_keeps_state_of = remembered_of_manifests(_keeps_state)
+
+
 def has_node_data(manifests: Sequence[Mapping[str, Any]]) -> bool:
     """Whether pods keep data in a folder of their node, which no other site has."""
-    return any(
-        one.get("hostPath") is not None
+    return _NODE_FOLDER in field_names(manifests) and any(
+        one.get(_NODE_FOLDER) is not None
         for each in manifests
         for pod in find_pod_specs(each)
         for one in mappings_in(pod.spec.get("volumes"))
@@ -209,7 +225,14 @@ def with_replicas(
 
 def scalable_index(manifests: Sequence[Mapping[str, Any]]) -> int | None:
     """The index of the one manifest that `replicas` scales; None: there is none, or several."""
+    return _scalable_index_of(manifests)
+
+
+def _index_of_scalable(manifests: Sequence[Mapping[str, Any]]) -> int | None:
     return _scalable_index([pod_kind_of(each) for each in manifests])
+
+
+_scalable_index_of = remembered_of_manifests(_index_of_scalable)
 
 
 def _scalable_index(kinds: Sequence[PodKind | None]) -> int | None:

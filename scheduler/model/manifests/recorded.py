@@ -11,7 +11,7 @@ from typing import Any
 from scheduler.model.manifests.checks import is_readable_object
 from scheduler.model.manifests.cleaning import clean_manifests
 from scheduler.model.manifests.containers import mapping_or_empty
-from scheduler.model.manifests.secrets import is_secret, is_text_of_secret
+from scheduler.model.manifests.secrets import is_secret, is_text_of_secret, may_name_secret
 from scheduler.model.remembered import remembered_of_manifests
 
 NOT_RECORDED = "(not recorded)"
@@ -39,17 +39,21 @@ def without_secret_data(value: Any) -> Any:  # noqa: ANN401 - any JSON value
 
     What holds none is returned as it is, and not copied.
     """
+    return _without_secret_data(value) if may_name_secret(value) else value
+
+
+def _without_secret_data(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     if isinstance(value, Mapping):
         if is_secret(value):
             return identity_only(value)
         changed = {
             key: kept
             for key, each in value.items()
-            if (kept := without_secret_data(each)) is not each
+            if (kept := _without_secret_data(each)) is not each
         }
         return {**value, **changed} if changed else value
     if isinstance(value, list | tuple):
-        items = [without_secret_data(each) for each in value]
+        items = [_without_secret_data(each) for each in value]
         is_same = all(one is each for one, each in zip(items, value, strict=True))
         return value if is_same else items
     return NOT_RECORDED if isinstance(value, str) and is_text_of_secret(value) else value

@@ -12,6 +12,7 @@ from typing import Any
 
 from scheduler.model.manifests.cleaning import LAST_APPLIED_ANNOTATIONS
 from scheduler.model.manifests.containers import SCALARS, mapping_or_empty
+from scheduler.model.manifests.texts import may_hold_letters, text_of
 
 _MAX_REMEMBERED_LENGTH = 64
 _DATA_FIELDS = frozenset({"data", "stringdata"})
@@ -19,7 +20,13 @@ _DATA_FIELDS = frozenset({"data", "stringdata"})
 
 def carries_secret_data(manifest: Mapping[str, Any]) -> bool:
     """Whether a manifest, or an object inside it, is a Secret with data, in whatever spelling."""
-    return _has_secret_data(manifest)
+    return may_name_secret(manifest) and _has_secret_data(manifest)
+
+
+def may_name_secret(value: object) -> bool:
+    """Whether the word may be somewhere in a value, in whatever spelling; most have it nowhere."""
+    text = text_of(value)
+    return text is None or may_hold_letters(text, "secret")
 
 
 def _has_secret_data(value: object) -> bool:
