@@ -3,9 +3,8 @@
 Requests for one object go over `http_pool.py`, which costs a fraction of aiohttp's client; lists,
 watches, documents and what is unusual go over one aiohttp session. Callers see no difference.
 
-`kubernetes.aio` reads kubeconfigs and supports all ways to log in (tokens, certificates, exec
-plugins, in-cluster service accounts). Its typed API classes are not used, because they take 163 MB
-of memory and 5-10 times the CPU time per call.
+The typed API classes of the package `kubernetes` are not used, because they take 163 MB of memory
+and 5-10 times the CPU time per call. `kubeconfig.py` says how a server is reached.
 """
 
 import socket
@@ -20,8 +19,6 @@ from typing import Any
 
 import aiohttp
 import msgspec
-from kubernetes.aio import config as kube_config
-from kubernetes.aio.client import Configuration
 
 from scheduler.control.ports.hub import (
     ApiResource,
@@ -37,6 +34,7 @@ from scheduler.control.ports.hub import (
 from scheduler.hub.health import HubCall, HubHealth, call_of
 from scheduler.hub.http_answer import Answer, NoAnswer
 from scheduler.hub.http_pool import HttpPool, NotConnected, Server
+from scheduler.hub.kubeconfig import ServerConfiguration, read_configuration, ssl_context_of
 from scheduler.hub.responses import (
     decode_change,
     decode_object,
@@ -87,8 +85,8 @@ class Credentials:
         is_refused: the hub has answered 401 to the last request.
     """
 
-    configuration: Configuration
-    reread: Callable[[], Awaitable[Configuration]]
+    configuration: ServerConfiguration
+    reread: Callable[[], Awaitable[ServerConfiguration]]
     is_refused: bool = False
 
     async def headers(self) -> dict[str, str]:
@@ -500,55 +498,3 @@ def _set_dead_peer_options(opened: socket.socket) -> None:
     for option, value in _DEAD_PEER_OPTIONS.items():
         if hasattr(socket, option):  # Linux has all of them
             opened.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-
-
-async def read_configuration(kubeconfig: Path | None, context: str | None) -> Configuration:
-    """Reads address, certificate authority and credentials of a server.
-
-    Raises:
-        Refused: the kubeconfig is missing or invalid.
-    """
-    loader: Any = kube_config  # the package ships no types
-    configuration = Configuration()
-    try:
-        if kubeconfig is None:
-            loader.load_incluster_config(client_configuration=configuration)
-        else:
-            await loader.load_kube_config(
-                str(kubeconfig),
-                context=context,
-                client_configuration=configuration,
-                persist_config=False,
-            )
-    except (loader.ConfigException, OSError) as error:
-        raise Refused(f"{kubeconfig or 'in-cluster configuration'}: {error}") from error
-    return configuration
-
-
-async def bearer_token_of(kubeconfig: Path, context: str | None = None) -> str | None:
-    """The bearer token of a kubeconfig; None if it logs in by other means.
-
-    Raises:
-        Refused: the kubeconfig is missing or invalid.
-    """
-    configuration = await read_configuration(kubeconfig, context)
-    bearer: Any = (await configuration.auth_settings()).get("BearerToken")
-    return str(bearer["value"]).partition(" ")[2] if bearer else None
-
-
-def ssl_context_of(
-    configuration: Configuration, *, with_certificate: bool = True
-) -> ssl.SSLContext | bool:
-    """The TLS settings: how the server is verified, and the client certificate if there is one."""
-    if not str(configuration.host).startswith("https"):
-        return True
-    context = ssl.create_default_context(
-        cafile=configuration.ssl_ca_cert, cadata=configuration.ca_cert_data
-    )
-    # Certificate authorities of clusters often lack extensions that strict X.509 requires.
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    if configuration.cert_file and with_certificate:
-        context.load_cert_chain(configuration.cert_file, keyfile=configuration.key_file)
-    if not configuration.verify_ssl:
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context
