@@ -7,6 +7,7 @@ The typed API classes of the package `kubernetes` are not used, because they tak
 and 5-10 times the CPU time per call. `kubeconfig.py` says how a server is reached.
 """
 
+import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -35,6 +36,7 @@ from scheduler.hub.health import HubCall, HubHealth, call_of
 from scheduler.hub.http_answer import Answer, NoAnswer
 from scheduler.hub.http_pool import HttpPool, NotConnected, Server
 from scheduler.hub.kubeconfig import ServerConfiguration, read_configuration, ssl_context_of
+from scheduler.hub.list_pages import Page, PageDecoder, decode_metadata_page, decode_page
 from scheduler.hub.responses import (
     decode_change,
     decode_object,
@@ -179,35 +181,48 @@ class HubClient:
             yield page
 
     async def list_metadata(self, resource: ApiResource) -> Listing:
-        """Reads the metadata alone of a whole collection; as `list`, without specs and statuses."""
+        """Reads what identifies the objects of a whole collection and their versions; as `list`."""
         while True:
             try:
-                return await self._list_pages(resource.path(), accept=_METADATA_LIST)
+                return await self._list_pages(resource.path(), decode=decode_metadata_page)
             except Gone:
                 continue
 
-    async def _list_pages(self, path: str, *, accept: str = "application/json") -> Listing:
+    async def _list_pages(self, path: str, *, decode: PageDecoder = decode_page) -> Listing:
         items: list[Object] = []
         resource_version = ""
-        async for page in self._pages(path, accept=accept):
+        async for page in self._pages(path, decode=decode):
             items += page.items
             resource_version = page.resource_version
         return Listing(items=items, resource_version=resource_version)
 
     async def _pages(
-        self, path: str, *, accept: str = "application/json", limit: int = _OBJECTS_PER_PAGE
+        self, path: str, *, limit: int = _OBJECTS_PER_PAGE, decode: PageDecoder = decode_page
     ) -> AsyncIterator[Listing]:
-        query = {"limit": str(limit)}
-        while True:
-            page = await self._request_json("GET", path, query=query, accept=accept)
-            meta = page.get("metadata") or {}
-            yield Listing(
-                items=page.pop("items", None) or [],
-                resource_version=str(meta.get("resourceVersion", "")),
+        """Yields the pages of a collection; the next one is under way while one is used."""
+        accept = _METADATA_LIST if decode is decode_metadata_page else _JSON
+
+        async def read(token: str) -> bytes:
+            query = {"limit": str(limit), **({"continue": token} if token else {})}
+            async with self._request("GET", path, query=query, accept=accept) as response:
+                return await response.read()
+
+        page: Page | None = None
+        while page is None or page.token:
+            # No TaskGroup: a generator that is not used to its end would leave it in another task.
+            task = asyncio.create_task(  # noqa: TID251 - see above
+                read(page.token if page else ""), name=f"list {path}"
             )
-            if not meta.get("continue"):
-                return
-            query = {"limit": str(limit), "continue": meta["continue"]}
+            try:
+                if page is not None:
+                    yield Listing(items=page.items, resource_version=page.resource_version)
+                page = decode(await task, f"GET {path}")
+            finally:
+                if not task.done():
+                    task.cancel()
+                elif not task.cancelled():
+                    task.exception()  # known, so that asyncio does not log it
+        yield Listing(items=page.items, resource_version=page.resource_version)
 
     async def watch(
         self, resource: ApiResource, resource_version: str
