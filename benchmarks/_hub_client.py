@@ -13,7 +13,8 @@ from typing import Any, Literal
 import aiohttp
 
 from scheduler.control.ports.hub import WORKLOADS, Gone, HubError, Object
-from scheduler.hub.client import HubClient, read_configuration, ssl_context_of
+from scheduler.hub.client import HubClient
+from scheduler.hub.kubeconfig import read_configuration, ssl_context_of
 
 Form = Literal["demand", "deployment"]
 

@@ -16,7 +16,7 @@ from typing import Any
 from unittest.mock import patch  # noqa: TID251 - the real loops run, beside a task that measures
 
 from scheduler.app import run
-from scheduler.cli import entry, up
+from scheduler.cli import entry, up_service
 
 STALLS_FILE = "KAPOK_BENCHMARK_STALLS_FILE"
 _STEP_SECONDS = 0.001
@@ -49,5 +49,5 @@ def _with_watch(run: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., 
 
 
 if __name__ == "__main__":
-    with patch.object(up, "run_scheduler", _with_watch(run)):
+    with patch.object(up_service, "run_scheduler", _with_watch(run)):
         sys.exit(entry.main(sys.argv[1:]))

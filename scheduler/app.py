@@ -35,6 +35,7 @@ from scheduler.hub.informer import Informer
 from scheduler.hub.kind_schemas import KindSchemas
 from scheduler.hub.token_review import open_reviewer
 from scheduler.hub.web_address import publish_web_address
+from scheduler.hub_process.launch import HubChild
 from scheduler.ledger.pages import read_blob, read_blob_of, read_page
 from scheduler.ledger.reader import decision_json
 from scheduler.ledger.recorder import LedgerRecorder
@@ -79,6 +80,7 @@ async def run(
     *,
     on_ready: Callable[[Endpoints], None],
     clock: Clock | None = None,
+    hub_child: HubChild | None = None,
 ) -> None:
     """Runs the scheduler until cancelled.
 
@@ -87,6 +89,7 @@ async def run(
         data_path: the data directory; created if needed, refused when another instance holds it.
         on_ready: called once, when everything listens and the lease is held.
         clock: the system's clock when None.
+        hub_child: becomes the embedded hub; None: a process is started for it.
 
     Raises:
         DataDirectoryError: the data directory is in use or cannot be created.
@@ -104,6 +107,7 @@ async def run(
             clock,
             on_hub_fault=hub_faults.count,
             health=health,
+            hub_child=hub_child,
             while_waiting=partial(
                 serve_while_waiting, metrics=metrics, health=health, clock=clock, faults=faults
             ),

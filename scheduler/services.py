@@ -16,6 +16,7 @@ from scheduler.control.ports.hub import HubError
 from scheduler.control.replicas import ReplicaIdentity
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.hub.health import HubHealth
+from scheduler.hub_process.launch import HubChild
 from scheduler.hub_process.messages import HubPlan
 from scheduler.hub_process.options import server_options
 from scheduler.hub_process.supervisor import HubProcess, running_hub, socket_path_in
@@ -129,6 +130,7 @@ async def open_services(
     *,
     on_hub_fault: Callable[[str], None],
     health: HubHealth | None = None,
+    hub_child: HubChild | None = None,
     while_waiting: Callable[[WebListener], AbstractAsyncContextManager[None]] = _wait_silently,
 ) -> AsyncIterator[Services]:
     """Opens the hub, the broker and the ledger as long as the context lasts.
@@ -142,6 +144,7 @@ async def open_services(
         clock: for the pauses of the hub's process and of the broker.
         on_hub_fault: called with the edge of each fault of the embedded hub.
         health: learns what the hub answers.
+        hub_child: becomes the embedded hub; None: a process is started for it.
         while_waiting: serves what is to be known as long as the hub does not answer.
 
     Raises:
@@ -163,7 +166,9 @@ async def open_services(
         find_file_losses(root, ledger_facts, is_hub_embedded=is_embedded, is_key_shared=shares_key)
     )
     async with AsyncExitStack() as stack:
-        hub = await _open_hub(settings, directory, clock, stack, on_hub_fault)
+        hub = await _open_hub(
+            settings, directory, clock, stack, on_fault=on_hub_fault, child=hub_child
+        )
         client = hub.client.with_health(health) if health else hub.client
         web_listener = _open_listener(settings.web, directory)
         wait = partial(
@@ -302,7 +307,9 @@ async def _open_hub(
     directory: DataDirectory,
     clock: Clock,
     stack: AsyncExitStack,
+    *,
     on_fault: Callable[[str], None],
+    child: HubChild | None,
 ) -> _OpenHub:
     """Opens the hub; starts the embedded one unless the settings name another."""
     if settings.hub.kubeconfig:
@@ -319,7 +326,8 @@ async def _open_hub(
         max_bytes=settings.hub.max_bytes_per_token,
         log_level=logging.getLogger().getEffectiveLevel(),
     )
-    process = await stack.enter_async_context(running_hub(plan, clock=clock, on_fault=on_fault))
+    running = running_hub(plan, clock=clock, on_fault=on_fault, early=child)
+    process = await stack.enter_async_context(running)
     kubeconfig = _link_kubeconfig(directory)
     client = await stack.enter_async_context(open_hub(kubeconfig, socket_path=socket_path))
     return _OpenHub(kubeconfig, client, process)

@@ -20,7 +20,7 @@ from scheduler.cli.support.arguments import (
 from scheduler.cli.support.hub_access import HubNotFound, existing_kubeconfig
 from scheduler.cli.support.output import print_error
 from scheduler.control.ports.hub import Refused
-from scheduler.hub.client import bearer_token_of
+from scheduler.hub.kubeconfig import bearer_token_of
 from scheduler.runtime.data_dir import KUBECONFIG_FILE, recorded_web_server
 from scheduler.settings import DATA_HOME, data_directory
 

@@ -1,16 +1,17 @@
-"""`kapok up`: runs the scheduler, with an embedded hub and broker or with real ones."""
+"""`kapok up`: runs the scheduler, with an embedded hub and broker or with real ones.
+
+Half of a start is imports. The embedded hub's process is started first and imports its modules
+beside those of the scheduler, which are therefore imported in `_serve` and not here.
+"""
 
 import argparse
 import asyncio
 import logging
-import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
-from scheduler.apiserver.base.heavy_work import freeze_heap
-from scheduler.apiserver.storage.sqlite import DataDirectoryInUse
-from scheduler.app import run as run_scheduler
 from scheduler.cli.support.arguments import (
     EXIT_GOOD,
     EXIT_NO,
@@ -18,21 +19,16 @@ from scheduler.cli.support.arguments import (
     add_data_dir_option,
     add_output_option,
 )
-from scheduler.cli.support.output import print_error, print_json
-from scheduler.cli.support.signals import leaf_errors, run_until_signalled
-from scheduler.control.leader_election import EpochExhausted, LeadershipLost
-from scheduler.control.ports.hub import HubError
-from scheduler.control.replicas import StandbyRefused
-from scheduler.ledger.errors import LedgerError
-from scheduler.placement.kernel import loader as compiled
+from scheduler.cli.support.output import print_error
+from scheduler.cli.support.signals import run_until_signalled
+from scheduler.hub_process.launch import HubChild, child_launched_early
 from scheduler.runtime.clock import SystemClock
-from scheduler.runtime.data_dir import DataDirectoryError
 from scheduler.runtime.log_format import LogFormat, set_up_logging
 from scheduler.runtime.log_limit import limit_log_rate
 from scheduler.runtime.parent_death import tie_to_parent
-from scheduler.services import Endpoints
 from scheduler.settings import (
     DATA_HOME,
+    Settings,
     SettingsError,
     check_settings_file,
     data_directory,
@@ -86,18 +82,44 @@ def run(arguments: argparse.Namespace) -> int:
         logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
         for finding in check_settings_file(arguments.config):
             _log.warning("%s: %s", arguments.config, finding.line)
-        _log.info("%s", compiled.MODE_SENTENCE)
-        work = run_scheduler(
-            settings,
-            data_directory(arguments.data_dir),
-            on_ready=lambda running: _print_ready(running, arguments.output, log_format),
-        )
-        report = _log_error if log_format == "json" else _print_error
-        code = asyncio.run(run_until_signalled(_report_errors(work, report), name="scheduler"))
+        work = _serve(settings, data_directory(arguments.data_dir), arguments.output, log_format)
+        code = asyncio.run(run_until_signalled(work, name="scheduler"))
     except SettingsError as error:
         print_error("up", error)
         return EXIT_USAGE
     return EXIT_GOOD if code is None else code
+
+
+async def _serve(
+    settings: Settings, data_path: Path, output: str | None, log_format: LogFormat
+) -> int:
+    """Runs the scheduler; returns the exit code."""
+    report = _log_error if log_format == "json" else _print_error
+    try:
+        async with _hub_launched_early(settings) as hub_child:
+            from scheduler.cli.up_service import serve  # noqa: PLC0415 - after the hub's process
+
+            return await serve(
+                settings,
+                data_path,
+                hub_child=hub_child,
+                output=output,
+                log_format=log_format,
+                report=report,
+            )
+    except OSError as error:
+        report(error)
+        return EXIT_NO
+
+
+@asynccontextmanager
+async def _hub_launched_early(settings: Settings) -> AsyncIterator[HubChild | None]:
+    """The process that becomes the embedded hub; None: the settings name another hub."""
+    if settings.hub.kubeconfig:
+        yield None
+        return
+    async with child_launched_early() as child:
+        yield child
 
 
 def _print_error(error: BaseException) -> None:
@@ -107,62 +129,3 @@ def _print_error(error: BaseException) -> None:
 def _log_error(error: BaseException) -> None:
     """Keeps a log of JSON objects free of other lines."""
     _log.error("%s", error)
-
-
-async def _report_errors(
-    work: Coroutine[Any, Any, None], report: Callable[[BaseException], None]
-) -> int:
-    """Runs `work`; reports each error that a user can do something about in one line."""
-    code = EXIT_GOOD
-    try:
-        await work
-    except* (
-        DataDirectoryError,
-        DataDirectoryInUse,
-        EpochExhausted,
-        HubError,
-        LeadershipLost,
-        LedgerError,
-        OSError,
-        SettingsError,
-        StandbyRefused,
-        ValueError,
-    ) as group:
-        for error in leaf_errors(group):
-            report(error)
-        code = EXIT_NO
-    return code
-
-
-def _print_ready(running: Endpoints, output: str | None, log_format: LogFormat) -> None:
-    freeze_heap()
-    if output == "json":
-        facts = {
-            "dataDir": str(running.data_dir),
-            "hub": running.hub_url,
-            "kubeconfig": str(running.kubeconfig),
-            "broker": running.broker,
-            "brokerKind": running.broker_kind,
-            "hubKey": running.hub_key,
-            "kernel": compiled.MODE,
-            "metrics": running.metrics_url,
-            "page": running.page_url,
-        }
-        print_json(facts)
-        sys.stdout.flush()
-        return
-    if log_format == "json":
-        _log.info("kapok is up: hub %s, data in %s", running.hub_url, running.data_dir)
-        return
-    sys.stderr.write(
-        f"kapok is up\n"
-        f"  hub      {running.hub_url}\n"
-        f"  broker   {running.broker} ({running.broker_kind})\n"
-        f"  metrics  {running.metrics_url}\n"
-        f"  page     kapok open --data-dir {running.data_dir}\n"
-        f"  hub key  {running.hub_key}\n"
-        f"  data     {running.data_dir}\n\n"
-        f"  export KUBECONFIG={running.kubeconfig}\n"
-        f"  kubectl get sites,workloads.kapok.dev -A\n\n"
-        f"Press Ctrl-C to stop.\n"
-    )

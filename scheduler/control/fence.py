@@ -53,7 +53,7 @@ class FencedHub:
         return self.reads.list_pages(resource)
 
     async def list_metadata(self, resource: ApiResource) -> Listing:
-        """Lists the metadata alone of a whole collection."""
+        """Lists the versions of a whole collection."""
         return await self.reads.list_metadata(resource)
 
     def watch(self, resource: ApiResource, resource_version: str) -> AsyncIterator[WatchEvent]:

@@ -3,11 +3,11 @@
 Requests for one object go over `http_pool.py`, which costs a fraction of aiohttp's client; lists,
 watches, documents and what is unusual go over one aiohttp session. Callers see no difference.
 
-`kubernetes.aio` reads kubeconfigs and supports all ways to log in (tokens, certificates, exec
-plugins, in-cluster service accounts). Its typed API classes are not used, because they take 163 MB
-of memory and 5-10 times the CPU time per call.
+The typed API classes of the package `kubernetes` are not used, because they take 163 MB of memory
+and 5-10 times the CPU time per call. `kubeconfig.py` says how a server is reached.
 """
 
+import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -20,8 +20,6 @@ from typing import Any
 
 import aiohttp
 import msgspec
-from kubernetes.aio import config as kube_config
-from kubernetes.aio.client import Configuration
 
 from scheduler.control.ports.hub import (
     ApiResource,
@@ -37,6 +35,8 @@ from scheduler.control.ports.hub import (
 from scheduler.hub.health import HubCall, HubHealth, call_of
 from scheduler.hub.http_answer import Answer, NoAnswer
 from scheduler.hub.http_pool import HttpPool, NotConnected, Server
+from scheduler.hub.kubeconfig import ServerConfiguration, read_configuration, ssl_context_of
+from scheduler.hub.list_pages import Page, PageDecoder, decode_metadata_page, decode_page
 from scheduler.hub.responses import (
     decode_change,
     decode_object,
@@ -87,8 +87,8 @@ class Credentials:
         is_refused: the hub has answered 401 to the last request.
     """
 
-    configuration: Configuration
-    reread: Callable[[], Awaitable[Configuration]]
+    configuration: ServerConfiguration
+    reread: Callable[[], Awaitable[ServerConfiguration]]
     is_refused: bool = False
 
     async def headers(self) -> dict[str, str]:
@@ -181,35 +181,48 @@ class HubClient:
             yield page
 
     async def list_metadata(self, resource: ApiResource) -> Listing:
-        """Reads the metadata alone of a whole collection; as `list`, without specs and statuses."""
+        """Reads what identifies the objects of a whole collection and their versions; as `list`."""
         while True:
             try:
-                return await self._list_pages(resource.path(), accept=_METADATA_LIST)
+                return await self._list_pages(resource.path(), decode=decode_metadata_page)
             except Gone:
                 continue
 
-    async def _list_pages(self, path: str, *, accept: str = "application/json") -> Listing:
+    async def _list_pages(self, path: str, *, decode: PageDecoder = decode_page) -> Listing:
         items: list[Object] = []
         resource_version = ""
-        async for page in self._pages(path, accept=accept):
+        async for page in self._pages(path, decode=decode):
             items += page.items
             resource_version = page.resource_version
         return Listing(items=items, resource_version=resource_version)
 
     async def _pages(
-        self, path: str, *, accept: str = "application/json", limit: int = _OBJECTS_PER_PAGE
+        self, path: str, *, limit: int = _OBJECTS_PER_PAGE, decode: PageDecoder = decode_page
     ) -> AsyncIterator[Listing]:
-        query = {"limit": str(limit)}
-        while True:
-            page = await self._request_json("GET", path, query=query, accept=accept)
-            meta = page.get("metadata") or {}
-            yield Listing(
-                items=page.pop("items", None) or [],
-                resource_version=str(meta.get("resourceVersion", "")),
+        """Yields the pages of a collection; the next one is under way while one is used."""
+        accept = _METADATA_LIST if decode is decode_metadata_page else _JSON
+
+        async def read(token: str) -> bytes:
+            query = {"limit": str(limit), **({"continue": token} if token else {})}
+            async with self._request("GET", path, query=query, accept=accept) as response:
+                return await response.read()
+
+        page: Page | None = None
+        while page is None or page.token:
+            # No TaskGroup: a generator that is not used to its end would leave it in another task.
+            task = asyncio.create_task(  # noqa: TID251 - see above
+                read(page.token if page else ""), name=f"list {path}"
             )
-            if not meta.get("continue"):
-                return
-            query = {"limit": str(limit), "continue": meta["continue"]}
+            try:
+                if page is not None:
+                    yield Listing(items=page.items, resource_version=page.resource_version)
+                page = decode(await task, f"GET {path}")
+            finally:
+                if not task.done():
+                    task.cancel()
+                elif not task.cancelled():
+                    task.exception()  # known, so that asyncio does not log it
+        yield Listing(items=page.items, resource_version=page.resource_version)
 
     async def watch(
         self, resource: ApiResource, resource_version: str
@@ -500,55 +513,3 @@ def _set_dead_peer_options(opened: socket.socket) -> None:
     for option, value in _DEAD_PEER_OPTIONS.items():
         if hasattr(socket, option):  # Linux has all of them
             opened.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-
-
-async def read_configuration(kubeconfig: Path | None, context: str | None) -> Configuration:
-    """Reads address, certificate authority and credentials of a server.
-
-    Raises:
-        Refused: the kubeconfig is missing or invalid.
-    """
-    loader: Any = kube_config  # the package ships no types
-    configuration = Configuration()
-    try:
-        if kubeconfig is None:
-            loader.load_incluster_config(client_configuration=configuration)
-        else:
-            await loader.load_kube_config(
-                str(kubeconfig),
-                context=context,
-                client_configuration=configuration,
-                persist_config=False,
-            )
-    except (loader.ConfigException, OSError) as error:
-        raise Refused(f"{kubeconfig or 'in-cluster configuration'}: {error}") from error
-    return configuration
-
-
-async def bearer_token_of(kubeconfig: Path, context: str | None = None) -> str | None:
-    """The bearer token of a kubeconfig; None if it logs in by other means.
-
-    Raises:
-        Refused: the kubeconfig is missing or invalid.
-    """
-    configuration = await read_configuration(kubeconfig, context)
-    bearer: Any = (await configuration.auth_settings()).get("BearerToken")
-    return str(bearer["value"]).partition(" ")[2] if bearer else None
-
-
-def ssl_context_of(
-    configuration: Configuration, *, with_certificate: bool = True
-) -> ssl.SSLContext | bool:
-    """The TLS settings: how the server is verified, and the client certificate if there is one."""
-    if not str(configuration.host).startswith("https"):
-        return True
-    context = ssl.create_default_context(
-        cafile=configuration.ssl_ca_cert, cadata=configuration.ca_cert_data
-    )
-    # Certificate authorities of clusters often lack extensions that strict X.509 requires.
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    if configuration.cert_file and with_certificate:
-        context.load_cert_chain(configuration.cert_file, keyfile=configuration.key_file)
-    if not configuration.verify_ssl:
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context

@@ -14,7 +14,7 @@ from typing import Final
 import aiohttp
 import msgspec
 
-from scheduler.hub.client import read_configuration, ssl_context_of
+from scheduler.hub.kubeconfig import read_configuration, ssl_context_of
 
 _TIMEOUT_SECONDS: Final = 10.0
 _REVIEW_PATH: Final = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"

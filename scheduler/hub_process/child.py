@@ -1,6 +1,7 @@
-"""`python -m scheduler.hub_process.child PARENT_PID PLAN`: the process of the embedded hub.
+"""`python -m scheduler.hub_process.child PARENT_PID`: the process of the embedded hub.
 
-It ends with the scheduler, also by kill -9, and at once: what it has acknowledged is on disk.
+It imports what it needs, and serves when its plan comes: one line on its standard input. It ends
+with the scheduler, also by kill -9, and at once: what it has acknowledged is on disk.
 """
 
 import asyncio
@@ -27,6 +28,7 @@ from scheduler.runtime.clock import Clock, SystemClock
 from scheduler.runtime.parent_death import tie_to_parent
 
 _LOCK_PAUSE_SECONDS = 0.1
+_READ_BYTES = 2**16
 EXIT_FAILED = 1
 
 
@@ -67,13 +69,28 @@ class _ChannelHandler(logging.Handler):
 
 def main() -> int:
     """Runs the hub until SIGTERM; the exit code is 1 if it could not run."""
-    parent, plan = int(sys.argv[1]), msgspec.json.decode(sys.argv[2], type=HubPlan)
-    tie_to_parent(parent, death_signal=signal.SIGKILL)
-    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
+    tie_to_parent(int(sys.argv[1]), death_signal=signal.SIGKILL)
     channel = HubChannel(os.dup(1))
     os.dup2(2, 1)  # what a library prints must not look like a message
+    import scheduler.hub_process.options  # noqa: F401, PLC0415 - after tie_to_parent; before the plan
+
+    plan = _read_plan()
+    if plan is None:
+        return EXIT_FAILED
+    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     logging.basicConfig(level=plan.log_level, handlers=[_ChannelHandler(channel)])
     return asyncio.run(_run(plan, channel, SystemClock()))
+
+
+def _read_plan() -> HubPlan | None:
+    """Waits for the plan; None: the scheduler has ended before it sent one."""
+    line = bytearray()
+    while not line.endswith(b"\n"):
+        data = os.read(0, _READ_BYTES)
+        if not data:
+            return None
+        line += data
+    return msgspec.json.decode(line, type=HubPlan)
 
 
 def _end_with_parent() -> None:

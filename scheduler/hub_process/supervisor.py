@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -13,6 +12,7 @@ import msgspec
 
 from scheduler.apiserver.base.errors import DamagedFile
 from scheduler.apiserver.storage.sqlite import DataDirectoryInUse
+from scheduler.hub_process.launch import HubChild, launch_child
 from scheduler.hub_process.messages import (
     DECODE_MESSAGE,
     ErrorKind,
@@ -31,7 +31,6 @@ _MAX_SOCKET_PATH_BYTES = 100
 """A socket's path is at most 107 bytes; with a longer one the scheduler uses the hub's port."""
 _FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 0.2, 30.0
 _STABLE_AFTER_SECONDS = 60.0
-_STOP_SECONDS = 10.0
 _ERRORS: dict[ErrorKind, type[Exception]] = {
     "in-use": DataDirectoryInUse,
     "damaged": DamagedFile,
@@ -53,22 +52,32 @@ class HubProcess:
         plan: how it runs.
         clock: for pauses between starts.
         on_fault: called with the place of each fault of the server.
+        early: a process that was started before and waits for its plan; None: one is started.
 
     Attributes:
         problem: why the hub cannot be used now; empty while it serves.
     """
 
-    def __init__(self, plan: HubPlan, *, clock: Clock, on_fault: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        plan: HubPlan,
+        *,
+        clock: Clock,
+        on_fault: Callable[[str], None],
+        early: HubChild | None = None,
+    ) -> None:
         self._plan = plan
         self._clock = clock
         self._on_fault = on_fault
-        self._process: asyncio.subprocess.Process | None = None
+        self._early = early
+        self._child: HubChild | None = None
         self.problem = ""
 
     @property
     def pid(self) -> int:
         """Its process id; 0 while none runs."""
-        return self._process.pid if self._process and self._process.returncode is None else 0
+        process = self._child.process if self._child else None
+        return process.pid if process and process.returncode is None else 0
 
     async def start(self) -> None:
         """Starts the process and waits until it serves.
@@ -87,24 +96,15 @@ class HubProcess:
             elif not outcome.done():
                 outcome.set_result(message)
 
-        said, written = os.pipe()
-        try:
-            words = [str(os.getpid()), msgspec.json.encode(self._plan).decode()]
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "scheduler.hub_process.child", *words),
-                stdin=asyncio.subprocess.PIPE,  # closes with this process, and the hub ends
-                stdout=written,
-                # Ctrl-C reaches the scheduler alone, which still writes to the hub, then ends it.
-                start_new_session=True,
-            )
-        except BaseException:
-            os.close(said)
-            raise
-        finally:
-            os.close(written)
+        early, self._early = self._early, None
+        self._child = child = early or await launch_child()
+        child.send_plan(self._plan)
         # A thread, so that a busy event loop never lets the hub wait for its log.
         read = threading.Thread(
-            target=_read_messages, args=(said, loop, on_message), name="hub log", daemon=True
+            target=_read_messages,
+            args=(child.take_messages(), loop, on_message),
+            name="hub log",
+            daemon=True,
         )
         read.start()
         try:
@@ -130,7 +130,7 @@ class HubProcess:
         pause_seconds = _FIRST_PAUSE_SECONDS
         while True:
             since_seconds = self._clock.monotonic()
-            code = await self._process.wait() if self._process else None
+            code = await self._child.process.wait() if self._child else None
             if self._clock.monotonic() - since_seconds >= _STABLE_AFTER_SECONDS:
                 pause_seconds = _FIRST_PAUSE_SECONDS
             how = "does not run" if code is None else f"ended with {_format_code(code)}"
@@ -142,33 +142,35 @@ class HubProcess:
                 await self.start()
             except (DataDirectoryInUse, DamagedFile, OSError) as error:
                 _log.warning("the embedded hub: %s", error)
-                self._process = None
+                self._child = None
 
     async def stop(self) -> None:
         """Terminates the process, by SIGKILL after a time-out; may be called twice."""
-        process, self._process = self._process, None
-        if process is None or process.returncode is not None:
-            return
-        with suppress(ProcessLookupError):
-            process.terminate()
-        try:
-            await asyncio.wait_for(process.wait(), _STOP_SECONDS)
-        except TimeoutError:
-            with suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
+        child, self._child = self._child, None
+        if child is not None:
+            await child.stop()
 
 
 @asynccontextmanager
 async def running_hub(
-    plan: HubPlan, *, clock: Clock, on_fault: Callable[[str], None]
+    plan: HubPlan,
+    *,
+    clock: Clock,
+    on_fault: Callable[[str], None],
+    early: HubChild | None = None,
 ) -> AsyncIterator[HubProcess]:
     """Runs the embedded hub in a process of its own for the time of the context.
+
+    Args:
+        plan: how it runs.
+        clock: for pauses between starts.
+        on_fault: called with the place of each fault of the server.
+        early: a process that was started before and waits for its plan; None: one is started.
 
     Raises:
         DataDirectoryInUse, DamagedFile, OSError: it does not start; see `HubProcess.start`.
     """
-    hub = HubProcess(plan, clock=clock, on_fault=on_fault)
+    hub = HubProcess(plan, clock=clock, on_fault=on_fault, early=early)
     await hub.start()
     # No TaskGroup: it would wrap what the body of the context raises.
     task = asyncio.create_task(hub.keep_running(), name="hub process")  # noqa: TID251 - see above

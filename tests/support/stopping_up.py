@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from scheduler.cli.entry import main
-from scheduler.cli.up import run  # noqa: F401 - imported before the forks, for all of them
+from scheduler.cli.up_service import serve  # noqa: F401 - imported before the forks, for all
 
 _LONGEST_LIFE_SECONDS = 0.15
 _STOP_WITHIN_SECONDS = 20.0

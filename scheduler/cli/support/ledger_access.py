@@ -18,7 +18,8 @@ from typing import Any
 
 from scheduler.cli.support.arguments import add_data_dir_option
 from scheduler.cli.support.hub_access import existing_kubeconfig
-from scheduler.hub.client import bearer_token_of, open_hub
+from scheduler.hub.client import open_hub
+from scheduler.hub.kubeconfig import bearer_token_of
 from scheduler.hub.web_address import check_web_address, find_web_address
 from scheduler.ledger.errors import LedgerError
 from scheduler.ledger.reader import LedgerReader, RecordSource

@@ -155,7 +155,7 @@ class Hub(Protocol):
         ...
 
     async def list_metadata(self, resource: ApiResource) -> Listing:
-        """Lists the metadata alone of a whole collection, as the hub holds it now."""
+        """Lists a whole collection as the hub holds it now: namespace, name, uid and version."""
         ...
 
     def watch(self, resource: ApiResource, resource_version: str) -> AsyncIterator[WatchEvent]:

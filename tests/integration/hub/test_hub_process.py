@@ -19,8 +19,9 @@ import pytest
 
 from scheduler.apiserver.base.errors import DamagedFile
 from scheduler.apiserver.storage.sqlite import DataDirectoryInUse
-from scheduler.control.ports.hub import CONFIG_MAPS, Busy
+from scheduler.control.ports.hub import CONFIG_MAPS, NAMESPACES, Busy
 from scheduler.hub.client import HubClient, open_hub
+from scheduler.hub_process.launch import child_launched_early
 from scheduler.hub_process.messages import HubPlan
 from scheduler.hub_process.supervisor import HubProcess, running_hub, socket_path_in
 from scheduler.runtime.clock import SystemClock
@@ -93,6 +94,17 @@ async def until_served(client: HubClient, name: str) -> dict[str, object]:
                 await CLOCK.sleep(0.05)
 
 
+async def client_serves(client: HubClient) -> None:
+    """Waits until a server answers."""
+    while True:
+        try:
+            await client.get(NAMESPACES, "default")
+        except Busy:
+            await CLOCK.sleep(0.05)
+        else:
+            return
+
+
 async def test_a_killed_hub_is_started_again_with_its_objects_and_its_port(
     short: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -160,6 +172,35 @@ async def test_a_second_hub_on_the_same_directory_is_refused(short: Path) -> Non
         plan = msgspec.structs.replace(plan_of(short), lock_seconds=0.0)
         with pytest.raises(DataDirectoryInUse, match="another API server"):
             async with running_hub(plan, clock=CLOCK, on_fault=print):
+                raise AssertionError("it must not start")
+
+
+async def test_a_process_that_was_started_early_becomes_the_hub(short: Path) -> None:
+    async with child_launched_early() as child:
+        assert not list(short.iterdir())  # noqa: ASYNC240 - a small folder
+        plan = plan_of(short)
+        async with running_hub(plan, clock=CLOCK, on_fault=print, early=child) as hub:
+            assert hub.pid == child.process.pid
+            os.kill(hub.pid, signal.SIGKILL)
+            async with open_hub(short / "kubeconfig") as client, asyncio.timeout(60):
+                while hub.pid in {0, child.process.pid}:
+                    await CLOCK.sleep(0.05)
+                await client_serves(client)
+
+
+async def test_a_process_that_gets_no_plan_ends_without_a_file(short: Path) -> None:
+    async with child_launched_early() as child:
+        pass
+    assert child.process.returncode == -signal.SIGTERM
+    assert not list(short.iterdir())  # noqa: ASYNC240 - a small folder
+
+
+async def test_a_process_that_was_killed_before_its_plan_says_so(short: Path) -> None:
+    async with child_launched_early() as child:
+        child.process.kill()
+        await child.process.wait()
+        with pytest.raises(OSError, match="ended during its start"):
+            async with running_hub(plan_of(short), clock=CLOCK, on_fault=print, early=child):
                 raise AssertionError("it must not start")
 
 
