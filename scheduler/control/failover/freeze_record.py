@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from scheduler.control.failover.freeze_word import NO_WORD, FreezeWord
 from scheduler.control.failover.storm_gate import StormGate
-from scheduler.control.ports.ledger import DecisionRecorder, NotRecorded
+from scheduler.control.ports.ledger import DecisionRecorder
+from scheduler.control.ports.not_recorded import NotRecorded
 from scheduler.model.storm import StormState
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults

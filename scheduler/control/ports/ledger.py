@@ -16,10 +16,6 @@ from scheduler.model.demand.terms import Terms
 from scheduler.model.kinds.workload import WorkloadSpec
 
 
-class NotRecorded(Exception):
-    """The ledger cannot be written now, so the decision does not count; make it again later."""
-
-
 @dataclass(frozen=True, slots=True)
 class RecordReference:
     """Id and hash of a record; having one means that the record is durable.

@@ -1,7 +1,7 @@
 """What held evictions back is recorded: freezes, words of operators, held domains."""
 
 from scheduler.control.failover.freeze_word import FreezeWord
-from scheduler.control.ports.ledger import NotRecorded
+from scheduler.control.ports.not_recorded import NotRecorded
 from tests.support.storm_rig import SETTLE, StormRig
 
 FROZEN = FreezeWord(is_frozen=True, since="2026-11-24T08:00:00Z", why="works", by="li", id="w1")
