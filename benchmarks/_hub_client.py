@@ -87,6 +87,14 @@ class Observer:
     """The resource versions that were seen of each object."""
     examples: dict[str, Object] = field(default_factory=dict)
     """A status of each phase, for the client that only writes."""
+    sites: dict[str, frozenset[str]] = field(default_factory=dict)
+    """Where each one was placed when it was seen last."""
+    lost_site: str = ""
+    """The site that is lost; "": none is."""
+    replaced: dict[str, float] = field(default_factory=dict)
+    """When each was placed at a site other than the lost one."""
+    withdrawn: dict[str, float] = field(default_factory=dict)
+    """When each ran without the lost site."""
 
     async def create(self, names: Sequence[str], form: Form, *, at_once: int = 32) -> None:
         """Creates workloads as fast as the server takes them."""
@@ -144,6 +152,12 @@ class Observer:
             self.placed.setdefault(name, now)
         if phase == "Running":
             self.running.setdefault(name, now)
+        groups = status.get("placement", {}).get("groups", ())
+        sites = self.sites[name] = frozenset(site for one in groups for site in one["sites"])
+        if self.lost_site and sites - {self.lost_site}:
+            self.replaced.setdefault(name, now)
+            if phase == "Running" and self.lost_site not in sites:
+                self.withdrawn.setdefault(name, now)
 
     async def wait_for(
         self, probe: Callable[[], bool], *, within_seconds: float, what: str

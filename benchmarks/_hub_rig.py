@@ -161,8 +161,16 @@ class Sites:
     keys: dict[str, SigningKey]
     arrivals: Path
 
-    def manifests(self, prefix: str, namespace: str) -> list[dict[str, object]]:
-        """Each Site with a wide grant, and a Tenant of the namespace."""
+    def manifests(
+        self, prefix: str, namespace: str, *, cheapest: str = ""
+    ) -> list[dict[str, object]]:
+        """Each Site with a wide grant, and a Tenant of the namespace.
+
+        Args:
+            prefix: of the tenant's name.
+            namespace: of the tenant.
+            cheapest: the site that costs least; "": all cost the same.
+        """
         api = "kapok.dev/v1alpha1"
         found: list[dict[str, object]] = []
         for name, key in self.keys.items():
@@ -170,7 +178,10 @@ class Sites:
                 "tier": "edge",
                 "location": {"province": "CN-GD", "city": "guangzhou", "metro": "guangzhou"},
                 "energy": {"gridZone": "CN-GD", "pue": 1.3, "pueOrigin": "assumed"},
-                "prices": {"energyCnyPerKwh": 0.6, "coreCnyPerHour": 0.05},
+                "prices": {
+                    "energyCnyPerKwh": 0.6,
+                    "coreCnyPerHour": 0.01 if name == cheapest else 0.05,
+                },
                 "delivery": {"mode": "Pull", "agentKeys": [str(key.public)]},
             }
             grant = {
@@ -191,6 +202,13 @@ class Sites:
             {"apiVersion": api, "kind": "Tenant", "metadata": {"name": prefix}, "spec": tenant}
         )
         return found
+
+    def without(self, name: str) -> tuple["Sites", "Sites"]:
+        """One site alone and the others, each with a file for its arrivals."""
+        lone = self.arrivals.with_name(f"{name}-arrivals")
+        lone.touch()
+        others = {each: key for each, key in self.keys.items() if each != name}
+        return Sites({name: self.keys[name]}, lone), Sites(others, self.arrivals)
 
     def order_id_of(self, name: str) -> str:
         """The id of the order of a workload that has arrived at a site.
@@ -229,7 +247,9 @@ async def playing(
     hub_keys: list[str],
     workloads: int,
     held: Mapping[str, Sequence[HeldOrder]],
-) -> AsyncIterator[None]:
+    interval_seconds: float | None = None,
+    said: Path | None = None,
+) -> AsyncIterator[Process]:
     """Plays the sites in a process of their own; each could run all workloads at once.
 
     Args:
@@ -239,22 +259,26 @@ async def playing(
         hub_keys: the public keys of the hub.
         workloads: so many each site has room for.
         held: the orders that each site runs from the beginning, by site.
+        interval_seconds: the report interval that they state; None: none.
+        said: the file for the times of their messages; None: none.
     """
     plan = LoadPlan(
         broker=broker,
         hub_keys=hub_keys,
         arrivals=str(sites.arrivals),
+        said=str(said or ""),
         sites=[
             SitePlan(
                 name=name,
                 key=key.raw().hex(),
                 nodes=max(10, workloads // 100),
                 held=list(held.get(name, ())),
+                interval_seconds=interval_seconds,
             )
             for name, key in sites.keys.items()
         ],
     )
-    file = folder / "load-sites.json"
+    file = folder / f"{sites.arrivals.name}.json"
     file.write_bytes(msgspec.json.encode(plan))
     command = [sys.executable, "-m", "benchmarks._load_sites", str(file)]
     with (folder / "load-sites.log").open("ab") as log:
@@ -262,7 +286,7 @@ async def playing(
             *command_tied_to_parent(command), stdout=DEVNULL, stderr=log, cwd=_HERE
         )
     try:
-        yield
+        yield process
     finally:
         with suppress(ProcessLookupError):
             process.kill()

@@ -48,7 +48,7 @@ class Measurement:
         """
         seconds = time.monotonic() - self.started
         used = scheduler_cpu - self.scheduler_cpu
-        server = _server_seconds(self.costs, costs) if is_server_apart else None
+        server = server_seconds(self.costs, costs) if is_server_apart else None
         row: Row = {
             **head,
             "workloads": len(names) or len(observer.running),
@@ -58,7 +58,7 @@ class Measurement:
             return {
                 **row,
                 "seconds": round(seconds, 1),
-                "writes_by_kind": _writes(self.costs, costs, 1),
+                "writes_by_kind": count_writes(self.costs, costs, 1),
                 "scheduler_cpu_ratio": round(used / seconds, 4),
                 "apiserver_cpu_ratio": None if server is None else round(server / seconds, 4),
             }
@@ -66,15 +66,15 @@ class Measurement:
         ordered = [arrivals[name] - observer.created[name] for name in names if name in arrivals]
         last = max(observer.placed[name] for name in names)
         first = min(observer.created[name] for name in names)
-        writes = _writes(self.costs, costs, len(names), creates=len(names))
+        writes = count_writes(self.costs, costs, len(names), creates=len(names))
         if writes is None:
             writes = _writes_seen(observer, names)
         return {
             **row,
             "decided_per_second": round(len(names) / (last - first), 1),
-            "created_to_placed_p50_seconds": _quantile(placed, 0.5),
-            "created_to_placed_p99_seconds": _quantile(placed, 0.99),
-            "created_to_ordered_p99_seconds": _quantile(ordered, 0.99),
+            "created_to_placed_p50_seconds": quantile(placed, 0.5),
+            "created_to_placed_p99_seconds": quantile(placed, 0.99),
+            "created_to_ordered_p99_seconds": quantile(ordered, 0.99),
             "writes_per_workload": round(sum(writes.values()), 2),
             "writes_by_kind": writes,
             "scheduler_cpu_ms_per_workload": round(used * 1000 / len(names), 2),
@@ -84,12 +84,14 @@ class Measurement:
         }
 
 
-def _quantile(values: Sequence[float], share: float) -> float | None:
+def quantile(values: Sequence[float], share: float) -> float | None:
+    """The value below which so large a share lies, to a thousandth; None: there are no values."""
     ordered = sorted(values)
     return round(ordered[int(share * (len(ordered) - 1) + 0.5)], 3) if ordered else None
 
 
-def _server_seconds(before: ApiCosts | None, after: ApiCosts | None) -> float | None:
+def server_seconds(before: ApiCosts | None, after: ApiCosts | None) -> float | None:
+    """CPU seconds of the server between two readings; None: it does not say."""
     if before is None or after is None:
         return None
     if before.cpu_seconds is None or after.cpu_seconds is None:
@@ -97,7 +99,7 @@ def _server_seconds(before: ApiCosts | None, after: ApiCosts | None) -> float | 
     return after.cpu_seconds - before.cpu_seconds
 
 
-def _writes(
+def count_writes(
     before: ApiCosts | None, after: ApiCosts | None, count: int, *, creates: int = 0
 ) -> dict[str, float] | None:
     """Writes per workload by kind, without the creation by the benchmark's own client."""
@@ -148,13 +150,13 @@ async def count_ceiling(
             group.create_task(work())
     seconds = time.monotonic() - started
     after = await metrics.read()
-    server, writes = _server_seconds(before, after), _writes(before, after, len(names))
+    server, writes = server_seconds(before, after), count_writes(before, after, len(names))
     return {
         **head,
         "workloads": len(names),
         "decided_per_second": round(len(names) / seconds, 1),
-        "created_to_placed_p50_seconds": _quantile(placed, 0.5),
-        "created_to_placed_p99_seconds": _quantile(placed, 0.99),
+        "created_to_placed_p50_seconds": quantile(placed, 0.5),
+        "created_to_placed_p99_seconds": quantile(placed, 0.99),
         "writes_per_workload": None if writes is None else round(sum(writes.values()), 2),
         "writes_by_kind": writes,
         "apiserver_cpu_ms_per_workload": None

@@ -5,8 +5,9 @@ import os
 import re
 import shutil
 import time
+from asyncio.subprocess import Process
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +88,44 @@ class Plan:
         return _GIVE_UP_SECONDS + _GIVE_UP_SECONDS_PER_WORKLOAD * most
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """A site that will be lost: it costs least, and a process of its own plays it.
+
+    Attributes:
+        interval_seconds: the report interval of all sites.
+        silent_after_seconds: the setting of that name.
+        after_seconds: how long a site must be silent before its work is replaced.
+        settle_seconds: a freeze ends when its cause was over for this long.
+    """
+
+    interval_seconds: float
+    silent_after_seconds: float
+    after_seconds: float
+    settle_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class LosableSite:
+    """A site whose process can be ended.
+
+    Attributes:
+        name: its name.
+        process: plays it.
+        said: the file with the times of its messages.
+    """
+
+    name: str
+    process: Process
+    said: Path
+
+    async def fall_silent(self) -> float:
+        """Kills its process; returns when it sent its last message (monotonic)."""
+        self.process.kill()
+        await self.process.wait()
+        return float(self.said.read_text(encoding="ascii").splitlines()[-1])
+
+
 @dataclass(slots=True)
 class Rig:
     """One hub with its broker, its sites, and one or two schedulers."""
@@ -97,6 +136,7 @@ class Rig:
     observer: Observer
     metrics: ApiMetrics
     sites: Sites
+    losable: LosableSite | None = None
 
     async def begin(self) -> Measurement:
         """Starts to measure."""
@@ -205,6 +245,7 @@ async def running(
     has_hub_beside: bool = False,
     ledger: dict[str, object] | None = None,
     seed: Seed | None = None,
+    loss: Loss | None = None,
 ) -> AsyncIterator[Rig]:
     """Runs hub, broker, sites and schedulers for the time of the context.
 
@@ -217,6 +258,7 @@ async def running(
         has_hub_beside: the hub is none of the scheduler's.
         ledger: the settings of a ledger that schedulers share; None: each has its own.
         seed: what hub, scheduler and sites begin with.
+        loss: the first site will be lost; the sites of the rig are the others.
     """
     folder = plan.folder / name
     folder.mkdir()
@@ -224,12 +266,7 @@ async def running(
         await _copy_folder(seed.folder, folder)
     prefix = f"bench-{os.getpid()}"
     async with AsyncExitStack() as stack:
-        settings: dict[str, object] = {
-            **_SETTINGS,
-            "freshness": {"hear_sites_seconds": plan.wait_for_sites_seconds},
-            "hub": {"lease_seconds": plan.lease_seconds},
-            **({"ledger": ledger} if ledger else {}),
-        }
+        settings = _settings_of(plan, ledger, loss)
         kubeconfig, port = await _open_hub(
             stack, plan, folder, has_hub_beside=has_standby or has_hub_beside, is_seeded=bool(seed)
         )
@@ -240,18 +277,8 @@ async def running(
             }
         made = make_sites(folder, prefix, plan.sites)
         sites = Sites(seed.sites.keys, made.arrivals) if seed else made
-
-        async def play(broker: str, hub_key: str) -> None:
-            playing_sites = playing(
-                sites,
-                folder,
-                broker=broker,
-                hub_keys=[hub_key],
-                workloads=2 * max(plan.workloads, plan.unchanged),
-                held=seed.held if seed else {},
-            )
-            await stack.enter_async_context(playing_sites)
-
+        lone_name = next(iter(sites.keys)) if loss else ""
+        players = _Players(plan, folder, sites, seed.held if seed else {}, loss)
         schedulers = _schedulers(folder, settings, 1 + has_standby)
         for one in schedulers:
             stack.push_async_callback(one.end)
@@ -259,7 +286,8 @@ async def running(
         has_sites_before = seed is not None and kubeconfig is not None
         if has_sites_before:
             # A scheduler that is started before them finds all sites silent, and writes that.
-            await play(f"127.0.0.1:{port}", str(SigningKey(first.key_file.read_bytes()).public))
+            key = SigningKey(first.key_file.read_bytes()).public
+            await players.start(stack, f"127.0.0.1:{port}", str(key))
         await first.start()
         known = kubeconfig or Path(first.ready["kubeconfig"])
         client = await stack.enter_async_context(open_hub(known))
@@ -267,18 +295,83 @@ async def running(
             open_metrics(known, only_ours=plan.kubeconfig is not None)
         )
         await stack.enter_async_context(benchmark_namespace(client, plan))
-        await stack.enter_async_context(_objects(client, sites.manifests(prefix, NAMESPACE)))
+        manifests = sites.manifests(prefix, NAMESPACE, cheapest=lone_name)
+        await stack.enter_async_context(_objects(client, manifests))
         if not has_sites_before:
-            await play(first.ready["broker"], first.ready["hubKey"])
+            await players.start(stack, first.ready["broker"], first.ready["hubKey"])
         observer = Observer(client, NAMESPACE)
         group = await stack.enter_async_context(asyncio.TaskGroup())
         watch = group.create_task(observer.watch())
         stack.callback(watch.cancel)
-        await _wait_for_sites(client, sites, plan.give_up_seconds)
-        for standby in schedulers[1:]:
-            await standby.launch()
-            await standby.wait_until_open()
-        yield Rig(plan, first, next(iter(schedulers[1:]), None), observer, metrics, sites)
+        await _wait_for_sites(client, sites.keys, plan.give_up_seconds)
+        for one in schedulers[1:]:
+            await one.launch()
+            await one.wait_until_open()
+        standby = next(iter(schedulers[1:]), None)
+        yield Rig(plan, first, standby, observer, metrics, players.sites, players.losable)
+
+
+def _settings_of(
+    plan: Plan, ledger: dict[str, object] | None, loss: Loss | None
+) -> dict[str, object]:
+    """The settings of a scheduler, without those of a hub and a broker beside it."""
+    freshness: dict[str, object] = {"hear_sites_seconds": plan.wait_for_sites_seconds}
+    found: dict[str, object] = {
+        **_SETTINGS,
+        "freshness": freshness,
+        "hub": {"lease_seconds": plan.lease_seconds},
+        **({"ledger": ledger} if ledger else {}),
+    }
+    if loss is not None:
+        freshness["silent_after_seconds"] = loss.silent_after_seconds
+        found["failover"] = {
+            "after_seconds": loss.after_seconds,
+            "storm": {"settle_seconds": loss.settle_seconds},
+        }
+    return found
+
+
+@dataclass(slots=True)
+class _Players:
+    """Plays the sites of a rig; one that will be lost in a process of its own."""
+
+    plan: Plan
+    folder: Path
+    sites: Sites
+    held: Mapping[str, Sequence[HeldOrder]]
+    loss: Loss | None
+    losable: LosableSite | None = None
+
+    async def start(self, stack: AsyncExitStack, broker: str, hub_key: str) -> None:
+        """Starts the processes; `sites` are the others then."""
+        if self.loss is not None:
+            name = next(iter(self.sites.keys))
+            lone, self.sites = self.sites.without(name)
+            said = self.folder / f"{name}-said"
+            process = await self._play(stack, lone, broker, hub_key, said)
+            self.losable = LosableSite(name, process, said)
+        await self._play(stack, self.sites, broker, hub_key)
+
+    async def _play(
+        self,
+        stack: AsyncExitStack,
+        sites: Sites,
+        broker: str,
+        hub_key: str,
+        said: Path | None = None,
+    ) -> Process:
+        return await stack.enter_async_context(
+            playing(
+                sites,
+                self.folder,
+                broker=broker,
+                hub_keys=[hub_key],
+                workloads=2 * max(self.plan.workloads, self.plan.unchanged),
+                held=self.held,
+                interval_seconds=self.loss.interval_seconds if self.loss else None,
+                said=said,
+            )
+        )
 
 
 async def _open_hub(
@@ -442,17 +535,17 @@ async def _objects(
                 await client.delete(resource, name)
 
 
-async def _wait_for_sites(client: HubClient, sites: Sites, within_seconds: float) -> None:
+async def _wait_for_sites(client: HubClient, names: Collection[str], within_seconds: float) -> None:
     """Waits until all sites are ready; on a busy machine with many orders that takes minutes."""
     deadline = time.monotonic() + within_seconds
     while True:
         ready = Counter(
             (one["type"], one["status"])
             for item in (await client.list(SITES)).items
-            if item["metadata"]["name"] in sites.keys
+            if item["metadata"]["name"] in names
             for one in item.get("status", {}).get("conditions", [])
         )
-        if ready["Ready", "True"] == len(sites.keys):
+        if ready["Ready", "True"] == len(names):
             return
         if time.monotonic() > deadline:
             raise ValueError(f"the sites do not become ready: {ready}")

@@ -6,7 +6,8 @@ that has not arrived is asked for at most once a second. Statuses and reports go
 has changed, and at most so often; everything else only marks what has to be sent. So a site with
 thousands of orders costs the machine little beside the scheduler that is measured.
 
-Each order's first arrival is appended to `arrivals`: the monotonic time and the order's id.
+Each order's first arrival is appended to `arrivals`: the monotonic time and the order's id; when
+each message went out is appended to `said`, if the plan names it.
 """
 
 import asyncio
@@ -71,12 +72,15 @@ class SitePlan(msgspec.Struct, frozen=True, kw_only=True):
         key: its private key, in hexadecimal.
         nodes: number of nodes of 64 cores.
         held: orders that it runs already.
+        interval_seconds: it sends both messages at least so often, however many orders it has, and
+            states that; None: as the plan of this module is.
     """
 
     name: str
     key: str
     nodes: int
     held: list[HeldOrder] = []
+    interval_seconds: float | None = None
 
 
 class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,12 +91,14 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
         hub_keys: the public keys that sign indexes, `ed25519:BASE64`.
         arrivals: the file for the arrivals of orders.
         sites: the sites.
+        said: the file for the times of the messages that were sent; "": none.
     """
 
     broker: str
     hub_keys: list[str]
     arrivals: str
     sites: list[SitePlan]
+    said: str = ""
 
 
 @dataclass(slots=True)
@@ -204,10 +210,11 @@ class LoadSite:
         pace = max(1.0, len(self.held) / _ORDERS_AT_FULL_PACE)
         report_seconds = _REPORT_SECONDS if self.has_bound else _IDLE_REPORT_SECONDS
         status_seconds = _STATUS_SECONDS if self.has_news else _IDLE_STATUS_SECONDS
-        if now - self.report_at >= min(pace * report_seconds, _MAX_PAUSE_SECONDS):
+        most = self.plan.interval_seconds or _MAX_PAUSE_SECONDS
+        if now - self.report_at >= min(pace * report_seconds, most):
             self.report_at, self.has_bound = now, False
             due.append(self._seal("report", REPORT.encode(self._report())))
-        if now - self.status_at >= min(pace * status_seconds, _MAX_PAUSE_SECONDS):
+        if now - self.status_at >= min(pace * status_seconds, most):
             self.status_at, self.has_news = now, False
             due.append(self._seal("status", SITE_STATUS.encode(self._status())))
         return due
@@ -234,6 +241,7 @@ class LoadSite:
                 for one in self.held.values()
             ),
             executor=ReportedExecutor(is_active=True),
+            interval_seconds=self.plan.interval_seconds,
         )
 
     def _status(self) -> SiteStatusMessage:
@@ -272,16 +280,17 @@ def open_lines(path: Path) -> TextIO:
 async def play(plan: LoadPlan) -> None:
     """Plays the sites until cancelled; connects again when the broker returns."""
     trusted = TrustedKeys.parse(plan.hub_keys)
-    with open_lines(Path(plan.arrivals)) as arrivals:
+    said = Path(plan.said or os.devnull)
+    with open_lines(Path(plan.arrivals)) as arrivals, open_lines(said) as times:
         sites = {one.name: LoadSite(one, trusted, arrivals) for one in plan.sites}
         while True:
             try:
-                await _session(plan.broker, sites)
+                await _session(plan.broker, sites, times)
             except* aiomqtt.MqttError:
                 await asyncio.sleep(_ASK_AGAIN_SECONDS)  # noqa: TID251 - a real broker is waited for
 
 
-async def _session(broker: str, sites: dict[str, LoadSite]) -> None:
+async def _session(broker: str, sites: dict[str, LoadSite], said: TextIO) -> None:
     host, _, port = broker.rpartition(":")
     async with aiomqtt.Client(
         host,
@@ -295,7 +304,7 @@ async def _session(broker: str, sites: dict[str, LoadSite]) -> None:
             await client.subscribe(site_topic(name, "hub"), qos=0)
         async with asyncio.TaskGroup() as group:
             group.create_task(_listen(client, sites))
-            group.create_task(_talk(client, sites))
+            group.create_task(_talk(client, sites, said))
 
 
 async def _listen(client: aiomqtt.Client, sites: dict[str, LoadSite]) -> None:
@@ -304,7 +313,7 @@ async def _listen(client: aiomqtt.Client, sites: dict[str, LoadSite]) -> None:
         sites[parse_topic(topic).site].take(topic, bytes(message.payload))
 
 
-async def _talk(client: aiomqtt.Client, sites: dict[str, LoadSite]) -> None:
+async def _talk(client: aiomqtt.Client, sites: dict[str, LoadSite], said: TextIO) -> None:
     parent = os.getppid()
     while os.getppid() == parent:
         now = time.monotonic()
@@ -312,6 +321,7 @@ async def _talk(client: aiomqtt.Client, sites: dict[str, LoadSite]) -> None:
             if topics := site.topics_to_ask(now):
                 await client.subscribe([(topic, 1) for topic in topics])
             for topic, payload in site.messages_due(now):
+                said.write(f"{time.monotonic():.6f}\n")
                 await client.publish(topic, payload, qos=1)
         await asyncio.sleep(_TICK_SECONDS)  # noqa: TID251 - the pace of these sites
     raise SystemExit(0)  # whom it served is gone

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import get_args
 
 from benchmarks._hub_client import Form, open_metrics
+from benchmarks._hub_failover import measure_failover
 from benchmarks._hub_rig import serving_api
 from benchmarks._hub_rows import Row, count_ceiling
 from benchmarks._hub_setup import (
@@ -36,7 +37,7 @@ from scheduler.control.ports.hub import HubError
 from scheduler.hub.client import open_hub
 from tests.support.postgres import postgres_server
 
-CASES = ("drain", "steady", "live", "restart", "takeover", "ceiling")
+CASES = ("drain", "steady", "live", "restart", "takeover", "ceiling", "failover")
 _FORMS = get_args(Form)
 _QUICK_WORKLOADS, _QUICK_SECONDS = 12, 1.0
 
@@ -154,6 +155,9 @@ async def _measure(plan: Plan) -> list[Row]:
         _say(found[-1])
     if "takeover" in plan.cases:
         found.append(await _takeover_with_shared_ledger(plan))
+        _say(found[-1])
+    if "failover" in plan.cases:
+        found.append(await measure_failover(plan))
         _say(found[-1])
     return found
 

@@ -20,6 +20,7 @@ from scheduler.control.events.recorder import EventRecorder
 from scheduler.control.events.site_notices import SiteNotices
 from scheduler.control.events.storm_notices import StormNotices
 from scheduler.control.failover.drain import DrainLoop
+from scheduler.control.failover.freeze_record import FreezeRecord
 from scheduler.control.failover.freeze_sync import SUBJECT, FreezeSync
 from scheduler.control.failover.loop import FailoverLoop
 from scheduler.control.failover.storm_gate import StormGate
@@ -66,7 +67,7 @@ from scheduler.control.worker import Worker
 from scheduler.ledger.segments import is_signed_by
 from scheduler.model.demand.terms import Terms
 from scheduler.model.kinds.metadata import WorkKey
-from scheduler.model.storm import StormLimits
+from scheduler.model.storm import StormLimits, StormState
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.queue.minimum_requests import MinimumRequests
 from scheduler.runtime.clock import Clock
@@ -228,7 +229,19 @@ class Term:
         notices = StormNotices(
             events=self.events, telemetry=known.metrics, subject=SUBJECT, instant=self.gate.instant
         )
-        self.gate.on_change = notices.on_change
+        self.freeze_record = FreezeRecord(
+            recorder=known.recorder,
+            gate=self.gate,
+            clock=known.clock,
+            faults=known.faults,
+            epoch=self._epoch,
+        )
+
+        def on_change(before: StormState, after: StormState) -> None:
+            notices.on_change(before, after)
+            self.freeze_record.on_change(before, after)
+
+        self.gate.on_change = on_change
         self.freeze_sync = FreezeSync(
             hub=known.hub, gate=self.gate, clock=known.clock, faults=known.faults
         )
@@ -499,6 +512,7 @@ class Term:
         yield "time", self.clock_events.run
         yield "storms", self.gate.run
         yield "freeze", self.freeze_sync.run
+        yield "freeze record", self.freeze_record.run
         yield "site status", writer.run
         yield "events", self.events.run
         yield "pending sites", partial(self.unadmitted_sites.run, known.hub)

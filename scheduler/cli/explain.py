@@ -34,7 +34,7 @@ from scheduler.cli.support.versus import UnknownSite, compare_with_site
 from scheduler.control.ports.hub import HubError
 from scheduler.ledger.errors import LedgerError
 from scheduler.ledger.reader import RecordSource, find_undoing, share_about
-from scheduler.ledger.record import UNDOES, Record
+from scheduler.ledger.record import EVICTIONS_SUBJECT, UNDOES, Record
 from scheduler.ledger.replay import read_recorded_decision
 from scheduler.model.canonical import digest_of_bytes
 from scheduler.model.decision import (
@@ -54,6 +54,7 @@ from scheduler.placement.fleet.context import decision_context
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.runtime.printable import printable
 
+_HELD_NOTE = "evictions are held at"
 _EPILOG = """examples:
   kapok explain health/appointment                        the last recorded decision
   kapok explain health/appointment --decision 7-42        an older one
@@ -202,7 +203,9 @@ def _read_recorded(arguments: argparse.Namespace, key: str) -> _ExplainedDecisio
             )
         recorded = read_recorded_decision(reader, record)
         undoing = find_undoing(reader, record)
+        held = _held_note(reader, recorded.decision) if arguments.decision is None else ""
     notes = (str(undoing.content.get("line", "")),) if undoing else ()
+    notes += (held,) if held else ()
     return _ExplainedDecision(
         key=key,
         record_id=record.id,
@@ -213,6 +216,18 @@ def _read_recorded(arguments: argparse.Namespace, key: str) -> _ExplainedDecisio
         terms=recorded.terms,
         notes=notes,
     )
+
+
+def _held_note(reader: RecordSource, decision: Decision) -> str:
+    """Why silent sites of the newest decision keep their replicas; "": no record says so."""
+    record = reader.last_about(EVICTIONS_SUBJECT)
+    if record is None or not (record.content.get("frozen") or record.content.get("held")):
+        return ""
+    silent = set(record.content.get("silent") or ())
+    sites = ", ".join(one.site for one in decision.assignment if one.site in silent)
+    if not sites:
+        return ""
+    return f"{_HELD_NOTE} {sites}: {record.content.get('line', '')} ({record.id}, {record.at})"
 
 
 def _find_record(reader: RecordSource, key: str, decision: str | None) -> Record | None:
@@ -357,7 +372,7 @@ def _print(answer: dict[str, Any]) -> None:
         where = f"at {change['site']}, " if change["site"] else ""
         console.print(printable(f"  {where}by the {change['who']}"))
     for note in answer["notes"]:
-        if "placement.identity" in note:
+        if "placement.identity" in note or note.startswith(_HELD_NOTE):
             console.print(printable(note))
     if NO_TENANT_NOTE in answer["notes"]:
         console.print(NO_TENANT_SENTENCE)

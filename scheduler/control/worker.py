@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from scheduler.control.ports.hub import Conflict, HubError
-from scheduler.control.ports.ledger import NotRecorded
+from scheduler.control.ports.not_recorded import NotRecorded
 from scheduler.control.ports.telemetry import Telemetry
 from scheduler.control.queue.reservations import CAPACITY_REASONS, Reservations
 from scheduler.control.queue.work_queue import SchedulingQueue

@@ -1,6 +1,6 @@
 """Errors of the ledger, by what the caller can do about them."""
 
-from scheduler.control.ports.ledger import NotRecorded
+from scheduler.control.ports.not_recorded import NotRecorded
 
 
 class LedgerError(Exception):

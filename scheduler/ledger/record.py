@@ -29,6 +29,10 @@ UNDOES_INDEX = "index"
 DECISION_KIND = "decision"
 EQUAL_KIND = "equal-decisions"
 """The kind of a record of several equal decisions; its subject is `NAMESPACE/*`."""
+EVICTIONS_KIND = "evictions"
+"""The kind of a record which says what holds evictions back from its time on."""
+EVICTIONS_SUBJECT = "evictions"
+"""Its subject: it is about no single workload."""
 SHARES = "shares"
 """The field of its content with what differs between the workloads, one entry for each."""
 MAX_SHARES = 1024
@@ -41,7 +45,7 @@ class LedgerEntry:
 
     Attributes:
         kind: what happened: "decision", "refusal", "not-carried-out", "deletion",
-            "equal-decisions", "batch", "loss" or "adoption".
+            "equal-decisions", "batch", "evictions", "loss" or "adoption".
         subject: what it is about, "namespace/name" of a workload for the first four.
         epoch: the leader's epoch; the record's id is made of it and the sequence.
         at: when it happened; an aware instant.

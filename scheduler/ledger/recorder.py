@@ -14,7 +14,8 @@ in `shares` what each workload has of its own: the index of its spec, and its in
 Both also hold the workload's `incarnation`, so that an object which was restored without its status
 finds its orders again, until a record of kind "deletion" ends that life. A decision that is
 recorded and whose status was not written has no effect; a record of kind "not-carried-out" names
-it in `undoes`. A ledger that is new
+it in `undoes`. What held evictions back, and the words of operators about it, are records of kind
+"evictions", of which each says what is in force from its time on. A ledger that is new
 because its file was lost says so in a record of kind "loss", until one of kind "adoption", which
 `kapok hub adopt` appends.
 
@@ -25,7 +26,7 @@ decided, until it can be written again.
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -47,6 +48,8 @@ from scheduler.ledger.ledger import Ledger
 from scheduler.ledger.record import (
     DECISION_KIND,
     EQUAL_KIND,
+    EVICTIONS_KIND,
+    EVICTIONS_SUBJECT,
     NOT_CARRIED_OUT_KIND,
     SHARES,
     UNDOES,
@@ -357,6 +360,31 @@ class LedgerRecorder:
         receipt = await self._append(entry)
         self._stored_scarcity_version = version or self._stored_scarcity_version
         return RecordReference(receipt.id, receipt.hash)
+
+    async def record_evictions(self, *, epoch: int, at: datetime, content: dict[str, Any]) -> None:
+        """Appends what holds evictions back from a time on.
+
+        Raises:
+            LedgerUnavailableError: the file cannot be written; nothing was recorded.
+        """
+        await self._append(
+            LedgerEntry(
+                kind=EVICTIONS_KIND,
+                subject=EVICTIONS_SUBJECT,
+                epoch=epoch,
+                at=at,
+                content=content,
+            )
+        )
+
+    def last_evictions(self) -> Mapping[str, Any] | None:
+        """The content of the newest record of what holds evictions back; None: there is none.
+
+        Raises:
+            LedgerCorruptError: the record cannot be read.
+        """
+        last = next(self._ledger.newest_first(EVICTIONS_SUBJECT), None)
+        return None if last is None else last.content
 
     async def _price_blobs(self, terms: Terms) -> tuple[Blob, ...]:
         """The price list as a blob, packed on another thread; empty if it is stored already."""

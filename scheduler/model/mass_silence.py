@@ -1,4 +1,6 @@
-"""Whether sites fell silent together, and which of them share a province, a city or a provider.
+"""Whether sites fell silent together, and which of them share a failure domain.
+
+A failure domain is a province, a city, a provider, or what `location.failureDomains` names.
 
 Pure: every function is about one instant. Times are seconds on the receiver's monotonic clock.
 """
@@ -20,7 +22,7 @@ from scheduler.model.site_health import (
     was_ever_there,
 )
 
-DomainKind = Literal["province", "city", "provider"]
+DomainKind = Literal["province", "city", "provider", "failure domain"]
 
 Domain = tuple[DomainKind, str]
 """A failure domain, e.g. ("province", "CN-GD"); a city is named with its province."""

@@ -6,9 +6,9 @@ state before, give the state now. Times are seconds on the receiver's monotonic 
 - A freeze: nothing is evicted. It begins at once when more than half of the fleet fell silent
   together, when the session with the broker is down or new, when no site at all is received, and
   after this process stood still. It ends when that was over for `settle_seconds`.
-- A held domain: a province, a city or a provider that fell silent as a whole, while nearly all
-  other sites report, is lost. Its sites are evicted later than single ones are; while too many
-  others are silent as well, they are not evicted at all.
+- A held domain: a province, a city, a provider or a stated failure domain that fell silent as a
+  whole, while nearly all other sites report, is lost. Its sites are evicted later than single
+  ones are; while too many others are silent as well, they are not evicted at all.
 - A rate: evictions are spread over time, more when much of the fleet is away. Kubernetes' node
   lifecycle controller has the same three steps (full, secondary, none) per zone.
 """

@@ -363,7 +363,8 @@ STATE_METRICS: Final[Mapping[str, MetricDefinition]] = {
     ),
     "kapok_evictions_held_domains": MetricDefinition(
         "gauge",
-        "Provinces, cities and providers that fell silent as a whole and whose sites are held.",
+        "Provinces, cities, providers and stated failure domains that fell silent as a whole, and"
+        " whose sites are held.",
     ),
     "kapok_sites_healthy_ratio": MetricDefinition(
         "gauge", "Share of the sites ever received that report; 0 while none is known."

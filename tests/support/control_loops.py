@@ -94,6 +94,8 @@ class FakeRecorder:
         self.undone: list[tuple[str, str]] = []
         self.deletion_fault: Exception | None = None
         self.steps: list[int] = []
+        self.evictions: list[dict[str, Any]] = []
+        self.evictions_fault: Exception | None = None
         self._accepted: dict[str, AcceptedSpec] = {}
 
     def update_facts(self, site: str, facts: SiteFacts | None) -> None:
@@ -165,6 +167,16 @@ class FakeRecorder:
         del at, why, incarnation
         assert epoch == EPOCH
         self.undone.append((subject, decision))
+
+    async def record_evictions(self, *, epoch: int, at: datetime, content: dict[str, Any]) -> None:
+        assert at.tzinfo is not None
+        assert epoch == EPOCH
+        if self.evictions_fault is not None:
+            raise self.evictions_fault
+        self.evictions.append(content)
+
+    def last_evictions(self) -> Mapping[str, Any] | None:
+        return self.evictions[-1] if self.evictions else None
 
     def decisions_after(self, subject: str, shown: str) -> tuple[str, ...]:
         undone = {decision for _, decision in self.undone}

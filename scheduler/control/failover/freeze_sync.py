@@ -18,7 +18,8 @@ from scheduler.runtime.faults import Faults
 
 _log = logging.getLogger(__name__)
 
-_READ_SECONDS = 2.0
+_READ_SECONDS = 0.5
+"""An operator waits for the answer; a watch would need rights to list what others keep there."""
 _FIELD_MANAGER = "kapok"
 _NOT_WRITTEN = ("healthyRatio", "excusedSites")
 """What changes with every site is not worth a write to the hub, and would soon be untrue there;
@@ -44,7 +45,7 @@ class FreezeSync:
     _has_failed: bool = field(default=False, init=False)
 
     async def run(self) -> None:
-        """Reads and writes every two seconds; runs until cancelled."""
+        """Reads and writes twice a second; runs until cancelled."""
         while True:
             with self.faults.barrier("freeze"):
                 await self.sync()

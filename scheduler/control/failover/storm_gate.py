@@ -190,18 +190,22 @@ class StormGate:
             "since": _since_of(word, is_word=is_word) or self._instant_of(freeze),
             "why": word.why if is_word and word else freeze.why if freeze else "",
             "by": word.by if is_word and word else "",
-            "held": [self._shown_domain(one) for one in state.held],
+            "held": self.shown_domains(),
             "excusedSites": len(state.excused),
             "healthyRatio": round(state.healthy_ratio, 4),
             "evictionsPerSecond": state.per_second,
         }
+
+    def shown_domains(self) -> list[dict[str, str | None]]:
+        """The held domains: kind, name, since, and until when; None: until others report."""
+        return [self._shown_domain(one) for one in self.state.held]
 
     @property
     def word(self) -> FreezeWord | None:
         """The last word that was taken in; None: none was read yet."""
         return self._word
 
-    def _shown_domain(self, held: HeldDomain) -> dict[str, object]:
+    def _shown_domain(self, held: HeldDomain) -> dict[str, str | None]:
         kind, name = held.domain
         until = None if held.until_seconds is None else self.instant(held.until_seconds)
         since = self.instant(held.since_seconds)
@@ -286,6 +290,7 @@ def domains_of_site(site: Site) -> tuple[Domain, ...]:
         found.append(("city", f"{where.province}/{where.city}"))
     if site.spec.provider:
         found.append(("provider", site.spec.provider))
+    found += [("failure domain", name) for name in dict.fromkeys(where.failure_domains) if name]
     return tuple(found)
 
 

@@ -13,7 +13,8 @@ from scheduler.control.events.recorder import EventRecorder
 from scheduler.control.failover.gate import EvictionGate, OpenGate
 from scheduler.control.orders.sync import OrderSync
 from scheduler.control.queue.requeue import Requeuer
-from scheduler.control.sites.sites import Sites, SiteState
+from scheduler.control.sites.site_state import SiteState
+from scheduler.control.sites.sites import Sites
 from scheduler.control.state.failover_rules import workload_failover
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.unready import UnreadyReplacements, content_of

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from scheduler.control.ports.agents import OrderForSite
-from scheduler.control.sites.sites import SiteState
+from scheduler.control.sites.site_state import SiteState
 from scheduler.control.status.migration import SiteShare
 from scheduler.control.status.ordinals import ordered_ordinals
 from scheduler.model.demand.demand import Demand

@@ -15,7 +15,7 @@ import msgspec
 
 from scheduler.control.ports.agents import OrderForSite, OrderNotPublishable
 from scheduler.control.ports.ledger import RecordedIdentity
-from scheduler.control.sites.sites import SiteState
+from scheduler.control.sites.site_state import SiteState
 from scheduler.control.status.conditions import MAX_SITES_LISTED, find_condition
 from scheduler.model.demand.demand import NotAccepted
 from scheduler.model.formatters import format_list

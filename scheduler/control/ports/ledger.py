@@ -3,7 +3,7 @@
 `scheduler.ledger.recorder` implements it.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -14,10 +14,6 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.demand.terms import Terms
 from scheduler.model.kinds.workload import WorkloadSpec
-
-
-class NotRecorded(Exception):
-    """The ledger cannot be written now, so the decision does not count; make it again later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +237,27 @@ class DecisionRecorder(Protocol):
 
         Raises:
             NotRecorded: nothing was recorded.
+        """
+        ...
+
+    async def record_evictions(self, *, epoch: int, at: datetime, content: dict[str, Any]) -> None:
+        """Appends what holds evictions back from a time on; returns when it is durable.
+
+        Args:
+            epoch: the epoch of the leader.
+            at: since when.
+            content: what holds them back, with the operator's last word and a line about it.
+
+        Raises:
+            NotRecorded: nothing was recorded.
+        """
+        ...
+
+    def last_evictions(self) -> Mapping[str, Any] | None:
+        """The content of the newest such record; None: there is none.
+
+        Raises:
+            ValueError: the record cannot be read.
         """
         ...
 

@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 import msgspec
 
 from scheduler.control.ports.batch_solver import BatchInputs, BatchNotSolved, BatchSolver
-from scheduler.control.ports.ledger import DecisionRecorder, NotRecorded
+from scheduler.control.ports.ledger import DecisionRecorder
+from scheduler.control.ports.not_recorded import NotRecorded
 from scheduler.control.ports.telemetry import Telemetry
 from scheduler.control.queue.work_queue import SchedulingQueue
 from scheduler.control.state.decision_inputs import DecisionInputs

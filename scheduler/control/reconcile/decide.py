@@ -18,10 +18,10 @@ from scheduler.control.orders.sync import OrderSync
 from scheduler.control.ports.ledger import (
     AcceptedSpec,
     DecisionRecorder,
-    NotRecorded,
     PreparedRecord,
     RecordedShare,
 )
+from scheduler.control.ports.not_recorded import NotRecorded
 from scheduler.control.queue.requeue import RequeueReason, RequeueReasons
 from scheduler.control.reconcile.accepted_specs import AcceptedSpecs
 from scheduler.control.reconcile.draft import (

@@ -8,32 +8,26 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from math import inf
-from typing import NamedTuple
 
 import msgspec
 
 from scheduler.control.ports.agents import OrderStatusReport, SiteReport
-from scheduler.control.sites.intensity_history import IntensityHistory
+from scheduler.control.sites.last_figures import with_last_figures
 from scheduler.control.sites.left_behind import LeftBehind
 from scheduler.control.sites.site_readiness import HealthChange, ready_condition
-from scheduler.control.sites.unschedulable import (
-    UnschedulablePods,
-    pods_without_room,
-    unschedulable_after,
-)
+from scheduler.control.sites.site_state import SiteState, not_superseded
+from scheduler.control.sites.taint_times import taint_times_after, with_taint_times
+from scheduler.control.sites.unschedulable import pods_without_room, unschedulable_after
+from scheduler.control.sites.wake_events import wake_events_of
 from scheduler.control.state.objects import HubObjects
 from scheduler.model.demand.facts import (
     InFlight,
     OrderGeneration,
     SiteFacts,
-    in_flight_of,
     site_facts_of,
 )
-from scheduler.model.kinds.fields import Taint
 from scheduler.model.kinds.kinds import Site
-from scheduler.model.kinds.site import FreeRow, NodeClass, SiteStatus
-from scheduler.model.quantities import free_amount
+from scheduler.model.kinds.site import SiteStatus
 from scheduler.model.site_health import (
     HealthLimits,
     HealthName,
@@ -57,118 +51,6 @@ FactsSink = Callable[[str, SiteFacts | None], None]
 
 HealthSink = Callable[[HealthName], None]
 """Called with the state that a site has from now on."""
-
-
-class CountedInFlight(NamedTuple):
-    """What the orders of a site have in flight.
-
-    Attributes:
-        by_order: those that have something, by order id; None: not counted yet.
-        stuck_after_seconds: room is kept this long for a pod that its cluster cannot schedule.
-    """
-
-    by_order: dict[str, tuple[InFlight, ...]] | None
-    stuck_after_seconds: float
-
-
-@dataclass(slots=True)
-class SiteState:
-    """What one site has reported, and what is ordered and reserved there.
-
-    Attributes:
-        report: the last report; None before the first one of this process.
-        order_status: the last status of its orders.
-        admitted_seconds: monotonic time at which the Site was taken in.
-        health: whether messages of the site come in time.
-        health_changed_at: since when it is in that state.
-        is_ready: whether the site reports, and its cluster answers its agent.
-        is_cluster_reachable: whether the cluster answered the agent at the last report; of a site
-            that does not report it is not known, and True.
-        ready_changed_at: when `is_ready` changed last.
-        ordered: generations of each order that no report shows as bound yet, by order id.
-        last_heard_seconds: monotonic time at which the last message of any kind was made, at the
-            latest.
-        intensity_history: carbon intensities of the last week.
-        reserved: capacity kept for workloads that have waited long; for all others in flight.
-        unschedulable: pods that have no node in the last report, by order id.
-        taint_first_seen_at: when each NoExecute taint without `timeAdded` was seen first.
-    """
-
-    report: SiteReport | None = None
-    order_status: OrderStatusReport | None = None
-    admitted_seconds: float = float("-inf")
-    health: HealthState = field(default_factory=HealthState)
-    health_changed_at: datetime | None = None
-    is_ready: bool = False
-    is_cluster_reachable: bool = True
-    ready_changed_at: datetime | None = None
-    ordered: dict[str, tuple[OrderGeneration, ...]] = field(default_factory=dict)
-    last_heard_seconds: float = float("-inf")
-    intensity_history: IntensityHistory = field(default_factory=IntensityHistory)
-    reserved: tuple[InFlight, ...] = ()
-    unschedulable: dict[str, UnschedulablePods] = field(default_factory=dict)
-    taint_first_seen_at: dict[Taint, datetime] = field(default_factory=dict)
-    _counted: dict[str, tuple[InFlight, ...]] | None = field(
-        default=None, init=False, compare=False
-    )
-    _counted_after_seconds: float = field(default=0.0, init=False, compare=False)
-
-    def in_flight(self, stuck_after_seconds: float) -> tuple[InFlight, ...]:
-        """Pods that are ordered and not bound in any report yet, and what is reserved.
-
-        Pods that the cluster could not schedule for `stuck_after_seconds` are left out. What most
-        orders have in flight is nothing, so only the others are walked through.
-        """
-        if self._counted is None or self._counted_after_seconds != stuck_after_seconds:
-            self._counted, self._counted_after_seconds = {}, stuck_after_seconds
-            for order_id in self.ordered:
-                self._count(order_id)
-        counted = (one for _, each in sorted(self._counted.items()) for one in each)
-        return (*counted, *self.reserved)
-
-    def set_ordered(self, order_id: str, ordered: tuple[OrderGeneration, ...]) -> bool:
-        """Sets the generations of an order; returns whether that changes what is in flight."""
-        if ordered:
-            self.ordered[order_id] = ordered
-        else:
-            self.ordered.pop(order_id, None)
-        return self._counted is None or self._count(order_id)
-
-    def count(self) -> "CountedInFlight":
-        """What each order has in flight, as far as it is counted."""
-        return CountedInFlight(self._counted, self._counted_after_seconds)
-
-    def take_count(self, before: "CountedInFlight", order_ids: Iterable[str]) -> None:
-        """Takes over a count from before a report, and counts these orders again.
-
-        Of all others nothing may have changed that the count depends on.
-        """
-        if before.by_order is None:
-            return
-        self._counted = before.by_order.copy()
-        self._counted_after_seconds = before.stuck_after_seconds
-        for order_id in order_ids:
-            self._count(order_id)
-
-    def _count(self, order_id: str) -> bool:
-        """Counts again what an order has in flight; returns whether it is something else."""
-        counted: dict[str, tuple[InFlight, ...]] = self._counted or {}
-        before, found = counted.pop(order_id, ()), self._in_flight_of(order_id)
-        if found:
-            counted[order_id] = found
-        self._counted = counted
-        return before != found
-
-    def _in_flight_of(self, order_id: str) -> tuple[InFlight, ...]:
-        ordered = self.ordered.get(order_id, ())
-        generation, count = self.report.bound.get(order_id, (0, 0)) if self.report else (0, 0)
-        known = self.unschedulable.get(order_id)
-        if known:
-            given_up = pods_without_room(
-                {order_id: known}, self.report, self._counted_after_seconds
-            )
-            count += given_up.get(order_id, 0)
-        return in_flight_of(ordered, {generation: count})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -260,7 +142,11 @@ class Sites:
             self.states[name] = self._new_state(self.objects.sites.get(name))
         state = self.states[name]
         if name in self.objects.sites:
-            self._record_taint_times(state, self.objects.sites[name])
+            state.taint_first_seen_at = taint_times_after(
+                state.taint_first_seen_at,
+                self.objects.sites[name].spec.taints,
+                self.clock.now().replace(microsecond=0),
+            )
         self._publish_facts(name)
 
     def _new_state(self, site: Site | None) -> SiteState:
@@ -298,7 +184,12 @@ class Sites:
             return frozenset()
         before, was_ready = state.report, state.is_ready
         if not report.is_cluster_reachable:
-            report = self._with_last_figures(state, report)
+            report = with_last_figures(
+                report,
+                known=state.report,
+                site=self.objects.sites.get(report.site),
+                clock=self.clock,
+            )
         given_up_before = self._given_up(state)
         state = self._after_report(state, report)
         # The state is replaced once the facts are taken in: a report that fails changes nothing.
@@ -308,7 +199,7 @@ class Sites:
             return frozenset()
         if not was_ready or before is None or self._may_have_been_stale(before, report):
             return frozenset({"report", "latency", "capacity"})
-        events = _wake_events_of(before.figures, report.figures)
+        events = wake_events_of(before.figures, report.figures)
         if state.ordered and (
             before.bound != report.bound or self._gives_up_more(state, given_up_before)
         ):
@@ -326,7 +217,7 @@ class Sites:
             report=report,
             last_heard_seconds=self._sent_seconds(state, report.sent_seconds),
             ordered=state.ordered
-            | {one: _not_superseded(one, state.ordered[one], bound) for one in changed},
+            | {one: not_superseded(one, state.ordered[one], bound) for one in changed},
             unschedulable=unschedulable_after(state.unschedulable, report),
             intensity_history=state.intensity_history.with_intensity(
                 report.figures.intensity, report.observed_seconds
@@ -346,34 +237,6 @@ class Sites:
         self._set_health(after, health)
         self._set_ready(after, is_ready=health.is_present and after.is_cluster_reachable)
         return after
-
-    def _with_last_figures(self, state: SiteState, report: SiteReport) -> SiteReport:
-        """A report of an agent whose cluster does not answer, with what was known of the cluster.
-
-        Without nodes and kinds every rule about them would refuse the site, as if it had none.
-        """
-        if state.report is not None:
-            known = state.report
-            return replace(
-                known,
-                sent_seconds=report.sent_seconds,
-                interval_seconds=report.interval_seconds,
-                is_new_boot=report.is_new_boot,
-                is_cluster_reachable=False,
-            )
-        site = self.objects.sites.get(report.site)
-        if site is None or site.status.observed_at is None:
-            return report
-        age = (self.clock.now() - site.status.observed_at).total_seconds()
-        figures = msgspec.structs.replace(
-            report.figures,
-            node_classes=site.status.node_classes,
-            api_kinds=site.status.api_kinds,
-            cluster_kinds=site.status.cluster_kinds,
-        )
-        return replace(
-            report, figures=figures, observed_seconds=self.clock.monotonic() - max(0.0, age)
-        )
 
     def _sent_seconds(self, state: SiteState, made_seconds: float | None) -> float:
         made = self.clock.monotonic() if made_seconds is None else made_seconds
@@ -506,7 +369,7 @@ class Sites:
         elif any(one.generation == ordered.generation for one in known):
             return
         bound = state.report.bound if state.report else {}
-        left = _not_superseded(order_id, (*known, ordered), bound) if ordered else ()
+        left = not_superseded(order_id, (*known, ordered), bound) if ordered else ()
         if not state.set_ordered(order_id, left):
             return
         if self._gathered is None:
@@ -584,7 +447,9 @@ class Sites:
             state: another state than the one that is kept.
         """
         state, site = state or self.states[name], self.objects.sites[name]
-        spec = msgspec.structs.replace(site.spec, taints=_with_taint_times(site.spec.taints, state))
+        spec = msgspec.structs.replace(
+            site.spec, taints=with_taint_times(site.spec.taints, state.taint_first_seen_at)
+        )
         # That a site is late or held changes no decision, so it is no other fact.
         ready = ready_condition(state, clock=None)
         status = msgspec.structs.replace(self.status_of(name, state), conditions=(ready,))
@@ -594,18 +459,6 @@ class Sites:
             in_flight=state.in_flight(self.stuck_after_seconds),
             p90=state.intensity_history.p90(),
         )
-
-    def _record_taint_times(self, state: SiteState, site: Site) -> None:
-        """Records when each NoExecute taint without `timeAdded` was seen first.
-
-        `tolerationSeconds` count from `timeAdded`, else from that time. As in the taint eviction
-        controller of Kubernetes, a restart begins to count again.
-        """
-        now = self.clock.now().replace(microsecond=0)
-        undated = [one for one in site.spec.taints if _is_undated_no_execute(one)]
-        state.taint_first_seen_at = {
-            one: state.taint_first_seen_at.get(one, now) for one in undated
-        }
 
     def _publish_facts(self, name: str, state: SiteState | None = None) -> None:
         if name in self.objects.sites and name in self.states:
@@ -618,76 +471,3 @@ class Sites:
     def _instant_of(self, observed_seconds: float) -> datetime:
         age = max(0.0, self.clock.monotonic() - observed_seconds)
         return (self.clock.now() - timedelta(seconds=age)).replace(microsecond=0)
-
-
-def _not_superseded(
-    order_id: str, ordered: tuple[OrderGeneration, ...], bound: Mapping[str, tuple[int, int]]
-) -> tuple[OrderGeneration, ...]:
-    """Drops generations older than the one that the site has applied; the newest always stays."""
-    applied, _ = bound.get(order_id, (0, 0))
-    return tuple(one for one in ordered if one.generation >= applied) or ordered[-1:]
-
-
-def _is_undated_no_execute(taint: Taint) -> bool:
-    return taint.effect == "NoExecute" and taint.time_added is None
-
-
-def _with_taint_times(taints: tuple[Taint, ...], state: SiteState) -> tuple[Taint, ...]:
-    seen = state.taint_first_seen_at
-    if not seen:
-        return taints
-    return tuple(
-        msgspec.structs.replace(one, time_added=seen[one]) if one in seen else one for one in taints
-    )
-
-
-def _wake_events_of(before: SiteStatus, after: SiteStatus) -> frozenset[WakeEvent]:
-    events: set[WakeEvent] = set()
-    if _without_free(before) != _without_free(after):
-        events.update(("report", "capacity"))
-    elif _has_more_free(before, after):
-        events.add("capacity")
-    if before.namespaces != after.namespaces:
-        events.add("capacity")
-    if _rule_inputs(before) != _rule_inputs(after):
-        events.add("report")
-    if before.rtt != after.rtt and _has_shorter_rtt(before, after):
-        events.add("latency")
-    return frozenset(events)
-
-
-def _rule_inputs(figures: SiteStatus) -> SiteStatus:
-    """The figures that rules read; power and intensity change costs, never feasibility."""
-    return msgspec.structs.replace(
-        figures, node_classes=(), namespaces=(), rtt=(), power=None, intensity=None
-    )
-
-
-def _has_shorter_rtt(before: SiteStatus, after: SiteStatus) -> bool:
-    """Whether a round trip is shorter than before, or known for the first time."""
-    known = {each.to: each.milliseconds for each in before.rtt}
-    return any(each.milliseconds < known.get(each.to, inf) for each in after.rtt)
-
-
-def _without_free(figures: SiteStatus) -> list[NodeClass]:
-    return [msgspec.structs.replace(one, free=()) for one in figures.node_classes]
-
-
-def _has_more_free(before: SiteStatus, after: SiteStatus) -> bool:
-    """Whether a node has more of a resource free; both reports have the same node classes."""
-    for old, new in zip(before.node_classes, after.node_classes, strict=True):
-        if old.free == new.free:
-            continue
-        if len(old.free) != len(new.free):
-            return True
-        if any(_is_more_free(*rows) for rows in zip(old.free, new.free, strict=True)):
-            return True
-    return False
-
-
-def _is_more_free(old: FreeRow, new: FreeRow) -> bool:
-    return old != new and any(
-        free_amount(name, amount) > free_amount(name, old.get(name, 0))
-        for name, amount in new.items()
-        if amount != old.get(name)
-    )

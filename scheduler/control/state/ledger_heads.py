@@ -13,7 +13,8 @@ from typing import Any
 
 from scheduler.control.ports.agents import IndexVersion, OrderStatusReport
 from scheduler.control.ports.hub import CONFIG_MAPS, NAMESPACE, Hub, HubError
-from scheduler.control.ports.ledger import NotRecorded, SignedHead
+from scheduler.control.ports.ledger import SignedHead
+from scheduler.control.ports.not_recorded import NotRecorded
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
 

@@ -58,8 +58,9 @@ NOT_ENFORCED: dict[str, dict[str, str]] = {
     Site.KIND: {
         "spec.location.latitude": _DESCRIBES,
         "spec.location.longitude": _DESCRIBES,
-        "spec.location.failureDomains": "no rule spreads over failure domains yet; label the site, "
-        "and spread by label:KEY",
+        "spec.location.failureDomains": "only evictions know them: sites that share one and fell "
+        "silent together are held together. No rule spreads over them yet; label the site, and "
+        "spread by label:KEY",
         "spec.energy.gridZone": _DESCRIBES,
         "spec.energy.greenShare": _GREEN,
         "spec.energy.greenEvidence": _GREEN,

@@ -33,7 +33,8 @@ FIELD_DESCRIPTIONS: dict[tuple[str, str], str] = {
     ("Location", "latitude"): "Degrees north (WGS 84).",
     ("Location", "longitude"): "Degrees east (WGS 84).",
     ("Location", "failureDomains"): (
-        "What can fail as a whole, such as a substation or a fibre ring."
+        "What can fail as a whole, such as a substation or a fibre ring. Sites with the same name"
+        " share it, wherever they are."
     ),
     ("SitePrices", "tariff"): (
         "The cheaper hours. All other hours cost energyCnyPerKwh, the highest price."

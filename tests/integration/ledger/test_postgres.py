@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agents.protocol.keys import SigningKey
-from scheduler.control.ports.ledger import NotRecorded
+from scheduler.control.ports.not_recorded import NotRecorded
 from scheduler.ledger import sealer
 from scheduler.ledger.errors import (
     LedgerCorruptError,

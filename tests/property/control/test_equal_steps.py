@@ -9,7 +9,7 @@ import pytest
 
 from scheduler.control import worker
 from scheduler.control.ports.hub import TENANTS
-from scheduler.control.ports.ledger import NotRecorded
+from scheduler.control.ports.not_recorded import NotRecorded
 from scheduler.control.reconcile import reconciler
 from scheduler.control.stats.workloads import WorkloadStats
 from scheduler.model.canonical import canonical_json

@@ -7,7 +7,7 @@ import pytest
 
 from scheduler.control.ports.agents import OrderForSite, OrderNotPublishable
 from scheduler.control.ports.hub import SITES, WORKLOADS, Busy, HubError, Refused
-from scheduler.control.ports.ledger import NotRecorded
+from scheduler.control.ports.not_recorded import NotRecorded
 from tests.support.control_loops import ControlLoops
 from tests.support.sites import nodes, site, workload
 

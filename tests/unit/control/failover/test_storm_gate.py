@@ -1,7 +1,5 @@
 """The gate of evictions, its budget, and the words of operators."""
 
-from scheduler.control.events.storm_notices import StormNotices
-from scheduler.control.failover.freeze_sync import SUBJECT, FreezeSync
 from scheduler.control.failover.freeze_word import (
     EVICTIONS_MAP,
     FREEZE_MAP,
@@ -11,98 +9,13 @@ from scheduler.control.failover.freeze_word import (
     read_evictions,
     read_word,
 )
-from scheduler.control.failover.storm_gate import CONDITION, StormGate
+from scheduler.control.failover.storm_gate import CONDITION
 from scheduler.control.ports.hub import CONFIG_MAPS, NAMESPACE, Busy
-from scheduler.model.site_health import HealthLimits
-from scheduler.model.storm import StormLimits
-from tests.support.control_loops import ControlLoops
-from tests.support.null_telemetry import NullTelemetry
-from tests.support.sites import Raw, nodes, site
-
-LIMITS = StormLimits(full_per_second=10.0, reduced_per_second=2.0)
-SETTLE = int(LIMITS.settle_seconds)
-
-
-class FreezeCounts(NullTelemetry):
-    """Keeps the reason of each freeze that is counted."""
-
-    def __init__(self) -> None:
-        self.freezes: list[str] = []
-
-    def count_freeze(self, reason: str) -> None:
-        self.freezes.append(reason)
-
-
-class Rig:
-    """A gate over some sites, whose time the test moves second by second."""
-
-    def __init__(self, *, sites: int = 5, province: str = "") -> None:
-        self.loops = ControlLoops()
-        self.loops.sites.limits = HealthLimits()
-        self.connected: float | None = self.loops.clock.monotonic()
-        self.gate = StormGate(
-            sites=self.loops.sites,
-            clock=self.loops.clock,
-            limits=LIMITS,
-            connected_since_seconds=lambda: self.connected,
-        )
-        self.counts = FreezeCounts()
-        notices = StormNotices(
-            events=self.loops.events,
-            telemetry=self.counts,
-            subject=SUBJECT,
-            instant=self.gate.instant,
-        )
-        self.gate.on_change = notices.on_change
-        self.sync = FreezeSync(
-            hub=self.loops.hub,
-            gate=self.gate,
-            clock=self.loops.clock,
-            faults=self.loops.faults,
-        )
-        self.names = [f"m{number}" for number in range(sites)]
-        self.province = province
-
-    def objects(self) -> list[Raw]:
-        found = []
-        for number, name in enumerate(self.names):
-            raw = site(name, nodes(8), observedAt="2026-11-24T08:00:00Z")
-            far = self.province and number < 2
-            raw["spec"] = {
-                **raw["spec"],
-                "location": {"province": self.province if far else "CN-GD"},
-            }
-            found.append(raw)
-        return found
-
-    def pass_seconds(self, seconds: int, *reporting: str) -> None:
-        """Lets seconds pass, in each of which some sites report and the gate looks."""
-        for _ in range(seconds):
-            self.loops.clock._seconds += 1  # noqa: SLF001 - a jump, which wakes no loop
-            for name in reporting:
-                self.loops.report(site(name, nodes(8)))
-            self.loops.clock_events._check_health()  # noqa: SLF001 - one round of the loop
-            self.gate.look()
-
-    def reasons(self) -> list[str]:
-        found = []
-        while body := self.loops.events.pending.pop():
-            if body["involvedObject"]["kind"] == "ConfigMap":
-                found.append(body["reason"])
-        return found
-
-    async def say(self, word: FreezeWord) -> None:
-        body = freeze_body(word)
-        await self.loops.hub.apply(CONFIG_MAPS, body, field_manager="test")
-        await self.sync.sync()
-
-    async def state(self) -> dict[str, object]:
-        body = await self.loops.hub.get(CONFIG_MAPS, EVICTIONS_MAP, NAMESPACE)
-        return read_evictions(body)[0]
+from tests.support.storm_rig import SETTLE, StormRig
 
 
 async def test_before_the_word_of_operators_is_read_nothing_is_evicted() -> None:
-    rig = Rig()
+    rig = StormRig()
     async with rig.loops.started(*rig.objects()):
         rig.pass_seconds(SETTLE + 1, *rig.names)
         assert "not been read" in rig.gate.why_not("m0")
@@ -114,7 +27,7 @@ async def test_before_the_word_of_operators_is_read_nothing_is_evicted() -> None
 
 
 async def test_one_silent_site_is_evicted_within_the_budget() -> None:
-    rig = Rig()
+    rig = StormRig()
     async with rig.loops.started(*rig.objects()):
         await rig.sync.sync()
         rig.pass_seconds(70, *rig.names[1:])
@@ -130,7 +43,7 @@ async def test_one_silent_site_is_evicted_within_the_budget() -> None:
 
 
 async def test_a_storm_takes_the_budget_away_and_marks_the_silent_sites() -> None:
-    rig = Rig()
+    rig = StormRig()
     async with rig.loops.started(*rig.objects()):
         await rig.sync.sync()
         rig.pass_seconds(60, *rig.names)
@@ -150,7 +63,7 @@ async def test_a_storm_takes_the_budget_away_and_marks_the_silent_sites() -> Non
 
 
 async def test_a_lost_session_shuts_the_gate_before_the_next_look() -> None:
-    rig = Rig()
+    rig = StormRig()
     async with rig.loops.started(*rig.objects()):
         await rig.sync.sync()
         rig.pass_seconds(SETTLE + 1, *rig.names)
@@ -168,7 +81,7 @@ async def test_a_lost_session_shuts_the_gate_before_the_next_look() -> None:
 
 
 async def test_a_process_that_stood_still_trusts_no_silence() -> None:
-    rig = Rig()
+    rig = StormRig()
     async with rig.loops.started(*rig.objects()):
         await rig.sync.sync()
         rig.pass_seconds(SETTLE + 1, *rig.names)
@@ -178,7 +91,7 @@ async def test_a_process_that_stood_still_trusts_no_silence() -> None:
 
 
 async def test_a_silent_province_is_held_for_its_time() -> None:
-    rig = Rig(sites=12, province="CN-GS")
+    rig = StormRig(sites=12, province="CN-GS")
     async with rig.loops.started(*rig.objects()):
         await rig.sync.sync()
         rig.pass_seconds(60, *rig.names)
@@ -196,7 +109,31 @@ async def test_a_silent_province_is_held_for_its_time() -> None:
         assert "DomainSilent" in rig.reasons()
 
 
-async def _held(rig: Rig) -> list[dict[str, object]]:
+async def test_sites_of_a_silent_failure_domain_are_held_though_their_city_reports() -> None:
+    rig = StormRig(sites=12, ring="ring-1")
+    async with rig.loops.started(*rig.objects()):
+        await rig.sync.sync()
+        rig.pass_seconds(60, *rig.names)
+        rig.pass_seconds(50, *rig.names[2:])
+        assert "the failure domain ring-1 fell silent as a whole" in rig.gate.why_not("m0")
+        assert rig.gate.why_not("m5") == ""
+        (held,) = await _held(rig)
+        assert (held["kind"], held["name"]) == ("failure domain", "ring-1")
+        rig.pass_seconds(SETTLE, *rig.names[2:])
+        assert (rig.gate.after_ratio("m0"), rig.gate.after_ratio("m5")) == (2.0, 1.0)
+
+
+async def test_one_site_of_a_failure_domain_that_reports_holds_none_of_it() -> None:
+    rig = StormRig(sites=12, ring="ring-1")
+    async with rig.loops.started(*rig.objects()):
+        await rig.sync.sync()
+        rig.pass_seconds(60, *rig.names)
+        rig.pass_seconds(70, *rig.names[1:])
+        assert rig.gate.why_not("m0") == ""
+        assert rig.gate.after_ratio("m0") == 1.0
+
+
+async def _held(rig: StormRig) -> list[dict[str, object]]:
     await rig.sync.sync()
     found = (await rig.state())["held"]
     assert isinstance(found, list)
@@ -204,7 +141,7 @@ async def _held(rig: Rig) -> list[dict[str, object]]:
 
 
 async def test_an_operator_freezes_and_thaws_and_the_hub_says_so() -> None:
-    rig = Rig()
+    rig = StormRig()
     async with rig.loops.started(*rig.objects()):
         await rig.sync.sync()
         rig.pass_seconds(SETTLE + 1, *rig.names)
@@ -226,7 +163,7 @@ async def test_an_operator_freezes_and_thaws_and_the_hub_says_so() -> None:
 
 
 async def test_a_thaw_lifts_a_storm_until_the_next_one() -> None:
-    rig = Rig()
+    rig = StormRig()
     async with rig.loops.started(*rig.objects()):
         await rig.say(FreezeWord(is_frozen=False, id="earlier"))
         rig.pass_seconds(60, *rig.names)
@@ -241,7 +178,7 @@ async def test_a_thaw_lifts_a_storm_until_the_next_one() -> None:
 
 
 async def test_a_thaw_from_before_a_take_over_lifts_no_storm() -> None:
-    rig = Rig()
+    rig = StormRig()
     async with rig.loops.started(*rig.objects()):
         await rig.loops.hub.create(CONFIG_MAPS, freeze_body(FreezeWord(is_frozen=False, id="w1")))
         rig.pass_seconds(60, *rig.names)
@@ -251,7 +188,7 @@ async def test_a_thaw_from_before_a_take_over_lifts_no_storm() -> None:
 
 
 async def test_a_freeze_outlives_the_leader() -> None:
-    rig = Rig()
+    rig = StormRig()
     async with rig.loops.started(*rig.objects()):
         body = freeze_body(FreezeWord(is_frozen=True, why="works", id="w1"))
         await rig.loops.hub.create(CONFIG_MAPS, body)
@@ -261,7 +198,7 @@ async def test_a_freeze_outlives_the_leader() -> None:
 
 
 async def test_while_the_hub_is_away_the_last_word_holds() -> None:
-    rig = Rig()
+    rig = StormRig()
     async with rig.loops.started(*rig.objects()):
         await rig.say(FreezeWord(is_frozen=True, why="works", id="w1"))
         rig.loops.hub.faults[EVICTIONS_MAP] = Busy("away")

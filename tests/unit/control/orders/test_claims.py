@@ -8,7 +8,7 @@ from scheduler.control.orders.build import adopted_groups, orders_of
 from scheduler.control.ports.agents import OrderState, OrderStatusReport
 from scheduler.control.ports.hub import SITES as SITE_RESOURCE
 from scheduler.control.ports.hub import WORKLOADS
-from scheduler.control.sites.sites import SiteState
+from scheduler.control.sites.site_state import SiteState
 from scheduler.control.status.migration import SiteShare
 from scheduler.model.decode import decode
 from scheduler.model.kinds.workload import Workload

@@ -11,7 +11,7 @@ from scheduler.control.orders.identity import (
 )
 from scheduler.control.ports.agents import OrderState, OrderStatusReport
 from scheduler.control.ports.ledger import RecordedIdentity
-from scheduler.control.sites.sites import SiteState
+from scheduler.control.sites.site_state import SiteState
 from scheduler.model.demand.demand import NotAccepted
 from scheduler.model.kinds.fields import Condition
 from scheduler.model.kinds.metadata import Metadata

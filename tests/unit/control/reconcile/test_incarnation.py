@@ -7,7 +7,8 @@ import pytest
 from scheduler.control.orders.identity import new_incarnation
 from scheduler.control.ports.agents import OrderState, OrderStatusReport
 from scheduler.control.ports.hub import WORKLOADS, NotFound
-from scheduler.control.ports.ledger import NotRecorded, RecordedIdentity
+from scheduler.control.ports.ledger import RecordedIdentity
+from scheduler.control.ports.not_recorded import NotRecorded
 from tests.support.control_loops import ControlLoops
 from tests.support.sites import nodes, site, workload
 
