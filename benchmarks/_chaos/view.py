@@ -107,7 +107,7 @@ class Viewer:
             self._lied[one.name] = now
         index = one.disk.index
         return SiteSeen(
-            cores=len(one.free_cores) * one.node_cores,
+            cores=one.cluster.cores,
             orders={
                 order: PodsSeen(
                     wanted=0 if pods.stops_at is not None else pods.replicas,
@@ -118,7 +118,7 @@ class Viewer:
                     is_ended=pods.ended,
                     is_stopping=pods.stops_at is not None,
                 )
-                for order, pods in one.pods.items()
+                for order, pods in one.cluster.pods.items()
             },
             version=index.version if index else None,
             is_running=one.is_running,

@@ -16,6 +16,7 @@ from agents.protocol.keys import SigningKey, TrustedKeys
 from benchmarks._chaos import story as stories
 from benchmarks._chaos.broker import ChaosBroker, SchedulerSession
 from benchmarks._chaos.clock import ChaosClock
+from benchmarks._chaos.cluster import Cluster
 from benchmarks._chaos.hub import ChaosHub, HubAccess
 from benchmarks._chaos.ledger import LedgerOnLoop
 from benchmarks._chaos.site import ChaosSite
@@ -201,8 +202,7 @@ class World:
                     clock=self.clock,
                     rng=self.rng,
                     report_seconds=self.story.report_seconds,
-                    node_cores=8,
-                    node_count=self._nodes_per_site(),
+                    cluster=Cluster(node_cores=8, node_count=self._nodes_per_site()),
                     on_pods_lowered=lambda *words: self.lowered.append(words),
                 )
             )
