@@ -143,7 +143,9 @@ class Figures:
 
 def _is_edited(write: Write) -> bool:
     """Whether a user's edit is answered, which may divide the replicas otherwise."""
-    seen = [(one.get("status") or {}).get("observedGeneration") for one in (write.before, write.after)]
+    seen = [
+        (one.get("status") or {}).get("observedGeneration") for one in (write.before, write.after)
+    ]
     return seen[0] != seen[1]
 
 

@@ -2,11 +2,11 @@
 
 The index is the only thing that withdraws. The disk keeps the newest (epoch, sequence), so that
 what the broker rolls back is refused. Pods are bound to nodes first-fit and are ready a little
-later. It lies on order: about its free capacity, or about the index that it works by.
+later. What it says is in `reports`.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,27 +18,17 @@ from agents.protocol.keys import SigningKey, TrustedKeys
 from agents.protocol.orders import OrderContent, unpack_content
 from agents.protocol.report import (
     REPORT,
-    FreeRow,
-    OrderBoundPods,
     Report,
-    ReportedExecutor,
-    ReportedNodeClass,
 )
-from agents.protocol.status import SITE_STATUS, OrderStatus, SiteStatusMessage
+from agents.protocol.status import SITE_STATUS, SiteStatusMessage
 from agents.protocol.topics import TopicKind, order_topic, parse_topic, site_topic
 from benchmarks._chaos.broker import ChaosBroker
-from benchmarks._chaos.cluster import GIB_PER_CORE, Cluster, Pods
+from benchmarks._chaos.cluster import Cluster, Pods
+from benchmarks._chaos.reports import make_report, make_status
 from scheduler.runtime.clock import Clock
 
 _APPLY_SECONDS, _STOP_SECONDS = 1.0, 4.0
 _STATUS_PAUSE_SECONDS = 1.0
-_API_KINDS = (
-    "apps/v1/Deployment",
-    "apps/v1/StatefulSet",
-    "batch/v1/Job",
-    "policy/v1/PodDisruptionBudget",
-    "v1/Service",
-)
 
 
 @dataclass(slots=True)
@@ -66,7 +56,8 @@ class ChaosSite:
         is_running: its power is on; its pods are gone when it is not.
         hears, speaks: the directions in which its link works.
         is_slow: its messages take long.
-        lies: what it lies about: "", "capacity" or "epoch".
+        lies: what it lies about: "", or a key of `reports.LIES`.
+        foreign_orders: orders of other sites, and of none, that it says it runs when it lies.
         cluster: its nodes and pods.
         heard_at: when a scheduler last received a report of it.
         disks: number of disks that were lost.
@@ -88,6 +79,7 @@ class ChaosSite:
     speaks: bool = True
     is_slow: bool = False
     lies: str = ""
+    foreign_orders: Callable[[], Sequence[str]] = tuple
     disk: Disk = field(default_factory=Disk)
     ended_runs: list[str] = field(default_factory=list)
     heard_at: float | None = None
@@ -328,7 +320,7 @@ class ChaosSite:
     def _boot_id(self) -> str:
         return f"boot-{self.disk.boot_number}"
 
-    def _header(self) -> dict[str, object]:
+    def _header(self) -> dict[str, Any]:
         self._sequence += 1
         return {
             "site": self.name,
@@ -340,80 +332,33 @@ class ChaosSite:
         }
 
     def _report(self) -> Report:
-        factor = 10 if self.lies == "capacity" else 1
-        counts: dict[int, int] = {}
-        for free in self.cluster.free_cores:
-            counts[free] = counts.get(free, 0) + 1
-        rows = tuple(
-            FreeRow(
-                count=count,
-                resources={
-                    "cpu": str(free * factor),
-                    "memory": f"{(free + 1) * GIB_PER_CORE * factor}Gi",
-                    "pods": 100,
-                },
-            )
-            for free, count in sorted(counts.items())
-        )
-        return Report(
-            **self._header(),  # type: ignore[arg-type]  # the fields of the header
-            node_classes=(ReportedNodeClass(architecture="amd64", free=rows),),
-            api_kinds=_API_KINDS,
-            orders=tuple(
-                OrderBoundPods(id=order_id, generation=one.generation, bound=len(one.nodes))
-                for order_id, one in self.cluster.pods.items()
-            ),
-            executor=ReportedExecutor(is_active=True),
+        return make_report(
+            self.cluster,
+            lies=self.lies,
+            foreign=self.foreign_orders() if self.lies == "orders" else (),
             interval_seconds=self.report_seconds,
+            **self._header(),
         )
 
     def _status(self, now: float) -> SiteStatusMessage:
-        index, echo = self.disk.index, self.disk.echo
-        if self.lies == "epoch" and echo is not None:
-            echo = IndexEcho(epoch=echo.epoch + 1000, sequence=1, digest=echo.digest)
-        missing = tuple(
+        index = self.disk.index
+        return make_status(
+            self.cluster,
+            now,
+            lies=self.lies,
+            foreign=self.foreign_orders() if self.lies == "orders" else (),
+            index=self.disk.echo,
+            site_uid=index.site_uid if index else None,
+            missing=self._missing(),
+            **self._header(),
+        )
+
+    def _missing(self) -> tuple[str, ...]:
+        return tuple(
             entry.id
             for entry in self._entries()
             if (known := self._contents.get(entry.id)) is None
             or known.generation != entry.generation
-        )
-        return SiteStatusMessage(
-            **self._header(),  # type: ignore[arg-type]  # the fields of the header
-            site_uid=index.site_uid if index else None,
-            index=echo,
-            orders=tuple(self._state(order_id, one, now) for order_id, one in self.cluster.pods.items()),
-            missing=missing,
-            is_executing=True,
-        )
-
-    def _state(self, order_id: str, pods: Pods, now: float) -> OrderStatus:
-        if pods.stops_at is not None:
-            return OrderStatus(
-                id=order_id,
-                generation=pods.generation,
-                phase="Withdrawing",
-                bound=len(pods.nodes),
-            )
-        if pods.ended:
-            return OrderStatus(
-                id=order_id,
-                generation=pods.generation,
-                phase="Finished",
-                applied_generation=pods.generation,
-                desired=pods.replicas,
-                succeeded=pods.replicas,
-                bound=0,
-                finished="Succeeded",
-            )
-        ready = pods.ready(now)
-        return OrderStatus(
-            id=order_id,
-            generation=pods.generation,
-            phase="Ready" if ready == pods.replicas else "Applied",
-            applied_generation=pods.generation,
-            desired=pods.replicas,
-            ready=ready,
-            bound=len(pods.nodes),
         )
 
 

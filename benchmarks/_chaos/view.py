@@ -9,6 +9,9 @@ from benchmarks._chaos.world import World, settings_of
 from scheduler.control.ports.hub import GRANTS, SITES, WORKLOADS
 
 _LIE_SECONDS = 600.0
+_LIES_OF_ROOM = ("capacity", "bound", "orders")
+"""A site that lies about these may get more than it has; it harms itself alone."""
+
 _NO_ROWS: tuple[LedgerRow, ...] = ()
 
 
@@ -103,7 +106,7 @@ class Viewer:
     def _site(self, one: ChaosSite, now: float) -> SiteSeen:
         if one.heard_at is not None:
             self._heard[one.name] = one.heard_at
-        if one.lies == "capacity":
+        if one.lies in _LIES_OF_ROOM:
             self._lied[one.name] = now
         index = one.disk.index
         return SiteSeen(

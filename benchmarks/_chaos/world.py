@@ -39,6 +39,7 @@ STEP_SECONDS = 2.0
 VARIANTS = ("kapok", "no storm control", "evict all at once")
 """What is measured, and two baselines: see `settings_of`, `World.step`."""
 
+_MAX_FALSE = 8
 _RECHECKED_OF = 40
 """One of so many decisions is decided again from its record."""
 
@@ -204,11 +205,17 @@ class World:
                     report_seconds=self.story.report_seconds,
                     cluster=Cluster(node_cores=8, node_count=self._nodes_per_site()),
                     on_pods_lowered=lambda *words: self.lowered.append(words),
+                    foreign_orders=self.some_orders,
                 )
             )
         for _ in range(self.story.workloads):
             self.add_workload()
         self.start_scheduler()
+
+    def some_orders(self) -> list[str]:
+        """The first order of some sites, and one of no workload."""
+        ids = (next(iter(site.cluster.pods), "") for site in self.sites[:_MAX_FALSE])
+        return [*filter(None, ids), "kapok/city/nothing/0000000000"]
 
     def _nodes_per_site(self) -> int:
         """So many that two thirds of the sites hold all workloads: 4.6 cores each at the mean."""

@@ -74,7 +74,7 @@ def test_the_order_of_sets_changes_nothing() -> None:
 
 
 def _digest_with_hash_seed(seed: str) -> str:
-    done = subprocess.run(  # noqa: S603 - ourselves
+    done = subprocess.run(
         [sys.executable, "-c", _REPEATED],
         env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
