@@ -3,10 +3,9 @@
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from benchmarks._chaos.drains import closed_because
-from benchmarks._chaos.least import Loss, least_moves
-from benchmarks._chaos.promises import broken_rule
-from benchmarks._chaos.sight import (
+from benchmarks._chaos.checker.drains import closed_because
+from benchmarks._chaos.checker.placements import broken_rule
+from benchmarks._chaos.checker.sight import (
     Raw,
     Sight,
     Write,
@@ -17,6 +16,7 @@ from benchmarks._chaos.sight import (
     staying,
     wanted,
 )
+from benchmarks._chaos.least import Loss, least_moves
 
 _DOUBLED_REPORTS = 3
 _CAUSE_SECONDS = 900.0

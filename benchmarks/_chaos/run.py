@@ -6,11 +6,11 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from benchmarks._chaos.checker.promises import Checker
+from benchmarks._chaos.checker.sight import Sight, Violation
 from benchmarks._chaos.clock import IdleLoop
 from benchmarks._chaos.figures import Figures
 from benchmarks._chaos.happenings import happen
-from benchmarks._chaos.promises import Checker
-from benchmarks._chaos.sight import Sight, Violation
 from benchmarks._chaos.story import Event, Story
 from benchmarks._chaos.view import Viewer
 from benchmarks._chaos.world import STEP_SECONDS, World, make_world

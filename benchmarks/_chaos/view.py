@@ -3,7 +3,15 @@
 import sqlite3
 from dataclasses import dataclass, field
 
-from benchmarks._chaos.sight import LedgerRow, Lowered, PodsSeen, Raw, Sight, SiteSeen, Write
+from benchmarks._chaos.checker.sight import (
+    LedgerRow,
+    Lowered,
+    PodsSeen,
+    Raw,
+    Sight,
+    SiteSeen,
+    Write,
+)
 from benchmarks._chaos.site import ChaosSite
 from benchmarks._chaos.world import World, settings_of
 from scheduler.control.ports.hub import GRANTS, SITES, WORKLOADS

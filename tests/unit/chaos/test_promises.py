@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks._chaos.sight import Lowered, Sight, SiteSeen
+from benchmarks._chaos.checker.sight import Lowered, Sight, SiteSeen
 from tests.support.chaos_sights import (
     KEY,
     broken,
