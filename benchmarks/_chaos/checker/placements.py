@@ -171,12 +171,13 @@ def check_capacity(sight: Sight, memory: Memory) -> Found:
 
 
 def _is_gone_from(site: str, key: Key, sight: Sight) -> bool:
-    """Whether a workload is being deleted and a site has taken all of its pods away.
+    """Whether a workload is deleted, or being deleted, and a site has taken all of its pods away.
 
-    Its status names the site until every site, also one that is lost, has done so.
+    Its status names the site until every site, also one that is lost, has done so. It may go before
+    the write that is checked, in the same step.
     """
     workload = sight.workloads.get(key)
-    if workload is None or not is_deleting(workload):
+    if workload is not None and not is_deleting(workload):
         return False
     return not any(key_in(order) == key for order in sight.sites[site].orders)
 

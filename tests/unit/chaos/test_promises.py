@@ -104,6 +104,17 @@ def test_3_what_a_deleted_workload_has_left_counts_no_more_at_a_site() -> None:
     assert 3 in broken(first, with_site(later, "m1", orders=pods(2)))
 
 
+def test_3_the_room_of_a_workload_that_went_in_the_same_step_is_free() -> None:
+    gone, other = placed(ONE, m1=2), workload()
+    other["metadata"]["name"] = "other"
+    first = with_site(sight(**wrote(ONE, gone)), "m1", cores=3)
+    write = wrote(other, placed(other, m1=2))["writes"]
+    keys = {("city", "other"): other}
+    later = replace(with_site(sight(), "m1", cores=3), writes=write, workloads=keys, removed=(gone,))
+    assert 3 not in broken(first, later)
+    assert 3 in broken(first, with_site(later, "m1", orders=pods(2)))
+
+
 def test_4_new_replicas_where_the_report_is_too_old_are_found() -> None:
     old = with_site(sight(), "m1", heard_at=100.0)
     assert broken(replace(old, **wrote(ONE, placed(ONE, m1=2)))) == {4}
