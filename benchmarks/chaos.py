@@ -11,7 +11,6 @@ silent, too.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,7 +22,6 @@ from benchmarks._chaos.world import VARIANTS
 
 _ANSWERED, _MOST_SHRUNK = 7, 3
 """The promise that nothing accepted is lost; so many violations are made shorter."""
-_HASH_SEED = "0"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +60,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def rows(arguments: argparse.Namespace) -> list[dict[str, object]]:
     """One row for each variant of the same story."""
-    _fix_hash_seed()
     story = draw_story(
         arguments.seed,
         minutes=arguments.minutes,
@@ -80,18 +77,6 @@ def rows(arguments: argparse.Namespace) -> list[dict[str, object]]:
     return found
 
 
-def _fix_hash_seed() -> None:
-    """Starts this process again with a fixed order of sets of texts, unless it has one.
-
-    Otherwise a seed gives the same story in each process, and not quite the same steps.
-    """
-    if os.environ.get("PYTHONHASHSEED") != _HASH_SEED:
-        sys.stdout.flush()
-        os.execve(  # noqa: S606 - ourselves
-            sys.executable, sys.orig_argv, {**os.environ, "PYTHONHASHSEED": _HASH_SEED}
-        )
-
-
 def row_of(outcome: Outcome) -> dict[str, object]:
     """The figures of a story as a row."""
     figures, story = outcome.figures, outcome.story
@@ -104,6 +89,7 @@ def row_of(outcome: Outcome) -> dict[str, object]:
         "events": len(story.events),
         "steps": outcome.steps,
         "kills": outcome.kills,
+        "digest": outcome.digest,
         "violations": len(outcome.violations),
         "lost": sum(one.promise == _ANSWERED for one in outcome.violations),
         "doubled": figures.doubled,

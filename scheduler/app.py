@@ -276,6 +276,7 @@ class Scheduler:
             publisher=self.publisher,
             connected_since_seconds=self._connected_since,
             on_higher_epoch=self._higher_epochs.put_nowait,
+            jitter=self._make_jitter(),
         )
 
     def _build_ingest(self) -> None:

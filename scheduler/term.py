@@ -5,6 +5,7 @@ and no assumption of that time reaches the next one. What is known of the hub an
 (`Knowledge`) is kept, and both leaders and schedulers that stand by keep it up to date.
 """
 
+import random
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -153,6 +154,7 @@ class Knowledge:
         connected_since_seconds: gives since when there is a session with the broker; None: there
             is none.
         on_higher_epoch: called with the epoch of a later index than ours that our key has signed.
+        jitter: draws the pauses after requests that failed.
     """
 
     settings: Settings
@@ -174,6 +176,7 @@ class Knowledge:
     publisher: TermPublisher
     connected_since_seconds: Callable[[], float | None]
     on_higher_epoch: Callable[[int], None]
+    jitter: random.Random
 
 
 class Term:
@@ -502,6 +505,7 @@ class Term:
             without_nonce=known.asker.agents_without_nonce,
             evictions_held=self.gate.condition_of,
             schedulable=self.drain.condition_of,
+            jitter=known.jitter,
         )
         autoscaled = AutoscaledWorkloads(
             hub=known.hub, objects=known.objects, clock=known.clock, faults=known.faults

@@ -3,9 +3,24 @@
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from benchmarks._chaos.sight import Raw, Sight, condition, key_in, leaving, staying, wanted
+from benchmarks._chaos.checker.drains import closed_because
+from benchmarks._chaos.checker.placements import broken_rule
+from benchmarks._chaos.checker.sight import (
+    Raw,
+    Sight,
+    Write,
+    condition,
+    key_in,
+    key_of,
+    leaving,
+    staying,
+    wanted,
+)
+from benchmarks._chaos.least import Loss, least_moves
 
 _DOUBLED_REPORTS = 3
+_CAUSE_SECONDS = 900.0
+"""A move so soon after a word about the site follows from that word."""
 
 
 @dataclass(slots=True)
@@ -14,10 +29,12 @@ class Figures:
 
     Attributes:
         detect_seconds: from when a site was last heard to when its object said so.
-        recover_seconds: from when an eviction was allowed, that is `afterSeconds` after it was last
-            heard, under a leader, to when the replacement stood in the hub.
-        moves: replicas that were placed at another site instead of a silent one.
-        least_moves: replicas at sites that stayed silent for longer than `afterSeconds`.
+        recover_seconds: from when an eviction was allowed to when the replacement stood in the hub.
+            It is allowed `afterSeconds` after the site was last heard, once it is known as silent,
+            under a leader, no freeze holds it, and the workload is not known to lack room.
+        moves: replicas that were placed at another site instead of a silent one, and those that
+            were moved without any cause.
+        least_moves: the fewest with which the same replicas could have left the silent sites.
         doubled: moments at which a workload ran more replicas than it asks for, beyond a move.
         unplaced_minutes: minutes in which a replica was asked for and not ready, by priority.
     """
@@ -29,6 +46,9 @@ class Figures:
     doubled: int = 0
     unplaced_minutes: dict[int, float] = field(default_factory=lambda: defaultdict(float))
     _silent: dict[str, tuple[float, float]] = field(default_factory=dict)
+    _held_at: dict[str, float] = field(default_factory=dict)
+    _without_room_at: dict[tuple[str, str], float] = field(default_factory=dict)
+    _closed_at: dict[str, float] = field(default_factory=dict)
     _whole_at: float = 0.0
     _over: dict[tuple[str, str], float] = field(default_factory=dict)
 
@@ -43,6 +63,10 @@ class Figures:
         for name, body in sight.site_objects.items():
             ready = condition(body, "Ready") or {}
             is_silent = ready.get("reason") in ("Silent", "Lost")
+            if (condition(body, "EvictionsHeld") or {}).get("status") == "True":
+                self._held_at[name] = sight.now
+            if name in sight.changed or closed_because(body, sight.wall):
+                self._closed_at[name] = sight.now
             if is_silent and name not in self._silent:
                 heard = sight.sites[name].heard_at
                 self._silent[name] = (sight.now, heard)
@@ -54,17 +78,41 @@ class Figures:
     def _look_at_writes(self, sight: Sight) -> None:
         for write in sight.writes:
             before, after = staying(write.before), staying(write.after)
-            left = [s for s in before if s in self._silent and after.get(s, 0) < before[s]]
-            new = sum(max(0, count - before.get(s, 0)) for s, count in after.items())
-            if left and new:
+            if (condition(write.after, "Failover") or {}).get("status") == "False":
+                self._without_room_at[key_of(write.after)] = write.at
+            left = {site for site in before if after.get(site, 0) < before[site]}
+            new = sum(max(0, count - before.get(site, 0)) for site, count in after.items())
+            if not left or not new or _is_edited(write):
+                continue
+            lost = left & self._silent.keys()
+            if lost:
                 self.moves += new
-                self.least_moves += min(new, sum(before[s] - after.get(s, 0) for s in left))
-                allowed = max(
-                    sight.leading_since or 0.0,
-                    *(self._silent[s][0] for s in left),
-                    *(self._silent[s][1] + sight.failover_seconds for s in left),
-                )
-                self.recover_seconds.append(max(0.0, write.at - allowed))
+                self.least_moves += int(min(new, least_moves(_loss_of(write, lost, sight))))
+                self._note_recovery(write, lost, sight)
+            elif all(self._is_fine(write.after, site, sight) for site in left):
+                self.moves += new
+
+    def _is_fine(self, workload: Raw, site: str, sight: Sight) -> bool:
+        """Whether nothing speaks against the replicas that a site had."""
+        if broken_rule(workload, site, sight) or not sight.sites[site].is_linked:
+            return False
+        if sight.now - self._closed_at.get(site, -1e9) < _CAUSE_SECONDS:
+            return False
+        return all(
+            pods.ready >= pods.wanted
+            for order, pods in sight.sites[site].orders.items()
+            if key_in(order) == key_of(workload)
+        )
+
+    def _note_recovery(self, write: Write, lost: set[str], sight: Sight) -> None:
+        allowed = max(
+            sight.leading_since or 0.0,
+            self._without_room_at.get(key_of(write.after), 0.0),
+            *(self._silent[site][0] for site in lost),
+            *(self._silent[site][1] + sight.failover_seconds for site in lost),
+            *(self._held_at.get(site, 0.0) for site in lost),
+        )
+        self.recover_seconds.append(max(0.0, write.at - allowed))
 
     def _look_at_replicas(self, sight: Sight) -> None:
         minutes, self._whole_at = (sight.now - self._whole_at) / 60, sight.now
@@ -91,3 +139,38 @@ class Figures:
         elif sight.now - since > _DOUBLED_REPORTS * sight.report_seconds and since >= 0:
             self.doubled += 1
             self._over[key] = float("inf")
+
+
+def _is_edited(write: Write) -> bool:
+    """Whether a user's edit is answered, which may divide the replicas otherwise."""
+    seen = [
+        (one.get("status") or {}).get("observedGeneration") for one in (write.before, write.after)
+    ]
+    return seen[0] != seen[1]
+
+
+def _loss_of(write: Write, lost: set[str], sight: Sight) -> Loss:
+    """What a write had to bring to other sites; the rules are the checker's."""
+    after, spec = staying(write.after), write.after["spec"]
+    usable = {
+        site
+        for site, body in sight.site_objects.items()
+        if not broken_rule(write.after, site, sight) and not closed_because(body, sight.wall)
+    }
+    rules = (spec.get("placement") or {}).get("spread") or ()
+    return Loss(
+        before=staying(write.before),
+        lost=frozenset(site for site in lost if not after.get(site)),
+        admits=frozenset(usable | after.keys()),
+        wanted=sum(after.values()),
+        spread=[
+            (
+                {
+                    site: body["spec"]["location"][rule["by"]]
+                    for site, body in sight.site_objects.items()
+                },
+                rule.get("minGroups", 1),
+            )
+            for rule in rules
+        ],
+    )

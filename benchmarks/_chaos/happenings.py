@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from benchmarks._chaos import story as stories
 from benchmarks._chaos.clock import START
+from benchmarks._chaos.reports import LIES
 from benchmarks._chaos.site import ChaosSite
 from benchmarks._chaos.story import Event
 from benchmarks._chaos.world import Happen, World
@@ -245,8 +246,7 @@ HAPPENINGS: dict[str, Happen] = {
     "agent-disk": lambda world, event: world.sites[event.site].lose_agent_disk(),
     "node-lost": _lose_node,
     "slow": _with("is_slow"),
-    "lie-capacity": _with("lies=capacity"),
-    "lie-epoch": _with("lies=epoch"),
+    **{f"lie-{name}": _with(f"lies={name}") for name in LIES},
     "cordon": _cordon,
     "drain": _drain,
     "maintenance": _maintenance,

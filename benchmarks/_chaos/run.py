@@ -1,14 +1,16 @@
 """Runs a story, shows each moment to the checker, and counts."""
 
+import hashlib
+import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from benchmarks._chaos.checker.promises import Checker
+from benchmarks._chaos.checker.sight import Sight, Violation
 from benchmarks._chaos.clock import IdleLoop
 from benchmarks._chaos.figures import Figures
 from benchmarks._chaos.happenings import happen
-from benchmarks._chaos.promises import Checker
-from benchmarks._chaos.sight import Violation
 from benchmarks._chaos.story import Event, Story
 from benchmarks._chaos.view import Viewer
 from benchmarks._chaos.world import STEP_SECONDS, World, make_world
@@ -28,6 +30,8 @@ class Outcome:
         kills: number of schedulers that were killed.
         violations: what broke a promise.
         figures: what was measured.
+        digest: SHA-256, in hexadecimal, of every status that the hub took and every record, in
+            order; two runs with one digest have done the same.
     """
 
     story: Story
@@ -35,6 +39,7 @@ class Outcome:
     kills: int = 0
     violations: list[Violation] = field(default_factory=list)
     figures: Figures = field(default_factory=Figures)
+    digest: str = ""
 
 
 def run_story(
@@ -70,7 +75,7 @@ async def _run(
         prepare(world)
         viewer, checker, waiting = Viewer(world), Checker(), list(story.events)
         calm_from = _calm_from(story.events)
-        next_whole = 0.0
+        next_whole, seen = 0.0, hashlib.sha256()
         while world.clock.monotonic() < story.seconds:
             await _let_happen(world, waiting)
             await world.step()
@@ -83,12 +88,13 @@ async def _run(
                 if outcome.steps % _SAVED_STEPS == 0:
                     world.broker.save()
             sight = viewer.look(is_whole=is_whole, is_calm=is_last and now >= calm_from)
+            _note(seen, sight)
             outcome.figures.look(sight)
             found = checker.look(sight)
             outcome.violations += found
             if any(map(stops_at, found)):
                 break
-        outcome.kills = world.kills
+        outcome.kills, outcome.digest = world.kills, seen.hexdigest()
         return outcome
     finally:
         await world.close()
@@ -104,6 +110,14 @@ async def _let_happen(world: World, waiting: list[Event]) -> None:
             world.doomed.remove((at, one))
             if one in world.schedulers:
                 await world.kill_scheduler(one)
+
+
+def _note(seen: "hashlib._Hash", sight: Sight) -> None:
+    """Adds what was written in the last step; the order of keys counts too."""
+    for write in sight.writes:
+        seen.update(json.dumps([write.at, write.lease_epoch, write.after]).encode())
+    for row in sight.rows:
+        seen.update(row.hash.encode())
 
 
 def _calm_from(events: tuple[Event, ...]) -> float:

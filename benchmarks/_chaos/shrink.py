@@ -7,8 +7,8 @@ whole simulation, so the number of runs is bounded, and a story ends at the viol
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from benchmarks._chaos.checker.sight import Violation
 from benchmarks._chaos.run import run_story
-from benchmarks._chaos.sight import Violation
 from benchmarks._chaos.story import Event, Story
 
 _QUIET_SECONDS = 900.0

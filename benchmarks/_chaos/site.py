@@ -2,11 +2,11 @@
 
 The index is the only thing that withdraws. The disk keeps the newest (epoch, sequence), so that
 what the broker rolls back is refused. Pods are bound to nodes first-fit and are ready a little
-later. It lies on order: about its free capacity, or about the index that it works by.
+later. What it says is in `reports`.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,59 +18,17 @@ from agents.protocol.keys import SigningKey, TrustedKeys
 from agents.protocol.orders import OrderContent, unpack_content
 from agents.protocol.report import (
     REPORT,
-    FreeRow,
-    OrderBoundPods,
     Report,
-    ReportedExecutor,
-    ReportedNodeClass,
 )
-from agents.protocol.status import SITE_STATUS, OrderStatus, SiteStatusMessage
+from agents.protocol.status import SITE_STATUS, SiteStatusMessage
 from agents.protocol.topics import TopicKind, order_topic, parse_topic, site_topic
 from benchmarks._chaos.broker import ChaosBroker
+from benchmarks._chaos.cluster import Cluster, Pods
+from benchmarks._chaos.reports import make_report, make_status
 from scheduler.runtime.clock import Clock
 
-_APPLY_SECONDS, _READY_SECONDS, _STOP_SECONDS = 1.0, 6.0, 4.0
+_APPLY_SECONDS, _STOP_SECONDS = 1.0, 4.0
 _STATUS_PAUSE_SECONDS = 1.0
-_API_KINDS = (
-    "apps/v1/Deployment",
-    "apps/v1/StatefulSet",
-    "batch/v1/Job",
-    "policy/v1/PodDisruptionBudget",
-    "v1/Service",
-)
-_GIB_PER_CORE = 4
-
-
-@dataclass(slots=True)
-class Pods:
-    """What runs of one order.
-
-    Attributes:
-        generation: the generation that was applied.
-        epoch: the epoch of the index that asked for it.
-        replicas: number of pods that are wanted.
-        cores: cores of each pod.
-        nodes: the node of each bound pod.
-        ready_at: when all bound pods are ready.
-        run_seconds: how long its pods run to their end; None: they do not end.
-        ended: its pods have run to their end.
-        stops_at: when the pods are gone that are withdrawn; None: they are not.
-    """
-
-    generation: int
-    epoch: int
-    replicas: int
-    cores: int
-    nodes: list[int] = field(default_factory=list)
-    ready_at: float = 0.0
-    run_seconds: float | None = None
-    ended: bool = False
-    stops_at: float | None = None
-
-    def ready(self, now: float) -> int:
-        """Number of ready pods."""
-        is_ready = now >= self.ready_at and not self.ended and self.stops_at is None
-        return len(self.nodes) if is_ready else 0
 
 
 @dataclass(slots=True)
@@ -98,12 +56,12 @@ class ChaosSite:
         is_running: its power is on; its pods are gone when it is not.
         hears, speaks: the directions in which its link works.
         is_slow: its messages take long.
-        lies: what it lies about: "", "capacity" or "epoch".
-        free_cores: free cores of each node.
+        lies: what it lies about: "", or a key of `reports.LIES`.
+        foreign_orders: orders of other sites, and of none, that it says it runs when it lies.
+        cluster: its nodes and pods.
         heard_at: when a scheduler last received a report of it.
         disks: number of disks that were lost.
         ended_runs: orders whose pods have run to their end since the last look.
-        pods: what runs, by order id.
         on_pods_lowered: called with an order id before the index takes ready pods away.
     """
 
@@ -114,16 +72,14 @@ class ChaosSite:
     clock: Clock
     rng: random.Random
     report_seconds: float
-    node_cores: int
-    node_count: int
+    cluster: Cluster
     on_pods_lowered: Callable[[str, str, int], None]
     is_running: bool = True
     hears: bool = True
     speaks: bool = True
     is_slow: bool = False
     lies: str = ""
-    free_cores: list[int] = field(default_factory=list)
-    pods: dict[str, Pods] = field(default_factory=dict)
+    foreign_orders: Callable[[], Sequence[str]] = tuple
     disk: Disk = field(default_factory=Disk)
     ended_runs: list[str] = field(default_factory=list)
     heard_at: float | None = None
@@ -139,7 +95,6 @@ class ChaosSite:
     _held: list[tuple[float, str, bytes]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.free_cores = [self.node_cores] * self.node_count
         self._report_at = self.clock.monotonic() + self.rng.uniform(0, self.report_seconds)
         self.boot()
 
@@ -157,8 +112,7 @@ class ChaosSite:
         """All pods are gone, and nothing is sent."""
         self.is_running = False
         self.broker.sites.pop(self.name, None)
-        for pods in self.pods.values():
-            self._unbind(pods)
+        self.cluster.power_off()
         self._due.clear()
         self._held.clear()
 
@@ -166,9 +120,8 @@ class ChaosSite:
         """The nodes return; pods that the disk knows of start again."""
         self.is_running = True
         if loses_disk:
-            self.pods.clear()
+            self.cluster.clear()
             self.disk, self.disks = Disk(), self.disks + 1
-            self.free_cores = [self.node_cores] * self.node_count
         self.boot()
 
     def lose_agent_disk(self) -> None:
@@ -193,21 +146,12 @@ class ChaosSite:
 
     def lose_node(self) -> None:
         """One node is gone, with its pods; the others take them as far as they can."""
-        if len(self.free_cores) <= 1:
-            return
-        gone = len(self.free_cores) - 1
-        self.free_cores.pop()
-        now = self.clock.monotonic()
-        for pods in self.pods.values():
-            kept = [node for node in pods.nodes if node != gone]
-            if len(kept) < len(pods.nodes):
-                pods.nodes, pods.ready_at = kept, now + _READY_SECONDS
-        self._has_news = True
+        if self.cluster.lose_node():
+            self._has_news = True
 
     def add_node(self) -> None:
         """A node returns."""
-        if len(self.free_cores) < self.node_count:
-            self.free_cores.append(self.node_cores)
+        if self.cluster.add_node():
             self._has_news = True
 
     # ------------------------------------------------------------ what the hub says
@@ -292,80 +236,55 @@ class ChaosSite:
         if index is None:
             return
         listed = {entry.id for entry in index.orders}
-        for order_id in self.pods.keys() - listed:
+        for order_id in sorted(self.cluster.pods.keys() - listed):
             self._withdraw(order_id, now)
         for entry in index.orders:
             content = self._contents.get(entry.id)
             if content is not None and content.generation == entry.generation:
-                self._apply(entry, content, index.epoch, now)
-        self._bind(now)
+                self._apply(entry, content, index.epoch)
+        self.cluster.bind(now)
         self._has_news = True
 
-    def _apply(self, entry: IndexEntry, content: OrderContent, epoch: int, now: float) -> None:
+    def _apply(self, entry: IndexEntry, content: OrderContent, epoch: int) -> None:
         replicas, cores, run_seconds = _read(content)
-        pods = self.pods.get(entry.id)
+        pods = self.cluster.pods.get(entry.id)
         if pods is None or pods.stops_at is not None:
             if pods is not None:
-                self._unbind(pods)
-            pods = self.pods[entry.id] = Pods(entry.generation, epoch, replicas, cores)
-            pods.run_seconds, pods.ready_at = run_seconds, now + _READY_SECONDS
+                self.cluster.unbind(pods)
+            pods = self.cluster.pods[entry.id] = Pods(entry.generation, epoch, replicas, cores)
+            pods.run_seconds = run_seconds
             pods.ended = entry.id in self.disk.finished
             return
         if pods.generation == entry.generation and pods.replicas == replicas:
             return
         if replicas < pods.replicas:
             self.on_pods_lowered(self.name, entry.id, replicas)
-            for node in pods.nodes[replicas:]:
-                self.free_cores[node] += pods.cores
-            del pods.nodes[replicas:]
-        elif replicas > pods.replicas:
-            pods.ready_at = max(pods.ready_at, now + _READY_SECONDS)
+            self.cluster.lower(pods, replicas)
         pods.generation, pods.epoch, pods.replicas = entry.generation, epoch, replicas
 
     def _withdraw(self, order_id: str, now: float) -> None:
-        pods = self.pods[order_id]
+        pods = self.cluster.pods[order_id]
         if pods.stops_at is None:
             if not pods.ended:
                 self.on_pods_lowered(self.name, order_id, 0)
             pods.stops_at = now + _STOP_SECONDS
 
-    def _bind(self, now: float) -> None:
-        for pods in self.pods.values():
-            if pods.ended or pods.stops_at is not None:
-                continue
-            while len(pods.nodes) < pods.replicas:
-                node = next((i for i, f in enumerate(self.free_cores) if f >= pods.cores), None)
-                if node is None:
-                    break
-                self.free_cores[node] -= pods.cores
-                pods.nodes.append(node)
-                pods.ready_at = max(pods.ready_at, now + _READY_SECONDS)
-
-    def _unbind(self, pods: Pods) -> None:
-        for node in pods.nodes:
-            if node < len(self.free_cores):
-                self.free_cores[node] += pods.cores
-        pods.nodes.clear()
-
     def _let_pods_go(self, now: float) -> None:
         changed = False
-        for order_id, pods in list(self.pods.items()):
+        for order_id, pods in list(self.cluster.pods.items()):
             if pods.stops_at is not None and now >= pods.stops_at:
-                self._unbind(pods)
-                del self.pods[order_id]
+                self.cluster.unbind(pods)
+                del self.cluster.pods[order_id]
                 changed = True
-            elif pods.run_seconds is not None and not pods.ended and pods.nodes:
-                if now >= pods.ready_at + pods.run_seconds:
-                    self._unbind(pods)
-                    pods.ended = changed = True
-                    self.disk.finished.add(order_id)
-                    self.ended_runs.append(order_id)
-            elif pods.nodes and not pods.ended and 0 <= pods.ready_at - now <= 1:
+            elif pods.has_run_to_its_end(now):
+                self.cluster.unbind(pods)
+                pods.ended = changed = True
+                self.disk.finished.add(order_id)
+                self.ended_runs.append(order_id)
+            elif pods.becomes_ready(now):
                 changed = True
-        if changed or any(
-            len(one.nodes) < one.replicas and not one.ended for one in self.pods.values()
-        ):
-            self._bind(now)
+        if changed or any(one.is_short for one in self.cluster.pods.values()):
+            self.cluster.bind(now)
         self._has_news = self._has_news or changed
 
     # ------------------------------------------------------------ what it says
@@ -401,7 +320,7 @@ class ChaosSite:
     def _boot_id(self) -> str:
         return f"boot-{self.disk.boot_number}"
 
-    def _header(self) -> dict[str, object]:
+    def _header(self) -> dict[str, Any]:
         self._sequence += 1
         return {
             "site": self.name,
@@ -413,80 +332,33 @@ class ChaosSite:
         }
 
     def _report(self) -> Report:
-        factor = 10 if self.lies == "capacity" else 1
-        counts: dict[int, int] = {}
-        for free in self.free_cores:
-            counts[free] = counts.get(free, 0) + 1
-        rows = tuple(
-            FreeRow(
-                count=count,
-                resources={
-                    "cpu": str(free * factor),
-                    "memory": f"{(free + 1) * _GIB_PER_CORE * factor}Gi",
-                    "pods": 100,
-                },
-            )
-            for free, count in sorted(counts.items())
-        )
-        return Report(
-            **self._header(),  # type: ignore[arg-type]  # the fields of the header
-            node_classes=(ReportedNodeClass(architecture="amd64", free=rows),),
-            api_kinds=_API_KINDS,
-            orders=tuple(
-                OrderBoundPods(id=order_id, generation=one.generation, bound=len(one.nodes))
-                for order_id, one in self.pods.items()
-            ),
-            executor=ReportedExecutor(is_active=True),
+        return make_report(
+            self.cluster,
+            lies=self.lies,
+            foreign=self.foreign_orders() if self.lies == "orders" else (),
             interval_seconds=self.report_seconds,
+            **self._header(),
         )
 
     def _status(self, now: float) -> SiteStatusMessage:
-        index, echo = self.disk.index, self.disk.echo
-        if self.lies == "epoch" and echo is not None:
-            echo = IndexEcho(epoch=echo.epoch + 1000, sequence=1, digest=echo.digest)
-        missing = tuple(
+        index = self.disk.index
+        return make_status(
+            self.cluster,
+            now,
+            lies=self.lies,
+            foreign=self.foreign_orders() if self.lies == "orders" else (),
+            index=self.disk.echo,
+            site_uid=index.site_uid if index else None,
+            missing=self._missing(),
+            **self._header(),
+        )
+
+    def _missing(self) -> tuple[str, ...]:
+        return tuple(
             entry.id
             for entry in self._entries()
             if (known := self._contents.get(entry.id)) is None
             or known.generation != entry.generation
-        )
-        return SiteStatusMessage(
-            **self._header(),  # type: ignore[arg-type]  # the fields of the header
-            site_uid=index.site_uid if index else None,
-            index=echo,
-            orders=tuple(self._state(order_id, one, now) for order_id, one in self.pods.items()),
-            missing=missing,
-            is_executing=True,
-        )
-
-    def _state(self, order_id: str, pods: Pods, now: float) -> OrderStatus:
-        if pods.stops_at is not None:
-            return OrderStatus(
-                id=order_id,
-                generation=pods.generation,
-                phase="Withdrawing",
-                bound=len(pods.nodes),
-            )
-        if pods.ended:
-            return OrderStatus(
-                id=order_id,
-                generation=pods.generation,
-                phase="Finished",
-                applied_generation=pods.generation,
-                desired=pods.replicas,
-                succeeded=pods.replicas,
-                bound=0,
-                finished="Succeeded",
-            )
-        ready = pods.ready(now)
-        return OrderStatus(
-            id=order_id,
-            generation=pods.generation,
-            phase="Ready" if ready == pods.replicas else "Applied",
-            applied_generation=pods.generation,
-            desired=pods.replicas,
-            ready=ready,
-            bound=len(pods.nodes),
         )
 
 

@@ -3,12 +3,23 @@
 import sqlite3
 from dataclasses import dataclass, field
 
-from benchmarks._chaos.sight import LedgerRow, Lowered, PodsSeen, Raw, Sight, SiteSeen, Write
+from benchmarks._chaos.checker.sight import (
+    LedgerRow,
+    Lowered,
+    PodsSeen,
+    Raw,
+    Sight,
+    SiteSeen,
+    Write,
+)
 from benchmarks._chaos.site import ChaosSite
 from benchmarks._chaos.world import World, settings_of
 from scheduler.control.ports.hub import GRANTS, SITES, WORKLOADS
 
 _LIE_SECONDS = 600.0
+_LIES_OF_ROOM = ("capacity", "bound", "orders")
+"""A site that lies about these may get more than it has; it harms itself alone."""
+
 _NO_ROWS: tuple[LedgerRow, ...] = ()
 
 
@@ -103,11 +114,11 @@ class Viewer:
     def _site(self, one: ChaosSite, now: float) -> SiteSeen:
         if one.heard_at is not None:
             self._heard[one.name] = one.heard_at
-        if one.lies == "capacity":
+        if one.lies in _LIES_OF_ROOM:
             self._lied[one.name] = now
         index = one.disk.index
         return SiteSeen(
-            cores=len(one.free_cores) * one.node_cores,
+            cores=one.cluster.cores,
             orders={
                 order: PodsSeen(
                     wanted=0 if pods.stops_at is not None else pods.replicas,
@@ -118,7 +129,7 @@ class Viewer:
                     is_ended=pods.ended,
                     is_stopping=pods.stops_at is not None,
                 )
-                for order, pods in one.pods.items()
+                for order, pods in one.cluster.pods.items()
             },
             version=index.version if index else None,
             is_running=one.is_running,

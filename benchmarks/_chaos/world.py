@@ -16,6 +16,7 @@ from agents.protocol.keys import SigningKey, TrustedKeys
 from benchmarks._chaos import story as stories
 from benchmarks._chaos.broker import ChaosBroker, SchedulerSession
 from benchmarks._chaos.clock import ChaosClock
+from benchmarks._chaos.cluster import Cluster
 from benchmarks._chaos.hub import ChaosHub, HubAccess
 from benchmarks._chaos.ledger import LedgerOnLoop
 from benchmarks._chaos.site import ChaosSite
@@ -38,6 +39,7 @@ STEP_SECONDS = 2.0
 VARIANTS = ("kapok", "no storm control", "evict all at once")
 """What is measured, and two baselines: see `settings_of`, `World.step`."""
 
+_MAX_FALSE = 8
 _RECHECKED_OF = 40
 """One of so many decisions is decided again from its record."""
 
@@ -201,14 +203,19 @@ class World:
                     clock=self.clock,
                     rng=self.rng,
                     report_seconds=self.story.report_seconds,
-                    node_cores=8,
-                    node_count=self._nodes_per_site(),
+                    cluster=Cluster(node_cores=8, node_count=self._nodes_per_site()),
                     on_pods_lowered=lambda *words: self.lowered.append(words),
+                    foreign_orders=self.some_orders,
                 )
             )
         for _ in range(self.story.workloads):
             self.add_workload()
         self.start_scheduler()
+
+    def some_orders(self) -> list[str]:
+        """The first order of some sites, and one of no workload."""
+        ids = (next(iter(site.cluster.pods), "") for site in self.sites[:_MAX_FALSE])
+        return [*filter(None, ids), "kapok/city/nothing/0000000000"]
 
     def _nodes_per_site(self) -> int:
         """So many that two thirds of the sites hold all workloads: 4.6 cores each at the mean."""

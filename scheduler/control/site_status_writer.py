@@ -70,6 +70,7 @@ class SiteStatusWriter:
         without_nonce: gives the agents of a site that cannot prove that their reports are fresh.
         evictions_held: the condition of a site that is silent and from which nothing is evicted.
         schedulable: the condition of a site that takes no new work.
+        jitter: draws the pauses after requests that failed.
     """
 
     hub: Hub
@@ -82,6 +83,7 @@ class SiteStatusWriter:
     without_nonce: Callable[[str], Sequence[str]] = lambda _site: ()
     evictions_held: Callable[[str], Condition | None] = lambda _site: None
     schedulable: Callable[[str], Condition | None] = lambda _site: None
+    jitter: random.Random = field(default_factory=random.Random)
     _written: dict[str, _LastWrite] = field(default_factory=dict)
     _refused: dict[str, _Refusal] = field(default_factory=dict)
 
@@ -101,7 +103,7 @@ class SiteStatusWriter:
             first_seconds=2 * _CHECK_INTERVAL_SECONDS,
             max_seconds=self.interval_seconds,
             min_seconds=_CHECK_INTERVAL_SECONDS,
-            jitter=random.Random(),  # noqa: S311 - jitter, nothing secret
+            jitter=self.jitter,
         )
 
     async def write_due(self) -> HubError | None:

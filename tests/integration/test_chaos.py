@@ -1,5 +1,8 @@
 """The chaos run: no promise is broken, whatever happens, and a broken world is told."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -14,6 +17,12 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 _SOAK_KILLS = 1000
 _QUIET = Story(seed=5, minutes=6, sites=4, workloads=8)
+_REPEATED = """
+from benchmarks._chaos.run import run_story
+from benchmarks._chaos.story import draw_story
+story = draw_story(2, minutes=8, sites=4, workloads=8, report_seconds=10, mean_pause_seconds=5)
+print(run_story(story).digest)
+"""
 
 
 def _found(outcome: Outcome) -> list[str]:
@@ -55,6 +64,25 @@ def test_the_same_story_has_the_same_outcome() -> None:
     story = replace(_QUIET, events=(Event(60, "scheduler-kill"), Event(90, "half-cut", 2, 100, 1)))
     first, second = run_story(story), run_story(story)
     assert row_of(first) == row_of(second)
+    assert first.digest != run_story(replace(story, seed=6)).digest
+
+
+def test_the_order_of_sets_changes_nothing() -> None:
+    """Python draws the order of sets of texts in each process; no decision may depend on it."""
+    digests = [_digest_with_hash_seed(one) for one in ("1", "2")]
+    assert digests[0] == digests[1]
+
+
+def _digest_with_hash_seed(seed: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", _REPEATED],
+        env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    return done.stdout.strip()
 
 
 def test_a_violation_is_told_with_the_shortest_story_that_shows_it() -> None:

@@ -6,8 +6,8 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
-from benchmarks._chaos.promises import Checker
-from benchmarks._chaos.sight import LedgerRow, PodsSeen, Raw, Sight, SiteSeen, Write
+from benchmarks._chaos.checker.promises import Checker
+from benchmarks._chaos.checker.sight import LedgerRow, PodsSeen, Raw, Sight, SiteSeen, Write
 
 KEY = ("city", "w")
 

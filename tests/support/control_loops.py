@@ -1,6 +1,7 @@
 """The loops of `scheduler.control` as `kapok up` builds them, over a hub and a ledger in memory."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -410,6 +411,7 @@ class ControlLoops:
                 publisher=self.publisher,
                 connected_since_seconds=lambda: 0.0,
                 on_higher_epoch=lambda _: None,
+                jitter=random.Random(1),  # noqa: S311 - a test, seeded
             )
         )
         term = self.term

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks._chaos.sight import Lowered, Sight, SiteSeen
+from benchmarks._chaos.checker.sight import Lowered, Sight, SiteSeen
 from tests.support.chaos_sights import (
     KEY,
     broken,
@@ -100,6 +100,17 @@ def test_3_what_a_deleted_workload_has_left_counts_no_more_at_a_site() -> None:
     write = wrote(other, placed(other, m1=2))["writes"]
     keys = {KEY: deleting, ("city", "other"): other}
     later = replace(with_site(sight(), "m1", cores=3), writes=write, workloads=keys)
+    assert 3 not in broken(first, later)
+    assert 3 in broken(first, with_site(later, "m1", orders=pods(2)))
+
+
+def test_3_the_room_of_a_workload_that_went_in_the_same_step_is_free() -> None:
+    gone, other = placed(ONE, m1=2), workload()
+    other["metadata"]["name"] = "other"
+    first = with_site(sight(**wrote(ONE, gone)), "m1", cores=3)
+    write = wrote(other, placed(other, m1=2))["writes"]
+    keys = {("city", "other"): other}
+    later = replace(with_site(sight(), "m1", cores=3), writes=write, workloads=keys, removed=(gone,))
     assert 3 not in broken(first, later)
     assert 3 in broken(first, with_site(later, "m1", orders=pods(2)))
 

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from benchmarks._chaos.sight import Raw, Sight, condition, key_of, leaving, staying
+from benchmarks._chaos.checker.sight import Raw, Sight, condition, key_of, leaving, staying
 
 if TYPE_CHECKING:
-    from benchmarks._chaos.promises import Memory
+    from benchmarks._chaos.checker.memory import Memory
 
 _NAMED_SECONDS = 240.0
 """After so long under one leader, what stays at a drained site has a reason in its status."""
