@@ -27,6 +27,7 @@ from scheduler.control.failover.unready_loop import UnreadyLoop
 from scheduler.control.orders.dispatch import Dispatcher
 from scheduler.control.orders.identity import IdentityResolver
 from scheduler.control.orders.kept_orders import PreparedOrders
+from scheduler.control.orders.referred import FollowMetadata, ReferredObjects
 from scheduler.control.orders.sync import OrderSync
 from scheduler.control.ports.agents import IndexVersion, OrderPublisherPort
 from scheduler.control.ports.hub import Hub
@@ -152,6 +153,7 @@ class Knowledge:
         connected_since_seconds: gives since when there is a session with the broker; None: there
             is none.
         on_higher_epoch: called with the epoch of a later index than ours that our key has signed.
+        follow_metadata: follows the changes of a kind of referred objects; None: none is followed.
     """
 
     settings: Settings
@@ -173,6 +175,7 @@ class Knowledge:
     publisher: TermPublisher
     connected_since_seconds: Callable[[], float | None]
     on_higher_epoch: Callable[[int], None]
+    follow_metadata: FollowMetadata | None = None
 
 
 class Term:
@@ -266,6 +269,19 @@ class Term:
             ),
         )
         self.dispatcher.content_of = self.order_sync.content_of
+        self.referred = ReferredObjects(
+            hub_id=settings.hub_id,
+            hub=known.hub,
+            objects=known.objects,
+            sites=known.sites,
+            dispatcher=self.dispatcher,
+            clock=known.clock,
+            faults=known.faults,
+            on_change=lambda keys: self.requeuer.requeue(keys),  # noqa: PLW0108 - it is made later
+            follow=known.follow_metadata,
+        )
+        self.dispatcher.wait_of = self.referred.wait_of
+        self.dispatcher.on_orders = self.referred.on_orders
 
     def _build_queue(self) -> None:
         """Which workload is next, and what wakes those that wait."""
@@ -406,6 +422,7 @@ class Term:
             ledger_heads=self.ledger_heads,
             wake_ups=self.wake_ups,
             clock_events=self.clock_events,
+            referred=self.referred,
         )
         self.startup = Startup(
             objects=known.objects,
@@ -495,6 +512,7 @@ class Term:
         )
         yield "autoscalers", autoscaled.run
         yield "dispatch", self.dispatcher.run
+        yield "referred objects", self.referred.run
         yield "wake", self.wake_ups.run
         yield "time", self.clock_events.run
         yield "storms", self.gate.run
@@ -532,8 +550,8 @@ class Term:
         )
 
     def _on_order_refused(self, key: WorkKey) -> None:
-        """Requeues a workload, so that its status says that its order cannot be published."""
-        self.requeuer.requeue([key])
+        """Requeues workloads, so that their status says that an order cannot be published."""
+        self.requeuer.requeue(sorted(self.referred.workloads_behind(key)))
 
     def _epoch(self) -> int:
         # Also at the instant at which the lease is lost, and the loops are not ended yet.

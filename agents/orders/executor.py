@@ -29,8 +29,10 @@ from agents.orders.labels import SYSTEM_NAMESPACE
 from agents.orders.plan import (
     TrackedOrder,
     find_surplus,
+    find_unmet_need,
     needs_apply,
     order_status_of,
+    waiting_order,
 )
 from agents.orders.policy import find_refusals
 from agents.orders.recreations import Recreations
@@ -208,8 +210,29 @@ class OrderExecutor:
 
         due = [entry for entry in self._index_entries() if self._is_due(entry, inventory)]
         keys = self._objects_named(due, kinds) if len(due) > 1 else {}
-        groups = group_by_shared(due, lambda entry: keys.get(entry.id, ()))
-        return run_groups(groups, apply, at_once=_ORDERS_AT_ONCE)
+        changed = False
+        while due:
+            ready = [entry for entry in due if not self._must_wait(entry)]
+            groups = group_by_shared(ready, lambda entry: keys.get(entry.id, ()))
+            changed = run_groups(groups, apply, at_once=_ORDERS_AT_ONCE) or changed
+            applied = {entry.id for entry in ready}
+            due = [entry for entry in due if entry.id not in applied] if ready else []
+        return changed
+
+    def _must_wait(self, entry: IndexEntry) -> bool:
+        """Whether an order waits for one that it needs; then it is tracked as waiting."""
+        token, content = order_token(entry.id), None
+        with self.faults.guard("order", token, passing=(JournalError,)):
+            content = self.intake.content_of(entry)
+        if content is None or not content.needs:
+            return False
+        listed = {each.id: each for each in self._index_entries()}
+        needed = find_unmet_need(content.needs, listed, self._tracked)
+        if needed:
+            needed_order = self._tracked.get(order_token(needed))
+            before = self._tracked.get(token)
+            self._tracked[token] = waiting_order(entry, needed, needed_order, before)
+        return bool(needed)
 
     def _objects_named(
         self, due: Iterable[IndexEntry], kinds: MemberKinds
@@ -232,6 +255,8 @@ class OrderExecutor:
     def _is_due(self, entry: IndexEntry, inventory: MemberInventory) -> bool:
         """Whether an order has to be applied now; one that has not gets its present readiness."""
         tracked = self._tracked.get(order_token(entry.id))
+        if tracked is not None and tracked.waits_for and tracked.digest == entry.digest:
+            return True
         if needs_apply(tracked, entry, inventory, self.clock.monotonic()):
             return True
         if tracked is not None:

@@ -13,6 +13,7 @@ from typing import Annotated, Final
 from agents.protocol.bounds import (
     MAX_CONTENT_BYTES,
     MAX_MANIFESTS,
+    MAX_NEEDS,
     MAX_PART_BYTES,
     MAX_PARTS,
     AtMost,
@@ -56,6 +57,8 @@ class OrderContent:
         namespaces: further namespaces that the tenant may use.
         cluster_kinds: cluster-scoped kinds that the tenant may use, such as
             `rbac.authorization.k8s.io/ClusterRole`.
+        needs: ids of the orders of objects that pods of this order refer to; the agent applies
+            those first that its index lists.
         pod_security: the level of Pod Security admission for a namespace that the agent makes;
             None leaves namespaces without it.
     """
@@ -73,6 +76,7 @@ class OrderContent:
     namespaces: Annotated[tuple[str, ...], AtMost(64)] = ()
     cluster_kinds: Annotated[tuple[str, ...], AtMost(64)] = ()
     pod_security: Annotated[str, AtMost(63)] | None = None
+    needs: Annotated[tuple[OrderId, ...], AtMost(MAX_NEEDS)] = ()
 
 
 ORDER_CONTENT: Final = Codec(OrderContent, max_bytes=MAX_CONTENT_BYTES)

@@ -279,6 +279,7 @@ class OrderPublisher:
             namespaces=order.namespaces,
             cluster_kinds=order.cluster_kinds,
             pod_security=order.pod_security,
+            needs=order.needs,
         )
         try:
             # An agent that cannot read one entry refuses the whole index, so it is read here first.

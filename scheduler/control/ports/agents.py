@@ -197,6 +197,9 @@ class OrderForSite:
         pod_security: the Pod Security level for namespaces that the agent makes; None: no tenant.
         kept_digest: the content is not known or not to be changed, and the site keeps the one with
             this digest, as `Workload.status.placement.orders` has it; then there are no manifests.
+        needs: ids of the orders of objects that its pod templates refer to.
+        optional_needs: those of them without which its pods start.
+        secrets: Secrets to apply, which are sealed for the site before they leave the hub.
     """
 
     id: str
@@ -208,6 +211,9 @@ class OrderForSite:
     cluster_kinds: tuple[str, ...] = ()
     pod_security: str | None = None
     kept_digest: str = ""
+    needs: tuple[str, ...] = ()
+    optional_needs: frozenset[str] = frozenset()
+    secrets: tuple[dict[str, object], ...] = field(default=(), repr=False)
 
 
 class OrderNotPublishable(ValueError):

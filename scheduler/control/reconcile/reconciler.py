@@ -19,6 +19,7 @@ import msgspec
 
 from scheduler.control.events.recorder import EventRecorder
 from scheduler.control.orders.sync import OrderSync
+from scheduler.control.orders.waits import REFERENCES, references_condition
 from scheduler.control.ports.hub import Object
 from scheduler.control.queue.requeue import RequeueReason, RequeueReasons
 from scheduler.control.queue.reservations import Reservations
@@ -670,6 +671,8 @@ class Reconciler:
         given_up = self.order_sync.pods_given_up(workload, status)
         stuck = stuck_condition(status, self.stuck_after_seconds, now, given_up=given_up)
         status = set_condition(status, stuck, "StuckInFlight", now)
+        waits = self.order_sync.waits_of(workload, status)
+        status = set_condition(status, references_condition(waits, now), REFERENCES, now)
         policies = policies_of(workload, self.objects)
         not_enforced = not_enforced_condition(workload, now, policies=policies)
         status = set_condition(status, not_enforced, "NotEnforced", now)
