@@ -255,6 +255,7 @@ class Scheduler:
             ledger_head=services.ledger.head,
             nonce_for=self.asker.nonce_for,
             node_labels=self.node_labels.for_agents,
+            sealing_key_of=self.sites.sealing_key_of,
         )
         self.standby = Standby(
             objects=self.objects, sites=self.sites, publisher=self.publisher, clock=clock

@@ -279,6 +279,7 @@ class Term:
             faults=known.faults,
             on_change=lambda keys: self.requeuer.requeue(keys),  # noqa: PLW0108 - it is made later
             follow=known.follow_metadata,
+            sealing_key_of=known.sites.sealing_key_of,
         )
         self.dispatcher.wait_of = self.referred.wait_of
         self.dispatcher.on_orders = self.referred.on_orders

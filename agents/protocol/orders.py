@@ -29,6 +29,7 @@ from agents.protocol.envelope import inflate, seal
 from agents.protocol.errors import WireError
 from agents.protocol.index import IndexEntry, digest_of
 from agents.protocol.keys import SigningKey
+from agents.protocol.sealing.box import SealedBox
 from agents.protocol.shapes import Json
 from agents.protocol.topics import order_topic
 
@@ -59,6 +60,8 @@ class OrderContent:
             `rbac.authorization.k8s.io/ClusterRole`.
         needs: ids of the orders of objects that pods of this order refer to; the agent applies
             those first that its index lists.
+        sealed: a JSON list of Secrets to apply, which only this site can read; it stays sealed on
+            the disk.
         pod_security: the level of Pod Security admission for a namespace that the agent makes;
             None leaves namespaces without it.
     """
@@ -77,6 +80,7 @@ class OrderContent:
     cluster_kinds: Annotated[tuple[str, ...], AtMost(64)] = ()
     pod_security: Annotated[str, AtMost(63)] | None = None
     needs: Annotated[tuple[OrderId, ...], AtMost(MAX_NEEDS)] = ()
+    sealed: SealedBox | None = None
 
 
 ORDER_CONTENT: Final = Codec(OrderContent, max_bytes=MAX_CONTENT_BYTES)

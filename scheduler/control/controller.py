@@ -155,7 +155,10 @@ class Controller:
         was_silent, before = self._is_silent(report.site), self.sites.states.get(report.site)
         silent_since = before.ready_changed_at if before else None
         was_late = before is not None and before.health.name == "Late"
+        key_before = self.sites.sealing_key_of(report.site)
         events = self.sites.on_report(report)
+        if self.sites.sealing_key_of(report.site) != key_before:
+            self.referred.on_sealing_key(report.site)
         if "capacity" in events:
             self.wake_ups.add_increased_site(report.site)
         self.wake_ups.add_events(*events)

@@ -245,6 +245,8 @@ class ReferredObjects:
 
     def on_sealing_key(self, site: str) -> None:
         """Lets the orders of a site go out that have waited for its sealing key."""
+        if not self.sealing_key_of(site):
+            return  # what it has stays
         plan = self.dispatcher.plans.get(site)
         concerned: set[WorkKey] = set()
         for order_id in list(plan.orders) if plan else ():

@@ -27,6 +27,7 @@ class SiteReport:
         interval_seconds: time between two reports as the site's only agent states it; None: it
             does not, or there are several.
         is_new_boot: the first report since its agent started.
+        sealing_key: the public key for which Secrets of the site are sealed; "": unknown.
         figures: the figures in the shape of `Site.status`; an absent figure is unknown.
         has_executor: an agent there can apply orders.
         bound: order id → (generation applied, pods bound to nodes, terminating ones included).
@@ -45,6 +46,7 @@ class SiteReport:
     sent_seconds: float | None = None
     interval_seconds: float | None = None
     is_new_boot: bool = False
+    sealing_key: str = ""
 
 
 class NotReadyCount(NamedTuple):

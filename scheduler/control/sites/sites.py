@@ -327,6 +327,7 @@ class Sites:
                 interval_seconds=report.interval_seconds,
                 is_new_boot=report.is_new_boot,
                 is_cluster_reachable=False,
+                sealing_key=report.sealing_key or known.sealing_key,
             )
         site = self.objects.sites.get(report.site)
         if site is None or site.status.observed_at is None:
@@ -341,6 +342,11 @@ class Sites:
         return replace(
             report, figures=figures, observed_seconds=self.clock.monotonic() - max(0.0, age)
         )
+
+    def sealing_key_of(self, site: str) -> str:
+        """The public key for which Secrets of a site are sealed; "" while it is unknown."""
+        state = self.states.get(site)
+        return state.report.sealing_key if state and state.report else ""
 
     def _sent_seconds(self, state: SiteState, made_seconds: float | None) -> float:
         made = self.clock.monotonic() if made_seconds is None else made_seconds
