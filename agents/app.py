@@ -38,7 +38,12 @@ from agents.protocol.hub_requests import (
 )
 from agents.protocol.keys import SigningKey, TrustedKeys
 from agents.runtime.clock import AgentClock
-from agents.runtime.data_dir import Boot, load_or_create_client_id, record_higher_boot
+from agents.runtime.data_dir import (
+    Boot,
+    load_or_create_client_id,
+    load_or_create_sealing_key,
+    record_higher_boot,
+)
 from agents.runtime.faults import AgentFaults
 from agents.sensors.energy import EnergyMeter
 from agents.sensors.host import resident_bytes
@@ -239,8 +244,8 @@ def build_agent(
     Raises:
         AccessError: the settings do not say how to reach the cluster.
         ReplayError: the file to replay cannot be used.
-        IdentityError: other users may read the client id.
-        OSError: the client id cannot be written.
+        IdentityError: other users may read the client id or the sealing key.
+        OSError: these cannot be written.
     """
     counters, data_dir = Counters(), Path(settings.data_dir)
     faults = AgentFaults(lambda where: counters.add("faults_total", where=where), clock)
@@ -252,6 +257,7 @@ def build_agent(
         full_interval_seconds=settings.report.full_interval_seconds,
         interval_seconds=settings.report.interval_seconds,
     )
+    sealing_key = load_or_create_sealing_key(data_dir)
     journal = Journal(data_dir / "journal.sqlite")
     intake = Intake(
         site=settings.site, trusted_keys=TrustedKeys.parse(settings.hub_keys), journal=journal
@@ -274,6 +280,7 @@ def build_agent(
             read_applied_generations=journal.applied_generations,
             is_active=is_executing,
             version=version,
+            sealing_key=sealing_key.public,
             asked_labels=lambda: (intake.index.node_labels or ()) if intake.index else (),
         ),
         meter=EnergyMeter(data_dir / "energy.json"),
@@ -291,6 +298,7 @@ def build_agent(
             clock=clock,
             jitter=jitter,
             is_allowed=lease.is_held,
+            sealing_key=sealing_key,
             bound_pods=lambda: collector.bound_pods,
             faults=faults,
             pod_problems=lambda: collector.pod_problems,

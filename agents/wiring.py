@@ -52,6 +52,7 @@ def build_sensors(
     is_active: Callable[[], bool],
     version: str | None,
     asked_labels: Callable[[], Iterable[str]] = tuple,
+    sealing_key: str | None = None,
 ) -> list[Sensor]:
     """Builds all sensors, in the order in which they win: the most reliable first.
 
@@ -63,6 +64,7 @@ def build_sensors(
         is_active: whether this agent applies orders now.
         version: version of the program, for the report.
         asked_labels: names of node labels that workloads ask for, by the hub's index.
+        sealing_key: the public key for which the hub seals Secrets; None: this agent opens none.
 
     Raises:
         ReplayError: the file to replay cannot be used.
@@ -82,6 +84,7 @@ def build_sensors(
                 read_applied_generations=read_applied_generations,
                 is_active=is_active,
                 asked_labels=asked_labels,
+                sealing_key=sealing_key,
             )
         )
         found.append(NamespaceSensor(discovery.api))

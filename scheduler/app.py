@@ -25,14 +25,22 @@ import msgspec
 from scheduler.control.fence import FencedHub
 from scheduler.control.leader_election import Leadership, LeadershipLost, request_timeout_of
 from scheduler.control.orders.kept_orders import PreparedOrders
-from scheduler.control.ports.hub import KAPOK_RESOURCES, SITES, WORKLOADS, ApiResource, HubError
+from scheduler.control.ports.hub import (
+    KAPOK_RESOURCES,
+    SITES,
+    WORKLOADS,
+    ApiResource,
+    HubError,
+    WatchEvent,
+)
 from scheduler.control.sites.sites import Sites
 from scheduler.control.standby import Standby
 from scheduler.control.state.node_label_keys import NodeLabelKeys
 from scheduler.control.state.objects import HubObjects
 from scheduler.hub.health import HubHealth
-from scheduler.hub.informer import Informer
+from scheduler.hub.informer import Informer, key_of
 from scheduler.hub.kind_schemas import KindSchemas
+from scheduler.hub.metadata import MetadataHub
 from scheduler.hub.token_review import open_reviewer
 from scheduler.hub.web_address import publish_web_address
 from scheduler.hub_process.launch import HubChild
@@ -252,6 +260,7 @@ class Scheduler:
             ledger_head=services.ledger.head,
             nonce_for=self.asker.nonce_for,
             node_labels=self.node_labels.for_agents,
+            sealing_key_of=self.sites.sealing_key_of,
         )
         self.standby = Standby(
             objects=self.objects, sites=self.sites, publisher=self.publisher, clock=clock
@@ -277,6 +286,7 @@ class Scheduler:
             connected_since_seconds=self._connected_since,
             on_higher_epoch=self._higher_epochs.put_nowait,
             jitter=self._make_jitter(),
+            follow_metadata=self._follow_metadata,
         )
 
     def _build_ingest(self) -> None:
@@ -485,6 +495,24 @@ class Scheduler:
             jitter=self._make_jitter(),
             faults=self.faults,
         )
+
+    async def _follow_metadata(
+        self, resource: ApiResource, on_changed: Callable[[str, str], None]
+    ) -> None:
+        """Calls a function with the name of each object of a kind that changes, until cancelled."""
+
+        def listener(_resource: ApiResource, change: WatchEvent) -> None:
+            on_changed(*key_of(change.object))
+
+        informer = Informer(
+            hub=MetadataHub(self._services.client),
+            resource=resource,
+            listener=listener,
+            clock=self._clock,
+            jitter=self._make_jitter(),
+            faults=self.faults,
+        )
+        await informer.run()
 
     def _on_object_changed(self, kind: str, key: tuple[str, str], sites: frozenset[str]) -> None:
         if kind == SITES.kind:

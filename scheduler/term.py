@@ -29,6 +29,7 @@ from scheduler.control.failover.unready_loop import UnreadyLoop
 from scheduler.control.orders.dispatch import Dispatcher
 from scheduler.control.orders.identity import IdentityResolver
 from scheduler.control.orders.kept_orders import PreparedOrders
+from scheduler.control.orders.referred import FollowMetadata, ReferredObjects
 from scheduler.control.orders.sync import OrderSync
 from scheduler.control.ports.agents import IndexVersion, OrderPublisherPort
 from scheduler.control.ports.hub import Hub
@@ -155,6 +156,7 @@ class Knowledge:
             is none.
         on_higher_epoch: called with the epoch of a later index than ours that our key has signed.
         jitter: draws the pauses after requests that failed.
+        follow_metadata: follows the changes of a kind of referred objects; None: none is followed.
     """
 
     settings: Settings
@@ -177,6 +179,7 @@ class Knowledge:
     connected_since_seconds: Callable[[], float | None]
     on_higher_epoch: Callable[[int], None]
     jitter: random.Random
+    follow_metadata: FollowMetadata | None = None
 
 
 class Term:
@@ -282,6 +285,20 @@ class Term:
             ),
         )
         self.dispatcher.content_of = self.order_sync.content_of
+        self.referred = ReferredObjects(
+            hub_id=settings.hub_id,
+            hub=known.hub,
+            objects=known.objects,
+            sites=known.sites,
+            dispatcher=self.dispatcher,
+            clock=known.clock,
+            faults=known.faults,
+            on_change=lambda keys: self.requeuer.requeue(keys),  # noqa: PLW0108 - it is made later
+            follow=known.follow_metadata,
+            sealing_key_of=known.sites.sealing_key_of,
+        )
+        self.dispatcher.wait_of = self.referred.wait_of
+        self.dispatcher.on_orders = self.referred.on_orders
 
     def _build_queue(self) -> None:
         """Which workload is next, and what wakes those that wait."""
@@ -422,6 +439,7 @@ class Term:
             ledger_heads=self.ledger_heads,
             wake_ups=self.wake_ups,
             clock_events=self.clock_events,
+            referred=self.referred,
         )
         self.startup = Startup(
             objects=known.objects,
@@ -512,6 +530,7 @@ class Term:
         )
         yield "autoscalers", autoscaled.run
         yield "dispatch", self.dispatcher.run
+        yield "referred objects", self.referred.run
         yield "wake", self.wake_ups.run
         yield "time", self.clock_events.run
         yield "storms", self.gate.run
@@ -550,8 +569,8 @@ class Term:
         )
 
     def _on_order_refused(self, key: WorkKey) -> None:
-        """Requeues a workload, so that its status says that its order cannot be published."""
-        self.requeuer.requeue([key])
+        """Requeues workloads, so that their status says that an order cannot be published."""
+        self.requeuer.requeue(sorted(self.referred.workloads_behind(key)))
 
     def _epoch(self) -> int:
         # Also at the instant at which the lease is lost, and the loops are not ended yet.

@@ -318,6 +318,8 @@ def _format_error(tree: Tree, error: MemberApiError) -> str:
             f"{key} runs, and what it runs cannot be changed: the change is not run; "
             f"give the new one another name ({words})"
         )
+    if key.kind == "Secret":  # the words of a refusal may repeat what it holds
+        return f"{key}: the cluster refused it with code {error.code}"
     return f"{key}: {error}"
 
 

@@ -6,13 +6,14 @@ when an index or a content arrives, and after the resync time. What fails in one
 in the next, and nothing counts as done before the member has answered.
 """
 
+import json
 import logging
 import random
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from agents.member.api import MemberApiError
+from agents.member.api import MemberApiError, Tree
 from agents.member.discovery import Discovery, MemberKind, MemberKinds
 from agents.orders.applier import Applier, ApplyResult, identities_of
 from agents.orders.claims import CLAIM, STATEFUL_SET, find_kept, kept_claims
@@ -29,15 +30,19 @@ from agents.orders.labels import SYSTEM_NAMESPACE
 from agents.orders.plan import (
     TrackedOrder,
     find_surplus,
+    find_unmet_need,
     needs_apply,
     order_status_of,
+    waiting_order,
 )
 from agents.orders.policy import find_refusals
 from agents.orders.recreations import Recreations
 from agents.orders.run_once import JobRecords
 from agents.orders.withdrawal import Remains, Withdrawal, group_by_order, withdrawing_status
+from agents.protocol.errors import WireError
 from agents.protocol.index import IndexEntry
 from agents.protocol.orders import OrderContent
+from agents.protocol.sealing.box import SealingKey
 from agents.protocol.status import KeptClaim, NotReadyPods, OrderStatus
 from agents.protocol.topics import order_token
 from agents.runtime.backoff import Backoff
@@ -73,6 +78,7 @@ class OrderExecutor:
         faults: the barrier around each order and each kind of objects.
         pod_problems: what keeps a pod from running by order id, as last observed by the sensor.
         not_ready: the pods that are not ready by order id, as last observed by the sensor.
+        sealing_key: opens sealed content; None: there is none.
     """
 
     discovery: Discovery
@@ -85,6 +91,7 @@ class OrderExecutor:
     faults: AgentFaults = field(default_factory=AgentFaults)
     pod_problems: Callable[[], Mapping[str, str]] = dict
     not_ready: Callable[[], Mapping[str, tuple[NotReadyPods, ...]]] = dict
+    sealing_key: SealingKey | None = None
     last_pass_at: float | None = field(default=None, init=False)
     _job_records: JobRecords = field(init=False)
     _applier: Applier = field(init=False)
@@ -208,8 +215,29 @@ class OrderExecutor:
 
         due = [entry for entry in self._index_entries() if self._is_due(entry, inventory)]
         keys = self._objects_named(due, kinds) if len(due) > 1 else {}
-        groups = group_by_shared(due, lambda entry: keys.get(entry.id, ()))
-        return run_groups(groups, apply, at_once=_ORDERS_AT_ONCE)
+        changed = False
+        while due:
+            ready = [entry for entry in due if not self._must_wait(entry)]
+            groups = group_by_shared(ready, lambda entry: keys.get(entry.id, ()))
+            changed = run_groups(groups, apply, at_once=_ORDERS_AT_ONCE) or changed
+            applied = {entry.id for entry in ready}
+            due = [entry for entry in due if entry.id not in applied] if ready else []
+        return changed
+
+    def _must_wait(self, entry: IndexEntry) -> bool:
+        """Whether an order waits for one that it needs; then it is tracked as waiting."""
+        token, content = order_token(entry.id), None
+        with self.faults.guard("order", token, passing=(JournalError,)):
+            content = self.intake.content_of(entry)
+        if content is None or not content.needs:
+            return False
+        listed = {each.id: each for each in self._index_entries()}
+        needed = find_unmet_need(content.needs, listed, self._tracked)
+        if needed:
+            needed_order = self._tracked.get(order_token(needed))
+            before = self._tracked.get(token)
+            self._tracked[token] = waiting_order(entry, needed, needed_order, before)
+        return bool(needed)
 
     def _objects_named(
         self, due: Iterable[IndexEntry], kinds: MemberKinds
@@ -232,6 +260,8 @@ class OrderExecutor:
     def _is_due(self, entry: IndexEntry, inventory: MemberInventory) -> bool:
         """Whether an order has to be applied now; one that has not gets its present readiness."""
         tracked = self._tracked.get(order_token(entry.id))
+        if tracked is not None and tracked.waits_for and tracked.digest == entry.digest:
+            return True
         if needs_apply(tracked, entry, inventory, self.clock.monotonic()):
             return True
         if tracked is not None:
@@ -281,9 +311,14 @@ class OrderExecutor:
         kinds: MemberKinds,
         inventory: MemberInventory,
     ) -> TrackedOrder:
-        refusals = find_refusals(
-            content, lambda version, kind: _is_namespaced(kinds, version, kind)
+        secrets: tuple[Tree, ...] = ()
+        refusals: tuple[str, ...] = ()
+        if content.sealed is not None:
+            secrets, refusals = self._open_secrets(content)
+        refusals += find_refusals(
+            content, lambda version, kind: _is_namespaced(kinds, version, kind), secrets
         )
+        content = replace(content, manifests=(*content.manifests, *secrets))
         if refusals:
             _log.warning("order %s: refused: %s", entry.id, "; ".join(refusals))
             result, retry_at = ApplyResult(), None
@@ -299,6 +334,19 @@ class OrderExecutor:
             refusals=refusals,
             retry_at=retry_at,
         )
+
+    def _open_secrets(self, content: OrderContent) -> tuple[tuple[Tree, ...], tuple[str, ...]]:
+        """The sealed Secrets of an order, or why they cannot be opened.
+
+        They are opened to be applied, and are on no disk of the agent.
+        """
+        if self.sealing_key is None or content.sealed is None:
+            return (), ("this agent has no key to open sealed content",)
+        try:
+            plain = self.sealing_key.open(content.sealed, site=content.site, order_id=content.id)
+        except WireError as error:
+            return (), (f"{error}; the hub seals it again when it has the site's present key",)
+        return tuple(json.loads(plain)), ()
 
     def _handle_result(self, entry: IndexEntry, result: ApplyResult) -> float | None:
         """Records a complete result; returns when an incomplete one is tried again."""

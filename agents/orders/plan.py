@@ -12,8 +12,9 @@ from agents.orders.inventory import MemberInventory, ObjectIdentity, ObservedObj
 from agents.orders.readiness import Readiness
 from agents.orders.recreations import Recreated
 from agents.protocol.bounds import MAX_PODS
-from agents.protocol.index import IndexEntry
+from agents.protocol.index import KEPT_AS_IT_IS, IndexEntry
 from agents.protocol.status import JobOutcome, NotReadyPods, OrderStatus
+from agents.protocol.topics import order_token
 
 _MAX_MESSAGE_CHARACTERS = 900
 
@@ -30,6 +31,7 @@ class TrackedOrder:
         refusals: why the order is not applied at all; empty if it is.
         retry_at: monotonic seconds at which an order that failed is tried again; None if it did
             not fail.
+        waits_for: id of the order that it needs first; "" when it needs none.
     """
 
     digest: str
@@ -38,6 +40,7 @@ class TrackedOrder:
     result: ApplyResult = field(default_factory=ApplyResult)
     refusals: tuple[str, ...] = ()
     retry_at: float | None = None
+    waits_for: str = ""
 
     @property
     def identities(self) -> frozenset[ObjectIdentity]:
@@ -76,6 +79,67 @@ def needs_apply(
         for name, revision in tracked.result.applied_revisions.items()
         if name[:2] in inventory.listed_kinds
     )
+
+
+def find_unmet_need(
+    needs: Iterable[str],
+    listed: Mapping[str, IndexEntry],
+    tracked: Mapping[str, TrackedOrder],
+) -> str:
+    """The first order of these that is not applied as the index lists it; "" when all are.
+
+    One that the index does not list is not there at the hub, and pods start without it.
+
+    Args:
+        needs: order ids.
+        listed: entries of the index, by order id.
+        tracked: orders by token that this process has tried to apply.
+    """
+    for order_id in needs:
+        entry, known = listed.get(order_id), tracked.get(order_token(order_id))
+        if entry is None or entry.digest == KEPT_AS_IT_IS:
+            continue
+        if known is None or known.digest != entry.digest or known.refusals:
+            return order_id
+        if not known.result.is_complete or known.waits_for:
+            return order_id
+    return ""
+
+
+def waiting_order(
+    entry: IndexEntry, needed: str, needed_order: TrackedOrder | None, before: TrackedOrder | None
+) -> TrackedOrder:
+    """An order that waits for another one; what runs of it stays and is counted.
+
+    Args:
+        entry: its entry in the index.
+        needed: id of the order that it waits for.
+        needed_order: what this process knows of that one.
+        before: what it knows of the order that waits.
+    """
+    former = before.result if before else ApplyResult()
+    result = ApplyResult(
+        applied_revisions=dict(former.applied_revisions),
+        readiness_by_object=dict(former.readiness_by_object),
+        finished_jobs=set(former.finished_jobs),
+    )
+    result.add_error(_format_need(needed, needed_order), is_retryable=True)
+    return TrackedOrder(
+        digest=entry.digest,
+        generation=entry.generation,
+        object_count=before.object_count if before else 0,
+        result=result,
+        waits_for=needed,
+    )
+
+
+def _format_need(order_id: str, order: TrackedOrder | None) -> str:
+    _, namespace, name = order_id.split("/", 3)[:3] if order_id.count("/") > 1 else ("", "", "")
+    kind, _, name = name.partition(":")
+    text = f"waits for {kind} {namespace}/{name}"
+    found = order.result.conflicts + order.result.errors if order else []
+    problems = (*order.refusals, *found) if order else ()
+    return f"{text}: {'; '.join(problems)}" if problems else text
 
 
 def has_drifted(applied_revision: tuple[str, str], observed: ObservedObject | None) -> bool:

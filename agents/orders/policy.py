@@ -5,7 +5,7 @@ is a sentence for the tenant: which manifest, what is wrong, what to write inste
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from agents.orders.labels import SYSTEM_NAMESPACE
@@ -20,21 +20,32 @@ _API_VERSION_PATTERN: Final = re.compile(r"([a-z0-9]([a-z0-9.-]{0,198}[a-z0-9])?
 _KIND_PATTERN: Final = re.compile(r"[A-Z][A-Za-z0-9]{0,62}")
 
 
-def find_refusals(content: OrderContent, is_namespaced: ScopeLookup) -> tuple[str, ...]:
+def find_refusals(
+    content: OrderContent,
+    is_namespaced: ScopeLookup,
+    secrets: Sequence[Mapping[str, Any]] = (),
+) -> tuple[str, ...]:
     """The reasons not to apply an order; empty if it may be applied.
 
     A kind that the member does not serve is not refused, because it may be installed later.
+
+    Args:
+        content: the order.
+        is_namespaced: the scope of a kind.
+        secrets: what was sealed in it; these are Secrets and nothing else.
     """
     found: list[str] = []
     if not _NAMESPACE_PATTERN.fullmatch(content.namespace):
         found.append(f"namespace {content.namespace!r} is not a valid namespace name")
     seen: set[tuple[str, str, str]] = set()
-    for at, manifest in enumerate(content.manifests):
-        where = f"manifests[{at}]"
+    sealed_from = len(content.manifests)
+    for at, manifest in enumerate((*content.manifests, *secrets)):
+        is_sealed = at >= sealed_from
+        where = f"sealed[{at - sealed_from}]" if is_sealed else f"manifests[{at}]"
         problem = (
             _check_form(manifest)
             or _check_namespace(content, manifest, is_namespaced)
-            or _check_inline_secret(manifest)
+            or (_check_sealed(manifest) if is_sealed else _check_inline_secret(manifest))
         )
         if problem:
             found.append(f"{where}: {problem}")
@@ -97,6 +108,14 @@ def _check_inline_secret(manifest: Mapping[str, Any]) -> str | None:
     return (
         f"Secret {manifest['metadata']['name']} has inline data, which the hub would store; "
         "create the Secret at the site and refer to it"
+    )
+
+
+def _check_sealed(manifest: Mapping[str, Any]) -> str | None:
+    if (manifest["apiVersion"], manifest["kind"]) == ("v1", "Secret"):
+        return None
+    return (
+        f"{manifest['kind']} {manifest['metadata']['name']} is no Secret, and only these are sealed"
     )
 
 

@@ -89,6 +89,8 @@ MAX_LABELS: Final = 64
 MAX_TAINTS: Final = 32
 MAX_RESOURCES: Final = 64
 MAX_MANIFESTS: Final = 500
+MAX_NEEDS: Final = 64
+"""Orders of referred objects that one order needs."""
 MAX_ASKERS: Final = 4
 """Schedulers whose nonces an agent carries: a leader, standbys, and one that has just ended."""
 MAX_KEPT_CLAIMS: Final = 10_000

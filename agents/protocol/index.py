@@ -121,6 +121,9 @@ class IndexEcho:
     digest: Digest
 
 
+KEPT_AS_IT_IS: Final = "sha256:" + "0" * 64
+"""Digest of an order of which the site keeps what it has; no content has it."""
+
 DESIRED_INDEX: Final = Codec(DesiredIndex)
 
 

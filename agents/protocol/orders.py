@@ -13,6 +13,7 @@ from typing import Annotated, Final
 from agents.protocol.bounds import (
     MAX_CONTENT_BYTES,
     MAX_MANIFESTS,
+    MAX_NEEDS,
     MAX_PART_BYTES,
     MAX_PARTS,
     AtMost,
@@ -28,6 +29,7 @@ from agents.protocol.envelope import inflate, seal
 from agents.protocol.errors import WireError
 from agents.protocol.index import IndexEntry, digest_of
 from agents.protocol.keys import SigningKey
+from agents.protocol.sealing.box import SealedBox
 from agents.protocol.shapes import Json
 from agents.protocol.topics import order_topic
 
@@ -56,6 +58,10 @@ class OrderContent:
         namespaces: further namespaces that the tenant may use.
         cluster_kinds: cluster-scoped kinds that the tenant may use, such as
             `rbac.authorization.k8s.io/ClusterRole`.
+        needs: ids of the orders of objects that pods of this order refer to; the agent applies
+            those first that its index lists.
+        sealed: a JSON list of Secrets to apply, which only this site can read; it stays sealed on
+            the disk.
         pod_security: the level of Pod Security admission for a namespace that the agent makes;
             None leaves namespaces without it.
     """
@@ -73,6 +79,8 @@ class OrderContent:
     namespaces: Annotated[tuple[str, ...], AtMost(64)] = ()
     cluster_kinds: Annotated[tuple[str, ...], AtMost(64)] = ()
     pod_security: Annotated[str, AtMost(63)] | None = None
+    needs: Annotated[tuple[OrderId, ...], AtMost(MAX_NEEDS)] = ()
+    sealed: SealedBox | None = None
 
 
 ORDER_CONTENT: Final = Codec(OrderContent, max_bytes=MAX_CONTENT_BYTES)

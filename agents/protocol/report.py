@@ -263,11 +263,14 @@ class ReportedExecutor:
         is_active: whether this agent holds the site's lease and applies orders.
         server_version: version of the cluster's API server.
         is_reachable: whether the API server answered when it was last observed.
+        sealing_key: the public key for which Secrets of this site are sealed, `x25519:BASE64`;
+            absent from agents that apply no sealed content.
     """
 
     is_active: bool
     server_version: Word | None = None
     is_reachable: bool = True
+    sealing_key: Word | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,8 +16,10 @@ from typing import Final
 
 from agents.protocol.bounds import LAST_SEQUENCE
 from agents.protocol.keys import SigningKey
+from agents.protocol.sealing.box import SealingKey
 
 KEY_FILE: Final = "agent.key"
+SEALING_KEY_FILE: Final = "sealing.key"
 BOOTS_FILE: Final = "boots"
 LOCK_FILE: Final = "lock"
 JOURNAL_FILE: Final = "journal.sqlite"
@@ -149,6 +151,26 @@ def load_or_create_key(data_dir: Path) -> SigningKey:
         raise IdentityError(
             f"{path}: not an Ed25519 key of 32 bytes; move it away to get a new one, "
             "and give the hub the new public key (kapok-agent --show-key)"
+        ) from error
+
+
+def load_or_create_sealing_key(data_dir: Path) -> SealingKey:
+    """Returns the key that opens sealed content; generates it, with mode 0600, if there is none.
+
+    A new key is no loss: reports name its public half, and the hub seals again.
+
+    Raises:
+        IdentityError: the file is not a key, or other users may read it.
+    """
+    path = data_dir / SEALING_KEY_FILE
+    if not path.exists():
+        write_durably(path, SealingKey.generate().raw())
+    check_secret_mode(path)
+    try:
+        return SealingKey(path.read_bytes())
+    except ValueError as error:
+        raise IdentityError(
+            f"{path}: not an X25519 key of 32 bytes; remove it to get a new one"
         ) from error
 
 

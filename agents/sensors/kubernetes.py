@@ -63,6 +63,7 @@ class KubernetesSensor:
     read_applied_generations: AppliedGenerationsReader
     is_active: Callable[[], bool]
     asked_labels: Callable[[], Iterable[str]] = tuple
+    sealing_key: str | None = None
     name: str = "kubernetes"
     _node_count: int | None = field(default=None, init=False)
     _version: str | None = field(default=None, init=False)
@@ -74,7 +75,10 @@ class KubernetesSensor:
             return await asyncio.to_thread(self._read_cluster, generations)
         except MemberApiError as error:
             executor = ReportedExecutor(
-                is_active=self.is_active(), server_version=self._version, is_reachable=False
+                is_active=self.is_active(),
+                server_version=self._version,
+                is_reachable=False,
+                sealing_key=self.sealing_key,
             )
             fault = FAULT_UNREACHABLE if error.code == 0 else f"kubernetes-{error.code}"
             return Observation(executor=executor, faults=(fault,))
@@ -102,7 +106,11 @@ class KubernetesSensor:
             not_ready_pods=tuple(not_ready),
             api_kinds=kinds.creatable_names(),
             cluster_kinds=kinds.cluster_scoped_names(),
-            executor=ReportedExecutor(is_active=self.is_active(), server_version=self._version),
+            executor=ReportedExecutor(
+                is_active=self.is_active(),
+                server_version=self._version,
+                sealing_key=self.sealing_key,
+            ),
             faults=(FAULT_NODE_FIGURES,) if snapshot.unreadable_nodes else None,
         )
 

@@ -11,6 +11,7 @@ from scheduler.control.clock_events import ClockEvents
 from scheduler.control.events.site_notices import SiteNotices
 from scheduler.control.orders.dispatch import Dispatcher
 from scheduler.control.orders.identity import OrderIdentity, parse_order_id
+from scheduler.control.orders.referred import ReferredObjects
 from scheduler.control.ports.agents import (
     OrderPublisherPort,
     OrderState,
@@ -47,6 +48,7 @@ class Controller:
         wake_ups: wakes workloads that an event could help.
         clock_events: knows when grants begin or end, and when sites are silent.
         notices: says which sites are admitted, granted or back.
+        referred: the objects that orders refer to.
     """
 
     objects: HubObjects
@@ -61,6 +63,7 @@ class Controller:
     wake_ups: WakeUps
     clock_events: ClockEvents
     notices: SiteNotices
+    referred: ReferredObjects
     _deleting: set[WorkKey] = field(default_factory=set)
 
     # ------------------------------------------------------------ from the hub
@@ -152,7 +155,10 @@ class Controller:
         was_silent, before = self._is_silent(report.site), self.sites.states.get(report.site)
         silent_since = before.ready_changed_at if before else None
         was_late = before is not None and before.health.name == "Late"
+        key_before = self.sites.sealing_key_of(report.site)
         events = self.sites.on_report(report)
+        if self.sites.sealing_key_of(report.site) != key_before:
+            self.referred.on_sealing_key(report.site)
         if "capacity" in events:
             self.wake_ups.add_increased_site(report.site)
         self.wake_ups.add_events(*events)
@@ -173,6 +179,8 @@ class Controller:
         # A proof and heads are large, and of use once.
         if not self.sites.on_order_status(replace(report, index_proof="", ledger_heads=())):
             return
+        if before is None:
+            self.referred.on_order_status(report)
         self.dispatcher.on_order_status(report)
         if report.is_executing:
             changed = _orders_with_changed_status(before, report)

@@ -114,6 +114,7 @@ class Startup:
         with self.sites.gathering():
             for _ in self.restorer.restore_orders(_RESTORED_AT_ONCE):
                 await yield_loop()
+        self.controller.referred.plan_reported()
         # Not earlier: an index of half the workloads would withdraw the others at their sites.
         self.dispatcher.start_publishing()
         self.has_started = True

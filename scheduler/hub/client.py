@@ -58,6 +58,7 @@ _SOCKET_ROOT = "http://localhost"  # a server on a Unix socket has no other name
 _JSON = "application/json"
 _MERGE_PATCH = "application/merge-patch+json"
 _APPLY_PATCH = "application/apply-patch+yaml"
+_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
@@ -243,6 +244,22 @@ class HubClient:
         ) as response:
             async for line in iter_lines(response):
                 yield decode_change(line)
+
+    async def watch_metadata(
+        self, resource: ApiResource, resource_version: str
+    ) -> AsyncIterator[WatchEvent]:
+        """Yields changes as `watch`, with the metadata alone of each object.
+
+        Raises:
+            Gone: the resource version is too old; the caller must list again.
+        """
+        query = {
+            "resourceVersion": resource_version,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(_WATCH_TIMEOUT_SECONDS),
+        }
+        async for change in self.watch_as(resource.path(), query, _METADATA):
+            yield change
 
     async def read_as(self, path: str, query: Mapping[str, str], accept: str) -> Object:
         """Reads a collection or an object in another form, such as a Table."""

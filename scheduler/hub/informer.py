@@ -11,14 +11,15 @@ informer tries again with back-off for ever; `HubHealth` says what is wrong.
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol
 
 from scheduler.control.ports.hub import (
     ApiResource,
     Busy,
     Gone,
-    Hub,
     HubError,
+    Listing,
     NotFound,
     Object,
     WatchEvent,
@@ -42,6 +43,26 @@ _MAX_SINGLE_READS = 100
 _PASSED_ON_AT_ONCE = 20  # so that a large list does not hold up the event loop
 
 
+class FollowedHub(Protocol):
+    """What an informer uses of a hub; as in `scheduler.control.ports.hub.Hub`."""
+
+    async def get(self, resource: ApiResource, name: str, namespace: str | None = None) -> Object:
+        """Reads one object."""
+        ...
+
+    def list_pages(self, resource: ApiResource) -> AsyncIterator[Listing]:
+        """Yields the collection in parts."""
+        ...
+
+    async def list_metadata(self, resource: ApiResource) -> Listing:
+        """Lists the metadata alone."""
+        ...
+
+    def watch(self, resource: ApiResource, resource_version: str) -> AsyncIterator[WatchEvent]:
+        """Yields changes until the server ends the stream."""
+        ...
+
+
 def key_of(body: Object) -> Key:
     """The key of an object."""
     meta = body["metadata"]
@@ -53,7 +74,7 @@ class Informer:
 
     def __init__(
         self,
-        hub: Hub,
+        hub: FollowedHub,
         resource: ApiResource,
         listener: ChangeListener,
         *,

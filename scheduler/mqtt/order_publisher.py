@@ -14,6 +14,7 @@ the holder of our key can have made it. It is read as agents read it: signed for
 and for the uid that this site has at the hub.
 """
 
+import json
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -58,6 +59,7 @@ from agents.protocol.orders import (
     pack_content,
     seal_parts,
 )
+from agents.protocol.sealing.box import SealedBox, seal_content, sealing_secret_of
 from agents.protocol.topics import TopicKind, order_topic, site_topic
 from scheduler.control.ports.agents import (
     IndexVersion,
@@ -201,6 +203,7 @@ class OrderPublisher:
         ledger_head: the signed head of the ledger at this moment; it goes out with every index, so
             that sites hold it.
         node_labels: names of the node labels that workloads ask for; they go out with every index.
+        sealing_key_of: the public key for which Secrets of a site are sealed; "": unknown.
     """
 
     key: SigningKey
@@ -208,6 +211,7 @@ class OrderPublisher:
     nonce_for: Callable[[str], HubNonce | None] = lambda _site: None
     ledger_head: Callable[[], SignedHead | None] = lambda: None
     node_labels: Callable[[], Collection[str]] = tuple
+    sealing_key_of: Callable[[str], str] = lambda _site: ""
     _heads_sent: dict[str, tuple[IndexVersion, SignedHead]] = field(
         default_factory=dict, init=False
     )
@@ -267,7 +271,7 @@ class OrderPublisher:
 
     def _pack(self, site: str, order: OrderForSite) -> PackedOrder:
         known, packed = self._packed.get((site, order.id), (None, None))
-        if packed is not None and known == order:
+        if packed is not None and known == order and not order.secrets:
             return packed
         content = OrderContent(
             id=order.id,
@@ -279,6 +283,8 @@ class OrderPublisher:
             namespaces=order.namespaces,
             cluster_kinds=order.cluster_kinds,
             pod_security=order.pod_security,
+            needs=order.needs,
+            sealed=self._seal_secrets(site, order) if order.secrets else None,
         )
         try:
             # An agent that cannot read one entry refuses the whole index, so it is read here first.
@@ -288,6 +294,23 @@ class OrderPublisher:
         except WireError as error:
             raise OrderNotPublishable(f"the order cannot be sent: {error}") from error
         return packed
+
+    def _seal_secrets(self, site: str, order: OrderForSite) -> SealedBox:
+        """The Secrets of an order as the site alone can read them.
+
+        Raises:
+            OrderNotPublishable: no key of the site is known.
+        """
+        try:
+            return seal_content(
+                json.dumps(order.secrets, sort_keys=True).encode(),
+                recipient=self.sealing_key_of(site),
+                site=site,
+                order_id=order.id,
+                secret=sealing_secret_of(self.key.raw()),
+            )
+        except WireError as error:
+            raise OrderNotPublishable(f"the order cannot be sealed: {error}") from error
 
     def count_that_fit(self, order_ids: Sequence[str]) -> int:
         """How many of these orders one index can list, from the first on."""

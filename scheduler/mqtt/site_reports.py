@@ -14,6 +14,7 @@ from agents.protocol.bounds import MAX_MESSAGE_BYTES
 from agents.protocol.codec import Codec, parse_json
 from agents.protocol.errors import WireError
 from agents.protocol.report import REPORT, Report, ReportedIntensity, ReportedPower
+from agents.protocol.sealing.box import is_sealing_key
 from agents.protocol.status import (
     NOT_READY_REASONS,
     ORDER_PHASES,
@@ -110,7 +111,15 @@ def site_report_of(report: Report) -> SiteReport:
         },
         is_cluster_reachable=executor is None or executor.is_reachable,
         interval_seconds=report.interval_seconds or None,
+        sealing_key=_sealing_key_of(report),
     )
+
+
+def _sealing_key_of(report: Report) -> str:
+    """The key of the agent that applies orders; one that cannot be used is none."""
+    executor = report.executor
+    text = (executor.sealing_key or "") if executor is not None and executor.is_active else ""
+    return text if is_sealing_key(text) else ""
 
 
 def with_times(

@@ -5,6 +5,12 @@ from typing import Any
 
 import msgspec
 
+from scheduler.control.orders.identity import parse_order_id
+from scheduler.control.orders.referred_ids import (
+    PRIORITY_CLASS,
+    referred_object,
+    referred_order_id,
+)
 from scheduler.control.ports.agents import OrderForSite
 from scheduler.control.sites.site_state import SiteState
 from scheduler.control.status.migration import SiteShare
@@ -23,6 +29,7 @@ from scheduler.model.manifests.identities import (
     with_ordinals,
 )
 from scheduler.model.manifests.manifests import with_replicas, without_pods
+from scheduler.model.manifests.references import Reference, references_of
 from scheduler.model.quantities import PODS
 
 
@@ -62,17 +69,51 @@ def orders_of(
                 orders[site] = kept
             continue
         manifests = former.manifests if former else cleaned
+        at_site = _manifests_at(site, workload, manifests, share, is_kept=former is not None)
+        needs = _needs_of(workload, order_id, at_site, tenant)
         orders[site] = OrderForSite(
             id=order_id,
             generation=share.generation,
             namespace=workload.metadata.namespace,
             name=workload.metadata.name,
-            manifests=_manifests_at(site, workload, manifests, share, is_kept=former is not None),
+            manifests=at_site,
             namespaces=tenant.spec.extra_namespaces if tenant else (),
             cluster_kinds=_cluster_kinds(manifests, tenant),
             pod_security=tenant.spec.pod_security if tenant else None,
+            needs=tuple(needs),
+            optional_needs=frozenset(each for each, one in needs.items() if one.is_optional),
         )
     return orders
+
+
+def not_sent(workload: Workload, tenant: Tenant | None) -> tuple[str, ...]:
+    """What of a workload's references is not sent, by its annotation and its tenant's rights."""
+    words = workload.metadata.annotations.get(FROM_SITE, "").replace(",", " ").split()
+    may_send_classes = tenant is not None and PRIORITY_CLASS in tenant.spec.cluster_kinds
+    return (*sorted(words), *(() if may_send_classes else ("PriorityClass/*",)))
+
+
+def _needs_of(
+    workload: Workload,
+    order_id: str,
+    manifests: Sequence[dict[str, Any]],
+    tenant: Tenant | None,
+) -> dict[str, Reference]:
+    """The orders of the objects that pod templates refer to, by id."""
+    identity, namespace = parse_order_id(order_id), workload.metadata.namespace
+    if identity is None:
+        return {}
+    from_site = frozenset(not_sent(workload, tenant))
+    return {
+        referred_order_id(identity.hub_id, referred_object(one.kind, namespace, one.name)): one
+        for one in references_of(manifests, namespace)
+        if from_site.isdisjoint({"*", f"{one.kind}/*", f"{one.kind}/{one.name}"})
+    }
+
+
+FROM_SITE = "kapok.dev/from-site"
+"""Annotation of a Workload that names what its sites have by themselves and what is not sent:
+`Secret/NAME`, `Secret/*` or `*`, with commas or spaces between."""
 
 
 def kept_order_of(

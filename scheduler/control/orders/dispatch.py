@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from scheduler.control.orders.epoch_claims import EpochClaims
 from scheduler.control.orders.identity import check_order_id, parse_order_id
 from scheduler.control.orders.site_plan import SitePlan
+from scheduler.control.orders.waits import OrderWait
 from scheduler.control.ports.agents import (
     OrderForSite,
     OrderNotPublishable,
@@ -55,6 +56,9 @@ class Dispatcher:
         keeps_unknown_orders: whether such orders are left running for ever, and so the first index
             waits until the plan has them all.
         may_publish: whether this scheduler still leads.
+        wait_of: says what an order of a site waits for before its content is published; None:
+            nothing.
+        on_orders: called with the orders of a workload, by site, whenever they are set.
         content_of: makes the content of an order that a plan has by its digest alone; None: it is
             not known any more.
         epoch: the leader's epoch.
@@ -76,6 +80,8 @@ class Dispatcher:
     hold_seconds: float = 0.0
     keeps_unknown_orders: Callable[[], bool] = lambda: False
     may_publish: Callable[[], bool] = lambda: True
+    wait_of: Callable[[str, OrderForSite], OrderWait | None] = lambda _site, _order: None
+    on_orders: Callable[[WorkKey, Mapping[str, OrderForSite]], None] = lambda _key, _orders: None
     content_of: Callable[[str, OrderForSite], OrderForSite | None] = lambda _site, _order: None
     epoch: int = 0
     sequence: int = 0
@@ -127,6 +133,30 @@ class Dispatcher:
         self._sites_of[key] = frozenset(orders)
         if not orders:
             del self._sites_of[key]
+        self.on_orders(key, orders)
+
+    def sites_of(self, key: WorkKey) -> frozenset[str]:
+        """The sites that have an order under a key."""
+        return self._sites_of.get(key, frozenset())
+
+    def recheck(self, site: str, key: WorkKey) -> None:
+        """Looks again at what the orders of a workload at a site wait for."""
+        plan = self.plans.get(site)
+        for order_id in tuple(plan.ids_by_key.get(key, ())) if plan else ():
+            if plan and plan.waits.pop(order_id, None) is not None:
+                self._mark_dirty(plan)
+
+    def renew(self, site: str, order_id: str) -> None:
+        """Makes the content of an order again, because the site needs it in another form."""
+        plan = self.plans.get(site)
+        if plan and order_id in plan.orders:
+            plan.renew_order(order_id)
+            self._mark_dirty(plan)
+
+    def wait_at(self, site: str, order_id: str) -> OrderWait | None:
+        """What the present content of an order waits for; None when it does not."""
+        plan = self.plans.get(site)
+        return plan.waits.get(order_id) if plan else None
 
     def forget_workload(self, key: WorkKey) -> None:
         """Withdraws the orders of a workload that is gone; what a site still runs is unknown."""
@@ -407,6 +437,11 @@ class Dispatcher:
 
     def _publish_content(self, site: str, plan: SitePlan, order: OrderForSite) -> None:
         """Publishes one order; one that cannot be published is reported, and delays no other."""
+        # What was published may be repeated, whatever has become of the objects that it refers to.
+        if order.id not in plan.content_digests and (wait := self.wait_of(site, order)):
+            plan.waits[order.id] = wait
+            self.on_refusal((order.namespace, order.name))
+            return
         refusal = "the order cannot be written; the log has the fault"
         with self.faults.barrier("dispatch"):
             try:

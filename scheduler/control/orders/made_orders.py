@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from scheduler.control.orders.build import orders_of
+from scheduler.control.orders.build import not_sent, orders_of
 from scheduler.control.ports.agents import OrderForSite
 from scheduler.control.status.migration import SiteShare
 from scheduler.model.kinds.metadata import WorkKey
@@ -41,6 +41,7 @@ class _Made(NamedTuple):
     tenant: Tenant | None
     order_id: str
     identity: Identity | None
+    not_sent: tuple[str, ...]
     shares: tuple[_OrderOfShare, ...]
     orders: dict[str, OrderForSite]
 
@@ -60,7 +61,7 @@ class MadeOrders:
         tenant: Tenant | None,
     ) -> dict[str, OrderForSite]:
         """As `build.orders_of`, with content, for shares of which some replicas stay everywhere."""
-        identity = workload.status.placement.identity
+        identity, at_sites = workload.status.placement.identity, not_sent(workload, tenant)
         taken = tuple(
             _OrderOfShare(
                 site, one.generation, one.ordered, one.is_parked, one.completions, one.ordinals
@@ -72,7 +73,7 @@ class MadeOrders:
             known is None
             or known.spec is not workload.spec
             or known.tenant is not tenant
-            or known[2:5] != (order_id, identity, taken)
+            or known[2:6] != (order_id, identity, at_sites, taken)
         ):
             made = orders_of(workload, order_id, shares, tenant, {})
             # Packed once here, so that keeping and comparing them encodes nothing.
@@ -80,7 +81,7 @@ class MadeOrders:
                 site: replace(one, manifests=pack_manifests(one.manifests))
                 for site, one in made.items()
             }
-            known = _Made(workload.spec, tenant, order_id, identity, taken, orders)
+            known = _Made(workload.spec, tenant, order_id, identity, at_sites, taken, orders)
             self._made[key] = known
         self._made.move_to_end(key)
         while len(self._made) > _MAX_REMEMBERED:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from scheduler.control.orders.delta_use import DeltaUse
+from scheduler.control.orders.waits import OrderWait
 from scheduler.control.ports.agents import IndexVersion, OrderForSite, OrderStatusReport
 from scheduler.model.kinds.fields import Condition
 from scheduler.model.kinds.metadata import WorkKey
@@ -25,6 +26,7 @@ class SitePlan:
             about in little memory, by order id.
         published: ids of the orders of which some content is published, be it an older one.
         refusals: why the present content of an order cannot be published, by order id.
+        waits: what the present content of an order waits for, by order id.
         listed: ids of the orders in the newest index; before the first one of this epoch, of those
             that the site reports.
         left_out: ids of published orders for which the index has no room.
@@ -58,6 +60,7 @@ class SitePlan:
     listed_digests: dict[str, tuple[OrderForSite, str]] = field(default_factory=dict)
     published: set[str] = field(default_factory=set)
     refusals: dict[str, str] = field(default_factory=dict)
+    waits: dict[str, OrderWait] = field(default_factory=dict)
     listed: frozenset[str] = frozenset()
     left_out: frozenset[str] = frozenset()
     first_listed_in: dict[str, IndexVersion] = field(default_factory=dict)
@@ -98,6 +101,7 @@ class SitePlan:
         self.ids_by_key.setdefault((order.namespace, order.name), set()).add(order.id)
         self.content_digests.pop(order.id, None)
         self.refusals.pop(order.id, None)
+        self.waits.pop(order.id, None)
         self.first_listed_in.pop(order.id, None)
         self.contents_to_clear.discard(order.id)
         return True
@@ -111,16 +115,23 @@ class SitePlan:
             del self.ids_by_key[key]
         self.content_digests.pop(order_id, None)
         self.refusals.pop(order_id, None)
+        self.waits.pop(order_id, None)
         self.published.discard(order_id)
         self.listed_digests.pop(order_id, None)
         self.first_listed_in.pop(order_id, None)
         self.content_sent_seconds.pop(order_id, None)
         self.contents_to_clear.add(order_id)
 
+    def renew_order(self, order_id: str) -> None:
+        """Has the content of an order made and published again."""
+        for known in (self.content_digests, self.refusals, self.waits, self.listed_digests):
+            known.pop(order_id, None)
+        self.first_listed_in.pop(order_id, None)
+
     def unpublished(self) -> list[OrderForSite]:
         """The orders of which the present content was not published yet, and may be."""
         ids = self.orders.keys() - self.content_digests.keys() - self.refusals.keys()
-        return [self.orders[order_id] for order_id in sorted(ids)]
+        return [self.orders[order_id] for order_id in sorted(ids - self.waits.keys())]
 
     def start_epoch(self) -> None:
         """Begins with no index of this epoch."""

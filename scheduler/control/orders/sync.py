@@ -4,7 +4,7 @@ The step after the status is written: plans for the dispatcher, capacity in flig
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -18,6 +18,7 @@ from scheduler.control.orders.dispatch import Dispatcher
 from scheduler.control.orders.identity import IdentityResolver, format_order_id, pod_selector
 from scheduler.control.orders.kept_orders import KeptOrders
 from scheduler.control.orders.made_orders import MadeOrders
+from scheduler.control.orders.waits import WAITING, OrderWait
 from scheduler.control.ports.agents import OrderForSite, OrderState
 from scheduler.control.ports.ledger import AcceptedSpec
 from scheduler.control.sites.sites import Sites
@@ -82,6 +83,8 @@ class OrderSync:
         """What is known of an order at a site."""
         state = self.sites.states.get(site)
         report = state.order_status if state else None
+        if wait := self.dispatcher.wait_at(site, order_id):
+            return self._waiting_view(site, order_id, wait)
         refusal = self.dispatcher.refusal_at(site, order_id)
         order = self.dispatcher.order_at(site, order_id)
         if refusal and order is not None:
@@ -95,6 +98,26 @@ class OrderSync:
             is_silent=state is None or not state.is_ready,
             is_unreachable=state is not None and not state.is_cluster_reachable,
         )
+
+    def _waiting_view(self, site: str, order_id: str, wait: OrderWait) -> SiteView:
+        """A site of which the order waits: what it reports is of the content before."""
+        state, order = self.sites.states.get(site), self.dispatcher.order_at(site, order_id)
+        known = self._reported(site, order_id)
+        if known is None and order is not None:
+            known = OrderState(id=order_id, generation=order.generation, phase=WAITING)
+        return SiteView(
+            state=replace(known, phase=WAITING, message=wait.message) if known else None,
+            is_silent=state is None or not state.is_ready,
+            is_unreachable=state is not None and not state.is_cluster_reachable,
+        )
+
+    def waits_of(self, workload: Workload, status: WorkloadStatus) -> dict[str, OrderWait]:
+        """What the orders of a workload wait for, by each site of a status where one does."""
+        order_id = self.order_id(workload)
+        waits = {
+            site: self.dispatcher.wait_at(site, order_id) for site in statuses.shares_of(status)
+        }
+        return {site: one for site, one in waits.items() if one is not None}
 
     def site_views(self, workload: Workload, status: WorkloadStatus) -> dict[str, SiteView]:
         """What is known of a workload's orders, by each site that holds a share in a status."""

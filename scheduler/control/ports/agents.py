@@ -27,6 +27,7 @@ class SiteReport:
         interval_seconds: time between two reports as the site's only agent states it; None: it
             does not, or there are several.
         is_new_boot: the first report since its agent started.
+        sealing_key: the public key for which Secrets of the site are sealed; "": unknown.
         figures: the figures in the shape of `Site.status`; an absent figure is unknown.
         has_executor: an agent there can apply orders.
         bound: order id → (generation applied, pods bound to nodes, terminating ones included).
@@ -45,6 +46,7 @@ class SiteReport:
     sent_seconds: float | None = None
     interval_seconds: float | None = None
     is_new_boot: bool = False
+    sealing_key: str = ""
 
 
 class NotReadyCount(NamedTuple):
@@ -197,6 +199,9 @@ class OrderForSite:
         pod_security: the Pod Security level for namespaces that the agent makes; None: no tenant.
         kept_digest: the content is not known or not to be changed, and the site keeps the one with
             this digest, as `Workload.status.placement.orders` has it; then there are no manifests.
+        needs: ids of the orders of objects that its pod templates refer to.
+        optional_needs: those of them without which its pods start.
+        secrets: Secrets to apply, which are sealed for the site before they leave the hub.
     """
 
     id: str
@@ -208,6 +213,9 @@ class OrderForSite:
     cluster_kinds: tuple[str, ...] = ()
     pod_security: str | None = None
     kept_digest: str = ""
+    needs: tuple[str, ...] = ()
+    optional_needs: frozenset[str] = frozenset()
+    secrets: tuple[dict[str, object], ...] = field(default=(), repr=False)
 
 
 class OrderNotPublishable(ValueError):

@@ -109,6 +109,13 @@ CONFIG_MAPS = ApiResource("", "v1", "configmaps", "ConfigMap", namespaced=True)
 EVENTS = ApiResource("", "v1", "events", "Event", namespaced=True)
 LEASES = ApiResource("coordination.k8s.io", "v1", "leases", "Lease", namespaced=True)
 SECRETS = ApiResource("", "v1", "secrets", "Secret", namespaced=True)
+SERVICE_ACCOUNTS = ApiResource("", "v1", "serviceaccounts", "ServiceAccount", namespaced=True)
+PERSISTENT_VOLUME_CLAIMS = ApiResource(
+    "", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", namespaced=True
+)
+PRIORITY_CLASSES = ApiResource(
+    "scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", namespaced=False
+)
 NAMESPACES = ApiResource("", "v1", "namespaces", "Namespace", namespaced=False)
 
 KAPOK_RESOURCES = (SITES, GRANTS, SCHEMES, TENANTS, POLICIES, CLUSTER_POLICIES, WORKLOADS)

@@ -8,6 +8,7 @@ from datetime import datetime
 import msgspec
 
 from scheduler.control.orders.sync import OrderSync
+from scheduler.control.orders.waits import REFERENCES, references_condition
 from scheduler.control.reconcile.accepted_specs import AcceptedSpecs
 from scheduler.control.reconcile.failover import FailoverDecisions
 from scheduler.control.state.objects import HubObjects
@@ -85,6 +86,8 @@ class ObservedStatus:
         given_up = self.order_sync.pods_given_up(workload, status)
         stuck = stuck_condition(status, self.stuck_after_seconds, now, given_up=given_up)
         status = set_condition(status, stuck, "StuckInFlight", now)
+        waits = self.order_sync.waits_of(workload, status)
+        status = set_condition(status, references_condition(waits, now), REFERENCES, now)
         policies = policies_of(workload, self.objects)
         not_enforced = not_enforced_condition(workload, now, policies=policies)
         status = set_condition(status, not_enforced, "NotEnforced", now)

@@ -238,6 +238,11 @@ class Sites:
         self._set_ready(after, is_ready=health.is_present and after.is_cluster_reachable)
         return after
 
+    def sealing_key_of(self, site: str) -> str:
+        """The public key for which Secrets of a site are sealed; "" while it is unknown."""
+        state = self.states.get(site)
+        return state.report.sealing_key if state and state.report else ""
+
     def _sent_seconds(self, state: SiteState, made_seconds: float | None) -> float:
         made = self.clock.monotonic() if made_seconds is None else made_seconds
         return max(state.last_heard_seconds, made)

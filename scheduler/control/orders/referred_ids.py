@@ -1,0 +1,142 @@
+"""The orders of objects that pod templates refer to: their ids, and what they say. Pure.
+
+Each referred object is an order of its own at a site. So its content is one, however many workloads
+refer to it, and it is withdrawn with the last of them, by the same index, rules and code as any
+other order.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from scheduler.control.orders.identity import format_order_id, parse_order_id
+from scheduler.control.ports.agents import OrderForSite
+from scheduler.control.ports.hub import (
+    CONFIG_MAPS,
+    NAMESPACE,
+    PERSISTENT_VOLUME_CLAIMS,
+    PRIORITY_CLASSES,
+    SECRETS,
+    SERVICE_ACCOUNTS,
+    ApiResource,
+)
+from scheduler.model.kinds.metadata import WorkKey
+from scheduler.model.kinds.tenant import Tenant
+from scheduler.model.manifests.references import (
+    REFERRED_KINDS,
+    ReferredKind,
+    as_sent,
+    pull_secrets_of,
+)
+
+RESOURCES: Final[Mapping[ReferredKind, ApiResource]] = {
+    "ConfigMap": CONFIG_MAPS,
+    "PersistentVolumeClaim": PERSISTENT_VOLUME_CLAIMS,
+    "PriorityClass": PRIORITY_CLASSES,
+    "Secret": SECRETS,
+    "ServiceAccount": SERVICE_ACCOUNTS,
+}
+PRIORITY_CLASS: Final = "scheduling.k8s.io/PriorityClass"
+"""How a Tenant names the kind in `clusterKinds`."""
+
+KEEP_DIGEST: Final = "sha256:" + "0" * 64
+"""In an index: the site keeps what it has of this order; no content has this digest."""
+
+_INCARNATION: Final = "along"
+_KINDS: Final = {kind.lower(): kind for kind in REFERRED_KINDS}
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ReferredObject:
+    """An object at the hub that a workload refers to.
+
+    Attributes:
+        kind: its kind.
+        namespace: its namespace; that of Kapok for a cluster-scoped one.
+        name: its name.
+    """
+
+    kind: ReferredKind
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+    @property
+    def order_key(self) -> WorkKey:
+        """The key of its orders; no workload has such a name."""
+        return (self.namespace, f"{self.kind.lower()}:{self.name}")
+
+    @property
+    def is_namespaced(self) -> bool:
+        """Whether it belongs to its namespace."""
+        return RESOURCES[self.kind].namespaced
+
+
+def referred_object(kind: ReferredKind, namespace: str, name: str) -> ReferredObject:
+    """The object that a pod template in a namespace names."""
+    return ReferredObject(kind, namespace if RESOURCES[kind].namespaced else NAMESPACE, name)
+
+
+def referred_order_id(hub_id: str, one: ReferredObject) -> str:
+    """The id of the orders of a referred object, the same at every site."""
+    return format_order_id(hub_id, one.order_key, _INCARNATION)
+
+
+def parse_referred_key(key: WorkKey) -> ReferredObject | None:
+    """The object whose orders have a key; None: it is the key of a workload."""
+    kind, colon, name = key[1].partition(":")
+    if not colon or kind not in _KINDS:
+        return None
+    return ReferredObject(_KINDS[kind], key[0], name)
+
+
+def parse_referred_id(order_id: str) -> ReferredObject | None:
+    """The object that an order id is about; None: it is the id of another order."""
+    identity = parse_order_id(order_id)
+    if identity is None or identity.incarnation != _INCARNATION:
+        return None
+    return parse_referred_key(identity.key)
+
+
+def order_of_referred(
+    hub_id: str, one: ReferredObject, body: Mapping[str, Any], tenant: Tenant | None
+) -> OrderForSite:
+    """The order that brings an object to a site.
+
+    Args:
+        hub_id: names this hub in order ids.
+        one: the object.
+        body: the object as the hub has it.
+        tenant: the tenant of its namespace; None: it has none.
+    """
+    sent = as_sent(body)
+    needs = tuple(
+        referred_order_id(hub_id, referred_object(each.kind, one.namespace, each.name))
+        for each in (pull_secrets_of(sent) if one.kind == "ServiceAccount" else ())
+    )
+    return OrderForSite(
+        id=referred_order_id(hub_id, one),
+        generation=1,
+        namespace=one.order_key[0],
+        name=one.order_key[1],
+        manifests=() if one.kind == "Secret" else (sent,),
+        secrets=(sent,) if one.kind == "Secret" else (),
+        cluster_kinds=() if one.is_namespaced else (PRIORITY_CLASS,),
+        pod_security=tenant.spec.pod_security if tenant and one.is_namespaced else None,
+        needs=needs,
+        optional_needs=frozenset(needs),
+    )
+
+
+def order_that_stays(hub_id: str, one: ReferredObject) -> OrderForSite:
+    """The order by which a site keeps what it has of an object."""
+    return OrderForSite(
+        id=referred_order_id(hub_id, one),
+        generation=1,
+        namespace=one.order_key[0],
+        name=one.order_key[1],
+        manifests=(),
+        kept_digest=KEEP_DIGEST,
+    )
