@@ -8,13 +8,15 @@ written.
 import argparse
 import asyncio
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from math import inf
+from pathlib import Path
 from typing import Any
 
 from scheduler.cli.moving.moves import format_answer, moves_between, who_asks
 from scheduler.cli.support.arguments import (
     EXIT_GOOD,
+    EXIT_INTERRUPTED,
     EXIT_NO,
     EXIT_USAGE,
     add_output_option,
@@ -24,7 +26,7 @@ from scheduler.cli.support.arguments import (
 )
 from scheduler.cli.support.hub_access import HubNotFound, add_hub_arguments, find_kubeconfig
 from scheduler.cli.support.offline_input import decide_one, fleet_of, input_of_objects
-from scheduler.cli.support.output import print_error, print_json, print_text
+from scheduler.cli.support.output import print_error, print_json, print_notice, print_text
 from scheduler.control.failover.words import (
     WORDS_ANNOTATION,
     OperatorWord,
@@ -57,7 +59,8 @@ The replacement is ordered first, and what runs at the former site ends when it 
 numbers (StatefulSets) start elsewhere at once: make sure that the silent site does not run them.
 No rule is weakened: sites, rights, quotas and a freeze hold, and what cannot be replaced stays.
 The word needs the right to change Sites (ClusterRole kapok-operator).
-Exit code: 0 replaced, 1 not all is replaced, 2 wrong usage or workload not found."""
+Exit code: 0 replaced, 1 not all is replaced, 2 wrong usage or workload not found, 130 left by
+Ctrl-C; a word that stands by then is followed all the same."""
 
 _POLL_SECONDS = 0.2
 _MAX_TRIES = 10
@@ -101,16 +104,21 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Asks for the replacement, or shows it."""
-    key = arguments.workload
+    key, written = arguments.workload, dict[str, str]()
     try:
         kubeconfig = find_kubeconfig(arguments.kubeconfig, arguments.data_dir)
-        answer = asyncio.run(_answer(arguments, kubeconfig, key))
+        answer = asyncio.run(_answer(arguments, kubeconfig, key, written))
     except (HubNotFound, NotFound, _NotPossible) as error:
         print_error("failover", error)
         return EXIT_USAGE
     except HubError as error:
         print_error("failover", error)
         return EXIT_NO
+    except KeyboardInterrupt:
+        if written:
+            where = ", ".join(sorted(written))
+            print_notice(f"the word stands on {where}, and a scheduler follows it all the same")
+        return EXIT_INTERRUPTED
     if arguments.output == "json":
         print_json(answer)
     else:
@@ -118,7 +126,9 @@ def run(arguments: argparse.Namespace) -> int:
     return EXIT_NO if answer["stuck"] else EXIT_GOOD
 
 
-async def _answer(arguments: argparse.Namespace, kubeconfig: Any, key: WorkKey) -> Answer:  # noqa: ANN401 - a path
+async def _answer(
+    arguments: argparse.Namespace, kubeconfig: Path, key: WorkKey, written: dict[str, str]
+) -> Answer:
     title = "/".join(key)
     async with open_hub(kubeconfig) as client:
         workload = decode_as(
@@ -140,9 +150,8 @@ async def _answer(arguments: argparse.Namespace, kubeconfig: Any, key: WorkKey) 
             return {"moves": [], "stuck": [{"workload": title, "reason": reason}]}
         if arguments.dry_run:
             return await _would_move(client, title, sites)
-        return await _move(
-            client, workload, {name: known[name] for name in sites}, arguments.timeout
-        )
+        there = {name: known[name] for name in sites}
+        return await _move(client, workload, there, arguments.timeout, written)
 
 
 def _reports(site: Object) -> bool:
@@ -167,23 +176,37 @@ async def _would_move(client: HubClient, title: str, sites: list[str]) -> Answer
 
 
 async def _move(
-    client: HubClient, workload: Workload, sites: Mapping[str, Object], timeout_seconds: float
+    client: HubClient,
+    workload: Workload,
+    sites: Mapping[str, Object],
+    timeout_seconds: float,
+    written: dict[str, str],
 ) -> Answer:
-    """Writes the word to each site, and waits for the answers."""
+    """Writes the word to each site, and waits for the answers.
+
+    Args:
+        client: of the hub.
+        workload: the workload as it is before.
+        sites: the sites to leave.
+        timeout_seconds: how long to wait for the answers.
+        written: gets the ids of the words that stand, by site, as soon as they do.
+    """
     title = workload.metadata.key
     key = (workload.metadata.namespace, workload.metadata.name)
     before = {
         site: one.replicas for site, one in shares_in(workload.status.placement.groups).items()
     }
     word = OperatorWord(key, workload.metadata.uid, uuid.uuid4().hex, await who_asks(client))
-    for site in sites.values():
-        await write_word(client, site, word)
+    known = workload.status.failover.answers if workload.status.failover else ()
+    for name, site in sites.items():
+        answered = {one.id for one in known if one.site == name}
+        written[name] = await write_word(client, site, word, answered)
     clock = SystemClock()
     until = clock.monotonic() + timeout_seconds
     while True:
         now = decode_as(await client.get(WORKLOADS, key[1], key[0]), Workload, allow_unknown=True)
         answers = now.status.failover.answers if now.status.failover else ()
-        mine = {one.site: one for one in answers if one.id == word.id}
+        mine = {one.site: one for one in answers if one.id == written.get(one.site)}
         if mine.keys() >= sites.keys() or clock.monotonic() > until:
             break
         await clock.sleep(_POLL_SECONDS)
@@ -205,8 +228,22 @@ async def _move(
     return {"moves": moves_between(title, before, after, left), "stuck": stuck}
 
 
-async def write_word(client: HubClient, site: Object, word: OperatorWord) -> None:
+async def write_word(
+    client: HubClient, site: Object, word: OperatorWord, answered: Collection[str] = ()
+) -> str:
     """Adds a word to those on a Site; what others write meanwhile stays.
+
+    A word of another operator about the same workload that waits for its answer is joined: a new
+    one would take its place, and the other operator would wait for nothing.
+
+    Args:
+        client: of the hub.
+        site: the Site as it was read.
+        word: the word.
+        answered: the ids of words that have their answer.
+
+    Returns:
+        The id of the word that stands there.
 
     Raises:
         Conflict: others write again and again.
@@ -214,6 +251,9 @@ async def write_word(client: HubClient, site: Object, word: OperatorWord) -> Non
     for tries_left in reversed(range(_MAX_TRIES)):
         metadata = site["metadata"]
         former = read_words(metadata.get("annotations") or {})
+        for one in former:
+            if (one.key, one.uid) == (word.key, word.uid) and one.id not in answered:
+                return one.id
         patch = {
             "resourceVersion": metadata["resourceVersion"],  # another word meanwhile is a conflict
             "annotations": {WORDS_ANNOTATION: write_words((*former, word))},
@@ -225,4 +265,5 @@ async def write_word(client: HubClient, site: Object, word: OperatorWord) -> Non
                 raise
             site = await client.get(SITES, metadata["name"])
         else:
-            return
+            return word.id
+    raise AssertionError("every attempt returns or raises")

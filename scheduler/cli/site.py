@@ -7,6 +7,7 @@ this command has ended.
 import argparse
 import asyncio
 from collections.abc import Mapping
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from scheduler.cli.support.arguments import (
     EXIT_USAGE,
     add_output_option,
     parse_instant,
+    parse_name,
+    seconds_between,
 )
 from scheduler.cli.support.hub_access import HubNotFound, add_hub_arguments, find_kubeconfig
 from scheduler.cli.support.output import print_error, print_json, print_notice, print_text
@@ -90,7 +93,7 @@ def register(parser: argparse.ArgumentParser) -> None:
             epilog=_DRAIN_EPILOG if name == "drain" else None,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        command.add_argument("name", metavar="NAME", help="the site")
+        command.add_argument("name", type=parse_name, metavar="NAME", help="the site")
         if name == "drain":
             _add_drain_arguments(command)
         add_hub_arguments(command)
@@ -115,7 +118,7 @@ def _add_drain_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--timeout",
-        type=float,
+        type=seconds_between(0.0, inf),
         metavar="SECONDS",
         help="wait no longer than this; the drain goes on (default: no limit)",
     )

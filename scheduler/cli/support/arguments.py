@@ -47,16 +47,19 @@ def add_now_option(parser: argparse.ArgumentParser) -> None:
 def parse_instant(text: str) -> datetime:
     """Reads an RFC 3339 instant; without a time zone it is UTC.
 
+    Returns:
+        The instant in UTC, so that it has a date there too.
+
     Raises:
-        argparse.ArgumentTypeError: the text is no instant.
+        argparse.ArgumentTypeError: the text is no instant, or none that UTC has a date for.
     """
     try:
         instant = datetime.fromisoformat(text.strip())
-    except ValueError:
+        return instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(
             f"invalid time {text!r}: expected RFC 3339, such as 2026-11-23T08:00:00Z"
         ) from None
-    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
 
 
 def parse_name(text: str) -> str:

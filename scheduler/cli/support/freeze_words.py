@@ -9,7 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from scheduler.cli.support.arguments import EXIT_GOOD, EXIT_NO, EXIT_USAGE, add_output_option
+from scheduler.cli.support.arguments import (
+    EXIT_GOOD,
+    EXIT_INTERRUPTED,
+    EXIT_NO,
+    EXIT_USAGE,
+    add_output_option,
+)
 from scheduler.cli.support.hub_access import HubNotFound, add_hub_arguments, find_kubeconfig
 from scheduler.cli.support.output import print_error, print_json, print_notice, print_text
 from scheduler.control.failover.freeze_word import (
@@ -59,27 +65,50 @@ def run_freeze_command(
     except HubNotFound as error:
         print_error(command, error)
         return EXIT_USAGE
+    said = list[FreezeWord]()
     try:
-        state = asyncio.run(_say_and_read(kubeconfig, arguments.why, wants_frozen=wants_frozen))
+        work = _say_and_read(kubeconfig, arguments.why, said, wants_frozen=wants_frozen)
+        state = asyncio.run(work)
     except HubError as error:
         print_error(command, error)
         return EXIT_NO
+    except KeyboardInterrupt:
+        if said:
+            print_notice("the word stands all the same; kapok freeze --status says what holds")
+        return EXIT_INTERRUPTED
     if arguments.output == "json":
         print_json(state)
     else:
         print_text("\n".join(_lines_of(state)))
     if not state["confirmed"]:
         print_notice("no leader has confirmed it yet; it holds as soon as one leads")
+    is_other = bool(said) and said[-1].id != said[0].id
+    if is_other:
+        last = said[-1]
+        what, by = "freeze" if last.is_frozen else "thaw", last.by or "another operator"
+        print_notice(f"{by} has said {what} since, and that holds")
     is_answer_no = wants_frozen is False and bool(state["frozen"])
+    is_answer_no |= is_other and state["frozen"] != wants_frozen
     return EXIT_NO if is_answer_no else EXIT_GOOD
 
 
-async def _say_and_read(kubeconfig: Path, why: str, *, wants_frozen: bool | None) -> dict[str, Any]:
+async def _say_and_read(
+    kubeconfig: Path, why: str, said: list[FreezeWord], *, wants_frozen: bool | None
+) -> dict[str, Any]:
+    """Says the word and reads what holds then.
+
+    Args:
+        kubeconfig: of the hub.
+        why: the reason.
+        said: gets the word once it stands, and after it the words of others that took its place.
+        wants_frozen: what is said; None: nothing.
+    """
     async with open_hub(kubeconfig) as client:
         word = await _read_word(client)
-        if wants_frozen is not None:
-            word = await _say(client, word, why, wants_frozen=wants_frozen)
-        return await _read_state(client, word, waits=wants_frozen is not None)
+        if wants_frozen is None:
+            return await _read_state(client, [word], waits=False)
+        said.append(await _say(client, word, why, wants_frozen=wants_frozen))
+        return await _read_state(client, said, waits=True)
 
 
 async def _read_word(client: HubClient) -> FreezeWord:
@@ -125,8 +154,14 @@ async def _who_am_i(client: HubClient) -> str:
         return f"uid {os.getuid()}@{os.uname().nodename}"
 
 
-async def _read_state(client: HubClient, word: FreezeWord, *, waits: bool) -> dict[str, Any]:
-    """What the leader says, once it has taken in the word; what was said if none answers."""
+async def _read_state(client: HubClient, said: list[FreezeWord], *, waits: bool) -> dict[str, Any]:
+    """What the leader says, once it has taken in the last word; that word if none answers.
+
+    Args:
+        client: of the hub.
+        said: the words so far; gets those that others say meanwhile.
+        waits: whether to wait for the leader.
+    """
     clock = SystemClock()
     deadline = clock.monotonic() + (_CONFIRMED_WITHIN_SECONDS if waits else 0.0)
     while True:
@@ -135,9 +170,12 @@ async def _read_state(client: HubClient, word: FreezeWord, *, waits: bool) -> di
             state, taken_in = read_evictions(body)
         except NotFound:
             state, taken_in = {}, ""
+        word = said[-1]
         is_confirmed = bool(state) and taken_in == word.id
         if is_confirmed or clock.monotonic() >= deadline:
             break
+        if (now := await _read_word(client)).id != word.id:
+            said.append(now)
         await clock.sleep(_ASK_SECONDS)
     if not is_confirmed:
         state = {"frozen": word.is_frozen, "since": None, "why": "", "held": []}

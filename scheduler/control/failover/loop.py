@@ -6,7 +6,7 @@ decision orders the replacement first, and the former replicas end when that run
 """
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from scheduler.control.failover.gate import EvictionGate, OpenGate
@@ -161,28 +161,38 @@ class FailoverLoop:
                 workload = self.objects.workloads.get(word.key)
                 if workload is None or workload.metadata.uid != word.uid:
                     continue
-                if not self._stays_at(workload, site):
-                    continue
-                since = self._silent_since(site)
-                is_absent = site in self._absent
-                why_not = self.gate.why_not(site) if is_absent else ""
-                eviction = Eviction(
-                    site=site,
-                    silent_since=since,
-                    word=word.id,
-                    by=word.by,
-                    refusal=why_not,
-                )
                 former = self.evictions.at(word.key).get(site)
                 if former is not None and former.word == word.id:
                     continue
-                if self._is_answered(workload, eviction):
-                    continue
-                if is_absent and not why_not:
-                    self.gate.take(1)  # an operator's word counts, and waits for no rate
-                self._due.pop((word.key, site), None)
-                self.evictions.start(word.key, eviction, now_seconds=self.clock.monotonic())
-                self.requeuer.redecide([word.key], is_urgent=True)
+                eviction = Eviction(
+                    site=site,
+                    silent_since=self._silent_since(site),
+                    word=word.id,
+                    by=word.by,
+                )
+                if not self._is_answered(workload, eviction):
+                    self._follow(workload, eviction)
+
+    def _follow(self, workload: Workload, eviction: Eviction) -> None:
+        """Starts what a word asks for, or has it answered with the reason why not."""
+        key, site = (workload.metadata.namespace, workload.metadata.name), eviction.site
+        is_absent, refusal = site in self._absent, ""
+        is_there = self._stays_at(workload, site)
+        if not is_there:
+            # Without an answer the word would wait there until the workload is back some day.
+            refusal = f"it has no replicas at {site} any more"
+        elif is_absent:
+            refusal = self.gate.why_not(site)
+        if is_absent and not refusal:
+            self.gate.take(1)  # an operator's word counts, and waits for no rate
+        self._due.pop((key, site), None)
+        self.evictions.start(
+            key, replace(eviction, refusal=refusal), now_seconds=self.clock.monotonic()
+        )
+        if is_there:
+            self.requeuer.redecide([key], is_urgent=True)
+        else:
+            self.requeuer.requeue([key])
 
     # ------------------------------------------------------------ what is due
 

@@ -3,9 +3,11 @@
 `scheduler.hub.client` implements it. Errors are named by what the caller can do about them.
 """
 
+import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
+from urllib.parse import quote
 
 Object = dict[str, Any]
 """A Kubernetes object as decoded JSON; `scheduler.model` turns it into a type."""
@@ -86,10 +88,34 @@ class ApiResource:
         return f"{self.group}/{self.version}" if self.group else self.version
 
     def path(self, namespace: str | None = None, name: str | None = None) -> str:
-        """The URL path of the collection, or of one object."""
+        """The URL path of the collection, or of one object.
+
+        Raises:
+            NotFound: no object can have such a name; its path would be that of something else.
+        """
         root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
-        middle = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
-        return f"{root}{middle}/{self.plural}" + (f"/{name}" if name else "")
+        middle = f"/namespaces/{_segment(namespace)}" if self.namespaced and namespace else ""
+        return f"{root}{middle}/{self.plural}" + (f"/{_segment(name)}" if name else "")
+
+
+_PLAIN_SEGMENT = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~:-]*")
+
+
+def _segment(name: str) -> str:
+    """A name as one segment of a path, whatever a person has typed.
+
+    A slash, a percent sign or dots alone would lead to a subresource or to another object; no
+    object of Kubernetes has such a name.
+    """
+    if _PLAIN_SEGMENT.fullmatch(name):
+        return name
+    try:
+        quoted = quote(name, safe=":")
+    except UnicodeEncodeError:  # bytes of a command line that are no UTF-8
+        raise NotFound(f"invalid name {name!r}: it is no text") from None
+    if name in (".", "..") or "/" in name or "%" in name:
+        raise NotFound(f"invalid name {name!r}: it must not be '.' or '..', nor contain '/' or '%'")
+    return quoted
 
 
 _GROUP, _VERSION = "kapok.dev", "v1alpha1"

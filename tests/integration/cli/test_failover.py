@@ -49,3 +49,20 @@ async def test_a_site_that_others_write_again_and_again_is_a_conflict(
         monkeypatch.setattr(hub, "get", get_old)
         with pytest.raises(Conflict):
             await write_word(hub, seen, WORD)
+
+
+async def test_a_word_that_waits_for_its_answer_is_joined_and_an_answered_one_is_not(
+    tmp_path: Path,
+) -> None:
+    """A later word takes the place of the former; its operator would wait for nothing."""
+    options = ApiServerOptions(data_dir=tmp_path / "hub", crds=make_crds(), name="hub")
+    async with serve(options) as running, open_hub(running.kubeconfig_path) as hub:
+        seen = await hub.create(SITES, SITE)
+        assert await write_word(hub, seen, WORD) == "id-1"
+        second = WORD._replace(id="id-2", by="周")
+        assert await write_word(hub, seen, second) == "id-1", "also if it was seen before"
+        body = await hub.get(SITES, "m1")
+        assert read_words(body["metadata"]["annotations"]) == (WORD,)
+        assert await write_word(hub, body, second, {"id-1"}) == "id-2"
+        anew = WORD._replace(uid="uid-2", id="id-3")
+        assert await write_word(hub, body, anew) == "id-3", "of a later workload of that name"

@@ -11,8 +11,9 @@ import pytest_asyncio
 
 from scheduler.apiserver.server import ApiServer, ApiServerOptions, serve
 from scheduler.cli.entry import main
+from scheduler.cli.support import freeze_words
 from scheduler.control.failover.freeze_sync import FreezeSync
-from scheduler.control.failover.freeze_word import FREEZE_MAP, read_word
+from scheduler.control.failover.freeze_word import FREEZE_MAP, FreezeWord, read_word
 from scheduler.control.failover.storm_gate import StormGate
 from scheduler.control.ports.hub import CONFIG_MAPS, NAMESPACE, NAMESPACES, SITES
 from scheduler.control.sites.sites import Sites
@@ -133,3 +134,25 @@ async def test_a_reason_that_is_too_long_is_wrong_usage(
     del server
     code, _, err = await _kapok(capsys, "freeze", "--why", "x" * 501)
     assert (code, "at most 500" in err) == (2, True)
+
+
+async def test_a_word_that_another_takes_the_place_of_is_not_shown_as_what_holds(
+    server: ApiServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two operators at once: the command says which word holds, and not only its own."""
+    real, other = freeze_words._say, FreezeWord(is_frozen=True, why="fire", by="周", id="other")  # noqa: SLF001 - the instant after it
+
+    async def say_and_be_overtaken(client: HubClient, *args: object, **named: object) -> FreezeWord:
+        word = await real(client, *args, **named)  # type: ignore[arg-type]  # as they come
+        await client.merge_patch(
+            CONFIG_MAPS, FREEZE_MAP, {"data": other.to_data()}, namespace=NAMESPACE
+        )
+        return word
+
+    async with open_hub(server.kubeconfig_path) as client, leading(client):
+        monkeypatch.setattr(freeze_words, "_say", say_and_be_overtaken)
+        code, out, err = await _kapok(capsys, "thaw", "-o", "json")
+        state = json.loads(out)
+        assert (code, state["frozen"], state["why"]) == (1, True, "fire")
+        assert state["confirmed"]
+        assert "周 has said freeze since" in err

@@ -4,7 +4,7 @@ import argparse
 
 import pytest
 
-from scheduler.cli import demo, failover, get
+from scheduler.cli import demo, failover, get, site
 from scheduler.cli.support.command_parser import CommandParser
 
 
@@ -77,3 +77,21 @@ def test_a_failover_names_a_workload_a_site_and_a_time(
 def test_a_name_alone_is_in_the_default_namespace() -> None:
     assert parsed(failover, "db").workload == ("default", "db")
     assert parsed(failover, "健康/db").workload == ("健康", "db")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("drain", "m1/status"), "argument NAME: invalid name 'm1/status'"),
+        (("uncordon", ""), "argument NAME: invalid name ''"),
+        (("drain", "m1", "--timeout", "-5"), "invalid duration '-5': expected seconds, 0 or more"),
+        (("drain", "m1", "--timeout", "nan"), "invalid duration 'nan'"),
+        (("drain", "m1", "--by", "0001-01-01T00:00:00+08:00"), "invalid time '0001-01-01"),
+    ],
+)
+def test_a_site_command_takes_no_other_object_and_no_endless_wait(
+    words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parsed(site, *words)
+    assert said in capsys.readouterr().err

@@ -376,3 +376,23 @@ async def test_however_short_the_time_a_storm_would_show_first() -> None:
         assert city.where() == {"m1": 2}
         await city.live(4)
         assert city.where() == {"m2": 2}
+
+
+async def test_a_word_about_replicas_that_have_left_is_answered_and_never_followed_later() -> None:
+    """A drain was quicker, say; and the work is at that site again months later."""
+    city = FailingCity({"m1": 4, "m2": 4})
+    async with city.started(pinned("app", "m1", failover={"mode": "Manual"})):
+        uid = city.loops.objects.workloads["ns", "app"].metadata.uid
+        late = OperatorWord(("ns", "app"), uid, "late", "ops")
+        await city.annotate("m2", {WORDS_ANNOTATION: write_words([late])})
+        await city.live(10)
+        failover = city.status().failover
+        assert failover is not None
+        [answer] = failover.answers
+        assert (answer.site, answer.id, answer.moved) == ("m2", "late", False)
+        assert "no replicas at m2" in answer.reason
+        assert not city.loops.failover_loop.evictions
+        word = OperatorWord(("ns", "app"), uid, "now", "ops")
+        await city.annotate("m1", {WORDS_ANNOTATION: write_words([word])})
+        await city.live(30)
+        assert city.where() == {"m2": 2}, "the late word does not take it away again"
