@@ -223,7 +223,9 @@ class Dispatcher:
         known = plan.listed_digests.get(order.id) if plan else None
         if known is not None and known[0] == order:
             return known[1]
-        digest, order = "", replace(order, manifests=pack_manifests(order.manifests))
+        digest, manifests = "", pack_manifests(order.manifests)
+        if manifests is not order.manifests:
+            order = replace(order, manifests=manifests)
         with self.faults.barrier("dispatch"), contextlib.suppress(OrderNotPublishable):
             digest = self.publisher.digest_of(site, order)
         if plan:

@@ -362,8 +362,10 @@ class OrderSync:
         """
         order_id = self.order_id(workload)
         for site, share in shares.items():
-            is_over = self._is_finished(site, order_id, share)
-            self.sites.set_order(site, order_id, None if is_over else ordered_of(demand, share))
+            if self._is_finished(site, order_id, share):
+                self.sites.set_order(site, order_id, None)
+            elif not self.sites.has_ordered(site, order_id, share.generation):
+                self.sites.set_order(site, order_id, ordered_of(demand, share))
         usage = {site: one.replicas for site, one in shares.items() if not one.is_parked}
         raised = {site: self._raised_at(site, order_id, demand, shares[site]) for site in usage}
         if any(raised[site] > usage[site] for site in usage):  # else manifests are not read
@@ -408,6 +410,10 @@ class OrderSync:
         """What is known of sites that a workload has left, or leaves by a status to be written."""
         order_id, current = self.order_id(workload), statuses.shares_of(status)
         former = statuses.shares_of(workload.status)
+        is_anything_left = workload.status.remains or former.keys() - current.keys()
+        if not is_anything_left and not self.sites.left.claim_sites(order_id):
+            self.sites.left.record(key, {})
+            return {}
         remaining = {one.site for one in workload.status.remains}
         kept = self._claim_sites(key, workload, {*current, *former, *remaining})
         confirmed = {one.site for one in workload.status.remains if not one.message}

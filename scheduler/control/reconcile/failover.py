@@ -19,6 +19,7 @@ from scheduler.control.state.unready import UnreadyReplacements, UnreadyTask, co
 from scheduler.control.status import workload as statuses
 from scheduler.control.status.conditions import is_spec_changed, is_unplaced
 from scheduler.control.status.failover import (
+    has_failover,
     with_answers,
     with_drain_condition,
     with_failover,
@@ -236,6 +237,9 @@ class FailoverDecisions:
     def with_outcome(self, key: WorkKey, status: WorkloadStatus, now: datetime) -> WorkloadStatus:
         """The status with answers to operators, and with the condition `Failover`."""
         evictions, held = self.evictions.at(key), self.evictions.held_at(key)
+        unready, stays = self.unready.held_at(key), self.evictions.stays_at(key)
+        if not (evictions or held or unready or stays or has_failover(status)):
+            return status
         if evictions:
             is_decided = not self.evictions.is_undecided(key)
             status = with_answers(status, evictions, now=now, is_decided=is_decided)
@@ -248,9 +252,9 @@ class FailoverDecisions:
             held,
             known_sites=self.objects.sites,
             now=now,
-            unready=self.unready.held_at(key),
+            unready=unready,
         )
-        return with_drain_condition(status, self.evictions.stays_at(key), now)
+        return with_drain_condition(status, stays, now)
 
 
 def _differs(demand: Demand, decision: Decision) -> bool:

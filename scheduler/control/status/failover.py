@@ -121,6 +121,13 @@ def with_answers(
     return _with(status, msgspec.structs.replace(known, answers=latest))
 
 
+def has_failover(status: WorkloadStatus) -> bool:
+    """Whether a status says anything of moves, or of replicas that cannot leave a site."""
+    return status.failover is not None or any(
+        one.type in (FAILOVER, DRAINED) for one in status.conditions
+    )
+
+
 def with_failover_condition(
     status: WorkloadStatus,
     evictions: Mapping[str, Eviction],

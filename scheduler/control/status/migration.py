@@ -124,8 +124,7 @@ def _read_shares(groups: Iterable[PlacementGroup]) -> dict[str, SiteShare]:
         leaves = group.phase == "Withdrawing"
         for site in group.sites:
             known = shares.get(site, _NO_SHARE)
-            shares[site] = replace(
-                known,
+            shares[site] = SiteShare(
                 replicas=known.replicas + (0 if leaves else group.replicas),
                 leaving=known.leaving + (group.replicas if leaves else 0),
                 generation=max(known.generation, group.generation),

@@ -10,7 +10,7 @@ import pytest
 from scheduler.control import worker
 from scheduler.control.ports.hub import TENANTS
 from scheduler.control.ports.not_recorded import NotRecorded
-from scheduler.control.reconcile import reconciler
+from scheduler.control.reconcile import equal_work
 from scheduler.control.stats.workloads import WorkloadStats
 from scheduler.model.canonical import canonical_json
 from scheduler.model.kinds.metadata import WorkKey
@@ -46,7 +46,7 @@ MANIFEST = {
 def without_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """The steps of a test depend on no clock."""
     require_kernel()
-    monkeypatch.setattr(reconciler, "_MAX_READ_SECONDS", float("inf"))
+    monkeypatch.setattr(equal_work, "_MAX_READ_SECONDS", float("inf"))
 
 
 def deployment(name: str) -> Raw:
