@@ -93,7 +93,7 @@ async def test_the_next_page_is_asked_for_while_one_is_used(tmp_path: Path) -> N
         async with asyncio.timeout(20):
             await server.has_asked.wait()  # though the second page was not asked for yet
         assert server.asked == ["0", "1"]
-        await pages.aclose()  # type: ignore[attr-defined] - an async generator
+        await pages.aclose()  # type: ignore[attr-defined] # an async generator
 
 
 async def test_an_expired_token_is_raised_by_the_page_that_it_concerns(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ async def test_a_list_that_is_left_half_way_leaves_no_request_behind(tmp_path: P
         server.has_asked.clear()
         async with asyncio.timeout(20):
             await server.has_asked.wait()
-        await pages.aclose()  # type: ignore[attr-defined] - an async generator
+        await pages.aclose()  # type: ignore[attr-defined] # an async generator
         left = {one for one in asyncio.all_tasks() if one.get_name().startswith("list ")}
         if left:
             await asyncio.wait(left, timeout=20)
