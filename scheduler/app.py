@@ -57,6 +57,7 @@ from scheduler.mqtt.outbox import Outbox
 from scheduler.mqtt.receiver import Receiver
 from scheduler.mqtt.session import BrokerSession
 from scheduler.mqtt.site_asker import SiteAsker
+from scheduler.placement.cost.site_costs import all_costs
 from scheduler.placement.filter.filter import rulebook
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.recovery.losses import find_ledger_cut, refuse_losses
@@ -77,6 +78,9 @@ from scheduler.web.snapshot import SnapshotSources, StateSnapshot, take_snapshot
 
 _log = logging.getLogger(__name__)
 
+_LISTING_THRESHOLDS = (50_000, 1_000, 1_000)
+"""The same while all objects of the hub are listed: they stay, and with the numbers below a quarter
+of the CPU time of 10,000 workloads goes into looking through them again and again."""
 _GARBAGE_THRESHOLDS = (10_000, 10, 10)
 """When the collector of cyclic garbage runs. Objects of the hub come by the hundred, and with the
 defaults of CPython a twentieth of a drain's CPU goes into looking through them."""
@@ -184,6 +188,7 @@ class Scheduler:
         open_connection: OpenConnection | None = None,
         make_jitter: Callable[[], random.Random] = _make_jitter,
     ) -> None:
+        rulebook(), all_costs()  # imported now, and not when the first workload is decided
         self._settings, self._clock, self._make_jitter = settings, clock, make_jitter
         self.metrics, self.health, self.faults = metrics, health, faults
         client = services.client.with_observer(metrics.count_api_request)
@@ -252,7 +257,7 @@ class Scheduler:
             objects=self.objects,
             clock=clock,
             faults=self.faults,
-            may_prepare=lambda: not self.leadership.epoch,
+            may_prepare=lambda: not (self.leadership.epoch and self.term.startup.has_started),
         )
         self.publisher = OrderPublisher(
             key=services.signing_key,
@@ -335,23 +340,30 @@ class Scheduler:
 
     async def schedule(self, on_ready: Callable[[Endpoints], None]) -> None:
         """Follows the hub and the sites, and leads when it holds the lease; serves no page."""
-        rulebook()  # reads the modules of all rules, which would hold up the first decision
         # Modules and classes stay for good; without them a full collection holds the event loop for
         # a few milliseconds, with them for 70.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(*_GARBAGE_THRESHOLDS)
+        gc.set_threshold(*_LISTING_THRESHOLDS)
         async with asyncio.TaskGroup() as group:
             if self.leadership.is_sole_candidate:
                 # What is listed after the lease is taken need not be compared again.
                 await self.leadership.acquire()
             for name, loop in self._following_loops():
                 group.create_task(self._keep_running(name, loop), name=name)
+            group.create_task(self._collect_garbage_once_listed(), name="garbage")
             try:
                 await self._lead_again_and_again(on_ready)
             finally:
                 self._services.ledger.end_term()
                 await self.leadership.release()
+
+    async def _collect_garbage_once_listed(self) -> None:
+        """Lets the collector run as usual once the hub's objects are listed, and not over these."""
+        for informer in self._informers.values():
+            await informer.wait_until_listed()
+        gc.freeze()
+        gc.set_threshold(*_GARBAGE_THRESHOLDS)
 
     async def _lead_again_and_again(self, on_ready: Callable[[Endpoints], None]) -> None:
         while True:

@@ -83,12 +83,11 @@ class Startup:
     _decided: list[WorkKey] = field(default_factory=list)
 
     def begin(self) -> None:
-        """Admits all sites, claims the objects of all workloads, and queues those to decide."""
+        """Admits all sites, and queues the workloads to decide."""
         self.has_synced = True
         self.clock_events.update_grant_boundaries()
         for site in self.objects.sites.values():
             self.controller.admit(site)
-        self.reconciler.claim_all_objects()
         self.reconciler.unmarked.begin(self.objects.workloads)
         for key, workload in self.objects.workloads.items():
             if is_decided(workload):
@@ -102,12 +101,15 @@ class Startup:
     async def wait_for_sites(self) -> None:
         """Waits until every site has reported, at most `wait_for_sites_seconds`.
 
-        Then plans the orders of everything that is placed, and lets them be published.
+        Meanwhile claims the objects of all workloads. Then plans the orders of everything that is
+        placed, and lets them be published.
         """
         since = self.listening_since_seconds
         deadline = self.wait_for_sites_seconds + (
             self.clock.monotonic() if since is None else since
         )
+        for _ in self.reconciler.claim_all_objects(_RESTORED_AT_ONCE):
+            await yield_loop()
         while self.clock.monotonic() < deadline and not self._have_all_sites_reported():
             await self.clock.sleep(_SITE_POLL_SECONDS)
         await self.restorer.load_accepted()

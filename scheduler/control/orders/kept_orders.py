@@ -1,7 +1,8 @@
 """What a new leader plans of unchanged workloads, made of their statuses alone.
 
 A scheduler that stands by makes it as the workloads change, so that little is left to do when it
-takes over. It counts only for the very object that it was made of.
+takes over. One that leads from its start does so while it lists them and waits for the sites. It
+counts only for the very object that it was made of.
 """
 
 import asyncio
@@ -113,14 +114,14 @@ def demand_in_status(workload: Workload) -> Demand | None:
 
 @dataclass(slots=True, kw_only=True)
 class PreparedOrders:
-    """Keeps what a new leader would plan, while this scheduler stands by.
+    """Keeps what a new leader would plan, until this scheduler decides as one.
 
     Attributes:
         hub_id: names this hub in order ids.
         objects: the hub's objects.
         clock: for gathering changes.
         faults: handles what fails for one workload.
-        may_prepare: whether this scheduler stands by.
+        may_prepare: whether this scheduler stands by, or does not decide yet.
     """
 
     hub_id: str
@@ -144,6 +145,7 @@ class PreparedOrders:
     def take(self, key: WorkKey, workload: Workload) -> KeptOrders | None:
         """What is planned of a workload; made now, if it was not made of this very object."""
         made = self._made.pop(key, None)
+        self._changed.pop(key, None)
         if made is not None and made.workload is workload:
             return made
         return make_kept_orders(self.hub_id, key, workload)

@@ -10,7 +10,7 @@ so every decision sees all decisions before it, also those that are still on the
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -413,9 +413,13 @@ class Reconciler:
             message = status.reason or f"{status.readiness} ready"
             self.events.record(before, reason=status.phase, message=message, is_warning=is_bad)
 
-    def claim_all_objects(self) -> None:
-        """Claims the Kubernetes objects of all workloads after a start, the placed ones first."""
-        self.ownership.claim_all(self.objects.workloads.values())
+    def claim_all_objects(self, slice_size: int) -> Iterator[None]:
+        """Claims the Kubernetes objects of all workloads after a start, the placed ones first.
+
+        Args:
+            slice_size: yields after so many workloads, so that the event loop serves others.
+        """
+        return self.ownership.claim_all(self.objects.workloads, slice_size)
 
     async def _handle_missing(self, key: WorkKey) -> ReconcileResult:
         # An object that cannot be decoded is not gone: what runs of it stays.

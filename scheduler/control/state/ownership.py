@@ -1,6 +1,6 @@
 """Which workload owns which Kubernetes object, so that two workloads never apply the same one."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from scheduler.model.demand.demand import NotAccepted
@@ -25,10 +25,20 @@ class ObjectOwnership:
     _denied: set[ObjectName] = field(default_factory=set)
     _former: dict[WorkKey, frozenset[ObjectName]] = field(default_factory=dict)
 
-    def claim_all(self, workloads: Iterable[Workload]) -> None:
-        """Claims for all workloads after a start: placed ones first, then older ones first."""
-        for workload in sorted(workloads, key=_seniority):
-            self.claim(workload)
+    def claim_all(self, workloads: Mapping[WorkKey, Workload], slice_size: int) -> Iterator[None]:
+        """Claims for all workloads after a start: placed ones first, then older ones first.
+
+        Args:
+            workloads: all of them; what changes meanwhile is claimed for as it is then.
+            slice_size: yields after so many, so that the event loop serves others.
+        """
+        in_order = sorted(workloads, key=lambda key: _seniority(workloads[key]))
+        for number, key in enumerate(in_order, start=1):
+            if number % slice_size == 0:
+                yield
+            workload = workloads.get(key)
+            if workload is not None:
+                self.claim(workload)
         self._former.clear()
 
     def claim(self, workload: Workload) -> tuple[WorkKey, str] | None:

@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 
 from scheduler.control.orders import kept_orders
+from scheduler.control.orders.kept_orders import KeptOrders
 from scheduler.control.ports.hub import KAPOK_RESOURCES, TENANTS, WORKLOADS, WatchEvent
+from scheduler.model.kinds.metadata import WorkKey
+from scheduler.model.kinds.workload import Workload
 from tests.support.control_loops import EPOCH, ControlLoops
 from tests.support.fake_hub import FakeHub
 from tests.support.pod_kinds import of_kind, template
@@ -85,6 +88,29 @@ async def test_a_warm_take_over_plans_the_same_as_a_cold_one(
     assert await take_over(loops) == cold
     assert unpacked == []
     assert len(loops.prepared) == 0
+
+
+async def test_what_a_start_prepares_while_it_waits_for_sites_is_made_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hub = await with_placed("a", "b")
+    cold = await take_over(await listed(hub))
+    loops, made = await listed(hub), list[Any]()
+    make = kept_orders.make_kept_orders
+
+    def count(hub_id: str, key: WorkKey, work: Workload) -> KeptOrders | None:
+        made.append(key)
+        return make(hub_id, key, work)
+
+    monkeypatch.setattr(kept_orders, "make_kept_orders", count)
+    loops.prepared.note_change(("ns", "b"))
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(loops.prepared.run())
+        await loops.clock.settle()
+        assert await take_over(loops) == cold  # before the half second is over
+        await loops.clock.advance(1.0)
+        task.cancel()
+    assert sorted(made) == [("ns", "a"), ("ns", "b")]
 
 
 async def test_what_changed_after_it_was_prepared_is_planned_as_it_is_now() -> None:

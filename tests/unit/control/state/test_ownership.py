@@ -1,6 +1,9 @@
 """Claims on names of objects: whose they are, and from when to when."""
 
+from datetime import datetime
 from typing import Any
+
+from msgspec.structs import replace
 
 from scheduler.control.state.ownership import ObjectOwnership
 from scheduler.model.decode import decode_as
@@ -51,3 +54,20 @@ def test_an_object_is_the_same_in_every_version_of_its_group() -> None:
     ownership.claim(of("a", item("apps/v1", "Deployment")))
     assert ownership.claim(of("b", item("apps/v1beta1", "Deployment"))) is not None
     assert ownership.claim(of("b", item("a.example/v1", "Deployment"))) is None
+
+
+def test_after_a_start_the_older_one_owns_a_name_though_workloads_change_meanwhile() -> None:
+    ownership = ObjectOwnership()
+    ages = {"c": "2026-01-03", "a": "2026-01-01", "b": "2026-01-02"}
+    workloads = {("ns", name): of(name, CONFIG) for name in ages}
+    for name, day in ages.items():
+        metadata = replace(
+            workloads["ns", name].metadata,
+            creation_timestamp=datetime.fromisoformat(f"{day}T00:00:00+00:00"),
+        )
+        workloads["ns", name] = replace(workloads["ns", name], metadata=metadata)
+    claims = ownership.claim_all(workloads, slice_size=1)
+    next(claims)
+    del workloads["ns", "a"]  # it is gone before its turn
+    assert list(claims) == [None, None]
+    assert ownership.claim(workloads["ns", "c"]) == (("ns", "b"), "ConfigMap shared")
