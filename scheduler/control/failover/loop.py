@@ -17,7 +17,7 @@ from scheduler.control.ports.telemetry import Telemetry
 from scheduler.control.queue.requeue import Requeuer
 from scheduler.control.sites.sites import Sites
 from scheduler.control.state.evictions import Evictions
-from scheduler.control.state.failover_rules import workload_failover
+from scheduler.control.state.failover_rules import KnownFailover
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.status.migration import is_finished, shares_in
 from scheduler.model.kinds.metadata import WorkKey
@@ -79,6 +79,10 @@ class FailoverLoop:
     _absent: set[str] = field(default_factory=set)
     _has_looked: bool = False
     _returns: Returns = field(default_factory=Returns)
+    _rules: KnownFailover = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._rules = KnownFailover(self.objects)
 
     async def run(self) -> None:
         """Looks twice a second, and more often while much is due; runs until cancelled."""
@@ -102,6 +106,7 @@ class FailoverLoop:
         """One round: ends what is done, plans what is due, starts what may start."""
         absent = {name for name, one in self.sites.states.items() if one.health.is_absent}
         returned, self._absent = self._absent - absent, absent
+        self._rules.forget_others(self.objects.workloads if absent else ())
         await self._end_settled()
         self._read_words()
         if not self._has_looked:  # of returns before this term only the status knows
@@ -240,7 +245,7 @@ class FailoverLoop:
         reported = self.order_sync.site_view(site, self.order_sync.order_id(workload)).state
         if reported is not None and is_finished(reported):
             return None
-        failover = workload_failover(workload, self.objects)
+        failover = self._rules.of(workload)
         if failover.is_everywhere:
             return None
         after = failover.rules.after_seconds
@@ -311,7 +316,7 @@ class FailoverLoop:
         moves = workload.status.failover.moved if workload.status.failover else ()
         if not any(one.site in sites for one in moves):
             return False
-        return workload_failover(workload, self.objects).rules.on_return == "Return"
+        return self._rules.of(workload).rules.on_return == "Return"
 
     def _try_returns(self) -> None:
         for key in self._returns.due(self.clock.monotonic()):
