@@ -78,6 +78,8 @@ class FailoverLoop:
     _look_at_seconds: dict[str, float] = field(default_factory=dict)
     _absent: set[str] = field(default_factory=set)
     _has_looked: bool = False
+    _settle_at_seconds: float = float("-inf")
+    _held_sites: set[str] = field(default_factory=set)
     _returns: Returns = field(default_factory=Returns)
     _rules: KnownFailover = field(init=False)
 
@@ -107,7 +109,8 @@ class FailoverLoop:
         absent = {name for name, one in self.sites.states.items() if one.health.is_absent}
         returned, self._absent = self._absent - absent, absent
         self._rules.forget_others(self.objects.workloads if absent else ())
-        await self._end_settled()
+        if returned or self._is_settling_due():
+            await self._end_settled()
         self._read_words()
         if not self._has_looked:  # of returns before this term only the status knows
             returned = self.sites.states.keys() - absent
@@ -120,6 +123,16 @@ class FailoverLoop:
         self.telemetry.set_waiting_evictions(self.waiting_count)
 
     # ------------------------------------------------------------ what is in force
+
+    def _is_settling_due(self) -> bool:
+        """Whether to look at all evictions: twice a second, and as soon as a site is held."""
+        now = self.clock.monotonic()
+        leaving = {site for key in self.evictions for site in self.evictions.at(key)}
+        held = {site for site in leaving & self._absent if self.gate.why_not(site)}
+        is_due = held != self._held_sites or now >= self._settle_at_seconds
+        if is_due:
+            self._held_sites, self._settle_at_seconds = held, now + _INTERVAL_SECONDS
+        return is_due
 
     async def _end_settled(self) -> None:
         """Ends evictions whose replicas have left, or stay because their site is back or held."""
@@ -208,9 +221,11 @@ class FailoverLoop:
 
     def _drop_plans(self, absent: set[str]) -> None:
         """Drops what was planned for sites that are back, or from which nothing is evicted now."""
-        for key, site in list(self._due):
-            if site not in absent or self.gate.why_not(site):
-                del self._due[key, site]
+        planned = {site for _, site in self._due}
+        dropped = {one for one in planned if one not in absent or self.gate.why_not(one)}
+        if dropped:
+            self._due = {at: one for at, one in self._due.items() if at[1] not in dropped}
+            for site in dropped:
                 self._look_at_seconds.pop(site, None)
         for site in self._look_at_seconds.keys() - absent:
             del self._look_at_seconds[site]
