@@ -101,7 +101,8 @@ async def _measure(rig: Rig, after_seconds: float) -> Row:
         watching.cancel()
     used = rig.scheduler.cpu_seconds() - begun.scheduler_cpu
     costs = await rig.metrics.read()
-    server = server_seconds(begun.costs, costs) if rig.scheduler.has_hub_of_its_own() else None
+    is_server_apart = bool(rig.plan.kubeconfig) or rig.scheduler.has_hub_of_its_own()
+    server = server_seconds(begun.costs, costs) if is_server_apart else None
     arrivals = rig.sites.arrival_times()
     return {
         "hub": rig.plan.hub,
