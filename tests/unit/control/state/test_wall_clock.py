@@ -152,7 +152,8 @@ async def test_many_sites_are_dated_a_few_at_a_time_while_nothing_is_decided() -
     first = {name: one.health_changed_at for name, one in rig.sites.states.items()}
     await rig.clock.advance(40.0)
     rig.clock.set_by_seconds = 3600.0
-    before, dated = rig.published, []
+    before = rig.published
+    dated: list[int] = []
     assert rig.sites.begin_dating()
     while rig.sites.date_some(100):
         dated.append(rig.published - before)
