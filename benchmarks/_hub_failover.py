@@ -22,7 +22,7 @@ _QUICK_INTERVAL_SECONDS, _QUICK_AFTER_SECONDS = 0.5, 6.0
 _SILENT_INTERVALS = 2.0
 _SETTLE_SECONDS = 5.0
 _LOOK_SECONDS = 1.0
-_FEW_WORKLOADS = 50
+_FEW_WORKLOADS, _FEWEST_SITES = 50, 2
 _WAITING = re.compile(r"^kapok_waiting_evictions (\S+)$", re.MULTILINE)
 _FROZEN = re.compile(r"^kapok_evictions_frozen\{[^}]*\} (\S+)$", re.MULTILINE)
 
@@ -58,8 +58,11 @@ async def measure_failover(plan: Plan) -> Row:
     """The row of the case.
 
     Raises:
-        ValueError: not all workloads ran at the site that is lost, or not all were replaced.
+        ValueError: there is no other site, not all workloads ran at the site that is lost, or not
+            all were replaced.
     """
+    if plan.sites < _FEWEST_SITES:
+        raise ValueError(f"failover needs another site: --sites {_FEWEST_SITES} or more")
     is_quick = plan.workloads < _FEW_WORKLOADS
     interval = _QUICK_INTERVAL_SECONDS if is_quick else _INTERVAL_SECONDS
     after_seconds = _QUICK_AFTER_SECONDS if is_quick else _AFTER_SECONDS
@@ -98,7 +101,8 @@ async def _measure(rig: Rig, after_seconds: float) -> Row:
         watching.cancel()
     used = rig.scheduler.cpu_seconds() - begun.scheduler_cpu
     costs = await rig.metrics.read()
-    server = server_seconds(begun.costs, costs) if rig.scheduler.has_hub_of_its_own() else None
+    is_server_apart = bool(rig.plan.kubeconfig) or rig.scheduler.has_hub_of_its_own()
+    server = server_seconds(begun.costs, costs) if is_server_apart else None
     arrivals = rig.sites.arrival_times()
     return {
         "hub": rig.plan.hub,

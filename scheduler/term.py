@@ -52,6 +52,7 @@ from scheduler.control.reconcile.workload_writer import WorkloadWriter
 from scheduler.control.site_status_writer import SiteStatusWriter
 from scheduler.control.sites.sites import Sites
 from scheduler.control.sites.unadmitted_sites import UnadmittedSites
+from scheduler.control.sites.wall_clock import WallClockFollower
 from scheduler.control.startup import Startup
 from scheduler.control.state.decision_inputs import DecisionInputs
 from scheduler.control.state.evictions import Evictions
@@ -106,6 +107,10 @@ class LedgerChain(Protocol):
 
 class TermRecorder(DecisionRecorder, Protocol):
     """Records decisions, and notices a ledger that cannot be written."""
+
+    def absorb_facts(self) -> None:
+        """Takes in the facts that were set since the last record."""
+        ...
 
     async def watch(
         self, clock: Clock, *, on_failure: Callable[[], None], on_recovery: Callable[[], None]
@@ -202,7 +207,13 @@ class Term:
                 report_stale_seconds=int(settings.freshness.stale_after_seconds),
                 may_evict=False,  # failover plans what is evicted, and says so in each demand
             ),
-            follow_wall_clock=known.sites.follow_wall_clock,
+            dated_now=known.sites.dated_now,
+        )
+        self.wall_clock = WallClockFollower(
+            sites=known.sites,
+            clock=known.clock,
+            faults=known.faults,
+            absorb=known.recorder.absorb_facts,
         )
         self.evictions = Evictions()
         self.unready = UnreadyReplacements()
@@ -365,6 +376,7 @@ class Term:
             telemetry=known.metrics,
             clock=known.clock,
             faults=known.faults,
+            may_decide=self.wall_clock.wait_until_dated,
             concurrency=settings.hub.concurrency,
         )
         self.batch_pricer = BatchPricer(
@@ -533,6 +545,7 @@ class Term:
         yield "referred objects", self.referred.run
         yield "wake", self.wake_ups.run
         yield "time", self.clock_events.run
+        yield "wall clock", self.wall_clock.run
         yield "storms", self.gate.run
         yield "freeze", self.freeze_sync.run
         yield "freeze record", self.freeze_record.run

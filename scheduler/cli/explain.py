@@ -204,8 +204,8 @@ def _read_recorded(arguments: argparse.Namespace, key: str) -> _ExplainedDecisio
         recorded = read_recorded_decision(reader, record)
         undoing = find_undoing(reader, record)
         held = _held_note(reader, recorded.decision) if arguments.decision is None else ""
-    notes = (str(undoing.content.get("line", "")),) if undoing else ()
-    notes += (held,) if held else ()
+    line = str(undoing.content.get("line", "")) if undoing else ""
+    notes = tuple(filter(None, (line, held)))
     return _ExplainedDecision(
         key=key,
         record_id=record.id,

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -47,6 +47,7 @@ class Worker:
         telemetry: counts attempts.
         clock: measures how long attempts take.
         faults: handles the faults that single workloads cause.
+        may_decide: waits while nothing may be decided.
         concurrency: so many workloads are reconciled at once.
     """
 
@@ -58,6 +59,7 @@ class Worker:
     telemetry: Telemetry
     clock: Clock
     faults: Faults
+    may_decide: Callable[[], Awaitable[object]]
     concurrency: int = 32
     _not_recorded: set[WorkKey] = field(default_factory=set)
     _limit: int = MAX_TOGETHER
@@ -77,6 +79,7 @@ class Worker:
         async with asyncio.TaskGroup() as group:
             while True:
                 await slots.acquire()
+                await self.may_decide()
                 key = self.queue.take_now()
                 if key is None:
                     slots.release()  # what is decided already may need it

@@ -80,12 +80,16 @@ class FleetTree:
             self._stable_tree = _remove_site(self._stable_tree, name, _hash_path_of(name), 0)
             self._volatile_tree = _remove_site(self._volatile_tree, name, _hash_path_of(name), 0)
 
-    def current_state(self) -> FleetState:
-        """The state now, with each of its blobs that is not known to be stored."""
+    def absorb(self) -> None:
+        """Encodes the facts of the sites that were put since the last call."""
         for name, facts in self._changed_facts.items():
             stable, volatile = _split_volatile(facts)
             self._update_site(name, blob_of(stable), volatile)
         self._changed_facts.clear()
+
+    def current_state(self) -> FleetState:
+        """The state now, with each of its blobs that is not known to be stored."""
+        self.absorb()
         root = blob_of(
             {
                 "steady": _store_tree(self._stable_tree, self._unstored),

@@ -173,6 +173,10 @@ class LedgerRecorder:
         else:
             self._fleet_tree.put(site, facts)
 
+    def absorb_facts(self) -> None:
+        """Encodes the facts that were set since the last record, so that the next one need not."""
+        self._fleet_tree.absorb()
+
     async def record(self, **facts: Any) -> RecordReference:  # noqa: ANN401 - those of `prepare`
         """Prepares and appends a decision or a refusal; returns when it is durable.
 

@@ -36,6 +36,7 @@ EXTENSION_POINTS = {
 
 SMALL_MODULES = {
     "agents/runtime/backoff.py": "used by mqtt and orders, which do not import each other",
+    "scheduler/control/ports/not_recorded.py": "errors of the ledger import it without the model",
     "scheduler/apiserver/write/merge_patch.py": "one file for each type of patch",
     "scheduler/hub/schema/json_types.py": "two aliases that the whole API server uses",
     "scheduler/ledger/errors.py": "ten modules raise or catch these",

@@ -149,6 +149,29 @@ def test_the_way_through_the_hub_is_measured_beside_a_client_that_decides_nothin
     assert "case=drain" in said.err
 
 
+@pytest.mark.timeout(120)
+def test_the_work_of_a_lost_site_is_planned_ordered_and_withdrawn(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    words = ["hub", "--json", "--quick", "--form", "deployment", "--case", "failover"]
+    assert main(words) == 0
+    said = capfd.readouterr()
+    (row,) = json.loads(said.out.splitlines()[-1])["rows"]
+    assert (row["hub"], row["case"], row["workloads"], row["sites"]) == (
+        "embedded",
+        "failover",
+        12,
+        1,
+    )
+    planned = row["allowed_to_planned_seconds"]
+    assert row["allowed_to_decided_p50_seconds"] >= planned > -1.0
+    assert row["allowed_to_ordered_p99_seconds"] >= row["allowed_to_ordered_p50_seconds"] > 0
+    assert row["allowed_to_withdrawn_last_seconds"] > row["allowed_to_decided_p50_seconds"]
+    assert row["writes_by_kind"]["workloads/status"] >= 1.0
+    assert main([*words, "--sites", "1"]) == 2
+    assert "--sites 2" in capfd.readouterr().err
+
+
 def test_writes_are_counted_by_kind_from_the_metrics_of_a_server() -> None:
     name = "apiserver_request_total"
     text = f"""

@@ -102,6 +102,9 @@ class FakeRecorder:
     def update_facts(self, site: str, facts: SiteFacts | None) -> None:
         """Not kept."""
 
+    def absorb_facts(self) -> None:
+        """Nothing is kept."""
+
     async def record(
         self,
         *,

@@ -33,6 +33,11 @@ from agents.protocol.topics import order_token, order_topic, parse_topic, site_t
 
 _TICK_SECONDS = 0.1
 _ASK_AGAIN_SECONDS = 1.0
+_MAX_ASKED_AT_ONCE = 100
+"""A broker queues only so many messages for a client, and drops the others."""
+_ORDERS_AT_FULL_PACE = 100
+"""With more orders it speaks more rarely: each message names all of them, and a thread that only
+encodes them takes in none."""
 
 
 @dataclass(slots=True)
@@ -142,9 +147,13 @@ spec: {{namespaces: [default, zhengwu]}}
     async def _talk(
         self, client: aiomqtt.Client, stop: threading.Event, listening: asyncio.Task[None]
     ) -> None:
+        spoke_at = float("-inf")
         while not stop.is_set():
             await self._ask_for_missing(client)
-            if self.is_talking:
+            pace = max(1.0, len(self._entries) / _ORDERS_AT_FULL_PACE)
+            is_due = time.monotonic() - spoke_at >= _TICK_SECONDS * (pace - 1.0)
+            if self.is_talking and is_due:
+                spoke_at = time.monotonic()
                 await self._publish(client, "report", REPORT.encode(self.report()))
                 await self._publish(client, "status", SITE_STATUS.encode(self.status()))
             await asyncio.sleep(_TICK_SECONDS)  # noqa: TID251 - the pace of this site
@@ -188,16 +197,32 @@ spec: {{namespaces: [default, zhengwu]}}
         await self._ask_for_missing(client)
 
     async def _ask_for_missing(self, client: aiomqtt.Client) -> None:
-        """Subscribes to missing contents, each at most once a second."""
-        now = time.monotonic()
-        for entry in self._entries.values():
-            asked_at = self._asked_at.get(entry.digest, float("-inf"))
-            if self._has(entry) or now - asked_at < _ASK_AGAIN_SECONDS:
-                continue
-            self._asked_at[entry.digest] = now
-            for part in range(entry.parts):
-                await client.subscribe(order_topic(self.name, entry.id, part), qos=1)
-                raise_if_cancelled()
+        """Subscribes to missing contents: each at most once a second, and some at once."""
+        topics = self.topics_to_ask(time.monotonic())
+        if topics:
+            await client.subscribe([(topic, 1) for topic in topics])
+            raise_if_cancelled()
+
+    def topics_to_ask(self, now: float) -> list[str]:
+        """Topics of contents that are missing and were not asked for within a second.
+
+        What was asked for and has not come counts as on its way, so that no more is on its way
+        than the broker keeps.
+        """
+        missing = [entry for entry in self._entries.values() if not self._has(entry)]
+        oldest = now - _ASK_AGAIN_SECONDS
+        on_their_way = {
+            entry.digest for entry in missing if self._asked_at.get(entry.digest, oldest) > oldest
+        }
+        topics: list[str] = []
+        for entry in missing:
+            if len(on_their_way) >= _MAX_ASKED_AT_ONCE:
+                break
+            if entry.digest not in on_their_way:
+                on_their_way.add(entry.digest)
+                self._asked_at[entry.digest] = now
+                topics += [order_topic(self.name, entry.id, part) for part in range(entry.parts)]
+        return topics
 
     def _assemble(self, token: str) -> None:
         entry, parts = self._entries.get(token), self._parts.get(token, {})

@@ -85,7 +85,7 @@ class FreezeRecord:
         is_word = now.word != self._last.word
         self._last = now
         if len(self._pending) >= _MAX_PENDING:
-            self._pending.pop()  # the newest tells what is in force; the oldest when it began
+            self._pending.pop()  # the newest says what is in force, the oldest when it began
         self._pending.append((self.clock.now(), self._content(now, silent, is_word=is_word)))
 
     def _in_force(self, *, has_silent: bool) -> _InForce:
@@ -155,7 +155,7 @@ class FreezeRecord:
 
 
 def _id_of(word: FreezeWord) -> str:
-    """The id of a word that somebody said; "": it is what the leader made the object with."""
+    """The id of an operator's word; "": it is what the leader made the object with."""
     return word.id if word.is_frozen or word.since or word.by else ""
 
 

@@ -17,7 +17,7 @@ from scheduler.control.ports.telemetry import Telemetry
 from scheduler.control.queue.requeue import Requeuer
 from scheduler.control.sites.sites import Sites
 from scheduler.control.state.evictions import Evictions
-from scheduler.control.state.failover_rules import workload_failover
+from scheduler.control.state.failover_rules import KnownFailover
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.status.migration import is_finished, shares_in
 from scheduler.model.kinds.metadata import WorkKey
@@ -78,7 +78,13 @@ class FailoverLoop:
     _look_at_seconds: dict[str, float] = field(default_factory=dict)
     _absent: set[str] = field(default_factory=set)
     _has_looked: bool = False
+    _settle_at_seconds: float = float("-inf")
+    _held_sites: set[str] = field(default_factory=set)
     _returns: Returns = field(default_factory=Returns)
+    _rules: KnownFailover = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._rules = KnownFailover(self.objects)
 
     async def run(self) -> None:
         """Looks twice a second, and more often while much is due; runs until cancelled."""
@@ -102,7 +108,9 @@ class FailoverLoop:
         """One round: ends what is done, plans what is due, starts what may start."""
         absent = {name for name, one in self.sites.states.items() if one.health.is_absent}
         returned, self._absent = self._absent - absent, absent
-        await self._end_settled()
+        self._rules.forget_others(self.objects.workloads if absent else ())
+        if returned or self._is_settling_due():
+            await self._end_settled()
         self._read_words()
         if not self._has_looked:  # of returns before this term only the status knows
             returned = self.sites.states.keys() - absent
@@ -115,6 +123,16 @@ class FailoverLoop:
         self.telemetry.set_waiting_evictions(self.waiting_count)
 
     # ------------------------------------------------------------ what is in force
+
+    def _is_settling_due(self) -> bool:
+        """Whether to look at all evictions: twice a second, and as soon as a site is held."""
+        now = self.clock.monotonic()
+        leaving = {site for key in self.evictions for site in self.evictions.at(key)}
+        held = {site for site in leaving & self._absent if self.gate.why_not(site)}
+        is_due = held != self._held_sites or now >= self._settle_at_seconds
+        if is_due:
+            self._held_sites, self._settle_at_seconds = held, now + _INTERVAL_SECONDS
+        return is_due
 
     async def _end_settled(self) -> None:
         """Ends evictions whose replicas have left, or stay because their site is back or held."""
@@ -213,9 +231,11 @@ class FailoverLoop:
 
     def _drop_plans(self, absent: set[str]) -> None:
         """Drops what was planned for sites that are back, or from which nothing is evicted now."""
-        for key, site in list(self._due):
-            if site not in absent or self.gate.why_not(site):
-                del self._due[key, site]
+        planned = {site for _, site in self._due}
+        dropped = {one for one in planned if one not in absent or self.gate.why_not(one)}
+        if dropped:
+            self._due = {at: one for at, one in self._due.items() if at[1] not in dropped}
+            for site in dropped:
                 self._look_at_seconds.pop(site, None)
         for site in self._look_at_seconds.keys() - absent:
             del self._look_at_seconds[site]
@@ -250,7 +270,7 @@ class FailoverLoop:
         reported = self.order_sync.site_view(site, self.order_sync.order_id(workload)).state
         if reported is not None and is_finished(reported):
             return None
-        failover = workload_failover(workload, self.objects)
+        failover = self._rules.of(workload)
         if failover.is_everywhere:
             return None
         after = failover.rules.after_seconds
@@ -321,7 +341,7 @@ class FailoverLoop:
         moves = workload.status.failover.moved if workload.status.failover else ()
         if not any(one.site in sites for one in moves):
             return False
-        return workload_failover(workload, self.objects).rules.on_return == "Return"
+        return self._rules.of(workload).rules.on_return == "Return"
 
     def _try_returns(self) -> None:
         for key in self._returns.due(self.clock.monotonic()):

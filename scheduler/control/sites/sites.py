@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import islice
 
 import msgspec
 
@@ -83,6 +84,8 @@ class Sites:
     _freed_sites: set[str] = field(default_factory=set)
     _gathered: set[str] | None = None
     _wall_offset_seconds: float = field(init=False, default=0.0)
+    _undated: dict[str, None] = field(init=False, default_factory=dict)
+    _step: timedelta = field(init=False, default=timedelta(0))
 
     def __post_init__(self) -> None:
         self._wall_offset_seconds = self._wall_offset()
@@ -91,32 +94,66 @@ class Sites:
         """The wall clock less the monotonic one, in seconds."""
         return self.clock.now().timestamp() - self.clock.monotonic()
 
-    def follow_wall_clock(self) -> bool:
-        """Dates again what is known, if the wall clock was set since the last call.
+    def dated_now(self) -> datetime:
+        """The time by which the dates in all facts are right; a decision's own time.
 
-        Ages come from the monotonic clock, and facts carry them as dates of the wall clock, which
-        decisions compare with their own time. When that clock is set, each report would seem older
-        or younger by as much. Dates that others gave, such as that of a carbon intensity or the
-        `timeAdded` of a taint, stay.
+        It is that of the wall clock, unless that was set and the facts are not dated again yet.
+        """
+        now = self.clock.now()
+        step = self._wall_offset() - self._wall_offset_seconds
+        if abs(step) < _WALL_CLOCK_STEP_SECONDS and not self._undated:
+            return now
+        pending = self._step if self._undated else timedelta(seconds=round(step))
+        return now - pending
+
+    def _dating_now(self) -> datetime:
+        """The time by which something is dated now: the new one as soon as dating has begun."""
+        return self.clock.now() if self._undated else self.dated_now()
+
+    @property
+    def is_dating(self) -> bool:
+        """Whether some sites are dated again and others are not yet."""
+        return bool(self._undated)
+
+    def begin_dating(self) -> bool:
+        """Begins to date again what is known, if the wall clock was set since the last time.
+
+        Dates that others gave, such as that of a carbon intensity or the `timeAdded` of a taint,
+        stay.
 
         Returns:
-            Whether it was set.
+            Whether it was set; then `date_some` is to be called until it returns False.
         """
+        if self._undated:
+            return True
         step = self._wall_offset() - self._wall_offset_seconds
         if abs(step) < _WALL_CLOCK_STEP_SECONDS:
             return False
         self._wall_offset_seconds += step
-        shift = timedelta(seconds=round(step))
-        for name, state in self.states.items():
-            state.taint_first_seen_at = {
-                taint: at + shift for taint, at in state.taint_first_seen_at.items()
-            }
-            if state.ready_changed_at is not None:
-                state.ready_changed_at += shift
-            if state.health_changed_at is not None:
-                state.health_changed_at += shift
+        self._step = timedelta(seconds=round(step))
+        self._undated = dict.fromkeys(self.states)
+        return bool(self._undated)
+
+    def date_some(self, most: int) -> bool:
+        """Dates so many sites again; returns whether any are left."""
+        for name in list(islice(self._undated, most)):
+            self._date(name)
             self._publish_facts(name)
-        return True
+        return bool(self._undated)
+
+    def _date(self, name: str) -> None:
+        """Dates what is kept of a site, before anything is dated by the new time."""
+        if name not in self._undated:
+            return
+        del self._undated[name]
+        state = self.states[name]
+        state.taint_first_seen_at = {
+            taint: at + self._step for taint, at in state.taint_first_seen_at.items()
+        }
+        if state.ready_changed_at is not None:
+            state.ready_changed_at += self._step
+        if state.health_changed_at is not None:
+            state.health_changed_at += self._step
 
     @contextmanager
     def gathering(self) -> Iterator[set[str]]:
@@ -140,12 +177,13 @@ class Sites:
         """Takes in a Site object that is new or changed, or whose grants have changed."""
         if name not in self.states:
             self.states[name] = self._new_state(self.objects.sites.get(name))
+        self._date(name)
         state = self.states[name]
         if name in self.objects.sites:
             state.taint_first_seen_at = taint_times_after(
                 state.taint_first_seen_at,
                 self.objects.sites[name].spec.taints,
-                self.clock.now().replace(microsecond=0),
+                self._dating_now().replace(microsecond=0),
             )
         self._publish_facts(name)
 
@@ -167,6 +205,7 @@ class Sites:
 
     def forget(self, name: str) -> None:
         """Forgets a site whose Site object is gone."""
+        self._undated.pop(name, None)
         state = self.states.pop(name, None)
         if state is not None and state.order_status is not None:
             self.left.on_claims(name, state.order_status.kept, ())
@@ -179,6 +218,7 @@ class Sites:
             The events that could help waiting workloads: changed facts, shorter round trips, more
             free capacity.
         """
+        self._date(report.site)
         state = self.states.get(report.site)
         if state is None:
             return frozenset()
@@ -344,6 +384,7 @@ class Sites:
         return changes
 
     def _apply_health(self, name: str, health: HealthState) -> None:
+        self._date(name)
         state = self.states[name]
         changed = self._set_health(state, health)
         if changed and health.is_absent:
@@ -357,7 +398,7 @@ class Sites:
         is_other = state.health.name != health.name
         state.health = health
         if is_other:
-            state.health_changed_at = self.clock.now()
+            state.health_changed_at = self._dating_now()
             self.health_sink(health.name)
         return is_other
 
@@ -471,8 +512,8 @@ class Sites:
 
     def _set_ready(self, state: SiteState, *, is_ready: bool) -> None:
         if state.is_ready != is_ready or state.ready_changed_at is None:
-            state.is_ready, state.ready_changed_at = is_ready, self.clock.now()
+            state.is_ready, state.ready_changed_at = is_ready, self._dating_now()
 
     def _instant_of(self, observed_seconds: float) -> datetime:
         age = max(0.0, self.clock.monotonic() - observed_seconds)
-        return (self.clock.now() - timedelta(seconds=age)).replace(microsecond=0)
+        return (self._dating_now() - timedelta(seconds=age)).replace(microsecond=0)

@@ -27,8 +27,7 @@ class DecisionInputs:
         base_terms: the terms without scarcity prices.
         terms: the terms of the next decision: `base_terms` with the prices of the last batch.
         assigned: what the last batch assigns, by the key of the workload.
-        follow_wall_clock: called before the time of a decision is read; dates the facts of the
-            fleet again when the wall clock was set.
+        dated_now: gives the time by which the dates in the fleet are right; None: the clock does.
     """
 
     fleet: Fleet
@@ -36,15 +35,14 @@ class DecisionInputs:
     base_terms: Terms
     terms: Terms = field(init=False)
     assigned: dict[str, BatchAssignment] = field(default_factory=dict)
-    follow_wall_clock: Callable[[], object] = lambda: None
+    dated_now: Callable[[], datetime] | None = None
 
     def __post_init__(self) -> None:
         self.terms = self.base_terms
 
     def now(self) -> datetime:
         """The time of a decision that is made now; the dates in the fleet are right by it."""
-        self.follow_wall_clock()
-        return self.clock.now()
+        return self.clock.now() if self.dated_now is None else self.dated_now()
 
     def context(self) -> DecisionContext:
         """The time and the terms of a decision that is made now."""

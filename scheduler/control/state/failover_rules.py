@@ -1,5 +1,8 @@
 """The failover rules of a workload by the hub's present objects, without resolving its demand."""
 
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from operator import is_
 from typing import NamedTuple
 
 from scheduler.control.state.objects import HubObjects
@@ -7,6 +10,7 @@ from scheduler.control.state.resolve_demand import policies_of
 from scheduler.model.demand.failover import FailoverRules, failover_rules
 from scheduler.model.demand.identity import apply_identity
 from scheduler.model.demand.merge import expand_preset, merge_placements
+from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.policy import (
     ClusterPlacementPolicy,
     Failover,
@@ -34,9 +38,60 @@ class WorkloadFailover(NamedTuple):
     identity: Identity | None = None
 
 
+class _Known(NamedTuple):
+    uid: str
+    generation: int
+    policies: tuple[PlacementPolicy | ClusterPlacementPolicy, ...]
+    failover: WorkloadFailover
+
+
+@dataclass(slots=True)
+class KnownFailover:
+    """Reads the manifests of a workload once for its failover, and not at each look.
+
+    Only some hundreds of workloads have their manifests decoded, so a walk over more decodes each
+    one again.
+
+    Attributes:
+        objects: the hub's objects.
+    """
+
+    objects: HubObjects
+    _known: dict[WorkKey, _Known] = field(default_factory=dict)
+
+    def of(self, workload: Workload) -> WorkloadFailover:
+        """The same as `workload_failover`."""
+        meta = workload.metadata
+        key = (meta.namespace, meta.name)
+        policies = policies_of(workload, self.objects)
+        known = self._known.get(key)
+        if (
+            known is not None
+            and (known.uid, known.generation) == (meta.uid, meta.generation)
+            and len(known.policies) == len(policies)
+            and all(map(is_, known.policies, policies))
+        ):
+            return known.failover
+        found = _failover_by(workload, policies)
+        if meta.generation:  # a server that counts changes of the spec
+            self._known[key] = _Known(meta.uid, meta.generation, tuple(policies), found)
+        return found
+
+    def forget_others(self, keys: Collection[WorkKey]) -> None:
+        """Forgets what is not among these workloads, as soon as that is more than they are."""
+        if len(self._known) > len(keys):
+            self._known = {key: one for key, one in self._known.items() if key in keys}
+
+
 def workload_failover(workload: Workload, objects: HubObjects) -> WorkloadFailover:
     """The failover of a workload, by its spec and the policies that apply to it."""
-    spec, policies = workload.spec, policies_of(workload, objects)
+    return _failover_by(workload, policies_of(workload, objects))
+
+
+def _failover_by(
+    workload: Workload, policies: Sequence[PlacementPolicy | ClusterPlacementPolicy]
+) -> WorkloadFailover:
+    spec = workload.spec
     named = next((one.spec for one in policies if isinstance(one, PlacementPolicy)), None)
     shared = [one.spec for one in policies if isinstance(one, ClusterPlacementPolicy)]
     rules = failover_rules(
