@@ -197,6 +197,9 @@ class OrderForSite:
         pod_security: the Pod Security level for namespaces that the agent makes; None: no tenant.
         kept_digest: the content is not known or not to be changed, and the site keeps the one with
             this digest, as `Workload.status.placement.orders` has it; then there are no manifests.
+        is_over: the workload has completed. The index lists the order, so that nothing of it is
+            withdrawn, and its content is not published: a site that has lost its disk would run the
+            jobs again.
     """
 
     id: str
@@ -208,6 +211,7 @@ class OrderForSite:
     cluster_kinds: tuple[str, ...] = ()
     pod_security: str | None = None
     kept_digest: str = ""
+    is_over: bool = False
 
 
 class OrderNotPublishable(ValueError):
@@ -272,6 +276,10 @@ class OrderPublisherPort(Protocol):
 
     def withdraw_content(self, site: str, order_id: str) -> None:
         """Clears the retained content of an order that the index no longer lists."""
+        ...
+
+    def clear_content(self, site: str, order_id: str) -> None:
+        """Clears the retained content of an order that the index goes on to list."""
         ...
 
     def request_reports(
