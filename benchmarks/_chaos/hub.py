@@ -11,7 +11,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from scheduler.control.fence import late_status_problem
 from scheduler.control.ports.hub import (
@@ -30,6 +30,7 @@ from scheduler.control.ports.hub import (
 )
 from scheduler.runtime.clock import Clock
 
+Json = TypeVar("Json")
 Place = tuple[str, str, str]
 """(plural, namespace, name) of an object."""
 
@@ -398,12 +399,16 @@ def _place_of(resource: ApiResource, name: str, namespace: str | None) -> Place:
     return resource.plural, namespace or "", name
 
 
-def copied(value: Any) -> Any:  # noqa: ANN401 - JSON
+def copied(value: Json) -> Json:
     """A copy of a JSON value, in a fifth of the time of `copy.deepcopy`."""
+    return cast(Json, _copied(value))
+
+
+def _copied(value: Any) -> Any:  # noqa: ANN401 - JSON
     if type(value) is dict:
-        return {key: copied(one) for key, one in value.items()}
+        return {key: _copied(one) for key, one in value.items()}
     if type(value) is list:
-        return [copied(one) for one in value]
+        return [_copied(one) for one in value]
     return value if type(value) in _SCALARS else copy.deepcopy(value)
 
 

@@ -427,8 +427,10 @@ class Dispatcher:
 
     def _republish_content(self, site: str, plan: SitePlan, order_id: str) -> None:
         order = plan.orders.get(order_id)
-        if order is None or order.is_over or not self._is_repeat_due(
-            plan.content_sent_seconds.get(order_id, float("-inf"))
+        if (
+            order is None
+            or order.is_over
+            or not self._is_repeat_due(plan.content_sent_seconds.get(order_id, float("-inf")))
         ):
             return
         plan.content_sent_seconds[order_id] = self.clock.monotonic()
