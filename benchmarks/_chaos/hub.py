@@ -11,7 +11,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from scheduler.control.fence import late_status_problem
 from scheduler.control.ports.hub import (
@@ -30,6 +30,7 @@ from scheduler.control.ports.hub import (
 )
 from scheduler.runtime.clock import Clock
 
+Json = TypeVar("Json")
 Place = tuple[str, str, str]
 """(plural, namespace, name) of an object."""
 
@@ -71,6 +72,7 @@ class ChaosHub:
     writes: list[StatusWrite] = field(default_factory=list)
     removed: list[Object] = field(default_factory=list)
     _objects: dict[Place, Object] = field(default_factory=dict)
+    _kinds: dict[str, dict[Place, Object]] = field(default_factory=dict)
     _log: dict[str, list[tuple[int, WatchEvent]]] = field(default_factory=dict)
     _compacted: int = 0
     _version: int = 0
@@ -112,7 +114,7 @@ class ChaosHub:
 
     def every(self, resource: ApiResource) -> list[Object]:
         """All objects of a kind as they are; not to be changed."""
-        return [one for (plural, _, _), one in self._objects.items() if plural == resource.plural]
+        return list(self._kinds.get(resource.plural, {}).values())
 
     def end_watches(self, *, compacts: bool) -> None:
         """Ends all watches; if it compacts, they cannot go on from where they were (410)."""
@@ -133,12 +135,12 @@ class ChaosHub:
 
     def read(self, resource: ApiResource, name: str, namespace: str | None) -> Object:
         """A copy of an object."""
-        return copy.deepcopy(self._found(resource, name, namespace))
+        return copied(self._found(resource, name, namespace))
 
     def listing(self, resource: ApiResource, *, metadata_only: bool = False) -> Listing:
         """Copies of all objects of a kind."""
         items = [
-            {"metadata": copy.deepcopy(one["metadata"])} if metadata_only else copy.deepcopy(one)
+            {"metadata": copied(one["metadata"])} if metadata_only else copied(one)
             for one in self.every(resource)
         ]
         return Listing(items=items, resource_version=str(self._version))
@@ -151,7 +153,7 @@ class ChaosHub:
         position = next((i for i, (at, _) in enumerate(log) if at > version), len(log))
         while generation == self._generation:
             while position < len(log):
-                yield WatchEvent(log[position][1].type, copy.deepcopy(log[position][1].object))
+                yield WatchEvent(log[position][1].type, copied(log[position][1].object))
                 position += 1
                 if generation != self._generation:
                     return
@@ -203,7 +205,7 @@ class ChaosHub:
         self._uids += 1
         meta = {**body["metadata"], "uid": f"uid-{self._uids}", "generation": 1}
         meta.setdefault("creationTimestamp", "2026-11-24T00:00:00Z")
-        return self._store(resource, place, {**copy.deepcopy(body), "metadata": meta}, "ADDED")
+        return self._store(resource, place, {**copied(body), "metadata": meta}, "ADDED")
 
     def _patch(
         self,
@@ -222,7 +224,7 @@ class ChaosHub:
             patch = {"status": patch.get("status")}
         after = _merged(before, patch)
         if after == before:
-            return copy.deepcopy(before)
+            return copied(before)
         if resource is WORKLOADS and subresource == "status":
             self._check_epoch(before, after)
             now = self.clock.monotonic()
@@ -232,7 +234,7 @@ class ChaosHub:
         is_marked = "deletionTimestamp" in after["metadata"]
         if is_marked and not after["metadata"].get("finalizers"):
             self._drop(resource, place)
-            return copy.deepcopy(after)
+            return copied(after)
         return self._store(resource, place, after, "MODIFIED")
 
     def lease_epoch(self) -> int:
@@ -256,7 +258,8 @@ class ChaosHub:
         return found
 
     def _drop(self, resource: ApiResource, place: Place) -> None:
-        gone = copy.deepcopy(self._objects.pop(place))
+        gone = copied(self._objects.pop(place))
+        del self._kinds[resource.plural][place]
         self._version += 1
         gone["metadata"]["resourceVersion"] = str(self._version)
         if resource is WORKLOADS:
@@ -267,8 +270,9 @@ class ChaosHub:
         self._version += 1
         body["metadata"] = {**body["metadata"], "resourceVersion": str(self._version)}
         self._objects[place] = body  # never changed in place from here on
+        self._kinds.setdefault(resource.plural, {})[place] = body
         self._tell(resource, WatchEvent(change, body))
-        return copy.deepcopy(body)
+        return copied(body)
 
     def _tell(self, resource: ApiResource, event: WatchEvent) -> None:
         self._log.setdefault(resource.plural, []).append((self._version, event))
@@ -395,10 +399,26 @@ def _place_of(resource: ApiResource, name: str, namespace: str | None) -> Place:
     return resource.plural, namespace or "", name
 
 
+def copied(value: Json) -> Json:
+    """A copy of a JSON value, in a fifth of the time of `copy.deepcopy`."""
+    return cast(Json, _copied(value))
+
+
+def _copied(value: Any) -> Any:  # noqa: ANN401 - JSON
+    if type(value) is dict:
+        return {key: _copied(one) for key, one in value.items()}
+    if type(value) is list:
+        return [_copied(one) for one in value]
+    return value if type(value) in _SCALARS else copy.deepcopy(value)
+
+
+_SCALARS = frozenset({str, int, float, bool, type(None)})
+
+
 def _merged(old: Any, patch: Any) -> Any:  # noqa: ANN401 - JSON
     """RFC 7386; shares what does not change, since nothing stored is changed in place."""
     if not isinstance(patch, Mapping):
-        return copy.deepcopy(patch)
+        return copied(patch)
     merged = dict(old) if isinstance(old, dict) else {}
     for key, value in patch.items():
         if value is None:

@@ -27,6 +27,7 @@ class Outcome:
     Attributes:
         story: the story.
         steps: number of steps.
+        seconds: simulated seconds that have passed.
         kills: number of schedulers that were killed.
         violations: what broke a promise.
         figures: what was measured.
@@ -36,6 +37,7 @@ class Outcome:
 
     story: Story
     steps: int = 0
+    seconds: float = 0.0
     kills: int = 0
     violations: list[Violation] = field(default_factory=list)
     figures: Figures = field(default_factory=Figures)
@@ -47,6 +49,7 @@ def run_story(
     *,
     stops_at: Callable[[Violation], bool] = lambda _: False,
     prepare: Callable[[World], None] = lambda _: None,
+    is_late: Callable[[], bool] = lambda: False,
 ) -> Outcome:
     """Runs a story to its end.
 
@@ -54,12 +57,13 @@ def run_story(
         story: the story.
         stops_at: ends it at the first violation of which this is true.
         prepare: changes the world before the first step, for tests of the checker.
+        is_late: ends it before its time, without the checks that need its rest.
     """
     loop = IdleLoop()
     level = logging.getLogger().level
     logging.getLogger().setLevel(logging.CRITICAL)  # a fault is counted, and told by the checker
     try:
-        return loop.run_until_complete(_run(story, stops_at, prepare))
+        return loop.run_until_complete(_run(story, stops_at, prepare, is_late))
     finally:
         logging.getLogger().setLevel(level)
         loop.run_until_complete(loop.shutdown_asyncgens())
@@ -67,7 +71,10 @@ def run_story(
 
 
 async def _run(
-    story: Story, stops_at: Callable[[Violation], bool], prepare: Callable[[World], None]
+    story: Story,
+    stops_at: Callable[[Violation], bool],
+    prepare: Callable[[World], None],
+    is_late: Callable[[], bool],
 ) -> Outcome:
     outcome, world = Outcome(story), make_world(story)
     try:
@@ -76,10 +83,11 @@ async def _run(
         viewer, checker, waiting = Viewer(world), Checker(), list(story.events)
         calm_from = _calm_from(story.events)
         next_whole, seen = 0.0, hashlib.sha256()
-        while world.clock.monotonic() < story.seconds:
+        while world.clock.monotonic() < story.seconds and not is_late():
             await _let_happen(world, waiting)
             await world.step()
             outcome.steps += 1
+            outcome.seconds = world.clock.monotonic()
             now = world.clock.monotonic()
             is_last = now >= story.seconds
             is_whole = now >= next_whole or is_last

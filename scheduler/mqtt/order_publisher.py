@@ -382,6 +382,12 @@ class OrderPublisher:
         for part in range(entry.parts if entry else 1):
             self.outbox.put_state(order_topic(site, order_id, part), b"")
 
+    def clear_content(self, site: str, order_id: str) -> None:
+        """Clears the retained content of an order that the index goes on to list."""
+        entry = self._index_entries.get((site, order_id))
+        for part in range(entry.parts if entry else 1):
+            self.outbox.put_state(order_topic(site, order_id, part), b"")
+
     def request_reports(
         self, site: str, epoch: int, *, want_status: bool, want_report: bool
     ) -> None:

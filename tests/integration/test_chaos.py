@@ -49,6 +49,13 @@ def test_the_replicas_of_a_lost_site_are_replaced_with_the_fewest_moves() -> Non
     assert row["moves"] == row["least_moves"] != 0
 
 
+def test_sites_without_their_disks_run_no_finished_job_again() -> None:
+    lost = [Event(200.0 + 30 * site, "site-lost", site, 20) for site in range(4)]
+    events = (Event(30, "job", number=2), *lost, Event(330, "broker-rollback", seconds=20))
+    outcome = run_story(replace(_QUIET, minutes=12, events=events))
+    assert _found(outcome) == []
+
+
 def test_only_the_baselines_evict_in_a_storm() -> None:
     """Three of four sites are cut off for longer than it takes to replace what is lost."""
     storm = replace(

@@ -299,6 +299,9 @@ class FakePublisher:
     def withdraw_content(self, site: str, order_id: str) -> None:
         self.log.append(("clear", site, order_id))
 
+    def clear_content(self, site: str, order_id: str) -> None:
+        self.log.append(("clear", site, order_id))
+
     def request_reports(
         self, site: str, epoch: int, *, want_status: bool, want_report: bool
     ) -> None:

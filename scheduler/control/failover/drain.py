@@ -146,6 +146,11 @@ class DrainLoop:
         state = self.sites.states.get(site)
         return state is None or state.health.is_absent
 
+    def _is_present(self, site: str) -> bool:
+        """Whether this leader receives a site; it may not know yet that one is silent."""
+        state = self.sites.states.get(site)
+        return state is not None and state.health.is_present
+
     # ------------------------------------------------------------ what is under way
 
     def _end_over(self) -> None:
@@ -156,7 +161,7 @@ class DrainLoop:
                     continue
                 workload = self.objects.workloads.get(key)
                 replicas = 0 if workload is None else _replicas_at(workload, site)
-                is_over = site not in self._clearing or self._is_absent(site)
+                is_over = site not in self._clearing or not self._is_present(site)
                 if is_over or replicas <= one.keep:
                     self.evictions.end(key, site)
                 if replicas <= one.keep:
@@ -183,7 +188,7 @@ class DrainLoop:
 
     def _candidate(self, key: WorkKey, site: str) -> DrainCandidate | None:
         workload, clearing = self.objects.workloads.get(key), self._clearing[site]
-        if workload is None or self._is_absent(site):
+        if workload is None or not self._is_present(site):
             return None
         if workload.metadata.deletion_timestamp or workload.status.phase == "Completed":
             return None

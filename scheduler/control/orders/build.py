@@ -130,6 +130,7 @@ def kept_order_of(
         name=workload.metadata.name,
         manifests=(),
         kept_digest=digest,
+        is_over=workload.status.phase == "Completed",
     )
 
 

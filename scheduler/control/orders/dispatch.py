@@ -457,12 +457,17 @@ class Dispatcher:
             self.on_refusal((order.namespace, order.name))
             return
         plan.published.add(order.id)
-        self.telemetry.count_order_published()
+        if order.is_over:
+            self.publisher.clear_content(site, order.id)
+        else:
+            self.telemetry.count_order_published()
 
     def _republish_content(self, site: str, plan: SitePlan, order_id: str) -> None:
         order = plan.orders.get(order_id)
-        if order is None or not self._is_repeat_due(
-            plan.content_sent_seconds.get(order_id, float("-inf"))
+        if (
+            order is None
+            or order.is_over
+            or not self._is_repeat_due(plan.content_sent_seconds.get(order_id, float("-inf")))
         ):
             return
         plan.content_sent_seconds[order_id] = self.clock.monotonic()

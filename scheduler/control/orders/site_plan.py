@@ -141,7 +141,13 @@ class SitePlan:
         self.delta_use.start_again()
 
     def republish(self) -> None:
-        """Has the whole index published again, because the broker may have lost it."""
+        """Has the whole index published again, because the broker may have lost it.
+
+        It may also have what was cleared: contents of orders that are over are cleared again.
+        """
+        for order_id, order in self.orders.items():
+            if order.is_over:
+                self.content_digests.pop(order_id, None)
         self.is_dirty = self.is_dirty or self.version is not None
         self.delta_use.start_again()
 

@@ -208,7 +208,7 @@ class OrderSync:
         self.plan_kept(key, kept)
         for site, state in found.items():
             share = kept.shares[site]
-            is_over = (
+            is_over = kept.orders[site].is_over or (
                 state is not None and is_finished(state) and state.generation >= share.generation
             )
             ordered = None if is_over else kept.ordered[site]
@@ -294,6 +294,23 @@ class OrderSync:
         *,
         has_content: bool,
     ) -> dict[str, OrderForSite]:
+        order_id = self.order_id(workload)
+        if workload.status.phase == "Completed":
+            kept = {s: kept_order_of(workload, order_id, s, one) for s, one in shares.items()}
+            if known := {site: one for site, one in kept.items() if one is not None}:
+                others = {site: one for site, one in shares.items() if site not in known}
+                made = self._made_orders_of(key, workload, others, has_content=has_content)
+                return made | known
+        return self._made_orders_of(key, workload, shares, has_content=has_content)
+
+    def _made_orders_of(
+        self,
+        key: WorkKey,
+        workload: Workload,
+        shares: Mapping[str, SiteShare],
+        *,
+        has_content: bool,
+    ) -> dict[str, OrderForSite]:
         tenant = self.objects.tenant_of(key[0])
         order_id = self.order_id(workload)
         if workload.status.placement.identity == "Whole":
@@ -362,7 +379,7 @@ class OrderSync:
         """
         order_id = self.order_id(workload)
         for site, share in shares.items():
-            if self._is_finished(site, order_id, share):
+            if workload.status.phase == "Completed" or self._is_finished(site, order_id, share):
                 self.sites.set_order(site, order_id, None)
             elif not self.sites.has_ordered(site, order_id, share.generation):
                 self.sites.set_order(site, order_id, ordered_of(demand, share))

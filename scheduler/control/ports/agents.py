@@ -202,6 +202,9 @@ class OrderForSite:
         needs: ids of the orders of objects that its pod templates refer to.
         optional_needs: those of them without which its pods start.
         secrets: Secrets to apply, which are sealed for the site before they leave the hub.
+        is_over: the workload has completed. The index lists the order, so that nothing of it is
+            withdrawn, and its content is not published: a site that has lost its disk would run the
+            jobs again.
     """
 
     id: str
@@ -216,6 +219,7 @@ class OrderForSite:
     needs: tuple[str, ...] = ()
     optional_needs: frozenset[str] = frozenset()
     secrets: tuple[dict[str, object], ...] = field(default=(), repr=False)
+    is_over: bool = False
 
 
 class OrderNotPublishable(ValueError):
@@ -280,6 +284,10 @@ class OrderPublisherPort(Protocol):
 
     def withdraw_content(self, site: str, order_id: str) -> None:
         """Clears the retained content of an order that the index no longer lists."""
+        ...
+
+    def clear_content(self, site: str, order_id: str) -> None:
+        """Clears the retained content of an order that the index goes on to list."""
         ...
 
     def request_reports(

@@ -46,6 +46,9 @@ def phase_and_reason(
         is_over = status.phase == "Completed"
         return ("Completed", text) if is_over else ("Degraded", f"{word}: {text}")
     placing = _format_sites_with_health(healths, views, "placing")
+    if status.phase == "Completed" and "running" not in found:
+        # A site that has lost its disk knows nothing of the order, and does not run it again.
+        return "Completed", ""
     if status.phase == "Running" or (status.phase == "Degraded" and not _was_only_silent(status)):
         return "Degraded", f"not all ready at {placing}"
     has_message = any(view.state and view.state.message for view in views.values())

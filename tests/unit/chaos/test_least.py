@@ -1,10 +1,13 @@
 """The least number of moves by counting is what a search over all divisions finds."""
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
+from benchmarks._chaos.checker.sight import Raw
 from benchmarks._chaos.figures import Figures
 from benchmarks._chaos.least import Loss, least_by_count, least_by_search, least_moves
 from tests.support.chaos_sights import placed, sight, site_object, workload, wrote
@@ -66,10 +69,11 @@ def test_a_large_fleet_is_counted() -> None:
 def _figures_of(before: dict[str, int], after: dict[str, int]) -> Figures:
     """What is counted of one write, while the first site is silent."""
     figures, one = Figures(), workload()
+    sites_of: Callable[..., Raw] = partial(placed, one)
     silent = site_object("m1")
     silent["status"] = {"conditions": [{"type": "Ready", "status": "False", "reason": "Silent"}]}
     objects = {"m1": silent, "m2": site_object("m2"), "m3": site_object("m3")}
-    moment = sight(site_objects=objects, **wrote(placed(one, **before), placed(one, **after)))
+    moment = sight(site_objects=objects, **wrote(sites_of(**before), sites_of(**after)))
     sites = {**moment.sites, "m3": moment.sites["m2"]}
     figures.look(replace(moment, sites=sites))
     return figures

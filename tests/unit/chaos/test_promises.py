@@ -110,7 +110,9 @@ def test_3_the_room_of_a_workload_that_went_in_the_same_step_is_free() -> None:
     first = with_site(sight(**wrote(ONE, gone)), "m1", cores=3)
     write = wrote(other, placed(other, m1=2))["writes"]
     keys = {("city", "other"): other}
-    later = replace(with_site(sight(), "m1", cores=3), writes=write, workloads=keys, removed=(gone,))
+    later = replace(
+        with_site(sight(), "m1", cores=3), writes=write, workloads=keys, removed=(gone,)
+    )
     assert 3 not in broken(first, later)
     assert 3 in broken(first, with_site(later, "m1", orders=pods(2)))
 

@@ -268,6 +268,24 @@ async def test_a_silent_site_is_left_to_failover() -> None:
         assert "moved from m1: silent since" in city.line()
 
 
+async def test_a_new_leader_drains_no_site_before_it_has_received_it() -> None:
+    """It does not know yet that the site is silent, so failover and its freezes hold nothing."""
+    city = FailingCity({"m1": 4, "m2": 4}, gate=FrozenGate())
+    async with city.started(pinned("app", "m1")):
+        city.fall_silent("m1")
+        await city.live(60)
+        await city.drain("m1")
+        await city.live(20)
+        assert city.where() == {"m1": 2}
+    async with city.next_leader() as second:
+        await second.live(10)
+        assert second.loops.sites.states["m1"].health.name == "Unknown"
+        assert second.where() == {"m1": 2}
+        second.come_back("m1")
+        await second.live(90)
+        assert second.where() == {"m2": 2}
+
+
 async def test_a_site_that_falls_silent_during_a_drain_comes_under_failover() -> None:
     city = FailingCity({"m1": 4, "m2": 1})
     async with city.started(pinned("app", "m1")):

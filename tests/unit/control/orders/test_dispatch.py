@@ -387,3 +387,20 @@ def test_an_index_that_has_not_gone_out_for_an_hour_is_published_again_where_it_
     assert fixture.flush() == [("index", "m1", ((7, 2), ()))]
     fixture.dispatcher.refresh(3600.0, lambda _site: True)
     assert fixture.flush() == []
+
+
+def test_the_content_of_an_order_that_is_over_is_cleared_and_not_sent_again() -> None:
+    """A site that has lost its disk would run the jobs again."""
+    fixture = DispatcherFixture()
+    over = replace(order(1), kept_digest="sha256:1", is_over=True)
+    fixture.dispatcher.set_orders(KEY, {"m1": order(1)})
+    fixture.dispatcher.on_order_status(status_report())
+    fixture.flush()
+    fixture.dispatcher.set_orders(KEY, {"m1": over})
+    fixture.clock.stand_still(60)
+    assert ("clear", "m1", ORDER) in fixture.flush()
+    assert ORDER in fixture.publisher.indexes["m1"]
+    fixture.dispatcher.on_order_status(status_report((7, 2), missing=(ORDER,)))
+    assert fixture.flush() == []
+    fixture.dispatcher.republish_all()  # the broker may have rolled back
+    assert ("clear", "m1", ORDER) in fixture.flush()

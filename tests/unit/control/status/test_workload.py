@@ -227,6 +227,17 @@ def test_a_job_that_ended_is_ready_in_full_and_stays_so_when_its_site_falls_sile
     assert (quiet.phase, quiet.readiness) == ("Completed", "4/4")
 
 
+def test_a_job_that_ended_stays_so_when_its_site_knows_nothing_of_it() -> None:
+    ended = OrderState(id="x", generation=1, phase="Finished", finished="Succeeded", ready=0)
+    done = with_health(
+        decided(WorkloadStatus(), m1=4), {"m1": SiteView(ended, is_silent=False)}, START
+    )
+    lost = with_health(done, {"m1": SiteView(None, is_silent=False)}, START)
+    assert lost.phase == "Completed"
+    again = decided(lost, new=True, m1=4)
+    assert with_health(again, {"m1": SiteView(None, is_silent=False)}, START).phase == "Placed"
+
+
 def test_a_job_that_ended_at_one_of_two_sites_counts_there_in_full() -> None:
     ended = OrderState(id="x", generation=1, phase="Finished", finished="Succeeded", ready=0)
     status = decided(WorkloadStatus(), m1=3, m2=3)
