@@ -55,6 +55,7 @@ from scheduler.runtime.cancellation import run_cancellable
 from scheduler.runtime.clock import Clock, SystemClock
 from scheduler.runtime.data_dir import locked_data_directory
 from scheduler.runtime.faults import FaultRelay, Faults
+from scheduler.runtime.garbage import collect_less
 from scheduler.services import Endpoints, Services, open_services
 from scheduler.settings import Settings
 from scheduler.term import Knowledge, Loop, Term
@@ -66,10 +67,6 @@ from scheduler.web.sessions import TokenReviewer
 from scheduler.web.snapshot import SnapshotSources, StateSnapshot, take_snapshot
 
 _log = logging.getLogger(__name__)
-
-_GARBAGE_THRESHOLDS = (10_000, 10, 10)
-"""When the collector of cyclic garbage runs. Objects of the hub come by the hundred, and with the
-defaults of CPython a twentieth of a drain's CPU goes into looking through them."""
 
 
 async def run(
@@ -319,11 +316,7 @@ class Scheduler:
 
     async def schedule(self, on_ready: Callable[[Endpoints], None]) -> None:
         """Follows the hub and the sites, and leads when it holds the lease; serves no page."""
-        # Modules and classes stay for good; without them a full collection holds the event loop for
-        # a few milliseconds, with them for 70.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*_GARBAGE_THRESHOLDS)
+        collect_less()
         async with asyncio.TaskGroup() as group:
             if self.leadership.is_sole_candidate:
                 # What is listed after the lease is taken need not be compared again.
