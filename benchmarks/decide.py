@@ -5,7 +5,7 @@ it has not answered reports them as bound, with other free capacity, as if pods 
 All rules and costs are on. Times are CPU seconds of the one thread, so that neighbours on the
 machine do not count. The baseline decides by sums of free capacity without reasons, as
 multi-cluster schedulers do; it serves for comparison only. `--check` decides 1,000 demands again by
-brute force.
+brute force. The collector of garbage is set as in the scheduler.
 
 Each mix (`--mix`, see `_mixes.py`) has rows of its own, in which no two demands are alike.
 `machine_factor` says how fast the machine was meanwhile: what the baseline decides in a second at
@@ -16,6 +16,7 @@ the time to record a decision durably, so that it can be explained later.
 """
 
 import argparse
+import gc
 import resource
 from collections import Counter
 from random import Random
@@ -46,6 +47,7 @@ from scheduler.placement.choose import choose
 from scheduler.placement.explain.explain import explain
 from scheduler.placement.fit.capacity_cache import CapacityCache
 from scheduler.placement.fleet.fleet import Fleet
+from scheduler.runtime.garbage import collect_less
 
 _MILLISECONDS = 1000
 _REPORT_EVERY = 10
@@ -111,11 +113,14 @@ def rows(arguments: argparse.Namespace) -> list[dict[str, object]]:
     """
     trace = _Trace(read_shapes(arguments.data), read_machines(arguments.data))
     speed = _MachineSpeed(arguments, trace)
-    return [
-        (_equal_row if mix == EQUAL_MIX else _row)(arguments, sites, mix, trace, speed)
-        for sites in arguments.sites
-        for mix in arguments.mix
-    ]
+    found = []
+    for sites in arguments.sites:
+        for mix in arguments.mix:
+            row_of = _equal_row if mix == EQUAL_MIX else _row
+            found.append(row_of(arguments, sites, mix, trace, speed))
+            gc.unfreeze()  # or the fleet of this row would stay
+            gc.collect()
+    return found
 
 
 class _Trace(NamedTuple):
@@ -153,6 +158,7 @@ def _row(
     _place_initial(fleet, arguments.placed, shapes, random)
     for demand in asked[:_WARM_UP]:
         choose(demand, fleet, now=NOW)
+    collect_less()
     run = _TimedDecisions(fleet, random)
     before = speed.per_second()
     for demand in asked[_WARM_UP:]:
@@ -189,6 +195,7 @@ def _equal_row(
         for demand in classes[:_STEP_WARM_UP]:
             TimedSteps(fleet, random, ledger).decide(demand)
         ledger.waited_seconds.clear()
+        collect_less()
         run = TimedSteps(fleet, random, ledger)
         before = speed.per_second()
         for demand in classes[_STEP_WARM_UP:]:

@@ -66,6 +66,7 @@ from scheduler.runtime.cancellation import run_cancellable
 from scheduler.runtime.clock import Clock, SystemClock
 from scheduler.runtime.data_dir import locked_data_directory
 from scheduler.runtime.faults import FaultRelay, Faults
+from scheduler.runtime.garbage import collect_less_while_listing, stop_listing
 from scheduler.services import Endpoints, Services, open_services
 from scheduler.settings import Settings
 from scheduler.term import Knowledge, Loop, Term
@@ -77,13 +78,6 @@ from scheduler.web.sessions import TokenReviewer
 from scheduler.web.snapshot import SnapshotSources, StateSnapshot, take_snapshot
 
 _log = logging.getLogger(__name__)
-
-_LISTING_THRESHOLDS = (50_000, 1_000, 1_000)
-"""The same while all objects of the hub are listed: they stay, and with the numbers below a quarter
-of the CPU time of 10,000 workloads goes into looking through them again and again."""
-_GARBAGE_THRESHOLDS = (10_000, 10, 10)
-"""When the collector of cyclic garbage runs. Objects of the hub come by the hundred, and with the
-defaults of CPython a twentieth of a drain's CPU goes into looking through them."""
 
 
 async def run(
@@ -340,11 +334,7 @@ class Scheduler:
 
     async def schedule(self, on_ready: Callable[[Endpoints], None]) -> None:
         """Follows the hub and the sites, and leads when it holds the lease; serves no page."""
-        # Modules and classes stay for good; without them a full collection holds the event loop for
-        # a few milliseconds, with them for 70.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*_LISTING_THRESHOLDS)
+        collect_less_while_listing()
         async with asyncio.TaskGroup() as group:
             if self.leadership.is_sole_candidate:
                 # What is listed after the lease is taken need not be compared again.
@@ -362,8 +352,7 @@ class Scheduler:
         """Lets the collector run as usual once the hub's objects are listed, and not over these."""
         for informer in self._informers.values():
             await informer.wait_until_listed()
-        gc.freeze()
-        gc.set_threshold(*_GARBAGE_THRESHOLDS)
+        stop_listing()
 
     async def _lead_again_and_again(self, on_ready: Callable[[Endpoints], None]) -> None:
         while True:

@@ -47,6 +47,9 @@ from scheduler.placement.start_time import can_wait
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
+_ANY_NUMBER = 2**62
+"""More shares than there are workloads and sites."""
+
 
 def choose_equal(
     demand: Demand,
@@ -87,19 +90,32 @@ def choose_together(
     *,
     now: datetime,
     terms: Terms = DEFAULT_TERMS,
+    most_shares: int | None = None,
 ) -> EqualDecisions | None:
     """As `choose_equal`, unless these workloads have to be decided one after the other.
 
+    Args:
+        demand: as for `choose_equal`.
+        subjects: likewise.
+        fleet: likewise.
+        now: likewise.
+        terms: likewise.
+        most_shares: no more are decided once these have so many shares of sites in all, each site
+            of each workload counted; None: all are. It bounds the time of a step.
+
     Returns:
-        All decisions; None: none was made, and the fleet is as it was.
+        The decisions about all of them, or about the first ones; None: none was made, and the fleet
+        is as it was.
     """
-    made = _Outcomes()
+    made = _Outcomes(most_shares)
     if not subjects:
         return made.of(subjects)
     with _undone_on_error(fleet, made.former_facts):
         placed = _fill_sites(demand, subjects, fleet, decision_context(now, terms), made)
         if placed is None:
             return None
+        if made.is_full:
+            return made.of(subjects[:placed])
         if placed < len(subjects):
             # The next one finds no place, so nothing changes for those after it.
             one = replace(demand, key=subjects[placed].workload, uid=subjects[placed].uid)
@@ -132,14 +148,21 @@ class _Outcomes:
         outcomes: each once.
         runs: which decisions have them.
         former_facts: of the sites where something was placed, by name, as they were before.
+        shares_left: how many more shares of sites they may have in all.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most_shares: int | None = None) -> None:
+        self.shares_left = _ANY_NUMBER if most_shares is None else most_shares
         self.former_facts: dict[str, SiteFacts] = {}
         self.outcomes: list[Decision] = []
         self.runs: list[OutcomeRun] = []
         self._number_of: dict[bytes, int] = {}
         self._number_of_shares: dict[frozenset[tuple[int, int]], int] = {}
+
+    @property
+    def is_full(self) -> bool:
+        """Whether they have as many shares as they may."""
+        return self.shares_left <= 0
 
     def add_decision(self, decision: Decision, count: int) -> None:
         """Adds decisions that differ from `decision` in their names only."""
@@ -147,6 +170,7 @@ class _Outcomes:
 
     def add_shares(self, state: CycleState, shares: ReplicasBySlot, count: int) -> None:
         """Adds placed decisions with the same replicas at each site."""
+        self.shares_left -= count * len(shares)
         key = frozenset(shares.items())
         number = self._number_of_shares.get(key)
         if number is None:
@@ -182,6 +206,8 @@ def _fill_sites(
 ) -> int | None:
     """Decides as many of the demands as the sites take, and counts them as in flight.
 
+    It stops when `made` is full.
+
     Returns:
         How many were placed: the next is not, nor is any after it. None: none was looked at, as
         these demands must be decided one by one.
@@ -197,9 +223,10 @@ def _fill_sites(
     template = in_flight_pods(demand, 1, new_site=True)[0]
     index, count = 0, len(subjects)
     shares: ReplicasBySlot = {}
-    while index < count:
+    while index < count and not made.is_full:
         # What the last one took of a single site the next ones take too, while there is room.
-        again = sites.repeated_orders(shares, count - index) if len(shares) == 1 else 0
+        most = min(count - index, made.shares_left)
+        again = sites.repeated_orders(shares, most) if len(shares) == 1 else 0
         if not again:
             again = 1
             shares = sites.cheapest_shares(subjects[index])

@@ -116,7 +116,7 @@ class EqualWork:
             with self.reservations.released_for(members[0].key, members[0].workload.spec.priority):
                 drafts = self.decider.decide_together(members, sites)
             try:
-                for member, draft in zip(members, drafts or (), strict=drafts is not None):
+                for member, draft in zip(members, drafts or (), strict=False):  # the first ones
                     begun[member.key] = self._assume_member(member, draft)
             except BaseException:
                 for key, one in begun.items():

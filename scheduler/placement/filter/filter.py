@@ -87,6 +87,7 @@ class FilterResult:
             [slot_capacity].
         admitted_slots: the slots of sites that pass every rule.
         is_compiled: whether the kernel counts the reasons.
+        counts: what `count_first_reasons` gives, once it was asked: decisions share results.
     """
 
     rights: RuleResults
@@ -96,6 +97,7 @@ class FilterResult:
     first_refusal_ranks: Ranks
     admitted_slots: Ints
     is_compiled: bool
+    counts: dict[Reason, int] | None = None
 
     @property
     def admitted(self) -> Bools:
@@ -116,6 +118,11 @@ class FilterResult:
 
     def count_first_reasons(self) -> dict[Reason, int]:
         """How many sites have each reason as their first."""
+        if self.counts is None:
+            self.counts = self._count_first_reasons()
+        return dict(self.counts)
+
+    def _count_first_reasons(self) -> dict[Reason, int]:
         counts: dict[Reason, int] = {}
         rules = all_rules()
         count_ranks = compiled.kernel.count_ranks if self.is_compiled else _count_ranks

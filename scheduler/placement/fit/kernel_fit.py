@@ -179,6 +179,7 @@ def kernel_rows(fleet: Fleet) -> "Rows":
         fleet.row_version,
         cache.read_versions,
         cache.headroom,
+        rows.writes,
     )
     cached = cache.rows
     if cached is None or any(map(is_not, cached.arrays, arrays)):

@@ -35,6 +35,7 @@ class RaggedTable:
         matrix: the values; [columns, rows].
         start: the first row of each site; [sites].
         length: how many rows each site has; [sites].
+        writes: how often the rows of each site were replaced by others; [sites].
     """
 
     def __init__(self, initial_columns: int = _INITIAL_COLUMNS) -> None:
@@ -42,6 +43,7 @@ class RaggedTable:
         self.matrix: Floats = np.zeros((initial_columns, _INITIAL_ROWS))
         self.start: Ints = np.zeros(0, np.int64)
         self.length: Ints = np.zeros(0, np.int64)
+        self.writes: Ints = np.zeros(0, np.int64)
         self._block_sizes: Ints = np.zeros(0, np.int64)
         self._used_rows = 0
         self._unused_rows = 0
@@ -52,6 +54,7 @@ class RaggedTable:
         more = np.zeros(max(0, sites - len(self.start)), np.int64)
         self.start = np.concatenate([self.start, more])
         self.length = np.concatenate([self.length, more])
+        self.writes = np.concatenate([self.writes, more])
         self._block_sizes = np.concatenate([self._block_sizes, more])
 
     def add_column(self) -> int:
@@ -77,6 +80,7 @@ class RaggedTable:
         if count > self._block_sizes.item(site):
             self._relocate(site, _with_spare(count))
         self.length[site] = count
+        self.writes[site] += 1
         begin = self.start.item(site)
         self.matrix[:columns, begin : begin + count] = rows
 

@@ -31,7 +31,7 @@ def any_of_rows(
 ) -> Bytes: ...
 
 class Rows:
-    arrays: tuple[Floats, Ints, Ints, Ints, Ints, Ints, Floats]
+    arrays: tuple[Floats, Ints, Ints, Ints, Ints, Ints, Floats, Ints]
     def __init__(
         self,
         matrix: Floats,
@@ -41,6 +41,7 @@ class Rows:
         versions: Ints,
         read_versions: Ints,
         headroom: Floats,
+        writes: Ints,
         read: Callable[[int], None],
     ) -> None: ...
 

@@ -19,7 +19,7 @@ from libc.string cimport memcpy
 
 import numpy as np
 
-INTERFACE: int = 15
+INTERFACE: int = 16
 """Incremented with every change of a signature or of a function's meaning; `loader.py` checks it."""
 
 cdef enum:
@@ -28,8 +28,12 @@ cdef enum:
     _CARDS = 2
     _IN_FLIGHT = 0  # the profile of rows that are no nodes but in flight, as in node_table.py
     _MAX_COLUMNS = 16
-    _CPU = 5  # the columns that headroom is kept free of, as in columns.py
+    _PODS = 4  # the columns that always exist, as in columns.py; the next two keep headroom free
+    _CPU = 5
     _MEMORY = 6
+    _AMOUNTS = 3  # of these the kernel keeps the most that a node of a site has free
+    _MAX_PEAK_CARDS = 8  # and of so many of its cards, the most free first
+    _PEAKS = 11
     _MAX_STATES = 32  # as in in_flight_loss.py
     _MAX_STEPS = 2000
     _MAX_KINDS = 5  # two states each are 32 in all
@@ -88,6 +92,7 @@ cdef class Rows:
         read_versions: the version that `headroom` was read at; [slot_capacity].
         headroom: the share that is kept free for the cluster's scheduler; NaN: what is in flight
             at the site cannot be searched here; [slot_capacity].
+        writes: how often the nodes of each site were written; [slot_capacity].
         read: writes the two of one slot.
 
     Raises:
@@ -103,10 +108,13 @@ cdef class Rows:
     cdef const int64_t[::1] versions
     cdef const int64_t[::1] read_versions
     cdef const double[::1] headroom
+    cdef const int64_t[::1] writes
     cdef object read
     cdef readonly tuple arrays
+    cdef double[:, ::1] peaks  # see `peaks_of`; [slot_capacity, _PEAKS]
+    cdef int64_t[::1] peaks_at  # the number of writes that `peaks` holds for; [slot_capacity]
 
-    def __init__(self, matrix, start, length, cards, versions, read_versions, headroom, read):
+    def __init__(self, matrix, start, length, cards, versions, read_versions, headroom, writes, read):
         self.matrix = matrix
         self.start = start
         self.length = length
@@ -116,10 +124,61 @@ cdef class Rows:
         self.versions = versions
         self.read_versions = read_versions
         self.headroom = headroom
+        self.writes = writes
         self.read = read
-        for array in (versions, read_versions, headroom):
+        for array in (versions, read_versions, headroom, writes):
             _check_length(len(array), self.start.shape[0])
-        self.arrays = (matrix, start, length, cards, versions, read_versions, headroom)
+        self.arrays = (matrix, start, length, cards, versions, read_versions, headroom, writes)
+        self.peaks = np.zeros((self.start.shape[0], _PEAKS))
+        self.peaks_at = np.full(self.start.shape[0], -1, np.int64)
+        if matrix.shape[0] <= _MEMORY:
+            raise ValueError(f"{matrix.shape[0]} columns")
+
+    cdef const double* peaks_of(self, Py_ssize_t slot) noexcept nogil:
+        """The most that any one node of a site has free: pods, cpu, memory, and cards.
+
+        Of cards the most that a node has free on its k-th freest card, for each k. What is in
+        flight does not count, so it stays as it is until the site's nodes are written again.
+        """
+        cdef double* peaks = &self.peaks[slot, 0]
+        if self.peaks_at[slot] != self.writes[slot]:
+            self._find_peaks(slot, peaks)
+            self.peaks_at[slot] = self.writes[slot]
+        return peaks
+
+    cdef void _find_peaks(self, Py_ssize_t slot, double* peaks) noexcept nogil:
+        cdef double[_MAX_PEAK_CARDS] freest
+        cdef const double* profiles = self.data + _PROFILE * self.width
+        cdef Py_ssize_t begin = self.start[slot]
+        cdef Py_ssize_t row
+        cdef Py_ssize_t card
+        cdef double free
+        cdef double more
+        cdef int index
+        for index in range(_PEAKS):
+            peaks[index] = 0.0
+        for row in range(begin, begin + self.length[slot]):
+            if profiles[row] == _IN_FLIGHT:
+                break  # what follows is in flight
+            for index in range(_AMOUNTS):
+                peaks[index] = max(peaks[index], self.data[(_PODS + index) * self.width + row])
+            if self.data[_CARDS * self.width + row] <= 0.0:
+                continue
+            for index in range(_MAX_PEAK_CARDS):
+                freest[index] = 0.0
+            for card in range(self.cards.shape[0]):
+                free = self.data[self.cards[card, 0] * self.width + row]
+                for index in range(_MAX_PEAK_CARDS):
+                    if free <= 0.0:
+                        break
+                    if free > freest[index]:
+                        more = freest[index]
+                        freest[index] = free
+                        free = more
+            for index in range(_MAX_PEAK_CARDS):
+                if freest[index] == 0.0:
+                    break
+                peaks[_AMOUNTS + index] = max(peaks[_AMOUNTS + index], freest[index])
 
     cdef int is_searchable(self, Py_ssize_t slot) except -1:
         """Whether what is in flight at a site can be searched here."""
@@ -374,6 +433,22 @@ cdef class Fit:
         PyMem_Free(self.found)
         PyMem_Free(self.places)
 
+    cdef bint is_too_small(self, Py_ssize_t slot) noexcept nogil:
+        """Whether no node of a site has what a replica asks for, of one resource or of cards.
+
+        Then the site takes none. Most sites that take none are found so, without their rows.
+        """
+        cdef const double* peaks = self.rows.peaks_of(slot)
+        cdef int index
+        if 0 < self.gpu_cards <= _MAX_PEAK_CARDS:
+            if peaks[_AMOUNTS + self.gpu_cards - 1] < self.gpu_milli:
+                return True
+        for index in range(self.count):
+            if _PODS <= self.columns[index] <= _MEMORY:
+                if peaks[self.columns[index] - _PODS] / self.asked[index] < 1.0:
+                    return True
+        return False
+
     cdef bint _is_usable(self, Py_ssize_t slot, int64_t profile) noexcept nogil:
         """Whether this node profile suits the shape, and the site's grant permits its vendor."""
         if not self.is_any_profile and not self.chosen[profile]:
@@ -471,6 +546,8 @@ cdef class Fit:
         cdef Py_ssize_t begin = self.rows.start[slot]
         cdef Py_ssize_t end = begin + self.rows.length[slot]
         cdef double total = 0.0
+        if self.is_too_small(slot):
+            return 0
         if self.gpu_cards and not self._has_cards(begin, end):
             return 0
         if self.topology is not None:
@@ -849,6 +926,8 @@ cdef class Fit:
         scan.quick = scan.total = scan.nodes = scan.largest = scan.pods = scan.by_pods = scan.budget = 0.0
         scan.states = 1.0
         scan.is_any_card = False
+        if self.is_too_small(slot):
+            return 0
         while begin < end:
             self._shares_of_rows(begin, min(end - begin, _BLOCK), shares)
             for row in range(begin, min(end, begin + _BLOCK)):
@@ -1737,8 +1816,8 @@ cdef class Cheapest:
         cdef int64_t most = self.fit.replicas_at_slot(slot)
         if most > 0:
             return most
-        if self.full is not None:
-            self.full.mark(slot)
+        if self.full is not None and not self.fit.is_too_small(slot):
+            self.full.mark(slot)  # what is too small is found as fast again
         return 0
 
     def cheapest_by_group(self, const int64_t[::1] groups, int64_t missing):

@@ -7,7 +7,7 @@ This is the only module that imports the kernel. A kernel with another interface
 version of the source) is not used; `FALLBACK_REASON` says so.
 """
 
-INTERFACE = 15
+INTERFACE = 16
 """The kernel's `INTERFACE` that this code calls."""
 
 try:

@@ -10,7 +10,7 @@ import pytest
 from scheduler.control import worker
 from scheduler.control.ports.hub import TENANTS
 from scheduler.control.ports.not_recorded import NotRecorded
-from scheduler.control.reconcile import equal_work
+from scheduler.control.reconcile import decide, equal_work
 from scheduler.control.stats.workloads import WorkloadStats
 from scheduler.model.canonical import canonical_json
 from scheduler.model.kinds.metadata import WorkKey
@@ -176,6 +176,19 @@ async def test_a_conflict_undoes_the_share_of_its_workload_only(fate: Fate) -> N
         await loops.clock.advance(1)
         assert loops.ordered() == {f"job-{number}" for number in range(6)}
         assert sorted(loops.telemetry.results) == ["error", *["placed"] * 6]
+
+
+async def test_a_step_has_a_bounded_number_of_shares_and_the_rest_follow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(decide, "_MAX_SHARES_TOGETHER", 4)
+    loops = ControlLoops()
+    async with loops.started(SITE, *EQUAL):
+        for _ in range(5):
+            await loops.clock.settle()
+        assert loops.recorder.steps == [4, 2]
+        assert loops.ordered() == {f"job-{number}" for number in range(6)}
+        assert not loops.reconciler.assumptions.keys()
 
 
 async def test_a_step_that_is_not_recorded_leaves_nothing_behind() -> None:

@@ -16,7 +16,7 @@ from scheduler.model.kinds.tenant import Budget, BudgetLeft
 from scheduler.model.manifests.manifests import Pods
 from scheduler.model.manifests.pods import PodShape, TopologySpreadConstraint
 from scheduler.placement.choose import choose
-from scheduler.placement.equal_work import choose_equal
+from scheduler.placement.equal_work import choose_equal, choose_together
 from scheduler.placement.fit.capacity import SiteCapacity
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.fleet.in_flight import in_flight_pods
@@ -225,3 +225,34 @@ def test_the_kernel_counts_orders_only_behind_one_of_the_same_size() -> None:
     for slot in (-1, 16):
         with pytest.raises(IndexError, match=f"slot {slot} of 16"):
             repeated(slot, 2)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_bounded_step_decides_the_first_ones_and_the_next_step_goes_on(seed: int) -> None:
+    require_kernel()
+    random = Random(seed)  # noqa: S311 - a test, seeded
+    facts = [varied_site(site(number, 4, FORMS, random), random) for number in range(40)]
+    bounded, at_once = Fleet(facts), Fleet(facts)
+    steps = 0
+    for number, plain in enumerate(demands(SHAPES, 12, random)):
+        shape = plain.unit[0].shape
+        demand = replace(
+            plain, key="team/job", spread=(), replicas=random.choice((1, 1, 3, 30)), priority=0
+        )
+        demand = replace(demand, unit=(Pods(shape=shape, count=1),))
+        subjects = subjects_of(number, 40, random)
+        equal = choose_equal(demand, subjects, at_once, now=NOW)
+        found: list[bytes] = []
+        while len(found) < len(subjects):
+            most = random.choice((1, 5, 16))
+            rest = subjects[len(found) :]
+            step = choose_together(demand, rest, bounded, now=NOW, most_shares=most)
+            assert step is not None
+            assert step.subjects == tuple(rest[: len(step.subjects)])
+            shares = [len(expand(step, index).assignment) for index in range(len(step.subjects))]
+            assert sum(shares[:-1]) < most or not sum(shares)
+            found += [decision_bytes(expand(step, index)) for index in range(len(shares))]
+            steps += 1
+        assert found == [decision_bytes(expand(equal, index)) for index in range(len(subjects))]
+        assert list(bounded.all_facts()) == list(at_once.all_facts())
+    assert steps > 20

@@ -170,9 +170,11 @@ def divide_cheapest_of_groups(
     The programme of `nested.py` reads of each group the cheapest sites that hold what is missing,
     and the one after them. So it finds the same with these alone, if it says that its answer is the
     only one, and gives nothing to sites of unknown cost: how far these are behind all others
-    depends on all candidates, and is more with more of them.
+    depends on all candidates, and is more with more of them. Where each site is a group, all are
+    read, so there is nothing to gain.
     """
-    sites = None if request.kept else cheapest_sites_by_kernel(request)
+    is_by_site = any(rule.by == "site" for rule in rules)
+    sites = None if request.kept or is_by_site else cheapest_sites_by_kernel(request)
     if sites is None:
         return None
     slots, max_additional = sites.cheapest_by_group(joint_places_of(fleet, rules), missing)
