@@ -126,7 +126,9 @@ def is_own_store(path: Path) -> bool:
 def test_everything_goes_along_and_no_secret_is_readable(up: Up, tmp_path: Path) -> None:
     with sites_with_agents(up, tmp_path, "default", "m1", "m2") as members:
         up.apply(WORKLOAD.replace("NAME", "web"))
-        eventually(lambda: references(up, "web").get("reason") == "MissingReference", within_seconds=30)
+        eventually(
+            lambda: references(up, "web").get("reason") == "MissingReference", within_seconds=30
+        )
         assert all(names(member, "deployments") == set() for member in members)
         up.kubectl("create", "configmap", "settings", "--from-literal=value=1")
         up.kubectl("create", "secret", "generic", "password", f"--from-literal=value={MARKER}")

@@ -15,6 +15,7 @@ from scheduler.control.orders.identity import check_order_id, parse_order_id
 from scheduler.control.orders.site_plan import SitePlan
 from scheduler.control.orders.waits import OrderWait
 from scheduler.control.ports.agents import (
+    KEEP_DIGEST,
     OrderForSite,
     OrderNotPublishable,
     OrderPublisherPort,
@@ -459,8 +460,10 @@ class Dispatcher:
 
     def _republish_content(self, site: str, plan: SitePlan, order_id: str) -> None:
         order = plan.orders.get(order_id)
-        if order is None or not self._is_repeat_due(
-            plan.content_sent_seconds.get(order_id, float("-inf"))
+        if (
+            order is None
+            or order.kept_digest == KEEP_DIGEST
+            or not self._is_repeat_due(plan.content_sent_seconds.get(order_id, float("-inf")))
         ):
             return
         plan.content_sent_seconds[order_id] = self.clock.monotonic()
