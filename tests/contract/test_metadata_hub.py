@@ -17,8 +17,7 @@ from scheduler.control.ports.hub import (
     WatchEvent,
 )
 from scheduler.hub.client import open_hub
-from scheduler.hub.informer import Informer
-from scheduler.hub.metadata import MetadataHub
+from scheduler.hub.informer import Informer, MetadataHub
 from scheduler.runtime.clock import SystemClock
 from tests.contract.conftest import Server
 from tests.support.faults import make_faults
