@@ -46,6 +46,13 @@ spec:
           volumes:
           - {name: data, persistentVolumeClaim: {claimName: data}}
 """
+TENANT = """
+apiVersion: kapok.dev/v1alpha1
+kind: Tenant
+metadata: {name: default}
+spec: {namespaces: [default]}
+---
+"""
 OTHERS = """
 apiVersion: v1
 kind: ServiceAccount
@@ -88,7 +95,7 @@ def names(member: Cluster, kind: str) -> set[str]:
 
 def data(member: Cluster, kind: str, name: str) -> dict[str, str]:
     found: dict[str, Any] = json.loads(member.kubectl("get", kind, name, "-o", "json"))
-    return found.get("data", {})
+    return dict(found.get("data", {}))
 
 
 def decoded(member: Cluster) -> str:
@@ -125,7 +132,7 @@ def is_own_store(path: Path) -> bool:
 @pytest.mark.soak
 def test_everything_goes_along_and_no_secret_is_readable(up: Up, tmp_path: Path) -> None:
     with sites_with_agents(up, tmp_path, "default", "m1", "m2") as members:
-        up.apply(WORKLOAD.replace("NAME", "web"))
+        up.apply(TENANT + WORKLOAD.replace("NAME", "web"))
         eventually(
             lambda: references(up, "web").get("reason") == "MissingReference", within_seconds=30
         )
