@@ -99,6 +99,7 @@ class ReferredObjects:
     _users: dict[ReferredObject, set[WorkKey]] = field(default_factory=dict)
     _unknown: dict[WorkKey, frozenset[str]] = field(default_factory=dict)
     _unknown_at: dict[str, set[WorkKey]] = field(default_factory=dict)
+    _lingering: dict[str, set[ReferredObject]] = field(default_factory=dict)
     _tenants: dict[ReferredObject, Tenant] = field(default_factory=dict)
     _contents: dict[ReferredObject, ReferredContent] = field(default_factory=dict)
     _unread: dict[ReferredObject, None] = field(default_factory=dict)
@@ -142,7 +143,8 @@ class ReferredObjects:
             if _sites_of(former, one) != _sites_of(needs, one) or self._is_outdated(one, needs)
         }
         if was_unknown - unknown:
-            changed |= self._planned_at(was_unknown - unknown, key[0])
+            for namespace in (key[0], NAMESPACE):
+                changed |= self._lingering.get(namespace, set())
         for one in sorted(changed):
             self._plan(one)
 
@@ -177,15 +179,6 @@ class ReferredObjects:
     def _tenant_of(self, one: ReferredObject) -> Tenant | None:
         return self.objects.tenant_of(one.namespace) if one.is_namespaced else None
 
-    def _planned_at(self, sites: frozenset[str], namespace: str) -> set[ReferredObject]:
-        found = set[ReferredObject]()
-        for site in sites:
-            plan = self.dispatcher.plans.get(site)
-            keys = plan.ids_by_key if plan else ()
-            objects = (parse_referred_key(key) for key in keys)
-            found |= {one for one in objects if one and one.namespace in (namespace, NAMESPACE)}
-        return found
-
     def _is_unknown_at(self, site: str, one: ReferredObject) -> bool:
         """Whether an order at a site may refer to an object, as far as is known."""
         return any(
@@ -219,6 +212,8 @@ class ReferredObjects:
                 orders[site] = order_that_stays(self.hub_id, one)
         if orders or planned:
             self.dispatcher.set_orders(one.order_key, orders)
+        lingering = self._lingering.setdefault(one.namespace, set())
+        (lingering.add if orders.keys() - wanted else lingering.discard)(one)
         if not self._users.get(one):
             self._users.pop(one, None)
             for known in (self._contents, self._unread, self._retry_at, self._tenants):
