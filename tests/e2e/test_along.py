@@ -130,6 +130,7 @@ def is_own_store(path: Path) -> bool:
 
 
 @pytest.mark.soak
+@pytest.mark.soak
 def test_everything_goes_along_and_no_secret_is_readable(up: Up, tmp_path: Path) -> None:
     with sites_with_agents(up, tmp_path, "default", "m1", "m2") as members:
         up.apply(TENANT + WORKLOAD.replace("NAME", "web"))
