@@ -13,7 +13,14 @@ from agents.orders.journal import AcceptedIndex, Journal, JournalError
 from agents.protocol.bounds import LAST_EPOCH, LAST_SEQUENCE, MAX_EPOCH
 from agents.protocol.envelope import sender_key_id, unseal
 from agents.protocol.errors import WireError
-from agents.protocol.index import DESIRED_INDEX, DesiredIndex, IndexEcho, IndexEntry, digest_of
+from agents.protocol.index import (
+    DESIRED_INDEX,
+    KEPT_AS_IT_IS,
+    DesiredIndex,
+    IndexEcho,
+    IndexEntry,
+    digest_of,
+)
 from agents.protocol.index_delta import (
     INDEX_DELTA,
     MAX_DELTA_BYTES,
@@ -367,9 +374,14 @@ class Intake:
         return None
 
     def missing_entries(self) -> tuple[IndexEntry, ...]:
-        """The index entries whose content is missing."""
+        """The index entries whose content is missing; those that stay as they are have none."""
         entries = self._index.orders if self._index else ()
-        return tuple(entry for entry in entries if entry.digest not in self._present_digests)
+        present = self._present_digests
+        return tuple(
+            entry
+            for entry in entries
+            if entry.digest not in present and entry.digest != KEPT_AS_IT_IS
+        )
 
     def missing_topics_of(self, entry: IndexEntry) -> tuple[str, ...]:
         """The topics of the missing parts of a content."""

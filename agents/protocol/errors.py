@@ -7,8 +7,8 @@ WireErrorReason = Literal[
     "too-large",  # more bytes, items or characters than allowed, or larger once inflated
     "too-deep",  # nested deeper than allowed
     "algorithm",  # a signature algorithm or encoding that this version does not know
-    "unknown-key",  # signed with a key that the reader does not trust
-    "signature",  # does not match: the message was changed, or is meant for another topic
+    "unknown-key",  # signed with a key that the reader does not trust, or sealed for another one
+    "signature",  # does not match: the message was changed, or is meant for another place
     "wrong-site",  # a valid message of another site
     "stale",  # older than what the reader has already accepted
     "digest",  # content or an index whose digest differs from the one that the hub signed

@@ -79,7 +79,7 @@ class OrderContent:
     namespaces: Annotated[tuple[str, ...], AtMost(64)] = ()
     cluster_kinds: Annotated[tuple[str, ...], AtMost(64)] = ()
     pod_security: Annotated[str, AtMost(63)] | None = None
-    needs: Annotated[tuple[OrderId, ...], AtMost(MAX_NEEDS)] = ()
+    needs: Annotated[tuple[OrderId, ...], AtMost(MAX_NEEDS)] | None = None
     sealed: SealedBox | None = None
 
 
@@ -106,7 +106,8 @@ def pack_content(content: OrderContent) -> PackedOrder:
         WireError: the content is larger than readers accept.
     """
     data = ORDER_CONTENT.encode(content)
-    packed = zlib.compress(data, 6)
+    # What is sealed cannot be made smaller, and to try it hard takes long.
+    packed = zlib.compress(data, 1 if content.sealed else 6)
     parts = tuple(packed[at : at + MAX_PART_BYTES] for at in range(0, len(packed), MAX_PART_BYTES))
     if len(parts) > MAX_PARTS:
         raise WireError("too-large", f"{len(parts)} parts; at most {MAX_PARTS} are allowed")

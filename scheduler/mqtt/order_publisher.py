@@ -216,7 +216,7 @@ class OrderPublisher:
         default_factory=dict, init=False
     )
     _index_entries: dict[tuple[str, str], IndexEntry] = field(default_factory=dict, init=False)
-    _packed: OrderedDict[tuple[str, str], tuple[OrderForSite, PackedOrder]] = field(
+    _packed: OrderedDict[tuple[str, str], tuple[OrderForSite, str, PackedOrder]] = field(
         default_factory=OrderedDict, init=False
     )
     _index_sender: IndexSender = field(init=False)
@@ -262,7 +262,7 @@ class OrderPublisher:
         if order.kept_digest:
             return order.kept_digest
         packed = self._pack(site, order)
-        self._packed[site, order.id] = (order, packed)
+        self._packed[site, order.id] = (order, self._key_for(site, order), packed)
         self._packed.move_to_end((site, order.id))
         while len(self._packed) > _MAX_PACKED:  # what a site has already is not published
             self._packed.popitem(last=False)
@@ -270,8 +270,8 @@ class OrderPublisher:
         return packed.entry.digest + parts
 
     def _pack(self, site: str, order: OrderForSite) -> PackedOrder:
-        known, packed = self._packed.get((site, order.id), (None, None))
-        if packed is not None and known == order and not order.secrets:
+        known, key, packed = self._packed.get((site, order.id), (None, "", None))
+        if packed is not None and known == order and key == self._key_for(site, order):
             return packed
         content = OrderContent(
             id=order.id,
@@ -283,7 +283,7 @@ class OrderPublisher:
             namespaces=order.namespaces,
             cluster_kinds=order.cluster_kinds,
             pod_security=order.pod_security,
-            needs=order.needs,
+            needs=order.needs or None,
             sealed=self._seal_secrets(site, order) if order.secrets else None,
         )
         try:
@@ -294,6 +294,9 @@ class OrderPublisher:
         except WireError as error:
             raise OrderNotPublishable(f"the order cannot be sent: {error}") from error
         return packed
+
+    def _key_for(self, site: str, order: OrderForSite) -> str:
+        return self.sealing_key_of(site) if order.secrets else ""
 
     def _seal_secrets(self, site: str, order: OrderForSite) -> SealedBox:
         """The Secrets of an order as the site alone can read them.

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.charts import chart_tenant, chart_workload
+from tests.support.charts import chart_tenant, chart_workload, secrets_of
 from tests.support.site_with_agent import SiteWithAgent, site_with_agent
 from tests.support.up import eventually
 
@@ -93,12 +93,15 @@ CHARTS = ["cert-manager", "keycloak", "nginx-ingress"]
 
 def test_charts_run_at_a_simulated_member(site: SiteWithAgent) -> None:
     for chart in CHARTS:
+        for secret in secrets_of(chart, NAMESPACE):
+            site.up.apply(json.dumps(secret))
         body = json.dumps(chart_workload(chart, NAMESPACE))
         site.up.kubectl("apply", "--server-side", "-f", "-", text=body)
     for chart in CHARTS:
         eventually(lambda: phase(site, chart) == "Running", within_seconds=60)  # noqa: B023 - called at once
     get = site.member.get
     assert {one["metadata"]["name"] for one in get("ingress")} == {"keycloak"}
+    assert "keycloak-db" in {one["metadata"]["name"] for one in get("secret")}
     assert [one["metadata"]["name"] for one in get("clusterissuer")] == ["self-signed"]
     eventually(lambda: get("pdb")[0]["status"]["disruptionsAllowed"] == 1)
 

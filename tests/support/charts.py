@@ -38,12 +38,18 @@ def objects_of(chart: str, namespace: str) -> list[Object]:
 
 
 def without_secret_data(objects: list[Object]) -> list[Object]:
-    """The objects without the Secrets that carry data, which exist at the sites instead."""
+    """The objects without the Secrets that carry data, which go along from the hub instead."""
     return [
         one
         for one in objects
         if one["kind"] != "Secret" or not (one.get("data") or one.get("stringData"))
     ]
+
+
+def secrets_of(chart: str, namespace: str) -> list[Object]:
+    """The Secrets of a chart, to be made at the hub in the namespace of its workload."""
+    secrets = [one for one in objects_of(chart, namespace) if one["kind"] == "Secret"]
+    return [one | {"metadata": one["metadata"] | {"namespace": namespace}} for one in secrets]
 
 
 def chart_workload(chart: str, namespace: str, *, as_rendered: bool = False) -> Object:

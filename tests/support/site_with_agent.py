@@ -1,4 +1,4 @@
-"""A hub, one simulated member cluster and its agent, all as real processes, as in the demo."""
+"""A hub, simulated member clusters and their agents, all as real processes, as in the demo."""
 
 import subprocess
 import sys
@@ -72,40 +72,75 @@ def site_with_agent(folder: Path, namespace: str) -> Iterator[SiteWithAgent]:
 
         (kubeconfig,) = start_member()
         log = folder / "controllers.log"
-        with controllers(log, [kubeconfig], "--start-seconds", "0.2"):
-            host, _, port = up.ready["broker"].rpartition(":")
-            config = folder / "agent.yaml"
-            settings = {
-                "site": SITE,
-                "data_dir": str(folder / "agent"),
-                "hub_keys": [up.ready["hubKey"]],
-                "host_sensor": False,
-                "broker": {"host": host, "port": int(port)},
-                "cluster": {
-                    "source": "kubeconfig",
-                    "kubeconfig": str(kubeconfig),
-                    "resync_seconds": 1.0,
-                },
-                "report": {
-                    "interval_seconds": 1.0,
-                    "status_interval_seconds": 1.0,
-                    "full_interval_seconds": 60.0,
-                },
-            }
-            config.write_text(yaml.safe_dump(settings))
-            with (folder / "agent.log").open("w") as errors:
-                key = subprocess.run(
-                    [*_AGENT, str(config), "--show-key"],
-                    stdout=subprocess.PIPE,
-                    stderr=errors,
-                    text=True,
-                    check=True,
-                ).stdout.strip()
-                up.apply(_OBJECTS.replace("SITE", SITE).replace("KEY", key))
-                with subprocess.Popen([*_AGENT, str(config)], stderr=errors) as agent:
-                    try:
-                        member = Cluster(kubeconfig, namespace)
-                        yield SiteWithAgent(up, member, servers.close, start_member)
-                    finally:
-                        agent.terminate()
-                        agent.wait(20)
+        with (
+            controllers(log, [kubeconfig], "--start-seconds", "0.2"),
+            running_agent(up, folder, SITE, kubeconfig),
+        ):
+            member = Cluster(kubeconfig, namespace)
+            yield SiteWithAgent(up, member, servers.close, start_member)
+
+
+@contextmanager
+def sites_with_agents(up: Up, folder: Path, namespace: str, *names: str) -> Iterator[list[Cluster]]:
+    """The member clusters of several sites of a running hub, each with its agent.
+
+    Args:
+        up: the hub.
+        folder: for the members and the data of the agents.
+        namespace: the namespace in which the members are looked at.
+        names: of the sites.
+    """
+    with ExitStack() as stack:
+        kubeconfigs = stack.enter_context(api_servers(folder / "members", *names))
+        log = folder / "controllers.log"
+        stack.enter_context(controllers(log, kubeconfigs, "--start-seconds", "0.2"))
+        for name, kubeconfig in zip(names, kubeconfigs, strict=True):
+            stack.enter_context(running_agent(up, folder, name, kubeconfig))
+        yield [Cluster(kubeconfig, namespace) for kubeconfig in kubeconfigs]
+
+
+@contextmanager
+def running_agent(up: Up, folder: Path, site: str, kubeconfig: Path) -> Iterator[None]:
+    """The agent of a site, whose Site and grant are made too.
+
+    Args:
+        up: the hub.
+        folder: for its settings, log and data.
+        site: name of the site.
+        kubeconfig: how it reaches its member cluster.
+    """
+    host, _, port = up.ready["broker"].rpartition(":")
+    config = folder / f"agent-{site}.yaml"
+    settings = {
+        "site": site,
+        "data_dir": str(folder / f"agent-{site}"),
+        "hub_keys": [up.ready["hubKey"]],
+        "host_sensor": False,
+        "broker": {"host": host, "port": int(port)},
+        "cluster": {
+            "source": "kubeconfig",
+            "kubeconfig": str(kubeconfig),
+            "resync_seconds": 1.0,
+        },
+        "report": {
+            "interval_seconds": 1.0,
+            "status_interval_seconds": 1.0,
+            "full_interval_seconds": 60.0,
+        },
+    }
+    config.write_text(yaml.safe_dump(settings))
+    with (folder / f"agent-{site}.log").open("w") as errors:
+        key = subprocess.run(
+            [*_AGENT, str(config), "--show-key"],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        up.apply(_OBJECTS.replace("SITE", site).replace("KEY", key))
+        with subprocess.Popen([*_AGENT, str(config)], stderr=errors) as agent:
+            try:
+                yield
+            finally:
+                agent.terminate()
+                agent.wait(20)

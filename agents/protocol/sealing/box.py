@@ -77,17 +77,17 @@ class SealingKey:
             order_id: id of the order that the box came with.
 
         Raises:
-            WireError: "sealing-key": it is sealed for another key; "sealed": it was changed, or
+            WireError: "unknown-key": it is sealed for another key; "signature": it was changed, or
                 belongs to another site or order.
         """
         if box.recipient != self.public:
-            raise WireError("sealing-key", "the content is sealed for another key of this site")
+            raise WireError("unknown-key", "the content is sealed for another key of this site")
         sender = _parse_key(box.sender)
         cipher, bound = _cipher_of(self._key, sender, _binding(box, site, order_id))
         try:
             return cipher.decrypt(_NONCE, base64.b64decode(box.data, validate=True), bound)
         except (InvalidTag, binascii.Error, ValueError):
-            raise WireError("sealed", "the sealed content cannot be opened") from None
+            raise WireError("signature", "the sealed content cannot be opened") from None
 
     def __repr__(self) -> str:
         return f"SealingKey({self.public}, hidden)"
@@ -145,7 +145,7 @@ def _cipher_of(
     try:
         shared = private.exchange(public)
     except ValueError:  # a point of low order, with which every secret is the same
-        raise WireError("sealing-key", "the sealing key cannot be used") from None
+        raise WireError("malformed", "the sealing key cannot be used") from None
     key = _derive(shared, salt=sha256(bound).digest(), info=_CIPHER_INFO)
     return ChaCha20Poly1305(key), bound
 

@@ -15,6 +15,7 @@ from scheduler.control.orders.identity import check_order_id, parse_order_id
 from scheduler.control.orders.site_plan import SitePlan
 from scheduler.control.orders.waits import OrderWait
 from scheduler.control.ports.agents import (
+    KEEP_DIGEST,
     OrderForSite,
     OrderNotPublishable,
     OrderPublisherPort,
@@ -467,6 +468,7 @@ class Dispatcher:
         if (
             order is None
             or order.is_over
+            or order.kept_digest == KEEP_DIGEST
             or not self._is_repeat_due(plan.content_sent_seconds.get(order_id, float("-inf")))
         ):
             return

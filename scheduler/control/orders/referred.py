@@ -36,6 +36,7 @@ from scheduler.control.ports.hub import NAMESPACE, ApiResource, Hub, HubError, N
 from scheduler.control.sites.sites import Sites
 from scheduler.control.state.objects import HubObjects
 from scheduler.model.kinds.metadata import WorkKey
+from scheduler.model.kinds.tenant import Tenant
 from scheduler.model.manifests.references import MAX_REFERENCES, ReferredKind, is_referred_name
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
@@ -52,7 +53,7 @@ _ACCOUNT_TOKEN: Final = "kubernetes.io/service-account-token"  # noqa: S105 - th
 
 
 @dataclass(frozen=True, slots=True)
-class _Content:
+class ReferredContent:
     """What is known of a referred object.
 
     Attributes:
@@ -98,7 +99,9 @@ class ReferredObjects:
     _users: dict[ReferredObject, set[WorkKey]] = field(default_factory=dict)
     _unknown: dict[WorkKey, frozenset[str]] = field(default_factory=dict)
     _unknown_at: dict[str, set[WorkKey]] = field(default_factory=dict)
-    _contents: dict[ReferredObject, _Content] = field(default_factory=dict)
+    _lingering: dict[str, set[ReferredObject]] = field(default_factory=dict)
+    _tenants: dict[ReferredObject, Tenant] = field(default_factory=dict)
+    _contents: dict[ReferredObject, ReferredContent] = field(default_factory=dict)
     _unread: dict[ReferredObject, None] = field(default_factory=dict)
     _has_unread: asyncio.Event = field(default_factory=asyncio.Event)
     _retry_at: dict[ReferredObject, float] = field(default_factory=dict)
@@ -134,9 +137,14 @@ class ReferredObjects:
         for one in after:
             self._users.setdefault(one, set()).add(key)
             self._want(one)
-        changed = {one for one in before | after if _sites_of(former, one) != _sites_of(needs, one)}
+        changed = {
+            one
+            for one in before | after
+            if _sites_of(former, one) != _sites_of(needs, one) or self._is_outdated(one, needs)
+        }
         if was_unknown - unknown:
-            changed |= self._planned_at(was_unknown - unknown, key[0])
+            for namespace in (key[0], NAMESPACE):
+                changed |= self._lingering.get(namespace, set())
         for one in sorted(changed):
             self._plan(one)
 
@@ -155,14 +163,21 @@ class ReferredObjects:
             if state.order_status is not None:
                 self.on_order_status(state.order_status)
 
-    def _planned_at(self, sites: frozenset[str], namespace: str) -> set[ReferredObject]:
-        found = set[ReferredObject]()
-        for site in sites:
-            plan = self.dispatcher.plans.get(site)
-            keys = plan.ids_by_key if plan else ()
-            objects = (parse_referred_key(key) for key in keys)
-            found |= {one for one in objects if one and one.namespace in (namespace, NAMESPACE)}
-        return found
+    def _is_outdated(
+        self, one: ReferredObject, needs: Mapping[str, frozenset[ReferredObject]]
+    ) -> bool:
+        """Whether a site that is new under its name lacks an object, or its tenant has changed."""
+        content = self._contents.get(one)
+        if content is None or content.body is None:
+            return False
+        if self._tenants.get(one) is not self._tenant_of(one):
+            return True
+        order_id = referred_order_id(self.hub_id, one)
+        sites = _sites_of(needs, one)
+        return any(self.dispatcher.order_at(site, order_id) is None for site in sites)
+
+    def _tenant_of(self, one: ReferredObject) -> Tenant | None:
+        return self.objects.tenant_of(one.namespace) if one.is_namespaced else None
 
     def _is_unknown_at(self, site: str, one: ReferredObject) -> bool:
         """Whether an order at a site may refer to an object, as far as is known."""
@@ -183,11 +198,7 @@ class ReferredObjects:
         }
         order_id = referred_order_id(self.hub_id, one)
         planned = self.dispatcher.sites_of(one.order_key)
-        content = self._contents.get(one)
-        sent = None
-        if content is not None and content.body is not None and wanted:
-            tenant = self.objects.tenant_of(one.namespace) if one.is_namespaced else None
-            sent = order_of_referred(self.hub_id, one, content.body, tenant)
+        sent = self._sent_form(one) if wanted else None
         orders: dict[str, OrderForSite] = {}
         for site in wanted | planned | (more or set()):
             if site not in wanted and not self._is_unknown_at(site, one):
@@ -201,10 +212,22 @@ class ReferredObjects:
                 orders[site] = order_that_stays(self.hub_id, one)
         if orders or planned:
             self.dispatcher.set_orders(one.order_key, orders)
+        lingering = self._lingering.setdefault(one.namespace, set())
+        (lingering.add if orders.keys() - wanted else lingering.discard)(one)
         if not self._users.get(one):
             self._users.pop(one, None)
-            for known in (self._contents, self._unread, self._retry_at):
+            for known in (self._contents, self._unread, self._retry_at, self._tenants):
                 known.pop(one, None)
+
+    def _sent_form(self, one: ReferredObject) -> OrderForSite | None:
+        """The order that brings an object; None while it is not known or cannot be sent."""
+        content = self._contents.get(one)
+        if content is None or content.body is None:
+            return None
+        tenant = self._tenant_of(one)
+        if tenant is not None:
+            self._tenants[one] = tenant
+        return order_of_referred(self.hub_id, one, content.body, tenant)
 
     def _is_reported(self, site: str, order_id: str) -> bool:
         state = self.sites.states.get(site)
@@ -276,7 +299,7 @@ class ReferredObjects:
         if one in self._contents or one in self._unread:
             return
         if problem := _problem_of_name(one):
-            self._contents[one] = _Content(problem=problem, reason=REFUSED)
+            self._contents[one] = ReferredContent(problem=problem, reason=REFUSED)
             return
         if one.kind not in self._followed:
             self._followed.add(one.kind)
@@ -344,7 +367,7 @@ class ReferredObjects:
         try:
             content = _content_of(one, await self.hub.get(resource, one.name, namespace))
         except NotFound:
-            content = _Content()
+            content = ReferredContent()
         except HubError as error:
             is_refused = error.status in (401, 403)  # the words of a refusal hold no content
             pause_seconds = _RETRY_REFUSED_SECONDS if is_refused else _RETRY_SECONDS
@@ -353,11 +376,11 @@ class ReferredObjects:
             text = f"{one} cannot be read from the hub ({error.status or 'no answer'})"
             if is_refused:
                 text += f": the scheduler needs get, list and watch of {resource.plural}"
-            content = _Content(problem=text, reason=UNREAD)
+            content = ReferredContent(problem=text, reason=UNREAD)
         self._take(one, content)
         return pause_seconds
 
-    def _take(self, one: ReferredObject, content: _Content) -> None:
+    def _take(self, one: ReferredObject, content: ReferredContent) -> None:
         if not self._users.get(one) or self._contents.get(one) == content:
             return
         self._contents[one] = content
@@ -380,14 +403,14 @@ def _sites_of(
     return frozenset(site for site, needed in needs.items() if one in needed)
 
 
-def _content_of(one: ReferredObject, body: Object) -> _Content:
+def _content_of(one: ReferredObject, body: Object) -> ReferredContent:
     body = {**body, "apiVersion": RESOURCES[one.kind].api_version, "kind": one.kind}
     if one.kind == "Secret" and body.get("type") == _ACCOUNT_TOKEN:
         text = f"{one} is a token of one cluster's ServiceAccount, which no other cluster accepts"
-        return _Content(problem=text, reason=REFUSED)
+        return ReferredContent(problem=text, reason=REFUSED)
     if (body.get("metadata") or {}).get("deletionTimestamp"):
-        return _Content()
-    return _Content(body=body)
+        return ReferredContent()
+    return ReferredContent(body=body)
 
 
 def _problem_of_name(one: ReferredObject) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from scheduler.control.orders.identity import format_order_id, parse_order_id
-from scheduler.control.ports.agents import OrderForSite
+from scheduler.control.ports.agents import KEEP_DIGEST, OrderForSite
 from scheduler.control.ports.hub import (
     CONFIG_MAPS,
     NAMESPACE,
@@ -38,9 +38,6 @@ RESOURCES: Final[Mapping[ReferredKind, ApiResource]] = {
 }
 PRIORITY_CLASS: Final = "scheduling.k8s.io/PriorityClass"
 """How a Tenant names the kind in `clusterKinds`."""
-
-KEEP_DIGEST: Final = "sha256:" + "0" * 64
-"""In an index: the site keeps what it has of this order; no content has this digest."""
 
 _INCARNATION: Final = "along"
 _KINDS: Final = {kind.lower(): kind for kind in REFERRED_KINDS}

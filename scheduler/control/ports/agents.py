@@ -6,13 +6,17 @@ What arrives here is checked: signed by the site's key, decoded, and newer than 
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from scheduler.control.ports.ledger import SignedHead
 from scheduler.model.kinds.site import SiteStatus
 
 IndexVersion = tuple[int, int]
 """(epoch, sequence) of an index."""
+
+
+KEEP_DIGEST: Final = "sha256:" + "0" * 64
+"""In an index: the site keeps what it has of an order, as in `agents/protocol/index.py`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -137,6 +137,7 @@ def test_an_object_that_is_kept_stays_as_it_is(rig: AgentRig) -> None:
     entries = (part.entry, IndexEntry(id=needed.id, generation=1, digest=KEPT_AS_IT_IS))
     rig.intake.accept_index(rig.hub.index_of(rig._sequence, entries)[1])  # noqa: SLF001
     rig.step()
+    assert rig.intake.missing_entries() == ()
     assert rig.find(CONFIG_MAPS, "app")["data"] == {"k": "1"}
     rig.start()  # an agent that knows nothing of before
     assert of(rig.step(), web).phase == "Applied"

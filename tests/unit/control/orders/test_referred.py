@@ -8,14 +8,13 @@ from typing import Any
 import pytest
 
 from scheduler.control.orders.referred_ids import (
-    KEEP_DIGEST,
     parse_referred_id,
     parse_referred_key,
     referred_object,
     referred_order_id,
 )
-from scheduler.control.ports.agents import OrderState, OrderStatusReport
-from scheduler.control.ports.hub import CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS, WORKLOADS
+from scheduler.control.ports.agents import KEEP_DIGEST, OrderState, OrderStatusReport
+from scheduler.control.ports.hub import CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS, TENANTS, WORKLOADS
 from tests.support.control_loops import ControlLoops
 from tests.support.pod_kinds import of_kind, template
 from tests.support.sites import Raw, nodes, site, workload
@@ -141,6 +140,29 @@ async def test_an_object_that_is_deleted_at_the_hub_stays_where_pods_use_it() ->
         changed(loops, "ConfigMap", "app")
         await settle(loops)
         assert dict(listed(loops)) == before
+
+
+async def test_a_site_that_is_made_again_under_its_name_gets_the_objects_again() -> None:
+    loops = ControlLoops()
+    await loops.hub.create(CONFIG_MAPS, config("1"))
+    async with running(deployed("web", NEEDS_CONFIG), loops=loops):
+        loops.dispatcher.forget_site("m1")
+        loops.dispatcher.admit("m1", "another-uid")
+        loops.requeuer.redecide([("ns", "web")])
+        loops.report(SITE)
+        await settle(loops)
+        assert CONFIG in loops.dispatcher.plans["m1"].orders
+
+
+async def test_a_change_of_the_tenant_reaches_the_objects() -> None:
+    loops = ControlLoops()
+    await loops.hub.create(CONFIG_MAPS, config("1"))
+    async with running(deployed("web", NEEDS_CONFIG), loops=loops):
+        patch = {"spec": {"podSecurity": "baseline"}}
+        (tenant,) = (await loops.hub.list(TENANTS)).items
+        await loops.hub.merge_patch(TENANTS, tenant["metadata"]["name"], patch)
+        await settle(loops)
+        assert loops.dispatcher.plans["m1"].orders[CONFIG].pod_security == "baseline"
 
 
 async def test_what_the_sites_have_themselves_is_not_waited_for() -> None:
