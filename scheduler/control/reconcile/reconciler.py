@@ -49,11 +49,16 @@ from scheduler.control.status.conditions import (
 )
 from scheduler.control.status.failover import given_up_sites
 from scheduler.control.status.finalizer import FINALIZER, has_finalizer
-from scheduler.control.status.left_fields import FIELDS_LEFT, left_fields_condition
+from scheduler.control.status.kstatus import has_failed_site, with_kstatus
+from scheduler.control.status.manifest_fields import (
+    FIELDS_LEFT,
+    FIELDS_REMOVED,
+    left_fields_condition,
+    removed_fields_condition,
+)
 from scheduler.control.status.not_enforced import not_enforced_condition
 from scheduler.control.status.phase import MAX_TEXT_LENGTH
 from scheduler.control.status.remains import SiteLeft, with_remains, withdrawn_condition
-from scheduler.control.status.removed_fields import FIELDS_REMOVED, removed_fields_condition
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import Demand, NotAccepted
 from scheduler.model.formatters import format_list
@@ -686,6 +691,7 @@ class Reconciler:
             kept = None
         status = set_condition(status, kept, ORDERS_KEPT, now)
         status = self.decider.failover.with_outcome(key, status, now)
+        status = with_kstatus(status, is_failed=has_failed_site(status, views), now=now)
         _log.debug("%s/%s: %s", *key, status.phase)
         return msgspec.structs.replace(
             status,
@@ -738,6 +744,7 @@ def _deleting_status(
     reason = f"being withdrawn from {format_list(sorted(left), MAX_SITES_LISTED)}"
     if any(one.message or one.is_silent for one in left.values()):
         reason = f"{reason}: {condition.message}"[:MAX_TEXT_LENGTH]
-    return msgspec.structs.replace(
+    status = msgspec.structs.replace(
         status, phase="Deleting", reason=reason, epoch=max(epoch, status.epoch)
     )
+    return with_kstatus(status, is_failed=False, now=now)
