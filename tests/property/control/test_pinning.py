@@ -25,7 +25,8 @@ from scheduler.placement.fleet.node_eligibility import (
 from scheduler.placement.fleet.nodes.profiles import profile_of
 from tests.support.node_selector import REQUIRED, may_run
 from tests.support.pod_kinds import COUNTED, of_kind, template
-from tests.support.sites import demand_or_refusal, facts_of, grant, site, workload
+from tests.support.sites import demand as accepted_demand
+from tests.support.sites import facts_of, grant, site, workload
 
 VENDORS = ("kunpeng", "hygon", "phytium")
 WORDS = st.sampled_from(("a", "b"))
@@ -106,11 +107,11 @@ def test_every_counted_node_is_matched_and_no_node_of_another_architecture(
     granted: list[set[str]],
     affinity: dict[str, Any] | None,
 ) -> None:
-    pod = {} if affinity is None else {"affinity": affinity}
+    pod: dict[str, Any] = {} if affinity is None else {"affinity": affinity}
     manifest = of_kind("apps/v1", "Deployment", template=template(**pod))
     raw = workload(manifests=[manifest], imagePlatforms=sorted(platforms))
     del raw["spec"]["demand"]
-    demand = demand_or_refusal(raw)
+    demand = accepted_demand(raw)
     demand = msgspec.structs.replace(demand, cpu_vendors=tuple(tuple(each) for each in lists))
     grants = [grant("m1", name=f"g{n}", cpuVendors=sorted(one)) for n, one in enumerate(granted)]
     facts = facts_of(site("m1"), *grants)
@@ -147,7 +148,7 @@ def test_where_kubelets_label_their_nodes_the_architecture_is_always_required(
     labels = {"kubernetes.io/os": "linux", ARCHITECTURE_LABEL: "arm64"}
     raw = site("m1", {"architecture": "arm64", "labels": labels})
     demand = msgspec.structs.replace(
-        demand_or_refusal(workload()), architectures=tuple(sorted(platforms))
+        accepted_demand(workload()), architectures=tuple(sorted(platforms))
     )
     pin = pin_of(demand, facts_of(raw, grant("m1")))
     manifest = of_kind("apps/v1", "Deployment", template=template())
@@ -160,7 +161,7 @@ def test_where_kubelets_label_their_nodes_the_architecture_is_always_required(
 @given(old=st.sampled_from(range(4)), fresh=st.sampled_from(range(4)))
 def test_a_pin_that_is_kept_never_becomes_stricter_by_what_nodes_say(old: int, fresh: int) -> None:
     forms = ((), (ARCHITECTURE_LABEL,), (VENDOR_LABEL, DETECTED_VENDOR_LABEL), (VENDOR_LABEL,))
-    demand = msgspec.structs.replace(demand_or_refusal(workload()), cpu_vendors=(("hygon",),))
+    demand = msgspec.structs.replace(accepted_demand(workload()), cpu_vendors=(("hygon",),))
     pin = pin_of(demand, facts_of(site("m1"), grant("m1")))
     before = msgspec.structs.replace(pin, labels=forms[old])
     now = msgspec.structs.replace(pin, labels=forms[fresh])
@@ -182,7 +183,7 @@ def test_a_pin_that_is_kept_never_becomes_stricter_by_what_nodes_say(old: int, f
 
 
 def test_the_templates_of_every_kind_that_is_read_are_pinned() -> None:
-    demand = demand_or_refusal(workload())
+    demand = accepted_demand(workload())
     pin = pin_of(demand, facts_of(site("m1"), grant("m1")))
     for name, (manifest, _) in COUNTED.items():
         (pinned,) = with_pin([manifest], pin, spec_of(manifest))

@@ -18,14 +18,15 @@ from scheduler.model.kinds.workload import NodePin, Workload, WorkloadSpec
 from tests.support.control_loops import ControlLoops
 from tests.support.node_selector import may_run
 from tests.support.pod_kinds import of_kind, template
-from tests.support.sites import Raw, demand_or_refusal, facts_of, grant, nodes, site, workload
+from tests.support.sites import Raw, facts_of, grant, nodes, site, workload
+from tests.support.sites import demand as accepted_demand
 
 SITE = site("m1", nodes(8), observedAt="2026-11-24T08:00:00Z")
 PIN = NodePin(platforms=("amd64",), labels=(ARCHITECTURE_LABEL,))
 
 
-def deployed(replicas: int = 2, image: str = "i:1", **spec: object) -> Raw:
-    made = workload(name="app", replicas=replicas, **spec)
+def deployed(replicas: int = 2, image: str = "i:1", placement: Raw | None = None) -> Raw:
+    made = workload(name="app", placement=placement)
     manifest = of_kind("apps/v1", "Deployment", replicas=1, template=template())
     manifest["spec"]["template"]["spec"]["containers"][0]["image"] = image
     made["spec"] |= {"replicas": replicas, "manifests": [manifest]}
@@ -53,7 +54,8 @@ async def edit(loops: ControlLoops, change: Raw) -> None:
 
 def ordered_pod(loops: ControlLoops) -> dict[str, Any]:
     (order,) = loops.dispatcher.plans["m1"].orders.values()
-    return dict(order.manifests[0]["spec"]["template"]["spec"])
+    manifest: Any = order.manifests[0]
+    return dict(manifest["spec"]["template"]["spec"])
 
 
 async def test_a_new_order_is_pinned_and_scaling_changes_neither_pin_nor_template() -> None:
@@ -135,7 +137,7 @@ def with_vendor(vendor: str, **labels: str) -> Raw:
 def test_a_vendor_is_required_only_by_labels_that_the_counted_nodes_carry(
     classes: list[Raw], form: tuple[str, ...]
 ) -> None:
-    demand = demand_or_refusal(workload(placement={"cpuVendors": ["hygon"]}))
+    demand = accepted_demand(workload(placement={"cpuVendors": ["hygon"]}))
     pin = pin_of(demand, facts_of(site("m1", *classes), grant("m1")))
     assert pin.cpu_vendors == ("hygon",)
     assert pin.labels[1:] == form
