@@ -23,7 +23,7 @@ from agents.orders.labels import (
 )
 from agents.orders.readiness import Readiness, readiness_of, runs_to_completion
 from agents.orders.run_once import STARTED, UNKNOWN_OUTCOME, JobRecords, content_digest
-from agents.protocol.orders import OrderContent
+from agents.protocol.orders import OrderContent, api_group_of
 from agents.protocol.topics import order_token
 
 _MAX_REFUSAL_CHARACTERS: Final = 120
@@ -31,25 +31,39 @@ MANAGED_BY_LABELS: Final = {"app.kubernetes.io/managed-by": "kapok-agent"}
 POD_SECURITY_LABEL: Final = "pod-security.kubernetes.io/enforce"
 POD_SECURITY_LEVELS: Final = ("restricted", "baseline", "privileged")
 
-# Kinds that others refer to come first, so that pods do not fail for lack of them.
-_APPLY_ORDER: Final = (
+# Kinds that others refer to come first, so that pods do not fail for lack of them; what sends
+# requests to pods, or scales them, comes after the pods. All other kinds come in between.
+_APPLIED_FIRST: Final = (
     "Namespace",
     "CustomResourceDefinition",
     "PriorityClass",
     "StorageClass",
     "ServiceAccount",
+    "ClusterRole",
+    "Role",
+    "ClusterRoleBinding",
+    "RoleBinding",
+    "NetworkPolicy",
     "Secret",
     "ConfigMap",
     "PersistentVolume",
     "PersistentVolumeClaim",
-    "Role",
-    "ClusterRole",
-    "RoleBinding",
-    "ClusterRoleBinding",
-    "NetworkPolicy",
     "Service",
 )
-_APPLY_RANK: Final = {kind: rank for rank, kind in enumerate(_APPLY_ORDER)}
+_APPLIED_LAST: Final = (
+    "HorizontalPodAutoscaler",
+    "Ingress",
+    "HTTPRoute",
+    "APIService",
+    "MutatingWebhookConfiguration",
+    "ValidatingWebhookConfiguration",
+)
+_APPLY_RANK: Final = {
+    kind: rank
+    for kinds, first in ((_APPLIED_FIRST, -len(_APPLIED_FIRST)), (_APPLIED_LAST, 1))
+    for rank, kind in enumerate(kinds, first)
+}
+"""Kinds with a rank below 0 are applied before those without one, the others after them."""
 
 
 @dataclass(slots=True)
@@ -180,7 +194,10 @@ class Applier:
             if kind is None:
                 name = f"{manifest['apiVersion']}/{manifest['kind']}"
                 result.errors.append(
-                    f"the cluster does not serve {name}; install its CustomResourceDefinition"
+                    f"the cluster does not serve {name} yet; its CustomResourceDefinition comes "
+                    "with this order, and has to be established first"
+                    if _defines(content.manifests, manifest)
+                    else f"the cluster does not serve {name}; install its CustomResourceDefinition"
                 )
                 result.unserved_kinds.add(name)
                 continue
@@ -304,9 +321,16 @@ def identities_of(content: OrderContent, kinds: MemberKinds) -> Iterator[ObjectI
 
 
 def _sort_for_apply(manifests: Iterable[Tree]) -> list[Tree]:
-    return sorted(
-        manifests, key=lambda tree: _APPLY_RANK.get(str(tree.get("kind")), len(_APPLY_ORDER))
+    return sorted(manifests, key=lambda tree: _APPLY_RANK.get(str(tree.get("kind")), 0))
+
+
+def _defines(manifests: Iterable[Tree], manifest: Tree) -> bool:
+    """Whether one of the manifests is the definition of another one's kind."""
+    wanted = (api_group_of(str(manifest.get("apiVersion"))), manifest.get("kind"))
+    specs = (
+        map_at(each, "spec") for each in manifests if each.get("kind") == "CustomResourceDefinition"
     )
+    return any((one.get("group"), map_at(one, "names").get("kind")) == wanted for one in specs)
 
 
 def _format_error(tree: Tree, error: MemberApiError) -> str:

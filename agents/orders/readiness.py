@@ -112,6 +112,25 @@ def _pod_readiness(tree: Tree) -> Readiness:
     return Readiness(is_ready=is_ready, desired=1, ready=int(is_ready))
 
 
+def _definition_readiness(tree: Tree) -> Readiness:
+    """A CustomResourceDefinition is ready once its kind is served."""
+    status = map_at(tree, "status")
+    return Readiness(
+        is_ready=_find_condition(status, "Established").get("status") == "True",
+        message=_failing_condition_message(status, (("NamesAccepted", "False"),)),
+    )
+
+
+def _claim_readiness(tree: Tree) -> Readiness:
+    """A claim that lost its volume is not ready.
+
+    One that is not bound yet may wait for the first pod that uses it, and that pod says so.
+    """
+    is_lost = map_at(tree, "status").get("phase") == "Lost"
+    message = "the volume of the claim is gone, and its data with it" if is_lost else None
+    return Readiness(is_ready=not is_lost, message=message)
+
+
 _READINESS_BY_KIND: Final[Mapping[tuple[str, str], Callable[[Tree], Readiness]]] = {
     ("apps", "Deployment"): _replicated_readiness,
     ("apps", "StatefulSet"): _replicated_readiness,
@@ -120,6 +139,8 @@ _READINESS_BY_KIND: Final[Mapping[tuple[str, str], Callable[[Tree], Readiness]]]
     ("apps", "DaemonSet"): _daemon_set_readiness,
     ("batch", "Job"): _job_readiness,
     ("", "Pod"): _pod_readiness,
+    ("", "PersistentVolumeClaim"): _claim_readiness,
+    ("apiextensions.k8s.io", "CustomResourceDefinition"): _definition_readiness,
 }
 
 

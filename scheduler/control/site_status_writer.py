@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from scheduler.control.ports.hub import SITES, Hub, HubError, NotFound
+from scheduler.control.sites.site_readiness import progress_condition
 from scheduler.control.sites.sites import Sites
 from scheduler.control.status.not_enforced import not_enforced_condition
 from scheduler.control.status.workload import merge_patch
@@ -37,7 +38,7 @@ _MAX_LISTED = 6
 
 @dataclass(slots=True)
 class _LastWrite:
-    shown: tuple[bool, HealthName, bool, str, str]
+    shown: tuple[bool, HealthName, bool, str, str, int]
     at_seconds: float
     status: dict[str, Any]
 
@@ -132,8 +133,8 @@ class SiteStatusWriter:
         old = self.clock.monotonic() - written.at_seconds >= self.interval_seconds
         return old and state.is_ready
 
-    def _shown(self, name: str) -> tuple[bool, HealthName, bool, str, str]:
-        """What is written at once when it changes: readiness, health, what holds the site."""
+    def _shown(self, name: str) -> tuple[bool, HealthName, bool, str, str, int]:
+        """What is written at once when it changes: readiness, health, what holds it, its spec."""
         state = self.sites.states[name]
         health = state.health
         held, closed = self.evictions_held(name), self.schedulable(name)
@@ -143,6 +144,7 @@ class SiteStatusWriter:
             health.held_until_seconds is not None,
             held.reason if held else "",
             f"{closed.reason}: {closed.message}" if closed else "",
+            self.sites.objects.sites[name].metadata.generation,
         )
 
     async def _write(self, name: str) -> HubError | None:
@@ -178,23 +180,28 @@ class SiteStatusWriter:
     def _status_of(self, name: str) -> SiteStatus:
         """The figures of a site, with what its orders show beyond them."""
         status, is_ready = self.sites.status_of(name), self.sites.states[name].is_ready
-        spec = self.sites.objects.sites[name].spec
-        figures = site_figures(spec, status, is_reporting=is_ready)
+        site = self.sites.objects.sites[name]
+        figures = site_figures(site.spec, status, is_reporting=is_ready)
         more = (
+            *(progress_condition(one) for one in status.conditions),
             self._unknown_orders_condition(name),
             self.foreign_index(name),
             self.evictions_held(name),
             self.schedulable(name),
             self._without_nonce_condition(name),
-            not_enforced_condition(
-                self.sites.objects.sites[name], self.sites.states[name].ready_changed_at
-            ),
+            not_enforced_condition(site, self.sites.states[name].ready_changed_at),
         )
+        observed = site.metadata.generation
         return msgspec.structs.replace(
             status,
             free_cpu=figures.free_cpu or UNKNOWN,
             current_intensity=figures.intensity_text or UNKNOWN,
-            conditions=(*status.conditions, *(one for one in more if one is not None)),
+            observed_generation=observed,
+            conditions=tuple(
+                msgspec.structs.replace(one, observed_generation=observed or None)
+                for one in (*status.conditions, *more)
+                if one is not None
+            ),
         )
 
     def _without_nonce_condition(self, name: str) -> Condition | None:

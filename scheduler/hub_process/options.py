@@ -12,8 +12,8 @@ from scheduler.control.leader_election import LEASE_NAME
 from scheduler.control.ports.hub import LEASES, NAMESPACE, WORKLOADS
 from scheduler.control.status.bare_kinds import BARE_KINDS, bare_object_warnings
 from scheduler.control.status.finalizer import keep_finalizer
+from scheduler.control.status.manifest_fields import removed_fields_warnings
 from scheduler.control.status.not_enforced import NOT_ENFORCED, not_enforced_warnings
-from scheduler.control.status.removed_fields import removed_fields_warnings
 from scheduler.hub.crds.generate import make_crds
 
 EPOCH_FENCE = StatusCheck(

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from scheduler.control.orders.identity import parse_order_id
+from scheduler.control.orders.pinning import with_pin
 from scheduler.control.orders.referred_ids import (
     PRIORITY_CLASS,
     referred_object,
@@ -18,7 +19,7 @@ from scheduler.control.status.ordinals import ordered_ordinals
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import InFlight, OrderGeneration
 from scheduler.model.kinds.tenant import Tenant
-from scheduler.model.kinds.workload import PlacementGroup, PlacementStatus, Workload
+from scheduler.model.kinds.workload import NodePin, PlacementGroup, PlacementStatus, Workload
 from scheduler.model.manifests.checks import names_of_kind
 from scheduler.model.manifests.claims import with_claims_retained
 from scheduler.model.manifests.cleaning import clean_manifests
@@ -58,6 +59,7 @@ def orders_of(
     """
     orders: dict[str, OrderForSite] = {}
     cleaned, _ = clean_manifests(workload.spec.manifests) if has_content else ((), ())
+    pinned: dict[NodePin | None, Sequence[Mapping[str, Any]]] = {}
     for site, share in shares.items():
         is_kept = share.is_withdrawing or not has_content
         former = current_orders.get(site) if is_kept else None
@@ -68,7 +70,12 @@ def orders_of(
             if kept := kept_order_of(workload, order_id, site, share):
                 orders[site] = kept
             continue
-        manifests = former.manifests if former else cleaned
+        if former is not None:
+            manifests: Sequence[Mapping[str, Any]] = former.manifests
+        else:
+            if share.pin not in pinned:
+                pinned[share.pin] = with_pin(cleaned, share.pin, workload.spec)
+            manifests = pinned[share.pin]
         at_site = _manifests_at(site, workload, manifests, share, is_kept=former is not None)
         needs = _needs_of(workload, order_id, at_site, tenant)
         orders[site] = OrderForSite(

@@ -15,7 +15,7 @@ from scheduler.control.status.migration import SiteShare
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.policy import Identity
 from scheduler.model.kinds.tenant import Tenant
-from scheduler.model.kinds.workload import SiteOrdinals, Workload, WorkloadSpec
+from scheduler.model.kinds.workload import NodePin, SiteOrdinals, Workload, WorkloadSpec
 from scheduler.model.packed_manifests import pack_manifests
 
 _MAX_REMEMBERED = 4096
@@ -32,6 +32,7 @@ class _OrderOfShare(NamedTuple):
     is_parked: bool
     completions: int | None
     ordinals: SiteOrdinals | None
+    pin: NodePin | None
 
 
 class _Made(NamedTuple):
@@ -64,7 +65,13 @@ class MadeOrders:
         identity, at_sites = workload.status.placement.identity, not_sent(workload, tenant)
         taken = tuple(
             _OrderOfShare(
-                site, one.generation, one.ordered, one.is_parked, one.completions, one.ordinals
+                site,
+                one.generation,
+                one.ordered,
+                one.is_parked,
+                one.completions,
+                one.ordinals,
+                one.pin,
             )
             for site, one in shares.items()
         )

@@ -5,7 +5,7 @@ saw. Recording waits for the ledger, and comes after.
 """
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -14,6 +14,12 @@ import msgspec
 
 from scheduler.control.events.recorder import EventRecorder
 from scheduler.control.orders.identity import NOT_ADOPTED
+from scheduler.control.orders.pinning import (
+    are_templates_changed,
+    has_fixed_templates,
+    next_pin,
+    pin_of,
+)
 from scheduler.control.orders.sync import OrderSync
 from scheduler.control.ports.ledger import (
     AcceptedSpec,
@@ -47,7 +53,7 @@ from scheduler.control.stats.workloads import WorkloadStats
 from scheduler.control.status import workload as statuses
 from scheduler.control.status.accepted import pack_accepted
 from scheduler.control.status.conditions import format_violations
-from scheduler.control.status.migration import revert_migration
+from scheduler.control.status.migration import SiteShare, revert_migration
 from scheduler.control.status.phase import MAX_TEXT_LENGTH
 from scheduler.control.status.unready import unready_sites
 from scheduler.model.decision import Decision, EqualDecisions, Subject, expand, selected
@@ -56,6 +62,7 @@ from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.policy import Identity
 from scheduler.model.kinds.workload import (
     DecisionReference,
+    NodePin,
     Workload,
     WorkloadSpec,
     WorkloadStatus,
@@ -434,6 +441,7 @@ class Decider:
             completions=completions,
             identity=demand.identity,
             unready_sites=unready_sites(status, demand),
+            pin_at=self._pin_at(workload, recorded.spec, demand),
         )
         key = (workload.metadata.namespace, workload.metadata.name)
         after = self.failover.with_decision(key, after, demand, decision)
@@ -501,6 +509,7 @@ class Decider:
         completions: int | None,
         identity: Identity | None,
         unready_sites: Collection[str],
+        pin_at: Callable[[str, Mapping[str, SiteShare]], NodePin | None],
     ) -> WorkloadStatus:
         generation = workload.metadata.generation
         is_spec_changed = status.observed_generation != generation
@@ -515,10 +524,50 @@ class Decider:
             completions=completions,
             identity=identity,
             unready_sites=unready_sites,
+            pin_at=pin_at,
         )
         if status.phase == "Completed" and not is_spec_changed:
             after = msgspec.structs.replace(after, phase="Completed")
         return msgspec.structs.replace(after, observed_generation=generation)
+
+    def _pin_at(
+        self, workload: Workload, spec: WorkloadSpec, demand: Demand
+    ) -> Callable[[str, Mapping[str, SiteShare]], NodePin | None]:
+        """What gives the pin of each site's order, from the facts that were decided on.
+
+        Args:
+            workload: as the hub holds it.
+            spec: the spec that the orders are made of.
+            demand: of that spec.
+        """
+        are_templates_new = self._are_templates_new(workload, spec)
+        has_fixed = has_fixed_templates(spec)
+        fleet = self.inputs.fleet
+
+        def pin_at(site: str, before: Mapping[str, SiteShare]) -> NodePin | None:
+            fresh = pin_of(demand, fleet.facts_of(site)) if site in fleet.slot_of else None
+            return next_pin(
+                site, before, fresh, are_templates_new=are_templates_new, has_fixed=has_fixed
+            )
+
+        return pin_at
+
+    def _are_templates_new(self, workload: Workload, spec: WorkloadSpec) -> bool:
+        """Whether all pods are made again anyway, or nothing is known of what runs.
+
+        A hub without statuses adopts what sites run. What was ordered there is most likely what
+        would be ordered now, pin and all.
+        """
+        status = workload.status
+        if not status.placement.groups:
+            return True
+        if status.accepted is None or status.observed_generation == workload.metadata.generation:
+            return False
+        try:
+            former = self.accepted.last_accepted(workload)
+        except ValueError:
+            return False
+        return former is not None and are_templates_changed(former.spec, spec)
 
     def _report_violations(self, workload: Workload, demand: Demand, decision: Decision) -> None:
         """Records an event and counts what breaks a right, whatever is done about it."""

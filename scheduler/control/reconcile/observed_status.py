@@ -17,11 +17,16 @@ from scheduler.control.status import workload as statuses
 from scheduler.control.status.accepted import ORDERS_KEPT, kept_orders_condition
 from scheduler.control.status.conditions import MAX_SITES_LISTED, set_condition, stuck_condition
 from scheduler.control.status.failover import given_up_sites
-from scheduler.control.status.left_fields import FIELDS_LEFT, left_fields_condition
+from scheduler.control.status.kstatus import has_failed_site, with_kstatus
+from scheduler.control.status.manifest_fields import (
+    FIELDS_LEFT,
+    FIELDS_REMOVED,
+    left_fields_condition,
+    removed_fields_condition,
+)
 from scheduler.control.status.not_enforced import not_enforced_condition
 from scheduler.control.status.phase import MAX_TEXT_LENGTH
 from scheduler.control.status.remains import SiteLeft, with_remains, withdrawn_condition
-from scheduler.control.status.removed_fields import FIELDS_REMOVED, removed_fields_condition
 from scheduler.model.demand.demand import Demand, NotAccepted
 from scheduler.model.formatters import format_list
 from scheduler.model.kinds.metadata import WorkKey
@@ -104,6 +109,7 @@ class ObservedStatus:
             kept = None
         status = set_condition(status, kept, ORDERS_KEPT, now)
         status = self.failover.with_outcome(key, status, now)
+        status = with_kstatus(status, is_failed=has_failed_site(status, views), now=now)
         _log.debug("%s/%s: %s", *key, status.phase)
         return msgspec.structs.replace(
             status,
@@ -121,6 +127,7 @@ def deleting_status(
     reason = f"being withdrawn from {format_list(sorted(left), MAX_SITES_LISTED)}"
     if any(one.message or one.is_silent for one in left.values()):
         reason = f"{reason}: {condition.message}"[:MAX_TEXT_LENGTH]
-    return msgspec.structs.replace(
+    status = msgspec.structs.replace(
         status, phase="Deleting", reason=reason, epoch=max(epoch, status.epoch)
     )
+    return with_kstatus(status, is_failed=False, now=now)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
+import msgspec
+
 from scheduler.control.ports.agents import SiteReport
 from scheduler.model.demand.facts import CLUSTER_UNREACHABLE
 from scheduler.model.formatters import format_rfc3339
@@ -75,6 +77,18 @@ def ready_condition(known: KnownReadiness, *, clock: Clock | None) -> Condition:
         reason=_reason(known, shows_late=clock is not None),
         message=_message(known) if clock is None else _shown_message(known, clock),
         last_transition_time=known.ready_changed_at,
+    )
+
+
+def progress_condition(ready: Condition) -> Condition | None:
+    """`Reconciling` or `Stalled` beside `Ready`, as kstatus reads them; None: neither applies.
+
+    A site that does not report may come back by itself; one that is lost needs someone.
+    """
+    if ready.status == "True":
+        return None
+    return msgspec.structs.replace(
+        ready, type="Stalled" if ready.reason == "Lost" else "Reconciling", status="True"
     )
 
 

@@ -71,6 +71,34 @@ def without_condition(conditions: Sequence[Condition], kind: str) -> tuple[Condi
     return tuple(one for one in conditions if one.type != kind)
 
 
+def not_pinned_condition(shares: Mapping[str, SiteShare]) -> Condition | None:
+    """`NotPinned`: sites where node labels do not say what pods would have to require."""
+    texts: list[str] = []
+    pins = {site: one.pin for site, one in shares.items() if one.pin and not one.is_withdrawing}
+    for what, labels in (("architecture", _PLATFORM_LABELS), ("CPU vendor", _VENDOR_LABELS)):
+        lacking = sorted(
+            site
+            for site, pin in pins.items()
+            if (pin.cpu_vendors or labels is _PLATFORM_LABELS) and not labels & set(pin.labels)
+        )
+        if lacking:
+            texts.append(
+                f"nodes of {format_list(lacking, MAX_SITES_LISTED)} carry none of"
+                f" {', '.join(sorted(labels))}, so pods there may run on any {what}"
+            )
+    if not texts:
+        return None
+    return Condition(
+        type="NotPinned", status="True", reason="NodesLackLabel", message="; ".join(texts)
+    )
+
+
+_PLATFORM_LABELS = frozenset({"kubernetes.io/arch"})
+_VENDOR_LABELS = frozenset(
+    {"kapok.dev/cpu-vendor", "feature.node.kubernetes.io/cpu-model.vendor_id"}
+)
+
+
 def moving_condition(shares: Mapping[str, SiteShare]) -> Condition | None:
     """`Moving`: replicas run on somewhere until their replacement runs; None without such."""
     leaving = {site: one for site, one in shares.items() if one.leaving}

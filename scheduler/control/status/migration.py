@@ -20,7 +20,7 @@ Rules:
   order of 0 replicas, so that services, settings and claims stay.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -29,7 +29,7 @@ import msgspec
 from scheduler.control.ports.agents import OrderState
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import Demand, PlacedReplicas
-from scheduler.model.kinds.workload import PlacementGroup, SiteOrdinals
+from scheduler.model.kinds.workload import NodePin, PlacementGroup, SiteOrdinals
 from scheduler.model.remembered import remembered
 
 MAX_REPLACING = 64
@@ -56,6 +56,7 @@ class SiteShare:
         is_parked: nothing runs anywhere, and this site keeps an order of 0 replicas.
         completions: its part of the completions of a Job; None: they are not divided.
         ordinals: its range of ordinals; None: its replicas have none of their own.
+        pin: what its pods require of nodes; None: only what the manifests say.
     """
 
     replicas: int
@@ -67,6 +68,7 @@ class SiteShare:
     is_parked: bool = False
     completions: int | None = None
     ordinals: SiteOrdinals | None = None
+    pin: NodePin | None = None
 
     @property
     def ordered(self) -> int:
@@ -134,6 +136,7 @@ def _read_shares(groups: Iterable[PlacementGroup]) -> dict[str, SiteShare]:
                 is_parked=known.is_parked or (not leaves and not group.replicas),
                 completions=known.completions if group.completions is None else group.completions,
                 ordinals=group.ordinals or known.ordinals,
+                pin=group.pin or known.pin,
             )
     return shares
 
@@ -214,6 +217,31 @@ def next_shares(
             fresh = replace(fresh, generation=old.generation)
         shares[site] = fresh
     return shares or _parked(before, decision, generation, is_new_content, known_sites)
+
+
+def with_pins(
+    shares: Mapping[str, SiteShare],
+    before: Mapping[str, SiteShare],
+    pin_at: Callable[[str, Mapping[str, SiteShare]], NodePin | None],
+    generation: int,
+) -> dict[str, SiteShare]:
+    """The shares with what pods require of nodes; an order for which that changes is a new one.
+
+    Args:
+        shares: the new shares, by site.
+        before: the shares until now, by site.
+        pin_at: the pin of a site where some replicas stay, by site and the shares until now.
+        generation: the generation of orders that change.
+    """
+    after: dict[str, SiteShare] = {}
+    for site, share in shares.items():
+        old = before.get(site)
+        is_held = share.is_withdrawing or share.is_parked
+        pin = (old.pin if old else None) if is_held else pin_at(site, before)
+        is_other = old is not None and not is_held and pin != old.pin
+        newest = generation if is_other else share.generation
+        after[site] = replace(share, pin=pin, generation=newest)
+    return after
 
 
 def _parked(

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from scheduler.control.status.migration import Health, SiteShare
-from scheduler.model.kinds.workload import GroupPhase, PlacementGroup, SiteOrdinals
+from scheduler.model.kinds.workload import GroupPhase, NodePin, PlacementGroup, SiteOrdinals
 
 
 class _GroupValues(NamedTuple):
@@ -19,6 +19,7 @@ class _GroupValues(NamedTuple):
     since: datetime | None
     completions: int | None
     ordinals: SiteOrdinals | None
+    pin: NodePin | None
 
 
 def groups_of(
@@ -74,6 +75,7 @@ def _group_values(
         since,
         share.completions,
         share.ordinals,
+        share.pin,
     )
 
 

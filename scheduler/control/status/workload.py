@@ -4,7 +4,7 @@ Every function takes a status and returns a new one; `reconcile` compares the re
 hub holds and writes the difference once.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ from scheduler.control.status.conditions import (
     evicted_condition,
     find_condition,
     moving_condition,
+    not_pinned_condition,
     rules_condition,
     set_condition,
     violation_condition,
@@ -28,6 +29,7 @@ from scheduler.control.status.migration import (
     health_of,
     next_shares,
     shares_in,
+    with_pins,
     without_replaced,
 )
 from scheduler.control.status.ordinals import (
@@ -54,6 +56,7 @@ from scheduler.model.kinds.fields import Condition
 from scheduler.model.kinds.policy import Identity
 from scheduler.model.kinds.workload import (
     DecisionReference,
+    NodePin,
     PlacementStatus,
     WorkloadStatus,
 )
@@ -78,6 +81,7 @@ def with_decision(
     completions: int | None = None,
     identity: Identity | None = None,
     unready_sites: Collection[str] = (),
+    pin_at: Callable[[str, Mapping[str, SiteShare]], NodePin | None] = lambda _, __: None,
 ) -> WorkloadStatus:
     """The status after a decision.
 
@@ -92,6 +96,7 @@ def with_decision(
         completions: of its Job in all; None: they are not divided.
         identity: what applies to its numbered pods.
         unready_sites: sites with replicas that are replaced because they are not ready.
+        pin_at: see `with_pins`.
     """
     before = shares_of(status)
     shares = next_shares(
@@ -115,6 +120,7 @@ def with_decision(
             generation=status.placement.generation + 1,
             is_new_content=is_new_content or status.placement.identity == "PerSite",
         )
+    shares = with_pins(shares, before, pin_at, status.placement.generation + 1)
     placed = decision.phase == "Placed"
     accepted = Condition(type="Accepted", status="True", reason="Accepted")
     condition = Condition(
@@ -163,6 +169,7 @@ def _with_shares(
         sites=_format_shares(shares),
     )
     after = set_condition(after, moving_condition(shares), "Moving", now)
+    after = set_condition(after, not_pinned_condition(shares), "NotPinned", now)
     return set_condition(after, violation_condition(shares), "Violation", now)
 
 

@@ -99,7 +99,7 @@ def _type_schema(kind: mi.Type, path: str, *, defaults: bool) -> Schema:
         case mi.StructType(cls=cls):
             schema = schema_of(cls, path, defaults=defaults)
         case mi.VarTupleType() | mi.ListType():
-            schema = _list_schema(kind, path, defaults=defaults)
+            schema = _list_schema(kind, path)
         case mi.DictType():
             schema = _map_schema(kind, path, defaults=defaults)
         case _:
@@ -139,14 +139,16 @@ def _union_schema(kind: mi.UnionType, path: str, *, defaults: bool) -> Schema:
     return _type_schema(members[0], path, defaults=defaults)
 
 
-def _list_schema(kind: mi.VarTupleType | mi.ListType, path: str, *, defaults: bool) -> Schema:
+def _list_schema(kind: mi.VarTupleType | mi.ListType, path: str) -> Schema:
     if kind.max_length is None:
         raise UnboundedError(f"{path}: a list without a maximum")
     schema: Schema = {"type": "array", "maxItems": kind.max_length}
     if kind.min_length:
         schema["minItems"] = kind.min_length
     schema["x-kubernetes-list-type"] = "atomic"
-    schema["items"] = _type_schema(kind.item_type, f"{path}[]", defaults=defaults)
+    # Without defaults: clients compare whole lists, so an item that the server completes would
+    # differ from its manifest for ever. The types have the same defaults.
+    schema["items"] = _type_schema(kind.item_type, f"{path}[]", defaults=False)
     return schema
 
 

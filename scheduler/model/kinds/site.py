@@ -299,6 +299,9 @@ class NamespaceLimits(Part, frozen=True, kw_only=True):
 class SiteStatus(Part, frozen=True, kw_only=True):
     """What the agents reported last, and when."""
 
+    observed_generation: Annotated[
+        int, Meta(ge=0, description="metadata.generation that the conditions are about.")
+    ] = 0
     observed_at: Instant | None = None
     conditions: Conditions = ()
     executor: (

@@ -13,6 +13,7 @@ from scheduler.model.kinds.fields import (
     DataClass,
     Instant,
     Jurisdiction,
+    LabelKey,
     Labels,
     Name,
     NameReference,
@@ -158,6 +159,23 @@ class SiteOrdinals(Part, frozen=True, kw_only=True):
     ] = 0
 
 
+class NodePin(Part, frozen=True, kw_only=True):
+    """What the pod templates of an order require of nodes, as the decision counted them."""
+
+    platforms: Annotated[
+        tuple[ShortText, ...],
+        Meta(max_length=16, description="Platforms; those of Linux without linux/."),
+    ] = ()
+    cpu_vendors: Annotated[
+        tuple[Annotated[str, Meta(max_length=63)], ...],
+        Meta(max_length=64, description="CPU vendors that are permitted. Empty: any."),
+    ] = ()
+    labels: Annotated[
+        tuple[LabelKey, ...],
+        Meta(max_length=8, description="The node labels by which pods require them."),
+    ] = ()
+
+
 class PlacementGroup(Part, frozen=True, kw_only=True):
     """Sites with the same number of replicas and the same state."""
 
@@ -176,6 +194,13 @@ class PlacementGroup(Part, frozen=True, kw_only=True):
         | None
     ) = None
     ordinals: SiteOrdinals | None = None
+    pin: (
+        Annotated[
+            NodePin,
+            Meta(description="What its pods require of nodes. None: only what manifests say."),
+        ]
+        | None
+    ) = None
 
 
 MAX_ACCEPTED_CHARACTERS = 64 * 1024

@@ -237,12 +237,47 @@ async def test_a_definition_and_its_objects_come_with_one_order(rig: AgentRig) -
     }
     kinds = ("apiextensions.k8s.io/CustomResourceDefinition",)
     [first] = rig.run(rig.content(definition, item, cluster_kinds=kinds))
-    assert f"does not serve {group}/v1/Widget" in str(first.message)
+    assert f"does not serve {group}/v1/Widget yet; its CustomResource" in str(first.message)
     wait_until(lambda: rig.api.find(f"/apis/{group}/v1") is not None)  # a real server takes a while
     await rig.clock.advance(3)  # less than the kinds are remembered after a kind was not found
     [status] = rig.step()
     assert (status.applied, status.message) == (2, None)
+    wait_until(lambda: rig.phases() == ["Ready"])  # once its definition is established
     rig.api.delete(f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}")
+
+
+async def test_what_others_need_is_applied_before_them_and_ingresses_after(rig: AgentRig) -> None:
+    last = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "Ingress",
+        "metadata": {"name": "web"},
+        "spec": {"defaultBackend": {"service": {"name": "web", "port": {"number": 80}}}},
+    }
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "web"},
+        "spec": {"ports": [{"port": 80}], "selector": {"app": "web"}},
+    }
+    role = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role",
+        "metadata": {"name": "reader"},
+        "rules": [],
+    }
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "web"}}
+    order = ["ServiceAccount", "Role", "ConfigMap", "Service", "Deployment", "Ingress"]
+    content = rig.content(last, deployment(), service, config_map(), role, account)
+    applied: list[str] = []
+    apply = rig.api.apply
+
+    def noted(path: str, tree: Any, **options: Any) -> Any:  # noqa: ANN401 - as the client takes
+        applied.append(tree["kind"])
+        return apply(path, tree, **options)
+
+    rig.api.apply = noted  # type: ignore[method-assign]
+    rig.run(content)
+    assert [kind for kind in dict.fromkeys(applied) if kind in order] == order
 
 
 async def test_a_kind_that_is_not_served_is_named_and_tried_again(rig: AgentRig) -> None:

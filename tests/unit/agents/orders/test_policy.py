@@ -236,6 +236,13 @@ def status(manifest: Manifest, generation: int = 1, **fields: object) -> Manifes
 
 COMPLETE = {"type": "Complete", "status": "True"}
 FAILED = {"type": "Failed", "status": "True", "message": "too often"}
+CLAIM: Manifest = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "c"}}
+DEFINITION: Manifest = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {"name": "widgets.example"},
+}
+TAKEN = {"type": "NamesAccepted", "message": "widgets is taken"}
 STANDINGS: list[tuple[str, Manifest, Readiness]] = [
     ("nothing known", status(deployment()), Readiness(is_ready=False, desired=2, ready=0)),
     (
@@ -276,6 +283,23 @@ STANDINGS: list[tuple[str, Manifest, Readiness]] = [
         Readiness(is_ready=True, desired=2, ready=2, succeeded=2),
     ),
     ("a config map", config_map(), Readiness(is_ready=True)),
+    ("a claim that waits for a pod", status(CLAIM, phase="Pending"), Readiness(is_ready=True)),
+    (
+        "a claim without its volume",
+        status(CLAIM, phase="Lost"),
+        Readiness(is_ready=False, message="the volume of the claim is gone, and its data with it"),
+    ),
+    ("a definition that is new", DEFINITION, Readiness(is_ready=False)),
+    (
+        "a definition whose names are taken",
+        status(DEFINITION, conditions=[{**TAKEN, "status": "False"}]),
+        Readiness(is_ready=False, message="widgets is taken"),
+    ),
+    (
+        "a definition that is served",
+        status(DEFINITION, conditions=[{"type": "Established", "status": "True"}]),
+        Readiness(is_ready=True),
+    ),
 ]
 
 

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from scheduler.control.ports.agents import OrderState
-from scheduler.control.status.left_fields import left_fields_condition
+from scheduler.control.status.manifest_fields import left_fields_condition
 from scheduler.control.status.migration import SiteView
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
