@@ -28,6 +28,7 @@ from scheduler.cli.support.hub_access import HubNotFound, add_hub_arguments, fin
 from scheduler.cli.support.offline_input import decide_one, fleet_of, input_of_objects
 from scheduler.cli.support.output import print_error, print_json, print_notice, print_text
 from scheduler.control.failover.words import (
+    WHOLE_COPIES,
     WORDS_ANNOTATION,
     OperatorWord,
     read_words,
@@ -167,6 +168,8 @@ async def _would_move(client: HubClient, title: str, sites: list[str]) -> Answer
     if isinstance(decided.demand, NotAccepted) or decided.decision is None:
         message = getattr(decided.demand, "message", "")
         return {"moves": [], "stuck": [{"workload": title, "reason": f"not accepted: {message}"}]}
+    if decided.demand.strategy == "Duplicated":
+        return {"moves": [], "stuck": [{"workload": title, "reason": WHOLE_COPIES}]}
     before, decision = decided.demand.placed_replicas, decided.decision
     after = {one.site: one.replicas for one in decision.assignment}
     moves = moves_between(title, before, after, sites)

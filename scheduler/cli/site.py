@@ -321,7 +321,7 @@ async def _result(
         text = str(_condition(everything[title], DRAINED).get("message", ""))
         reason = _silent(name) if is_silent else _reason_at(text, name) or "it is on its way"
         stuck.append({"workload": title, "reason": reason})
-    is_done = _condition(site).get("reason") == "Drained" and not is_silent
+    is_done = _condition(site).get("reason") == "Drained"
     if is_done and arguments.force:
         stuck = []  # copies that every site has may stay
     return _answer_of(name, is_done=is_done and not stuck, moves=moves, stuck=stuck)

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from scheduler.control.failover.gate import EvictionGate, OpenGate
 from scheduler.control.failover.returns import Returns
-from scheduler.control.failover.words import read_words
+from scheduler.control.failover.words import WHOLE_COPIES, read_words
 from scheduler.control.orders.sync import OrderSync
 from scheduler.control.ports.telemetry import Telemetry
 from scheduler.control.queue.requeue import Requeuer
@@ -181,6 +181,8 @@ class FailoverLoop:
         if not is_there:
             # Without an answer the word would wait there until the workload is back some day.
             refusal = f"it has no replicas at {site} any more"
+        elif workload_failover(workload, self.objects).is_everywhere:
+            refusal = WHOLE_COPIES
         elif is_absent:
             refusal = self.gate.why_not(site)
         if is_absent and not refusal:

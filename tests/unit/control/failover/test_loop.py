@@ -241,6 +241,15 @@ async def test_a_whole_copy_at_every_site_is_not_moved() -> None:
         city.fall_silent("m1")
         await city.live(200)
         assert city.where() == before
+        uid = city.loops.objects.workloads["ns", "app"].metadata.uid
+        word = OperatorWord(("ns", "app"), uid, "1", "ops")
+        await city.annotate("m1", {WORDS_ANNOTATION: write_words([word])})
+        await city.live(20)
+        assert city.where() == before
+        failover = city.status().failover
+        assert failover is not None
+        [answer] = failover.answers
+        assert (answer.moved, "a whole copy" in answer.reason) == (False, True), answer
 
 
 async def test_disabled_failover_says_so() -> None:

@@ -14,7 +14,7 @@ from scheduler.control.failover.freeze_word import (
 from scheduler.control.failover.storm_gate import CONDITION, StormGate
 from scheduler.control.ports.hub import CONFIG_MAPS, NAMESPACE, Busy
 from scheduler.model.site_health import HealthLimits
-from scheduler.model.storm import StormLimits
+from scheduler.model.storm import StormLimits, StormState
 from tests.support.control_loops import ControlLoops
 from tests.support.null_telemetry import NullTelemetry
 from tests.support.sites import Raw, nodes, site
@@ -219,10 +219,18 @@ async def test_an_operator_freezes_and_thaws_and_the_hub_says_so() -> None:
         assert read_evictions(body)[1] == "w1"
         rig.pass_seconds(120, *rig.names)
         assert rig.gate.take(1) == 0, "no time ends it"
+        changes, rates = rig.gate.on_change, list[float]()
+
+        def note(before: StormState, after: StormState) -> None:
+            changes(before, after)
+            rates.append(after.per_second)
+
+        rig.gate.on_change = note
         await rig.say(FreezeWord(is_frozen=False, by="li", id="w2"))
         assert rig.gate.why_not("m0") == ""
         assert (await rig.state())["frozen"] is False
         assert rig.counts.freezes == ["operator"]
+        assert rates == [LIMITS.full_per_second], "said once, with the rate that holds"
 
 
 async def test_a_thaw_lifts_a_storm_until_the_next_one() -> None:
