@@ -253,6 +253,8 @@ async def _drain(client: HubClient, arguments: argparse.Namespace) -> Answer:
         "by": format_rfc3339(arguments.by) if arguments.by else None,
         "force": arguments.force,
     }
+    if arguments.by is not None and arguments.by <= clock.now():
+        print_notice(f"--by {word['by']} is past: what is still there is overdue from now on")
     site = await _edit(client, name, lambda spec: _drained(spec, word))
     _say_if_joined(name, site)
     until = None if arguments.timeout is None else clock.monotonic() + arguments.timeout
