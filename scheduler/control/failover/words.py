@@ -10,7 +10,6 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from agents.protocol.bounds import is_unicode
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.runtime.printable import printable
 
@@ -61,8 +60,8 @@ def _word_of(name: str, value: Any) -> OperatorWord | None:  # noqa: ANN401 - JS
     uid, word, by = (value.get(name) for name in ("uid", "id", "by"))
     if not (isinstance(uid, str) and isinstance(word, str) and isinstance(by, str) and word):
         return None
-    if not all(map(is_unicode, (name, uid))):
-        return None  # JSON can name lone surrogates, which no answer could be written with
+    if not (name.isascii() and uid.isascii()):
+        return None  # of Kubernetes all are; JSON can name lone surrogates, which nothing can write
     return OperatorWord(
         (namespace, workload), uid, printable(word)[:_MAX_ID], printable(by)[:_MAX_BY] or "unknown"
     )
