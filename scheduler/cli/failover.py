@@ -151,8 +151,8 @@ async def _answer(
             return {"moves": [], "stuck": [{"workload": title, "reason": reason}]}
         if arguments.dry_run:
             return await _would_move(client, title, sites)
-        there = {name: known[name] for name in sites}
-        return await _move(client, workload, there, arguments.timeout, written)
+        left = {name: known[name] for name in sites}
+        return await _move(client, workload, left, arguments.timeout, written)
 
 
 def _reports(site: Object) -> bool:
@@ -246,7 +246,7 @@ async def write_word(
         answered: the ids of words that have their answer.
 
     Returns:
-        The id of the word that stands there.
+        The id of the word that is on the Site then.
 
     Raises:
         Conflict: others write again and again.
