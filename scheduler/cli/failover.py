@@ -28,6 +28,7 @@ from scheduler.cli.support.hub_access import HubNotFound, add_hub_arguments, fin
 from scheduler.cli.support.offline_input import decide_one, fleet_of, input_of_objects
 from scheduler.cli.support.output import print_error, print_json, print_notice, print_text
 from scheduler.control.failover.words import (
+    WHOLE_COPIES,
     WORDS_ANNOTATION,
     OperatorWord,
     read_words,
@@ -150,8 +151,8 @@ async def _answer(
             return {"moves": [], "stuck": [{"workload": title, "reason": reason}]}
         if arguments.dry_run:
             return await _would_move(client, title, sites)
-        there = {name: known[name] for name in sites}
-        return await _move(client, workload, there, arguments.timeout, written)
+        left = {name: known[name] for name in sites}
+        return await _move(client, workload, left, arguments.timeout, written)
 
 
 def _reports(site: Object) -> bool:
@@ -167,6 +168,8 @@ async def _would_move(client: HubClient, title: str, sites: list[str]) -> Answer
     if isinstance(decided.demand, NotAccepted) or decided.decision is None:
         message = getattr(decided.demand, "message", "")
         return {"moves": [], "stuck": [{"workload": title, "reason": f"not accepted: {message}"}]}
+    if decided.demand.strategy == "Duplicated":
+        return {"moves": [], "stuck": [{"workload": title, "reason": WHOLE_COPIES}]}
     before, decision = decided.demand.placed_replicas, decided.decision
     after = {one.site: one.replicas for one in decision.assignment}
     moves = moves_between(title, before, after, sites)
@@ -243,7 +246,7 @@ async def write_word(
         answered: the ids of words that have their answer.
 
     Returns:
-        The id of the word that stands there.
+        The id of the word that is on the Site then.
 
     Raises:
         Conflict: others write again and again.

@@ -253,6 +253,8 @@ async def _drain(client: HubClient, arguments: argparse.Namespace) -> Answer:
         "by": format_rfc3339(arguments.by) if arguments.by else None,
         "force": arguments.force,
     }
+    if arguments.by is not None and arguments.by <= clock.now():
+        print_notice(f"--by {word['by']} is past: what is still there is overdue from now on")
     site = await _edit(client, name, lambda spec: _drained(spec, word))
     _say_if_joined(name, site)
     until = None if arguments.timeout is None else clock.monotonic() + arguments.timeout
@@ -321,7 +323,7 @@ async def _result(
         text = str(_condition(everything[title], DRAINED).get("message", ""))
         reason = _silent(name) if is_silent else _reason_at(text, name) or "it is on its way"
         stuck.append({"workload": title, "reason": reason})
-    is_done = _condition(site).get("reason") == "Drained" and not is_silent
+    is_done = _condition(site).get("reason") == "Drained"
     if is_done and arguments.force:
         stuck = []  # copies that every site has may stay
     return _answer_of(name, is_done=is_done and not stuck, moves=moves, stuck=stuck)

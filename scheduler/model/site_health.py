@@ -244,9 +244,13 @@ def fall_silent(health: HealthState, limits: HealthLimits, *, now_seconds: float
 
 
 def interval_of(health: HealthState, limits: HealthLimits) -> float:
-    """Seconds between two reports of the site; the one that suits the settings if not known."""
+    """Seconds between two reports of the site; the one that suits the settings if not known.
+
+    What an agent states counts up to the time after which every site is silent, so that no agent
+    can have its site waited for without end.
+    """
     if health.interval_seconds is not None:
-        return health.interval_seconds
+        return min(health.interval_seconds, _ceiling_of(limits))
     if health.gaps_seconds:
         ordered = sorted(health.gaps_seconds)
         return (ordered[len(ordered) // 2] + ordered[(len(ordered) - 1) // 2]) / 2
@@ -267,8 +271,7 @@ def deadlines_of(health: HealthState, limits: HealthLimits) -> HealthDeadlines:
     """When silence means what, for this site."""
     interval, jitter = interval_of(health, limits), jitter_of(health, limits)
     floor = limits.silent_after_seconds
-    ceiling = max(floor, limits.max_silent_after_seconds)
-    silent = min(max(floor, _SILENT_INTERVALS * interval + 2 * jitter), ceiling)
+    silent = min(max(floor, _SILENT_INTERVALS * interval + 2 * jitter), _ceiling_of(limits))
     late = max(_LATE_FLOOR_RATIO * floor, _LATE_INTERVALS * interval + jitter)
     late = min(late, _LATE_CEILING_RATIO * silent)
     lost = max(limits.lost_after_seconds, 2 * silent)
@@ -276,6 +279,10 @@ def deadlines_of(health: HealthState, limits: HealthLimits) -> HealthDeadlines:
         return HealthDeadlines(late_seconds=late, silent_seconds=silent, lost_seconds=lost)
     sooner = min(_WILL_INTERVALS * interval + jitter, _LATE_CEILING_RATIO * late)
     return HealthDeadlines(late_seconds=sooner, silent_seconds=late, lost_seconds=lost)
+
+
+def _ceiling_of(limits: HealthLimits) -> float:
+    return max(limits.silent_after_seconds, limits.max_silent_after_seconds)
 
 
 def count_healths(healths: Iterable[HealthState]) -> dict[HealthName, int]:

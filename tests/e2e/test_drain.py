@@ -148,3 +148,7 @@ def test_a_site_is_drained_step_by_step_and_opened_again(up: Up) -> None:
         up.apply(workload("late"))
         eventually(lambda: all_run_at(up, "m1", "late"))
         assert site(up, "drain", "nowhere")[0] == 2
+        before = up.get("sites", "m2")["spec"]
+        for name in ("m2?x=1", "m2#", "m2%2Fstatus", "m2/status", ".."):
+            assert site(up, "drain", name)[0] == 2, "of another name is another site"
+        assert up.get("sites", "m2")["spec"] == before

@@ -11,7 +11,12 @@ from datetime import datetime, timedelta
 
 from scheduler.control.failover.gate import EvictionGate, OpenGate
 from scheduler.control.failover.returns import Returns
-from scheduler.control.failover.words import read_words
+from scheduler.control.failover.words import (
+    WHOLE_COPIES,
+    WORDS_ANNOTATION,
+    OperatorWord,
+    read_words,
+)
 from scheduler.control.orders.sync import OrderSync
 from scheduler.control.ports.telemetry import Telemetry
 from scheduler.control.queue.requeue import Requeuer
@@ -77,6 +82,7 @@ class FailoverLoop:
     _due: dict[tuple[WorkKey, str], EvictionCandidate] = field(default_factory=dict)
     _look_at_seconds: dict[str, float] = field(default_factory=dict)
     _absent: set[str] = field(default_factory=set)
+    _words: dict[str, tuple[str, tuple[OperatorWord, ...]]] = field(default_factory=dict)
     _has_looked: bool = False
     _settle_at_seconds: float = float("-inf")
     _held_sites: set[str] = field(default_factory=set)
@@ -111,7 +117,7 @@ class FailoverLoop:
         self._rules.forget_others(self.objects.workloads if absent else ())
         if returned or self._is_settling_due():
             await self._end_settled()
-        self._read_words()
+        await self._read_words()
         if not self._has_looked:  # of returns before this term only the status knows
             returned = self.sites.states.keys() - absent
             self._has_looked = True
@@ -170,26 +176,44 @@ class FailoverLoop:
             return False
         return any(each.id == one.word and each.site == one.site for each in known.answers)
 
-    def _read_words(self) -> None:
-        """Starts what operators ask for; each word is followed once."""
-        for site, known in self.objects.sites.items():
-            if not known.metadata.annotations:
+    async def _read_words(self) -> None:
+        """Starts what operators ask for; each word is followed once.
+
+        Words stay on their Sites, thousands in a year, so only those without an answer are looked
+        at again, and a text is read again only when it is another one.
+        """
+        seen = 0
+        for site, known in list(self.objects.sites.items()):
+            text = known.metadata.annotations.get(WORDS_ANNOTATION, "")
+            if not text:
+                self._words.pop(site, None)
                 continue
-            for word in read_words(known.metadata.annotations):
-                workload = self.objects.workloads.get(word.key)
-                if workload is None or workload.metadata.uid != word.uid:
-                    continue
-                former = self.evictions.at(word.key).get(site)
-                if former is not None and former.word == word.id:
-                    continue
-                eviction = Eviction(
-                    site=site,
-                    silent_since=self._silent_since(site),
-                    word=word.id,
-                    by=word.by,
-                )
-                if not self._is_answered(workload, eviction):
-                    self._follow(workload, eviction)
+            former = self._words.get(site)
+            if former is None or former[0] != text:
+                former = self._words[site] = text, read_words(known.metadata.annotations)
+                seen += len(former[1])
+            waiting = tuple(word for word in former[1] if not self._is_settled(word, site))
+            self._words[site] = text, waiting
+            seen += len(waiting)
+            if seen >= _STEP:
+                seen = 0
+                await yield_loop()
+        for site in self._words.keys() - self.objects.sites.keys():
+            del self._words[site]
+
+    def _is_settled(self, word: OperatorWord, site: str) -> bool:
+        """Whether a word has its answer; starts what it asks for, if that is not under way."""
+        workload = self.objects.workloads.get(word.key)
+        if workload is None or workload.metadata.uid != word.uid:
+            return False
+        former = self.evictions.at(word.key).get(site)
+        if former is not None and former.word == word.id:
+            return False
+        eviction = Eviction(site=site, word=word.id, by=word.by)
+        if self._is_answered(workload, eviction):
+            return True
+        self._follow(workload, replace(eviction, silent_since=self._silent_since(site)))
+        return False
 
     def _follow(self, workload: Workload, eviction: Eviction) -> None:
         """Starts what a word asks for, or has it answered with the reason why not."""
@@ -199,6 +223,8 @@ class FailoverLoop:
         if not is_there:
             # Without an answer the word would wait there until the workload is back some day.
             refusal = f"it has no replicas at {site} any more"
+        elif self._rules.of(workload).is_everywhere:
+            refusal = WHOLE_COPIES
         elif is_absent:
             refusal = self.gate.why_not(site)
         if is_absent and not refusal:

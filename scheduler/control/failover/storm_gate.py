@@ -129,13 +129,14 @@ class StormGate:
         is_new = before is not None and before != word
         if before is None or is_new:
             self._word_since_seconds = self.clock.monotonic()
-        if is_new and not word.is_frozen:
-            thawed = after_thaw(self.state, self._readings())
-            self._set_state(thawed)
-        self.look()
+        is_thaw = is_new and not word.is_frozen
+        self._judge(after_thaw(self.state, self._readings()) if is_thaw else self.state)
 
     def look(self) -> None:
         """Judges the sites and the link now."""
+        self._judge(self.state)
+
+    def _judge(self, former: StormState) -> None:
         now = self.clock.monotonic()
         if self._listening_since_seconds is None:
             self._listening_since_seconds = now
@@ -145,7 +146,7 @@ class StormGate:
         self._fill()
         self._set_state(
             judge_storm(
-                self.state,
+                former,
                 self.limits,
                 self.sites.health_limits,
                 sites=self._readings(),

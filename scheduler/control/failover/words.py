@@ -11,8 +11,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from scheduler.model.kinds.metadata import WorkKey
+from scheduler.runtime.printable import printable
 
 WORDS_ANNOTATION = "failover.kapok.dev/words"
+WHOLE_COPIES = "each of its sites has a whole copy, which no other site replaces"
+"""The answer to a word about work of the strategy Duplicated."""
+
 MAX_WORDS = 256
 _MAX_CHARACTERS = 128 * 1024
 _MAX_ID, _MAX_BY = 64, 256
@@ -56,7 +60,11 @@ def _word_of(name: str, value: Any) -> OperatorWord | None:  # noqa: ANN401 - JS
     uid, word, by = (value.get(name) for name in ("uid", "id", "by"))
     if not (isinstance(uid, str) and isinstance(word, str) and isinstance(by, str) and word):
         return None
-    return OperatorWord((namespace, workload), uid, word[:_MAX_ID], by[:_MAX_BY] or "unknown")
+    if not (name.isascii() and uid.isascii()):
+        return None  # of Kubernetes all are; JSON can name lone surrogates, which nothing can write
+    return OperatorWord(
+        (namespace, workload), uid, printable(word)[:_MAX_ID], printable(by)[:_MAX_BY] or "unknown"
+    )
 
 
 def write_words(words: Iterable[OperatorWord]) -> str:

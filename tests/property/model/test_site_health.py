@@ -154,6 +154,8 @@ def test_an_interval_beyond_the_bound_does_not_hide_a_site_that_is_gone() -> Non
     site.report()
     site.wait(LIMITS.max_silent_after_seconds)
     assert site.name == "Silent"
+    longest = LIMITS.max_silent_after_seconds
+    assert interval_of(site.health, LIMITS) == longest, "failover waits for two of them"
 
 
 def test_a_new_boot_brings_a_new_interval() -> None:

@@ -11,7 +11,8 @@ from scheduler.control.failover.freeze_word import (
 )
 from scheduler.control.failover.storm_gate import CONDITION
 from scheduler.control.ports.hub import CONFIG_MAPS, NAMESPACE, Busy
-from tests.support.storm_rig import SETTLE, StormRig
+from scheduler.model.storm import StormState
+from tests.support.storm_rig import LIMITS, SETTLE, StormRig
 
 
 async def test_before_the_word_of_operators_is_read_nothing_is_evicted() -> None:
@@ -156,10 +157,18 @@ async def test_an_operator_freezes_and_thaws_and_the_hub_says_so() -> None:
         assert read_evictions(body)[1] == "w1"
         rig.pass_seconds(120, *rig.names)
         assert rig.gate.take(1) == 0, "no time ends it"
+        changes, rates = rig.gate.on_change, list[float]()
+
+        def note(before: StormState, after: StormState) -> None:
+            changes(before, after)
+            rates.append(after.per_second)
+
+        rig.gate.on_change = note
         await rig.say(FreezeWord(is_frozen=False, by="li", id="w2"))
         assert rig.gate.why_not("m0") == ""
         assert (await rig.state())["frozen"] is False
         assert rig.counts.freezes == ["operator"]
+        assert rates == [LIMITS.full_per_second], "said once, with the rate that holds"
 
 
 async def test_a_thaw_lifts_a_storm_until_the_next_one() -> None:

@@ -66,3 +66,15 @@ def test_no_field_is_longer_than_the_status_takes() -> None:
     text = json.dumps({"ns/app": {"uid": "u", "id": "1" * 999, "by": "x" * 999}})
     [word] = read(text)
     assert (len(word.id), len(word.by)) == (64, 256)
+
+
+def test_text_that_cannot_be_written_again_is_escaped_or_left_out() -> None:
+    """JSON names lone surrogates; an answer with one in it is in no UTF-8 and blocks the status."""
+    words = read(
+        r"""{"ns/app": {"uid": "u", "id": "\u0000\ud800", "by": "\u202eops"},
+        "ns/\udfff": {"uid": "u", "id": "1", "by": "x"},
+        "ns/b": {"uid": "\ud800", "id": "1", "by": "x"}}"""
+    )
+    assert words == (OperatorWord(("ns", "app"), "u", r"\x00\ud800", r"\u202eops"),)
+    assert read(write_words(words)) == words
+    assert write_words(words).encode()
