@@ -74,6 +74,7 @@ async def test_an_informer_of_metadata_names_what_changes(
         while changes[-1].type != "DELETED":
             changes.append(await asyncio.wait_for(found.get(), 20))
         task.cancel()
+    await asyncio.sleep(0.25)  # noqa: TID251 - aiohttp closes TLS transports after its session
     assert [one.type for one in changes][:2] == ["ADDED", "MODIFIED"]
     assert "marker-in-clear" not in str(changes)
     assert all(set(one.object) <= {"apiVersion", "kind", "metadata"} for one in changes)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.charts import chart_tenant, chart_workload, secrets_of
+from tests.support.charts import chart_tenant, chart_workload
 from tests.support.site_with_agent import SiteWithAgent, site_with_agent
 from tests.support.up import eventually
 
@@ -92,9 +92,9 @@ CHARTS = ["cert-manager", "keycloak", "nginx-ingress"]
 
 
 def test_charts_run_at_a_simulated_member(site: SiteWithAgent) -> None:
+    words = ("create", "secret", "generic", "keycloak-db", "--namespace", NAMESPACE)
+    site.up.kubectl(*words, "--from-literal=password=of-a-test")
     for chart in CHARTS:
-        for secret in secrets_of(chart, NAMESPACE):
-            site.up.apply(json.dumps(secret))
         body = json.dumps(chart_workload(chart, NAMESPACE))
         site.up.kubectl("apply", "--server-side", "-f", "-", text=body)
     for chart in CHARTS:

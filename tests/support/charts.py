@@ -46,12 +46,6 @@ def without_secret_data(objects: list[Object]) -> list[Object]:
     ]
 
 
-def secrets_of(chart: str, namespace: str) -> list[Object]:
-    """The Secrets of a chart, to be made at the hub in the namespace of its workload."""
-    secrets = [one for one in objects_of(chart, namespace) if one["kind"] == "Secret"]
-    return [one | {"metadata": one["metadata"] | {"namespace": namespace}} for one in secrets]
-
-
 def chart_workload(chart: str, namespace: str, *, as_rendered: bool = False) -> Object:
     """A chart as a Workload.
 
