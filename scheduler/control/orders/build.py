@@ -21,7 +21,6 @@ from scheduler.model.demand.facts import InFlight, OrderGeneration
 from scheduler.model.kinds.tenant import Tenant
 from scheduler.model.kinds.workload import NodePin, PlacementGroup, PlacementStatus, Workload
 from scheduler.model.manifests.checks import names_of_kind
-from scheduler.model.manifests.claims import with_claims_retained
 from scheduler.model.manifests.cleaning import clean_manifests
 from scheduler.model.manifests.identities import (
     named_for_site,
@@ -29,7 +28,7 @@ from scheduler.model.manifests.identities import (
     with_completions,
     with_ordinals,
 )
-from scheduler.model.manifests.manifests import with_replicas, without_pods
+from scheduler.model.manifests.manifests import with_claims_retained, with_replicas, without_pods
 from scheduler.model.manifests.references import Reference, references_of
 from scheduler.model.quantities import PODS
 

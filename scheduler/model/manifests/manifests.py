@@ -1,6 +1,6 @@
-"""Reads what the Kubernetes objects of a workload ask for: pods, replicas, API kinds."""
+"""Reads what the Kubernetes objects of a workload ask for: pods, replicas, storage, API kinds."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -12,7 +12,6 @@ from scheduler.model.manifests.checks import (
     kinds_of_unknown_scope,
     title_of,
 )
-from scheduler.model.manifests.claims import claims_of, claims_of_template
 from scheduler.model.manifests.containers import (
     Container,
     containers_of,
@@ -30,11 +29,16 @@ from scheduler.model.manifests.pod_kinds import (
 )
 from scheduler.model.manifests.pods import PodShape, shape_of_template
 from scheduler.model.manifests.templates import find_pod_specs, group_kind
+from scheduler.model.quantities import requests_of
 from scheduler.model.remembered import remembered_of_manifests
 
 _ALWAYS_SERVED_API_VERSIONS = ("v1",)
 _CLAIM = "persistentVolumeClaim"
 _NODE_FOLDER = "hostPath"
+_RETENTION = "persistentVolumeClaimRetentionPolicy"
+STORAGE = "requests.storage"
+CLAIMS = "persistentvolumeclaims"
+"""The names of a ResourceQuota (core/v1): all claimed bytes, and how many claims there are."""
 
 
 class Pods(Part, frozen=True, kw_only=True):
@@ -282,3 +286,65 @@ def _pods_of_template(each: TemplateCount, namespace: str) -> Pods:
         containers=containers,
         limits=pod_amounts(containers, "limits"),
     )
+
+
+def claims_of(manifests: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """What the PersistentVolumeClaims among manifests ask for.
+
+    Raises:
+        NotAQuantity: a request cannot be read.
+    """
+    wanted = ("", "PersistentVolumeClaim")
+    return _sum_claims(each for each in manifests if group_kind(each) == wanted)
+
+
+def claims_of_template(
+    template: Mapping[str, Any], claim_templates: Iterable[Mapping[str, Any]]
+) -> dict[str, int]:
+    """What one pod claims: by the templates of its StatefulSet, and by ephemeral volumes.
+
+    Raises:
+        NotAQuantity: a request cannot be read.
+    """
+    volumes = mappings_in(mapping_or_empty(template.get("spec")).get("volumes"))
+    ephemeral = [
+        mapping_or_empty(mapping_or_empty(each.get("ephemeral")).get("volumeClaimTemplate"))
+        for each in volumes
+        if each.get("ephemeral")
+    ]
+    return _sum_claims([*claim_templates, *ephemeral])
+
+
+def _sum_claims(claims: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for each in claims:
+        resources = mapping_or_empty(mapping_or_empty(each.get("spec")).get("resources"))
+        asked = requests_of(mapping_or_empty(resources.get("requests"))).get("storage", 0)
+        total[STORAGE] = total.get(STORAGE, 0) + asked
+        total[CLAIMS] = total.get(CLAIMS, 0) + 1
+    return total
+
+
+def with_claims_retained(
+    manifests: Sequence[Mapping[str, Any]], *, is_parked: bool
+) -> tuple[dict[str, Any], ...]:
+    """The manifests, with StatefulSets whose claims Kubernetes does not delete by itself.
+
+    A move deletes the set at the former site, and a taint parks it at 0 replicas: neither is the
+    tenant's word to delete data. The agent deletes claims when that word comes. `whenScaled` stays
+    as it is written while replicas run, since then the tenant scales.
+
+    Args:
+        manifests: the objects of one site.
+        is_parked: whether they run 0 replicas for another reason than the tenant's.
+    """
+    changed = {"whenDeleted": "Retain", **({"whenScaled": "Retain"} if is_parked else {})}
+    found = []
+    for each in manifests:
+        spec = mapping_or_empty(each.get("spec"))
+        policy = mapping_or_empty(spec.get(_RETENTION))
+        if group_kind(each) == ("apps", "StatefulSet") and policy:
+            found.append({**each, "spec": {**spec, _RETENTION: {**policy, **changed}}})
+        else:
+            found.append(dict(each))
+    return tuple(found)

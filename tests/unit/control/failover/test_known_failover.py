@@ -8,6 +8,7 @@ from scheduler.control.state.failover_rules import KnownFailover, workload_failo
 from scheduler.control.state.objects import HubObjects
 from scheduler.model.decode import decode_as
 from scheduler.model.kinds.kinds import ClusterPlacementPolicy, Workload
+from scheduler.model.manifests.manifests import keeps_state
 from tests.support.faults import make_faults
 from tests.support.null_telemetry import NullTelemetry
 from tests.support.sites import workload
@@ -17,7 +18,7 @@ from tests.support.sites import workload
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """The manifests that were read."""
     found: list[object] = []
-    real = failover_rules.keeps_state
+    real = keeps_state
 
     def counted(manifests: object) -> bool:
         found.append(manifests)

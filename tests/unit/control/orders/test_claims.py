@@ -12,8 +12,12 @@ from scheduler.control.sites.site_state import SiteState
 from scheduler.control.status.migration import SiteShare
 from scheduler.model.decode import decode
 from scheduler.model.kinds.workload import Workload
-from scheduler.model.manifests.claims import with_claims_retained
-from scheduler.model.manifests.manifests import holds_data, read_manifests, without_pods
+from scheduler.model.manifests.manifests import (
+    holds_data,
+    read_manifests,
+    with_claims_retained,
+    without_pods,
+)
 from tests.support.control_loops import ControlLoops
 from tests.support.sites import nodes, site, workload
 
