@@ -12,6 +12,9 @@ PROCESS_TESTS := tests/contract tests/integration tests/hostile tests/e2e
 
 .PHONY: help demo test soak check bench kernel system-deps manifests docs-tables lock clean
 .DEFAULT_GOAL := help
+# Tests and the demo start hundreds of processes. Where no bytecode is kept, each of them compiles every
+# module again, which takes most of its start.
+demo test soak bench: export PYTHONDONTWRITEBYTECODE :=
 
 help:  ## what there is
 	@echo 'Kapok: make TARGET [ARGS="..."]'
