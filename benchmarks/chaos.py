@@ -13,7 +13,7 @@ silent, too.
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -32,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--minutes",
         type=float,
         default=60.0,
-        help="simulated minutes; all rows together end after as many real ones at the latest"
-        " (default: %(default)s)",
+        help="simulated minutes; all rows and shorter stories together end after as many real ones"
+        " at the latest (default: %(default)s)",
     )
     parser.add_argument(
         "--sites", type=int, default=200, help="number of sites (default: %(default)s)"
@@ -74,14 +74,16 @@ def rows(arguments: argparse.Namespace) -> list[dict[str, object]]:
         report_seconds=arguments.report_seconds,
         mean_pause_seconds=arguments.pause_seconds,
     )
-    found, variants = [], arguments.variant or VARIANTS
-    for variant in variants:
-        end = time.monotonic() + arguments.minutes * 60.0 / len(variants)
-        outcome = run_story(replace(story, variant=variant), is_late=partial(_is_over, end))
-        found.append(row_of(outcome))
-        if variant == VARIANTS[0]:
-            _tell(outcome, arguments.shrink_runs)
-    return found
+    variants = arguments.variant or VARIANTS
+    begun, limit = time.monotonic(), arguments.minutes * 60.0
+    found = []
+    for number, variant in enumerate(variants, start=1):
+        is_late = partial(_is_over, begun + limit * number / len(variants))
+        found.append(run_story(replace(story, variant=variant), is_late=is_late))
+    for outcome in found:
+        if outcome.story.variant == VARIANTS[0]:
+            _tell(outcome, arguments.shrink_runs, partial(_is_over, begun + limit))
+    return [row_of(outcome) for outcome in found]
 
 
 def _is_over(end: float) -> bool:
@@ -123,7 +125,7 @@ def quantile(values: Sequence[float], ratio: float) -> float | None:
     return ordered[min(len(ordered) - 1, int(ratio * len(ordered)))] if ordered else None
 
 
-def _tell(outcome: Outcome, shrink_runs: int) -> None:
+def _tell(outcome: Outcome, shrink_runs: int, is_late: Callable[[], bool]) -> None:
     """Prints each violation, and for the first of each promise its seed and shortest story."""
     told: set[int] = set()
     for one in outcome.violations:
@@ -131,7 +133,7 @@ def _tell(outcome: Outcome, shrink_runs: int) -> None:
         if one.promise in told or len(told) >= _MOST_SHRUNK or not shrink_runs:
             continue
         told.add(one.promise)
-        short = shrink(outcome.story, one, max_runs=shrink_runs)
+        short = shrink(outcome.story, one, max_runs=shrink_runs, is_late=is_late)
         sys.stderr.write(f"{format_story(short)}\n")
 
 

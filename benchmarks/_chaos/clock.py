@@ -2,6 +2,7 @@
 
 import asyncio
 import heapq
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
@@ -18,15 +19,22 @@ class IdleLoop(asyncio.SelectorEventLoop):
         return bool(ready)
 
 
+class StoryEndedError(Exception):
+    """No real time is left for the rest of the story."""
+
+
 class ChaosClock:
     """Implements `scheduler.runtime.clock.Clock`.
 
     Attributes:
         jump_seconds: how far the wall clock is off; the monotonic clock never jumps.
         right_from_seconds: since when it is right again.
+        is_late: whether no real time is left; asked after each round of the event loop, because one
+            simulated second may hold thousands of decisions.
     """
 
     def __init__(self) -> None:
+        self.is_late: Callable[[], bool] = lambda: False
         self.jump_seconds = self.right_from_seconds = 0.0
         self._seconds = 0.0
         self._ticket = 0
@@ -70,10 +78,13 @@ class ChaosClock:
 
         Raises:
             RuntimeError: they never do.
+            StoryEndedError: no real time is left.
         """
         loop = cast(IdleLoop, asyncio.get_running_loop())
         for _ in range(_MAX_ROUNDS):
             await asyncio.sleep(0)  # noqa: TID251 - gives way, waits for nothing
             if not loop.has_ready():
                 return
+            if self.is_late():
+                raise StoryEndedError
         raise RuntimeError("the tasks of the scheduler never come to rest")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from benchmarks._chaos.checker.promises import Checker
 from benchmarks._chaos.checker.sight import Sight, Violation
-from benchmarks._chaos.clock import IdleLoop
+from benchmarks._chaos.clock import IdleLoop, StoryEndedError
 from benchmarks._chaos.figures import Figures
 from benchmarks._chaos.happenings import happen
 from benchmarks._chaos.story import Event, Story
@@ -57,7 +57,7 @@ def run_story(
         story: the story.
         stops_at: ends it at the first violation of which this is true.
         prepare: changes the world before the first step, for tests of the checker.
-        is_late: ends it before its time, without the checks that need its rest.
+        is_late: ends it before its time, also within a step, without the checks of its rest.
     """
     loop = IdleLoop()
     level = logging.getLogger().level
@@ -77,6 +77,7 @@ async def _run(
     is_late: Callable[[], bool],
 ) -> Outcome:
     outcome, world = Outcome(story), make_world(story)
+    world.clock.is_late = is_late
     try:
         world.set_up()
         prepare(world)
@@ -84,8 +85,11 @@ async def _run(
         calm_from = _calm_from(story.events)
         next_whole, seen = 0.0, hashlib.sha256()
         while world.clock.monotonic() < story.seconds and not is_late():
-            await _let_happen(world, waiting)
-            await world.step()
+            try:
+                await _let_happen(world, waiting)
+                await world.step()
+            except StoryEndedError:
+                break
             outcome.steps += 1
             outcome.seconds = world.clock.monotonic()
             now = world.clock.monotonic()

@@ -15,13 +15,20 @@ _QUIET_SECONDS = 900.0
 MAX_RUNS = 40
 
 
-def shrink(story: Story, violation: Violation, *, max_runs: int = MAX_RUNS) -> Story:
+def shrink(
+    story: Story,
+    violation: Violation,
+    *,
+    max_runs: int = MAX_RUNS,
+    is_late: Callable[[], bool] = lambda: False,
+) -> Story:
     """The shortest story found that breaks the same promise.
 
     Args:
         story: a story that breaks it.
         violation: what it showed.
         max_runs: so many shorter stories are tried at most.
+        is_late: no more are tried, and the one that is tried is ended.
     """
     end = violation.at
     # What is only seen at rest needs the rest.
@@ -32,11 +39,13 @@ def shrink(story: Story, violation: Violation, *, max_runs: int = MAX_RUNS) -> S
 
     def shows(kept: Sequence[Event]) -> bool:
         nonlocal runs
-        if runs >= max_runs:
+        if runs >= max_runs or is_late():
             return False
         runs += 1
         tried = replace(story, minutes=minutes, events=tuple(kept))
-        found = run_story(tried, stops_at=lambda one: one.promise == violation.promise)
+        found = run_story(
+            tried, stops_at=lambda one: one.promise == violation.promise, is_late=is_late
+        )
         return any(one.promise == violation.promise for one in found.violations)
 
     kept = find_minimal(events, shows)

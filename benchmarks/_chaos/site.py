@@ -62,7 +62,8 @@ class ChaosSite:
         heard_at: when a scheduler last received a report of it.
         disks: number of disks that were lost.
         ended_runs: orders whose pods have run to their end since the last look.
-        on_pods_lowered: called with an order id before the index takes ready pods away.
+        on_pods_lowered: called with (site, order id, pods that stay) before the index takes pods
+            away that are on nodes.
     """
 
     name: str
@@ -258,16 +259,20 @@ class ChaosSite:
         if pods.generation == entry.generation and pods.replicas == replicas:
             return
         if replicas < pods.replicas:
-            self.on_pods_lowered(self.name, entry.id, replicas)
+            self._note_lowered(entry.id, pods, replicas)
             self.cluster.lower(pods, replicas)
         pods.generation, pods.epoch, pods.replicas = entry.generation, epoch, replicas
 
     def _withdraw(self, order_id: str, now: float) -> None:
         pods = self.cluster.pods[order_id]
         if pods.stops_at is None:
-            if not pods.ended:
-                self.on_pods_lowered(self.name, order_id, 0)
+            self._note_lowered(order_id, pods, 0)
             pods.stops_at = now + _STOP_SECONDS
+
+    def _note_lowered(self, order_id: str, pods: Pods, left: int) -> None:
+        """Tells of pods on nodes that are taken away; what waits for a node does not run."""
+        if not pods.ended and len(pods.nodes) > left:
+            self.on_pods_lowered(self.name, order_id, left)
 
     def _let_pods_go(self, now: float) -> None:
         changed = False

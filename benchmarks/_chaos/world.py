@@ -17,7 +17,8 @@ from benchmarks._chaos import story as stories
 from benchmarks._chaos.broker import ChaosBroker, SchedulerSession
 from benchmarks._chaos.clock import ChaosClock
 from benchmarks._chaos.cluster import Cluster
-from benchmarks._chaos.hub import ChaosHub, HubAccess
+from benchmarks._chaos.hub.access import HubAccess
+from benchmarks._chaos.hub.hub import ChaosHub
 from benchmarks._chaos.ledger import LedgerOnLoop
 from benchmarks._chaos.site import ChaosSite
 from benchmarks._chaos.story import Event, Story

@@ -1,25 +1,21 @@
 """A hub in memory; `tests/contract/test_hub_port.py` shows that it acts like the real ones."""
 
-import copy
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from benchmarks._chaos.hub.objects import ObjectStore, copied, place_of
 from scheduler.control.ports.hub import (
     ApiResource,
     Busy,
     Conflict,
     HubError,
     Listing,
-    NotFound,
     Object,
     WatchEvent,
 )
-
-Place = tuple[str, str, str]
-"""(plural, namespace, name) of an object."""
 
 Fate = Literal["written", "conflict", "lost", "landed", "late", "repeated"]
 """What becomes of a guarded patch.
@@ -42,6 +38,7 @@ class FakeHub:
         faults: raised by every write to an object of this name.
         fate_of: what becomes of a patch that names a version, by the object's name.
         pause: awaited on the way to the hub and back.
+        store: the objects.
     """
 
     faults: dict[str, HubError] = field(default_factory=dict)
@@ -50,9 +47,14 @@ class FakeHub:
     _late: list[tuple[ApiResource, str, Mapping[str, Any], str | None, str | None]] = field(
         default_factory=list
     )
-    _objects: dict[Place, Object] = field(default_factory=dict)
+    store: ObjectStore = field(init=False)
     _events: list[tuple[ApiResource, WatchEvent]] = field(default_factory=list)
-    _version: int = 0
+
+    def __post_init__(self) -> None:
+        self.store = ObjectStore(make_uid=lambda: str(uuid.uuid4()), on_change=self._note)
+
+    def _note(self, resource: ApiResource, event: WatchEvent) -> None:
+        self._events.append((resource, WatchEvent(event.type, copied(event.object))))
 
     def take_events(self) -> list[tuple[ApiResource, WatchEvent]]:
         """What watches of all resources would have brought since the last call."""
@@ -61,15 +63,16 @@ class FakeHub:
 
     async def get(self, resource: ApiResource, name: str, namespace: str | None = None) -> Object:
         await self.pause()
-        return copy.deepcopy(self._found(resource, name, namespace))
+        return copied(self.store.found(resource, name, namespace))
 
     async def list(self, resource: ApiResource, namespace: str | None = None) -> Listing:
         items = [
-            copy.deepcopy(one)
-            for (plural, there, _), one in sorted(self._objects.items())
-            if plural == resource.plural and namespace in (None, there)
+            one
+            for one in self.store.listing(resource).items
+            if namespace in (None, one["metadata"].get("namespace", ""))
         ]
-        return Listing(items=items, resource_version=str(self._version))
+        items.sort(key=lambda one: (one["metadata"].get("namespace", ""), one["metadata"]["name"]))
+        return Listing(items=items, resource_version=str(self.store.version))
 
     async def list_pages(self, resource: ApiResource) -> AsyncIterator[Listing]:
         listing = await self.list(resource)
@@ -92,11 +95,7 @@ class FakeHub:
                 yield event
 
     async def create(self, resource: ApiResource, body: Object) -> Object:
-        place = _place_of(resource, body["metadata"]["name"], body["metadata"].get("namespace"))
-        if place in self._objects:
-            raise Conflict(f"{place} exists", status=409, reason="AlreadyExists")
-        metadata = {**body["metadata"], "uid": str(uuid.uuid4()), "generation": 1}
-        return self._store(resource, place, {**body, "metadata": metadata}, "ADDED")
+        return self.store.create(resource, body)
 
     async def merge_patch(
         self,
@@ -140,20 +139,10 @@ class FakeHub:
         namespace: str | None,
         subresource: str | None,
     ) -> Object:
-        before = self._found(resource, name, namespace)
+        self.store.found(resource, name, namespace)
         if name in self.faults:
             raise self.faults[name]
-        wanted = patch.get("metadata", {}).get("resourceVersion")
-        if wanted not in (None, before["metadata"]["resourceVersion"]):
-            raise Conflict(f"{name} has been modified", status=409, reason="Conflict")
-        if subresource == "status":
-            patch = {"status": patch.get("status")}
-        after = _merged(before, patch)
-        if after == before:
-            return copy.deepcopy(before)
-        if after.get("spec") != before.get("spec"):
-            after["metadata"]["generation"] += 1
-        return self._store(resource, _place_of(resource, name, namespace), after, "MODIFIED")
+        return self.store.patch(resource, name, patch, namespace, subresource)
 
     async def apply(
         self, resource: ApiResource, body: Object, *, field_manager: str, force: bool = True
@@ -161,45 +150,9 @@ class FakeHub:
         """As if one client owned all fields: the object becomes the merged one."""
         del field_manager, force
         name, namespace = body["metadata"]["name"], body["metadata"].get("namespace")
-        if _place_of(resource, name, namespace) not in self._objects:
+        if self.store.at(place_of(resource, name, namespace)) is None:
             return await self.create(resource, body)
         return await self.merge_patch(resource, name, body, namespace=namespace)
 
     async def delete(self, resource: ApiResource, name: str, namespace: str | None = None) -> None:
-        place = _place_of(resource, name, namespace)
-        removed = self._objects.pop(place, None)
-        if removed is not None:
-            self._version += 1
-            removed["metadata"]["resourceVersion"] = str(self._version)
-            self._events.append((resource, WatchEvent("DELETED", removed)))
-
-    def _found(self, resource: ApiResource, name: str, namespace: str | None) -> Object:
-        found = self._objects.get(_place_of(resource, name, namespace))
-        if found is None:
-            raise NotFound(f"{resource.plural} {name} not found", status=404, reason="NotFound")
-        return found
-
-    def _store(self, resource: ApiResource, place: Place, body: Object, change: str) -> Object:
-        self._version += 1
-        stored = copy.deepcopy(body)
-        stored["metadata"]["resourceVersion"] = str(self._version)
-        self._objects[place] = stored
-        self._events.append((resource, WatchEvent(change, copy.deepcopy(stored))))
-        return copy.deepcopy(stored)
-
-
-def _place_of(resource: ApiResource, name: str, namespace: str | None) -> Place:
-    return resource.plural, namespace or "", name
-
-
-def _merged(old: Any, patch: Any) -> Any:  # noqa: ANN401 - JSON
-    """RFC 7386: null removes a key, maps merge, all else replaces."""
-    if not isinstance(patch, Mapping):
-        return copy.deepcopy(patch)
-    merged = copy.deepcopy(old) if isinstance(old, dict) else {}
-    for key, value in patch.items():
-        if value is None:
-            merged.pop(key, None)
-        else:
-            merged[key] = _merged(merged.get(key), value)
-    return merged
+        self.store.drop(resource, place_of(resource, name, namespace))

@@ -160,7 +160,7 @@ def check_capacity(sight: Sight, memory: Memory) -> Found:
             used = sum(
                 cores
                 for one, cores in memory.used[site].items()
-                if not _is_gone_from(site, one, sight)
+                if not (_is_gone_from(site, one, sight) or _has_ended_at(site, one, sight))
             )
             if used > _most_cores(site, sight, memory):
                 why = f"{used} cores are placed, it has {sight.sites[site].cores}"
@@ -180,6 +180,16 @@ def _is_gone_from(site: str, key: Key, sight: Sight) -> bool:
     if workload is not None and not is_deleting(workload):
         return False
     return not any(key_in(order) == key for order in sight.sites[site].orders)
+
+
+def _has_ended_at(site: str, key: Key, sight: Sight) -> bool:
+    """Whether a site has run all pods of a workload to their end, so that they take nothing.
+
+    The hub may say so later, or not while another site still runs its part of a job.
+    """
+    orders = sight.sites[site].orders.items()
+    own = [pods for order, pods in orders if key_in(order) == key]
+    return bool(own) and all(pods.is_ended for pods in own)
 
 
 def _most_cores(site: str, sight: Sight, memory: Memory) -> int:

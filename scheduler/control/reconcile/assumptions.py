@@ -4,10 +4,12 @@ Between the choice and the written status lie two waits, for the ledger and for 
 workloads are decided meanwhile. So a decision counts from the moment at which it is made: the room
 that it takes at sites, the quota and the budget, its objects' names, and where it is for those that
 want to be near it or apart from it. What it gives up counts too until it is carried out. If it
-turns out that its status was not written, all of this is undone.
+turns out that its status was not written, all of this is undone. If that is not known for certain,
+because the write may still arrive, its room is kept until it cannot.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import msgspec
@@ -21,6 +23,7 @@ from scheduler.control.state.quotas import Quotas, QuotaUse
 from scheduler.control.status import workload as statuses
 from scheduler.control.status.migration import SiteShare
 from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.facts import OrderGeneration
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.workload import Workload, WorkloadStatus
 
@@ -38,6 +41,27 @@ class _Assumed:
     order_id: str
     generations: tuple[tuple[str, int], ...]
     quota_before: QuotaUse
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Until when the write of a decision that is undone may arrive.
+
+    Attributes:
+        version: the resourceVersion that it names; the hub refuses it once the object has another.
+        until_seconds: monotonic time at which no request is on its way any longer.
+    """
+
+    version: str
+    until_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Doubtful:
+    """The room of a decision that is undone and may still arrive: (site, id, what)."""
+
+    doubt: Doubt
+    orders: tuple[tuple[str, str, OrderGeneration], ...]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -58,6 +82,7 @@ class Assumptions:
     ownership: ObjectOwnership
     reservations: Reservations
     _assumed: dict[WorkKey, _Assumed] = field(default_factory=dict)
+    _doubtful: dict[WorkKey, list[_Doubtful]] = field(default_factory=dict)
 
     def keys(self) -> frozenset[WorkKey]:
         """The workloads whose decisions are on their way."""
@@ -110,17 +135,79 @@ class Assumptions:
                     self.sites.drop_generation(site, held.order_id, generation)
         return self.ownership.settle(key)
 
-    def undo(self, key: WorkKey) -> bool:
+    def undo(self, key: WorkKey, doubt: Doubt | None = None) -> bool:
         """The decision is not carried out.
+
+        Args:
+            key: the workload.
+            doubt: its write may still arrive, so its room is kept; None: it cannot.
 
         Returns:
             Whether another workload may have a name now that it was refused.
         """
         if held := self._end(key):
+            kept = self._orders_of(key, held) if doubt else ()
             for site, generation in held.generations:
                 self.sites.drop_generation(site, held.order_id, generation)
+            if doubt and kept:
+                self._doubtful.setdefault(key, []).append(_Doubtful(doubt, kept))
+                self._keep(kept)
             self.quotas.restore(key, held.quota_before)
         return self.ownership.undo(key)
+
+    def _orders_of(
+        self, key: WorkKey, held: _Assumed
+    ) -> tuple[tuple[str, str, OrderGeneration], ...]:
+        """What counts only by a decision, with an id for each attempt: they may differ."""
+        order_id = f"{held.order_id}?{len(self._doubtful.get(key, ()))}"
+        found = []
+        for site, generation in held.generations:
+            state = self.sites.states.get(site)
+            known = state.ordered.get(held.order_id, ()) if state else ()
+            found += [(site, order_id, one) for one in known if one.generation == generation]
+        return tuple(found)
+
+    def _keep(self, orders: tuple[tuple[str, str, OrderGeneration], ...]) -> None:
+        for site, order_id, one in orders:
+            self.sites.set_order(site, order_id, one)
+
+    @contextmanager
+    def without_doubts(self, key: WorkKey, version: str, now_seconds: float) -> Iterator[None]:
+        """Meanwhile the room that a workload's late writes would take is free for itself.
+
+        Args:
+            key: the workload.
+            version: the resourceVersion of its object; writes that name another one are refused.
+            now_seconds: monotonic time.
+        """
+        doubtful = self._doubtful.get(key, ())
+        if not doubtful:
+            yield
+            return
+        self.end_doubts(key)
+        try:
+            yield
+        finally:
+            kept = [
+                one
+                for one in doubtful
+                if one.doubt.version == version and now_seconds < one.doubt.until_seconds
+            ]
+            if kept:
+                self._doubtful[key] = kept
+            for one in kept:
+                self._keep(one.orders)
+
+    def doubted_until_seconds(self, key: WorkKey) -> float | None:
+        """Until when room is kept for writes of a workload that may arrive; None: for none."""
+        doubtful = self._doubtful.get(key, ())
+        return max((one.doubt.until_seconds for one in doubtful), default=None)
+
+    def end_doubts(self, key: WorkKey) -> None:
+        """No earlier write of a workload can arrive: its object has another version, or is gone."""
+        for one in self._doubtful.pop(key, ()):
+            for site, order_id, _ in one.orders:
+                self.sites.set_order(site, order_id, None)
 
     def _end(self, key: WorkKey) -> _Assumed | None:
         self.objects.end_assumption(key)

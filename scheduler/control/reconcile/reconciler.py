@@ -18,10 +18,11 @@ import msgspec
 
 from scheduler.control.events.recorder import EventRecorder
 from scheduler.control.orders.sync import OrderSync
+from scheduler.control.ports.hub import HubError
 from scheduler.control.queue.requeue import RequeueReason, RequeueReasons
 from scheduler.control.queue.reservations import Reservations
 from scheduler.control.reconcile.accepted_specs import AcceptedSpecs
-from scheduler.control.reconcile.assumptions import Assumptions
+from scheduler.control.reconcile.assumptions import Assumptions, Doubt
 from scheduler.control.reconcile.decide import Decider
 from scheduler.control.reconcile.draft import Draft, ReconcileResult, outcome_of
 from scheduler.control.reconcile.equal_work import EqualWork
@@ -30,7 +31,7 @@ from scheduler.control.reconcile.observed_status import ObservedStatus, deleting
 from scheduler.control.reconcile.progress import Begun, Flight, Step
 from scheduler.control.reconcile.triggers import cannot_wait
 from scheduler.control.reconcile.unmarked import UnmarkedDecisions
-from scheduler.control.reconcile.workload_writer import WorkloadWriter
+from scheduler.control.reconcile.workload_writer import NOTHING_WRITTEN, WorkloadWriter
 from scheduler.control.state.manifest_checks import ManifestChecks
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.ownership import ObjectOwnership, conflict_refusal
@@ -49,6 +50,9 @@ from scheduler.runtime.faults import Faults
 _log = logging.getLogger(__name__)
 
 _Result = TypeVar("_Result")
+_LATE_WRITE_SECONDS = 300.0
+"""No request is on its way for longer: hubs and proxies cut them off after a minute or two."""
+
 _KILLED = "the scheduler ended before its status was written"
 _AS_DECIDED = {("Placed", "Running"), ("Placed", "Completed"), ("Running", "Completed")}
 
@@ -176,7 +180,7 @@ class Reconciler:
             outcome = await self._carry_out(key, begun.step, flight)
             begun.is_ended = True
         except Exception as error:
-            self._undo(key)
+            self._undo(key, self._doubt_of(flight, error))
             if flight.references and not flight.is_written:
                 self._note_late_write(key, begun.workload.status, flight)
                 names = [one.name for one in flight.references]
@@ -213,7 +217,11 @@ class Reconciler:
         else:
             workload = identified
             demand = self.resolve_demand(workload)
-        with self.reservations.released_for(key, workload.spec.priority):
+        version = self.objects.raw_workloads[key]["metadata"]["resourceVersion"]
+        with (
+            self.reservations.released_for(key, workload.spec.priority),
+            self.assumptions.without_doubts(key, version, self.clock.monotonic()),
+        ):
             draft = self.decider.decide(key, workload, demand, requeue_reason)
         if draft.demand is not None:
             order_id = self.order_sync.order_id(workload)
@@ -247,7 +255,9 @@ class Reconciler:
             if draft.too_large is not None:
                 await self.accepted.store(workload, draft.too_large)
             if await self.writer.write_status(key, flight.base, status):
-                self._late_writes.pop(key, None)  # what is late names a version that is no more
+                # What is late names a version that is no more.
+                self._late_writes.pop(key, None)
+                self.assumptions.end_doubts(key)
             flight.is_written = True
         frees_names = self.assumptions.settle(key, statuses.shares_of(status))
         # As it was decided: what the watch has brought meanwhile is not decided yet.
@@ -261,7 +271,8 @@ class Reconciler:
         self._record_events(workload, status)
         if not status.placement.groups:
             frees_names |= self.ownership.release_unplaced(key)
-        retry = held_seconds or draft.outcome.retry_after_seconds
+        waits = (held_seconds, draft.outcome.retry_after_seconds, self._doubted_seconds(key))
+        retry = min(filter(None, waits), default=None)
         return replace(draft.outcome, frees_names=frees_names, retry_after_seconds=retry)
 
     def _held_until_heard(self, key: WorkKey, workload: Workload) -> ReconcileResult | None:
@@ -330,10 +341,23 @@ class Reconciler:
             raise base
         flight.base = base
 
-    def _undo(self, key: WorkKey) -> None:
+    def _undo(self, key: WorkKey, doubt: Doubt | None = None) -> None:
         """Ends what was assumed, if anything is; other workloads may have the names again."""
-        if self.assumptions.undo(key):
+        if self.assumptions.undo(key, doubt):
             self.on_names_freed()
+
+    def _doubt_of(self, flight: Flight, error: Exception) -> Doubt | None:
+        """Until when the write that failed may arrive; None: it was not sent, or was refused."""
+        is_sent = flight.references and not flight.is_written and isinstance(error, HubError)
+        if not is_sent or isinstance(error, NOTHING_WRITTEN):
+            return None
+        version = flight.base["metadata"]["resourceVersion"]
+        return Doubt(version, self.clock.monotonic() + _LATE_WRITE_SECONDS)
+
+    def _doubted_seconds(self, key: WorkKey) -> float | None:
+        """After how long a workload that was not written gives up the room of its late writes."""
+        until = self.assumptions.doubted_until_seconds(key)
+        return None if until is None else max(1.0, until - self.clock.monotonic())
 
     def _note_late_write(self, key: WorkKey, status: WorkloadStatus, flight: Flight) -> None:
         """Remembers an undone decision whose write may appear, and the status before it.
@@ -434,6 +458,7 @@ class Reconciler:
         self.ownership.release(key)
         self.accepted.forget(key)
         self._late_writes.pop(key, None)
+        self.assumptions.end_doubts(key)
         self.health_pauses.forget(key)
         self.order_sync.forget(key)
         self.unmarked.forget(key)
@@ -484,6 +509,7 @@ class Reconciler:
         if FINALIZER not in workload.metadata.finalizers:
             return ReconcileResult("deleted")
         base = self.objects.raw_workloads[key]
+        self.assumptions.end_doubts(key)  # the word to delete it has given it another version
         identified = self.order_sync.identify(key, workload)
         workload = workload if isinstance(identified, NotAccepted) else identified
         left = self.order_sync.withdraw(key, workload)

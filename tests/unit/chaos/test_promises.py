@@ -117,6 +117,18 @@ def test_3_the_room_of_a_workload_that_went_in_the_same_step_is_free() -> None:
     assert 3 in broken(first, with_site(later, "m1", orders=pods(2)))
 
 
+def test_3_the_room_of_a_job_whose_pods_have_ended_is_free_before_the_hub_says_so() -> None:
+    job, other = placed(ONE, m1=2), workload()
+    other["metadata"]["name"] = "other"
+    first = with_site(sight(**wrote(ONE, job)), "m1", cores=3, orders=pods(2))
+    write = wrote(other, placed(other, m1=2))["writes"]
+    keys = {KEY: job, ("city", "other"): other}
+    later = replace(first, writes=write, workloads=keys)
+    ended = {ORDER: replace(pods(2)[ORDER], is_ended=True)}
+    assert 3 in broken(first, later)
+    assert 3 not in broken(first, with_site(later, "m1", orders=ended))
+
+
 def test_4_new_replicas_where_the_report_is_too_old_are_found() -> None:
     old = with_site(sight(), "m1", heard_at=100.0)
     assert broken(replace(old, **wrote(ONE, placed(ONE, m1=2)))) == {4}

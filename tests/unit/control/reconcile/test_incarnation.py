@@ -97,8 +97,8 @@ async def test_an_object_goes_only_after_its_deletion_is_recorded(
         loops.dispatcher.forget_site("m1")  # it need not confirm
         loops.sites.forget("m1")
         await loops.clock.settle()
-        left = (await loops.workload("db"))["metadata"].get("finalizers")
-        assert left == (["kapok.dev/withdraw"] if fault else [])
+        left = [one["metadata"]["finalizers"] for one in (await loops.hub.list(WORKLOADS)).items]
+        assert left == ([["kapok.dev/withdraw"]] if fault else [])
         assert loops.recorder.ended == ([] if fault else ["ns/db"])
 
 

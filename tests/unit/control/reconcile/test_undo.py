@@ -19,6 +19,11 @@ def with_fates(loops: ControlLoops, *fates: Fate) -> None:
     )
 
 
+def in_flight(loops: ControlLoops) -> int:
+    """Replicas for which room is kept at the site."""
+    return sum(one.replicas for one in loops.sites.facts_of("m1").in_flight)
+
+
 def is_finalized(loops: ControlLoops, name: str) -> bool:
     return bool(loops.objects.workloads["ns", name].metadata.finalizers)
 
@@ -43,11 +48,13 @@ async def test_a_decision_that_was_not_written_is_undone_and_recorded_as_such(fa
         assert loops.telemetry.results == ["error"]
         assert loops.ordered() == set()
         assert loops.recorder.undone == [("ns/first", "7-1")]
-        assert not loops.sites.states["m1"].ordered
+        # The hub has refused a conflict for good; what was cut off may still arrive.
+        assert (in_flight(loops) == 0) == (fate == "conflict")
         assert not loops.quotas.totals
         await loops.clock.advance(1)
         assert loops.telemetry.results == ["error", "placed"]
         assert loops.ordered() == {"first"}
+        assert in_flight(loops) == 6
 
 
 async def test_what_is_on_its_way_is_room_that_others_do_not_have() -> None:
@@ -73,7 +80,7 @@ async def test_what_is_on_its_way_is_room_that_others_do_not_have() -> None:
         assert loops.ordered() in ({"first"}, {"second"})
 
 
-async def test_a_late_write_of_an_undone_decision_is_decided_again() -> None:
+async def test_the_room_of_a_write_that_may_still_arrive_goes_to_no_other_workload() -> None:
     loops = ControlLoops()
     with_fates(loops, "late")
     async with loops.started(SITE, FIRST):
@@ -81,12 +88,44 @@ async def test_a_late_write_of_an_undone_decision_is_decided_again() -> None:
         await loops.hub.create(WORKLOADS, {**SECOND, "spec": {**SECOND["spec"], "priority": 9}})
         loops.read_hub()
         await loops.clock.settle()
-        assert loops.ordered() == {"second"}  # it took the room that was given back
+        assert loops.ordered() == set()
+        assert await loops.phase("second") == "Waiting"
         loops.hub.land_late()
         loops.read_hub()
         await loops.clock.advance(2)
-        assert loops.ordered() == {"second"}
-        assert await loops.phase("first") == "Waiting"
+        assert loops.ordered() == {"first"}
+        assert in_flight(loops) == 6
+
+
+async def test_the_room_of_a_write_that_does_not_arrive_is_given_back_in_the_end() -> None:
+    """The workload waits again, so that nothing is written and its object stays as it was."""
+    loops = ControlLoops()
+    full = site("m1", nodes(1, cpu="1", memory="8Gi"), observedAt="2026-11-24T08:00:00Z")
+    async with loops.started(full, FIRST):
+        await loops.clock.settle()
+        with_fates(loops, "lost")
+        loops.report(SITE)
+        loops.read_hub()
+        await loops.clock.advance(0.3)
+        loops.report(full)
+        await loops.clock.advance(5)
+        assert in_flight(loops) == 6
+        await loops.clock.advance(290)
+        assert in_flight(loops) == 6
+        await loops.clock.advance(10)
+        assert in_flight(loops) == 0
+
+
+async def test_the_room_of_a_late_write_is_given_back_with_its_deleted_workload() -> None:
+    loops = ControlLoops()
+    with_fates(loops, "late")
+    async with loops.started(SITE, FIRST):
+        await loops.clock.settle()
+        assert in_flight(loops) == 6
+        await loops.hub.delete(WORKLOADS, "first", "ns")
+        loops.read_hub()
+        await loops.clock.advance(2)
+        assert in_flight(loops) == 0
 
 
 async def test_a_late_write_arrives_after_a_decision_that_wrote_nothing() -> None:
