@@ -143,7 +143,7 @@ class ReferredObjects:
             if _sites_of(former, one) != _sites_of(needs, one) or self._is_outdated(one, needs)
         }
         if was_unknown - unknown:
-            for namespace in (key[0], NAMESPACE):
+            for namespace in self._namespaces_of(key):
                 changed |= self._lingering.get(namespace, set())
         for one in sorted(changed):
             self._plan(one)
@@ -182,9 +182,14 @@ class ReferredObjects:
     def _is_unknown_at(self, site: str, one: ReferredObject) -> bool:
         """Whether an order at a site may refer to an object, as far as is known."""
         return any(
-            _may_refer(key, one) and (key[0] == one.namespace or not one.is_namespaced)
+            _may_refer(key, one) and one.namespace in self._namespaces_of(key)
             for key in self._unknown_at.get(site, ())
         )
+
+    def _namespaces_of(self, key: WorkKey) -> tuple[str, ...]:
+        """The namespaces in which what an order refers to may be."""
+        tenant = None if parse_referred_key(key) else self.objects.tenant_of(key[0])
+        return (key[0], NAMESPACE, *(tenant.spec.extra_namespaces if tenant else ()))
 
     # ------------------------------------------------------------ their orders
 

@@ -60,6 +60,11 @@ class ReferredObject:
     def __str__(self) -> str:
         return f"{self.kind} {self.name}"
 
+    def name_in(self, namespace: str) -> str:
+        """Its kind and name, with its namespace if that is another one."""
+        is_elsewhere = self.is_namespaced and self.namespace != namespace
+        return f"{self.kind} {self.namespace}/{self.name}" if is_elsewhere else str(self)
+
     @property
     def order_key(self) -> WorkKey:
         """The key of its orders; no workload has such a name."""
