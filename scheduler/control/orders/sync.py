@@ -287,7 +287,8 @@ class OrderSync:
     ) -> WorkloadStatus:
         """The status of a workload with what it says of the orders that it leads to.
 
-        These are their digests, and what they refer to. Only with what was accepted: a status of an older version is not written for its digests.
+        These are their digests, and what they refer to. Only with what was accepted: a status of an
+        older version is not written for its digests.
         """
         status, shares = workload.status, statuses.shares_of(workload.status)
         former = {s: one for s, one in status.placement.orders.items() if s in shares}

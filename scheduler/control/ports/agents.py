@@ -246,6 +246,14 @@ class OrderPublisherPort(Protocol):
         """
         ...
 
+    def is_slow(self, site: str, order: OrderForSite) -> bool:
+        """Whether the content of an order is so large that it is to be made in a thread first."""
+        ...
+
+    def prepare_order(self, site: str, order: OrderForSite) -> None:
+        """Makes the content of an order for `publish_order`, which follows; a thread calls it."""
+        ...
+
     def digest_of(self, site: str, order: OrderForSite) -> str:
         """The digest that the index of a site is to list for an order, with the number of parts.
 
