@@ -19,7 +19,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from agents.protocol.bounds import MAX_ORDERS
 from agents.protocol.codec import Codec
@@ -69,6 +69,7 @@ from scheduler.control.ports.agents import (
     ProvenIndex,
 )
 from scheduler.control.ports.ledger import SignedHead
+from scheduler.model.packed_manifests import PackedManifests
 from scheduler.mqtt.outbox import Outbox
 
 _log = logging.getLogger(__name__)
@@ -192,6 +193,16 @@ def _delta_of(sent: _SentBase, index: DesiredIndex, digest: str) -> bytes | None
     return None if sent.is_used_up(len(delta)) else delta
 
 
+class _Prepared(NamedTuple):
+    """The messages of an order, or why there are none, and what they were made of."""
+
+    order: OrderForSite
+    key: str
+    packed: PackedOrder | None
+    messages: tuple[tuple[str, bytes], ...]
+    refusal: str
+
+
 @dataclass(slots=True, kw_only=True)
 class OrderPublisher:
     """Implements `scheduler.control.ports.agents.OrderPublisherPort`.
@@ -219,6 +230,7 @@ class OrderPublisher:
     _packed: OrderedDict[tuple[str, str], tuple[OrderForSite, str, PackedOrder]] = field(
         default_factory=OrderedDict, init=False
     )
+    _prepared: dict[tuple[str, str], _Prepared] = field(default_factory=dict, init=False)
     _index_sender: IndexSender = field(init=False)
 
     def __post_init__(self) -> None:
@@ -237,19 +249,45 @@ class OrderPublisher:
             entry = _kept_entry(order)
             self._index_entries[site, order.id] = entry
             return entry.digest
-        packed = self._pack(site, order)
+        made = self._prepared.pop((site, order.id), None)
+        if made is None or not self._is_made_of(made, site, order):
+            made = self._prepare(site, order)
         self._packed.pop((site, order.id), None)
-        try:
-            sealed = seal_parts(packed, site=site, key=self.key)
-        except WireError as error:
-            raise OrderNotPublishable(f"the order cannot be sent: {error}") from error
-        for part_topic, message in sealed:
+        packed = made.packed
+        if packed is None:
+            raise OrderNotPublishable(made.refusal)
+        for part_topic, message in made.messages:
             self.outbox.put_state(part_topic, message)
         if self._index_entries.get((site, order.id)) != packed.entry:
             ids = {"order": order.id, "site": site, "workload": f"{order.namespace}/{order.name}"}
             _log.info("order %s, generation %s, to %s", order.id, order.generation, site, extra=ids)
         self._index_entries[site, order.id] = packed.entry
         return packed.entry.digest
+
+    def is_slow(self, site: str, order: OrderForSite) -> bool:
+        """Whether the content of an order is large, and not made yet."""
+        if order.kept_digest or not _is_large(order):
+            return False
+        made = self._prepared.get((site, order.id))
+        return made is None or not self._is_made_of(made, site, order)
+
+    def prepare_order(self, site: str, order: OrderForSite) -> None:
+        """Makes the messages of an order; `publish_order` takes them. A thread may call it."""
+        self._prepared[site, order.id] = self._prepare(site, order)
+
+    def _is_made_of(self, made: _Prepared, site: str, order: OrderForSite) -> bool:
+        return made.key == self._key_for(site, order) and made.order == order
+
+    def _prepare(self, site: str, order: OrderForSite) -> _Prepared:
+        key = self._key_for(site, order)
+        try:
+            packed = self._pack(site, order)
+            messages = seal_parts(packed, site=site, key=self.key)
+        except OrderNotPublishable as error:
+            return _Prepared(order, key, None, (), str(error))
+        except WireError as error:
+            return _Prepared(order, key, None, (), f"the order cannot be sent: {error}")
+        return _Prepared(order, key, packed, messages, "")
 
     def digest_of(self, site: str, order: OrderForSite) -> str:
         """The digest that the index is to list for an order, and `/PARTS` if it has several.
@@ -369,6 +407,8 @@ class OrderPublisher:
     def forget_site(self, site: str) -> None:
         """Drops what was sent to a site whose object is gone."""
         self._index_sender.forget_site(site)
+        for place in [one for one in self._prepared if one[0] == site]:
+            del self._prepared[place]
 
     def sent_head(self, site: str, version: IndexVersion | None = None) -> SignedHead | None:
         """The head in the newest index of a site; with a version, only if that index has it."""
@@ -379,6 +419,7 @@ class OrderPublisher:
         """Clears the retained content of an order that the index no longer lists."""
         entry = self._index_entries.pop((site, order_id), None)
         self._packed.pop((site, order_id), None)
+        self._prepared.pop((site, order_id), None)
         if entry is not None:
             ids = {"order": order_id, "site": site}
             _log.info("order %s is withdrawn from %s", order_id, site, extra=ids)
@@ -513,6 +554,26 @@ def _kept_entry(order: OrderForSite) -> IndexEntry:
         return _INDEX_ENTRY.from_json(_INDEX_ENTRY.to_json(entry))
     except WireError as error:
         raise OrderNotPublishable(f"the order cannot be listed: {error}") from error
+
+
+def _is_large(order: OrderForSite) -> bool:
+    """Whether the content holds more text than is encoded and signed in passing."""
+    left: list[object] = [*order.secrets]
+    size = 0
+    if isinstance(order.manifests, PackedManifests):
+        size = order.manifests.size
+    else:
+        left += order.manifests
+    while left and size <= _SEAL_LATER_BYTES:
+        one = left.pop()
+        if isinstance(one, str):
+            size += len(one)
+        elif isinstance(one, Mapping):
+            left += one.values()
+            size += sum(map(len, one))
+        elif isinstance(one, list | tuple):
+            left += one
+    return size > _SEAL_LATER_BYTES
 
 
 def _plain_dicts(manifests: Iterable[Mapping[str, object]]) -> tuple[dict[str, Any], ...]:

@@ -263,6 +263,13 @@ class FakePublisher:
         del site, version
         return None
 
+    def is_slow(self, site: str, order: OrderForSite) -> bool:
+        del site, order
+        return False
+
+    def prepare_order(self, site: str, order: OrderForSite) -> None:
+        """Nothing is prepared."""
+
     def publish_order(self, site: str, order: OrderForSite) -> str:
         if not order.kept_digest:
             self.log.append(("order", site, order.generation))

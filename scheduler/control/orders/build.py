@@ -76,7 +76,7 @@ def orders_of(
                 pinned[share.pin] = with_pin(cleaned, share.pin, workload.spec)
             manifests = pinned[share.pin]
         at_site = _manifests_at(site, workload, manifests, share, is_kept=former is not None)
-        needs = _needs_of(workload, order_id, at_site, tenant)
+        needs, left_out = _references_at(workload, order_id, at_site, tenant)
         orders[site] = OrderForSite(
             id=order_id,
             generation=share.generation,
@@ -88,34 +88,65 @@ def orders_of(
             pod_security=tenant.spec.pod_security if tenant else None,
             needs=tuple(needs),
             optional_needs=frozenset(each for each, one in needs.items() if one.is_optional),
+            not_sent=left_out,
         )
     return orders
 
 
 def not_sent(workload: Workload, tenant: Tenant | None) -> tuple[str, ...]:
     """What of a workload's references is not sent, by its annotation and its tenant's rights."""
+    return (*_from_site(workload), *(() if _may_send_classes(tenant) else ("PriorityClass/*",)))
+
+
+def _from_site(workload: Workload) -> tuple[str, ...]:
     words = workload.metadata.annotations.get(FROM_SITE, "").replace(",", " ").split()
-    may_send_classes = tenant is not None and PRIORITY_CLASS in tenant.spec.cluster_kinds
-    return (*sorted(words), *(() if may_send_classes else ("PriorityClass/*",)))
+    return tuple(sorted(words))
 
 
-def _needs_of(
+def _may_send_classes(tenant: Tenant | None) -> bool:
+    return tenant is not None and PRIORITY_CLASS in tenant.spec.cluster_kinds
+
+
+def _references_at(
     workload: Workload,
     order_id: str,
     manifests: Sequence[dict[str, Any]],
     tenant: Tenant | None,
-) -> dict[str, Reference]:
-    """The orders of the objects that pod templates refer to, by id."""
+) -> tuple[dict[str, Reference], tuple[str, ...]]:
+    """The orders of the objects that pod templates refer to, by id, and what is not sent."""
     identity, namespace = parse_order_id(order_id), workload.metadata.namespace
+    needs: dict[str, Reference] = {}
+    left_out: list[str] = []
     if identity is None:
-        return {}
-    from_site = frozenset(not_sent(workload, tenant))
-    return {
-        referred_order_id(identity.hub_id, referred_object(one.kind, namespace, one.name)): one
-        for one in references_of(manifests, namespace)
-        if from_site.isdisjoint({"*", f"{one.kind}/*", f"{one.kind}/{one.name}"})
-    }
+        return needs, ()
+    words = frozenset(_from_site(workload))
+    for one in references_of(manifests, namespace):
+        if not words.isdisjoint({"*", f"{one.kind}/*", f"{one.kind}/{one.name}"}):
+            continue
+        if lacking := _lacking_right(one, tenant):
+            left_out.append(f"{one}: {lacking}")
+            continue
+        referred = referred_object(one.kind, one.namespace or namespace, one.name)
+        needs[referred_order_id(identity.hub_id, referred)] = one
+    return needs, tuple(left_out[:_MAX_NOT_SENT])
 
+
+def _lacking_right(one: Reference, tenant: Tenant | None) -> str:
+    """Which right the tenant lacks to send an object; "" when it lacks none.
+
+    What a namespace of another tenant holds at the hub is that tenant's, also where pods may be put
+    into a namespace of that name at sites.
+    """
+    if one.kind == "PriorityClass":
+        return (
+            "" if _may_send_classes(tenant) else f"Tenant.spec.clusterKinds lacks {PRIORITY_CLASS}"
+        )
+    if not one.namespace or (tenant is not None and one.namespace in tenant.spec.namespaces):
+        return ""
+    return f"Tenant.spec.namespaces lacks {one.namespace}"
+
+
+_MAX_NOT_SENT = 16
 
 FROM_SITE = "kapok.dev/from-site"
 """Annotation of a Workload that names what its sites have by themselves and what is not sent:

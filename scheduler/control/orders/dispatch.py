@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from scheduler.control.orders.epoch_claims import EpochClaims
 from scheduler.control.orders.identity import check_order_id, parse_order_id
+from scheduler.control.orders.large_contents import LargeContents
 from scheduler.control.orders.site_plan import SitePlan
 from scheduler.control.orders.waits import OrderWait
 from scheduler.control.ports.agents import (
@@ -94,8 +95,12 @@ class Dispatcher:
     _held_sites_of: dict[WorkKey, frozenset[str]] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _claims: EpochClaims = field(init=False)
+    _large: LargeContents = field(init=False)
 
     def __post_init__(self) -> None:
+        self._large = LargeContents(
+            publisher=self.publisher, faults=self.faults, on_ready=self._on_content_made
+        )
         self._claims = EpochClaims(
             publisher=self.publisher,
             clock=self.clock,
@@ -214,6 +219,8 @@ class Dispatcher:
         known = plan.orders.get(order.id)
         if known is None or not known.kept_digest or order.kept_digest:
             return False
+        if known.kept_digest == KEEP_DIGEST:
+            return False  # no content has it
         if known.generation != order.generation:
             return False
         return self.digest_of(site, order) == known.kept_digest
@@ -330,6 +337,11 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Publishes changes shortly after they are made; runs until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._large.run(), name="make large contents")
+            group.create_task(self._publish_for_ever(), name="publish orders")
+
+    async def _publish_for_ever(self) -> None:
         while True:
             await self._changed.wait()
             await self.clock.sleep(_GATHER_SECONDS)
@@ -397,10 +409,17 @@ class Dispatcher:
 
     def _publish(self, site: str, plan: SitePlan, until: float) -> bool:
         """Publishes contents that are not published yet, then the index; returns whether all is."""
+        later: set[str] = set()
+        has_time = until == float("inf")
         for order in plan.unpublished():
             if self._now() > until:
                 return False
-            self._publish_content(site, plan, order)
+            if not has_time and self._is_made_later(site, plan, order):
+                later.add(order.id)
+            else:
+                self._publish_content(site, plan, order)
+        if later & plan.listed - plan.published:
+            return True  # the site runs them, and an index without them would withdraw them
         self.sequence += 1  # even if this fails: no two indexes have the same version
         version = (self.epoch, self.sequence)
         listed = self._orders_to_list(plan)
@@ -476,8 +495,33 @@ class Dispatcher:
         if order.kept_digest:
             plan.kept_wanted.add(order_id)
             self._changed.set()
-        elif order_id in plan.content_digests:
+        elif order_id in plan.content_digests and self._large.is_made(site, order):
             self._publish_content(site, plan, order)
+
+    def _is_made_later(self, site: str, plan: SitePlan, order: OrderForSite) -> bool:
+        """Whether the content of an order is being made in a thread, or of one that it needs.
+
+        A site that gets an order without what it needs would take that for not there at the hub.
+        """
+        if any(order.id in one for one in (plan.content_digests, plan.refusals, plan.waits)):
+            return False
+        if self.wait_of(site, order) is not None:
+            return False
+        if not self._large.is_made(site, order):
+            return True
+        needed = (plan.orders.get(order_id) for order_id in order.needs)
+        return any(one is not None and self._is_made_later(site, plan, one) for one in needed)
+
+    def _on_content_made(self, site: str, order_id: str) -> None:
+        """Publishes a large content: again if the site has asked for it, else with its index."""
+        plan = self.plans.get(site)
+        order = plan.orders.get(order_id) if plan else None
+        if plan is None or order is None:
+            return
+        if order_id in plan.content_digests:
+            self._publish_content(site, plan, order)
+        else:
+            self._mark_dirty(plan)
 
     def _publish_kept(self, site: str, plan: SitePlan, until: float) -> bool:
         """Publishes contents that a site wants and the plan has not; returns whether all are."""

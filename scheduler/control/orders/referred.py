@@ -19,6 +19,7 @@ from scheduler.control.orders.referred_ids import (
     ReferredObject,
     order_of_referred,
     order_that_stays,
+    pack_referred,
     parse_referred_id,
     parse_referred_key,
     referred_order_id,
@@ -57,12 +58,12 @@ class ReferredContent:
     """What is known of a referred object.
 
     Attributes:
-        body: as the hub has it; None: it is not there, or cannot go along.
+        packed: the object as its order has it; empty: it is not there, or cannot go along.
         problem: why it cannot be read or sent; "" when it can, or is not there.
         reason: the reason of `problem`.
     """
 
-    body: Object | None = field(default=None, repr=False)
+    packed: tuple[dict[str, Any], ...] = field(default=(), repr=False)
     problem: str = ""
     reason: str = ""
 
@@ -143,7 +144,7 @@ class ReferredObjects:
             if _sites_of(former, one) != _sites_of(needs, one) or self._is_outdated(one, needs)
         }
         if was_unknown - unknown:
-            for namespace in (key[0], NAMESPACE):
+            for namespace in self._namespaces_of(key):
                 changed |= self._lingering.get(namespace, set())
         for one in sorted(changed):
             self._plan(one)
@@ -168,7 +169,7 @@ class ReferredObjects:
     ) -> bool:
         """Whether a site that is new under its name lacks an object, or its tenant has changed."""
         content = self._contents.get(one)
-        if content is None or content.body is None:
+        if content is None or not content.packed:
             return False
         if self._tenants.get(one) is not self._tenant_of(one):
             return True
@@ -182,9 +183,14 @@ class ReferredObjects:
     def _is_unknown_at(self, site: str, one: ReferredObject) -> bool:
         """Whether an order at a site may refer to an object, as far as is known."""
         return any(
-            _may_refer(key, one) and (key[0] == one.namespace or not one.is_namespaced)
+            _may_refer(key, one) and one.namespace in self._namespaces_of(key)
             for key in self._unknown_at.get(site, ())
         )
+
+    def _namespaces_of(self, key: WorkKey) -> tuple[str, ...]:
+        """The namespaces in which what an order refers to may be."""
+        tenant = None if parse_referred_key(key) else self.objects.tenant_of(key[0])
+        return (key[0], NAMESPACE, *(tenant.spec.extra_namespaces if tenant else ()))
 
     # ------------------------------------------------------------ their orders
 
@@ -222,12 +228,12 @@ class ReferredObjects:
     def _sent_form(self, one: ReferredObject) -> OrderForSite | None:
         """The order that brings an object; None while it is not known or cannot be sent."""
         content = self._contents.get(one)
-        if content is None or content.body is None:
+        if content is None or not content.packed:
             return None
         tenant = self._tenant_of(one)
         if tenant is not None:
             self._tenants[one] = tenant
-        return order_of_referred(self.hub_id, one, content.body, tenant)
+        return order_of_referred(self.hub_id, one, content.packed, tenant)
 
     def _is_reported(self, site: str, order_id: str) -> bool:
         state = self.sites.states.get(site)
@@ -260,7 +266,7 @@ class ReferredObjects:
             return OrderWait(UNREAD, f"{one} is being read from the hub")
         if content.problem:
             return OrderWait(content.reason, content.problem)
-        if content.body is None:
+        if not content.packed:
             return None if is_optional else OrderWait(MISSING, _missing_text(one))
         if one.kind == "Secret" and not self.sealing_key_of(site):
             return _wait_for_key(site)
@@ -365,7 +371,8 @@ class ReferredObjects:
         resource, pause_seconds = RESOURCES[one.kind], 0.0
         namespace = one.namespace if resource.namespaced else None
         try:
-            content = _content_of(one, await self.hub.get(resource, one.name, namespace))
+            found = await self.hub.get(resource, one.name, namespace)
+            content = await asyncio.to_thread(_content_of, one, found)  # one MiB takes long
         except NotFound:
             content = ReferredContent()
         except HubError as error:
@@ -410,7 +417,7 @@ def _content_of(one: ReferredObject, body: Object) -> ReferredContent:
         return ReferredContent(problem=text, reason=REFUSED)
     if (body.get("metadata") or {}).get("deletionTimestamp"):
         return ReferredContent()
-    return ReferredContent(body=body)
+    return ReferredContent(packed=pack_referred(body))
 
 
 def _problem_of_name(one: ReferredObject) -> str:

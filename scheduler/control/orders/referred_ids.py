@@ -28,6 +28,7 @@ from scheduler.model.manifests.references import (
     as_sent,
     pull_secrets_of,
 )
+from scheduler.model.packed_manifests import pack_manifests
 
 RESOURCES: Final[Mapping[ReferredKind, ApiResource]] = {
     "ConfigMap": CONFIG_MAPS,
@@ -59,6 +60,11 @@ class ReferredObject:
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}"
+
+    def name_in(self, namespace: str) -> str:
+        """Its kind and name, with its namespace if that is another one."""
+        is_elsewhere = self.is_namespaced and self.namespace != namespace
+        return f"{self.kind} {self.namespace}/{self.name}" if is_elsewhere else str(self)
 
     @property
     def order_key(self) -> WorkKey:
@@ -97,29 +103,34 @@ def parse_referred_id(order_id: str) -> ReferredObject | None:
     return parse_referred_key(identity.key)
 
 
+def pack_referred(body: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
+    """An object of the hub as its order has it: in little memory, but for a Secret."""
+    sent = (as_sent(body),)
+    return sent if body.get("kind") == "Secret" else pack_manifests(sent)
+
+
 def order_of_referred(
-    hub_id: str, one: ReferredObject, body: Mapping[str, Any], tenant: Tenant | None
+    hub_id: str, one: ReferredObject, packed: tuple[dict[str, Any], ...], tenant: Tenant | None
 ) -> OrderForSite:
     """The order that brings an object to a site.
 
     Args:
         hub_id: names this hub in order ids.
         one: the object.
-        body: the object as the hub has it.
+        packed: the object, by `pack_referred`.
         tenant: the tenant of its namespace; None: it has none.
     """
-    sent = as_sent(body)
     needs = tuple(
         referred_order_id(hub_id, referred_object(each.kind, one.namespace, each.name))
-        for each in (pull_secrets_of(sent) if one.kind == "ServiceAccount" else ())
+        for each in (pull_secrets_of(packed[0]) if one.kind == "ServiceAccount" else ())
     )
     return OrderForSite(
         id=referred_order_id(hub_id, one),
         generation=1,
         namespace=one.order_key[0],
         name=one.order_key[1],
-        manifests=() if one.kind == "Secret" else (sent,),
-        secrets=(sent,) if one.kind == "Secret" else (),
+        manifests=() if one.kind == "Secret" else packed,
+        secrets=packed if one.kind == "Secret" else (),
         cluster_kinds=() if one.is_namespaced else (PRIORITY_CLASS,),
         pod_security=tenant.spec.pod_security if tenant and one.is_namespaced else None,
         needs=needs,

@@ -5,6 +5,7 @@ The step after the status is written: plans for the dispatcher, capacity in flig
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 import msgspec
 
@@ -18,7 +19,14 @@ from scheduler.control.orders.dispatch import Dispatcher
 from scheduler.control.orders.identity import IdentityResolver, format_order_id, pod_selector
 from scheduler.control.orders.kept_orders import KeptOrders
 from scheduler.control.orders.made_orders import MadeOrders
-from scheduler.control.orders.waits import WAITING, OrderWait
+from scheduler.control.orders.referred_ids import parse_referred_id
+from scheduler.control.orders.waits import (
+    REFERENCES,
+    WAITING,
+    OrderWait,
+    SentReferences,
+    references_condition,
+)
 from scheduler.control.ports.agents import OrderForSite, OrderState
 from scheduler.control.ports.ledger import AcceptedSpec
 from scheduler.control.sites.sites import Sites
@@ -27,6 +35,7 @@ from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.quotas import Quotas, QuotaUse
 from scheduler.control.status import workload as statuses
 from scheduler.control.status.accepted import is_present_spec_accepted
+from scheduler.control.status.conditions import find_condition, set_condition
 from scheduler.control.status.failover import given_up_sites
 from scheduler.control.status.migration import SiteShare, SiteView, is_finished
 from scheduler.control.status.remains import SiteLeft
@@ -111,13 +120,29 @@ class OrderSync:
             is_unreachable=state is not None and not state.is_cluster_reachable,
         )
 
-    def waits_of(self, workload: Workload, status: WorkloadStatus) -> dict[str, OrderWait]:
-        """What the orders of a workload wait for, by each site of a status where one does."""
+    def sent_references(self, workload: Workload, status: WorkloadStatus) -> SentReferences:
+        """What the orders of a workload refer to and wait for, at the sites of a status."""
         order_id = self.order_id(workload)
-        waits = {
-            site: self.dispatcher.wait_at(site, order_id) for site in statuses.shares_of(status)
-        }
-        return {site: one for site, one in waits.items() if one is not None}
+        sites = statuses.shares_of(status)
+        return self._sent_references(
+            workload, {site: self.dispatcher.order_at(site, order_id) for site in sites}
+        )
+
+    def _sent_references(
+        self, workload: Workload, ordered: Mapping[str, OrderForSite | None]
+    ) -> SentReferences:
+        order_id, orders = self.order_id(workload), ordered.values()
+        waits = {site: self.dispatcher.wait_at(site, order_id) for site in ordered}
+        needs = {each for one in {one.needs for one in orders if one} for each in one}
+        left_out = {each for one in {one.not_sent for one in orders if one} for each in one}
+        namespace = workload.metadata.namespace
+        sent = (one.name_in(namespace) for one in map(parse_referred_id, needs) if one)
+        return SentReferences(
+            waits={site: one for site, one in waits.items() if one is not None},
+            sent=tuple(sorted(sent)),
+            not_sent=tuple(sorted(left_out)),
+            is_unknown=any(one is None or bool(one.kept_digest) for one in orders),
+        )
 
     def site_views(self, workload: Workload, status: WorkloadStatus) -> dict[str, SiteView]:
         """What is known of a workload's orders, by each site that holds a share in a status."""
@@ -257,12 +282,13 @@ class OrderSync:
             return None
         return msgspec.structs.replace(workload, spec=former.spec)
 
-    def with_order_digests(
-        self, key: WorkKey, workload: Workload, *, has_content: bool = True
+    def with_orders(
+        self, key: WorkKey, workload: Workload, now: datetime, *, has_content: bool = True
     ) -> WorkloadStatus:
-        """The status of a workload with the digests of the orders that it leads to.
+        """The status of a workload with what it says of the orders that it leads to.
 
-        Only with what was accepted: a status of an older version is not written for its digests.
+        These are their digests, and what they refer to. Only with what was accepted: a status of an
+        older version is not written for its digests.
         """
         status, shares = workload.status, statuses.shares_of(workload.status)
         former = {s: one for s, one in status.placement.orders.items() if s in shares}
@@ -271,6 +297,16 @@ class OrderSync:
             orders = self._orders_of(key, workload, shares, has_content=has_content)
             found = {site: self.dispatcher.digest_of(site, one) for site, one in orders.items()}
             digests = former | {site: one for site, one in found.items() if one}
+            ordered = {site: orders.get(site) for site in shares}
+            condition = references_condition(
+                self._sent_references(workload, ordered),
+                now,
+                find_condition(status.conditions, REFERENCES),
+            )
+            if condition is not None:
+                observed = status.observed_generation or None
+                condition = msgspec.structs.replace(condition, observed_generation=observed)
+            status = set_condition(status, condition, REFERENCES, now)
         placement = msgspec.structs.replace(status.placement, orders=dict(sorted(digests.items())))
         return msgspec.structs.replace(status, placement=placement)
 

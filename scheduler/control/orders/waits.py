@@ -1,6 +1,7 @@
 """What an order waits for before it goes to its site, as a reason and a text for people."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -10,7 +11,7 @@ from scheduler.model.formatters import format_list
 from scheduler.model.kinds.fields import Condition
 
 REFERENCES: Final = "References"
-"""The condition that says what an order waits for."""
+"""The condition that says what goes along with the orders, and what an order waits for."""
 
 WAITING: Final = "Waiting"
 """The phase of an order that is not sent yet."""
@@ -20,6 +21,10 @@ UNREAD: Final = "ReferenceNotRead"
 REFUSED: Final = "ReferenceRefused"
 TOO_MANY: Final = "TooManyReferences"
 SEALING_KEY_UNKNOWN: Final = "SealingKeyUnknown"
+NOT_SENT: Final = "NotSent"
+GO_ALONG: Final = "GoAlong"
+
+_MAX_NAMED: Final = 16
 
 
 class OrderWait(NamedTuple):
@@ -34,15 +39,61 @@ class OrderWait(NamedTuple):
     message: str
 
 
-def references_condition(waits: Mapping[str, OrderWait], now: datetime) -> Condition | None:
-    """The condition References of a workload; None when no order of it waits.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentReferences:
+    """What the orders of a workload refer to.
+
+    Attributes:
+        waits: what orders wait for, by site.
+        sent: the objects that go along, by name.
+        not_sent: the objects that do not, with the reason.
+        is_unknown: some orders are known by their digests alone.
+    """
+
+    waits: Mapping[str, OrderWait]
+    sent: tuple[str, ...] = ()
+    not_sent: tuple[str, ...] = ()
+    is_unknown: bool = False
+
+
+def references_condition(
+    references: SentReferences, now: datetime, former: Condition | None = None
+) -> Condition | None:
+    """The condition References of a workload; None when its pod templates refer to nothing.
+
+    It is False while an order waits, or while something is not sent that no site may have. The
+    latter stops nothing.
 
     Args:
-        waits: what its orders wait for, by site.
+        references: what its orders refer to.
         now: the time of the condition, if it is new.
+        former: the condition until now; it stays while nothing is known of an order.
     """
-    if not waits:
+    texts: list[str] = []
+    reason = GO_ALONG
+    if references.not_sent:
+        reason = NOT_SENT
+        texts.append(_format_not_sent(references.not_sent))
+    if references.waits:
+        reason = min(references.waits.values()).reason
+        texts.insert(0, _format_waits(references.waits))
+    elif references.is_unknown:
+        return former
+    is_good = not texts
+    if references.sent:
+        texts.append(f"these go along: {format_list(references.sent, _MAX_NAMED)}")
+    if not texts:
         return None
+    return Condition(
+        type=REFERENCES,
+        status="True" if is_good else "False",
+        reason=reason,
+        message=clip_text("; ".join(texts)),
+        last_transition_time=now,
+    )
+
+
+def _format_waits(waits: Mapping[str, OrderWait]) -> str:
     by_wait: dict[OrderWait, list[str]] = {}
     for site, wait in sorted(waits.items()):
         by_wait.setdefault(wait, []).append(site)
@@ -50,10 +101,12 @@ def references_condition(waits: Mapping[str, OrderWait], now: datetime) -> Condi
         f"{format_list(sites, MAX_SITES_LISTED)}: {wait.message}"
         for wait, sites in sorted(by_wait.items())
     ]
-    return Condition(
-        type=REFERENCES,
-        status="False",
-        reason=min(by_wait).reason,
-        message=clip_text(f"not sent yet to {'; '.join(texts)}"),
-        last_transition_time=now,
+    return f"not sent yet to {'; '.join(texts)}"
+
+
+def _format_not_sent(not_sent: tuple[str, ...]) -> str:
+    return (
+        f"not sent, so each site must have it: {format_list(not_sent, _MAX_NAMED)}: ask the"
+        " administrator for that right, or name what the sites have in annotation"
+        " kapok.dev/from-site"
     )

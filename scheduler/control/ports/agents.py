@@ -205,6 +205,7 @@ class OrderForSite:
             this digest, as `Workload.status.placement.orders` has it; then there are no manifests.
         needs: ids of the orders of objects that its pod templates refer to.
         optional_needs: those of them without which its pods start.
+        not_sent: what its pod templates refer to and what is not sent, as sentences.
         secrets: Secrets to apply, which are sealed for the site before they leave the hub.
         is_over: the workload has completed. The index lists the order, so that nothing of it is
             withdrawn, and its content is not published: a site that has lost its disk would run the
@@ -222,6 +223,7 @@ class OrderForSite:
     kept_digest: str = ""
     needs: tuple[str, ...] = ()
     optional_needs: frozenset[str] = frozenset()
+    not_sent: tuple[str, ...] = ()
     secrets: tuple[dict[str, object], ...] = field(default=(), repr=False)
     is_over: bool = False
 
@@ -242,6 +244,14 @@ class OrderPublisherPort(Protocol):
         Raises:
             OrderNotPublishable: agents would not accept it; nothing was published.
         """
+        ...
+
+    def is_slow(self, site: str, order: OrderForSite) -> bool:
+        """Whether the content of an order is so large that it is to be made in a thread first."""
+        ...
+
+    def prepare_order(self, site: str, order: OrderForSite) -> None:
+        """Makes the content of an order for `publish_order`, which follows; a thread calls it."""
         ...
 
     def digest_of(self, site: str, order: OrderForSite) -> str:

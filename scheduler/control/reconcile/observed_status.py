@@ -15,7 +15,12 @@ from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.resolve_demand import policies_of
 from scheduler.control.status import workload as statuses
 from scheduler.control.status.accepted import ORDERS_KEPT, kept_orders_condition
-from scheduler.control.status.conditions import MAX_SITES_LISTED, set_condition, stuck_condition
+from scheduler.control.status.conditions import (
+    MAX_SITES_LISTED,
+    find_condition,
+    set_condition,
+    stuck_condition,
+)
 from scheduler.control.status.failover import given_up_sites
 from scheduler.control.status.kstatus import has_failed_site, with_kstatus
 from scheduler.control.status.manifest_fields import (
@@ -91,8 +96,9 @@ class ObservedStatus:
         given_up = self.order_sync.pods_given_up(workload, status)
         stuck = stuck_condition(status, self.stuck_after_seconds, now, given_up=given_up)
         status = set_condition(status, stuck, "StuckInFlight", now)
-        waits = self.order_sync.waits_of(workload, status)
-        status = set_condition(status, references_condition(waits, now), REFERENCES, now)
+        found = self.order_sync.sent_references(workload, status)
+        former = find_condition(status.conditions, REFERENCES)
+        status = set_condition(status, references_condition(found, now, former), REFERENCES, now)
         policies = policies_of(workload, self.objects)
         not_enforced = not_enforced_condition(workload, now, policies=policies)
         status = set_condition(status, not_enforced, "NotEnforced", now)

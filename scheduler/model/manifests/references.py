@@ -1,6 +1,6 @@
 """What pod templates refer to by name: objects that go along with an order. Pure.
 
-These are ConfigMaps, Secrets, ServiceAccounts and claims of the workload's own namespace, and
+These are ConfigMaps, Secrets, ServiceAccounts and claims of the template's namespace, and
 PriorityClasses. What the manifests contain themselves, and what every cluster has by itself, is no
 reference.
 """
@@ -26,6 +26,7 @@ MAX_REFERRED_NAME: Final = 220
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 _GROUP_OF: Final = {"PriorityClass": "scheduling.k8s.io"}
+"""The groups of the cluster-scoped kinds; all others are of the core group."""
 _CONTAINER_LISTS = ("containers", "initContainers", "ephemeralContainers")
 _ROOT_CERTIFICATES = "kube-root-ca.crt"
 _SECRET_FIELDS = ("secretRef", "nodePublishSecretRef")
@@ -44,40 +45,50 @@ class Reference(NamedTuple):
         kind: its kind.
         name: its name.
         is_optional: pods start without it.
+        namespace: its namespace; "": that of the workload, or none for a cluster-scoped kind.
     """
 
     kind: ReferredKind
     name: str
     is_optional: bool = False
+    namespace: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}".replace(" /", " ")
 
 
 def references_of(manifests: Sequence[Mapping[str, Any]], namespace: str) -> tuple[Reference, ...]:
-    """What the pod templates of a workload refer to, sorted by kind and name.
+    """What the pod templates of a workload refer to, sorted by namespace, kind and name.
 
-    Pod templates in another namespace refer to objects of that one, which do not go along.
+    Pod templates in another namespace refer to objects of that one.
 
     Args:
         manifests: the objects of the workload.
         namespace: the workload's namespace.
     """
-    contained: set[tuple[str, str]] = set()
-    found: dict[tuple[ReferredKind, str], bool] = {}
+    contained: set[tuple[str, str, str]] = set()
+    found: dict[tuple[str, ReferredKind, str], bool] = {}
     for manifest in manifests:
         metadata = mapping_or_empty(manifest.get("metadata"))
-        if metadata.get("namespace") not in (None, "", namespace):
-            continue
+        stated = metadata.get("namespace")
+        at = "" if stated in (None, "", namespace) else str(stated)
         group, kind = group_kind(manifest)
         if group == _GROUP_OF.get(kind, ""):
-            contained.add((kind, str(metadata.get("name"))))
-        for at in find_pod_specs(manifest):
-            for one in _references_in(at.spec):
-                key = (one.kind, one.name)
+            contained.add((_namespace_of(kind, at), kind, str(metadata.get("name"))))
+        for template in find_pod_specs(manifest):
+            for one in _references_in(template.spec):
+                key = (_namespace_of(one.kind, at), one.kind, one.name)
                 found[key] = found.get(key, True) and one.is_optional
     return tuple(
-        Reference(kind, name, is_optional)
-        for (kind, name), is_optional in sorted(found.items())
-        if (kind, name) not in contained
+        Reference(kind, name, is_optional, at)
+        for (at, kind, name), is_optional in sorted(found.items())
+        if (at, kind, name) not in contained
     )
+
+
+def _namespace_of(kind: str, namespace: str) -> str:
+    """The namespace of an object to which a template in a namespace refers."""
+    return "" if kind in _GROUP_OF else namespace
 
 
 def is_referred_name(name: str) -> bool:

@@ -17,7 +17,7 @@ from scheduler.control.ports.agents import KEEP_DIGEST, OrderState, OrderStatusR
 from scheduler.control.ports.hub import CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS, TENANTS, WORKLOADS
 from tests.support.control_loops import ControlLoops
 from tests.support.pod_kinds import of_kind, template
-from tests.support.sites import Raw, nodes, site, workload
+from tests.support.sites import Raw, nodes, site, tenant_of_ns, workload
 
 SITE = site("m1", nodes(8), observedAt="2026-11-24T08:00:00Z")
 CONFIG = "hub/ns/configmap:app/along"
@@ -89,7 +89,9 @@ async def test_an_order_waits_for_what_is_missing_and_goes_on_when_it_appears() 
         changed(loops, "ConfigMap", "app")
         await settle(loops)
         assert names(loops) == {"web", "configmap:app"}
-        assert await condition(loops, "web") == {}
+        found = await condition(loops, "web")
+        assert (found["status"], found["reason"]) == ("True", "GoAlong")
+        assert found["message"] == "these go along: ConfigMap app"
 
 
 async def test_an_object_that_changes_is_sent_again_and_nothing_else() -> None:
@@ -170,6 +172,68 @@ async def test_what_the_sites_have_themselves_is_not_waited_for() -> None:
     async with running(deployed("web", NEEDS_CONFIG, annotations=noted)) as loops:
         assert names(loops) == {"web"}
         assert await condition(loops, "web") == {}
+
+
+async def test_a_class_that_the_tenant_may_not_send_is_named_and_stops_nothing() -> None:
+    async with running(deployed("web", {"priorityClassName": "gold"} | NEEDS_CONFIG)) as loops:
+        found = await condition(loops, "web")
+        assert found["reason"] == "MissingReference"
+        assert "PriorityClass gold: Tenant.spec.clusterKinds lacks" in found["message"]
+        await loops.hub.create(CONFIG_MAPS, config("1"))
+        changed(loops, "ConfigMap", "app")
+        await settle(loops)
+        assert names(loops) == {"web", "configmap:app"}
+        found = await condition(loops, "web")
+        assert (found["status"], found["reason"]) == ("False", "NotSent")
+        assert "kapok.dev/from-site" in found["message"]
+        words = {"metadata": {"annotations": {"kapok.dev/from-site": "PriorityClass/gold"}}}
+        await loops.hub.merge_patch(WORKLOADS, "web", words, namespace="ns")
+        await settle(loops)
+        await settle(loops)
+        assert (await condition(loops, "web"))["status"] == "True"
+
+
+@pytest.mark.parametrize("is_own", [True, False])
+async def test_what_another_namespace_of_the_tenant_holds_goes_along(*, is_own: bool) -> None:
+    loops = ControlLoops()
+    web = deployed("web", NEEDS_CONFIG)
+    web["spec"]["manifests"][0]["metadata"]["namespace"] = "more"
+    other = {"metadata": {"name": "app", "namespace": "more"}}
+    await loops.hub.create(CONFIG_MAPS, config("1") | other)
+    own = ("ns", "more") if is_own else ("ns",)
+    loops.has_tenant = False
+    await loops.hub.create(TENANTS, tenant_of_ns(*own, extraNamespaces=["more"]))
+    async with running(web, loops=loops):
+        found = await condition(loops, "web")
+        if is_own:
+            assert set(listed(loops)) == {"hub/more/configmap:app/along", order_of(loops, "web")}
+            assert found["message"] == "these go along: ConfigMap more/app"
+        else:  # the namespace is another tenant's at the hub
+            assert names(loops) == {"web"}
+            assert found["reason"] == "NotSent"
+            assert "ConfigMap more/app: Tenant.spec.namespaces lacks more" in found["message"]
+
+
+async def test_a_new_leader_keeps_what_sites_have_in_other_namespaces_too() -> None:
+    loops = ControlLoops()
+    web = deployed("web", NEEDS_CONFIG)
+    web["spec"]["manifests"][0]["metadata"]["namespace"] = "more"
+    other = {"metadata": {"name": "app", "namespace": "more"}}
+    await loops.hub.create(CONFIG_MAPS, config("1") | other)
+    loops.has_tenant = False
+    await loops.hub.create(TENANTS, tenant_of_ns("ns", "more", extraNamespaces=["more"]))
+    async with running(web, loops=loops):
+        former = dict(listed(loops))
+    after = ReportingLoops(hub=loops.hub, recorder=loops.recorder)
+    after.reported = tuple(former)
+    async with after.leads(SITE):
+        after.dispatcher.flush()
+        assert listed(after)["hub/more/configmap:app/along"] == KEEP_DIGEST
+        assert listed(after).keys() == former.keys()
+
+
+def order_of(loops: ControlLoops, name: str) -> str:
+    return next(one for one in listed(loops) if one.split("/")[2] == name)
 
 
 async def test_the_pull_secrets_of_an_account_go_along_with_it() -> None:

@@ -106,9 +106,14 @@ def test_what_the_manifests_contain_is_no_reference() -> None:
     assert references_of([elsewhere, user], "ns") == (Reference("ConfigMap", "a"),)
 
 
-def test_templates_in_another_namespace_refer_to_nothing_of_ours() -> None:
-    user = deployment({"serviceAccountName": "a"}, namespace="other")
-    assert references_of([user], "ns") == ()
+def test_templates_in_another_namespace_refer_to_its_objects() -> None:
+    spec = {"serviceAccountName": "a", "priorityClassName": "gold"}
+    user = deployment(spec, namespace="other")
+    assert references_of([user, deployment({"serviceAccountName": "a"})], "ns") == (
+        Reference("PriorityClass", "gold"),
+        Reference("ServiceAccount", "a"),
+        Reference("ServiceAccount", "a", namespace="other"),
+    )
 
 
 def test_a_reference_is_optional_only_if_all_of_its_uses_are() -> None:
