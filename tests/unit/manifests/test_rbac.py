@@ -18,7 +18,8 @@ from scheduler.runtime.packaged_files import packaged_folder
 
 OBJECTS: list[dict[str, Any]] = [
     item
-    for path in sorted((packaged_folder("manifests") / "rbac").glob("*.yaml"))
+    for folder in ("rbac", "rbac/agent")
+    for path in sorted((packaged_folder("manifests") / folder).glob("*.yaml"))
     for item in yaml.safe_load_all(path.read_text(encoding="utf-8"))
 ]
 ROLES = {

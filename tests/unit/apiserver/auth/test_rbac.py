@@ -80,9 +80,7 @@ def test_a_role_allows_exactly_what_the_manifests_grant(role: str) -> None:
 
 
 def test_every_role_for_people_and_the_scheduler_exists() -> None:
-    assert {f"kapok-{role}" for role in ROLES} - {"kapok-owner"} == set(CLUSTER_ROLES) - {
-        "kapok-agent"  # for member clusters; the hub knows agents by their MQTT certificate
-    }
+    assert {f"kapok-{role}" for role in ROLES} - {"kapok-owner"} == set(CLUSTER_ROLES)
 
 
 def test_a_tenant_without_namespaces_writes_nowhere() -> None:
