@@ -29,6 +29,8 @@ ROLES = {
 }
 WRITES = {"create", "update", "patch", "delete", "deletecollection"}
 GRANTED = {"sitegrants", "dataclassschemes"}
+RIGHTS_ONLY = {"dataclasses", "priorities"}
+"""Resources that manifests/admission/finer-rights.yaml asks for, and no server has."""
 EVERYBODY = {"authority", "operator", "administrator", "reader", "auditor"}
 READERS = {
     CONFIG_MAP: {"operator"},
@@ -87,6 +89,21 @@ def test_the_authority_alone_writes_grants_and_classes() -> None:
         if group == "kapok.dev" and resource in GRANTED | {"*"} and verb in WRITES
     }
     assert writers == {"ClusterRole/kapok-authority"}
+
+
+def test_finer_rights_are_given_by_roles_of_their_own() -> None:
+    holders = {
+        (verb, resource): role
+        for role in ROLES
+        for group, resource, verb in rights(role)
+        if group == "kapok.dev" and verb in {"lower", "use", "grant"}
+    }
+    assert holders == {
+        ("lower", "dataclasses"): "ClusterRole/kapok-data-officer",
+        ("use", "priorities"): "ClusterRole/kapok-priority-user",
+        ("grant", "sitegrants"): "ClusterRole/kapok-authority",
+        ("grant", "dataclassschemes"): "ClusterRole/kapok-authority",
+    }
 
 
 def test_the_scheduler_alone_writes_statuses() -> None:
@@ -151,7 +168,7 @@ def test_a_tenant_writes_its_own_kinds_only() -> None:
 
 
 def test_every_resource_of_ours_exists() -> None:
-    known = {kind.plural for kind in KINDS.values()} | {"*"}
+    known = {kind.plural for kind in KINDS.values()} | {"*"} | RIGHTS_ONLY
     for role in ROLES:
         for group, resource, _ in rights(role):
             assert group != "kapok.dev" or resource.partition("/")[0] in known
