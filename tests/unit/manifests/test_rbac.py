@@ -1,6 +1,8 @@
 """The roles that we ship: valid, with the fewest rights, and none can grant itself more."""
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import kubernetes_validate  # type: ignore[import-untyped]
@@ -16,11 +18,13 @@ from scheduler.hub import web_address
 from scheduler.model.kinds.kinds import KINDS
 from scheduler.runtime.packaged_files import packaged_folder
 
-OBJECTS: list[dict[str, Any]] = [
-    item
+FILES = [
+    path
     for folder in ("rbac", "rbac/agent")
     for path in sorted((packaged_folder("manifests") / folder).glob("*.yaml"))
-    for item in yaml.safe_load_all(path.read_text(encoding="utf-8"))
+]
+OBJECTS: list[dict[str, Any]] = [
+    item for path in FILES for item in yaml.safe_load_all(path.read_text(encoding="utf-8"))
 ]
 ROLES = {
     f"{item['kind']}/{item['metadata']['name']}": item
@@ -172,3 +176,20 @@ def test_every_resource_of_ours_exists() -> None:
     for role in ROLES:
         for group, resource, _ in rights(role):
             assert group != "kapok.dev" or resource.partition("/")[0] in known
+
+
+_RULE = re.compile(
+    r"((?:^# .*\n)+)?^- apiGroups: .*\n(?:  (?:resources|resourceNames): .*\n)+  verbs: \[(.*)\]$",
+    re.MULTILINE,
+)
+"""A rule with the comment above it."""
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_every_verb_has_its_reason_above_its_rule(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    found = _RULE.findall(text)
+    assert len(found) == text.count("- apiGroups:")
+    for comment, verbs in found:
+        words = set(re.findall(r"[a-z]+", comment))
+        assert set(verbs.split(", ")) <= words, (verbs, comment)
