@@ -37,6 +37,7 @@ from scheduler.apiserver.base.requests import (
     parse_flag,
     parse_resource_path,
 )
+from scheduler.apiserver.kinds.admission import AllowsFunc
 from scheduler.apiserver.kinds.core.protobuf import PROTOBUF, decode_protobuf
 from scheduler.apiserver.kinds.resources import ServerResource
 from scheduler.apiserver.plain_requests import ApiResponse, PlainRequest
@@ -251,6 +252,7 @@ class HttpHandler:
             user_agent=request.headers.get("User-Agent", ""),
             body=body,
             warnings=[resource.deprecation_warning] if resource.deprecation_warning else [],
+            allows=_further_rights(identity, resource.group_resource.group),
         )
         answer = await self._verb_handler.handle(resource_request)
         if answer.parts is not None:
@@ -387,6 +389,18 @@ class HttpHandler:
 
 
 _VERB_BY_METHOD = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+
+
+def _further_rights(identity: Identity, group: str) -> AllowsFunc:
+    """Whether an identity has further rights in an API group."""
+
+    def allows(verb: str, resource: str, namespace: str, name: str) -> bool:
+        attributes = AccessAttributes(
+            verb=verb, group=group, resource=resource, namespace=namespace, name=name
+        )
+        return is_allowed(identity, attributes)
+
+    return allows
 
 
 def _access_attributes_of(

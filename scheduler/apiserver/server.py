@@ -54,6 +54,7 @@ from scheduler.apiserver.listener import (
     raise_descriptor_limit,
 )
 from scheduler.apiserver.storage.sqlite import DirectoryLock, SqliteStore
+from scheduler.apiserver.write.access_checks import AccessChecks
 from scheduler.apiserver.write.status_checks import StatusCheck
 from scheduler.apiserver.write.writer import MutateFunc, ObjectWriter
 from scheduler.hub.schema.json_types import JsonObject
@@ -98,6 +99,8 @@ class ApiServerOptions:
     """Checks by kind of what is written to the status subresource."""
     mutations: Mapping[tuple[str, str], MutateFunc] = field(default_factory=dict)
     """Changes by group and kind of what is created, and of updates of no subresource."""
+    access_checks: AccessChecks = field(default_factory=dict)
+    """Checks by group and kind of writes that need further rights."""
     on_fault: Callable[[str], None] = lambda _where: None
     """Called with the place of each fault of the server (`base.faults.FAULT_PLACES`)."""
     clock: Clock = field(default_factory=SystemClock)
@@ -174,6 +177,7 @@ def _open_writer(
     )
     writer.status_checks = options.status_checks
     writer.mutations = options.mutations
+    writer.access_checks = options.access_checks
     writer.load()
     definitions = catalog.find(*_CRD_RESOURCE)
     if definitions is not None:

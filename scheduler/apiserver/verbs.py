@@ -36,7 +36,12 @@ from scheduler.apiserver.base.requests import (
     check_resource_version,
     parse_flag,
 )
-from scheduler.apiserver.kinds.admission import WriteOptions, prune_unknown_fields
+from scheduler.apiserver.kinds.admission import (
+    AllowsFunc,
+    WriteOptions,
+    allow_everything,
+    prune_unknown_fields,
+)
 from scheduler.apiserver.kinds.core.protobuf import PROTOBUF, decode_protobuf
 from scheduler.apiserver.kinds.metadata import format_rfc3339
 from scheduler.apiserver.kinds.resources import ServerResource
@@ -96,6 +101,8 @@ class ResourceRequest:
     body: bytes
     warnings: list[str] = field(default_factory=list)
     """Texts for Warning headers; the verb adds to them."""
+    allows: AllowsFunc = allow_everything
+    """Further rights of the client."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +123,7 @@ class VerbHandler:
 
     def __init__(self, writer: ObjectWriter) -> None:
         self._writer = writer
-        self._deleter = ObjectDeleter(writer)
+        self._deleter = ObjectDeleter(writer, writer.access_checks)
 
     async def handle(self, request: ResourceRequest) -> VerbResponse:
         """Executes the verb of a request other than a watch.
@@ -316,10 +323,11 @@ class VerbHandler:
         return await self._list_response(request, page, ObjectRepresentation())
 
     async def _delete_options(self, request: ResourceRequest) -> DeleteOptions:
-        return await self._writer.heavy_work.run(
+        options = await self._writer.heavy_work.run(
             len(request.body),
             lambda: parse_delete_options(request.query, request.body, request.content_type),
         )
+        return replace(options, allows=request.allows)
 
     # ------------------------------------------------------------ shared steps
 
@@ -358,6 +366,7 @@ class VerbHandler:
             # A few bytes of a JSON patch can copy a megabyte.
             size_bytes=MAX_BODY_BYTES if b'"copy"' in request.body else len(request.body),
             duplicate_fields=list(body.duplicate_fields),
+            allows=request.allows,
         )
 
 

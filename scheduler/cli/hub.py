@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from scheduler.apiserver.auth.rbac import ROLES, Identity
+from scheduler.apiserver.auth.rbac import NAMESPACED_ROLES, ROLES, Identity
 from scheduler.apiserver.auth.tokens import TokenStore, write_kubeconfig
 from scheduler.apiserver.backup import NotABackup, backup, restore
 from scheduler.apiserver.base.errors import DamagedFile
@@ -58,7 +58,7 @@ def register(parser: argparse.ArgumentParser) -> None:
                 "--namespace",
                 action="append",
                 default=[],
-                help="namespace of the role tenant; may be repeated",
+                help=f"namespace of a role {', '.join(NAMESPACED_ROLES)}; may be repeated",
             )
         else:
             command.add_argument("file", type=Path, metavar="FILE", help="the backup file")
@@ -108,8 +108,8 @@ def _restore(arguments: argparse.Namespace, folder: Path) -> int:
 
 
 def _token(arguments: argparse.Namespace, folder: Path) -> int:
-    if arguments.role == "tenant" and not arguments.namespace:
-        print_error("hub token", "the role tenant needs --namespace, at least once")
+    if arguments.role in NAMESPACED_ROLES and not arguments.namespace:
+        print_error("hub token", f"the role {arguments.role} needs --namespace, at least once")
         return EXIT_USAGE
     identity = Identity(arguments.name, arguments.role, tuple(arguments.namespace))
     token = TokenStore(folder / "tokens.json").get_or_create(identity)

@@ -15,6 +15,7 @@ from scheduler.control.status.finalizer import keep_finalizer
 from scheduler.control.status.manifest_fields import removed_fields_warnings
 from scheduler.control.status.not_enforced import NOT_ENFORCED, not_enforced_warnings
 from scheduler.hub.crds.generate import make_crds
+from scheduler.hub_process.finer_rights import ACCESS_CHECKS
 
 EPOCH_FENCE = StatusCheck(
     name=FENCE_NAME,
@@ -55,6 +56,8 @@ def server_options(
         on_fault=on_fault,
         status_checks={WORKLOADS.kind: EPOCH_FENCE},
         # manifests/admission/withdraw-finalizer.yaml has it for others, and a test compares both.
+        # So has finer-rights.yaml.
+        access_checks=ACCESS_CHECKS,
         mutations={(WORKLOADS.group, WORKLOADS.kind): keep_finalizer},
         warning_funcs=dict.fromkeys(BARE_KINDS, bare_object_warnings)
         | dict.fromkeys(NOT_ENFORCED, not_enforced_warnings)

@@ -37,12 +37,20 @@ _BINDINGS = {
     "operator": _RoleBindings(cluster_wide=("kapok-operator",)),
     "authority": _RoleBindings(cluster_wide=("kapok-authority",)),
     "tenant": _RoleBindings(cluster_wide=("kapok-reader",), in_namespaces=("kapok-tenant",)),
+    "data-officer": _RoleBindings(
+        cluster_wide=("kapok-reader",), in_namespaces=("kapok-tenant", "kapok-data-officer")
+    ),
+    "priority-user": _RoleBindings(
+        cluster_wide=("kapok-reader",), in_namespaces=("kapok-tenant", "kapok-priority-user")
+    ),
     "reader": _RoleBindings(cluster_wide=("kapok-reader",)),
     "auditor": _RoleBindings(cluster_wide=("kapok-auditor",)),
     "scheduler": _RoleBindings(cluster_wide=("kapok-scheduler",), own=("kapok-scheduler",)),
 }
 ROLES = (OWNER_ROLE, *_BINDINGS)
 """The names of the roles. Every identity may review its own rights."""
+NAMESPACED_ROLES = tuple(role for role, bound in _BINDINGS.items() if bound.in_namespaces)
+"""The roles that are given for namespaces."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

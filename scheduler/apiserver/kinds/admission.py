@@ -3,6 +3,7 @@
 The order is that of kube-apiserver's handlers: decode, admit, validate.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from scheduler.apiserver.base.errors import GroupResource, bad_request, invalid
@@ -17,6 +18,8 @@ from scheduler.hub.schema.problems import FieldProblem, invalid_value, quote_val
 from scheduler.hub.schema.quick_check import is_surely_valid
 from scheduler.hub.schema.structural import apply_defaults, drop_nulls, prune, validate
 
+AllowsFunc = Callable[[str, str, str, str], bool]
+"""Given a verb, a resource, a namespace and a name: whether the writer has this right."""
 _MAX_SHOWN_FIELDS = 100
 _REASONS_THAT_SKIP_RULES = frozenset(
     {
@@ -34,6 +37,11 @@ _RULES_UNCHECKED_PROBLEM = FieldProblem(
     "correct the existing errors to complete validation",
 )
 """Reported instead of evaluating rules on an object with wrong types or missing fields."""
+
+
+def allow_everything(_verb: str, _resource: str, _namespace: str, _name: str) -> bool:
+    """The rights of the server itself."""
+    return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +62,8 @@ class WriteOptions:
     """The size of the request body; large ones are processed beside the event loop."""
     duplicate_fields: list[str] = field(default_factory=list)
     """The paths of keys that occur twice in the body."""
+    allows: AllowsFunc = allow_everything
+    """The rights of the writer beyond the verb of the request."""
 
 
 def admit_object(

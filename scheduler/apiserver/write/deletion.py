@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
+from types import MappingProxyType
 
 from scheduler.apiserver.base.bodies import decode_body
 from scheduler.apiserver.base.errors import (
@@ -21,11 +22,12 @@ from scheduler.apiserver.base.errors import (
     status_details,
 )
 from scheduler.apiserver.base.requests import parse_integer
-from scheduler.apiserver.kinds.admission import WriteOptions
+from scheduler.apiserver.kinds.admission import AllowsFunc, WriteOptions, allow_everything
 from scheduler.apiserver.kinds.metadata import format_rfc3339
 from scheduler.apiserver.kinds.resources import ServerResource
 from scheduler.apiserver.storage.collection import StoredObject
 from scheduler.apiserver.storage.object_store import ObjectStore, is_deletion_blocked
+from scheduler.apiserver.write.access_checks import AccessChecks, check_access
 from scheduler.apiserver.write.options import parse_dry_run
 from scheduler.hub.schema.json_types import Json, JsonObject
 from scheduler.hub.schema.problems import FieldProblem, invalid_value
@@ -53,6 +55,8 @@ class DeleteOptions:
     """Empty: the policy of the object's finalizers, else Background."""
     grace_period_seconds: int | None = None
     dry_run: bool = False
+    allows: AllowsFunc = allow_everything
+    """The rights of the client beyond the verb of the request."""
 
 
 def parse_delete_options(query: Mapping[str, str], body: bytes, content_type: str) -> DeleteOptions:
@@ -125,8 +129,12 @@ class _Deletion:
 class ObjectDeleter:
     """Deletes objects of a store."""
 
-    def __init__(self, store: ObjectStore) -> None:
+    def __init__(
+        self, store: ObjectStore, access_checks: AccessChecks = MappingProxyType({})
+    ) -> None:
+        """Takes the store, and what asks for further rights of those who delete."""
         self._store = store
+        self._access_checks = access_checks
 
     async def delete(
         self, resource: ServerResource, namespace: str, name: str, options: DeleteOptions
@@ -134,7 +142,8 @@ class ObjectDeleter:
         """Deletes an object or marks it for deletion; returns the status code and the body.
 
         Raises:
-            ApiError: 403 (a system namespace), 404, 409 (a precondition fails).
+            ApiError: 403 (a system namespace, a further right is missing), 404, 409 (a precondition
+                fails).
         """
         store = self._store
         if resource.collection_name == "/namespaces" and name in _PROTECTED_NAMESPACES:
@@ -157,6 +166,7 @@ class ObjectDeleter:
         """What a deletion makes of an object."""
         item, before = stored.decode(), stored.decode()
         _check_preconditions(resource, item, options)
+        check_access(self._access_checks, resource.group_resource, item, None, options.allows)
         self._mark_for_deletion(resource, item, options)
         is_blocked = is_deletion_blocked(item)
         if not is_blocked and not before["metadata"].get("deletionTimestamp"):
@@ -182,8 +192,16 @@ class ObjectDeleter:
         """Deletes objects in batches that share commits.
 
         Objects that are already gone and system namespaces are skipped; other failures are logged.
+
+        Raises:
+            ApiError: 403, a further right is missing; nothing is deleted.
         """
-        for batch in _split_batches(list(objects)):
+        objects = list(objects)
+        names = resource.group_resource
+        if (names.group, names.kind) in self._access_checks:
+            for stored in objects:
+                check_access(self._access_checks, names, stored.decode(), None, options.allows)
+        for batch in _split_batches(objects):
             async with asyncio.TaskGroup() as group:
                 for stored in batch:
                     group.create_task(self._delete_one(resource, stored.key, options))

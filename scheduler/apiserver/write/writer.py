@@ -32,6 +32,7 @@ from scheduler.apiserver.kinds.metadata import (
 from scheduler.apiserver.kinds.resources import ServerResource
 from scheduler.apiserver.storage.collection import StoredObject
 from scheduler.apiserver.storage.object_store import ObjectStore, is_deletion_blocked
+from scheduler.apiserver.write.access_checks import AccessChecks, check_access
 from scheduler.apiserver.write.managed_fields import (
     FieldManager,
     parse_managed_fields,
@@ -82,10 +83,12 @@ class ObjectWriter(ObjectStore):
     Attributes:
         status_checks: by kind, what refuses a status by another object.
         mutations: by group and kind, what changes new objects and updates of no subresource.
+        access_checks: by group and kind, what asks for further rights of the writer.
     """
 
     status_checks: Mapping[str, StatusCheck] = MappingProxyType({})
     mutations: Mapping[tuple[str, str], MutateFunc] = MappingProxyType({})
+    access_checks: AccessChecks = MappingProxyType({})
 
     async def create(
         self, resource: ServerResource, namespace: str, item: Json, options: WriteOptions
@@ -123,6 +126,7 @@ class ObjectWriter(ObjectStore):
         fill_system_metadata(resource, item, self.clock.now())
         self._mutate(resource, item)
         new = admit_object(resource, item, None, options)
+        check_access(self.access_checks, resource.group_resource, None, new, options.allows)
         if manager.operation == "Update":
             entries = update_managed_fields(resource.schema_node, {}, new, entries, manager)
             if entries:
@@ -242,9 +246,12 @@ class ObjectWriter(ObjectStore):
             new.pop("status", None)
             if "status" in old:
                 new["status"] = old["status"]
-        if not options.subresource:
-            self._mutate(resource, new)
-        return admit_object(resource, new, old, options)
+        if options.subresource:
+            return admit_object(resource, new, old, options)
+        self._mutate(resource, new)
+        new = admit_object(resource, new, old, options)
+        check_access(self.access_checks, resource.group_resource, old, new, options.allows)
+        return new
 
     def _mutate(self, resource: ServerResource, item: JsonObject) -> None:
         names = resource.group_resource

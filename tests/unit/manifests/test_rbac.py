@@ -1,6 +1,8 @@
 """The roles that we ship: valid, with the fewest rights, and none can grant itself more."""
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import kubernetes_validate  # type: ignore[import-untyped]
@@ -16,10 +18,13 @@ from scheduler.hub import web_address
 from scheduler.model.kinds.kinds import KINDS
 from scheduler.runtime.packaged_files import packaged_folder
 
+FILES = [
+    path
+    for folder in ("rbac", "rbac/agent")
+    for path in sorted((packaged_folder("manifests") / folder).glob("*.yaml"))
+]
 OBJECTS: list[dict[str, Any]] = [
-    item
-    for path in sorted((packaged_folder("manifests") / "rbac").glob("*.yaml"))
-    for item in yaml.safe_load_all(path.read_text(encoding="utf-8"))
+    item for path in FILES for item in yaml.safe_load_all(path.read_text(encoding="utf-8"))
 ]
 ROLES = {
     f"{item['kind']}/{item['metadata']['name']}": item
@@ -28,6 +33,8 @@ ROLES = {
 }
 WRITES = {"create", "update", "patch", "delete", "deletecollection"}
 GRANTED = {"sitegrants", "dataclassschemes"}
+RIGHTS_ONLY = {"dataclasses", "priorities"}
+"""Resources that manifests/admission/finer-rights.yaml asks for, and no server has."""
 EVERYBODY = {"authority", "operator", "administrator", "reader", "auditor"}
 READERS = {
     CONFIG_MAP: {"operator"},
@@ -86,6 +93,21 @@ def test_the_authority_alone_writes_grants_and_classes() -> None:
         if group == "kapok.dev" and resource in GRANTED | {"*"} and verb in WRITES
     }
     assert writers == {"ClusterRole/kapok-authority"}
+
+
+def test_finer_rights_are_given_by_roles_of_their_own() -> None:
+    holders = {
+        (verb, resource): role
+        for role in ROLES
+        for group, resource, verb in rights(role)
+        if group == "kapok.dev" and verb in {"lower", "use", "grant"}
+    }
+    assert holders == {
+        ("lower", "dataclasses"): "ClusterRole/kapok-data-officer",
+        ("use", "priorities"): "ClusterRole/kapok-priority-user",
+        ("grant", "sitegrants"): "ClusterRole/kapok-authority",
+        ("grant", "dataclassschemes"): "ClusterRole/kapok-authority",
+    }
 
 
 def test_the_scheduler_alone_writes_statuses() -> None:
@@ -150,7 +172,24 @@ def test_a_tenant_writes_its_own_kinds_only() -> None:
 
 
 def test_every_resource_of_ours_exists() -> None:
-    known = {kind.plural for kind in KINDS.values()} | {"*"}
+    known = {kind.plural for kind in KINDS.values()} | {"*"} | RIGHTS_ONLY
     for role in ROLES:
         for group, resource, _ in rights(role):
             assert group != "kapok.dev" or resource.partition("/")[0] in known
+
+
+_RULE = re.compile(
+    r"((?:^# .*\n)+)?^- apiGroups: .*\n(?:  (?:resources|resourceNames): .*\n)+  verbs: \[(.*)\]$",
+    re.MULTILINE,
+)
+"""A rule with the comment above it."""
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_every_verb_has_its_reason_above_its_rule(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    found = _RULE.findall(text)
+    assert len(found) == text.count("- apiGroups:")
+    for comment, verbs in found:
+        words = set(re.findall(r"[a-z]+", comment))
+        assert set(verbs.split(", ")) <= words, (verbs, comment)

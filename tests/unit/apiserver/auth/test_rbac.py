@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from scheduler.apiserver.auth.rbac import (
+    NAMESPACED_ROLES,
     ROLES,
     AccessAttributes,
     Identity,
@@ -30,7 +31,10 @@ SCHEDULER_ROLE = next(
     for item in OBJECTS
     if item["kind"] == "Role" and item["metadata"]["name"] == "kapok-scheduler"
 )
-VERBS = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "bind")
+VERBS = (
+    *("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "bind"),
+    *("lower", "use", "grant"),
+)
 NAMES = ("", "x", *{n for r in SCHEDULER_ROLE["rules"] for n in r.get("resourceNames", ())})
 ASKED = sorted(
     {
@@ -58,9 +62,10 @@ def grants(role: dict[str, Any], attributes: AccessAttributes) -> bool:
 
 
 def expected(role: str, asked: AccessAttributes) -> bool:
-    if role == "tenant":
+    if role in NAMESPACED_ROLES:
         return grants(CLUSTER_ROLES["kapok-reader"], asked) or (
-            asked.namespace == OWN and grants(CLUSTER_ROLES["kapok-tenant"], asked)
+            asked.namespace == OWN
+            and any(grants(CLUSTER_ROLES[f"kapok-{one}"], asked) for one in {"tenant", role})
         )
     if role == "scheduler" and asked.namespace == SYSTEM and grants(SCHEDULER_ROLE, asked):
         return True
@@ -69,7 +74,7 @@ def expected(role: str, asked: AccessAttributes) -> bool:
 
 @pytest.mark.parametrize("role", ROLES)
 def test_a_role_allows_exactly_what_the_manifests_grant(role: str) -> None:
-    identity = Identity("x", role, (OWN,) if role == "tenant" else ())
+    identity = Identity("x", role, (OWN,) if role in NAMESPACED_ROLES else ())
     for (group, resource), verb, namespace, name in product(
         ASKED, VERBS, ("", OWN, OTHER, SYSTEM), NAMES
     ):
@@ -80,9 +85,7 @@ def test_a_role_allows_exactly_what_the_manifests_grant(role: str) -> None:
 
 
 def test_every_role_for_people_and_the_scheduler_exists() -> None:
-    assert {f"kapok-{role}" for role in ROLES} - {"kapok-owner"} == set(CLUSTER_ROLES) - {
-        "kapok-agent"  # for member clusters; the hub knows agents by their MQTT certificate
-    }
+    assert {f"kapok-{role}" for role in ROLES} - {"kapok-owner"} == set(CLUSTER_ROLES)
 
 
 def test_a_tenant_without_namespaces_writes_nowhere() -> None:
