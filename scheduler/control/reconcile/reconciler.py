@@ -239,7 +239,9 @@ class Reconciler:
         status = self._observed_status.of(key, workload, status, demand)
         basis, has_content = self._basis_of_orders(step, status)
         if basis is not None:
-            status = self.order_sync.with_order_digests(key, basis, has_content=has_content)
+            status = self.order_sync.with_order_digests(
+                key, basis, self.clock.now(), has_content=has_content
+            )
         held_seconds = 0.0
         if not flight.references and key not in self._late_writes:
             held_seconds = self.health_pauses.hold(key, workload.status, status)
