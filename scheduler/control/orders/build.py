@@ -119,7 +119,7 @@ class _SiteManifests:
     ) -> tuple[Sequence[Mapping[str, Any]], str]:
         """The manifests, and why they cannot be as they should; "" when they are.
 
-        A parked site runs no pods, so what cannot be applied there changes nothing that runs.
+        A site with 0 replicas runs no pods, so what cannot be applied there changes nothing.
         """
         if share.pin not in self._pinned:
             self._pinned[share.pin] = with_pin(self.cleaned, share.pin, self.workload.spec)

@@ -1,4 +1,5 @@
-"""What the manifests of a workload are at one site: patches, arguments, registries of images. Pure.
+"""What the manifests of a workload are at one site: patches, arguments, registries of images.
 
-Overrides change what a site runs, never what a decision counts by: see `permitted.py`.
+Pure: knows kinds and manifests. Overrides change what a site runs, and nothing that a decision
+counts by (`permitted.py`). Start with `apply.py`.
 """

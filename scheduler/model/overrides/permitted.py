@@ -1,8 +1,8 @@
 """Which fields of which kinds an override may change. Pure.
 
-The list names what may be changed, never what may not, so that a field that nobody thought of is
-refused. What a decision, a quota or a check counts by is not in it: requests, replicas, nodes,
-claims, names, kinds and namespaces. `checked.py` also compares what is read of the result.
+The list names what may be changed, never what may not, so that an unknown field is refused. What a
+decision, a quota or a check counts by is not in it: requests, replicas, nodes, claims, names, kinds
+and namespaces. `checked.py` also compares what is read of the result.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
