@@ -48,6 +48,8 @@ from scheduler.model.demand.demand import Demand, NotAccepted
 from scheduler.model.demand.identity import is_kept_at_one_site
 from scheduler.model.demand.terms import DEFAULT_TERMS, Terms
 from scheduler.model.formatters import format_rfc3339_exact
+from scheduler.model.kinds.workload import WorkloadSpec
+from scheduler.model.overrides.shown import steps_at
 from scheduler.placement.explain.explain import explain
 from scheduler.placement.explain.suggest import suggest_changes
 from scheduler.placement.fleet.context import decision_context
@@ -66,6 +68,7 @@ _EPILOG = """examples:
 For every site it shows which rules refuse it and why, how many more replicas fit there (ROOM), and
 each cost with the origin of its figure. For a workload that is not placed it shows the smallest
 changes with which it would be placed; each was verified by running the decision with that change.
+Where overrides or the registries of a site apply, it shows them in order, as of the decision.
 -o json adds the rules that passed and the age of each figure.
 Exit code: 0 the workload is placed, 1 it is not placed, 2 wrong usage or workload not found."""
 
@@ -113,6 +116,7 @@ class _ExplainedDecision:
         fleet: the sites as the decision saw them.
         terms: settings and prices of the decision.
         notes: what the decision left out.
+        spec: of the workload, as it was decided; None: it is not known.
     """
 
     key: str
@@ -123,6 +127,7 @@ class _ExplainedDecision:
     fleet: Fleet
     terms: Terms
     notes: tuple[str, ...] = ()
+    spec: WorkloadSpec | None = None
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -167,6 +172,7 @@ def _decide_offline(arguments: argparse.Namespace, key: str) -> _ExplainedDecisi
                 fleet=fleet,
                 terms=DEFAULT_TERMS,
                 notes=inputs.notes,
+                spec=decided.workload.spec,
             )
     known = ", ".join(sorted(each.metadata.key for each in inputs.workloads)) or "none"
     raise _NothingToExplain(f"workload {key} not found; workloads in the files: {known}")
@@ -204,6 +210,7 @@ def _read_recorded(arguments: argparse.Namespace, key: str) -> _ExplainedDecisio
         recorded = read_recorded_decision(reader, record)
         undoing = find_undoing(reader, record)
         held = _held_note(reader, recorded.decision) if arguments.decision is None else ""
+        spec = _recorded_spec(reader, record)
     line = str(undoing.content.get("line", "")) if undoing else ""
     notes = tuple(filter(None, (line, held)))
     return _ExplainedDecision(
@@ -215,7 +222,18 @@ def _read_recorded(arguments: argparse.Namespace, key: str) -> _ExplainedDecisio
         fleet=recorded.fleet,
         terms=recorded.terms,
         notes=notes,
+        spec=spec,
     )
+
+
+def _recorded_spec(reader: RecordSource, record: Record) -> WorkloadSpec | None:
+    digest = record.content.get("spec")
+    if not digest:
+        return None
+    try:
+        return msgspec.convert(reader.blob(str(digest)), WorkloadSpec)
+    except msgspec.ValidationError:  # of another version; the decision itself can be read
+        return None
 
 
 def _held_note(reader: RecordSource, decision: Decision) -> str:
@@ -262,12 +280,26 @@ def _explain_as_json(explained: _ExplainedDecision) -> dict[str, Any]:
         context = decision_context(explained.now, explained.terms)
         changes = suggest_changes(demand, explained.fleet, context)
     answer = _format_explanation(explanation, changes)
+    for site in answer["sites"]:
+        if site["replicas"] and (applied := _applied_at(explained, site["name"], site["replicas"])):
+            site["applied"] = applied
     if any(is_kept_at_one_site(demand, rule) for rule in demand.spread):
         what = demand.numbered_set or demand.key
         answer["notes"].append(f"{what} stays at one site (placement.identity: Whole)")
     if is_stuck and not changes:
         answer["notes"].append("none of the changes that were tried would make it fit")
     return answer | ({"decision": explained.record_id} if explained.record_id else {})
+
+
+def _applied_at(explained: _ExplainedDecision, site: str, replicas: int) -> list[dict[str, Any]]:
+    """The steps from the workload's manifests to those of a site; none if all sites have these."""
+    if explained.spec is None:
+        return []
+    facts, namespace = explained.fleet.facts_of(site), explained.key.partition("/")[0]
+    steps = steps_at(explained.spec, namespace, site, facts.labels, facts.spec, replicas=replicas)
+    return [
+        {"source": one.source, "object": one.object, "changes": list(one.changes)} for one in steps
+    ]
 
 
 def _format_explanation(
@@ -360,6 +392,10 @@ def _print(answer: dict[str, Any]) -> None:
             printable(why or _format_costs(site["costs"])),
         )
     console.print(table)
+    for site in answer["sites"]:
+        for step in site.get("applied", ()):
+            what = ": ".join(filter(None, (step["object"], ", ".join(step["changes"]))))
+            console.print(printable(f"{site['name']}: {step['source']}: {what}"))
     if "versus" in answer:
         console.print(printable(answer["versus"]["sentence"]))
     for change in answer["smallestChange"]:

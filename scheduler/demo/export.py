@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import yaml
 
 from scheduler.control.ports.hub import KAPOK_RESOURCES, ApiResource, Hub, NotFound, Object
@@ -22,8 +23,10 @@ from scheduler.hub.schema.yaml_writer import TextDumper
 from scheduler.ledger.fleet import read_fleet
 from scheduler.ledger.reader import LedgerReader
 from scheduler.ledger.storage.sqlite import LEDGER_FILE
+from scheduler.model.kinds.overrides import Override
 from scheduler.model.manifests.cleaning import LAST_APPLIED_ANNOTATIONS
 from scheduler.model.manifests.recorded import recorded_manifests
+from scheduler.model.overrides.recorded import recorded_overrides
 from scheduler.runtime.data_dir import ignore_in_git
 
 
@@ -92,7 +95,17 @@ def without_secrets(item: Object) -> Object:
     kept = {name: value for name, value in notes.items() if name not in LAST_APPLIED_ANNOTATIONS}
     metadata |= {"annotations": kept} if kept else {}
     spec = {**item["spec"], "manifests": list(recorded_manifests(written))}
+    if "overrides" in spec:
+        spec["overrides"] = _recorded_overrides(spec["overrides"], written)
     return {**item, "metadata": metadata, "spec": spec}
+
+
+def _recorded_overrides(raw: object, manifests: tuple[Object, ...]) -> object:
+    try:
+        overrides = msgspec.convert(raw, tuple[Override, ...])
+    except msgspec.ValidationError:
+        return []  # the hub keeps no such object
+    return msgspec.to_builtins(recorded_overrides(overrides, manifests))
 
 
 async def write_export(

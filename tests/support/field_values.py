@@ -140,6 +140,7 @@ VALUES: dict[str, tuple[Raw, Raw]] = {
             ],
             "headroom": {"ratio": 0.0},
             "cordon": False,
+            "imageRegistries": [{"from": "docker.io", "to": "mirror.local"}],
             "maintenance": [
                 {"from": "2001-01-01T00:00:00Z", "until": "2001-01-02T00:00:00Z", "reason": "a"}
             ],
@@ -196,6 +197,7 @@ VALUES: dict[str, tuple[Raw, Raw]] = {
             ],
             "headroom": {"ratio": 0.9},
             "cordon": True,
+            "imageRegistries": [{"from": "quay.io", "to": "other.local/quay"}],
             "maintenance": [
                 {"from": "2002-01-01T00:00:00Z", "until": "2002-01-02T00:00:00Z", "reason": "b"}
             ],

@@ -1,7 +1,9 @@
 """Builds orders from a placement, and what they use at a site until a report shows them. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final
 
 import msgspec
 
@@ -30,7 +32,10 @@ from scheduler.model.manifests.identities import (
 )
 from scheduler.model.manifests.manifests import with_claims_retained, with_replicas, without_pods
 from scheduler.model.manifests.references import Reference, references_of
+from scheduler.model.overrides.apply import Adaptation, NotApplicable, adapt
 from scheduler.model.quantities import PODS
+
+NOTHING_ADAPTED: Final[Mapping[str, Adaptation]] = MappingProxyType({})
 
 
 def orders_of(
@@ -41,6 +46,7 @@ def orders_of(
     current_orders: Mapping[str, OrderForSite],
     *,
     has_content: bool = True,
+    adaptations: Mapping[str, Adaptation] = NOTHING_ADAPTED,
 ) -> dict[str, OrderForSite]:
     """The order of each site that holds a share, by site.
 
@@ -55,10 +61,11 @@ def orders_of(
         current_orders: the orders until now, by site. A site where all replicas are leaving keeps
             its content: the present spec may not be allowed there.
         has_content: the spec is what was accepted, and nothing was left out of it.
+        adaptations: the overrides and registries that apply, by site where any do.
     """
     orders: dict[str, OrderForSite] = {}
     cleaned, _ = clean_manifests(workload.spec.manifests) if has_content else ((), ())
-    pinned: dict[NodePin | None, Sequence[Mapping[str, Any]]] = {}
+    at_sites = _SiteManifests(workload, cleaned, tenant)
     for site, share in shares.items():
         is_kept = share.is_withdrawing or not has_content
         former = current_orders.get(site) if is_kept else None
@@ -69,12 +76,11 @@ def orders_of(
             if kept := kept_order_of(workload, order_id, site, share):
                 orders[site] = kept
             continue
+        problem = ""
         if former is not None:
             manifests: Sequence[Mapping[str, Any]] = former.manifests
         else:
-            if share.pin not in pinned:
-                pinned[share.pin] = with_pin(cleaned, share.pin, workload.spec)
-            manifests = pinned[share.pin]
+            manifests, problem = at_sites.of(share, adaptations.get(site))
         at_site = _manifests_at(site, workload, manifests, share, is_kept=former is not None)
         needs, left_out = _references_at(workload, order_id, at_site, tenant)
         orders[site] = OrderForSite(
@@ -82,7 +88,8 @@ def orders_of(
             generation=share.generation,
             namespace=workload.metadata.namespace,
             name=workload.metadata.name,
-            manifests=at_site,
+            manifests=() if problem else at_site,
+            not_made_because=problem,
             namespaces=tenant.spec.extra_namespaces if tenant else (),
             cluster_kinds=_cluster_kinds(manifests, tenant),
             pod_security=tenant.spec.pod_security if tenant else None,
@@ -91,6 +98,52 @@ def orders_of(
             not_sent=left_out,
         )
     return orders
+
+
+@dataclass(slots=True)
+class _SiteManifests:
+    """The manifests of a workload by what is decided of a site and what applies there.
+
+    Sites of which that is equal share them.
+    """
+
+    workload: Workload
+    cleaned: Sequence[Mapping[str, Any]]
+    tenant: Tenant | None
+    _pinned: dict[NodePin | None, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    _adapted: dict[tuple[NodePin | None, Adaptation], tuple[Sequence[Mapping[str, Any]], str]] = (
+        field(default_factory=dict)
+    )
+
+    def of(
+        self, share: SiteShare, adaptation: Adaptation | None
+    ) -> tuple[Sequence[Mapping[str, Any]], str]:
+        """The manifests, and why they cannot be as they should; "" when they are.
+
+        A site with 0 replicas runs no pods, so what cannot be applied there changes nothing.
+        """
+        if share.pin not in self._pinned:
+            self._pinned[share.pin] = with_pin(self.cleaned, share.pin, self.workload.spec)
+        pinned = self._pinned[share.pin]
+        if adaptation is None:
+            return pinned, ""
+        key = share.pin, adaptation
+        if key not in self._adapted:
+            self._adapted[key] = self._adapt(pinned, adaptation)
+        manifests, problem = self._adapted[key]
+        return manifests, "" if share.is_parked else problem
+
+    def _adapt(
+        self, pinned: Sequence[Mapping[str, Any]], adaptation: Adaptation
+    ) -> tuple[Sequence[Mapping[str, Any]], str]:
+        namespace = self.workload.metadata.namespace
+        try:
+            adapted = adapt(
+                pinned, adaptation, self.workload.spec, namespace=namespace, tenant=self.tenant
+            )
+        except NotApplicable as error:
+            return pinned, str(error)
+        return adapted.manifests, ""
 
 
 def not_sent(workload: Workload, tenant: Tenant | None) -> tuple[str, ...]:

@@ -231,6 +231,8 @@ class Dispatcher:
         known = plan.listed_digests.get(order.id) if plan else None
         if known is not None and known[0] == order:
             return known[1]
+        if order.not_made_because:
+            return ""
         digest, manifests = "", pack_manifests(order.manifests)
         if manifests is not order.manifests:
             order = replace(order, manifests=manifests)
@@ -459,6 +461,10 @@ class Dispatcher:
 
     def _publish_content(self, site: str, plan: SitePlan, order: OrderForSite) -> None:
         """Publishes one order; one that cannot be published is reported, and delays no other."""
+        if order.not_made_because:
+            plan.refusals[order.id] = order.not_made_because
+            self.on_refusal((order.namespace, order.name))
+            return
         # What was published may be repeated, whatever has become of the objects that it refers to.
         if order.id not in plan.content_digests and (wait := self.wait_of(site, order)):
             plan.waits[order.id] = wait

@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from scheduler.control.orders.build import not_sent, orders_of
+from scheduler.control.orders.build import NOTHING_ADAPTED, not_sent, orders_of
 from scheduler.control.ports.agents import OrderForSite
 from scheduler.control.status.migration import SiteShare
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.policy import Identity
 from scheduler.model.kinds.tenant import Tenant
 from scheduler.model.kinds.workload import NodePin, SiteOrdinals, Workload, WorkloadSpec
+from scheduler.model.overrides.apply import Adaptation
 from scheduler.model.packed_manifests import pack_manifests
 
 _MAX_REMEMBERED = 4096
@@ -24,7 +25,7 @@ that the plan of its site holds too."""
 
 
 class _OrderOfShare(NamedTuple):
-    """What the order of a site takes from its share; fields as in `SiteShare`."""
+    """What the order of a site takes from its share (fields as in `SiteShare`), and its site."""
 
     site: str
     generation: int
@@ -33,6 +34,7 @@ class _OrderOfShare(NamedTuple):
     completions: int | None
     ordinals: SiteOrdinals | None
     pin: NodePin | None
+    adaptation: Adaptation | None
 
 
 class _Made(NamedTuple):
@@ -53,13 +55,14 @@ class MadeOrders:
 
     _made: OrderedDict[WorkKey, _Made] = field(default_factory=OrderedDict)
 
-    def orders_of(
+    def orders_of(  # noqa: PLR0917 - the arguments of `build.orders_of`
         self,
         key: WorkKey,
         workload: Workload,
         order_id: str,
         shares: Mapping[str, SiteShare],
         tenant: Tenant | None,
+        adaptations: Mapping[str, Adaptation] = NOTHING_ADAPTED,
     ) -> dict[str, OrderForSite]:
         """As `build.orders_of`, with content, for shares of which some replicas stay everywhere."""
         identity, at_sites = workload.status.placement.identity, not_sent(workload, tenant)
@@ -72,6 +75,7 @@ class MadeOrders:
                 one.completions,
                 one.ordinals,
                 one.pin,
+                adaptations.get(site),
             )
             for site, one in shares.items()
         )
@@ -82,7 +86,7 @@ class MadeOrders:
             or known.tenant is not tenant
             or known[2:6] != (order_id, identity, at_sites, taken)
         ):
-            made = orders_of(workload, order_id, shares, tenant, {})
+            made = orders_of(workload, order_id, shares, tenant, {}, adaptations=adaptations)
             # Packed once here, so that keeping and comparing them encodes nothing.
             orders = {
                 site: replace(one, manifests=pack_manifests(one.manifests))

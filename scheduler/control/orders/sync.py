@@ -3,7 +3,7 @@
 The step after the status is written: plans for the dispatcher, capacity in flight, tenant quotas.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -21,10 +21,12 @@ from scheduler.control.orders.kept_orders import KeptOrders
 from scheduler.control.orders.made_orders import MadeOrders
 from scheduler.control.orders.referred_ids import parse_referred_id
 from scheduler.control.orders.waits import (
+    OVERRIDES,
     REFERENCES,
     WAITING,
     OrderWait,
     SentReferences,
+    overrides_condition,
     references_condition,
 )
 from scheduler.control.ports.agents import OrderForSite, OrderState
@@ -43,6 +45,7 @@ from scheduler.model.demand.demand import Demand, NotAccepted
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.workload import Workload, WorkloadStatus
 from scheduler.model.manifests.autoscalers import autoscaler_of
+from scheduler.model.overrides.apply import Adaptation, adaptation_of
 
 
 @dataclass(slots=True, kw_only=True)
@@ -272,7 +275,8 @@ class OrderSync:
         if share is None or share.generation != kept.generation or basis is None:
             return None
         tenant = self.objects.tenant_of(key[0])
-        made = orders_of(basis, kept.id, {site: share}, tenant, {})[site]
+        adaptations = self._adaptations(basis, (site,))
+        made = orders_of(basis, kept.id, {site: share}, tenant, {}, adaptations=adaptations)[site]
         return made if self.dispatcher.digest_of(site, made) == kept.kept_digest else None
 
     def _former(self, workload: Workload) -> Workload | None:
@@ -287,8 +291,8 @@ class OrderSync:
     ) -> WorkloadStatus:
         """The status of a workload with what it says of the orders that it leads to.
 
-        These are their digests, and what they refer to. Only with what was accepted: a status of an
-        older version is not written for its digests.
+        These are their digests, what they refer to, and which have no content. Only with what was
+        accepted: a status of an older version is not written for its digests.
         """
         status, shares = workload.status, statuses.shares_of(workload.status)
         former = {s: one for s, one in status.placement.orders.items() if s in shares}
@@ -307,6 +311,10 @@ class OrderSync:
                 observed = status.observed_generation or None
                 condition = msgspec.structs.replace(condition, observed_generation=observed)
             status = set_condition(status, condition, REFERENCES, now)
+            problems = {
+                site: one.not_made_because for site, one in orders.items() if one.not_made_because
+            }
+            status = set_condition(status, overrides_condition(problems, now), OVERRIDES, now)
         placement = msgspec.structs.replace(status.placement, orders=dict(sorted(digests.items())))
         return msgspec.structs.replace(status, placement=placement)
 
@@ -351,13 +359,44 @@ class OrderSync:
         order_id = self.order_id(workload)
         if workload.status.placement.identity == "Whole":
             shares = self._startable(key, workload, order_id, shares)
+        adaptations = self._adaptations(workload, shares)
         if has_content and not any(one.is_withdrawing for one in shares.values()):
             # What the sites have now plays no part, so equal shares give equal orders.
-            return self._made.orders_of(key, workload, order_id, shares, tenant)
+            made = self._made.orders_of(key, workload, order_id, shares, tenant, adaptations)
+            return self._with_present_needs(made) if adaptations else made
         current = {
             site: one for site in shares if (one := self.dispatcher.order_at(site, order_id))
         }
-        return orders_of(workload, order_id, shares, tenant, current, has_content=has_content)
+        made = orders_of(
+            workload,
+            order_id,
+            shares,
+            tenant,
+            current,
+            has_content=has_content,
+            adaptations=adaptations,
+        )
+        return self._with_present_needs(made) if adaptations else made
+
+    def _adaptations(self, workload: Workload, sites: Iterable[str]) -> dict[str, Adaptation]:
+        """The overrides and registries that apply, by site where any do."""
+        overrides, known = workload.spec.overrides, self.objects.sites
+        found = {site: adaptation_of(overrides, known.get(site)) for site in sites}
+        return {site: one for site, one in found.items() if one is not None}
+
+    def _with_present_needs(self, made: dict[str, OrderForSite]) -> dict[str, OrderForSite]:
+        """Orders, of which those without content need what the content before them needs.
+
+        Such a site runs on by that one, so the objects that it refers to must stay there.
+        """
+        result = made.copy()
+        for site, one in made.items():
+            former = self.dispatcher.order_at(site, one.id) if one.not_made_because else None
+            if former is not None:
+                needs = tuple(dict.fromkeys((*one.needs, *former.needs)))
+                optional = one.optional_needs | former.optional_needs
+                result[site] = replace(one, needs=needs, optional_needs=optional)
+        return result
 
     def _startable(
         self, key: WorkKey, workload: Workload, order_id: str, shares: Mapping[str, SiteShare]

@@ -13,6 +13,9 @@ from scheduler.model.kinds.fields import Condition
 REFERENCES: Final = "References"
 """The condition that says what goes along with the orders, and what an order waits for."""
 
+OVERRIDES: Final = "OverridesApplied"
+"""The condition that says at which sites an override cannot be applied."""
+
 WAITING: Final = "Waiting"
 """The phase of an order that is not sent yet."""
 
@@ -109,4 +112,28 @@ def _format_not_sent(not_sent: tuple[str, ...]) -> str:
         f"not sent, so each site must have it: {format_list(not_sent, _MAX_NAMED)}: ask the"
         " administrator for that right, or name what the sites have in annotation"
         " kapok.dev/from-site"
+    )
+
+
+def overrides_condition(problems: Mapping[str, str], now: datetime) -> Condition | None:
+    """The condition OverridesApplied of a workload; None when all of its orders could be made.
+
+    Args:
+        problems: why an order has no content, by site.
+        now: the time of the condition, if it is new.
+    """
+    if not problems:
+        return None
+    by_text: dict[str, list[str]] = {}
+    for site, text in sorted(problems.items()):
+        by_text.setdefault(text, []).append(site)
+    texts = [
+        f"{format_list(sites, MAX_SITES_LISTED)}: {text}" for text, sites in sorted(by_text.items())
+    ]
+    return Condition(
+        type=OVERRIDES,
+        status="False",
+        reason="NotApplicable",
+        message=clip_text(f"nothing new is ordered at {'; '.join(texts)}"),
+        last_transition_time=now,
     )

@@ -210,6 +210,8 @@ class OrderForSite:
         is_over: the workload has completed. The index lists the order, so that nothing of it is
             withdrawn, and its content is not published: a site that has lost its disk would run the
             jobs again.
+        not_made_because: why there is no content for the site: an override cannot be applied. Then
+            there are no manifests, nothing is published, and the site keeps the content before.
     """
 
     id: str
@@ -226,6 +228,7 @@ class OrderForSite:
     not_sent: tuple[str, ...] = ()
     secrets: tuple[dict[str, object], ...] = field(default=(), repr=False)
     is_over: bool = False
+    not_made_because: str = ""
 
 
 class OrderNotPublishable(ValueError):

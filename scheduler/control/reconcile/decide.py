@@ -68,7 +68,7 @@ from scheduler.model.kinds.workload import (
     WorkloadStatus,
 )
 from scheduler.model.manifests.identities import total_completions
-from scheduler.model.manifests.recorded import recorded_manifests
+from scheduler.model.overrides.recorded import recorded_spec
 from scheduler.placement.choose import choose
 from scheduler.placement.equal_work import choose_together, may_choose_together
 from scheduler.placement.filter.retention import evicted_by_taint_at
@@ -265,7 +265,7 @@ class Decider:
                 decisions=selected(decided, new),
                 shares=[
                     RecordedShare(
-                        spec=_recorded_spec(members[index].workload),
+                        spec=recorded_spec(members[index].workload.spec),
                         incarnation=members[index].workload.status.incarnation,
                     )
                     for index in new
@@ -616,12 +616,6 @@ class Decider:
             epoch=self.epoch(),
             at=now,
             content=content,
-            spec=_recorded_spec(workload),
+            spec=recorded_spec(workload.spec),
             incarnation=workload.status.incarnation,
         )
-
-
-def _recorded_spec(workload: Workload) -> WorkloadSpec:
-    """The spec as the ledger keeps it."""
-    manifests = recorded_manifests(workload.spec.manifests)
-    return msgspec.structs.replace(workload.spec, manifests=manifests)

@@ -27,7 +27,8 @@ from scheduler.model.kinds.workload import (
     Workload,
     WorkloadSpec,
 )
-from scheduler.model.manifests.recorded import NOT_RECORDED, recorded_manifests
+from scheduler.model.manifests.recorded import NOT_RECORDED
+from scheduler.model.overrides.recorded import recorded_spec
 
 ORDERS_KEPT = "OrdersKept"
 """Condition of a workload whose orders stay as they are, because what was accepted is missing."""
@@ -72,7 +73,7 @@ def pack_accepted(spec: WorkloadSpec, demand: Demand) -> PackedAcceptance:
     The data of Secrets is left out, as in the ledger. So is what the next decision looks up again
     anyway: where the workload is, and what is left of quota and budget.
     """
-    recorded = msgspec.structs.replace(spec, manifests=recorded_manifests(spec.manifests))
+    recorded = recorded_spec(spec)
     lasting = msgspec.structs.replace(
         demand, placed=(), quota_left=None, budget_left=None, plan=None
     )
@@ -130,8 +131,9 @@ _DEMAND_ALONE = msgspec.json.Decoder(_DemandAlone)
 
 
 def is_complete(spec: WorkloadSpec) -> bool:
-    """Whether nothing was left out of recorded manifests, so that orders can be made of them."""
-    return _OMISSION not in canonical_json(spec.manifests)
+    """Whether nothing was left out of a recorded spec, so that orders can be made of them."""
+    is_whole = _OMISSION not in canonical_json(spec.manifests)
+    return is_whole and (not spec.overrides or _OMISSION not in canonical_json(spec.overrides))
 
 
 def is_present_spec_accepted(workload: Workload) -> bool:

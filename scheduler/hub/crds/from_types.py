@@ -25,6 +25,7 @@ Schema = dict[str, Any]
 _MAX_INSTANT_LENGTH = 64
 _QUANTITY_MARK = "x-kubernetes-int-or-string"
 _EMBEDDED_MARK = "x-kubernetes-embedded-resource"
+_FREE_MARK = "x-kubernetes-preserve-unknown-fields"
 
 
 class UnboundedError(ValueError):
@@ -113,6 +114,8 @@ def _annotated_schema(kind: mi.Metadata, path: str, *, defaults: bool) -> Schema
         return {"type": "object", **extra}
     if extra.get(_QUANTITY_MARK):
         return _quantity_schema(extra)
+    if isinstance(kind.type, mi.AnyType) and extra.get(_FREE_MARK):
+        return extra
     inner = kind.type
     if "maxItems" in extra and isinstance(inner, mi.VarTupleType) and inner.max_length is None:
         inner = mi.VarTupleType(inner.item_type, inner.min_length, extra["maxItems"])

@@ -67,6 +67,7 @@ from scheduler.model.manifests.pod_security import NotSecure, check_pod_security
 from scheduler.model.manifests.pods import PodShape, split_shared_cards
 from scheduler.model.manifests.templates import find_pod_specs, is_custom
 from scheduler.model.manifests.value_types import find_wrong_types
+from scheduler.model.overrides.accepted import check_overrides
 from scheduler.model.quantities import NotAQuantity, requests_of
 
 
@@ -345,6 +346,7 @@ def read_pods(workload: Workload, tenant: Tenant | None) -> ParsedManifests:
             check_pod_security(each, where, tenant.spec.pod_security)
     read = read_manifests(manifests, namespace=namespace, template_paths=paths)
     check_values(spec.manifests)
+    check_overrides(spec, manifests, namespace=namespace, tenant=tenant)
     if spec.demand is None:
         return read
     has_custom = any(is_custom(each) and pod_kind_of(each) is None for each in manifests)

@@ -1,5 +1,6 @@
 """`Site`: a place that can run work, described by operations and reported by its agent."""
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 import msgspec
@@ -23,6 +24,7 @@ from scheduler.model.kinds.fields import (
     Taint,
 )
 from scheduler.model.kinds.metadata import Metadata
+from scheduler.model.kinds.overrides import SiteRegistries
 
 Tier = Literal["edge", "regional", "central"]
 
@@ -177,6 +179,7 @@ class SiteSpec(Part, frozen=True, kw_only=True):
         Drain | None,
         Meta(description="Present: no new replicas, and running ones move away."),
     ] = None
+    image_registries: SiteRegistries = ()
 
     @property
     def is_cordoned(self) -> bool:
@@ -361,3 +364,20 @@ class Site(Part, frozen=True, kw_only=True):
     metadata: Metadata = Metadata()
     spec: SiteSpec = SiteSpec()
     status: SiteStatus = SiteStatus()
+
+
+def labels_of_site(name: str, labels: Mapping[str, str], spec: SiteSpec) -> dict[str, str]:
+    """The labels that selectors of sites match.
+
+    `kapok.dev/site`, `tier`, `provider`, `province`, `city` and `metro` follow from the spec and
+    override labels of the same name, so that a label cannot contradict the spec.
+    """
+    implied = {
+        "kapok.dev/site": name,
+        "kapok.dev/tier": spec.tier,
+        "kapok.dev/provider": spec.provider,
+        "kapok.dev/province": spec.location.province,
+        "kapok.dev/city": spec.location.city,
+        "kapok.dev/metro": spec.location.metro,
+    }
+    return {**labels, **{key: value for key, value in implied.items() if value}}

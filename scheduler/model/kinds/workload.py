@@ -26,6 +26,7 @@ from scheduler.model.kinds.fields import (
     Toleration,
 )
 from scheduler.model.kinds.metadata import Metadata
+from scheduler.model.kinds.overrides import Overrides
 from scheduler.model.kinds.policy import Failover, Identity, Placement, Schedule
 
 Phase = Literal[
@@ -139,6 +140,7 @@ class WorkloadSpec(Part, frozen=True, kw_only=True):
     paused: Annotated[
         bool, Meta(description="Running replicas stay, and no new ones are placed.")
     ] = False
+    overrides: Overrides = ()
 
 
 class SiteOrdinals(Part, frozen=True, kw_only=True):

@@ -55,6 +55,11 @@ def group_kind(manifest: Mapping[str, Any]) -> GroupKind:
     return (group if slash else "", str(manifest.get("kind")))
 
 
+def describes_others(manifest: Mapping[str, Any]) -> bool:
+    """Whether what looks like pods in a manifest is data, or the form of other objects."""
+    return group_kind(manifest) in _DESCRIBING_KINDS
+
+
 def find_pod_specs(manifest: Mapping[str, Any]) -> Iterator[PodSpecAt]:
     """All pod specs of a manifest, whatever its kind."""
     if group_kind(manifest) in _DESCRIBING_KINDS:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.fields import LabelSelector
 from scheduler.model.kinds.policy import SiteGroup
+from scheduler.model.kinds.site import labels_of_site
 from scheduler.placement.fleet.nodes.label_index import LabelCondition
 
 if TYPE_CHECKING:
@@ -25,16 +26,7 @@ def site_labels(facts: SiteFacts) -> dict[str, str]:
     `kapok.dev/site`, `tier`, `provider`, `province`, `city` and `metro` follow from the spec and
     override labels of the same name, so that a label cannot contradict the spec.
     """
-    spec = facts.spec
-    implied = {
-        "kapok.dev/site": facts.name,
-        "kapok.dev/tier": spec.tier,
-        "kapok.dev/provider": spec.provider,
-        "kapok.dev/province": spec.location.province,
-        "kapok.dev/city": spec.location.city,
-        "kapok.dev/metro": spec.location.metro,
-    }
-    return {**facts.labels, **{key: value for key, value in implied.items() if value}}
+    return labels_of_site(facts.name, facts.labels, facts.spec)
 
 
 def is_in_group(group: SiteGroup, facts: SiteFacts) -> bool:

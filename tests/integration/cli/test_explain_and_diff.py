@@ -319,3 +319,47 @@ async def test_an_older_decision_is_explained_by_its_id(
     assert main([*words, "--decision", "9-9"]) == 2
     assert main(["explain", "ns/other", *words[2:], "--decision", "1-1"]) == 2
     assert "about ns/app, not about ns/other" in capsys.readouterr().err
+
+
+def test_what_is_applied_at_a_site_is_shown_in_order(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pods = {"containers": [{"name": "c", "image": "web:1", "args": ["--a"]}]}
+    manifest = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web"},
+        "spec": {"replicas": 2, "template": {"spec": pods}},
+    }
+    asked = workload(2, placement={"spread": [{"by": "site", "minGroups": 2}]})
+    asked["spec"].pop("demand")
+    asked["spec"] |= {
+        "manifests": [manifest],
+        "overrides": [
+            {
+                "siteSelector": {"matchLabels": {"zone": "far"}},
+                "patch": [
+                    {"op": "remove", "path": "/spec/template/spec/containers/0/args/0"},
+                ],
+                "imageRegistries": [{"from": "docker.io", "to": "far.local"}],
+            }
+        ],
+    }
+    mirror = {"imageRegistries": [{"from": "far.local/library", "to": "mirror.local"}]}
+    m2 = site_with_capacity("m2", 9, labels={"zone": "far"}, spec=mirror)
+    code, answer = explained(
+        tmp_path, capsys, site_with_capacity("m1", 9), m2, grant("m1", "m2"), asked
+    )
+    assert code == 0
+    first, second = answer["sites"]
+    assert "applied" not in first
+    assert [(each["source"], each["changes"]) for each in second["applied"]] == [
+        ("spec.manifests", ["1 objects"]),
+        ("decision", ["1 replicas, and what nodes need"]),
+        ("spec.overrides[0]", ["remove /spec/template/spec/containers/0/args/0"]),
+        ("spec.overrides[0]", ["web:1 -> far.local/library/web:1"]),
+        ("imageRegistries of the site", ["far.local/library/web:1 -> mirror.local/web:1"]),
+    ]
+    main(["explain", "ns/app", "-f", str(tmp_path / "all.yaml"), "--now", NOW.isoformat()])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "m2: imageRegistries of the site: Deployment web: far.local/library/web:1 ->" in text

@@ -40,10 +40,12 @@ SET: dict[str, Any] = {
     "failover": {"mode": "Manual"},
     "onWithdraw": "Delete",
     "paused": True,
+    "overrides": [{"imageRegistries": [{"from": "docker.io", "to": "mirror.local"}]}],
 }
 
-ACTS_ON_ORDERS = {"onWithdraw"}
-"""Not a matter of the decision: `tests/unit/control/orders/test_claims.py`."""
+ACTS_ON_ORDERS = {"onWithdraw", "overrides"}
+"""Not matters of the decision: `test_claims.py` and `test_overrides.py` in
+`tests/unit/control/orders`."""
 
 
 def workload(**spec: Any) -> Workload:  # noqa: ANN401 - any JSON
