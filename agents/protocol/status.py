@@ -145,6 +145,7 @@ class SiteStatusMessage(MessageHeader):
         bad_messages: number of messages since boot that could not be used, by reason.
         takes_deltas: this agent takes deltas of the index; without this word the hub sends none.
         wants_full_index: the agent has a delta, but not the index that it builds on.
+        answers_questions: this agent answers questions about orders (`diagnosis/question.py`).
     """
 
     kind: Literal["status"] = "status"
@@ -160,6 +161,7 @@ class SiteStatusMessage(MessageHeader):
     bad_messages: Annotated[dict[Word, Count], AtMost(64)] = field(default_factory=dict)
     takes_deltas: bool | None = None
     wants_full_index: bool | None = None
+    answers_questions: bool | None = None
 
 
 SITE_STATUS: Final = Codec(SiteStatusMessage)
