@@ -2,8 +2,8 @@
 
 `kapok/v1/SITE/{desired,desired/delta,orders/TOKEN[/PART],hub}` go down to a site,
 `{report,status,offline,answer/TOKEN}` go up to the hub. A site name is a DNS subdomain (RFC 1123):
-it contains none of MQTT's own characters `/ + #`, and a broker's access rules can use it as the user
-name.
+it contains none of MQTT's own characters `/ + #`, and a broker's access rules can use it as the
+user name.
 """
 
 import re
