@@ -76,6 +76,7 @@ def answer_of(wish: LogWish, data: bytes, *, is_cut: bool = False) -> LogAnswer:
         stamp, _, rest = raw.decode(errors="replace").partition(" ")
         at = instant_key(stamp)
         if since is not None and at is not None and at <= since:
+            is_cut = False  # the rest is known
             break
         text = (rest if at is not None else f"{stamp} {rest}").translate(_NOT_TEXT) + "\n"
         room, length = wish.max_bytes - size, len(text.encode())

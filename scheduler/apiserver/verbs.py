@@ -29,6 +29,7 @@ from scheduler.apiserver.base.errors import (
     method_not_allowed,
     not_found,
     resource_not_found,
+    runs_no_containers,
     unsupported_media_type,
 )
 from scheduler.apiserver.base.requests import (

@@ -1,8 +1,8 @@
 """The logs of simulated pods, by what the simulation has written into their status.
 
 A kubelet keeps the log of a container. A simulated one runs nothing, so the log is one line about
-the start, and then the lines of the annotation `kapok.dev/simulated-log`, which tests and demos set.
-Checks of the request come in the order, and with the words, of pkg/registry/core/pod/strategy.go of
+the start, and then the lines of the annotation `kapok.dev/simulated-log`, which tests set. Checks
+of the request come in the order, and with the words, of pkg/registry/core/pod/strategy.go of
 Kubernetes; whether a container has started is the kubelet's to say.
 """
 
@@ -26,7 +26,7 @@ def log_of(pod: JsonObject, query: Mapping[str, str]) -> bytes:
     name = _container_of(pod, query.get("container", ""))
     tail, limit = _number(query, "tailLines", 0), _number(query, "limitBytes", 1)
     if not map_at(pod, "spec").get("nodeName"):
-        return b""
+        raise runs_no_containers("log")
     since = query.get("sinceTime", "")
     lines = [
         (stamp, text)
