@@ -5,7 +5,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -30,6 +29,10 @@ spec:
   networkZones: [public-network]
   replicas: 2
   manifests:
+  - apiVersion: v1
+    kind: Service
+    metadata: {name: web}
+    spec: {type: LoadBalancer, selector: {app: web}, ports: [{port: 80}]}
   - apiVersion: apps/v1
     kind: Deployment
     metadata: {name: web}
@@ -53,35 +56,11 @@ FOREIGN = {
     },
     "spec": {"containers": [{"name": "app", "image": "x:1"}]},
 }
-TENANT = """
-apiVersion: v1
-kind: Namespace
-metadata: {name: other}
----
-apiVersion: v1
-kind: ServiceAccount
-metadata: {name: NAME, namespace: SPACE}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: NAME, namespace: SPACE}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: kapok-tenant}
-subjects: [{kind: ServiceAccount, name: NAME, namespace: SPACE}]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {name: NAME-reader}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: kapok-reader}
-subjects: [{kind: ServiceAccount, name: NAME, namespace: SPACE}]
----
-"""
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SiteWithAgent]:
     with site_with_agent(tmp_path_factory.mktemp("look"), "default") as one:
-        one.up.kubectl("apply", "-f", str(ROOT / "manifests/rbac/00-namespace.yaml"))
-        one.up.kubectl("apply", "-f", str(ROOT / "manifests/rbac/people.yaml"))
         one.up.apply(WORKLOAD)
         eventually(lambda: phase(one.up) == "Running", within_seconds=60)
         yield one
@@ -91,16 +70,13 @@ def phase(up: Up) -> str:
     return str(up.get("workloads.kapok.dev", "web").get("status", {}).get("phase", ""))
 
 
-def run_kapok(up: Up, *words: str, token: str = "") -> subprocess.CompletedProcess[str]:
-    place = ["--data-dir", str(up.data_dir)]
-    if token:
-        text = Path(up.ready["kubeconfig"]).read_text()
-        lines = [f"    token: {token}" if "token:" in one else one for one in text.splitlines()]
-        file = up.folder / "tenant.kubeconfig"
-        file.write_text("\n".join(lines))
-        place = ["--kubeconfig", str(file)]
+def run_kapok(up: Up, *words: str, user: str = "") -> subprocess.CompletedProcess[str]:
+    place = ["--kubeconfig", str(up.data_dir / "hub" / f"kubeconfig-{user}")] if user else []
     return subprocess.run(
-        [sys.executable, "-m", "scheduler.cli.entry", *words, *place],
+        [
+            *(sys.executable, "-m", "scheduler.cli.entry", *words),
+            *(place or ["--data-dir", str(up.data_dir)]),
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -178,14 +154,29 @@ def test_follow_prints_each_new_line_once(site: SiteWithAgent) -> None:
 
 def test_a_tenant_of_another_namespace_reads_nothing(site: SiteWithAgent) -> None:
     for name, space in (("own", "default"), ("stranger", "other")):
-        site.up.apply(TENANT.replace("NAME", name).replace("SPACE", space))
-    own = site.up.kubectl("create", "token", "own").strip()
-    stranger = site.up.kubectl("create", "token", "stranger", "-n", "other").strip()
-    assert run_kapok(site.up, "logs", "default/web", token=own).returncode == 0
+        role = ("--role", "tenant", "--namespace", space)
+        kapok(site.up, "hub", "token", "--name", name, *role)
+    assert run_kapok(site.up, "logs", "default/web", user="own").returncode == 0
     for words in (("logs", "default/web"), ("status", "default/web"), ("logs", "default/none")):
-        done = run_kapok(site.up, *words, token=stranger)
+        done = run_kapok(site.up, *words, user="stranger")
         assert (done.returncode, done.stdout) == (1, "")
         assert "may not get workloads.kapok.dev/log in namespace default" in done.stderr
+
+
+def test_endpoints_follow_what_the_sites_load_balancer_gives(site: SiteWithAgent) -> None:
+    assert kapok(site.up, "get", "endpoints", "default/web") == {
+        "workload": "default/web",
+        "endpoints": [],
+    }
+    address = {"status": {"loadBalancer": {"ingress": [{"ip": "198.51.100.7"}]}}}
+    patch = ("patch", "service", "web", "--subresource=status", "--type=merge", "-p")
+    site.member.kubectl(*patch, json.dumps(address))
+    expected = [{"site": "m1", "address": "198.51.100.7", "port": 80, "ready": True}]
+    eventually(
+        lambda: kapok(site.up, "get", "endpoints", "default/web")["endpoints"] == expected,
+        within_seconds=30,
+    )
+    assert "198.51.100.7" in run_kapok(site.up, "get", "endpoints").stdout
 
 
 def test_nothing_of_a_log_stays_in_the_hub_or_at_the_agent(site: SiteWithAgent) -> None:

@@ -143,7 +143,7 @@ async def test_no_other_than_who_was_asked_answers(
     sites: Sites, forged: dict[str, str], reason: str
 ) -> None:
     async def answer() -> None:
-        sites.send(**forged)  # type: ignore[arg-type]
+        sites.send(**forged)
         await sites.late()
 
     assert (await sites.ask(answer)).pod_count is None
