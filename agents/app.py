@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from agents.config.settings import AgentSettings
+from agents.diagnosis.answerer import QuestionAnswerer
+from agents.diagnosis.order_reader import OrderReader
 from agents.loops import ExecutionLoop, ReportLoop, StatusLoop
 from agents.member.discovery import Discovery
 from agents.metrics.counters import Counters
@@ -72,6 +74,7 @@ class Agent:
         discovery: the member cluster's API and its kinds; None for a site without a cluster.
         session: the connection with the broker.
         answerer: answers the nonces of the hub.
+        questions: answers its questions about orders.
         fetcher: fetches the order contents that the index lists.
         reports: sends reports.
         statuses: sends statuses.
@@ -88,6 +91,7 @@ class Agent:
     discovery: Discovery | None
     session: AgentSession
     answerer: NonceAnswerer
+    questions: QuestionAnswerer
     fetcher: OrderFetcher
     reports: ReportLoop
     statuses: StatusLoop
@@ -112,6 +116,7 @@ class Agent:
                 group.create_task(self.statuses.run(), name="status")
                 group.create_task(self.fetcher.run(), name="fetch")
                 group.create_task(self.answerer.run(), name="answer")
+                group.create_task(self.questions.run(), name="questions")
                 if self.execution:
                     group.create_task(self.execution.run_lease(), name="lease")
                     group.create_task(self.execution.run_passes(), name="execute")
@@ -166,6 +171,7 @@ class Agent:
             on_nonce=self.answerer.ask,
             on_higher_boot=self._on_higher_boot,
             on_base_missing=self.statuses.request_status,
+            on_question=self.questions.ask,
             faults=self.faults,
         )
 
@@ -340,6 +346,7 @@ def build_agent(
         statuses.request_status()
         reports.note_applied(journal.applied_generations())
 
+    reader = OrderReader(api=discovery.api, journal=journal, clock=clock) if discovery else None
     execution = None
     if executor is not None and lease is not None:
         execution = ExecutionLoop(
@@ -368,6 +375,15 @@ def build_agent(
         session=session,
         fetcher=OrderFetcher(session=session, intake=intake, clock=clock, faults=faults),
         answerer=NonceAnswerer(nonces=builder.nonces, answer=answer, clock=clock, jitter=jitter),
+        questions=QuestionAnswerer(
+            builder=builder,
+            intake=intake,
+            session=session,
+            reader=reader,
+            clock=clock,
+            counters=counters,
+            faults=faults,
+        ),
         reports=reports,
         statuses=statuses,
         execution=execution,

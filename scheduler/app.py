@@ -24,6 +24,7 @@ import msgspec
 
 from scheduler.control.fence import FencedHub
 from scheduler.control.leader_election import Leadership, LeadershipLost, request_timeout_of
+from scheduler.control.orders.identity import format_order_id
 from scheduler.control.orders.kept_orders import PreparedOrders
 from scheduler.control.ports.hub import (
     KAPOK_RESOURCES,
@@ -40,7 +41,7 @@ from scheduler.control.state.objects import HubObjects
 from scheduler.hub.health import HubHealth
 from scheduler.hub.informer import Informer, MetadataHub, key_of
 from scheduler.hub.kind_schemas import KindSchemas
-from scheduler.hub.token_review import open_reviewer
+from scheduler.hub.token_review import AccessReviewer, open_reviewer
 from scheduler.hub.web_address import publish_web_address
 from scheduler.hub_process.launch import HubChild
 from scheduler.ledger.pages import read_blob, read_blob_of, read_page
@@ -53,6 +54,7 @@ from scheduler.mqtt.keyring import Keyring
 from scheduler.mqtt.nonces import NonceBook
 from scheduler.mqtt.order_publisher import OrderPublisher
 from scheduler.mqtt.outbox import Outbox
+from scheduler.mqtt.questions.site_questions import SiteQuestions
 from scheduler.mqtt.receiver import Receiver
 from scheduler.mqtt.session import BrokerSession
 from scheduler.mqtt.site_asker import SiteAsker
@@ -70,10 +72,10 @@ from scheduler.services import Endpoints, Services, open_services
 from scheduler.settings import Settings
 from scheduler.term import Knowledge, Loop, Term
 from scheduler.waiting_page import serve_while_waiting
+from scheduler.web.diagnosis import DiagnosisSource
 from scheduler.web.metrics import Metrics, watch_loop_lag
 from scheduler.web.records import LedgerSource
 from scheduler.web.server import WebSources, serve_web
-from scheduler.web.sessions import TokenReviewer
 from scheduler.web.snapshot import SnapshotSources, StateSnapshot, take_snapshot
 
 _log = logging.getLogger(__name__)
@@ -260,6 +262,14 @@ class Scheduler:
             node_labels=self.node_labels.for_agents,
             sealing_key_of=self.sites.sealing_key_of,
         )
+        self.questions = SiteQuestions(
+            clock=clock,
+            send=lambda site, agent, question: self.publisher.put_question(
+                site, self.leadership.epoch, agent, question
+            ),
+            take_back=self.publisher.drop_question,
+            is_leading=lambda: bool(self.leadership.epoch),
+        )
         self.standby = Standby(
             objects=self.objects, sites=self.sites, publisher=self.publisher, clock=clock
         )
@@ -298,6 +308,7 @@ class Scheduler:
             faults=self.faults,
             asker=self.asker,
             received=self._services.received,
+            questions=self.questions,
         )
         self.receiver = Receiver(
             ingest=self.ingest, telemetry=self.metrics, clock=self._clock, faults=self.faults
@@ -590,7 +601,7 @@ class Scheduler:
             outbox_messages=len(self.outbox),
         )
 
-    def _sources(self, review: TokenReviewer) -> WebSources:
+    def _sources(self, review: AccessReviewer) -> WebSources:
         return WebSources(
             take_snapshot=self._snapshot,
             render_metrics=self.metrics.render,
@@ -605,7 +616,22 @@ class Scheduler:
             review_token=review,
             clock=self._clock,
             faults=self.faults,
+            diagnosis=DiagnosisSource(
+                find_workload=lambda namespace, name: self.objects.workloads.get((namespace, name)),
+                order_id=lambda one: format_order_id(
+                    self._settings.hub_id,
+                    (one.metadata.namespace, one.metadata.name),
+                    one.status.incarnation,
+                ),
+                site_uid=self._site_uid,
+                sites=self.questions,
+                may_read=partial(review, subresource="log"),
+            ),
         )
+
+    def _site_uid(self, name: str) -> str | None:
+        site = self.objects.sites.get(name)
+        return site.metadata.uid if site else None
 
     def _why_not_ready(self) -> str:
         process = self._services.hub_process

@@ -119,6 +119,12 @@ class MemberApi:
         """
         return self._request("get", "GET", path, accept=accept)
 
+    def read_text(self, path: str) -> bytes:
+        """Reads what is no object, such as a log. Raises like `get`."""
+        return self._exchange(
+            "get", "GET", path, None, {"Accept": "*/*", "User-Agent": FIELD_MANAGER}
+        )
+
     def find(self, path: str) -> Tree | None:
         """Reads one object; None if it does not exist. Raises like `get` otherwise."""
         try:
@@ -250,6 +256,15 @@ class MemberApi:
         headers = {"Accept": accept, "User-Agent": FIELD_MANAGER}
         if body is not None:
             headers["Content-Type"] = content
+        answer = _parse_object(self._exchange(verb, method, path, body, headers))
+        if answer is None:
+            raise UnusableResponse(f"{method} {path.partition('?')[0]}: not a JSON object")
+        return answer
+
+    def _exchange(
+        self, verb: str, method: str, path: str, body: bytes | None, headers: dict[str, str]
+    ) -> bytes:
+        """Sends a request; returns the body of a success."""
         try:
             code, data = self._send_with_retry(
                 method, self._access.path_prefix + path, body, headers
@@ -265,12 +280,10 @@ class MemberApi:
         except ValueError as error:  # a path or a token that HTTP cannot hold
             raise UnusableResponse(f"{method} {path[:300]!a}: {error}") from error
         self._on_request(verb, f"{code // 100}xx" if code < 600 else "none")  # noqa: PLR2004 - RFC 9110
-        answer = _parse_object(data)
         if not 200 <= code < 300:  # noqa: PLR2004 - RFC 9110
+            answer = _parse_object(data)
             raise _api_error_of(code, answer or {}, f"{method} {path.partition('?')[0]}")
-        if answer is None:
-            raise UnusableResponse(f"{method} {path.partition('?')[0]}: not a JSON object")
-        return answer
+        return data
 
     def _send_with_retry(
         self, method: str, path: str, body: bytes | None, headers: dict[str, str]

@@ -22,7 +22,10 @@ METRICS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "kapok_agent_messages_total": (
         "counter",
-        "Messages by kind: desired, desired/delta, orders, hub (received); report, status (sent)",
+        (
+            "Messages by kind: desired, desired/delta, orders, hub (received); report, status, "
+            "answer (sent)"
+        ),
     ),
     "kapok_agent_empty_messages_total": (
         "counter",
@@ -41,8 +44,8 @@ METRICS: Final[Mapping[str, tuple[str, str]]] = {
             "Exceptions that the barrier of an edge caught, by where: message (from the broker), "
             "session (with the broker), fetch (of order contents), report, status, lease, pass "
             "(over all orders), order, inventory (one kind of the cluster's objects), sensor, "
-            "energy, journal (it cannot be read or written), boot (its new number cannot be "
-            "written), metrics (this page)"
+            "question (of the hub), energy, journal (it cannot be read or written), boot (its new "
+            "number cannot be written), metrics (this page)"
         ),
     ),
     "kapok_agent_connects_total": ("counter", "Connections with the broker that were established"),

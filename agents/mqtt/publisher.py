@@ -9,6 +9,7 @@ from agents.mqtt.nonces import CarriedNonces
 from agents.mqtt.report_bounds import bring_within_bounds, halve_report
 from agents.protocol.bounds import MAX_SECONDS
 from agents.protocol.delta import SECTION_NAMES, canonicalise_report, compute_delta
+from agents.protocol.diagnosis.answer import ANSWER, Answer
 from agents.protocol.envelope import seal
 from agents.protocol.errors import WireError
 from agents.protocol.index import HeldHead, IndexEcho
@@ -156,6 +157,7 @@ class ReportBuilder:
             bad_messages=dict(bad_messages),
             takes_deltas=True,
             wants_full_index=wants_full_index or None,
+            answers_questions=True,
         )
         # Never without an order, because that would say that nothing of it is left.
         brief = replace(status, orders=tuple(replace(order, message=None) for order in orders))
@@ -175,6 +177,14 @@ class ReportBuilder:
             boot_number=self.boot.number,
         )
         return self._seal("offline", OFFLINE.encode(message))
+
+    def build_answer_message(self, topic: str, answer: Answer) -> bytes:
+        """Builds the answer to a question for its topic, sealed.
+
+        Raises:
+            WireError: it is larger than readers accept.
+        """
+        return seal(ANSWER.encode(answer), topic=topic, key=self.key)
 
     def _header_fields(self, observed_seconds_ago: float) -> dict[str, Any]:
         self._sequence += 1

@@ -13,6 +13,7 @@ from typing import Final
 from agents.metrics.counters import Counters
 from agents.orders.intake import Intake
 from agents.orders.journal import JournalError
+from agents.protocol.diagnosis.question import Question
 from agents.protocol.envelope import unseal
 from agents.protocol.errors import WireError
 from agents.protocol.hub_requests import (
@@ -55,6 +56,8 @@ class MessageRouter:
             whether the nonce is one to answer.
         on_higher_boot: called when the hub says that this boot's number was used before.
         on_base_missing: called when a delta of the index came that needs the whole index.
+        on_question: called with the epoch of the leader that asks and its question about an order;
+            may raise `WireError`.
         faults: the barrier around each message.
     """
 
@@ -69,6 +72,7 @@ class MessageRouter:
     on_nonce: Callable[[HubNonce, bool], bool] = lambda _nonce, _full: False
     on_higher_boot: Callable[[HigherBoot], None] = lambda _boot: None
     on_base_missing: Callable[[], None] = lambda: None
+    on_question: Callable[[int, Question], None] = lambda _epoch, _question: None
     faults: AgentFaults = field(default_factory=AgentFaults)
 
     def handle(self, topic_name: str, payload: bytes) -> None:
@@ -146,3 +150,6 @@ class MessageRouter:
         for request_word in request.wants:
             if request_word in wants:
                 self.on_hub_request(request_word)
+        # Of several agents one alone is asked.
+        if request.question is not None and request.agent == self.agent:
+            self.on_question(request.epoch, request.question)

@@ -13,7 +13,13 @@ from agents.orders.readiness import Readiness
 from agents.orders.recreations import Recreated
 from agents.protocol.bounds import MAX_PODS
 from agents.protocol.index import KEPT_AS_IT_IS, IndexEntry
-from agents.protocol.status import JobOutcome, NotReadyPods, OrderStatus
+from agents.protocol.status import (
+    MAX_ENDPOINTS,
+    JobOutcome,
+    NotReadyPods,
+    OrderStatus,
+    ReportedEndpoint,
+)
 from agents.protocol.topics import order_token
 
 _MAX_MESSAGE_CHARACTERS = 900
@@ -240,6 +246,18 @@ def order_status_of(
         recreated=recreated.count if recreated else None,
         not_run=len(tracked.result.not_run) or None,
         not_ready=not_ready if phase == "Applied" else None,
+        endpoints=_endpoints_of(object_readiness) or None,
+    )
+
+
+def _endpoints_of(object_readiness: list[Readiness]) -> tuple[ReportedEndpoint, ...]:
+    """Where the order is reachable, in a fixed order, up to the bound."""
+    counts = [each.ready for each in object_readiness if each.desired is not None]
+    is_ready = not counts or bool(_sum_known(counts))
+    found = {one for each in object_readiness for one in each.addresses}
+    return tuple(
+        ReportedEndpoint(address=one.address, port=one.port, ready=is_ready, host=one.host or None)
+        for one in sorted(found)[:MAX_ENDPOINTS]
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from agents.member.addresses import Address, addresses_of
 from agents.member.trees import integer_at, map_at, message_at, objects_at
 from agents.protocol.orders import api_group_of
 from agents.protocol.status import JobOutcome
@@ -26,6 +27,7 @@ class Readiness:
         succeeded: number of pods that succeeded.
         finished: outcome, once it has ended; such an object is never created again.
         message: message of a condition that shows a failure.
+        addresses: where it is reachable from outside the cluster.
     """
 
     is_ready: bool
@@ -34,6 +36,7 @@ class Readiness:
     succeeded: int | None = None
     finished: JobOutcome | None = None
     message: str | None = None
+    addresses: tuple[Address, ...] = ()
 
 
 def readiness_of(tree: Tree) -> Readiness:
@@ -131,6 +134,11 @@ def _claim_readiness(tree: Tree) -> Readiness:
     return Readiness(is_ready=not is_lost, message=message)
 
 
+def _exposed_readiness(tree: Tree) -> Readiness:
+    """A Service or Ingress is ready once it exists; its address may come later, or never."""
+    return Readiness(is_ready=True, addresses=addresses_of(tree))
+
+
 _READINESS_BY_KIND: Final[Mapping[tuple[str, str], Callable[[Tree], Readiness]]] = {
     ("apps", "Deployment"): _replicated_readiness,
     ("apps", "StatefulSet"): _replicated_readiness,
@@ -139,6 +147,8 @@ _READINESS_BY_KIND: Final[Mapping[tuple[str, str], Callable[[Tree], Readiness]]]
     ("apps", "DaemonSet"): _daemon_set_readiness,
     ("batch", "Job"): _job_readiness,
     ("", "Pod"): _pod_readiness,
+    ("", "Service"): _exposed_readiness,
+    ("networking.k8s.io", "Ingress"): _exposed_readiness,
     ("", "PersistentVolumeClaim"): _claim_readiness,
     ("apiextensions.k8s.io", "CustomResourceDefinition"): _definition_readiness,
 }

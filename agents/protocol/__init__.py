@@ -17,9 +17,11 @@ Rules
    the index, of which the agent keeps the highest (epoch, sequence) on disk and refuses lower ones.
    Of a large one `desired` may hold a base, and `kapok/v1/SITE/desired/delta` what has changed
    since; the agent makes the complete index of both, and checks its digest (`index_delta.py`).
-3. **Down, not retained:** `kapok/v1/SITE/hub` asks for a full report or a status now.
-4. **Up, never retained, with message expiry:** `kapok/v1/SITE/report`, `/status`, and the last will
-   on `/offline`, which names its boot so that a late will is ignored.
+3. **Down, not retained:** `kapok/v1/SITE/hub` asks for a full report or a status now, or has a
+   question about one order.
+4. **Up, never retained, with message expiry:** `kapok/v1/SITE/report`, `/status`, the last will on
+   `/offline`, which names its boot so that a late will is ignored, and on `/answer/TOKEN` the
+   answer to a question. An answer alone is no state: without it the question times out.
 5. **The broker is not trusted.** Every message is an envelope signed with Ed25519. The signature
    covers the topic, the encoding and the payload, so that a message cannot be replayed on another
    topic or at another site. Two keys may be valid at once. Nothing is unpacked before its signature
@@ -29,5 +31,6 @@ Rules
 7. **Bad input is a `WireError`, whatever it is.** Its `reason` is a stable slug that metrics count.
 
 The other modules: `topics`, `keys`, `envelope`, `codec`, `shapes` and `errors` (how bytes become
-types), `delta` (what changed since a report), `status` (what became of the orders), `hub_requests`.
+types), `delta` (what changed since a report), `status` (what became of the orders), `hub_requests`,
+`diagnosis` (questions and answers).
 """

@@ -1,7 +1,7 @@
 """What the hub asks of an agent besides orders.
 
-Not retained, and harmless when lost or repeated: it only asks now for what comes anyway.
-A module of its own, because every message type has one.
+Not retained, and harmless when lost or repeated: it asks now for what comes anyway, or it has a
+question, which is answered once. A module of its own, because every message type has one.
 """
 
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ from agents.protocol.bounds import (
     Word,
 )
 from agents.protocol.codec import Codec
+from agents.protocol.diagnosis.question import Question
 
 WANT_FULL_REPORT: Final = "full-report"
 """Send a full report: the hub does not have the report that the deltas build on."""
@@ -87,6 +88,8 @@ class HubRequest:
         wants: what is asked for: the constants of this module.
         nonce: asks for an answer that proves when it was made.
         higher_boot: asks an agent to count its boots from a higher number.
+        question: asks the agent about one order. Agents of versions before do not know it; what
+            their status says shows that (`answers_questions`).
     """
 
     site: SiteName
@@ -95,6 +98,7 @@ class HubRequest:
     wants: Annotated[tuple[Word, ...], AtMost(16)] = ()
     nonce: HubNonce | None = None
     higher_boot: HigherBoot | None = None
+    question: Question | None = None
 
 
 HUB_REQUEST: Final = Codec(HubRequest)

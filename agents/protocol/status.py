@@ -9,6 +9,7 @@ from agents.protocol.bounds import (
     MAX_LEDGER_HEADS,
     MAX_ORDERS,
     AtMost,
+    Between,
     Count,
     NamespaceName,
     ObjectName,
@@ -51,6 +52,7 @@ NotReadyReason = Literal[
 
 NOT_READY_REASONS: Final[tuple[NotReadyReason, ...]] = get_args(NotReadyReason)
 MAX_NOT_READY: Final = 16
+MAX_ENDPOINTS: Final = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +68,23 @@ class NotReadyPods:
     reason: Word
     pods: PodCount
     seconds: Count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportedEndpoint:
+    """Where an order is reachable from outside its cluster.
+
+    Attributes:
+        address: the address that the site's load balancer or Ingress controller has given.
+        port: the port.
+        ready: pods of the order are ready, or it has none.
+        host: the host name that an Ingress serves there; absent for a Service.
+    """
+
+    address: ObjectName
+    port: Annotated[int, Between(1, 65_535)]
+    ready: bool
+    host: ObjectName | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +110,8 @@ class OrderStatus:
             once, so the change does not run.
         not_ready: the pods that are not ready, those of the longest time first; absent if all are,
             or if that is not known.
+        endpoints: where its Services of type LoadBalancer and its Ingresses are reachable; absent
+            if nowhere yet.
     """
 
     id: OrderId
@@ -108,6 +129,7 @@ class OrderStatus:
     recreated: Count | None = None
     not_run: Count | None = None
     not_ready: Annotated[tuple[NotReadyPods, ...], AtMost(MAX_NOT_READY)] | None = None
+    endpoints: Annotated[tuple[ReportedEndpoint, ...], AtMost(MAX_ENDPOINTS)] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +167,7 @@ class SiteStatusMessage(MessageHeader):
         bad_messages: number of messages since boot that could not be used, by reason.
         takes_deltas: this agent takes deltas of the index; without this word the hub sends none.
         wants_full_index: the agent has a delta, but not the index that it builds on.
+        answers_questions: this agent answers questions about orders (`diagnosis/question.py`).
     """
 
     kind: Literal["status"] = "status"
@@ -160,6 +183,7 @@ class SiteStatusMessage(MessageHeader):
     bad_messages: Annotated[dict[Word, Count], AtMost(64)] = field(default_factory=dict)
     takes_deltas: bool | None = None
     wants_full_index: bool | None = None
+    answers_questions: bool | None = None
 
 
 SITE_STATUS: Final = Codec(SiteStatusMessage)

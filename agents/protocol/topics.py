@@ -1,8 +1,9 @@
 """Builds and parses the names of the MQTT topics.
 
 `kapok/v1/SITE/{desired,desired/delta,orders/TOKEN[/PART],hub}` go down to a site,
-`{report,status,offline}` go up to the hub. A site name is a DNS subdomain (RFC 1123): it contains
-none of MQTT's own characters `/ + #`, and a broker's access rules can use it as the user name.
+`{report,status,offline,answer/TOKEN}` go up to the hub. A site name is a DNS subdomain (RFC 1123):
+it contains none of MQTT's own characters `/ + #`, and a broker's access rules can use it as the
+user name.
 """
 
 import re
@@ -16,7 +17,9 @@ from agents.protocol.errors import WireError
 PREFIX: Final = "kapok/v1"
 TOKEN_CHARACTERS: Final = 32
 
-TopicKind = Literal["desired", "desired/delta", "orders", "hub", "report", "status", "offline"]
+TopicKind = Literal[
+    "desired", "desired/delta", "orders", "hub", "report", "status", "offline", "answer"
+]
 _TOPIC_KINDS: Final[tuple[TopicKind, ...]] = get_args(TopicKind)
 
 _SITE_PATTERN = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
@@ -30,7 +33,7 @@ class Topic:
     Attributes:
         site: name of the site.
         kind: kind of message.
-        token: token of the order, for `orders`; else None.
+        token: token of the order, for `orders`, or of the question, for `answer`; else None.
         part: number of the content's part, for `orders`; else 0.
     """
 
@@ -46,7 +49,10 @@ def is_site_name(name: str) -> bool:
 
 
 def site_topic(site: str, kind: TopicKind) -> str:
-    """The topic of one kind of message at one site; for orders see `order_topic`."""
+    """The topic of one kind of message at one site.
+
+    For orders see `order_topic`, for answers `answer_topic`.
+    """
     return f"{PREFIX}/{site}/{kind}"
 
 
@@ -74,9 +80,19 @@ def order_topic(site: str, order_id: str, part: int = 0) -> str:
     return f"{first}/{part}" if part else first
 
 
+def answer_topic(site: str, token: str) -> str:
+    """The topic of the answer to the question with this token."""
+    return f"{site_topic(site, 'answer')}/{token}"
+
+
+def is_question_token(text: str) -> bool:
+    """Whether a text has the form of a question's token."""
+    return _TOKEN_PATTERN.fullmatch(text) is not None
+
+
 def hub_subscriptions() -> tuple[str, ...]:
-    """The topics that the hub subscribes to: every site's reports, statuses and wills."""
-    return tuple(f"{PREFIX}/+/{kind}" for kind in ("report", "status", "offline"))
+    """The topics that the hub subscribes to: every site's reports, statuses, wills and answers."""
+    return tuple(f"{PREFIX}/+/{kind}" for kind in ("report", "status", "offline", "answer/+"))
 
 
 def parse_topic(name: str) -> Topic:
@@ -101,7 +117,7 @@ def parse_topic(name: str) -> Topic:
 def _parse_rest(name: str, site: str, kind: TopicKind, rest: list[str]) -> Topic:
     if kind == "desired" and rest == ["delta"]:
         return Topic(site, "desired/delta")
-    if kind != "orders":
+    if kind not in ("orders", "answer"):
         if rest:
             raise WireError("malformed", f"topic {name!r}: unexpected text after {kind}")
         return Topic(site, kind)
@@ -110,6 +126,6 @@ def _parse_rest(name: str, site: str, kind: TopicKind, rest: list[str]) -> Topic
     token, *parts = rest
     if not parts:
         return Topic(site, kind, token)
-    if len(parts) == 1 and re.fullmatch(r"[1-9][0-9]{0,3}", parts[0]):
+    if kind == "orders" and len(parts) == 1 and re.fullmatch(r"[1-9][0-9]{0,3}", parts[0]):
         return Topic(site, kind, token, int(parts[0]))
     raise WireError("malformed", f"topic {name!r}: expected a part number from 1")

@@ -30,6 +30,7 @@ FaultPlace = Literal[
     "inventory",  # one kind of the member's objects
     "sensor",  # one sensor
     "energy",  # the energy totals
+    "question",  # a question of the hub
     "journal",
     "boot",  # the journal cannot be read or written
     "metrics",  # the page of /metrics

@@ -29,6 +29,7 @@ from scheduler.apiserver.base.errors import (
     method_not_allowed,
     not_found,
     resource_not_found,
+    runs_no_containers,
     unsupported_media_type,
 )
 from scheduler.apiserver.base.requests import (
@@ -58,6 +59,7 @@ from scheduler.apiserver.read.lists import (
     parse_selectors,
     read_page,
 )
+from scheduler.apiserver.read.pod_logs import log_of
 from scheduler.apiserver.storage.collection import StoredObject
 from scheduler.apiserver.write.deletion import (
     DeleteOptions,
@@ -164,6 +166,8 @@ class VerbHandler:
             item = stored.decode()
             check_has_replicas(resource, item)
             return VerbResponse(200, _encode(scale_of(resource, item)))
+        if path.subresource == "log":
+            return VerbResponse(200, log_of(stored.decode(), request.query), "text/plain")
         check_resource_version(request.query)
         return await self._object_response(request, stored, 200)
 
@@ -376,17 +380,12 @@ def _subresource_error(request: ResourceRequest) -> ApiError:
         request.resource.group_resource.plural == "pods"
         and request.path.subresource in _CONTAINER_SUBRESOURCES
     ):
-        return ApiError(
-            501,
-            "NotImplemented",
-            f"the embedded hub runs no containers and does not serve {request.path.subresource}; "
-            "ask the cluster that runs the pod",
-        )
+        return runs_no_containers(request.path.subresource)
     return resource_not_found()
 
 
 _CONTAINER_SUBRESOURCES = frozenset(
-    {"log", "exec", "attach", "portforward", "proxy", "ephemeralcontainers"}
+    {"exec", "attach", "portforward", "proxy", "ephemeralcontainers"}
 )
 
 

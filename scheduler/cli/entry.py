@@ -23,6 +23,8 @@ COMMANDS: dict[str, str] = {
     "diff": "compare two recorded decisions and their inputs",
     "open": "print an address that opens the dashboard in a browser",
     "get": "list sites and workloads as a table or JSON",
+    "status": "show the pods of a workload at its sites, why some are not ready, and events",
+    "logs": "show what a workload's containers have written, at its sites",
     "admit": "admit a site: let its agent report and receive orders",
     "freeze": "evict nothing from silent sites until it is thawed",
     "thaw": "let replicas of silent sites be replaced again",

@@ -9,6 +9,7 @@ from pathlib import Path
 from shlex import quote
 
 from scheduler.cli.support.arguments import EXIT_GOOD, EXIT_NO, EXIT_USAGE, UsageError
+from scheduler.cli.support.endpoint_list import ENDPOINT_KINDS, print_endpoints
 from scheduler.cli.support.freeze_words import frozen_notice
 from scheduler.cli.support.hub_access import HubNotFound, add_hub_arguments, find_kubeconfig
 from scheduler.cli.support.kind_names import find_kinds, kind_names
@@ -52,6 +53,7 @@ _EPILOG = """examples:
   kapok get workload portal -o yaml  one workload; health/portal names the namespace too
   kapok get sites -l kapok.dev/province=CN-GD -o name
   kapok get kw -w                    goes on with every change, until Ctrl-C
+  kapok get endpoints health/portal  where it is reachable: site, address, port, ready; -o json
   kapok get volumes                  claims that workloads left behind, and at which site
   kapok get all -o wide              every kind of Kapok, with all columns
 
@@ -118,6 +120,10 @@ def _queries(arguments: argparse.Namespace) -> list[ObjectQuery]:
         if names or arguments.watch or arguments.selector or arguments.output not in (None, "json"):
             raise UsageError("volumes take -n and -o json only")
         return []
+    if what in ENDPOINT_KINDS:
+        if arguments.watch or arguments.output not in (None, "json"):
+            raise UsageError("endpoints take names, -n, -l and -o json only")
+        what = WORKLOADS.plural
     kinds = find_kinds(what)
     if arguments.pending and kinds != [SITES]:
         raise UsageError("--pending lists sites: kapok get sites --pending")
@@ -148,6 +154,11 @@ async def _get(kubeconfig: Path, arguments: argparse.Namespace, queries: list[Ob
             print_volumes(found, as_json=arguments.output == "json", now=SystemClock().now())
             return EXIT_GOOD
         listed = [(query, await list_objects(client, query)) for query in queries]
+        if arguments.what.partition("/")[0] in ENDPOINT_KINDS:
+            bodies = [body for _, body in listed[0][1].rows]
+            is_one = len(bodies) == len(queries[0].names) == 1
+            print_endpoints(bodies, as_json=arguments.output == "json", is_one=is_one)
+            return EXIT_GOOD
         if arguments.watch:
             return await _print_changes(client, arguments, *listed[0])
         if arguments.output in (None, "wide") and any(one.resource is SITES for one in queries):

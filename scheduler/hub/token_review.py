@@ -5,11 +5,11 @@ credentials. The dashboard therefore accepts the tokens that the hub accepts, wi
 and never lends out rights of the scheduler.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import aiohttp
 import msgspec
@@ -20,9 +20,25 @@ _TIMEOUT_SECONDS: Final = 10.0
 _REVIEW_PATH: Final = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
-def access_review(namespace: str = "") -> dict[str, object]:
+class AccessReviewer(Protocol):
+    """Asks the hub what the holder of a token may do."""
+
+    async def __call__(self, token: str, namespace: str, subresource: str = "") -> bool:
+        """Whether the holder may read workloads; False when the hub does not answer.
+
+        Args:
+            token: the token.
+            namespace: whose workloads are read; "": those of all namespaces.
+            subresource: of workloads, such as `log`; "": the workloads themselves.
+        """
+        ...
+
+
+def access_review(namespace: str = "", subresource: str = "") -> dict[str, object]:
     """The question: may the caller list workloads in all namespaces, or get those of one?"""
     scope = {"verb": "get", "namespace": namespace} if namespace else {"verb": "list"}
+    if subresource:
+        scope["subresource"] = subresource
     return {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SelfSubjectAccessReview",
@@ -33,10 +49,8 @@ def access_review(namespace: str = "") -> dict[str, object]:
 @asynccontextmanager
 async def open_reviewer(
     kubeconfig: Path | None, *, context: str | None = None
-) -> AsyncIterator[Callable[[str, str], Awaitable[bool]]]:
-    """Yields the function that asks the hub; it returns False when the hub does not answer.
-
-    Its arguments are a token and the namespace that it is to read; "" stands for all.
+) -> AsyncIterator[AccessReviewer]:
+    """Yields the function that asks the hub.
 
     Raises:
         Refused: the kubeconfig is missing or invalid.
@@ -50,11 +64,11 @@ async def open_reviewer(
         timeout=aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS),
     ) as session:
 
-        async def may_read(token: str, namespace: str) -> bool:
+        async def may_read(token: str, namespace: str, subresource: str = "") -> bool:
             if not token.isascii() or not token.isprintable():
                 return False
             headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-            body = msgspec.json.encode(access_review(namespace))
+            body = msgspec.json.encode(access_review(namespace, subresource))
             try:
                 async with session.post(root + _REVIEW_PATH, data=body, headers=headers) as answer:
                     if answer.status != HTTPStatus.CREATED:

@@ -25,7 +25,7 @@ _MAX_PARSED_BYTES = 4096
 _PEEKED_BYTES = 4096
 _LARGE_BYTES, _LARGE_JSON_BYTES = 8 * 1024, 32 * 1024
 
-SITE_KINDS = ("report", "status", "offline")
+SITE_KINDS = ("report", "status", "offline", "answer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,12 +37,14 @@ class Lane:
         kind: the kind of the topic.
         key_id: the key that the message claims to be signed with.
         is_delta: whether a report looks like a delta, which a full report does not replace.
+        token: of an answer, the question that it is to; answers to others do not replace it.
     """
 
     site: str
     kind: str
     key_id: str
     is_delta: bool = False
+    token: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +85,7 @@ def lane_of(topic: str, payload: bytes, *, retained: bool = False) -> Lane:
         kind=parsed_topic.kind,
         key_id=key_id_of(payload),
         is_delta=parsed_topic.kind == "report" and looks_like_delta(payload),
+        token=parsed_topic.token or "",
     )
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from agents.protocol import delta, topics
+from agents.protocol.diagnosis.answer import ANSWER, Answer
 from agents.protocol.envelope import (
     Envelope,
     read_envelope,
@@ -28,6 +29,7 @@ from scheduler.control.ports.agents import AgentEventHandler, OrderState, OrderS
 from scheduler.control.ports.telemetry import Telemetry
 from scheduler.mqtt.arrivals import parse_site_topic
 from scheduler.mqtt.keyring import Keyring
+from scheduler.mqtt.questions.site_questions import SiteQuestions
 from scheduler.mqtt.received_messages import ReceivedMessages
 from scheduler.mqtt.site_agents import EarlierBoot, ReadReport, SiteAgents, SiteMessage
 from scheduler.mqtt.site_asker import SiteAsker
@@ -76,7 +78,7 @@ class OpenedMessage:
     """
 
     topic: topics.Topic
-    message: SiteMessage
+    message: SiteMessage | Answer
     key_id: str
     size: int
     read: "ReadReport | OrderStatusReport | None" = None
@@ -95,6 +97,7 @@ class Ingest:
         faults: handles the faults that single messages cause.
         asker: judges how old a message is at least, by the nonce that it carries.
         received: what was received before this process started.
+        questions: takes the answers to questions; None: there are none.
         sites_needing_full_report: sites whose deltas lack their full report; the scheduler takes
             them out and asks for a full report.
     """
@@ -106,6 +109,7 @@ class Ingest:
     faults: Faults
     asker: SiteAsker
     received: ReceivedMessages = field(default_factory=ReceivedMessages)
+    questions: SiteQuestions | None = None
     sites_needing_full_report: set[str] = field(default_factory=set, init=False)
     _sites: dict[str, SiteAgents] = field(default_factory=dict, init=False)
     _statuses: StatusReader = field(default_factory=StatusReader, init=False)
@@ -187,12 +191,14 @@ class Ingest:
 
     def _decode(
         self, topic: topics.Topic, data: bytes
-    ) -> "tuple[SiteMessage, dict[str, OrderState] | None]":
+    ) -> "tuple[SiteMessage | Answer, dict[str, OrderState] | None]":
         """Decodes a message; one with too many values is not even parsed: no thread shares it."""
         if sum(map(data.count, (b",", b"[", b"{"))) > _MAX_VALUES:
             raise WireError("too-large", f"more than {_MAX_VALUES} values")
         if topic.kind == "status":
             return self._statuses.decode(topic.site, data)
+        if topic.kind == "answer":
+            return ANSWER.decode(data), None
         if topic.kind == "offline":
             return OFFLINE.decode(data), None
         return delta.decode_report(data), None
@@ -200,9 +206,15 @@ class Ingest:
     def is_newest(self, opened: "OpenedMessage") -> bool:
         """Whether `apply` would accept this message as the newest of its agent and kind."""
         site, message = opened.topic.site, opened.message
+        if isinstance(message, Answer):  # none replaces another
+            return False
         agents = self._sites.get(site) or SiteAgents(site=site, received=self.received)
         is_own = message.site == site
         return is_own and agents.is_newest(message, opened.topic.kind, opened.key_id)
+
+    def is_awaited(self, site: str, token: str) -> bool:
+        """Whether an answer of this site to the question of this token is waited for."""
+        return self.questions is not None and self.questions.is_open(site, token)
 
     def takes_long(self, site: str) -> bool:
         """Whether a report of a site may take long, however small the message is."""
@@ -254,6 +266,8 @@ class Ingest:
         """Drops what is known of a site that is gone or has new keys."""
         self._sites.pop(site, None)
         self._statuses.forget(site)
+        if self.questions is not None:
+            self.questions.forget(site)
         self.sites_needing_full_report.discard(site)
 
     def _read(self, opened: "OpenedMessage") -> "OpenedMessage":
@@ -263,7 +277,7 @@ class Ingest:
             WireError: what it says cannot be used.
         """
         message = opened.message
-        if not self.is_newest(opened) or isinstance(message, Offline):
+        if isinstance(message, Answer | Offline) or not self.is_newest(opened):
             return opened
         if isinstance(message, SiteStatusMessage):
             return replace(opened, read=order_status_report_of(message, opened.orders))
@@ -278,6 +292,9 @@ class Ingest:
         site, kind, message = opened.topic.site, opened.topic.kind, opened.message
         if isinstance(message, Offline):
             self._handle_offline(site, message)
+            return
+        if isinstance(message, Answer):
+            self._handle_answer(opened.topic, message)
             return
         if message.site != site:
             raise WireError("wrong-site", f"names {message.site!r} on the topic of {site!r}")
@@ -298,6 +315,8 @@ class Ingest:
         elif opened.read is not None:
             sent_seconds = self.asker.sent_seconds(site, message)
             self.telemetry.count_message("status")
+            if self.questions is not None and isinstance(message, SiteStatusMessage):
+                self.questions.on_status(site, message)
             self.listener.on_order_status(replace(opened.read, sent_seconds=sent_seconds))
         else:
             raise WireError("stale", "the site was forgotten while this was read")
@@ -343,6 +362,12 @@ class Ingest:
         whole = delta.apply_delta(base, message)
         self.sites_needing_full_report.discard(site)
         return whole, base
+
+    def _handle_answer(self, topic: topics.Topic, message: Answer) -> None:
+        if self.questions is None:
+            raise WireError("stale", "nothing was asked")
+        self.questions.on_answer(topic.site, topic.token, message)
+        self.telemetry.count_message("answer")
 
     def _handle_offline(self, site: str, message: Offline) -> None:
         if message.site != site:

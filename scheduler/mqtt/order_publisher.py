@@ -23,6 +23,7 @@ from typing import Any, Final, NamedTuple
 
 from agents.protocol.bounds import MAX_ORDERS
 from agents.protocol.codec import Codec
+from agents.protocol.diagnosis.question import Question
 from agents.protocol.envelope import seal, unseal
 from agents.protocol.errors import WireError
 from agents.protocol.hub_requests import (
@@ -88,6 +89,7 @@ _MAX_PACKED: Final = 512
 """Enough for what is between its decision and its publication."""
 _MAX_DELTA_SHARE: Final = 2
 _MAX_DELTAS_SHARE: Final = 2
+_QUESTION_EXPIRY_SECONDS: Final = 10
 _SEAL_LATER_BYTES: Final = 64 * 1024
 """Deflating and signing more than this would hold up the event loop, so a thread does it."""
 
@@ -456,6 +458,22 @@ class OrderPublisher:
         self._request(
             HubRequest(site=site, epoch=epoch, wants=wants, nonce=nonce, higher_boot=higher_boot)
         )
+
+    def put_question(self, site: str, epoch: int, agent: str, question: Question) -> None:
+        """Asks one agent of a site about an order."""
+        request = HubRequest(site=site, epoch=epoch, agent=agent, question=question)
+        topic = site_topic(site, "hub")
+        sealed = seal(HUB_REQUEST.encode(request), topic=topic, key=self.key)
+        self.outbox.put_request(
+            topic,
+            sealed,
+            kind=f"question {question.token}",
+            expiry_seconds=_QUESTION_EXPIRY_SECONDS,
+        )
+
+    def drop_question(self, site: str, token: str) -> None:
+        """Drops a question that was not sent yet."""
+        self.outbox.drop_request(site_topic(site, "hub"), kind=f"question {token}")
 
     def request_heads(self, site: str, epoch: int) -> None:
         """Asks a site's agents for the heads of the ledger that they hold."""

@@ -19,6 +19,7 @@ class OutgoingMessage:
         retain: the broker keeps it as the state of the topic.
         kind: what a message that is not retained asks for; "" for the state of a topic.
         seal: makes the payload of a large message; it takes long, so a thread calls it.
+        expiry_seconds: the broker drops it when no client has taken it for so long; None: never.
     """
 
     topic: str
@@ -26,6 +27,7 @@ class OutgoingMessage:
     retain: bool
     kind: str = ""
     seal: Callable[[], bytes] | None = None
+    expiry_seconds: int | None = None
 
     @property
     def place(self) -> tuple[str, str]:
@@ -51,9 +53,17 @@ class Outbox:
         """Replaces the retained message of a topic by a large one, which is sealed when sent."""
         self._put(OutgoingMessage(topic, b"", retain=True, seal=seal))
 
-    def put_request(self, topic: str, payload: bytes, *, kind: str) -> None:
+    def put_request(
+        self, topic: str, payload: bytes, *, kind: str, expiry_seconds: int | None = None
+    ) -> None:
         """Replaces the message of a topic that asks for the same, and moves it to the end."""
-        self._put(OutgoingMessage(topic, payload, retain=False, kind=kind))
+        self._put(
+            OutgoingMessage(topic, payload, retain=False, kind=kind, expiry_seconds=expiry_seconds)
+        )
+
+    def drop_request(self, topic: str, *, kind: str) -> None:
+        """Drops a request that was not sent yet, because nothing waits for its answer."""
+        self._waiting.pop((topic, kind), None)
 
     async def take(self) -> OutgoingMessage:
         """Removes and returns the oldest message; waits while there is none."""

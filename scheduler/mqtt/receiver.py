@@ -95,6 +95,7 @@ class Receiver:
         try:
             with self.faults.barrier("message", passing=(WireError,)):
                 lane = lane_of(topic, payload, retained=retained)
+                self._check_awaited(lane)
                 self._number += 1
                 if self.ingest.is_admitted(lane.site, lane.key_id):
                     one = Arrival(number=self._number, topic=topic, payload=payload, lane=lane)
@@ -106,6 +107,11 @@ class Receiver:
         except WireError as error:
             self.telemetry.count_bad_message(error.reason)
             _log.debug("%s: %s: %s", topic[:300], error.reason, error)
+
+    def _check_awaited(self, lane: Lane) -> None:
+        """Refuses an answer to no open question before anything of it is read."""
+        if lane.kind == "answer" and not self.ingest.is_awaited(lane.site, lane.token):
+            raise WireError("stale", "an answer to no open question")
 
     def forget(self, site: str) -> None:
         """Drops what is known of a site that is gone or has new keys, and what waits of it."""

@@ -183,7 +183,13 @@ class BrokerSession:
     async def _send(self, client: aiomqtt.Client, one: OutgoingMessage) -> None:
         try:
             payload = one.payload if one.seal is None else await asyncio.to_thread(one.seal)
-            await client.publish(one.topic, payload, qos=1, retain=one.retain)
+            properties = None
+            if one.expiry_seconds is not None:
+                properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho's
+                properties.MessageExpiryInterval = one.expiry_seconds
+            await client.publish(
+                one.topic, payload, qos=1, retain=one.retain, properties=properties
+            )
         except (aiomqtt.MqttError, OSError, asyncio.CancelledError):
             self.outbox.put_back(one)  # the next session sends it
             raise

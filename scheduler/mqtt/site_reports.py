@@ -24,6 +24,7 @@ from agents.protocol.status import (
 )
 from scheduler.control.ports.agents import (
     NotReadyCount,
+    OrderEndpoint,
     OrderState,
     OrderStatusReport,
     SiteReport,
@@ -54,6 +55,7 @@ _STATUS_FIELDS = (
     "namespaces",
 )
 _OLDEST_FIGURE_AT = datetime(1970, 1, 1, tzinfo=UTC)
+_ADDRESS = re.compile(r"[A-Za-z0-9*]([A-Za-z0-9.:-]{0,251}[A-Za-z0-9])?|::[0-9A-Fa-f.:]{0,40}")
 _MAX_RESOURCES_PER_SITE = 512
 _DATED_FIELDS = ("intensity", "power")
 _AGE_FIELDS = ("observedAt", "observedSecondsAgo")
@@ -285,7 +287,17 @@ def order_state_of(order: OrderStatus) -> OrderState:
             for one in order.not_ready or ()
         ),
         message=printable(order.message or ""),
+        endpoints=tuple(
+            OrderEndpoint(one.address, one.port, one.ready, one.host or "")
+            for one in order.endpoints or ()
+            if _is_address(one.address) and (one.host is None or _is_address(one.host))
+        ),
     )
+
+
+def _is_address(text: str) -> bool:
+    """Whether a site's text may stand for an IP address or a host name, as others will read it."""
+    return _ADDRESS.fullmatch(text) is not None
 
 
 class ReadStatus(NamedTuple):

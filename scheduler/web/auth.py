@@ -3,7 +3,8 @@
 Pages in a browser on this machine reach loopback too. So the Host header must name this server
 (against DNS rebinding), Origin must be absent or this server, and everything that shows data of the
 hub needs a token of the hub or a session. A token that may not read all workloads reaches the
-records of decisions only, whose handlers ask for the right to the namespace. /metrics, /healthz and
+records of decisions, and pods and logs at sites, only: their handlers ask for the right to the
+namespace. /metrics, /healthz and
 /readyz are open to every process that can connect. All else is served to other machines over TLS
 only.
 """
@@ -41,7 +42,12 @@ SECURITY_HEADERS: Final = {
 }
 """Headers of every response: no other host is contacted, no framing, no caching."""
 
-_SCOPED_PATHS: Final = ("/api/v1/ledger/", "/api/v1/decisions/")
+_SCOPED_PATHS: Final = (
+    "/api/v1/ledger/",
+    "/api/v1/decisions/",
+    "/api/v1/status/",
+    "/api/v1/logs/",
+)
 """Their handlers ask for the right to the namespace of what they show."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

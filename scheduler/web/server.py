@@ -19,6 +19,7 @@ from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
 from scheduler.web.auth import Handler, add_headers, auth_middleware, cookie_name
 from scheduler.web.cached_render import CachedRender
+from scheduler.web.diagnosis import DiagnosisHandlers, DiagnosisSource
 from scheduler.web.listener import WebListener
 from scheduler.web.live import LiveStream
 from scheduler.web.records import LedgerSource, RecordHandlers
@@ -43,7 +44,8 @@ _SHUTDOWN_SECONDS: Final = 2.0
 _MAX_RENDER_AGE_SECONDS: Final = 1.0
 _THREAD_SWITCH_SECONDS: Final = 0.0005
 """The longest that a rendering thread holds the GIL before the event loop runs (default: 5 ms)."""
-_MAX_BODY_BYTES: Final = 1024
+_MAX_BODY_BYTES: Final = 32 * 1024
+"""A question about logs names up to where each container is known."""
 _DEFAULT_PAGE_ROWS, _MAX_PAGE_ROWS = 1000, 10_000
 _STATIC_FILES: Final = {
     "/page.js": ("page.js", "text/javascript"),
@@ -66,6 +68,7 @@ class WebSources:
         review_token: asks the hub whether the holder of a token may read.
         clock: the clock for cached values and sessions.
         faults: handles the faults that single requests cause.
+        diagnosis: asks sites about a workload; None: no site is asked.
     """
 
     take_snapshot: Callable[[], StateSnapshot]
@@ -76,6 +79,7 @@ class WebSources:
     clock: Clock
     faults: Faults
     readiness_note: Callable[[], str] = lambda: ""
+    diagnosis: DiagnosisSource | None = None
 
 
 @asynccontextmanager
@@ -111,6 +115,10 @@ class _Handlers:
         self._listener, self._sources = listener, sources
         self._sessions = Sessions(sources.clock, sources.review_token)
         self._records = RecordHandlers(sources.ledger, self._sessions)
+        self._diagnosis_routes: list[web.RouteDef] = []
+        if sources.diagnosis:
+            handlers = DiagnosisHandlers(sources.diagnosis, sources.clock)
+            self._diagnosis_routes = handlers.routes()
         clock, take_snapshot = sources.clock, sources.take_snapshot
         self._cached_metrics = CachedRender(
             clock=clock,
@@ -146,6 +154,7 @@ class _Handlers:
                 web.get("/api/v1/workloads", self._get_workloads),
                 web.get("/api/v1/evictions", self._get_evictions),
                 *self._records.routes(),
+                *self._diagnosis_routes,
                 web.get("/api/v1/live", self.live_stream.stream),
                 web.get("/metrics", self._get_metrics),
                 web.get("/healthz", self._get_healthz),

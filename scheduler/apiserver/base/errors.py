@@ -86,6 +86,16 @@ def bad_request(message: str) -> ApiError:
     return ApiError(400, "BadRequest", message)
 
 
+def runs_no_containers(subresource: str) -> ApiError:
+    """501: the subresource belongs to a kubelet, and this server has none."""
+    return ApiError(
+        501,
+        "NotImplemented",
+        f"the embedded hub runs no containers and does not serve {subresource}; "
+        "ask the cluster that runs the pod",
+    )
+
+
 def name_undeterminable(name: str) -> ApiError:
     """400: the object of the body has no name; `name` is that of the URL."""
     return bad_request(

@@ -105,6 +105,8 @@ def _subresources_of(resource: ServerResource) -> Iterable[tuple[str, JsonObject
     for name in sorted(resource.subresources):
         if name in _CREATE_ONLY_SUBRESOURCES:
             yield name, _CREATE_ONLY_SUBRESOURCES[name][1], ("create",)
+        elif name == "log":
+            yield name, _gvk_of(resource), ("get",)
         else:
             yield name, _SCALE_GVK if name == "scale" else _gvk_of(resource), _SUBRESOURCE_VERBS
 

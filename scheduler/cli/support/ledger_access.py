@@ -7,10 +7,7 @@ of a namespace the records about them.
 
 import argparse
 import asyncio
-import json
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,18 +15,18 @@ from typing import Any
 
 from scheduler.cli.support.arguments import add_data_dir_option
 from scheduler.cli.support.hub_access import existing_kubeconfig
-from scheduler.hub.client import open_hub
-from scheduler.hub.kubeconfig import bearer_token_of
-from scheduler.hub.web_address import check_web_address, find_web_address
+from scheduler.cli.support.web_access import (
+    WebClient,
+    WebUnavailable,
+    add_server_option,
+    connect_web,
+)
 from scheduler.ledger.errors import LedgerError
 from scheduler.ledger.reader import LedgerReader, RecordSource
 from scheduler.ledger.record import Record, parse_id, record_of_row
 from scheduler.ledger.storage.places import LedgerPlace, ledger_place
 from scheduler.ledger_settings import LedgerSettings, read_ledger_url
 from scheduler.settings import SettingsError, data_directory, load_settings
-
-_TIMEOUT_SECONDS = 30.0
-_MAX_ANSWER_BYTES = 256 * 2**20
 
 
 class LedgerUnreachable(LedgerError):
@@ -76,9 +73,7 @@ def add_ledger_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="read the ledger of this hub over the network, with the rights of its token",
     )
-    parser.add_argument(
-        "--server", metavar="URL", help="address of the web server, where the hub's is not reached"
-    )
+    add_server_option(parser)
 
 
 @contextmanager
@@ -101,27 +96,21 @@ def open_ledger(arguments: argparse.Namespace) -> Iterator[RecordSource]:
 
 
 async def _connect(kubeconfig: Path, server: str | None) -> "RemoteLedger":
-    token = await bearer_token_of(kubeconfig)
-    if not token:
-        raise LedgerUnreachable(f"kubeconfig {kubeconfig} holds no token; name one that does")
-    if server:
-        return RemoteLedger(check_web_address(server), token)
-    async with open_hub(kubeconfig) as client:
-        return RemoteLedger(await find_web_address(client), token)
+    try:
+        return RemoteLedger(await connect_web(kubeconfig, server))
+    except WebUnavailable as error:
+        raise LedgerUnreachable(str(error)) from error
 
 
 class RemoteLedger:
     """Reads records and blobs from a web server.
 
     Args:
-        address: its address.
-        token: a token of the hub.
+        web: reaches it.
     """
 
-    def __init__(self, address: str, token: str) -> None:
-        self._address, self._token, self._record_id = address, token, ""
-        # No proxy of the environment, which would see the token.
-        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    def __init__(self, web: WebClient) -> None:
+        self._web, self._record_id = web, ""
 
     def find(self, record_id: str) -> Record | None:
         """The record with this id, or None."""
@@ -159,32 +148,18 @@ class RemoteLedger:
         try:
             records = [_record_of(row) for row in answer["records"]]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise LedgerUnreachable(f"{self._address}: the answer is no page of records") from error
+            raise LedgerUnreachable(
+                f"{self._web.address}: the answer is no page of records"
+            ) from error
         if records:  # a token for one namespace reads the blobs that this record refers to
             self._record_id = records[-1].id
         return records
 
     def _get(self, path: str) -> Any:  # noqa: ANN401 - any JSON value
-        request = urllib.request.Request(  # noqa: S310 - http or https, see check_web_address
-            self._address + path, headers={"Authorization": f"Bearer {self._token}"}
-        )
         try:
-            with self._opener.open(request, timeout=_TIMEOUT_SECONDS) as response:
-                return json.loads(response.read(_MAX_ANSWER_BYTES))
-        except urllib.error.HTTPError as error:
-            with error:
-                raise LedgerUnreachable(self._refusal(error)) from error
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "reason", error)
-            raise LedgerUnreachable(
-                f"{self._address} does not answer ({reason}); is `kapok up` running there?"
-            ) from error
-
-    def _refusal(self, error: urllib.error.HTTPError) -> str:
-        text = error.read(300).decode(errors="replace").strip()
-        if error.code in (401, 403):
-            return f"{self._address} refuses (HTTP {error.code}): {text}"
-        return f"{self._address}: HTTP {error.code}: {text}"
+            return self._web.get(path)
+        except WebUnavailable as error:
+            raise LedgerUnreachable(str(error)) from error
 
 
 def _record_of(row: Mapping[str, Any]) -> Record:

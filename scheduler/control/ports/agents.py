@@ -67,6 +67,22 @@ class NotReadyCount(NamedTuple):
     seconds: int
 
 
+class OrderEndpoint(NamedTuple):
+    """Where an order is reachable from outside its cluster.
+
+    Attributes:
+        address: an IP address or a host name.
+        port: the port.
+        ready: pods of the order are ready, or it has none.
+        host: the host name that an Ingress serves there; "" for a Service.
+    """
+
+    address: str
+    port: int
+    ready: bool
+    host: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderState:
     """The state of one order at a site; counts are None when the agent does not know them.
@@ -85,6 +101,7 @@ class OrderState:
         not_run: number of finished jobs whose change does not run.
         not_ready: the pods that are not ready, as far as the agent says so. It is no part of a
             comparison: as time passes it changes with every report.
+        endpoints: where it is reachable from outside the site's cluster.
     """
 
     id: str
@@ -99,6 +116,7 @@ class OrderState:
     recreated: int = 0
     not_run: int = 0
     not_ready: tuple[NotReadyCount, ...] = field(default=(), compare=False)
+    endpoints: tuple[OrderEndpoint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

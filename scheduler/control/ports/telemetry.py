@@ -22,7 +22,7 @@ class Telemetry(Protocol):
         ...
 
     def count_message(self, kind: str) -> None:
-        """Counts an accepted message by kind: report, status, offline."""
+        """Counts an accepted message by kind: report, status, offline, answer."""
         ...
 
     def count_health_change(self, health: str) -> None:

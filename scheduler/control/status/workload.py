@@ -22,6 +22,7 @@ from scheduler.control.status.conditions import (
     violation_condition,
     with_condition,
 )
+from scheduler.control.status.endpoints import with_endpoints
 from scheduler.control.status.migration import (
     Health,
     SiteShare,
@@ -276,6 +277,7 @@ def with_health(
             now,
         ),
     )
+    after = with_endpoints(after, shares, views)
     if phase in ("Running", "Completed"):
         after = set_condition(after, None, "Evicted", now)
     return _with_shares(after, left, now, healths)
@@ -302,6 +304,7 @@ def _with_no_replicas(
     after = msgspec.structs.replace(
         status, ready=0, readiness=readiness, exceptions=exceptions, conditions=conditions
     )
+    after = with_endpoints(after, (), views)
     return _with_shares(after, shares, now, healths) if shares else after
 
 

@@ -36,6 +36,7 @@ GroupPhase = Literal["Placing", "Running", "Withdrawing"]
 OnWithdraw = Literal["Keep", "Delete"]
 
 MAX_EXCEPTIONS = 64
+MAX_ENDPOINTS = 64
 """A status lists at most this many sites where not all is ready."""
 
 LAST_EPOCH = 2**30
@@ -320,6 +321,21 @@ class SiteHealth(Part, frozen=True, kw_only=True):
     message: Annotated[str, Meta(max_length=1024)] = ""
 
 
+class Endpoint(Part, frozen=True, kw_only=True):
+    """Where a workload is reachable at one site, by a LoadBalancer Service or an Ingress."""
+
+    site: Name
+    address: Annotated[str, Meta(max_length=253, description="An IP address or a host name.")]
+    port: Annotated[int, Meta(ge=1, le=65_535)]
+    ready: Annotated[
+        bool,
+        Meta(description="The site reports, and has ready pods of it."),
+    ] = False
+    host: Annotated[
+        str, Meta(max_length=253, description="The host name that an Ingress serves there.")
+    ] = ""
+
+
 class StartPlan(Part, frozen=True, kw_only=True):
     """The later start that a workload waits for, and what a start would have cost instead."""
 
@@ -351,6 +367,17 @@ class WorkloadStatus(Part, frozen=True, kw_only=True):
     sites: Annotated[str, Meta(max_length=256, description="Its sites, for people.")] = ""
     selector: Annotated[str, Meta(max_length=1024)] = ""
     exceptions: Annotated[tuple[SiteHealth, ...], Meta(max_length=MAX_EXCEPTIONS)] = ()
+    endpoints: Annotated[
+        tuple[Endpoint, ...],
+        Meta(
+            max_length=MAX_ENDPOINTS,
+            description="Where it is reachable, by site; to be followed by DNS and load balancers.",
+            extra_json_schema={"x-kubernetes-list-type": "atomic"},
+        ),
+    ] = ()
+    endpoints_left_out: Annotated[
+        int, Meta(ge=0, description="How many more endpoints it has than are listed.")
+    ] = 0
     remains: Annotated[
         tuple[SiteRemains, ...],
         Meta(

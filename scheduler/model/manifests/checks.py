@@ -29,7 +29,12 @@ MAX_INTEGER = 2**63 - 1
 
 OWN_PREFIX = "kapok.dev/"
 SIMULATION_KEYS = frozenset(
-    {"kapok.dev/simulated-seconds", "kapok.dev/simulated-load", "kapok.dev/simulate-fault"}
+    {
+        "kapok.dev/simulated-seconds",
+        "kapok.dev/simulated-load",
+        "kapok.dev/simulated-log",
+        "kapok.dev/simulate-fault",
+    }
 )
 """The annotations of ours that a manifest may have: only simulated clusters read them."""
 

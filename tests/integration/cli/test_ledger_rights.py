@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks._web_state import WebState
 from scheduler.cli.support.ledger_access import LedgerUnreachable, RemoteLedger
+from scheduler.cli.support.web_access import WebClient
 from scheduler.ledger.pages import read_blob, read_blob_of, read_page
 from scheduler.ledger.reader import LedgerReader, decision_json
 from scheduler.ledger.replay import read_recorded_decision, replay
@@ -69,7 +70,7 @@ async def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
 
 async def test_a_tenant_explains_and_replays_its_own_decisions(address: str) -> None:
     def read() -> None:
-        remote = RemoteLedger(address, "tenant")
+        remote = RemoteLedger(WebClient(address, "tenant"))
         newest = remote.last_about(KEY)
         assert newest is not None
         assert read_recorded_decision(remote, newest).decision.phase == "Placed"
@@ -87,7 +88,7 @@ async def test_a_tenant_explains_and_replays_its_own_decisions(address: str) -> 
 
 async def test_a_tenant_is_refused_what_is_about_others_and_told_the_right(address: str) -> None:
     def read() -> None:
-        remote = RemoteLedger(address, "tenant")
+        remote = RemoteLedger(WebClient(address, "tenant"))
         for refused in (
             lambda: remote.last_about("police/case-files"),
             lambda: remote.records(subject="police/case-files"),
@@ -113,12 +114,12 @@ async def test_a_tenant_reads_only_the_blobs_of_its_own_records(
     foreign = next(ref for ref in others.refs if ref not in own.refs)
 
     def read() -> None:
-        remote = RemoteLedger(address, "tenant")
+        remote = RemoteLedger(WebClient(address, "tenant"))
         remote.find("3-1")
         with pytest.raises(LedgerUnreachable, match="does not refer to"):
             remote.blob(foreign)
-        assert json.dumps(RemoteLedger(address, "auditor").blob(foreign))
+        assert json.dumps(RemoteLedger(WebClient(address, "auditor")).blob(foreign))
         with pytest.raises(LedgerUnreachable, match="HTTP 403"):
-            RemoteLedger(address, "nobody").last_about(KEY)
+            RemoteLedger(WebClient(address, "nobody")).last_about(KEY)
 
     await asyncio.to_thread(read)

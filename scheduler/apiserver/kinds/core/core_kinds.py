@@ -21,7 +21,7 @@ from scheduler.hub.schema.json_types import JsonObject
 _CORE_RESOURCE_LINES = """
 - Namespace namespaces ns - status -
 - Node nodes no - status -
-- Pod pods po n status,binding,eviction all
+- Pod pods po n status,binding,eviction,log all
 - Service services svc n status all
 - ConfigMap configmaps cm n - -
 - Secret secrets - n - -
