@@ -370,17 +370,23 @@ class HubAccess:
         return self._write(lambda: self.hub.patch(resource, name, patch, namespace, subresource))
 
     async def apply(
-        self, resource: ApiResource, body: Object, *, field_manager: str, force: bool = True
+        self,
+        resource: ApiResource,
+        body: Object,
+        *,
+        field_manager: str,
+        force: bool = True,
+        subresource: str | None = None,
     ) -> Object:
         """Applies an object as if one client owned all its fields."""
         del field_manager, force
-        return self._write(lambda: self._apply(resource, body))
+        return self._write(lambda: self._apply(resource, body, subresource))
 
-    def _apply(self, resource: ApiResource, body: Object) -> Object:
+    def _apply(self, resource: ApiResource, body: Object, subresource: str | None) -> Object:
         meta = body["metadata"]
         if self.hub.find(resource, meta["name"], meta.get("namespace")) is None:
             return self.hub.create(resource, body)
-        return self.hub.patch(resource, meta["name"], body, meta.get("namespace"), None)
+        return self.hub.patch(resource, meta["name"], body, meta.get("namespace"), subresource)
 
     async def delete(self, resource: ApiResource, name: str, namespace: str | None = None) -> None:
         """Deletes an object."""

@@ -156,14 +156,22 @@ class FakeHub:
         return self._store(resource, _place_of(resource, name, namespace), after, "MODIFIED")
 
     async def apply(
-        self, resource: ApiResource, body: Object, *, field_manager: str, force: bool = True
+        self,
+        resource: ApiResource,
+        body: Object,
+        *,
+        field_manager: str,
+        force: bool = True,
+        subresource: str | None = None,
     ) -> Object:
         """As if one client owned all fields: the object becomes the merged one."""
         del field_manager, force
         name, namespace = body["metadata"]["name"], body["metadata"].get("namespace")
         if _place_of(resource, name, namespace) not in self._objects:
             return await self.create(resource, body)
-        return await self.merge_patch(resource, name, body, namespace=namespace)
+        return await self.merge_patch(
+            resource, name, body, namespace=namespace, subresource=subresource
+        )
 
     async def delete(self, resource: ApiResource, name: str, namespace: str | None = None) -> None:
         place = _place_of(resource, name, namespace)
