@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from scheduler.control.ports.hub import (
@@ -15,6 +17,9 @@ from scheduler.control.ports.hub import (
     Refused,
 )
 from scheduler.control.standards.names import CLUSTER_PROFILES, PLACEMENT_DECISIONS
+from scheduler.settings import StandardsSettings
+from scheduler.term import Term
+from tests.support.control_loops import ControlLoops
 from tests.support.fake_hub import FakeHub
 from tests.support.standards_rig import StandardsRig
 
@@ -257,3 +262,32 @@ async def test_a_site_moves_between_slices_without_a_gap(monkeypatch: pytest.Mon
         assert (await rig.decided())["app"] == sorted(placed)
     assert len(gaps) == 4
     assert not any(gaps)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "is_served", "runs", "has_decisions"),
+    [
+        (StandardsSettings(), True, True, True),
+        (StandardsSettings(), False, False, False),
+        (StandardsSettings(cluster_profiles=False), True, False, False),
+        (StandardsSettings(placement_decisions=False), True, True, False),
+    ],
+)
+def test_what_is_switched_off_has_no_loop(
+    wanted: StandardsSettings,
+    is_served: bool,  # noqa: FBT001 - a table
+    runs: bool,  # noqa: FBT001 - a table
+    has_decisions: bool,  # noqa: FBT001 - a table
+) -> None:
+    known = ControlLoops().term.known
+
+    async def serves(_resource: ApiResource) -> bool:
+        return True
+
+    settings = msgspec.structs.replace(known.settings, standards=wanted)
+    term = Term(replace(known, settings=settings, is_served=serves if is_served else None))
+    loops = dict(term.deciding_loops())
+    assert ("standard objects" in loops) == runs
+    if runs:
+        bound = loops["standard objects"].__self__  # type: ignore[attr-defined] # a bound method
+        assert (bound.decisions is not None) == has_decisions
