@@ -295,6 +295,7 @@ class Scheduler:
             on_higher_epoch=self._higher_epochs.put_nowait,
             jitter=self._make_jitter(),
             follow_metadata=self._follow_metadata,
+            is_served=services.client.serves,
         )
 
     def _build_ingest(self) -> None:

@@ -284,6 +284,19 @@ class DispatchSettings(msgspec.Struct, frozen=True, kw_only=True):
     repeat_seconds: PauseSeconds = 5.0
 
 
+class StandardsSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Which objects are written for other tools, where multicluster.x-k8s.io is installed.
+
+    Attributes:
+        cluster_profiles: a ClusterProfile in kapok-system for each site.
+        placement_decisions: PlacementDecision objects beside each workload that is placed; they
+            refer to these profiles, so they are written only with them.
+    """
+
+    cluster_profiles: bool = True
+    placement_decisions: bool = True
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All settings.
 
@@ -302,6 +315,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         queue: how often work is tried again.
         batch: when the backlog is solved as one batch.
         dispatch: how orders are published.
+        standards: which objects are written for other tools.
     """
 
     hub_id: Annotated[
@@ -324,6 +338,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     queue: QueueSettings = QueueSettings()
     batch: BatchSettings = BatchSettings()
     dispatch: DispatchSettings = DispatchSettings()
+    standards: StandardsSettings = StandardsSettings()
 
 
 def load_settings(path: Path | None) -> Settings:
@@ -496,6 +511,10 @@ def _find_idle_settings(settings: Settings) -> Iterator[SettingFinding]:
         )
         instead = "leave it empty, or name a kubeconfig in hub.kubeconfig and no file"
         yield SettingFinding("hub.signing_key_secret", "error", what, instead)
+    if settings.standards.placement_decisions and not settings.standards.cluster_profiles:
+        what = "does nothing: decisions refer to ClusterProfiles, which are not written"
+        instead = "set standards.cluster_profiles: true, or this to false"
+        yield SettingFinding("standards.placement_decisions", "warning", what, instead)
     for name in ("username", "password_file", "tls_ca_file", "tls_certificate_file"):
         if getattr(broker, name) and not broker.host:
             what = "does nothing: the embedded broker takes every client on loopback"

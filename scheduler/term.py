@@ -53,6 +53,11 @@ from scheduler.control.site_status_writer import SiteStatusWriter
 from scheduler.control.sites.sites import Sites
 from scheduler.control.sites.unadmitted_sites import UnadmittedSites
 from scheduler.control.sites.wall_clock import WallClockFollower
+from scheduler.control.standards.decisions import DecisionMirror
+from scheduler.control.standards.loop import IsServed, StandardsLoop
+from scheduler.control.standards.names import as_label_value
+from scheduler.control.standards.profiles import ProfileMirror
+from scheduler.control.standards.requests import StandardRequests
 from scheduler.control.startup import Startup
 from scheduler.control.state.decision_inputs import DecisionInputs
 from scheduler.control.state.evictions import Evictions
@@ -77,6 +82,8 @@ from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
 from scheduler.settings import Settings
 
+_PRESSED_AT_WORKLOADS = 100
+"""While so many workloads wait to be decided, what is written for other tools waits."""
 _REFRESH_SECONDS, _REFRESH_CHECK_SECONDS = 3600.0, 60.0
 
 Loop = Callable[[], Coroutine[Any, Any, None]]
@@ -162,6 +169,7 @@ class Knowledge:
         on_higher_epoch: called with the epoch of a later index than ours that our key has signed.
         jitter: draws the pauses after requests that failed.
         follow_metadata: follows the changes of a kind of referred objects; None: none is followed.
+        is_served: asks whether the hub serves a kind that others install; None: it serves none.
     """
 
     settings: Settings
@@ -185,6 +193,7 @@ class Knowledge:
     on_higher_epoch: Callable[[int], None]
     jitter: random.Random
     follow_metadata: FollowMetadata | None = None
+    is_served: IsServed | None = None
 
 
 class Term:
@@ -564,6 +573,44 @@ class Term:
         yield "drain", self.drain.run
         yield "replicas not ready", self.unready_loop.run
         yield "re-checks", self.startup.recheck_decided
+        standards = self._standards_loop()
+        if standards is not None:
+            yield "standard objects", standards.run
+
+    def _standards_loop(self) -> StandardsLoop | None:
+        """What writes ClusterProfiles and PlacementDecisions; None: that is switched off."""
+        known, wanted = self.known, self.known.settings.standards
+        if known.is_served is None or not wanted.cluster_profiles:
+            return None
+        name = as_label_value(known.settings.hub_id)
+        requests = StandardRequests(
+            hub=known.hub,
+            clock=known.clock,
+            telemetry=known.metrics,
+            is_pressed=lambda: self.queue.depths()["active"] > _PRESSED_AT_WORKLOADS,
+        )
+        decisions = DecisionMirror(
+            objects=known.objects,
+            requests=requests,
+            clock=known.clock,
+            faults=known.faults,
+            scheduler_name=name,
+        )
+        return StandardsLoop(
+            profiles=ProfileMirror(
+                objects=known.objects,
+                requests=requests,
+                clock=known.clock,
+                faults=known.faults,
+                manager=name,
+            ),
+            decisions=decisions if wanted.placement_decisions else None,
+            requests=requests,
+            is_served=known.is_served,
+            clock=known.clock,
+            faults=known.faults,
+            jitter=known.jitter,
+        )
 
     async def _refresh_indexes(self) -> None:
         """Publishes an index again whose site holds no head of the last hour of the ledger."""

@@ -89,7 +89,13 @@ class FencedHub:
         )
 
     async def apply(
-        self, resource: ApiResource, body: Object, *, field_manager: str, force: bool = True
+        self,
+        resource: ApiResource,
+        body: Object,
+        *,
+        field_manager: str,
+        force: bool = True,
+        subresource: str | None = None,
     ) -> Object:
         """Applies an object on the server's side.
 
@@ -97,7 +103,9 @@ class FencedHub:
             NotLeading: nothing was sent.
         """
         self._check("apply", resource)
-        return await self.writes.apply(resource, body, field_manager=field_manager, force=force)
+        return await self.writes.apply(
+            resource, body, field_manager=field_manager, force=force, subresource=subresource
+        )
 
     async def delete(self, resource: ApiResource, name: str, namespace: str | None = None) -> None:
         """Deletes an object.

@@ -303,12 +303,19 @@ class HubClient:
         return await self._request_one("PATCH", path, body=patch, content_type=_MERGE_PATCH)
 
     async def apply(
-        self, resource: ApiResource, body: Object, *, field_manager: str, force: bool = True
+        self,
+        resource: ApiResource,
+        body: Object,
+        *,
+        field_manager: str,
+        force: bool = True,
+        subresource: str | None = None,
     ) -> Object:
         """Sends a server-side apply (KEP-555)."""
         meta = body["metadata"]
         query = {"fieldManager": field_manager, "force": "true" if force else "false"}
         path = resource.path(meta.get("namespace"), meta["name"])
+        path += f"/{subresource}" if subresource else ""
         return await self._request_one(
             "PATCH", path, body=body, query=query, content_type=_APPLY_PATCH
         )
@@ -319,6 +326,15 @@ class HubClient:
             await self._request_one("DELETE", resource.path(namespace, name))
         except NotFound:
             return
+
+    async def serves(self, resource: ApiResource) -> bool:
+        """Whether the server has a kind; it is asked for what it serves of the group."""
+        try:
+            found = await self.raw("GET", f"/apis/{resource.group}/{resource.version}")
+        except NotFound:
+            return False
+        names = [one.get("name") for one in found.get("resources") or []]
+        return resource.plural in names
 
     async def raw(
         self,

@@ -104,6 +104,7 @@ FAULT_PLACES: Final = (
     "dispatch",
     "site-status",
     "pending-sites",
+    "standards",
     "freeze",
     "event",
     "wake-up",
@@ -331,6 +332,12 @@ RECORDED_METRICS: Final[Mapping[str, MetricDefinition]] = {
         "counter",
         "Statuses of workloads that a former leader wrote after this one had begun; they are "
         "overwritten.",
+    ),
+    "kapok_standard_writes_total": MetricDefinition(
+        "counter",
+        "Writes of ClusterProfile and PlacementDecision objects, which other tools read: written, "
+        "deleted, refused (the hub does not take the object, or another client owns it).",
+        ("kind", "result"),
     ),
     "kapok_event_loop_lag_seconds": MetricDefinition(
         "histogram",

@@ -152,6 +152,10 @@ class Metrics:
         """Counts a status that a former leader wrote."""
         self._count("kapok_hub_late_statuses_total")
 
+    def count_standard_write(self, kind: str, result: str) -> None:
+        """Counts a write of an object that other tools read."""
+        self._count("kapok_standard_writes_total", kind, result)
+
     def observe_loop_lag(self, seconds: float) -> None:
         """Observes how much later than asked the event loop woke a task."""
         self._observe("kapok_event_loop_lag_seconds", seconds)

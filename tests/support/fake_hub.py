@@ -145,14 +145,22 @@ class FakeHub:
         return self.store.patch(resource, name, patch, namespace, subresource)
 
     async def apply(
-        self, resource: ApiResource, body: Object, *, field_manager: str, force: bool = True
+        self,
+        resource: ApiResource,
+        body: Object,
+        *,
+        field_manager: str,
+        force: bool = True,
+        subresource: str | None = None,
     ) -> Object:
         """As if one client owned all fields: the object becomes the merged one."""
         del field_manager, force
         name, namespace = body["metadata"]["name"], body["metadata"].get("namespace")
         if self.store.at(place_of(resource, name, namespace)) is None:
             return await self.create(resource, body)
-        return await self.merge_patch(resource, name, body, namespace=namespace)
+        return await self.merge_patch(
+            resource, name, body, namespace=namespace, subresource=subresource
+        )
 
     async def delete(self, resource: ApiResource, name: str, namespace: str | None = None) -> None:
         self.store.drop(resource, place_of(resource, name, namespace))

@@ -43,6 +43,9 @@ class NullTelemetry:
     def set_scarcity(self, *, number: int, workloads: int, prices: int, ratio: float) -> None:
         """Ignored."""
 
+    def count_standard_write(self, kind: str, result: str) -> None:
+        """Ignored."""
+
     def count_late_status(self) -> None:
         """Ignored."""
 

@@ -98,11 +98,17 @@ class HubAccess:
         )
 
     async def apply(
-        self, resource: ApiResource, body: Object, *, field_manager: str, force: bool = True
+        self,
+        resource: ApiResource,
+        body: Object,
+        *,
+        field_manager: str,
+        force: bool = True,
+        subresource: str | None = None,
     ) -> Object:
         """Applies an object as if one client owned all its fields."""
         del field_manager, force
-        return self._write(lambda: self.hub.store.apply(resource, body))
+        return self._write(lambda: self.hub.store.apply(resource, body, subresource))
 
     async def delete(self, resource: ApiResource, name: str, namespace: str | None = None) -> None:
         """Deletes an object."""

@@ -133,12 +133,12 @@ class ObjectStore:
             return copied(after)
         return self._store(resource, place, after, "MODIFIED")
 
-    def apply(self, resource: ApiResource, body: Object) -> Object:
+    def apply(self, resource: ApiResource, body: Object, subresource: str | None = None) -> Object:
         """Applies an object as if one client owned all its fields: it becomes the merged one."""
         meta = body["metadata"]
         if self.at(place_of(resource, meta["name"], meta.get("namespace"))) is None:
             return self.create(resource, body)
-        return self.patch(resource, meta["name"], body, meta.get("namespace"), None)
+        return self.patch(resource, meta["name"], body, meta.get("namespace"), subresource)
 
     def mark_deleted(self, resource: ApiResource, place: Place, at: str) -> None:
         """Deletes an object at once, or marks it as deleted at a time if it has finalizers."""

@@ -212,9 +212,15 @@ class Hub(Protocol):
         ...
 
     async def apply(
-        self, resource: ApiResource, body: Object, *, field_manager: str, force: bool = True
+        self,
+        resource: ApiResource,
+        body: Object,
+        *,
+        field_manager: str,
+        force: bool = True,
+        subresource: str | None = None,
     ) -> Object:
-        """Applies an object on the server's side (KEP-555)."""
+        """Applies an object, or one subresource of it, on the server's side (KEP-555)."""
         ...
 
     async def delete(self, resource: ApiResource, name: str, namespace: str | None = None) -> None:

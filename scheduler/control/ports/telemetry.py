@@ -65,6 +65,10 @@ class Telemetry(Protocol):
         """Counts a status that a former leader wrote after this one had begun."""
         ...
 
+    def count_standard_write(self, kind: str, result: str) -> None:
+        """Counts a write of a ClusterProfile or PlacementDecision: written, deleted, refused."""
+        ...
+
     def count_invalid_object(self, kind: str) -> None:
         """Counts an object in the hub that does not decode."""
         ...

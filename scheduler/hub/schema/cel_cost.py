@@ -58,6 +58,8 @@ def max_size_of(node: SchemaNode | None) -> int:
         return int(schema.get("maxProperties", (_MAX_REQUEST_BYTES - 2) // pair))
     if node.int_or_string or node.type == "string":
         return _max_text_bytes(node)
+    if node.type == "object" and node.properties:
+        return 0  # the declared type of an object has no number of elements
     return 1 if node.type in _SCALAR_TYPES else _UNKNOWN_SIZE
 
 

@@ -38,6 +38,12 @@ def test_unbounded_work_is_over_the_budget(rule: str, schema: JsonObject, is_che
     assert (_cost(rule, x=schema) <= RULE_COST_BUDGET) == is_cheap
 
 
+def test_a_whole_object_may_be_compared() -> None:
+    """Immutable objects of CRDs that real servers accept, as `clusterManager` of ClusterProfile."""
+    node = compile_schema({"type": "object", "properties": {"name": TEXT, "more": MANY}})
+    assert estimate_rule_cost("self == oldSelf", node) < 10
+
+
 def test_a_field_that_is_not_there_is_named() -> None:
     with pytest.raises(UndefinedField, match="undefined field 'nope'"):
         _cost("self.nope == 1", x=NUMBER)
