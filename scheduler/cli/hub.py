@@ -58,7 +58,7 @@ def register(parser: argparse.ArgumentParser) -> None:
                 "--namespace",
                 action="append",
                 default=[],
-                help="namespace of the role tenant; may be repeated",
+                help="namespace of the roles tenant and push; may be repeated",
             )
         else:
             command.add_argument("file", type=Path, metavar="FILE", help="the backup file")

@@ -39,6 +39,7 @@ _BINDINGS = {
     "tenant": _RoleBindings(cluster_wide=("kapok-reader",), in_namespaces=("kapok-tenant",)),
     "reader": _RoleBindings(cluster_wide=("kapok-reader",)),
     "auditor": _RoleBindings(cluster_wide=("kapok-auditor",)),
+    "push": _RoleBindings(cluster_wide=("kapok-push",), in_namespaces=("kapok-push-secrets",)),
     "scheduler": _RoleBindings(cluster_wide=("kapok-scheduler",), own=("kapok-scheduler",)),
 }
 ROLES = (OWNER_ROLE, *_BINDINGS)

@@ -62,6 +62,10 @@ def expected(role: str, asked: AccessAttributes) -> bool:
         return grants(CLUSTER_ROLES["kapok-reader"], asked) or (
             asked.namespace == OWN and grants(CLUSTER_ROLES["kapok-tenant"], asked)
         )
+    if role == "push" and asked.namespace == OWN:
+        return grants(CLUSTER_ROLES["kapok-push"], asked) or grants(
+            CLUSTER_ROLES["kapok-push-secrets"], asked
+        )
     if role == "scheduler" and asked.namespace == SYSTEM and grants(SCHEDULER_ROLE, asked):
         return True
     return role == "owner" or grants(CLUSTER_ROLES[f"kapok-{role}"], asked)
@@ -69,7 +73,7 @@ def expected(role: str, asked: AccessAttributes) -> bool:
 
 @pytest.mark.parametrize("role", ROLES)
 def test_a_role_allows_exactly_what_the_manifests_grant(role: str) -> None:
-    identity = Identity("x", role, (OWN,) if role == "tenant" else ())
+    identity = Identity("x", role, (OWN,) if role in {"tenant", "push"} else ())
     for (group, resource), verb, namespace, name in product(
         ASKED, VERBS, ("", OWN, OTHER, SYSTEM), NAMES
     ):
@@ -81,7 +85,8 @@ def test_a_role_allows_exactly_what_the_manifests_grant(role: str) -> None:
 
 def test_every_role_for_people_and_the_scheduler_exists() -> None:
     assert {f"kapok-{role}" for role in ROLES} - {"kapok-owner"} == set(CLUSTER_ROLES) - {
-        "kapok-agent"  # for member clusters; the hub knows agents by their MQTT certificate
+        "kapok-agent",  # for member clusters; the hub knows agents by their MQTT certificate
+        "kapok-push-secrets",  # a part of the role push, in the namespaces of the identity
     }
 
 
