@@ -318,6 +318,7 @@ def build_agent(
             faults=faults,
             pod_problems=lambda: collector.pod_problems,
             not_ready=lambda: collector.not_ready,
+            tenant_account=settings.cluster.tenant_account,
         )
     session = AgentSession(
         broker=settings.broker,

@@ -105,6 +105,11 @@ def _rules(settings: AgentSettings) -> Iterator[tuple[str, bool, str]]:
         bool(cluster.kubeconfig) or cluster.source != "kubeconfig",
         "is needed when cluster.source is kubeconfig",
     )
+    yield (
+        "cluster.tenant_account",
+        cluster.tenant_account == "" or is_site_name(cluster.tenant_account),
+        "the name of a ServiceAccount is expected, such as kapok-tenant",
+    )
     yield _word("push.source", settings.push.source, _CLUSTER_SOURCES)
     yield (
         "push.kubeconfig",

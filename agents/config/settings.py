@@ -86,6 +86,9 @@ class ClusterSettings:
         labels_excluded: patterns of labels to leave out of these; a label that differs on every
             node would make every node a class of its own. Those of the default are reported where
             a workload asks for them; other patterns never.
+        tenant_account: name of the ServiceAccount in each workload's namespace with whose rights
+            its objects are applied (impersonation), so that a tenant's manifests can do no more
+            than that account; empty: the agent's own rights.
     """
 
     source: str = "none"
@@ -96,6 +99,7 @@ class ClusterSettings:
     lease_seconds: float = 15.0
     labels: tuple[str, ...] = ("*",)
     labels_excluded: tuple[str, ...] = LABELS_EXCLUDED
+    tenant_account: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

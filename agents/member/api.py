@@ -7,6 +7,7 @@ would mean that everything is gone.
 """
 
 import contextlib
+import copy
 import http.client
 import json
 import socket
@@ -110,6 +111,21 @@ class MemberApi:
         self._access = access
         self._on_request = on_request
         self._idle_connections: list[tuple[Access, http.client.HTTPConnection]] = []
+        self._acting_as = ""
+
+    def acting_as(self, user: str) -> "MemberApi":
+        """The same API for a while, where every write has the rights of a user and no more.
+
+        Reads stay the agent's own: it has to see what another client owns. Credentials that are
+        replaced meanwhile are not used by it, so it is made for one piece of work.
+
+        Args:
+            user: a user of the cluster, such as `system:serviceaccount:NAMESPACE:NAME`; empty: the
+                agent itself.
+        """
+        other = copy.copy(self)  # with the same kept connections
+        other._acting_as = user  # noqa: SLF001 - of the same class
+        return other
 
     @property
     def access(self) -> Access:
@@ -274,6 +290,8 @@ class MemberApi:
         headers = {"Accept": accept, "User-Agent": FIELD_MANAGER}
         if body is not None:
             headers["Content-Type"] = content
+        if self._acting_as and method != "GET":
+            headers["Impersonate-User"] = self._acting_as
         try:
             code, data = self._send_with_retry(method, path, body, headers)
         except ResponseTooLarge as error:

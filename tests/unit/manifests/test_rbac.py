@@ -74,7 +74,8 @@ SECRETS = {
 @pytest.mark.parametrize("role", ROLES)
 def test_no_role_can_grant_itself_rights(role: str) -> None:
     for group, resource, verb in rights(role):
-        assert verb not in {"*", "escalate", "bind", "impersonate"}
+        assert verb not in {"*", "escalate", "bind"}
+        assert verb != "impersonate" or role == "ClusterRole/kapok-agent-tenants"
         assert group != "*"
         assert resource != "secrets" or verb in SECRETS.get(role, "").split()
         assert group != "rbac.authorization.k8s.io" or verb not in WRITES
@@ -137,6 +138,16 @@ def test_only_operators_say_that_evictions_are_frozen() -> None:
         if FREEZE_MAP in rule.get("resourceNames", []) and WRITES & set(rule["verbs"])
     }
     assert writers == {"ClusterRole/kapok-operator"}
+
+
+def test_an_agent_may_take_on_the_accounts_of_tenants_and_no_others() -> None:
+    [rule] = ROLES["ClusterRole/kapok-agent-tenants"]["rules"]
+    assert rule == {
+        "apiGroups": [""],
+        "resources": ["serviceaccounts"],
+        "resourceNames": ["kapok-tenant"],
+        "verbs": ["impersonate"],
+    }
 
 
 def test_a_push_process_reads_sites_and_named_secrets_and_writes_nothing() -> None:
