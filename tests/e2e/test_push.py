@@ -107,6 +107,34 @@ def test_one_process_delivers_to_two_members_and_a_dead_one_delays_none(
         check_a_site_that_turns_to_pull(up, process)
 
 
+@pytest.mark.soak
+def test_kapok_up_hosts_the_agents_and_admits_their_keys_itself(tmp_path: Path) -> None:
+    settings = "freshness: {hear_sites_seconds: 3.0, site_status_seconds: 1.0}\n"
+    with running_up(tmp_path, settings=f"{settings}push: {{enabled: true}}\n") as up:
+        create_namespace(up)
+        with (
+            api_servers(tmp_path / "members", "m1") as [file],
+            controllers(tmp_path / "controllers.log", [file], "--start-seconds", "0.2"),
+        ):
+            up.apply(push_objects("m1", "") + secret_object("m1", file.read_text()))
+            up.apply(WORKLOAD.replace("minGroups: 2", "minGroups: 1"))
+            eventually(lambda: phase(up) == "Running", within_seconds=60)
+            [key] = keys(up, "m1")
+            folder = up.data_dir / "push"
+            assert (folder / "sites" / "m1" / "agent.pub").read_text().strip() == key
+            hub = Cluster(folder / "hub.kubeconfig", "kapok-system")
+            assert hub.kubectl("get", "secrets", check=False) == ""
+            can_write = hub.kubectl("auth", "can-i", "patch", "sites.kapok.dev", check=False)
+            assert can_write.startswith("no")
+            pull = {"spec": {"delivery": {"mode": "Pull", "kubeconfigSecretRef": None}}}
+            up.kubectl("patch", "site", "m1", "--type=merge", "-p", json.dumps(pull))
+            eventually(lambda: keys(up, "m1") == [])
+
+
+def keys(up: Up, site: str) -> list[str]:
+    return list(up.get("sites.kapok.dev", site)["spec"]["delivery"].get("agentKeys") or [])
+
+
 def check_a_rotated_kubeconfig(up: Up, process: PushProcess, kubeconfig: Path) -> None:
     """Other credentials count at once; those that are refused are named, and end no agent."""
     up.apply(secret_object("m1", with_token(kubeconfig, "revoked")))

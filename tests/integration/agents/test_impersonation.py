@@ -1,4 +1,4 @@
-"""With `cluster.tenant_account` an order has the rights of its namespace's account, not the agent's."""
+"""With `cluster.tenant_account` an order has the rights of its namespace's account."""
 
 import http.client
 from collections.abc import Iterator
