@@ -18,6 +18,7 @@ from agents.config.settings import AgentSettings
 from agents.diagnosis.answerer import QuestionAnswerer
 from agents.diagnosis.order_reader import OrderReader
 from agents.loops import ExecutionLoop, ReportLoop, StatusLoop
+from agents.member.access import Access
 from agents.member.discovery import Discovery
 from agents.metrics.counters import Counters
 from agents.metrics.server import MetricsServer
@@ -101,7 +102,6 @@ class Agent:
 
     async def run(self) -> None:
         """Runs until cancelled; releases the site's lease at the end."""
-        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_WORKER_THREADS))
         metrics_server = MetricsServer(self.render_metrics)
         router = self._build_router()
         try:
@@ -128,6 +128,15 @@ class Agent:
             if self.discovery:
                 self.discovery.api.close()
 
+    def use_access(self, access: Access) -> None:
+        """Reaches the cluster by other credentials from now on, and looks at it at once."""
+        if self.discovery is None:
+            return
+        self.discovery.api.use_access(access)
+        self.discovery.invalidate(is_urgent=True)
+        self.reports.request_report()
+        self._request_pass()
+
     async def _start_metrics(self, server: MetricsServer) -> None:
         """Starts the metrics server; a taken port is no reason not to run."""
         metrics, is_started = self.settings.metrics, False
@@ -144,6 +153,11 @@ class Agent:
         return ""
 
     def _render_metrics(self) -> str:
+        self.update_gauges()
+        return self.counters.render()
+
+    def update_gauges(self) -> None:
+        """Sets the gauges that are read when the page is rendered."""
         rss, index, execution = resident_bytes(), self.intake.index, self.execution
         self.counters.set("build_info", 1.0, version=self.version or "unknown")
         self.counters.set("resident_memory_bytes", float(rss or 0))
@@ -154,7 +168,6 @@ class Agent:
         for order in execution.executor.order_statuses() if execution else ():
             phases[order.phase] = phases.get(order.phase, 0) + 1
         self.counters.replace("orders", "phase", phases)
-        return self.counters.render()
 
     # ------------------------------------------------------------ events
 
@@ -236,6 +249,7 @@ def build_agent(
     clock: AgentClock,
     jitter: random.Random,
     version: str | None = None,
+    access: Access | None = None,
 ) -> Agent:
     """Makes an agent by its settings; nothing runs yet.
 
@@ -246,6 +260,7 @@ def build_agent(
         clock: time as an input.
         jitter: chance as an input.
         version: version of the program, for reports and metrics.
+        access: how to reach the cluster; None: as the settings say.
 
     Raises:
         AccessError: the settings do not say how to reach the cluster.
@@ -272,7 +287,7 @@ def build_agent(
     def count_request(verb: str, status_class: str) -> None:
         counters.add("member_requests_total", verb=verb, code=status_class)
 
-    discovery = build_discovery(settings.cluster, clock, count_request)
+    discovery = build_discovery(settings.cluster, clock, count_request, access=access)
     lease = _build_lease(settings, key, discovery, clock)
 
     def is_executing() -> bool:
@@ -309,6 +324,7 @@ def build_agent(
             faults=faults,
             pod_problems=lambda: collector.pod_problems,
             not_ready=lambda: collector.not_ready,
+            tenant_account=settings.cluster.tenant_account,
         )
     session = AgentSession(
         broker=settings.broker,
@@ -421,6 +437,7 @@ async def run_until_signalled(agent: Agent) -> int:
         The exit code of a good end.
     """
     loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(_WORKER_THREADS))
     async with asyncio.TaskGroup() as group:
         task = group.create_task(agent.run(), name="agent")
         for number in (signal.SIGTERM, signal.SIGINT):

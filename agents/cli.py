@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from agents import __version__
-from agents.config.load import AgentSettingsError, load_settings
+from agents.config.load import AgentSettingsError, load_push_settings, load_settings
 from agents.config.settings import AgentSettings
 from agents.runtime.clock import AgentSystemClock
 from agents.runtime.data_checks import adopt_boots, check_data_files, check_no_boots_lost
@@ -40,6 +40,9 @@ _EPILOG: Final = """examples:
   kapok-agent --config agent.yaml --print     print one report as JSON, send nothing
   kapok-agent --config agent.yaml --show-key  print the public key for Site.spec.delivery.agentKeys
   kapok-agent --config agent.yaml doctor      what would keep it from its work, as JSON
+  kapok-agent --config push.yaml push         beside the hub: agents of all sites of mode Push
+  kapok-agent --config push.yaml push --site gz-nansha-edge --show-key
+                                              the public key of one of these
   KAPOK_AGENT_SITE=gz-nansha-edge KAPOK_AGENT_HUB_KEYS=ed25519:... kapok-agent
                                               every setting can come from the environment:
                                               broker.password is KAPOK_AGENT_BROKER_PASSWORD
@@ -72,8 +75,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         answer = examine(arguments.config, os.environ)
         sys.stdout.write(json.dumps(answer) + "\n")
         return EXIT_GOOD if answer["ok"] else EXIT_NO
+    is_push = arguments.command == "push"
     try:
-        settings = load_settings(arguments.config, os.environ)
+        load = load_push_settings if is_push else load_settings
+        settings = load(arguments.config, os.environ)
     except AgentSettingsError as error:
         return _exit_with_error(str(error), EXIT_USAGE)
     logging.basicConfig(
@@ -83,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     limit_log_rate(AgentSystemClock())
     try:
-        return _run_chosen_mode(arguments, settings)
+        return (_run_push if is_push else _run_chosen_mode)(arguments, settings)
     except (IdentityError, OSError) as error:
         return _exit_with_error(str(error), EXIT_NO)
     except Exception as error:  # noqa: BLE001 - the edge of files and settings at the start
@@ -124,6 +129,38 @@ def _run_chosen_mode(arguments: argparse.Namespace, settings: AgentSettings) -> 
             )
             return asyncio.run(run_until_signalled(agent))
     except (AccessError, ReplayError) as error:
+        return _exit_with_error(str(error), EXIT_USAGE)
+
+
+def _run_push(arguments: argparse.Namespace, settings: AgentSettings) -> int:
+    """Runs the agents of all sites of mode Push, or shows the key of one."""
+    from agents.member.access import AccessError  # noqa: PLC0415 - errors stay quick
+    from agents.protocol.topics import is_site_name  # noqa: PLC0415 - as above
+    from agents.push.member import load_member_key, member_folder  # noqa: PLC0415 - as above
+    from agents.push.run import build_host, run_host_until_signalled  # noqa: PLC0415 - as above
+
+    data_dir = ensure_data_dir(Path(settings.data_dir))
+    if arguments.show_key:
+        if not is_site_name(arguments.site or ""):
+            return _exit_with_error("push --show-key needs --site NAME", EXIT_USAGE)
+        folder = ensure_data_dir(member_folder(settings, arguments.site))
+        sys.stdout.write(f"{load_member_key(folder).public}\n")
+        return EXIT_GOOD
+    if arguments.print or arguments.print_heads or arguments.adopt:
+        return _exit_with_error("push runs, or prints a key with --show-key", EXIT_USAGE)
+    for name in (settings.broker.password_file, settings.push.kubeconfig):
+        if name:
+            check_mounted_secret_mode(Path(name))
+    try:
+        with lock_data_dir(data_dir):
+            host = build_host(
+                settings,
+                clock=AgentSystemClock(),
+                jitter=random.Random(),  # noqa: S311 - jitter is no secret
+                version=__version__,
+            )
+            return asyncio.run(run_host_until_signalled(host))
+    except AccessError as error:
         return _exit_with_error(str(error), EXIT_USAGE)
 
 
@@ -199,8 +236,12 @@ def _build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "command",
         nargs="?",
-        choices=["doctor"],
-        help="doctor: check settings, files and the broker's port, print the findings as JSON",
+        choices=["doctor", "push"],
+        help="doctor: check settings, files and the broker's port, print the findings as JSON; "
+        "push: run beside the hub, with an agent for each Site of mode Push",
+    )
+    parser.add_argument(
+        "--site", metavar="NAME", help="with push --show-key: the site whose key is printed"
     )
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument(

@@ -22,6 +22,8 @@ def build_discovery(
     cluster: ClusterSettings,
     clock: AgentClock,
     on_request: Callable[[str, str], None] = lambda _verb, _class: None,
+    *,
+    access: Access | None = None,
 ) -> Discovery | None:
     """Builds the member's API client; None for a site without a cluster.
 
@@ -29,11 +31,13 @@ def build_discovery(
         cluster: settings of the cluster.
         clock: the clock.
         on_request: called for every request with its verb and the class of the response.
+        access: how to reach the cluster; None: as the settings say.
 
     Raises:
         AccessError: the settings do not say how to reach the cluster.
     """
-    access: Access
+    if access is not None:
+        return Discovery(MemberApi(access, on_request), clock)
     if cluster.source == "none":
         return None
     if cluster.source == "in-cluster":

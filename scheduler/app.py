@@ -61,6 +61,8 @@ from scheduler.mqtt.site_asker import SiteAsker
 from scheduler.placement.cost.site_costs import all_costs
 from scheduler.placement.filter.filter import rulebook
 from scheduler.placement.fleet.fleet import Fleet
+from scheduler.push.child import SITES_FOLDER
+from scheduler.push.keys import PushKeys
 from scheduler.recovery.losses import find_ledger_cut, refuse_losses
 from scheduler.runtime.backoff import JitteredBackoff
 from scheduler.runtime.cancellation import run_cancellable
@@ -490,6 +492,15 @@ class Scheduler:
         yield "event-loop lag", partial(watch_loop_lag, self._clock, self.metrics.observe_loop_lag)
         if self._services.broker:
             yield "embedded broker", self._services.broker.keep_running
+        if push := self._services.push_child:
+            keys = PushKeys(
+                sites=self.objects.sites,
+                folder=push.folder / SITES_FOLDER,
+                client=self._services.client,
+                clock=self._clock,
+            )
+            yield "push process", push.run
+            yield "push keys", keys.run
 
     async def _keep_running(self, name: str, loop: Loop) -> None:
         """Runs a loop until cancelled; one that fails is started again after a pause."""

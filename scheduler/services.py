@@ -31,6 +31,7 @@ from scheduler.mqtt.keyring import (
 )
 from scheduler.mqtt.received_messages import ReceivedMessages
 from scheduler.mqtt.session import BrokerAddress
+from scheduler.push.child import PushChild
 from scheduler.recovery.files import check_data_files, check_mounted_secret
 from scheduler.recovery.losses import (
     Loss,
@@ -101,6 +102,7 @@ class Services:
         received: what was received of the sites' agents, over restarts.
         web_listener: where /metrics and the web page are served.
         endpoints: where the running scheduler is reached.
+        push_child: the push process; None: there is none beside this hub.
     """
 
     client: HubClient
@@ -115,6 +117,7 @@ class Services:
     received: ReceivedMessages
     web_listener: WebListener
     endpoints: Endpoints
+    push_child: PushChild | None = None
 
 
 @asynccontextmanager
@@ -206,6 +209,17 @@ async def open_services(
             signing_key=key,
             received=received,
             web_listener=web_listener,
+            push_child=PushChild(
+                settings=settings.push,
+                data_dir=root,
+                hub_folder=root / _HUB_FOLDER,
+                hub_key=str(key.public),
+                broker_host=address.host,
+                broker_port=address.port,
+                clock=clock,
+            )
+            if settings.push.enabled
+            else None,
             endpoints=Endpoints(
                 data_dir=directory.path,
                 hub_url=client.address,

@@ -297,6 +297,32 @@ class StandardsSettings(msgspec.Struct, frozen=True, kw_only=True):
     placement_decisions: bool = True
 
 
+class PushSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The agents of sites with `delivery.mode: Push`, in a process beside the embedded hub.
+
+    Beside a real cluster `kapok-agent push` runs on its own, with an account and settings of its
+    own.
+
+    Attributes:
+        enabled: starts the process, and admits its keys.
+        namespaces: the only namespaces of the hub whose Secrets it may read; the kubeconfigs of
+            members are there, and nothing else should be.
+        max_sites: the most sites that it has agents for; memory grows with each.
+        tenant_account: name of the ServiceAccount at the members whose rights a workload's objects
+            are applied with; empty: those of the kubeconfig.
+    """
+
+    enabled: bool = False
+    namespaces: Annotated[
+        tuple[Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")], ...],
+        msgspec.Meta(min_length=1, max_length=64),
+    ] = ("kapok-members",)
+    max_sites: Annotated[int, msgspec.Meta(ge=1, le=1000, extra={"unit": "sites"})] = 50
+    tenant_account: Annotated[
+        str, msgspec.Meta(pattern=r"^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)?$")
+    ] = ""
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All settings.
 
@@ -316,6 +342,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         batch: when the backlog is solved as one batch.
         dispatch: how orders are published.
         standards: which objects are written for other tools.
+        push: the agents of sites that are reached from beside the hub.
     """
 
     hub_id: Annotated[
@@ -339,6 +366,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     batch: BatchSettings = BatchSettings()
     dispatch: DispatchSettings = DispatchSettings()
     standards: StandardsSettings = StandardsSettings()
+    push: PushSettings = PushSettings()
 
 
 def load_settings(path: Path | None) -> Settings:
@@ -458,6 +486,14 @@ def _find_contradictions(settings: Settings) -> Iterator[SettingFinding]:
         yield SettingFinding(
             "broker.tls_key_file", "error", "a key without its certificate", instead
         )
+    if settings.push.enabled and (settings.hub.kubeconfig or broker.host):
+        what = "needs the embedded hub and the embedded broker, which take its account"
+        instead = "write false, and run kapok-agent push beside a real hub or broker"
+        yield SettingFinding("push.enabled", "error", what, instead)
+    if settings.push.enabled and "kapok-system" in settings.push.namespaces:
+        what = "kapok-system has Secrets of the hub itself"
+        instead = "keep the kubeconfigs of members in a namespace of their own"
+        yield SettingFinding("push.namespaces", "error", what, instead)
     yield from find_ledger_problems(settings.ledger)
     yield from _find_web_problems(settings.web)
     yield from _find_equal_ports(settings)

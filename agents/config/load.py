@@ -11,9 +11,10 @@ import re
 import typing
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
-from agents.config.rules import find_problems
+from agents.config.rules import PUSH_SITE, find_problems, find_push_problems
 from agents.config.settings import AgentSettings
 
 ENVIRONMENT_PREFIX: Final = "KAPOK_AGENT_"
@@ -45,8 +46,30 @@ def load_settings(path: Path | None, environment: Mapping[str, str]) -> AgentSet
     return settings
 
 
-def read_settings(path: Path | None, environment: Mapping[str, str]) -> tuple[AgentSettings, str]:
+def load_push_settings(path: Path | None, environment: Mapping[str, str]) -> AgentSettings:
+    """Reads the settings of `kapok-agent push`: without a site, and its agents are named `push`.
+
+    Raises:
+        AgentSettingsError: as `load_settings`, and for settings that belong to one site.
+    """
+    defaults = {"site": PUSH_SITE, "agent": "push"}
+    settings, source = read_settings(path, environment, defaults)
+    for problem in (*find_problems(settings), *find_push_problems(settings)):
+        raise AgentSettingsError(f"{source}: {problem.path}: {problem.text}")
+    return settings
+
+
+def read_settings(
+    path: Path | None,
+    environment: Mapping[str, str],
+    defaults: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[AgentSettings, str]:
     """Settings of the right types, whose values are not checked yet, and where they come from.
+
+    Args:
+        path: a YAML file, or None.
+        environment: usually `os.environ`.
+        defaults: values of settings that neither of them names.
 
     Raises:
         AgentSettingsError: as `load_settings`, but for values.
@@ -57,6 +80,8 @@ def read_settings(path: Path | None, environment: Mapping[str, str]) -> tuple[Ag
         raise AgentSettingsError(f"{source}: settings are a map of names to values")
     for variable, keys, value in _read_environment(environment):
         _set_nested(raw, keys, value, variable)
+    for name, value in defaults.items():
+        raw.setdefault(name, value)
     settings: AgentSettings = _parse_record(AgentSettings, raw, source, "")
     return settings, source
 

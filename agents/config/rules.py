@@ -17,6 +17,9 @@ _ORIGINS: Final = typing.get_args(FigureOrigin)
 _DAY_SECONDS: Final = 86_400.0
 _LAST_PORT: Final = 65_535
 
+PUSH_SITE: Final = "push"
+"""Stands for the missing `site` in the settings of `kapok-agent push`."""
+
 RANGES: Final[dict[str, tuple[float, float]]] = {
     "rtt_interval_seconds": (0.01, _DAY_SECONDS),
     "broker.port": (1, _LAST_PORT),
@@ -31,6 +34,8 @@ RANGES: Final[dict[str, tuple[float, float]]] = {
     "static.intensity_gco2_per_kwh": (0, 10_000),
     "replay.speed_ratio": (1e-6, 1e6),
     "metrics.port": (0, _LAST_PORT),
+    "push.interval_seconds": (0.1, 3_600),
+    "push.max_sites": (1, 1_000),
 }
 """Least and largest value of every number; the name of a setting has its unit. A test compares the
 names with the settings."""
@@ -66,6 +71,28 @@ def find_problems(settings: AgentSettings) -> Iterator[SettingProblem]:
         yield SettingProblem("hub_keys", str(error))
 
 
+def find_push_problems(settings: AgentSettings) -> Iterator[SettingProblem]:
+    """What `kapok-agent push` cannot use: each setting that belongs to one site.
+
+    Args:
+        settings: of the push process; `site` is `PUSH_SITE` if it is left out.
+    """
+    none = AgentSettings(site=PUSH_SITE)
+    if settings.push.source == "none":
+        yield SettingProblem("push.source", "kubeconfig or in-cluster is expected: the hub's")
+    if settings.site != PUSH_SITE:
+        yield SettingProblem("site", "a push process has the sites of the hub; leave it out")
+    for name in ("peers", "static", "replay"):
+        if getattr(settings, name) != getattr(none, name):
+            yield SettingProblem(
+                name, "belongs to one site, and a push process has many; remove it"
+            )
+    if settings.cluster.source != "none":
+        yield SettingProblem(
+            "cluster.source", "a push process reads kubeconfigs from Secrets of the hub; remove it"
+        )
+
+
 def _rules(settings: AgentSettings) -> Iterator[tuple[str, bool, str]]:
     """Yields every rule: path of the setting, whether it is kept, and the message if not."""
     cluster, static, broker = settings.cluster, settings.static, settings.broker
@@ -77,6 +104,17 @@ def _rules(settings: AgentSettings) -> Iterator[tuple[str, bool, str]]:
         "cluster.kubeconfig",
         bool(cluster.kubeconfig) or cluster.source != "kubeconfig",
         "is needed when cluster.source is kubeconfig",
+    )
+    yield (
+        "cluster.tenant_account",
+        cluster.tenant_account == "" or is_site_name(cluster.tenant_account),
+        "the name of a ServiceAccount is expected, such as kapok-tenant",
+    )
+    yield _word("push.source", settings.push.source, _CLUSTER_SOURCES)
+    yield (
+        "push.kubeconfig",
+        bool(settings.push.kubeconfig) or settings.push.source != "kubeconfig",
+        "is needed when push.source is kubeconfig",
     )
     for name in ("power_origin", "pue_origin", "intensity_origin"):
         yield _word(f"static.{name}", getattr(static, name), _ORIGINS)

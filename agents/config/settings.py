@@ -86,6 +86,9 @@ class ClusterSettings:
         labels_excluded: patterns of labels to leave out of these; a label that differs on every
             node would make every node a class of its own. Those of the default are reported where
             a workload asks for them; other patterns never.
+        tenant_account: name of the ServiceAccount in each workload's namespace with whose rights
+            its objects are applied (impersonation), so that a tenant's manifests can do no more
+            than that account; empty: the agent's own rights.
     """
 
     source: str = "none"
@@ -96,6 +99,7 @@ class ClusterSettings:
     lease_seconds: float = 15.0
     labels: tuple[str, ...] = ("*",)
     labels_excluded: tuple[str, ...] = LABELS_EXCLUDED
+    tenant_account: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +174,25 @@ class MetricsSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PushSettings:
+    """Agents of many sites in one process beside the hub, for sites with `delivery.mode: Push`.
+
+    Attributes:
+        source: how Sites and Secrets of the hub are read: "none", "kubeconfig" or "in-cluster".
+        kubeconfig: the file, for "kubeconfig".
+        context: context of the kubeconfig; empty for the current one.
+        interval_seconds: time between looks at the Sites and Secrets.
+        max_sites: the most sites that this process has agents for; memory grows with each.
+    """
+
+    source: str = "none"
+    kubeconfig: str = ""
+    context: str = ""
+    interval_seconds: float = 5.0
+    max_sites: int = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AgentSettings:
     """All settings.
 
@@ -188,6 +211,7 @@ class AgentSettings:
         static: facts that no sensor measures.
         replay: figures from a file.
         metrics: the HTTP server of `/metrics`.
+        push: the agents of sites that are reached from beside the hub; for `kapok-agent push`.
     """
 
     site: str
@@ -204,3 +228,4 @@ class AgentSettings:
     static: StaticSettings = field(default_factory=StaticSettings)
     replay: ReplaySettings = field(default_factory=ReplaySettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
+    push: PushSettings = field(default_factory=PushSettings)

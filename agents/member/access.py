@@ -33,6 +33,7 @@ class Access:
         token: bearer token, if it is fixed.
         token_file: file with the bearer token; read for every request, because the kubelet renews
             the token.
+        problem: why the cluster cannot be reached by it; then no request is sent.
     """
 
     host: str
@@ -41,6 +42,12 @@ class Access:
     tls: ssl.SSLContext | None = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
     token_file: Path | None = None
+    problem: str = ""
+
+    @property
+    def server(self) -> tuple[str, int, str]:
+        """What names the server; equal for two accesses of one cluster."""
+        return self.host, self.port, self.path_prefix
 
     def bearer_token(self) -> str | None:
         """The token to send now; None if there is none.
@@ -89,15 +96,63 @@ def from_kubeconfig(path: Path, context: str = "") -> Access:
             user needs a plug-in.
     """
     tree = _read_kubeconfig(path)
+    return build_access(find_parts(tree, str(path), context), path.parent)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KubeconfigParts:
+    """The cluster and the user of one context of a kubeconfig.
+
+    Attributes:
+        source: what holds the kubeconfig, for messages.
+        context: name of the context.
+        cluster: the cluster.
+        user: the user.
+    """
+
+    source: str
+    context: str
+    cluster: Mapping[str, Any] = field(repr=False)
+    user: Mapping[str, Any] = field(repr=False)
+
+
+def find_parts(tree: Mapping[str, Any], source: str, context: str = "") -> KubeconfigParts:
+    """The parts of a kubeconfig that one context names.
+
+    Args:
+        tree: the kubeconfig.
+        source: what holds it, for messages.
+        context: name of the context; empty takes the current one.
+
+    Raises:
+        AccessError: the context, its cluster or its user is missing.
+    """
     chosen = context or str(tree.get("current-context") or "")
-    names = _find_entry(tree, "contexts", chosen, "context", path)
-    cluster = _find_entry(tree, "clusters", str(names.get("cluster") or ""), "cluster", path)
-    user = _find_entry(tree, "users", str(names.get("user") or ""), "user", path)
+    names = _find_entry(tree, "contexts", chosen, "context", source)
+    return KubeconfigParts(
+        source=source,
+        context=chosen,
+        cluster=_find_entry(tree, "clusters", str(names.get("cluster") or ""), "cluster", source),
+        user=_find_entry(tree, "users", str(names.get("user") or ""), "user", source),
+    )
+
+
+def build_access(parts: KubeconfigParts, folder: Path) -> Access:
+    """The access that a kubeconfig describes.
+
+    Args:
+        parts: its cluster and its user.
+        folder: the folder that the paths in it are relative to.
+
+    Raises:
+        AccessError: the user needs a plug-in, or something in it cannot be read.
+    """
+    cluster, user = parts.cluster, parts.user
     for plugin in ("exec", "auth-provider", "username"):
         if plugin in user:
             raise AccessError(
-                f"{path}: the user of context {chosen!r} has {plugin!r}, which is not supported; "
-                "give it a token or a client certificate"
+                f"{parts.source}: the user of context {parts.context!r} has {plugin!r}, which is "
+                "not supported; give it a token or a client certificate"
             )
     try:
         server = urlsplit(text_at(cluster, "server"))
@@ -106,16 +161,17 @@ def from_kubeconfig(path: Path, context: str = "") -> Access:
         server, port = urlsplit(""), None
     if server.scheme not in _PORTS or not server.hostname:
         raise AccessError(
-            f"{path}: cluster {names.get('cluster')!r}: server is not an http or https URL"
+            f"{parts.source}: the cluster of context {parts.context!r}: "
+            "server is not an http or https URL"
         )
     token_file = text_at(user, "tokenFile")
     return Access(
         host=server.hostname,
         port=port or _PORTS[server.scheme],
         path_prefix=server.path.rstrip("/"),
-        tls=_tls_context(cluster, user, path) if server.scheme == "https" else None,
+        tls=_tls_context(parts, folder) if server.scheme == "https" else None,
         token=text_at(user, "token") or None,
-        token_file=path.parent / token_file if token_file else None,
+        token_file=folder / token_file if token_file else None,
     )
 
 
@@ -134,17 +190,18 @@ def _read_kubeconfig(path: Path) -> dict[str, Any]:
 
 
 def _find_entry(
-    tree: Mapping[str, Any], group: str, name: str, key: str, path: Path
+    tree: Mapping[str, Any], group: str, name: str, key: str, source: str
 ) -> dict[str, Any]:
     for each in objects_at(tree, group):
         if each.get("name") == name:
             return dict(map_at(each, key))
-    raise AccessError(f"{path}: no {key} {name!r} in {group}")
+    raise AccessError(f"{source}: no {key} {name!r} in {group}")
 
 
-def _tls_context(cluster: Mapping[str, Any], user: Mapping[str, Any], path: Path) -> ssl.SSLContext:
+def _tls_context(parts: KubeconfigParts, folder: Path) -> ssl.SSLContext:
+    cluster, user = parts.cluster, parts.user
     try:
-        authority = _read_credential(cluster, "certificate-authority", path)
+        authority = _read_credential(cluster, "certificate-authority", parts.source, folder)
         context = ssl.create_default_context(cadata=authority.decode() if authority else None)
         # The CA certificates of many clusters lack extensions that Python requires since 3.13.
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
@@ -152,24 +209,24 @@ def _tls_context(cluster: Mapping[str, Any], user: Mapping[str, Any], path: Path
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         certificate, key = (
-            _read_credential(user, "client-certificate", path),
-            _read_credential(user, "client-key", path),
+            _read_credential(user, "client-certificate", parts.source, folder),
+            _read_credential(user, "client-key", parts.source, folder),
         )
         if certificate and key:
             _load_client_certificate(context, certificate, key)
-    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        raise AccessError(f"{path}: certificates: {error}") from error
+    except (OSError, TypeError, ValueError) as error:  # ssl.SSLError is an OSError
+        raise AccessError(f"{parts.source}: certificates: {error}") from error
     return context
 
 
-def _read_credential(tree: Mapping[str, Any], name: str, path: Path) -> bytes | None:
+def _read_credential(tree: Mapping[str, Any], name: str, source: str, folder: Path) -> bytes | None:
     """Reads `NAME-data` (base64), else the file that `NAME` names, relative to the kubeconfig."""
     if data := tree.get(f"{name}-data"):
         try:
             return base64.b64decode(data)
         except binascii.Error as error:
-            raise AccessError(f"{path}: {name}-data: not base64") from error
-    return (path.parent / tree[name]).read_bytes() if tree.get(name) else None
+            raise AccessError(f"{source}: {name}-data: not base64") from error
+    return (folder / tree[name]).read_bytes() if tree.get(name) else None
 
 
 def _load_client_certificate(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:

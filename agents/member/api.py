@@ -7,6 +7,7 @@ would mean that everything is gone.
 """
 
 import contextlib
+import copy
 import http.client
 import json
 import socket
@@ -109,7 +110,32 @@ class MemberApi:
     ) -> None:
         self._access = access
         self._on_request = on_request
-        self._idle_connections: list[http.client.HTTPConnection] = []
+        self._idle_connections: list[tuple[Access, http.client.HTTPConnection]] = []
+        self._acting_as = ""
+
+    def acting_as(self, user: str) -> "MemberApi":
+        """The same API for a while, where every write has the rights of a user and no more.
+
+        Reads stay the agent's own: it has to see what another client owns. Credentials that are
+        replaced meanwhile are not used by it, so it is made for one piece of work.
+
+        Args:
+            user: a user of the cluster, such as `system:serviceaccount:NAMESPACE:NAME`; empty: the
+                agent itself.
+        """
+        other = copy.copy(self)  # with the same kept connections
+        other._acting_as = user  # noqa: SLF001 - of the same class
+        return other
+
+    @property
+    def access(self) -> Access:
+        """Address and credentials that requests begin with now."""
+        return self._access
+
+    def use_access(self, access: Access) -> None:
+        """Sends every later request with other credentials; one that is under way ends first."""
+        self._access = access
+        self.close()
 
     def get(self, path: str, *, accept: str = "application/json") -> Tree:
         """Reads one object.
@@ -134,7 +160,13 @@ class MemberApi:
                 return None
             raise
 
-    def list_pages(self, path: str, query: Mapping[str, str] | None = None) -> Iterator[list[Tree]]:
+    def list_pages(
+        self,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        *,
+        accept: str = "application/json",
+    ) -> Iterator[list[Tree]]:
         """Lists a collection page by page, so that only one page is in memory.
 
         All pages are of one snapshot. If the server drops the snapshot meanwhile, the list ends
@@ -149,7 +181,9 @@ class MemberApi:
         for _ in range(MAX_LIST_PAGES):
             try:
                 query_words["limit"] = str(limit)
-                tree = self._request("list", "GET", f"{path}?{urlencode(query_words)}")
+                tree = self._request(
+                    "list", "GET", f"{path}?{urlencode(query_words)}", accept=accept
+                )
             except ResponseTooLarge as error:
                 if limit <= _MIN_PAGE:
                     raise UnusableResponse(f"GET {path}: one object: {error}") from error
@@ -165,7 +199,12 @@ class MemberApi:
         raise UnusableResponse(f"GET {path}: a list without an end")
 
     def list_mapped(
-        self, path: str, query: Mapping[str, str] | None, transform: Callable[[Tree], Any]
+        self,
+        path: str,
+        query: Mapping[str, str] | None,
+        transform: Callable[[Tree], Any],
+        *,
+        accept: str = "application/json",
     ) -> list[Any]:
         """Lists a collection and keeps what `transform` returns for each object, unless it is None.
 
@@ -173,6 +212,7 @@ class MemberApi:
             path: path of the collection.
             query: further query parameters, such as a selector.
             transform: reduces an object to what is needed of it.
+            accept: the form in which the server is to send the list.
 
         Raises:
             MemberApiError: as `get`; also if the server drops the list's snapshot three times.
@@ -180,7 +220,7 @@ class MemberApi:
         for attempt in range(_MAX_LIST_ATTEMPTS):
             kept: list[Any] = []
             try:
-                for page in self.list_pages(path, query):
+                for page in self.list_pages(path, query, accept=accept):
                     kept += [found for each in page if (found := transform(each)) is not None]
             except MemberApiError as error:
                 if error.code == _GONE and attempt < _MAX_LIST_ATTEMPTS - 1:
@@ -256,6 +296,8 @@ class MemberApi:
         headers = {"Accept": accept, "User-Agent": FIELD_MANAGER}
         if body is not None:
             headers["Content-Type"] = content
+        if self._acting_as and method != "GET":
+            headers["Impersonate-User"] = self._acting_as
         answer = _parse_object(self._exchange(verb, method, path, body, headers))
         if answer is None:
             raise UnusableResponse(f"{method} {path.partition('?')[0]}: not a JSON object")
@@ -266,9 +308,7 @@ class MemberApi:
     ) -> bytes:
         """Sends a request; returns the body of a success."""
         try:
-            code, data = self._send_with_retry(
-                method, self._access.path_prefix + path, body, headers
-            )
+            code, data = self._send_with_retry(method, path, body, headers)
         except ResponseTooLarge as error:
             self._on_request(verb, "none")
             if verb == "list":
@@ -276,7 +316,7 @@ class MemberApi:
             raise UnusableResponse(f"{method} {path.partition('?')[0]}: {error}") from error
         except (OSError, http.client.HTTPException, AccessError) as error:
             self._on_request(verb, "none")
-            raise Unreachable(f"{self._address()}: {str(error) or type(error).__name__}") from error
+            raise Unreachable(f"{self._address()}{str(error) or type(error).__name__}") from error
         except ValueError as error:  # a path or a token that HTTP cannot hold
             raise UnusableResponse(f"{method} {path[:300]!a}: {error}") from error
         self._on_request(verb, f"{code // 100}xx" if code < 600 else "none")  # noqa: PLR2004 - RFC 9110
@@ -289,15 +329,19 @@ class MemberApi:
         self, method: str, path: str, body: bytes | None, headers: dict[str, str]
     ) -> tuple[int, bytes]:
         """Sends a request; again on a new connection if the server has closed the kept one."""
+        access = self._access
+        path = access.path_prefix + path
         kept = self._pop_idle_connection()
-        if kept is not None:
+        if kept is not None and kept[0] is access:
             with contextlib.suppress(
                 http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError
             ):
                 return self._send(kept, method, path, body, headers)
-        return self._send(self._connect(), method, path, body, headers)
+        elif kept is not None:  # a request with the access before has kept it
+            kept[1].close()
+        return self._send((access, self._connect(access)), method, path, body, headers)
 
-    def _pop_idle_connection(self) -> http.client.HTTPConnection | None:
+    def _pop_idle_connection(self) -> tuple[Access, http.client.HTTPConnection] | None:
         try:
             return self._idle_connections.pop()  # atomic, so two threads never get the same one
         except IndexError:
@@ -305,19 +349,20 @@ class MemberApi:
 
     def close(self) -> None:
         """Closes the kept connections; a later request opens new ones."""
-        while (connection := self._pop_idle_connection()) is not None:
-            connection.close()
+        while (kept := self._pop_idle_connection()) is not None:
+            kept[1].close()
 
     def _send(
         self,
-        connection: http.client.HTTPConnection,
+        opened: tuple[Access, http.client.HTTPConnection],
         method: str,
         path: str,
         body: bytes | None,
         headers: dict[str, str],
     ) -> tuple[int, bytes]:
+        access, connection = opened
         try:
-            if token := self._access.bearer_token():
+            if token := access.bearer_token():
                 headers["Authorization"] = f"Bearer {token}"
             limit_time(connection, idle_seconds=TIMEOUT_SECONDS)
             connection.request(method, path, body, headers)
@@ -326,14 +371,15 @@ class MemberApi:
         except BaseException:
             connection.close()
             raise
-        if answer.will_close:
+        if answer.will_close or access is not self._access:
             connection.close()
         else:
-            self._idle_connections.append(connection)
+            self._idle_connections.append(opened)
         return answer.status, data
 
-    def _connect(self) -> http.client.HTTPConnection:
-        access = self._access
+    def _connect(self, access: Access) -> http.client.HTTPConnection:
+        if access.problem:
+            raise AccessError(access.problem)
         connection: http.client.HTTPConnection
         if access.tls:
             connection = http.client.HTTPSConnection(
@@ -349,7 +395,8 @@ class MemberApi:
         return connection
 
     def _address(self) -> str:
-        return f"{self._access.host}:{self._access.port}"
+        access = self._access
+        return "" if access.problem else f"{access.host}:{access.port}: "
 
 
 def quote_path_segment(name: str) -> str:

@@ -45,7 +45,8 @@ METRICS: Final[Mapping[str, tuple[str, str]]] = {
             "session (with the broker), fetch (of order contents), report, status, lease, pass "
             "(over all orders), order, inventory (one kind of the cluster's objects), sensor, "
             "question (of the hub), energy, journal (it cannot be read or written), boot (its new "
-            "number cannot be written), metrics (this page)"
+            "number cannot be written), metrics (this page), push (a round of a push process, or "
+            "the agent of one of its members)"
         ),
     ),
     "kapok_agent_connects_total": ("counter", "Connections with the broker that were established"),
@@ -137,20 +138,35 @@ class Counters:
 
     def render(self) -> str:
         """The page of `/metrics`."""
-        lines: list[str] = []
-        for name, (kind, purpose) in METRICS.items():
-            # A copy: worker threads add to the counters meanwhile.
-            values = list(self._values.items())
-            rows = sorted((key[1], value) for key, value in values if key[0] == name)
-            lines += [f"# HELP {name} {purpose}", f"# TYPE {name} {kind}"]
-            lines += [f"{name}{_format_labels(labels)} {value:.17g}" for labels, value in rows]
-        return "\n".join(lines) + "\n"
+        return render_page({"": self})
+
+    def series_of(self, name: str) -> list[tuple[Labels, float]]:
+        """The labels and values of one metric, by its full name."""
+        # A copy: worker threads add to the counters meanwhile.
+        values = list(self._values.items())
+        return sorted((key[1], value) for key, value in values if key[0] == name)
 
     def _series_key(self, name: str, labels: Mapping[str, str]) -> tuple[str, Labels]:
         full = f"kapok_agent_{name}"
         if full not in METRICS:
             raise KeyError(full)  # every metric has to be in METRICS
         return full, tuple(sorted(labels.items()))
+
+
+def render_page(by_site: Mapping[str, Counters]) -> str:
+    """The page of `/metrics` of one agent or several.
+
+    Args:
+        by_site: the counters by the value of the label `site`; without that label for "".
+    """
+    lines: list[str] = []
+    for name, (kind, purpose) in METRICS.items():
+        lines += [f"# HELP {name} {purpose}", f"# TYPE {name} {kind}"]
+        for site, counters in by_site.items():
+            first: Labels = (("site", site),) if site else ()
+            for labels, value in counters.series_of(name):
+                lines.append(f"{name}{_format_labels((*first, *labels))} {value:.17g}")
+    return "\n".join(lines) + "\n"
 
 
 def _format_labels(labels: Iterable[tuple[str, str]]) -> str:

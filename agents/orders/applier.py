@@ -112,12 +112,15 @@ class Applier:
         journal: records objects before they are created.
         job_records: records of the jobs that were started.
         is_desired: whether a token belongs to an order that the index lists.
+        tenant_account: name of the ServiceAccount in the workload's namespace whose rights the
+            objects of an order are applied with; empty: the agent's own.
     """
 
     api: MemberApi
     journal: Journal
     job_records: JobRecords
     is_desired: Callable[[str], bool]
+    tenant_account: str = ""
     _known_namespaces: set[tuple[str, str | None]] = field(default_factory=set, init=False)
     _namespace_lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
@@ -265,7 +268,8 @@ class Applier:
         scaled = autoscaled_objects(content.manifests, content.namespace)
         is_scaled = (key.kind, key.namespace, key.name) in scaled
         apply = apply_autoscaled if is_scaled else apply_keeping_others
-        taken, left = apply(self.api, path, tree, is_present=bool(uid))
+        api = self.api.acting_as(account_user(content.namespace, self.tenant_account))
+        taken, left = apply(api, path, tree, is_present=bool(uid))
         result.yielded += [f"{key}: {text}" for text in left]
         taken = {**taken, "apiVersion": key.api_version, "kind": key.kind}
         result.applied_revisions[identity_of(key)] = (
@@ -303,6 +307,11 @@ class Applier:
             f"{key} exists and {whose}; it was not changed: rename yours, or delete that one"
         )
         return True
+
+
+def account_user(namespace: str, account: str) -> str:
+    """The user that a ServiceAccount is; empty for no account."""
+    return f"system:serviceaccount:{namespace}:{account}" if account else ""
 
 
 def identities_of(content: OrderContent, kinds: MemberKinds) -> Iterator[ObjectIdentity]:

@@ -79,6 +79,8 @@ class OrderExecutor:
         pod_problems: what keeps a pod from running by order id, as last observed by the sensor.
         not_ready: the pods that are not ready by order id, as last observed by the sensor.
         sealing_key: opens sealed content; None: there is none.
+        tenant_account: name of the ServiceAccount of each namespace with whose rights orders are
+            applied; empty: the agent's own.
     """
 
     discovery: Discovery
@@ -92,6 +94,7 @@ class OrderExecutor:
     pod_problems: Callable[[], Mapping[str, str]] = dict
     not_ready: Callable[[], Mapping[str, tuple[NotReadyPods, ...]]] = dict
     sealing_key: SealingKey | None = None
+    tenant_account: str = ""
     last_pass_at: float | None = field(default=None, init=False)
     _job_records: JobRecords = field(init=False)
     _applier: Applier = field(init=False)
@@ -114,6 +117,7 @@ class OrderExecutor:
             journal=self.journal,
             job_records=self._job_records,
             is_desired=self._is_desired,
+            tenant_account=self.tenant_account,
         )
 
     def ensure_system_namespace(self) -> None:

@@ -34,6 +34,7 @@ FaultPlace = Literal[
     "journal",
     "boot",  # the journal cannot be read or written
     "metrics",  # the page of /metrics
+    "push",  # a round of a push process, or one of its members
 ]
 """Where a fault was caught; the label `where` of `kapok_agent_faults_total`."""
 

@@ -26,9 +26,10 @@ JOBS = "/apis/batch/v1/namespaces/{}/jobs"
 class AgentRig:
     """One agent's orders at one member, step by step and without loops."""
 
-    def __init__(self, api: MemberApi, folder: Path) -> None:
+    def __init__(self, api: MemberApi, folder: Path, *, tenant_account: str = "") -> None:
         self.api = api
         self.folder = folder
+        self.tenant_account = tenant_account
         self.clock = FakeClock()
         self.hub = WireHub(site="site-a")
         self.name = f"ka{secrets.token_hex(4)}"
@@ -50,6 +51,7 @@ class AgentRig:
             jitter=random.Random(1),  # noqa: S311 - jitter
             is_allowed=lambda: self.is_allowed,
             bound_pods=lambda: self.bound,
+            tenant_account=self.tenant_account,
         )
         self.executor.ensure_system_namespace()
 

@@ -14,7 +14,7 @@ from tests.support.up import Up, running_up
 
 SITE = "m1"
 _AGENT = [sys.executable, "-m", "agents.cli", "--config"]
-_OBJECTS = """
+SITE_OBJECTS = """
 apiVersion: kapok.dev/v1alpha1
 kind: Site
 metadata: {name: SITE}
@@ -137,7 +137,7 @@ def running_agent(up: Up, folder: Path, site: str, kubeconfig: Path) -> Iterator
             text=True,
             check=True,
         ).stdout.strip()
-        up.apply(_OBJECTS.replace("SITE", site).replace("KEY", key))
+        up.apply(SITE_OBJECTS.replace("SITE", site).replace("KEY", key))
         with subprocess.Popen([*_AGENT, str(config)], stderr=errors) as agent:
             try:
                 yield

@@ -45,6 +45,7 @@ _BINDINGS = {
     ),
     "reader": _RoleBindings(cluster_wide=("kapok-reader",)),
     "auditor": _RoleBindings(cluster_wide=("kapok-auditor",)),
+    "push": _RoleBindings(cluster_wide=("kapok-push",), in_namespaces=("kapok-push-secrets",)),
     "scheduler": _RoleBindings(cluster_wide=("kapok-scheduler",), own=("kapok-scheduler",)),
 }
 ROLES = (OWNER_ROLE, *_BINDINGS)

@@ -71,6 +71,8 @@ SECRETS = {
     "Role/kapok-scheduler": "create get patch",
     # Secrets that pod templates refer to are sealed at the hub, and applied at the site.
     "ClusterRole/kapok-scheduler": "get list watch",
+    # Kubeconfigs of members, bound in the namespaces that hold them.
+    "ClusterRole/kapok-push-secrets": "get",
     "ClusterRole/kapok-agent": "get list watch create patch delete",
 }
 """Who may do what with Secrets."""
@@ -79,7 +81,8 @@ SECRETS = {
 @pytest.mark.parametrize("role", ROLES)
 def test_no_role_can_grant_itself_rights(role: str) -> None:
     for group, resource, verb in rights(role):
-        assert verb not in {"*", "escalate", "bind", "impersonate"}
+        assert verb not in {"*", "escalate", "bind"}
+        assert verb != "impersonate" or role == "ClusterRole/kapok-agent-tenants"
         assert group != "*"
         assert resource != "secrets" or verb in SECRETS.get(role, "").split()
         assert group != "rbac.authorization.k8s.io" or verb not in WRITES
@@ -157,6 +160,26 @@ def test_only_operators_say_that_evictions_are_frozen() -> None:
         if FREEZE_MAP in rule.get("resourceNames", []) and WRITES & set(rule["verbs"])
     }
     assert writers == {"ClusterRole/kapok-operator"}
+
+
+def test_an_agent_may_take_on_the_accounts_of_tenants_and_no_others() -> None:
+    [rule] = ROLES["ClusterRole/kapok-agent-tenants"]["rules"]
+    assert rule == {
+        "apiGroups": [""],
+        "resources": ["serviceaccounts"],
+        "resourceNames": ["kapok-tenant"],
+        "verbs": ["impersonate"],
+    }
+
+
+def test_a_push_process_reads_sites_and_named_secrets_and_writes_nothing() -> None:
+    assert set(rights("ClusterRole/kapok-push")) == {
+        ("kapok.dev", "sites", "get"),
+        ("kapok.dev", "sites", "list"),
+    }
+    assert set(rights("ClusterRole/kapok-push-secrets")) == {("", "secrets", "get")}
+    bound = {item["roleRef"]["name"] for item in OBJECTS if item["kind"].endswith("Binding")}
+    assert "kapok-push-secrets" not in bound  # people bind it, in one namespace
 
 
 def test_auditors_and_readers_only_read() -> None:

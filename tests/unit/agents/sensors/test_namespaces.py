@@ -39,9 +39,14 @@ class Member(MemberApi):
         self.asked = 0
 
     def list_mapped(
-        self, path: str, query: Mapping[str, str] | None, transform: Callable[[Tree], Any]
+        self,
+        path: str,
+        query: Mapping[str, str] | None,
+        transform: Callable[[Tree], Any],
+        *,
+        accept: str = "",
     ) -> list[Any]:
-        del query
+        del query, accept
         self.asked += 1
         if self.error is not None:
             raise self.error

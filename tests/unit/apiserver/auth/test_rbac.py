@@ -62,6 +62,10 @@ def grants(role: dict[str, Any], attributes: AccessAttributes) -> bool:
 
 
 def expected(role: str, asked: AccessAttributes) -> bool:
+    if role == "push":
+        return grants(CLUSTER_ROLES["kapok-push"], asked) or (
+            asked.namespace == OWN and grants(CLUSTER_ROLES["kapok-push-secrets"], asked)
+        )
     if role in NAMESPACED_ROLES:
         return grants(CLUSTER_ROLES["kapok-reader"], asked) or (
             asked.namespace == OWN
@@ -85,7 +89,10 @@ def test_a_role_allows_exactly_what_the_manifests_grant(role: str) -> None:
 
 
 def test_every_role_for_people_and_the_scheduler_exists() -> None:
-    assert {f"kapok-{role}" for role in ROLES} - {"kapok-owner"} == set(CLUSTER_ROLES)
+    assert {f"kapok-{role}" for role in ROLES} - {"kapok-owner"} == set(CLUSTER_ROLES) - {
+        "kapok-agent-tenants",  # for member clusters
+        "kapok-push-secrets",  # a part of the role push, in the namespaces of the identity
+    }
 
 
 def test_a_tenant_without_namespaces_writes_nowhere() -> None:
