@@ -21,6 +21,7 @@ from scheduler.control.events.recorder import EventRecorder
 from scheduler.control.events.site_notices import SiteNotices
 from scheduler.control.events.storm_notices import StormNotices
 from scheduler.control.failover.drain import DrainLoop
+from scheduler.control.failover.forget import ForgetRecord
 from scheduler.control.failover.freeze_record import FreezeRecord
 from scheduler.control.failover.freeze_sync import SUBJECT, FreezeSync
 from scheduler.control.failover.loop import FailoverLoop
@@ -259,6 +260,14 @@ class Term:
             self.freeze_record.on_change(before, after)
 
         self.gate.on_change = on_change
+        self.forget_record = ForgetRecord(
+            recorder=known.recorder,
+            objects=known.objects,
+            left=known.sites.left,
+            clock=known.clock,
+            faults=known.faults,
+            epoch=self._epoch,
+        )
         self.freeze_sync = FreezeSync(
             hub=known.hub, gate=self.gate, clock=known.clock, faults=known.faults
         )
@@ -535,6 +544,7 @@ class Term:
             without_nonce=known.asker.agents_without_nonce,
             evictions_held=self.gate.condition_of,
             schedulable=self.drain.condition_of,
+            forgotten=self.forget_record.condition_of,
             jitter=known.jitter,
         )
         autoscaled = AutoscaledWorkloads(
@@ -549,6 +559,7 @@ class Term:
         yield "storms", self.gate.run
         yield "freeze", self.freeze_sync.run
         yield "freeze record", self.freeze_record.run
+        yield "forget record", self.forget_record.run
         yield "site status", writer.run
         yield "events", self.events.run
         yield "pending sites", partial(self.unadmitted_sites.run, known.hub)

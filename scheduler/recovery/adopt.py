@@ -30,8 +30,8 @@ from scheduler.control.ports.hub import (
 from scheduler.control.replicas import KEY_ANNOTATION
 from scheduler.control.state.ledger_heads import CONFIG_MAP, read_heads
 from scheduler.hub.client import HubClient, open_hub
-from scheduler.hub.in_cluster import usable_kubeconfig
 from scheduler.hub.crds.generate import make_crds
+from scheduler.hub.in_cluster import usable_kubeconfig
 from scheduler.ledger.ledger import Ledger
 from scheduler.ledger.record import LedgerEntry
 from scheduler.ledger.storage.places import LedgerPlace, ledger_place

@@ -97,6 +97,7 @@ class FakeRecorder:
         self.steps: list[int] = []
         self.evictions: list[dict[str, Any]] = []
         self.evictions_fault: Exception | None = None
+        self.forgotten: list[dict[str, Any]] = []
         self._accepted: dict[str, AcceptedSpec] = {}
 
     def update_facts(self, site: str, facts: SiteFacts | None) -> None:
@@ -178,6 +179,15 @@ class FakeRecorder:
         if self.evictions_fault is not None:
             raise self.evictions_fault
         self.evictions.append(content)
+
+    async def record_forgotten_site(
+        self, *, epoch: int, at: datetime, content: dict[str, Any]
+    ) -> None:
+        assert at.tzinfo is not None
+        assert epoch == EPOCH
+        if self.evictions_fault is not None:
+            raise self.evictions_fault
+        self.forgotten.append(content)
 
     def last_evictions(self) -> Mapping[str, Any] | None:
         return self.evictions[-1] if self.evictions else None
