@@ -39,6 +39,7 @@ from scheduler.apiserver.base.requests import (
 from scheduler.apiserver.kinds.admission import WriteOptions, prune_unknown_fields
 from scheduler.apiserver.kinds.core.protobuf import PROTOBUF, decode_protobuf
 from scheduler.apiserver.kinds.metadata import format_rfc3339
+from scheduler.apiserver.kinds.not_served import subresource_not_served
 from scheduler.apiserver.kinds.resources import ServerResource
 from scheduler.apiserver.kinds.scale import (
     apply_scale,
@@ -362,23 +363,10 @@ class VerbHandler:
 
 
 def _subresource_error(request: ResourceRequest) -> ApiError:
-    """The error for an unknown subresource; container subresources get an explanation."""
-    if (
-        request.resource.group_resource.plural == "pods"
-        and request.path.subresource in _CONTAINER_SUBRESOURCES
-    ):
-        return ApiError(
-            501,
-            "NotImplemented",
-            f"the embedded hub runs no containers and does not serve {request.path.subresource}; "
-            "ask the cluster that runs the pod",
-        )
-    return resource_not_found()
-
-
-_CONTAINER_SUBRESOURCES = frozenset(
-    {"log", "exec", "attach", "portforward", "proxy", "ephemeralcontainers"}
-)
+    """The error for an unknown subresource; one that other servers have gets an explanation."""
+    name = request.resource.group_resource
+    plural = "" if name.group else name.plural
+    return subresource_not_served(plural, request.path.subresource) or resource_not_found()
 
 
 def _decode_write_body(request: ResourceRequest) -> RequestBody:
