@@ -63,6 +63,7 @@ from scheduler.control.state.manifest_checks import ManifestChecks, Schemas
 from scheduler.control.state.node_label_keys import NodeLabelKeys
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.ownership import ObjectOwnership
+from scheduler.control.state.placement_slices import PlacementSlices
 from scheduler.control.state.quotas import Quotas
 from scheduler.control.state.unready import UnreadyReplacements
 from scheduler.control.stats.workloads import WorkloadStats
@@ -162,6 +163,7 @@ class Knowledge:
             is none.
         on_higher_epoch: called with the epoch of a later index than ours that our key has signed.
         jitter: draws the pauses after requests that failed.
+        slices: the placements on many sites.
         follow_metadata: follows the changes of a kind of referred objects; None: none is followed.
     """
 
@@ -185,6 +187,7 @@ class Knowledge:
     connected_since_seconds: Callable[[], float | None]
     on_higher_epoch: Callable[[int], None]
     jitter: random.Random
+    slices: PlacementSlices
     follow_metadata: FollowMetadata | None = None
 
 
@@ -506,7 +509,9 @@ class Term:
                 ),
                 epoch=self._epoch,
             ),
-            writer=WorkloadWriter(hub=known.hub, objects=known.objects, clock=known.clock),
+            writer=WorkloadWriter(
+                hub=known.hub, objects=known.objects, clock=known.clock, slices=known.slices
+            ),
             order_sync=self.order_sync,
             ownership=ownership,
             assumptions=Assumptions(

@@ -134,6 +134,7 @@ class World:
             endpoints=Endpoints(
                 data_dir=self.folder,
                 hub_url="",
+                hub_kind="embedded",
                 kubeconfig=self.folder,
                 broker="",
                 broker_kind="external",

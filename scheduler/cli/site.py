@@ -28,11 +28,11 @@ from scheduler.cli.support.arguments import (
 from scheduler.cli.support.hub_access import HubNotFound, add_hub_arguments, find_kubeconfig
 from scheduler.cli.support.output import print_error, print_json, print_notice, print_text
 from scheduler.cli.support.signals import leaf_errors, run_until_signalled
+from scheduler.cli.support.whole_workloads import list_whole_workloads, with_slices
 from scheduler.control.failover.clearing import CONDITION
 from scheduler.control.ports.hub import (
     KAPOK_RESOURCES,
     SITES,
-    WORKLOADS,
     Conflict,
     HubError,
     NotFound,
@@ -218,6 +218,7 @@ async def _answer(arguments: argparse.Namespace, kubeconfig: Path) -> Answer:
         if arguments.dry_run:
             site = await client.get(SITES, name)
             objects = [one for kind in KAPOK_RESOURCES for one in (await client.list(kind)).items]
+            objects = await with_slices(client, objects)
             return _dry_run(objects, site, name, is_forced=arguments.force)
         return await _drain(client, arguments)
 
@@ -283,7 +284,7 @@ def _silent(name: str) -> str:
 async def _drain(client: HubClient, arguments: argparse.Namespace) -> Answer:
     """Writes the word, and waits until the site is empty or what is left is stuck."""
     name, clock = arguments.name, SystemClock()
-    before = workloads_at((await client.list(WORKLOADS)).items, name)
+    before = workloads_at(await list_whole_workloads(client), name)
     word = {
         "since": format_rfc3339(clock.now()),
         "requestedBy": await who_asks(client),
@@ -343,13 +344,11 @@ async def _result(
 ) -> Answer:
     """What has moved since, and why the rest is still there."""
     name = arguments.name
-    found = await client.list(WORKLOADS)
+    found = await list_whole_workloads(client)
     site = await client.get(SITES, name)
     is_silent = _condition(site, "Ready").get("status") != "True"
-    everything = {
-        f"{one['metadata']['namespace']}/{one['metadata']['name']}": one for one in found.items
-    }
-    still = workloads_at(found.items, name)
+    everything = {f"{one['metadata']['namespace']}/{one['metadata']['name']}": one for one in found}
+    still = workloads_at(found, name)
     moves: list[dict[str, object]] = []
     for title, workload in sorted(before.items()):
         now = read_workload(everything[title]) if title in everything else None

@@ -38,7 +38,7 @@ _MAX_LISTED = 6
 
 @dataclass(slots=True)
 class _LastWrite:
-    shown: tuple[bool, HealthName, bool, str, str, int]
+    shown: tuple[bool, HealthName, bool, str, str, str, int]
     at_seconds: float
     status: dict[str, Any]
 

@@ -9,7 +9,7 @@ from tests.support.api_client import Client
 
 @pytest.mark.parametrize(("group", "plural"), NOT_SERVED_RESOURCES)
 def test_a_resource_of_other_servers_is_refused_by_name(
-    server: Server, client: Client, group: str, plural: str
+    client: Client, group: str, plural: str
 ) -> None:
     path = f"/apis/{group}/v1/{plural}"
     for answer in (client.create(path, {"metadata": {"name": "x"}}), client.get(path)):

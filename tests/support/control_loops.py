@@ -41,6 +41,7 @@ from scheduler.control.ports.ledger import (
 from scheduler.control.sites.sites import Sites
 from scheduler.control.state.node_label_keys import NodeLabelKeys
 from scheduler.control.state.objects import HubObjects
+from scheduler.control.state.placement_slices import PlacementSlices
 from scheduler.model.canonical import canonical_digest
 from scheduler.model.decision import EqualDecisions, expand
 from scheduler.model.decode import decode_as
@@ -406,6 +407,7 @@ class ControlLoops:
         self.prepared = PreparedOrders(
             hub_id=SETTINGS.hub_id, objects=self.objects, clock=self.clock, faults=self.faults
         )
+        self.slices = PlacementSlices(self.hub)
         self.term = Term(
             Knowledge(
                 settings=SETTINGS,
@@ -428,6 +430,7 @@ class ControlLoops:
                 connected_since_seconds=lambda: 0.0,
                 on_higher_epoch=lambda _: None,
                 jitter=random.Random(1),  # noqa: S311 - a test, seeded
+                slices=self.slices,
             )
         )
         term = self.term
@@ -468,7 +471,8 @@ class ControlLoops:
         self.hub.take_events()
         for resource in KAPOK_RESOURCES:
             for one in (await self.hub.list(resource)).items:
-                self.objects.apply_event(resource, WatchEvent("ADDED", one))
+                body = await self.slices.filled(one)
+                self.objects.apply_event(resource, WatchEvent("ADDED", body))
         self.dispatcher.start_epoch(EPOCH)
         self.startup.begin()
         for one in sites:

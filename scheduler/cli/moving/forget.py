@@ -12,12 +12,12 @@ from typing import Any
 from scheduler.cli.moving.at_site import read_workload, staying_replicas, workloads_at
 from scheduler.cli.moving.moves import moves_between, who_asks
 from scheduler.cli.support.offline_input import decide_one, fleet_of, follow, input_of_objects
+from scheduler.cli.support.whole_workloads import read_whole_workload, with_slices
 from scheduler.control.failover.forget import CONDITION, FORGET_ANNOTATION, ForgetWord, all_left
 from scheduler.control.ports.hub import (
     GRANTS,
     KAPOK_RESOURCES,
     SITES,
-    WORKLOADS,
     NotFound,
     Object,
 )
@@ -59,6 +59,7 @@ async def forget_site(
     """
     site = await client.get(SITES, name)
     objects = [one for kind in KAPOK_RESOURCES for one in (await client.list(kind)).items]
+    objects = await with_slices(client, objects)
     workloads = [one for one in map(read_workload, objects) if one is not None]
     answer = {
         "site": name,
@@ -207,6 +208,6 @@ def _names_site(workload: Workload, name: str) -> bool:
 async def _read_again(client: HubClient, key: str) -> Workload | None:
     namespace, _, name = key.partition("/")
     try:
-        return read_workload(await client.get(WORKLOADS, name, namespace))
+        return read_workload(await read_whole_workload(client, name, namespace))
     except NotFound:
         return None
