@@ -38,6 +38,7 @@ from scheduler.control.sites.sites import Sites
 from scheduler.control.standby import Standby
 from scheduler.control.state.node_label_keys import NodeLabelKeys
 from scheduler.control.state.objects import HubObjects
+from scheduler.control.state.placement_slices import HubWithSlices, PlacementSlices
 from scheduler.hub.health import HubHealth
 from scheduler.hub.informer import Informer, MetadataHub, key_of
 from scheduler.hub.kind_schemas import KindSchemas
@@ -190,6 +191,7 @@ class Scheduler:
         self.metrics, self.health, self.faults = metrics, health, faults
         client = services.client.with_observer(metrics.count_api_request)
         self._services = replace(services, client=client)
+        self.slices = PlacementSlices(client)
         self._higher_epochs: asyncio.Queue[int] = asyncio.Queue()
         self._build_leadership()
         self._build_knowledge()
@@ -296,6 +298,7 @@ class Scheduler:
             connected_since_seconds=self._connected_since,
             on_higher_epoch=self._higher_epochs.put_nowait,
             jitter=self._make_jitter(),
+            slices=self.slices,
             follow_metadata=self._follow_metadata,
             is_served=services.client.serves,
         )
@@ -510,8 +513,9 @@ class Scheduler:
             await self._clock.sleep(self.faults.pause_seconds("loop", name))
 
     def _informer(self, resource: ApiResource) -> Informer:
+        client = self._services.client
         return Informer(
-            hub=self._services.client,
+            hub=HubWithSlices(client, self.slices) if resource is WORKLOADS else client,
             resource=resource,
             listener=self.objects.apply_event,
             clock=self._clock,

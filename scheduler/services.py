@@ -16,6 +16,7 @@ from scheduler.control.ports.hub import HubError
 from scheduler.control.replicas import ReplicaIdentity
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.hub.health import HubHealth
+from scheduler.hub.in_cluster import usable_kubeconfig
 from scheduler.hub_process.launch import HubChild
 from scheduler.hub_process.messages import HubPlan
 from scheduler.hub_process.options import server_options
@@ -67,6 +68,7 @@ class Endpoints:
     Attributes:
         data_dir: the data directory.
         hub_url: address of the hub.
+        hub_kind: "embedded" or "external".
         kubeconfig: the file by which kubectl reaches the hub.
         broker: host:port of the broker.
         broker_kind: "mosquitto" or "iotcore" when embedded, else "external".
@@ -77,6 +79,7 @@ class Endpoints:
 
     data_dir: Path
     hub_url: str
+    hub_kind: str
     kubeconfig: Path
     broker: str
     broker_kind: str
@@ -223,6 +226,7 @@ async def open_services(
             endpoints=Endpoints(
                 data_dir=directory.path,
                 hub_url=client.address,
+                hub_kind="embedded" if is_embedded else "external",
                 kubeconfig=hub.kubeconfig,
                 broker=f"{address.host}:{address.port}",
                 broker_kind=broker.kind if broker else "external",
@@ -269,8 +273,9 @@ async def open_hub_client(
         OSError: the embedded hub does not start.
     """
     async with AsyncExitStack() as stack:
-        kubeconfig = Path(settings.hub.kubeconfig)
-        if not settings.hub.kubeconfig:
+        if settings.hub.kubeconfig:
+            kubeconfig = usable_kubeconfig(settings.hub.kubeconfig)
+        else:
             options = server_options(
                 data_dir=directory.path / _HUB_FOLDER,
                 port=settings.hub.port,
@@ -327,7 +332,8 @@ async def _open_hub(
 ) -> _OpenHub:
     """Opens the hub; starts the embedded one unless the settings name another."""
     if settings.hub.kubeconfig:
-        kubeconfig, context = Path(settings.hub.kubeconfig), settings.hub.context or None
+        kubeconfig = usable_kubeconfig(settings.hub.kubeconfig)
+        context = settings.hub.context or None
         client = await stack.enter_async_context(open_hub(kubeconfig, context=context))
         return _OpenHub(kubeconfig, client, None)
     folder = directory.path / _HUB_FOLDER

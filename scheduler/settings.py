@@ -25,6 +25,7 @@ from scheduler.setting_checks import (
     RateSetting,
     RatioSetting,
     SettingFinding,
+    Severity,
     WaitSeconds,
     check_group,
 )
@@ -47,7 +48,9 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Which Kubernetes API is the hub.
 
     Attributes:
-        kubeconfig: kubeconfig of a real cluster; empty: the embedded hub.
+        kubeconfig: kubeconfig of a real cluster; empty: as `in_cluster` says.
+        in_cluster: the cluster whose Pod this runs in is the hub, by the Pod's service account, if
+            there is one and `kubeconfig` is empty; otherwise the embedded hub.
         context: context in that kubeconfig; empty: the current one.
         port: port of the embedded hub on 127.0.0.1; 0: a free port, chosen at the first start.
         max_objects_per_token: objects that the holder of a token may keep on the embedded hub.
@@ -62,6 +65,7 @@ class HubSettings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     kubeconfig: str = ""
+    in_cluster: bool = True
     context: str = ""
     port: Port = 0
     max_objects_per_token: Annotated[
@@ -543,10 +547,15 @@ def _find_idle_settings(settings: Settings) -> Iterator[SettingFinding]:
         yield SettingFinding("hub.context", "warning", what, "name a kubeconfig in hub.kubeconfig")
     if hub.signing_key_secret and (hub.signing_key_file or not hub.kubeconfig):
         what = (
-            "there is a key in a file too" if hub.kubeconfig else "the embedded hub has no Secret"
+            "there is a key in a file too"
+            if hub.signing_key_file
+            else "the embedded hub has no Secret"
         )
+        # A Pod's own cluster has one; at the start it is known whether this runs in a Pod.
+        is_in_pod_at_best = not hub.signing_key_file and hub.in_cluster
         instead = "leave it empty, or name a kubeconfig in hub.kubeconfig and no file"
-        yield SettingFinding("hub.signing_key_secret", "error", what, instead)
+        severity: Severity = "warning" if is_in_pod_at_best else "error"
+        yield SettingFinding("hub.signing_key_secret", severity, what, instead)
     if settings.standards.placement_decisions and not settings.standards.cluster_profiles:
         what = "does nothing: decisions refer to ClusterProfiles, which are not written"
         instead = "set standards.cluster_profiles: true, or this to false"

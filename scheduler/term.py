@@ -21,6 +21,7 @@ from scheduler.control.events.recorder import EventRecorder
 from scheduler.control.events.site_notices import SiteNotices
 from scheduler.control.events.storm_notices import StormNotices
 from scheduler.control.failover.drain import DrainLoop
+from scheduler.control.failover.forget import ForgetRecord
 from scheduler.control.failover.freeze_record import FreezeRecord
 from scheduler.control.failover.freeze_sync import SUBJECT, FreezeSync
 from scheduler.control.failover.loop import FailoverLoop
@@ -67,6 +68,7 @@ from scheduler.control.state.manifest_checks import ManifestChecks, Schemas
 from scheduler.control.state.node_label_keys import NodeLabelKeys
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.ownership import ObjectOwnership
+from scheduler.control.state.placement_slices import PlacementSlices
 from scheduler.control.state.quotas import Quotas
 from scheduler.control.state.unready import UnreadyReplacements
 from scheduler.control.stats.workloads import WorkloadStats
@@ -168,6 +170,7 @@ class Knowledge:
             is none.
         on_higher_epoch: called with the epoch of a later index than ours that our key has signed.
         jitter: draws the pauses after requests that failed.
+        slices: the placements on many sites.
         follow_metadata: follows the changes of a kind of referred objects; None: none is followed.
         is_served: asks whether the hub serves a kind that others install; None: it serves none.
     """
@@ -192,6 +195,7 @@ class Knowledge:
     connected_since_seconds: Callable[[], float | None]
     on_higher_epoch: Callable[[int], None]
     jitter: random.Random
+    slices: PlacementSlices
     follow_metadata: FollowMetadata | None = None
     is_served: IsServed | None = None
 
@@ -268,6 +272,14 @@ class Term:
             self.freeze_record.on_change(before, after)
 
         self.gate.on_change = on_change
+        self.forget_record = ForgetRecord(
+            recorder=known.recorder,
+            objects=known.objects,
+            left=known.sites.left,
+            clock=known.clock,
+            faults=known.faults,
+            epoch=self._epoch,
+        )
         self.freeze_sync = FreezeSync(
             hub=known.hub, gate=self.gate, clock=known.clock, faults=known.faults
         )
@@ -506,7 +518,9 @@ class Term:
                 ),
                 epoch=self._epoch,
             ),
-            writer=WorkloadWriter(hub=known.hub, objects=known.objects, clock=known.clock),
+            writer=WorkloadWriter(
+                hub=known.hub, objects=known.objects, clock=known.clock, slices=known.slices
+            ),
             order_sync=self.order_sync,
             ownership=ownership,
             assumptions=Assumptions(
@@ -544,6 +558,7 @@ class Term:
             without_nonce=known.asker.agents_without_nonce,
             evictions_held=self.gate.condition_of,
             schedulable=self.drain.condition_of,
+            forgotten=self.forget_record.condition_of,
             jitter=known.jitter,
         )
         autoscaled = AutoscaledWorkloads(
@@ -558,6 +573,7 @@ class Term:
         yield "storms", self.gate.run
         yield "freeze", self.freeze_sync.run
         yield "freeze record", self.freeze_record.run
+        yield "forget record", self.forget_record.run
         yield "site status", writer.run
         yield "events", self.events.run
         yield "pending sites", partial(self.unadmitted_sites.run, known.hub)

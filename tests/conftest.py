@@ -1,6 +1,7 @@
 """What every run of the tests prints at its end, and what no test leaves to the next one."""
 
 import logging
+import os
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import PurePosixPath
@@ -14,6 +15,9 @@ from tests.support.tools import skip_or_fail
 
 if TYPE_CHECKING:
     from tests.support.postgres import PostgresServer
+
+# Where the tests run in a Pod, its cluster must not become the hub of a `kapok up`.
+os.environ.pop("KUBERNETES_SERVICE_HOST", None)
 
 _FOLDER_DEPTH = 3
 """`tests/unit/placement`: deeper folders are added to these."""

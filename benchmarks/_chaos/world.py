@@ -135,6 +135,7 @@ class World:
             endpoints=Endpoints(
                 data_dir=self.folder,
                 hub_url="",
+                hub_kind="embedded",
                 kubeconfig=self.folder,
                 broker="",
                 broker_kind="external",

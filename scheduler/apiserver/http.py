@@ -39,6 +39,7 @@ from scheduler.apiserver.base.requests import (
 )
 from scheduler.apiserver.kinds.admission import AllowsFunc
 from scheduler.apiserver.kinds.core.protobuf import PROTOBUF, decode_protobuf
+from scheduler.apiserver.kinds.not_served import resource_not_served
 from scheduler.apiserver.kinds.resources import ServerResource
 from scheduler.apiserver.plain_requests import ApiResponse, PlainRequest
 from scheduler.apiserver.read.lists import ObjectRepresentation, parse_selectors
@@ -160,6 +161,8 @@ class HttpHandler:
         if (target.group, target.plural) in REVIEW_KINDS and request.method == "POST":
             return await self._handle_access_review(request, target, identity)
         resource = self._writer.catalog.find(target.group, target.version, target.plural)
+        if resource is None and (error := resource_not_served(target.group, target.plural)):
+            raise error
         if resource is None or (target.namespace and not resource.namespaced):
             known = target.group in _STATUS_GROUPS
             return _status_response(resource_not_found()) if known else _plain_not_found()

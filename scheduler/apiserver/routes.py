@@ -25,6 +25,8 @@ VERSION_INFO: JsonObject = {
     "compiler": "",
     "platform": "",
 }
+ROOT_PATHS = ("/api", "/apis", "/healthz", "/openapi/v2", "/openapi/v3", "/version")
+"""The paths that the root lists."""
 PUBLIC_PATHS = frozenset({"/healthz", "/livez", "/readyz", "/version"})
 """Paths that need no token, as on a real server."""
 _GROUP_PATH_PARTS = 2
@@ -87,9 +89,7 @@ class NonResourceHandler:
                 discovery.make_api_versions() if core else discovery.make_api_group_list(catalog)
             )
         elif parts == [""]:
-            found = {
-                "paths": ["/api", "/apis", "/healthz", "/openapi/v2", "/openapi/v3", "/version"]
-            }
+            found = {"paths": list(ROOT_PATHS)}
         elif parts[0] == "api" and len(parts) == _GROUP_PATH_PARTS:
             found = discovery.make_api_resource_list(catalog, "", parts[1])
         elif parts[0] == "apis" and len(parts) == _GROUP_PATH_PARTS:

@@ -29,7 +29,6 @@ from scheduler.apiserver.base.errors import (
     method_not_allowed,
     not_found,
     resource_not_found,
-    runs_no_containers,
     unsupported_media_type,
 )
 from scheduler.apiserver.base.requests import (
@@ -45,6 +44,7 @@ from scheduler.apiserver.kinds.admission import (
 )
 from scheduler.apiserver.kinds.core.protobuf import PROTOBUF, decode_protobuf
 from scheduler.apiserver.kinds.metadata import format_rfc3339
+from scheduler.apiserver.kinds.not_served import subresource_not_served
 from scheduler.apiserver.kinds.resources import ServerResource
 from scheduler.apiserver.kinds.scale import (
     apply_scale,
@@ -375,18 +375,10 @@ class VerbHandler:
 
 
 def _subresource_error(request: ResourceRequest) -> ApiError:
-    """The error for an unknown subresource; container subresources get an explanation."""
-    if (
-        request.resource.group_resource.plural == "pods"
-        and request.path.subresource in _CONTAINER_SUBRESOURCES
-    ):
-        return runs_no_containers(request.path.subresource)
-    return resource_not_found()
-
-
-_CONTAINER_SUBRESOURCES = frozenset(
-    {"exec", "attach", "portforward", "proxy", "ephemeralcontainers"}
-)
+    """The error for an unknown subresource; one that other servers have gets an explanation."""
+    name = request.resource.group_resource
+    plural = "" if name.group else name.plural
+    return subresource_not_served(plural, request.path.subresource) or resource_not_found()
 
 
 def _decode_write_body(request: ResourceRequest) -> RequestBody:

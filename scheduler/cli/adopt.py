@@ -19,6 +19,7 @@ from scheduler.cli.support.arguments import (
     add_output_option,
 )
 from scheduler.cli.support.hub_access import HubNotFound, find_kubeconfig
+from scheduler.cli.support.hub_choice import choose_hub
 from scheduler.cli.support.output import print_error, print_json, print_text
 from scheduler.cli.support.signals import leaf_errors
 from scheduler.control.epoch_reset import EpochNotSettable
@@ -148,9 +149,9 @@ async def _errors_flattened(work: Awaitable[_Answer]) -> _Answer:
 
 
 async def _adopt_losses(arguments: argparse.Namespace) -> _Answer:
-    settings = load_settings(arguments.config)
-    lost = list(dict.fromkeys(arguments.lost))
     root = data_directory(arguments.data_dir)
+    settings = choose_hub(load_settings(arguments.config), root).settings
+    lost = list(dict.fromkeys(arguments.lost))
     if not root.is_dir():
         raise DataDirectoryError(f"{root}: no such data directory; name one with --data-dir DIR")
     with locked_data_directory(root) as directory:
@@ -188,7 +189,8 @@ async def _adopt_losses(arguments: argparse.Namespace) -> _Answer:
 
 
 async def _set_unknown_orders(arguments: argparse.Namespace) -> _Answer:
-    settings = load_settings(arguments.config)
+    root = data_directory(arguments.data_dir)
+    settings = choose_hub(load_settings(arguments.config), root).settings
     kubeconfig = find_kubeconfig(settings.hub.kubeconfig or None, arguments.data_dir)
     if not arguments.dry_run:
         async with open_hub(kubeconfig, context=settings.hub.context or None) as client:
@@ -203,8 +205,8 @@ async def _set_unknown_orders(arguments: argparse.Namespace) -> _Answer:
 async def _set_epoch(arguments: argparse.Namespace) -> _Answer:
     if arguments.dry_run:
         return _Answer(lines=("would set the epoch; --epoch cannot say beforehand to which",))
-    settings = load_settings(arguments.config)
     root = data_directory(arguments.data_dir)
+    settings = choose_hub(load_settings(arguments.config), root).settings
     if not root.is_dir():  # a wrong name must not make a new, empty hub
         raise DataDirectoryError(f"{root} does not exist; name another with --data-dir DIR")
     with locked_data_directory(root) as directory:

@@ -27,6 +27,7 @@ from scheduler.cli.support.arguments import (
 from scheduler.cli.support.hub_access import HubNotFound, add_hub_arguments, find_kubeconfig
 from scheduler.cli.support.offline_input import decide_one, fleet_of, input_of_objects
 from scheduler.cli.support.output import print_error, print_json, print_notice, print_text
+from scheduler.cli.support.whole_workloads import read_whole_workload
 from scheduler.control.failover.words import (
     WHOLE_COPIES,
     WORDS_ANNOTATION,
@@ -37,7 +38,6 @@ from scheduler.control.failover.words import (
 from scheduler.control.ports.hub import (
     KAPOK_RESOURCES,
     SITES,
-    WORKLOADS,
     Conflict,
     HubError,
     NotFound,
@@ -132,9 +132,8 @@ async def _answer(
 ) -> Answer:
     title = "/".join(key)
     async with open_hub(kubeconfig) as client:
-        workload = decode_as(
-            await client.get(WORKLOADS, key[1], key[0]), Workload, allow_unknown=True
-        )
+        body = await read_whole_workload(client, key[1], key[0])
+        workload = decode_as(body, Workload, allow_unknown=True)
         shares = shares_in(workload.status.placement.groups)
         staying = {site: one.replicas for site, one in shares.items() if one.replicas}
         if arguments.site and arguments.site not in staying:
@@ -207,7 +206,8 @@ async def _move(
     clock = SystemClock()
     until = clock.monotonic() + timeout_seconds
     while True:
-        now = decode_as(await client.get(WORKLOADS, key[1], key[0]), Workload, allow_unknown=True)
+        body = await read_whole_workload(client, key[1], key[0])
+        now = decode_as(body, Workload, allow_unknown=True)
         answers = now.status.failover.answers if now.status.failover else ()
         mine = {one.site: one for one in answers if one.id == written.get(one.site)}
         if mine.keys() >= sites.keys() or clock.monotonic() > until:

@@ -1,4 +1,4 @@
-"""`kapok site`: keeps new work away from a site, empties it, and opens it again.
+"""`kapok site`: keeps new work away from a site, empties it, opens it again, or forgets it.
 
 The word is written to the Site, which only operators may do; the scheduler follows it, also when
 this command has ended.
@@ -11,7 +11,9 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
+from scheduler.cli.moving.at_site import read_workload, staying_replicas, workloads_at
 from scheduler.cli.moving.drain_preview import preview_drain
+from scheduler.cli.moving.forget import forget_site, format_left
 from scheduler.cli.moving.moves import format_answer, moves_between, who_asks
 from scheduler.cli.support.arguments import (
     EXIT_GOOD,
@@ -26,20 +28,18 @@ from scheduler.cli.support.arguments import (
 from scheduler.cli.support.hub_access import HubNotFound, add_hub_arguments, find_kubeconfig
 from scheduler.cli.support.output import print_error, print_json, print_notice, print_text
 from scheduler.cli.support.signals import leaf_errors, run_until_signalled
+from scheduler.cli.support.whole_workloads import list_whole_workloads, with_slices
 from scheduler.control.failover.clearing import CONDITION
 from scheduler.control.ports.hub import (
     KAPOK_RESOURCES,
     SITES,
-    WORKLOADS,
     Conflict,
     HubError,
     NotFound,
     Object,
 )
 from scheduler.control.status.failover import DRAINED
-from scheduler.control.status.migration import shares_in
 from scheduler.hub.client import HubClient, open_hub
-from scheduler.model.decode import NotReadable, decode_as
 from scheduler.model.formatters import format_rfc3339
 from scheduler.model.kinds.workload import Workload
 from scheduler.runtime.clock import SystemClock
@@ -56,6 +56,7 @@ _EPILOG = """examples:
   kapok site drain gz-edge --dry-run             what would move, and what could not
   kapok site drain gz-edge --by 2026-12-05T22:00:00Z
   kapok site uncordon gz-edge                    ends cordon and drain; nothing moves back
+  kapok site forget gz-edge --dry-run            what a site that is gone for good leaves behind
   kapok get sites -o wide                        OPERATIONS: Cordoned, Draining, Drained, ...
 
 A drain is kept in the hub: Ctrl-C leaves the command, and the drain goes on. What cannot leave is
@@ -66,6 +67,13 @@ _DRAIN_EPILOG = """The command waits until the site is empty, or all that is lef
 the drain goes on in any case, until kapok site uncordon. A second drain of the same site joins the
 first one; its --by and --force count.
 Exit code: 0 empty, 1 not all could leave, 2 wrong usage or no such site, 130 left by Ctrl-C."""
+
+_FORGET_EPILOG = """Nothing at the site is waited for. What ran there is placed elsewhere by the
+rules, and a workload that is being deleted and waits only for this site is gone. The ledger
+records who forgot the site and what was left there. Volumes, Secrets and pods at the site stay as
+they are; grants that name the site stay too. A site of that name that reports later is a foreign
+one: kapok get sites --pending lists it, and once it is admitted again its old work is withdrawn.
+Exit code: 0 done, 1 not done or not all has a place, 2 wrong usage or no such site."""
 
 _POLL_SECONDS = 0.5
 _STUCK_SECONDS = 5.0
@@ -90,12 +98,14 @@ def register(parser: argparse.ArgumentParser) -> None:
             name,
             help=purpose,
             description=f"{purpose[0].upper()}{purpose[1:]}.",
-            epilog=_DRAIN_EPILOG if name == "drain" else None,
+            epilog={"drain": _DRAIN_EPILOG, "forget": _FORGET_EPILOG}.get(name),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         command.add_argument("name", type=parse_name, metavar="NAME", help="the site")
         if name == "drain":
             _add_drain_arguments(command)
+        if name == "forget":
+            _add_forget_arguments(command)
         add_hub_arguments(command)
         add_output_option(command)
 
@@ -124,10 +134,26 @@ def _add_drain_arguments(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_forget_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--force", action="store_true", help="also a site that reports, with what runs there"
+    )
+    command.add_argument(
+        "--dry-run", action="store_true", help="show what it leaves behind, and write nothing"
+    )
+    command.add_argument(
+        "--timeout",
+        type=seconds_between(0.0, inf),
+        metavar="SECONDS",
+        help="wait no longer than this for the record, and then for the moves (default: 30)",
+    )
+
+
 _COMMANDS = {
     "cordon": "keep new replicas away from a site; what runs there stays",
     "uncordon": "allow new replicas again, and end a drain; nothing moves back",
     "drain": "cordon a site and move away what runs there",
+    "forget": "delete a site that is gone for good, and name what it leaves behind",
 }
 
 
@@ -161,10 +187,13 @@ def _show(arguments: argparse.Namespace, answer: Answer | None) -> int:
             "cordon": "cordoned",
             "uncordon": "open for new replicas",
             "drain": "empty" if answer["done"] else "not empty",
+            "forget": "forgotten" if answer["done"] else "not forgotten",
         }[arguments.site_command]
         if getattr(arguments, "dry_run", False):
             state = "not changed (dry run)"
-        print_text("\n".join(filter(None, (format_answer(answer), f"{arguments.name}: {state}"))))
+        left = format_left(answer) if "left" in answer else []
+        lines = (format_answer(answer), *left, f"{arguments.name}: {state}")
+        print_text("\n".join(filter(None, lines)))
     return EXIT_NO if answer["stuck"] or not answer["done"] else EXIT_GOOD
 
 
@@ -178,9 +207,18 @@ async def _answer(arguments: argparse.Namespace, kubeconfig: Path) -> Answer:
             site = await _edit(client, name, lambda _spec: {"cordon": None, "drain": None})
             _warn_of_maintenance(name, site)
             return _answer_of(name, is_done=True)
+        if arguments.site_command == "forget":
+            return await forget_site(
+                client,
+                name,
+                is_forced=arguments.force,
+                is_dry_run=arguments.dry_run,
+                timeout_seconds=arguments.timeout,
+            )
         if arguments.dry_run:
             site = await client.get(SITES, name)
             objects = [one for kind in KAPOK_RESOURCES for one in (await client.list(kind)).items]
+            objects = await with_slices(client, objects)
             return _dry_run(objects, site, name, is_forced=arguments.force)
         return await _drain(client, arguments)
 
@@ -226,7 +264,7 @@ def _condition(one: Object, kind: str = CONDITION) -> Object:
 
 def _dry_run(objects: list[Object], site: Object, name: str, *, is_forced: bool) -> Answer:
     if _condition(site, "Ready").get("status") != "True":
-        found = _workloads_at(objects, name)
+        found = workloads_at(objects, name)
         left: list[Any] = [{"workload": key, "reason": _silent(name)} for key in sorted(found)]
         return _answer_of(name, is_done=not left, stuck=left)
     moves, stuck = preview_drain(objects, name, is_forced=is_forced, now=SystemClock().now())
@@ -246,7 +284,7 @@ def _silent(name: str) -> str:
 async def _drain(client: HubClient, arguments: argparse.Namespace) -> Answer:
     """Writes the word, and waits until the site is empty or what is left is stuck."""
     name, clock = arguments.name, SystemClock()
-    before = _workloads_at((await client.list(WORKLOADS)).items, name)
+    before = workloads_at(await list_whole_workloads(client), name)
     word = {
         "since": format_rfc3339(clock.now()),
         "requestedBy": await who_asks(client),
@@ -306,18 +344,16 @@ async def _result(
 ) -> Answer:
     """What has moved since, and why the rest is still there."""
     name = arguments.name
-    found = await client.list(WORKLOADS)
+    found = await list_whole_workloads(client)
     site = await client.get(SITES, name)
     is_silent = _condition(site, "Ready").get("status") != "True"
-    everything = {
-        f"{one['metadata']['namespace']}/{one['metadata']['name']}": one for one in found.items
-    }
-    still = _workloads_at(found.items, name)
+    everything = {f"{one['metadata']['namespace']}/{one['metadata']['name']}": one for one in found}
+    still = workloads_at(found, name)
     moves: list[dict[str, object]] = []
     for title, workload in sorted(before.items()):
-        now = _read(everything[title]) if title in everything else None
+        now = read_workload(everything[title]) if title in everything else None
         if now is not None:
-            moves += moves_between(title, _staying(workload), _staying(now), [name])
+            moves += moves_between(title, staying_replicas(workload), staying_replicas(now), [name])
     stuck = []
     for title in sorted(still):
         text = str(_condition(everything[title], DRAINED).get("message", ""))
@@ -332,28 +368,3 @@ async def _result(
 def _reason_at(message: str, name: str) -> str:
     """The part of a condition about one site."""
     return message.partition(f"{name}: ")[2] or message
-
-
-def _workloads_at(objects: list[Object], name: str) -> dict[str, Workload]:
-    """The workloads that stay at a site or are leaving it, by `namespace/name`."""
-    found: dict[str, Workload] = {}
-    for body in objects:
-        workload = _read(body) if body.get("kind", "Workload") == "Workload" else None
-        if workload is None or workload.status.phase == "Completed":
-            continue
-        share = shares_in(workload.status.placement.groups).get(name)
-        if share is not None and (share.replicas or share.leaving):
-            found[workload.metadata.key] = workload
-    return found
-
-
-def _read(body: Object) -> Workload | None:
-    try:
-        return decode_as(body, Workload, allow_unknown=True)
-    except NotReadable:
-        return None
-
-
-def _staying(workload: Workload) -> dict[str, int]:
-    shares = shares_in(workload.status.placement.groups)
-    return {site: one.replicas for site, one in shares.items() if one.replicas}

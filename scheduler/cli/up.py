@@ -19,6 +19,7 @@ from scheduler.cli.support.arguments import (
     add_data_dir_option,
     add_output_option,
 )
+from scheduler.cli.support.hub_choice import choose_hub
 from scheduler.cli.support.output import print_error
 from scheduler.cli.support.signals import run_until_signalled
 from scheduler.hub_process.launch import HubChild, child_launched_early
@@ -42,6 +43,11 @@ _EPILOG = f"""examples:
   kapok up --data-dir ./city          all data in ./city; the next start uses the same ports
   kapok up --log-format json          the log as JSON, one object a line, for log collectors
   kapok up --config scheduler.yaml    settings: a real cluster as the hub, a real broker, limits
+  kapok up --kubeconfig real.yaml     a real cluster as the hub
+
+The hub is the embedded one unless --kubeconfig, the setting hub.kubeconfig or the service account
+of the Pod that this runs in (hub.in_cluster) names a real one. $KUBECONFIG and ~/.kube/config are
+never read for this. The log and kapok version say which hub it is.
 
 The data directory is --data-dir, else ${DATA_HOME}, else ~/.local/share/kapok. It holds the hub's
 objects, the decision ledger, the hub's signing key and the kubeconfig. Only one `kapok up` can
@@ -60,6 +66,11 @@ def register(parser: argparse.ArgumentParser) -> None:
     add_data_dir_option(parser)
     parser.add_argument(
         "--config", metavar="FILE", type=Path, help="settings in YAML (default: built-in values)"
+    )
+    parser.add_argument(
+        "--kubeconfig",
+        metavar="FILE",
+        help="kubeconfig of a real cluster that is the hub (default: the setting hub.kubeconfig)",
     )
     parser.add_argument(
         "--log-format",
@@ -82,7 +93,10 @@ def run(arguments: argparse.Namespace) -> int:
         logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
         for finding in check_settings_file(arguments.config):
             _log.warning("%s: %s", arguments.config, finding.line)
-        work = _serve(settings, data_directory(arguments.data_dir), arguments.output, log_format)
+        data_path = data_directory(arguments.data_dir)
+        choice = choose_hub(settings, data_path, kubeconfig=arguments.kubeconfig)
+        _log.info("%s", choice.sentence)
+        work = _serve(choice.settings, data_path, arguments.output, log_format)
         code = asyncio.run(run_until_signalled(work, name="scheduler"))
     except SettingsError as error:
         print_error("up", error)

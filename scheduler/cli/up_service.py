@@ -83,6 +83,7 @@ def _print_ready(running: Endpoints, output: str | None, log_format: LogFormat) 
         facts = {
             "dataDir": str(running.data_dir),
             "hub": running.hub_url,
+            "hubKind": running.hub_kind,
             "kubeconfig": str(running.kubeconfig),
             "broker": running.broker,
             "brokerKind": running.broker_kind,
@@ -95,11 +96,12 @@ def _print_ready(running: Endpoints, output: str | None, log_format: LogFormat) 
         sys.stdout.flush()
         return
     if log_format == "json":
-        _log.info("kapok is up: hub %s, data in %s", running.hub_url, running.data_dir)
+        hub = f"{running.hub_url} ({running.hub_kind})"
+        _log.info("kapok is up: hub %s, data in %s", hub, running.data_dir)
         return
     sys.stderr.write(
         f"kapok is up\n"
-        f"  hub      {running.hub_url}\n"
+        f"  hub      {running.hub_url} ({running.hub_kind})\n"
         f"  broker   {running.broker} ({running.broker_kind})\n"
         f"  metrics  {running.metrics_url}\n"
         f"  page     kapok open --data-dir {running.data_dir}\n"

@@ -4,11 +4,19 @@ import argparse
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import scheduler
-from scheduler.cli.support.arguments import EXIT_GOOD, add_output_option
-from scheduler.cli.support.output import print_json
+from scheduler.cli.support.arguments import (
+    EXIT_GOOD,
+    EXIT_USAGE,
+    add_data_dir_option,
+    add_output_option,
+)
+from scheduler.cli.support.hub_choice import choose_hub
+from scheduler.cli.support.output import print_error, print_json
 from scheduler.placement.kernel import loader as compiled
+from scheduler.settings import SettingsError, data_directory, load_settings
 
 _PACKAGES = (
     "aiomqtt",
@@ -25,15 +33,27 @@ _PACKAGES = (
 def register(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `kapok version`."""
     parser.description = (
-        "Shows the versions of Kapok, Python and the dependencies, and whether the placement\n"
-        "kernel runs compiled or interpreted."
+        "Shows the versions of Kapok, Python and the dependencies, whether the placement kernel\n"
+        "runs compiled or interpreted, and which hub a `kapok up` with these options uses."
+    )
+    add_data_dir_option(parser)
+    parser.add_argument("--config", metavar="FILE", type=Path, help="settings of `kapok up`")
+    parser.add_argument(
+        "--kubeconfig", metavar="FILE", help="as that of `kapok up`: a real cluster is the hub"
     )
     add_output_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints the versions of Kapok, its kernel, Python and the dependencies."""
-    found = {"kapok": scheduler.__version__, "kernel": compiled.MODE}
+    try:
+        settings = load_settings(arguments.config)
+        data_path = data_directory(arguments.data_dir)
+        hub = choose_hub(settings, data_path, kubeconfig=arguments.kubeconfig)
+    except SettingsError as error:
+        print_error("version", error)
+        return EXIT_USAGE
+    found = {"kapok": scheduler.__version__, "hub": hub.kind, "kernel": compiled.MODE}
     if compiled.FALLBACK_REASON:
         found["whyInterpreted"] = compiled.FALLBACK_REASON
     found["python"] = platform.python_version()

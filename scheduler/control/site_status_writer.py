@@ -38,7 +38,7 @@ _MAX_LISTED = 6
 
 @dataclass(slots=True)
 class _LastWrite:
-    shown: tuple[bool, HealthName, bool, str, str, int]
+    shown: tuple[bool, HealthName, bool, str, str, str, int]
     at_seconds: float
     status: dict[str, Any]
 
@@ -71,6 +71,7 @@ class SiteStatusWriter:
         without_nonce: gives the agents of a site that cannot prove that their reports are fresh.
         evictions_held: the condition of a site that is silent and from which nothing is evicted.
         schedulable: the condition of a site that takes no new work.
+        forgotten: the condition of a site of which it is recorded that an operator forgets it.
         jitter: draws the pauses after requests that failed.
     """
 
@@ -84,6 +85,7 @@ class SiteStatusWriter:
     without_nonce: Callable[[str], Sequence[str]] = lambda _site: ()
     evictions_held: Callable[[str], Condition | None] = lambda _site: None
     schedulable: Callable[[str], Condition | None] = lambda _site: None
+    forgotten: Callable[[str], Condition | None] = lambda _site: None
     jitter: random.Random = field(default_factory=random.Random)
     _written: dict[str, _LastWrite] = field(default_factory=dict)
     _refused: dict[str, _Refusal] = field(default_factory=dict)
@@ -133,17 +135,19 @@ class SiteStatusWriter:
         old = self.clock.monotonic() - written.at_seconds >= self.interval_seconds
         return old and state.is_ready
 
-    def _shown(self, name: str) -> tuple[bool, HealthName, bool, str, str, int]:
+    def _shown(self, name: str) -> tuple[bool, HealthName, bool, str, str, str, int]:
         """What is written at once when it changes: readiness, health, what holds it, its spec."""
         state = self.sites.states[name]
         health = state.health
         held, closed = self.evictions_held(name), self.schedulable(name)
+        forgotten = self.forgotten(name)
         return (
             state.is_ready,
             health.name,
             health.held_until_seconds is not None,
             held.reason if held else "",
             f"{closed.reason}: {closed.message}" if closed else "",
+            forgotten.message if forgotten else "",
             self.sites.objects.sites[name].metadata.generation,
         )
 
@@ -188,6 +192,7 @@ class SiteStatusWriter:
             self.foreign_index(name),
             self.evictions_held(name),
             self.schedulable(name),
+            self.forgotten(name),
             self._without_nonce_condition(name),
             not_enforced_condition(site, self.sites.states[name].ready_changed_at),
         )

@@ -102,7 +102,9 @@ def write_scheduler_settings(folder: DemoFolder) -> None:
         "hear_sites_seconds": _WAIT_FOR_SITES_SECONDS,
         "site_status_seconds": _REPORT_SECONDS,
     }
-    _write_yaml(folder.scheduler_config, {"log_level": "WARNING", "freshness": freshness})
+    # The demo has a hub of its own, also where it runs in a Pod.
+    settings = {"log_level": "WARNING", "hub": {"in_cluster": False}, "freshness": freshness}
+    _write_yaml(folder.scheduler_config, settings)
 
 
 def write_agent_settings(

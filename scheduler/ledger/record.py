@@ -33,6 +33,10 @@ EVICTIONS_KIND = "evictions"
 """The kind of a record which says what holds evictions back from its time on."""
 EVICTIONS_SUBJECT = "evictions"
 """Its subject: it is about no single workload."""
+FORGOTTEN_KIND = "site-forgotten"
+"""The kind of a record which says that an operator forgets a site, and what is left there."""
+FORGOTTEN_SUBJECT = "sites"
+"""Its subject; the content names the site."""
 SHARES = "shares"
 """The field of its content with what differs between the workloads, one entry for each."""
 MAX_SHARES = 1024
@@ -45,7 +49,7 @@ class LedgerEntry:
 
     Attributes:
         kind: what happened: "decision", "refusal", "not-carried-out", "deletion",
-            "equal-decisions", "batch", "evictions", "loss" or "adoption".
+            "equal-decisions", "batch", "evictions", "site-forgotten", "loss" or "adoption".
         subject: what it is about, "namespace/name" of a workload for the first four.
         epoch: the leader's epoch; the record's id is made of it and the sequence.
         at: when it happened; an aware instant.

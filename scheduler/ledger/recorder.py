@@ -15,7 +15,8 @@ Both also hold the workload's `incarnation`, so that an object which was restore
 finds its orders again, until a record of kind "deletion" ends that life. A decision that is
 recorded and whose status was not written has no effect; a record of kind "not-carried-out" names
 it in `undoes`. What held evictions back, and the words of operators about it, are records of kind
-"evictions", of which each says what is in force from its time on. A ledger that is new
+"evictions", of which each says what is in force from its time on. A site that an operator forgets,
+and what is left behind there, is a record of kind "site-forgotten". A ledger that is new
 because its file was lost says so in a record of kind "loss", until one of kind "adoption", which
 `kapok hub adopt` appends.
 
@@ -50,6 +51,8 @@ from scheduler.ledger.record import (
     EQUAL_KIND,
     EVICTIONS_KIND,
     EVICTIONS_SUBJECT,
+    FORGOTTEN_KIND,
+    FORGOTTEN_SUBJECT,
     NOT_CARRIED_OUT_KIND,
     SHARES,
     UNDOES,
@@ -375,6 +378,24 @@ class LedgerRecorder:
             LedgerEntry(
                 kind=EVICTIONS_KIND,
                 subject=EVICTIONS_SUBJECT,
+                epoch=epoch,
+                at=at,
+                content=content,
+            )
+        )
+
+    async def record_forgotten_site(
+        self, *, epoch: int, at: datetime, content: dict[str, Any]
+    ) -> None:
+        """Appends that an operator forgets a site, and what is left behind there.
+
+        Raises:
+            LedgerUnavailableError: the file cannot be written; nothing was recorded.
+        """
+        await self._append(
+            LedgerEntry(
+                kind=FORGOTTEN_KIND,
+                subject=FORGOTTEN_SUBJECT,
                 epoch=epoch,
                 at=at,
                 content=content,

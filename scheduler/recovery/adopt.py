@@ -31,6 +31,7 @@ from scheduler.control.replicas import KEY_ANNOTATION
 from scheduler.control.state.ledger_heads import CONFIG_MAP, read_heads
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.hub.crds.generate import make_crds
+from scheduler.hub.in_cluster import usable_kubeconfig
 from scheduler.ledger.ledger import Ledger
 from scheduler.ledger.record import LedgerEntry
 from scheduler.ledger.storage.places import LedgerPlace, ledger_place
@@ -187,7 +188,8 @@ def _accepted(losses: Sequence[Loss], lost: Sequence[str]) -> list[str]:
 @asynccontextmanager
 async def _opened_hub(root: Path, settings: HubSettings) -> AsyncIterator[HubClient]:
     if settings.kubeconfig:
-        async with open_hub(Path(settings.kubeconfig), context=settings.context or None) as client:
+        kubeconfig = usable_kubeconfig(settings.kubeconfig)
+        async with open_hub(kubeconfig, context=settings.context or None) as client:
             yield client
         return
     options = ApiServerOptions(data_dir=root / "hub", crds=make_crds(), name="hub")

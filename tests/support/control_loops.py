@@ -41,6 +41,7 @@ from scheduler.control.ports.ledger import (
 from scheduler.control.sites.sites import Sites
 from scheduler.control.state.node_label_keys import NodeLabelKeys
 from scheduler.control.state.objects import HubObjects
+from scheduler.control.state.placement_slices import PlacementSlices
 from scheduler.model.canonical import canonical_digest
 from scheduler.model.decision import EqualDecisions, expand
 from scheduler.model.decode import decode_as
@@ -97,6 +98,7 @@ class FakeRecorder:
         self.steps: list[int] = []
         self.evictions: list[dict[str, Any]] = []
         self.evictions_fault: Exception | None = None
+        self.forgotten: list[dict[str, Any]] = []
         self._accepted: dict[str, AcceptedSpec] = {}
 
     def update_facts(self, site: str, facts: SiteFacts | None) -> None:
@@ -178,6 +180,15 @@ class FakeRecorder:
         if self.evictions_fault is not None:
             raise self.evictions_fault
         self.evictions.append(content)
+
+    async def record_forgotten_site(
+        self, *, epoch: int, at: datetime, content: dict[str, Any]
+    ) -> None:
+        assert at.tzinfo is not None
+        assert epoch == EPOCH
+        if self.evictions_fault is not None:
+            raise self.evictions_fault
+        self.forgotten.append(content)
 
     def last_evictions(self) -> Mapping[str, Any] | None:
         return self.evictions[-1] if self.evictions else None
@@ -403,6 +414,7 @@ class ControlLoops:
         self.prepared = PreparedOrders(
             hub_id=SETTINGS.hub_id, objects=self.objects, clock=self.clock, faults=self.faults
         )
+        self.slices = PlacementSlices(self.hub)
         self.term = Term(
             Knowledge(
                 settings=SETTINGS,
@@ -425,6 +437,7 @@ class ControlLoops:
                 connected_since_seconds=lambda: 0.0,
                 on_higher_epoch=lambda _: None,
                 jitter=random.Random(1),  # noqa: S311 - a test, seeded
+                slices=self.slices,
             )
         )
         term = self.term
@@ -465,7 +478,8 @@ class ControlLoops:
         self.hub.take_events()
         for resource in KAPOK_RESOURCES:
             for one in (await self.hub.list(resource)).items:
-                self.objects.apply_event(resource, WatchEvent("ADDED", one))
+                body = await self.slices.filled(one)
+                self.objects.apply_event(resource, WatchEvent("ADDED", body))
         self.dispatcher.start_epoch(EPOCH)
         self.startup.begin()
         for one in sites:

@@ -9,11 +9,17 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from scheduler.apiserver.auth.access_reviews import REVIEW_KINDS
+from scheduler.apiserver.kinds.core.core_kinds import core_resources
+from scheduler.apiserver.kinds.not_served import NOT_SERVED_RESOURCES, NOT_SERVED_SUBRESOURCES
+from scheduler.apiserver.kinds.resources import ALL_VERBS
+from scheduler.apiserver.routes import PUBLIC_PATHS, ROOT_PATHS
 from scheduler.model.reasons import REASONS, TRANSIENT_REASONS
 from tests.support.rooms import known_to
 
 ROOT = Path(__file__).resolve().parents[2]
 ARCHITECTURE = ROOT / "docs/architecture.md"
+EMBEDDED_HUB = ROOT / "docs/embedded-hub.md"
 _ROOM_ROW = re.compile(r"\| `([a-z_/]+)` \| ([^|]*) \| ([^|]*) \| ([^|]*) \|")
 
 
@@ -34,10 +40,51 @@ def room_rows(program: str) -> Iterator[str]:
             yield f"| `{room}` | {holds} | {known_to(room)} | {start} |"
 
 
+def served_kind_rows() -> Iterator[str]:
+    """The core kinds that the embedded hub serves, and what it does not do with them."""
+    yield "| kind | API version | names | scope | subresources | not acted on |"
+    yield "|---|---|---|---|---|---|"
+    for one in core_resources():
+        name = one.group_resource
+        names = ", ".join(f"`{each}`" for each in (name.plural, *one.short_names))
+        scope = "namespaced" if one.namespaced else "cluster"
+        subresources = ", ".join(f"`{each}`" for each in sorted(one.subresources))
+        line = f"| {name.kind} | `{one.api_version}` | {names} | {scope} | {subresources}"
+        yield f"{line} | {one.strategy.not_enforced} |"
+
+
+def served_path_rows() -> Iterator[str]:
+    """The paths that are not resources, and the reviews that are answered and not stored."""
+    yield "| path or kind | what it answers |"
+    yield "|---|---|"
+    for path in ROOT_PATHS:
+        public = "; without a token" if path in PUBLIC_PATHS else ""
+        yield f"| `{path}` | as Kubernetes{public} |"
+    for path in sorted(PUBLIC_PATHS - set(ROOT_PATHS)):
+        yield f"| `{path}` | as Kubernetes; without a token |"
+    yield "| `/metrics` | requests by resource, verb and code; the owner's token only |"
+    for (group, _), kind in REVIEW_KINDS.items():
+        yield f"| {kind} (`{group}/v1`) | answered at once for the caller, never stored |"
+    yield f"| each resource | {', '.join(f'`{verb}`' for verb in ALL_VERBS)} |"
+
+
+def refused_rows() -> Iterator[str]:
+    """What other API servers have and this one refuses by name."""
+    yield "| what | the sentence |"
+    yield "|---|---|"
+    for (group, plural), sentence in NOT_SERVED_RESOURCES.items():
+        yield f"| `{plural}.{group}` | {sentence} |"
+    for (plural, name), sentence in NOT_SERVED_SUBRESOURCES.items():
+        yield f"| `{plural}/{name}` | {sentence} |"
+
+
 TABLES: dict[str, tuple[Path, Callable[[], Iterator[str]]]] = {
     "reasons": (ROOT / "docs/glossary.md", reason_rows),
     "scheduler-rooms": (ARCHITECTURE, lambda: room_rows("scheduler")),
     "agent-rooms": (ARCHITECTURE, lambda: room_rows("agents")),
+    "embedded-kinds": (EMBEDDED_HUB, served_kind_rows),
+    "embedded-paths": (EMBEDDED_HUB, served_path_rows),
+    "embedded-refusals": (EMBEDDED_HUB, refused_rows),
 }
 """By name: the document, and what writes the rows."""
 

@@ -39,11 +39,13 @@ class Up:
 
     Attributes:
         folder: holds the data directory, the settings and the log.
+        options: more words of the command line.
         ready: what the process printed when it was ready.
     """
 
     folder: Path
     settings: str = FAST_SETTINGS
+    options: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     ready: dict[str, str] = field(default_factory=dict)
     _process: subprocess.Popen[str] | None = None
@@ -84,7 +86,7 @@ class Up:
         command = [sys.executable, "-m", *words, "up", "--data-dir", str(self.data_dir)]
         with (self.folder / "up.log").open("a") as log:
             self._process = subprocess.Popen(
-                [*command, "--config", str(config), "-o", "json"],
+                [*command, "--config", str(config), *self.options, "-o", "json"],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,

@@ -253,6 +253,21 @@ class DecisionRecorder(Protocol):
         """
         ...
 
+    async def record_forgotten_site(
+        self, *, epoch: int, at: datetime, content: dict[str, Any]
+    ) -> None:
+        """Appends that an operator forgets a site; returns when it is durable.
+
+        Args:
+            epoch: the epoch of the leader.
+            at: when that was known.
+            content: which site, who forgets it, and what is left behind there.
+
+        Raises:
+            NotRecorded: nothing was recorded.
+        """
+        ...
+
     def last_evictions(self) -> Mapping[str, Any] | None:
         """The content of the newest such record; None: there is none.
 

@@ -17,6 +17,7 @@ from scheduler.control.ports.hub import (
     Refused,
 )
 from scheduler.control.state.objects import HubObjects
+from scheduler.control.state.placement_slices import PlacementSlices, split, stored_status
 from scheduler.control.status.finalizer import finalizer_patch, has_finalizer, removal_patch
 from scheduler.control.status.workload import merge_patch
 from scheduler.model.canonical import to_plain_json
@@ -43,11 +44,13 @@ class WorkloadWriter:
         hub: where the objects are written.
         objects: takes in what the hub returns, so that the next step sees it at once.
         clock: for the pauses between attempts to read.
+        slices: writes the slices of placements on many sites, and puts them into what is read.
     """
 
     hub: Hub
     objects: HubObjects
     clock: Clock
+    slices: PlacementSlices
 
     async def ensure_finalizer(self, key: WorkKey, base: Object) -> Object:
         """Sets the finalizer, so that the object stays until its orders are withdrawn.
@@ -87,11 +90,13 @@ class WorkloadWriter:
         Raises:
             HubError: nothing was written, as the hub says or as the object shows.
         """
-        patch = merge_patch(base.get("status") or {}, to_plain_json(status))
+        stored, slices = split(to_plain_json(status))
+        patch = merge_patch(stored_status(base), stored)
         if not patch.keys() - {"epoch"}:
             return False
         if self.objects.raw_workloads.get(key) is not base:
             raise Conflict(f"{'/'.join(key)} has been modified", status=409, reason="Conflict")
+        await self.slices.store(self.hub, base, slices)
         version = base["metadata"]["resourceVersion"]
         patch = {"metadata": {"resourceVersion": version}, "status": patch}
         try:
@@ -103,6 +108,7 @@ class WorkloadWriter:
             if not is_new or not await self._has_landed(key, base, status):
                 raise
             _log.info("%s/%s: was written all the same: %s", *key, error)
+        await self.slices.remove_former(self.hub, base, slices)
         return True
 
     async def _has_landed(self, key: WorkKey, base: Object, status: WorkloadStatus) -> bool:
@@ -123,7 +129,7 @@ class WorkloadWriter:
         pause = _FIRST_READ_PAUSE_SECONDS
         while True:
             try:
-                return await self.hub.get(WORKLOADS, name, namespace)
+                return await self.slices.filled(await self.hub.get(WORKLOADS, name, namespace))
             except NotFound:
                 return None
             except HubError as error:
@@ -152,7 +158,7 @@ class WorkloadWriter:
             body = await self.hub.merge_patch(
                 WORKLOADS, name, patch, namespace=namespace, subresource=subresource
             )
-            return self.objects.put_workload(body)
+            return self.objects.put_workload(await self.slices.filled(body))
 
 
 def _is_same_but_status(one: Object, other: Object) -> bool:

@@ -179,10 +179,18 @@ class NodePin(Part, frozen=True, kw_only=True):
     ] = ()
 
 
+MAX_PLACED_SITES = 20_000
+"""So many sites may one workload be placed on."""
+
+
 class PlacementGroup(Part, frozen=True, kw_only=True):
     """Sites with the same number of replicas and the same state."""
 
-    sites: Annotated[tuple[Name, ...], Meta(max_length=1000)]
+    sites: Annotated[
+        tuple[Name, ...],
+        # An object holds no more than 500; the others stand in slices that are put in when read.
+        Meta(max_length=MAX_PLACED_SITES, extra_json_schema={"maxItems": 1000}),
+    ]
     replicas: Count
     generation: int = 0
     phase: GroupPhase | None = None
@@ -249,7 +257,18 @@ class PlacementStatus(Part, frozen=True, kw_only=True):
         tuple[PlacementGroup, ...],
         Meta(max_length=1000, extra_json_schema={"x-kubernetes-list-type": "atomic"}),
     ] = ()
-    slices: Annotated[int, Meta(ge=0, le=1000)] = 0
+    slices: Annotated[
+        int,
+        Meta(ge=0, le=1000, description="Above 500 sites: so many slices have groups and orders."),
+    ] = 0
+    slice_digests: Annotated[
+        tuple[Annotated[str, Meta(max_length=71, pattern=r"^sha256:[0-9a-f]{64}$")], ...],
+        Meta(
+            max_length=64,
+            description="Digests of the slices, ControllerRevisions that the workload owns.",
+            extra_json_schema={"x-kubernetes-list-type": "atomic"},
+        ),
+    ] = ()
     identity: (
         Annotated[
             Identity,
@@ -268,9 +287,9 @@ class PlacementStatus(Part, frozen=True, kw_only=True):
     orders: Annotated[
         dict[Name, ListedDigest],
         Meta(
-            max_length=1000,
+            max_length=MAX_PLACED_SITES,
             description="The digest of each site's order, as the index of the site lists it.",
-            extra_json_schema={"x-kubernetes-map-type": "atomic"},
+            extra_json_schema={"x-kubernetes-map-type": "atomic", "maxProperties": 1000},
         ),
     ] = msgspec.field(default_factory=dict)
 
