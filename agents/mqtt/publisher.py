@@ -21,7 +21,13 @@ from agents.protocol.report import (
     Report,
     ReportedEnergy,
 )
-from agents.protocol.status import SITE_STATUS, KeptClaim, OrderStatus, SiteStatusMessage
+from agents.protocol.status import (
+    ACTS_ON,
+    SITE_STATUS,
+    KeptClaim,
+    OrderStatus,
+    SiteStatusMessage,
+)
 from agents.protocol.topics import TopicKind, site_topic
 from agents.runtime.data_dir import Boot
 from agents.sensors.sensor import Observation
@@ -156,6 +162,7 @@ class ReportBuilder:
             bad_messages=dict(bad_messages),
             takes_deltas=True,
             wants_full_index=wants_full_index or None,
+            acts_on=ACTS_ON,
         )
         # Never without an order, because that would say that nothing of it is left.
         brief = replace(status, orders=tuple(replace(order, message=None) for order in orders))

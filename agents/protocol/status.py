@@ -52,6 +52,10 @@ NotReadyReason = Literal[
 NOT_READY_REASONS: Final[tuple[NotReadyReason, ...]] = get_args(NotReadyReason)
 MAX_NOT_READY: Final = 16
 
+ACTS_ON: Final = ("ready-when", "update-strategy")
+"""What agents of this version act on: annotation `kapok.dev/ready-when` of objects, and
+`OrderContent.update_strategy`."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotReadyPods:
@@ -145,6 +149,7 @@ class SiteStatusMessage(MessageHeader):
         bad_messages: number of messages since boot that could not be used, by reason.
         takes_deltas: this agent takes deltas of the index; without this word the hub sends none.
         wants_full_index: the agent has a delta, but not the index that it builds on.
+        acts_on: what of orders the agent acts on that agents before it did not, as `ACTS_ON`.
     """
 
     kind: Literal["status"] = "status"
@@ -160,6 +165,7 @@ class SiteStatusMessage(MessageHeader):
     bad_messages: Annotated[dict[Word, Count], AtMost(64)] = field(default_factory=dict)
     takes_deltas: bool | None = None
     wants_full_index: bool | None = None
+    acts_on: Annotated[tuple[Word, ...], AtMost(32)] | None = None
 
 
 SITE_STATUS: Final = Codec(SiteStatusMessage)

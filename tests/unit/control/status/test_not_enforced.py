@@ -39,11 +39,12 @@ SET: dict[str, Any] = {
     "schedule": {"earliest": "2026-11-24T08:00:00Z"},
     "failover": {"mode": "Manual"},
     "onWithdraw": "Delete",
+    "updateStrategy": "Recreate",
     "paused": True,
 }
 
-ACTS_ON_ORDERS = {"onWithdraw"}
-"""Not a matter of the decision: `tests/unit/control/orders/test_claims.py`."""
+ACTS_ON_ORDERS = {"onWithdraw", "updateStrategy"}
+"""Not a matter of the decision: `test_claims.py`, `test_asks.py` in `tests/unit/control/orders`."""
 
 
 def workload(**spec: Any) -> Workload:  # noqa: ANN401 - any JSON
