@@ -49,6 +49,7 @@ class MemberApiError(Exception):
         reason: reason of the Status object, such as `NotFound`, `Conflict` or `Invalid`.
         field_conflicts: who owns each field that server-side apply would take, in the server's
             words.
+        invalid_fields: the fields that the server refuses, each with its words.
     """
 
     def __init__(
@@ -57,8 +58,10 @@ class MemberApiError(Exception):
         reason: str,
         message: str,
         field_conflicts: Mapping[str, tuple[str, ...]] | None = None,
+        invalid_fields: tuple[tuple[str, str], ...] = (),
     ) -> None:
         super().__init__(message)
+        self.invalid_fields = invalid_fields
         self.field_conflicts = field_conflicts or {}
         self.code = code
         self.reason = reason
@@ -229,7 +232,15 @@ class MemberApi:
             return kept
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    def apply(self, path: str, tree: Tree, *, force: bool, manager: str = FIELD_MANAGER) -> Tree:
+    def apply(
+        self,
+        path: str,
+        tree: Tree,
+        *,
+        force: bool,
+        manager: str = FIELD_MANAGER,
+        is_trial: bool = False,
+    ) -> Tree:
         """Applies an object by server-side apply (KEP-555).
 
         Args:
@@ -237,11 +248,14 @@ class MemberApi:
             tree: the fields to own; other fields stay as they are.
             force: takes fields over from other managers, which is a conflict otherwise.
             manager: the name under which the fields are owned.
+            is_trial: the server checks all, and changes nothing.
 
         Raises:
             MemberApiError: code 409 for a conflict.
         """
         query = {"fieldManager": manager, "force": "true" if force else "false"}
+        if is_trial:
+            query["dryRun"] = "All"
         return self._request(
             "apply", "PATCH", f"{path}?{urlencode(query)}", tree, content=_APPLY_CONTENT_TYPE
         )
@@ -430,8 +444,17 @@ def _api_error_of(code: int, answer: Tree, what: str) -> MemberApiError:
         code, "no reason given"
     )
     return MemberApiError(
-        code, text_at(answer, "reason"), f"{what}: {code} {message}", _field_conflicts_of(answer)
+        code,
+        text_at(answer, "reason"),
+        f"{what}: {code} {message}",
+        _field_conflicts_of(answer),
+        _invalid_fields_of(answer),
     )
+
+
+def _invalid_fields_of(answer: Tree) -> tuple[tuple[str, str], ...]:
+    causes = objects_at(map_at(answer, "details"), "causes")[:_MAX_CAUSES]
+    return tuple((text_at(each, "field"), message_at(each, "message", 600)) for each in causes)
 
 
 def _field_conflicts_of(answer: Tree) -> dict[str, tuple[str, ...]]:

@@ -22,7 +22,13 @@ from agents.protocol.report import (
     Report,
     ReportedEnergy,
 )
-from agents.protocol.status import SITE_STATUS, KeptClaim, OrderStatus, SiteStatusMessage
+from agents.protocol.status import (
+    ACTS_ON,
+    SITE_STATUS,
+    KeptClaim,
+    OrderStatus,
+    SiteStatusMessage,
+)
 from agents.protocol.topics import TopicKind, site_topic
 from agents.runtime.data_dir import Boot
 from agents.sensors.sensor import Observation
@@ -158,6 +164,7 @@ class ReportBuilder:
             takes_deltas=True,
             wants_full_index=wants_full_index or None,
             answers_questions=True,
+            acts_on=ACTS_ON,
         )
         # Never without an order, because that would say that nothing of it is left.
         brief = replace(status, orders=tuple(replace(order, message=None) for order in orders))

@@ -10,9 +10,12 @@ from agents.member.api import MemberApi, MemberApiError, Tree
 from agents.member.autoscaling import autoscaled_objects
 from agents.member.discovery import MemberKind, MemberKinds
 from agents.member.initial_replicas import apply_autoscaled
+from agents.member.kind_order import sort_for_apply
 from agents.member.owned_fields import revision_of
+from agents.member.recreation import find_obstacle, immutable_fields_of
 from agents.member.shared_fields import apply_keeping_others
 from agents.member.trees import map_at, text_at
+from agents.orders.claims import DATA_KINDS, NAMESPACE
 from agents.orders.inventory import MemberInventory, ObjectIdentity, identity_of
 from agents.orders.journal import Journal, ObjectKey
 from agents.orders.labels import (
@@ -27,43 +30,15 @@ from agents.protocol.orders import OrderContent, api_group_of
 from agents.protocol.topics import order_token
 
 _MAX_REFUSAL_CHARACTERS: Final = 120
+_NO_TRIAL_TEXT: Final = "does not support dry run"
+NEVER_RECREATED: Final = DATA_KINDS | {
+    NAMESPACE,
+    ("apiextensions.k8s.io", "CustomResourceDefinition"),
+}
+"""Kinds that hold data, or in which other objects are: these would go with them."""
 MANAGED_BY_LABELS: Final = {"app.kubernetes.io/managed-by": "kapok-agent"}
 POD_SECURITY_LABEL: Final = "pod-security.kubernetes.io/enforce"
 POD_SECURITY_LEVELS: Final = ("restricted", "baseline", "privileged")
-
-# Kinds that others refer to come first, so that pods do not fail for lack of them; what sends
-# requests to pods, or scales them, comes after the pods. All other kinds come in between.
-_APPLIED_FIRST: Final = (
-    "Namespace",
-    "CustomResourceDefinition",
-    "PriorityClass",
-    "StorageClass",
-    "ServiceAccount",
-    "ClusterRole",
-    "Role",
-    "ClusterRoleBinding",
-    "RoleBinding",
-    "NetworkPolicy",
-    "Secret",
-    "ConfigMap",
-    "PersistentVolume",
-    "PersistentVolumeClaim",
-    "Service",
-)
-_APPLIED_LAST: Final = (
-    "HorizontalPodAutoscaler",
-    "Ingress",
-    "HTTPRoute",
-    "APIService",
-    "MutatingWebhookConfiguration",
-    "ValidatingWebhookConfiguration",
-)
-_APPLY_RANK: Final = {
-    kind: rank
-    for kinds, first in ((_APPLIED_FIRST, -len(_APPLIED_FIRST)), (_APPLIED_LAST, 1))
-    for rank, kind in enumerate(kinds, first)
-}
-"""Kinds with a rank below 0 are applied before those without one, the others after them."""
 
 
 @dataclass(slots=True)
@@ -148,8 +123,75 @@ class Applier:
                     error.code == 0
                 ):  # no answer; the next object would only wait for the timeout too
                     raise
-                result.add_error(_format_error(tree, error), is_retryable=error.is_retryable)
+                if not self._recreate(content, tree, kind, error, result):
+                    result.add_error(_format_error(tree, error), is_retryable=error.is_retryable)
         return result
+
+    def find_immutable(
+        self, content: OrderContent, kinds: MemberKinds, inventory: MemberInventory
+    ) -> tuple[str, ...]:
+        """What an order would change and what cannot be changed, as sentences; changes nothing.
+
+        Raises:
+            Unreachable: the member does not answer.
+        """
+        found: list[str] = []
+        for tree, kind in self._labelled_objects(content, kinds, inventory, ApplyResult()):
+            if runs_to_completion(tree):
+                continue  # it runs once, whatever changes
+            key = object_key_of(tree)
+            path = kind.object_path(key.namespace, key.name)
+            try:
+                existing = self.api.find(path)
+                if existing is None or order_token_of(existing) != order_token(content.id):
+                    continue
+                self.api.apply(path, tree, force=True, is_trial=True)
+            except MemberApiError as error:
+                if error.code == 0:
+                    raise
+                if fields := immutable_fields_of(error):
+                    found.append(f"{_immutable_text(key, fields)} (updateStrategy: Refuse)")
+                elif _NO_TRIAL_TEXT in str(error):
+                    found.append(f"{key}: whether it can be changed cannot be tried: {error}")
+        return tuple(found)
+
+    def _recreate(
+        self,
+        content: OrderContent,
+        tree: Tree,
+        kind: MemberKind,
+        error: MemberApiError,
+        result: ApplyResult,
+    ) -> bool:
+        """Handles a change of what cannot be changed; returns whether the error was one.
+
+        With updateStrategy Recreate the object is deleted, and a later pass creates it again.
+        """
+        fields, key = immutable_fields_of(error), object_key_of(tree)
+        if not fields or runs_to_completion(tree):
+            return False
+        text = _immutable_text(key, fields)
+        if content.update_strategy != "Recreate":
+            text += ", or write updateStrategy: Recreate to have it deleted and created again"
+            result.add_error(text, is_retryable=False)
+            return True
+        path = kind.object_path(key.namespace, key.name)
+        live = self.api.find(path)
+        if live is None or order_token_of(live) != order_token(content.id):
+            result.add_error(text, is_retryable=True)
+            return True
+        obstacle = (
+            "it holds data" if key.group_kind in NEVER_RECREATED else find_obstacle(self.api, live)
+        )
+        if obstacle:
+            result.add_error(f"{text}; it is not deleted: {obstacle}", is_retryable=True)
+            return True
+        self.api.delete(path, uid=text_at(map_at(live, "metadata"), "uid"))
+        what = f"{key}: {', '.join(fields)} cannot be changed"
+        result.add_error(
+            f"{what}: deleted, to be created again (updateStrategy: Recreate)", is_retryable=True
+        )
+        return True
 
     def ensure_namespace(self, name: str, pod_security: str | None = None) -> None:
         """Creates a namespace with our labels if it is missing.
@@ -192,7 +234,7 @@ class Applier:
         result: ApplyResult,
     ) -> list[tuple[Tree, MemberKind]]:
         trees = []
-        for manifest in _sort_for_apply(content.manifests):
+        for manifest in sort_for_apply(content.manifests):
             kind = kinds.find(manifest["apiVersion"], manifest["kind"])
             if kind is None:
                 name = f"{manifest['apiVersion']}/{manifest['kind']}"
@@ -329,8 +371,11 @@ def identities_of(content: OrderContent, kinds: MemberKinds) -> Iterator[ObjectI
             )
 
 
-def _sort_for_apply(manifests: Iterable[Tree]) -> list[Tree]:
-    return sorted(manifests, key=lambda tree: _APPLY_RANK.get(str(tree.get("kind")), 0))
+def _immutable_text(key: ObjectKey, fields: Iterable[str]) -> str:
+    return (
+        f"{key}: {', '.join(fields)} cannot be changed in an object that exists; undo the change,"
+        " give the new one another name"
+    )
 
 
 def _defines(manifests: Iterable[Tree], manifest: Tree) -> bool:

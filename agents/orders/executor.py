@@ -31,6 +31,7 @@ from agents.orders.plan import (
     TrackedOrder,
     find_surplus,
     find_unmet_need,
+    kept_result,
     needs_apply,
     order_status_of,
     waiting_order,
@@ -323,9 +324,14 @@ class OrderExecutor:
             content, lambda version, kind: _is_namespaced(kinds, version, kind), secrets
         )
         content = replace(content, manifests=(*content.manifests, *secrets))
+        retry_at = None
+        if not refusals and content.update_strategy == "Refuse":
+            refusals = self._applier.find_immutable(content, kinds, inventory)
+            if refusals:  # it can pass: someone deletes the object
+                retry_at = self.clock.monotonic() + self._next_retry_seconds(entry.id)
         if refusals:
             _log.warning("order %s: refused: %s", entry.id, "; ".join(refusals))
-            result, retry_at = ApplyResult(), None
+            result = kept_result(self._tracked.get(order_token(entry.id)))
         else:
             result = self._applier.apply(content, kinds, inventory)
             self._finished_jobs.add_to(result, content.id)

@@ -123,12 +123,7 @@ def waiting_order(
         needed_order: what this process knows of that one.
         before: what it knows of the order that waits.
     """
-    former = before.result if before else ApplyResult()
-    result = ApplyResult(
-        applied_revisions=dict(former.applied_revisions),
-        readiness_by_object=dict(former.readiness_by_object),
-        finished_jobs=set(former.finished_jobs),
-    )
+    result = kept_result(before)
     result.add_error(_format_need(needed, needed_order), is_retryable=True)
     return TrackedOrder(
         digest=entry.digest,
@@ -136,6 +131,16 @@ def waiting_order(
         object_count=before.object_count if before else 0,
         result=result,
         waits_for=needed,
+    )
+
+
+def kept_result(before: TrackedOrder | None) -> ApplyResult:
+    """What runs of an order of which nothing was applied now, so that it is counted."""
+    former = before.result if before else ApplyResult()
+    return ApplyResult(
+        applied_revisions=dict(former.applied_revisions),
+        readiness_by_object=dict(former.readiness_by_object),
+        finished_jobs=set(former.finished_jobs),
     )
 
 

@@ -2,18 +2,30 @@
 
 It reads the fields that `kubectl rollout status` and `kubectl wait` read. An object whose
 `observedGeneration` is older than its generation is not ready.
+
+Not every cluster has a controller that gives addresses to load balancers and Ingresses, and what
+runs without one must not count as failed. So an object that waits for its address is not ready only
+if a controller has taken it up: it holds a finalizer for its clean-up (KEP-980), or has written its
+status. Otherwise it is ready, and the message says that it has no address.
+
+A manifest can state when it is ready (`agents/member/ready_when.py`), in addition.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from agents.member.addresses import Address, addresses_of
-from agents.member.trees import integer_at, map_at, message_at, objects_at
+from agents.member.ready_when import find_unready
+from agents.member.trees import integer_at, map_at, message_at, objects_at, text_at
 from agents.protocol.orders import api_group_of
 from agents.protocol.status import JobOutcome
 
 Tree = Mapping[str, Any]
+
+_PROVISIONER: Final = "volume.kubernetes.io/storage-provisioner"
+_BETA_PROVISIONER: Final = "volume.beta.kubernetes.io/storage-provisioner"
+_BALANCER_FINALIZERS: Final = ("service.kubernetes.io/load-balancer-cleanup",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +54,12 @@ class Readiness:
 def readiness_of(tree: Tree) -> Readiness:
     """The readiness of one object."""
     rule = _READINESS_BY_KIND.get(_group_kind_of(tree))
-    return rule(tree) if rule else Readiness(is_ready=True)
+    found = rule(tree) if rule else Readiness(is_ready=True)
+    unready = find_unready(tree)
+    if not unready or found.finished:
+        return found
+    name = f"{tree.get('kind')} {text_at(map_at(tree, 'metadata'), 'name')}"
+    return replace(found, is_ready=False, message=found.message or f"{name}: {unready}")
 
 
 def runs_to_completion(tree: Tree) -> bool:
@@ -125,18 +142,53 @@ def _definition_readiness(tree: Tree) -> Readiness:
 
 
 def _claim_readiness(tree: Tree) -> Readiness:
-    """A claim that lost its volume is not ready.
+    """A claim that lost its volume, or whose volume is being made, is not ready.
 
-    One that is not bound yet may wait for the first pod that uses it, and that pod says so.
+    One that is not bound yet may wait for the first pod that uses it (WaitForFirstConsumer), and
+    that pod says so. Kubernetes names a provisioner in it only once a volume is to be made.
     """
-    is_lost = map_at(tree, "status").get("phase") == "Lost"
-    message = "the volume of the claim is gone, and its data with it" if is_lost else None
-    return Readiness(is_ready=not is_lost, message=message)
+    phase, metadata = map_at(tree, "status").get("phase"), map_at(tree, "metadata")
+    if phase == "Lost":
+        text = "the volume of the claim is gone, and its data with it"
+        return Readiness(is_ready=False, message=text)
+    notes = map_at(metadata, "annotations")
+    provisioner = text_at(notes, _PROVISIONER) or text_at(notes, _BETA_PROVISIONER)
+    if phase != "Pending" or not provisioner:
+        return Readiness(is_ready=True)
+    name = f"claim {text_at(metadata, 'name')}"
+    text = f"{name} is not bound: {provisioner[:100]} has not made its volume yet"
+    return Readiness(is_ready=False, message=text)
+
+
+def _service_readiness(tree: Tree) -> Readiness:
+    """A Service of type LoadBalancer has an address; other Services are ready once they exist."""
+    if map_at(tree, "spec").get("type") != "LoadBalancer":
+        return Readiness(is_ready=True)
+    return _address_readiness(tree)
+
+
+def _address_readiness(tree: Tree) -> Readiness:
+    if objects_at(map_at(tree, "status", "loadBalancer"), "ingress"):
+        return Readiness(is_ready=True)
+    metadata = map_at(tree, "metadata")
+    name = f"{tree.get('kind')} {text_at(metadata, 'name')}"
+    held = metadata.get("finalizers")
+    is_taken_up = isinstance(held, list) and any(each in _BALANCER_FINALIZERS for each in held)
+    is_taken_up = is_taken_up or any(
+        each.get("subresource") == "status" for each in objects_at(metadata, "managedFields")
+    )
+    if is_taken_up:
+        return Readiness(is_ready=False, message=f"{name} waits for its address")
+    text = (
+        f"{name} has no address, and no controller of the site has taken it up; it counts as ready"
+    )
+    return Readiness(is_ready=True, message=text)
 
 
 def _exposed_readiness(tree: Tree) -> Readiness:
-    """A Service or Ingress is ready once it exists; its address may come later, or never."""
-    return Readiness(is_ready=True, addresses=addresses_of(tree))
+    """What a Service or Ingress is ready by, with its addresses."""
+    judge = _service_readiness if tree.get("kind") == "Service" else _address_readiness
+    return replace(judge(tree), addresses=addresses_of(tree))
 
 
 _READINESS_BY_KIND: Final[Mapping[tuple[str, str], Callable[[Tree], Readiness]]] = {

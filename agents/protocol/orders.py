@@ -23,6 +23,7 @@ from agents.protocol.bounds import (
     OrderId,
     PodCount,
     SiteName,
+    Word,
 )
 from agents.protocol.codec import Codec
 from agents.protocol.envelope import inflate, seal
@@ -62,6 +63,9 @@ class OrderContent:
             those first that its index lists.
         sealed: a JSON list of Secrets to apply, which only this site can read; it stays sealed on
             the disk.
+        update_strategy: what happens when a field that cannot be changed is to change: `Recreate`
+            deletes the object and creates it again, `Refuse` refuses the order before anything is
+            changed; absent, it is an error of that object.
         pod_security: the level of Pod Security admission for a namespace that the agent makes;
             None leaves namespaces without it.
     """
@@ -81,6 +85,7 @@ class OrderContent:
     pod_security: Annotated[str, AtMost(63)] | None = None
     needs: Annotated[tuple[OrderId, ...], AtMost(MAX_NEEDS)] | None = None
     sealed: SealedBox | None = None
+    update_strategy: Word | None = None
 
 
 ORDER_CONTENT: Final = Codec(OrderContent, max_bytes=MAX_CONTENT_BYTES)

@@ -54,6 +54,10 @@ NOT_READY_REASONS: Final[tuple[NotReadyReason, ...]] = get_args(NotReadyReason)
 MAX_NOT_READY: Final = 16
 MAX_ENDPOINTS: Final = 16
 
+ACTS_ON: Final = ("ready-when", "update-strategy")
+"""What agents of this version act on: annotation `kapok.dev/ready-when` of objects, and
+`OrderContent.update_strategy`."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotReadyPods:
@@ -168,6 +172,7 @@ class SiteStatusMessage(MessageHeader):
         takes_deltas: this agent takes deltas of the index; without this word the hub sends none.
         wants_full_index: the agent has a delta, but not the index that it builds on.
         answers_questions: this agent answers questions about orders (`diagnosis/question.py`).
+        acts_on: what of orders the agent acts on that agents before it did not, as `ACTS_ON`.
     """
 
     kind: Literal["status"] = "status"
@@ -184,6 +189,7 @@ class SiteStatusMessage(MessageHeader):
     takes_deltas: bool | None = None
     wants_full_index: bool | None = None
     answers_questions: bool | None = None
+    acts_on: Annotated[tuple[Word, ...], AtMost(32)] | None = None
 
 
 SITE_STATUS: Final = Codec(SiteStatusMessage)

@@ -324,6 +324,7 @@ class OrderPublisher:
             cluster_kinds=order.cluster_kinds,
             pod_security=order.pod_security,
             needs=order.needs or None,
+            update_strategy=order.update_strategy or None,
             sealed=self._seal_secrets(site, order) if order.secrets else None,
         )
         try:

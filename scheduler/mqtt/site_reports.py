@@ -178,6 +178,7 @@ def order_status_report_of(
         agent=message.agent,
         takes_deltas=bool(message.takes_deltas),
         wants_full_index=bool(message.wants_full_index),
+        acts_on=frozenset(message.acts_on or ()),
     )
 
 

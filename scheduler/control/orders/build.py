@@ -24,6 +24,7 @@ from scheduler.model.kinds.tenant import Tenant
 from scheduler.model.kinds.workload import NodePin, PlacementGroup, PlacementStatus, Workload
 from scheduler.model.manifests.checks import names_of_kind
 from scheduler.model.manifests.cleaning import clean_manifests
+from scheduler.model.manifests.containers import mapping_or_empty
 from scheduler.model.manifests.identities import (
     named_for_site,
     total_completions,
@@ -96,8 +97,34 @@ def orders_of(
             needs=tuple(needs),
             optional_needs=frozenset(each for each, one in needs.items() if one.is_optional),
             not_sent=left_out,
+            update_strategy=_strategy_of(workload),
+            asks=_asks_of(workload, at_site),
         )
     return orders
+
+
+READY_WHEN = "kapok.dev/ready-when"
+"""Annotation of a manifest that states when its object is ready, for the agents."""
+
+ASKS = {
+    "ready-when": f"annotation {READY_WHEN} of its manifests",
+    "update-strategy": "spec.updateStrategy",
+}
+"""What agents of earlier versions do not act on, by the words of the wire format."""
+
+
+def _strategy_of(workload: Workload) -> str:
+    strategy = workload.spec.update_strategy
+    return "" if strategy == "Apply" else strategy
+
+
+def _asks_of(workload: Workload, manifests: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    notes = (
+        mapping_or_empty(mapping_or_empty(one.get("metadata")).get("annotations"))
+        for one in manifests
+    )
+    ready_when = ("ready-when",) if any(READY_WHEN in one for one in notes) else ()
+    return (*ready_when, *(("update-strategy",) if _strategy_of(workload) else ()))
 
 
 @dataclass(slots=True)

@@ -17,6 +17,7 @@ from scheduler.control.orders.dispatch import Dispatcher
 from scheduler.control.orders.referred_ids import (
     RESOURCES,
     ReferredObject,
+    is_large_body,
     order_of_referred,
     order_that_stays,
     pack_referred,
@@ -372,7 +373,10 @@ class ReferredObjects:
         namespace = one.namespace if resource.namespaced else None
         try:
             found = await self.hub.get(resource, one.name, namespace)
-            content = await asyncio.to_thread(_content_of, one, found)  # one MiB takes long
+            if is_large_body(found):
+                content = await asyncio.to_thread(_content_of, one, found)
+            else:
+                content = _content_of(one, found)
         except NotFound:
             content = ReferredContent()
         except HubError as error:

@@ -41,6 +41,9 @@ PRIORITY_CLASS: Final = "scheduling.k8s.io/PriorityClass"
 """How a Tenant names the kind in `clusterKinds`."""
 
 _INCARNATION: Final = "along"
+_MADE_AGAIN: Final = ("ConfigMap", "PriorityClass", "Secret")
+"""Kinds that can be deleted and created again without ending a pod or losing data."""
+_LARGE_CHARACTERS: Final = 64 * 1024
 _KINDS: Final = {kind.lower(): kind for kind in REFERRED_KINDS}
 
 
@@ -103,6 +106,17 @@ def parse_referred_id(order_id: str) -> ReferredObject | None:
     return parse_referred_key(identity.key)
 
 
+def is_large_body(body: Mapping[str, Any]) -> bool:
+    """Whether to pack an object of the hub would hold up the event loop."""
+    values = (
+        value
+        for field in ("data", "binaryData")
+        if isinstance(body.get(field), dict)
+        for value in body[field].values()
+    )
+    return sum(len(value) for value in values if isinstance(value, str)) > _LARGE_CHARACTERS
+
+
 def pack_referred(body: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
     """An object of the hub as its order has it: in little memory, but for a Secret."""
     sent = (as_sent(body),)
@@ -135,6 +149,8 @@ def order_of_referred(
         pod_security=tenant.spec.pod_security if tenant and one.is_namespaced else None,
         needs=needs,
         optional_needs=frozenset(needs),
+        # What cannot change at the hub was made again there.
+        update_strategy="Recreate" if one.kind in _MADE_AGAIN else "",
     )
 
 

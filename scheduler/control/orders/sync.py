@@ -10,6 +10,7 @@ from datetime import datetime
 import msgspec
 
 from scheduler.control.orders.build import (
+    ASKS,
     kept_order_of,
     ordered_of,
     orders_of,
@@ -37,11 +38,16 @@ from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.quotas import Quotas, QuotaUse
 from scheduler.control.status import workload as statuses
 from scheduler.control.status.accepted import is_present_spec_accepted
-from scheduler.control.status.conditions import find_condition, set_condition
+from scheduler.control.status.conditions import (
+    MAX_SITES_LISTED,
+    find_condition,
+    set_condition,
+)
 from scheduler.control.status.failover import given_up_sites
 from scheduler.control.status.migration import SiteShare, SiteView, is_finished
 from scheduler.control.status.remains import SiteLeft
 from scheduler.model.demand.demand import Demand, NotAccepted
+from scheduler.model.formatters import format_list
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.workload import Workload, WorkloadStatus
 from scheduler.model.manifests.autoscalers import autoscaler_of
@@ -146,6 +152,23 @@ class OrderSync:
             not_sent=tuple(sorted(left_out)),
             is_unknown=any(one is None or bool(one.kept_digest) for one in orders),
         )
+
+    def not_acted_on(self, workload: Workload, status: WorkloadStatus) -> list[str]:
+        """What agents of earlier versions do not act on of a workload's orders, as sentences."""
+        order_id = self.order_id(workload)
+        sites_by_word: dict[str, list[str]] = {}
+        for site in statuses.shares_of(status):
+            order, state = self.dispatcher.order_at(site, order_id), self.sites.states.get(site)
+            report = state.order_status if state else None
+            if order is None or report is None:
+                continue
+            for word in set(order.asks) - report.acts_on:
+                sites_by_word.setdefault(word, []).append(site)
+        return [
+            f"{ASKS[word]}: the agents of {format_list(sorted(sites), MAX_SITES_LISTED)} are of a"
+            " version that does not act on it"
+            for word, sites in sorted(sites_by_word.items())
+        ]
 
     def site_views(self, workload: Workload, status: WorkloadStatus) -> dict[str, SiteView]:
         """What is known of a workload's orders, by each site that holds a share in a status."""

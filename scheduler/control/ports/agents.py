@@ -139,6 +139,8 @@ class OrderStatusReport:
         agent: name of the agent that sent this.
         takes_deltas: that agent takes deltas of the index.
         wants_full_index: it has a delta, but not the index that the delta builds on.
+        acts_on: what of orders that agent acts on and agents of earlier versions do not, in the
+            words of the wire format.
     """
 
     site: str
@@ -155,6 +157,7 @@ class OrderStatusReport:
     agent: str = ""
     takes_deltas: bool = False
     wants_full_index: bool = False
+    acts_on: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,6 +227,10 @@ class OrderForSite:
         needs: ids of the orders of objects that its pod templates refer to.
         optional_needs: those of them without which its pods start.
         not_sent: what its pod templates refer to and what is not sent, as sentences.
+        update_strategy: what the site does when a field is to change that cannot be changed;
+            "": it names the field.
+        asks: what of the order agents of earlier versions do not act on, in the words of the wire
+            format.
         secrets: Secrets to apply, which are sealed for the site before they leave the hub.
         is_over: the workload has completed. The index lists the order, so that nothing of it is
             withdrawn, and its content is not published: a site that has lost its disk would run the
@@ -244,6 +251,8 @@ class OrderForSite:
     needs: tuple[str, ...] = ()
     optional_needs: frozenset[str] = frozenset()
     not_sent: tuple[str, ...] = ()
+    update_strategy: str = ""
+    asks: tuple[str, ...] = ()
     secrets: tuple[dict[str, object], ...] = field(default=(), repr=False)
     is_over: bool = False
     not_made_because: str = ""

@@ -111,6 +111,7 @@ def not_enforced_condition(
     now: datetime | None,
     *,
     policies: Iterable[PlacementPolicy | ClusterPlacementPolicy] = (),
+    more: Iterable[str] = (),
 ) -> Condition | None:
     """The condition NotEnforced of an object; None when it sets no such field.
 
@@ -118,8 +119,9 @@ def not_enforced_condition(
         one: a Workload or a Site.
         now: the time of the transition.
         policies: those that apply to a workload; their fields are listed with their names.
+        more: further sentences.
     """
-    found = list(_sentences(one))
+    found = [*_sentences(one), *more]
     for policy in policies:
         name = f"{policy.kind} {policy.metadata.name}"
         found.extend(f"{name}: {sentence}" for sentence in _sentences(policy))

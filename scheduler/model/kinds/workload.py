@@ -34,6 +34,7 @@ Phase = Literal[
 ]
 GroupPhase = Literal["Placing", "Running", "Withdrawing"]
 OnWithdraw = Literal["Keep", "Delete"]
+UpdateStrategy = Literal["Apply", "Recreate", "Refuse"]
 
 MAX_EXCEPTIONS = 64
 MAX_ENDPOINTS = 64
@@ -138,6 +139,15 @@ class WorkloadSpec(Part, frozen=True, kw_only=True):
             "When the Workload is deleted, its claims go in either case."
         ),
     ] = "Keep"
+    update_strategy: Annotated[
+        UpdateStrategy,
+        Meta(
+            description="What a site does when a field is to change that cannot be changed. "
+            "Apply: it names the field, and changes all else. Recreate: it deletes the object and "
+            "creates it again, which ends its pods at once; never claims, jobs, or what a "
+            "PodDisruptionBudget protects. Refuse: it changes nothing of the workload."
+        ),
+    ] = "Apply"
     paused: Annotated[
         bool, Meta(description="Running replicas stay, and no new ones are placed.")
     ] = False

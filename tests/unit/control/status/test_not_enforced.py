@@ -39,12 +39,13 @@ SET: dict[str, Any] = {
     "schedule": {"earliest": "2026-11-24T08:00:00Z"},
     "failover": {"mode": "Manual"},
     "onWithdraw": "Delete",
+    "updateStrategy": "Recreate",
     "paused": True,
     "overrides": [{"imageRegistries": [{"from": "docker.io", "to": "mirror.local"}]}],
 }
 
-ACTS_ON_ORDERS = {"onWithdraw", "overrides"}
-"""Not matters of the decision: `test_claims.py` and `test_overrides.py` in
+ACTS_ON_ORDERS = {"onWithdraw", "overrides", "updateStrategy"}
+"""Not matters of the decision: `test_claims.py`, `test_overrides.py` and `test_asks.py` in
 `tests/unit/control/orders`."""
 
 
