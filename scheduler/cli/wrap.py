@@ -1,4 +1,4 @@
-"""`kapok wrap -f FILE`: makes a Workload of plain manifests and prints it."""
+"""`kapok wrap -f FILE|-k DIR`: makes a Workload of plain manifests and prints it."""
 
 import argparse
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from scheduler.cli.support.arguments import EXIT_GOOD, EXIT_NO, EXIT_USAGE
+from scheduler.cli.support.kustomization import read_kustomization
 from scheduler.cli.support.manifest_files import ManifestFileError, read_objects
 from scheduler.cli.support.output import (
     format_object_as_yaml,
@@ -15,6 +16,8 @@ from scheduler.cli.support.output import (
     print_notice,
     print_text,
 )
+from scheduler.cli.support.wrap_hints import Hints, HintsDisagree, hints_of_nodes, take_hints
+from scheduler.cli.support.wrap_questions import ask_for_missing
 from scheduler.model.decode import NotReadable, decode
 from scheduler.model.formatters import format_list
 from scheduler.model.kinds.fields import API_GROUP, API_VERSION, DATA_CLASSES, Name, Namespace
@@ -38,9 +41,13 @@ _EPILOG = """examples:
   kapok wrap -f web.yaml --name web --namespace shop --data-class general-2 | kapok apply -f -
   kubectl get deploy,svc -l app=web -o yaml | kapok wrap -f - --name web
   helm template web ./chart | kapok wrap -f - --name web --namespace shop
+  kapok wrap -k overlays/production                      a kustomization, built by kubectl
 
 All objects of the files become one Workload, in their order. What a cluster wrote into exported
 objects (uid, status, cluster addresses) is left out, and named on stderr.
+The annotations kapok.dev/data-class, protection-level, network-zones, jurisdictions and
+image-platforms, on any of the objects, become fields of the spec; lists are separated by commas. On
+a terminal it asks for what is missing; elsewhere it names it on stderr.
 Exit code: 0 printed, 1 no workload may have such an object, 2 wrong usage or unreadable files."""
 
 
@@ -55,9 +62,11 @@ def register(parser: argparse.ArgumentParser) -> None:
         "-f",
         "--filename",
         action="append",
-        required=True,
         metavar="FILE",
         help="a YAML or JSON file, a folder of them, or - for stdin; may be repeated",
+    )
+    parser.add_argument(
+        "-k", "--kustomize", metavar="DIR", help="a folder with a kustomization.yaml"
     )
     parser.add_argument(
         "--name", help="name of the Workload (default: that of the first object that makes pods)"
@@ -73,14 +82,28 @@ def register(parser: argparse.ArgumentParser) -> None:
         help="class of its data, GB/T 43697 (default: left out; the scheme of the hub decides)",
     )
     parser.add_argument(
+        "--platform",
+        action="append",
+        metavar="OS/ARCH",
+        help="a platform of all its images, such as linux/arm64; may be repeated"
+        " (default: linux/amd64 only)",
+    )
+    parser.add_argument(
         "-o", "--output", choices=["yaml", "json"], default="yaml", help="default: %(default)s"
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints the Workload."""
+    if bool(arguments.filename) == bool(arguments.kustomize):
+        print_error("wrap", "write -f FILE or -k DIR, one of them")
+        return EXIT_USAGE
     try:
-        objects = list(read_objects(arguments.filename))
+        objects = (
+            read_kustomization(arguments.kustomize)
+            if arguments.kustomize
+            else list(read_objects(arguments.filename))
+        )
     except ManifestFileError as error:
         print_error("wrap", error)
         return EXIT_USAGE
@@ -90,8 +113,11 @@ def run(arguments: argparse.Namespace) -> int:
             name=arguments.name,
             namespace=arguments.namespace,
             data_class=arguments.data_class,
+            platforms=tuple(arguments.platform or ()),
         )
-    except (BadManifest, CannotWrap, NotReadable) as error:
+        notices += ask_for_missing(workload["spec"], reads_stdin="-" in (arguments.filename or ()))
+        decode(workload)
+    except (BadManifest, CannotWrap, HintsDisagree, NotReadable) as error:
         print_error("wrap", error)
         return EXIT_NO
     for each in notices:
@@ -109,6 +135,7 @@ def wrap(
     name: str | None = None,
     namespace: str | None = None,
     data_class: str | None = None,
+    platforms: tuple[str, ...] = (),
 ) -> tuple[dict[str, Any], list[str]]:
     """The Workload of these objects, and what its writer has to know.
 
@@ -116,11 +143,13 @@ def wrap(
         objects: Kubernetes objects.
         name: of the Workload; None: that of the first object that makes pods.
         namespace: of the Workload; None: the one that the objects name.
-        data_class: class of its data; None: left out.
+        data_class: class of its data; None: that of an annotation, else left out.
+        platforms: platforms of its images; empty: those of an annotation or of node selectors.
 
     Raises:
         BadManifest: no workload may have one of the objects.
         CannotWrap: there is no object, or one of ours, or no single namespace.
+        HintsDisagree: annotations of two objects say different things.
         NotReadable: name or namespace is none, or there are too many objects.
     """
     if not objects:
@@ -128,13 +157,15 @@ def wrap(
     for each in objects:
         if str(each["apiVersion"]).partition("/")[0] == API_GROUP:
             raise CannotWrap(f"{title_of(each)} is a kind of Kapok; apply it as it is")
+    objects, hints = take_hints(objects)
     manifests, removed = clean_manifests(objects)
     namespace = namespace or _namespace_of(manifests)
     first = next((each for each in manifests if makes_pods(each)), manifests[0])
     name = name or str(first["metadata"]["name"])
     for option, text, expected in (("--name", name, Name), ("--namespace", namespace, Namespace)):
         _check_name(option, text, expected)
-    spec: dict[str, Any] = {"dataClass": data_class} if data_class else {}
+    given = Hints(data_class=data_class, image_platforms=platforms)
+    spec = given.over(hints).over(hints_of_nodes(manifests)).as_spec()
     workload = {
         "apiVersion": API_VERSION,
         "kind": Workload.KIND,

@@ -135,6 +135,7 @@ def test_logs_are_the_last_lines_of_the_workloads_containers_and_of_no_other_pod
     assert "secret of others" not in done.stdout + done.stderr
 
 
+@pytest.mark.soak
 def test_follow_prints_each_new_line_once(site: SiteWithAgent) -> None:
     name = pods(site.member)[0]
     words = [sys.executable, "-m", "scheduler.cli.entry", "logs", "default/web", "-f", "--tail=1"]
@@ -152,6 +153,7 @@ def test_follow_prints_each_new_line_once(site: SiteWithAgent) -> None:
         assert reader.stdout.read() == ""
 
 
+@pytest.mark.soak
 def test_a_tenant_of_another_namespace_reads_nothing(site: SiteWithAgent) -> None:
     for name, space in (("own", "default"), ("stranger", "other")):
         role = ("--role", "tenant", "--namespace", space)
@@ -163,6 +165,7 @@ def test_a_tenant_of_another_namespace_reads_nothing(site: SiteWithAgent) -> Non
         assert "may not get workloads.kapok.dev/log in namespace default" in done.stderr
 
 
+@pytest.mark.soak
 def test_endpoints_follow_what_the_sites_load_balancer_gives(site: SiteWithAgent) -> None:
     assert kapok(site.up, "get", "endpoints", "default/web") == {
         "workload": "default/web",
@@ -179,6 +182,7 @@ def test_endpoints_follow_what_the_sites_load_balancer_gives(site: SiteWithAgent
     assert "198.51.100.7" in run_kapok(site.up, "get", "endpoints").stdout
 
 
+@pytest.mark.soak
 def test_nothing_of_a_log_stays_in_the_hub_or_at_the_agent(site: SiteWithAgent) -> None:
     marker = "marker-of-a-log-5c1f"
     name = pods(site.member)[0]
@@ -193,6 +197,7 @@ def test_nothing_of_a_log_stays_in_the_hub_or_at_the_agent(site: SiteWithAgent) 
     assert kept == []
 
 
+@pytest.mark.soak
 def test_a_site_that_does_not_answer_is_named_and_the_command_ends(site: SiteWithAgent) -> None:
     site.stop_member()
     done = run_kapok(site.up, "status", "default/web", "-o", "json")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from agents.protocol.delta import decode_report
+from agents.protocol.diagnosis.answer import ANSWER
 from agents.protocol.envelope import seal, unseal
 from agents.protocol.errors import WireError
 from agents.protocol.hub_requests import HUB_REQUEST
@@ -77,6 +78,7 @@ DECODERS: dict[str, tuple[Decoder, type[Exception], Callable[[], list[bytes]]]] 
         WireError,
         lambda: _golden("payload-status", "payload-status-kept", "payload-status-deltas"),
     ),
+    "answer": (ANSWER.decode, WireError, lambda: _golden("payload-answer")),
     "offline": (OFFLINE.decode, WireError, lambda: _golden("payload-offline")),
     "index": (
         DESIRED_INDEX.decode,

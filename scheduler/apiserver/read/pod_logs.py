@@ -23,8 +23,8 @@ def log_of(pod: JsonObject, query: Mapping[str, str]) -> bytes:
     Raises:
         ApiError: the request is wrong, the container has not started, or no simulation runs it.
     """
-    name = _container_of(pod, query.get("container", ""))
     tail, limit = _number(query, "tailLines", 0), _number(query, "limitBytes", 1)
+    name = _container_of(pod, query.get("container", ""))
     if not map_at(pod, "spec").get("nodeName"):
         raise runs_no_containers("log")
     since = query.get("sinceTime", "")
@@ -94,7 +94,7 @@ def _number(query: Mapping[str, str], name: str, least: int) -> int | None:
     text = query.get(name, "")
     if not text:
         return None
-    if not text.isdecimal() or len(text) > 18:  # noqa: PLR2004 - within 64 bits
+    if not text.removeprefix("-").isdecimal() or len(text) > 18:  # noqa: PLR2004 - within 64 bits
         raise bad_request(f"{name}: a whole number is expected")
     if int(text) < least:
         raise ApiError(422, "Invalid", f"{name}: must be greater than or equal to {least}")

@@ -31,7 +31,7 @@ def read_objects(names: Sequence[str]) -> Iterator[dict[str, Any]]:
     """
     for name in names:
         for title, text in _read_texts(name):
-            yield from _parse_objects(title, text)
+            yield from parse_objects(title, text)
 
 
 def _read_texts(name: str) -> Iterator[tuple[str, str]]:
@@ -70,7 +70,16 @@ def _decode(title: str, data: bytes) -> str:
         ) from None
 
 
-def _parse_objects(title: str, text: str) -> Iterator[dict[str, Any]]:
+def parse_objects(title: str, text: str) -> Iterator[dict[str, Any]]:
+    """All objects of a text, in order.
+
+    Args:
+        title: where it came from, for errors.
+        text: YAML or JSON.
+
+    Raises:
+        ManifestFileError: it cannot be read.
+    """
     try:
         for document in load_documents(text):
             yield from _flatten_lists(document.value, f"{title}, line {document.line}")

@@ -185,6 +185,7 @@ async def test_a_site_reads_what_is_for_it_and_nothing_else(broker: Broker) -> N
         "kapok/v1/site-b/report",
         "kapok/v1/site-b/status",
         "kapok/v1/site-b/offline",
+        "kapok/v1/site-b/answer/" + "0" * 32,
         "kapok/v1/site-b/desired",
         "kapok/v1/site-a/desired",
         "kapok/v1/site-a/desired/delta",
@@ -203,6 +204,19 @@ async def test_a_site_speaks_for_itself_only(broker: Broker, name: str) -> None:
         async with asyncio.timeout(5):
             first = await anext(aiter(scheduler.messages))
         assert first.payload == b"mine"
+
+
+async def test_answers_of_a_site_reach_the_scheduler_alone(broker: Broker) -> None:
+    topic = "kapok/v1/site-a/answer/" + "0" * 32
+    async with broker.client("site-b") as neighbour, broker.client(SCHEDULER) as scheduler:
+        with contextlib.suppress(aiomqtt.MqttError):
+            await neighbour.subscribe("kapok/v1/+/answer/+", qos=1)
+        await scheduler.subscribe("kapok/v1/+/answer/+", qos=1)
+        async with broker.client("site-a") as client:
+            await client.publish(topic, b"mine", qos=1)
+        async with asyncio.timeout(5):
+            assert (await anext(aiter(scheduler.messages))).payload == b"mine"
+        assert b"mine" not in await heard(neighbour, "kapok/v1/site-b/#")
 
 
 def agent_of_site_a(broker: Broker, hub: WireHub, data_dir: Path) -> Agent:

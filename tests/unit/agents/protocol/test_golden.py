@@ -8,6 +8,7 @@ import pytest
 
 from agents.protocol.codec import Codec
 from agents.protocol.delta import decode_report
+from agents.protocol.diagnosis.answer import ANSWER
 from agents.protocol.envelope import unseal
 from agents.protocol.hub_requests import HUB_REQUEST
 from agents.protocol.index import DESIRED_INDEX, digest_of
@@ -29,6 +30,7 @@ CODECS: dict[str, Codec[Any]] = {
     "order": ORDER_CONTENT,
     "status": SITE_STATUS,
     "hub": HUB_REQUEST,
+    "answer": ANSWER,
 }
 
 
