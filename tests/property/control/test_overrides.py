@@ -3,7 +3,7 @@
 from copy import deepcopy
 from typing import Any
 
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from scheduler.control.orders.build import orders_of
@@ -117,6 +117,7 @@ OVERRIDES = st.lists(
 )
 
 
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(OVERRIDES)
 @example([{"patch": [{"op": "add", "path": f"{CONTAINER}/command", "value": ["x"]}]}])
 @example(
