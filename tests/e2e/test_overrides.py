@@ -73,6 +73,7 @@ def patch_site(up: Up, name: str, registries: list[dict[str, str]]) -> None:
     up.kubectl("patch", "sites.kapok.dev", name, "--type=merge", "-p", body)
 
 
+@pytest.mark.soak
 def test_each_site_runs_what_its_overrides_and_registries_say(up: Up, tmp_path: Path) -> None:
     with sites_with_agents(up, tmp_path, "default", "m1", "m2") as (one, isolated):
         patch_site(up, "m2", [{"from": "docker.io", "to": "mirror.local:5000/hub"}])

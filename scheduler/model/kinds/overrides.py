@@ -10,7 +10,10 @@ MAX_OVERRIDES = 32
 MAX_OPERATIONS = 64
 """The most operations of one override."""
 
-_REGISTRY = r"^[A-Za-z0-9._\[\]-][A-Za-z0-9._:\[\]-]*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$"
+_REGISTRY = (
+    r"^((localhost|[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
+    r"|[A-Za-z0-9-]+:[0-9]{1,5})(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$"
+)
 
 Registry = Annotated[
     str,
@@ -24,7 +27,10 @@ Registry = Annotated[
 ]
 AnyValue = Annotated[
     Any,
-    Meta(extra_json_schema={"x-kubernetes-preserve-unknown-fields": True}),
+    Meta(
+        description="The value of add, replace and test; never null.",
+        extra_json_schema={"x-kubernetes-preserve-unknown-fields": True},
+    ),
 ]
 """A value of any type; in an object that the API server keeps, null is the same as absent."""
 
@@ -43,7 +49,10 @@ class ImageRegistry(Part, frozen=True, kw_only=True):
 class PatchOperation(Part, frozen=True, kw_only=True):
     """One operation of a JSON Patch (RFC 6902)."""
 
-    op: Literal["add", "remove", "replace", "move", "copy", "test"]
+    op: Annotated[
+        Literal["add", "remove", "replace", "move", "copy", "test"],
+        Meta(description="What is done at path: add, remove, replace, move, copy or test."),
+    ]
     path: Annotated[
         str, Meta(max_length=1024, description="A JSON Pointer into the object (RFC 6901).")
     ]
@@ -56,15 +65,21 @@ class PatchOperation(Part, frozen=True, kw_only=True):
 class ContainerArgs(Part, frozen=True, kw_only=True):
     """The arguments of one container, in place of those in the manifest."""
 
-    container: Annotated[str, Meta(min_length=1, max_length=63)]
-    args: Annotated[tuple[Annotated[str, Meta(max_length=4096)], ...], Meta(max_length=64)] = ()
+    container: Annotated[
+        str,
+        Meta(min_length=1, max_length=63, description="Name of a container or an init container."),
+    ]
+    args: Annotated[
+        tuple[Annotated[str, Meta(max_length=4096)], ...],
+        Meta(max_length=64, description="All of its arguments."),
+    ] = ()
 
 
 class OverrideTarget(Part, frozen=True, kw_only=True):
     """Names one of the workload's manifests."""
 
-    kind: Annotated[str, Meta(min_length=1, max_length=63)]
-    name: Annotated[str, Meta(min_length=1, max_length=253)]
+    kind: Annotated[str, Meta(min_length=1, max_length=63, description="The kind of the manifest.")]
+    name: Annotated[str, Meta(min_length=1, max_length=253, description="Its metadata.name.")]
     api_version: Annotated[
         str, Meta(max_length=253, description="Needed only where two groups have the kind.")
     ] = ""
@@ -92,7 +107,10 @@ class Override(Part, frozen=True, kw_only=True):
             "replicas, nodes), names and kinds cannot be patched.",
         ),
     ] = ()
-    args: Annotated[tuple[ContainerArgs, ...], Meta(max_length=16)] = ()
+    args: Annotated[
+        tuple[ContainerArgs, ...],
+        Meta(max_length=16, description="Arguments of containers of that manifest."),
+    ] = ()
     image_registries: Annotated[
         tuple[ImageRegistry, ...],
         Meta(max_length=32, description="Applies to the images of all manifests."),

@@ -124,16 +124,18 @@ def adapt(
     """
     result: list[Mapping[str, Any]] = list(manifests)
     applied: list[Applied] = []
-    touched: dict[int, str] = {}
+    touched: dict[int, list[str]] = {}
     try:
         for index in adaptation.overrides:
             where = f"spec.overrides[{index}]"
             position = _change_object(result, spec, index, applied)
             if position is not None:
-                touched[position] = where
+                touched.setdefault(position, []).append(where)
             _rewrite_images(result, spec.overrides[index].image_registries, where, applied)
-        for position, where in touched.items():
-            _check(manifests[position], result[position], where, spec, namespace, tenant)
+        for position, by in touched.items():
+            if len(by) > 1:  # what one override makes alone was checked when it was accepted
+                where = " and ".join(by)
+                _check(manifests[position], result[position], where, spec, namespace, tenant)
     except (BadManifest, PatchFailed) as error:
         raise NotApplicable(str(error)) from None
     _rewrite_images(result, adaptation.registries, SITE_REGISTRIES, applied)

@@ -17,10 +17,10 @@ from scheduler.model.manifests.checks import (
     identities_of,
     title_of,
 )
+from scheduler.model.manifests.containers import field_names
 from scheduler.model.manifests.manifests import (
     has_node_data,
     holds_data,
-    keeps_state,
     read_manifests,
 )
 from scheduler.model.manifests.pod_kinds import check_is_counted, pod_kind_of
@@ -28,6 +28,8 @@ from scheduler.model.manifests.pod_security import check_pod_security
 from scheduler.model.manifests.templates import find_pod_specs, values_at
 from scheduler.model.manifests.value_types import find_wrong_types
 from scheduler.model.quantities import NotAQuantity
+
+_CLAIM = "persistentVolumeClaim"
 
 
 def check_patched(
@@ -97,21 +99,20 @@ def _check_rules(after: Mapping[str, Any], namespace: str, tenant: Tenant | None
 
 def _reading(manifest: Mapping[str, Any], namespace: str, paths: Sequence[str]) -> object:
     """All that decisions, quotas and moves read of one object."""
-    one = [manifest]
+    one = (manifest,)  # of a tuple, answers are remembered
     return (
         read_manifests(one, namespace=namespace, template_paths=paths),
         holds_data(one),
         has_node_data(one),
-        keeps_state(one),
-        _claims_named(manifest),
+        _claims_named(manifest) if _CLAIM in field_names(one) else [],
     )
 
 
 def _claims_named(manifest: Mapping[str, Any]) -> list[str]:
     """The claims that pods name: whose data they use decides where they may move."""
     return sorted(
-        str(each["persistentVolumeClaim"])
+        str(each[_CLAIM])
         for pod in find_pod_specs(manifest)
         for each in pod.spec.get("volumes") or ()
-        if isinstance(each, Mapping) and each.get("persistentVolumeClaim")
+        if isinstance(each, Mapping) and each.get(_CLAIM)
     )

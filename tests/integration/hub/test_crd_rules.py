@@ -47,6 +47,18 @@ REFUSED: dict[str, tuple[tuple[str, dict[str, Any]], str]] = {
         workload(policyRef={"name": "a"}, placement={}),
         "set either policyRef or placement",
     ),
+    "an override with a registry that is none": (
+        workload(overrides=[{"imageRegistries": [{"from": "nginx", "to": "mirror.local"}]}]),
+        "spec.overrides[0].imageRegistries[0].from",
+    ),
+    "a patch with an operation that is none": (
+        workload(overrides=[{"patch": [{"op": "merge", "path": "/a"}]}]),
+        "spec.overrides[0].patch[0].op",
+    ),
+    "a site with a registry that is none": (
+        site(imageRegistries=[{"from": "docker.io", "to": "https://mirror.local"}]),
+        "spec.imageRegistries[0].to",
+    ),
     "tariff above the highest price": (
         site(
             prices={

@@ -85,6 +85,7 @@ def theirs(document: dict[str, Json], operations: list[dict[str, Json]]) -> Json
     return result
 
 
+@settings(deadline=None)
 @given(patches())
 @example(({"a": [1]}, [{"op": "add", "path": "/a/-", "value": 2}]))
 @example(({"a": [1]}, [{"op": "add", "path": "/a/1", "value": 2}]))
@@ -132,6 +133,7 @@ def in_full(host: str, parts: list[str]) -> list[str]:
     return [host.lower(), *parts]
 
 
+@settings(deadline=None)
 @given(host=HOSTS, parts=PARTS, suffix=SUFFIXES, known=st.lists(rules(), max_size=5))
 def test_the_longest_registry_of_an_image_is_replaced(
     host: str, parts: list[str], suffix: str, known: list[ImageRegistry]
@@ -146,6 +148,7 @@ def test_the_longest_registry_of_an_image_is_replaced(
     assert rewritten(image, known) == expected
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60), st.lists(rules(), max_size=3))
 @example("a.io/" + "a" * 2000, [ImageRegistry(from_="a.io", to="m.io")])
 def test_any_text_is_an_image_that_stays_or_begins_with_a_registry(

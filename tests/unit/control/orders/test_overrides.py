@@ -306,3 +306,16 @@ async def test_a_site_where_an_override_fails_keeps_its_content_and_the_status_n
         assert loops.publisher.indexes["m1"] == good, "it keeps the content that it has"
         await loops.hub.merge_patch(SITE_RESOURCE, "m1", {"metadata": {"labels": {"ready": "yes"}}})
         assert condition(await settled(loops), "OverridesApplied") == {}
+
+
+def test_two_overrides_of_one_object_are_checked_together() -> None:
+    first = {"patch": [{"op": "add", "path": "/metadata/annotations", "value": {"a": "b"}}]}
+    reserved = "/metadata/annotations/kapok.dev~1order"
+    second = {
+        "siteSelector": {"matchLabels": {"zone": "isolated"}},
+        "patch": [{"op": "add", "path": reserved, "value": "x"}],
+    }
+    made = orders(workload(first, second), at("m1"), at("m2", zone="isolated"))
+    assert made["m1"].not_made_because == ""
+    assert "spec.overrides[0] and spec.overrides[1]" in made["m2"].not_made_because
+    assert "reserved" in made["m2"].not_made_because

@@ -236,10 +236,6 @@ REFUSED: dict[str, tuple[Raw, str]] = {
         ),
         "the same",
     ),
-    "registry": (
-        {"imageRegistries": [{"from": "nginx", "to": "mirror.local"}]},
-        "names no registry",
-    ),
     "selector without values": (
         {
             "siteSelector": {"matchExpressions": [{"key": "a", "operator": "In"}]},
@@ -337,3 +333,13 @@ def test_custom_kinds_can_be_patched_inside_their_pod_templates_alone() -> None:
     assert isinstance(answer(workload(outside, manifests=[farm], demand=demand)), NotAccepted)
     plain = {"replicas": 1, "requests": {"cpu": "1"}}
     assert isinstance(answer(workload(inside, manifests=[farm], demand=plain)), NotAccepted)
+
+
+def test_many_overrides_of_a_large_object_are_refused_before_they_take_long() -> None:
+    large = deepcopy(DEPLOYMENT)
+    entries = [{"name": f"N{number}", "value": "x" * 60} for number in range(150)]
+    large["spec"]["template"]["spec"]["containers"][0]["env"] = entries
+    assert isinstance(answer(workload(ACCEPTED["image"], manifests=[large])), Demand)
+    refusal = answer(workload(*[ACCEPTED["image"]] * 32, manifests=[large]))
+    assert isinstance(refusal, NotAccepted)
+    assert "in all" in refusal.message

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from scheduler.model.decode import NotReadable, decode_as
+from scheduler.model.kinds.kinds import Site
 from scheduler.model.kinds.overrides import ImageRegistry
 from scheduler.model.overrides.images import (
     ImageChange,
@@ -11,6 +13,7 @@ from scheduler.model.overrides.images import (
     rewritten,
     with_registries,
 )
+from tests.support.sites import site
 
 DIGEST = "sha256:" + "0f" * 32
 
@@ -150,3 +153,27 @@ def test_what_only_describes_pods_stays() -> None:
         "spec": {"containers": [{"image": 7}]},
     }
     assert with_registries(deployment, HUB, []) is deployment
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "nginx",
+        "docker.io/Nginx",
+        "docker.io/x:1",
+        "docker.io/",
+        "https://docker.io",
+        "a.io/../b",
+        "",
+    ],
+)
+def test_a_site_with_what_is_no_registry_is_refused(text: str) -> None:
+    raw = site("m1", spec={"imageRegistries": [{"from": text, "to": "m.io"}]})
+    with pytest.raises(NotReadable, match="imageRegistries"):
+        decode_as(raw, Site)
+
+
+@pytest.mark.parametrize("text", ["docker.io", "localhost", "h:5000", "a.io/x/y-z", "[::1]:80/x"])
+def test_a_site_with_registries_is_read(text: str) -> None:
+    raw = site("m1", spec={"imageRegistries": [{"from": text, "to": text}]})
+    assert decode_as(raw, Site).spec.image_registries[0].to == text
