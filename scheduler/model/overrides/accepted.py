@@ -18,9 +18,10 @@ from scheduler.model.overrides.recorded import writes_secret
 MAX_OVERRIDES_BYTES = 131_072
 """The most for the overrides of one workload, as JSON."""
 
-MAX_CHECKED_BYTES = 262_144
+MAX_CHECKED_BYTES = 98_304
 """The most of the objects that overrides patch, each counted once for each override: every patched
-form is checked as manifests are, which takes about 0.4 ms for each KiB."""
+form is checked as manifests are, which takes about 0.4 ms for each KiB, and nothing that arrives may
+hold the event loop for 50 ms."""
 
 
 def check_overrides(
