@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from scheduler.control.orders import build
 from scheduler.control.orders.build import orders_of
 from scheduler.control.orders.made_orders import MadeOrders
 from scheduler.control.ports.agents import OrderForSite
@@ -166,6 +167,24 @@ def test_what_cannot_be_applied_at_a_site_orders_nothing_new_there() -> None:
     assert [bool(made[each].not_made_because) for each in sorted(made)] == [False, False, True]
     assert made["m3"].manifests == ()
     assert "spec.overrides[1].patch[0]" in made["m3"].not_made_because
+
+
+def test_many_forms_of_the_manifests_are_refused_by_the_bound_of_what_is_checked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(build, "MAX_FORMS_BYTES", 100)
+    overrides: list[Raw] = [
+        {
+            "siteSelector": {"matchLabels": {f"l{n}": "yes"}},
+            "patch": [{"op": "add", "path": f"{ARGS}/-", "value": f"--{n}"}],
+        }
+        for n in range(3)
+    ]
+    sites = [at(f"s{n}", **{f"l{n}": "yes"}) for n in range(3)]
+    made = orders(workload(*overrides), *sites, at("s3"))
+    refused = {name: one.not_made_because for name, one in made.items() if one.not_made_because}
+    assert refused.keys() == {"s1", "s2"}, "one form fits, and a site without overrides has none"
+    assert "more different forms" in refused["s1"]
 
 
 def test_a_parked_site_runs_no_pods_whatever_its_overrides_say() -> None:
