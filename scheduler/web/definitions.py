@@ -188,8 +188,9 @@ RECORDED_METRICS: Final[Mapping[str, MetricDefinition]] = {
         "counter",
         "Faults that an edge caught and that ended nothing, by edge: message (one message of "
         "a site), object (one object of the hub), workload (one reconciliation), batch, "
-        "dispatch (the orders of one site), site-status (one site), pending-sites, freeze "
-        "(the word of an operator), event (one Kubernetes event), wake-up, clock (what the passing "
+        "dispatch (the orders of one site), site-status (one site), pending-sites, "
+        "standards (one object that other tools read), freeze (the word of an operator), "
+        "event (one Kubernetes event), wake-up, clock (what the passing "
         "of time brings), failover, request (one web request), publish (one message to a site), "
         "session (with the broker), broker "
         "(the embedded one), ledger (a record that cannot be written), lease, loop (any other "
@@ -336,7 +337,7 @@ RECORDED_METRICS: Final[Mapping[str, MetricDefinition]] = {
     "kapok_standard_writes_total": MetricDefinition(
         "counter",
         "Writes of ClusterProfile and PlacementDecision objects, which other tools read: written, "
-        "deleted, refused (the hub does not take the object, or another client owns it).",
+        "deleted, refused (the hub does not take it, or another client owns the object).",
         ("kind", "result"),
     ),
     "kapok_event_loop_lag_seconds": MetricDefinition(

@@ -6,13 +6,21 @@ from typing import Literal
 from scheduler.control.ports.hub import Object
 
 EventType = Literal["Warning", "Normal"]
-EventKey = tuple[str, str, str]
-"""uid of the object, reason and message: what makes events equal."""
+SubjectKey = tuple[str, str, str, str]
+"""uid, kind, namespace and name of an object; of some objects the uid is not known."""
+EventKey = tuple[SubjectKey, str, str]
+"""The object, reason and message: what makes events equal."""
+
+
+def subject_key(body: Object) -> SubjectKey:
+    """Which object an event is about."""
+    about = body["involvedObject"]
+    return about["uid"], about.get("kind", ""), about.get("namespace", ""), about.get("name", "")
 
 
 def event_key(body: Object) -> EventKey:
     """What an event says of which object."""
-    return body["involvedObject"]["uid"], body["reason"], body["message"]
+    return subject_key(body), body["reason"], body["message"]
 
 
 @dataclass(slots=True)
@@ -92,3 +100,34 @@ class WriteBudget:
             return (1 - self._tokens) / self.per_second
         self._tokens -= 1
         return 0.0
+
+
+@dataclass(slots=True, kw_only=True)
+class SubjectBudgets:
+    """A budget for each object, so that one that changes all the time leaves room for the others.
+
+    Attributes:
+        per_second: tokens of one object that come back each second.
+        burst: tokens of one object at most.
+        max_subjects: so many objects are remembered; the one that was written longest ago goes.
+    """
+
+    per_second: float
+    burst: float
+    max_subjects: int
+    _budgets: dict[SubjectKey, WriteBudget] = field(default_factory=dict, init=False)
+
+    def admits(self, subject: SubjectKey, now_seconds: float) -> bool:
+        """Takes a token of an object; False if it has none left.
+
+        Args:
+            subject: the object.
+            now_seconds: monotonic time; not before that of the last call.
+        """
+        budget = self._budgets.pop(subject, None)
+        if budget is None:
+            budget = WriteBudget(per_second=self.per_second, burst=self.burst)
+        self._budgets[subject] = budget
+        while len(self._budgets) > self.max_subjects:
+            self._budgets.pop(next(iter(self._budgets)))
+        return budget.spend(now_seconds) == 0

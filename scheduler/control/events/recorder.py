@@ -1,7 +1,8 @@
 """Kubernetes Events about workloads and sites, as `kubectl describe` shows them; best effort.
 
 They come behind everything else: one request at a time, with a budget of their own, so that many
-decisions do not cost the hub a write more each. What waits too long is dropped, warnings last.
+decisions do not cost the hub a write more each. What waits too long is dropped, warnings last. One
+object has a bound of its own: 25 events, and one more each five minutes.
 """
 
 import asyncio
@@ -9,7 +10,14 @@ import logging
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from scheduler.control.events.pending import EventKey, PendingEvents, WriteBudget, event_key
+from scheduler.control.events.pending import (
+    EventKey,
+    PendingEvents,
+    SubjectBudgets,
+    WriteBudget,
+    event_key,
+    subject_key,
+)
 from scheduler.control.ports.hub import EVENTS, Busy, Hub, HubError, NotFound, Object
 from scheduler.model.formatters import format_rfc3339
 from scheduler.model.kinds.metadata import Metadata
@@ -24,6 +32,8 @@ _CLUSTER_SCOPED_NAMESPACE = "default"
 _MAX_PENDING = 1000
 _PER_SECOND, _BURST = 1.0, 20.0
 """A few decisions are reported at once; of hundreds a second only a part is."""
+_OBJECT_PER_SECOND, _OBJECT_BURST = 1 / 300, 25.0
+"""Events about one object, as client-go limits them: 25, and one more each five minutes."""
 _BUSY_PAUSE_SECONDS = 5.0
 _MAX_REMEMBERED = 4096
 _MAX_MESSAGE_LENGTH = 1024  # the API server refuses longer messages
@@ -84,6 +94,11 @@ class EventRecorder:
     _budget: WriteBudget = field(
         default_factory=lambda: WriteBudget(per_second=_PER_SECOND, burst=_BURST)
     )
+    _subjects: SubjectBudgets = field(
+        default_factory=lambda: SubjectBudgets(
+            per_second=_OBJECT_PER_SECOND, burst=_OBJECT_BURST, max_subjects=_MAX_REMEMBERED
+        )
+    )
     _recorded: asyncio.Event = field(default_factory=asyncio.Event)
 
     def record(self, about: EventSubject, *, reason: str, message: str, is_warning: bool) -> None:
@@ -107,15 +122,23 @@ class EventRecorder:
             while self.pending:
                 while pause := self._budget.spend(self.clock.monotonic()):
                     await self.clock.sleep(pause)
-                await self._write_next()
+                if body := self._next_admitted():
+                    await self._write_next(body)
 
-    async def _write_next(self) -> None:
-        """Writes the next event; it is dropped if the hub does not take it."""
-        body, pause_seconds = self.pending.pop(), 0.0
+    def _next_admitted(self) -> Object | None:
+        """The next event of an object that has not had too many; those before it are dropped."""
+        while body := self.pending.pop():
+            if self._subjects.admits(subject_key(body), self.clock.monotonic()):
+                return body
+            self.dropped += 1
+        return None
+
+    async def _write_next(self, body: Object) -> None:
+        """Writes an event; it is dropped if the hub does not take it."""
+        pause_seconds = 0.0
         with self.faults.barrier("event"):
             try:
-                if body is not None:
-                    await self._write(body)
+                await self._write(body)
             except HubError as error:
                 self.dropped += 1
                 if isinstance(error, Busy):

@@ -21,7 +21,7 @@ from scheduler.model.kinds.workload import Workload
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
 
-_SLICE = 1000
+_SLICE = 500
 """So many workloads are looked at before others have a turn."""
 _MAX_SLICES = 1000
 """A decision of more slices than this is none that Kapok has written."""

@@ -27,6 +27,9 @@ from scheduler.runtime.faults import Faults
 _log = logging.getLogger(__name__)
 
 _PASS_SECONDS, _IDLE_SECONDS = 1.0, 60.0
+_MAX_PASS_SECONDS, _PAUSE_PER_PASS = 10.0, 20.0
+"""Passes over a large fleet take at most a twentieth of the time: 70 ms over 10,000 sites and
+workloads are followed by 1.4 s."""
 _DISCOVERY_SECONDS = 60.0
 _LIST_SECONDS = 600.0
 """What another client has changed or deleted is made good this often."""
@@ -72,12 +75,14 @@ class StandardsLoop:
             jitter=self.jitter,
         )
         while True:
-            pause = _PASS_SECONDS
+            pause, begin = _PASS_SECONDS, self.clock.monotonic()
             with self.faults.barrier("standards", "pass"):
                 trouble = await self.write_due()
                 if trouble is None:
                     backoff.reset()
-                    pause = _PASS_SECONDS if self._served else _IDLE_SECONDS
+                    took = self.clock.monotonic() - begin
+                    long = min(_MAX_PASS_SECONDS, _PAUSE_PER_PASS * took)
+                    pause = max(_PASS_SECONDS, long) if self._served else _IDLE_SECONDS
                 else:
                     pause = backoff.next_seconds(trouble.retry_after_seconds)
             await self.clock.sleep(max(pause, self.faults.pause_seconds("standards", "pass")))

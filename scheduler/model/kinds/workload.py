@@ -426,7 +426,7 @@ class WorkloadStatus(Part, frozen=True, kw_only=True):
 
 
 class Workload(Part, frozen=True, kw_only=True):
-    """What a tenant wants to run. Kueue also has a kind Workload: write workloads.kapok.dev."""
+    """What a tenant wants to run: workloads.kapok.dev; Kueue and Kubernetes have a Workload too."""
 
     KIND: ClassVar[str] = "Workload"
 

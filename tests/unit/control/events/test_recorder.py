@@ -6,9 +6,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from scheduler.control.events.pending import PendingEvents, WriteBudget
-from scheduler.control.events.recorder import EventRecorder
+from scheduler.control.events.recorder import EventRecorder, NamedObject
 from scheduler.control.ports.hub import EVENTS, ApiResource, Busy, HubError, Object
 from scheduler.model.decode import decode_as
+from scheduler.model.kinds.metadata import Metadata
 from scheduler.model.kinds.workload import Workload
 from tests.support.fake_clock import FakeClock
 from tests.support.fake_hub import FakeHub
@@ -106,6 +107,33 @@ async def test_a_hub_that_is_busy_is_left_alone_for_a_while() -> None:
         assert hub.requests == 1
         await clock.advance(2)
         assert await written(hub) == [("b", 1)]
+
+
+async def test_an_object_that_changes_all_the_time_leaves_room_for_the_others() -> None:
+    async with recording() as (recorder, hub, clock):
+        flapping, calm = about("flapping"), about("calm")
+        for number in range(200):
+            recorder.record(flapping, reason="Placed", message=f"{number}", is_warning=True)
+            await clock.advance(2)
+        recorder.record(calm, reason="Placed", message="once", is_warning=False)
+        await clock.advance(2)
+        events = (await hub.list(EVENTS)).items
+        count = sum(one["involvedObject"]["name"] == "flapping" for one in events)
+        assert 25 <= count <= 27
+        assert len(events) == count + 1
+        assert recorder.dropped == 200 - count
+
+
+async def test_objects_whose_uid_is_not_known_are_not_taken_for_one() -> None:
+    async with recording() as (recorder, hub, clock):
+        for name in ("a", "b"):
+            named = NamedObject(
+                api_version="v1", kind="ConfigMap", metadata=Metadata(name=name, namespace="ns")
+            )
+            recorder.record(named, reason="Frozen", message="m", is_warning=False)
+        await clock.settle()
+        events = (await hub.list(EVENTS)).items
+        assert sorted(one["involvedObject"]["name"] for one in events) == ["a", "b"]
 
 
 def body(name: str, kind: str) -> Object:
