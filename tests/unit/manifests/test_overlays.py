@@ -81,9 +81,7 @@ def test_a_hub_has_all_kinds_roles_and_policies(name: str) -> None:
         for path in (MANIFESTS / folder).glob("*.yaml")
     ]
     written = [
-        one
-        for path in files
-        for one in yaml.safe_load_all(path.read_text(encoding="utf-8"))
+        one for path in files for one in yaml.safe_load_all(path.read_text(encoding="utf-8"))
     ]
     # As they are: kustomize would change names in them that it takes for those of ConfigMaps.
     applied = overlay(name)
