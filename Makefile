@@ -52,8 +52,9 @@ check: $(STAMP)  ## linter, formatter, types, layers
 bench: kernel  ## every benchmark, one JSON object each
 	$(BIN)/python -m benchmarks all --json $(ARGS)
 
-manifests: $(STAMP)  ## writes manifests/crds from the Python types
+manifests: $(STAMP)  ## writes manifests/crds from the Python types, and the Helm chart from kustomize
 	$(BIN)/python -m scheduler.hub.crds.generate manifests/crds
+	$(BIN)/python -m tests.support.helm_chart
 
 docs-tables: $(STAMP)  ## writes the tables of docs/ that come from the code
 	$(BIN)/python -m tests.support.docs_tables
@@ -78,6 +79,7 @@ lock: $(STAMP)  ## resolves the hashed locks anew; they hold no address
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile -q --no-header --generate-hashes --extra hub --extra ha --extra test --extra build pyproject.toml -o requirements-dev.lock
 	$(BIN)/uv pip compile -q --no-header --generate-hashes --extra hub pyproject.toml -o requirements-hub.lock
+	$(BIN)/uv pip compile -q --no-header --generate-hashes --extra hub --extra ha pyproject.toml -o requirements-ha.lock
 	$(BIN)/uv pip compile -q --no-header --generate-hashes pyproject.toml -o requirements-agent.lock
 
 clean:  ## removes what the targets made

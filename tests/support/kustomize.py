@@ -14,6 +14,7 @@ Json = dict[str, Any]
 MANIFESTS = packaged_folder("manifests")
 OVERLAYS = sorted(path.name for path in (MANIFESTS / "overlays").iterdir())
 """The names of the overlays."""
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _KUBECTL = Path(sys.executable).with_name("kubectl")
 
 
@@ -30,7 +31,7 @@ def kustomize(folder: Path) -> tuple[Json, ...]:
     )
     assert done.returncode == 0, done.stderr
     assert not done.stderr, done.stderr
-    return tuple(yaml.safe_load_all(done.stdout))
+    return tuple(yaml.load_all(done.stdout, _LOADER))
 
 
 def overlay(name: str) -> tuple[Json, ...]:
