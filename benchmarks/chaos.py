@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--minutes",
         type=float,
-        default=60.0,
+        default=15.0,
         help="simulated minutes; all rows and shorter stories together end after as many real ones"
         " at the latest (default: %(default)s)",
     )
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pause-seconds",
         type=float,
-        default=60.0,
+        default=15.0,
         help="mean time between two events (default: %(default)s)",
     )
     parser.add_argument(

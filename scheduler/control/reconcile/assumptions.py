@@ -83,6 +83,7 @@ class Assumptions:
     reservations: Reservations
     _assumed: dict[WorkKey, _Assumed] = field(default_factory=dict)
     _doubtful: dict[WorkKey, list[_Doubtful]] = field(default_factory=dict)
+    _attempts: int = 0
 
     def keys(self) -> frozenset[WorkKey]:
         """The workloads whose decisions are on their way."""
@@ -146,7 +147,7 @@ class Assumptions:
             Whether another workload may have a name now that it was refused.
         """
         if held := self._end(key):
-            kept = self._orders_of(key, held) if doubt else ()
+            kept = self._orders_of(held) if doubt else ()
             for site, generation in held.generations:
                 self.sites.drop_generation(site, held.order_id, generation)
             if doubt and kept:
@@ -155,11 +156,10 @@ class Assumptions:
             self.quotas.restore(key, held.quota_before)
         return self.ownership.undo(key)
 
-    def _orders_of(
-        self, key: WorkKey, held: _Assumed
-    ) -> tuple[tuple[str, str, OrderGeneration], ...]:
+    def _orders_of(self, held: _Assumed) -> tuple[tuple[str, str, OrderGeneration], ...]:
         """What counts only by a decision, with an id for each attempt: they may differ."""
-        order_id = f"{held.order_id}?{len(self._doubtful.get(key, ()))}"
+        self._attempts += 1
+        order_id = f"{held.order_id}?{self._attempts}"
         found = []
         for site, generation in held.generations:
             state = self.sites.states.get(site)

@@ -181,6 +181,7 @@ class Trial:
         self._take_events()
         self.loops.dispatcher.flush()
         self.check_orders()
+        await self.check_statuses()
 
     async def _edit(self) -> None:
         """Another client changes how many replicas a workload has."""
@@ -231,6 +232,16 @@ class Trial:
                 ordered[name] += self.replicas_of[digest]
         assert all(ordered[name] <= room for name, room in ROOM.items()), ordered
         assert ordered.total() <= QUOTA, ordered
+
+    async def check_statuses(self) -> None:
+        """What the hub says is placed fits into each site, also by writes that arrived late."""
+        placed: Counter[str] = Counter()
+        for one in (await self.hub.list(WORKLOADS)).items:
+            placement = one.get("status", {}).get("placement", {})
+            for group in placement.get("groups", ()):
+                for name in group["sites"]:
+                    placed[name] += group.get("replicas", 0)
+        assert all(placed[name] <= room for name, room in ROOM.items()), placed
 
     def check_ledger(self, records: list[Record], reader: LedgerReader) -> None:
         """Every decision replays, was carried out in order, or is said not to be."""
