@@ -20,7 +20,7 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import InFlight, OrderGeneration
 from scheduler.model.kinds.tenant import Tenant
 from scheduler.model.kinds.workload import NodePin, PlacementGroup, PlacementStatus, Workload
-from scheduler.model.manifests.checks import names_of_kind
+from scheduler.model.manifests.checks import READY_WHEN, names_of_kind
 from scheduler.model.manifests.cleaning import clean_manifests
 from scheduler.model.manifests.containers import mapping_or_empty
 from scheduler.model.manifests.identities import (
@@ -95,9 +95,6 @@ def orders_of(
         )
     return orders
 
-
-READY_WHEN = "kapok.dev/ready-when"
-"""Annotation of a manifest that states when its object is ready, for the agents."""
 
 ASKS = {
     "ready-when": f"annotation {READY_WHEN} of its manifests",
