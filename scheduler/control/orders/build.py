@@ -9,6 +9,7 @@ from scheduler.control.orders.identity import parse_order_id
 from scheduler.control.orders.pinning import with_pin
 from scheduler.control.orders.referred_ids import (
     PRIORITY_CLASS,
+    parse_referred_id,
     referred_object,
     referred_order_id,
 )
@@ -30,7 +31,7 @@ from scheduler.model.manifests.identities import (
     with_ordinals,
 )
 from scheduler.model.manifests.manifests import with_claims_retained, with_replicas, without_pods
-from scheduler.model.manifests.references import Reference, references_of
+from scheduler.model.manifests.references import Reference, is_referred_name, references_of
 from scheduler.model.quantities import PODS
 
 
@@ -151,7 +152,11 @@ def _references_at(
             left_out.append(f"{one}: {lacking}")
             continue
         referred = referred_object(one.kind, one.namespace or namespace, one.name)
-        needs[referred_order_id(identity.hub_id, referred)] = one
+        needed = referred_order_id(identity.hub_id, referred)
+        is_name = is_referred_name(one.name) and parse_referred_id(needed) is not None
+        if one.is_optional and not is_name:
+            continue  # no object has such a name, and pods start without it
+        needs[needed] = one
     return needs, tuple(left_out[:_MAX_NOT_SENT])
 
 

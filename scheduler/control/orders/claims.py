@@ -5,6 +5,7 @@ workloads refer, each of them has to say so. A site deletes none while an order 
 """
 
 from collections.abc import Mapping
+from typing import Final
 
 from scheduler.control.orders.identity import parse_order_id
 from scheduler.control.orders.referred_ids import referred_object, referred_order_id
@@ -12,7 +13,7 @@ from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.workload import Workload
 from scheduler.model.manifests.references import references_of
 
-_CLAIM = "PersistentVolumeClaim"
+_CLAIM: Final = "PersistentVolumeClaim"
 
 
 def claims_to_delete(

@@ -282,10 +282,9 @@ ALONG = "hub/ns/persistentvolumeclaim:data/along"
 async def left_with_claim(loops: ControlLoops) -> str:
     """The site that it has left, and that keeps the claim which went along."""
     loops.dispatcher.wait_of = lambda _site, _order: None
-    old, order_id = "", ""
     status = await settled(loops)
     [group] = status["placement"]["groups"]
-    [old] = group["sites"]
+    old: str = group["sites"][0]
     answer(loops, old)
     assert (await settled(loops))["phase"] == "Running"
     order_id = next(i for i in loops.dispatcher.plans[old].orders if "/db/" in i)
