@@ -47,13 +47,16 @@ from scheduler.model.decision import (
 from scheduler.model.demand.demand import Demand, NotAccepted
 from scheduler.model.demand.identity import is_kept_at_one_site
 from scheduler.model.demand.terms import DEFAULT_TERMS, Terms
-from scheduler.model.formatters import format_rfc3339_exact
+from scheduler.model.formatters import format_list, format_rfc3339_exact
+from scheduler.model.kinds.workload import Workload
+from scheduler.model.manifests.references import references_of
 from scheduler.placement.explain.explain import explain
 from scheduler.placement.explain.suggest import suggest_changes
 from scheduler.placement.fleet.context import decision_context
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.runtime.printable import printable
 
+_MAX_REFERENCES_NAMED = 16
 _HELD_NOTE = "evictions are held at"
 _EPILOG = """examples:
   kapok explain health/appointment                        the last recorded decision
@@ -166,10 +169,22 @@ def _decide_offline(arguments: argparse.Namespace, key: str) -> _ExplainedDecisi
                 decision=decided.decision,
                 fleet=fleet,
                 terms=DEFAULT_TERMS,
-                notes=inputs.notes,
+                notes=(*inputs.notes, *_references_note(decided.workload)),
             )
     known = ", ".join(sorted(each.metadata.key for each in inputs.workloads)) or "none"
     raise _NothingToExplain(f"workload {key} not found; workloads in the files: {known}")
+
+
+def _references_note(workload: Workload) -> tuple[str, ...]:
+    """Names what goes along with the orders of a workload."""
+    found = references_of(workload.spec.manifests, workload.metadata.namespace)
+    if not found:
+        return ()
+    names = format_list([str(one) for one in found], _MAX_REFERENCES_NAMED)
+    return (
+        f"its pod templates refer to {names}; these go along from the hub, and condition"
+        " References of the workload names what does not",
+    )
 
 
 def _read_recorded(arguments: argparse.Namespace, key: str) -> _ExplainedDecision:

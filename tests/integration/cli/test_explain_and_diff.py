@@ -319,3 +319,22 @@ async def test_an_older_decision_is_explained_by_its_id(
     assert main([*words, "--decision", "9-9"]) == 2
     assert main(["explain", "ns/other", *words[2:], "--decision", "1-1"]) == 2
     assert "about ns/app, not about ns/other" in capsys.readouterr().err
+
+
+def test_what_pod_templates_refer_to_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pods = {
+        "serviceAccountName": "runner",
+        "containers": [{"name": "c", "envFrom": [{"configMapRef": {"name": "app"}}]}],
+    }
+    manifest = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web"},
+        "spec": {"template": {"spec": pods}},
+    }
+    app = workload(1, manifests=[manifest])
+    del app["spec"]["demand"]
+    _, answer = explained(tmp_path, capsys, site("m1", nodes(4)), grant("m1"), app)
+    assert any("refer to ConfigMap app, ServiceAccount runner" in one for one in answer["notes"])
