@@ -181,10 +181,11 @@ def _references_note(workload: Workload) -> tuple[str, ...]:
     if not found:
         return ()
     names = format_list([str(one) for one in found], _MAX_REFERENCES_NAMED)
-    return (
+    note = (
         f"its pod templates refer to {names}; these go along from the hub, and condition"
-        " References of the workload names what does not",
+        " References of the workload names what does not"
     )
+    return (note,)
 
 
 def _read_recorded(arguments: argparse.Namespace, key: str) -> _ExplainedDecision:
