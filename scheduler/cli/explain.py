@@ -47,8 +47,9 @@ from scheduler.model.decision import (
 from scheduler.model.demand.demand import Demand, NotAccepted
 from scheduler.model.demand.identity import is_kept_at_one_site
 from scheduler.model.demand.terms import DEFAULT_TERMS, Terms
-from scheduler.model.formatters import format_rfc3339_exact
-from scheduler.model.kinds.workload import WorkloadSpec
+from scheduler.model.formatters import format_list, format_rfc3339_exact
+from scheduler.model.kinds.workload import Workload, WorkloadSpec
+from scheduler.model.manifests.references import references_of
 from scheduler.model.overrides.shown import steps_at
 from scheduler.placement.explain.explain import explain
 from scheduler.placement.explain.suggest import suggest_changes
@@ -56,6 +57,7 @@ from scheduler.placement.fleet.context import decision_context
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.runtime.printable import printable
 
+_MAX_REFERENCES_NAMED = 16
 _HELD_NOTE = "evictions are held at"
 _EPILOG = """examples:
   kapok explain health/appointment                        the last recorded decision
@@ -171,11 +173,24 @@ def _decide_offline(arguments: argparse.Namespace, key: str) -> _ExplainedDecisi
                 decision=decided.decision,
                 fleet=fleet,
                 terms=DEFAULT_TERMS,
-                notes=inputs.notes,
+                notes=(*inputs.notes, *_references_note(decided.workload)),
                 spec=decided.workload.spec,
             )
     known = ", ".join(sorted(each.metadata.key for each in inputs.workloads)) or "none"
     raise _NothingToExplain(f"workload {key} not found; workloads in the files: {known}")
+
+
+def _references_note(workload: Workload) -> tuple[str, ...]:
+    """Names what goes along with the orders of a workload."""
+    found = references_of(workload.spec.manifests, workload.metadata.namespace)
+    if not found:
+        return ()
+    names = format_list([str(one) for one in found], _MAX_REFERENCES_NAMED)
+    note = (
+        f"its pod templates refer to {names}; these go along from the hub, and condition"
+        " References of the workload names what does not"
+    )
+    return (note,)
 
 
 def _read_recorded(arguments: argparse.Namespace, key: str) -> _ExplainedDecision:

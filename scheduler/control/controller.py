@@ -12,6 +12,7 @@ from scheduler.control.events.site_notices import SiteNotices
 from scheduler.control.orders.dispatch import Dispatcher
 from scheduler.control.orders.identity import OrderIdentity, parse_order_id
 from scheduler.control.orders.referred import ReferredObjects
+from scheduler.control.orders.referred_ids import parse_referred_key
 from scheduler.control.ports.agents import (
     OrderPublisherPort,
     OrderState,
@@ -212,11 +213,16 @@ class Controller:
         What a site says of the others changes nothing, so it must not cost anything either.
         """
         left = frozenset(self.sites.left.workloads_at(site))
+        orders = tuple(orders)
+        claims = (parse_referred_key(one.key) for one in orders)
+        with_claims = {
+            one.namespace for one in claims if one and one.kind == "PersistentVolumeClaim"
+        }
         return [
             one.key
             for one in orders
             if one.key in left or self.objects.is_at(one.key, site) or self._may_be_adopted(one)
-        ]
+        ] + [key for key in sorted(left) if key[0] in with_claims]
 
     def _may_be_adopted(self, order: OrderIdentity) -> bool:
         """Whether an order may be of a workload of which the hub has lost where it is."""

@@ -11,6 +11,7 @@ from scheduler.control.orders.identity import parse_order_id
 from scheduler.control.orders.pinning import with_pin
 from scheduler.control.orders.referred_ids import (
     PRIORITY_CLASS,
+    parse_referred_id,
     referred_object,
     referred_order_id,
 )
@@ -22,7 +23,7 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import InFlight, OrderGeneration
 from scheduler.model.kinds.tenant import Tenant
 from scheduler.model.kinds.workload import NodePin, PlacementGroup, PlacementStatus, Workload
-from scheduler.model.manifests.checks import names_of_kind
+from scheduler.model.manifests.checks import READY_WHEN, names_of_kind
 from scheduler.model.manifests.cleaning import clean_manifests
 from scheduler.model.manifests.containers import mapping_or_empty
 from scheduler.model.manifests.identities import (
@@ -32,7 +33,7 @@ from scheduler.model.manifests.identities import (
     with_ordinals,
 )
 from scheduler.model.manifests.manifests import with_claims_retained, with_replicas, without_pods
-from scheduler.model.manifests.references import Reference, references_of
+from scheduler.model.manifests.references import Reference, is_referred_name, references_of
 from scheduler.model.overrides.apply import Adaptation, NotApplicable, adapt
 from scheduler.model.quantities import PODS
 
@@ -102,9 +103,6 @@ def orders_of(
         )
     return orders
 
-
-READY_WHEN = "kapok.dev/ready-when"
-"""Annotation of a manifest that states when its object is ready, for the agents."""
 
 ASKS = {
     "ready-when": f"annotation {READY_WHEN} of its manifests",
@@ -222,7 +220,11 @@ def _references_at(
             left_out.append(f"{one}: {lacking}")
             continue
         referred = referred_object(one.kind, one.namespace or namespace, one.name)
-        needs[referred_order_id(identity.hub_id, referred)] = one
+        needed = referred_order_id(identity.hub_id, referred)
+        is_name = is_referred_name(one.name) and parse_referred_id(needed) is not None
+        if one.is_optional and not is_name:
+            continue  # no object has such a name, and pods start without it
+        needs[needed] = one
     return needs, tuple(left_out[:_MAX_NOT_SENT])
 
 

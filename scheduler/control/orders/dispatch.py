@@ -170,18 +170,18 @@ class Dispatcher:
         self.set_purges(key, {})
         self._planned.discard(key)
 
-    def set_purges(self, key: WorkKey, order_ids: Mapping[str, str]) -> None:
-        """Sets of which order each site is to delete the claims of a workload too, by site.
+    def set_purges(self, key: WorkKey, order_ids: Mapping[str, frozenset[str]]) -> None:
+        """Sets of which orders each site is to delete the claims of a workload too, by site.
 
         A word that is no longer needed is left out of the next index; it makes none by itself.
         """
         for site in self._purged_sites_of.pop(key, frozenset()) - order_ids.keys():
             if plan := self.plans.get(site):
                 plan.purges.pop(key, None)
-        for site, order_id in order_ids.items():
+        for site, ids in order_ids.items():
             plan = self.plans.get(site)
-            if plan and plan.purges.get(key) != order_id:
-                plan.purges[key] = order_id
+            if plan and plan.purges.get(key) != ids:
+                plan.purges[key] = ids
                 self._mark_dirty(plan)
         if order_ids:
             self._purged_sites_of[key] = frozenset(order_ids)

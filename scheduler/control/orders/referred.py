@@ -256,7 +256,9 @@ class ReferredObjects:
             return _wait_for_key(site)
         for order_id in order.needs:
             one = parse_referred_id(order_id)
-            wait = one and self._wait_for(one, site, is_optional=order_id in order.optional_needs)
+            if one is None:
+                return OrderWait(REFUSED, _unreadable_text(order_id))
+            wait = self._wait_for(one, site, is_optional=order_id in order.optional_needs)
             if wait:
                 return wait
         return None
@@ -265,6 +267,8 @@ class ReferredObjects:
         content = self._contents.get(one)
         if content is None:
             return OrderWait(UNREAD, f"{one} is being read from the hub")
+        if is_optional and content.reason == REFUSED:
+            return None  # it never goes along, and pods start without it
         if content.problem:
             return OrderWait(content.reason, content.problem)
         if not content.packed:
@@ -429,8 +433,20 @@ def _problem_of_name(one: ReferredObject) -> str:
     if one.is_namespaced and one.namespace == NAMESPACE:
         return f"{one} is in namespace {NAMESPACE}, of which nothing goes to sites"
     if not is_referred_name(one.name):
-        return f"{one} has no name of an object, or one that is too long to go along"
+        return (
+            f"{one} has no name of an object, or one that is too long to go along: correct it, or,"
+            " if the sites have it, name it in annotation kapok.dev/from-site"
+        )
     return ""
+
+
+def _unreadable_text(order_id: str) -> str:
+    """Names what a pod template refers to where no object can have such a name."""
+    kind, _, name = order_id.split("/", 2)[-1].rpartition("/")[0].partition(":")
+    return (
+        f"{kind} {name[:100]!r} is no name of an object, or too long to go along: correct it, or,"
+        " if the sites have it, name it in annotation kapok.dev/from-site"
+    )
 
 
 def _missing_text(one: ReferredObject) -> str:

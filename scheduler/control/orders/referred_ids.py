@@ -26,6 +26,7 @@ from scheduler.model.manifests.references import (
     REFERRED_KINDS,
     ReferredKind,
     as_sent,
+    is_referred_name,
     pull_secrets_of,
 )
 from scheduler.model.packed_manifests import pack_manifests
@@ -134,10 +135,13 @@ def order_of_referred(
         packed: the object, by `pack_referred`.
         tenant: the tenant of its namespace; None: it has none.
     """
-    needs = tuple(
+    pulled = pull_secrets_of(packed[0]) if one.kind == "ServiceAccount" else ()
+    ids = (
         referred_order_id(hub_id, referred_object(each.kind, one.namespace, each.name))
-        for each in (pull_secrets_of(packed[0]) if one.kind == "ServiceAccount" else ())
+        for each in pulled
+        if is_referred_name(each.name)
     )
+    needs = tuple(each for each in ids if parse_referred_id(each) is not None)
     return OrderForSite(
         id=referred_order_id(hub_id, one),
         generation=1,

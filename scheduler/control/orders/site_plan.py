@@ -49,7 +49,7 @@ class SitePlan:
         foreign_since: when that was seen first.
         contents_to_clear: orders whose retained content is cleared with the next index, which no
             longer lists them.
-        purges: the order of which the site is to delete the claims too, by workload.
+        purges: the orders of which the site is to delete the claims too, by workload.
         delta_use: whether the site gets deltas of its index.
         ids_by_key: ids of the orders of each workload; more than one while its name had others.
     """
@@ -76,7 +76,7 @@ class SitePlan:
     unknown_orders: frozenset[str] = frozenset()
     hold_until_seconds: float = 0.0
     unrestored: set[WorkKey] = field(default_factory=set)
-    purges: dict[WorkKey, str] = field(default_factory=dict)
+    purges: dict[WorkKey, frozenset[str]] = field(default_factory=dict)
     delta_use: DeltaUse = field(default_factory=DeltaUse)
     ids_by_key: dict[WorkKey, set[str]] = field(default_factory=dict)
 
@@ -86,7 +86,7 @@ class SitePlan:
     @property
     def purge(self) -> frozenset[str]:
         """Ids of unlisted orders of which the claims go too."""
-        return frozenset(self.purges.values()) - self.orders.keys()
+        return frozenset().union(*self.purges.values()) - self.orders.keys()
 
     def set_order(self, order: OrderForSite) -> bool:
         """Sets an order; returns whether that changes the plan."""

@@ -16,6 +16,7 @@ from scheduler.control.orders.build import (
     orders_of,
     with_adopted_placement,
 )
+from scheduler.control.orders.claims import claims_to_delete
 from scheduler.control.orders.dispatch import Dispatcher
 from scheduler.control.orders.identity import IdentityResolver, format_order_id, pod_selector
 from scheduler.control.orders.kept_orders import KeptOrders
@@ -514,9 +515,10 @@ class OrderSync:
             *(one.site for one in workload.status.remains),
             *self._sites_ordered.get(key, ()),
         }
-        sites |= self._claim_sites(key, workload, sites)
-        self.dispatcher.set_purges(key, dict.fromkeys(sites, order_id))
-        left = {site: self._left_at(site, order_id) for site in sorted(sites)}
+        claims = claims_to_delete(workload, order_id, self.objects.workloads)
+        sites |= self._claim_sites(key, workload, sites, claims)
+        self.dispatcher.set_purges(key, dict.fromkeys(sites, claims | {order_id}))
+        left = {site: self._left_at(site, order_id, claims) for site in sorted(sites)}
         return {site: one for site, one in left.items() if not one.is_gone or one.claims}
 
     def left_sites(
@@ -526,35 +528,48 @@ class OrderSync:
         order_id, current = self.order_id(workload), statuses.shares_of(status)
         former = statuses.shares_of(workload.status)
         is_anything_left = workload.status.remains or former.keys() - current.keys()
+        claims: frozenset[str] = frozenset()
+        if is_anything_left:
+            claims = claims_to_delete(workload, order_id, self.objects.workloads)
         if not is_anything_left and not self.sites.left.claim_sites(order_id):
             self.sites.left.record(key, {})
             return {}
         remaining = {one.site for one in workload.status.remains}
-        kept = self._claim_sites(key, workload, {*current, *former, *remaining})
+        kept = self._claim_sites(key, workload, {*current, *former, *remaining}, claims)
         confirmed = {one.site for one in workload.status.remains if not one.message}
         sites = {*remaining, *former, *kept} - current.keys()
         left = {
-            site: self._left_at(site, order_id, was_confirmed=site in confirmed)
+            site: self._left_at(site, order_id, claims, was_confirmed=site in confirmed)
             for site in sorted(sites)
         }
         for site in kept & current.keys():  # an edit took the claim out of an order that stays
-            left[site] = SiteLeft(is_gone=True, claims=self.sites.claims_at(site, order_id))
+            left[site] = SiteLeft(is_gone=True, claims=self._claims_at(site, order_id, claims))
         remains = {site: one for site, one in left.items() if not one.is_gone or one.claims}
         self.sites.left.record(key, {site: one.is_gone for site, one in remains.items()})
         return left
 
-    def _claim_sites(self, key: WorkKey, workload: Workload, known: set[str]) -> set[str]:
+    def _claims_at(self, site: str, order_id: str, more: frozenset[str]) -> tuple[str, ...]:
+        """The claims that a site keeps of an order, and of those that went along and are to go."""
+        ids = (order_id, *sorted(more))
+        return tuple(name for one in ids for name in self.sites.claims_at(site, one))
+
+    def _claim_sites(
+        self, key: WorkKey, workload: Workload, known: set[str], claims: frozenset[str]
+    ) -> set[str]:
         """The sites that keep claims of a workload, of those where it is known to have been.
 
         A site may say so of any workload, and would hold up its deletion for ever. Only if the hub
         has lost where a workload was, as after a restore without statuses, every site is believed.
         """
-        sites = set(self.sites.left.claim_sites(self.order_id(workload)))
+        ids = claims | {self.order_id(workload)}
+        sites = {site for one in ids for site in self.sites.left.claim_sites(one)}
         if not workload.status.placement.generation:
             return sites
         return sites & {*known, *self._sites_ordered.get(key, ())}
 
-    def _left_at(self, site: str, order_id: str, *, was_confirmed: bool = False) -> SiteLeft:
+    def _left_at(
+        self, site: str, order_id: str, claims: frozenset[str], *, was_confirmed: bool = False
+    ) -> SiteLeft:
         state = self.sites.states.get(site)
         if state is None:
             return SiteLeft(is_gone=True)
@@ -570,7 +585,7 @@ class OrderSync:
             is_gone=is_gone,
             is_silent=not state.is_ready,
             message=told.message if told and told.phase == "Withdrawing" else "",
-            claims=self.sites.claims_at(site, order_id),
+            claims=self._claims_at(site, order_id, claims),
         )
 
     def forget(self, key: WorkKey) -> None:
@@ -593,7 +608,10 @@ class OrderSync:
         sites: set[str] = set()
         if workload.spec.on_withdraw == "Delete":
             sites = {one.site for one in workload.status.remains} - current
-        self.dispatcher.set_purges(key, dict.fromkeys(sites, order_id))
+        ids = frozenset({order_id})
+        if sites:
+            ids |= claims_to_delete(workload, order_id, self.objects.workloads)
+        self.dispatcher.set_purges(key, dict.fromkeys(sites, ids))
 
     def _release_left_sites(self, key: WorkKey, order_id: str, current_sites: set[str]) -> None:
         """Gives back capacity at former sites of a workload once they confirm the withdrawal."""

@@ -83,7 +83,7 @@ def references_condition(
     elif references.is_unknown:
         return former
     is_good = not texts
-    if references.sent:
+    if references.sent and not references.waits:
         texts.append(f"these go along: {format_list(references.sent, _MAX_NAMED)}")
     if not texts:
         return None

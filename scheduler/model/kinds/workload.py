@@ -136,7 +136,8 @@ class WorkloadSpec(Part, frozen=True, kw_only=True):
         Meta(
             description="What happens to its claims at a site that it leaves. Keep: they stay, "
             "and status.remains lists them. Delete: they go, with the data. "
-            "When the Workload is deleted, its claims go in either case."
+            "When the Workload is deleted, its claims go in either case. Claims of the hub that "
+            "go along with it go by Delete alone, if all workloads that refer to them say so."
         ),
     ] = "Keep"
     update_strategy: Annotated[

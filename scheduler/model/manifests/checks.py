@@ -28,6 +28,8 @@ MAX_INTEGER = 2**63 - 1
 """What agents accept, or a little less: what is accepted here can always be ordered."""
 
 OWN_PREFIX = "kapok.dev/"
+READY_WHEN = "kapok.dev/ready-when"
+"""Annotation of a manifest that states when its object is ready, for the agents."""
 SIMULATION_KEYS = frozenset(
     {
         "kapok.dev/simulated-seconds",
@@ -36,7 +38,9 @@ SIMULATION_KEYS = frozenset(
         "kapok.dev/simulate-fault",
     }
 )
-"""The annotations of ours that a manifest may have: only simulated clusters read them."""
+"""Only simulated clusters read these annotations."""
+_TENANTS_KEYS = SIMULATION_KEYS | {READY_WHEN}
+"""The annotations of ours that a manifest may have."""
 
 _IDENTITY_PATTERNS = {
     "apiVersion": re.compile(r"([a-z0-9]([a-z0-9.-]{0,198}[a-z0-9])?/)?v[a-z0-9]{1,30}"),
@@ -383,7 +387,7 @@ def _check_own_keys(value: object, path: str) -> None:
             folded = name.casefold()
             if folded.endswith(("labels", "annotations")) and folded != "matchlabels":
                 for key in each if isinstance(each, Mapping) else ():
-                    if str(key).casefold().startswith(OWN_PREFIX) and key not in SIMULATION_KEYS:
+                    if str(key).casefold().startswith(OWN_PREFIX) and key not in _TENANTS_KEYS:
                         raise BadManifest(
                             f"{where}: {str(key)[:80]} is reserved, because agents recognise their "
                             f"objects by keys under {OWN_PREFIX}; leave it out"

@@ -363,3 +363,22 @@ def test_what_is_applied_at_a_site_is_shown_in_order(
     main(["explain", "ns/app", "-f", str(tmp_path / "all.yaml"), "--now", NOW.isoformat()])
     text = " ".join(capsys.readouterr().out.split())
     assert "m2: imageRegistries of the site: Deployment web: far.local/library/web:1 ->" in text
+
+
+def test_what_pod_templates_refer_to_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pods = {
+        "serviceAccountName": "runner",
+        "containers": [{"name": "c", "envFrom": [{"configMapRef": {"name": "app"}}]}],
+    }
+    manifest = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web"},
+        "spec": {"template": {"spec": pods}},
+    }
+    app = workload(1, manifests=[manifest])
+    del app["spec"]["demand"]
+    _, answer = explained(tmp_path, capsys, site("m1", nodes(4)), grant("m1"), app)
+    assert any("refer to ConfigMap app, ServiceAccount runner" in one for one in answer["notes"])

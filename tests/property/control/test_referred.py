@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduler.control.orders.referred import ReferredContent
-from scheduler.control.orders.referred_ids import ReferredObject, referred_order_id
+from scheduler.control.orders.referred_ids import ReferredObject, pack_referred, referred_order_id
 from scheduler.control.ports.agents import OrderForSite
 from tests.support.control_loops import ControlLoops
 from tests.support.sites import nodes, site
@@ -85,4 +85,4 @@ def _content(one: ReferredObject, value: int | None) -> ReferredContent:
         "metadata": metadata,
         "data": {"v": str(value)},
     }
-    return ReferredContent(body=body)
+    return ReferredContent(packed=pack_referred(body))

@@ -267,3 +267,80 @@ def test_a_stateful_set_at_a_site_never_takes_its_claims_with_it(
     assert found[0]["spec"]["persistentVolumeClaimRetentionPolicy"] == kept
     assert found[1] == other
     assert written["spec"]["persistentVolumeClaimRetentionPolicy"] == policy
+
+
+def referring(name: str = "db", **spec: Any) -> Json:  # noqa: ANN401 - any JSON
+    raw = stateful(**spec)
+    raw["metadata"]["name"] = name
+    raw["spec"]["manifests"] = [manifest("Deployment", VOLUME)]
+    return raw
+
+
+ALONG = "hub/ns/persistentvolumeclaim:data/along"
+
+
+async def left_with_claim(loops: ControlLoops) -> str:
+    """The site that it has left, and that keeps the claim which went along."""
+    loops.dispatcher.wait_of = lambda _site, _order: None
+    status = await settled(loops)
+    [group] = status["placement"]["groups"]
+    old: str = group["sites"][0]
+    answer(loops, old)
+    assert (await settled(loops))["phase"] == "Running"
+    order_id = next(i for i in loops.dispatcher.plans[old].orders if "/db/" in i)
+    [new] = {"m1", "m2"} - {old}
+    taint = {"key": "x", "effect": "NoExecute"}
+    await loops.hub.merge_patch(SITE_RESOURCE, old, {"spec": {"taints": [taint]}})
+    await settled(loops)
+    loops.requeuer.redecide(loops.objects.workloads)
+    await settled(loops)
+    answer(loops, new)
+    await settled(loops)
+    assert loops.dispatcher.order_at(old, order_id) is None
+    answer(loops, old, kept={ALONG: ("data",)})
+    await settled(loops)
+    return old
+
+
+@pytest.mark.parametrize("word", ["Keep", "Delete"])
+async def test_a_claim_that_went_along_is_deleted_by_the_word_alone(word: str) -> None:
+    loops = ControlLoops()
+    async with loops.started(*SITES, referring(onWithdraw=word)):
+        old = await left_with_claim(loops)
+        purged = loops.dispatcher.plans[old].purge
+        assert (ALONG in purged) is (word == "Delete")
+        remains = (await settled(loops)).get("remains", [])
+        assert [one["claims"] for one in remains] == ([["data"]] if word == "Delete" else [])
+        answer(loops, old)
+        assert "remains" not in await settled(loops)
+        assert ALONG not in loops.dispatcher.plans[old].purge
+
+
+async def test_a_claim_that_another_workload_keeps_is_not_deleted() -> None:
+    loops = ControlLoops()
+    other = referring("other", onWithdraw="Keep", paused=True)
+    async with loops.started(*SITES, referring(onWithdraw="Delete"), other):
+        old = await left_with_claim(loops)
+        assert ALONG not in loops.dispatcher.plans[old].purge
+
+
+async def test_a_deleted_workload_takes_the_claims_along_only_by_the_word() -> None:
+    for word in ("Keep", "Delete"):
+        loops = ControlLoops()
+        async with loops.started(*SITES, referring(onWithdraw=word)):
+            loops.dispatcher.wait_of = lambda _site, _order: None
+            status = await settled(loops)
+            [where] = status["placement"]["groups"][0]["sites"]
+            answer(loops, where)
+            await settled(loops)
+            deleted = {"metadata": {"deletionTimestamp": "2026-11-24T09:00:00Z"}}
+            await loops.hub.merge_patch(WORKLOADS, "db", deleted, namespace="ns")
+            await settled(loops)
+            assert (ALONG in loops.dispatcher.plans[where].purge) is (word == "Delete")
+            answer(loops, where, kept={ALONG: ("data",)})
+            await loops.clock.advance(1)
+            finalizers = (await loops.workload("db"))["metadata"]["finalizers"]
+            assert bool(finalizers) is (word == "Delete")
+            answer(loops, where)
+            await loops.clock.advance(1)
+            assert (await loops.workload("db"))["metadata"]["finalizers"] == []

@@ -23,7 +23,8 @@ SITE_KEY = SealingKey(bytes(range(32)))
 
 def secret_order(size: int) -> OrderForSite:
     value = base64.b64encode(bytes(size)).decode()
-    tree = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "db"}, "data": {"k": value}}
+    tree: dict[str, object] = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "db"}}
+    tree["data"] = {"k": value}
     return OrderForSite(
         id=SECRET, generation=1, namespace="ns", name="secret:db", manifests=(), secrets=(tree,)
     )

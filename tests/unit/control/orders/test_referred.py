@@ -352,3 +352,31 @@ def test_an_order_id_names_its_object(kind: Any, namespace: str) -> None:  # noq
 @pytest.mark.parametrize("text", ["hub/ns/app/along", "hub/ns/pod:app/along", "hub/ns/x:y/1", "x"])
 def test_the_id_of_another_order_names_no_object(text: str) -> None:
     assert parse_referred_id(text) is None
+
+
+@pytest.mark.parametrize("name", ["a/b", "A", "x" * 221, "x" * 300, "ä", "a b", "..", "a:b/c/d"])
+async def test_a_name_that_no_object_has_is_refused_unless_it_is_optional(name: str) -> None:
+    for is_optional in (False, True):
+        source = {"name": name, "optional": is_optional}
+        async with running(deployed("web", {"volumes": [{"name": "v", "configMap": source}]})) as (
+            loops
+        ):
+            found = await condition(loops, "web")
+            assert names(loops) == ({"web"} if is_optional else set())
+            assert bool(found) is not is_optional
+            if found:
+                assert found["reason"] == "ReferenceRefused"
+                assert "kapok.dev/from-site" in found["message"]
+
+
+async def test_pull_secrets_of_an_account_with_odd_names_are_left_out() -> None:
+    loops = ControlLoops()
+    account = {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": "runner", "namespace": "ns"},
+        "imagePullSecrets": [{"name": "a/b"}, {"name": "x" * 300}, {"name": 3}, "none"],
+    }
+    await loops.hub.create(SERVICE_ACCOUNTS, account)
+    async with running(deployed("web", {"serviceAccountName": "runner"}), loops=loops):
+        assert names(loops) == {"web", "serviceaccount:runner"}
