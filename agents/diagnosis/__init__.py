@@ -1,4 +1,4 @@
 """Answers questions of the hub about one order: how its pods are, and what they have logged.
 
-Start with `answerer.py`: which questions are answered.
+Knows `mqtt`, `orders`, `member` and `protocol`. Start with `answerer.py`: which questions count.
 """

@@ -20,7 +20,7 @@ from agents.mqtt.session import AgentSession
 from agents.orders.intake import Intake
 from agents.orders.journal import JournalError
 from agents.protocol.bounds import MAX_ASKERS
-from agents.protocol.diagnosis.answer import Answer
+from agents.protocol.diagnosis.answer import OrderAnswer
 from agents.protocol.diagnosis.question import Question
 from agents.protocol.errors import WireError
 from agents.protocol.topics import answer_topic, is_question_token
@@ -120,9 +120,9 @@ class QuestionAnswerer:
             pause = max(_PAUSE_SECONDS, self.faults.quarantine_seconds("question"))
             await self.clock.sleep(pause)
 
-    async def answer(self, question: Question) -> Answer:
+    async def answer(self, question: Question) -> OrderAnswer:
         """The answer to a question; what cannot be read is said in it."""
-        empty = Answer(
+        empty = OrderAnswer(
             site=self.builder.site,
             agent=self.builder.agent,
             boot_id=self.builder.boot.id,
@@ -139,7 +139,7 @@ class QuestionAnswerer:
             self.faults.record("journal", error)
             return replace(empty, problem="the agent's journal cannot be read")
 
-    async def _publish(self, question: Question, answer: Answer) -> None:
+    async def _publish(self, question: Question, answer: OrderAnswer) -> None:
         connection = self.session.connection
         if connection is None:
             return

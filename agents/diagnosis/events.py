@@ -21,7 +21,7 @@ _TIMES: Final = ("lastTimestamp", "eventTime", "firstTimestamp")
 
 
 @dataclass(frozen=True, slots=True)
-class EventSubject:
+class EventObject:
     """An object of which the events are wanted.
 
     Attributes:
@@ -37,7 +37,7 @@ class EventSubject:
     uid: str = ""
 
 
-def read_events(api: MemberApi, subjects: Iterable[EventSubject]) -> tuple[EventAnswer, ...]:
+def read_events(api: MemberApi, subjects: Iterable[EventObject]) -> tuple[EventAnswer, ...]:
     """The last events about these objects, the newest first.
 
     Raises:
@@ -58,7 +58,7 @@ def read_events(api: MemberApi, subjects: Iterable[EventSubject]) -> tuple[Event
     return tuple(found[:MAX_ANSWERED_EVENTS])
 
 
-def event_answer_of(event: Tree, subject: EventSubject) -> EventAnswer:
+def event_answer_of(event: Tree, subject: EventObject) -> EventAnswer:
     """One event, reduced to what an answer says."""
     series = map_at(event, "series")
     times = [text_at(series, "lastObservedTime"), *(text_at(event, name) for name in _TIMES)]

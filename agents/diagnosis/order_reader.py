@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
-from agents.diagnosis.events import EventSubject, read_events
+from agents.diagnosis.events import EventObject, read_events
 from agents.diagnosis.logs import LogWish, read_log
 from agents.diagnosis.pod_view import PodView, pod_view_of
 from agents.member.api import MemberApi, MemberApiError, Tree, quote_path_segment
@@ -20,8 +20,8 @@ from agents.protocol.diagnosis.answer import (
     MAX_LOG_BYTES,
     MAX_POD_LOG_BYTES,
     MAX_SENTENCE_CHARACTERS,
-    Answer,
     LogAnswer,
+    OrderAnswer,
 )
 from agents.protocol.diagnosis.question import ABOUT_LOGS, ABOUT_STATUS, Question
 from agents.protocol.orders import ORDER_ID_ANNOTATION, ORDER_LABEL
@@ -51,7 +51,7 @@ class OrderReader:
     journal: Journal
     clock: AgentClock
 
-    def read(self, question: Question, empty: Answer) -> Answer:
+    def read(self, question: Question, empty: OrderAnswer) -> OrderAnswer:
         """The answer to a question; what cannot be read is said in it.
 
         Args:
@@ -83,12 +83,12 @@ class OrderReader:
 
     def _with_status(
         self,
-        empty: Answer,
+        empty: OrderAnswer,
         objects: list[ObjectKey],
         namespaces: list[str],
         question: Question,
         pods: list[PodView],
-    ) -> Answer:
+    ) -> OrderAnswer:
         answer = replace(
             empty,
             pod_count=len(pods),
@@ -98,12 +98,12 @@ class OrderReader:
         try:
             subjects = [
                 *(
-                    EventSubject("Pod", pod.namespace, pod.answer.name, pod.uid)
+                    EventObject("Pod", pod.namespace, pod.answer.name, pod.uid)
                     for pod in pods[:_MAX_POD_SUBJECTS]
                 ),
                 *(each for where in namespaces for each in self._replica_sets(question, where)),
                 *(
-                    EventSubject(key.kind, key.namespace, key.name)
+                    EventObject(key.kind, key.namespace, key.name)
                     for key in objects
                     if key.namespace and key.kind != "Pod"
                 ),
@@ -112,18 +112,18 @@ class OrderReader:
         except MemberApiError as error:
             return replace(answer, problem=_problem_of(error))
 
-    def _replica_sets(self, question: Question, namespace: str) -> list[EventSubject]:
+    def _replica_sets(self, question: Question, namespace: str) -> list[EventObject]:
         """The ReplicaSets of the order's Deployments: their events say why a pod is not created."""
         path = f"/apis/apps/v1/namespaces/{quote_path_segment(namespace)}/replicasets"
 
-        def subject(tree: Tree) -> EventSubject | None:
+        def subject(tree: Tree) -> EventObject | None:
             metadata = map_at(tree, "metadata")
             named = text_at(map_at(metadata, "annotations"), ORDER_ID_ANNOTATION)
             template = map_at(tree, "spec", "template", "metadata", "annotations")
             if question.order not in (named, text_at(template, ORDER_ID_ANNOTATION)):
                 return None
             name, uid = text_at(metadata, "name"), text_at(metadata, "uid")
-            return EventSubject("ReplicaSet", namespace, name, uid)
+            return EventObject("ReplicaSet", namespace, name, uid)
 
         return self.api.list_mapped(path, _selector(question), subject)
 
@@ -134,7 +134,9 @@ class OrderReader:
 
     # ------------------------------------------------------------ logs
 
-    def _with_logs(self, empty: Answer, question: Question, pods: list[PodView]) -> Answer:
+    def _with_logs(
+        self, empty: OrderAnswer, question: Question, pods: list[PodView]
+    ) -> OrderAnswer:
         wanted = [
             (pod, container)
             for pod in pods

@@ -9,7 +9,7 @@ from agents.mqtt.nonces import CarriedNonces
 from agents.mqtt.report_bounds import bring_within_bounds, halve_report
 from agents.protocol.bounds import MAX_SECONDS
 from agents.protocol.delta import SECTION_NAMES, canonicalise_report, compute_delta
-from agents.protocol.diagnosis.answer import ANSWER, Answer
+from agents.protocol.diagnosis.answer import ANSWER, OrderAnswer
 from agents.protocol.envelope import seal
 from agents.protocol.errors import WireError
 from agents.protocol.index import HeldHead, IndexEcho
@@ -185,7 +185,7 @@ class ReportBuilder:
         )
         return self._seal("offline", OFFLINE.encode(message))
 
-    def build_answer_message(self, topic: str, answer: Answer) -> bytes:
+    def build_answer_message(self, topic: str, answer: OrderAnswer) -> bytes:
         """Builds the answer to a question for its topic, sealed.
 
         Raises:

@@ -5,7 +5,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from scheduler.cli.status import add_workload_arguments, notice_gaps, workload_path
+from scheduler.cli.looking.site_answers import add_workload_arguments, notice_gaps, workload_path
 from scheduler.cli.support.arguments import (
     EXIT_GOOD,
     EXIT_NO,

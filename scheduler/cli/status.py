@@ -4,25 +4,22 @@ import argparse
 import asyncio
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
+from scheduler.cli.looking.site_answers import add_workload_arguments, notice_gaps, workload_path
 from scheduler.cli.support.arguments import (
     EXIT_GOOD,
     EXIT_NO,
     EXIT_USAGE,
     add_output_option,
-    parse_name,
-    parse_workload_key,
 )
-from scheduler.cli.support.hub_access import HubNotFound, add_hub_arguments, find_kubeconfig
+from scheduler.cli.support.hub_access import HubNotFound, find_kubeconfig
 from scheduler.cli.support.output import (
     print_error,
     print_json,
-    print_notice,
     print_table,
     print_text,
 )
-from scheduler.cli.support.web_access import add_server_option, connect_web
+from scheduler.cli.support.web_access import connect_web
 from scheduler.control.ports.hub import HubError
 from scheduler.runtime.printable import printable
 
@@ -43,26 +40,6 @@ def register(parser: argparse.ArgumentParser) -> None:
     add_workload_arguments(parser)
     parser.add_argument("--events", type=int, default=10, metavar="N", help="default: %(default)s")
     add_output_option(parser)
-
-
-def add_workload_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the workload, `--site`, and what names the hub."""
-    parser.add_argument(
-        "workload",
-        metavar="NAMESPACE/NAME",
-        type=parse_workload_key,
-        help="the workload; NAME alone is default/NAME",
-    )
-    parser.add_argument(
-        "--site",
-        action="append",
-        type=parse_name,
-        default=[],
-        metavar="SITE",
-        help="only this site; may be repeated",
-    )
-    add_hub_arguments(parser)
-    add_server_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -87,25 +64,6 @@ def run(arguments: argparse.Namespace) -> int:
 async def _ask(kubeconfig: Path, arguments: argparse.Namespace) -> Any:  # noqa: ANN401 - JSON
     web = await connect_web(kubeconfig, arguments.server)
     return web.post(workload_path("status", arguments.workload), {"sites": arguments.site})
-
-
-def workload_path(about: str, key: tuple[str, str]) -> str:
-    """The path of the web server for questions about a workload."""
-    return f"/api/v1/{about}/{quote(key[0], safe='')}/{quote(key[1], safe='')}"
-
-
-def notice_gaps(command: str, answer: dict[str, Any]) -> None:
-    """Says on stderr which sites gave no answer, or were not asked."""
-    if not answer["sites"]:
-        print_notice(
-            f"{answer['workload']} has no replicas at any site (phase {answer['phase']});"
-            f" `kapok explain {answer['workload']}` says why"
-        )
-    for site in answer["sites"]:
-        if "problem" in site:
-            print_notice(f"kapok {command}: {site['name']}: {printable(site['problem'])}")
-    if answer.get("leftOut"):
-        print_notice(f"{answer['leftOut']} sites are left out; name one with --site")
 
 
 def _print(answer: dict[str, Any], max_events: int) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 
 from scheduler.cli.support.arguments import EXIT_GOOD, EXIT_NO, EXIT_USAGE
-from scheduler.cli.support.kustomization import read_kustomization
 from scheduler.cli.support.manifest_files import ManifestFileError, read_objects
 from scheduler.cli.support.output import (
     format_object_as_yaml,
@@ -16,8 +15,9 @@ from scheduler.cli.support.output import (
     print_notice,
     print_text,
 )
-from scheduler.cli.support.wrap_hints import Hints, HintsDisagree, hints_of_nodes, take_hints
-from scheduler.cli.support.wrap_questions import ask_for_missing
+from scheduler.cli.wrapping.hints import Hints, HintsDisagree, hints_of_nodes, take_hints
+from scheduler.cli.wrapping.kustomization import read_kustomization
+from scheduler.cli.wrapping.questions import ask_for_missing
 from scheduler.model.decode import NotReadable, decode
 from scheduler.model.formatters import format_list
 from scheduler.model.kinds.fields import API_GROUP, API_VERSION, DATA_CLASSES, Name, Namespace

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from agents.protocol import delta, topics
-from agents.protocol.diagnosis.answer import ANSWER, Answer
+from agents.protocol.diagnosis.answer import ANSWER, OrderAnswer
 from agents.protocol.envelope import (
     Envelope,
     read_envelope,
@@ -78,7 +78,7 @@ class OpenedMessage:
     """
 
     topic: topics.Topic
-    message: SiteMessage | Answer
+    message: SiteMessage | OrderAnswer
     key_id: str
     size: int
     read: "ReadReport | OrderStatusReport | None" = None
@@ -191,7 +191,7 @@ class Ingest:
 
     def _decode(
         self, topic: topics.Topic, data: bytes
-    ) -> "tuple[SiteMessage | Answer, dict[str, OrderState] | None]":
+    ) -> "tuple[SiteMessage | OrderAnswer, dict[str, OrderState] | None]":
         """Decodes a message; one with too many values is not even parsed: no thread shares it."""
         if sum(map(data.count, (b",", b"[", b"{"))) > _MAX_VALUES:
             raise WireError("too-large", f"more than {_MAX_VALUES} values")
@@ -206,7 +206,7 @@ class Ingest:
     def is_newest(self, opened: "OpenedMessage") -> bool:
         """Whether `apply` would accept this message as the newest of its agent and kind."""
         site, message = opened.topic.site, opened.message
-        if isinstance(message, Answer):  # none replaces another
+        if isinstance(message, OrderAnswer):  # none replaces another
             return False
         agents = self._sites.get(site) or SiteAgents(site=site, received=self.received)
         is_own = message.site == site
@@ -277,7 +277,7 @@ class Ingest:
             WireError: what it says cannot be used.
         """
         message = opened.message
-        if isinstance(message, Answer | Offline) or not self.is_newest(opened):
+        if isinstance(message, OrderAnswer | Offline) or not self.is_newest(opened):
             return opened
         if isinstance(message, SiteStatusMessage):
             return replace(opened, read=order_status_report_of(message, opened.orders))
@@ -293,7 +293,7 @@ class Ingest:
         if isinstance(message, Offline):
             self._handle_offline(site, message)
             return
-        if isinstance(message, Answer):
+        if isinstance(message, OrderAnswer):
             self._handle_answer(opened.topic, message)
             return
         if message.site != site:
@@ -363,7 +363,7 @@ class Ingest:
         self.sites_needing_full_report.discard(site)
         return whole, base
 
-    def _handle_answer(self, topic: topics.Topic, message: Answer) -> None:
+    def _handle_answer(self, topic: topics.Topic, message: OrderAnswer) -> None:
         if self.questions is None:
             raise WireError("stale", "nothing was asked")
         self.questions.on_answer(topic.site, topic.token, message)

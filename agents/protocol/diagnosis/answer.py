@@ -106,7 +106,7 @@ class LogAnswer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class OrderAnswer:
     """The answer to one question.
 
     Attributes:
@@ -134,4 +134,4 @@ class Answer:
     logs: Annotated[tuple[LogAnswer, ...], AtMost(MAX_ANSWERED_LOGS)] = ()
 
 
-ANSWER: Final = Codec(Answer, max_bytes=MAX_ANSWER_BYTES)
+ANSWER: Final = Codec(OrderAnswer, max_bytes=MAX_ANSWER_BYTES)

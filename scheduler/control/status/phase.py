@@ -1,11 +1,13 @@
-"""Phase, readiness and exceptions of a workload by the health of its shares. Pure.
+"""Phase, readiness, exceptions and endpoints of a workload by the health of its shares. Pure.
 
 Where a site with replicas is silent, nothing is known of them: the phase is Degraded, and the
 ready replicas are `?`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
+
+import msgspec
 
 from scheduler.control.ports.agents import OrderState
 from scheduler.control.status.conditions import MAX_SITES_LISTED, find_condition
@@ -14,7 +16,13 @@ from scheduler.model.demand.facts import CLUSTER_UNREACHABLE
 from scheduler.model.figures import format_readiness
 from scheduler.model.formatters import format_list
 from scheduler.model.kinds.fields import Condition
-from scheduler.model.kinds.workload import MAX_EXCEPTIONS, SiteHealth, WorkloadStatus
+from scheduler.model.kinds.workload import (
+    MAX_ENDPOINTS,
+    MAX_EXCEPTIONS,
+    Endpoint,
+    SiteHealth,
+    WorkloadStatus,
+)
 
 ConditionStatus = Literal["True", "False", "Unknown"]
 MAX_TEXT_LENGTH = 1024
@@ -170,3 +178,31 @@ def _format_order_state(state: OrderState | None) -> str:
 def clip_text(text: str) -> str:
     """A text that the CRD allows in a status."""
     return text if len(text) <= MAX_TEXT_LENGTH else text[: MAX_TEXT_LENGTH - 3] + "..."
+
+
+def with_endpoints(
+    status: WorkloadStatus, sites: Iterable[str], views: Mapping[str, SiteView]
+) -> WorkloadStatus:
+    """The status with the endpoints that these sites report, by site and address.
+
+    An endpoint of a silent site stays, because its pods may run, and is not ready.
+    """
+    found = [
+        Endpoint(
+            site=site,
+            address=one.address,
+            port=one.port,
+            ready=one.ready and not view.is_silent,
+            host=one.host,
+        )
+        for site in sorted(sites)
+        if (view := views.get(site)) is not None and view.state is not None
+        for one in sorted(view.state.endpoints)
+    ]
+    if not found and not status.endpoints:
+        return status
+    return msgspec.structs.replace(
+        status,
+        endpoints=tuple(found[:MAX_ENDPOINTS]),
+        endpoints_left_out=max(0, len(found) - MAX_ENDPOINTS),
+    )

@@ -22,7 +22,6 @@ from scheduler.control.status.conditions import (
     violation_condition,
     with_condition,
 )
-from scheduler.control.status.endpoints import with_endpoints
 from scheduler.control.status.migration import (
     Health,
     SiteShare,
@@ -47,6 +46,7 @@ from scheduler.control.status.phase import (
     readiness_text,
     ready_replicas,
     trouble_of,
+    with_endpoints,
 )
 from scheduler.control.status.placement_groups import groups_of
 from scheduler.model.decision import Decision

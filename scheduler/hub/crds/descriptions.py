@@ -354,6 +354,8 @@ FIELD_DESCRIPTIONS: dict[tuple[str, str], str] = {
     ("StartPlan", "cnyAtOnce"): "What the whole run would have cost, started then, in CNY.",
     ("SiteRemains", "site"): "The name of the site.",
     ("SiteRemains", "since"): "When the workload left the site.",
+    ("Endpoint", "site"): "The name of the site.",
+    ("Endpoint", "port"): "The port.",
     ("SiteHealth", "site"): "The name of the site.",
     ("SiteHealth", "ready"): "The number of ready replicas at the site.",
     ("SiteHealth", "message"): "What is wrong at the site.",

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 
 import msgspec
 
-from agents.protocol.diagnosis.answer import Answer
+from agents.protocol.diagnosis.answer import OrderAnswer
 from agents.protocol.diagnosis.question import MAX_CURSORS, LogCursor, Question
 from agents.protocol.errors import WireError
 from agents.protocol.status import SiteStatusMessage
@@ -48,7 +48,7 @@ class _OpenQuestion:
     site: str
     agent: _KnownAgent
     order_id: str
-    answered: "asyncio.Future[Answer]"
+    answered: "asyncio.Future[OrderAnswer]"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -95,7 +95,7 @@ class SiteQuestions:
         one = self._open.get(token or "")
         return one is not None and one.site == site and not one.answered.done()
 
-    def on_answer(self, site: str, token: str | None, answer: Answer) -> None:
+    def on_answer(self, site: str, token: str | None, answer: OrderAnswer) -> None:
         """Takes an answer that a key of the site has signed.
 
         Raises:

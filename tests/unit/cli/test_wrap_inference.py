@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from scheduler.cli.entry import main
-from scheduler.cli.support.wrap_questions import ask_for_missing
+from scheduler.cli.wrapping.questions import ask_for_missing
 
 DEPLOYMENT = """
 apiVersion: apps/v1

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from agents.protocol.diagnosis.answer import ANSWER, Answer, LogAnswer
+from agents.protocol.diagnosis.answer import ANSWER, LogAnswer, OrderAnswer
 from agents.protocol.diagnosis.question import Question
 from agents.protocol.envelope import seal
 from agents.protocol.keys import SigningKey
@@ -97,7 +97,7 @@ class Sites:
         """An answer of a site arrives, to the newest question unless `token` names another."""
         topic = answer_topic(site, token or self.sent[-1][2].token)
         words = {"site": site, "agent": "main", "boot_id": "b1", "order": ORDER, "pod_count": 3}
-        data = ANSWER.encode(Answer(**(words | more)))  # type: ignore[arg-type]
+        data = ANSWER.encode(OrderAnswer(**(words | more)))  # type: ignore[arg-type]
         self.receiver.receive(topic, seal(data, topic=topic, key=KEYS[signer or site]))
         self.receiver.handle_batch()
 

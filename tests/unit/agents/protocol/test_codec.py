@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from agents.protocol.bounds import AtMost, Between, RemainingKeys
 from agents.protocol.codec import Codec
-from agents.protocol.diagnosis.answer import ANSWER, Answer
+from agents.protocol.diagnosis.answer import ANSWER, OrderAnswer
 from agents.protocol.envelope import Envelope
 from agents.protocol.errors import WIRE_ERROR_REASONS, WireError
 from agents.protocol.hub_requests import HUB_REQUEST, HubRequest
@@ -33,7 +33,7 @@ CODECS: dict[Any, Codec[Any]] = {
     OrderContent: ORDER_CONTENT,
     SiteStatusMessage: SITE_STATUS,
     HubRequest: HUB_REQUEST,
-    Answer: ANSWER,
+    OrderAnswer: ANSWER,
     Envelope: Codec(Envelope),
 }
 EVERY_TYPE = pytest.mark.parametrize("kind", list(CODECS), ids=lambda kind: kind.__name__)

@@ -2,8 +2,8 @@
 
 from agents.member.addresses import Address, addresses_of
 from scheduler.control.ports.agents import OrderEndpoint, OrderState
-from scheduler.control.status.endpoints import with_endpoints
 from scheduler.control.status.migration import SiteView
+from scheduler.control.status.phase import with_endpoints
 from scheduler.model.kinds.workload import Endpoint, WorkloadStatus
 
 

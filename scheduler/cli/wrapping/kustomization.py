@@ -8,11 +8,16 @@ from scheduler.cli.kubectl import packaged_kubectl
 from scheduler.cli.support.manifest_files import ManifestFileError, parse_objects
 
 _TIMEOUT_SECONDS = 120.0
+"""A kustomization may name bases elsewhere, which are fetched."""
+
 _MAX_ERROR_CHARACTERS = 2000
 
 
 def read_kustomization(folder: str) -> list[dict[str, Any]]:
     """The objects of a kustomization, in kustomize's order.
+
+    Args:
+        folder: holds a kustomization.yaml; what it names may be elsewhere.
 
     Raises:
         ManifestFileError: it cannot be built; the message has kustomize's words.
