@@ -284,7 +284,7 @@ class DispatchSettings(msgspec.Struct, frozen=True, kw_only=True):
     repeat_seconds: PauseSeconds = 5.0
 
 
-class PushSettings(msgspec.Struct, frozen=True, kw_only=True):
+class PushHostingSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The agents of sites with `delivery.mode: Push`, in a process beside the embedded hub.
 
     Beside a real cluster `kapok-agent push` runs on its own, with an account and settings of its
@@ -351,7 +351,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     queue: QueueSettings = QueueSettings()
     batch: BatchSettings = BatchSettings()
     dispatch: DispatchSettings = DispatchSettings()
-    push: PushSettings = PushSettings()
+    push: PushHostingSettings = PushHostingSettings()
 
 
 def load_settings(path: Path | None) -> Settings:
