@@ -1,6 +1,7 @@
 """What condition `Ready` of a site says for people, and what decisions see of it."""
 
 from scheduler.control.ports.agents import SiteReport
+from scheduler.control.sites.last_figures import with_last_figures
 from scheduler.control.sites.site_readiness import ready_condition
 from scheduler.control.sites.site_state import SiteState
 from scheduler.model.kinds.site import SiteStatus
@@ -29,3 +30,11 @@ def test_people_read_why_a_cluster_does_not_answer_and_decisions_do_not() -> Non
     as_decided = ready_condition(unreachable(why), clock=None)
     assert as_decided == ready_condition(unreachable(""), clock=None)
     assert why not in as_decided.message
+
+
+def test_what_was_known_of_the_cluster_stays_and_the_newest_reason_is_kept() -> None:
+    first, second = unreachable("expired").report, unreachable("refused").report
+    assert first is not None
+    assert second is not None
+    merged = with_last_figures(second, known=first, site=None, clock=FakeClock())
+    assert merged.cluster_problem == "refused"
