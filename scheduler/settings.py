@@ -301,7 +301,7 @@ class StandardsSettings(msgspec.Struct, frozen=True, kw_only=True):
     placement_decisions: bool = True
 
 
-class PushSettings(msgspec.Struct, frozen=True, kw_only=True):
+class PushHostingSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The agents of sites with `delivery.mode: Push`, in a process beside the embedded hub.
 
     Beside a real cluster `kapok-agent push` runs on its own, with an account and settings of its
@@ -370,7 +370,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     batch: BatchSettings = BatchSettings()
     dispatch: DispatchSettings = DispatchSettings()
     standards: StandardsSettings = StandardsSettings()
-    push: PushSettings = PushSettings()
+    push: PushHostingSettings = PushHostingSettings()
 
 
 def load_settings(path: Path | None) -> Settings:

@@ -265,12 +265,14 @@ class ReportedExecutor:
         is_reachable: whether the API server answered when it was last observed.
         sealing_key: the public key for which Secrets of this site are sealed, `x25519:BASE64`;
             absent from agents that apply no sealed content.
+        problem: why the API server did not answer, for people; absent if it did.
     """
 
     is_active: bool
     server_version: Word | None = None
     is_reachable: bool = True
     sealing_key: Word | None = None
+    problem: Annotated[str, AtMost(256)] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,6 +36,7 @@ _NODES_PATH: Final = "/api/v1/nodes"
 _PODS_PATH: Final = "/api/v1/pods"
 _UNFINISHED_PODS_QUERY: Final = {"fieldSelector": "status.phase!=Succeeded,status.phase!=Failed"}
 _BAD_REQUEST: Final = 400
+_MAX_PROBLEM_CHARACTERS: Final = 240
 _MAX_PROBLEMS: Final = 2_000
 _MAX_NAMED_NODES: Final = 500
 _MAX_NOT_READY_PODS: Final = 20_000
@@ -79,6 +80,7 @@ class KubernetesSensor:
                 server_version=self._version,
                 is_reachable=False,
                 sealing_key=self.sealing_key,
+                problem=_problem_of(error),
             )
             fault = FAULT_UNREACHABLE if error.code == 0 else f"kubernetes-{error.code}"
             return Observation(executor=executor, faults=(fault,))
@@ -155,6 +157,16 @@ class KubernetesSensor:
             unschedulable.clear()
             not_ready.clear()
             return self.discovery.api.list_mapped(_PODS_PATH, None, read)
+
+
+def _problem_of(error: MemberApiError) -> str:
+    """Why the cluster is not reached; of a server that answers only its code, not its words.
+
+    The text is cut to the report's bound, and what cannot be printed is escaped.
+    """
+    if error.code:
+        return f"its API server answers with {error.code}"
+    return ascii(str(error))[1:-1][:_MAX_PROBLEM_CHARACTERS]
 
 
 @dataclass(slots=True)

@@ -41,6 +41,7 @@ class _LastWrite:
     shown: tuple[bool, HealthName, bool, str, str, str, int]
     at_seconds: float
     status: dict[str, Any]
+    cluster_problem: str = ""
 
 
 @dataclass(slots=True)
@@ -133,7 +134,13 @@ class SiteStatusWriter:
         if written is None or written.shown != self._shown(name):
             return True
         old = self.clock.monotonic() - written.at_seconds >= self.interval_seconds
-        return old and state.is_ready
+        return old and (state.is_ready or written.cluster_problem != self._cluster_problem(name))
+
+    def _cluster_problem(self, name: str) -> str:
+        """Why its cluster does not answer; its words may change with every report."""
+        state = self.sites.states[name]
+        is_known = state.report is not None and not state.is_cluster_reachable
+        return state.report.cluster_problem if is_known and state.report else ""
 
     def _shown(self, name: str) -> tuple[bool, HealthName, bool, str, str, str, int]:
         """What is written at once when it changes: readiness, health, what holds it, its spec."""
@@ -158,7 +165,7 @@ class SiteStatusWriter:
         status = to_plain_json(truncate_status(self._status_of(name)))
         before = self._written.get(name)
         known = before.status if before else to_plain_json(self.sites.objects.sites[name].status)
-        shown = self._shown(name)
+        shown, problem = self._shown(name), self._cluster_problem(name)
         try:
             patch = {"status": merge_patch(known, status)}
             await self.hub.merge_patch(SITES, name, patch, subresource="status")
@@ -172,7 +179,8 @@ class SiteStatusWriter:
             _log.warning("status of site %s: %s", name, error, extra={"site": name})
         else:
             self._refused.pop(name, None)
-            self._written[name] = _LastWrite(shown, self.clock.monotonic(), status)
+            now = self.clock.monotonic()
+            self._written[name] = _LastWrite(shown, now, status, problem)
         return None
 
     def _pause_after_refusal(self, name: str, error: HubError) -> None:

@@ -112,6 +112,7 @@ def site_report_of(report: Report) -> SiteReport:
             one.id: one.unschedulable for one in report.orders or () if one.unschedulable
         },
         is_cluster_reachable=executor is None or executor.is_reachable,
+        cluster_problem=(executor.problem or "") if executor is not None else "",
         interval_seconds=report.interval_seconds or None,
         sealing_key=_sealing_key_of(report),
     )

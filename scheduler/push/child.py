@@ -18,7 +18,7 @@ from scheduler.apiserver.auth.rbac import Identity
 from scheduler.apiserver.auth.tokens import TokenStore, write_kubeconfig
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.parent_death import command_tied_to_parent
-from scheduler.settings import PushSettings
+from scheduler.settings import PushHostingSettings
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class PushChild:
         clock: for the pause before it starts again.
     """
 
-    settings: PushSettings
+    settings: PushHostingSettings
     data_dir: Path
     hub_folder: Path
     hub_key: str

@@ -59,9 +59,9 @@ def phase(up: Up) -> str:
     return str(up.get("workloads.kapok.dev", "web").get("status", {}).get("phase", ""))
 
 
-def ready(up: Up, site: str) -> str:
+def ready(up: Up, site: str, field: str = "reason") -> str:
     conditions = up.get("sites.kapok.dev", site).get("status", {}).get("conditions", [])
-    return next((one["reason"] for one in conditions if one["type"] == "Ready"), "")
+    return next((one[field] for one in conditions if one["type"] == "Ready"), "")
 
 
 def spec_of(member: Cluster) -> dict[str, object]:
@@ -144,6 +144,7 @@ def check_a_rotated_kubeconfig(up: Up, process: PushProcess, kubeconfig: Path) -
     up.apply(secret_object("m1", json.dumps(exec_user)))
     eventually(lambda: ready(up, "m1") == "ClusterUnreachable", within_seconds=30)
     assert "user.exec runs a program beside the hub" in process.log
+    eventually(lambda: "user.exec runs a program beside the hub" in ready(up, "m1", "message"))
     up.apply(secret_object("m1", kubeconfig.read_text()))
     eventually(lambda: ready(up, "m1") == "Reporting", within_seconds=30)
     assert ready(up, "m2") == "Reporting"

@@ -38,6 +38,7 @@ class SiteReport:
         unschedulable: order id → pods for which the cluster's scheduler finds no node.
         is_cluster_reachable: the API server of the site's cluster answers the agent; if not, the
             figures of the cluster are unknown.
+        cluster_problem: why it does not, in the agent's words for people; "": unknown.
     """
 
     site: str
@@ -51,6 +52,7 @@ class SiteReport:
     interval_seconds: float | None = None
     is_new_boot: bool = False
     sealing_key: str = ""
+    cluster_problem: str = ""
 
 
 class NotReadyCount(NamedTuple):

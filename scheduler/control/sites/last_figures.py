@@ -29,6 +29,7 @@ def with_last_figures(
             interval_seconds=report.interval_seconds,
             is_new_boot=report.is_new_boot,
             is_cluster_reachable=False,
+            cluster_problem=report.cluster_problem,
             sealing_key=report.sealing_key or known.sealing_key,
         )
     if site is None or site.status.observed_at is None:

@@ -116,7 +116,10 @@ def _shown_message(known: KnownReadiness, clock: Clock) -> str:
     text_since = f" since {format_rfc3339(since)}" if since is not None else ""
     if known.is_ready:
         return f"its reports are missing or came late{text_since}" if name == "Late" else ""
-    if not known.is_cluster_reachable or not known.health.is_absent:
+    if not known.is_cluster_reachable:
+        problem = known.report.cluster_problem if known.report is not None else ""
+        return f"{_message(known)}: {problem}" if problem else _message(known)
+    if not known.health.is_absent:
         return _message(known)
     until = known.health.held_until_seconds
     if until is None:

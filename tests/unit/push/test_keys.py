@@ -8,7 +8,7 @@ KEY = "ed25519:MFN1bmZsb3dlclN1bmZsb3dlclN1bmZsb3dlclN1bmY="
 
 
 def site(mode: str, *keys: str) -> Site:
-    delivery = {"mode": mode, "agentKeys": list(keys)}
+    delivery: dict[str, object] = {"mode": mode, "agentKeys": list(keys)}
     if mode == "Push":
         delivery["kubeconfigSecretRef"] = {"namespace": "kapok-members", "name": "m1"}
     one = decode(
