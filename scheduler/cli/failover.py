@@ -13,6 +13,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
+from scheduler.cli.moving.at_site import read_whole_workload
 from scheduler.cli.moving.moves import format_answer, moves_between, who_asks
 from scheduler.cli.support.arguments import (
     EXIT_GOOD,
@@ -27,7 +28,6 @@ from scheduler.cli.support.arguments import (
 from scheduler.cli.support.hub_access import HubNotFound, add_hub_arguments, find_kubeconfig
 from scheduler.cli.support.offline_input import decide_one, fleet_of, input_of_objects
 from scheduler.cli.support.output import print_error, print_json, print_notice, print_text
-from scheduler.cli.support.whole_workloads import read_whole_workload
 from scheduler.control.failover.words import (
     WHOLE_COPIES,
     WORDS_ANNOTATION,

@@ -11,7 +11,13 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from scheduler.cli.moving.at_site import read_workload, staying_replicas, workloads_at
+from scheduler.cli.moving.at_site import (
+    list_whole_workloads,
+    read_workload,
+    staying_replicas,
+    with_slices,
+    workloads_at,
+)
 from scheduler.cli.moving.drain_preview import preview_drain
 from scheduler.cli.moving.forget import forget_site, format_left
 from scheduler.cli.moving.moves import format_answer, moves_between, who_asks
@@ -28,7 +34,6 @@ from scheduler.cli.support.arguments import (
 from scheduler.cli.support.hub_access import HubNotFound, add_hub_arguments, find_kubeconfig
 from scheduler.cli.support.output import print_error, print_json, print_notice, print_text
 from scheduler.cli.support.signals import leaf_errors, run_until_signalled
-from scheduler.cli.support.whole_workloads import list_whole_workloads, with_slices
 from scheduler.control.failover.clearing import CONDITION
 from scheduler.control.ports.hub import (
     KAPOK_RESOURCES,

@@ -1,7 +1,12 @@
-"""Which workloads are at a site, by their statuses. Pure."""
+"""Reads workloads as the scheduler sees them, and which of them are at a site.
 
-from scheduler.control.ports.hub import Object
+The placement of a workload on many sites stands in slices beside it; what is read here has them.
+"""
+
+from scheduler.control.ports.hub import WORKLOADS, Object
+from scheduler.control.state.placement_slices import PlacementSlices
 from scheduler.control.status.migration import shares_in
+from scheduler.hub.client import HubClient
 from scheduler.model.decode import NotReadable, decode_as
 from scheduler.model.kinds.workload import Workload
 
@@ -33,3 +38,32 @@ def staying_replicas(workload: Workload) -> dict[str, int]:
     """The replicas that stay, by site."""
     shares = shares_in(workload.status.placement.groups)
     return {site: one.replicas for site, one in shares.items() if one.replicas}
+
+
+async def read_whole_workload(client: HubClient, name: str, namespace: str) -> Object:
+    """One workload.
+
+    Raises:
+        HubError: the hub refused, or could not do it.
+        NotFound: there is no such workload.
+    """
+    return await PlacementSlices(client).filled(await client.get(WORKLOADS, name, namespace))
+
+
+async def list_whole_workloads(client: HubClient) -> list[Object]:
+    """All workloads.
+
+    Raises:
+        HubError: the hub refused, or could not do it.
+    """
+    return await with_slices(client, (await client.list(WORKLOADS)).items)
+
+
+async def with_slices(client: HubClient, objects: list[Object]) -> list[Object]:
+    """Objects of any kind; of workloads with the slices of their placements.
+
+    Raises:
+        HubError: the hub refused, or could not do it.
+    """
+    slices = PlacementSlices(client)
+    return [await slices.filled(one) for one in objects]

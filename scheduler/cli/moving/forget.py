@@ -9,10 +9,15 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from scheduler.cli.moving.at_site import read_workload, staying_replicas, workloads_at
+from scheduler.cli.moving.at_site import (
+    read_whole_workload,
+    read_workload,
+    staying_replicas,
+    with_slices,
+    workloads_at,
+)
 from scheduler.cli.moving.moves import moves_between, who_asks
 from scheduler.cli.support.offline_input import decide_one, fleet_of, follow, input_of_objects
-from scheduler.cli.support.whole_workloads import read_whole_workload, with_slices
 from scheduler.control.failover.forget import CONDITION, FORGET_ANNOTATION, ForgetWord, all_left
 from scheduler.control.ports.hub import (
     GRANTS,
