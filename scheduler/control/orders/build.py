@@ -129,8 +129,8 @@ MAX_FORMS_BYTES = 262_144
 """The most of what overrides change, over all their combinations at sites: each different form is
 checked, which takes about 0.4 ms for each KiB."""
 _TOO_MANY_FORMS = (
-    "spec.overrides: their selectors lead to more different forms of the manifests than are checked; "
-    "write fewer overrides that select the same sites in part"
+    "spec.overrides: their selectors lead to more different forms of the manifests than are "
+    "checked; write fewer overrides that select the same sites in part"
 )
 
 

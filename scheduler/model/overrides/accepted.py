@@ -20,8 +20,8 @@ MAX_OVERRIDES_BYTES = 131_072
 
 MAX_CHECKED_BYTES = 98_304
 """The most of the objects that overrides patch, each counted once for each override: every patched
-form is checked as manifests are, which takes about 0.4 ms for each KiB, and nothing that arrives may
-hold the event loop for 50 ms."""
+form is checked as manifests are, which takes about 0.4 ms for each KiB, and nothing that arrives
+may hold the event loop for 50 ms."""
 
 
 def check_overrides(
