@@ -172,7 +172,8 @@ async def test_a_conflict_undoes_the_share_of_its_workload_only(fate: Fate) -> N
         assert loops.recorder.steps == [6]
         assert loops.recorder.undone == [("ns/job-2", "7-3#2")]
         assert loops.ordered() == {f"job-{number}" for number in (0, 1, 3, 4, 5)}
-        assert len(loops.sites.states["m1"].ordered) == 5
+        # The hub has refused a conflict for good; what was cut off may still arrive.
+        assert len(loops.sites.states["m1"].ordered) == (5 if fate == "conflict" else 6)
         await loops.clock.advance(1)
         assert loops.ordered() == {f"job-{number}" for number in range(6)}
         assert sorted(loops.telemetry.results) == ["error", *["placed"] * 6]

@@ -186,7 +186,7 @@ async def test_claims_go_by_onwithdraw_or_with_the_workload(word: str) -> None:
         assert "delete its Site" in condition(status, "Withdrawn")["message"]
         answer(loops, other)
         await loops.clock.advance(1)
-        assert (await loops.workload("db"))["metadata"]["finalizers"] == []
+        assert (await loops.hub.list(WORKLOADS)).items == []  # it went with its finalizer
 
 
 async def test_a_site_that_never_had_a_workload_cannot_hold_it_up() -> None:
@@ -206,7 +206,7 @@ async def test_a_site_that_never_had_a_workload_cannot_hold_it_up() -> None:
         answer(loops, where)
         answer(loops, other, kept={order_id: ("data",)}, orders={order_id: state})
         await loops.clock.advance(1)
-        assert (await loops.workload("db"))["metadata"]["finalizers"] == []
+        assert (await loops.hub.list(WORKLOADS)).items == []  # it went with its finalizer
 
 
 def test_a_generation_near_the_end_of_the_counter_is_not_adopted() -> None:
