@@ -9,11 +9,11 @@ from pathlib import Path
 from shlex import quote
 
 from scheduler.cli.looking.endpoint_list import ENDPOINT_KINDS, print_endpoints
+from scheduler.cli.looking.left_volumes import VOLUME_KINDS, print_volumes
 from scheduler.cli.support.arguments import EXIT_GOOD, EXIT_NO, EXIT_USAGE, UsageError
 from scheduler.cli.support.freeze_words import frozen_notice
 from scheduler.cli.support.hub_access import HubNotFound, add_hub_arguments, find_kubeconfig
 from scheduler.cli.support.kind_names import find_kinds, kind_names
-from scheduler.cli.support.left_volumes import VOLUME_KINDS, print_volumes
 from scheduler.cli.support.object_lists import (
     ListedObjects,
     ObjectQuery,

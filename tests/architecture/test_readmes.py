@@ -80,7 +80,7 @@ def test_lists_have_the_same_number_of_items(english: str, chinese: str) -> None
 
 def test_the_gaps_are_the_same_one_by_one() -> None:
     gaps = items(ENGLISH_SECTIONS[GAPS]), items(CHINESE_SECTIONS[TITLES[GAPS]])
-    assert len(gaps[0]) >= 10
+    assert len(gaps[0]) >= 5
     assert [tokens(gap) for gap in gaps[0]] == [tokens(gap) for gap in gaps[1]]
 
 

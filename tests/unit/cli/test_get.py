@@ -7,9 +7,9 @@ import pytest
 
 from scheduler.cli import get
 from scheduler.cli.entry import main
+from scheduler.cli.looking.left_volumes import left_volumes, volume_row
 from scheduler.cli.support.arguments import UsageError
 from scheduler.cli.support.kind_names import find_kinds
-from scheduler.cli.support.left_volumes import left_volumes, volume_row
 from scheduler.cli.support.output import format_table
 from scheduler.control.ports.hub import KAPOK_RESOURCES, SITES, WORKLOADS
 

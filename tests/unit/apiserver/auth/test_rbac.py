@@ -90,7 +90,6 @@ def test_a_role_allows_exactly_what_the_manifests_grant(role: str) -> None:
 
 def test_every_role_for_people_and_the_scheduler_exists() -> None:
     assert {f"kapok-{role}" for role in ROLES} - {"kapok-owner"} == set(CLUSTER_ROLES) - {
-        "kapok-agent-tenants",  # for member clusters
         "kapok-push-secrets",  # a part of the role push, in the namespaces of the identity
     }
 

@@ -339,8 +339,8 @@ async def test_a_deleted_workload_takes_the_claims_along_only_by_the_word() -> N
             assert (ALONG in loops.dispatcher.plans[where].purge) is (word == "Delete")
             answer(loops, where, kept={ALONG: ("data",)})
             await loops.clock.advance(1)
-            finalizers = (await loops.workload("db"))["metadata"]["finalizers"]
-            assert bool(finalizers) is (word == "Delete")
+            # It goes with its finalizer.
+            assert bool((await loops.hub.list(WORKLOADS)).items) is (word == "Delete")
             answer(loops, where)
             await loops.clock.advance(1)
-            assert (await loops.workload("db"))["metadata"]["finalizers"] == []
+            assert (await loops.hub.list(WORKLOADS)).items == []
