@@ -60,8 +60,8 @@ def test_every_object_is_valid(name: str) -> None:
 def test_an_overlay_has_everything_of_its_program_once(name: str) -> None:
     found = [(one["kind"], one["metadata"]["name"]) for one in overlay(name)]
     assert len(found) == len(set(found))
-    for kind in APPLIED_ONCE:
-        assert [one for one, _ in found].count(kind) == 1, kind
+    for kind in APPLIED_ONCE:  # the push process has an account beside the scheduler's
+        assert [one for one, at in found if at != "kapok-push"].count(kind) == 1, kind
     assert found[0] == ("Namespace", "kapok-system")
 
 
