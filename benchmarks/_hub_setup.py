@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -282,7 +283,7 @@ async def running(
         schedulers = _schedulers(folder, settings, 1 + has_standby)
         for one in schedulers:
             stack.push_async_callback(one.end)
-        first = schedulers[0]
+        first, begun_at = schedulers[0], SystemClock().now()
         has_sites_before = seed is not None and kubeconfig is not None
         if has_sites_before:
             # A scheduler that is started before them finds all sites silent, and writes that.
@@ -303,7 +304,7 @@ async def running(
         group = await stack.enter_async_context(asyncio.TaskGroup())
         watch = group.create_task(observer.watch())
         stack.callback(watch.cancel)
-        await _wait_for_sites(client, sites.keys, plan.give_up_seconds)
+        await _wait_for_sites(client, sites.keys, plan.give_up_seconds, since=begun_at)
         for one in schedulers[1:]:
             await one.launch()
             await one.wait_until_open()
@@ -535,21 +536,33 @@ async def _objects(
                 await client.delete(resource, name)
 
 
-async def _wait_for_sites(client: HubClient, names: Collection[str], within_seconds: float) -> None:
-    """Waits until all sites are ready; on a busy machine with many orders that takes minutes."""
+async def _wait_for_sites(
+    client: HubClient, names: Collection[str], within_seconds: float, *, since: datetime
+) -> None:
+    """Waits until all sites are ready; on a busy machine with many orders that takes minutes.
+
+    A store that is begun with says of its sites what was true before, so that they have to have
+    reported since.
+    """
     deadline = time.monotonic() + within_seconds
     while True:
         ready = Counter(
             (one["type"], one["status"])
             for item in (await client.list(SITES)).items
             if item["metadata"]["name"] in names
-            for one in item.get("status", {}).get("conditions", [])
+            and _observed_at(item) > since - timedelta(seconds=1)  # statuses have whole seconds
+            for one in item["status"].get("conditions", [])
         )
         if ready["Ready", "True"] == len(names):
             return
         if time.monotonic() > deadline:
             raise ValueError(f"the sites do not become ready: {ready}")
         await sleep(0.5)
+
+
+def _observed_at(site: Object) -> datetime:
+    observed = site.get("status", {}).get("observedAt")
+    return datetime.fromisoformat(observed) if observed else datetime.min.replace(tzinfo=UTC)
 
 
 async def sleep(seconds: float) -> None:

@@ -137,7 +137,7 @@ async def _measure(plan: Plan) -> list[Row]:
                 within_seconds=plan.give_up_seconds,
                 what="the unchanged ones are seen",
             )
-            await sleep(SETTLE_SECONDS)
+            await rig.wait_until_idle()  # what this start has checked again, and written
             found.append(await _restart(rig))
             _say(found[-1])
     if cases or "ceiling" in plan.cases:
