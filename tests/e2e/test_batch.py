@@ -114,6 +114,7 @@ ONE_BY_ONE = (
 """The backlog lasts for some seconds, so that batches are solved while much of it waits."""
 
 
+@pytest.mark.soak
 def test_the_assignment_of_a_batch_is_followed_named_and_replayed(tmp_path: Path) -> None:
     with running_up(tmp_path, settings=ONE_BY_ONE) as up:
         sites = [

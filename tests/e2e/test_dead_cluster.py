@@ -49,6 +49,7 @@ def status_of(running: SiteWithAgent, name: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.soak
 def test_work_of_a_site_whose_cluster_is_dead_is_degraded_and_new_work_waits_for_it(
     tmp_path: Path,
 ) -> None:

@@ -118,6 +118,7 @@ def test_a_bad_instance_is_refused_by_entry(
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.soak
 def test_growing_series_are_drawn_as_a_chart(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -150,6 +151,7 @@ def test_the_way_through_the_hub_is_measured_beside_a_client_that_decides_nothin
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.soak
 def test_the_work_of_a_lost_site_is_planned_ordered_and_withdrawn(
     capfd: pytest.CaptureFixture[str],
 ) -> None:

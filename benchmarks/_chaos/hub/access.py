@@ -24,6 +24,10 @@ class HubAccess:
     delays_writes: bool = False
     address: str = "chaos"
 
+    async def serves(self, _resource: ApiResource) -> bool:
+        """Whether it has a kind that others install: it has none."""
+        return False
+
     def with_observer(self, _observe: object) -> "HubAccess":
         """The same: nothing is counted."""
         return self

@@ -38,7 +38,7 @@ NOT_SERVED_SUBRESOURCES = {
     **dict.fromkeys(
         [
             ("pods", name)
-            for name in ("log", "exec", "attach", "portforward", "proxy", "ephemeralcontainers")
+            for name in ("exec", "attach", "portforward", "proxy", "ephemeralcontainers")
         ],
         _NO_CONTAINERS,
     ),

@@ -108,6 +108,7 @@ def test_a_server_that_refuses_the_credentials_ends_it_with_a_message(
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.soak
 def test_cut_expired_refused_and_lost_connections_are_survived(
     kubeconfigs: list[Path], tmp_path: Path, nodes_file: Path
 ) -> None:
