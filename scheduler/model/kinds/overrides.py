@@ -10,20 +10,23 @@ MAX_OVERRIDES = 32
 MAX_OPERATIONS = 64
 """The most operations of one override."""
 
+_QUICK_REGISTRY = r"^[A-Za-z0-9\[][A-Za-z0-9._:/\[\]-]*$"
+"""Every write of a workload is checked with it, so it is quick to match; `problem_of_registry` says
+the rest when the workload is accepted."""
 _REGISTRY = (
     r"^((localhost|[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
     r"|[A-Za-z0-9-]+:[0-9]{1,5})(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$"
 )
+_DESCRIPTION = (
+    "A registry as HOST[:PORT], and if need be the first parts of a repository: docker.io, "
+    "registry.k8s.io/pause. Without scheme, tag and digest."
+)
 
 Registry = Annotated[
-    str,
-    Meta(
-        min_length=1,
-        max_length=255,
-        pattern=_REGISTRY,
-        description="A registry as HOST[:PORT], and if need be the first parts of a repository: "
-        "docker.io, registry.k8s.io/pause. Without scheme, tag and digest.",
-    ),
+    str, Meta(min_length=1, max_length=255, pattern=_QUICK_REGISTRY, description=_DESCRIPTION)
+]
+SiteRegistryName = Annotated[
+    str, Meta(min_length=1, max_length=255, pattern=_REGISTRY, description=_DESCRIPTION)
 ]
 AnyValue = Annotated[
     Any,
@@ -44,6 +47,13 @@ class ImageRegistry(Part, frozen=True, kw_only=True):
 
     from_: Registry
     to: Registry
+
+
+class SiteImageRegistry(ImageRegistry, frozen=True, kw_only=True):
+    """The same for all work of a site; nothing but its pattern refuses a wrong one."""
+
+    from_: SiteRegistryName
+    to: SiteRegistryName
 
 
 class PatchOperation(Part, frozen=True, kw_only=True):
@@ -126,7 +136,7 @@ Overrides = Annotated[
     ),
 ]
 SiteRegistries = Annotated[
-    tuple[ImageRegistry, ...],
+    tuple[SiteImageRegistry, ...],
     Meta(
         max_length=32,
         description="Where images are pulled from at this site instead, for all of its work.",

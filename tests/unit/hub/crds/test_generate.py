@@ -18,6 +18,7 @@ from scheduler.hub.crds.validation_rules import (
     ROOT_RULES,
     STRUCT_RULES,
 )
+from scheduler.hub.schema.structural import compile_schema
 from scheduler.model.kinds.kinds import KINDS
 from scheduler.runtime.packaged_files import packaged_folder
 
@@ -175,3 +176,10 @@ def test_manifests_are_embedded_resources() -> None:
     items = SCHEMAS["Workload"]["properties"]["spec"]["properties"]["manifests"]["items"]
     assert items["x-kubernetes-embedded-resource"] is True
     assert items["x-kubernetes-preserve-unknown-fields"] is True
+
+
+def test_writes_of_workloads_need_no_slow_patterns() -> None:
+    # A status is written twice for each workload; a slow pattern sends each write to a thread.
+    [crd] = [one for one in make_crds() if one["spec"]["names"]["kind"] == "Workload"]
+    schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    assert not compile_schema(schema).has_slow_patterns
