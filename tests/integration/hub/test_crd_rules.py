@@ -48,7 +48,9 @@ REFUSED: dict[str, tuple[tuple[str, dict[str, Any]], str]] = {
         "set either policyRef or placement",
     ),
     "an override with a registry that is none": (
-        workload(overrides=[{"imageRegistries": [{"from": "nginx", "to": "mirror.local"}]}]),
+        workload(
+            overrides=[{"imageRegistries": [{"from": "docker.io/x@y", "to": "mirror.local"}]}]
+        ),
         "spec.overrides[0].imageRegistries[0].from",
     ),
     "a patch with an operation that is none": (
