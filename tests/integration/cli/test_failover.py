@@ -64,5 +64,5 @@ async def test_a_word_that_waits_for_its_answer_is_joined_and_an_answered_one_is
         body = await hub.get(SITES, "m1")
         assert read_words(body["metadata"]["annotations"]) == (WORD,)
         assert await write_word(hub, body, second, {"id-1"}) == "id-2"
-        anew = WORD._replace(uid="uid-2", id="id-3")
-        assert await write_word(hub, body, anew) == "id-3", "of a later workload of that name"
+        again = WORD._replace(uid="uid-2", id="id-3")
+        assert await write_word(hub, body, again) == "id-3", "of a later workload of that name"
