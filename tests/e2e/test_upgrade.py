@@ -17,7 +17,14 @@ from scheduler.ledger.verify import verify
 from scheduler.model.decision import ENGINE_VERSION
 from tests.support.up import ROOT, Up, eventually, running_up
 
-ENGINES = {"step-4": "3", "step-5": "4", "step-7": "5", "step-8": "6", "step-9": "7"}
+ENGINES = {
+    "step-4": "3",
+    "step-5": "4",
+    "step-7": "5",
+    "step-8": "6",
+    "step-9": "7",
+    "step-11": "7",
+}
 JOURNAL = "journal.sqlite"
 GOLDEN = sorted(
     (path for path in (ROOT / "tests/golden").iterdir() if path.is_dir()),
