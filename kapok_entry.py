@@ -5,8 +5,13 @@ path, or was installed over ours, Python would only say that some module of ours
 module has a name of its own, so it starts in any case.
 """
 
+import os
+import signal
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
+
+_INTERRUPTED = 130
 
 _FIRST_WORDS = {"scheduler": '"""Kapok: ', "agents": '"""The agent at a site'}
 """How the source of each package of ours begins."""
@@ -14,22 +19,52 @@ _FIRST_WORDS = {"scheduler": '"""Kapok: ', "agents": '"""The agent at a site'}
 
 def kapok() -> int:
     """Runs `kapok`, which is `kubectl kapok` too."""
-    problem = import_problem()
-    if problem:
-        return _refuse("kapok", problem)
-    from scheduler.cli.entry import main  # noqa: PLC0415 - only when it is ours
-
-    return main()
+    return _run("kapok", _kapok_main)
 
 
 def kapok_agent() -> int:
     """Runs `kapok-agent`."""
-    problem = import_problem("agents")
-    if problem:
-        return _refuse("kapok-agent", problem)
+    return _run("kapok-agent", _agent_main, "agents")
+
+
+def _kapok_main() -> Callable[[], int]:
+    from scheduler.cli.entry import main  # noqa: PLC0415 - only when it is ours
+
+    return main
+
+
+def _agent_main() -> Callable[[], int]:
     from agents.cli import main  # noqa: PLC0415 - only when it is ours
 
-    return main()
+    return main
+
+
+def _run(command: str, find_main: Callable[[], Callable[[], int]], *names: str) -> int:
+    """Runs a command; Ctrl-C ends it with 130 and without a traceback at every moment.
+
+    Nothing is done before the imports are complete, nor after the command has returned, so the
+    process simply ends then: an exception would be printed, or lost inside an extension module.
+    """
+    is_ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if is_ours:  # otherwise the process that started this one has it ignored, as nohup does
+        signal.signal(signal.SIGINT, _quit)
+    problem = import_problem(*names)
+    if problem:
+        return _refuse(command, problem)
+    main = find_main()
+    try:
+        if is_ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        return main()
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    finally:
+        if is_ours:
+            signal.signal(signal.SIGINT, _quit)
+
+
+def _quit(_number: int, _frame: object) -> None:
+    os._exit(_INTERRUPTED)
 
 
 def import_problem(*names: str) -> str:
