@@ -11,13 +11,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.model.kinds.fields import Origin
-from scheduler.model.kinds.site import IntensityForecast
+from scheduler.model.kinds.site import HOURLY_ORIGINS, IntensityForecast
 
 Floats = NDArray[np.float64]
-
-HOURLY_ORIGINS: frozenset[Origin] = frozenset({"measured", "estimated", "modelled"})
-"""Origins of figures that differ by the hour."""
 
 _MAX_CACHED_PROFILES = 4096
 

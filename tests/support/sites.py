@@ -10,6 +10,7 @@ from scheduler.model.demand.accept import demand_of
 from scheduler.model.demand.demand import Demand, NotAccepted, PlacedReplicas
 from scheduler.model.demand.facts import InFlight, SiteFacts, site_facts_of
 from scheduler.model.kinds.kinds import API_VERSION, Site, SiteGrant, Workload
+from scheduler.model.kinds.site import IntensityForecast
 from scheduler.placement.fleet.fleet import Fleet
 
 NOW = datetime(2026, 11, 23, 8, 1, tzinfo=UTC)
@@ -99,12 +100,18 @@ def tenant_of_ns(*namespaces: str, name: str = "ns", **spec: object) -> Raw:
     }
 
 
-def facts_of(raw: Raw, *grants: Raw, in_flight: tuple[InFlight, ...] = ()) -> SiteFacts:
+def facts_of(
+    raw: Raw,
+    *grants: Raw,
+    in_flight: tuple[InFlight, ...] = (),
+    last_forecast: IntensityForecast | None = None,
+) -> SiteFacts:
     """Facts of a site as a decision sees them."""
     return site_facts_of(
         decode_as(raw, Site),
         [decode_as(each, SiteGrant) for each in grants],
         in_flight=in_flight,
+        last_forecast=last_forecast,
     )
 
 

@@ -10,6 +10,7 @@ from scheduler.control.sites.intensity_history import IntensityHistory
 from scheduler.control.sites.unschedulable import UnschedulablePods, pods_without_room
 from scheduler.model.demand.facts import InFlight, OrderGeneration, in_flight_of
 from scheduler.model.kinds.fields import Taint
+from scheduler.model.kinds.site import IntensityForecast
 from scheduler.model.site_health import HealthState
 
 
@@ -43,6 +44,8 @@ class SiteState:
         last_heard_seconds: monotonic time at which the last message of any kind was made, at the
             latest.
         intensity_history: carbon intensities of the last week.
+        last_forecast: what the forecast of its Site said, with what an earlier one said of hours
+            that it leaves out. In memory only, as the history.
         reserved: capacity kept for workloads that have waited long; for all others in flight.
         unschedulable: pods that have no node in the last report, by order id.
         taint_first_seen_at: when each NoExecute taint without `timeAdded` was seen first.
@@ -59,6 +62,7 @@ class SiteState:
     ordered: dict[str, tuple[OrderGeneration, ...]] = field(default_factory=dict)
     last_heard_seconds: float = float("-inf")
     intensity_history: IntensityHistory = field(default_factory=IntensityHistory)
+    last_forecast: IntensityForecast | None = None
     reserved: tuple[InFlight, ...] = ()
     unschedulable: dict[str, UnschedulablePods] = field(default_factory=dict)
     taint_first_seen_at: dict[Taint, datetime] = field(default_factory=dict)

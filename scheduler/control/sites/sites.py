@@ -27,8 +27,9 @@ from scheduler.model.demand.facts import (
     SiteFacts,
     site_facts_of,
 )
+from scheduler.model.demand.kept_forecast import last_forecast
 from scheduler.model.kinds.kinds import Site
-from scheduler.model.kinds.site import SiteStatus
+from scheduler.model.kinds.site import IntensityForecast, SiteStatus
 from scheduler.model.site_health import (
     HealthLimits,
     HealthName,
@@ -46,6 +47,9 @@ from scheduler.runtime.clock import Clock
 
 _WALL_CLOCK_STEP_SECONDS = 1.0
 """Dates have whole seconds; what NTP corrects little by little, each report follows."""
+
+_FORECAST_KEPT_FOR = timedelta(days=7)
+"""A forecast that is gone counts for as long as the history of intensities reaches back."""
 
 FactsSink = Callable[[str, SiteFacts | None], None]
 """Called with (site, facts) when the facts of a site change; None when the site is gone."""
@@ -184,6 +188,9 @@ class Sites:
                 state.taint_first_seen_at,
                 self.objects.sites[name].spec.taints,
                 self._dating_now().replace(microsecond=0),
+            )
+            state.last_forecast = last_forecast(
+                self.objects.sites[name].spec.energy.forecast, self._last_forecast_of(state)
             )
         self._publish_facts(name)
 
@@ -504,7 +511,14 @@ class Sites:
             self.objects.grants_of(name),
             in_flight=state.in_flight(self.stuck_after_seconds),
             p90=state.intensity_history.p90(),
+            last_forecast=self._last_forecast_of(state),
         )
+
+    def _last_forecast_of(self, state: SiteState) -> IntensityForecast | None:
+        last = state.last_forecast
+        if last is None or self._dating_now() - last.observed_at > _FORECAST_KEPT_FOR:
+            return None
+        return last
 
     def _publish_facts(self, name: str, state: SiteState | None = None) -> None:
         if name in self.objects.sites and name in self.states:

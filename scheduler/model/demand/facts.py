@@ -11,9 +11,10 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from scheduler.model.demand.kept_forecast import KeptForecast, kept_forecast
 from scheduler.model.kinds.fields import Instant, Part
 from scheduler.model.kinds.rights import SiteGrant, SiteGrantSpec
-from scheduler.model.kinds.site import Site, SiteSpec, SiteStatus
+from scheduler.model.kinds.site import IntensityForecast, Site, SiteSpec, SiteStatus
 
 RESERVED_FOR_PREFIX = "reserved for "
 """Prefix of a workload's name in `InFlight` when its capacity is only reserved, not ordered."""
@@ -57,6 +58,8 @@ class SiteFacts(Part, frozen=True, kw_only=True):
     """Replicas ordered there and not bound yet, and reservations."""
     p90: dict[str, float] = msgspec.field(default_factory=dict)
     """90th percentile of the site's own history, by figure: `gco2PerKwh`, `energyCnyPerKwh`."""
+    kept_forecast: KeptForecast | None = None
+    """What the site's forecast last said; None: it had none, or none was kept."""
 
     @property
     def observed_at(self) -> Instant | None:
@@ -116,6 +119,7 @@ def site_facts_of(
     *,
     in_flight: Iterable[InFlight] = (),
     p90: Mapping[str, float] | None = None,
+    last_forecast: IntensityForecast | None = None,
 ) -> SiteFacts:
     """Collects what a decision knows of one site.
 
@@ -124,6 +128,7 @@ def site_facts_of(
         grants: all grants; only those that name the site are kept.
         in_flight: replicas ordered there and not bound yet, see `in_flight_of`.
         p90: 90th percentiles of the site's own history, by figure.
+        last_forecast: what its forecast said before, see `last_forecast` in `kept_forecast.py`.
     """
     name = site.metadata.name
     return SiteFacts(
@@ -138,6 +143,7 @@ def site_facts_of(
         ),
         in_flight=tuple(in_flight),
         p90=dict(p90 or {}),
+        kept_forecast=kept_forecast(site.spec.energy.forecast, last_forecast),
     )
 
 

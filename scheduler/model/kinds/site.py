@@ -47,6 +47,10 @@ class ForecastStep(Part, frozen=True, kw_only=True):
     gco2_per_kwh: NotNegative
 
 
+HOURLY_ORIGINS: frozenset[Origin] = frozenset({"measured", "estimated", "modelled"})
+"""Origins of figures that differ by the hour."""
+
+
 class IntensityForecast(Part, frozen=True, kw_only=True):
     """The expected carbon intensity of the grid, written by a feed.
 

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.energy.forecast import HOURLY_ORIGINS, IntensityProfile, intensity_profile_of
+from scheduler.energy.forecast import IntensityProfile, intensity_profile_of
 from scheduler.energy.tariff import Tariff, tariff_of
 from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.kinds.site import HOURLY_ORIGINS
 from scheduler.placement.fleet.context import MAX_CLOCK_SKEW_SECONDS, DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
 
@@ -20,17 +21,20 @@ def group_by_forecast_and_tariff(
 ) -> Iterator[tuple[IntensityProfile | None, Tariff | None, Ints]]:
     """Pairs of forecast and tariff by which a later start may be cheaper, with their sites.
 
-    The present intensity of a site without a forecast counts as that of every hour.
+    The present intensity of a site without a forecast counts as that of every hour. A site that has
+    lost its forecast is in no pair: nothing is known of its later hours.
     """
     profile_of_slot = {
         slot: profile
         for profile, sites in group_by_fresh_forecast(fleet, slots, context)
         for slot in sites.tolist()
     }
-    known = tariffs_of(fleet)
+    known, kept = tariffs_of(fleet), _kept_profiles(fleet)
     groups: dict[tuple[int, int], tuple[IntensityProfile | None, Tariff | None, list[int]]] = {}
     for slot in slots.tolist():
         profile, tariff = profile_of_slot.get(slot), known[slot] or None
+        if profile is None and kept[slot] != 0:
+            continue
         if profile is not None or tariff is not None:
             pair = (id(profile), id(tariff))
             groups.setdefault(pair, (profile, tariff, []))[2].append(slot)
@@ -69,13 +73,17 @@ def intensity_of_run(
     For a start now the present figure also stands for the hours of the run that the forecast leaves
     out. A later start that the forecast does not cover is NaN: nothing is known of it.
 
+    What a forecast said and does not say any more, because it is gone, old or has lost steps, never
+    makes a site better: a start now counts as the worse of the series and what was last said, and
+    a later start of a site that has lost its forecast is NaN.
+
     Args:
         fleet: the fleet.
         present: the present figures; [slot_capacity].
         duration_seconds: length of the run, above 0.
         context: the time, with the start.
     """
-    found = present.copy()
+    found, uncovered = present.copy(), _kept_profiles(fleet) != 0
     starts = np.array([context.run_start_seconds])
     for profile, sites in group_by_fresh_forecast(fleet, np.arange(fleet.slot_capacity), context):
         mean = profile.mean_gco2_per_kwh(starts, duration_seconds)[0]
@@ -84,7 +92,38 @@ def intensity_of_run(
             found[sites] = part + (1.0 - covered) * present[sites]
         else:
             found[sites] = mean
+            uncovered[sites] = False
+    if context.starts_later:
+        found[uncovered] = np.nan
+        return found
+    said = _last_said_of_run(fleet, np.flatnonzero(uncovered), duration_seconds, context)
+    for slot, (part, covered) in said.items():
+        found[slot] = max(found[slot], part + (1.0 - covered) * present[slot])
     return found
+
+
+def _last_said_of_run(
+    fleet: Fleet, slots: Ints, duration_seconds: float, context: DecisionContext
+) -> dict[int, tuple[float, float]]:
+    """`IntensityProfile.covered_part` of a run by the kept forecasts of some sites, by slot."""
+    kept, parts = _kept_profiles(fleet), {}
+    by_profile: dict[int, tuple[float, float]] = {}
+    for slot in slots.tolist():
+        profile: IntensityProfile = kept[slot]
+        if id(profile) not in by_profile:
+            start = context.run_start_seconds
+            by_profile[id(profile)] = profile.covered_part(start, duration_seconds)
+        parts[slot] = by_profile[id(profile)]
+    return parts
+
+
+def _kept_profiles(fleet: Fleet) -> NDArray[np.object_]:
+    """What the forecast of every site last said; 0 where it had none; [slot_capacity].
+
+    A yearly factor takes the place of a forecast, see `group_by_fresh_forecast`.
+    """
+    found = fleet.description_column(("kept forecast",), _kept_profile_of, np.object_)
+    return np.where(fleet.has_yearly_intensity, 0, found)
 
 
 def has_tariffs(fleet: Fleet) -> bool:
@@ -122,6 +161,14 @@ def tariff_price_of_run(fleet: Fleet, start_seconds: float, duration_seconds: fl
 
 def _profile_of(facts: SiteFacts) -> IntensityProfile | int:
     forecast = facts.spec.energy.forecast
+    return 0 if forecast is None else intensity_profile_of(forecast) or 0
+
+
+def _kept_profile_of(facts: SiteFacts) -> IntensityProfile | int:
+    kept = facts.kept_forecast
+    if kept is None:
+        return 0
+    forecast = kept.forecast or facts.spec.energy.forecast
     return 0 if forecast is None else intensity_profile_of(forecast) or 0
 
 

@@ -94,10 +94,15 @@ _ALL_BUT_FREE_CAPACITY = Kept(
 )
 _HEADROOM = Kept(attrgetter("headroom"), lambda found: SiteSpec(headroom=found))
 
-_DESCRIPTION_FIELDS: Mapping[str, Kept | None] = {"labels": None, "spec": None, "grants": None}
+_DESCRIPTION_FIELDS: Mapping[str, Kept | None] = {
+    "labels": None,
+    "spec": None,
+    "grants": None,
+    "kept_forecast": None,
+}
 
 DESCRIPTION = FactsPart(_DESCRIPTION_FIELDS)
-"""What an operator and an authority say of a site."""
+"""What an operator and an authority say of a site, and what the forecast last said."""
 REPORT = FactsPart(
     _DESCRIPTION_FIELDS,
     {

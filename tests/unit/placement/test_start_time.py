@@ -6,9 +6,11 @@ import msgspec
 import pytest
 
 from scheduler.model.decision import Decision
+from scheduler.model.kinds.site import IntensityForecast
 from scheduler.placement.choose import choose
 from scheduler.placement.explain.explain import explain
-from tests.support.sites import NOW, Raw, demand, fleet_of, nodes, site, workload
+from scheduler.placement.fleet.fleet import Fleet
+from tests.support.sites import NOW, Raw, demand, facts_of, fleet_of, grant, nodes, site, workload
 
 MEASURED = {"origin": "measured", "observedAt": "2026-11-23T08:00:00Z"}
 
@@ -192,6 +194,55 @@ def test_hours_that_a_forecast_leaves_out_count_by_the_present_figure_for_a_star
     assert found.assignment[0].site == "m2"
     found = decided(batch(), place("m1", 600, half), place("m3", 360))
     assert found.assignment[0].site == "m1"
+
+
+@pytest.mark.parametrize(
+    ("expected", "known", "chosen"),
+    [
+        (forecast(900, 900), forecast(900, 900), "m2"),  # one series: the forecast
+        (forecast(100, 100), forecast(900, 900), "m1"),  # a new one replaces it
+        (None, None, "m1"),  # never had one: the present figure
+        (None, forecast(900, 900), "m2"),  # lost
+        (None, forecast(100, 100), "m1"),  # lost, and the present figure is the worse
+        (forecast(900, 900, origin="unknown"), forecast(900, 900), "m2"),
+        (forecast(900, 900, observedAt="2026-11-21T07:00:00Z"), None, "m2"),  # old
+        (
+            {**forecast(900, 100), "steps": forecast(900, 100)["steps"][1:]},
+            forecast(900, 100),
+            "m2",
+        ),
+        ({**forecast(900, 100), "steps": forecast(900, 100)["steps"][1:]}, None, "m1"),
+    ],
+)
+def test_what_a_forecast_last_said_counts_where_it_says_nothing_any_more(
+    expected: Raw | None, known: Raw | None, chosen: str
+) -> None:
+    m1, m2 = place("m1", 300, expected), place("m2", 450)
+    before = known and msgspec.convert(known, IntensityForecast)
+    grants = grant("m1", "m2")
+    fleet = Fleet([facts_of(m1, grants, last_forecast=before), facts_of(m2, grants)])
+    found = choose(demand(batch()), fleet, now=NOW)
+    assert (found.phase, found.assignment[0].site) == ("Placed", chosen)
+
+
+def test_facts_that_were_recorded_without_a_kept_forecast_are_decided_as_then() -> None:
+    old = forecast(900, 900, observedAt="2026-11-21T07:00:00Z")
+    facts = [facts_of(one, grant("m1", "m2")) for one in (place("m1", 300, old), place("m2", 450))]
+    recorded = [msgspec.structs.replace(one, kept_forecast=None) for one in facts]
+    found = choose(demand(batch()), Fleet(recorded), now=NOW)
+    assert found.assignment[0].site == "m1"
+
+
+def test_a_site_that_lost_its_forecast_gets_no_later_start_by_a_tariff_alone() -> None:
+    m1 = facts_of(
+        cheap_nights("m1", origin="measured"),
+        grant("m1"),
+        last_forecast=msgspec.convert(forecast(600, 600), IntensityForecast),
+    )
+    asked = demand(batch(deadline_hours=12))
+    assert choose(asked, Fleet([m1]), now=NOW).phase == "Placed"
+    never = msgspec.structs.replace(m1, kept_forecast=None)
+    assert choose(asked, Fleet([never]), now=NOW).start_at is not None
 
 
 def test_a_tariff_and_a_forecast_are_weighed_together() -> None:

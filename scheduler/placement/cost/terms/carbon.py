@@ -39,7 +39,11 @@ class Carbon:
     def origin(
         self, facts: SiteFacts, demand: Demand, context: DecisionContext
     ) -> tuple[Origin, float | None]:
-        """The intensity's origin and age, or the PUE's origin if that is worse."""
+        """The intensity's origin and age, or the PUE's origin if that is worse.
+
+        Where a forecast is lost, the origin is the worse of both figures, with the age of the
+        forecast: see `intensity_of_run`.
+        """
         forecast = facts.spec.energy.forecast
         if (
             context.start_seconds is not None
@@ -53,6 +57,10 @@ class Carbon:
         if intensity is None or intensity.gco2_per_kwh is None:
             return "unknown", None
         age = context.age_seconds(intensity.observed_at or facts.observed_at)
+        kept = facts.kept_forecast and facts.kept_forecast.forecast
+        if context.start_seconds is not None and kept and intensity.origin != "yearly":
+            kept_age = context.age_seconds(kept.observed_at)
+            return worst_origin(intensity.origin, kept.origin, pue_origin_of(facts)), kept_age
         return worst_origin(intensity.origin, pue_origin_of(facts)), age
 
 
