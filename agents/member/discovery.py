@@ -109,6 +109,17 @@ class MemberKinds:
                 chosen.setdefault((kind.group, kind.kind), kind)
         return tuple(chosen.values())
 
+    def holdable(self) -> tuple[MemberKind, ...]:
+        """The kinds whose objects are in namespaces, each in one version; without Events.
+
+        What can be listed and not created is no object of its own, such as the metrics of pods.
+        """
+        chosen: dict[tuple[str, str], MemberKind] = {}
+        for kind in self.by_name.values():
+            if kind.is_namespaced and {"list", "create"} <= kind.verbs and kind.kind != "Event":
+                chosen.setdefault((kind.group, kind.kind), kind)
+        return tuple(chosen.values())
+
 
 @dataclass(slots=True)
 class Discovery:

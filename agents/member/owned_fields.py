@@ -37,6 +37,19 @@ def owns_field(tree: Mapping[str, Any], *names: str) -> bool:
     return any(path[-1] in map_at(each, *path[:-1]) for each in _owned_sets(tree))
 
 
+def is_applied_by_us(tree: Mapping[str, Any]) -> bool:
+    """Whether the server notes that this agent applied the object.
+
+    An owner in a manifest makes an object look like one that a controller created. Controllers copy
+    our label into theirs, and never our field manager.
+    """
+    managers = objects_at(map_at(tree, "metadata"), "managedFields")
+    return any(
+        each.get("manager") == FIELD_MANAGER and each.get("operation") == "Apply"
+        for each in managers
+    )
+
+
 def _owned_sets(tree: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """What we own, by the versions of the kind in which we applied it."""
     entries = objects_at(map_at(tree, "metadata"), "managedFields")

@@ -75,6 +75,30 @@ def apply_keeping_others(
     return api.apply(path, tree, force=True), _format_left(left)
 
 
+def narrow_to_ours(api: MemberApi, path: str, tree: Tree) -> tuple[Tree, list[str]]:
+    """An object of ours without the fields that other controllers have; changes nothing.
+
+    Returns:
+        The object, and what is left to others, as sentences.
+
+    Raises:
+        MemberApiError: as `MemberApi.apply`.
+    """
+    left: dict[str, str] = {}
+    for _ in range(_MAX_ATTEMPTS):
+        try:
+            api.apply(path, tree, force=False, is_trial=True)
+        except MemberApiError as error:
+            if error.code != HTTPStatus.CONFLICT or not error.field_conflicts:
+                raise
+            found, tree = _leave_to_others(api, tree, error.field_conflicts)
+            left |= found
+            if found:
+                continue
+        break
+    return tree, _format_left(left)
+
+
 def _leave_to_others(
     api: MemberApi, tree: Tree, conflicts: Mapping[str, tuple[str, ...]]
 ) -> tuple[dict[str, str], Tree]:

@@ -1,7 +1,6 @@
 """Applies the objects of one order by server-side apply; never changes another owner's objects."""
 
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
@@ -9,14 +8,17 @@ from typing import Final
 from agents.member.api import MemberApi, MemberApiError, Tree
 from agents.member.autoscaling import autoscaled_objects
 from agents.member.discovery import MemberKind, MemberKinds
+from agents.member.drift import find_drifted_fields
+from agents.member.field_paths import without_field
 from agents.member.initial_replicas import apply_autoscaled
 from agents.member.kind_order import sort_for_apply
+from agents.member.namespaces import Namespaces
 from agents.member.owned_fields import revision_of
 from agents.member.recreation import find_obstacle, immutable_fields_of
 from agents.member.shared_fields import apply_keeping_others
 from agents.member.trees import map_at, text_at
 from agents.orders.claims import DATA_KINDS, NAMESPACE
-from agents.orders.inventory import MemberInventory, ObjectIdentity, identity_of
+from agents.orders.inventory import MemberInventory, ObjectIdentity, ObservedObject, identity_of
 from agents.orders.journal import Journal, ObjectKey
 from agents.orders.labels import (
     SYSTEM_NAMESPACE,
@@ -36,9 +38,6 @@ NEVER_RECREATED: Final = DATA_KINDS | {
     ("apiextensions.k8s.io", "CustomResourceDefinition"),
 }
 """Kinds that hold data, or in which other objects are: these would go with them."""
-MANAGED_BY_LABELS: Final = {"app.kubernetes.io/managed-by": "kapok-agent"}
-POD_SECURITY_LABEL: Final = "pod-security.kubernetes.io/enforce"
-POD_SECURITY_LEVELS: Final = ("restricted", "baseline", "privileged")
 
 
 @dataclass(slots=True)
@@ -51,6 +50,8 @@ class ApplyResult:
         finished_jobs: jobs that have finished and must not be created again.
         not_run: finished jobs that were changed since; the change does not run.
         yielded: fields that are left to another controller, as sentences.
+        drifted: objects that somebody at the site has changed and that stay so, with the paths of
+            the fields that differ.
         conflicts: objects that belong to another owner, as sentences.
         errors: errors of the member's API, as sentences.
         unserved_kinds: kinds that the member does not serve; they may be installed later.
@@ -62,6 +63,7 @@ class ApplyResult:
     finished_jobs: set[ObjectIdentity] = field(default_factory=set)
     not_run: set[ObjectIdentity] = field(default_factory=set)
     yielded: list[str] = field(default_factory=list)
+    drifted: dict[ObjectIdentity, tuple[str, ...]] = field(default_factory=dict)
     conflicts: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     unserved_kinds: set[str] = field(default_factory=set)
@@ -87,6 +89,7 @@ class Applier:
         journal: records objects before they are created.
         job_records: records of the jobs that were started.
         is_desired: whether a token belongs to an order that the index lists.
+        namespaces: makes the namespaces of objects.
         tenant_account: name of the ServiceAccount in the workload's namespace whose rights the
             objects of an order are applied with; empty: the agent's own.
     """
@@ -95,12 +98,15 @@ class Applier:
     journal: Journal
     job_records: JobRecords
     is_desired: Callable[[str], bool]
+    namespaces: Namespaces
     tenant_account: str = ""
-    _known_namespaces: set[tuple[str, str | None]] = field(default_factory=set, init=False)
-    _namespace_lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def apply(
-        self, content: OrderContent, kinds: MemberKinds, inventory: MemberInventory
+        self,
+        content: OrderContent,
+        kinds: MemberKinds,
+        inventory: MemberInventory,
+        applied: Collection[ObjectIdentity] = (),
     ) -> ApplyResult:
         """Applies all objects of an order; an error of one does not keep the others from it.
 
@@ -108,6 +114,8 @@ class Applier:
             content: the order.
             kinds: kinds that the member serves.
             inventory: our objects as the member has them.
+            applied: objects that were applied before from this very content: what differs of them
+                was changed at the site since.
 
         Raises:
             Unreachable: the member does not answer; the remaining objects were not tried.
@@ -117,6 +125,10 @@ class Applier:
         self.journal.record_created(content.id, [object_key_of(tree) for tree, _ in trees])
         for tree, kind in trees:
             try:
+                name = identity_of(object_key_of(tree))
+                observed = inventory.objects.get(name) if name in applied else None
+                if observed and self._left_drifted(content, tree, kind, observed, result):
+                    continue
                 self._apply_object(content, tree, kind, inventory, result)
             except MemberApiError as error:
                 if (
@@ -193,39 +205,6 @@ class Applier:
         )
         return True
 
-    def ensure_namespace(self, name: str, pod_security: str | None = None) -> None:
-        """Creates a namespace with our labels if it is missing.
-
-        One that we made gets the present level of Pod Security admission; another client's is left
-        as it is.
-
-        Args:
-            name: of the namespace; nothing is done for an empty one.
-            pod_security: the level for it; None: it has none, or keeps the one that it has.
-        """
-        if not name:
-            return
-        with self._namespace_lock:  # several orders at once, and one request is enough
-            self._ensure_namespace(name, pod_security)
-
-    def _ensure_namespace(self, name: str, pod_security: str | None) -> None:
-        if (name, pod_security) in self._known_namespaces:
-            return
-        path = f"/api/v1/namespaces/{name}"
-        existing = self.api.find(path)
-        labels = dict(MANAGED_BY_LABELS)
-        if pod_security in POD_SECURITY_LEVELS:
-            labels[POD_SECURITY_LABEL] = pod_security
-        if existing is None or _lacks_level(existing, labels):
-            metadata = {"name": name, "labels": labels}
-            tree = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
-            self.api.apply(path, tree, force=existing is not None)
-        self._known_namespaces.add((name, pod_security))
-
-    def forget_namespaces(self) -> None:
-        """Makes `ensure_namespace` look again: another client may have deleted a namespace."""
-        self._known_namespaces.clear()
-
     def _labelled_objects(
         self,
         content: OrderContent,
@@ -255,6 +234,36 @@ class Applier:
             trees.append((tree, kind))
         return trees
 
+    def _left_drifted(
+        self,
+        content: OrderContent,
+        tree: Tree,
+        kind: MemberKind,
+        observed: ObservedObject,
+        result: ApplyResult,
+    ) -> bool:
+        """Whether an object stays as the site has it, because drift is only to be reported.
+
+        One that was deleted, or that lost the mark of its order, is applied again in any case.
+        """
+        key = object_key_of(tree)
+        is_ours = observed.token == order_token(content.id)
+        if content.on_drift != "Report" or not is_ours or runs_to_completion(tree):
+            return False
+        scaled = autoscaled_objects(content.manifests, content.namespace)
+        if (key.kind, key.namespace, key.name) in scaled:
+            tree = without_field(tree, ".spec.replicas") or tree
+        tree["metadata"]["uid"] = observed.uid
+        path = kind.object_path(key.namespace, key.name)
+        api = self.api.acting_as(account_user(content.namespace, self.tenant_account))
+        fields, left = find_drifted_fields(api, path, tree)
+        result.yielded += [f"{key}: {text}" for text in left]
+        if fields:
+            result.drifted[identity_of(key)] = fields
+        result.applied_revisions[identity_of(key)] = (observed.uid, observed.revision)
+        result.readiness_by_object[identity_of(key)] = observed.readiness
+        return True
+
     def _apply_object(
         self,
         content: OrderContent,
@@ -282,7 +291,7 @@ class Applier:
         self._ensure_namespace_of(content, key.namespace)  # the level may have changed
         is_start = not uid and runs_once
         if is_start:
-            self.ensure_namespace(SYSTEM_NAMESPACE)
+            self.namespaces.ensure(SYSTEM_NAMESPACE)
             self.job_records.record_start(content.id, key, content_digest(tree))
         try:
             self._apply_and_record(content, path, tree, uid, result)
@@ -294,7 +303,7 @@ class Applier:
     def _ensure_namespace_of(self, content: OrderContent, name: str) -> None:
         """Creates the namespace of an object; the level is that of the workload's own namespace."""
         is_own = name == content.namespace
-        self.ensure_namespace(name, content.pod_security if is_own else None)
+        self.namespaces.ensure(name, content.pod_security if is_own else None)
 
     def _apply_and_record(
         self, content: OrderContent, path: str, tree: Tree, uid: str, result: ApplyResult
@@ -405,11 +414,3 @@ def _has_ttl_after_finished(tree: Tree) -> bool:
     """Whether the cluster deletes a Job some time after its end (KEP-592)."""
     spec = tree.get("spec")
     return isinstance(spec, dict) and spec.get("ttlSecondsAfterFinished") is not None
-
-
-def _lacks_level(namespace: Tree, labels: Mapping[str, str]) -> bool:
-    """Whether a namespace that we made has another level than it should have."""
-    present = map_at(namespace, "metadata", "labels")
-    is_ours = all(present.get(name) == value for name, value in MANAGED_BY_LABELS.items())
-    level = labels.get(POD_SECURITY_LABEL)
-    return is_ours and level is not None and present.get(POD_SECURITY_LABEL) != level

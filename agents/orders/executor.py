@@ -6,15 +6,15 @@ when an index or a content arrives, and after the resync time. What fails in one
 in the next, and nothing counts as done before the member has answered.
 """
 
-import json
 import logging
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from agents.member.api import MemberApiError, Tree
 from agents.member.discovery import Discovery, MemberKind, MemberKinds
+from agents.member.namespaces import Namespaces
 from agents.orders.applier import Applier, ApplyResult, identities_of
 from agents.orders.claims import CLAIM, STATEFUL_SET, find_kept, kept_claims
 from agents.orders.finished_jobs import FinishedJobs
@@ -32,15 +32,15 @@ from agents.orders.plan import (
     find_surplus,
     find_unmet_need,
     kept_result,
+    namespaces_needed,
     needs_apply,
     order_status_of,
     waiting_order,
 )
-from agents.orders.policy import find_refusals
+from agents.orders.policy import find_refusals, open_secrets
 from agents.orders.recreations import Recreations
 from agents.orders.run_once import JobRecords
 from agents.orders.withdrawal import Remains, Withdrawal, group_by_order, withdrawing_status
-from agents.protocol.errors import WireError
 from agents.protocol.index import IndexEntry
 from agents.protocol.orders import OrderContent
 from agents.protocol.sealing.box import SealingKey
@@ -57,6 +57,7 @@ _ALL_KINDS_LIST_INTERVAL_SECONDS: Final = 600.0
 _ORDERS_AT_ONCE: Final = 8
 """A request takes a member's server some ten milliseconds, most of it waiting for its disk; more at
 once would only fill the priority level that its API server gives to this client."""
+_DRIFT_LOOK_SECONDS: Final = 60.0
 _INITIAL_RETRY_SECONDS: Final = 1.0
 _MAX_RETRY_SECONDS: Final = 60.0
 
@@ -98,6 +99,7 @@ class OrderExecutor:
     tenant_account: str = ""
     last_pass_at: float | None = field(default=None, init=False)
     _job_records: JobRecords = field(init=False)
+    _namespaces: Namespaces = field(init=False)
     _applier: Applier = field(init=False)
     _finished_jobs: FinishedJobs = field(init=False)
     _recreations: Recreations = field(default_factory=Recreations, init=False)
@@ -113,11 +115,13 @@ class OrderExecutor:
         self._job_records = JobRecords(self.discovery.api)
         self._withdrawal = Withdrawal(api=self.discovery.api)
         self._finished_jobs = FinishedJobs(self.journal, self._job_records, self._is_desired)
+        self._namespaces = Namespaces(api=self.discovery.api, clock=self.clock)
         self._applier = Applier(
             api=self.discovery.api,
             journal=self.journal,
             job_records=self._job_records,
             is_desired=self._is_desired,
+            namespaces=self._namespaces,
             tenant_account=self.tenant_account,
         )
 
@@ -127,11 +131,11 @@ class OrderExecutor:
         Raises:
             MemberApiError: the member does not answer, or does not allow it.
         """
-        self._applier.ensure_namespace(SYSTEM_NAMESPACE)
+        self._namespaces.ensure(SYSTEM_NAMESPACE)
 
     def forget_namespaces(self) -> None:
         """Makes the next use of a namespace look whether it is still there."""
-        self._applier.forget_namespaces()
+        self._namespaces.forget_known()
 
     def reconcile(self) -> bool:
         """Makes one pass. Blocking.
@@ -150,7 +154,7 @@ class OrderExecutor:
         self.journal.require_writable()
         self.intake.resume()
         started, is_first = self.clock.monotonic(), self.last_pass_at is None
-        self._applier.forget_namespaces()
+        self._namespaces.forget_known()
         self._job_records.forget_read()
         kinds = self.discovery.kinds()
         inventory = read_inventory(
@@ -280,10 +284,7 @@ class OrderExecutor:
         kinds: MemberKinds,
         inventory: MemberInventory,
     ) -> None:
-        """Applies an order; one on which the agent fails is set aside.
-
-        Called in several threads, each with another order.
-        """
+        """Applies an order, in one of several threads; sets one aside on which the agent fails."""
         token = order_token(entry.id)
         tracked = self._tracked.get(token)
         if tracked is not None and tracked.digest == entry.digest:
@@ -319,7 +320,7 @@ class OrderExecutor:
         secrets: tuple[Tree, ...] = ()
         refusals: tuple[str, ...] = ()
         if content.sealed is not None:
-            secrets, refusals = self._open_secrets(content)
+            secrets, refusals = open_secrets(content, self.sealing_key)
         refusals += find_refusals(
             content, lambda version, kind: _is_namespaced(kinds, version, kind), secrets
         )
@@ -333,7 +334,8 @@ class OrderExecutor:
             _log.warning("order %s: refused: %s", entry.id, "; ".join(refusals))
             result = kept_result(self._tracked.get(order_token(entry.id)))
         else:
-            result = self._applier.apply(content, kinds, inventory)
+            applied = self._objects_applied(entry, inventory)
+            result = self._applier.apply(content, kinds, inventory, applied)
             self._finished_jobs.add_to(result, content.id)
             retry_at = self._handle_result(entry, result)
         return TrackedOrder(
@@ -343,25 +345,24 @@ class OrderExecutor:
             result=result,
             refusals=refusals,
             retry_at=retry_at,
+            look_at=self.clock.monotonic() + _DRIFT_LOOK_SECONDS if result.drifted else None,
         )
 
-    def _open_secrets(self, content: OrderContent) -> tuple[tuple[Tree, ...], tuple[str, ...]]:
-        """The sealed Secrets of an order, or why they cannot be opened.
-
-        They are opened to be applied, and are on no disk of the agent.
-        """
-        if self.sealing_key is None or content.sealed is None:
-            return (), ("this agent has no key to open sealed content",)
-        try:
-            plain = self.sealing_key.open(content.sealed, site=content.site, order_id=content.id)
-        except WireError as error:
-            return (), (f"{error}; the hub seals it again when it has the site's present key",)
-        return tuple(json.loads(plain)), ()
+    def _objects_applied(
+        self, entry: IndexEntry, inventory: MemberInventory
+    ) -> Collection[ObjectIdentity]:
+        """The objects that were applied from the very content that an index lists."""
+        tracked = self._tracked.get(order_token(entry.id))
+        if tracked is not None:
+            return tracked.result.applied_revisions if tracked.digest == entry.digest else ()
+        # After a restart: the journal knows the content, and which objects are its.
+        is_applied = self.journal.applied_digest_of(entry.id) == entry.digest
+        return inventory.objects if is_applied else ()
 
     def _handle_result(self, entry: IndexEntry, result: ApplyResult) -> float | None:
         """Records a complete result; returns when an incomplete one is tried again."""
         if result.is_complete:
-            self.journal.record_applied(entry.id, entry.generation)
+            self.journal.record_applied(entry.id, entry.generation, entry.digest)
             self._backoffs.pop(entry.id, None)
             _log.info("order %s generation %d: applied", entry.id, entry.generation)
             return None
@@ -392,7 +393,7 @@ class OrderExecutor:
         kept = find_kept(inventory, desired, self._purged_tokens())
         surplus = find_surplus(inventory, self._tracked, desired, kept)
         gone = self._purged_tokens() - desired
-        kept |= self._withdrawal.namespaces_with_data(surplus, kinds, gone)
+        kept |= self._withdrawal.namespaces_in_use(surplus, kinds, desired, gone)
         surplus = [each for each in surplus if identity_of(each.key) not in kept]
         self._withdrawal.forget_refusals_except(inventory.objects)
         for observed in surplus:
@@ -401,12 +402,20 @@ class OrderExecutor:
             refusal = self._withdrawal.delete(observed, kinds)
             _log.info("%s of %s: %s", observed.key, observed.order_id, refusal or "deleted")
         self._update_withdrawing(inventory, kinds, desired, kept)
+        self._remove_namespaces(inventory, kinds)
         asked = {token: order.identities for token, order in self._tracked.items()}
         before, self._kept = (
             self._kept,
             kept_claims(inventory, kept, desired, asked, self._created_identities()),
         )
         return bool(surplus) or self._kept != before
+
+    def _remove_namespaces(self, inventory: MemberInventory, kinds: MemberKinds) -> None:
+        """Removes namespaces that no order needs; not while the objects of an order are unknown."""
+        entries = self._index_entries()
+        if all(order_token(entry.id) in self._tracked for entry in entries):
+            needed = namespaces_needed(entries, self.journal.created_objects(), inventory)
+            self._namespaces.remove_unneeded(needed, kinds, is_allowed=self.is_allowed)
 
     def _purged_tokens(self) -> frozenset[str]:
         """Tokens of the orders whose data goes, by the index."""
@@ -457,6 +466,7 @@ class OrderExecutor:
                 raise
             _log.warning("order %s: its job records cannot be deleted: %s", order_id, error)
         self.journal.forget_order(order_id)
+        self._namespaces.look_soon()
         _log.info("order %s: gone", order_id)
 
     # ------------------------------------------------------------ kinds

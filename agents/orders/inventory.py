@@ -7,12 +7,11 @@ from typing import Any, Final
 
 from agents.member.api import MemberApi, MemberApiError, Tree
 from agents.member.discovery import MemberKind
-from agents.member.owned_fields import revision_of
+from agents.member.owned_fields import is_applied_by_us, revision_of
 from agents.member.trees import map_at, text_at
 from agents.orders.journal import ObjectKey
 from agents.orders.labels import (
     has_labelled_claims,
-    is_applied_by_us,
     is_controlled,
     object_key_of,
     order_id_of,

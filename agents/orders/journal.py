@@ -43,6 +43,7 @@ CREATE TABLE IF NOT EXISTS accepted_of_site (
 CREATE TABLE IF NOT EXISTS content (digest TEXT PRIMARY KEY, data BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS applied (
   order_id TEXT PRIMARY KEY, generation INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS applied_content (order_id TEXT PRIMARY KEY, digest TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS made (
   order_id TEXT NOT NULL, api_version TEXT NOT NULL, kind TEXT NOT NULL,
   namespace TEXT NOT NULL, name TEXT NOT NULL,
@@ -262,15 +263,23 @@ class Journal:
 
     # ------------------------------------------------------------ what was done
 
-    def record_applied(self, order_id: str, generation: int) -> None:
-        """Records that this generation was applied completely."""
+    def record_applied(self, order_id: str, generation: int, digest: str = "") -> None:
+        """Records that this generation was applied completely, and the digest of its content."""
         with self._transaction() as database:
             database.execute("INSERT OR REPLACE INTO applied VALUES (?, ?)", (order_id, generation))
+            database.execute(
+                "INSERT OR REPLACE INTO applied_content VALUES (?, ?)", (order_id, digest)
+            )
         self._applied_generations[order_id] = generation
 
     def applied_generations(self) -> dict[str, int]:
         """The newest generation that was applied completely, by order id."""
         return dict(self._applied_generations)
+
+    def applied_digest_of(self, order_id: str) -> str:
+        """The digest of the content of an order that was applied completely last; "": unknown."""
+        rows = self._rows("SELECT digest FROM applied_content WHERE order_id = ?", (order_id,))
+        return next((digest for (digest,) in usable_rows(rows, (str,))), "")
 
     def record_created(self, order_id: str, objects: Iterable[ObjectKey]) -> None:
         """Records objects before they are created, so that none is forgotten in a crash."""
@@ -306,7 +315,7 @@ class Journal:
     def forget_order(self, order_id: str) -> None:
         """Deletes the records of an order of which nothing is left at the member."""
         with self._transaction() as database:
-            for table in ("applied", "made", "finished"):
+            for table in ("applied", "applied_content", "made", "finished"):
                 database.execute(f"DELETE FROM {table} WHERE order_id = ?", (order_id,))  # noqa: S608 - the table names are constants
         for known in (self._applied_generations, self._created_objects, self._finished_jobs):
             known.pop(order_id, None)

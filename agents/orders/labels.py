@@ -8,7 +8,7 @@ import copy
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from agents.member.api import FIELD_MANAGER, Tree
+from agents.member.api import Tree
 from agents.member.trees import map_at, objects_at, text_at
 from agents.orders.journal import ObjectKey
 from agents.protocol.orders import ORDER_ID_ANNOTATION, ORDER_LABEL, OrderContent
@@ -108,19 +108,6 @@ def order_id_of(tree: Mapping[str, Any]) -> str | None:
     """
     order_id = text_at(map_at(tree, "metadata", "annotations"), ORDER_ID_ANNOTATION)
     return order_id if is_order_id(order_id) else None
-
-
-def is_applied_by_us(tree: Mapping[str, Any]) -> bool:
-    """Whether the server notes that this agent applied the object.
-
-    An owner in a manifest makes an object look like one that a controller created. Controllers copy
-    our label into theirs, and never our field manager.
-    """
-    managers = objects_at(map_at(tree, "metadata"), "managedFields")
-    return any(
-        each.get("manager") == FIELD_MANAGER and each.get("operation") == "Apply"
-        for each in managers
-    )
 
 
 def is_controlled(tree: Mapping[str, Any]) -> bool:

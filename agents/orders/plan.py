@@ -9,12 +9,16 @@ from dataclasses import dataclass, field
 
 from agents.orders.applier import ApplyResult
 from agents.orders.inventory import MemberInventory, ObjectIdentity, ObservedObject, identity_of
+from agents.orders.journal import ObjectKey
+from agents.orders.labels import SYSTEM_NAMESPACE
 from agents.orders.readiness import Readiness
 from agents.orders.recreations import Recreated
 from agents.protocol.bounds import MAX_PODS
 from agents.protocol.index import KEPT_AS_IT_IS, IndexEntry
 from agents.protocol.status import (
+    MAX_DRIFTED,
     MAX_ENDPOINTS,
+    DriftedObject,
     JobOutcome,
     NotReadyPods,
     OrderStatus,
@@ -38,6 +42,8 @@ class TrackedOrder:
         retry_at: monotonic seconds at which an order that failed is tried again; None if it did
             not fail.
         waits_for: id of the order that it needs first; "" when it needs none.
+        look_at: monotonic seconds at which objects that have drifted are looked at again, since
+            nothing else tells that somebody put them back; None if none has.
     """
 
     digest: str
@@ -47,6 +53,7 @@ class TrackedOrder:
     refusals: tuple[str, ...] = ()
     retry_at: float | None = None
     waits_for: str = ""
+    look_at: float | None = None
 
     @property
     def identities(self) -> frozenset[ObjectIdentity]:
@@ -80,6 +87,8 @@ def needs_apply(
         return now >= tracked.retry_at
     if tracked.refusals:
         return False
+    if tracked.look_at is not None and now >= tracked.look_at:
+        return True
     return any(
         has_drifted(revision, inventory.objects.get(name))
         for name, revision in tracked.result.applied_revisions.items()
@@ -141,6 +150,7 @@ def kept_result(before: TrackedOrder | None) -> ApplyResult:
         applied_revisions=dict(former.applied_revisions),
         readiness_by_object=dict(former.readiness_by_object),
         finished_jobs=set(former.finished_jobs),
+        drifted=dict(former.drifted),
     )
 
 
@@ -200,6 +210,25 @@ def _is_surplus(
     return identity_of(observed.key) not in order.identities
 
 
+def namespaces_needed(
+    entries: Iterable[IndexEntry],
+    created: Mapping[str, Iterable[ObjectKey]],
+    inventory: MemberInventory,
+) -> frozenset[str]:
+    """Names of the namespaces that something of ours is in, will be in, or may still be in.
+
+    Args:
+        entries: the orders that the index lists.
+        created: the objects that the agent created, by order id, withdrawn ones too.
+        inventory: our objects at the member.
+    """
+    # The second part of an order id is the namespace of its workload.
+    own = {entry.id.split("/")[1] for entry in entries if entry.id.count("/") > 1}
+    made = {key.namespace for keys in created.values() for key in keys}
+    here = {observed.key.namespace for observed in inventory.objects.values()}
+    return frozenset(own | made | here | {SYSTEM_NAMESPACE})
+
+
 def order_status_of(
     entry: IndexEntry,
     tracked: TrackedOrder | None,
@@ -252,6 +281,14 @@ def order_status_of(
         not_run=len(tracked.result.not_run) or None,
         not_ready=not_ready if phase == "Applied" else None,
         endpoints=_endpoints_of(object_readiness) or None,
+        drifted=_drifted_objects(tracked.result) or None,
+    )
+
+
+def _drifted_objects(result: ApplyResult) -> tuple[DriftedObject, ...]:
+    return tuple(
+        DriftedObject(kind=kind, name=name, namespace=namespace or None, fields=fields)
+        for (_, kind, namespace, name), fields in sorted(result.drifted.items())[:MAX_DRIFTED]
     )
 
 

@@ -4,12 +4,16 @@ The hub makes the same checks before it sends an order; a site does not rely on 
 is a sentence for the tenant: which manifest, what is wrong, what to write instead.
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from agents.member.api import Tree
 from agents.orders.labels import SYSTEM_NAMESPACE
+from agents.protocol.errors import WireError
 from agents.protocol.orders import OrderContent, api_group_of, format_group_kind
+from agents.protocol.sealing.box import SealingKey
 
 ScopeLookup = Callable[[str, str], bool | None]
 """Whether a kind (apiVersion, kind) is namespaced; None if the member does not serve it."""
@@ -123,3 +127,23 @@ def _manifest_identity(content: OrderContent, manifest: Mapping[str, Any]) -> tu
     group = api_group_of(manifest["apiVersion"])
     namespace = manifest["metadata"].get("namespace") or content.namespace
     return group, manifest["kind"], f"{namespace}/{manifest['metadata']['name']}"
+
+
+def open_secrets(
+    content: OrderContent, key: SealingKey | None
+) -> tuple[tuple[Tree, ...], tuple[str, ...]]:
+    """The sealed Secrets of an order, or why they cannot be opened.
+
+    They are opened to be applied, and are on no disk of the agent.
+
+    Args:
+        content: the order, with sealed content.
+        key: opens it; None: there is none.
+    """
+    if key is None or content.sealed is None:
+        return (), ("this agent has no key to open sealed content",)
+    try:
+        plain = key.open(content.sealed, site=content.site, order_id=content.id)
+    except WireError as error:
+        return (), (f"{error}; the hub seals it again when it has the site's present key",)
+    return tuple(json.loads(plain)), ()

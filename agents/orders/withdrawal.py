@@ -6,12 +6,15 @@ a user may have taken off the label. What holds a deletion (a finalizer, a refus
 named, so that an operator can end it.
 """
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from agents.member.api import MemberApi, MemberApiError, Tree
 from agents.member.discovery import MemberKinds
+from agents.member.namespaces import find_holder
+from agents.member.owned_fields import is_applied_by_us
 from agents.member.trees import map_at, objects_at, text_at
 from agents.orders.claims import DATA_KINDS, NAMESPACE
 from agents.orders.inventory import (
@@ -22,10 +25,12 @@ from agents.orders.inventory import (
     identity_of,
 )
 from agents.orders.journal import ObjectKey
-from agents.orders.labels import is_applied_by_us, order_token_of
+from agents.orders.labels import is_controlled, object_key_of, order_token_of
 from agents.protocol.orders import ORDER_LABEL
 from agents.protocol.status import OrderStatus
 from agents.protocol.topics import order_token
+
+_log = logging.getLogger(__name__)
 
 _PODS_PATH: Final = "/api/v1/pods"
 _MAX_NAMED: Final = 5
@@ -82,20 +87,23 @@ class Withdrawal:
         self._refusals.pop(name, None)
         return None
 
-    def namespaces_with_data(
+    def namespaces_in_use(
         self,
         surplus: Iterable[ObservedObject],
         kinds: MemberKinds,
+        desired: frozenset[str],
         purged_tokens: frozenset[str],
     ) -> frozenset[ObjectIdentity]:
-        """The namespaces that hold data, or may: their deletion would delete that too.
+        """The namespaces that hold what is not to go, or may: their deletion would delete it.
 
-        The inventory does not answer this: it knows neither the claims of others, nor those that a
-        controller made without our label, nor any while claims cannot be listed.
+        That is data, what other clients made, and what other orders need. The inventory does not
+        answer this: it knows neither objects without our label, nor those of kinds that cannot be
+        listed.
 
         Args:
             surplus: objects that no order asks for.
             kinds: kinds that the member serves.
+            desired: tokens of all orders that the index lists.
             purged_tokens: orders whose data goes, and with a namespace of theirs what is in it
                 without our label.
 
@@ -106,33 +114,29 @@ class Withdrawal:
             identity_of(observed.key)
             for observed in surplus
             if observed.key.group_kind == NAMESPACE
-            and self._may_hold_data(observed, kinds, purged_tokens)
+            and self._is_in_use(observed, kinds, desired, purged_tokens)
         )
 
-    def _may_hold_data(
-        self, namespace: ObservedObject, kinds: MemberKinds, purged_tokens: frozenset[str]
+    def _is_in_use(
+        self,
+        namespace: ObservedObject,
+        kinds: MemberKinds,
+        desired: frozenset[str],
+        purged_tokens: frozenset[str],
     ) -> bool:
         is_purged = namespace.token in purged_tokens
 
-        def stays(tree: Tree) -> bool | None:
+        def goes(tree: Tree) -> bool:
             token = order_token_of(tree)
-            goes = is_purged and (token is None or token in purged_tokens)
-            return None if goes else True
+            if object_key_of(tree).group_kind in DATA_KINDS:
+                return is_purged and (token is None or token in purged_tokens)
+            # What a controller made goes with its owner, which is listed itself.
+            return token not in desired if token else is_controlled(tree)
 
-        data_kinds = [
-            kind
-            for kind in kinds.prunable()
-            if (kind.group, kind.kind) in DATA_KINDS and kind.is_namespaced
-        ]
-        try:
-            return any(
-                self.api.list_mapped(kind.collection_path(namespace.key.name), None, stays)
-                for kind in data_kinds
-            )
-        except MemberApiError as error:
-            if error.code == 0:
-                raise
-            return True  # what cannot be listed may be there
+        holder = find_holder(self.api, namespace.key.name, kinds, goes)
+        if holder:
+            _log.info("%s stays, though its order is withdrawn: %s", namespace.key, holder)
+        return bool(holder)
 
     def remains_of(self, objects: Iterable[ObservedObject]) -> Remains:
         """What the inventory shows of an order, with what holds each object."""

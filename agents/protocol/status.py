@@ -54,9 +54,12 @@ NOT_READY_REASONS: Final[tuple[NotReadyReason, ...]] = get_args(NotReadyReason)
 MAX_NOT_READY: Final = 16
 MAX_ENDPOINTS: Final = 16
 
-ACTS_ON: Final = ("ready-when", "update-strategy")
-"""What agents of this version act on: annotation `kapok.dev/ready-when` of objects, and
-`OrderContent.update_strategy`."""
+MAX_DRIFTED: Final = 16
+MAX_DRIFTED_FIELDS: Final = 8
+
+ACTS_ON: Final = ("ready-when", "update-strategy", "on-drift")
+"""What agents of this version act on: annotation `kapok.dev/ready-when` of objects,
+`OrderContent.update_strategy` and `OrderContent.on_drift`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +95,23 @@ class ReportedEndpoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DriftedObject:
+    """An object that somebody at the site has changed, and that stays so (`on_drift: Report`).
+
+    Attributes:
+        kind: its kind.
+        name: its name.
+        namespace: its namespace; absent for a cluster-scoped object.
+        fields: paths of the fields that differ, without values; not always all of them.
+    """
+
+    kind: Annotated[str, AtMost(253)]
+    name: ObjectName
+    namespace: ObjectName | None = None
+    fields: Annotated[tuple[Annotated[str, AtMost(256)], ...], AtMost(MAX_DRIFTED_FIELDS)] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OrderStatus:
     """The status of one order.
 
@@ -116,6 +136,7 @@ class OrderStatus:
             or if that is not known.
         endpoints: where its Services of type LoadBalancer and its Ingresses are reachable; absent
             if nowhere yet.
+        drifted: the objects that were changed at the site and are left so; absent if none is.
     """
 
     id: OrderId
@@ -134,6 +155,7 @@ class OrderStatus:
     not_run: Count | None = None
     not_ready: Annotated[tuple[NotReadyPods, ...], AtMost(MAX_NOT_READY)] | None = None
     endpoints: Annotated[tuple[ReportedEndpoint, ...], AtMost(MAX_ENDPOINTS)] | None = None
+    drifted: Annotated[tuple[DriftedObject, ...], AtMost(MAX_DRIFTED)] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

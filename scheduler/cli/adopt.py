@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scheduler.apiserver.storage.sqlite import DataDirectoryInUse
-from scheduler.cli.support.adopt_epoch import LOWEST, adopt_epoch
+from scheduler.cli.support.adopt_epoch import LOWEST, adopt_epoch, adopt_generations
 from scheduler.cli.support.arguments import (
     DATA_DIR_HELP,
     EXIT_GOOD,
@@ -44,7 +44,11 @@ a status stands at its end, write it without a number: the statuses and the Leas
 and the hub gets a new signing key, because an agent accepts no lower epoch under a key that it
 knows. Write the new key into `hub_keys` of the agents in place of the old one. If the hub was
 restored from a backup and its sites cannot prove their later epoch, write a number above theirs:
-the key stays."""
+the key stays, and the generations of orders are lifted too.
+
+--generations lifts the number from which the generations of orders count on, above those that sites
+may have of what was ordered after the backup. `kapok hub restore` does it by itself; run this where
+another tool has restored the hub (etcd, Velero). Orders that stand are not sent again."""
 _EPILOG = """examples:
   kapok hub adopt --lost ledger --dry-run     says what is lost, and changes nothing
   kapok hub adopt --lost objects              the hub begins without objects; apply them again
@@ -52,6 +56,7 @@ _EPILOG = """examples:
   kapok hub adopt --unknown-orders withdraw   the running hub withdraws what it does not know
   kapok hub adopt --epoch                     the Lease stands at the end of the counter
   kapok hub adopt --epoch 12                  the sites are at epoch 11, the hub is not
+  kapok hub adopt --generations               another tool has restored the objects of the hub
 
 what --lost accepts (stop the hub first):
   objects  the objects of the embedded hub. Apply Sites, grants, Tenants and Workloads again. What
@@ -103,6 +108,11 @@ def register(parser: argparse.ArgumentParser) -> None:
         const=LOWEST,
         metavar="N",
         help="set the epoch to N; without N to the lowest that the hub accepts",
+    )
+    parser.add_argument(
+        "--generations",
+        action="store_true",
+        help="lift the generations of orders above those that sites may have",
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="say what would be done, and change nothing"
@@ -214,6 +224,21 @@ async def _set_epoch(arguments: argparse.Namespace) -> _Answer:
     return _Answer(facts=dict(facts), lines=tuple(f"{key}: {facts[key]}" for key in facts))
 
 
+async def _lift_generations(arguments: argparse.Namespace) -> _Answer:
+    root = data_directory(arguments.data_dir)
+    settings = choose_hub(load_settings(arguments.config), root).settings
+    if not root.is_dir():  # a wrong name must not make a new, empty hub
+        raise DataDirectoryError(f"{root} does not exist; name another with --data-dir DIR")
+    with locked_data_directory(root) as directory:
+        facts = await adopt_generations(settings, directory, is_dry_run=arguments.dry_run)
+    verb = "would lift" if arguments.dry_run else "lifted"
+    lines = [f"{verb} the generations of {facts['generationsLifted']} workloads"]
+    refused = facts["refusedStatuses"]
+    if isinstance(refused, dict):
+        lines += [f"{name}: {words}" for name, words in refused.items()]
+    return _Answer(facts=dict(facts), lines=tuple(lines), is_good=not refused)
+
+
 def _print(arguments: argparse.Namespace, answers: list[_Answer]) -> None:
     if arguments.output == "json":
         facts: dict[str, object] = {"dryRun": arguments.dry_run}
@@ -235,5 +260,6 @@ _ACTIONS: tuple[
     (lambda arguments: bool(arguments.lost), _adopt_losses),
     (lambda arguments: arguments.unknown_orders is not None, _set_unknown_orders),
     (lambda arguments: arguments.epoch is not None, _set_epoch),
+    (lambda arguments: bool(arguments.generations), _lift_generations),
 )
 """Whether an action is asked for, and the action; they run in this order."""

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from scheduler.control.generation_floor import GenerationLift, lift_generations
 from scheduler.control.leader_election import Leadership
 from scheduler.control.ports.hub import WORKLOADS, Conflict, Hub, HubError, NotFound, Object
 from scheduler.model.kinds.workload import LAST_EPOCH, MAX_KEPT_EPOCH
@@ -34,6 +35,7 @@ class EpochReset:
         has_new_key: the hub signs with a new key from now on.
         statuses: number of statuses that were set to `epoch`.
         refused: statuses that the hub would not have changed, with its words, by workload.
+        generations: number of workloads whose next order gets a generation above that of sites.
     """
 
     epoch: int
@@ -41,6 +43,35 @@ class EpochReset:
     has_new_key: bool
     statuses: int
     refused: dict[str, str]
+    generations: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class LeaseKeeper:
+    """Renews the Lease while a repair writes many objects.
+
+    Attributes:
+        leadership: holds the Lease.
+        clock: monotonic time.
+    """
+
+    leadership: Leadership
+    clock: Clock
+    _renewed_seconds: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._renewed_seconds = self.clock.monotonic()
+
+    async def renew_when_due(self) -> None:
+        """Renews the Lease if it is time.
+
+        Raises:
+            HubError: the Lease was taken, or the hub does not answer.
+        """
+        now = self.clock.monotonic()
+        if now - self._renewed_seconds > self.leadership.renew_seconds:
+            await self.leadership.set_epoch(self.leadership.epoch)
+            self._renewed_seconds = now
 
 
 @dataclass(slots=True, kw_only=True)
@@ -58,7 +89,7 @@ class EpochResetter:
     leadership: Leadership
     replace_key: Callable[[], None]
     clock: Clock
-    _renewed_seconds: float = field(default=0.0, init=False)
+    _keeper: LeaseKeeper = field(init=False)
 
     async def run(self, wanted: int | None) -> EpochReset:
         """Sets the epoch.
@@ -72,7 +103,7 @@ class EpochResetter:
             HubError: the hub refuses the Lease or does not answer; nothing was decided meanwhile.
         """
         before = await self.leadership.take_for_repair()
-        self._renewed_seconds = self.clock.monotonic()
+        self._keeper = LeaseKeeper(leadership=self.leadership, clock=self.clock)
         self.leadership.epoch = before
         epoch = before
         try:
@@ -87,6 +118,12 @@ class EpochResetter:
                     f"the hub changes no status ({name}: {words}); apply manifests/crds of this"
                     " version to it, then run this again"
                 )
+            lifted = GenerationLift()
+            if wanted is not None and epoch >= before:  # the sites are ahead of this hub
+                lifted = await lift_generations(
+                    self.hub, epoch=before, before_each=self._keeper.renew_when_due
+                )
+                refused |= lifted.refused
             if has_new_key:
                 self.replace_key()
             await self.leadership.set_epoch(epoch)
@@ -96,7 +133,8 @@ class EpochResetter:
             epoch=epoch,
             epoch_before=before,
             has_new_key=has_new_key,
-            statuses=len(changed) - len(refused),
+            statuses=len(changed) - len(refused.keys() - lifted.refused.keys()),
+            generations=lifted.workloads,
             refused=refused,
         )
 
@@ -105,7 +143,7 @@ class EpochResetter:
         meta = workload["metadata"]
         name, namespace = meta["name"], meta.get("namespace")
         for attempt in range(_MAX_ATTEMPTS):
-            await self._renew_when_due()
+            await self._keeper.renew_when_due()
             try:
                 if attempt:
                     workload = await self.hub.get(WORKLOADS, name, namespace)
@@ -125,12 +163,6 @@ class EpochResetter:
                 refused[f"{namespace}/{name}"] = str(error)
             return
         refused[f"{namespace}/{name}"] = "other clients write it all the time"
-
-    async def _renew_when_due(self) -> None:
-        now = self.clock.monotonic()
-        if now - self._renewed_seconds > self.leadership.renew_seconds:
-            await self.leadership.set_epoch(self.leadership.epoch)
-            self._renewed_seconds = now
 
 
 def _plan(

@@ -325,6 +325,7 @@ class OrderPublisher:
             pod_security=order.pod_security,
             needs=order.needs or None,
             update_strategy=order.update_strategy or None,
+            on_drift=order.on_drift or None,
             sealed=self._seal_secrets(site, order) if order.secrets else None,
         )
         try:

@@ -19,6 +19,7 @@ from agents.protocol.status import (
     NOT_READY_REASONS,
     ORDER_PHASES,
     SITE_STATUS,
+    DriftedObject,
     OrderStatus,
     SiteStatusMessage,
 )
@@ -65,6 +66,7 @@ _MAX_LABELS_PER_SITE = 16_384
 _MAX_AMOUNT_TEXTS_PER_SITE = 16_384
 _CLAIM_NAME = re.compile(NAME_PATTERN)
 _ORDERS = "orders"
+_MAX_DRIFTED_CHARACTERS = 500
 _MAX_REMEMBERED_ORDERS = 5_000
 """Of a site with more, each status is read whole, on a thread of its own."""
 
@@ -294,7 +296,15 @@ def order_state_of(order: OrderStatus) -> OrderState:
             for one in order.endpoints or ()
             if _is_address(one.address) and (one.host is None or _is_address(one.host))
         ),
+        drifted=tuple(_format_drifted(one) for one in order.drifted or ()),
     )
+
+
+def _format_drifted(one: DriftedObject) -> str:
+    """`Deployment shop/web (spec.replicas)`; what people wrote at the site is made printable."""
+    where = f"{one.namespace}/" if one.namespace else ""
+    fields = f" ({', '.join(one.fields)})" if one.fields else ""
+    return printable(f"{one.kind} {where}{one.name}{fields}")[:_MAX_DRIFTED_CHARACTERS]
 
 
 def _is_address(text: str) -> bool:

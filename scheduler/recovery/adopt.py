@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from scheduler.apiserver.server import ApiServerOptions, serve
+from scheduler.control.generation_floor import lift_generations
 from scheduler.control.leader_election import (
     EPOCH_ANNOTATION,
     KEEP_ORDERS,
@@ -260,6 +261,8 @@ def _adopt_key(key: SigningKey, root: Path) -> str:
 async def keep_orders_after_restore(folder: Path) -> None:
     """Has a restored hub leave running what was ordered after its backup was made.
 
+    The generations of its orders count on above those that sites may have.
+
     Args:
         folder: the directory of the stopped embedded hub's own files.
 
@@ -272,6 +275,8 @@ async def keep_orders_after_restore(folder: Path) -> None:
     ):
         with suppress(NotFound):  # no scheduler has used this hub
             await keep_unknown_orders(client, is_kept=True)
+            lease = await client.get(LEASES, LEASE_NAME, NAMESPACE)
+            await lift_generations(client, epoch=int(lease["spec"].get("leaseTransitions") or 0))
 
 
 async def keep_unknown_orders(client: HubClient, *, is_kept: bool) -> None:

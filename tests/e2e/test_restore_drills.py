@@ -68,6 +68,7 @@ def test_a_hub_restored_from_a_backup_goes_on_with_what_its_sites_run(tmp_path: 
             # Agents prove the later index that they have; these sites cannot.
             answer = kapok(up, "hub", "adopt", "--epoch", str(epoch + 1))
             assert (answer["newKey"], answer["epoch"]) == (False, epoch + 1)
+            assert answer["generationsLifted"] == 1
             up.start()
             eventually(lambda: "other" in unknown_orders(up))
             assert names_in(one.contents) == {"portal", "other"}
@@ -82,6 +83,13 @@ def test_a_hub_restored_from_a_backup_goes_on_with_what_its_sites_run(tmp_path: 
             # What the backup says runs again: it was scaled after it.
             eventually(lambda: status(up)["ready"] == 3)
             assert one.contents.keys() == later.keys()
+            # No generation is used twice: what the site had of the lost time is below.
+            highest = max(one.generation for one in later.values())
+            assert status(up)["placement"]["generation"] > highest
+            up.kubectl("scale", "kw/portal", "--replicas=4")
+            eventually(lambda: is_running(up, "portal") and status(up)["ready"] == 4)
+            portal = next(one for key, one in one.contents.items() if "portal" in key)
+            assert portal.generation > highest
 
 
 def status_epoch(up: Up) -> int:

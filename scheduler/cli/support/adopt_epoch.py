@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
-from scheduler.control.epoch_reset import EpochResetter
+from scheduler.control.epoch_reset import EpochResetter, LeaseKeeper
+from scheduler.control.generation_floor import lift_generations
 from scheduler.control.leader_election import Leadership
 from scheduler.ledger.ledger import Ledger
 from scheduler.ledger.record import LedgerEntry
@@ -72,10 +73,48 @@ async def adopt_epoch(
         "epochBefore": done.epoch_before,
         "statuses": done.statuses,
         "refusedStatuses": done.refused,
+        "generationsLifted": done.generations,
         "newKey": done.has_new_key,
         "hubKey": str(key.public) if key else None,
         "next": _next_step(settings.hub, has_new_key=done.has_new_key),
     }
+
+
+async def adopt_generations(
+    settings: Settings, directory: DataDirectory, *, is_dry_run: bool
+) -> Mapping[str, object]:
+    """Lifts the generations of orders above those that sites may have.
+
+    Args:
+        settings: which hub it is.
+        directory: its data directory, locked.
+        is_dry_run: count the workloads, and change nothing.
+
+    Raises:
+        HubError: the hub cannot be read or written.
+        LeaseHeld: a scheduler runs.
+    """
+    clock = SystemClock()
+    async with open_hub_client(settings, directory, on_hub_fault=_ignore_fault) as (_, client):
+        leadership = Leadership(
+            hub=client,
+            clock=clock,
+            faults=Faults(clock=clock, count=_ignore_fault),
+            identity=f"kapok-hub-adopt-{os.getpid()}",
+            is_sole_candidate=not settings.hub.kubeconfig,
+        )
+        if is_dry_run:
+            lift = await lift_generations(client, epoch=0, is_dry_run=True)
+        else:
+            leadership.epoch = await leadership.take_for_repair()
+            try:
+                keeper = LeaseKeeper(leadership=leadership, clock=clock)
+                lift = await lift_generations(
+                    client, epoch=leadership.epoch, before_each=keeper.renew_when_due
+                )
+            finally:
+                await leadership.release()
+    return {"generationsLifted": lift.workloads, "refusedStatuses": lift.refused}
 
 
 def _replace_key(settings: HubSettings, directory: DataDirectory) -> None:

@@ -99,6 +99,7 @@ def orders_of(
             optional_needs=frozenset(each for each, one in needs.items() if one.is_optional),
             not_sent=left_out,
             update_strategy=_strategy_of(workload),
+            on_drift=_drift_of(workload),
             asks=_asks_of(workload, at_site),
         )
     return orders
@@ -107,6 +108,7 @@ def orders_of(
 ASKS = {
     "ready-when": f"annotation {READY_WHEN} of its manifests",
     "update-strategy": "spec.updateStrategy",
+    "on-drift": "spec.onDrift",
 }
 """What agents of earlier versions do not act on, by the words of the wire format."""
 
@@ -116,13 +118,18 @@ def _strategy_of(workload: Workload) -> str:
     return "" if strategy == "Apply" else strategy
 
 
+def _drift_of(workload: Workload) -> str:
+    return "" if workload.spec.on_drift == "Repair" else workload.spec.on_drift
+
+
 def _asks_of(workload: Workload, manifests: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     notes = (
         mapping_or_empty(mapping_or_empty(one.get("metadata")).get("annotations"))
         for one in manifests
     )
     ready_when = ("ready-when",) if any(READY_WHEN in one for one in notes) else ()
-    return (*ready_when, *(("update-strategy",) if _strategy_of(workload) else ()))
+    strategy = ("update-strategy",) if _strategy_of(workload) else ()
+    return (*ready_when, *strategy, *(("on-drift",) if _drift_of(workload) else ()))
 
 
 MAX_FORMS_BYTES = 262_144

@@ -104,6 +104,8 @@ class OrderState:
         not_ready: the pods that are not ready, as far as the agent says so. It is no part of a
             comparison: as time passes it changes with every report.
         endpoints: where it is reachable from outside the site's cluster.
+        drifted: objects that were changed at the site and are left so, with their fields, for
+            people.
     """
 
     id: str
@@ -119,6 +121,7 @@ class OrderState:
     not_run: int = 0
     not_ready: tuple[NotReadyCount, ...] = field(default=(), compare=False)
     endpoints: tuple[OrderEndpoint, ...] = ()
+    drifted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,6 +234,7 @@ class OrderForSite:
         not_sent: what its pod templates refer to and what is not sent, as sentences.
         update_strategy: what the site does when a field is to change that cannot be changed;
             "": it names the field.
+        on_drift: what the site does when an object is changed there; "": it is set back.
         asks: what of the order agents of earlier versions do not act on, in the words of the wire
             format.
         secrets: Secrets to apply, which are sealed for the site before they leave the hub.
@@ -254,6 +258,7 @@ class OrderForSite:
     optional_needs: frozenset[str] = frozenset()
     not_sent: tuple[str, ...] = ()
     update_strategy: str = ""
+    on_drift: str = ""
     asks: tuple[str, ...] = ()
     secrets: tuple[dict[str, object], ...] = field(default=(), repr=False)
     is_over: bool = False

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import msgspec
 
-from scheduler.control.status.migration import SiteShare
+from scheduler.control.status.migration import SiteShare, SiteView
 from scheduler.model.decision import NO_SUCH_SITE, Decision
 from scheduler.model.formatters import format_list
 from scheduler.model.kinds.fields import Condition
@@ -97,6 +97,22 @@ _PLATFORM_LABELS = frozenset({"kubernetes.io/arch"})
 _VENDOR_LABELS = frozenset(
     {"kapok.dev/cpu-vendor", "feature.node.kubernetes.io/cpu-model.vendor_id"}
 )
+
+
+def drifted_condition(views: Mapping[str, SiteView]) -> Condition | None:
+    """`Drifted`: objects were changed at sites and are left so (`spec.onDrift: Report`)."""
+    texts = [
+        f"{site}: {', '.join(view.state.drifted)}"
+        for site, view in sorted(views.items())
+        if view.state is not None and view.state.drifted
+    ]
+    if not texts:
+        return None
+    more = len(texts) - MAX_SITES_LISTED
+    message = "; ".join(texts[:MAX_SITES_LISTED]) + (f"; and {more} more" if more > 0 else "")
+    return Condition(
+        type="Drifted", status="True", reason="ChangedAtSite", message=message[:_MAX_MESSAGE]
+    )
 
 
 def moving_condition(shares: Mapping[str, SiteShare]) -> Condition | None:

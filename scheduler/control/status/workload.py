@@ -13,6 +13,7 @@ import msgspec
 from scheduler.control.status.completions import divide_completions
 from scheduler.control.status.conditions import (
     MAX_SITES_LISTED,
+    drifted_condition,
     evicted_condition,
     find_condition,
     moving_condition,
@@ -278,6 +279,7 @@ def with_health(
         ),
     )
     after = with_endpoints(after, shares, views)
+    after = set_condition(after, drifted_condition(views), "Drifted", now)
     if phase in ("Running", "Completed"):
         after = set_condition(after, None, "Evicted", now)
     return _with_shares(after, left, now, healths)
@@ -305,6 +307,7 @@ def _with_no_replicas(
         status, ready=0, readiness=readiness, exceptions=exceptions, conditions=conditions
     )
     after = with_endpoints(after, (), views)
+    after = set_condition(after, drifted_condition(views), "Drifted", now)
     return _with_shares(after, shares, now, healths) if shares else after
 
 

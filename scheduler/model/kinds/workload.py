@@ -35,6 +35,7 @@ Phase = Literal[
 GroupPhase = Literal["Placing", "Running", "Withdrawing"]
 OnWithdraw = Literal["Keep", "Delete"]
 UpdateStrategy = Literal["Apply", "Recreate", "Refuse"]
+OnDrift = Literal["Repair", "Report"]
 
 MAX_EXCEPTIONS = 64
 MAX_ENDPOINTS = 64
@@ -149,6 +150,15 @@ class WorkloadSpec(Part, frozen=True, kw_only=True):
             "PodDisruptionBudget protects. Refuse: it changes nothing of the workload."
         ),
     ] = "Apply"
+    on_drift: Annotated[
+        OnDrift,
+        Meta(
+            description="What a site does when somebody changes an object there. Repair: the "
+            "change is set back. Report: it stays until the workload itself changes, and condition "
+            "Drifted names the object and the field. What was deleted is made again in either "
+            "case, and what another controller owns is left to it."
+        ),
+    ] = "Repair"
     paused: Annotated[
         bool, Meta(description="Running replicas stay, and no new ones are placed.")
     ] = False

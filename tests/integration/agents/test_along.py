@@ -99,7 +99,7 @@ def test_an_order_waits_for_content_that_has_not_arrived(rig: AgentRig) -> None:
 
 
 def test_an_object_of_another_owner_is_a_conflict_that_the_order_names(rig: AgentRig) -> None:
-    rig.executor._applier.ensure_namespace(rig.name)  # noqa: SLF001 - where the other owner writes
+    rig.executor._namespaces.ensure(rig.name)  # noqa: SLF001 - where the other owner writes
     path = CONFIG_MAPS.format(rig.name)
     metadata = {"name": "app", "namespace": rig.name}
     foreign = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"k": "own"}}

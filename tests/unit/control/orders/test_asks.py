@@ -10,7 +10,11 @@ from tests.support.pod_kinds import of_kind, template
 from tests.support.sites import Raw, nodes, site, workload
 
 SITE = site("m1", nodes(8), observedAt="2026-11-24T08:00:00Z")
-WORDS = {"ready-when": "kapok.dev/ready-when", "update-strategy": "spec.updateStrategy"}
+WORDS = {
+    "ready-when": "kapok.dev/ready-when",
+    "update-strategy": "spec.updateStrategy",
+    "on-drift": "spec.onDrift",
+}
 
 
 def asking(**spec: Any) -> Raw:  # noqa: ANN401 - any field
@@ -27,14 +31,14 @@ async def test_what_an_agent_does_not_act_on_is_named_as_not_enforced(
     acts_on: frozenset[str],
 ) -> None:
     loops = ControlLoops()
-    async with loops.started(SITE, asking(updateStrategy="Recreate")):
+    async with loops.started(SITE, asking(updateStrategy="Recreate", onDrift="Report")):
         for _ in range(4):
             loops.read_hub()
             loops.dispatcher.flush()
             await loops.clock.settle()
             await loops.clock.advance(1.0)
         (order,) = loops.dispatcher.plans["m1"].orders.values()
-        assert order.update_strategy == "Recreate"
+        assert (order.update_strategy, order.on_drift) == ("Recreate", "Report")
         assert set(order.asks) == WORDS.keys()
         plan = loops.dispatcher.plans["m1"]
         state = OrderState(id=order.id, generation=1, applied_generation=1, phase="Ready")

@@ -40,11 +40,12 @@ SET: dict[str, Any] = {
     "failover": {"mode": "Manual"},
     "onWithdraw": "Delete",
     "updateStrategy": "Recreate",
+    "onDrift": "Report",
     "paused": True,
     "overrides": [{"imageRegistries": [{"from": "docker.io", "to": "mirror.local"}]}],
 }
 
-ACTS_ON_ORDERS = {"onWithdraw", "overrides", "updateStrategy"}
+ACTS_ON_ORDERS = {"onDrift", "onWithdraw", "overrides", "updateStrategy"}
 """Not matters of the decision: `test_claims.py`, `test_overrides.py` and `test_asks.py` in
 `tests/unit/control/orders`."""
 
