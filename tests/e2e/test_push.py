@@ -218,7 +218,8 @@ def test_a_member_is_reached_by_its_cluster_profile(up: Up, tmp_path: Path) -> N
             up.apply(WORKLOAD.replace("minGroups: 2", "minGroups: 1"))
             eventually(lambda: phase(up) == "Running", within_seconds=60)
             [site] = json.loads(up.kubectl("get", "sites", "-o", "json"))["items"]
-            assert "NotEnforced" not in [one["type"] for one in site["status"]["conditions"]]
+            messages = [str(one.get("message")) for one in site["status"]["conditions"]]
+            assert not any("clusterProfileRef" in one for one in messages)
 
 
 def profile_object(cluster: dict[str, object]) -> str:
