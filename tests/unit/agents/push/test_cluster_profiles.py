@@ -39,7 +39,7 @@ def printing(status: dict[str, str]) -> str:
 GOOD = printing({"token": "t1"})
 
 
-def profile(server: str = "https://m1.example.org:6443", **more: Any) -> Tree:  # noqa: ANN401 - JSON
+def profile(server: str = "https://m1.example.org:6443", /, **more: Any) -> Tree:  # noqa: ANN401 - JSON
     listed = [{"name": "cloud", "cluster": {"server": server, **more}}]
     return {"metadata": {"name": "m1"}, "status": {"accessProviders": listed}}
 
