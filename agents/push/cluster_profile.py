@@ -64,11 +64,16 @@ def access_of_profile(
             f"{source}: the push process knows no access provider; name the plugins in the file of "
             "push.access_providers_file"
         )
-    names = ", ".join(sorted(name[:63] for name in listed)[:_MAX_NAMED]) or "none"
+    names = ", ".join(sorted(map(_shown, listed))[:_MAX_NAMED]) or "none"
     raise AccessError(
         f"{source}: none of its access providers ({names}) is in push.access_providers_file "
         f"({', '.join(one.name for one in providers[:_MAX_NAMED])})"
     )
+
+
+def _shown(name: str) -> str:
+    """A name of a profile, as far as a message may hold it."""
+    return "".join(each if each.isprintable() else "?" for each in name[:63])
 
 
 def _config_of(cluster: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON

@@ -53,7 +53,7 @@ def format_references(references: Sequence[Mapping[str, Any]]) -> list[str]:
         version = one["digest"] or (
             f"resourceVersion {one['resourceVersion']}"
             if one["resourceVersion"]
-            else "not read yet"
+            else "not read when this was decided"
         )
         lines.append(f"goes along: {one['kind']} {where}: {version}")
     if len(references) > _MAX_PRINTED:

@@ -40,7 +40,12 @@ from scheduler.control.sites.sites import Sites
 from scheduler.control.state.objects import HubObjects
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.tenant import Tenant
-from scheduler.model.manifests.references import MAX_REFERENCES, ReferredKind, is_referred_name
+from scheduler.model.manifests.references import (
+    MAX_REFERENCES,
+    REFERRED_KINDS,
+    ReferredKind,
+    is_referred_name,
+)
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
 
@@ -465,8 +470,9 @@ def _problem_of_name(one: ReferredObject) -> str:
 def _unreadable_text(order_id: str) -> str:
     """Names what a pod template refers to where no object can have such a name."""
     kind, _, name = order_id.split("/", 2)[-1].rpartition("/")[0].partition(":")
+    shown = next((each for each in REFERRED_KINDS if each.lower() == kind), kind)
     return (
-        f"{kind} {name[:100]!r} is no name of an object, or too long to go along: correct it, or,"
+        f"{shown} {name[:100]!r} is no name of an object, or too long to go along: correct it, or,"
         " if the sites have it, name it in annotation kapok.dev/from-site"
     )
 

@@ -426,5 +426,5 @@ async def test_what_goes_along_is_named_with_what_the_record_says_of_it(
     assert (secret["kind"], secret["name"], secret["digest"]) == ("Secret", "登录", None)
     assert main(words) == 0
     printed = capsys.readouterr().out
-    assert "goes along: Secret ns/登录: not read yet" in printed
+    assert "goes along: Secret ns/登录: not read when this" in printed
     assert (digest in printed.replace("\n", "")) is is_recorded

@@ -309,6 +309,10 @@ def test_credentials_that_have_expired_already_are_none(follow: Follow) -> None:
     [
         (None, "ClusterProfile fleet/m1: not found on the hub"),
         ({"status": {"accessProviders": [{"name": "oidc"}]}}, r"providers \(oidc\) is in"),
+        (
+            {"status": {"accessProviders": [{"name": "木棉\x1b[31m\n" * 20}, {"name": 7}]}},
+            r"\(, 木棉\?\[31m\?木棉",
+        ),
         ({"status": {"accessProviders": "x"}}, r"\(none\) is in push.access_providers_file"),
         ({}, r"\(none\) is in"),
         (profile("http://m1"), "not an https URL"),
