@@ -314,6 +314,8 @@ class PushHostingSettings(msgspec.Struct, frozen=True, kw_only=True):
         max_sites: the most sites that it has agents for; memory grows with each.
         tenant_account: name of the ServiceAccount at the members whose rights a workload's objects
             are applied with; empty: those of the kubeconfig.
+        access_providers_file: names the credential plugin of each access provider of
+            ClusterProfiles, as JSON; empty: none.
     """
 
     enabled: bool = False
@@ -325,6 +327,7 @@ class PushHostingSettings(msgspec.Struct, frozen=True, kw_only=True):
     tenant_account: Annotated[
         str, msgspec.Meta(pattern=r"^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)?$")
     ] = ""
+    access_providers_file: str = ""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

@@ -517,6 +517,7 @@ class Term:
                     unready=self.unready,
                 ),
                 epoch=self._epoch,
+                references_of=self.referred.recorded_references,
             ),
             writer=WorkloadWriter(
                 hub=known.hub, objects=known.objects, clock=known.clock, slices=known.slices

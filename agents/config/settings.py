@@ -183,6 +183,8 @@ class PushSettings:
         context: context of the kubeconfig; empty for the current one.
         interval_seconds: time between looks at the Sites and Secrets.
         max_sites: the most sites that this process has agents for; memory grows with each.
+        access_providers_file: names the credential plugin of each access provider of
+            ClusterProfiles, as JSON; empty: none.
     """
 
     source: str = "none"
@@ -190,6 +192,7 @@ class PushSettings:
     context: str = ""
     interval_seconds: float = 5.0
     max_sites: int = 50
+    access_providers_file: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,10 +1,10 @@
 """Address and credentials of the member's API: from a kubeconfig, or the pod's service account."""
 
 import base64
-import binascii
 import os
 import ssl
 import tempfile
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +34,8 @@ class Access:
         token_file: file with the bearer token; read for every request, because the kubelet renews
             the token.
         problem: why the cluster cannot be reached by it; then no request is sent.
+        refused: set when the server does not accept the credentials (401), for whoever can get
+            new ones.
     """
 
     host: str
@@ -43,6 +45,7 @@ class Access:
     token: str | None = field(default=None, repr=False)
     token_file: Path | None = None
     problem: str = ""
+    refused: threading.Event | None = field(default=None, repr=False, compare=False)
 
     @property
     def server(self) -> tuple[str, int, str]:
@@ -223,9 +226,12 @@ def _read_credential(tree: Mapping[str, Any], name: str, source: str, folder: Pa
     """Reads `NAME-data` (base64), else the file that `NAME` names, relative to the kubeconfig."""
     if data := tree.get(f"{name}-data"):
         try:
-            return base64.b64decode(data)
-        except binascii.Error as error:
+            decoded = base64.b64decode("".join(data.split()), validate=True)
+        except (AttributeError, ValueError) as error:  # binascii.Error is a ValueError
             raise AccessError(f"{source}: {name}-data: not base64") from error
+        if not decoded:  # without a CA, those of the system would be trusted
+            raise AccessError(f"{source}: {name}-data: is empty")
+        return decoded
     return (folder / tree[name]).read_bytes() if tree.get(name) else None
 
 

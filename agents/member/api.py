@@ -385,6 +385,8 @@ class MemberApi:
         except BaseException:
             connection.close()
             raise
+        if answer.status == http.client.UNAUTHORIZED and access.refused is not None:
+            access.refused.set()
         if answer.will_close or access is not self._access:
             connection.close()
         else:

@@ -76,7 +76,7 @@ class PushHost:
         finally:
             server.stop()
             self._pool.shutdown(wait=False, cancel_futures=True)
-            self.hub.api.close()
+            self.hub.close()
 
     async def _look_at_hub(self, group: asyncio.TaskGroup) -> None:
         """Reads Sites and Secrets, and makes the agents follow."""
@@ -99,7 +99,7 @@ class PushHost:
     def _read_hub(self) -> dict[str, Access]:
         """The accesses of all sites that get an agent, by the name of the site.
 
-        A site whose Secret could not be read is left as it is, as one is that is read later.
+        A site whose Secret or profile could not be read is left as it is, and is read later.
         """
         sites = self._within_limit(self.hub.push_sites())
         found: dict[str, Access] = {}
@@ -109,7 +109,7 @@ class PushHost:
             except MemberApiError as error:
                 if error.code == 0:
                     raise
-                _log.warning("site %s: its Secret cannot be read now: %s", name, str(error)[:300])
+                _log.warning("site %s: its access cannot be read now: %s", name, str(error)[:300])
                 member = self.members.get(name)
                 if member is not None:
                     found[name] = member.access

@@ -1,23 +1,24 @@
-"""Reads what a push process needs of the hub: the Sites with `mode: Push`, and their Secrets.
+"""Reads what a push process needs of the hub: the Sites of mode Push, and how they are reached.
 
 Statuses of Sites change all the time and are large, so only metadata is listed; a Site itself is
 read when its generation has changed. The role needs `get` and `list` of sites, and `get` of the
-Secrets that they name.
+Secrets and ClusterProfiles that they name.
 """
 
 import base64
 import binascii
 import http.client
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from agents.member.access import Access, AccessError
 from agents.member.api import MemberApi, MemberApiError, Tree, quote_path_segment
 from agents.member.trees import map_at, text_at
 from agents.protocol.topics import is_site_name
 from agents.push.kubeconfig import MAX_KUBECONFIG_BYTES, access_of_kubeconfig
+from agents.push.profile_accesses import ProfileAccesses
 
 _log = logging.getLogger(__name__)
 
@@ -35,11 +36,13 @@ class PushSite:
         name: of the site.
         version: uid and generation of the Site that was read.
         secret: namespace and name of the Secret with the kubeconfig; None: the Site names none.
+        profile: namespace and name of the ClusterProfile; None: the Site names none.
     """
 
     name: str
     version: tuple[str, int]
     secret: tuple[str, str] | None
+    profile: tuple[str, str] | None = None
 
 
 @dataclass(slots=True)
@@ -48,9 +51,11 @@ class HubReader:
 
     Attributes:
         api: API of the hub.
+        profiles: the accesses by ClusterProfiles.
     """
 
     api: MemberApi
+    profiles: ProfileAccesses
     _known: dict[str, tuple[tuple[str, int], PushSite | None]] = field(
         default_factory=dict, init=False
     )
@@ -77,19 +82,27 @@ class HubReader:
         found = {name: site for name, (_, site) in known.items() if site is not None}
         wanted = {site.secret for site in found.values()}
         self._accesses = {key: one for key, one in self._accesses.items() if key in wanted}
+        self.profiles.keep_only({site.profile for site in found.values()})
         return found
 
-    def access_of(self, site: PushSite) -> Access:
-        """The access to a member; one that says its problem if the Secret cannot be used.
+    def close(self) -> None:
+        """Closes the connections, and starts no plugin any more."""
+        self.profiles.close()
+        self.api.close()
 
-        The same object is returned as long as the Secret is unchanged.
+    def access_of(self, site: PushSite) -> Access:
+        """The access to a member; one that says its problem if there is none.
+
+        The same object is returned as long as the Secret, or what the profile gives, is unchanged.
 
         Raises:
             MemberApiError: the hub does not answer; nothing is known of the Secret.
         """
+        if site.profile is not None:
+            return self.profiles.access_of(site.profile)
         if site.secret is None:
             return _unusable(
-                "Site.spec.delivery names no kubeconfigSecretRef; a push process takes no other way"
+                "Site.spec.delivery names neither kubeconfigSecretRef nor clusterProfileRef"
             )
         namespace, name = site.secret
         source = f"Secret {namespace}/{name}"
@@ -133,9 +146,18 @@ def push_site_of(tree: Tree) -> PushSite | None:
     if delivery.get("mode") != "Push" or read is None or metadata.get("deletionTimestamp"):
         return None
     name, version = read
-    reference = map_at(delivery, "kubeconfigSecretRef")
-    secret = (text_at(reference, "namespace"), text_at(reference, "name"))
-    return PushSite(name, version, secret if all(secret) else None)
+    return PushSite(
+        name,
+        version,
+        _reference_at(delivery, "kubeconfigSecretRef"),
+        _reference_at(delivery, "clusterProfileRef"),
+    )
+
+
+def _reference_at(delivery: Mapping[str, Any], field_name: str) -> tuple[str, str] | None:
+    reference = map_at(delivery, field_name)
+    namespace, name = text_at(reference, "namespace"), text_at(reference, "name")
+    return (namespace, name) if namespace and name else None
 
 
 def _version_of(tree: Tree) -> tuple[str, tuple[str, int]] | None:

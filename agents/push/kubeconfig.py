@@ -56,16 +56,39 @@ def access_of_kubeconfig(data: bytes, source: str) -> Access:
         )
     parts = find_parts(_parse(data, source), source)
     _refuse_fields(parts.user, "user", _USER_FIELDS, source)
-    _refuse_fields(parts.cluster, "cluster", _CLUSTER_FIELDS, source)
-    server = text_at(parts.cluster, "server")
-    if not server.startswith("https://"):
+    return access_of_user(parts.cluster, parts.user, source)
+
+
+def access_of_user(cluster: Mapping[str, Any], user: Mapping[str, Any], source: str) -> Access:
+    """The access to a cluster with credentials that are inline.
+
+    Args:
+        cluster: as a kubeconfig has it.
+        user: as a kubeconfig has it, with a token or a client certificate.
+        source: what holds them, for messages.
+
+    Raises:
+        AccessError: as `access_of_kubeconfig`.
+    """
+    check_cluster(cluster, source)
+    if not user.get("token") and not user.get("client-certificate-data"):
+        raise AccessError(f"{source}: the user has neither a token nor a client certificate")
+    parts = KubeconfigParts(source=source, context="", cluster=cluster, user=user)
+    return _without_refused_address(build_access(_with_text_only(parts), _NO_FOLDER), source)
+
+
+def check_cluster(cluster: Mapping[str, Any], source: str) -> None:
+    """Refuses a cluster that names files or would give the credentials to others.
+
+    Raises:
+        AccessError: the message names the field.
+    """
+    _refuse_fields(cluster, "cluster", _CLUSTER_FIELDS, source)
+    if not text_at(cluster, "server").startswith("https://"):
         raise AccessError(
             f"{source}: cluster.server is not an https URL; without TLS anyone on the way could "
             "read the credentials"
         )
-    if not parts.user.get("token") and not parts.user.get("client-certificate-data"):
-        raise AccessError(f"{source}: the user has neither a token nor a client certificate")
-    return _without_refused_address(build_access(_with_text_only(parts), _NO_FOLDER), source)
 
 
 def _parse(data: bytes, source: str) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from agents.protocol.keys import SigningKey
 from agents.push.host import PushHost
 from agents.push.hub import HubReader
 from agents.push.member import PushMember, settings_of_site
+from agents.push.profile_accesses import ProfileAccesses
+from agents.push.providers import load_providers
 from agents.runtime.clock import AgentClock
 from agents.runtime.data_dir import Boot
 
@@ -24,9 +26,11 @@ def build_host(
     """Makes a push process by its settings; nothing runs yet.
 
     Raises:
-        AccessError: the settings do not say how to reach the hub.
+        AccessError: the settings do not say how to reach the hub, or name plugins that cannot be
+            read.
     """
     push = settings.push
+    providers = load_providers(push.access_providers_file)
     if push.source == "in-cluster":
         access = in_cluster(os.environ)
     else:
@@ -52,9 +56,9 @@ def build_host(
             faults=host.faults,
         )
 
-    host = PushHost(
-        settings=settings, hub=HubReader(MemberApi(access)), make_member=make_member, clock=clock
-    )
+    api = MemberApi(access)
+    hub = HubReader(api, ProfileAccesses(api=api, providers=providers, clock=clock))
+    host = PushHost(settings=settings, hub=hub, make_member=make_member, clock=clock)
     return host
 
 

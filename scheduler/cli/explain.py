@@ -5,12 +5,14 @@ the explanation fits the decision. With files it decides first, and explains tha
 """
 
 import argparse
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
+from scheduler.cli.looking.references import format_references, named_references
 from scheduler.cli.support.arguments import (
     EXIT_GOOD,
     EXIT_NO,
@@ -34,7 +36,7 @@ from scheduler.cli.support.versus import UnknownSite, compare_with_site
 from scheduler.control.ports.hub import HubError
 from scheduler.ledger.errors import LedgerError
 from scheduler.ledger.reader import RecordSource, find_undoing, share_about
-from scheduler.ledger.record import EVICTIONS_SUBJECT, UNDOES, Record
+from scheduler.ledger.record import EVICTIONS_SUBJECT, REFERENCES, UNDOES, Record
 from scheduler.ledger.replay import read_recorded_decision
 from scheduler.model.canonical import digest_of_bytes
 from scheduler.model.decision import (
@@ -71,6 +73,8 @@ For every site it shows which rules refuse it and why, how many more replicas fi
 each cost with the origin of its figure. For a workload that is not placed it shows the smallest
 changes with which it would be placed; each was verified by running the decision with that change.
 Where overrides or the registries of a site apply, it shows them in order, as of the decision.
+Of what pod templates refer to (ConfigMaps, Secrets, ...) it shows the names, and the digests or
+versions that were known at the time of the decision, never content.
 -o json adds the rules that passed and the age of each figure.
 Exit code: 0 the workload is placed, 1 it is not placed, 2 wrong usage or workload not found."""
 
@@ -119,6 +123,7 @@ class _ExplainedDecision:
         terms: settings and prices of the decision.
         notes: what the decision left out.
         spec: of the workload, as it was decided; None: it is not known.
+        references: what goes along, as recorded.
     """
 
     key: str
@@ -130,6 +135,7 @@ class _ExplainedDecision:
     terms: Terms
     notes: tuple[str, ...] = ()
     spec: WorkloadSpec | None = None
+    references: Sequence[Mapping[str, str]] = ()
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -238,6 +244,7 @@ def _read_recorded(arguments: argparse.Namespace, key: str) -> _ExplainedDecisio
         terms=recorded.terms,
         notes=notes,
         spec=spec,
+        references=record.content.get(REFERENCES, ()),
     )
 
 
@@ -303,6 +310,7 @@ def _explain_as_json(explained: _ExplainedDecision) -> dict[str, Any]:
         answer["notes"].append(f"{what} stays at one site (placement.identity: Whole)")
     if is_stuck and not changes:
         answer["notes"].append("none of the changes that were tried would make it fit")
+    answer["references"] = named_references(explained.spec, explained.key, explained.references)
     return answer | ({"decision": explained.record_id} if explained.record_id else {})
 
 
@@ -382,6 +390,7 @@ def _format_refusal(explained: _ExplainedDecision) -> dict[str, Any]:
         "phase": "Refused",
         "sites": [],
         "smallestChange": [],
+        "references": [],
         "notes": [],
     }
 
@@ -411,22 +420,24 @@ def _print(answer: dict[str, Any]) -> None:
         for step in site.get("applied", ()):
             what = ": ".join(filter(None, (step["object"], ", ".join(step["changes"]))))
             console.print(printable(f"{site['name']}: {step['source']}: {what}"))
+    lines = format_references(answer["references"])
     if "versus" in answer:
-        console.print(printable(answer["versus"]["sentence"]))
-    for change in answer["smallestChange"]:
-        console.print(
-            printable(
-                f"would fit with {change['kind']} of {change['target']}: "
-                f"{change['from'] or '(none)'} -> {change['to'] or '(none)'}"
-            )
-        )
-        where = f"at {change['site']}, " if change["site"] else ""
-        console.print(printable(f"  {where}by the {change['who']}"))
+        lines.append(answer["versus"]["sentence"])
+    for line in (*lines, *_format_changes(answer["smallestChange"])):
+        console.print(printable(line))
     for note in answer["notes"]:
         if "placement.identity" in note or note.startswith(_HELD_NOTE):
             console.print(printable(note))
     if NO_TENANT_NOTE in answer["notes"]:
         console.print(NO_TENANT_SENTENCE)
+
+
+def _format_changes(changes: list[dict[str, Any]]) -> Iterator[str]:
+    for change in changes:
+        values = f"{change['from'] or '(none)'} -> {change['to'] or '(none)'}"
+        yield f"would fit with {change['kind']} of {change['target']}: {values}"
+        where = f"at {change['site']}, " if change["site"] else ""
+        yield f"  {where}by the {change['who']}"
 
 
 def _format_costs(costs: list[dict[str, Any]]) -> str:

@@ -75,9 +75,10 @@ Exit code: 0 empty, 1 not all could leave, 2 wrong usage or no such site, 130 le
 
 _FORGET_EPILOG = """Nothing at the site is waited for. What ran there is placed elsewhere by the
 rules, and a workload that is being deleted and waits only for this site is gone. The ledger
-records who forgot the site and what was left there. Volumes, Secrets and pods at the site stay as
-they are; grants that name the site stay too. A site of that name that reports later is a foreign
-one: kapok get sites --pending lists it, and once it is admitted again its old work is withdrawn.
+records who forgot the site and what was left there: replicas, and of a StatefulSet its pods and
+their claims by name. Volumes, Secrets and pods at the site stay as they are; grants that name the
+site stay too. A site of that name that reports later is a foreign one: kapok get sites --pending
+lists it, and once it is admitted again its old work is withdrawn.
 Exit code: 0 done, 1 not done or not all has a place, 2 wrong usage or no such site."""
 
 _POLL_SECONDS = 0.5

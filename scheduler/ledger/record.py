@@ -37,6 +37,11 @@ FORGOTTEN_KIND = "site-forgotten"
 """The kind of a record which says that an operator forgets a site, and what is left there."""
 FORGOTTEN_SUBJECT = "sites"
 """Its subject; the content names the site."""
+REFERENCES = "references"
+"""The field of a decision's content that names what goes along with the orders; often absent. In a
+share it is the index of an entry of `REFERENCE_SETS`."""
+REFERENCE_SETS = "referenceSets"
+"""The field of a record of equal decisions with the different `REFERENCES` of its shares."""
 SHARES = "shares"
 """The field of its content with what differs between the workloads, one entry for each."""
 MAX_SHARES = 1024
@@ -231,6 +236,9 @@ def share_of(record: Record, index: int) -> Record:
     return replace(record, id=fields["id"], subject=subjects[index], fields=fields, index=index)
 
 
+_OF_EQUAL = {"decisions", "specs", SHARES, REFERENCE_SETS, "line"}
+
+
 def _share_content(content: Mapping[str, Any], index: int) -> dict[str, Any]:
     """The content that the decision of a share would have in a record of its own."""
     decisions, specs = content["decisions"], content["specs"]
@@ -238,13 +246,14 @@ def _share_content(content: Mapping[str, Any], index: int) -> dict[str, Any]:
     names = {"workload": subject["workload"]}
     key = {"key": subject["workload"]}
     uid = {"uid": subject["uid"]} if subject.get("uid") else {}
-    expanded = {
-        name: content[name] for name in content.keys() - {"decisions", "specs", SHARES, "line"}
-    }
+    expanded = {name: content[name] for name in content.keys() - _OF_EQUAL}
     incarnation = {"incarnation": share["incarnation"]} if share.get("incarnation") else {}
+    sets = content.get(REFERENCE_SETS, ())
+    references = {REFERENCES: sets[share[REFERENCES]]} if REFERENCES in share else {}
     return (
         expanded
         | incarnation
+        | references
         | {
             "demand": {**content["demand"], **key, **uid},
             "decision": {**_outcome_at(decisions, index), **names, **uid},

@@ -11,6 +11,9 @@ Equal decisions that were made in one step are one record of kind "equal-decisio
 `terms` and `fleet` as above, `decisions` (`EqualDecisions`) for `decision`, `specs` for `spec`, and
 in `shares` what each workload has of its own: the index of its spec, and its incarnation.
 
+Where orders of the workload have objects that go along, the content names them in `references`,
+with the digest of each, or the version of a Secret at the hub. Records before have none.
+
 Both also hold the workload's `incarnation`, so that an object which was restored without its status
 finds its orders again, until a record of kind "deletion" ends that life. A decision that is
 recorded and whose status was not written has no effect; a record of kind "not-carried-out" names
@@ -54,6 +57,8 @@ from scheduler.ledger.record import (
     FORGOTTEN_KIND,
     FORGOTTEN_SUBJECT,
     NOT_CARRIED_OUT_KIND,
+    REFERENCE_SETS,
+    REFERENCES,
     SHARES,
     UNDOES,
     UNDOES_INDEX,
@@ -252,6 +257,7 @@ class LedgerRecorder:
                 **content,
                 "decisions": decisions,
                 SHARES: recorded_shares,
+                **_with_reference_sets(shares, recorded_shares),
                 "specs": list(specs),
                 "fleet": state.digest,
                 "line": _line_of_equal(decisions),
@@ -528,6 +534,20 @@ def _specs_and_shares(
         share: dict[str, Any] = {"spec": number} if number else {}
         found.append(share | ({_INCARNATION: one.incarnation} if one.incarnation else {}))
     return specs, found
+
+
+def _with_reference_sets(
+    shares: Sequence[RecordedShare], found: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """The different lists of what goes along, to which the shares then refer; mostly none."""
+    sets: list[list[Mapping[str, str]]] = []
+    for one, share in zip(shares, found, strict=True):
+        if one.references:
+            references = list(one.references)
+            if references not in sets:
+                sets.append(references)
+            share[REFERENCES] = sets.index(references)
+    return {REFERENCE_SETS: sets} if sets else {}
 
 
 def _line_of_equal(decisions: EqualDecisions) -> str:

@@ -120,6 +120,7 @@ class PushChild:
                 "source": "kubeconfig",
                 "kubeconfig": str(kubeconfig),
                 "max_sites": self.settings.max_sites,
+                "access_providers_file": self.settings.access_providers_file,
             },
         }
         config.write_text(json.dumps(tree, indent=2) + "\n")  # JSON is YAML

@@ -87,7 +87,11 @@ async def record_equal(
         terms=DEFAULT_TERMS,
         decisions=decisions,
         shares=[
-            RecordedShare(spec=WorkloadSpec(replicas=1 + index % 2), incarnation=f"i{index}")
+            RecordedShare(
+                spec=WorkloadSpec(replicas=1 + index % 2),
+                incarnation=f"i{index}",
+                references=() if index % 3 == 0 else ({"kind": "Secret", "name": f"s{index % 3}"},),
+            )
             for index in range(len(subjects))
         ],
     )
@@ -119,6 +123,10 @@ async def test_each_share_is_found_and_is_what_the_single_path_decides(place: Le
             assert share is not None
             assert (share.subject, share.index) == (subject, number % 7)
             assert share.content["incarnation"] == f"i{number % 7}"
+            at = number % 7 % 3  # two of three have something that goes along
+            named = [{"kind": "Secret", "name": f"s{at}"}] if at else None
+            assert share.content.get("references") == named
+            assert "referenceSets" not in share.content
             assert canonical_json(share.content["decision"]) == decision
             assert share == reader.find(share.id)
             assert replay(reader, share).is_same

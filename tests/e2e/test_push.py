@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.member_clusters import Cluster, api_servers, controllers
 from tests.support.push_process import (
+    NAMESPACE,
     PushProcess,
     create_namespace,
     prepared_push,
@@ -16,6 +17,7 @@ from tests.support.push_process import (
     running_push,
     secret_object,
 )
+from tests.support.standard_kinds import cluster_profile_crd
 from tests.support.up import Up, eventually, running_up
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
@@ -164,3 +166,74 @@ def check_a_site_that_turns_to_pull(up: Up, process: PushProcess) -> None:
     up.kubectl("patch", "site", "m1", "--type=merge", "-p", json.dumps(pull))
     eventually(lambda: "site m1: not pushed any more" in process.log)
     eventually(lambda: ready(up, "m1") == "Silent", within_seconds=30)
+
+
+PLUGIN = """#!/bin/sh
+# Gives the token that the operator's file names; the cluster comes with the request.
+case "$KUBERNETES_EXEC_INFO" in *'"clusterName": "m1"'*) ;; *) exit 5 ;; esac
+printf '{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential",'
+printf '"status": {"token": "%s"}}' "$(cat "$1")"
+"""
+
+
+@pytest.mark.soak
+def test_a_member_is_reached_by_its_cluster_profile(up: Up, tmp_path: Path) -> None:
+    plugin, token, file = (tmp_path / name for name in ("plugin", "token", "providers.json"))
+    plugin.write_text(PLUGIN)
+    plugin.chmod(0o700)
+    config = {
+        "apiVersion": "client.authentication.k8s.io/v1",
+        "command": str(plugin),
+        "args": [str(token)],
+        "provideClusterInfo": True,
+    }
+    file.write_text(json.dumps({"providers": [{"name": "cloud", "execConfig": config}]}))
+    create_namespace(up)
+    push = {"access_providers_file": str(file)}
+    process = prepared_push(up, tmp_path, push=push)
+    with (
+        api_servers(tmp_path / "members", "m1") as [member],
+        controllers(tmp_path / "controllers.log", [member], "--start-seconds", "0.2"),
+    ):
+        tree = json.loads(member.read_text())
+        cluster = tree["clusters"][0]["cluster"]
+        token.write_text("revoked")
+        up.apply(json.dumps(cluster_profile_crd()))
+        up.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+        up.apply(profile_object(cluster))
+        status = {"status": json.loads(profile_object(cluster))["status"]}
+        words = ("clusterprofile", "m1", "-n", NAMESPACE, "--subresource=status", "--type=merge")
+        up.kubectl("patch", *words, "-p", json.dumps(status))
+        secret = f"kubeconfigSecretRef: {{namespace: {NAMESPACE}, name: m1}}"
+        up.apply(
+            push_objects("m1", process.key_of("m1")).replace(
+                secret, secret.replace("kubeconfigSecretRef", "clusterProfileRef")
+            )
+        )
+        with running_push(process):
+            eventually(lambda: ready(up, "m1") not in ("", "NeverReported"), within_seconds=60)
+            assert ready(up, "m1") != "Reporting"
+            token.write_text(tree["users"][0]["user"]["token"])
+            eventually(lambda: ready(up, "m1") == "Reporting", within_seconds=60)
+            up.apply(WORKLOAD.replace("minGroups: 2", "minGroups: 1"))
+            eventually(lambda: phase(up) == "Running", within_seconds=60)
+            [site] = json.loads(up.kubectl("get", "sites", "-o", "json"))["items"]
+            messages = [str(one.get("message")) for one in site["status"]["conditions"]]
+            assert not any("clusterProfileRef" in one for one in messages)
+
+
+def profile_object(cluster: dict[str, object]) -> str:
+    """The ClusterProfile of m1, as a manifest."""
+    extension = {
+        "name": "client.authentication.k8s.io/exec",
+        "extension": {"clusterName": "m1"},
+    }
+    listed = [{"name": "cloud", "cluster": cluster | {"extensions": [extension]}}]
+    tree = {
+        "apiVersion": "multicluster.x-k8s.io/v1alpha1",
+        "kind": "ClusterProfile",
+        "metadata": {"name": "m1", "namespace": NAMESPACE},
+        "spec": {"clusterManager": {"name": "fleet"}},
+        "status": {"accessProviders": listed},
+    }
+    return json.dumps(tree)

@@ -15,12 +15,12 @@ from scheduler import __version__
 from tests.support.kustomize import MANIFESTS, OVERLAYS, Json, overlay
 
 CHART = MANIFESTS / "chart"
-SETTINGS_NAME = re.compile(r"^(kapok-(?:scheduler|agent)-settings)-[a-z0-9]{10}$")
+SETTINGS_NAME = re.compile(r"^(kapok-(?:scheduler|agent|push)-settings)-[a-z0-9]{10}$")
 """The name of the ConfigMap with the settings; its end is a digest."""
 NOT_IN_TEMPLATES = {"CustomResourceDefinition", "Namespace"}
 """Helm installs CRDs first and never deletes them; it makes the namespace by --create-namespace."""
 _GENERATED = "# Generated from manifests/overlays by `make manifests`; edit those, not this file.\n"
-_PROGRAMS = {"kapok-scheduler": "scheduler", "kapok-agent": "agent"}
+_PROGRAMS = {"kapok-scheduler": "scheduler", "kapok-agent": "agent", "kapok-push": "agent"}
 
 
 def chart_files() -> dict[str, str]:
@@ -110,7 +110,7 @@ def _with_values(text: str, name: str, one: Json) -> str:
 
 
 def _settings_keys(one: Json) -> list[str]:
-    names = ("scheduler.yaml", "agent.yaml")
+    names = ("scheduler.yaml", "agent.yaml", "push.yaml")
     return [key for key in names if one["kind"] == "ConfigMap" and key in one["data"]]
 
 

@@ -81,7 +81,8 @@ def prepared_push(up: Up, folder: Path, **settings: Any) -> PushProcess:  # noqa
         "push": {"source": "kubeconfig", "kubeconfig": kubeconfig, "interval_seconds": 0.5},
     }
     process = PushProcess(folder, folder / "push.yaml")
-    process.config.write_text(yaml.safe_dump(tree | settings))
+    push = tree["push"] | settings.pop("push", {})
+    process.config.write_text(yaml.safe_dump(tree | settings | {"push": push}))
     return process
 
 

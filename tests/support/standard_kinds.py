@@ -68,7 +68,19 @@ def cluster_profile_crd() -> dict[str, Any]:
         "value": {"type": "string", "minLength": 1, "maxLength": 1024},
         "lastObservedTime": _TIME,
     }
-    provider = {"name": _STRING, "cluster": {"type": "object", "properties": {"server": _STRING}}}
+    extension = {
+        "name": _STRING,
+        "extension": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+    }
+    cluster = {
+        "server": _STRING,
+        "certificate-authority-data": {"type": "string", "format": "byte"},
+        "extensions": {
+            "type": "array",
+            "items": {"type": "object", "required": list(extension), "properties": extension},
+        },
+    }
+    provider = {"name": _STRING, "cluster": {"type": "object", "properties": cluster}}
     properties = {
         "spec": {
             "type": "object",

@@ -98,12 +98,19 @@ def format_left(answer: Mapping[str, Any]) -> list[str]:
     """What is left behind, a line each, as text for people."""
     lines = []
     for one in answer["left"]:
-        claims = f", claims {', '.join(one['claims'])}" if one["claims"] else ""
-        lines.append(f"{one['workload']}: leaves {one['replicas']} replicas{claims}")
+        pods = _format_named("pods", one["pods"], one["morePods"])
+        claims = _format_named("claims", one["claims"], one["moreClaims"])
+        lines.append(f"{one['workload']}: leaves {one['replicas']} replicas{pods}{claims}")
     if answer["grants"]:
         names = ", ".join(answer["grants"])
         lines.append(f"grants that name {answer['site']} stay, the authority's to change: {names}")
     return lines
+
+
+def _format_named(what: str, names: list[str], more: int) -> str:
+    if not names:
+        return ""
+    return f", {what} {', '.join(names)}" + (f" and {more} more" if more else "")
 
 
 def preview_forget(

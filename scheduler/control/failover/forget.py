@@ -16,10 +16,14 @@ from scheduler.control.ports.ledger import DecisionRecorder
 from scheduler.control.ports.not_recorded import NotRecorded
 from scheduler.control.sites.left_behind import LeftBehind
 from scheduler.control.state.objects import HubObjects
-from scheduler.control.status.migration import shares_in
+from scheduler.control.status.migration import SiteShare, shares_in
 from scheduler.model.kinds.fields import Condition
 from scheduler.model.kinds.site import Site
 from scheduler.model.kinds.workload import Workload
+from scheduler.model.manifests.containers import mapping_or_empty
+from scheduler.model.manifests.identities import numbered_pods_at
+from scheduler.model.manifests.references import references_of
+from scheduler.model.manifests.templates import group_kind
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
 from scheduler.runtime.printable import printable
@@ -30,6 +34,9 @@ FORGET_ANNOTATION = "failover.kapok.dev/forget"
 CONDITION = "Forgotten"
 _LOOK_SECONDS = 0.5
 _MAX_CHARACTERS, _MAX_ID, _MAX_BY = 4096, 64, 256
+_CLAIM = "PersistentVolumeClaim"
+_MAX_NAMED, _MAX_RECORDED = 64, 16
+"""So many claims and pods of a workload are named for people, and in the record."""
 _MAX_LISTED = 1000
 """So many workloads of a site are named in the record; the others are counted."""
 
@@ -67,27 +74,80 @@ def read_forget_word(annotations: Mapping[str, str]) -> ForgetWord | None:
     return ForgetWord(printable(word)[:_MAX_ID], printable(by)[:_MAX_BY] or "unknown")
 
 
-def left_of(workload: Workload, site: str) -> dict[str, Any] | None:
+def left_of(workload: Workload, site: str, most: int = _MAX_NAMED) -> dict[str, Any] | None:
     """What of a workload is left behind at a site that is forgotten; None: nothing.
+
+    Args:
+        workload: as the hub has it, so of its present spec.
+        site: the site.
+        most: so many pods and claims are named; the others are counted.
 
     Returns:
         `workload`; `replicas`, those that run there by the status, also if they are leaving;
-        `claims`, the claims that are known to be kept there.
+        `pods`, the names of those that have ordinals; `claims`, those that are known to be kept
+        there, and those that the manifests and pods with ordinals have. `moreClaims` and `morePods`
+        count what is not listed.
     """
-    share = shares_in(workload.status.placement.groups).get(site)
+    shares = shares_in(workload.status.placement.groups)
+    share = shares.get(site)
     remains = next((one for one in workload.status.remains if one.site == site), None)
     if share is None and remains is None:
         return None
+    replicas = 0 if share is None else share.replicas + share.leaving
+    claims = [] if remains is None else list(remains.claims)
+    pods: list[str] = []
+    numbered: list[str] = []
+    if share is not None:
+        pods, numbered = numbered_pods_at(
+            workload.spec.manifests,
+            site=site if _is_named_for_site(workload, shares) else None,
+            first=0 if share.ordinals is None else share.ordinals.first,
+            count=min(replicas, most),
+        )
+        claims = list(dict.fromkeys((*claims, *claim_names_of(workload), *numbered)))
+    more_pods = replicas - len(pods) if pods else 0
+    more_claims = more_pods * len(numbered) // len(pods) if pods else 0
     return {
         "workload": workload.metadata.key,
-        "replicas": 0 if share is None else share.replicas + share.leaving,
-        "claims": [] if remains is None else list(remains.claims),
+        "replicas": replicas,
+        "claims": claims[:most],
+        "pods": pods,
+        "moreClaims": more_claims + max(0, len(claims) - most),
+        "morePods": more_pods,
     }
 
 
-def all_left(workloads: Iterable[Workload], site: str) -> list[dict[str, Any]]:
+def claim_names_of(workload: Workload) -> list[str]:
+    """The claims that a workload brings or that go along with it, sorted; its templates' not."""
+    namespace, names = workload.metadata.namespace, set[str]()
+    for one in workload.spec.manifests:
+        if group_kind(one) == ("", _CLAIM):
+            metadata = mapping_or_empty(one.get("metadata"))
+            at, name = metadata.get("namespace"), str(metadata.get("name", ""))
+            names.add(name if at in (None, "", namespace) else f"{at}/{name}")
+    for reference in references_of(workload.spec.manifests, namespace):
+        if reference.kind == _CLAIM:
+            at = f"{reference.namespace}/" if reference.namespace else ""
+            names.add(f"{at}{reference.name}")
+    return sorted(names)
+
+
+def _is_named_for_site(workload: Workload, shares: Mapping[str, SiteShare]) -> bool:
+    """Whether each site has a set of its own, as far as spec and status say; a policy may too."""
+    placement = workload.spec.placement
+    if placement is not None and placement.identity is not None:
+        return placement.identity == "PerSite"
+    running = [one for one in shares.values() if one.replicas + one.leaving]
+    # A set that is whole is at two sites only while it moves.
+    is_moving = any(one.leaving or one.replaced_by for one in running)
+    return len(running) > 1 and not is_moving and all(one.ordinals is None for one in running)
+
+
+def all_left(
+    workloads: Iterable[Workload], site: str, most: int = _MAX_NAMED
+) -> list[dict[str, Any]]:
     """What is left behind at a site, by the name of the workload."""
-    found = (left_of(one, site) for one in workloads)
+    found = (left_of(one, site, most) for one in workloads)
     return sorted((one for one in found if one is not None), key=lambda one: str(one["workload"]))
 
 
@@ -143,7 +203,7 @@ class ForgetRecord:
         name, now = site.metadata.name, self.clock.now()
         keys = dict.fromkeys((*self.objects.workloads_at(name), *self.left.workloads_at(name)))
         known = (self.objects.workloads.get(key) for key in keys)
-        left = all_left((one for one in known if one is not None), name)
+        left = all_left((one for one in known if one is not None), name, _MAX_RECORDED)
         content = {
             "line": f"{word.by} forgets {name}, where {len(left)} workloads leave something",
             "site": name,

@@ -23,6 +23,7 @@ from scheduler.control.orders.referred_ids import (
     pack_referred,
     parse_referred_id,
     parse_referred_key,
+    recorded_version,
     referred_order_id,
 )
 from scheduler.control.orders.waits import (
@@ -39,7 +40,12 @@ from scheduler.control.sites.sites import Sites
 from scheduler.control.state.objects import HubObjects
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.tenant import Tenant
-from scheduler.model.manifests.references import MAX_REFERENCES, ReferredKind, is_referred_name
+from scheduler.model.manifests.references import (
+    MAX_REFERENCES,
+    REFERRED_KINDS,
+    ReferredKind,
+    is_referred_name,
+)
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
 
@@ -62,11 +68,13 @@ class ReferredContent:
         packed: the object as its order has it; empty: it is not there, or cannot go along.
         problem: why it cannot be read or sent; "" when it can, or is not there.
         reason: the reason of `problem`.
+        version: what names the content in records; see `recorded_version`.
     """
 
     packed: tuple[dict[str, Any], ...] = field(default=(), repr=False)
     problem: str = ""
     reason: str = ""
+    version: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -149,6 +157,23 @@ class ReferredObjects:
                 changed |= self._lingering.get(namespace, set())
         for one in sorted(changed):
             self._plan(one)
+
+    def recorded_references(self, key: WorkKey) -> list[dict[str, str]]:
+        """What the present orders of a workload refer to, by name and version, for its record.
+
+        A version is left out while the object is not read, or is not at the hub.
+        """
+        needed = {one for each in self._needs.get(key, {}).values() for one in each}
+        unread = ReferredContent()
+        return [
+            {
+                "kind": one.kind,
+                "name": one.name,
+                **({"namespace": one.namespace} if one.is_namespaced else {}),
+                **self._contents.get(one, unread).version,
+            }
+            for one in sorted(needed)
+        ]
 
     def on_order_status(self, report: OrderStatusReport) -> None:
         """Keeps what a site has of objects, as long as an order there may refer to them."""
@@ -396,9 +421,11 @@ class ReferredObjects:
         return pause_seconds
 
     def _take(self, one: ReferredObject, content: ReferredContent) -> None:
-        if not self._users.get(one) or self._contents.get(one) == content:
+        if not self._users.get(one):
             return
-        self._contents[one] = content
+        former, self._contents[one] = self._contents.get(one), content
+        if former == content:
+            return
         _log.info("%s of namespace %s: %s", one, one.namespace, content.problem or "read")
         self._plan(one)
         self._release(self.workloads_behind(one.order_key))
@@ -425,7 +452,7 @@ def _content_of(one: ReferredObject, body: Object) -> ReferredContent:
         return ReferredContent(problem=text, reason=REFUSED)
     if (body.get("metadata") or {}).get("deletionTimestamp"):
         return ReferredContent()
-    return ReferredContent(packed=pack_referred(body))
+    return ReferredContent(packed=pack_referred(body), version=recorded_version(body))
 
 
 def _problem_of_name(one: ReferredObject) -> str:
@@ -443,8 +470,9 @@ def _problem_of_name(one: ReferredObject) -> str:
 def _unreadable_text(order_id: str) -> str:
     """Names what a pod template refers to where no object can have such a name."""
     kind, _, name = order_id.split("/", 2)[-1].rpartition("/")[0].partition(":")
+    shown = next((each for each in REFERRED_KINDS if each.lower() == kind), kind)
     return (
-        f"{kind} {name[:100]!r} is no name of an object, or too long to go along: correct it, or,"
+        f"{shown} {name[:100]!r} is no name of an object, or too long to go along: correct it, or,"
         " if the sites have it, name it in annotation kapok.dev/from-site"
     )
 

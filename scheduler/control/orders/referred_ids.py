@@ -20,6 +20,7 @@ from scheduler.control.ports.hub import (
     SERVICE_ACCOUNTS,
     ApiResource,
 )
+from scheduler.model.canonical import canonical_json, digest_of_bytes
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.tenant import Tenant
 from scheduler.model.manifests.references import (
@@ -122,6 +123,18 @@ def pack_referred(body: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
     """An object of the hub as its order has it: in little memory, but for a Secret."""
     sent = (as_sent(body),)
     return sent if body.get("kind") == "Secret" else pack_manifests(sent)
+
+
+def recorded_version(body: Mapping[str, Any]) -> dict[str, str]:
+    """What names the content of an object in the record of a decision, without holding it.
+
+    Of a Secret it is the version at the hub: a short secret could be guessed by its digest.
+    """
+    metadata = body.get("metadata") or {}
+    if body.get("kind") == "Secret":
+        version = metadata.get("resourceVersion")
+        return {"resourceVersion": version} if isinstance(version, str) else {}
+    return {"digest": digest_of_bytes(canonical_json(as_sent(body)))}
 
 
 def order_of_referred(

@@ -98,10 +98,12 @@ class RecordedShare:
     Attributes:
         spec: the spec with its manifests.
         incarnation: the workload's; "" when it is not known.
+        references: what goes along with its orders, by name and version.
     """
 
     spec: WorkloadSpec
     incarnation: str = ""
+    references: Sequence[Mapping[str, str]] = ()
 
 
 class DecisionRecorder(Protocol):
@@ -130,8 +132,9 @@ class DecisionRecorder(Protocol):
             subject: "namespace/name" of the workload.
             epoch: the epoch of the leader that decided.
             at: when it was decided.
-            content: demand, terms and decision, or the refusal, as values of the model; and as
-                `assignment` the version of a batch's list that the decision follows.
+            content: demand, terms and decision, or the refusal, as values of the model; as
+                `assignment` the version of a batch's list that the decision follows; and as
+                `references` what goes along with the orders, if anything does.
             spec: the spec with its manifests; equal ones are stored once.
             incarnation: the workload's; "" when it is not known.
         """

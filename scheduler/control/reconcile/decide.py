@@ -98,6 +98,7 @@ class Decider:
         stats: counts decisions and refusals.
         failover: which sites a workload is to leave, and what moves back.
         epoch: gives the leader's epoch.
+        references_of: names what goes along with the orders of a workload, for the record.
     """
 
     objects: HubObjects
@@ -110,6 +111,7 @@ class Decider:
     stats: WorkloadStats
     failover: FailoverDecisions
     epoch: Callable[[], int]
+    references_of: Callable[[WorkKey], Sequence[Mapping[str, str]]] = lambda _key: ()
 
     async def record_deletion(self, key: WorkKey, incarnation: str) -> None:
         """Records that a workload is gone, so that the next one of its name is another one."""
@@ -267,6 +269,7 @@ class Decider:
                     RecordedShare(
                         spec=recorded_spec(members[index].workload.spec),
                         incarnation=members[index].workload.status.incarnation,
+                        references=self.references_of(_key_of(members[index].workload)),
                     )
                     for index in new
                 ],
@@ -611,6 +614,8 @@ class Decider:
     def _prepare(
         self, workload: Workload, now: datetime, content: dict[str, Any]
     ) -> PreparedRecord:
+        if "decision" in content and (references := self.references_of(_key_of(workload))):
+            content = {**content, "references": references}
         return self.recorder.prepare(
             subject=workload.metadata.key,
             epoch=self.epoch(),
@@ -619,3 +624,7 @@ class Decider:
             spec=recorded_spec(workload.spec),
             incarnation=workload.status.incarnation,
         )
+
+
+def _key_of(workload: Workload) -> WorkKey:
+    return workload.metadata.namespace, workload.metadata.name

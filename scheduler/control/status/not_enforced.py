@@ -26,7 +26,6 @@ _REBALANCE = "running work is not moved to save cost yet, so there is no number 
 _NOT_COMMON = "a ClusterPlacementPolicy does not set it; write it to a PlacementPolicy"
 _DESCRIBES = "describes the site; nothing is decided by it yet"
 _GREEN = "only the carbon intensity that is reported or forecast counts yet"
-_PROFILE = "a push process reads kubeconfigs alone; name one in kubeconfigSecretRef"
 
 NOT_ENFORCED: dict[str, dict[str, str]] = {
     Workload.KIND: {
@@ -65,7 +64,6 @@ NOT_ENFORCED: dict[str, dict[str, str]] = {
         "spec.energy.greenShare": _GREEN,
         "spec.energy.greenEvidence": _GREEN,
         "spec.energy.pvPeakWatts": _DESCRIBES,
-        "spec.delivery.clusterProfileRef": _PROFILE,
     },
 }
 """What happens instead, by kind and path of the field."""

@@ -75,7 +75,7 @@ FIELD_DESCRIPTIONS: dict[tuple[str, str], str] = {
         "For Push: the Secret that holds the member cluster's kubeconfig."
     ),
     ("Delivery", "clusterProfileRef"): (
-        "For Push: the ClusterProfile that says how to reach the cluster."
+        "For Push: the ClusterProfile whose access providers say how to reach the cluster."
     ),
     ("SecretReference", "namespace"): "The namespace of the Secret.",
     ("SecretReference", "name"): "The name of the Secret.",

@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import Any
 
 from scheduler.model.manifests.checks import title_of
-from scheduler.model.manifests.containers import mapping_or_empty
+from scheduler.model.manifests.containers import mapping_or_empty, mappings_in
 from scheduler.model.manifests.manifests import scalable_index
 from scheduler.model.manifests.templates import group_kind
 
@@ -117,6 +117,39 @@ def named_for_site(manifests: Sequence[Mapping[str, Any]], site: str) -> tuple[d
         references.rewrite(renamed if position == index else each)
         for position, each in enumerate(named)
     )
+
+
+def numbered_pods_at(
+    manifests: Sequence[Mapping[str, Any]], *, site: str | None, first: int, count: int
+) -> tuple[list[str], list[str]]:
+    """The pods of a StatefulSet at a site, and the claims that its templates make for them.
+
+    The set is the one that replicas scale; a claim is named `TEMPLATE-SET-ORDINAL` (Kubernetes,
+    "StatefulSet basics").
+
+    Args:
+        manifests: the objects of the workload.
+        site: the site, if the set is named after it (`identity: PerSite`); else None.
+        first: the first ordinal there, without the start that the manifest states.
+        count: the pods there.
+
+    Returns:
+        Names of pods and of claims; none where pods have no ordinals.
+    """
+    index = scalable_index(manifests)
+    if index is None or group_kind(manifests[index]) not in _STATEFUL_SETS:
+        return [], []
+    spec = mapping_or_empty(manifests[index].get("spec"))
+    start = mapping_or_empty(spec.get("ordinals")).get("start")
+    begin = first + (start if isinstance(start, int) and not isinstance(start, bool) else 0)
+    written = str(mapping_or_empty(manifests[index].get("metadata")).get("name", ""))
+    name = written if site is None else set_name_at(written, site)
+    pods = [f"{name}-{ordinal}" for ordinal in range(begin, begin + count)]
+    templates = [
+        str(mapping_or_empty(each.get("metadata")).get("name", ""))
+        for each in mappings_in(spec.get("volumeClaimTemplates"))
+    ]
+    return pods, [f"{template}-{pod}" for template in templates for pod in pods]
 
 
 def set_name_at(name: str, site: str) -> str:

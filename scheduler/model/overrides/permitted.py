@@ -65,6 +65,10 @@ _FIELDS_OF_KINDS: Mapping[GroupKind, tuple[Pointer, ...]] = {
 }
 """Of kinds without pods, what is a matter of the site: addresses, names and settings."""
 
+_SHARES = (
+    "the decision divides replicas; write spec.placement: weights for shares, spread by site with "
+    "maxPerGroup for the most at each site, or a workload of its own for a number at one site"
+)
 _HINTS = {
     "affinity": "nodes are required by spec.placement and the decision",
     "kind": "it would be another object",
@@ -73,8 +77,8 @@ _HINTS = {
     "namespace": "orders and reports know the object by it",
     "nodeName": "nodes are chosen at the site",
     "nodeSelector": "the decision has counted the nodes that it selects",
-    "replicas": "the decision divides replicas; write spec.placement (weights, spread)",
-    "parallelism": "the decision divides replicas; write spec.placement (weights, spread)",
+    "replicas": _SHARES,
+    "parallelism": _SHARES,
     "completions": "the decision divides them",
     "requests": "the decision has counted them",
     "limits": "the decision has counted them",

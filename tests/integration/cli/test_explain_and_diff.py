@@ -382,3 +382,49 @@ def test_what_pod_templates_refer_to_is_named(
     del app["spec"]["demand"]
     _, answer = explained(tmp_path, capsys, site("m1", nodes(4)), grant("m1"), app)
     assert any("refer to ConfigMap app, ServiceAccount runner" in one for one in answer["notes"])
+
+
+@pytest.mark.parametrize("is_recorded", [True, False])
+async def test_what_goes_along_is_named_with_what_the_record_says_of_it(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    is_recorded: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    sources = [{"configMapRef": {"name": "settings"}}, {"secretRef": {"name": "登录"}}]
+    pods = {"containers": [{"name": "c", "image": "web:1", "envFrom": sources}]}
+    manifest = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web"},
+        "spec": {"replicas": 2, "template": {"spec": pods}},
+    }
+    fleet, asked = fleet_of(site_with_capacity("m1", 4)), demand(workload(2))
+    content = {"demand": asked, "terms": DEFAULT_TERMS, "decision": choose(asked, fleet, now=NOW)}
+    digest = "sha256:" + "1" * 64
+    if is_recorded:  # a former object, which the spec names no more, is not shown
+        content["references"] = [
+            {"kind": "ConfigMap", "namespace": "ns", "name": "former", "digest": digest},
+            {"kind": "ConfigMap", "namespace": "ns", "name": "settings", "digest": digest},
+        ]
+    async with Ledger(tmp_path) as ledger:
+        recorder = LedgerRecorder(ledger)
+        for facts in fleet.all_facts():
+            recorder.update_facts(facts.name, facts)
+        spec = WorkloadSpec(manifests=(manifest,))
+        await recorder.record(subject=asked.key, epoch=1, at=NOW, content=content, spec=spec)
+    words = ["explain", "ns/app", "--data-dir", str(tmp_path)]
+    assert main([*words, "-o", "json"]) == 0
+    [config, secret] = json.loads(capsys.readouterr().out)["references"]
+    assert config == {
+        "kind": "ConfigMap",
+        "namespace": "ns",
+        "name": "settings",
+        "optional": False,
+        "digest": digest if is_recorded else None,
+        "resourceVersion": None,
+    }
+    assert (secret["kind"], secret["name"], secret["digest"]) == ("Secret", "登录", None)
+    assert main(words) == 0
+    printed = capsys.readouterr().out
+    assert "goes along: Secret ns/登录: not read when this" in printed
+    assert (digest in printed.replace("\n", "")) is is_recorded

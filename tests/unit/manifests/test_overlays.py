@@ -9,19 +9,28 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
 
+from agents.config.load import load_push_settings
 from agents.config.load import load_settings as load_agent_settings
 from scheduler import __version__
 from scheduler.apiserver.kinds.custom.checks import definition_problems
 from scheduler.settings import load_settings
 from tests.support.kustomize import MANIFESTS, OVERLAYS, Json, kustomize, of_kind, overlay
 
-SETTINGS = {"single": "scheduler.yaml", "ha": "scheduler.yaml", "agent-pull": "agent.yaml"}
+SETTINGS = {
+    "single": "scheduler.yaml",
+    "ha": "scheduler.yaml",
+    "agent-pull": "agent.yaml",
+    "agent-push": "push.yaml",
+}
 """The settings file of each overlay."""
+COMPLETE = [name for name in OVERLAYS if name != "agent-push"]
+"""The overlays that a cluster needs no other one beside."""
 HUBS = [name for name in OVERLAYS if SETTINGS[name] == "scheduler.yaml"]
 SECRETS = {
     "single": {"kapok-broker"},
     "ha": {"kapok-broker", "kapok-hub-key", "kapok-ledger"},
     "agent-pull": {"kapok-agent-broker"},
+    "agent-push": {"kapok-push-broker"},
 }
 """What an operator makes before, which the head of each overlay names."""
 APPLIED_ONCE = {"NetworkPolicy", "PodDisruptionBudget", "Service", "ServiceAccount"}
@@ -56,7 +65,7 @@ def test_every_object_is_valid(name: str) -> None:
             kubernetes_validate.validate(one, "1.36", strict=True)
 
 
-@pytest.mark.parametrize("name", OVERLAYS)
+@pytest.mark.parametrize("name", COMPLETE)
 def test_an_overlay_has_everything_of_its_program_once(name: str) -> None:
     found = [(one["kind"], one["metadata"]["name"]) for one in overlay(name)]
     assert len(found) == len(set(found))
@@ -68,7 +77,8 @@ def test_an_overlay_has_everything_of_its_program_once(name: str) -> None:
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_everything_is_in_the_namespace_of_kapok_and_labelled(name: str) -> None:
     for one in overlay(name):
-        assert one["metadata"].get("namespace", "kapok-system") == "kapok-system"
+        if one["kind"] != "RoleBinding" or name != "agent-push":
+            assert one["metadata"].get("namespace", "kapok-system") == "kapok-system"
         if one["kind"] in APPLIED_ONCE - {"ServiceAccount"} | {"Deployment", "ConfigMap"}:
             assert one["metadata"]["labels"]["app.kubernetes.io/part-of"] == "kapok"
 
@@ -99,6 +109,34 @@ def test_the_agent_brings_its_roles_alone() -> None:
         for folder in ("rbac", "rbac/agent")
     ]
     assert namespaces[0] == namespaces[1]
+
+
+def test_the_push_process_is_beside_a_hub_and_shares_no_object_with_it() -> None:
+    """So one can be deleted without the other, and Helm finds one owner of each object."""
+
+    def names(name: str) -> set[tuple[str, str, str]]:
+        return {
+            (one["kind"], one["metadata"].get("namespace", ""), one["metadata"]["name"])
+            for one in overlay(name)
+        }
+
+    push, hub = names("agent-push"), names("single")
+    assert not push & hub
+    assert {kind for kind, _, _ in push} == APPLIED_ONCE - {"ServiceAccount"} | {
+        "ConfigMap",
+        "Deployment",
+        "PersistentVolumeClaim",
+        "RoleBinding",
+    }
+    account = pod_of("agent-push")["serviceAccountName"]
+    assert ("ServiceAccount", "kapok-system", account) in hub
+    [binding] = of_kind(overlay("agent-push"), "RoleBinding")
+    assert ("ClusterRole", "", binding["roleRef"]["name"]) in hub
+    assert binding["metadata"]["namespace"] == "kapok-members"
+    assert [one["name"] for one in binding["subjects"]] == [account]
+    # Neither is in reach of `kubectl delete -k`: there are the kubeconfigs of all members.
+    head = (MANIFESTS / "overlays/agent-push/kustomization.yaml").read_text(encoding="utf-8")
+    assert "kubectl create namespace kapok-members" in head
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
@@ -167,11 +205,17 @@ def test_every_volume_is_there_or_is_named_in_the_head(name: str) -> None:
     assert all(one in head for one in named)
 
 
+def load_settings_of(name: str, path: Path) -> Any:  # noqa: ANN401 - of two programs
+    if name == "agent-push":
+        return load_push_settings(path, {})
+    return load_agent_settings(path, {}) if name == "agent-pull" else load_settings(path)
+
+
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_the_settings_are_accepted_and_name_mounted_files(name: str) -> None:
     path = MANIFESTS / "overlays" / name / SETTINGS[name]
-    is_agent = SETTINGS[name] == "agent.yaml"
-    settings: Any = load_agent_settings(path, {}) if is_agent else load_settings(path)
+    is_agent = name.startswith("agent")
+    settings: Any = load_settings_of(name, path)
     mounts = [one["mountPath"] for one in container_of(name)["volumeMounts"]]
     for word in re.split(r"[\s=]+", path.read_text(encoding="utf-8")):
         if word.startswith(("/etc/", "/var/")):
@@ -201,7 +245,7 @@ def test_changed_settings_roll_the_pods(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_the_image_is_that_of_this_version(name: str) -> None:
-    program = {"scheduler.yaml": "kapok", "agent.yaml": "kapok-agent"}[SETTINGS[name]]
+    program = "kapok-agent" if name.startswith("agent") else "kapok"
     assert container_of(name)["image"] == f"{program}:{__version__}"
     assert container_of(name)["command"] == [program]
 

@@ -10,6 +10,8 @@ import pytest
 from agents.member.access import Access
 from agents.member.api import MemberApi, MemberApiError, Tree, Unreachable
 from agents.push.hub import HubReader, push_site_of
+from agents.push.profile_accesses import ProfileAccesses
+from tests.support.fake_clock import FakeClock
 from tests.support.kubeconfigs import kubeconfig
 
 SITES = "/apis/kapok.dev/v1alpha1/sites"
@@ -68,9 +70,13 @@ class FakeHubApi(MemberApi):
         return [transform({"metadata": one["metadata"]}) for one in trees if isinstance(one, dict)]
 
 
+def reader_of(api: FakeHubApi) -> HubReader:
+    return HubReader(api, ProfileAccesses(api=api, providers=(), clock=FakeClock()))
+
+
 def test_only_sites_that_changed_are_read_again() -> None:
     api = FakeHubApi(pushed("m1"), site("m2"), site("m3", mode="Pull"))
-    reader = HubReader(api)
+    reader = reader_of(api)
     assert set(reader.push_sites()) == {"m1"}
     assert len(api.asked) == 3
     assert set(reader.push_sites()) == {"m1"}
@@ -104,7 +110,7 @@ def access_of(api: FakeHubApi, reader: HubReader) -> Access:
 @pytest.mark.parametrize("key", ["kubeconfig", "value"])
 def test_the_access_is_the_same_object_until_the_secret_changes(key: str) -> None:
     api = FakeHubApi()
-    reader = HubReader(api)
+    reader = reader_of(api)
     api.objects[SECRET] = secret(1, kubeconfig(), key)
     first = access_of(api, reader)
     assert not first.problem
@@ -131,7 +137,7 @@ def test_a_secret_that_cannot_be_used_is_a_problem_by_name(
     api = FakeHubApi()
     if held is not None:
         api.objects[SECRET] = held
-    reader = HubReader(api)
+    reader = reader_of(api)
     access = access_of(api, reader)
     assert words in access.problem
     assert access_of(api, reader) is access
@@ -140,15 +146,15 @@ def test_a_secret_that_cannot_be_used_is_a_problem_by_name(
 
 
 def test_a_site_without_a_secret_is_a_problem_by_name() -> None:
-    api = FakeHubApi(site("m1", mode="Push", clusterProfileRef={"namespace": "a", "name": "b"}))
-    reader = HubReader(api)
+    api = FakeHubApi(site("m1", mode="Push", clusterProfileRef={"namespace": "a"}))
+    reader = reader_of(api)
     access = reader.access_of(reader.push_sites()["m1"])
-    assert "names no kubeconfigSecretRef" in access.problem
+    assert "names neither kubeconfigSecretRef" in access.problem
 
 
 def test_a_right_lost_at_the_hub_ends_no_access_and_a_deleted_secret_does() -> None:
     api = FakeHubApi()
-    reader = HubReader(api)
+    reader = reader_of(api)
     api.objects[SECRET] = secret(1, kubeconfig())
     first = access_of(api, reader)
     api.objects[SECRET] = MemberApiError(403, "Forbidden", "no")

@@ -380,3 +380,43 @@ async def test_pull_secrets_of_an_account_with_odd_names_are_left_out() -> None:
     await loops.hub.create(SERVICE_ACCOUNTS, account)
     async with running(deployed("web", {"serviceAccountName": "runner"}), loops=loops):
         assert names(loops) == {"web", "serviceaccount:runner"}
+
+
+async def test_records_name_what_goes_along_and_hold_no_content() -> None:
+    marker = "marker-of-a-password"
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "login", "namespace": "ns"},
+        "data": {"k": marker},
+    }
+    spec = {
+        "priorityClassName": "high",
+        "volumes": [
+            *NEEDS_CONFIG["volumes"],
+            {"name": "s", "secret": {"secretName": "login"}},
+            {"name": "o", "configMap": {"name": "gone", "optional": True}},
+        ],
+    }
+    loops = ControlLoops()
+    await loops.hub.create(CONFIG_MAPS, config("1"))
+    await loops.hub.create(SECRETS, secret)
+    async with running(deployed("web", spec), loops=loops):
+        referred = loops.term.referred
+        known = referred.recorded_references(("ns", "web"))
+        found = {f"{one['kind']} {one['name']}": one for one in known}
+        first = found["ConfigMap app"]
+        assert first["namespace"] == "ns"
+        assert first["digest"].startswith("sha256:")
+        assert found["Secret login"].keys() == {"kind", "name", "namespace", "resourceVersion"}
+        assert found["ConfigMap gone"].keys() == {"kind", "name", "namespace"}
+        assert marker not in str(found)
+        await loops.hub.merge_patch(CONFIG_MAPS, "app", {"data": {"k": "2"}}, namespace="ns")
+        changed(loops, "ConfigMap", "app")
+        await settle(loops)
+        assert first not in referred.recorded_references(("ns", "web"))
+        await loops.hub.merge_patch(WORKLOADS, "web", {"spec": {"replicas": 2}}, namespace="ns")
+        await settle(loops)
+        recorded = loops.recorder.records[-1][1]["references"]
+        assert [f"{one['kind']} {one['name']}" for one in recorded] == sorted(found)
+        assert referred.recorded_references(("ns", "other")) == []
