@@ -3,6 +3,7 @@
 It looks at settings, files and the broker's port, changes nothing and sends nothing.
 """
 
+import os
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -11,7 +12,8 @@ from typing import Any, Final
 
 from agents.config.load import AgentSettingsError, read_settings
 from agents.config.rules import find_problems
-from agents.config.settings import AgentSettings
+from agents.config.settings import AgentBrokerSettings, AgentSettings
+from agents.mqtt.proxy import proxy_for
 from agents.runtime.data_checks import check_data_files, check_no_boots_lost
 from agents.runtime.data_dir import IdentityError, check_mounted_secret_mode
 
@@ -70,7 +72,7 @@ def _examine_machine(settings: AgentSettings) -> Iterator[DoctorFinding]:
     for path, name in files.items():
         if name:
             yield from _examine_file(path, Path(name))
-    yield from _examine_broker(broker.host, broker.port)
+    yield from _examine_broker(broker)
 
 
 def _examine_file(path: str, file: Path) -> Iterator[DoctorFinding]:
@@ -86,10 +88,16 @@ def _examine_file(path: str, file: Path) -> Iterator[DoctorFinding]:
         yield DoctorFinding(path, "error", str(error), "follow the message")
 
 
-def _examine_broker(host: str, port: int) -> Iterator[DoctorFinding]:
+def _examine_broker(broker: AgentBrokerSettings) -> Iterator[DoctorFinding]:
+    path = "broker.host"
     try:
-        socket.create_connection((host, port), timeout=_CONNECT_SECONDS).close()
+        proxy = proxy_for(broker.host, broker.proxy, os.environ)
+        if proxy is None:
+            socket.create_connection((broker.host, broker.port), timeout=_CONNECT_SECONDS).close()
+        else:
+            path = "broker.proxy"
+            proxy.connect(broker.host, broker.port).close()
     except (OSError, OverflowError, UnicodeError) as error:
-        what = f"{host}:{port}: {error}"
+        what = f"{broker.host}:{broker.port}: {error}"
         instead = "start the broker, or name its address; the agent goes on trying"
-        yield DoctorFinding("broker.host", "warning", what, instead)
+        yield DoctorFinding(path, "warning", what, instead)

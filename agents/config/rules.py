@@ -1,5 +1,6 @@
 """The rules for values of settings: ranges, closed lists of words, and what needs what."""
 
+import re
 import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from agents.protocol.topics import is_site_name
 
 LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 _CLUSTER_SOURCES: Final = ("none", "kubeconfig", "in-cluster")
+_TRANSPORTS: Final = ("tcp", "websockets")
+_PATH_PATTERN = re.compile(r"/[A-Za-z0-9._~/?=&%-]{0,200}")
+_PROXY_PATTERN = re.compile(r"(http://)?([^\s@/]{1,300}@)?[A-Za-z0-9\[\]:._-]{1,260}/?")
 _ORIGINS: Final = typing.get_args(FigureOrigin)
 _DAY_SECONDS: Final = 86_400.0
 _LAST_PORT: Final = 65_535
@@ -109,6 +113,17 @@ def _rules(settings: AgentSettings) -> Iterator[tuple[str, bool, str]]:
         "cluster.tenant_account",
         cluster.tenant_account == "" or is_site_name(cluster.tenant_account),
         "the name of a ServiceAccount is expected, such as kapok-tenant",
+    )
+    yield _word("broker.transport", broker.transport, _TRANSPORTS)
+    yield (
+        "broker.websocket_path",
+        _PATH_PATTERN.fullmatch(broker.websocket_path) is not None,
+        "a path is expected, such as /mqtt",
+    )
+    yield (
+        "broker.proxy",
+        broker.proxy in ("", "none") or _PROXY_PATTERN.fullmatch(broker.proxy) is not None,
+        "http://HOST:PORT is expected, http://USER:PASSWORD@HOST:PORT, or none",
     )
     yield _word("push.source", settings.push.source, _CLUSTER_SOURCES)
     yield (

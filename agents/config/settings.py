@@ -33,6 +33,10 @@ class AgentBrokerSettings:
         tls_certificate_file: the site's client certificate, if the broker requires one.
         tls_key_file: key of the client certificate.
         will_delay_seconds: time without a session after which the broker sends "offline".
+        transport: "tcp", or "websockets" where only HTTP gets out.
+        websocket_path: path of MQTT over WebSocket.
+        proxy: HTTP proxy as `http://USER:PASSWORD@HOST:PORT`; empty: HTTPS_PROXY and NO_PROXY of
+            the environment decide; "none": no proxy whatever the environment says.
     """
 
     host: str = "127.0.0.1"
@@ -44,6 +48,9 @@ class AgentBrokerSettings:
     tls_certificate_file: str = ""
     tls_key_file: str = ""
     will_delay_seconds: float = 15.0
+    transport: str = "tcp"
+    websocket_path: str = "/mqtt"
+    proxy: Secret = NO_SECRET
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

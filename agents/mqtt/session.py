@@ -7,20 +7,25 @@ messages again.
 
 import asyncio
 import logging
+import os
 import random
 import socket
 import ssl
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import aiomqtt
+from paho.mqtt.client import Client
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from agents.config.settings import AgentBrokerSettings
 from agents.metrics.counters import Counters
+from agents.mqtt.proxy import proxy_for
+from agents.mqtt.websocket import WebSocketStream
 from agents.protocol.bounds import MAX_ENVELOPE_BYTES
 from agents.runtime.backoff import Backoff
 from agents.runtime.clock import AgentClock
@@ -33,6 +38,9 @@ _MAX_QUEUED_MESSAGES: Final = 2_000
 _INITIAL_BACKOFF_SECONDS: Final = 0.5
 _MAX_BACKOFF_SECONDS: Final = 20.0
 _STABLE_SECONDS: Final = 10.0
+_HANDSHAKE_SECONDS: Final = 10.0
+_MAX_IN_FLIGHT: Final = 20
+"""Publications that wait for the broker's acknowledgement: paho's default."""
 
 # Some brokers deliver only so many retained messages per subscription (the packaged one: 100).
 SUBSCRIBE_BATCH: Final = 50
@@ -165,6 +173,8 @@ class AgentSession:
         client = self._build_client()
         try:
             _limit_reading(client)
+            _choose_way(client, self.broker)
+            _keep_receive_maximum(client)
             async with client:
                 connection = BrokerConnection(client)
                 await connection.subscribe(self.topics)
@@ -252,6 +262,57 @@ class BoundedQueue(asyncio.Queue[aiomqtt.Message]):
         item: aiomqtt.Message = super()._get()
         self._bytes -= len(item.payload)
         return item
+
+
+def _choose_way(client: aiomqtt.Client, broker: AgentBrokerSettings) -> None:
+    """Makes paho connect through the proxy, and speak WebSocket within TLS, where that is set.
+
+    Raises:
+        OSError: the proxy that is named is none.
+    """
+    mqtt = client._client  # noqa: SLF001 - aiomqtt offers no other way
+    proxy = proxy_for(broker.host, broker.proxy, os.environ)
+    if proxy is not None:
+        mqtt._create_socket_connection = partial(  # type: ignore[method-assign]  # noqa: SLF001 - as above
+            proxy.connect, broker.host, broker.port
+        )
+    if broker.transport == "websockets":
+        connect = mqtt._create_socket  # noqa: SLF001 - as above
+
+        def open_stream() -> WebSocketStream:
+            connection = cast("socket.socket", connect())
+            try:
+                return WebSocketStream(
+                    connection,
+                    host=_host_header(broker),
+                    path=broker.websocket_path,
+                    timeout_seconds=_HANDSHAKE_SECONDS,
+                )
+            except BaseException:
+                connection.close()
+                raise
+
+        mqtt._create_socket = open_stream  # type: ignore[method-assign]  # noqa: SLF001 - as above
+
+
+def _host_header(broker: AgentBrokerSettings) -> str:
+    name = f"[{broker.host}]" if ":" in broker.host else broker.host
+    default = 443 if broker.tls_ca_file else 80
+    return name if broker.port == default else f"{name}:{broker.port}"
+
+
+def _keep_receive_maximum(client: aiomqtt.Client) -> None:
+    """Makes paho send no more at once than the broker says it takes (MQTT 5, 3.2.2.3.3)."""
+    mqtt = client._client  # noqa: SLF001 - aiomqtt offers no other way
+    on_connect = mqtt.on_connect
+
+    def heed(one: Client, data: object, flags: object, code: object, properties: object) -> None:
+        maximum = getattr(properties, "ReceiveMaximum", _MAX_IN_FLIGHT)
+        # paho's own setter refuses once there is a connection; nothing is in flight before this.
+        one._max_inflight_messages = max(1, min(_MAX_IN_FLIGHT, maximum))  # noqa: SLF001 - as above
+        on_connect(one, data, flags, code, properties)  # type: ignore[misc, arg-type, call-arg]
+
+    mqtt.on_connect = heed
 
 
 def _limit_reading(client: aiomqtt.Client) -> None:

@@ -5,18 +5,23 @@ A module of its own because `mqtt` and `orders` both use it and neither may impo
 
 import random
 from dataclasses import dataclass, field
+from typing import Final
+
+_LEAST_RATIO: Final = 0.02
 
 
 @dataclass(slots=True, kw_only=True)
 class Backoff:
-    """Pauses whose mean doubles with every attempt.
+    """Pauses whose mean doubles with every attempt, with full jitter.
 
-    The jitter spreads the reconnects of a thousand agents that lost one broker at the same time.
+    The jitter spreads the reconnects of a thousand agents that lost one broker at the same time:
+    each pause is anything from almost 0 to twice its mean. With half of that range as a floor, half
+    of all would return within a quarter of the time (M. Brooker, "Exponential Backoff And Jitter").
 
     Attributes:
         initial_seconds: mean of the first pause.
         max_seconds: longest mean.
-        jitter: chance as an input; each pause is 0.5 to 1.5 times its mean.
+        jitter: chance as an input.
     """
 
     initial_seconds: float
@@ -29,7 +34,8 @@ class Backoff:
         # The exponent is bounded: after months without a broker `2 ** attempts` overflows a float.
         mean: float = min(self.initial_seconds * 2 ** min(self._attempts, 32), self.max_seconds)
         self._attempts += 1
-        return mean * (0.5 + self.jitter.random())
+        # A little is left of it, so that not even chance makes a loop without a rest.
+        return max(_LEAST_RATIO * mean, 2 * mean * self.jitter.random())
 
     def reset(self) -> None:
         """Starts again with the first pause, after a success."""

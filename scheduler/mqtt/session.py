@@ -107,7 +107,8 @@ class BrokerSession:
                 reason,
                 backoff_seconds,
             )
-            await self.clock.sleep(backoff_seconds * (0.5 + self.jitter.random()))
+            # Full jitter, as of the agents.
+            await self.clock.sleep(backoff_seconds * max(0.02, 2 * self.jitter.random()))
             backoff_seconds = min(backoff_seconds * 2, _MAX_BACKOFF_SECONDS)
 
     async def _run_session(self) -> None:

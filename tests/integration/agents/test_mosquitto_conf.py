@@ -2,122 +2,41 @@
 
 import asyncio
 import contextlib
-import datetime as dt
-import getpass
 import random
-import shutil
-import socket
-import ssl
-import subprocess
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from ipaddress import ip_address
+from collections.abc import Iterator
 from pathlib import Path
 
 import aiomqtt
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from agents.app import Agent, build_agent
 from agents.config.settings import AgentBrokerSettings, AgentSettings, ReportSettings
 from agents.protocol.keys import SigningKey
 from agents.runtime.clock import AgentSystemClock
 from agents.runtime.data_dir import Boot
-from tests.support.member_clusters import wait_until
+from scheduler.mqtt.production.mosquitto_files import MosquittoChoices, mosquitto_files
+from tests.support.production_broker import (
+    SCHEDULER,
+    Authority,
+    ProductionBroker,
+    free_ports,
+    mosquitto,
+)
 from tests.support.wire_hub import WireHub, config_map, packed
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(30)]
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 CLOCK = AgentSystemClock()
-SCHEDULER = "kapok-scheduler"
 
 
-@dataclass(frozen=True)
-class Broker:
-    """A running broker with its papers."""
-
-    port: int
-    folder: Path
-
-    def tls(self, name: str | None) -> ssl.SSLContext:
-        context = ssl.create_default_context(cafile=str(self.folder / "ca.crt"))
-        if name:
-            context.load_cert_chain(self.folder / f"{name}.crt", self.folder / f"{name}.key")
-        return context
-
-    @asynccontextmanager
-    async def client(
-        self, name: str | None, *, client_id: str | None = None
-    ) -> AsyncIterator[aiomqtt.Client]:
-        async with aiomqtt.Client(
-            "127.0.0.1",
-            self.port,
-            identifier=client_id,
-            clean_start=client_id is None,
-            tls_context=self.tls(name),
-            protocol=aiomqtt.ProtocolVersion.V5,
-            timeout=5 if name else 1,  # a client that TLS refuses gets no other answer
-        ) as client:
-            yield client
-
-
-class Authority:
-    """Issues certificates into a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.key = ec.generate_private_key(ec.SECP256R1())
-        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a test's authority")])
-        basic = x509.BasicConstraints(ca=True, path_length=0)
-        own = self._builder(self.name, self.key).add_extension(basic, critical=True)
-        self._write("ca", own.sign(self.key, hashes.SHA256()), self.key)
-
-    def issue(self, name: str) -> None:
-        """A certificate whose common name is `name`, good for 127.0.0.1."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        address = x509.IPAddress(ip_address("127.0.0.1"))
-        alternative = x509.SubjectAlternativeName([address])
-        builder = self._builder(subject, key).add_extension(alternative, critical=False)
-        self._write(name, builder.sign(self.key, hashes.SHA256()), key)
-
-    def _builder(
-        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey
-    ) -> x509.CertificateBuilder:
-        now = dt.datetime.now(dt.UTC)  # noqa: TID251 - certificates are of the real time
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self.name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - dt.timedelta(hours=1))
-            .not_valid_after(now + dt.timedelta(hours=1))
-        )
-
-    def _write(self, name: str, cert: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
-        pem = serialization.Encoding.PEM
-        (self.folder / f"{name}.crt").write_bytes(cert.public_bytes(pem))
-        (self.folder / f"{name}.key").write_bytes(
-            key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        )
-
-
-def shipped(folder: Path, port: int) -> Path:
+def shipped(folder: Path, port: int) -> dict[str, str]:
     """The shipped files, moved: only paths, port and the user differ from what is shipped."""
+    found = {}
     for name in ("mosquitto.conf", "mosquitto.acl"):
         text = (CONFIGS / name).read_text().replace("/etc/mosquitto/kapok", str(folder))
-        text = text.replace("listener 8883", f"listener {port} 127.0.0.1")
-        text = text.replace("/var/lib/mosquitto/", f"{folder}/")
-        (folder / name).write_text(text)
-    with (folder / "mosquitto.conf").open("a") as file:
-        file.write(f"user {getpass.getuser()}\n")
-    return folder / "mosquitto.conf"
+        found[name] = text.replace("listener 8883", f"listener {port} 127.0.0.1")
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -130,23 +49,10 @@ def papers(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def broker(papers: Path) -> Iterator[Broker]:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
-    command = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin") or "mosquitto"
-    with subprocess.Popen([command, "-c", str(shipped(papers, port))]) as process:
-        try:
-            wait_until(lambda: accepts(port) or process.poll() is not None)
-            assert process.poll() is None, "mosquitto does not take the shipped settings"
-            yield Broker(port, papers)
-        finally:
-            process.terminate()
-
-
-def accepts(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def broker(papers: Path) -> Iterator[ProductionBroker]:
+    [port] = free_ports(1)
+    with mosquitto(papers, port, shipped(papers, port)):
+        yield ProductionBroker(port, papers)
 
 
 async def heard(client: aiomqtt.Client, name: str) -> list[bytes]:
@@ -160,13 +66,13 @@ async def heard(client: aiomqtt.Client, name: str) -> list[bytes]:
     return found
 
 
-async def test_nobody_enters_without_a_certificate(broker: Broker) -> None:
+async def test_nobody_enters_without_a_certificate(broker: ProductionBroker) -> None:
     with pytest.raises((aiomqtt.MqttError, OSError)):
         async with broker.client(None) as client:
             await client.publish("kapok/v1/site-a/report", b"x", qos=1)
 
 
-async def test_a_site_reads_what_is_for_it_and_nothing_else(broker: Broker) -> None:
+async def test_a_site_reads_what_is_for_it_and_nothing_else(broker: ProductionBroker) -> None:
     async with broker.client(SCHEDULER) as scheduler:
         for site in ("site-a", "site-b"):
             for kind in ("desired", "desired/delta", "orders/" + "0" * 32, "hub"):
@@ -193,7 +99,7 @@ async def test_a_site_reads_what_is_for_it_and_nothing_else(broker: Broker) -> N
         "other",
     ],
 )
-async def test_a_site_speaks_for_itself_only(broker: Broker, name: str) -> None:
+async def test_a_site_speaks_for_itself_only(broker: ProductionBroker, name: str) -> None:
     async with broker.client("site-b") as neighbour, broker.client(SCHEDULER) as scheduler:
         await neighbour.subscribe("kapok/v1/site-b/#", qos=1)
         await scheduler.subscribe("#", qos=1)
@@ -206,7 +112,7 @@ async def test_a_site_speaks_for_itself_only(broker: Broker, name: str) -> None:
         assert first.payload == b"mine"
 
 
-async def test_answers_of_a_site_reach_the_scheduler_alone(broker: Broker) -> None:
+async def test_answers_of_a_site_reach_the_scheduler_alone(broker: ProductionBroker) -> None:
     topic = "kapok/v1/site-a/answer/" + "0" * 32
     async with broker.client("site-b") as neighbour, broker.client(SCHEDULER) as scheduler:
         with contextlib.suppress(aiomqtt.MqttError):
@@ -219,7 +125,7 @@ async def test_answers_of_a_site_reach_the_scheduler_alone(broker: Broker) -> No
         assert b"mine" not in await heard(neighbour, "kapok/v1/site-b/#")
 
 
-def agent_of_site_a(broker: Broker, hub: WireHub, data_dir: Path) -> Agent:
+def agent_of_site_a(broker: ProductionBroker, hub: WireHub, data_dir: Path) -> Agent:
     settings = AgentSettings(
         site="site-a",
         data_dir=str(data_dir),
@@ -241,7 +147,9 @@ def agent_of_site_a(broker: Broker, hub: WireHub, data_dir: Path) -> Agent:
     )
 
 
-async def test_the_agent_works_over_it_with_its_certificate(broker: Broker, tmp_path: Path) -> None:
+async def test_the_agent_works_over_it_with_its_certificate(
+    broker: ProductionBroker, tmp_path: Path
+) -> None:
     hub = WireHub()
     orders = packed(*(hub.content(f"w{n}", config_map()) for n in range(120)))
     async with broker.client(SCHEDULER) as scheduler:
@@ -258,7 +166,7 @@ async def test_the_agent_works_over_it_with_its_certificate(broker: Broker, tmp_
 
 
 async def test_another_site_takes_nothing_over_even_with_a_known_client_id(
-    broker: Broker, tmp_path: Path
+    broker: ProductionBroker, tmp_path: Path
 ) -> None:
     """The worst case: the id leaked. The session ends, nothing of it is read, the agent returns."""
     hub = WireHub()
@@ -302,3 +210,8 @@ def test_the_example_has_the_rules_in_the_form_of_mosquitto_2_1_too() -> None:
         "global_plugin /usr/lib/mosquitto_acl_file.so",
         f"plugin_opt_acl_file {file}",
     ]
+
+
+def test_the_example_is_what_the_command_writes() -> None:
+    for name, text in mosquitto_files(MosquittoChoices()).items():
+        assert (CONFIGS / name).read_text() == text

@@ -55,7 +55,7 @@ def test_a_pause_grows_has_jitter_and_stays_bounded(attempts: int, jitter: rando
     backoff = Backoff(initial_seconds=0.5, max_seconds=20.0, jitter=jitter)
     pauses = [backoff.next_seconds() for _ in range(attempts + 1)]
     mean = min(0.5 * 2 ** min(attempts, 30), 20.0)
-    assert 0.5 * mean <= pauses[-1] <= 1.5 * mean
+    assert 0.02 * mean <= pauses[-1] <= 2 * mean
 
 
 def free_port() -> int:
@@ -87,7 +87,7 @@ async def test_a_session_that_cannot_be_had_is_tried_again_ever_more_slowly() ->
     with suppress(asyncio.CancelledError):
         await session.run(on_connected=lambda: None, on_message=lambda _name, _payload: None)
     means = [0.5, 1, 2, 4, 8, 16, 20, 20]
-    assert all(0.5 * m <= p <= 1.5 * m for p, m in zip(pauses, means, strict=True)), pauses
+    assert all(0.02 * m <= p <= 2 * m for p, m in zip(pauses, means, strict=True)), pauses
     assert session.connection is None
 
 
