@@ -44,13 +44,13 @@ class CollectionEvent:
     type: str
     stored: StoredObject
     previous: StoredObject | None
-    _encoded_line: bytes | None = None
 
     def encode_line(self) -> bytes:
-        """The event as a watch without selector sends it; encoded once for all such watches."""
-        if self._encoded_line is None:
-            self._encoded_line = encode_watch_line(self.type, self.stored.data)
-        return self._encoded_line
+        """The event as a watch without selector sends it.
+
+        The line is a copy of the object's JSON, so making it again costs less than keeping it.
+        """
+        return encode_watch_line(self.type, self.stored.data)
 
 
 def encode_watch_line(event_type: str, data: bytes) -> bytes:

@@ -1,8 +1,9 @@
 """How far the reconciliation of one workload has come, between its steps."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from scheduler.control.ports.hub import Object
 from scheduler.control.queue.requeue import RequeueReason
 from scheduler.control.reconcile.draft import Draft
 from scheduler.model.demand.demand import Demand, NotAccepted
@@ -38,7 +39,7 @@ class Flight:
         is_written: its status is written.
     """
 
-    base: Object
+    base: Mapping[str, Any]
     references: list[DecisionReference] = field(default_factory=list)
     is_written: bool = False
 

@@ -52,7 +52,7 @@ class WorkloadWriter:
     clock: Clock
     slices: PlacementSlices
 
-    async def ensure_finalizer(self, key: WorkKey, base: Object) -> Object:
+    async def ensure_finalizer(self, key: WorkKey, base: Mapping[str, Any]) -> Mapping[str, Any]:
         """Sets the finalizer, so that the object stays until its orders are withdrawn.
 
         Where `manifests/admission` is installed, and on the embedded hub, each object has it from
@@ -72,7 +72,9 @@ class WorkloadWriter:
             return base
         return await self._patch(key, finalizer_patch(base), subresource=None)
 
-    async def write_status(self, key: WorkKey, base: Object, status: WorkloadStatus) -> bool:
+    async def write_status(
+        self, key: WorkKey, base: Mapping[str, Any], status: WorkloadStatus
+    ) -> bool:
         """Writes what differs from the status in the hub; nothing when they are equal.
 
         The epoch alone is no difference: a new leader would otherwise write every object once.
@@ -111,7 +113,9 @@ class WorkloadWriter:
         await self.slices.remove_former(self.hub, base, slices)
         return True
 
-    async def _has_landed(self, key: WorkKey, base: Object, status: WorkloadStatus) -> bool:
+    async def _has_landed(
+        self, key: WorkKey, base: Mapping[str, Any], status: WorkloadStatus
+    ) -> bool:
         """Whether the object has the decision of a status; asks until the hub answers."""
         body = await self._read_until_answered(key)
         if body is None or body["metadata"].get("uid") != base["metadata"].get("uid"):
@@ -152,7 +156,7 @@ class WorkloadWriter:
 
     async def _patch(
         self, key: WorkKey, patch: Mapping[str, Any], *, subresource: str | None
-    ) -> Object:
+    ) -> Mapping[str, Any]:
         namespace, name = key
         with self.objects.writing(key):
             body = await self.hub.merge_patch(
@@ -161,7 +165,7 @@ class WorkloadWriter:
             return self.objects.put_workload(await self.slices.filled(body))
 
 
-def _is_same_but_status(one: Object, other: Object) -> bool:
+def _is_same_but_status(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether nothing that other clients write differs between two versions of an object."""
     return all(one["metadata"].get(name) == other["metadata"].get(name) for name in _METADATA)
 

@@ -112,7 +112,7 @@ def join(placement: Object, parts: list[Object]) -> Object:
     return {**found, "orders": dict(sorted(orders.items()))} if orders else found
 
 
-def stored_status(body: Object) -> Object:
+def stored_status(body: Mapping[str, Any]) -> Object:
     """The status of an object as the hub has it, whether its slices are put in or not. Pure."""
     status: Object = body.get("status") or {}
     return {**status, "placement": body[STORED]} if STORED in body else status
@@ -193,7 +193,7 @@ class PlacementSlices:
         except msgspec.DecodeError:
             return None
 
-    async def store(self, hub: Hub, base: Object, slices: Mapping[str, Slice]) -> None:
+    async def store(self, hub: Hub, base: Mapping[str, Any], slices: Mapping[str, Slice]) -> None:
         """Writes the slices that the hub does not have; the status that names them comes after.
 
         Args:
@@ -213,7 +213,9 @@ class PlacementSlices:
             parts = {digest: msgspec.json.decode(one.content) for digest, one in slices.items()}
             self._known[key] = {**self._known.get(key, {}), **parts}
 
-    async def remove_former(self, hub: Hub, base: Object, slices: Mapping[str, Slice]) -> None:
+    async def remove_former(
+        self, hub: Hub, base: Mapping[str, Any], slices: Mapping[str, Slice]
+    ) -> None:
         """Deletes what a written status does not name any more; else it goes with the workload."""
         namespace, name = _key_of(base)
         for digest in (base.get(STORED) or {}).get("sliceDigests") or ():
@@ -308,7 +310,7 @@ async def _write(hub: Hub, body: Object) -> None:
         await hub.create(CONTROLLER_REVISIONS, body)
 
 
-def _revision_of(base: Object, one: Slice) -> Object:
+def _revision_of(base: Mapping[str, Any], one: Slice) -> Object:
     meta = base["metadata"]
     owner = {
         "apiVersion": API_VERSION,
@@ -336,6 +338,6 @@ def _content_of(body: Object) -> str:
     return content if isinstance(content, str) else ""
 
 
-def _key_of(body: Object) -> WorkKey:
+def _key_of(body: Mapping[str, Any]) -> WorkKey:
     meta = body["metadata"]
     return (meta.get("namespace", ""), meta["name"])

@@ -4,6 +4,7 @@ The hub sets it: the embedded one by `keep_finalizer`, a real one by
 `manifests/admission/withdraw-finalizer.yaml`; a test compares both.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from scheduler.control.ports.hub import Object
@@ -12,7 +13,7 @@ from scheduler.model.kinds.workload import Workload
 FINALIZER = "kapok.dev/withdraw"
 
 
-def has_finalizer(workload: Object) -> bool:
+def has_finalizer(workload: Mapping[str, Any]) -> bool:
     """Whether an object stays until its orders are withdrawn."""
     return FINALIZER in (workload["metadata"].get("finalizers") or ())
 
@@ -28,7 +29,7 @@ def keep_finalizer(workload: Object) -> None:
         meta["finalizers"] = [*finalizers, FINALIZER]
 
 
-def finalizer_patch(workload: Object) -> dict[str, Any]:
+def finalizer_patch(workload: Mapping[str, Any]) -> dict[str, Any]:
     """The merge patch that sets the finalizer of exactly this version of an object."""
     meta = workload["metadata"]
     finalizers = sorted({*(meta.get("finalizers") or ()), FINALIZER})

@@ -94,7 +94,7 @@ def test_an_object_that_brings_out_a_fault_of_the_decoder_is_invalid_and_not_gon
     assert counted == ["object"]
     assert ("Workload", ("ns", "a")) in objects.invalid
     kept = {name: value for name, value in newer.items() if name != "spec"}
-    assert objects.raw_workloads["ns", "a"] == kept
+    assert dict(objects.raw_workloads["ns", "a"]) == kept
 
 
 def test_a_change_whose_handler_failed_is_handled_with_the_same_event_again() -> None:
