@@ -208,11 +208,14 @@ def _join(arguments: argparse.Namespace, kubeconfig: Path, wanted: list[NewSite]
             return await join.join_sites(client, wanted, arguments.ttl)
 
     answers: list[Answer] | None = None
+    has_failed = False
     try:
         answers = asyncio.run(run_until_signalled(work(), name="site join"))
     except* HubError as group:
         for one in leaf_errors(group):
             print_error("site join", one)
+            has_failed = True
+    if has_failed:
         return EXIT_NO
     if answers is None:
         return EXIT_INTERRUPTED
