@@ -7,6 +7,7 @@ act on it. All loops end together.
 
 import asyncio
 import logging
+import os
 import random
 import signal
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,8 @@ from typing import Final
 from agents.config.settings import AgentSettings
 from agents.diagnosis.answerer import QuestionAnswerer
 from agents.diagnosis.order_reader import OrderReader
+from agents.joining.https_client import JoinServer
+from agents.joining.renewal import CertificateRenewal
 from agents.loops import ExecutionLoop, ReportLoop, StatusLoop
 from agents.member.access import Access
 from agents.member.discovery import Discovery
@@ -48,6 +51,7 @@ from agents.runtime.data_dir import (
     record_higher_boot,
 )
 from agents.runtime.faults import AgentFaults
+from agents.runtime.service_manager import ServiceManager
 from agents.sensors.energy import EnergyMeter
 from agents.sensors.host import resident_bytes
 from agents.wiring import build_discovery, build_sensors
@@ -82,6 +86,7 @@ class Agent:
         execution: applies orders while it holds the site's lease; None if this agent only reports.
         clock: time as an input.
         faults: the barrier of all edges.
+        renewal: renews the certificate; None: the machine has not joined by a token.
     """
 
     settings: AgentSettings
@@ -99,6 +104,7 @@ class Agent:
     execution: ExecutionLoop | None
     clock: AgentClock
     faults: AgentFaults
+    renewal: CertificateRenewal | None = None
 
     async def run(self) -> None:
         """Runs until cancelled; releases the site's lease at the end."""
@@ -112,6 +118,8 @@ class Agent:
                 group.create_task(session, name="session")
                 if self.settings.metrics.port:
                     group.create_task(self._start_metrics(metrics_server), name="metrics")
+                if self.renewal:
+                    group.create_task(self.renewal.run(), name="certificate")
                 group.create_task(self.reports.run(), name="report")
                 group.create_task(self.statuses.run(), name="status")
                 group.create_task(self.fetcher.run(), name="fetch")
@@ -405,6 +413,32 @@ def build_agent(
         execution=execution,
         clock=clock,
         faults=faults,
+        renewal=_build_renewal(settings, key, clock, jitter, counters=counters, faults=faults),
+    )
+
+
+def _build_renewal(
+    settings: AgentSettings,
+    key: SigningKey,
+    clock: AgentClock,
+    jitter: random.Random,
+    *,
+    counters: Counters,
+    faults: AgentFaults,
+) -> CertificateRenewal | None:
+    """What renews the certificate; None if the machine has not joined by a token."""
+    joining = settings.joining
+    if not joining.host:
+        return None
+    return CertificateRenewal(
+        server=JoinServer(host=joining.host, port=joining.port),
+        site=settings.site,
+        key=key,
+        data_dir=Path(settings.data_dir),
+        clock=clock,
+        jitter=jitter,
+        counters=counters,
+        faults=faults,
     )
 
 
@@ -440,6 +474,9 @@ async def run_until_signalled(agent: Agent) -> int:
     loop.set_default_executor(ThreadPoolExecutor(_WORKER_THREADS))
     async with asyncio.TaskGroup() as group:
         task = group.create_task(agent.run(), name="agent")
+        manager = ServiceManager.from_environment(os.environ, agent.clock)
+        watchdog = group.create_task(manager.run(), name="service manager")
+        task.add_done_callback(lambda _: watchdog.cancel())
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, task.cancel)
     _log.info("ended as asked")

@@ -36,6 +36,7 @@ EXIT_USAGE: Final = 2
 _PR_SET_PDEATHSIG: Final = 1
 
 _EPILOG: Final = """examples:
+  kapok-agent join TOKEN                      become the agent of a site; kapok site join prints it
   kapok-agent --config agent.yaml             report, and apply what the hub orders
   kapok-agent --config agent.yaml --print     print one report as JSON, send nothing
   kapok-agent --config agent.yaml --show-key  print the public key for Site.spec.delivery.agentKeys
@@ -66,7 +67,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0 for a good end, 1 if the agent cannot run, 2 for wrong arguments or
         settings.
     """
-    arguments = _build_parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    if words[:1] == ["join"]:
+        from agents.joining.command import main as join  # noqa: PLC0415 - only for this command
+
+        return join(words[1:])
+    parser = _build_parser()
+    arguments = parser.parse_args(words)
+    if arguments.command == "join":
+        parser.error("write join first: kapok-agent join TOKEN [options]")
+    return _run_command(arguments)
+
+
+def _run_command(arguments: argparse.Namespace) -> int:
     if arguments.parent_pid and not tie_to_parent(arguments.parent_pid):
         return EXIT_GOOD
     if arguments.command == "doctor":
@@ -236,8 +249,9 @@ def _build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "command",
         nargs="?",
-        choices=["doctor", "push"],
-        help="doctor: check settings, files and the broker's port, print the findings as JSON; "
+        choices=["doctor", "join", "push"],
+        help="join: become the agent of a site by a token (kapok-agent join --help); doctor: check "
+        "settings, files and the broker's port, print the findings as JSON; "
         "push: run beside the hub, with an agent for each Site of mode Push",
     )
     parser.add_argument(

@@ -493,6 +493,8 @@ class Scheduler:
         yield "received messages", partial(self._services.received.run, self._clock)
         yield "full reports", self._request_full_reports
         yield "event-loop lag", partial(watch_loop_lag, self._clock, self.metrics.observe_loop_lag)
+        if joining := self._services.joining:
+            yield from joining.loops(faults=self.faults, count=self.metrics.count_join)
         if self._services.broker:
             yield "embedded broker", self._services.broker.keep_running
         if push := self._services.push_child:
@@ -560,10 +562,17 @@ class Scheduler:
             self.keyring.forget(name)
             self.receiver.forget(name)
             self.asker.forget(name)
+            self._note_keys_changed()
             return
         self.asker.admit(name)
         if self.keyring.admit(name, site.spec.delivery.agent_keys):
             self.receiver.forget(name)
+            self._note_keys_changed()
+
+    def _note_keys_changed(self) -> None:
+        """A site whose keys change may have been revoked: the broker is told too."""
+        if self._services.joining:
+            self._services.joining.note_keys_changed()
 
     def _on_facts_changed(self, site: str, facts: SiteFacts | None) -> None:
         """Updates fleet and ledger together, so that a replay sees the same fleet."""

@@ -21,6 +21,8 @@ from scheduler.hub_process.launch import HubChild
 from scheduler.hub_process.messages import HubPlan
 from scheduler.hub_process.options import server_options
 from scheduler.hub_process.supervisor import HubProcess, running_hub, socket_path_in
+from scheduler.joining.server import Certificates, JoiningServer
+from scheduler.joining_plan import prepare_joining
 from scheduler.ledger.ledger import Ledger
 from scheduler.ledger.storage.places import ledger_place
 from scheduler.ledger_settings import read_ledger_url
@@ -75,6 +77,7 @@ class Endpoints:
         hub_key: the public key by which agents verify orders, `ed25519:BASE64`.
         metrics_url: the metrics for Prometheus.
         page_url: the web page; `kapok open` prints an address with a login.
+        join_url: where machines join; empty: none can.
     """
 
     data_dir: Path
@@ -86,6 +89,7 @@ class Endpoints:
     hub_key: str
     metrics_url: str
     page_url: str
+    join_url: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +110,7 @@ class Services:
         web_listener: where /metrics and the web page are served.
         endpoints: where the running scheduler is reached.
         push_child: the push process; None: there is none beside this hub.
+        joining: serves machines that join; None: none can.
     """
 
     client: HubClient
@@ -121,6 +126,7 @@ class Services:
     web_listener: WebListener
     endpoints: Endpoints
     push_child: PushChild | None = None
+    joining: JoiningServer | None = None
 
 
 @asynccontextmanager
@@ -192,7 +198,10 @@ async def open_services(
             )
 
         refuse_losses(await wait(find_losses))
-        broker, address = await _open_broker(settings.broker, directory, clock, stack)
+        joining = await prepare_joining(settings, directory, client, clock, wait)
+        broker, address = await _open_broker(
+            settings.broker, directory, clock, stack, certificates=joining
+        )
         key = await wait(partial(load_signing_key, settings.hub, root, client))
         # Before it signs anything.
         hub_keys = note_public_key(directory.path / HUB_PUBLIC_KEYS_FILE, key)
@@ -200,6 +209,16 @@ async def open_services(
         is_ledger_lost = ledger.is_new and had_key
         write_public_key(directory.path / HUB_PUBLIC_KEY_FILE, key)
         received = await stack.enter_async_context(ReceivedMessages(folder=directory.path))
+        joining_server = None
+        if joining is not None:
+            joining_server = JoiningServer(
+                hub=client,
+                certificates=joining,
+                hub_keys=lambda: (str(key.public),),
+                root_keys=lambda: (),
+                clock=clock,
+                reload_broker=broker.reload if broker else lambda: None,
+            )
         yield Services(
             client=client,
             hub_process=hub.process,
@@ -217,12 +236,13 @@ async def open_services(
                 data_dir=root,
                 hub_folder=root / _HUB_FOLDER,
                 hub_key=str(key.public),
-                broker_host=address.host,
-                broker_port=address.port,
+                broker_host="127.0.0.1",
+                broker_port=broker.port,
                 clock=clock,
             )
-            if settings.push.enabled
+            if settings.push.enabled and broker is not None
             else None,
+            joining=joining_server,
             endpoints=Endpoints(
                 data_dir=directory.path,
                 hub_url=client.address,
@@ -233,6 +253,7 @@ async def open_services(
                 hub_key=str(key.public),
                 metrics_url=f"{web_listener.url}/metrics",
                 page_url=f"{web_listener.public_url}/",
+                join_url=joining_server.url if joining_server else "",
             ),
         )
 
@@ -385,15 +406,25 @@ def _open_listener(web: WebSettings, directory: DataDirectory) -> WebListener:
 
 
 async def _open_broker(
-    settings: BrokerSettings, directory: DataDirectory, clock: Clock, stack: AsyncExitStack
+    settings: BrokerSettings,
+    directory: DataDirectory,
+    clock: Clock,
+    stack: AsyncExitStack,
+    *,
+    certificates: Certificates | None,
 ) -> tuple[EmbeddedBroker | None, BrokerAddress]:
     if settings.host:
         return None, _broker_address(settings)
     port = directory.port("broker", settings.port)
     folder = directory.path / "broker"
     folder.mkdir(mode=0o700, exist_ok=True)
-    broker = await stack.enter_async_context(embedded_broker(folder, port, clock=clock))
-    return broker, BrokerAddress(host="127.0.0.1", port=port)
+    opened = certificates.open_listener() if certificates else None
+    running = embedded_broker(folder, port, clock=clock, opened=opened)
+    broker = await stack.enter_async_context(running)
+    if certificates is None or opened is None:
+        return broker, BrokerAddress(host="127.0.0.1", port=port)
+    address = BrokerAddress(host=opened.own_host, port=opened.port, tls=certificates.client_context)
+    return broker, address
 
 
 def _broker_address(settings: BrokerSettings) -> BrokerAddress:

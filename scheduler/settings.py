@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, TypeAlias, get_args
 import msgspec
 
 from scheduler.hub.schema.yaml_documents import YamlDocumentError, load_documents
+from scheduler.joining_settings import JoiningSettings, find_joining_problems
 from scheduler.ledger_settings import LedgerSettings, find_ledger_problems
 from scheduler.runtime.log_format import LogFormat
 from scheduler.setting_checks import (
@@ -340,6 +341,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         log: how the log is written.
         hub: which Kubernetes API is the hub.
         broker: which broker carries the messages.
+        joining: how machines of sites join.
         ledger: where decisions are recorded.
         web: where metrics and the web page are served.
         freshness: when what a site reported is too old.
@@ -364,6 +366,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log: LogSettings = LogSettings()
     hub: HubSettings = HubSettings()
     broker: BrokerSettings = BrokerSettings()
+    joining: JoiningSettings = JoiningSettings()
     ledger: LedgerSettings = LedgerSettings()
     web: WebSettings = WebSettings()
     freshness: FreshnessSettings = FreshnessSettings()
@@ -501,6 +504,7 @@ def _find_contradictions(settings: Settings) -> Iterator[SettingFinding]:
         what = "kapok-system has Secrets of the hub itself"
         instead = "keep the kubeconfigs of members in a namespace of their own"
         yield SettingFinding("push.namespaces", "error", what, instead)
+    yield from find_joining_problems(settings.joining, has_other_broker=bool(broker.host))
     yield from find_ledger_problems(settings.ledger)
     yield from _find_web_problems(settings.web)
     yield from _find_equal_ports(settings)

@@ -38,6 +38,7 @@ RANGES: Final[dict[str, tuple[float, float]]] = {
     "static.intensity_gco2_per_kwh": (0, 10_000),
     "replay.speed_ratio": (1e-6, 1e6),
     "metrics.port": (0, _LAST_PORT),
+    "joining.port": (1, _LAST_PORT),
     "push.interval_seconds": (0.1, 3_600),
     "push.max_sites": (1, 1_000),
 }
@@ -86,7 +87,7 @@ def find_push_problems(settings: AgentSettings) -> Iterator[SettingProblem]:
         yield SettingProblem("push.source", "kubeconfig or in-cluster is expected: the hub's")
     if settings.site != PUSH_SITE:
         yield SettingProblem("site", "a push process has the sites of the hub; leave it out")
-    for name in ("peers", "static", "replay"):
+    for name in ("peers", "static", "replay", "joining"):
         if getattr(settings, name) != getattr(none, name):
             yield SettingProblem(
                 name, "belongs to one site, and a push process has many; remove it"

@@ -203,6 +203,19 @@ class PushSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JoinedSettings:
+    """Where this machine has joined, which renews its certificate; `kapok-agent join` writes it.
+
+    Attributes:
+        host: name or address of the hub; empty: the certificate is somebody else's care.
+        port: its HTTPS port of joining.
+    """
+
+    host: str = ""
+    port: int = 8884
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AgentSettings:
     """All settings.
 
@@ -222,6 +235,7 @@ class AgentSettings:
         replay: figures from a file.
         metrics: the HTTP server of `/metrics`.
         push: the agents of sites that are reached from beside the hub; for `kapok-agent push`.
+        joining: where this machine has joined.
     """
 
     site: str
@@ -239,3 +253,4 @@ class AgentSettings:
     replay: ReplaySettings = field(default_factory=ReplaySettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     push: PushSettings = field(default_factory=PushSettings)
+    joining: JoinedSettings = field(default_factory=JoinedSettings)

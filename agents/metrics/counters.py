@@ -45,8 +45,8 @@ METRICS: Final[Mapping[str, tuple[str, str]]] = {
             "session (with the broker), fetch (of order contents), report, status, lease, pass "
             "(over all orders), order, inventory (one kind of the cluster's objects), sensor, "
             "question (of the hub), energy, journal (it cannot be read or written), boot (its new "
-            "number cannot be written), metrics (this page), push (a round of a push process, or "
-            "the agent of one of its members)"
+            "number cannot be written), certificate (its renewal), metrics (this page), push (a "
+            "round of a push process, or the agent of one of its members)"
         ),
     ),
     "kapok_agent_connects_total": ("counter", "Connections with the broker that were established"),
@@ -91,6 +91,14 @@ METRICS: Final[Mapping[str, tuple[str, str]]] = {
     "kapok_agent_it_energy_joules_total": (
         "counter",
         "Energy that the equipment has drawn since the counters on disk began",
+    ),
+    "kapok_agent_certificate_remaining_seconds": (
+        "gauge",
+        "Time until the certificate of a machine that has joined ends; negative: it has ended",
+    ),
+    "kapok_agent_certificate_renewals_total": (
+        "counter",
+        "Tries to renew the certificate, by result: renewed, failed (tried again)",
     ),
     "kapok_agent_build_info": ("gauge", "Always 1; the label is the version that runs"),
 }

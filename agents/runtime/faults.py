@@ -31,8 +31,9 @@ FaultPlace = Literal[
     "sensor",  # one sensor
     "energy",  # the energy totals
     "question",  # a question of the hub
-    "journal",
-    "boot",  # the journal cannot be read or written
+    "journal",  # the journal cannot be read or written
+    "boot",  # its new number cannot be written
+    "certificate",  # its renewal
     "metrics",  # the page of /metrics
     "push",  # a round of a push process, or one of its members
 ]

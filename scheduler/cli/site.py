@@ -1,4 +1,4 @@
-"""`kapok site`: keeps new work away from a site, empties it, opens it again, or forgets it.
+"""`kapok site`: lets a site join, keeps new work away from it, empties, opens, revokes, forgets it.
 
 The word is written to the Site, which only operators may do; the scheduler follows it, also when
 this command has ended.
@@ -11,6 +11,8 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
+from scheduler.cli.joining import join, revoke
+from scheduler.cli.joining.site_list import NewSite, SiteListError
 from scheduler.cli.moving.at_site import (
     list_whole_workloads,
     read_workload,
@@ -57,6 +59,8 @@ For planned work write windows into the Site instead; what can be moved then mov
   spec:
     maintenance: [{from: "2026-12-05T22:00:00Z", until: "2026-12-06T02:00:00Z", reason: disks}]"""
 _EPILOG = """examples:
+  kapok site join gz-edge                        one line for the technician at the machine
+  kapok site revoke gz-edge                      nothing that its keys sign counts from now on
   kapok site cordon gz-edge                      no new replicas there
   kapok site drain gz-edge --dry-run             what would move, and what could not
   kapok site drain gz-edge --by 2026-12-05T22:00:00Z
@@ -104,9 +108,14 @@ def register(parser: argparse.ArgumentParser) -> None:
             name,
             help=purpose,
             description=f"{purpose[0].upper()}{purpose[1:]}.",
-            epilog={"drain": _DRAIN_EPILOG, "forget": _FORGET_EPILOG}.get(name),
+            epilog=_EPILOGS.get(name),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
+        if name == "join":
+            join.register(command)
+            add_hub_arguments(command)
+            add_output_option(command)
+            continue
         command.add_argument("name", type=parse_name, metavar="NAME", help="the site")
         if name == "drain":
             _add_drain_arguments(command)
@@ -155,22 +164,33 @@ def _add_forget_arguments(command: argparse.ArgumentParser) -> None:
     )
 
 
+_EPILOGS = {
+    "join": join.EPILOG,
+    "revoke": revoke.EPILOG,
+    "drain": _DRAIN_EPILOG,
+    "forget": _FORGET_EPILOG,
+}
 _COMMANDS = {
+    "join": "let machines join as sites: makes each Site, and prints a line for its technician",
     "cordon": "keep new replicas away from a site; what runs there stays",
     "uncordon": "allow new replicas again, and end a drain; nothing moves back",
     "drain": "cordon a site and move away what runs there",
+    "revoke": "take back the keys, certificates and tokens of a site, at once",
     "forget": "delete a site that is gone for good, and name what it leaves behind",
 }
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Cordons, uncordons or drains a site."""
+    """Runs one of the commands."""
     title = f"site {arguments.site_command}"
     try:
+        wanted = join.wanted_sites(arguments) if arguments.site_command == "join" else []
         kubeconfig = find_kubeconfig(arguments.kubeconfig, arguments.data_dir)
-    except HubNotFound as error:
+    except (HubNotFound, SiteListError) as error:
         print_error(title, error)
         return EXIT_USAGE
+    if wanted:
+        return _join(arguments, kubeconfig, wanted)
     code, answer, work = EXIT_GOOD, None, _answer(arguments, kubeconfig)
     try:
         answer = asyncio.run(run_until_signalled(work, name=title))
@@ -179,6 +199,34 @@ def run(arguments: argparse.Namespace) -> int:
             print_error(title, one)
             code = EXIT_USAGE if isinstance(one, NotFound) else EXIT_NO
     return code or _show(arguments, answer)
+
+
+def _join(arguments: argparse.Namespace, kubeconfig: Path, wanted: list[NewSite]) -> int:
+    """Prints one line for each site, or one JSON object."""
+
+    async def work() -> list[Answer]:
+        async with open_hub(kubeconfig) as client:
+            return await join.join_sites(client, wanted, arguments.ttl)
+
+    answers: list[Answer] | None = None
+    has_failed = False
+    try:
+        answers = asyncio.run(run_until_signalled(work(), name="site join"))
+    except* HubError as group:
+        for one in leaf_errors(group):
+            print_error("site join", one)
+            has_failed = True
+    if has_failed:
+        return EXIT_NO
+    if answers is None:
+        return EXIT_INTERRUPTED
+    if arguments.output == "json":
+        print_json({"done": True, "sites": answers} if arguments.file else answers[0])
+    elif arguments.file:
+        print_text("\n".join(f"{one['line']}  # {one['site']}" for one in answers))
+    else:
+        print_text(answers[0]["line"])
+    return EXIT_GOOD
 
 
 def _show(arguments: argparse.Namespace, answer: Answer | None) -> int:
@@ -193,6 +241,7 @@ def _show(arguments: argparse.Namespace, answer: Answer | None) -> int:
             "cordon": "cordoned",
             "uncordon": "open for new replicas",
             "drain": "empty" if answer["done"] else "not empty",
+            "revoke": "revoked; it joins again with kapok site join",
             "forget": "forgotten" if answer["done"] else "not forgotten",
         }[arguments.site_command]
         if getattr(arguments, "dry_run", False):
@@ -213,6 +262,8 @@ async def _answer(arguments: argparse.Namespace, kubeconfig: Path) -> Answer:
             site = await _edit(client, name, lambda _spec: {"cordon": None, "drain": None})
             _warn_of_maintenance(name, site)
             return _answer_of(name, is_done=True)
+        if arguments.site_command == "revoke":
+            return await revoke.revoke_site(client, name)
         if arguments.site_command == "forget":
             return await forget_site(
                 client,

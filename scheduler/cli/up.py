@@ -12,6 +12,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import get_args
 
+import msgspec
+
 from scheduler.cli.support.arguments import (
     EXIT_GOOD,
     EXIT_NO,
@@ -34,6 +36,7 @@ from scheduler.settings import (
     check_settings_file,
     data_directory,
     load_settings,
+    settings_from,
 )
 
 _log = logging.getLogger(__name__)
@@ -42,6 +45,8 @@ _EPILOG = f"""examples:
   kapok up                            embedded hub and broker, data in ~/.local/share/kapok
   kapok up --data-dir ./city          all data in ./city; the next start uses the same ports
   kapok up --log-format json          the log as JSON, one object a line, for log collectors
+  kapok up --listen 10.1.2.3          machines of sites can join: kapok site join NAME
+  kapok up --listen 0.0.0.0 --advertise hub.example.cn
   kapok up --config scheduler.yaml    settings: a real cluster as the hub, a real broker, limits
   kapok up --kubeconfig real.yaml     a real cluster as the hub
 
@@ -73,6 +78,21 @@ def register(parser: argparse.ArgumentParser) -> None:
         help="kubeconfig of a real cluster that is the hub (default: the setting hub.kubeconfig)",
     )
     parser.add_argument(
+        "--listen",
+        metavar="ADDRESS[:PORT]",
+        help="let machines of sites join: mosquitto with TLS at this address of this machine "
+        "(default port: 8883), and joining at the port after it (default: the setting "
+        "joining.listen, else nobody)",
+    )
+    parser.add_argument(
+        "--advertise",
+        metavar="HOST",
+        action="append",
+        default=[],
+        help="a name or address that other machines reach this one by; may be repeated (default: "
+        "the address of --listen)",
+    )
+    parser.add_argument(
         "--log-format",
         choices=get_args(LogFormat),
         help="json: one JSON object a line on stderr (default: the setting log.format)",
@@ -86,7 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.parent_pid:
         tie_to_parent(arguments.parent_pid)
     try:
-        settings = load_settings(arguments.config)
+        settings = _with_listen(load_settings(arguments.config), arguments)
         log_format = arguments.log_format or settings.log.format
         set_up_logging(settings.log_level, log_format)
         limit_log_rate(SystemClock())
@@ -102,6 +122,24 @@ def run(arguments: argparse.Namespace) -> int:
         print_error("up", error)
         return EXIT_USAGE
     return EXIT_GOOD if code is None else code
+
+
+def _with_listen(settings: Settings, arguments: argparse.Namespace) -> Settings:
+    """The settings with what the command line says about joining.
+
+    Raises:
+        SettingsError: that contradicts the others.
+    """
+    joining = settings.joining
+    changed = msgspec.structs.replace(
+        joining,
+        listen=arguments.listen or joining.listen,
+        advertise=tuple(arguments.advertise) or joining.advertise,
+    )
+    if changed == joining:
+        return settings
+    raw = {**msgspec.to_builtins(settings), "joining": msgspec.to_builtins(changed)}
+    return settings_from(raw, source="--listen, --advertise")
 
 
 async def _serve(

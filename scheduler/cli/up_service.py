@@ -19,6 +19,7 @@ from scheduler.control.ports.hub import HubError
 from scheduler.control.replicas import StandbyRefused
 from scheduler.hub_process.launch import HubChild
 from scheduler.ledger.errors import LedgerError
+from scheduler.pki.authority import AuthorityError
 from scheduler.placement.kernel import loader as compiled
 from scheduler.runtime.data_dir import DataDirectoryError
 from scheduler.runtime.log_format import LogFormat
@@ -60,6 +61,7 @@ async def serve(
             hub_child=hub_child,
         )
     except* (
+        AuthorityError,
         DataDirectoryError,
         DataDirectoryInUse,
         EpochExhausted,
@@ -91,6 +93,7 @@ def _print_ready(running: Endpoints, output: str | None, log_format: LogFormat) 
             "kernel": compiled.MODE,
             "metrics": running.metrics_url,
             "page": running.page_url,
+            "join": running.join_url,
         }
         print_json(facts)
         sys.stdout.flush()
@@ -99,10 +102,12 @@ def _print_ready(running: Endpoints, output: str | None, log_format: LogFormat) 
         hub = f"{running.hub_url} ({running.hub_kind})"
         _log.info("kapok is up: hub %s, data in %s", hub, running.data_dir)
         return
+    join = f"  join     {running.join_url}: kapok site join NAME\n" if running.join_url else ""
     sys.stderr.write(
         f"kapok is up\n"
         f"  hub      {running.hub_url} ({running.hub_kind})\n"
         f"  broker   {running.broker} ({running.broker_kind})\n"
+        f"{join}"
         f"  metrics  {running.metrics_url}\n"
         f"  page     kapok open --data-dir {running.data_dir}\n"
         f"  hub key  {running.hub_key}\n"

@@ -83,6 +83,10 @@ class Metrics:
         """Counts a fault that an edge caught."""
         self._count("kapok_faults_total", where)
 
+    def count_join(self, result: str) -> None:
+        """Counts a request of a machine that joins."""
+        self._count("kapok_join_requests_total", result)
+
     def observe_attempt(self, result: str, seconds: float) -> None:
         """Counts an attempt to schedule a workload, and its duration."""
         self._count("kapok_schedule_attempts_total", result)

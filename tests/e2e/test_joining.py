@@ -1,0 +1,50 @@
+"""A machine joins by one line: real mosquitto with TLS, real HTTPS, real processes."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.support.joined_city import machine, operator, settings_with
+from tests.support.up import Up, eventually, running_up
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    folder = tmp_path_factory.mktemp("hub")
+    options = ("--listen", "127.0.0.1:0")
+    with running_up(folder, settings=settings_with(), options=options) as running:
+        yield running
+
+
+def test_a_machine_joins_by_one_line_and_is_cut_off_by_one(up: Up, tmp_path: Path) -> None:
+    invited = operator(up, "site", "join", "gz-edge", "--city", "广州", "-o", "json")
+    assert invited.code == 0, invited.said
+    assert "no SiteGrant names gz-edge" in invited.said
+    assert up.get("site", "gz-edge")["spec"]["location"] == {"city": "广州"}
+    line = invited.json["line"]
+    assert line == f"kapok-agent join {invited.json['token']}"
+
+    joined = machine(tmp_path, line.split()[-1])
+    assert joined.code == 0, joined.said
+    assert joined.out.startswith("gz-edge has joined: the hub at 127.0.0.1 has heard it")
+    settings = yaml.safe_load((tmp_path / "agent.yaml").read_text())
+    assert settings["site"] == "gz-edge"
+    assert settings["hub_keys"] == [up.ready["hubKey"]]
+    for secret in ("agent.key", "tls.key"):
+        assert (tmp_path / "data" / secret).stat().st_mode & 0o077 == 0
+
+    again = machine(tmp_path, line.split()[-1], "-o", "json")
+    assert again.code == 0, again.said
+    assert "has joined gz-edge before" in again.said
+
+    revoked = operator(up, "site", "revoke", "gz-edge", "-o", "json")
+    assert revoked.json["keys"] == 1
+    assert revoked.json["certificates"] >= 1
+    eventually(lambda: "topic deny" in (up.data_dir / "certificates/topics.acl").read_text())
+    renewed = machine(tmp_path, line.split()[-1], "--again", "--timeout", "5")
+    assert renewed.code == 1
+    assert "no such token" in renewed.said
