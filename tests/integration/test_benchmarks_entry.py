@@ -211,3 +211,15 @@ def test_no_two_demands_of_a_mix_ask_the_same(data: Path, mix: str) -> None:
     asked = list(mixed_demands(mix, shapes, 200, Random(1)))  # noqa: S311 - a test, seeded
     wanted = {canonical_json(replace(each, key="", replicas=1)) for each in asked}
     assert len(wanted) == len(asked)
+
+
+def test_the_size_of_a_real_agent_over_tls(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.agent._QUICK_SETTLE_SECONDS", 0.1)
+    monkeypatch.setattr("benchmarks.agent._QUICK_WINDOW_SECONDS", 0.2)
+    assert main(["agent", "--json", "--quick", "--case", "host-idle"]) == 0
+    (row,) = json.loads(capsys.readouterr().out.splitlines()[-1])["rows"]
+    assert row["case"] == "host-idle"
+    assert 10 < row["rss_mib"] <= row["peak_rss_mib"] < 60
+    assert 0 < row["first_report_seconds"] < 30

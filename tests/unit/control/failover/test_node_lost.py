@@ -14,7 +14,7 @@ from agents.sensors.not_ready import (
     is_lost_node,
     not_ready_pod_of,
 )
-from agents.sensors.pods import holds_capacity
+from agents.sensors.pods import node_of
 from scheduler.control.ports.agents import OrderState
 from scheduler.mqtt.site_reports import order_status_report_of
 from scheduler.simulation.cluster.description import NodeDescription
@@ -72,7 +72,7 @@ class CityWithCluster(FailingCity):
                     phase="Ready" if ready >= replicas else "Applied",
                     desired=replicas,
                     ready=ready,
-                    bound=sum(1 for one in bodies if holds_capacity(one)),
+                    bound=sum(1 for one in bodies if node_of(one)),
                     not_ready=entries.get(order_id),
                 ),
             ),
