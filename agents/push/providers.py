@@ -96,8 +96,8 @@ def _provider_of(tree: Any, where: str) -> AccessProvider:  # noqa: ANN401 - JSO
     for policy in _POLICIES:
         if provider.get(policy, "Ignore") not in ("", "Ignore"):
             raise AccessError(
-                f"{where}.{policy}: only Ignore is supported; anything else would let whoever "
-                "writes a ClusterProfile say how a program beside the hub is called"
+                f"{where}.{policy}: only Ignore is supported; anything else would let "
+                "writers of a ClusterProfile say how a program beside the hub is called"
             )
     config = _map(provider.get("execConfig"), f"{where}.execConfig", _EXEC_FIELDS)
     where_exec = f"{where}.execConfig"
