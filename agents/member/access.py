@@ -34,8 +34,8 @@ class Access:
         token_file: file with the bearer token; read for every request, because the kubelet renews
             the token.
         problem: why the cluster cannot be reached by it; then no request is sent.
-        refused: set when the server does not accept the credentials (401), for whoever can get
-            new ones.
+        refused: set when the server does not accept the credentials (401), so that new ones are
+            asked for where that is possible.
     """
 
     host: str

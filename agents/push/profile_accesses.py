@@ -95,7 +95,7 @@ class ProfileAccesses:
             before, member = member, _Member(target, _unusable(waiting))
             self._members[key] = member
             if before is not None:
-                # Whoever writes a profile again and again starts no plugin more often by it.
+                # Writing a profile again and again starts no plugin more often.
                 member.next_run = before.next_run
                 if before.running is not None:
                     before.running.cancel()

@@ -48,7 +48,7 @@ class AccessProvider:
         arguments: of the plugin.
         environment: variables beside those of the push process.
         api_version: of the ExecCredential.
-        gives_cluster: whether the plugin is told the cluster's address and CA.
+        gives_cluster: whether the request to the plugin holds the address and CA of the cluster.
     """
 
     name: str
@@ -96,8 +96,8 @@ def _provider_of(tree: Any, where: str) -> AccessProvider:  # noqa: ANN401 - JSO
     for policy in _POLICIES:
         if provider.get(policy, "Ignore") not in ("", "Ignore"):
             raise AccessError(
-                f"{where}.{policy}: only Ignore is supported; anything else would let whoever "
-                "writes a ClusterProfile say how a program beside the hub is called"
+                f"{where}.{policy}: only Ignore is supported; anything else would let "
+                "writers of a ClusterProfile say how a program beside the hub is called"
             )
     config = _map(provider.get("execConfig"), f"{where}.execConfig", _EXEC_FIELDS)
     where_exec = f"{where}.execConfig"
@@ -108,7 +108,9 @@ def _provider_of(tree: Any, where: str) -> AccessProvider:  # noqa: ANN401 - JSO
     if "/" in command and not command.startswith("/"):
         raise AccessError(f"{where_exec}.command: an absolute path, or a name in PATH, is expected")
     if config.get("interactiveMode") == "Always":
-        raise AccessError(f"{where_exec}.interactiveMode: nobody is there to answer; use Never")
+        raise AccessError(
+            f"{where_exec}.interactiveMode: a push process has no terminal; use Never"
+        )
     return AccessProvider(
         name=_text(provider, "name", where),
         command=command,

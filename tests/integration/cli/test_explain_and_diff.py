@@ -399,7 +399,8 @@ async def test_what_goes_along_is_named_with_what_the_record_says_of_it(
         "spec": {"replicas": 2, "template": {"spec": pods}},
     }
     fleet, asked = fleet_of(site_with_capacity("m1", 4)), demand(workload(2))
-    content = {"demand": asked, "terms": DEFAULT_TERMS, "decision": choose(asked, fleet, now=NOW)}
+    decision = choose(asked, fleet, now=NOW)
+    content: Raw = {"demand": asked, "terms": DEFAULT_TERMS, "decision": decision}
     digest = "sha256:" + "1" * 64
     if is_recorded:  # a former object, which the spec names no more, is not shown
         content["references"] = [

@@ -176,6 +176,7 @@ def test_a_push_process_reads_sites_and_named_secrets_and_writes_nothing() -> No
     assert set(rights("ClusterRole/kapok-push")) == {
         ("kapok.dev", "sites", "get"),
         ("kapok.dev", "sites", "list"),
+        ("multicluster.x-k8s.io", "clusterprofiles", "get"),  # an address and a CA, no credential
     }
     assert set(rights("ClusterRole/kapok-push-secrets")) == {("", "secrets", "get")}
     bound = {item["roleRef"]["name"] for item in OBJECTS if item["kind"].endswith("Binding")}

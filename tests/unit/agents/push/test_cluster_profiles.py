@@ -76,7 +76,7 @@ def test_a_file_of_the_standard_is_read(tmp_path: Path) -> None:
         (entry(args=["a", 1]), r"args\[1\]: a text is expected"),
         (entry(args="a"), "args: a list is expected"),
         (entry(env=[{"name": "A=B", "value": ""}]), "not the name of a variable"),
-        (entry(interactiveMode="Always"), "nobody is there to answer"),
+        (entry(interactiveMode="Always"), "has no terminal"),
         (entry(provideClusterInfo="yes"), "true or false is expected"),
         (entry(comand="x"), "unknown field 'comand'"),
         (entry() | {"profileSourcedCLIArgsPolicy": "Append"}, "only Ignore is supported"),
@@ -383,7 +383,7 @@ def test_a_right_that_is_lost_ends_no_access(follow: Follow) -> None:
     assert "not found" in one.look().problem
 
 
-def test_a_401_is_noted_for_whoever_can_get_new_credentials() -> None:
+def test_a_401_is_noted_so_that_new_credentials_are_asked_for() -> None:
     import http.server  # noqa: PLC0415 - of this test alone
 
     class Handler(http.server.BaseHTTPRequestHandler):

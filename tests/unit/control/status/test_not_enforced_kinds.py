@@ -48,6 +48,7 @@ ELSEWHERE: dict[tuple[str, str], str] = {
     ("Site", "spec.delivery.agentKeys"): "tests/unit/mqtt/test_keyring.py",
     ("Site", "spec.delivery.mode"): "tests/unit/agents/push/test_hub.py",
     ("Site", "spec.delivery.kubeconfigSecretRef"): "tests/unit/agents/push/test_hub.py",
+    ("Site", "spec.delivery.clusterProfileRef"): "tests/unit/agents/push/test_cluster_profiles.py",
     ("Site", "spec.drain"): "tests/unit/control/failover/test_drain.py",
     ("Site", "spec.maintenance"): "tests/unit/control/failover/test_drain.py",
     ("Site", "spec.imageRegistries"): "tests/unit/control/orders/test_overrides.py",
