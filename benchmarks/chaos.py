@@ -54,6 +54,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="mean time between two events (default: %(default)s)",
     )
     parser.add_argument(
+        "--kill-seconds",
+        type=float,
+        metavar="MEAN",
+        help="more kills of schedulers and brokers, with this mean time between two; the other"
+        " events of the seed stay (default: no more)",
+    )
+    parser.add_argument(
         "--variant", choices=VARIANTS, action="append", help="only this row; may be repeated"
     )
     parser.add_argument(
@@ -73,6 +80,7 @@ def rows(arguments: argparse.Namespace) -> list[dict[str, object]]:
         workloads=arguments.workloads,
         report_seconds=arguments.report_seconds,
         mean_pause_seconds=arguments.pause_seconds,
+        mean_kill_seconds=arguments.kill_seconds,
     )
     variants = arguments.variant or VARIANTS
     begun, limit = time.monotonic(), arguments.minutes * 60.0
