@@ -176,7 +176,10 @@ def test_8_pods_that_another_site_has_lost_are_no_fault_of_a_withdrawal() -> Non
     }
     before, after = placed(ONE, m1=1, m3=1), placed(ONE, m2=1, m3=1)
     names = ("m1", "m2", "m3")
-    rights = {"grants": {"g": grant(*names)}, "site_objects": {n: site_object(n) for n in names}}
+    rights: dict[str, Any] = {
+        "grants": {"g": grant(*names)},
+        "site_objects": {n: site_object(n) for n in names},
+    }
     first = sight(workloads={KEY: before}, sites=sites, **rights)
     lowered = (Lowered(at=2000.0, site="m1", order=ORDER, left=0),)
     lost = {"m3": SiteSeen(cores=8, heard_at=1999.0, version=(1, 1))}

@@ -6,6 +6,7 @@ import pytest
 
 from scheduler.control.ports.hub import WORKLOADS
 from scheduler.model.decode import decode
+from scheduler.model.kinds.workload import PlacementStatus, Workload
 from tests.support.control_loops import EPOCH
 from tests.support.failing_city import FailingCity, pinned
 
@@ -73,7 +74,9 @@ async def test_a_status_that_another_client_wrote_has_no_effect(what: str) -> No
         assert await _in_hub(city) == before.placement
 
 
-async def _in_hub(city: FailingCity) -> object:
+async def _in_hub(city: FailingCity) -> PlacementStatus:
     """The placement as the next leader would read it."""
     body = await city.loops.hub.get(WORKLOADS, "app", "ns")
-    return decode(body, allow_unknown=True).status.placement
+    found = decode(body, allow_unknown=True)
+    assert isinstance(found, Workload)
+    return found.status.placement
