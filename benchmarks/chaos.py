@@ -32,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--minutes",
         type=float,
         default=15.0,
-        help="simulated minutes; all rows and shorter stories together end after as many real ones"
-        " at the latest (default: %(default)s)",
+        help="simulated minutes; all rows and shorter stories together end after as many minutes"
+        " of processor time at the latest, whatever else the machine does (default: %(default)s)",
     )
     parser.add_argument(
         "--sites", type=int, default=200, help="number of sites (default: %(default)s)"
@@ -52,6 +52,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=15.0,
         help="mean time between two events (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--kill-seconds",
+        type=float,
+        metavar="MEAN",
+        help="more kills of schedulers and brokers, with this mean time between two; the other"
+        " events of the seed stay (default: no more)",
     )
     parser.add_argument(
         "--variant", choices=VARIANTS, action="append", help="only this row; may be repeated"
@@ -73,9 +80,10 @@ def rows(arguments: argparse.Namespace) -> list[dict[str, object]]:
         workloads=arguments.workloads,
         report_seconds=arguments.report_seconds,
         mean_pause_seconds=arguments.pause_seconds,
+        mean_kill_seconds=arguments.kill_seconds,
     )
     variants = arguments.variant or VARIANTS
-    begun, limit = time.monotonic(), arguments.minutes * 60.0
+    begun, limit = time.process_time(), arguments.minutes * 60.0
     found = []
     for number, variant in enumerate(variants, start=1):
         is_late = partial(_is_over, begun + limit * number / len(variants))
@@ -87,7 +95,7 @@ def rows(arguments: argparse.Namespace) -> list[dict[str, object]]:
 
 
 def _is_over(end: float) -> bool:
-    return time.monotonic() > end
+    return time.process_time() > end
 
 
 def row_of(outcome: Outcome) -> dict[str, object]:

@@ -56,6 +56,12 @@ USER_EVENTS = {
 }
 """What users do, and how often."""
 
+KILLS = {"scheduler-kill": 16, "deposed": 2, "broker-kill": 1, "broker-rollback": 1}
+"""What kills a process, and how often, in a story that asks for more kills."""
+
+_KILL_PAUSES = (0.1, 0.3, 0.6, 1.0, 3.0)
+"""Times between two kills, as shares of their mean: some are killed while they start."""
+
 _REST_SECONDS = 900.0
 """The end of a story is quiet, so that what is wrong then stays wrong."""
 
@@ -120,6 +126,7 @@ def draw_story(
     workloads: int,
     report_seconds: float,
     mean_pause_seconds: float,
+    mean_kill_seconds: float | None = None,
 ) -> Story:
     """A story of a seed.
 
@@ -130,6 +137,7 @@ def draw_story(
         workloads: number of workloads at the start.
         report_seconds: time between two reports of a site.
         mean_pause_seconds: mean time between two events.
+        mean_kill_seconds: mean time between two more kills; None: no more.
     """
     rng = random.Random(seed)  # noqa: S311 - a story, nothing secret
     kinds = {**SITE_EVENTS, **HUB_EVENTS, **USER_EVENTS}
@@ -142,6 +150,9 @@ def draw_story(
         site = rng.randrange(sites) if kind in SITE_EVENTS or kind == "city-cut" else -1
         events.append(Event(round(at, 1), kind, site, seconds, rng.randrange(1_000_000)))
         at += rng.expovariate(1.0 / mean_pause_seconds)
+    if mean_kill_seconds is not None:
+        events += _draw_kills(seed, min(240.0, rest / 2), end, mean_kill_seconds)
+        events.sort(key=lambda one: one.at)
     return Story(
         seed=seed,
         minutes=minutes,
@@ -150,6 +161,17 @@ def draw_story(
         report_seconds=report_seconds,
         events=tuple(events),
     )
+
+
+def _draw_kills(seed: int, start: float, end: float, mean_seconds: float) -> list[Event]:
+    """Kills from a source of their own: the other events of a seed stay what they are."""
+    rng = random.Random(f"kills of {seed}")  # noqa: S311 - a story, nothing secret
+    events, at = [], start
+    while (at := at + mean_seconds * rng.choice(_KILL_PAUSES)) < end:
+        kind = rng.choices(list(KILLS), list(KILLS.values()))[0]
+        seconds = min(rng.choice((10, 20, 40)), max(10.0, end - at))
+        events.append(Event(round(at, 1), kind, -1, seconds, rng.randrange(1_000_000)))
+    return events
 
 
 # ------------------------------------------------------------ objects of the story

@@ -341,8 +341,8 @@ RECORDED_METRICS: Final[Mapping[str, MetricDefinition]] = {
     ),
     "kapok_hub_late_statuses_total": MetricDefinition(
         "counter",
-        "Statuses of workloads that a former leader wrote after this one had begun; they are "
-        "overwritten.",
+        "Statuses of workloads that a former leader or another client wrote after this leader had "
+        "begun; they are overwritten.",
     ),
     "kapok_standard_writes_total": MetricDefinition(
         "counter",

@@ -35,6 +35,8 @@ class Memory:
     versions: dict[str, tuple[int, tuple[int, int]]] = field(default_factory=dict)
     capacity: dict[str, list[tuple[float, int]]] = field(default_factory=dict)
     ran: dict[Key, dict[str, tuple[float, int]]] = field(default_factory=dict)
+    stood: dict[Key, dict[str, int]] = field(default_factory=dict)
+    """Pods that a site ran at some time, where the hub has had replicas stay there ever since."""
     completed_at: dict[Key, float] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
     last_row: tuple[int, str] = (0, "")

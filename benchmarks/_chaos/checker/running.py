@@ -28,6 +28,7 @@ _JOB_SECONDS = 60.0
 
 def check_withdrawals(sight: Sight, memory: Memory) -> Found:
     """What runs is withdrawn only after its replacement runs, or by a word that says so."""
+    _forget_left(sight, memory)
     for one in sight.lowered:
         workload = sight.workloads.get(key_in(one.order))
         if workload is None or is_deleting(workload) or not _is_incarnation(one.order, workload):
@@ -51,11 +52,18 @@ def _may_be_withdrawn(one: Lowered, workload: Raw, sight: Sight, memory: Memory)
 
 
 def _running_elsewhere(one: Lowered, sight: Sight, memory: Memory) -> int:
-    """Pods of the workload that other sites run, or ran a moment ago."""
-    found: dict[str, int] = {}
+    """Pods of the workload that other sites run, or ran.
+
+    A withdrawal replaces what its own site ran. Pods that another site has lost, where they still
+    stand in the hub, are missing with and without it.
+    """
+    key = key_in(one.order)
+    stays = staying(sight.workloads[key])
+    stood = memory.stood.get(key, {})
+    found = {site: min(count, stays[site]) for site, count in stood.items() if site in stays}
     for site, (at, count) in memory.ran.get(key_in(one.order), {}).items():
         if sight.now - at < _RUNNING_BEFORE_SECONDS:
-            found[site] = count
+            found[site] = max(found.get(site, 0), count)
     for name, site_seen in sight.sites.items():
         pods = site_seen.orders.get(one.order)
         if pods is not None:
@@ -64,13 +72,25 @@ def _running_elsewhere(one: Lowered, sight: Sight, memory: Memory) -> int:
     return sum(found.values())
 
 
+def _forget_left(sight: Sight, memory: Memory) -> None:
+    """Replicas that come to a site again have to run there again."""
+    for write in sight.writes:
+        stood, stays = memory.stood.get(key_of(write.after)), staying(write.after)
+        for site in (stood or {}).keys() - stays.keys():
+            (stood or {}).pop(site)
+
+
 def _note_running(sight: Sight, memory: Memory) -> None:
     if not (sight.is_whole or sight.lowered):
         return
     for name, site in sight.sites.items():
         for order, pods in site.orders.items():
             if pods.ready:
-                memory.ran.setdefault(key_in(order), {})[name] = (sight.now, pods.ready)
+                key = key_in(order)
+                memory.ran.setdefault(key, {})[name] = (sight.now, pods.ready)
+                stays = staying(sight.workloads[key]) if key in sight.workloads else {}
+                if name in stays:
+                    memory.stood.setdefault(key, {})[name] = pods.ready
 
 
 def check_removed(sight: Sight, _memory: Memory) -> Found:

@@ -7,7 +7,7 @@ decision orders the replacement first, and the former replicas end when that run
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from scheduler.control.failover.gate import EvictionGate, OpenGate
 from scheduler.control.failover.returns import Returns
@@ -347,11 +347,9 @@ class FailoverLoop:
             self.requeuer.redecide([one.key], is_urgent=True)
 
     def _silent_since(self, site: str) -> datetime | None:
+        """Since when the condition Ready of the site says so, as decisions say it too."""
         state = self.sites.states.get(site)
-        if state is None or not state.health.is_absent:
-            return None
-        quiet_seconds = self.clock.monotonic() - state.health.quiet_since_seconds
-        return (self.clock.now() - timedelta(seconds=quiet_seconds)).replace(microsecond=0)
+        return state.ready_changed_at if state is not None and state.health.is_absent else None
 
     # ------------------------------------------------------------ what comes back
 

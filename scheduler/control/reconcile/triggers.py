@@ -10,7 +10,7 @@ from scheduler.control.status.conditions import (
     is_unplaced,
     rules_condition,
 )
-from scheduler.control.status.migration import SiteShare, shares_in
+from scheduler.control.status.migration import SiteShare, has_unreplaced, shares_in
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import Demand, PlacedReplicas
 from scheduler.model.kinds.fields import Condition, LabelSelector, Requirement
@@ -33,7 +33,9 @@ def is_decision_due(workload: Workload, *, needs_redecision: bool) -> bool:
         return True
     if status.phase == "Completed":  # never runs again; but a rule may end what is left of it
         return needs_redecision and bool(status.placement.groups)
-    return needs_redecision or not status.placement.groups or is_unplaced(status)
+    if needs_redecision or not status.placement.groups or is_unplaced(status):
+        return True
+    return has_unreplaced(shares_in(status.placement.groups))
 
 
 def demand_to_decide(workload: Workload, demand: Demand, *, is_policy_changed: bool) -> Demand:
@@ -158,6 +160,8 @@ def is_unchanged(workload: Workload, status: WorkloadStatus, decision: Decision)
     if ends_or_violates(status, decision):
         return False
     shares = shares_in(status.placement.groups)
+    if has_unreplaced(shares):
+        return False
     runs = {site: one.replicas for site, one in shares.items() if one.replicas}
     decided = {one.site: one.replicas for one in decision.assignment if one.replicas > 0}
     if runs != decided or placed.reason != decision.phase:

@@ -101,15 +101,18 @@ class WorkloadWriter:
         await self.slices.store(self.hub, base, slices)
         version = base["metadata"]["resourceVersion"]
         patch = {"metadata": {"resourceVersion": version}, "status": patch}
+        self.objects.note_sent(key, stored)
         try:
             await self._patch(key, patch, subresource="status")
         except NOTHING_WRITTEN:
+            self.objects.note_sent(key, None)
             raise
         except HubError as error:
             is_new = "decision" in patch["status"] and status.decision is not None
             if not is_new or not await self._has_landed(key, base, status):
                 raise
             _log.info("%s/%s: was written all the same: %s", *key, error)
+        self.objects.note_sent(key, None)
         await self.slices.remove_former(self.hub, base, slices)
         return True
 

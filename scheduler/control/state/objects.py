@@ -89,6 +89,7 @@ class HubObjects:
     _held: dict[WorkKey, list[WatchEvent]] = field(default_factory=dict)
     _leaders_epoch: int = 0
     _late_statuses: set[WorkKey] = field(default_factory=set)
+    _sent_statuses: dict[WorkKey, Object] = field(default_factory=dict)
     _assumed: dict[WorkKey, Workload] = field(default_factory=dict)
     _workloads_at: dict[str, dict[WorkKey, None]] = field(default_factory=dict)
     _grants_by_site: dict[str, dict[str, SiteGrant]] = field(default_factory=dict)
@@ -113,7 +114,7 @@ class HubObjects:
         is_late = resource is WORKLOADS and self._is_status_late(key, event)
         self._replace(kind, key, None if event.type == "DELETED" else event.object)
         if is_late and isinstance(before, Workload):
-            self._keep_status(key, before.status)
+            self._keep_status(key, before.status, event.object)
         after = self._collection(kind).get(self._collection_key(kind, key))
         if unannounced is None and resource is not WORKLOADS and _is_same_spec(before, after):
             return
@@ -146,33 +147,51 @@ class HubObjects:
         """Notes that this scheduler does not lead any more: the hub's statuses count."""
         self._leaders_epoch = 0
         self._assumed.clear()
+        self._sent_statuses.clear()
         late, self._late_statuses = self._late_statuses, set()
         for key in late & self.raw_workloads.keys():
             self._replace(WORKLOADS.kind, key, self._with_spec(key, self.raw_workloads[key]))
 
     def _is_status_late(self, key: WorkKey, event: WatchEvent) -> bool:
-        """Whether a former leader has written a status after this one began.
+        """Whether another client has written a status after this leader began.
 
-        Whatever this leader changes has its epoch, so a change with a lower one is of another. The
-        hub refuses it where `manifests/admission` is installed.
+        Whatever this leader writes comes with the answer to it, and has its epoch. So any other
+        change is of a former leader, whose write came late, or of someone who may write
+        `/status`: neither places or withdraws anything. The hub refuses the former where
+        `manifests/admission` is installed. A higher epoch is that of the next leader.
         """
         known, fresh = self.raw_workloads.get(key), event.object
         if not self._leaders_epoch or known is None or event.type == "DELETED":
             return False
         status = fresh.get("status") or {}
-        if status.get("epoch", 0) >= self._leaders_epoch or not _is_same_object(known, fresh):
+        epoch, is_ours = status.get("epoch", 0), status == self._sent_statuses.get(key)
+        if epoch > self._leaders_epoch or is_ours or not _is_same_object(known, fresh):
             self._late_statuses.discard(key)
             return False
-        if status != (known.get("status") or {}):
+        if _without_epoch(status) != _without_epoch(known.get("status") or {}):
             self._late_statuses.add(key)
             self.telemetry.count_late_status()
-            _log.warning("%s/%s: a former leader wrote its status; it is overwritten", *key)
+            who = "a former leader" if epoch < self._leaders_epoch else "another client"
+            _log.warning("%s/%s: %s wrote its status; it is overwritten", *key, who)
         return key in self._late_statuses
 
-    def _keep_status(self, key: WorkKey, status: WorkloadStatus) -> None:
+    def note_sent(self, key: WorkKey, status: Object | None) -> None:
+        """Notes a status that was sent and whose answer is not known; None: there is none.
+
+        It may appear later, and is this leader's own then.
+        """
+        if status is None:
+            self._sent_statuses.pop(key, None)
+        else:
+            self._sent_statuses[key] = status
+
+    def _keep_status(self, key: WorkKey, status: WorkloadStatus, body: Object) -> None:
         """Keeps this leader's view; the next write is compared with what the hub holds."""
         late = self.workloads.get(key)
-        if late is not None:
+        if late is None:  # the status of the other client does not decode; the spec may
+            late = self._decode({**body, "status": {}})
+        if isinstance(late, Workload):
+            self.invalid.pop((WORKLOADS.kind, key), None)
             self._unindex_placement(key, late)
             self._put(WORKLOADS.kind, key, msgspec.structs.replace(late, status=status))
 
@@ -270,6 +289,8 @@ class HubObjects:
             decoded = msgspec.structs.replace(decoded, spec=spec)
         self._drop(kind, key)
         if body is None:
+            if kind == WORKLOADS.kind:
+                self._sent_statuses.pop(key, None)
             return
         if kind == WORKLOADS.kind:
             self.raw_workloads[key] = _packed(_without_spec(body))
@@ -420,6 +441,11 @@ def _without_spec(body: Object) -> Object:
 
 def _is_same_object(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return bool(one["metadata"].get("uid") == other["metadata"].get("uid"))
+
+
+def _without_epoch(status: Mapping[str, Any]) -> dict[str, Any]:
+    """A status but for its epoch, which a leader lowers where it is no leader's (`epoch_reset`)."""
+    return {name: value for name, value in status.items() if name != "epoch"}
 
 
 def _resource_version(meta: Object) -> int:

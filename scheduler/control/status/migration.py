@@ -358,6 +358,15 @@ def without_replaced(
     return after
 
 
+def has_unreplaced(shares: Mapping[str, SiteShare]) -> bool:
+    """Whether replicas are leaving and no site that stays replaces them.
+
+    No decision leaves that behind. A Site that is gone does, and someone who writes `/status`.
+    """
+    stay = {site for site, one in shares.items() if one.replicas}
+    return any(one.leaving and stay.isdisjoint(one.replaced_by) for one in shares.values())
+
+
 def revert_migration(demand: Demand, decision: Decision) -> Demand | None:
     """The demand with leaving replicas counted as staying again; None when nothing is leaving.
 

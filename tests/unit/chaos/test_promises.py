@@ -168,6 +168,29 @@ def test_8_pods_withdrawn_before_their_replacement_runs_are_found() -> None:
     assert broken(replace(moment, workloads={KEY: deleting})) == set()
 
 
+def test_8_pods_that_another_site_has_lost_are_no_fault_of_a_withdrawal() -> None:
+    """m3 lost its pod, still stands in the hub, and is not what the withdrawal from m1 replaces."""
+    sites = {
+        name: SiteSeen(cores=8, heard_at=999.0, version=(1, 1), orders=pods(1))
+        for name in ("m1", "m3")
+    }
+    before, after = placed(ONE, m1=1, m3=1), placed(ONE, m2=1, m3=1)
+    names = ("m1", "m2", "m3")
+    rights: dict[str, Any] = {
+        "grants": {"g": grant(*names)},
+        "site_objects": {n: site_object(n) for n in names},
+    }
+    first = sight(workloads={KEY: before}, sites=sites, **rights)
+    lowered = (Lowered(at=2000.0, site="m1", order=ORDER, left=0),)
+    lost = {"m3": SiteSeen(cores=8, heard_at=1999.0, version=(1, 1))}
+    moment = sight(2000.0, **wrote(before, after), lowered=lowered, **rights)
+    moment = replace(moment, sites={**moment.sites, **lost})
+    assert broken(first, moment) == {8}  # m2 runs nothing yet
+    assert broken(first, with_site(moment, "m2", orders=pods(1))) == set()
+    gone = sight(1500.0, **wrote(before, placed(ONE, m1=2)), **rights)
+    assert broken(first, gone, with_site(moment, "m2", orders=pods(1))) == {8}  # m3 is new again
+
+
 def test_9_numbered_pods_at_two_sites_are_found() -> None:
     after = placed(STATEFUL, m1=2)
     both = sight(workloads={KEY: after})
