@@ -109,6 +109,13 @@ def test_of_two_workloads_that_claim_one_object_the_second_changes_nothing(
     assert rig.find(CONFIG_MAPS, "settings")["data"] == {"owner": "second"}
 
 
+class _QuietServer(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_words: object) -> None:
+        """Says nothing: handshakes fail here."""
+
+
 @contextmanager
 def tls_server(folder: Path, *, is_expired: bool) -> Iterator[tuple[int, Path]]:
     """A server with a certificate of its own; its port and certificate."""
@@ -116,9 +123,7 @@ def tls_server(folder: Path, *, is_expired: bool) -> Iterator[tuple[int, Path]]:
     certificate, key = write_certificate(folder, "member", is_expired=is_expired)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
-        server.daemon_threads = True
-        server.handle_error = lambda *_: None  # type: ignore[method-assign] - handshakes fail here
+    with _QuietServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
         server.socket = context.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()

@@ -99,7 +99,7 @@ def test_an_epoch_above_that_of_the_sites_lifts_them_too(
 def test_a_write_of_another_client_in_between_is_kept(tmp_path: Path) -> None:
     async def lift() -> tuple[int, dict[str, Any]]:
         async with hub_of(tmp_path / "data") as hub:
-            seen = []
+            seen: list[int] = []
 
             async def disturb() -> None:
                 """Another client writes after the list and before the first write."""
