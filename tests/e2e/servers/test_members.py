@@ -78,6 +78,7 @@ def test_a_member_that_answers_nothing_loses_nothing(member: FaultyMember, code:
     assert rig.phases() == []
 
 
+@pytest.mark.soak
 def test_a_slow_member_is_waited_for(member: FaultyMember) -> None:
     member.faults.delay_seconds = 0.02
     [status] = member.rig.run(member.rig.content(config_map()))
@@ -92,6 +93,7 @@ def test_an_old_api_version_is_named_and_the_rest_is_applied(member: FaultyMembe
     assert rig.find(CONFIG_MAPS, "settings") is not None
 
 
+@pytest.mark.soak
 def test_of_two_workloads_that_claim_one_object_the_second_changes_nothing(
     member: FaultyMember,
 ) -> None:
