@@ -10,7 +10,7 @@ from scheduler.control.ports.hub import SITES, WORKLOADS, HubError, NotFound
 from tests.support.proxied_hub import ProxiedHub, proxied_hub, until, workload
 from tests.support.wire_hub import deployment
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.soak, pytest.mark.timeout(180)]
 
 
 async def is_running(hub: ProxiedHub, name: str, replicas: int = 1) -> bool:
@@ -78,7 +78,6 @@ async def test_a_workload_is_created_updated_scaled_and_deleted(
         assert not hub.site.contents
 
 
-@pytest.mark.soak
 async def test_a_workload_leaves_a_site_that_is_drained_and_comes_back(
     tmp_path: Path, server: Path | None
 ) -> None:
@@ -98,7 +97,6 @@ async def test_a_workload_leaves_a_site_that_is_drained_and_comes_back(
         await until(runs(hub, "w"))
 
 
-@pytest.mark.soak
 async def test_of_two_workloads_that_claim_one_object_the_second_is_refused_by_name(
     tmp_path: Path, server: Path | None
 ) -> None:
@@ -122,7 +120,6 @@ async def test_of_two_workloads_that_claim_one_object_the_second_is_refused_by_n
         await until(runs(hub, "second"))
 
 
-@pytest.mark.soak
 async def test_manifests_over_the_limit_are_refused_and_the_next_workload_is_placed(
     tmp_path: Path, server: Path | None
 ) -> None:

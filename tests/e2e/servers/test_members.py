@@ -54,9 +54,8 @@ def test_a_refused_write_is_named_in_the_servers_words_and_tried_again(
         assert rig.find(CONFIG_MAPS, "settings")["data"] == {"level": f"of {generation}"}
 
 
-@pytest.mark.parametrize(
-    "code", [0, *(pytest.param(one, marks=pytest.mark.soak) for one in (401, 429, 503))]
-)
+@pytest.mark.soak
+@pytest.mark.parametrize("code", [0, 401, 429, 503])
 def test_a_member_that_answers_nothing_loses_nothing(member: FaultyMember, code: int) -> None:
     rig = member.rig
     rig.run(rig.content(config_map(level="info")))
