@@ -355,9 +355,8 @@ class OrderExecutor:
         tracked = self._tracked.get(order_token(entry.id))
         if tracked is not None:
             return tracked.result.applied_revisions if tracked.digest == entry.digest else ()
-        # After a restart: the journal knows the content, and which objects are its.
-        is_applied = self.journal.applied_digest_of(entry.id) == entry.digest
-        return inventory.objects if is_applied else ()
+        # After a restart, the journal knows which content was applied.
+        return inventory.objects if self.journal.applied_digest_of(entry.id) == entry.digest else ()
 
     def _handle_result(self, entry: IndexEntry, result: ApplyResult) -> float | None:
         """Records a complete result; returns when an incomplete one is tried again."""
@@ -392,8 +391,8 @@ class OrderExecutor:
         self._recreations.forget_except(desired)
         kept = find_kept(inventory, desired, self._purged_tokens())
         surplus = find_surplus(inventory, self._tracked, desired, kept)
-        gone = self._purged_tokens() - desired
-        kept |= self._withdrawal.namespaces_in_use(surplus, kinds, desired, gone)
+        purged = self._purged_tokens() - desired
+        kept |= self._withdrawal.namespaces_in_use(surplus, kinds, desired, purged)
         surplus = [each for each in surplus if identity_of(each.key) not in kept]
         self._withdrawal.forget_refusals_except(inventory.objects)
         for observed in surplus:

@@ -19,6 +19,7 @@ import re
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
@@ -181,7 +182,7 @@ class HttpPool:
                     server.port,
                     ssl=server.tls,
                     server_hostname=server.host if server.tls else None,
-                    happy_eyeballs_delay=_HAPPY_EYEBALLS_SECONDS,
+                    happy_eyeballs_delay=_delay_between_addresses(server.host),
                 )
         except TimeoutError as error:
             raise TimeoutError(f"no connection within {connect_seconds:g} s") from error
@@ -205,6 +206,19 @@ class HttpPool:
         self._idle.clear()
         for connection in list(self._open):
             connection.abort()
+
+
+def _delay_between_addresses(host: str) -> float | None:
+    """When the next address of a name is tried beside the one before; None for an address.
+
+    A connection that is cancelled between its race of addresses and its use stays open in CPython
+    3.11, and an address has nothing to race against.
+    """
+    try:
+        ip_address(host)
+    except ValueError:
+        return _HAPPY_EYEBALLS_SECONDS
+    return None
 
 
 class _Connection(asyncio.Protocol):

@@ -38,6 +38,10 @@ class Faults:
     """Answers every request with this status; 0: forwards them."""
     refused_paths: str = ""
     """Of these only the requests whose path contains this."""
+    refuses_writes_alone: bool = False
+    """Of these only the requests that change something."""
+    refusal: str = ""
+    """The message of the refusal; empty: one of the proxy's own."""
     retry_after_seconds: int = 1
     """What a 429 or 503 asks for; 0: nothing."""
     expired_watches: int = 0
@@ -63,6 +67,7 @@ class Faults:
     def clear(self) -> None:
         """Ends all faults."""
         self.gone, self.too_many, self.refuse_with, self.refused_paths = False, 0, 0, ""
+        self.refuses_writes_alone, self.refusal = False, ""
         self.expired_watches, self.delay_seconds, self.cut_watches_after_events = 0, 0.0, 0
 
     def take(self, name: str) -> bool:
@@ -131,8 +136,10 @@ class _Handler(BaseHTTPRequestHandler):
         refused = faults.refuse_with
         if faults.token and self.headers.get("Authorization") != f"Bearer {faults.token}":
             refused = 401
+        if self.command == "GET" and faults.refuses_writes_alone:
+            refused = 0
         if refused and faults.refused_paths in self.path:
-            words = f"the proxy answers {refused}"
+            words = faults.refusal or f"the proxy answers {refused}"
             self._answer(refused, _status(refused, HTTPStatus(refused).phrase, words))
         elif faults.take("too_many"):
             self._answer(429, _status(429, "TooManyRequests", "please try again later"))

@@ -12,7 +12,7 @@ from cryptography.x509.oid import NameOID
 from scheduler.runtime.clock import SystemClock
 
 
-def write_certificate(folder: Path, name: str) -> tuple[Path, Path]:
+def write_certificate(folder: Path, name: str, *, is_expired: bool = False) -> tuple[Path, Path]:
     """Writes certificate and key for `name` and 127.0.0.1; returns their paths."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -24,8 +24,8 @@ def write_certificate(folder: Path, name: str) -> tuple[Path, Path]:
         .issuer_name(subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
+        .not_valid_before(now - timedelta(hours=2))
+        .not_valid_after(now + timedelta(hours=-1 if is_expired else 1))
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .sign(key, hashes.SHA256())
     )

@@ -116,6 +116,7 @@ def test_what_another_controller_took_is_left_to_it_and_is_no_drift(rig: AgentRi
     assert "data.level is left to level-operator" in (status.message or "")
 
 
+@pytest.mark.soak
 def test_more_drift_than_a_status_holds_is_bounded(rig: AgentRig) -> None:
     data = {f"k{at:02}": "v" for at in range(12)}
     many = [config_map(f"c{n:02}", **data) for n in range(20)]

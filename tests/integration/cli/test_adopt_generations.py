@@ -74,6 +74,7 @@ def test_generations_are_lifted_and_the_orders_that_stand_keep_theirs(
     assert after["placed"]["epoch"] == 3
 
 
+@pytest.mark.soak
 def test_a_restore_lifts_them_by_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data_dir, copy = tmp_path / "data", str(tmp_path / "monday.db")
     asyncio.run(fill(data_dir))
@@ -84,6 +85,7 @@ def test_a_restore_lifts_them_by_itself(tmp_path: Path, capsys: pytest.CaptureFi
     assert placement["generation"] == 5 + GENERATIONS_LIFTED_BY
 
 
+@pytest.mark.soak
 def test_an_epoch_above_that_of_the_sites_lifts_them_too(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -96,10 +98,11 @@ def test_an_epoch_above_that_of_the_sites_lifts_them_too(
     assert placed["placement"]["generation"] == 5 + GENERATIONS_LIFTED_BY
 
 
+@pytest.mark.soak
 def test_a_write_of_another_client_in_between_is_kept(tmp_path: Path) -> None:
     async def lift() -> tuple[int, dict[str, Any]]:
         async with hub_of(tmp_path / "data") as hub:
-            seen = []
+            seen: list[int] = []
 
             async def disturb() -> None:
                 """Another client writes after the list and before the first write."""

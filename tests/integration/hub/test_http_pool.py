@@ -1,10 +1,11 @@
 """The hub client over its pool of connections, against servers that answer as they are told."""
 
 import asyncio
+import gc
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +14,13 @@ import yaml
 
 from scheduler.control.ports.hub import CONFIG_MAPS, Busy, Conflict, Refused
 from scheduler.hub.client import HubClient, open_hub
+from scheduler.hub.http_pool import HttpPool, Server
+from scheduler.runtime.clock import SystemClock
 from tests.support.certificates import write_certificate
 
 pytestmark = pytest.mark.timeout(60)
 
+CLOCK = SystemClock()
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
 
@@ -231,6 +235,25 @@ async def test_a_cancelled_request_closes_its_connection(tmp_path: Path) -> None
             task.cancel()
         await asyncio.wait_for(ended.wait(), 10)
         assert await patch(client) == {}
+
+
+async def test_a_request_cancelled_at_any_step_of_its_connection_leaves_no_socket() -> None:
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server:
+        for steps in range(24):
+            pool = HttpPool(Server("127.0.0.1", port, "hub"))
+            head = pool.encode_head("GET", "/", None, {}) or b""
+            with suppress(ExceptionGroup):
+                async with asyncio.TaskGroup() as group:
+                    request = pool.request("GET", head, None, timeout_seconds=5, connect_seconds=5)
+                    task = group.create_task(request)
+                    for _ in range(steps):
+                        await CLOCK.sleep(0)
+                    task.cancel()
+            pool.close()
+            await CLOCK.sleep(0.01)  # aborted transports close in the next turns
+        gc.collect()  # a socket that nobody has closed warns, and a warning is an error
 
 
 async def test_bytes_that_nobody_asked_for_are_no_answer_to_the_next_request(

@@ -1,15 +1,16 @@
 """What a site gets: an index that an agent reads, and every request that it was sent."""
 
 import random
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
-from agents.protocol.bounds import MAX_ORDERS
-from agents.protocol.envelope import unseal
+from agents.protocol.bounds import MAX_CONTENT_BYTES, MAX_ORDERS
+from agents.protocol.envelope import inflate, unseal
 from agents.protocol.hub_requests import HUB_REQUEST, HigherBoot, HubNonce, HubRequest
 from agents.protocol.index import DESIRED_INDEX, IndexEntry
 from agents.protocol.keys import SigningKey, TrustedKeys
+from agents.protocol.orders import ORDER_CONTENT
 from agents.protocol.topics import site_topic
 from scheduler.control.ports.agents import OrderForSite, OrderNotPublishable
 from scheduler.control.ports.ledger import SignedHead
@@ -200,3 +201,14 @@ def test_a_digest_that_is_none_is_not_listed() -> None:
     for text in ("sha256:" + "a" * 65, "sha256:" + "a" * 64 + "/9999"):
         with pytest.raises(OrderNotPublishable):
             publisher.publish_order("m1", order_of(kept_digest=text))
+
+
+async def test_what_becomes_of_drift_is_in_the_content() -> None:
+    for word in ("", "Report"):
+        outbox = Outbox()
+        order = replace(order_of("x"), on_drift=word)
+        OrderPublisher(key=KEY, outbox=outbox).publish_order("m1", order)
+        message = await outbox.take()
+        part = unseal(message.payload, topic=message.topic, trusted=TrustedKeys([KEY.public]))
+        content = ORDER_CONTENT.decode(inflate(part, MAX_CONTENT_BYTES))
+        assert content.on_drift == (word or None)
