@@ -50,7 +50,7 @@ from agents.runtime.data_dir import (
 from agents.runtime.faults import AgentFaults
 from agents.sensors.energy import EnergyMeter
 from agents.sensors.host import resident_bytes
-from agents.wiring import build_discovery, build_sensors
+from agents.wiring import build_discovery, build_sensors, site_rules_of
 
 _log = logging.getLogger(__name__)
 
@@ -325,6 +325,7 @@ def build_agent(
             pod_problems=lambda: collector.pod_problems,
             not_ready=lambda: collector.not_ready,
             tenant_account=settings.cluster.tenant_account,
+            site_rules=site_rules_of(settings.allow),
         )
     session = AgentSession(
         broker=settings.broker,
