@@ -27,16 +27,21 @@ _HOUR = dt.timedelta(hours=1)
 class Authority:
     """Issues certificates into a folder: `NAME.crt` and `NAME.key`, its own as `ca`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, life: dt.timedelta = _HOUR) -> None:
         self.folder = folder
+        self.since = life
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a test's authority")])
         basic = x509.BasicConstraints(ca=True, path_length=0)
-        own = self._builder(self.name, self.key, _HOUR).add_extension(basic, critical=True)
+        own = self._builder(self.name, self.key, life).add_extension(basic, critical=True)
         self._write("ca", own.sign(self.key, hashes.SHA256()), self.key)
 
     def issue(
-        self, name: str, *, addresses: tuple[str, ...] = ("127.0.0.1",), life: dt.timedelta = _HOUR
+        self,
+        name: str,
+        *,
+        addresses: tuple[str, ...] = ("127.0.0.1",),
+        life: dt.timedelta = _HOUR,
     ) -> None:
         """A certificate whose common name is `name`, good for these addresses."""
         key = ec.generate_private_key(ec.SECP256R1())
@@ -57,7 +62,7 @@ class Authority:
             .issuer_name(self.name)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - _HOUR)
+            .not_valid_before(now - self.since)
             .not_valid_after(now + life)
         )
 
