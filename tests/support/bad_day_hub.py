@@ -1,5 +1,6 @@
 """The hub's side of a bad day: publishes what it wants, and again whatever an echo lacks."""
 
+import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -48,7 +49,6 @@ class BadDayHub:
     _wanted: dict[str, list[Message]] = field(default_factory=dict)
     _digests: dict[str, str] = field(default_factory=dict)
     _client: aiomqtt.Client | None = None
-    _repaired_at: dict[str, float] = field(default_factory=dict)
 
     def want(self, make: Callable[[WireHub], list[OrderContent]]) -> None:
         """Wants other orders at every site from now on."""
@@ -62,11 +62,13 @@ class BadDayHub:
 
     async def run(self) -> None:
         """Runs until cancelled; returns to a broker that was away."""
-        while True:
-            with suppress(aiomqtt.MqttError, OSError):
-                await self._session()
-            self._client = None
-            await CLOCK.sleep(0.2)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._repair())
+            while True:
+                with suppress(aiomqtt.MqttError, OSError):
+                    await self._session()
+                self._client = None
+                await CLOCK.sleep(0.2)
 
     async def publish(self, messages: list[Message], *, retain: bool = True) -> None:
         """Publishes anything, as soon as there is a session."""
@@ -111,17 +113,16 @@ class BadDayHub:
                 await self.publish_wanted()
             async for message in client.messages:
                 self._hear(str(message.topic), bytes(message.payload))
-                await self._repair()
 
     async def _repair(self) -> None:
-        """Publishes again for a site whose echo is not what is wanted, at most each 2 s."""
-        for site, status in list(self.statuses.items()):
-            is_right = status.index is not None and status.index.digest == self._digests.get(site)
-            if (is_right and not status.missing) or site not in self._wanted:
-                continue
-            if monotonic() - self._repaired_at.get(site, 0.0) > _REPAIR_SECONDS:
-                self._repaired_at[site] = monotonic()
-                await self.publish(self._wanted[site])
+        """Publishes again for sites whose echo is not what is wanted, each at most every 2 s."""
+        while True:
+            await CLOCK.sleep(_REPAIR_SECONDS)
+            for site, status in list(self.statuses.items()):
+                held = status.index.digest if status.index else ""
+                if held != self._digests.get(site) or status.missing:
+                    with suppress(aiomqtt.MqttError):
+                        await self.publish(self._wanted[site])
 
     def _hear(self, name: str, data: bytes) -> None:
         topic, trusted = parse_topic(name), TrustedKeys([self.agent_key.public])

@@ -69,6 +69,7 @@ class Authority:
     def _write(self, name: str, cert: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
         pem = serialization.Encoding.PEM
         (self.folder / f"{name}.crt").write_bytes(cert.public_bytes(pem))
+        (self.folder / f"{name}.key").touch(mode=0o600)
         (self.folder / f"{name}.key").write_bytes(
             key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         )
@@ -107,6 +108,7 @@ class ProductionBroker:
             clean_start=client_id is None,
             tls_context=self.tls(name),
             protocol=aiomqtt.ProtocolVersion.V5,
+            socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
             timeout=5 if name else 1,  # a client that TLS refuses gets no other answer
         ) as client:
             yield client
