@@ -54,7 +54,7 @@ from agents.runtime.faults import AgentFaults
 from agents.runtime.service_manager import ServiceManager
 from agents.sensors.energy import EnergyMeter
 from agents.sensors.host import resident_bytes
-from agents.wiring import build_discovery, build_sensors
+from agents.wiring import build_discovery, build_sensors, site_rules_of
 
 _log = logging.getLogger(__name__)
 
@@ -333,6 +333,7 @@ def build_agent(
             pod_problems=lambda: collector.pod_problems,
             not_ready=lambda: collector.not_ready,
             tenant_account=settings.cluster.tenant_account,
+            site_rules=site_rules_of(settings.allow),
         )
     session = AgentSession(
         broker=settings.broker,

@@ -1,13 +1,19 @@
-"""Builds the member's API client and the sensors by the settings; for `app` and `--print`."""
+"""Builds the member's API client, the sensors and the site's rules by the settings."""
 
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from agents.config.settings import LABELS_EXCLUDED, AgentSettings, ClusterSettings
+from agents.config.settings import (
+    LABELS_EXCLUDED,
+    AgentSettings,
+    AllowSettings,
+    ClusterSettings,
+)
 from agents.member.access import Access, from_kubeconfig, in_cluster
 from agents.member.api import MemberApi
 from agents.member.discovery import Discovery
+from agents.orders.allowed.site_rules import SiteRules, parse_ceilings
 from agents.runtime.clock import AgentClock
 from agents.sensors.host import HostSensor
 from agents.sensors.kubernetes import KubernetesSensor
@@ -117,3 +123,17 @@ def build_sensors(
             )
         )
     return found
+
+
+def site_rules_of(allow: AllowSettings) -> SiteRules:
+    """The rules of the site's owner.
+
+    Raises:
+        ValueError: a ceiling is none; `find_problems` has said so before.
+    """
+    return SiteRules(
+        kinds=allow.kinds,
+        namespaces=allow.namespaces,
+        registries=allow.registries,
+        ceilings=parse_ceilings(allow.ceilings),
+    )

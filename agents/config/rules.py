@@ -9,6 +9,7 @@ from typing import Final
 from agents.config.settings import AgentBrokerSettings, AgentSettings, PeerSettings
 from agents.protocol.errors import WireError
 from agents.protocol.keys import TrustedKeys
+from agents.protocol.quantities import QuantityError, parse_quantity
 from agents.protocol.report import FigureOrigin
 from agents.protocol.topics import is_site_name
 
@@ -115,6 +116,14 @@ def _rules(settings: AgentSettings) -> Iterator[tuple[str, bool, str]]:
         cluster.tenant_account == "" or is_site_name(cluster.tenant_account),
         "the name of a ServiceAccount is expected, such as kapok-tenant",
     )
+    for name in ("kinds", "namespaces", "registries"):
+        listed = getattr(settings.allow, name)
+        yield (
+            f"allow.{name}",
+            bool(listed) and all(one and one == one.strip() for one in listed),
+            'a list of patterns is expected, such as ["*"]; empty would refuse every order',
+        )
+    yield from _ceiling_rules(settings.allow.ceilings)
     yield _word("broker.transport", broker.transport, _TRANSPORTS)
     yield (
         "broker.websocket_path",
@@ -147,6 +156,21 @@ def _rules(settings: AgentSettings) -> Iterator[tuple[str, bool, str]]:
         _is_loopback_or_tls(broker),
         f"{broker.host} is not on loopback; name the CA certificate to verify it with",
     )
+
+
+def _ceiling_rules(ceilings: tuple[str, ...]) -> Iterator[tuple[str, bool, str]]:
+    for number, text in enumerate(ceilings):
+        resource, _, amount = text.partition("=")
+        try:
+            is_kept = bool(resource.strip()) and parse_quantity(amount.strip()) >= 0
+        except QuantityError:
+            is_kept = False
+        others = [one.partition("=")[0].strip() for one in ceilings[:number]]
+        yield (
+            f"allow.ceilings[{number}]",
+            is_kept and resource.strip() not in others,
+            "RESOURCE=AMOUNT is expected, each resource once, such as memory=64Gi",
+        )
 
 
 def _word(path: str, word: str, known: tuple[str, ...]) -> tuple[str, bool, str]:

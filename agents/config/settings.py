@@ -110,6 +110,24 @@ class ClusterSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AllowSettings:
+    """What orders may do at this site, whatever the hub signs; an order that breaks it is refused.
+
+    Attributes:
+        kinds: patterns of the kinds, `apps/Deployment`, core kinds as `Service`.
+        namespaces: patterns of the namespaces.
+        registries: what images may come from, `registry.example.org` or with a path; `*` is any.
+        ceilings: the most that one order may ask for, `cpu=16`, `memory=64Gi`, `pods=100`,
+            `nvidia.com/gpu=0`; empty: no ceilings.
+    """
+
+    kinds: tuple[str, ...] = ("*",)
+    namespaces: tuple[str, ...] = ("*",)
+    registries: tuple[str, ...] = ("*",)
+    ceilings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StaticSettings:
     """Facts that no sensor measures. Left out means unknown, which is not 0.
 
@@ -231,6 +249,7 @@ class AgentSettings:
         broker: the MQTT broker.
         report: how often to send reports and statuses.
         cluster: the site's own cluster.
+        allow: what orders may do at this site.
         static: facts that no sensor measures.
         replay: figures from a file.
         metrics: the HTTP server of `/metrics`.
@@ -249,6 +268,7 @@ class AgentSettings:
     broker: AgentBrokerSettings = field(default_factory=AgentBrokerSettings)
     report: ReportSettings = field(default_factory=ReportSettings)
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
+    allow: AllowSettings = field(default_factory=AllowSettings)
     static: StaticSettings = field(default_factory=StaticSettings)
     replay: ReplaySettings = field(default_factory=ReplaySettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)

@@ -15,6 +15,7 @@ from typing import Final
 from agents.member.api import MemberApiError, Tree
 from agents.member.discovery import Discovery, MemberKind, MemberKinds
 from agents.member.namespaces import Namespaces
+from agents.orders.allowed.site_rules import SiteRules, find_site_refusals
 from agents.orders.applier import Applier, ApplyResult, identities_of
 from agents.orders.claims import CLAIM, STATEFUL_SET, find_kept, kept_claims
 from agents.orders.finished_jobs import FinishedJobs
@@ -83,6 +84,7 @@ class OrderExecutor:
         sealing_key: opens sealed content; None: there is none.
         tenant_account: name of the ServiceAccount of each namespace with whose rights orders are
             applied; empty: the agent's own.
+        site_rules: what the site's owner lets orders do.
     """
 
     discovery: Discovery
@@ -97,6 +99,7 @@ class OrderExecutor:
     not_ready: Callable[[], Mapping[str, tuple[NotReadyPods, ...]]] = dict
     sealing_key: SealingKey | None = None
     tenant_account: str = ""
+    site_rules: SiteRules = field(default_factory=SiteRules)
     last_pass_at: float | None = field(default=None, init=False)
     _job_records: JobRecords = field(init=False)
     _namespaces: Namespaces = field(init=False)
@@ -325,6 +328,7 @@ class OrderExecutor:
             content, lambda version, kind: _is_namespaced(kinds, version, kind), secrets
         )
         content = replace(content, manifests=(*content.manifests, *secrets))
+        refusals = refusals or find_site_refusals(content, content.manifests, self.site_rules)
         retry_at = None
         if not refusals and content.update_strategy == "Refuse":
             refusals = self._applier.find_immutable(content, kinds, inventory)

@@ -7,6 +7,7 @@ from typing import Any
 
 from agents.member.api import MemberApi
 from agents.member.discovery import Discovery
+from agents.orders.allowed.site_rules import SiteRules
 from agents.orders.executor import OrderExecutor
 from agents.orders.intake import Intake
 from agents.orders.journal import Journal
@@ -26,7 +27,15 @@ JOBS = "/apis/batch/v1/namespaces/{}/jobs"
 class AgentRig:
     """One agent's orders at one member, step by step and without loops."""
 
-    def __init__(self, api: MemberApi, folder: Path, *, tenant_account: str = "") -> None:
+    def __init__(
+        self,
+        api: MemberApi,
+        folder: Path,
+        *,
+        tenant_account: str = "",
+        site_rules: SiteRules | None = None,
+    ) -> None:
+        self.site_rules = site_rules or SiteRules()
         self.api = api
         self.folder = folder
         self.tenant_account = tenant_account
@@ -52,6 +61,7 @@ class AgentRig:
             is_allowed=lambda: self.is_allowed,
             bound_pods=lambda: self.bound,
             tenant_account=self.tenant_account,
+            site_rules=self.site_rules,
         )
         self.executor.ensure_system_namespace()
 

@@ -27,16 +27,21 @@ _HOUR = dt.timedelta(hours=1)
 class Authority:
     """Issues certificates into a folder: `NAME.crt` and `NAME.key`, its own as `ca`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, life: dt.timedelta = _HOUR) -> None:
         self.folder = folder
+        self.since = life
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a test's authority")])
         basic = x509.BasicConstraints(ca=True, path_length=0)
-        own = self._builder(self.name, self.key, _HOUR).add_extension(basic, critical=True)
+        own = self._builder(self.name, self.key, life).add_extension(basic, critical=True)
         self._write("ca", own.sign(self.key, hashes.SHA256()), self.key)
 
     def issue(
-        self, name: str, *, addresses: tuple[str, ...] = ("127.0.0.1",), life: dt.timedelta = _HOUR
+        self,
+        name: str,
+        *,
+        addresses: tuple[str, ...] = ("127.0.0.1",),
+        life: dt.timedelta = _HOUR,
     ) -> None:
         """A certificate whose common name is `name`, good for these addresses."""
         key = ec.generate_private_key(ec.SECP256R1())
@@ -57,13 +62,14 @@ class Authority:
             .issuer_name(self.name)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - _HOUR)
+            .not_valid_before(now - self.since)
             .not_valid_after(now + life)
         )
 
     def _write(self, name: str, cert: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
         pem = serialization.Encoding.PEM
         (self.folder / f"{name}.crt").write_bytes(cert.public_bytes(pem))
+        (self.folder / f"{name}.key").touch(mode=0o600)
         (self.folder / f"{name}.key").write_bytes(
             key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         )
@@ -102,6 +108,7 @@ class ProductionBroker:
             clean_start=client_id is None,
             tls_context=self.tls(name),
             protocol=aiomqtt.ProtocolVersion.V5,
+            socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
             timeout=5 if name else 1,  # a client that TLS refuses gets no other answer
         ) as client:
             yield client
