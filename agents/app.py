@@ -125,6 +125,7 @@ class Agent:
             if self.execution:
                 await self.execution.release_lease()
             self.journal.close()
+            self.reports.collector.close()
             if self.discovery:
                 self.discovery.api.close()
 
@@ -303,6 +304,7 @@ def build_agent(
             version=version,
             sealing_key=sealing_key.public,
             asked_labels=lambda: (intake.index.node_labels or ()) if intake.index else (),
+            on_fault=lambda error: faults.record("sensor", error, "kubernetes"),
         ),
         meter=EnergyMeter(data_dir / "energy.json"),
         clock=clock,

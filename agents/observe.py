@@ -13,7 +13,13 @@ from agents.runtime.clock import AgentClock
 from agents.runtime.faults import AgentFaults
 from agents.sensors.energy import EnergyMeter
 from agents.sensors.not_ready import NotReadySpells
-from agents.sensors.sensor import Observation, Sensor, SensorError, merge_observations
+from agents.sensors.sensor import (
+    ClosableSensor,
+    Observation,
+    Sensor,
+    SensorError,
+    merge_observations,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -86,6 +92,12 @@ class SensorCollector:
         )
         self._set_gauge("it_energy_joules_total", energy.it_joules if energy else None)
         return SiteObservation(observation, energy, started)
+
+    def close(self) -> None:
+        """Ends what sensors do in the background."""
+        for sensor in self.sensors:
+            if isinstance(sensor, ClosableSensor):
+                sensor.close()
 
     def _set_gauge(self, name: str, value: float | None) -> None:
         """Sets a gauge; an unknown value has no series, because 0 would be a measured zero."""

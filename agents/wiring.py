@@ -57,6 +57,7 @@ def build_sensors(
     version: str | None,
     asked_labels: Callable[[], Iterable[str]] = tuple,
     sealing_key: str | None = None,
+    on_fault: Callable[[Exception], None] = lambda _error: None,
 ) -> list[Sensor]:
     """Builds all sensors, in the order in which they win: the most reliable first.
 
@@ -69,6 +70,7 @@ def build_sensors(
         version: version of the program, for the report.
         asked_labels: names of node labels that workloads ask for, by the hub's index.
         sealing_key: the public key for which the hub seals Secrets; None: this agent opens none.
+        on_fault: called with what went wrong on a thread of a sensor, and should not have.
 
     Raises:
         ReplayError: the file to replay cannot be used.
@@ -89,6 +91,8 @@ def build_sensors(
                 is_active=is_active,
                 asked_labels=asked_labels,
                 sealing_key=sealing_key,
+                is_watching=settings.cluster.is_watching,
+                on_fault=on_fault,
             )
         )
         found.append(NamespaceSensor(discovery.api))

@@ -80,6 +80,7 @@ class ClusterSettings:
         context: context of the kubeconfig; empty for the current one.
         is_executing: whether this agent applies orders; with False it only reports (as one of
             several agents at a site, one per node).
+        is_watching: whether to watch nodes and pods; False lists all of them for each report.
         resync_seconds: time between passes when nothing is in progress.
         lease_seconds: time after which another agent may take over an unrenewed lease.
         labels: patterns of the node labels that distinguish node classes (`*` matches anything).
@@ -95,6 +96,7 @@ class ClusterSettings:
     kubeconfig: str = ""
     context: str = ""
     is_executing: bool = True
+    is_watching: bool = True
     resync_seconds: float = 10.0
     lease_seconds: float = 15.0
     labels: tuple[str, ...] = ("*",)
