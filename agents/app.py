@@ -54,9 +54,9 @@ from agents.wiring import build_discovery, build_sensors
 
 _log = logging.getLogger(__name__)
 
-# The sensors, the executor and the lease block at the same time; each further thread would cost
+# Two sensors, the executor and the lease block at the same time; each further thread would cost
 # memory for a connection and a heap.
-_WORKER_THREADS: Final = 3
+_WORKER_THREADS: Final = 4
 
 FAULT_JOURNAL: Final = "journal-unusable"
 """In reports: the journal cannot be read or written, so no order is executed."""

@@ -9,6 +9,7 @@ from agents.member.access import Access, from_kubeconfig, in_cluster
 from agents.member.api import MemberApi
 from agents.member.discovery import Discovery
 from agents.runtime.clock import AgentClock
+from agents.sensors.exporter import ExporterSensor
 from agents.sensors.host import HostSensor
 from agents.sensors.kubernetes import KubernetesSensor
 from agents.sensors.namespaces import NamespaceSensor
@@ -109,8 +110,9 @@ def build_sensors(
                 speed_ratio=replay.speed_ratio,
             )
         )
+    found += [ExporterSensor(each, clock) for each in settings.exporters]
     if settings.host_sensor:
-        found.append(HostSensor(clock, version))
+        found.append(HostSensor(clock, version, disk=Path(settings.data_dir)))
     found.append(StaticSensor(settings.static))
     if settings.peers:
         found.append(

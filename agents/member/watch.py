@@ -2,8 +2,8 @@
 
 It lists in pages, then watches from the list's revision, and keeps of each object only what a
 function makes of it. A watch that ends is resumed from the last revision; one whose revision the
-server no longer has (410) is begun again with a list. A watch that receives nothing may be cut by what
-lies between, so the kernel probes its connection, and each watch is ended and resumed after a
+server no longer has (410) is begun again with a list. A watch that receives nothing may be cut by
+what lies between, so the kernel probes its connection, and each watch is ended and resumed after a
 minute or two.
 """
 
