@@ -58,9 +58,9 @@ from agents.wiring import build_discovery, build_sensors, site_rules_of
 
 _log = logging.getLogger(__name__)
 
-# The sensors, the executor and the lease block at the same time; each further thread would cost
+# Two sensors, the executor and the lease block at the same time; each further thread would cost
 # memory for a connection and a heap.
-_WORKER_THREADS: Final = 3
+_WORKER_THREADS: Final = 4
 
 FAULT_JOURNAL: Final = "journal-unusable"
 """In reports: the journal cannot be read or written, so no order is executed."""
@@ -133,6 +133,7 @@ class Agent:
             if self.execution:
                 await self.execution.release_lease()
             self.journal.close()
+            self.reports.collector.close()
             if self.discovery:
                 self.discovery.api.close()
 
@@ -311,6 +312,7 @@ def build_agent(
             version=version,
             sealing_key=sealing_key.public,
             asked_labels=lambda: (intake.index.node_labels or ()) if intake.index else (),
+            on_fault=lambda error: faults.record("sensor", error, "kubernetes"),
         ),
         meter=EnergyMeter(data_dir / "energy.json"),
         clock=clock,

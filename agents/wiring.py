@@ -15,6 +15,7 @@ from agents.member.api import MemberApi
 from agents.member.discovery import Discovery
 from agents.orders.allowed.site_rules import SiteRules, parse_ceilings
 from agents.runtime.clock import AgentClock
+from agents.sensors.exporter import ExporterSensor
 from agents.sensors.host import HostSensor
 from agents.sensors.kubernetes import KubernetesSensor
 from agents.sensors.namespaces import NamespaceSensor
@@ -63,6 +64,7 @@ def build_sensors(
     version: str | None,
     asked_labels: Callable[[], Iterable[str]] = tuple,
     sealing_key: str | None = None,
+    on_fault: Callable[[Exception], None] = lambda _error: None,
 ) -> list[Sensor]:
     """Builds all sensors, in the order in which they win: the most reliable first.
 
@@ -75,6 +77,7 @@ def build_sensors(
         version: version of the program, for the report.
         asked_labels: names of node labels that workloads ask for, by the hub's index.
         sealing_key: the public key for which the hub seals Secrets; None: this agent opens none.
+        on_fault: called with what went wrong on a thread of a sensor, and should not have.
 
     Raises:
         ReplayError: the file to replay cannot be used.
@@ -95,6 +98,8 @@ def build_sensors(
                 is_active=is_active,
                 asked_labels=asked_labels,
                 sealing_key=sealing_key,
+                is_watching=settings.cluster.is_watching,
+                on_fault=on_fault,
             )
         )
         found.append(NamespaceSensor(discovery.api))
@@ -111,8 +116,9 @@ def build_sensors(
                 speed_ratio=replay.speed_ratio,
             )
         )
+    found += [ExporterSensor(each, clock) for each in settings.exporters]
     if settings.host_sensor:
-        found.append(HostSensor(clock, version))
+        found.append(HostSensor(clock, version, disk=Path(settings.data_dir)))
     found.append(StaticSensor(settings.static))
     if settings.peers:
         found.append(

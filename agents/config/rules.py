@@ -5,8 +5,14 @@ import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlsplit
 
-from agents.config.settings import AgentBrokerSettings, AgentSettings, PeerSettings
+from agents.config.settings import (
+    AgentBrokerSettings,
+    AgentSettings,
+    ExporterSettings,
+    PeerSettings,
+)
 from agents.protocol.errors import WireError
 from agents.protocol.keys import TrustedKeys
 from agents.protocol.quantities import QuantityError, parse_quantity
@@ -53,6 +59,28 @@ PEER_RANGES: Final[dict[str, tuple[float, float]]] = {
 """The same for each of `peers`."""
 
 
+EXPORTER_FIGURES: Final = (
+    "power_watts",
+    "energy_joules_total",
+    "facility_watts",
+    "pue",
+    "pv_watts",
+    "pv_joules_total",
+    "battery_ratio",
+    "intensity_gco2_per_kwh",
+)
+"""What a series of an exporter may be; `facility_watts` over the power gives the PUE."""
+
+FIGURE_RANGES: Final[dict[str, tuple[float, float]]] = {
+    "scale": (1e-12, 1e12),
+    "wraps_at": (0, 1e18),
+}
+"""As `RANGES`, for each figure of `exporters`."""
+
+_MAX_EXPORTERS: Final = 16
+_MAX_EXPORTER_NAME: Final = 32
+
+
 @dataclass(frozen=True, slots=True)
 class SettingProblem:
     """A value that is refused.
@@ -88,7 +116,7 @@ def find_push_problems(settings: AgentSettings) -> Iterator[SettingProblem]:
         yield SettingProblem("push.source", "kubeconfig or in-cluster is expected: the hub's")
     if settings.site != PUSH_SITE:
         yield SettingProblem("site", "a push process has the sites of the hub; leave it out")
-    for name in ("peers", "static", "replay", "joining"):
+    for name in ("peers", "exporters", "static", "replay", "joining"):
         if getattr(settings, name) != getattr(none, name):
             yield SettingProblem(
                 name, "belongs to one site, and a push process has many; remove it"
@@ -145,6 +173,11 @@ def _rules(settings: AgentSettings) -> Iterator[tuple[str, bool, str]]:
         yield _word(f"static.{name}", getattr(static, name), _ORIGINS)
     for number, peer in enumerate(settings.peers):
         yield from _peer_rules(f"peers[{number}]", peer)
+    for number, exporter in enumerate(settings.exporters):
+        yield from _exporter_rules(f"exporters[{number}]", exporter)
+    names = [exporter.name for exporter in settings.exporters]
+    yield "exporters", len(set(names)) == len(names), "each needs a name of its own"
+    yield "exporters", len(names) <= _MAX_EXPORTERS, f"at most {_MAX_EXPORTERS} are read"
     yield (
         "static.pue",
         static.pue is None or static.pue >= 1,
@@ -198,6 +231,29 @@ def _peer_rules(path: str, peer: PeerSettings) -> Iterator[tuple[str, bool, str]
     yield _word(f"{path}.origin", peer.origin, _ORIGINS)
     for name, (least, most) in PEER_RANGES.items():
         yield _within(f"{path}.{name}", getattr(peer, name), least, most)
+
+
+def _exporter_rules(path: str, exporter: ExporterSettings) -> Iterator[tuple[str, bool, str]]:
+    is_name = is_site_name(exporter.name) and len(exporter.name) <= _MAX_EXPORTER_NAME
+    yield f"{path}.name", is_name, "lower-case letters, digits and - are expected, at most 32"
+    yield f"{path}.url", _is_http_url(exporter.url), "http://HOST[:PORT]/PATH or https is expected"
+    yield _word(f"{path}.origin", exporter.origin, ("measured", "estimated"))
+    yield f"{path}.figures", bool(exporter.figures), "says what to read; without it nothing is"
+    for number, figure in enumerate(exporter.figures):
+        where = f"{path}.figures[{number}]"
+        yield _word(f"{where}.figure", figure.figure, EXPORTER_FIGURES)
+        yield f"{where}.series", bool(figure.series), "the name of a series is expected"
+        yield f"{where}.labels", all("=" in one for one in figure.labels), "NAME=VALUE is expected"
+        for name, (least, most) in FIGURE_RANGES.items():
+            yield _within(f"{where}.{name}", getattr(figure, name), least, most)
+
+
+def _is_http_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _is_loopback_or_tls(broker: AgentBrokerSettings) -> bool:

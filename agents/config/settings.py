@@ -87,6 +87,7 @@ class ClusterSettings:
         context: context of the kubeconfig; empty for the current one.
         is_executing: whether this agent applies orders; with False it only reports (as one of
             several agents at a site, one per node).
+        is_watching: whether to watch nodes and pods; False lists all of them for each report.
         resync_seconds: time between passes when nothing is in progress.
         lease_seconds: time after which another agent may take over an unrenewed lease.
         labels: patterns of the node labels that distinguish node classes (`*` matches anything).
@@ -102,6 +103,7 @@ class ClusterSettings:
     kubeconfig: str = ""
     context: str = ""
     is_executing: bool = True
+    is_watching: bool = True
     resync_seconds: float = 10.0
     lease_seconds: float = 15.0
     labels: tuple[str, ...] = ("*",)
@@ -186,6 +188,45 @@ class PeerSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FigureSettings:
+    """A series of an exporter that is a figure of the report.
+
+    Attributes:
+        figure: what it is: power_watts, energy_joules_total, facility_watts, pue, pv_watts,
+            pv_joules_total, battery_ratio or intensity_gco2_per_kwh.
+        series: name of the series; values of several series are added.
+        labels: only series with these labels, each written NAME=VALUE.
+        scale: factor to the unit of the figure, such as 0.001 for millijoules.
+        wraps_at: value after which a counter begins again at 0; 0: it only does at a restart.
+    """
+
+    figure: str
+    series: str
+    labels: tuple[str, ...] = ()
+    scale: float = 1.0
+    wraps_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExporterSettings:
+    """A Prometheus text endpoint, and what of it is reported.
+
+    Attributes:
+        name: short name, for faults and metrics.
+        url: address, http or https.
+        origin: `measured`, or `estimated` as for Kepler's models.
+        tls_ca_file: CA certificate of its certificate; empty: those of the system.
+        figures: which series are which figures.
+    """
+
+    name: str
+    url: str
+    origin: str = "measured"
+    tls_ca_file: str = ""
+    figures: tuple[FigureSettings, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MetricsSettings:
     """The HTTP server of `/metrics`.
 
@@ -246,6 +287,7 @@ class AgentSettings:
         host_sensor: whether to report the machine that the agent runs on.
         rtt_interval_seconds: time between measurements of all peers.
         peers: sites whose round-trip time is reported.
+        exporters: Prometheus endpoints for power, energy, PUE, photovoltaics and battery.
         broker: the MQTT broker.
         report: how often to send reports and statuses.
         cluster: the site's own cluster.
@@ -265,6 +307,7 @@ class AgentSettings:
     host_sensor: bool = True
     rtt_interval_seconds: float = 60.0
     peers: tuple[PeerSettings, ...] = ()
+    exporters: tuple[ExporterSettings, ...] = ()
     broker: AgentBrokerSettings = field(default_factory=AgentBrokerSettings)
     report: ReportSettings = field(default_factory=ReportSettings)
     cluster: ClusterSettings = field(default_factory=ClusterSettings)

@@ -16,11 +16,29 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 from agents.member.access import Access, AccessError
-from agents.member.responses import ResponseTooLarge, limit_time, read_bounded
-from agents.member.trees import map_at, message_at, objects_at, text_at
+from agents.member.responses import (
+    MemberApiError,
+    ResponseTooLarge,
+    Tree,
+    Unreachable,
+    UnusableResponse,
+    api_error_of,
+    items_of,
+    keep_probing,
+    limit_time,
+    parse_object,
+    read_bounded,
+)
+from agents.member.trees import map_at, text_at
 
-Tree = dict[str, Any]
-"""A Kubernetes object as a JSON tree."""
+__all__ = [
+    "MemberApi",
+    "MemberApiError",
+    "Tree",
+    "Unreachable",
+    "UnusableResponse",
+    "quote_path_segment",
+]
 
 RequestObserver = Callable[[str, str], None]
 """Called for every request with its verb and the class of the response (`2xx`, …, `none`)."""
@@ -28,81 +46,14 @@ RequestObserver = Callable[[str, str], None]
 FIELD_MANAGER: Final = "kapok-agent"
 PAGE: Final = 100
 TIMEOUT_SECONDS: Final = 10.0
-MAX_LIST_PAGES: Final = 1_000
+MAX_LIST_PAGES: Final = 4_000
 _MIN_PAGE: Final = 1
-_MAX_CAUSES: Final = 100
 
 _APPLY_CONTENT_TYPE: Final = (
     "application/apply-patch+yaml"  # JSON is YAML; older servers know only this name
 )
 _GONE: Final = 410
-_PERMANENT_ERROR_TEXTS: Final = ("failed to create typed patch object", "request is too large")
-_TERMINATING_TEXT: Final = "because it is being terminated"
 _MAX_LIST_ATTEMPTS: Final = 3
-
-
-class MemberApiError(Exception):
-    """A request to the member's API failed.
-
-    Attributes:
-        code: HTTP status; 0 if there was no response.
-        reason: reason of the Status object, such as `NotFound`, `Conflict` or `Invalid`.
-        field_conflicts: who owns each field that server-side apply would take, in the server's
-            words.
-        invalid_fields: the fields that the server refuses, each with its words.
-    """
-
-    def __init__(
-        self,
-        code: int,
-        reason: str,
-        message: str,
-        field_conflicts: Mapping[str, tuple[str, ...]] | None = None,
-        invalid_fields: tuple[tuple[str, str], ...] = (),
-    ) -> None:
-        super().__init__(message)
-        self.invalid_fields = invalid_fields
-        self.field_conflicts = field_conflicts or {}
-        self.code = code
-        self.reason = reason
-
-    @property
-    def is_retryable(self) -> bool:
-        """Whether the same request may succeed later.
-
-        A real API server answers server-side apply with 500 and no reason when a manifest has an
-        unknown field or a wrong type, or is too large for etcd: these errors do not pass. A 404 or
-        403 in a namespace that is being deleted passes once the namespace has been created again.
-        """
-        if any(words in str(self) for words in _PERMANENT_ERROR_TEXTS):
-            return False
-        return (
-            self.code in (0, 404, 408, 409, 429)
-            or self.code >= 500  # noqa: PLR2004 - RFC 9110
-            or _TERMINATING_TEXT in str(self)
-        )
-
-    @property
-    def is_refusal(self) -> bool:
-        """Whether the server has certainly not done what was asked.
-
-        After a time-out or an internal error it may have.
-        """
-        return self.code in (501, 503) or (400 <= self.code < 500 and self.code != 408)  # noqa: PLR2004 - RFC 9110
-
-
-class Unreachable(MemberApiError):
-    """There was no response: the server or the network is down."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(0, "Unreachable", message)
-
-
-class UnusableResponse(MemberApiError):
-    """The server answers, but not with something that can be read: too large, or not an object."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(http.client.BAD_GATEWAY, "UnusableResponse", message)
 
 
 class MemberApi:
@@ -114,6 +65,7 @@ class MemberApi:
         self._access = access
         self._on_request = on_request
         self._idle_connections: list[tuple[Access, http.client.HTTPConnection]] = []
+        self._streams: set[socket.socket] = set()
         self._acting_as = ""
 
     def acting_as(self, user: str) -> "MemberApi":
@@ -169,12 +121,13 @@ class MemberApi:
         query: Mapping[str, str] | None = None,
         *,
         accept: str = "application/json",
+        on_metadata: Callable[[Mapping[str, Any]], None] = lambda _metadata: None,
     ) -> Iterator[list[Tree]]:
         """Lists a collection page by page, so that only one page is in memory.
 
         All pages are of one snapshot. If the server drops the snapshot meanwhile, the list ends
         with an error 410 (Gone); `list_mapped` then starts again. A page that is too large is asked
-        for again with fewer objects.
+        for again with fewer objects. `on_metadata` is called with the metadata of each page.
 
         Raises:
             UnusableResponse: the response is not a list, one object is too large, or the list does
@@ -192,7 +145,8 @@ class MemberApi:
                     raise UnusableResponse(f"GET {path}: one object: {error}") from error
                 limit = max(_MIN_PAGE, limit // 10)
                 continue
-            yield _items_of(tree, path)
+            on_metadata(map_at(tree, "metadata"))
+            yield items_of(tree, path)
             token = text_at(map_at(tree, "metadata"), "continue")
             if not token:
                 return
@@ -312,7 +266,7 @@ class MemberApi:
             headers["Content-Type"] = content
         if self._acting_as and method != "GET":
             headers["Impersonate-User"] = self._acting_as
-        answer = _parse_object(self._exchange(verb, method, path, body, headers))
+        answer = parse_object(self._exchange(verb, method, path, body, headers))
         if answer is None:
             raise UnusableResponse(f"{method} {path.partition('?')[0]}: not a JSON object")
         return answer
@@ -335,8 +289,8 @@ class MemberApi:
             raise UnusableResponse(f"{method} {path[:300]!a}: {error}") from error
         self._on_request(verb, f"{code // 100}xx" if code < 600 else "none")  # noqa: PLR2004 - RFC 9110
         if not 200 <= code < 300:  # noqa: PLR2004 - RFC 9110
-            answer = _parse_object(data)
-            raise _api_error_of(code, answer or {}, f"{method} {path.partition('?')[0]}")
+            answer = parse_object(data)
+            raise api_error_of(code, answer or {}, f"{method} {path.partition('?')[0]}")
         return data
 
     def _send_with_retry(
@@ -361,8 +315,62 @@ class MemberApi:
         except IndexError:
             return None
 
+    @contextlib.contextmanager
+    def stream(self, path: str, *, total_seconds: float) -> Iterator[http.client.HTTPResponse]:
+        """Opens a response that goes on, such as a watch, on a connection of its own.
+
+        Reading may raise `OSError` or `HTTPException`: it was cut, or took longer than allowed.
+
+        Raises:
+            MemberApiError: the response is not a success, or there is none.
+        """
+        access = self._access
+        try:
+            connection = self._connect(access)
+            sock = connection.sock
+            self._streams.add(sock)
+            try:
+                limit_time(connection, idle_seconds=total_seconds, total_seconds=total_seconds)
+                keep_probing(sock)
+                response = self._open_stream(connection, access, path)
+            except BaseException:
+                self._streams.discard(sock)
+                connection.close()
+                raise
+        except (OSError, http.client.HTTPException, AccessError) as error:
+            self._on_request("watch", "none")
+            raise Unreachable(f"{self._address()}{str(error) or type(error).__name__}") from error
+        try:
+            yield response
+        finally:
+            self._streams.discard(sock)
+            response.close()
+            connection.close()
+
+    def _open_stream(
+        self, connection: http.client.HTTPConnection, access: Access, path: str
+    ) -> http.client.HTTPResponse:
+        headers = {"Accept": "application/json", "User-Agent": FIELD_MANAGER}
+        if token := access.bearer_token():
+            headers["Authorization"] = f"Bearer {token}"
+        connection.request("GET", access.path_prefix + path, headers=headers)
+        response = connection.getresponse()
+        self._on_request("watch", f"{response.status // 100}xx")
+        if response.status != http.client.OK:
+            answer = parse_object(read_bounded(response)) or {}
+            raise api_error_of(response.status, answer, f"watch {path.partition('?')[0]}")
+        return response
+
+    def end_streams(self) -> None:
+        """Ends the open streams, whatever thread reads them."""
+        for sock in tuple(self._streams):
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                # That of the plain socket: that of TLS would wait for the reader.
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
     def close(self) -> None:
         """Closes the kept connections; a later request opens new ones."""
+        self.end_streams()
         while (kept := self._pop_idle_connection()) is not None:
             kept[1].close()
 
@@ -418,52 +426,3 @@ class MemberApi:
 def quote_path_segment(name: str) -> str:
     """Quotes a name as one segment of a path."""
     return quote(name, safe="")
-
-
-def _items_of(tree: Tree, path: str) -> list[Tree]:
-    """The objects of a list; null stands for an empty list, and a null item is left out."""
-    items = tree.get("items", ())
-    if items is None:
-        items = ()
-    if not isinstance(items, list | tuple) or not all(
-        each is None or isinstance(each, dict) for each in items
-    ):
-        raise UnusableResponse(f"GET {path}: not a list of objects")
-    return [each for each in items if each is not None]
-
-
-def _parse_object(data: bytes) -> Tree | None:
-    """The object that a response holds, empty for an empty response; None if it holds another."""
-    try:
-        tree = json.loads(data) if data else {}
-    except (ValueError, RecursionError):
-        return None
-    return tree if isinstance(tree, dict) else None
-
-
-def _api_error_of(code: int, answer: Tree, what: str) -> MemberApiError:
-    message = message_at(answer, "message", 600) or http.client.responses.get(
-        code, "no reason given"
-    )
-    return MemberApiError(
-        code,
-        text_at(answer, "reason"),
-        f"{what}: {code} {message}",
-        _field_conflicts_of(answer),
-        _invalid_fields_of(answer),
-    )
-
-
-def _invalid_fields_of(answer: Tree) -> tuple[tuple[str, str], ...]:
-    causes = objects_at(map_at(answer, "details"), "causes")[:_MAX_CAUSES]
-    return tuple((text_at(each, "field"), message_at(each, "message", 600)) for each in causes)
-
-
-def _field_conflicts_of(answer: Tree) -> dict[str, tuple[str, ...]]:
-    """The conflicts by field; several managers may own one."""
-    found: dict[str, tuple[str, ...]] = {}
-    for each in objects_at(map_at(answer, "details"), "causes")[:_MAX_CAUSES]:
-        if each.get("reason") == "FieldManagerConflict":
-            field = text_at(each, "field")
-            found[field] = (*found.get(field, ()), message_at(each, "message", 300))
-    return found

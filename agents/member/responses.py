@@ -1,4 +1,4 @@
-"""Bounds the size of a response and the time that all of it may take.
+"""Reads responses: bounds their size and the time that all of one may take, and names errors.
 
 A socket's timeout only bounds the wait for the next byte. A server that sends one byte every few
 seconds would hold a worker thread for ever, so the timeout shrinks with what is left of the total.
@@ -6,12 +6,18 @@ seconds would hold a worker thread for ever, so the timeout shrinks with what is
 
 import http.client
 import io
+import json
 import mmap
 import socket
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
+from agents.member.trees import map_at, message_at, objects_at, text_at
 from agents.runtime.clock import AgentSystemClock
+
+Tree = dict[str, Any]
+"""A Kubernetes object as a JSON tree."""
 
 MAX_RESPONSE_BYTES: Final = 4 * 1024 * 1024
 """More than twice the largest object; of a list, fewer objects are asked for then."""
@@ -20,21 +26,94 @@ TOTAL_SECONDS: Final = 30.0
 
 _CHUNK_BYTES: Final = 64 * 1024
 _MIN_TIMEOUT_SECONDS: Final = 0.001
+_MAX_CAUSES: Final = 100
+_PERMANENT_ERROR_TEXTS: Final = ("failed to create typed patch object", "request is too large")
+_TERMINATING_TEXT: Final = "because it is being terminated"
 _CLOCK: Final = AgentSystemClock()  # a socket waits in real time, whatever clock the loops have
+
+
+class MemberApiError(Exception):
+    """A request to the member's API failed.
+
+    Attributes:
+        code: HTTP status; 0 if there was no response.
+        reason: reason of the Status object, such as `NotFound`, `Conflict` or `Invalid`.
+        field_conflicts: who owns each field that server-side apply would take, in the server's
+            words.
+        invalid_fields: the fields that the server refuses, each with its words.
+    """
+
+    def __init__(
+        self,
+        code: int,
+        reason: str,
+        message: str,
+        field_conflicts: Mapping[str, tuple[str, ...]] | None = None,
+        invalid_fields: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.invalid_fields = invalid_fields
+        self.field_conflicts = field_conflicts or {}
+        self.code = code
+        self.reason = reason
+
+    @property
+    def is_retryable(self) -> bool:
+        """Whether the same request may succeed later.
+
+        A real API server answers server-side apply with 500 and no reason when a manifest has an
+        unknown field or a wrong type, or is too large for etcd: these errors do not pass. A 404 or
+        403 in a namespace that is being deleted passes once the namespace has been created again.
+        """
+        if any(words in str(self) for words in _PERMANENT_ERROR_TEXTS):
+            return False
+        return (
+            self.code in (0, 404, 408, 409, 429)
+            or self.code >= 500  # noqa: PLR2004 - RFC 9110
+            or _TERMINATING_TEXT in str(self)
+        )
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the server has certainly not done what was asked.
+
+        After a time-out or an internal error it may have.
+        """
+        return self.code in (501, 503) or (400 <= self.code < 500 and self.code != 408)  # noqa: PLR2004 - RFC 9110
+
+
+class Unreachable(MemberApiError):
+    """There was no response: the server or the network is down."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(0, "Unreachable", message)
+
+
+class UnusableResponse(MemberApiError):
+    """The server answers, but not with something that can be read: too large, or not an object."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(http.client.BAD_GATEWAY, "UnusableResponse", message)
 
 
 class ResponseTooLarge(http.client.HTTPException):
     """A response has more than `MAX_RESPONSE_BYTES` bytes; what was read of it is dropped."""
 
 
-def limit_time(connection: http.client.HTTPConnection, *, idle_seconds: float) -> None:
+def limit_time(
+    connection: http.client.HTTPConnection,
+    *,
+    idle_seconds: float,
+    total_seconds: float = TOTAL_SECONDS,
+) -> None:
     """Limits the time for the next response of a connection, from its first line to its end.
 
     Args:
         connection: an open connection, before the request is sent.
         idle_seconds: longest wait for the next byte.
+        total_seconds: longest wait for all of it.
     """
-    deadline = _CLOCK.monotonic() + TOTAL_SECONDS
+    deadline = _CLOCK.monotonic() + total_seconds
     connection.sock.settimeout(idle_seconds)
     connection.response_class = partial(  # type: ignore[assignment]  # it is only ever called
         _TimedResponse, deadline=deadline, idle_seconds=idle_seconds
@@ -61,6 +140,14 @@ def read_bounded(response: http.client.HTTPResponse) -> bytes:
         raise http.client.IncompleteRead(b"", response.length)
     response.close()  # of a body with a known length, `read1` does not notice the end
     return data
+
+
+def keep_probing(sock: socket.socket) -> None:
+    """Lets the kernel find out within half a minute that the other end is gone."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
+        if hasattr(socket, name):  # not on every system
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 class _TimedResponse(http.client.HTTPResponse):
@@ -97,10 +184,60 @@ class _TimedReader(io.RawIOBase):
     def readinto(self, buffer: Any) -> int | None:  # noqa: ANN401 - as the superclass has it
         left = self._deadline - _CLOCK.monotonic()
         if left <= 0:
-            raise TimeoutError(f"the response takes more than {TOTAL_SECONDS:g} s")
+            raise TimeoutError("the response takes too long")
         self._sock.settimeout(max(_MIN_TIMEOUT_SECONDS, min(left, self._idle_seconds)))
         return self._raw.readinto(buffer)
 
     def close(self) -> None:
         self._raw.close()
         super().close()
+
+
+def items_of(tree: Tree, path: str) -> list[Tree]:
+    """The objects of a list; null stands for an empty list, and a null item is left out."""
+    items = tree.get("items", ())
+    if items is None:
+        items = ()
+    if not isinstance(items, list | tuple) or not all(
+        each is None or isinstance(each, dict) for each in items
+    ):
+        raise UnusableResponse(f"GET {path}: not a list of objects")
+    return [each for each in items if each is not None]
+
+
+def parse_object(data: bytes) -> Tree | None:
+    """The object that a response holds, empty for an empty response; None if it holds another."""
+    try:
+        tree = json.loads(data) if data else {}
+    except (ValueError, RecursionError):
+        return None
+    return tree if isinstance(tree, dict) else None
+
+
+def api_error_of(code: int, answer: Tree, what: str) -> MemberApiError:
+    """The error that a Status object says; `what` names the request."""
+    message = message_at(answer, "message", 600) or http.client.responses.get(
+        code, "no reason given"
+    )
+    return MemberApiError(
+        code,
+        text_at(answer, "reason"),
+        f"{what}: {code} {message}",
+        _field_conflicts_of(answer),
+        _invalid_fields_of(answer),
+    )
+
+
+def _invalid_fields_of(answer: Tree) -> tuple[tuple[str, str], ...]:
+    causes = objects_at(map_at(answer, "details"), "causes")[:_MAX_CAUSES]
+    return tuple((text_at(each, "field"), message_at(each, "message", 600)) for each in causes)
+
+
+def _field_conflicts_of(answer: Tree) -> dict[str, tuple[str, ...]]:
+    """The conflicts by field; several managers may own one."""
+    found: dict[str, tuple[str, ...]] = {}
+    for each in objects_at(map_at(answer, "details"), "causes")[:_MAX_CAUSES]:
+        if each.get("reason") == "FieldManagerConflict":
+            field = text_at(each, "field")
+            found[field] = (*found.get(field, ()), message_at(each, "message", 300))
+    return found

@@ -10,7 +10,7 @@ from typing import Final
 from agents.protocol.errors import WIRE_ERROR_REASONS
 from agents.protocol.status import ORDER_PHASES
 
-_SENSORS: Final = "kubernetes, namespaces, host, static, replay, rtt"
+_SENSORS: Final = "kubernetes, namespaces, host, static, replay, rtt, exporter-NAME"
 
 METRICS: Final[Mapping[str, tuple[str, str]]] = {
     "kapok_agent_bad_messages_total": (
@@ -72,6 +72,10 @@ METRICS: Final[Mapping[str, tuple[str, str]]] = {
     "kapok_agent_sensor_seconds_total": (
         "counter",
         f"Time that observations took, by sensor: {_SENSORS}",
+    ),
+    "kapok_agent_sensor_missing_seconds": (
+        "gauge",
+        f"Time since a sensor's facts are missing, 0 while they are there, by sensor: {_SENSORS}",
     ),
     "kapok_agent_member_requests_total": (
         "counter",

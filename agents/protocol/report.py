@@ -24,6 +24,7 @@ from agents.protocol.bounds import (
     AtMost,
     Between,
     BootId,
+    Celsius,
     Count,
     Counter,
     Grams,
@@ -243,7 +244,11 @@ class ReportedEnergy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportedHost:
-    """The machine that the agent runs on."""
+    """The machine that the agent runs on.
+
+    The pressure of a resource is the share of the last minute in which some task waited for it
+    (Linux' pressure stall information); the disk is that of the agent's data.
+    """
 
     hostname: ObjectName | None = None
     architecture: Word | None = None
@@ -253,6 +258,20 @@ class ReportedHost:
     memory_available_bytes: Count | None = None
     agent_rss_bytes: Count | None = None
     agent_version: Word | None = None
+    cpu_pressure_ratio: Ratio | None = None
+    memory_pressure_ratio: Ratio | None = None
+    io_pressure_ratio: Ratio | None = None
+    temperature_celsius: Celsius | None = None
+    disk_bytes: Count | None = None
+    disk_available_bytes: Count | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportedMissing:
+    """A sensor whose facts are missing, and for how long, in whole minutes."""
+
+    sensor: Word
+    seconds: Seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,6 +310,7 @@ class ReportSections:
         host: the machine that the agent runs on.
         executor: the cluster that orders are applied to.
         namespaces: limits of the cluster's namespaces.
+        missing: the sensors whose facts are missing; None: none is, or the agent does not say.
         faults: stable slugs of what a sensor could not do, such as `kubernetes-unreachable`.
     """
 
@@ -305,6 +325,7 @@ class ReportSections:
     host: ReportedHost | None = None
     executor: ReportedExecutor | None = None
     namespaces: Annotated[tuple[ReportedNamespace, ...], AtMost(MAX_NAMESPACES)] | None = None
+    missing: Annotated[tuple[ReportedMissing, ...], AtMost(MAX_FAULTS)] | None = None
     faults: Annotated[tuple[Word, ...], AtMost(MAX_FAULTS)] | None = None
 
 

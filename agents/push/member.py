@@ -135,7 +135,8 @@ def settings_of_site(settings: AgentSettings, site: str) -> AgentSettings:
         site=site,
         data_dir=str(member_folder(settings, site)),
         host_sensor=False,
-        cluster=replace(settings.cluster, source="kubeconfig"),
+        # Two more threads for each of many members would cost more than their lists do.
+        cluster=replace(settings.cluster, source="kubeconfig", is_watching=False),
         broker=_broker_of_site(settings.broker, site),
         metrics=MetricsSettings(),
     )

@@ -1,4 +1,4 @@
-"""The machine that the agent runs on: CPU, memory, and power where the kernel reports it.
+"""The machine that the agent runs on: load, memory, disk, pressure, temperature and power.
 
 An ACPI power meter (hwmon `power1_average`, microwatts) covers the whole machine, so its power is
 measured. RAPL (`intel-rapl:N/energy_uj`) covers the processor packages only, so power from it is
@@ -23,7 +23,10 @@ _ARCHITECTURES: Final = {
     "armv7l": "arm",
 }
 _MICRO: Final = 1e6
+_MILLI: Final = 1e3
 _KIB: Final = 1024
+_MAX_THERMOMETERS: Final = 256
+_COLDEST, _HOTTEST = -60, 150
 
 
 @dataclass(slots=True)
@@ -34,12 +37,14 @@ class HostSensor:
         clock: monotonic time, to turn energy counters into power.
         version: version of the agent, for the report.
         root: folder that holds `proc` and `sys`; tests have their own.
+        disk: a folder on the file system whose size is reported.
         name: slug of the sensor.
     """
 
     clock: AgentClock
     version: str | None = None
     root: Path = Path("/")
+    disk: Path = Path("/")
     name: str = "host"
     _last_counters: "tuple[float, dict[str, int]] | None" = field(default=None, init=False)
 
@@ -62,7 +67,32 @@ class HostSensor:
             memory_available_bytes=memory.get("MemAvailable"),
             agent_rss_bytes=own.get("VmRSS"),
             agent_version=self.version,
+            cpu_pressure_ratio=self._read_pressure("cpu"),
+            memory_pressure_ratio=self._read_pressure("memory"),
+            io_pressure_ratio=self._read_pressure("io"),
+            temperature_celsius=self._read_temperature(),
+            **_read_disk(self.disk),
         )
+
+    def _read_pressure(self, resource: str) -> float | None:
+        """Share of the last minute in which some task waited for it (PSI, `some avg60`)."""
+        try:
+            words = (self.root / "proc/pressure" / resource).read_text().split()
+            percent = next(word for word in words if word.startswith("avg60="))
+            return min(max(float(percent[6:]) / 100, 0.0), 1.0)
+        except (OSError, ValueError, StopIteration):
+            return None
+
+    def _read_temperature(self) -> float | None:
+        """The hottest of all sensors; zones that report what no machine survives are left out."""
+        folder = self.root / "sys/class"
+        files = [
+            *folder.glob("thermal/thermal_zone*/temp"),
+            *folder.glob("hwmon/hwmon*/temp*_input"),
+        ]
+        values = (_read_first_number(path) for path in files[:_MAX_THERMOMETERS])
+        celsius = [round(value / _MILLI) for value in values if value is not None]
+        return max((each for each in celsius if _COLDEST <= each <= _HOTTEST), default=None)
 
     def _read_power(self) -> ReportedPower | None:
         meters = (self.root / "sys/class/hwmon").glob("hwmon*/power1_average")
@@ -104,6 +134,16 @@ class HostSensor:
 def resident_bytes(root: Path = Path("/")) -> int | None:
     """Resident memory of this process; None if unknown."""
     return _read_table(root / "proc/self/status").get("VmRSS")
+
+
+def _read_disk(folder: Path) -> dict[str, int]:
+    """Size of a file system, and what of it this process may still write."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return {}
+    size = found.f_frsize
+    return {"disk_bytes": found.f_blocks * size, "disk_available_bytes": found.f_bavail * size}
 
 
 def _is_psys(folder: Path) -> bool:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from agents.member.trees import integer_at, map_at, objects_at, text_at
@@ -58,20 +58,22 @@ def not_ready_pod_of(
         known_nodes: names of all nodes.
         lost_nodes: names of the nodes that are not ready.
     """
+    waiting, node = waiting_pod_of(pod), text_at(map_at(pod, "spec"), "nodeName")
+    if waiting and node and (node in lost_nodes or node not in known_nodes):
+        return replace(waiting, reason="node-lost")
+    return waiting
+
+
+def waiting_pod_of(pod: Tree) -> NotReadyPod | None:
+    """The same for a pod whose node, if it has one, is ready."""
     order_id, status = order_of_pod(pod), map_at(pod, "status")
     if not order_id or text_at(status, "phase") in _ENDED_PHASES:
         return None
     if _condition(status, "Ready").get("status") == "True":
         return None
-    node = text_at(map_at(pod, "spec"), "nodeName")
-    uid = text_at(map_at(pod, "metadata"), "uid")[:64]
-    if not node:
-        reason = _reason_without_node(status)
-    elif node in lost_nodes or node not in known_nodes:
-        reason = "node-lost"
-    else:
-        reason = _reason_of_containers(status)
-    return NotReadyPod(uid, order_id, reason)
+    has_node = text_at(map_at(pod, "spec"), "nodeName")
+    reason = _reason_of_containers(status) if has_node else _reason_without_node(status)
+    return NotReadyPod(text_at(map_at(pod, "metadata"), "uid")[:64], order_id, reason)
 
 
 def is_lost_node(node: Tree) -> bool:

@@ -147,11 +147,9 @@ def _pod_level_requests(
     server defaults it.
     """
     resources = map_at(spec, "resources")
-    wanted = {
-        name: amount
-        for name, amount in map_at(resources, "limits").items()
-        if name not in of_containers
-    } | map_at(resources, "requests")
+    limits, requests = map_at(resources, "limits"), map_at(resources, "requests")
+    wanted = {name: limits[name] for name in limits if name not in of_containers}
+    wanted.update(requests)
     requested = _amounts_of({name: wanted[name] for name in wanted if _is_pod_level(name)})
     if not requested:
         return requested

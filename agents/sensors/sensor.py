@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from agents.protocol.report import FigureOrigin, ReportSections
 from agents.sensors.not_ready import NotReadyPod
@@ -58,6 +58,15 @@ class Sensor(Protocol):
         Raises:
             SensorError: it cannot observe now; the message is for the log.
         """
+        ...
+
+
+@runtime_checkable
+class ClosableSensor(Protocol):
+    """A sensor that does something in the background."""
+
+    def close(self) -> None:
+        """Ends that; it need not be over when this returns."""
         ...
 
 

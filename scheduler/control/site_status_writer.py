@@ -2,8 +2,9 @@
 
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -38,7 +39,7 @@ _MAX_LISTED = 6
 
 @dataclass(slots=True)
 class _LastWrite:
-    shown: tuple[bool, HealthName, bool, str, str, str, int]
+    shown: tuple[bool, HealthName, bool, str, str, str, str, int]
     at_seconds: float
     status: dict[str, Any]
     cluster_problem: str = ""
@@ -142,7 +143,7 @@ class SiteStatusWriter:
         is_known = state.report is not None and not state.is_cluster_reachable
         return state.report.cluster_problem if is_known and state.report else ""
 
-    def _shown(self, name: str) -> tuple[bool, HealthName, bool, str, str, str, int]:
+    def _shown(self, name: str) -> tuple[bool, HealthName, bool, str, str, str, str, int]:
         """What is written at once when it changes: readiness, health, what holds it, its spec."""
         state = self.sites.states[name]
         health = state.health
@@ -155,6 +156,7 @@ class SiteStatusWriter:
             held.reason if held else "",
             f"{closed.reason}: {closed.message}" if closed else "",
             forgotten.message if forgotten else "",
+            " ".join(self._missing_at(name)),
             self.sites.objects.sites[name].metadata.generation,
         )
 
@@ -202,6 +204,7 @@ class SiteStatusWriter:
             self.schedulable(name),
             self.forgotten(name),
             self._without_nonce_condition(name),
+            self._missing_facts_condition(name),
             not_enforced_condition(site, self.sites.states[name].ready_changed_at),
         )
         observed = site.metadata.generation
@@ -215,6 +218,27 @@ class SiteStatusWriter:
                 for one in (*status.conditions, *more)
                 if one is not None
             ),
+        )
+
+    def _missing_at(self, name: str) -> Mapping[str, float]:
+        """Sensors whose facts are missing, as long as the site reports."""
+        state = self.sites.states[name]
+        return state.report.missing if state.report is not None and state.is_ready else {}
+
+    def _missing_facts_condition(self, name: str) -> Condition | None:
+        missing = self._missing_at(name)
+        if not missing:
+            return None
+        now = self.clock.now().replace(second=0, microsecond=0)
+        since = {one: now - timedelta(seconds=seconds) for one, seconds in missing.items()}
+        listed = [f"{one} since {at:%Y-%m-%dT%H:%M}Z" for one, at in sorted(since.items())]
+        return Condition(
+            type="FactsComplete",
+            status="False",
+            reason="SensorsMissing",
+            message=f"the agent has no facts of {format_list(listed, _MAX_LISTED)}; its log says "
+            "why, and what is unknown counts as the worst",
+            last_transition_time=min(since.values()),
         )
 
     def _without_nonce_condition(self, name: str) -> Condition | None:

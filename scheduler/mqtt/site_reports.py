@@ -117,6 +117,7 @@ def site_report_of(report: Report) -> SiteReport:
         cluster_problem=(executor.problem or "") if executor is not None else "",
         interval_seconds=report.interval_seconds or None,
         sealing_key=_sealing_key_of(report),
+        missing={printable(one.sensor): one.seconds for one in report.missing or ()},
     )
 
 

@@ -39,6 +39,7 @@ class SiteReport:
         is_cluster_reachable: the API server of the site's cluster answers the agent; if not, the
             figures of the cluster are unknown.
         cluster_problem: why it does not, in the agent's words for people; "": unknown.
+        missing: sensor → seconds since when its facts are missing, in whole minutes.
     """
 
     site: str
@@ -53,6 +54,7 @@ class SiteReport:
     is_new_boot: bool = False
     sealing_key: str = ""
     cluster_problem: str = ""
+    missing: Mapping[str, float] = field(default_factory=dict)
 
 
 class NotReadyCount(NamedTuple):

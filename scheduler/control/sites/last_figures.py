@@ -30,6 +30,7 @@ def with_last_figures(
             is_new_boot=report.is_new_boot,
             is_cluster_reachable=False,
             cluster_problem=report.cluster_problem,
+            missing=report.missing,
             sealing_key=report.sealing_key or known.sealing_key,
         )
     if site is None or site.status.observed_at is None:

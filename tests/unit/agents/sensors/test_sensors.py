@@ -2,17 +2,20 @@
 
 import asyncio
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from agents.config.settings import PeerSettings, StaticSettings
-from agents.protocol.report import ReportedPower, ReportedRtt
+from agents.metrics.counters import Counters
+from agents.observe import SensorCollector
+from agents.protocol.report import ReportedMissing, ReportedPower, ReportedRtt
 from agents.sensors.energy import EnergyMeter
 from agents.sensors.host import HostSensor
 from agents.sensors.replay import ReplaySensor, read_rows, row_at
 from agents.sensors.rtt import RttSensor
-from agents.sensors.sensor import Observation, ReplayError, merge_observations
+from agents.sensors.sensor import Observation, ReplayError, SensorError, merge_observations
 from agents.sensors.static import StaticSensor
 from tests.support.fake_clock import FakeClock
 
@@ -238,3 +241,68 @@ def test_totals_of_other_names_do_not_keep_ours_from_being_saved(tmp_path: Path)
 def test_reading_counts_nothing_and_writes_nothing(tmp_path: Path) -> None:
     EnergyMeter(tmp_path / "energy.json").read_totals(watts(1))
     assert not (tmp_path / "energy.json").exists()
+
+
+async def test_pressure_temperature_and_disk_are_reported_where_they_are_known(
+    tmp_path: Path,
+) -> None:
+    empty = (await HostSensor(FakeClock(), root=tmp_path, disk=tmp_path).observe()).host
+    assert empty is not None
+    assert (empty.cpu_pressure_ratio, empty.temperature_celsius) == (None, None)
+    assert empty.disk_bytes
+    assert empty.disk_bytes >= (empty.disk_available_bytes or 0)
+    write(tmp_path / "proc/pressure/cpu", "some avg10=1.00 avg60=12.50 avg300=0.00 total=1\n")
+    write(tmp_path / "proc/pressure/memory", "nonsense")
+    write(tmp_path / "sys/class/thermal/thermal_zone0/temp", "45000\n")
+    write(tmp_path / "sys/class/thermal/thermal_zone1/temp", "-274000\n")
+    write(tmp_path / "sys/class/hwmon/hwmon0/temp1_input", "61400\n")
+    host = (await HostSensor(FakeClock(), root=tmp_path, disk=tmp_path / "gone").observe()).host
+    assert host is not None
+    assert (host.cpu_pressure_ratio, host.memory_pressure_ratio) == (0.125, None)
+    assert (host.temperature_celsius, host.disk_bytes) == (61, None)
+
+
+@dataclass(slots=True)
+class ScriptedSensor:
+    name: str
+    error: Exception | None = None
+    watts: float | None = None
+    is_hanging: bool = False
+
+    async def observe(self) -> Observation:
+        if self.is_hanging:
+            await asyncio.Event().wait()
+        if self.error:
+            raise self.error
+        return Observation(power=ReportedPower(watts=self.watts or 1.0, origin="measured"))
+
+
+async def test_a_sensor_that_fails_costs_its_own_facts_and_the_report_says_since_when() -> None:
+    clock = FakeClock()
+    bad, good = ScriptedSensor("bad", SensorError("no")), ScriptedSensor("good", watts=7)
+    collector = SensorCollector(sensors=[bad, good], meter=None, clock=clock, counters=Counters())
+    look = (await collector.collect()).observation
+    assert look.power == ReportedPower(watts=7, origin="measured")
+    assert look.missing == (ReportedMissing(sensor="bad", seconds=0),)
+    await clock.advance(150)
+    look = (await collector.collect()).observation
+    assert look.missing == (ReportedMissing(sensor="bad", seconds=120),)
+    assert 'sensor_missing_seconds{sensor="bad"} 150' in collector.counters.render()
+    bad.error = None
+    assert (await collector.collect()).observation.missing is None
+    assert 'sensor_missing_seconds{sensor="bad"} 0' in collector.counters.render()
+
+
+async def test_a_sensor_that_hangs_delays_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agents.observe._SENSOR_SECONDS", 0.05)
+    hanging = [ScriptedSensor(f"s{number}", is_hanging=True) for number in range(20)]
+    collector = SensorCollector(
+        sensors=[*hanging, ScriptedSensor("good", watts=7)],
+        meter=None,
+        clock=FakeClock(),
+        counters=Counters(),
+    )
+    async with asyncio.timeout(0.9):  # one after the other takes a second
+        look = (await collector.collect()).observation
+    assert look.power == ReportedPower(watts=7, origin="measured")
+    assert len(look.missing or ()) == 20
