@@ -83,7 +83,7 @@ async def find_join_address(hub: Hub) -> JoinAddress:
         ) from None
     except Refused as error:
         raise JoiningUnknown(
-            f"you may not read where machines join ({error}); you need the role kapok-joining in "
+            f"you may not read where machines join ({error}); you need the role kapok-inviter in "
             f"namespace {JOINING_NAMESPACE}"
         ) from error
     except (LookupError, ValueError, TypeError, binascii.Error):

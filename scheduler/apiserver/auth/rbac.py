@@ -34,7 +34,7 @@ class _RoleBindings:
 
 _BINDINGS = {
     "administrator": _RoleBindings(cluster_wide=("kapok-administrator",)),
-    "operator": _RoleBindings(cluster_wide=("kapok-operator",)),
+    "operator": _RoleBindings(cluster_wide=("kapok-operator",), own=("kapok-inviter",)),
     "authority": _RoleBindings(cluster_wide=("kapok-authority",)),
     "tenant": _RoleBindings(cluster_wide=("kapok-reader",), in_namespaces=("kapok-tenant",)),
     "data-officer": _RoleBindings(
