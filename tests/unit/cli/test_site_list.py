@@ -58,7 +58,7 @@ def test_every_error_names_its_line_and_its_column(tmp_path: Path) -> None:
         ("", "no column name"),
         ("name\n", "line 2: there is no site"),
         ("name,citty\nx,y\n", "column 'citty' is not known"),
-        ("name,name\nx,y\n", "stands there twice"),
+        ("name,name\nx,y\n", "is there twice"),
         ('name\n"x', "not CSV"),
         ("name\n" + "".join(f"s{n}\n" for n in range(1001)), "at most 1000 sites"),
     ],
