@@ -32,9 +32,11 @@ from agents.mqtt.router import MessageRouter
 from agents.mqtt.session import AgentSession, Will
 from agents.observe import SensorCollector
 from agents.orders.executor import OrderExecutor
+from agents.orders.hub_trust import HubTrust
 from agents.orders.intake import Intake
 from agents.orders.journal import Journal
 from agents.orders.lease import LocalLease
+from agents.protocol.errors import WireError
 from agents.protocol.hub_requests import (
     FETCH_ORDERS,
     WANT_FULL_REPORT,
@@ -42,6 +44,7 @@ from agents.protocol.hub_requests import (
     WANT_LEDGER_HEADS,
     HigherBoot,
 )
+from agents.protocol.hub_trust.key_set import HubKeySet
 from agents.protocol.keys import SigningKey, TrustedKeys
 from agents.runtime.clock import AgentClock
 from agents.runtime.data_dir import (
@@ -86,6 +89,7 @@ class Agent:
         execution: applies orders while it holds the site's lease; None if this agent only reports.
         clock: time as an input.
         faults: the barrier of all edges.
+        trust: which keys of the hub count.
         renewal: renews the certificate; None: the machine has not joined by a token.
     """
 
@@ -104,6 +108,7 @@ class Agent:
     execution: ExecutionLoop | None
     clock: AgentClock
     faults: AgentFaults
+    trust: HubTrust
     renewal: CertificateRenewal | None = None
 
     async def run(self) -> None:
@@ -194,6 +199,7 @@ class Agent:
             on_higher_boot=self._on_higher_boot,
             on_base_missing=self.statuses.request_status,
             on_question=self.questions.ask,
+            on_hub_keys=self._on_hub_keys,
             faults=self.faults,
         )
 
@@ -219,6 +225,14 @@ class Agent:
         elif request == WANT_LEDGER_HEADS:
             self.statuses.request_heads()
         else:
+            self.statuses.request_status()
+
+    def _on_hub_keys(self, announced: HubKeySet) -> None:
+        """Trusts the keys that a trusted one, or the root, vouches for."""
+        with self.faults.guard("journal", passing=(WireError,)):
+            if self.trust.accept(announced):
+                self.intake.trusted_keys = self.trust.trusted
+                self.fetcher.request_fetch()
             self.statuses.request_status()
 
     def _on_higher_boot(self, higher: HigherBoot) -> None:
@@ -289,9 +303,12 @@ def build_agent(
     )
     sealing_key = load_or_create_sealing_key(data_dir)
     journal = Journal(data_dir / "journal.sqlite")
-    intake = Intake(
-        site=settings.site, trusted_keys=TrustedKeys.parse(settings.hub_keys), journal=journal
+    trust = HubTrust(
+        data_dir=data_dir,
+        configured=settings.hub_keys,
+        roots=TrustedKeys.parse(settings.root_keys),
     )
+    intake = Intake(site=settings.site, trusted_keys=trust.trusted, journal=journal)
 
     def count_request(verb: str, status_class: str) -> None:
         counters.add("member_requests_total", verb=verb, code=status_class)
@@ -416,6 +433,7 @@ def build_agent(
         execution=execution,
         clock=clock,
         faults=faults,
+        trust=trust,
         renewal=_build_renewal(settings, key, clock, jitter, counters=counters, faults=faults),
     )
 

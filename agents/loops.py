@@ -254,6 +254,7 @@ class StatusLoop:
             kept=executor.kept_claims() if executor and last_pass_at is not None else (),
             observed_seconds_ago=0.0 if last_pass_at is None else now - last_pass_at,
             wants_full_index=self.intake.wants_full_index,
+            trusted_hub_keys=tuple(sorted(self.intake.trusted_keys.ids())),
         )
 
     def _read_proof(self) -> str | None:

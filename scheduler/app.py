@@ -45,6 +45,7 @@ from scheduler.hub.kind_schemas import KindSchemas
 from scheduler.hub.token_review import AccessReviewer, open_reviewer
 from scheduler.hub.web_address import publish_web_address
 from scheduler.hub_process.launch import HubChild
+from scheduler.key_rotation.announcer import KeyAnnouncer
 from scheduler.ledger.pages import read_blob, read_blob_of, read_page
 from scheduler.ledger.reader import decision_json
 from scheduler.ledger.recorder import LedgerRecorder
@@ -65,6 +66,7 @@ from scheduler.placement.fleet.fleet import Fleet
 from scheduler.push.child import SITES_FOLDER
 from scheduler.push.keys import PushKeys
 from scheduler.recovery.losses import find_ledger_cut, refuse_losses
+from scheduler.recovery.signing_key import is_key_shared
 from scheduler.runtime.backoff import JitteredBackoff
 from scheduler.runtime.cancellation import run_cancellable
 from scheduler.runtime.clock import Clock, SystemClock
@@ -266,6 +268,7 @@ class Scheduler:
             node_labels=self.node_labels.for_agents,
             sealing_key_of=self.sites.sealing_key_of,
         )
+        self.announcer = self._build_announcer()
         self.questions = SiteQuestions(
             clock=clock,
             send=lambda site, agent, question: self.publisher.put_question(
@@ -303,6 +306,21 @@ class Scheduler:
             is_served=services.client.serves,
         )
 
+    def _build_announcer(self) -> KeyAnnouncer | None:
+        """What announces new keys to agents; None: replicas share the key, which people replace."""
+        if is_key_shared(self._settings.hub):
+            return None
+        return KeyAnnouncer(
+            root=self._services.endpoints.data_dir,
+            signing=self._services.signing_key,
+            outbox=self.outbox,
+            sites=lambda: (
+                name for name, one in self.objects.sites.items() if one.spec.delivery.agent_keys
+            ),
+            epoch=lambda: self.leadership.epoch,
+            clock=self._clock,
+        )
+
     def _build_ingest(self) -> None:
         """What receives messages from sites."""
         self.keyring = Keyring()
@@ -316,6 +334,8 @@ class Scheduler:
             received=self._services.received,
             questions=self.questions,
         )
+        if self.announcer:
+            self.ingest.on_trusted_keys = self.announcer.note_trusted
         self.receiver = Receiver(
             ingest=self.ingest, telemetry=self.metrics, clock=self._clock, faults=self.faults
         )
@@ -493,7 +513,13 @@ class Scheduler:
         yield "received messages", partial(self._services.received.run, self._clock)
         yield "full reports", self._request_full_reports
         yield "event-loop lag", partial(watch_loop_lag, self._clock, self.metrics.observe_loop_lag)
+        if self.announcer:
+            yield "hub keys", self.announcer.run
         if joining := self._services.joining:
+            if self.announcer:
+                announcer = self.announcer
+                joining.hub_keys = lambda: announcer.public_keys
+                joining.root_keys = lambda: announcer.root_keys
             yield from joining.loops(faults=self.faults, count=self.metrics.count_join)
         if self._services.broker:
             yield "embedded broker", self._services.broker.keep_running
@@ -570,7 +596,7 @@ class Scheduler:
             self._note_keys_changed()
 
     def _note_keys_changed(self) -> None:
-        """A site whose keys change may have been revoked: the broker is told too."""
+        """A site whose keys change may have been revoked: the broker reads it too."""
         if self._services.joining:
             self._services.joining.note_keys_changed()
 

@@ -103,6 +103,10 @@ def find_problems(settings: AgentSettings) -> Iterator[SettingProblem]:
         TrustedKeys.parse(settings.hub_keys)
     except WireError as error:
         yield SettingProblem("hub_keys", str(error))
+    try:
+        TrustedKeys.parse(settings.root_keys)
+    except WireError as error:
+        yield SettingProblem("root_keys", str(error))
 
 
 def find_push_problems(settings: AgentSettings) -> Iterator[SettingProblem]:

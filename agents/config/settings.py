@@ -266,7 +266,7 @@ class JoinedSettings:
     """Where this machine has joined, which renews its certificate; `kapok-agent join` writes it.
 
     Attributes:
-        host: name or address of the hub; empty: the certificate is somebody else's care.
+        host: name or address of the hub; empty: another program renews the certificate.
         port: its HTTPS port of joining.
     """
 
@@ -283,6 +283,8 @@ class AgentSettings:
         agent: name of this agent within the site.
         data_dir: folder of the agent's key, journal and energy totals; has to survive restarts.
         hub_keys: public keys whose orders are accepted; two while the hub's key is being replaced.
+        root_keys: public keys of the offline root; with any, the agent learns only keys of the hub
+            that one of them has certified.
         log_level: DEBUG, INFO, WARNING or ERROR.
         host_sensor: whether to report the machine that the agent runs on.
         rtt_interval_seconds: time between measurements of all peers.
@@ -303,6 +305,7 @@ class AgentSettings:
     agent: str = "main"
     data_dir: str = "/var/lib/kapok-agent"
     hub_keys: tuple[str, ...] = ()
+    root_keys: tuple[str, ...] = ()
     log_level: str = "INFO"
     host_sensor: bool = True
     rtt_interval_seconds: float = 60.0

@@ -16,7 +16,7 @@ from typing import Any, Final, Self
 
 from agents.config.load import AgentSettingsError
 from agents.joining.https_client import JoinFailed
-from agents.joining.join import JoinPlan, ask_whether_heard, has_joined, join
+from agents.joining.join import JoinPlan, ask_whether_received, has_joined, join
 from agents.joining.unit import (
     CREDENTIAL,
     UNIT_FOLDER,
@@ -51,7 +51,7 @@ _EPILOG: Final = """examples:
 The operator's kapok site join prints the token. It works once, for a short time; if anything fails
 on the way, run the same line again. The machine makes its own key, which never leaves it. It needs
 to reach the hub at two ports: joining (8884) and the broker (8883).
-exit codes: 0 joined and heard, 1 not (the message says why), 2 wrong arguments"""
+exit codes: 0 joined and received, 1 not (the message says why), 2 wrong arguments"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,15 +116,15 @@ def _run(arguments: argparse.Namespace) -> _Outcome:
         _say(f"this machine has joined {token.site} before; --again makes a new key")
     else:
         join(plan)
-        _say(f"the hub has certified this machine as {token.site}; waiting until it is heard")
+        _say(f"the hub certifies this machine as {token.site}; waiting for its first report there")
     if unit is not None:
         write_durably(UNIT_FOLDER / UNIT_NAME, unit.text().encode(), mode=_UNIT_MODE)
         if is_systemd_running():
             start_service()
-            _wait_until_heard(plan, arguments.timeout, None)
+            _wait_until_received(plan, arguments.timeout, None)
             return _outcome(plan, f"{UNIT_NAME} runs, and starts with the machine")
     with _Trial(plan.config) as trial:
-        _wait_until_heard(plan, arguments.timeout, trial)
+        _wait_until_received(plan, arguments.timeout, trial)
     if unit is not None:
         return _outcome(plan, f"start it with: systemctl enable --now {UNIT_NAME}")
     return _outcome(plan, f"run it with: kapok-agent --config {plan.config}")
@@ -135,16 +135,18 @@ def _outcome(plan: JoinPlan, rest: str) -> _Outcome:
     facts = {
         "site": token.site,
         "done": True,
-        "heard": True,
+        "received": True,
         "hub": str(plan.server),
         "config": str(plan.config),
         "dataDir": str(plan.data_dir),
     }
-    return _Outcome(f"{token.site} has joined: the hub at {token.host} has heard it; {rest}", facts)
+    return _Outcome(
+        f"{token.site} has joined: the hub at {token.host} receives its reports; {rest}", facts
+    )
 
 
 class _Trial:
-    """Runs the agent until the hub has heard it, for a machine without a service yet."""
+    """Runs the agent until the hub receives its report, for a machine without a service yet."""
 
     def __init__(self, config: Path) -> None:
         self._config = config
@@ -184,7 +186,7 @@ class _Trial:
         return "\n".join(f"  {line}" for line in lines[-_SHOWN_LINES:])
 
 
-def _wait_until_heard(plan: JoinPlan, timeout_seconds: float, trial: _Trial | None) -> None:
+def _wait_until_received(plan: JoinPlan, timeout_seconds: float, trial: _Trial | None) -> None:
     """Waits until the hub says that the site reports.
 
     Raises:
@@ -193,8 +195,8 @@ def _wait_until_heard(plan: JoinPlan, timeout_seconds: float, trial: _Trial | No
     deadline, note = time.monotonic() + timeout_seconds, ""
     while True:
         try:
-            answer = ask_whether_heard(plan)
-            if answer.heard:
+            answer = ask_whether_received(plan)
+            if answer.received:
                 if answer.note:
                     _say(answer.note)
                 return
@@ -208,8 +210,8 @@ def _wait_until_heard(plan: JoinPlan, timeout_seconds: float, trial: _Trial | No
         if time.monotonic() >= deadline:
             log = f"; its last lines:\n{trial.last_lines()}" if trial else ""
             raise JoinFailed(
-                "not-heard",
-                f"{plan.token.site} has its certificate, but the hub has not heard it within "
+                "not-received",
+                f"{plan.token.site} has its certificate, but the hub received no report within "
                 f"{timeout_seconds:g} s ({note or 'it says nothing'}); check the way to the broker "
                 f"with kapok-agent --config {plan.config} doctor{log}",
             )
@@ -281,7 +283,7 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         default=60.0,
         metavar="SECONDS",
-        help="how long to wait until the hub has heard it (default: 60)",
+        help="how long to wait until the hub receives its report (default: 60)",
     )
     parser.add_argument("-o", "--output", choices=["json"], help="print one JSON object")
     return parser

@@ -48,7 +48,7 @@ class JoinServer:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def fetch_authority(self) -> AuthorityAnswer:
-        """The authority that the server names; nobody is trusted, so nothing secret is sent.
+        """The authority that the server names; no server is trusted yet, so nothing secret is sent.
 
         Raises:
             JoinFailed: there is no answer, or it is no hub's.

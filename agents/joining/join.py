@@ -23,14 +23,14 @@ from agents.joining.https_client import JoinFailed, JoinServer
 from agents.joining.settings_file import merged, read_settings_file, write_settings_file
 from agents.protocol.errors import WireError
 from agents.protocol.joining.messages import (
-    HEARD_ANSWER,
-    HEARD_REQUEST,
     JOIN_ANSWER,
     JOIN_REQUEST,
-    HeardAnswer,
-    HeardRequest,
+    RECEIVED_ANSWER,
+    RECEIVED_REQUEST,
     JoinAnswer,
     JoinRequest,
+    ReceivedAnswer,
+    ReceivedRequest,
 )
 from agents.protocol.joining.token import JoinToken, secret_text
 from agents.protocol.keys import SigningKey, TrustedKeys
@@ -122,18 +122,20 @@ def join(plan: JoinPlan) -> JoinAnswer:
     return answer
 
 
-def ask_whether_heard(plan: JoinPlan) -> HeardAnswer:
-    """Whether the hub has heard of this site since it joined.
+def ask_whether_received(plan: JoinPlan) -> ReceivedAnswer:
+    """Whether the hub has received a report of this site since it joined.
 
     Raises:
         JoinFailed: the hub does not answer.
         OSError: the authority's file cannot be read.
     """
     token = plan.token
-    body = HEARD_REQUEST.encode(HeardRequest(site=token.site, secret=secret_text(token.secret)))
+    body = RECEIVED_REQUEST.encode(
+        ReceivedRequest(site=token.site, secret=secret_text(token.secret))
+    )
     authority = (plan.data_dir / AUTHORITY_FILE).read_text(encoding="ascii")
     try:
-        return HEARD_ANSWER.decode(plan.server.post("/heard", body, authority))
+        return RECEIVED_ANSWER.decode(plan.server.post("/received", body, authority))
     except WireError as error:
         raise JoinFailed("answer", f"{plan.server}: {error}") from None
 
@@ -179,7 +181,7 @@ def _fetch_authority(plan: JoinPlan) -> str:
         raise JoinFailed(
             "not-the-hub",
             f"{plan.server} is not the hub that made this token: its authority is another one. "
-            "Either the token is of another hub, or somebody stands between; nothing secret was "
+            "Either the token is of another hub, or a machine stands between; nothing secret was "
             "sent",
         )
     error_seconds = AgentSystemClock().now().timestamp() - found.now_seconds
@@ -209,12 +211,13 @@ def _ask(plan: JoinPlan, key: SigningKey, authority: str) -> JoinAnswer:
 
 
 def _learned(plan: JoinPlan, answer: JoinAnswer) -> dict[str, Any]:
-    """The settings that the hub has told, and those that the technician has."""
+    """The settings that the hub gave, and those of the technician."""
     data_dir = plan.data_dir.absolute()
     learned: dict[str, Any] = {
         "site": answer.site,
         "data_dir": str(data_dir),
         "hub_keys": list(answer.hub_keys),
+        "root_keys": list(answer.root_keys),
         "broker": {
             "host": answer.broker.host,
             "port": answer.broker.port,

@@ -2,7 +2,7 @@
 
 The request is signed by the machine's key, which the hub lists for the site; so a machine that was
 off for longer than its certificate lived renews it too. Each session with the broker reads the
-files anew.
+files again.
 """
 
 import asyncio

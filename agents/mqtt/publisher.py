@@ -24,6 +24,7 @@ from agents.protocol.report import (
 )
 from agents.protocol.status import (
     ACTS_ON,
+    MAX_TRUSTED_KEYS,
     SITE_STATUS,
     KeptClaim,
     OrderStatus,
@@ -143,6 +144,7 @@ class ReportBuilder:
         observed_seconds_ago: float,
         kept: tuple[KeptClaim, ...] = (),
         wants_full_index: bool = False,
+        trusted_hub_keys: tuple[str, ...] = (),
     ) -> bytes:
         """Builds a status, sealed; see `SiteStatusMessage` for the arguments.
 
@@ -165,6 +167,7 @@ class ReportBuilder:
             wants_full_index=wants_full_index or None,
             answers_questions=True,
             acts_on=ACTS_ON,
+            trusted_hub_keys=trusted_hub_keys[:MAX_TRUSTED_KEYS] or None,
         )
         # Never without an order, because that would say that nothing of it is left.
         brief = replace(status, orders=tuple(replace(order, message=None) for order in orders))

@@ -26,6 +26,7 @@ from agents.protocol.hub_requests import (
     HigherBoot,
     HubNonce,
 )
+from agents.protocol.hub_trust.key_set import HubKeySet
 from agents.protocol.topics import Topic, parse_topic, site_topic
 from agents.runtime.faults import AgentFaults
 
@@ -56,6 +57,7 @@ class MessageRouter:
             whether the nonce is one to answer.
         on_higher_boot: called when the hub says that this boot's number was used before.
         on_base_missing: called when a delta of the index came that needs the whole index.
+        on_hub_keys: called with the set of keys that sign for the hub; may raise `WireError`.
         on_question: called with the epoch of the leader that asks and its question about an order;
             may raise `WireError`.
         faults: the barrier around each message.
@@ -72,6 +74,7 @@ class MessageRouter:
     on_nonce: Callable[[HubNonce, bool], bool] = lambda _nonce, _full: False
     on_higher_boot: Callable[[HigherBoot], None] = lambda _boot: None
     on_base_missing: Callable[[], None] = lambda: None
+    on_hub_keys: Callable[[HubKeySet], None] = lambda _keys: None
     on_question: Callable[[int, Question], None] = lambda _epoch, _question: None
     faults: AgentFaults = field(default_factory=AgentFaults)
 
@@ -140,6 +143,8 @@ class MessageRouter:
         if request.site != self.site:
             raise WireError("wrong-site", f"the request is for site {request.site!r}")
         self.counters.add("messages_total", kind="hub")
+        if request.hub_keys is not None:
+            self.on_hub_keys(request.hub_keys)
         if request.agent not in (None, self.agent):
             return
         if request.higher_boot is not None:

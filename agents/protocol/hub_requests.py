@@ -21,6 +21,7 @@ from agents.protocol.bounds import (
 )
 from agents.protocol.codec import Codec
 from agents.protocol.diagnosis.question import Question
+from agents.protocol.hub_trust.key_set import HubKeySet
 
 WANT_FULL_REPORT: Final = "full-report"
 """Send a full report: the hub does not have the report that the deltas build on."""
@@ -88,6 +89,8 @@ class HubRequest:
         wants: what is asked for: the constants of this module.
         nonce: asks for an answer that proves when it was made.
         higher_boot: asks an agent to count its boots from a higher number.
+        hub_keys: the keys that sign for the hub, where they change. Agents of versions before
+            ignore it; what their status says shows that (`trusted_hub_keys`).
         question: asks the agent about one order. Agents of versions before do not know it; what
             their status says shows that (`answers_questions`).
     """
@@ -99,6 +102,7 @@ class HubRequest:
     nonce: HubNonce | None = None
     higher_boot: HigherBoot | None = None
     question: Question | None = None
+    hub_keys: HubKeySet | None = None
 
 
 HUB_REQUEST: Final = Codec(HubRequest)

@@ -57,6 +57,8 @@ MAX_ENDPOINTS: Final = 16
 MAX_DRIFTED: Final = 16
 MAX_DRIFTED_FIELDS: Final = 8
 
+MAX_TRUSTED_KEYS: Final = 8
+
 ACTS_ON: Final = ("ready-when", "update-strategy", "on-drift")
 """What agents of this version act on: annotation `kapok.dev/ready-when` of objects,
 `OrderContent.update_strategy` and `OrderContent.on_drift`."""
@@ -194,6 +196,7 @@ class SiteStatusMessage(MessageHeader):
         takes_deltas: this agent takes deltas of the index; without this word the hub sends none.
         wants_full_index: the agent has a delta, but not the index that it builds on.
         answers_questions: this agent answers questions about orders (`diagnosis/question.py`).
+        trusted_hub_keys: ids of the hub's keys that this agent trusts.
         acts_on: what of orders the agent acts on that agents before it did not, as `ACTS_ON`.
     """
 
@@ -212,6 +215,7 @@ class SiteStatusMessage(MessageHeader):
     wants_full_index: bool | None = None
     answers_questions: bool | None = None
     acts_on: Annotated[tuple[Word, ...], AtMost(32)] | None = None
+    trusted_hub_keys: Annotated[tuple[Word, ...], AtMost(MAX_TRUSTED_KEYS)] | None = None
 
 
 SITE_STATUS: Final = Codec(SiteStatusMessage)

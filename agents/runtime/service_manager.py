@@ -1,4 +1,4 @@
-"""Tells systemd that the agent runs, and that its event loop turns (sd_notify(3)).
+"""Reports to systemd that the agent runs, and that its event loop turns (sd_notify(3)).
 
 Without systemd, which names its socket in NOTIFY_SOCKET, nothing is sent.
 """
@@ -51,7 +51,7 @@ class ServiceManager:
                 await self.clock.sleep(_IDLE_SECONDS)
                 continue
             self.notify("WATCHDOG=1")
-            # A third, so that one late turn of the event loop is forgiven.
+            # A third, so that one late round of the event loop is forgiven.
             await self.clock.sleep(max(_MIN_PAUSE_SECONDS, self.watchdog_seconds / 3))
 
     def notify(self, state: str) -> None:

@@ -41,6 +41,7 @@ COMMANDS: dict[str, str] = {
     "completion": "print what makes bash, zsh or fish complete these commands",
     "config": "check a settings file, and say what to write instead",
     "broker": "write the settings of a production broker, and probe one",
+    "keys": "replace the hub's signing key while agents go on, with an offline root",
     "hub": "back up and restore the hub, accept what it lost, and create access tokens",
     "version": "show the versions of Kapok and its dependencies",
 }

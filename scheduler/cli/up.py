@@ -82,7 +82,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         metavar="ADDRESS[:PORT]",
         help="let machines of sites join: mosquitto with TLS at this address of this machine "
         "(default port: 8883), and joining at the port after it (default: the setting "
-        "joining.listen, else nobody)",
+        "joining.listen, else none can)",
     )
     parser.add_argument(
         "--advertise",

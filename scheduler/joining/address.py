@@ -70,7 +70,7 @@ async def find_join_address(hub: Hub) -> JoinAddress:
     """Reads the address.
 
     Raises:
-        JoiningUnknown: nobody has written one, or the caller may not read it.
+        JoiningUnknown: no scheduler has written one, or the caller may not read it.
     """
     try:
         data = (await hub.get(CONFIG_MAPS, _CONFIG_MAP, JOINING_NAMESPACE)).get("data") or {}
@@ -83,8 +83,8 @@ async def find_join_address(hub: Hub) -> JoinAddress:
         ) from None
     except Refused as error:
         raise JoiningUnknown(
-            f"you may not read where machines join ({error}); you need the role kapok-joining in "
-            f"namespace {JOINING_NAMESPACE}"
+            f"you may not read where machines join ({error}); the role kapok-inviter in namespace "
+            f"{JOINING_NAMESPACE} gives the right"
         ) from error
     except (LookupError, ValueError, TypeError, binascii.Error):
         raise JoiningUnknown(

@@ -19,10 +19,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from agents.protocol.joining.messages import (
     BrokerPlace,
-    HeardAnswer,
-    HeardRequest,
     JoinAnswer,
     JoinRequest,
+    ReceivedAnswer,
+    ReceivedRequest,
     RenewRequest,
 )
 from agents.protocol.joining.token import parse_secret
@@ -120,7 +120,7 @@ class Admission:
             raise JoinRefused(
                 "used-token",
                 f"another machine has joined {invitation.site} with this token; if that was not "
-                f"you, tell the operator at once: kapok site revoke {invitation.site}",
+                f"you, call the operator at once: kapok site revoke {invitation.site}",
             )
         if invitation.expires_at <= now:
             raise JoinRefused(
@@ -158,7 +158,7 @@ class Admission:
             raise JoinRefused("revoked", f"{name} was revoked; it joins again with a new token")
         return self._answer(name, issued)
 
-    async def heard(self, request: HeardRequest) -> HeardAnswer:
+    async def received(self, request: ReceivedRequest) -> ReceivedAnswer:
         """Whether the site that has joined with a token reports.
 
         Raises:
@@ -172,17 +172,17 @@ class Admission:
         ready: Object = next((one for one in conditions if one.get("type") == "Ready"), {})
         since = invitation.used_at
         seen = _instant_of(status.get("observedAt"))
-        # A site that reported through another machine before has not been heard of this one yet.
+        # A report of another machine of the site, before this one joined, does not count.
         is_new = since is not None and seen is not None and seen >= since - timedelta(seconds=1)
-        # An agent whose cluster does not answer it is heard all the same.
-        is_heard = ready.get("status") == "True" or ready.get("reason") == _CLUSTER_UNREACHABLE
+        # An agent whose cluster does not answer it reports all the same.
+        is_received = ready.get("status") == "True" or ready.get("reason") == _CLUSTER_UNREACHABLE
         note = str(ready.get("message") or "")[:1000]
-        return HeardAnswer(heard=is_heard and is_new, note=note)
+        return ReceivedAnswer(received=is_received and is_new, note=note)
 
     async def _invitation_of(self, secret_text: str, site: str) -> Invitation:
         secret = parse_secret(secret_text)
         found = await find_invitation(self.hub, secret) if secret else None
-        # One answer for both, so that nobody learns which sites are invited.
+        # One answer for both, so that a guess shows nothing of which sites are invited.
         if found is None or found.site != site:
             raise JoinRefused(
                 "unknown-token",

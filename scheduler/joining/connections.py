@@ -1,4 +1,4 @@
-"""Accepts connections from machines that nobody knows yet, within bounds.
+"""Accepts connections from machines that are not known yet, within bounds.
 
 Each connection is counted before its TLS handshake: so many at once, so many of one address, and
 each for a short time, whatever it does. A slow or silent peer costs a descriptor for that time and
@@ -43,7 +43,7 @@ class BoundedListener:
     """Accepts connections on a socket and hands each to a protocol over TLS.
 
     Attributes:
-        bound: the listening socket; closed by whoever made it.
+        bound: the listening socket; its maker closes it.
         context: TLS of the server.
         make_protocol: makes the protocol of one connection.
         clock: for pauses.
@@ -92,7 +92,7 @@ class BoundedListener:
                             ssl=self.context,
                             ssl_handshake_timeout=_HANDSHAKE_SECONDS,
                         )
-                        # Its protocol is aiohttp's, which tells nobody else that it has ended.
+                        # Its protocol is aiohttp's, which reports the end to no other code.
                         while not transport.is_closing():
                             await self.clock.sleep(_POLL_SECONDS)
                 except (OSError, TimeoutError):  # also `SSLError`; no peer says why

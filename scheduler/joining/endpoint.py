@@ -1,4 +1,4 @@
-"""The HTTPS server of joining: `GET /ca`, `POST /join`, `/renew` and `/heard`.
+"""The HTTPS server of joining: `GET /ca`, `POST /join`, `/renew` and `/received`.
 
 It is open to the network, so everything is bounded: connections (`connections.py`), bytes, requests
 of one source, refused requests of one source, and requests that wait for the hub. What it says to a
@@ -19,12 +19,12 @@ from aiohttp import web
 from agents.protocol.errors import WireError
 from agents.protocol.joining.messages import (
     AUTHORITY_ANSWER,
-    HEARD_ANSWER,
-    HEARD_REQUEST,
     JOIN_ANSWER,
     JOIN_REFUSAL,
     JOIN_REQUEST,
     MAX_JOIN_BYTES,
+    RECEIVED_ANSWER,
+    RECEIVED_REQUEST,
     RENEW_REQUEST,
     AuthorityAnswer,
     JoinRefusal,
@@ -37,7 +37,7 @@ from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
 
 _REQUESTS: Final = Rate(per_second=10.0, burst=200.0)
-"""Of one source: 30 rooms behind one address join, and ask every second whether they are heard."""
+"""Of one source: 30 rooms behind one address join, and ask each second whether they report."""
 _REFUSALS: Final = Rate(per_second=0.2, burst=30.0)
 """Of one source: wrong tokens."""
 _MAX_SOURCES: Final = 4096
@@ -65,8 +65,8 @@ class JoinEndpoint:
         admission: decides.
         clock: for rates.
         faults: handles the faults of single requests.
-        count: called with the result of each request: "joined", "renewed", "heard", "asked", or why
-            it was refused.
+        count: called with the result of each request: "joined", "renewed", "received", "asked", or
+            why it was refused.
     """
 
     admission: Admission
@@ -85,7 +85,7 @@ class JoinEndpoint:
         app.router.add_get("/ca", self._wrap(self._authority))
         app.router.add_post("/join", self._wrap(self._join))
         app.router.add_post("/renew", self._wrap(self._renew))
-        app.router.add_post("/heard", self._wrap(self._heard))
+        app.router.add_post("/received", self._wrap(self._received))
         return app
 
     def _wrap(
@@ -169,9 +169,9 @@ class JoinEndpoint:
         answer = await self.admission.renew(RENEW_REQUEST.decode(data))
         return "renewed", JOIN_ANSWER.encode(answer)
 
-    async def _heard(self, data: bytes) -> tuple[str, bytes]:
-        answer = await self.admission.heard(HEARD_REQUEST.decode(data))
-        return "heard", HEARD_ANSWER.encode(answer)
+    async def _received(self, data: bytes) -> tuple[str, bytes]:
+        answer = await self.admission.received(RECEIVED_REQUEST.decode(data))
+        return "received", RECEIVED_ANSWER.encode(answer)
 
 
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}

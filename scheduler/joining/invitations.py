@@ -1,7 +1,7 @@
 """Invitations: each lets one machine join as one site, once, for a short time.
 
 An invitation is a Secret in the namespace kapok-joining. Its name is the hash of the token's
-secret, so the hub holds nothing that lets anybody join, and finds an invitation by one read. All
+secret, so the hub holds nothing that lets a machine join, and finds an invitation by one read. All
 replicas see the same ones; who uses it first is decided by the hub (resourceVersion).
 """
 
@@ -134,7 +134,7 @@ async def withdraw_invitations(hub: Hub, site: str) -> int:
 
 
 async def drop_expired_invitations(hub: Hub, now: datetime, *, keep: timedelta) -> int:
-    """Deletes invitations that ended so long ago that nobody asks for the reason; returns how many.
+    """Deletes invitations that ended long ago; returns how many.
 
     Raises:
         HubError: the hub does not answer.

@@ -7,7 +7,7 @@ its site and kind are dropped for a while.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -97,6 +97,7 @@ class Ingest:
         faults: handles the faults that single messages cause.
         asker: judges how old a message is at least, by the nonce that it carries.
         received: what was received before this process started.
+        on_trusted_keys: called with a site and the ids of our keys that its agent trusts.
         questions: takes the answers to questions; None: there are none.
         sites_needing_full_report: sites whose deltas lack their full report; the scheduler takes
             them out and asks for a full report.
@@ -110,6 +111,7 @@ class Ingest:
     asker: SiteAsker
     received: ReceivedMessages = field(default_factory=ReceivedMessages)
     questions: SiteQuestions | None = None
+    on_trusted_keys: Callable[[str, tuple[str, ...]], None] = lambda _site, _keys: None
     sites_needing_full_report: set[str] = field(default_factory=set, init=False)
     _sites: dict[str, SiteAgents] = field(default_factory=dict, init=False)
     _statuses: StatusReader = field(default_factory=StatusReader, init=False)
@@ -315,11 +317,16 @@ class Ingest:
         elif opened.read is not None:
             sent_seconds = self.asker.sent_seconds(site, message)
             self.telemetry.count_message("status")
-            if self.questions is not None and isinstance(message, SiteStatusMessage):
-                self.questions.on_status(site, message)
+            if isinstance(message, SiteStatusMessage):
+                self._note_abilities(site, message)
             self.listener.on_order_status(replace(opened.read, sent_seconds=sent_seconds))
         else:
             raise WireError("stale", "the site was forgotten while this was read")
+
+    def _note_abilities(self, site: str, message: SiteStatusMessage) -> None:
+        self.on_trusted_keys(site, message.trusted_hub_keys or ())
+        if self.questions is not None:
+            self.questions.on_status(site, message)
 
     def _handle_report(
         self, agents: SiteAgents, message: MessageHeader, read: ReadReport, size: int

@@ -1,4 +1,4 @@
-"""Reads a certificate request (CSR, PKCS #10, RFC 2986) of a machine that nobody trusts yet.
+"""Reads a certificate request (CSR, PKCS #10, RFC 2986) of a machine that is not trusted yet.
 
 Only its key counts: the name in it, alternative names and extensions are ignored, because the
 authority alone says whose certificate it is. The request is signed by its key, which proves that

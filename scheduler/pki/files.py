@@ -57,7 +57,7 @@ def load_or_make_authority(folder: Path, now: datetime) -> Authority:
     """The authority of a data directory; made if it was never there.
 
     Key and certificate are one file, so that no crash can leave one without the other; the
-    certificate is also in a file of its own, for whoever may not read the key.
+    certificate is also in a file of its own, for readers that may not have the key.
 
     Raises:
         AuthorityError: the file is lost or damaged, or others may read it.

@@ -186,12 +186,12 @@ RECORDED_METRICS: Final[Mapping[str, MetricDefinition]] = {
     ),
     "kapok_join_requests_total": MetricDefinition(
         "counter",
-        "Requests of machines at the join port, by result: joined, renewed (a certificate), heard "
-        "(asked whether the site reports), asked (for the authority), or why it was refused: "
-        "unknown-token, expired-token, used-token (by another machine), revoked (the site was, "
-        "after the token was made), revoked-key, no-site, push-site, unknown-key (not listed), "
-        "full (too many keys or certificates of a site), bad-request, busy, rate (of one address), "
-        "connections (too many at once), error.",
+        "Requests of machines at the join port, by result: joined, renewed (a certificate), "
+        "received (asked whether the site reports), asked (for the authority), or why it was "
+        "refused: unknown-token, expired-token, used-token (by another machine), revoked (the site "
+        "was, after the token was made), revoked-key, no-site, push-site, unknown-key (not "
+        "listed), full (too many keys or certificates of a site), bad-request, busy, rate (of one "
+        "address), connections (too many at once), error.",
         ("result",),
     ),
     "kapok_faults_total": MetricDefinition(

@@ -30,7 +30,7 @@ def test_a_machine_joins_by_one_line_and_is_cut_off_by_one(up: Up, tmp_path: Pat
 
     joined = machine(tmp_path, line.split()[-1])
     assert joined.code == 0, joined.said
-    assert joined.out.startswith("gz-edge has joined: the hub at 127.0.0.1 has heard it")
+    assert joined.out.startswith("gz-edge has joined: the hub at 127.0.0.1 receives its reports")
     settings = yaml.safe_load((tmp_path / "agent.yaml").read_text())
     assert settings["site"] == "gz-edge"
     assert settings["hub_keys"] == [up.ready["hubKey"]]

@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,3 +61,16 @@ def _run(module: str, *words: str, environment: dict[str, str] | None = None) ->
         env={**os.environ, **(environment or {})},
     )
     return Done(done.returncode, done.stdout, done.stderr)
+
+
+@contextmanager
+def running_agent(folder: Path) -> Iterator[None]:
+    """The agent of a machine that has joined, for the time of the context."""
+    command = [sys.executable, "-m", "agents.cli", "--config", str(folder / "agent.yaml")]
+    with (folder / "agent.log").open("a") as log:
+        process = subprocess.Popen(command, cwd=ROOT, stderr=log)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(20)

@@ -1,6 +1,6 @@
 """What a machine asks over HTTPS when it joins, and the answers.
 
-The machine first fetches `GET /ca` without trusting anybody, compares the certificate with the
+The machine first fetches `GET /ca` without trusting the server, compares the certificate with the
 token, and only then sends its secret, over TLS that this certificate verifies.
 """
 
@@ -52,8 +52,8 @@ class RenewRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HeardRequest:
-    """`POST /heard`: asks whether the hub has heard of the site since it joined.
+class ReceivedRequest:
+    """`POST /received`: asks whether the hub has received a report of the site since it joined.
 
     Attributes:
         site: the name of the Site.
@@ -94,10 +94,10 @@ class JoinAnswer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HeardAnswer:
-    """The answer of `/heard`: whether the site reports, and what it still lacks."""
+class ReceivedAnswer:
+    """The answer of `/received`: whether the site reports, and what it still lacks."""
 
-    heard: bool
+    received: bool
     note: Annotated[str, AtMost(1024)] = ""
 
 
@@ -107,7 +107,7 @@ class AuthorityAnswer:
 
     Attributes:
         authority: the certificate of the authority in PEM.
-        now_seconds: the hub's clock, POSIX time; a machine whose clock is far off is told so.
+        now_seconds: the hub's clock, POSIX time; a machine whose clock is far off refuses to join.
     """
 
     authority: _Pem
@@ -124,8 +124,8 @@ class JoinRefusal:
 
 JOIN_REQUEST: Final = Codec(JoinRequest, max_bytes=MAX_JOIN_BYTES)
 RENEW_REQUEST: Final = Codec(RenewRequest, max_bytes=MAX_JOIN_BYTES)
-HEARD_REQUEST: Final = Codec(HeardRequest, max_bytes=MAX_JOIN_BYTES)
+RECEIVED_REQUEST: Final = Codec(ReceivedRequest, max_bytes=MAX_JOIN_BYTES)
 JOIN_ANSWER: Final = Codec(JoinAnswer, max_bytes=4 * MAX_JOIN_BYTES)
-HEARD_ANSWER: Final = Codec(HeardAnswer, max_bytes=MAX_JOIN_BYTES)
+RECEIVED_ANSWER: Final = Codec(ReceivedAnswer, max_bytes=MAX_JOIN_BYTES)
 AUTHORITY_ANSWER: Final = Codec(AuthorityAnswer, max_bytes=MAX_JOIN_BYTES)
 JOIN_REFUSAL: Final = Codec(JoinRefusal, max_bytes=MAX_JOIN_BYTES)

@@ -2,9 +2,9 @@
 
 A token is `kapok1` and base32 (RFC 4648, lower case, no padding) of: the first 16 bytes of the
 SHA-256 of the authority's certificate, a secret of 16 bytes, the port, the host, the site, and 4
-bytes of a checksum that tells a mistyped token from a refused one. It has letters and digits only,
-so that a double click selects it whole. Spaces, line ends, capitals and full-width letters of an
-input method are taken too.
+bytes of a checksum that separates a mistyped token from a refused one. It has letters and digits
+only, so that a double click selects it whole. Spaces, line ends, capitals and full-width letters of
+an input method are taken too.
 """
 
 import base64

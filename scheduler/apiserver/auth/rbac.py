@@ -34,7 +34,7 @@ class _RoleBindings:
 
 _BINDINGS = {
     "administrator": _RoleBindings(cluster_wide=("kapok-administrator",)),
-    "operator": _RoleBindings(cluster_wide=("kapok-operator",)),
+    "operator": _RoleBindings(cluster_wide=("kapok-operator",), own=("kapok-inviter",)),
     "authority": _RoleBindings(cluster_wide=("kapok-authority",)),
     "tenant": _RoleBindings(cluster_wide=("kapok-reader",), in_namespaces=("kapok-tenant",)),
     "data-officer": _RoleBindings(
@@ -133,7 +133,8 @@ def _iter_rules(
 @cache
 def _load_roles() -> list[JsonObject]:
     """The roles in manifests/rbac."""
-    files = sorted((packaged_folder("manifests") / "rbac").glob("*.yaml"))
+    folder = packaged_folder("manifests") / "rbac"
+    files = sorted((*folder.glob("*.yaml"), *folder.glob("joining/*.yaml")))
     objects = (item for file in files for item in yaml.safe_load_all(file.read_bytes()))
     return [item for item in objects if item["kind"] in {"ClusterRole", "Role"}]
 

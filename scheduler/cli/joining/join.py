@@ -30,9 +30,9 @@ EPILOG = f"""examples:
   kapok site join -f rooms.csv > lines.txt       30 rooms, one command, one line for each
 
 Each line, kapok-agent join TOKEN, is for one technician: on the machine of the site it makes a
-key, gets a certificate, writes the settings and waits until this hub has heard it; with --install
-it also becomes a service. A token works once, until --ttl ends. Whoever has it can be the site:
-send it as you would a password; kapok site revoke NAME takes it back.
+key, gets a certificate, writes the settings and waits until this hub receives its report; with
+--install it also becomes a service. A token works once, until --ttl ends. Its holder can be the
+site: send it as you would a password; kapok site revoke NAME takes it back.
 
 The first line of a CSV file names its columns, of these: {", ".join(COLUMNS)}.
 Only name is needed. The file is checked as a whole before anything is written.

@@ -21,8 +21,8 @@ EPILOG = """examples:
 The hub drops what the site's keys sign at once, whatever the broker does. The broker of kapok up
 --listen also refuses its certificates, and takes all rights from a session that is open; another
 broker needs the revocation list that the scheduler writes (certificates/crl.pem of its data
-directory). What runs at the site runs on there, unheard: kapok failover or the workloads' own rules
-replace it. The site joins again only with a new token and a new key:
+directory). What runs at the site runs on there, unobserved: kapok failover or the workloads' own
+rules replace it. The site joins again only with a new token and a new key:
   kapok site join NAME
 Exit code: 0 done, 1 the hub refused, 2 wrong usage or no such site."""
 

@@ -138,7 +138,7 @@ def _header_problems(header: list[str]) -> Iterator[str]:
         if cell not in COLUMNS:
             yield f"column {cell[:60]!r} is not known; known: {known}"
         elif header.count(cell) > 1:
-            yield f"column {cell} stands there twice"
+            yield f"column {cell} is there twice"
 
 
 def _read_text(path: Path) -> str:
