@@ -105,24 +105,39 @@ def base_of(index: DesiredIndex, payload: bytes) -> IndexBase:
     )
 
 
-def encode_large_index(index: DesiredIndex) -> bytes:
+def encode_large_index(index: DesiredIndex, texts: Iterable[str] | None = None) -> bytes:
     """The same bytes as `DESIRED_INDEX.encode`, in a tenth of the time for many orders.
+
+    Args:
+        index: the index.
+        texts: the JSON of each of its orders (`entry_text`), if that is known.
 
     Raises:
         WireError: the index is larger than readers accept.
     """
+    tree = DESIRED_INDEX.to_json(replace(index, orders=()))
+    return _encode(tree, index.orders, texts, MAX_PAYLOAD_BYTES)
+
+
+def encode_large_delta(delta: IndexDelta, texts: Iterable[str] | None = None) -> bytes:
+    """The same bytes as `INDEX_DELTA.encode`; arguments and errors as `encode_large_index`."""
+    tree = INDEX_DELTA.to_json(replace(delta, orders=()))
+    return _encode(tree, delta.orders, texts, MAX_DELTA_BYTES)
+
+
+def _encode(
+    tree: object, orders: Iterable[IndexEntry], texts: Iterable[str] | None, max_bytes: int
+) -> bytes:
     # Sorted keys, no spaces, UTF-8: the canonical form of `dump_json`.
-    fields: dict[str, bytes] = {
-        name: dump_json(tree) for name, tree in _fields_of(replace(index, orders=())).items()
-    }
-    fields["orders"] = b"[%b]" % ",".join(map(_entry_json, index.orders)).encode()
+    plain = tree if isinstance(tree, dict) else {}
+    fields: dict[str, bytes] = {name: dump_json(each) for name, each in plain.items()}
+    texts = map(entry_text, orders) if texts is None else texts
+    fields["orders"] = b"[%b]" % ",".join(texts).encode()
     data = b"{%b}" % b",".join(
         b'"%b":%b' % (name.encode(), fields[name]) for name in sorted(fields)
     )
-    if len(data) > MAX_PAYLOAD_BYTES:
-        raise WireError(
-            "too-large", f"{len(data)} bytes; readers accept at most {MAX_PAYLOAD_BYTES}"
-        )
+    if len(data) > max_bytes:
+        raise WireError("too-large", f"{len(data)} bytes; readers accept at most {max_bytes}")
     return data
 
 
@@ -203,12 +218,7 @@ def check_unique_ids(entries: Iterable[IndexEntry]) -> None:
         raise WireError("malformed", "the index lists an order twice")
 
 
-def _fields_of(index: DesiredIndex) -> dict[str, object]:
-    tree = DESIRED_INDEX.to_json(index)
-    return dict(tree) if isinstance(tree, dict) else {}
-
-
-def _entry_json(entry: IndexEntry) -> str:
+def entry_text(entry: IndexEntry) -> str:
     """One entry as canonical JSON; tests compare it with the codec's."""
     return (
         f'{{"digest":{encode_basestring(entry.digest)},"generation":{entry.generation},'

@@ -50,7 +50,9 @@ from agents.protocol.index_delta import (
     IndexDelta,
     base_of,
     compute_delta,
+    encode_large_delta,
     encode_large_index,
+    entry_text,
 )
 from agents.protocol.keys import SigningKey, TrustedKeys
 from agents.protocol.orders import (
@@ -125,6 +127,7 @@ class IndexSender:
     outbox: Outbox
     _sent: dict[str, _SentBase] = field(default_factory=dict, init=False)
     _has_delta: dict[str, bool] = field(default_factory=dict, init=False)
+    _texts: dict[str, dict[str, tuple[IndexEntry, str]]] = field(default_factory=dict, init=False)
 
     def send(self, index: DesiredIndex, *, takes_deltas: bool, renews_base: bool) -> str:
         """Sends a complete index in the form that costs least.
@@ -140,25 +143,40 @@ class IndexSender:
         Raises:
             WireError: it is larger than agents accept.
         """
-        data = encode_large_index(index)
+        texts = self._texts_of(index)
+        data = encode_large_index(index, [text for _, text in texts.values()])
         digest, sent = digest_of(data), self._sent.get(index.site)
         # An index whose size changes around the bound must not change its form each time.
         least = MIN_BASE_BYTES // 2 if sent else MIN_BASE_BYTES
         if not takes_deltas or len(data) < least:
             self._send_whole(index.site, data, takes_deltas=takes_deltas)
             return digest
-        delta = None if renews_base or sent is None else _delta_of(sent, index, digest)
+        delta = None if renews_base or sent is None else _delta_of(sent, index, digest, texts)
         if sent is None or delta is None:
             base = replace(index, is_base=True)
-            data = encode_large_index(base)
+            data = encode_large_index(base, [text for _, text in texts.values()])
             sent = self._sent[index.site] = _SentBase(base_of(base, data))
             self._put(index.site, "desired", data)
             digest = sent.base.digest
-            delta = INDEX_DELTA.encode(compute_delta(sent.base, base, digest))
+            delta = encode_large_delta(compute_delta(sent.base, base, digest))
         sent.delta_bytes += len(delta)
         self._put(index.site, "desired/delta", delta)
         self._has_delta[index.site] = True
         return digest
+
+    def _texts_of(self, index: DesiredIndex) -> dict[str, tuple[IndexEntry, str]]:
+        """The entries of an index with their JSON, by id; of one that it had before, as it was.
+
+        Most entries are as in the index before, and to write them again would cost each change by
+        the number of orders.
+        """
+        known = self._texts.get(index.site, {})
+        found: dict[str, tuple[IndexEntry, str]] = {}
+        for one in index.orders:
+            held = known.get(one.id)
+            found[one.id] = held if held and held[0] is one else (one, entry_text(one))
+        self._texts[index.site] = found
+        return found
 
     def base_version(self, site: str) -> IndexVersion | None:
         """The version of the base that a site needs now; None: its index was sent whole."""
@@ -169,6 +187,7 @@ class IndexSender:
         """Drops what was sent to a site whose object is gone."""
         self._sent.pop(site, None)
         self._has_delta.pop(site, None)
+        self._texts.pop(site, None)
 
     def _send_whole(self, site: str, data: bytes, *, takes_deltas: bool) -> None:
         self._put(site, "desired", data)
@@ -186,13 +205,19 @@ class IndexSender:
             self.outbox.put_unsealed(topic, lambda: seal(data, topic=topic, key=self.key))
 
 
-def _delta_of(sent: _SentBase, index: DesiredIndex, digest: str) -> bytes | None:
+def _delta_of(
+    sent: _SentBase,
+    index: DesiredIndex,
+    digest: str,
+    texts: Mapping[str, tuple[IndexEntry, str]],
+) -> bytes | None:
     """The delta of an index; None if a new base is due."""
     base = sent.base.index
     if (base.site_uid, base.epoch) != (index.site_uid, index.epoch):
         return None
-    delta = INDEX_DELTA.encode(compute_delta(sent.base, index, digest))
-    return None if sent.is_used_up(len(delta)) else delta
+    delta = compute_delta(sent.base, index, digest)
+    data = encode_large_delta(delta, [texts[one.id][1] for one in delta.orders])
+    return None if sent.is_used_up(len(data)) else data
 
 
 class _Prepared(NamedTuple):

@@ -6,6 +6,7 @@ failover: nothing there can be confirmed. Storms hold nothing back here, because
 about one site is no storm; instead a rate keeps new work from starving.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -241,7 +242,7 @@ class DrainLoop:
         )
         return nature
 
-    def _away(self, workload: Workload, shares: dict[str, SiteShare], site: str) -> int:
+    def _away(self, workload: Workload, shares: Mapping[str, SiteShare], site: str) -> int:
         """Replicas at other sites that are not known to be ready."""
         order_id, away = self.order_sync.order_id(workload), 0
         for name, share in shares.items():

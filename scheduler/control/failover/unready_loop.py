@@ -161,7 +161,7 @@ class UnreadyLoop:
                 yield candidate
 
     def _candidate(
-        self, key: WorkKey, workload: Workload, shares: dict[str, SiteShare]
+        self, key: WorkKey, workload: Workload, shares: Mapping[str, SiteShare]
     ) -> UnreadyCandidate | None:
         order_id = self.order_sync.order_id(workload)
         sites = [
@@ -272,7 +272,7 @@ class UnreadyLoop:
     # ------------------------------------------------------------ what came to nothing
 
     def _take_back_if_late(
-        self, key: WorkKey, workload: Workload, shares: dict[str, SiteShare]
+        self, key: WorkKey, workload: Workload, shares: Mapping[str, SiteShare]
     ) -> None:
         """Has a move taken back whose replacement is not ready in time."""
         move = open_move(workload.status)

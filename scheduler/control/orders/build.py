@@ -372,7 +372,7 @@ _MAX_ADOPTED_GENERATION = 2**52
 def adopted_groups(order_id: str, states: Mapping[str, SiteState]) -> tuple[PlacementGroup, ...]:
     """The placement that sites report for an order id; needed after a hub was restored."""
     found: list[PlacementGroup] = []
-    for site, state in sorted(states.items()):
+    for site, state in states.items():
         one = state.order_status.orders.get(order_id) if state.order_status else None
         if one is None or one.phase == "Withdrawing":
             continue
@@ -386,4 +386,4 @@ def adopted_groups(order_id: str, states: Mapping[str, SiteState]) -> tuple[Plac
                 sites=(site,), replicas=replicas, generation=one.generation, phase="Running"
             )
         )
-    return tuple(found)
+    return tuple(sorted(found, key=lambda one: one.sites))

@@ -110,13 +110,14 @@ UNSEEN = SiteView(state=None, is_silent=True)
 """The view of a site of which nothing is known."""
 
 
-def shares_in(groups: Iterable[PlacementGroup]) -> dict[str, SiteShare]:
+def shares_in(groups: Iterable[PlacementGroup]) -> Mapping[str, SiteShare]:
     """The share of each site, by site, from the groups of a status.
 
-    Of a tuple, as a status holds them, the answer is remembered: a reconciliation asks ten times.
+    Of a tuple, as a status holds them, the answer is remembered, and all get the same one: a
+    reconciliation asks fifteen times.
     """
     if type(groups) is tuple:
-        return _shares_of_groups(groups).copy()
+        return _shares_of_groups(groups)
     return _read_shares(groups)
 
 

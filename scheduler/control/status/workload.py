@@ -66,7 +66,7 @@ from scheduler.model.kinds.workload import (
 _MAX_SITES_LENGTH = 256
 
 
-def shares_of(status: WorkloadStatus) -> dict[str, SiteShare]:
+def shares_of(status: WorkloadStatus) -> Mapping[str, SiteShare]:
     """The share of each site, by site, read from the groups of a status."""
     return shares_in(status.placement.groups)
 

@@ -1,6 +1,7 @@
 """The form in which an index goes out: bytes grow with what changes, not with what there is."""
 
 import asyncio
+import sys
 from dataclasses import replace
 from functools import cache
 
@@ -168,3 +169,33 @@ async def test_a_large_index_is_sealed_off_the_loop_and_as_the_newest(sent: Sent
     assert message.seal is not None
     payload = unseal(await asyncio.to_thread(message.seal), topic=message.topic, trusted=TRUSTED)
     assert DESIRED_INDEX.decode(payload).sequence == 9
+
+
+async def test_one_change_takes_as_many_steps_however_many_orders_there_are() -> None:
+    steps = []
+    for count in (200, 2_000):
+        sent, entries = Sent(), dict.fromkeys(range(count), 1)
+        sent.is_checked = False
+        await sent.send(entries)
+        await sent.send({**entries, 0: 2})
+        steps.append(_count_calls(sent, {**entries, 0: 2, 1: 2}))
+    assert steps[1] <= steps[0] + 20
+
+
+def _count_calls(sent: Sent, entries: dict[int, int]) -> int:
+    """Calls of Python functions while the index of these generations is sent."""
+    orders = tuple(entry(*one) for one in sorted(entries.items()))
+    index = replace(sent.index, sequence=sent.index.sequence + 1, orders=orders)
+    count = 0
+
+    def note(_frame: object, event: str, _argument: object) -> None:
+        nonlocal count
+        count += event == "call"
+
+    former = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        sent.sender.send(index, takes_deltas=True, renews_base=False)
+    finally:
+        sys.setprofile(former)
+    return count

@@ -14,7 +14,9 @@ from agents.protocol.index_delta import (
     apply_delta,
     base_of,
     compute_delta,
+    encode_large_delta,
     encode_large_index,
+    entry_text,
 )
 from tests.support.wire_examples import messages
 
@@ -36,6 +38,12 @@ def index(sequence: int, *entries: IndexEntry, **more: bool) -> DesiredIndex:
 @given(messages(DesiredIndex))
 def test_a_large_index_is_written_as_the_codec_writes_it(one: DesiredIndex) -> None:
     assert encode_large_index(one) == DESIRED_INDEX.encode(one)
+    assert encode_large_index(one, map(entry_text, one.orders)) == DESIRED_INDEX.encode(one)
+
+
+@given(messages(IndexDelta))
+def test_a_large_delta_is_written_as_the_codec_writes_it(one: IndexDelta) -> None:
+    assert encode_large_delta(one) == INDEX_DELTA.encode(one)
 
 
 PLANS = st.dictionaries(NAMES, st.integers(1, 3))
