@@ -14,6 +14,7 @@ permit, do not count.
 
 from collections.abc import Mapping
 from functools import partial
+from operator import is_
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,7 +31,7 @@ from scheduler.placement.fit.in_flight_fit import (
     has_in_flight,
     most_lost_at,
 )
-from scheduler.placement.fit.kernel_fit import kernel_supports, make_kernel_fit
+from scheduler.placement.fit.kernel_fit import kernel_rows, kernel_supports, make_kernel_fit
 from scheduler.placement.fit.node_fit import NodeFit
 from scheduler.placement.fit.pod_sets import pod_sets_at
 from scheduler.placement.fit.summed_capacity import (
@@ -258,18 +259,35 @@ class SiteCapacity:
         return compiled.kernel.FullSiteTracker(
             full.full_at_versions,
             self._fleet.row_version,
-            partial(self._kernel_fit_of_smallest, full.smallest),
+            partial(self._kernel_fit_of_smallest, full),
         )
 
-    def _kernel_fit_of_smallest(self, smallest: PodShape) -> "Fit":
+    def _kernel_fit_of_smallest(self, full: FullSites) -> "Fit":
+        """The fit of the smallest shape of a cell, kept until it would read other arrays."""
+        smallest, fleet = full.smallest, self._fleet
         chosen, all_are = self._node_fit.suitable_profiles(smallest)
-        return make_kernel_fit(
-            self._fleet,
+        vendor_sets = self._vendor_sets
+        permitted = None if vendor_sets is None else fleet.permitted_profiles()
+        # The demand's own fit was made before, so no column is named in between.
+        inputs = (
+            kernel_rows(fleet),
+            fleet.nodes.columns.version,
+            None if all_are else chosen,
+            vendor_sets,
+            permitted,
+        )
+        kept = full.smallest_fit
+        if kept is not None and all(map(is_, kept[0], inputs)):
+            return kept[1]
+        found = make_kernel_fit(
+            fleet,
             smallest,
             None if all_are else chosen,
-            self._vendor_sets,
+            vendor_sets,
             worst_case=lambda slot: self._in_flight_fit(smallest).at(slot),
         )
+        full.smallest_fit = (inputs, found)
+        return found
 
     def exclude_known_full(self, slots: Ints) -> Ints:
         """The slots without those that are known to be full."""

@@ -8,6 +8,7 @@ surely nothing, later demands of the cell skip the site until something changes 
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -15,6 +16,9 @@ from numpy.typing import NDArray
 
 from scheduler.model.manifests.pods import PodShape
 from scheduler.placement.fleet.fleet import Fleet
+
+if TYPE_CHECKING:
+    from scheduler.placement.kernel.kernel import Fit
 
 Ints = NDArray[np.int64]
 
@@ -41,12 +45,14 @@ class FullSites:
 
     Attributes:
         smallest: a shape that asks no more of anything than any shape of the cell.
+        smallest_fit: the compiled fit of `smallest`, with the arrays that it reads; None: not made.
         full_at_versions: the `Fleet.row_version` at which a site was found full, 0 if it was not;
             negative: the version at which the kernel found that it is not full; [slot_capacity].
     """
 
     def __init__(self, shape: PodShape, slot_capacity: int) -> None:
         self.smallest = _with_amounts(shape, _floor)
+        self.smallest_fit: tuple[tuple[object, ...], Fit] | None = None
         self.full_at_versions: Ints = np.zeros(slot_capacity, np.int64)
 
 

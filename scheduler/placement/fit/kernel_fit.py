@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.model.demand.facts import RESERVED_FOR_PREFIX
+from scheduler.model.demand.facts import RESERVED_FOR_PREFIX, InFlight
 from scheduler.model.manifests.pods import HOSTNAME_LABEL, PodShape, TopologySpreadConstraint
 from scheduler.placement.fit.topology_spread import is_lower_bound
 from scheduler.placement.fleet.fleet import Fleet
@@ -126,6 +126,8 @@ class KernelRowsCache:
         read_versions: the `Fleet.row_version` that `headroom` was read at; [slot_capacity].
         headroom: the headroom of each site; NaN where the kernel cannot search; [slot_capacity].
         columns_version: the `ResourceColumns.version` that both hold for.
+        searchable: what was in flight at a site when the kernel could search all of it, by slot.
+            Orders are added at the end, so of the same beginning only the rest is read again.
     """
 
     def __init__(self) -> None:
@@ -133,6 +135,7 @@ class KernelRowsCache:
         self.read_versions: Ints = np.zeros(0, np.int64)
         self.headroom: Floats = np.zeros(0)
         self.columns_version = -1
+        self.searchable: dict[int, tuple[InFlight, ...]] = {}
 
     def read(self, fleet: Fleet, slot: int) -> None:
         """Reads the headroom of a site, and whether the kernel can search what is in flight there.
@@ -144,14 +147,18 @@ class KernelRowsCache:
         self.headroom[slot] = np.nan
         if facts is None:
             return
-        named = columns.named
-        unnamed = [each.requests for each in facts.in_flight if not each.requests.keys() <= named]
+        named, in_flight = columns.named, facts.in_flight
+        before = self.searchable.pop(slot, ())
+        # Compared by identity where nothing changed, which is much faster than to read each.
+        added = in_flight[len(before) :] if in_flight[: len(before)] == before else in_flight
+        unnamed = [each.requests for each in added if not each.requests.keys() <= named]
         if unnamed:
             for requests in unnamed:
                 fleet.nodes.column_numbers_of(requests)
             return
-        if not any(each.workload.startswith(RESERVED_FOR_PREFIX) for each in facts.in_flight):
+        if not any(each.workload.startswith(RESERVED_FOR_PREFIX) for each in added):
             self.headroom[slot] = facts.spec.headroom.ratio
+            self.searchable[slot] = in_flight
         self.read_versions[slot] = fleet.row_version[slot]
 
     def forget_sites(self, slot_capacity: int, columns_version: int) -> None:
@@ -163,6 +170,7 @@ class KernelRowsCache:
             self.read_versions = np.zeros(slot_capacity, np.int64)
             self.headroom = np.full(slot_capacity, np.nan)
         self.columns_version = columns_version
+        self.searchable.clear()  # a resource may have no column any more
 
 
 def kernel_rows(fleet: Fleet) -> "Rows":

@@ -218,7 +218,7 @@ def test_what_a_forecast_last_said_counts_where_it_says_nothing_any_more(
     expected: Raw | None, known: Raw | None, chosen: str
 ) -> None:
     m1, m2 = place("m1", 300, expected), place("m2", 450)
-    before = known and msgspec.convert(known, IntensityForecast)
+    before = msgspec.convert(known, IntensityForecast) if known else None
     grants = grant("m1", "m2")
     fleet = Fleet([facts_of(m1, grants, last_forecast=before), facts_of(m2, grants)])
     found = choose(demand(batch()), fleet, now=NOW)

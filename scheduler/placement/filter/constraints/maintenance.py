@@ -20,6 +20,31 @@ from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
 
 
+class WindowsCache:
+    """Which sites have windows.
+
+    Attributes:
+        slots: their slots.
+        version: the `Fleet.description_columns.version` that this holds for.
+    """
+
+    def __init__(self) -> None:
+        self.slots: list[int] = []
+        self.version = -1
+
+
+def _slots_with_windows(fleet: Fleet) -> list[int]:
+    """The slots of sites with windows. Mostly there are none, so every decision asks once only."""
+    cache, version = fleet.cache(WindowsCache), fleet.description_columns.version
+    if cache.version != version:
+        has_windows = fleet.description_column(
+            "maintenance", lambda facts: bool(facts.spec.maintenance), np.bool_
+        )
+        cache.slots = np.flatnonzero(has_windows & fleet.has_site).tolist()
+        cache.version = version
+    return cache.slots
+
+
 class Maintenance:
     """The work must not run into a window of `spec.maintenance`, unless it can be moved ahead."""
 
@@ -33,13 +58,11 @@ class Maintenance:
 
     def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
         """Checks only sites that have windows."""
-        has_windows = fleet.description_column(
-            "maintenance", lambda facts: bool(facts.spec.maintenance), np.bool_
-        )
-        if not has_windows.any():
+        slots = _slots_with_windows(fleet)
+        if not slots:
             return fleet.has_site
         passes = fleet.has_site.copy()
-        for slot in np.flatnonzero(has_windows & fleet.has_site).tolist():
+        for slot in slots:
             facts = fleet.facts[slot]
             passes[slot] = facts is not None and _in_the_way(facts, demand, context) is None
         return passes
