@@ -46,7 +46,6 @@ SMALL_MODULES = {
     "scheduler/model/lazy.py": "one decorator of manifests, demands and placement",
     "scheduler/model/units.py": "factors between units, used by ten modules",
     "scheduler/placement/kernel/loader.py": "the only module that imports the kernel",
-    "scheduler/runtime/garbage.py": "one setting of the scheduler and the benchmark of decisions",
     "scheduler/runtime/packaged_files.py": "a topic of its own: files of the wheel or the source",
 }
 """Modules under `MIN_LINES` lines, each with the reason why it does not join its user."""
