@@ -45,7 +45,7 @@ class WorkloadAndSites:
     @property
     def shares(self) -> dict[str, SiteShare]:
         """Replicas by site, by the status."""
-        return shares_of(self.status)
+        return dict(shares_of(self.status))
 
     def views(self) -> dict[str, SiteView]:
         """The facts of each site."""

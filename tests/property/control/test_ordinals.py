@@ -68,7 +68,7 @@ class SetAtSites:
     @property
     def shares(self) -> dict[str, SiteShare]:
         """The shares, by the status."""
-        return shares_of(self.status)
+        return dict(shares_of(self.status))
 
     def decide(self) -> None:
         """Decides by what runs and what is free, and keeps the status."""
