@@ -239,8 +239,8 @@ async def test_thirty_rooms_are_invited_at_once_or_not_at_all(rig: JoinRig) -> N
         await join_sites(rig.client, rooms, ttl)
     address = JoinAddress("10.1.2.3", 8884, rig.authority.fingerprint)
     await publish_join_address(rig.client, address)
-    push = {"spec": {"delivery": {"mode": "Push"}}}
-    await rig.client.merge_patch(SITES, "m2", push)
+    push = {"mode": "Push", "kubeconfigSecretRef": {"namespace": "kapok-members", "name": "m2"}}
+    await rig.client.merge_patch(SITES, "m2", {"spec": {"delivery": push}})
     bad = [NewSite("far", {"tier": "edge", "location": {"latitude": 91}}), NewSite("m2", {})]
     with pytest.raises(JoinListError) as caught:
         await join_sites(rig.client, [*rooms, *bad], ttl)
