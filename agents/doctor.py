@@ -13,7 +13,9 @@ from typing import Any, Final
 from agents.config.load import AgentSettingsError, read_settings
 from agents.config.rules import find_problems
 from agents.config.settings import AgentBrokerSettings, AgentSettings
+from agents.joining.credentials import read_life
 from agents.mqtt.proxy import proxy_for
+from agents.runtime.clock import AgentSystemClock
 from agents.runtime.data_checks import check_data_files, check_no_boots_lost
 from agents.runtime.data_dir import IdentityError, check_mounted_secret_mode
 
@@ -72,7 +74,26 @@ def _examine_machine(settings: AgentSettings) -> Iterator[DoctorFinding]:
     for path, name in files.items():
         if name:
             yield from _examine_file(path, Path(name))
+    if settings.joining.host:
+        yield from _examine_certificate(folder)
     yield from _examine_broker(broker)
+
+
+def _examine_certificate(folder: Path) -> Iterator[DoctorFinding]:
+    life, now = read_life(folder), AgentSystemClock().now()
+    path, instead = "broker.tls_certificate_file", "start the agent: it renews the certificate"
+    if life is None:
+        what = f"{folder}: there is no certificate that can be read"
+        yield DoctorFinding(path, "error", what, "join again: kapok-agent join TOKEN --again")
+    elif life.last <= now:
+        what = f"the certificate has ended at {life.last:%Y-%m-%d %H:%M} UTC"
+        yield DoctorFinding(path, "warning", what, instead)
+    elif now < life.first:
+        what = f"the certificate begins at {life.first:%Y-%m-%d %H:%M} UTC: the clock is behind"
+        yield DoctorFinding(path, "error", what, "set the clock: timedatectl set-ntp true")
+    elif life.needs_renewal(now):
+        what = f"the certificate ends at {life.last:%Y-%m-%d %H:%M} UTC and is not renewed"
+        yield DoctorFinding(path, "warning", what, f"{instead}; its log says why not")
 
 
 def _examine_file(path: str, file: Path) -> Iterator[DoctorFinding]:

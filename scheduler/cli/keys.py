@@ -23,11 +23,11 @@ from scheduler.key_rotation.key_files import (
     make_root,
     prepare_next,
     read_key_state,
+    read_secret_key,
     read_waiting,
     retire,
     trust_root,
 )
-from scheduler.mqtt.keyring import load_or_make_key
 from scheduler.recovery.adopt import name_key
 from scheduler.recovery.signing_key import is_key_shared
 from scheduler.runtime.data_dir import (
@@ -118,9 +118,10 @@ _Result = tuple[dict[str, Any], list[str]]
 
 def _show(arguments: argparse.Namespace) -> _Result:
     root = data_directory(arguments.data_dir)
-    if not (root / HUB_KEY_FILE).exists():
+    key = read_secret_key(root / HUB_KEY_FILE)
+    if key is None:
         raise RotationRefused(f"{root / HUB_KEY_FILE}: there is no signing key; kapok up makes it")
-    return _result_of(root, read_key_state(root, load_or_make_key(root / HUB_KEY_FILE).public))
+    return _result_of(root, read_key_state(root, key.public))
 
 
 def _rotate(arguments: argparse.Namespace) -> _Result:
@@ -194,9 +195,10 @@ def _trust_root(arguments: argparse.Namespace) -> _Result:
 
 
 def _certify(arguments: argparse.Namespace) -> _Result:
-    if not arguments.file.exists():
+    key = read_secret_key(arguments.file)
+    if key is None:
         raise RotationRefused(f"{arguments.file}: no such file")
-    one = certify(arguments.key_set, load_or_make_key(arguments.file))
+    one = certify(arguments.key_set, key)
     facts = {"sequence": one.sequence, "keys": list(one.keys), "root": one.root}
     return facts, [f"certified set {one.sequence}:", *one.keys]
 

@@ -265,13 +265,16 @@ async def _answer(arguments: argparse.Namespace, kubeconfig: Path) -> Answer:
         if arguments.site_command == "revoke":
             return await revoke.revoke_site(client, name)
         if arguments.site_command == "forget":
-            return await forget_site(
+            answer = await forget_site(
                 client,
                 name,
                 is_forced=arguments.force,
                 is_dry_run=arguments.dry_run,
                 timeout_seconds=arguments.timeout,
             )
+            if answer["done"] and not arguments.dry_run:
+                await revoke.revoke_remains(client, name)
+            return answer
         if arguments.dry_run:
             site = await client.get(SITES, name)
             objects = [one for kind in KAPOK_RESOURCES for one in (await client.list(kind)).items]

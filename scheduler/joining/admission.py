@@ -29,7 +29,7 @@ from agents.protocol.joining.token import parse_secret
 from scheduler.control.ports.hub import SITES, Conflict, Hub, NotFound, Object, Refused
 from scheduler.joining.certificates import TooManyCertificates, record_certificate, revoked_keys
 from scheduler.joining.invitations import Invitation, find_invitation, use_invitation
-from scheduler.pki.authority import Authority, Issued
+from scheduler.pki.authority import MAX_NAME_CHARACTERS, Authority, Issued
 from scheduler.pki.certificate_request import RequestRefused, read_request
 from scheduler.runtime.clock import Clock
 
@@ -231,6 +231,10 @@ class Admission:
         return revocations_of(site)
 
     async def _issue(self, name: str, key: str, now: datetime) -> Issued:
+        if len(name) > MAX_NAME_CHARACTERS or name == SCHEDULER_NAME:
+            raise JoinRefused(
+                "bad-request", f"no certificate can have the name {name[:80]!r}", _BAD_REQUEST
+            )
         issued = self.authority.issue_client(
             name, _public_key_of(key), now=now, lifetime=self.lifetime
         )

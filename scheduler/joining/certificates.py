@@ -145,7 +145,8 @@ async def _edit(
             try:
                 body = await hub.get(CONFIG_MAPS, name, JOINING_NAMESPACE)
             except NotFound:
-                await hub.create(CONFIG_MAPS, _body(site, change([])))
+                if known := change([]):
+                    await hub.create(CONFIG_MAPS, _body(site, known))
             else:
                 known = change(_valid(_read(body), now))
                 patch = {

@@ -12,7 +12,12 @@ from pathlib import Path
 from agents.protocol.errors import WireError
 from agents.protocol.hub_trust.key_set import HUB_KEY_SET, HubKeySet
 from agents.protocol.keys import PublicKey, SigningKey, TrustedKeys
-from scheduler.mqtt.keyring import load_or_make_key, note_public_key, write_public_key
+from scheduler.mqtt.keyring import (
+    load_or_make_key,
+    note_public_key,
+    read_key,
+    write_public_key,
+)
 from scheduler.pki.files import write_file
 from scheduler.runtime.data_dir import HUB_KEY_FILE, HUB_PUBLIC_KEY_FILE, HUB_PUBLIC_KEYS_FILE
 
@@ -24,6 +29,7 @@ ROOT_FILE = "hub.root.pub"
 WAITING_FILE = "hub.keyset.waiting"
 """The sites that do not know the set yet, one a line, as a running scheduler sees it."""
 _MAX_FILE_BYTES = 64 * 1024
+_OTHERS_MASK = 0o077
 
 
 class RotationRefused(ValueError):
@@ -63,14 +69,30 @@ def read_key_state(root: Path, signing: PublicKey) -> KeyState:
         ValueError: a file is damaged or readable by others; the message names it.
         OSError: a file cannot be read.
     """
-    upcoming, before = root / NEXT_FILE, root / PREVIOUS_FILE
+    upcoming = read_secret_key(root / NEXT_FILE)
     return KeyState(
         signing=signing,
-        next=load_or_make_key(upcoming).public if upcoming.exists() else None,
-        previous=load_or_make_key(before) if before.exists() else None,
+        next=upcoming.public if upcoming else None,
+        previous=read_secret_key(root / PREVIOUS_FILE),
         announced=read_key_set(root / KEY_SET_FILE),
         root=read_root(root),
     )
+
+
+def read_secret_key(path: Path) -> SigningKey | None:
+    """The key in a file; None if there is none, also when it goes at this moment.
+
+    Raises:
+        ValueError: it is no key, or other users may read it.
+        OSError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_mode & _OTHERS_MASK:
+                raise ValueError(f"{path}: other users may read it; run: chmod 600 {path}")
+            return read_key(file.read(_MAX_FILE_BYTES), str(path))
+    except FileNotFoundError:
+        return None
 
 
 def read_key_set(path: Path) -> HubKeySet | None:

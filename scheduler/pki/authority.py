@@ -20,6 +20,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 AUTHORITY_NAME = "Kapok authority"
 _AUTHORITY_LIFETIME = timedelta(days=3650)
+MAX_NAME_CHARACTERS = 64
+"""Of a common name (X.520, ub-common-name)."""
 BACKDATE = timedelta(hours=1)
 """How far validity begins in the past, for machines whose clock is behind."""
 _RENEWAL_RATIO = 2 / 3
@@ -158,11 +160,8 @@ class Authority:
     ) -> Issued:
         """A certificate of a client: the broker takes its common name for the user name.
 
-        The name is up to 253 characters, as a Site's is; the 64 of X.520 bind no verifier that a
-        site meets (OpenSSL, mosquitto).
-
         Args:
-            common_name: the name of the Site.
+            common_name: the name of the Site; at most `MAX_NAME_CHARACTERS`.
             public_key: its key.
             now: the time.
             lifetime: how long it is valid; never longer than the authority.
@@ -277,9 +276,7 @@ def _general_name(name: str) -> x509.GeneralName:
 
 
 def _name(text: str) -> x509.Name:
-    # `_validate=False`: a Site's name may have 253 characters, and X.520 says 64.
-    attribute = x509.NameAttribute(NameOID.COMMON_NAME, text, _validate=False)
-    return x509.Name([attribute])
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
 
 def _builder(

@@ -6,9 +6,10 @@ Site before cannot write its key. The certificates are marked before that write,
 scheduler notices, and once more after it.
 """
 
+from contextlib import suppress
 from typing import Any
 
-from scheduler.control.ports.hub import SITES, Conflict, NotFound
+from scheduler.control.ports.hub import SITES, Conflict, NotFound, Refused
 from scheduler.hub.client import HubClient
 from scheduler.joining.admission import REVOCATIONS, revocations_of
 from scheduler.joining.certificates import revoke_certificates
@@ -58,6 +59,17 @@ async def revoke_site(client: HubClient, name: str) -> dict[str, Any]:
         "certificates": certificates,
         "tokens": invitations,
     }
+
+
+async def revoke_remains(client: HubClient, name: str) -> None:
+    """Revokes certificates and tokens of a site whose object is gone, if there are any.
+
+    An operator who may forget sites and not revoke them goes on: the hub drops what the site sends
+    in any case, because no Site lists its keys.
+    """
+    with suppress(Refused):
+        await withdraw_invitations(client, name)
+        await revoke_certificates(client, name, now=SystemClock().now())
 
 
 async def _take_keys(client: HubClient, name: str) -> int:

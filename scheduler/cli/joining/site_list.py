@@ -14,11 +14,12 @@ from typing import Any, get_args
 
 from scheduler.joining.admission import SCHEDULER_NAME
 from scheduler.model.kinds.site import Tier
+from scheduler.pki.authority import MAX_NAME_CHARACTERS
 
 MAX_SITES = 1000
 _MAX_FILE_BYTES = 1_000_000
 _MAX_SHOWN = 20
-_MAX_NAME, _MAX_TEXT = 253, 128
+_MAX_TEXT = 128
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 _TEXTS = {
     "provider": ("provider",),
@@ -125,7 +126,11 @@ def name_problem(name: str) -> str | None:
     """Why a text is no name of a site that may join; None: it is one."""
     if name == SCHEDULER_NAME:
         return f"{name} is the scheduler's own name at the broker"
-    if len(name) > _MAX_NAME or not _NAME.fullmatch(name):
+    if len(name) > MAX_NAME_CHARACTERS:
+        return (
+            f"{name[:60]!r}… is longer than the {MAX_NAME_CHARACTERS} characters of a certificate"
+        )
+    if not _NAME.fullmatch(name):
         return f"{name[:60]!r} is no name: lower-case letters, digits, '-' and '.'"
     return None
 

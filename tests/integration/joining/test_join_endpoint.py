@@ -19,10 +19,13 @@ from cryptography.x509.oid import NameOID
 
 from agents.joining.https_client import JoinFailed
 from agents.joining.join import JoinPlan, join
-from agents.protocol.joining.token import FINGERPRINT_BYTES, JoinToken
+from agents.protocol.joining.token import FINGERPRINT_BYTES, JoinToken, parse_token
 from agents.protocol.keys import SigningKey
+from scheduler.cli.joining.join import JoinListError, join_sites
 from scheduler.cli.joining.revoke import revoke_site
-from scheduler.control.ports.hub import SECRETS
+from scheduler.cli.joining.site_list import NewSite
+from scheduler.control.ports.hub import SECRETS, SITES
+from scheduler.joining.address import JoinAddress, JoiningUnknown, publish_join_address
 from scheduler.joining.certificates import list_revoked
 from scheduler.joining.invitations import JOINING_NAMESPACE
 from tests.support.join_rig import HUB_KEY, JoinRig, running_join_rig
@@ -227,3 +230,26 @@ async def test_joining_again_makes_a_key_that_replaces_nothing_before_it_counts(
     assert after != before
     assert not (tmp_path / "data/joining.key").exists()
     assert len(await rig.keys_of("m1")) == 2
+
+
+async def test_thirty_rooms_are_invited_at_once_or_not_at_all(rig: JoinRig) -> None:
+    rooms = [NewSite(f"room-{n}", {"tier": "edge"}) for n in range(30)]
+    ttl = timedelta(hours=1)
+    with pytest.raises(JoiningUnknown, match="kapok up --listen"):
+        await join_sites(rig.client, rooms, ttl)
+    address = JoinAddress("10.1.2.3", 8884, rig.authority.fingerprint)
+    await publish_join_address(rig.client, address)
+    push = {"mode": "Push", "kubeconfigSecretRef": {"namespace": "kapok-members", "name": "m2"}}
+    await rig.client.merge_patch(SITES, "m2", {"spec": {"delivery": push}})
+    bad = [NewSite("far", {"tier": "edge", "location": {"latitude": 91}}), NewSite("m2", {})]
+    with pytest.raises(JoinListError) as caught:
+        await join_sites(rig.client, [*rooms, *bad], ttl)
+    assert "far: " in str(caught.value)
+    assert "m2: spec.delivery.mode is Push" in str(caught.value)
+    assert len((await rig.client.list(SITES)).items) == 2
+    assert (await rig.client.list(SECRETS, JOINING_NAMESPACE)).items == []
+    lines = await join_sites(rig.client, rooms, ttl)
+    tokens = [parse_token(one["line"].removeprefix("kapok-agent join ")) for one in lines]
+    assert [one.site for one in tokens] == [room.name for room in rooms]
+    assert len({one.secret for one in tokens}) == 30
+    assert await rig.refusal("room-7", tokens[7].secret, SigningKey.generate()) == ""

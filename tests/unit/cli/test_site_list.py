@@ -33,7 +33,7 @@ def test_every_error_names_its_line_and_its_column(tmp_path: Path) -> None:
         "short,edge\n"
         "../../x,,\n"
         "kapok-scheduler,,\n"
-        f"{'a' * 300},,\n"
+        f"{'a' * 65},,\n"
     )
     with pytest.raises(SiteListError) as caught:
         read_sites(written(tmp_path, text))
