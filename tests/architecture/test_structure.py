@@ -35,7 +35,6 @@ EXTENSION_POINTS = {
 """Folders to which users add files: they may hold many, and small ones."""
 
 SMALL_MODULES = {
-    "agents/runtime/backoff.py": "used by mqtt and orders, which do not import each other",
     "scheduler/control/ports/not_recorded.py": "errors of the ledger import it without the model",
     "scheduler/apiserver/write/merge_patch.py": "one file for each type of patch",
     "scheduler/hub/schema/json_types.py": "two aliases that the whole API server uses",

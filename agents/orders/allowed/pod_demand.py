@@ -22,7 +22,7 @@ _AUTOSCALER: Final = "autoscaling/HorizontalPodAutoscaler"
 
 
 @dataclass(slots=True)
-class PodDemand:
+class OrderDemand:
     """What an order asks for.
 
     Attributes:
@@ -36,7 +36,7 @@ class PodDemand:
 
 def demand_of(
     content: OrderContent, manifests: Sequence[Mapping[str, Any]], resources: Sequence[str]
-) -> PodDemand:
+) -> OrderDemand:
     """What the pods of an order ask for, at the most replicas that it may have.
 
     Args:
@@ -44,7 +44,7 @@ def demand_of(
         manifests: its objects.
         resources: the resources to count, `pods` among them or not.
     """
-    found, scaled = PodDemand(), _autoscaled(manifests)
+    found, scaled = OrderDemand(), _autoscaled(manifests)
     for manifest in manifests:
         group_kind = format_group_kind(str(manifest["apiVersion"]), str(manifest["kind"]))
         name = f"{manifest['kind']} {text_at(map_at(manifest, 'metadata'), 'name')}"
@@ -62,7 +62,7 @@ def demand_of(
 
 
 def _add(
-    found: PodDemand,
+    found: OrderDemand,
     name: str,
     spec: Mapping[str, Any],
     count: int,

@@ -175,7 +175,7 @@ _HEAD: Final = """\
 #
 # `kapok broker check` tries what it then does. The broker is not trusted by either end: what moves
 # work is signed. These rules keep sites from flooding, hiding or replaying each other's messages,
-# and keep everybody else out.
+# and keep all others out.
 
 # ---------------------------------------------------------------- TLS, and who is who
 # Every client has a certificate of the same authority, and its common name (CN) is its user name:
@@ -229,7 +229,7 @@ _REST: Final = """\
 #
 # Do not set use_username_as_clientid: several agents of a site share its user name, and so do two
 # schedulers. Each would end the session of the other. Client ids of Kapok hold 128 random bits, so
-# that nobody can name another's session to end it.
+# that no other client can name a session to end it.
 
 # ---------------------------------------------------------------- limits
 # A site's orders come as one burst when it reconnects; the default queue of 1,000 would drop some.
@@ -245,7 +245,7 @@ set_tcp_nodelay true
 
 # ---------------------------------------------------------------- what survives a restart
 # Retained indexes and orders do. After a crash the broker may roll them back to its last save:
-# agents refuse what is older than what they have accepted, and the scheduler publishes anew.
+# agents refuse what is older than what they have accepted, and the scheduler publishes again.
 persistence true
 persistence_location /var/lib/mosquitto/
 autosave_interval 60

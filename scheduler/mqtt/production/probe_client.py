@@ -1,4 +1,4 @@
-"""One session of a probe with a broker: connects as somebody, publishes, subscribes, listens.
+"""One session of a probe with a broker: connects as a client, publishes, subscribes, listens.
 
 It is synchronous and bounded: every step ends by a deadline, whatever the broker does. A broker is
 also tried with what the session of the scheduler never does: a link that is cut, and messages that
@@ -103,7 +103,7 @@ class ProbeAddress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeIdentity:
-    """As whom to connect.
+    """The client to connect as.
 
     Attributes:
         name: for messages.
@@ -123,7 +123,7 @@ class ProbeIdentity:
 
     @property
     def is_anonymous(self) -> bool:
-        """Whether the broker is told nothing about who this is."""
+        """Whether the broker gets no name of this client."""
         return not (self.certificate_file or self.username)
 
     def tls_context(self) -> ssl.SSLContext:
@@ -146,7 +146,7 @@ class ProbeIdentity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeSession:
-    """How to connect, apart from where and as whom.
+    """How to connect, apart from place and identity.
 
     Attributes:
         client_id: empty: a random one.

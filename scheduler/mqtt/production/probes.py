@@ -67,7 +67,7 @@ class BrokerProbes:
 
     @property
     def has_site(self) -> bool:
-        """Whether the site is somebody else than the scheduler."""
+        """Whether the site is another client than the scheduler."""
         return self.site != self.hub
 
     def run(self) -> Iterator[BrokerFinding]:
@@ -291,9 +291,9 @@ class BrokerProbes:
             yield finding("site-writes-orders", f"{self.site.name} may write on {topic}")
 
     def _probe_anonymous(self) -> Iterator[BrokerFinding]:
-        nobody = ProbeIdentity(name="nobody", ca_file=self.hub.ca_file)
+        unnamed = ProbeIdentity(name="a client without papers", ca_file=self.hub.ca_file)
         try:
-            with self._client(nobody):
+            with self._client(unnamed):
                 yield finding(
                     "anonymous",
                     "everybody may connect, without a certificate and without a password",
@@ -336,7 +336,7 @@ def check_broker(probes: BrokerProbes) -> list[BrokerFinding]:
 
 
 def probed_site(name: str, *, has_site: bool) -> str:
-    """The site whose topics are used: the given one, or one that nobody has.
+    """The site whose topics are used: the given one, or one that does not exist.
 
     Args:
         name: name of the site; empty: not given.

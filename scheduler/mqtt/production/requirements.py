@@ -115,7 +115,7 @@ NEEDS: Final[dict[str, BrokerNeed]] = {
     ),
     "anonymous": BrokerNeed(
         "error",
-        "nobody enters without a certificate or a password",
+        "no client enters without a certificate or a password",
         "set allow_anonymous false and require_certificate true, or what the broker calls them",
     ),
     "tls": BrokerNeed(
