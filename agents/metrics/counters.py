@@ -80,8 +80,8 @@ METRICS: Final[Mapping[str, tuple[str, str]]] = {
     "kapok_agent_member_requests_total": (
         "counter",
         (
-            "Requests to the cluster's API by verb (get, list, apply, create, update, delete) and "
-            "class of the response code: 2xx to 5xx, none (no response)"
+            "Requests to the cluster's API by verb (get, list, apply, create, update, delete, "
+            "watch) and class of the response code: 2xx to 5xx, none (no response)"
         ),
     ),
     "kapok_agent_index_sequence": ("gauge", "Sequence of the index that the agent applies"),

@@ -35,9 +35,9 @@ from scheduler.mqtt.site_agents import EarlierBoot, ReadReport, SiteAgents, Site
 from scheduler.mqtt.site_asker import SiteAsker
 from scheduler.mqtt.site_reports import (
     MAX_AGE_SECONDS,
+    ReportReader,
     StatusReader,
     order_status_report_of,
-    site_report_of,
     with_times,
 )
 from scheduler.runtime.clock import Clock
@@ -114,6 +114,7 @@ class Ingest:
     on_trusted_keys: Callable[[str, tuple[str, ...]], None] = lambda _site, _keys: None
     sites_needing_full_report: set[str] = field(default_factory=set, init=False)
     _sites: dict[str, SiteAgents] = field(default_factory=dict, init=False)
+    _reports: ReportReader = field(default_factory=ReportReader, init=False)
     _statuses: StatusReader = field(default_factory=StatusReader, init=False)
 
     def handle(self, topic: str, payload: bytes, *, retained: bool = False) -> bool:
@@ -203,7 +204,7 @@ class Ingest:
             return ANSWER.decode(data), None
         if topic.kind == "offline":
             return OFFLINE.decode(data), None
-        return delta.decode_report(data), None
+        return self._reports.decode(topic.site, data), None
 
     def is_newest(self, opened: "OpenedMessage") -> bool:
         """Whether `apply` would accept this message as the newest of its agent and kind."""
@@ -268,6 +269,7 @@ class Ingest:
         """Drops what is known of a site that is gone or has new keys."""
         self._sites.pop(site, None)
         self._statuses.forget(site)
+        self._reports.forget(site)
         if self.questions is not None:
             self.questions.forget(site)
         self.sites_needing_full_report.discard(site)
@@ -287,7 +289,7 @@ class Ingest:
             raise WireError("malformed", f"observed more than {MAX_AGE_SECONDS:g} seconds ago")
         whole, base = self._whole_report(opened.topic.site, message)
         check_totals(whole)
-        read = ReadReport(whole=whole, base=base, figures=site_report_of(whole))
+        read = ReadReport(whole=whole, base=base, figures=self._reports.site_report_of(whole))
         return replace(opened, read=read)
 
     def _dispatch(self, opened: "OpenedMessage") -> None:
@@ -359,7 +361,7 @@ class Ingest:
             WireError: the full report that the delta builds on is missing, or they do not match.
         """
         if isinstance(message, Report):
-            return delta.canonicalise_report(message), None
+            return self._reports.canonicalise(message), None
         self.sites_needing_full_report.add(site)  # unless the delta can be applied
         known = self._sites.get(site)
         agent = known.find(message) if known else None

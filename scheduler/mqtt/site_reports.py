@@ -1,20 +1,33 @@
 """Turns what an agent reports into what decisions and control loops read."""
 
 import re
-from collections.abc import Mapping
+import typing
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import chain
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from agents.protocol.bounds import MAX_MESSAGE_BYTES
+from agents.protocol.bounds import MAX_MESSAGE_BYTES, MAX_NODE_ROWS
 from agents.protocol.codec import Codec, parse_json
+from agents.protocol.delta import SECTION_NAMES, canonicalise_report, decode_report
 from agents.protocol.errors import WireError
-from agents.protocol.report import REPORT, Report, ReportedIntensity, ReportedPower
+from agents.protocol.report import (
+    REPORT,
+    REPORT_DELTA,
+    Report,
+    ReportDelta,
+    ReportedIntensity,
+    ReportedNodeClass,
+    ReportedPower,
+    ReportSections,
+)
 from agents.protocol.sealing.box import is_sealing_key
+from agents.protocol.shapes import Reader, reader_of, to_camel_case
 from agents.protocol.status import (
     NOT_READY_REASONS,
     ORDER_PHASES,
@@ -70,6 +83,11 @@ _MAX_DRIFTED_CHARACTERS = 500
 _MAX_REMEMBERED_ORDERS = 5_000
 """Of a site with more, each status is read whole, on a thread of its own."""
 
+_MAX_REMEMBERED_BYTES = 256 * 1024
+"""A larger report is read whole, on a thread of its own."""
+_LISTED_FIELDS = ("node_classes", "rtt", "api_kinds", "cluster_kinds", "namespaces")
+
+_NODE_CLASS = Codec(ReportedNodeClass)
 _ORDER_STATUS = Codec(OrderStatus)
 _PARTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
@@ -86,10 +104,18 @@ def site_report_of(report: Report) -> SiteReport:
     Raises:
         WireError: a figure cannot be read.
     """
+    return _site_report_with(report, _status_of(report, _check_figures))
+
+
+def _status_of(report: Report, check: Callable[[SiteFacts], object]) -> SiteStatus:
+    """The figures of a report, checked.
+
+    Raises:
+        WireError: a figure cannot be read.
+    """
     tree = REPORT.to_json(replace(report, orders=None))  # of these nothing is in the status
-    executor = report.executor
     raw = {key: tree[key] for key in _STATUS_FIELDS if key in tree}
-    raw["executor"] = executor is not None
+    raw["executor"] = report.executor is not None
     for name in _DATED_FIELDS:
         if name in raw:
             raw[name] = {key: raw[name][key] for key in raw[name] if key not in _AGE_FIELDS}
@@ -101,9 +127,14 @@ def site_report_of(report: Report) -> SiteReport:
         raw["power"]["pvWatts"] = report.energy.pv_watts
     try:
         status = msgspec.convert(raw, SiteStatus)
-        _check_figures(SiteFacts(name=report.site, status=status))
+        check(SiteFacts(name=report.site, status=status))
     except (msgspec.ValidationError, NotAQuantity) as error:
         raise WireError("malformed", str(error)) from error
+    return status
+
+
+def _site_report_with(report: Report, status: SiteStatus) -> SiteReport:
+    executor = report.executor
     return SiteReport(
         site=report.site,
         observed_seconds=float("-inf"),
@@ -311,6 +342,132 @@ def _format_drifted(one: DriftedObject) -> str:
 def _is_address(text: str) -> bool:
     """Whether a site's text may stand for an IP address or a host name, as others will read it."""
     return _ADDRESS.fullmatch(text) is not None
+
+
+class _Remembered(NamedTuple):
+    """Sections of a site's last report as they arrived, and what was made of them.
+
+    Attributes:
+        sections: by kind of the message and name: the JSON, and the value.
+        classes: node classes of the last message of each kind, by their JSON.
+    """
+
+    sections: dict[tuple[bool, str], tuple[bytes, object]]
+    classes: dict[bytes, ReportedNodeClass]
+
+
+@dataclass(slots=True)
+class ReportReader:
+    """Decodes reports of sites, and reads of each only the sections that have changed.
+
+    Most of a report is as in the one before. A section whose JSON has the same bytes says the same,
+    so what was read of it is used again, and so are the figures that were made of it and checked.
+    Everything else is decoded as `decode_report` does, and a report that is refused is refused by
+    that, with its reason. Of a site no more is remembered than its last messages hold. Any thread
+    may use this.
+    """
+
+    _known: dict[str, _Remembered] = field(default_factory=dict)
+    _canonical: dict[str, tuple[Report, Report]] = field(default_factory=dict)
+    _figures: dict[str, tuple[Report, SiteStatus]] = field(default_factory=dict)
+
+    def decode(self, site: str, data: bytes) -> Report | ReportDelta:
+        """Decodes a report that a key of this site has signed.
+
+        Raises:
+            WireError: as `decode_report`.
+        """
+        if len(data) > _MAX_REMEMBERED_BYTES:
+            return decode_report(data)
+        try:
+            parts: dict[str, Any] = _PARTS.decode(data)
+            kind = parts.get("kind")
+            is_delta = kind is not None and bytes(kind) == b'"delta"'
+            known = self._known.get(site) or _Remembered({}, {})
+            read, classes = _read_sections(parts, known, is_delta=is_delta)
+            header = {name: parse_json(bytes(each)) for name, each in parts.items()}
+            codec: Codec[Any] = REPORT_DELTA if is_delta else REPORT
+            message: Report | ReportDelta = codec.from_json(header)
+        except (WireError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return decode_report(data)  # its error says where in the message
+        self._known[site] = _Remembered({**known.sections, **read}, classes or known.classes)
+        values: dict[str, Any] = {name: value for (_, name), (_, value) in read.items()}
+        return replace(message, **values)
+
+    def canonicalise(self, report: Report) -> Report:
+        """The report as `canonicalise_report` returns it."""
+        before = self._canonical.get(report.site)
+        if before is not None and _has_same(before[0], report, ("node_classes", "orders")):
+            classes, orders = before[1].node_classes, before[1].orders
+            return replace(report, node_classes=classes, orders=orders)
+        sorted_report = canonicalise_report(report)
+        self._canonical[report.site] = (report, sorted_report)
+        return sorted_report
+
+    def site_report_of(self, report: Report) -> SiteReport:
+        """The figures of a report, as the function of that name; raises like it."""
+        before = self._figures.get(report.site)
+        if before is not None and _has_same(before[0], report, _LISTED_FIELDS):
+            # The lists were checked; what is left are two figures and the executor.
+            other = dict.fromkeys(_LISTED_FIELDS)
+            small = _status_of(replace(report, **other), figures_of)  # type: ignore[arg-type]  # absent
+            lists = {name: getattr(before[1], name) for name in _LISTED_FIELDS}
+            status = msgspec.structs.replace(small, **lists)
+        else:
+            status = _status_of(report, _check_figures)
+        if len(report.node_classes or ()) <= _MAX_REMEMBERED_ORDERS:
+            self._figures[report.site] = (report, status)
+        return _site_report_with(report, status)
+
+    def forget(self, site: str) -> None:
+        """Drops what is remembered of a site that is gone or has new keys."""
+        for each in (self._known, self._canonical, self._figures):
+            each.pop(site, None)
+
+
+def _has_same(one: Report, other: Report, names: Iterable[str]) -> bool:
+    """Whether these sections are the same objects in both reports."""
+    return all(getattr(one, name) is getattr(other, name) for name in names)
+
+
+def _read_sections(
+    parts: dict[str, Any], known: _Remembered, *, is_delta: bool
+) -> tuple[dict[tuple[bool, str], tuple[bytes, object]], dict[bytes, ReportedNodeClass]]:
+    """Takes the sections out of a message and reads those that are not known.
+
+    Returns:
+        By kind and name of the field: the JSON and the value; and the node classes by their JSON.
+
+    Raises:
+        WireError: a section is invalid.
+    """
+    read: dict[tuple[bool, str], tuple[bytes, object]] = {}
+    classes: dict[bytes, ReportedNodeClass] = {}
+    for key, (name, reader) in _section_readers().items():
+        raw = bytes(parts.pop(key, b"null"))
+        if raw == b"null":
+            continue
+        before = known.sections.get((is_delta, name))
+        if before is not None and before[0] == raw:
+            read[is_delta, name] = before
+        elif name == "node_classes":
+            items = [bytes(each) for each in _ITEMS.decode(raw)]
+            if len(items) > MAX_NODE_ROWS:
+                raise WireError("too-large", f"more than {MAX_NODE_ROWS} node classes")
+            for each in items:
+                found = known.classes.get(each) or classes.get(each)
+                classes[each] = found or _NODE_CLASS.from_json(parse_json(each))
+            read[is_delta, name] = raw, tuple(classes[each] for each in items)
+        else:
+            read[is_delta, name] = raw, reader(parse_json(raw))
+    return read, classes
+
+
+@cache
+def _section_readers() -> dict[str, tuple[str, Reader]]:
+    """By the key of a section in JSON: the name of its field, and its reader."""
+    hints = typing.get_type_hints(ReportSections, include_extras=True)
+    return {to_camel_case(name): (name, reader_of(hints[name])) for name in SECTION_NAMES}
 
 
 class ReadStatus(NamedTuple):

@@ -223,3 +223,10 @@ def test_the_size_of_a_real_agent_over_tls(
     assert row["case"] == "host-idle"
     assert 10 < row["rss_mib"] <= row["peak_rss_mib"] < 60
     assert 0 < row["first_report_seconds"] < 30
+
+
+def test_every_kind_of_report_is_taken_in(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ingest", "--json", "--reports", "100", "--nodes", "3"]) == 0
+    rows = json.loads(capsys.readouterr().out.splitlines()[-1])["rows"]
+    assert [row["case"].partition("-")[0] for row in rows] == ["full", "full", "delta", "delta"]
+    assert all(row["us_per_report"] > row["verify_us"] > 0 for row in rows)

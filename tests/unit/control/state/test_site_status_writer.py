@@ -1,5 +1,7 @@
 """What of a site's figures is written to its status."""
 
+from dataclasses import replace
+
 import msgspec
 
 from scheduler.control.ports.hub import SITES, Refused
@@ -52,3 +54,31 @@ async def test_a_refused_status_is_tried_again_after_growing_pauses() -> None:
             assert await writer.write_due() is None
             await loops.clock.advance(1)
         assert (await loops.hub.get(SITES, "m1"))["status"]["freeCpu"]
+
+
+async def test_sensors_whose_facts_are_missing_are_a_condition_of_the_site() -> None:
+    loops = ControlLoops()
+    async with loops.started(site("m1", nodes(2), observedAt="2026-11-24T08:00:00Z")):
+        state = loops.sites.states["m1"]
+        assert state.report is not None
+        writer = SiteStatusWriter(
+            hub=loops.hub,
+            sites=loops.sites,
+            clock=loops.clock,
+            interval_seconds=30.0,
+            faults=loops.faults,
+        )
+
+        async def condition() -> dict[str, str] | None:
+            assert await writer.write_due() is None
+            conditions = (await loops.hub.get(SITES, "m1"))["status"]["conditions"]
+            return next((one for one in conditions if one["type"] == "FactsComplete"), None)
+
+        assert await condition() is None
+        state.report = replace(state.report, missing={"exporter-ups": 120.0})
+        found = await condition()
+        assert found is not None
+        assert (found["status"], found["reason"]) == ("False", "SensorsMissing")
+        assert "exporter-ups since 20" in found["message"]
+        state.report = replace(state.report, missing={})
+        assert await condition() is None
