@@ -42,7 +42,7 @@ _MADE_BY_THE_CLUSTER: Final = frozenset(
 
 @dataclass(slots=True, kw_only=True)
 class Namespaces:
-    """Makes namespaces, and removes those that nobody needs.
+    """Makes namespaces, and removes those that no order needs.
 
     Attributes:
         api: API of the member.
@@ -123,7 +123,7 @@ class Namespaces:
         except MemberApiError as error:
             if error.code == 0:
                 raise
-            _log.warning("namespaces that nobody needs stay: they cannot be listed: %s", error)
+            _log.warning("namespaces that no order needs stay: they cannot be listed: %s", error)
             return
         self._empty_since = {uid: at for uid, at in self._empty_since.items() if uid in candidates}
         self._holders = {uid: why for uid, why in self._holders.items() if uid in candidates}

@@ -43,7 +43,7 @@ class TrackedOrder:
             not fail.
         waits_for: id of the order that it needs first; "" when it needs none.
         look_at: monotonic seconds at which objects that have drifted are looked at again, since
-            nothing else tells that somebody put them back; None if none has.
+            nothing else shows that another writer put them back; None if none has.
     """
 
     digest: str

@@ -44,7 +44,7 @@ a status stands at its end, write it without a number: the statuses and the Leas
 and the hub gets a new signing key, because an agent accepts no lower epoch under a key that it
 knows. Write the new key into `hub_keys` of the agents in place of the old one. If the hub was
 restored from a backup and its sites cannot prove their later epoch, write a number above theirs:
-the key stays, and the generations of orders are lifted too.
+the key stays, and the generations of orders are raised too.
 
 --generations lifts the number from which the generations of orders count on, above those that sites
 may have of what was ordered after the backup. `kapok hub restore` does it by itself; run this where
@@ -231,7 +231,7 @@ async def _lift_generations(arguments: argparse.Namespace) -> _Answer:
         raise DataDirectoryError(f"{root} does not exist; name another with --data-dir DIR")
     with locked_data_directory(root) as directory:
         facts = await adopt_generations(settings, directory, is_dry_run=arguments.dry_run)
-    verb = "would lift" if arguments.dry_run else "lifted"
+    verb = "would raise" if arguments.dry_run else "raised"
     lines = [f"{verb} the generations of {facts['generationsLifted']} workloads"]
     refused = facts["refusedStatuses"]
     if isinstance(refused, dict):

@@ -21,7 +21,7 @@ _MAX_ATTEMPTS = 5
 
 @dataclass(slots=True)
 class GenerationLift:
-    """What was lifted.
+    """What was raised.
 
     Attributes:
         workloads: number of workloads.
@@ -41,7 +41,7 @@ async def lift_generations(
 ) -> GenerationLift:
     """Lifts the generation of every workload that was placed; no scheduler may run meanwhile.
 
-    An interrupted run is repeated whole: lifted twice is as good.
+    An interrupted run is repeated whole: raised twice is as good.
 
     Args:
         hub: holds the workloads.
@@ -71,15 +71,15 @@ async def _lift(hub: Hub, workload: Object, epoch: int, refused: dict[str, str])
         try:
             if attempt:
                 workload = await hub.get(WORKLOADS, name, namespace)
-            lifted = _generation_of(workload) + GENERATIONS_LIFTED_BY
-            if lifted > _MAX_GENERATION:
+            raised = _generation_of(workload) + GENERATIONS_LIFTED_BY
+            if raised > _MAX_GENERATION:
                 refused[f"{namespace}/{name}"] = f"its generation is at the end, {_MAX_GENERATION}"
                 return False
             patch = {
                 "metadata": {"resourceVersion": workload["metadata"]["resourceVersion"]},
                 "status": {
                     "epoch": max(epoch, _epoch_of(workload)),
-                    "placement": {"generation": lifted},
+                    "placement": {"generation": raised},
                 },
             }
             await hub.merge_patch(WORKLOADS, name, patch, namespace=namespace, subresource="status")

@@ -377,7 +377,7 @@ class _PackedObject(Mapping[str, Any]):
     """An object whose metadata are at hand, and all else as JSON that is decoded when it is read.
 
     Decoded, the status of a workload takes five times the memory of its JSON, in a hundred objects
-    that the collector of cyclic garbage would look through. Between two writes nobody reads it.
+    that the collector of cyclic garbage would look through. Between two writes no code reads it.
     """
 
     __slots__ = ("_data", "_metadata", "_names")

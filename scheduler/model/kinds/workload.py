@@ -153,7 +153,7 @@ class WorkloadSpec(Part, frozen=True, kw_only=True):
     on_drift: Annotated[
         OnDrift,
         Meta(
-            description="What a site does when somebody changes an object there. Repair: the "
+            description="What a site does when another writer changes an object there. Repair: the "
             "change is set back. Report: it stays until the workload itself changes, and condition "
             "Drifted names the object and the field. What was deleted is made again in either "
             "case, and what another controller owns is left to it."
