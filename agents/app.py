@@ -32,7 +32,6 @@ from agents.mqtt.router import MessageRouter
 from agents.mqtt.session import AgentSession, Will
 from agents.observe import SensorCollector
 from agents.orders.executor import OrderExecutor
-from agents.orders.hub_trust import HubTrust
 from agents.orders.intake import Intake
 from agents.orders.journal import Journal
 from agents.orders.lease import LocalLease
@@ -54,6 +53,7 @@ from agents.runtime.data_dir import (
     record_higher_boot,
 )
 from agents.runtime.faults import AgentFaults
+from agents.runtime.hub_trust import HubTrust
 from agents.runtime.service_manager import ServiceManager
 from agents.sensors.energy import EnergyMeter
 from agents.sensors.host import resident_bytes

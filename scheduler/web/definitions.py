@@ -114,6 +114,7 @@ FAULT_PLACES: Final = (
     "publish",
     "session",
     "broker",
+    "join",
     "ledger",
     "lease",
     "loop",
@@ -203,8 +204,9 @@ RECORDED_METRICS: Final[Mapping[str, MetricDefinition]] = {
         "event (one Kubernetes event), wake-up, clock (what the passing "
         "of time brings), failover, request (one web request), publish (one message to a site), "
         "session (with the broker), broker "
-        "(the embedded one), ledger (a record that cannot be written), lease, loop (any other "
-        "fault of a loop, which starts again). Of the embedded hub: api-request, api-watch, "
+        "(the embedded one), join (a machine that joins), ledger (a record that cannot be "
+        "written), lease, loop (any other fault of a loop, which starts again). Of the embedded "
+        "hub: api-request, api-watch, "
         "api-storage (a write that did not reach the disk), api-listener (an index of writes), "
         "api-load (a stored object at the start), api-collector (garbage collection of one "
         "object), api-event-expiry.",

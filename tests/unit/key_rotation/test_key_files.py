@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from agents.orders.hub_trust import HUB_KEYS_FILE, HubTrust
 from agents.protocol.errors import WireError
 from agents.protocol.hub_trust.key_set import HubKeySet
 from agents.protocol.keys import SigningKey, TrustedKeys
+from agents.runtime.hub_trust import HUB_KEYS_FILE, HubTrust
 from scheduler.key_rotation.key_files import (
     KEY_SET_FILE,
     PREVIOUS_FILE,
