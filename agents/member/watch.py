@@ -137,7 +137,7 @@ class Watch(Generic[T]):
             jitter=self.jitter,
         )
         while not self._ended.is_set():
-            started, pause = _CLOCK.monotonic(), 0.0
+            started, pause, wanted = _CLOCK.monotonic(), 0.0, self._lists_wanted
             try:
                 self._list_and_watch()
             except _Expired:
@@ -147,8 +147,10 @@ class Watch(Generic[T]):
                 self._fail(error)
                 pause = _REFUSED_SECONDS
             except MemberApiError as error:
-                self._fail(error)
-                pause = backoff.next_seconds()
+                # `list_again` may have cut the request off itself.
+                if error.code or self._lists_wanted == wanted:
+                    self._fail(error)
+                    pause = backoff.next_seconds()
             except Exception as error:  # noqa: BLE001 - the edge of what a server sends
                 self._fail(UnusableResponse(f"{self.path}: {type(error).__name__}"))
                 self._revision = None
