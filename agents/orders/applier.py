@@ -50,8 +50,8 @@ class ApplyResult:
         finished_jobs: jobs that have finished and must not be created again.
         not_run: finished jobs that were changed since; the change does not run.
         yielded: fields that are left to another controller, as sentences.
-        drifted: objects that another writer at the site has changed and that stay so, with the paths of
-            the fields that differ.
+        drifted: objects that another writer at the site has changed and that stay so, with the
+            paths of the fields that differ.
         conflicts: objects that belong to another owner, as sentences.
         errors: errors of the member's API, as sentences.
         unserved_kinds: kinds that the member does not serve; they may be installed later.

@@ -66,8 +66,8 @@ class OrderContent:
         update_strategy: what happens when a field that cannot be changed is to change: `Recreate`
             deletes the object and creates it again, `Refuse` refuses the order before anything is
             changed; absent, it is an error of that object.
-        on_drift: what happens when another writer at the site changes an object: `Report` leaves it as it
-            is and names it in the status; absent, it is set back.
+        on_drift: what happens when another writer at the site changes an object: `Report` leaves
+            it as it is and names it in the status; absent, it is set back.
         pod_security: the level of Pod Security admission for a namespace that the agent makes;
             None leaves namespaces without it.
     """

@@ -98,7 +98,7 @@ class ReportedEndpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftedObject:
-    """An object that another writer at the site has changed, and that stays so (`on_drift: Report`).
+    """An object that another writer changed, and that stays so (`on_drift: Report`).
 
     Attributes:
         kind: its kind.
