@@ -13,7 +13,7 @@ from typing import Final
 
 from agents.member.api import MemberApi, MemberApiError, Tree
 from agents.member.discovery import MemberKinds
-from agents.member.owned_fields import is_applied_by_us
+from agents.member.fields.owned_fields import is_applied_by_us
 from agents.member.trees import map_at, text_at
 from agents.runtime.clock import AgentClock
 

@@ -6,16 +6,16 @@ from http import HTTPStatus
 from typing import Final
 
 from agents.member.api import MemberApi, MemberApiError, Tree
-from agents.member.autoscaling import autoscaled_objects
 from agents.member.discovery import MemberKind, MemberKinds
-from agents.member.drift import find_drifted_fields
-from agents.member.field_paths import without_field
-from agents.member.initial_replicas import apply_autoscaled
+from agents.member.fields.autoscaling import autoscaled_objects
+from agents.member.fields.drift import find_drifted_fields
+from agents.member.fields.field_paths import without_field
+from agents.member.fields.initial_replicas import apply_autoscaled
+from agents.member.fields.owned_fields import revision_of
+from agents.member.fields.shared_fields import apply_keeping_others
 from agents.member.kind_order import sort_for_apply
 from agents.member.namespaces import Namespaces
-from agents.member.owned_fields import revision_of
 from agents.member.recreation import find_obstacle, immutable_fields_of
-from agents.member.shared_fields import apply_keeping_others
 from agents.member.trees import map_at, text_at
 from agents.orders.claims import DATA_KINDS, NAMESPACE
 from agents.orders.inventory import MemberInventory, ObjectIdentity, ObservedObject, identity_of

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from agents.member.api import MemberApi, MemberApiError, Tree
 from agents.member.discovery import MemberKind
-from agents.member.owned_fields import is_applied_by_us, revision_of
+from agents.member.fields.owned_fields import is_applied_by_us, revision_of
 from agents.member.trees import map_at, text_at
 from agents.orders.journal import ObjectKey
 from agents.orders.labels import (

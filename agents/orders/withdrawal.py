@@ -13,8 +13,8 @@ from typing import Final
 
 from agents.member.api import MemberApi, MemberApiError, Tree
 from agents.member.discovery import MemberKinds
+from agents.member.fields.owned_fields import is_applied_by_us
 from agents.member.namespaces import find_holder
-from agents.member.owned_fields import is_applied_by_us
 from agents.member.trees import map_at, objects_at, text_at
 from agents.orders.claims import DATA_KINDS, NAMESPACE
 from agents.orders.inventory import (

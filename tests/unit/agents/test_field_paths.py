@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from agents.member.field_paths import without_field
+from agents.member.fields.field_paths import without_field
 
 TREE = {
     "metadata": {"annotations": {"a.b/c": "1", "a": "2"}, "finalizers": ["x", "y"]},

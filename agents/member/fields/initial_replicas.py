@@ -9,8 +9,8 @@ from http import HTTPStatus
 from typing import Final
 
 from agents.member.api import MemberApi, MemberApiError, Tree
-from agents.member.owned_fields import owns_field
-from agents.member.shared_fields import apply_keeping_others
+from agents.member.fields.owned_fields import owns_field
+from agents.member.fields.shared_fields import apply_keeping_others
 from agents.member.trees import map_at
 
 INITIAL_MANAGER: Final = "kapok-agent-initial"

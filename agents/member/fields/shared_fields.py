@@ -12,8 +12,8 @@ from http import HTTPStatus
 from typing import Final
 
 from agents.member.api import FIELD_MANAGER, MemberApi, MemberApiError, Tree
-from agents.member.autoscaling import CONTROLLER_MANAGER, has_autoscaler
-from agents.member.field_paths import without_field
+from agents.member.fields.autoscaling import CONTROLLER_MANAGER, has_autoscaler
+from agents.member.fields.field_paths import without_field
 from agents.member.trees import map_at
 from agents.protocol.orders import ORDER_ID_ANNOTATION, ORDER_LABEL
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from agents.member.api import MemberApi, MemberApiError, Tree
-from agents.member.shared_fields import narrow_to_ours
+from agents.member.fields.shared_fields import narrow_to_ours
 from agents.member.trees import map_at, text_at
 from agents.protocol.status import MAX_DRIFTED_FIELDS
 
