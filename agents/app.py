@@ -198,6 +198,7 @@ class Agent:
             on_nonce=self.answerer.ask,
             on_higher_boot=self._on_higher_boot,
             on_base_missing=self.statuses.request_status,
+            on_index_held_back=self.statuses.request_status,
             on_question=self.questions.ask,
             on_hub_keys=self._on_hub_keys,
             faults=self.faults,
@@ -354,6 +355,7 @@ def build_agent(
             tenant_account=settings.cluster.tenant_account,
             site_rules=site_rules_of(settings.allow),
         )
+    intake.is_reporting_only = executor is None
     session = AgentSession(
         broker=settings.broker,
         client_id=f"kapok-agent-{load_or_create_client_id(data_dir)}",

@@ -34,6 +34,9 @@ _log = logging.getLogger(__name__)
 _EXPIRY_INTERVALS: Final = 3
 """A broker drops a report or status that no hub has received for so many intervals."""
 
+_HELD_BACK_SECONDS: Final = 5.0
+"""Between statuses while an index that the hub sends again is awaited; the hub does so as often."""
+
 _MIN_INTERVAL_SECONDS: Final = 0.2
 """Requests do not make a loop run more often: a hub that asks again and again, or a client that
 replays its requests, must not keep a small machine busy."""
@@ -219,7 +222,10 @@ class StatusLoop:
             with self.faults.guard("status"):
                 await self._publish(connection)
             published_at = self.clock.monotonic()
-            await _wait_for_event(self._requested, self.interval_seconds, self.clock)
+            interval = self.interval_seconds
+            if self.intake.is_holding_back:  # the hub publishes the index when it sees no echo
+                interval = min(interval, _HELD_BACK_SECONDS)
+            await _wait_for_event(self._requested, interval, self.clock)
             least = max(_MIN_INTERVAL_SECONDS, self.faults.quarantine_seconds("status"))
             await _sleep_until(published_at + min(least, self.interval_seconds), self.clock)
 

@@ -32,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--minutes",
         type=float,
         default=15.0,
-        help="simulated minutes; all rows and shorter stories together end after as many minutes"
-        " of processor time at the latest, whatever else the machine does (default: %(default)s)",
+        help="simulated minutes; all rows and shorter stories together end after as many real ones"
+        " at the latest, and stderr says which row ended before its story (default: %(default)s)",
     )
     parser.add_argument(
         "--sites", type=int, default=200, help="number of sites (default: %(default)s)"
@@ -83,11 +83,14 @@ def rows(arguments: argparse.Namespace) -> list[dict[str, object]]:
         mean_kill_seconds=arguments.kill_seconds,
     )
     variants = arguments.variant or VARIANTS
-    begun, limit = time.process_time(), arguments.minutes * 60.0
+    begun, limit = time.monotonic(), arguments.minutes * 60.0
     found = []
     for number, variant in enumerate(variants, start=1):
         is_late = partial(_is_over, begun + limit * number / len(variants))
-        found.append(run_story(replace(story, variant=variant), is_late=is_late))
+        outcome = run_story(replace(story, variant=variant), is_late=is_late)
+        if outcome.seconds < story.seconds:
+            sys.stderr.write(f"seed {story.seed}: {format_early_end(outcome)}\n")
+        found.append(outcome)
     for outcome in found:
         if outcome.story.variant == VARIANTS[0]:
             _tell(outcome, arguments.shrink_runs, partial(_is_over, begun + limit))
@@ -95,7 +98,7 @@ def rows(arguments: argparse.Namespace) -> list[dict[str, object]]:
 
 
 def _is_over(end: float) -> bool:
-    return time.process_time() > end
+    return time.monotonic() > end
 
 
 def row_of(outcome: Outcome) -> dict[str, object]:
@@ -143,6 +146,17 @@ def _tell(outcome: Outcome, shrink_runs: int, is_late: Callable[[], bool]) -> No
         told.add(one.promise)
         short = shrink(outcome.story, one, max_runs=shrink_runs, is_late=is_late)
         sys.stderr.write(f"{format_story(short)}\n")
+
+
+def format_early_end(outcome: Outcome) -> str:
+    """Says how far a row has come whose real time was over before its story was."""
+    story, minutes = outcome.story, outcome.seconds / 60.0
+    happened = sum(one.at <= outcome.seconds for one in story.events)
+    return (
+        f"the row '{story.variant}' ended after {minutes:.1f} of {story.minutes:g} simulated"
+        f" minutes and {happened} of {len(story.events)} events, because its share of the real"
+        " time was over; use fewer --sites and --workloads, one --variant, or more --minutes"
+    )
 
 
 def format_story(story: Story) -> str:

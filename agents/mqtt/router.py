@@ -57,6 +57,7 @@ class MessageRouter:
             whether the nonce is one to answer.
         on_higher_boot: called when the hub says that this boot's number was used before.
         on_base_missing: called when a delta of the index came that needs the whole index.
+        on_index_held_back: called when an index came that may be old; the hub's next one counts.
         on_hub_keys: called with the set of keys that sign for the hub; may raise `WireError`.
         on_question: called with the epoch of the leader that asks and its question about an order;
             may raise `WireError`.
@@ -74,18 +75,25 @@ class MessageRouter:
     on_nonce: Callable[[HubNonce, bool], bool] = lambda _nonce, _full: False
     on_higher_boot: Callable[[HigherBoot], None] = lambda _boot: None
     on_base_missing: Callable[[], None] = lambda: None
+    on_index_held_back: Callable[[], None] = lambda: None
     on_hub_keys: Callable[[HubKeySet], None] = lambda _keys: None
     on_question: Callable[[int, Question], None] = lambda _epoch, _question: None
     faults: AgentFaults = field(default_factory=AgentFaults)
 
-    def handle(self, topic_name: str, payload: bytes) -> None:
-        """Handles one message; never raises, whatever the message is."""
+    def handle(self, topic_name: str, payload: bytes, *, is_retained: bool = False) -> None:
+        """Handles one message; never raises, whatever the message is.
+
+        Args:
+            topic_name: its topic.
+            payload: the message.
+            is_retained: the broker had kept it, so it may be of any age.
+        """
         offender = f"{topic_name[:300]} {sha256(payload).hexdigest()[:16]}"
         if self.faults.is_quarantined("message", offender):
             return
         with self.faults.guard("message", offender):
             try:
-                self._route(parse_topic(topic_name), payload)
+                self._route(parse_topic(topic_name), payload, is_retained=is_retained)
             except JournalError as error:
                 self.counters.add("journal_errors_total")
                 self.faults.record("journal", error)
@@ -103,18 +111,17 @@ class MessageRouter:
                 ascii(str(error)[:300]),
             )
 
-    def _route(self, parsed_topic: Topic, payload: bytes) -> None:
+    def _route(self, parsed_topic: Topic, payload: bytes, *, is_retained: bool) -> None:
         if parsed_topic.site != self.site:
             raise WireError("wrong-site", f"the topic is of site {parsed_topic.site!r}")
         if not payload:
             self.counters.add("empty_messages_total")
         elif parsed_topic.kind == "desired":
             self.counters.add("messages_total", kind="desired")
-            if self.intake.accept_index(payload):
-                self.on_index()
+            self._handle_index(payload, is_retained=is_retained)
         elif parsed_topic.kind == "desired/delta":
             self.counters.add("messages_total", kind="desired/delta")
-            self._handle_delta(payload)
+            self._handle_delta(payload, is_retained=is_retained)
         elif parsed_topic.kind == "orders":
             self.counters.add("messages_total", kind="orders")
             content = self.intake.accept_part(parsed_topic, payload)
@@ -126,10 +133,18 @@ class MessageRouter:
         else:
             raise WireError("malformed", f"{parsed_topic.kind} messages are for the hub")
 
-    def _handle_delta(self, payload: bytes) -> None:
+    def _handle_index(self, payload: bytes, *, is_retained: bool) -> None:
+        if self.intake.accept_index(payload, is_retained=is_retained):
+            self.on_index()
+        elif self.intake.is_holding_back:
+            self.on_index_held_back()
+
+    def _handle_delta(self, payload: bytes, *, is_retained: bool) -> None:
         try:
-            if self.intake.accept_delta(payload):
+            if self.intake.accept_delta(payload, is_retained=is_retained):
                 self.on_index()
+            elif self.intake.is_holding_back:
+                self.on_index_held_back()
         except WireError:
             if self.intake.wants_full_index:
                 self.on_base_missing()

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Final, cast
+from typing import Final, Protocol, cast
 
 import aiomqtt
 from paho.mqtt.client import Client
@@ -50,7 +50,13 @@ _MAX_QUEUED_BYTES: Final = 32 * 1024 * 1024
 _MAX_PACKET_BYTES: Final = MAX_ENVELOPE_BYTES + 64 * 1024
 """The largest envelope, with topic and properties."""
 
-MessageHandler = Callable[[str, bytes], None]
+
+class MessageHandler(Protocol):
+    """Handles the topic and the payload of a message, and whether the broker had retained it."""
+
+    def __call__(self, topic_name: str, payload: bytes, *, is_retained: bool) -> None:
+        """Handles one message."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +139,8 @@ class AgentSession:
 
         Args:
             on_connected: called for each new session, once its topics are subscribed.
-            on_message: called with topic and payload of every message; must not raise.
+            on_message: called with topic and payload of every message, and whether the broker
+                retained it; must not raise.
         """
         backoff = Backoff(
             initial_seconds=_INITIAL_BACKOFF_SECONDS,
@@ -185,7 +192,7 @@ class AgentSession:
                 on_connected()
                 self._connected.set()
                 async for message in client.messages:
-                    on_message(str(message.topic), message.payload)
+                    on_message(str(message.topic), message.payload, is_retained=message.retain)
         finally:
             _close_socket(client)
 

@@ -122,11 +122,15 @@ class Intake:
         site: name of this site.
         trusted_keys: keys of the hub.
         journal: keeps the state; what it holds from before a restart is used at once.
+        is_reporting_only: this agent applies no orders, so it also takes a first index that a
+            broker has retained; see `_is_held_back`.
     """
 
     site: str
     trusted_keys: TrustedKeys
     journal: Journal
+    is_reporting_only: bool = False
+    _is_holding_back: bool = field(default=False, init=False)
     _index: DesiredIndex | None = field(default=None, init=False)
     _echo: IndexEcho | None = field(default=None, init=False)
     _held_base: _HeldBase = field(default_factory=_HeldBase, init=False)
@@ -192,10 +196,19 @@ class Intake:
         """Whether a delta came that could not be used without the whole index."""
         return self._held_base.is_full_index_wanted
 
-    def accept_index(self, data: bytes) -> bool:
+    @property
+    def is_holding_back(self) -> bool:
+        """Whether only an index that may be old has come, and the hub's next one is awaited."""
+        return self._is_holding_back
+
+    def accept_index(self, data: bytes, *, is_retained: bool = False) -> bool:
         """Accepts an index message.
 
         One that is the base of deltas is held; it counts with a delta only.
+
+        Args:
+            data: the message.
+            is_retained: the broker had kept it, so it may be of any age.
 
         Returns:
             True if the site works by a newer index now; False if it is the same as before.
@@ -213,14 +226,23 @@ class Intake:
         key_id = sender_key_id(data)
         if index.is_base:
             waiting = self._held_base.hold(index, payload, key_id)
-            return self.accept_delta(waiting) if waiting is not None else False
+            if waiting is None:
+                return False
+            # A delta is newer than its base, so a base that is not old makes an index that is not.
+            return self.accept_delta(waiting, is_retained=is_retained)
+        if self._is_held_back(is_retained=is_retained):
+            return False
         is_new = self._accept_complete(index, payload, key_id, data)
         if is_new:
             self._held_base.forget()
         return is_new
 
-    def accept_delta(self, data: bytes) -> bool:
+    def accept_delta(self, data: bytes, *, is_retained: bool = False) -> bool:
         """Accepts a delta message, which makes a complete index of the base that is held.
+
+        Args:
+            data: the message.
+            is_retained: the broker had kept it, so it may be of any age.
 
         Returns:
             True if the site works by a newer index now; False if it is the same as before.
@@ -242,6 +264,8 @@ class Intake:
             return False
         self._check_newer(delta.version, key_id)
         index, complete = self._held_base.complete(delta, data)
+        if self._is_held_back(is_retained=is_retained):
+            return False
         is_new = self._accept_complete(index, complete, key_id, data)
         self._held_base.on_accepted()
         return is_new
@@ -261,6 +285,25 @@ class Intake:
         )
         self._has_envelope = True
         self._adopt_index(index, digest, key_id)
+        return True
+
+    def _is_held_back(self, *, is_retained: bool) -> bool:
+        """Whether an index is not acted on, because it may be an old one.
+
+        An agent refuses what is older than the newest index that it knows. One that knows none, be
+        it new or its disk lost, cannot tell an index that its broker has rolled back, which may
+        list jobs that have run and replicas that are elsewhere now. What a broker retained has this
+        flag in its message (MQTT 5, 3.3.1.3), and the hub publishes its index again to a site
+        whose status echoes none: that message has not.
+        """
+        if not is_retained or self._newest_by_key or self.is_reporting_only:
+            return False
+        if not self._is_holding_back:
+            _log.info(
+                "this agent knows no index yet, and one that the broker kept may be old;"
+                " waiting for the hub to publish it"
+            )
+        self._is_holding_back = True
         return True
 
     def _is_present(self, digest: str, key_id: str, envelope: bytes) -> bool:
@@ -401,7 +444,7 @@ class Intake:
             digest: parts for digest, parts in self._parts_by_digest.items() if digest in wanted
         }
         # Nothing below fails before all of it is done.
-        self._index, self._key_id = index, key_id
+        self._index, self._key_id, self._is_holding_back = index, key_id, False
         self._newest_by_key[key_id] = index.version
         self._echo = IndexEcho(epoch=index.epoch, sequence=index.sequence, digest=digest)
         self._entries_by_token, self._token_by_id = entries, tokens

@@ -15,6 +15,7 @@ Rules
    order, which the index names by digest. An empty payload is ignored. A broker may roll retained
    messages back after a crash, and MQTT does not say when all retained messages have arrived; hence
    the index, of which the agent keeps the highest (epoch, sequence) on disk and refuses lower ones.
+   An agent that knows none yet waits for one that the hub publishes: a retained one has any age.
    Of a large one `desired` may hold a base, and `kapok/v1/SITE/desired/delta` what has changed
    since; the agent makes the complete index of both, and checks its digest (`index_delta.py`).
 3. **Down, not retained:** `kapok/v1/SITE/hub` asks for a full report or a status now, or has a

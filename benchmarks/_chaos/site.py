@@ -143,7 +143,7 @@ class ChaosSite:
         self.broker.sites[self.name] = self.take
         kept = self.broker.retained.get(site_topic(self.name, "desired"))
         if kept is not None:
-            self.take(site_topic(self.name, "desired"), kept)
+            self.take(site_topic(self.name, "desired"), kept, is_retained=True)
 
     def lose_node(self) -> None:
         """One node is gone, with its pods; the others take them as far as they can."""
@@ -157,7 +157,7 @@ class ChaosSite:
 
     # ------------------------------------------------------------ what the hub says
 
-    def take(self, topic: str, payload: bytes) -> None:
+    def take(self, topic: str, payload: bytes, *, is_retained: bool = False) -> None:
         """Takes in a message; what cannot be used is ignored."""
         if not (self.is_running and self.hears):
             return
@@ -165,7 +165,7 @@ class ChaosSite:
         try:
             data = unseal(payload, topic=topic, trusted=self.trusted)
             if where.kind == "desired":
-                self._take_index(data)
+                self._take_index(data, is_retained=is_retained)
             elif where.kind == "hub":
                 self._take_request(data)
             else:
@@ -186,10 +186,12 @@ class ChaosSite:
             self.boot()
         self._has_news = self._wants_report = True
 
-    def _take_index(self, data: bytes) -> None:
+    def _take_index(self, data: bytes, *, is_retained: bool) -> None:
         index, held = DESIRED_INDEX.decode(data), self.disk.index
         if held is not None and index.version <= held.version:
             return  # older, or the same: what a broker has rolled back
+        if held is None and is_retained:
+            return  # of any age: the hub publishes it again to a site that echoes none
         self.disk.index, self.disk.echo, self._has_news = index, echo_of(index, data), True
         self._due.append((self.clock.monotonic() + _APPLY_SECONDS, "index"))
         self._fetch_missing()

@@ -56,6 +56,14 @@ def test_sites_without_their_disks_run_no_finished_job_again() -> None:
     assert _found(outcome) == []
 
 
+def test_sites_without_their_disks_run_nothing_by_an_index_that_was_rolled_back() -> None:
+    """The broker's disk is of a time at which the job still ran, and sites hear it first."""
+    lost = [Event(80.0, "site-lost", site, 10) for site in range(4)]
+    events = (Event(30, "job", number=2), *lost, Event(81, "broker-rollback", seconds=30))
+    outcome = run_story(replace(_QUIET, minutes=6, events=events))
+    assert _found(outcome) == []
+
+
 def test_only_the_baselines_evict_in_a_storm() -> None:
     """Three of four sites are cut off for longer than it takes to replace what is lost."""
     storm = replace(

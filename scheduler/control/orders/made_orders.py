@@ -7,7 +7,8 @@ next one, when they run, makes the same ones.
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from scheduler.control.orders.build import NOTHING_ADAPTED, not_sent, orders_of
 from scheduler.control.ports.agents import OrderForSite
@@ -24,29 +25,39 @@ _MAX_REMEMBERED = 4096
 that the plan of its site holds too."""
 
 
-class _OrderOfShare(NamedTuple):
-    """What the order of a site takes from its share (fields as in `SiteShare`), and its site."""
+NO_ORDERS: Final[Mapping[str, OrderForSite]] = MappingProxyType({})
 
-    site: str
+
+class _OrderOfShare(NamedTuple):
+    """What the order of a site takes from its share (fields as in `SiteShare`), and overrides."""
+
     generation: int
     ordered: int
     is_parked: bool
+    is_withdrawing: bool
     completions: int | None
     ordinals: SiteOrdinals | None
     pin: NodePin | None
     adaptation: Adaptation | None
 
 
+class _OrderOfSite(NamedTuple):
+    """The order of a site, what of its share it was made of, and the order before if it counts."""
+
+    taken: _OrderOfShare
+    former: OrderForSite | None
+    order: OrderForSite
+
+
 class _Made(NamedTuple):
-    """Orders, and all that they were made of."""
+    """Orders by site, and all that they were made of but their shares."""
 
     spec: WorkloadSpec
     tenant: Tenant | None
     order_id: str
     identity: Identity | None
     not_sent: tuple[str, ...]
-    shares: tuple[_OrderOfShare, ...]
-    orders: dict[str, OrderForSite]
+    orders: dict[str, _OrderOfSite]
 
 
 @dataclass(slots=True)
@@ -63,41 +74,76 @@ class MadeOrders:
         shares: Mapping[str, SiteShare],
         tenant: Tenant | None,
         adaptations: Mapping[str, Adaptation] = NOTHING_ADAPTED,
+        *,
+        current_orders: Mapping[str, OrderForSite] = NO_ORDERS,
     ) -> dict[str, OrderForSite]:
-        """As `build.orders_of`, with content, for shares of which some replicas stay everywhere."""
-        identity, at_sites = workload.status.placement.identity, not_sent(workload, tenant)
-        taken = tuple(
-            _OrderOfShare(
-                site,
-                one.generation,
-                one.ordered,
-                one.is_parked,
-                one.completions,
-                one.ordinals,
-                one.pin,
-                adaptations.get(site),
+        """As `build.orders_of`, with content.
+
+        A step of a move changes the shares of some sites, so each site's order is remembered by
+        itself. Only the sites of overrides depend on each other, by a limit of all their forms.
+        """
+        known = self._base_of(key, workload, order_id, tenant)
+        wanted: dict[str, tuple[_OrderOfShare, OrderForSite | None]] = {
+            site: (
+                _OrderOfShare(
+                    one.generation,
+                    one.ordered,
+                    one.is_parked,
+                    one.is_withdrawing,
+                    one.completions,
+                    one.ordinals,
+                    one.pin,
+                    adaptations.get(site),
+                ),
+                current_orders.get(site) if one.is_withdrawing else None,
             )
             for site, one in shares.items()
-        )
+        }
+        changed = {
+            site
+            for site, (taken, former) in wanted.items()
+            if (held := known.orders.get(site)) is None
+            or held.former is not former
+            or held.taken != taken
+        }
+        if adaptations and (changed or known.orders.keys() != wanted.keys()):
+            changed = set(wanted)
+        if changed:
+            made = orders_of(
+                workload,
+                order_id,
+                {site: one for site, one in shares.items() if site in changed},
+                tenant,
+                current_orders,
+                adaptations=adaptations,
+            )
+            for site, one in made.items():
+                # Packed once here, so that keeping and comparing them encodes nothing.
+                packed = replace(one, manifests=pack_manifests(one.manifests))
+                taken, former = wanted[site]
+                known.orders[site] = _OrderOfSite(taken, former, packed)
+        for site in known.orders.keys() - wanted.keys():
+            del known.orders[site]
+        return {site: known.orders[site].order for site in shares}
+
+    def _base_of(
+        self, key: WorkKey, workload: Workload, order_id: str, tenant: Tenant | None
+    ) -> _Made:
+        """What is remembered of a workload, without orders if these were made of something else."""
+        identity, at_sites = workload.status.placement.identity, not_sent(workload, tenant)
         known = self._made.get(key)
         if (
             known is None
             or known.spec is not workload.spec
             or known.tenant is not tenant
-            or known[2:6] != (order_id, identity, at_sites, taken)
+            or known[2:5] != (order_id, identity, at_sites)
         ):
-            made = orders_of(workload, order_id, shares, tenant, {}, adaptations=adaptations)
-            # Packed once here, so that keeping and comparing them encodes nothing.
-            orders = {
-                site: replace(one, manifests=pack_manifests(one.manifests))
-                for site, one in made.items()
-            }
-            known = _Made(workload.spec, tenant, order_id, identity, at_sites, taken, orders)
+            known = _Made(workload.spec, tenant, order_id, identity, at_sites, {})
             self._made[key] = known
         self._made.move_to_end(key)
         while len(self._made) > _MAX_REMEMBERED:
             self._made.popitem(last=False)
-        return known.orders.copy()
+        return known
 
     def forget(self, key: WorkKey) -> None:
         """Drops what is remembered of a workload that is gone."""

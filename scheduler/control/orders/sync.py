@@ -384,22 +384,29 @@ class OrderSync:
         if workload.status.placement.identity == "Whole":
             shares = self._startable(key, workload, order_id, shares)
         adaptations = self._adaptations(workload, shares)
-        if has_content and not any(one.is_withdrawing for one in shares.values()):
-            # What the sites have now plays no part, so equal shares give equal orders.
-            made = self._made.orders_of(key, workload, order_id, shares, tenant, adaptations)
-            return self._with_present_needs(made) if adaptations else made
         current = {
             site: one for site in shares if (one := self.dispatcher.order_at(site, order_id))
         }
-        made = orders_of(
-            workload,
-            order_id,
-            shares,
-            tenant,
-            current,
-            has_content=has_content,
-            adaptations=adaptations,
-        )
+        if has_content:
+            made = self._made.orders_of(
+                key,
+                workload,
+                order_id,
+                shares,
+                tenant,
+                adaptations,
+                current_orders=current,
+            )
+        else:
+            made = orders_of(
+                workload,
+                order_id,
+                shares,
+                tenant,
+                current,
+                has_content=False,
+                adaptations=adaptations,
+            )
         return self._with_present_needs(made) if adaptations else made
 
     def _adaptations(self, workload: Workload, sites: Iterable[str]) -> dict[str, Adaptation]:

@@ -85,6 +85,29 @@ async def test_a_thousand_orders_reach_an_agent_that_connects_late(
 
 
 @EVERY_BROKER
+async def test_a_first_index_counts_once_the_hub_publishes_it_not_while_it_is_retained(
+    broker: EmbeddedBroker, tmp_path: Path
+) -> None:
+    hub = WireHub()
+    old, new = packed(hub.content("old", config_map()), hub.content("new", config_map()))
+    await publish(broker.port, [hub.index(1, old)])
+    chosen = settings(tmp_path / "agent", broker.port, hub, status_interval_seconds=60.0)
+    async with listening_hub(broker.port, [KEY]) as ears, running(chosen) as agent:
+        agent.intake.is_reporting_only = False  # as with a cluster
+        async with asyncio.timeout(15):
+            while not agent.intake.is_holding_back:
+                await CLOCK.sleep(0.02)
+            ears.received.clear()
+            status = await ears.wait_for("status")  # long before its interval is over
+            assert (status.index, agent.intake.index) == (None, None)
+            await publish(broker.port, [hub.index(2, new)])
+            while agent.intake.index is None:
+                await CLOCK.sleep(0.02)
+        assert [one.id for one in agent.intake.index.orders] == [new.entry.id]
+        assert agent.counters.bad_messages() == {}
+
+
+@EVERY_BROKER
 async def test_an_agent_flooded_with_nonsense_goes_on_and_names_it(
     broker: EmbeddedBroker, tmp_path: Path
 ) -> None:

@@ -3,8 +3,17 @@
 from collections.abc import Sequence
 
 from benchmarks._chaos.happenings import HAPPENINGS
+from benchmarks._chaos.run import Outcome
 from benchmarks._chaos.shrink import find_minimal
-from benchmarks._chaos.story import HUB_EVENTS, SITE_EVENTS, USER_EVENTS, Event, draw_story
+from benchmarks._chaos.story import (
+    HUB_EVENTS,
+    SITE_EVENTS,
+    USER_EVENTS,
+    Event,
+    Story,
+    draw_story,
+)
+from benchmarks.chaos import format_early_end
 
 
 def _draw(seed: int) -> tuple[Event, ...]:
@@ -26,6 +35,13 @@ def test_every_event_has_something_that_happens() -> None:
 
 def test_the_end_of_a_story_is_quiet() -> None:
     assert all(one.at < 600 * 60 - 890 for one in _draw(6))
+
+
+def test_a_row_that_ends_before_its_story_says_how_far_it_came() -> None:
+    events = (Event(60, "job"), Event(400, "drain", 1, 90))
+    story = Story(seed=5, minutes=15, sites=200, workloads=5000, events=events)
+    said = format_early_end(Outcome(story, seconds=306.0))
+    assert "'kapok' ended after 5.1 of 15 simulated minutes and 1 of 2 events" in said
 
 
 def test_the_shortest_story_keeps_only_the_events_that_show_it() -> None:

@@ -71,9 +71,9 @@ class Site:
     def _count_asked(self) -> None:
         self.asked += 1
 
-    def hear(self, *messages: Message) -> "Site":
+    def hear(self, *messages: Message, is_retained: bool = False) -> "Site":
         for name, payload in messages:
-            self.router.handle(name, payload)
+            self.router.handle(name, payload, is_retained=is_retained)
         return self
 
     @property

@@ -53,11 +53,12 @@ class Site:
             on_order_content=lambda: self.wants.append("content"),
             on_order_part=lambda: None,
             on_hub_request=self.wants.append,
+            on_index_held_back=lambda: self.wants.append("held back"),
         )
 
-    def hear(self, *messages: Message) -> None:
+    def hear(self, *messages: Message, is_retained: bool = False) -> None:
         for name, payload in messages:
-            self.router.handle(name, payload)
+            self.router.handle(name, payload, is_retained=is_retained)
 
     @property
     def version(self) -> tuple[int, int] | None:

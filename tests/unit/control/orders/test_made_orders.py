@@ -62,6 +62,32 @@ def test_another_share_gives_the_orders_of_that_share(app: Workload, share: Site
     assert fresh == orders_of(app, "id", {"m1": share}, TENANT, {})
 
 
+def test_a_step_of_a_move_makes_only_the_orders_of_the_sites_that_it_changes(app: Workload) -> None:
+    made = MadeOrders()
+    before = made.orders_of(KEY, app, "id", {"m1": SHARE}, TENANT)
+    leaving = SiteShare(replicas=0, leaving=2, generation=3, replaced_by=("m2",))
+    moving = {"m1": leaving, "m2": replace(SHARE, generation=4)}
+    first = made.orders_of(KEY, app, "id", moving, TENANT, current_orders=before)
+    assert first == orders_of(app, "id", moving, TENANT, before)
+    again = made.orders_of(KEY, app, "id", moving, TENANT, current_orders=before)
+    assert all(again[site] is first[site] for site in moving)
+    stays = made.orders_of(KEY, app, "id", {"m2": moving["m2"]}, TENANT)
+    assert stays["m2"] is first["m2"]
+
+
+def test_what_a_site_has_counts_once_its_replicas_leave(app: Workload) -> None:
+    made, shares = MadeOrders(), {"m1": SiteShare(replicas=0, leaving=2, generation=3)}
+    for name in ("old", "older"):
+        manifest = MANIFEST | {"metadata": {"name": name}}
+        former = msgspec.structs.replace(app.spec, manifests=(manifest,))
+        other = msgspec.structs.replace(app, spec=former)
+        current = orders_of(other, "id", {"m1": SHARE}, TENANT, {})
+        found = made.orders_of(KEY, app, "id", shares, TENANT, current_orders=current)
+        assert [one["metadata"] for one in found["m1"].manifests] == [{"name": name}]
+    returned = made.orders_of(KEY, app, "id", {"m1": SHARE}, TENANT)
+    assert returned == orders_of(app, "id", {"m1": SHARE}, TENANT, {})
+
+
 def test_another_spec_tenant_id_site_or_identity_gives_new_orders(app: Workload) -> None:
     made, shares = MadeOrders(), {"m1": SHARE}
     edited = msgspec.structs.replace(app, spec=msgspec.structs.replace(app.spec, replicas=7))
