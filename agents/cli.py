@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import json
-import logging
 import os
 import random
 import signal
@@ -28,6 +27,7 @@ from agents.runtime.data_dir import (
     record_boot,
 )
 from agents.runtime.log_limit import limit_log_rate
+from agents.runtime.log_lines import configure_logging
 
 EXIT_GOOD: Final = 0
 EXIT_NO: Final = 1
@@ -94,11 +94,7 @@ def _run_command(arguments: argparse.Namespace) -> int:
         settings = load(arguments.config, os.environ)
     except AgentSettingsError as error:
         return _exit_with_error(str(error), EXIT_USAGE)
-    logging.basicConfig(
-        level=settings.log_level.upper(),
-        format="%(asctime)s %(levelname)-7s %(message)s",
-        stream=sys.stderr,
-    )
+    configure_logging(settings.log_level, sys.stderr, os.environ)
     limit_log_rate(AgentSystemClock())
     try:
         return (_run_push if is_push else _run_chosen_mode)(arguments, settings)
