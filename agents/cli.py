@@ -41,6 +41,7 @@ _EPILOG: Final = """examples:
   kapok-agent --config agent.yaml --print     print one report as JSON, send nothing
   kapok-agent --config agent.yaml --show-key  print the public key for Site.spec.delivery.agentKeys
   kapok-agent --config agent.yaml doctor      what would keep it from its work, as JSON
+  kapok-agent upgrade FILE                    another version; --help says how it goes back
   kapok-agent --config push.yaml push         beside the hub: agents of all sites of mode Push
   kapok-agent --config push.yaml push --site gz-nansha-edge --show-key
                                               the public key of one of these
@@ -72,11 +73,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         from agents.joining.command import main as join  # noqa: PLC0415 - only for this command
 
         return join(words[1:])
+    if "upgrade" in (words[:1] + words[2:3] if words[:1] == ["--config"] else words[:1]):
+        return _run_upgrade(words)
     parser = _build_parser()
     arguments = parser.parse_args(words)
     if arguments.command == "join":
         parser.error("write join first: kapok-agent join TOKEN [options]")
+    if arguments.command == "upgrade":
+        parser.error("write upgrade first: kapok-agent upgrade FILE [options]")
     return _run_command(arguments)
+
+
+def _run_upgrade(words: list[str]) -> int:
+    from agents.upgrade.command import main as upgrade  # noqa: PLC0415 - only for this command
+
+    config = Path(words[1]) if words[0] == "--config" else None
+    return upgrade(config, words[words.index("upgrade") + 1 :])
 
 
 def _run_command(arguments: argparse.Namespace) -> int:
@@ -245,9 +257,10 @@ def _build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "command",
         nargs="?",
-        choices=["doctor", "join", "push"],
+        choices=["doctor", "join", "push", "upgrade"],
         help="join: become the agent of a site by a token (kapok-agent join --help); doctor: check "
         "settings, files and the broker's port, print the findings as JSON; "
+        "upgrade: replace this version (kapok-agent upgrade --help); "
         "push: run beside the hub, with an agent for each Site of mode Push",
     )
     parser.add_argument(
