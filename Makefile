@@ -10,7 +10,7 @@ FAST_TESTS := tests/architecture tests/unit tests/property
 # These start brokers, API servers, browsers, whole cities; two files at a time.
 PROCESS_TESTS := tests/contract tests/integration tests/hostile tests/e2e
 
-.PHONY: help demo test soak check bench kernel system-deps manifests docs-tables lock clean
+.PHONY: help demo test soak check bench kernel system-deps manifests docs-tables agent-archive lock clean
 .DEFAULT_GOAL := help
 # Tests and the demo start hundreds of processes. Where no bytecode is kept, each of them compiles every
 # module again, which takes most of its start.
@@ -74,6 +74,9 @@ system-deps:  ## Debian packages that the whole gate needs (root)
 	command -v cc >/dev/null || DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends gcc libc6-dev
 	test -f "$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" \
 	  || DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-dev
+
+agent-archive: $(STAMP)  ## dist/: kapok-agent for machines without network (ARGS="--architecture aarch64")
+	@$(BIN)/python -m agents.upgrade.build $(ARGS)
 
 lock: $(STAMP)  ## resolves the hashed locks anew; they hold no address
 	$(BIN)/python -m pip install --quiet uv

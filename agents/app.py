@@ -54,6 +54,7 @@ from agents.runtime.data_dir import (
 )
 from agents.runtime.faults import AgentFaults
 from agents.runtime.hub_trust import HubTrust
+from agents.runtime.heartbeats import Heartbeats
 from agents.runtime.service_manager import ServiceManager
 from agents.sensors.energy import EnergyMeter
 from agents.sensors.host import resident_bytes
@@ -90,6 +91,7 @@ class Agent:
         clock: time as an input.
         faults: the barrier of all edges.
         trust: which keys of the hub count.
+        heartbeats: when each loop has to come round again.
         renewal: renews the certificate; None: the machine has not joined by a token.
     """
 
@@ -109,11 +111,12 @@ class Agent:
     clock: AgentClock
     faults: AgentFaults
     trust: HubTrust
+    heartbeats: Heartbeats
     renewal: CertificateRenewal | None = None
 
     async def run(self) -> None:
         """Runs until cancelled; releases the site's lease at the end."""
-        metrics_server = MetricsServer(self.render_metrics)
+        metrics_server = MetricsServer(self.render_metrics, self.heartbeats.overdue)
         router = self._build_router()
         try:
             async with asyncio.TaskGroup() as group:
@@ -182,6 +185,16 @@ class Agent:
         for order in execution.executor.order_statuses() if execution else ():
             phases[order.phase] = phases.get(order.phase, 0) + 1
         self.counters.replace("orders", "phase", phases)
+
+    def describe(self) -> str:
+        """What the agent does now, for `systemctl status`."""
+        broker, execution = self.settings.broker, self.execution
+        link = "connected to" if self.session.connection else "connecting to"
+        words = [f"{self.settings.site}: {link} {broker.host}:{broker.port}"]
+        if execution:
+            held = "applies" if execution.lease.is_held() else "does not hold the lease for"
+            words.append(f"{held} {len(execution.executor.order_statuses())} orders")
+        return ", ".join(words)
 
     # ------------------------------------------------------------ events
 
@@ -293,6 +306,7 @@ def build_agent(
         OSError: these cannot be written.
     """
     counters, data_dir = Counters(), Path(settings.data_dir)
+    heartbeats = Heartbeats(clock)
     faults = AgentFaults(lambda where: counters.add("faults_total", where=where), clock)
     builder = ReportBuilder(
         site=settings.site,
@@ -386,6 +400,7 @@ def build_agent(
         clock=clock,
         counters=counters,
         faults=faults,
+        heartbeats=heartbeats,
     )
 
     def on_change() -> None:
@@ -402,6 +417,7 @@ def build_agent(
             resync_seconds=settings.cluster.resync_seconds,
             on_change=on_change,
             faults=faults,
+            heartbeats=heartbeats,
         )
 
     def answer(is_full: bool) -> None:  # noqa: FBT001 - a callback
@@ -436,6 +452,7 @@ def build_agent(
         clock=clock,
         faults=faults,
         trust=trust,
+        heartbeats=heartbeats,
         renewal=_build_renewal(settings, key, clock, jitter, counters=counters, faults=faults),
     )
 
@@ -498,9 +515,15 @@ async def run_until_signalled(agent: Agent) -> int:
     async with asyncio.TaskGroup() as group:
         task = group.create_task(agent.run(), name="agent")
         manager = ServiceManager.from_environment(os.environ, agent.clock)
-        watchdog = group.create_task(manager.run(), name="service manager")
+        watching = manager.run(agent.heartbeats.overdue, agent.describe)
+        watchdog = group.create_task(watching, name="service manager")
         task.add_done_callback(lambda _: watchdog.cancel())
+
+        def stop() -> None:
+            manager.notify_stopping()
+            task.cancel()
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, task.cancel)
+            loop.add_signal_handler(number, stop)
     _log.info("ended as asked")
     return 0

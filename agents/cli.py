@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import json
-import logging
 import os
 import random
 import signal
@@ -28,6 +27,7 @@ from agents.runtime.data_dir import (
     record_boot,
 )
 from agents.runtime.log_limit import limit_log_rate
+from agents.runtime.log_lines import configure_logging
 
 EXIT_GOOD: Final = 0
 EXIT_NO: Final = 1
@@ -40,7 +40,8 @@ _EPILOG: Final = """examples:
   kapok-agent --config agent.yaml             report, and apply what the hub orders
   kapok-agent --config agent.yaml --print     print one report as JSON, send nothing
   kapok-agent --config agent.yaml --show-key  print the public key for Site.spec.delivery.agentKeys
-  kapok-agent --config agent.yaml doctor      what would keep it from its work, as JSON
+  kapok-agent --config agent.yaml doctor      what would keep it from its work
+  kapok-agent upgrade FILE                    another version; --help says how it goes back
   kapok-agent --config push.yaml push         beside the hub: agents of all sites of mode Push
   kapok-agent --config push.yaml push --site gz-nansha-edge --show-key
                                               the public key of one of these
@@ -72,33 +73,43 @@ def main(argv: Sequence[str] | None = None) -> int:
         from agents.joining.command import main as join  # noqa: PLC0415 - only for this command
 
         return join(words[1:])
+    config, rest = _split_config(words)
+    if rest[:1] == ["upgrade"]:
+        from agents.upgrade.command import main as upgrade  # noqa: PLC0415 - only for this command
+
+        return upgrade(config, rest[1:])
+    if rest[:1] == ["doctor"]:
+        from agents.doctor.examination import main as doctor  # noqa: PLC0415 - as above
+
+        return doctor(config, rest[1:])
     parser = _build_parser()
     arguments = parser.parse_args(words)
     if arguments.command == "join":
         parser.error("write join first: kapok-agent join TOKEN [options]")
+    if arguments.command in ("doctor", "upgrade"):
+        parser.error(f"write kapok-agent [--config FILE] {arguments.command} [options]")
     return _run_command(arguments)
+
+
+def _split_config(words: list[str]) -> tuple[Path | None, list[str]]:
+    """The settings file that is named before a command, and what follows it."""
+    if words[:1] == ["--config"] and len(words) > 1:
+        return Path(words[1]), words[2:]
+    if words and words[0].startswith("--config="):
+        return Path(words[0].partition("=")[2]), words[1:]
+    return None, words
 
 
 def _run_command(arguments: argparse.Namespace) -> int:
     if arguments.parent_pid and not tie_to_parent(arguments.parent_pid):
         return EXIT_GOOD
-    if arguments.command == "doctor":
-        from agents.doctor import examine  # noqa: PLC0415 - only for this command
-
-        answer = examine(arguments.config, os.environ)
-        sys.stdout.write(json.dumps(answer) + "\n")
-        return EXIT_GOOD if answer["ok"] else EXIT_NO
     is_push = arguments.command == "push"
     try:
         load = load_push_settings if is_push else load_settings
         settings = load(arguments.config, os.environ)
     except AgentSettingsError as error:
         return _exit_with_error(str(error), EXIT_USAGE)
-    logging.basicConfig(
-        level=settings.log_level.upper(),
-        format="%(asctime)s %(levelname)-7s %(message)s",
-        stream=sys.stderr,
-    )
+    configure_logging(settings.log_level, sys.stderr, os.environ)
     limit_log_rate(AgentSystemClock())
     try:
         return (_run_push if is_push else _run_chosen_mode)(arguments, settings)
@@ -249,9 +260,10 @@ def _build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "command",
         nargs="?",
-        choices=["doctor", "join", "push"],
-        help="join: become the agent of a site by a token (kapok-agent join --help); doctor: check "
-        "settings, files and the broker's port, print the findings as JSON; "
+        choices=["doctor", "join", "push", "upgrade"],
+        help="join: become the agent of a site by a token (kapok-agent join --help); doctor: "
+        "what would keep it from its work, and what to do (kapok-agent doctor --help); "
+        "upgrade: replace this version (kapok-agent upgrade --help); "
         "push: run beside the hub, with an agent for each Site of mode Push",
     )
     parser.add_argument(

@@ -28,6 +28,7 @@ from agents.protocol.status import OrderStatus
 from agents.report_pace import ReportPace
 from agents.runtime.clock import AgentClock
 from agents.runtime.faults import AgentFaults
+from agents.runtime.heartbeats import Heartbeats
 
 _log = logging.getLogger(__name__)
 
@@ -47,6 +48,12 @@ _STANDSTILL_SECONDS: Final = 120.0
 _STANDSTILL_POLL_SECONDS: Final = 5.0
 _RENEWALS_PER_LEASE: Final = 3
 _RELEASE_TIMEOUT_SECONDS: Final = 2.0
+_LATE_SECONDS: Final = 120.0
+"""A round of a loop takes less beside its pauses: sensors and requests have time limits of their
+own."""
+_LATE_LEASE_SECONDS: Final = 600.0
+_LATE_PASS_SECONDS: Final = 3600.0
+"""A pass over thousands of orders at a slow cluster takes minutes."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,6 +70,7 @@ class ReportLoop:
         clock: for the interval.
         counters: counts messages sent.
         faults: the barrier around each round.
+        heartbeats: notes each round.
         pace: when to look at the cluster again.
     """
 
@@ -73,6 +81,7 @@ class ReportLoop:
     clock: AgentClock
     counters: Counters
     faults: AgentFaults = field(default_factory=AgentFaults)
+    heartbeats: Heartbeats = field(default_factory=Heartbeats)
     pace: ReportPace = field(init=False)
     _woken: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _is_requested: bool = field(default=True, init=False)
@@ -108,6 +117,7 @@ class ReportLoop:
         due_at = self.clock.monotonic()
         while True:
             started = self.clock.monotonic()
+            self.heartbeats.beat("report", within_seconds=self.interval_seconds * 2 + _LATE_SECONDS)
             is_due = started >= due_at
             if is_due:
                 due_at = self._look_at = started + self.interval_seconds  # if this look fails, too
@@ -294,6 +304,7 @@ class ExecutionLoop:
         resync_seconds: between passes when nothing is in progress.
         on_change: called when an order's status or the lease's holder has changed.
         faults: the barrier around each round.
+        heartbeats: notes each round.
     """
 
     executor: OrderExecutor
@@ -302,6 +313,7 @@ class ExecutionLoop:
     resync_seconds: float
     on_change: Callable[[], None]
     faults: AgentFaults = field(default_factory=AgentFaults)
+    heartbeats: Heartbeats = field(default_factory=Heartbeats)
     _requested: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _last_statuses: tuple[OrderStatus, ...] = field(default=(), init=False)
     _changed_at: float = field(default=0.0, init=False)
@@ -314,6 +326,9 @@ class ExecutionLoop:
         """Makes passes until cancelled; every second while an order is in progress."""
         while True:
             self._requested.clear()
+            self.heartbeats.beat(
+                "execute", within_seconds=self.resync_seconds * 2 + _LATE_PASS_SECONDS
+            )
             pause = self.resync_seconds
             with self.faults.guard("pass"):
                 await self._make_pass()
@@ -351,6 +366,9 @@ class ExecutionLoop:
         """Takes and renews the lease until cancelled."""
         while True:
             was_held = self.lease.is_held()
+            self.heartbeats.beat(
+                "lease", within_seconds=self.lease.duration_seconds + _LATE_LEASE_SECONDS
+            )
             with self.faults.guard("lease"):
                 try:
                     await asyncio.to_thread(self._renew_lease)

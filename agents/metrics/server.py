@@ -14,9 +14,17 @@ _CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 class MetricsServer:
     """Answers `GET /metrics` and `GET /healthz`; closes the connection after each response."""
 
-    def __init__(self, render: Callable[[], str]) -> None:
-        """Takes `render`, which returns the page of `/metrics`."""
+    def __init__(
+        self, render: Callable[[], str], overdue: Callable[[], tuple[str, ...]] = tuple
+    ) -> None:
+        """Takes what makes the pages.
+
+        Args:
+            render: returns the page of `/metrics`.
+            overdue: the loops that do not come round; with any, `/healthz` answers 503.
+        """
         self._render = render
+        self._overdue = overdue
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> int:
@@ -73,6 +81,8 @@ class MetricsServer:
             status, body = "405 Method Not Allowed", "only GET\n"
         elif path == b"/metrics":
             status, body = "200 OK", self._render()
+        elif path == b"/healthz" and (late := self._overdue()):
+            status, body = "503 Service Unavailable", f"no round of: {', '.join(late)}\n"
         elif path == b"/healthz":
             status, body = "200 OK", "ok\n"
         else:

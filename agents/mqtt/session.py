@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 import random
+import secrets
 import socket
 import ssl
 from collections.abc import Callable, Iterable, Sequence
@@ -221,6 +222,34 @@ class AgentSession:
             # Without it the kernel delays small packets by 44 ms (Nagle's algorithm).
             socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
         )
+
+
+def build_probe(broker: AgentBrokerSettings, *, timeout_seconds: float) -> aiomqtt.Client:
+    """A client that only shows whether the broker accepts this agent, on the agent's own way.
+
+    Its random name takes over no session, and it has no will.
+
+    Args:
+        broker: address and credentials.
+        timeout_seconds: longest wait for an answer.
+
+    Raises:
+        OSError: a file cannot be read, or the proxy that is named is none.
+    """
+    client = aiomqtt.Client(
+        broker.host,
+        broker.port,
+        username=broker.username or None,
+        password=password_of(broker) or None,
+        identifier=f"kapok-agent-doctor-{secrets.token_hex(8)}",
+        protocol=aiomqtt.ProtocolVersion.V5,
+        clean_start=True,
+        tls_context=tls_context_of(broker),
+        timeout=timeout_seconds,
+    )
+    _limit_reading(client)
+    _choose_way(client, broker)
+    return client
 
 
 def password_of(broker: AgentBrokerSettings) -> str:

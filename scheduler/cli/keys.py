@@ -14,6 +14,7 @@ from scheduler.cli.support.arguments import (
 )
 from scheduler.cli.support.output import print_error, print_json, print_notice, print_text
 from scheduler.control.ports.hub import HubError
+from scheduler.key_rotation.archives import sign_archive_file
 from scheduler.key_rotation.key_files import (
     KEY_SET_FILE,
     KeyState,
@@ -52,6 +53,8 @@ root take only keys that it has certified."""
 _EPILOG = """examples:
   kapok keys show                                 which keys are valid, and which sites lack them
   kapok keys rotate
+  kapok keys sign kapok-agent-0.2.0-aarch64.tar.gz
+                                                  writes FILE.sig, which kapok-agent upgrade checks
   kapok keys root init root.key                   on a machine without network; keep it in a safe
   kapok keys root trust ed25519:...               at the hub; sites that join from now on know it
   kapok keys root certify root.key hub.keyset.json
@@ -76,6 +79,13 @@ def register(parser: argparse.ArgumentParser) -> None:
     for command in (show, rotate):
         add_data_dir_option(command)
         add_output_option(command)
+    archive = commands.add_parser("sign", help="sign an archive of kapok-agent for its upgrade")
+    archive.add_argument("archive", type=Path, metavar="FILE", help="as make agent-archive builds")
+    archive.add_argument(
+        "--key", type=Path, metavar="FILE", help="the signing key, where it is not in the data dir"
+    )
+    add_data_dir_option(archive)
+    add_output_option(archive)
     root = commands.add_parser("root", help="make and use an offline root")
     actions = root.add_subparsers(dest="root_command", metavar="ACTION", required=True)
     init = actions.add_parser("init", help="make a root key, on a machine without network")
@@ -182,6 +192,16 @@ def _result_of(root: Path, state: KeyState) -> _Result:
     return facts, lines
 
 
+def _sign_archive(arguments: argparse.Namespace) -> _Result:
+    path = arguments.key or data_directory(arguments.data_dir) / HUB_KEY_FILE
+    if not path.exists():
+        raise RotationRefused(f"{path}: there is no signing key; name its file with --key")
+    key = load_or_make_key(path)
+    signature, digest = sign_archive_file(key, arguments.archive)
+    facts = {"signature": str(signature), "sha256": digest, "key": str(key.public)}
+    return facts, [str(signature), f"carry it beside the archive; its SHA-256 is {digest}"]
+
+
 def _init_root(arguments: argparse.Namespace) -> _Result:
     key = make_root(arguments.file)
     text = f"{arguments.file}: keep it in a safe, without network"
@@ -203,7 +223,11 @@ def _certify(arguments: argparse.Namespace) -> _Result:
     return facts, [f"certified set {one.sequence}:", *one.keys]
 
 
-_ACTIONS: dict[str, Callable[[argparse.Namespace], _Result]] = {"show": _show, "rotate": _rotate}
+_ACTIONS: dict[str, Callable[[argparse.Namespace], _Result]] = {
+    "show": _show,
+    "rotate": _rotate,
+    "sign": _sign_archive,
+}
 _ROOT_ACTIONS: dict[str, Callable[[argparse.Namespace], _Result]] = {
     "init": _init_root,
     "trust": _trust_root,

@@ -31,6 +31,7 @@ REFUSALS = {
 """What a server answers to a write, by what has happened, in the words of a real one."""
 
 
+@pytest.mark.soak
 def test_a_refused_write_is_named_in_the_servers_words_and_tried_again(
     member: FaultyMember,
 ) -> None:

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from agents.protocol.errors import WireError
+from agents.protocol.hub_trust.archive_signature import check_archive_signature
 from agents.protocol.hub_trust.key_set import HubKeySet
 from agents.protocol.keys import SigningKey, TrustedKeys
 from agents.runtime.hub_trust import HUB_KEYS_FILE, HubTrust
+from scheduler.cli.entry import main
 from scheduler.key_rotation.key_files import (
     KEY_SET_FILE,
     PREVIOUS_FILE,
@@ -126,3 +128,21 @@ def test_an_agent_that_knows_a_root_takes_only_what_it_has_certified(tmp_path: P
     assert trust.trusted.ids() == {stolen.public.kid}
     assert trust.accept(certified)
     assert trust.trusted.ids() == {new.public.kid}
+
+
+def test_the_hubs_key_signs_an_archive_of_the_agent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive, key = tmp_path / "a.tar.gz", SigningKey(b"h" * 32)
+    archive.write_bytes(b"\x1f\x8bdata")
+    words = ["keys", "sign", str(archive), "--data-dir", str(tmp_path)]
+    assert main(words) == 1, "no key is made for it"
+    (tmp_path / HUB_KEY_FILE).touch(mode=0o600)
+    (tmp_path / HUB_KEY_FILE).write_bytes(key.raw())
+    capsys.readouterr()
+    assert main([*words, "-o", "json"]) == 0
+    digest = json.loads(capsys.readouterr().out)["sha256"]
+    text = (tmp_path / "a.tar.gz.sig").read_text()
+    check_archive_signature(text, digest, TrustedKeys([key.public]))
+    archive.write_bytes(b"no archive")
+    assert main(words) == 1

@@ -13,7 +13,7 @@ from agents import __version__
 from agents.config.load import AgentSettingsError, environment_names, load_settings
 from agents.config.rules import PEER_RANGES, RANGES
 from agents.config.settings import AgentBrokerSettings, AgentSettings, PeerSettings, Secret
-from agents.doctor import examine
+from agents.doctor.examination import examine
 
 ROOT = Path(__file__).parents[4]
 EXAMPLE = ROOT / "configs" / "agent.yaml"

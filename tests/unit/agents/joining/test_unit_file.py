@@ -43,6 +43,8 @@ def test_systemd_finds_nothing_wrong_and_calls_it_safe(tmp_path: Path) -> None:
     assert code == 0, said
     code, said = analyze(path, "security", "--offline=yes", "--threshold=25")
     assert code == 0, said
+    for setting in ("DynamicUser=yes", "NoNewPrivileges=yes", "MemoryMax=", "WatchdogSec="):
+        assert setting in path.read_text(), setting
 
 
 @pytest.mark.parametrize(
