@@ -53,8 +53,8 @@ from agents.runtime.data_dir import (
     record_higher_boot,
 )
 from agents.runtime.faults import AgentFaults
-from agents.runtime.hub_trust import HubTrust
 from agents.runtime.heartbeats import Heartbeats
+from agents.runtime.hub_trust import HubTrust
 from agents.runtime.service_manager import ServiceManager
 from agents.sensors.energy import EnergyMeter
 from agents.sensors.host import resident_bytes

@@ -25,6 +25,7 @@ from scheduler.key_rotation.key_files import (
     prepare_next,
     read_key_state,
     read_secret_key,
+    read_secret_key,
     read_waiting,
     retire,
     trust_root,
@@ -194,9 +195,9 @@ def _result_of(root: Path, state: KeyState) -> _Result:
 
 def _sign_archive(arguments: argparse.Namespace) -> _Result:
     path = arguments.key or data_directory(arguments.data_dir) / HUB_KEY_FILE
-    if not path.exists():
+    key = read_secret_key(path)
+    if key is None:
         raise RotationRefused(f"{path}: there is no signing key; name its file with --key")
-    key = load_or_make_key(path)
     signature, digest = sign_archive_file(key, arguments.archive)
     facts = {"signature": str(signature), "sha256": digest, "key": str(key.public)}
     return facts, [str(signature), f"carry it beside the archive; its SHA-256 is {digest}"]
