@@ -18,9 +18,9 @@ from types import FrameType
 from typing import Final
 
 from agents.config.settings import AgentSettings
-from agents.orders.hub_trust import HubTrust
 from agents.protocol.keys import TrustedKeys
 from agents.runtime.data_dir import IdentityError
+from agents.runtime.hub_trust import HubTrust
 from agents.upgrade.archive import UpgradeError, check_archive, unpack
 from agents.upgrade.self_check import copy_data, require_readable
 from agents.upgrade.service import Service

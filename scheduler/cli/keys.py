@@ -25,7 +25,6 @@ from scheduler.key_rotation.key_files import (
     prepare_next,
     read_key_state,
     read_secret_key,
-    read_secret_key,
     read_waiting,
     retire,
     trust_root,

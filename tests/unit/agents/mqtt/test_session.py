@@ -85,7 +85,7 @@ async def test_a_session_that_cannot_be_had_is_tried_again_ever_more_slowly() ->
         counters=Counters(),
     )
     with suppress(asyncio.CancelledError):
-        await session.run(on_connected=lambda: None, on_message=lambda _name, _payload: None)
+        await session.run(on_connected=lambda: None, on_message=lambda *_message, **_more: None)
     means = [0.5, 1, 2, 4, 8, 16, 20, 20]
     assert all(0.02 * m <= p <= 2 * m for p, m in zip(pauses, means, strict=True)), pauses
     assert session.connection is None
