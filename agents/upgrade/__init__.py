@@ -1,5 +1,6 @@
 """The archive for machines without network: how it is built, installed, and replaces a version.
 
-`build.py` makes it at a machine with network, `install.sh` is in it, and `kapok-agent upgrade` puts
-it in place of the version that runs.
+`build.py` makes it where there is a network, and `install.sh` is in it. Start with `replace.py`,
+which puts it in place of the version that runs. It knows settings, journal, keys of the hub and the
+systemd unit; nothing knows it.
 """
