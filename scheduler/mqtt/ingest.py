@@ -307,7 +307,8 @@ class Ingest:
         try:
             agent = agents.accept_newest(message, kind, opened.key_id)
         except EarlierBoot as error:
-            self.asker.on_stale_boot(site, message, newest_boot=error.newest_boot)
+            if self.asker.on_stale_boot(site, message, newest_boot=error.newest_boot):
+                agents.doubt_counter(message)
             raise
         if isinstance(opened.read, ReadReport):
             if opened.read.base is not None and opened.read.base is not agent.base:
@@ -347,6 +348,22 @@ class Ingest:
         # Nothing is kept of a report that was not taken in.
         agents.keep(name, read, observed_at=observed_at, size=size)
         self.telemetry.count_message("report")
+        self._check_counter(agents, message, read.whole)
+
+    def _check_counter(self, agents: SiteAgents, message: MessageHeader, whole: Report) -> None:
+        """Has an agent begin a new energy counter if its totals count more than one machine."""
+        agent = agents.find(message)
+        if agent is None or whole.energy is None or not agent.counter.note(whole.energy):
+            return
+        _log.warning(
+            "Site %s: the energy totals of agent %s are not exact: they fell, or a second agent has"
+            " its identity, such as a machine with a copy of its disk; it is asked to begin anew."
+            " Give a copied machine an identity of its own: kapok-agent join --again",
+            agents.site,
+            message.agent,
+        )
+        self.telemetry.count_bad_message("energy-counter")
+        self.asker.ask_to_begin_anew(agents.site, message)
 
     def _instant_of(self, monotonic_seconds: float) -> datetime:
         age_seconds = max(0.0, self.clock.monotonic() - monotonic_seconds)
