@@ -249,9 +249,9 @@ class Agent:
         if renewed is None:
             return
         _log.warning(
-            "the hub knows boot %d of this agent: its data directory is an older state, or a copy that"
-            " another agent uses too; it goes on as boot %d, and energy totals begin at 0. A copy"
-            " needs an identity of its own: kapok-agent join --again",
+            "the hub knows boot %d of this agent: its data directory is an older state, or a copy"
+            " that another agent uses too; it goes on as boot %d, and energy totals begin at 0."
+            " A copy needs an identity of its own: kapok-agent join --again",
             higher.above,
             renewed.number,
         )
