@@ -263,12 +263,15 @@ class Agent:
         if renewed is None:
             return
         _log.warning(
-            "the hub knows boot %d of this agent, so its count of starts was lost; it goes on as"
-            " boot %d",
+            "the hub knows boot %d of this agent: its data directory is an older state, or a copy"
+            " that another agent uses too; it goes on as boot %d, and energy totals begin at 0."
+            " A copy needs an identity of its own: kapok-agent join --again",
             higher.above,
             renewed.number,
         )
         builder.renew_boot(renewed)
+        if self.reports.collector.meter is not None:
+            self.reports.collector.meter.begin_anew()
         self.session.will = _build_will(self.settings, builder)  # of the next session
         self.reports.request_full_report()
         self.statuses.request_status()

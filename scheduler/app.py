@@ -45,6 +45,7 @@ from scheduler.hub.kind_schemas import KindSchemas
 from scheduler.hub.token_review import AccessReviewer, open_reviewer
 from scheduler.hub.web_address import publish_web_address
 from scheduler.hub_process.launch import HubChild
+from scheduler.joining_plan import reserved_names
 from scheduler.key_rotation.announcer import KeyAnnouncer
 from scheduler.ledger.pages import read_blob, read_blob_of, read_page
 from scheduler.ledger.reader import decision_json
@@ -323,7 +324,7 @@ class Scheduler:
 
     def _build_ingest(self) -> None:
         """What receives messages from sites."""
-        self.keyring = Keyring()
+        self.keyring = Keyring(reserved_names(self._settings.broker))
         self.ingest = Ingest(
             keyring=self.keyring,
             listener=self.standby,

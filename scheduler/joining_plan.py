@@ -1,8 +1,10 @@
 """Where joining and the embedded broker listen: settings, and ports of the data directory."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 from scheduler.hub.client import HubClient
@@ -10,9 +12,11 @@ from scheduler.joining.authority_source import AuthoritySource
 from scheduler.joining.certificates import list_revoked
 from scheduler.joining.server import Certificates, JoiningPlan
 from scheduler.joining_settings import JOIN_PORT, HostPort, parse_host_port, parse_listen
+from scheduler.model.kinds.site import RESERVED_NAMES
+from scheduler.pki.authority import common_names_of
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.data_dir import DataDirectory
-from scheduler.settings import Settings
+from scheduler.settings import BrokerSettings, Settings
 
 _T = TypeVar("_T")
 
@@ -87,4 +91,14 @@ def plan_joining(settings: Settings, directory: DataDirectory) -> JoiningPlan:
         advertised=advertised,
         lifetime=timedelta(seconds=joining.certificate_seconds),
         has_loopback=settings.push.enabled,
+        reserved_names=reserved_names(settings.broker),
     )
+
+
+def reserved_names(settings: BrokerSettings) -> frozenset[str]:
+    """The user names that the broker may know the scheduler by; no site may have them."""
+    named = {settings.username} - {""}
+    if settings.tls_certificate_file:
+        with suppress(OSError):  # said when the broker's address is read
+            named |= common_names_of(Path(settings.tls_certificate_file).read_bytes())
+    return RESERVED_NAMES | named

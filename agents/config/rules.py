@@ -17,7 +17,7 @@ from agents.protocol.errors import WireError
 from agents.protocol.keys import TrustedKeys
 from agents.protocol.quantities import QuantityError, parse_quantity
 from agents.protocol.report import FigureOrigin
-from agents.protocol.topics import is_site_name
+from agents.protocol.topics import HUB_USER, is_site_name, is_subdomain
 
 LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 _CLUSTER_SOURCES: Final = ("none", "kubeconfig", "in-cluster")
@@ -134,8 +134,12 @@ def find_push_problems(settings: AgentSettings) -> Iterator[SettingProblem]:
 def _rules(settings: AgentSettings) -> Iterator[tuple[str, bool, str]]:
     """Yields every rule: path of the setting, whether it is kept, and the message if not."""
     cluster, static, broker = settings.cluster, settings.static, settings.broker
-    yield "site", is_site_name(settings.site), "lower-case letters, digits, - and . are expected"
-    yield "agent", is_site_name(settings.agent), "lower-case letters, digits, - and . are expected"
+    yield (
+        "site",
+        is_site_name(settings.site),
+        f"lower-case letters, digits, - and . are expected, and not {HUB_USER}",
+    )
+    yield "agent", is_subdomain(settings.agent), "lower-case letters, digits, - and . are expected"
     yield _word("log_level", settings.log_level.upper(), LOG_LEVELS)
     yield _word("cluster.source", cluster.source, _CLUSTER_SOURCES)
     yield (
@@ -145,7 +149,7 @@ def _rules(settings: AgentSettings) -> Iterator[tuple[str, bool, str]]:
     )
     yield (
         "cluster.tenant_account",
-        cluster.tenant_account == "" or is_site_name(cluster.tenant_account),
+        cluster.tenant_account == "" or is_subdomain(cluster.tenant_account),
         "the name of a ServiceAccount is expected, such as kapok-tenant",
     )
     for name in ("kinds", "namespaces", "registries"):
@@ -238,7 +242,7 @@ def _peer_rules(path: str, peer: PeerSettings) -> Iterator[tuple[str, bool, str]
 
 
 def _exporter_rules(path: str, exporter: ExporterSettings) -> Iterator[tuple[str, bool, str]]:
-    is_name = is_site_name(exporter.name) and len(exporter.name) <= _MAX_EXPORTER_NAME
+    is_name = is_subdomain(exporter.name) and len(exporter.name) <= _MAX_EXPORTER_NAME
     yield f"{path}.name", is_name, "lower-case letters, digits and - are expected, at most 32"
     yield f"{path}.url", _is_http_url(exporter.url), "http://HOST[:PORT]/PATH or https is expected"
     yield _word(f"{path}.origin", exporter.origin, ("measured", "estimated"))

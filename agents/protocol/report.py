@@ -214,7 +214,7 @@ class ReportedEnergy:
 
     Attributes:
         counter_id: identity of the counters; totals compare only within one. It is kept on disk, so
-            a restart continues counting; it changes when the disk is lost.
+            a restart continues counting; it changes when the disk is lost, put back or copied.
         it_joules: energy that the equipment has drawn.
         pv_joules: energy from the site's own photovoltaics.
         export_joules: energy fed into the grid.

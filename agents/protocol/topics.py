@@ -16,13 +16,15 @@ from agents.protocol.errors import WireError
 
 PREFIX: Final = "kapok/v1"
 TOKEN_CHARACTERS: Final = 32
+HUB_USER: Final = "kapok-scheduler"
+"""The scheduler's user name at the broker: it reads and writes all topics, so no site has it."""
 
 TopicKind = Literal[
     "desired", "desired/delta", "orders", "hub", "report", "status", "offline", "answer"
 ]
 _TOPIC_KINDS: Final[tuple[TopicKind, ...]] = get_args(TopicKind)
 
-_SITE_PATTERN = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
+_SUBDOMAIN_PATTERN = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
 _TOKEN_PATTERN = re.compile(rf"[0-9a-f]{{{TOKEN_CHARACTERS}}}")
 
 
@@ -44,8 +46,13 @@ class Topic:
 
 
 def is_site_name(name: str) -> bool:
-    """Whether `name` is a valid site name: an RFC 1123 subdomain of at most 253 characters."""
-    return _SITE_PATTERN.fullmatch(name) is not None
+    """Whether `name` may be a site's: a subdomain (`is_subdomain`), and not the scheduler's own."""
+    return name != HUB_USER and is_subdomain(name)
+
+
+def is_subdomain(name: str) -> bool:
+    """Whether `name` is an RFC 1123 subdomain of at most 253 characters."""
+    return _SUBDOMAIN_PATTERN.fullmatch(name) is not None
 
 
 def site_topic(site: str, kind: TopicKind) -> str:

@@ -1,5 +1,8 @@
 """Sums power up to energy totals, which only grow and survive restarts.
 
+A disk that was put back to an older state, or copied to another machine, has totals that were
+counted on from elsewhere. The hub finds it by the number of starts, and the count begins anew.
+
 Between two observations at most `_MAX_GAP_SECONDS` apart that both know the power, the energy is
 their mean power times the time (trapezoidal rule). All other time counts as unmeasured, so that a
 gap is not taken for a saving.
@@ -74,6 +77,13 @@ class EnergyMeter:
         self._last_reading = (now, watts, observation.pv_watts)
         self._save()
         return self._build_energy(observation, observation.power)
+
+    def begin_anew(self) -> None:
+        """Counts from 0 under a new id: the totals on this disk are an older state, or a copy.
+
+        Another agent may have counted on from the same totals, so one id would mean two counts.
+        """
+        self._counter_id, self._totals = secrets.token_hex(8), {}
 
     def read_totals(self, observation: Observation) -> ReportedEnergy:
         """Returns the totals as they are on disk; counts nothing and writes nothing."""

@@ -11,6 +11,7 @@ from scheduler.cli.support.output import print_error, print_text
 from scheduler.control.ports.hub import SITES, TENANTS, Conflict, HubError
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.model.kinds.fields import NAME_PATTERN
+from scheduler.model.kinds.site import RESERVED_NAMES
 from scheduler.mqtt.keyring import canonical_public_key
 
 _EPILOG = """examples:
@@ -51,6 +52,13 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Creates the Site, or adds the key to an existing one."""
+    if arguments.site in RESERVED_NAMES:
+        print_error(
+            "admit",
+            f"{arguments.site} is the scheduler's own user name at the broker; the agent needs"
+            " another name, in `site` of its settings",
+        )
+        return EXIT_USAGE
     try:
         key = canonical_public_key(arguments.key)
         kubeconfig = find_kubeconfig(arguments.kubeconfig, arguments.data_dir)

@@ -14,7 +14,6 @@ from scheduler.cli.support.arguments import (
 )
 from scheduler.cli.support.output import print_error, print_json, print_notice, print_text
 from scheduler.mqtt.production.mosquitto_files import (
-    HUB_USER,
     MOSQUITTO_VERSIONS,
     ListenAddress,
     MosquittoChoices,
@@ -130,7 +129,7 @@ def _config(arguments: argparse.Namespace) -> int:
 
 def _steps(choices: MosquittoChoices, out: Path | None) -> list[str]:
     folder, written = choices.folder, out or "the two files"
-    files = f"--ca ca.crt --cert {HUB_USER}.crt --key {HUB_USER}.key"
+    files = f"--ca ca.crt --cert {choices.hub_user}.crt --key {choices.hub_user}.key"
     site = "--site SITE --site-cert SITE.crt --site-key SITE.key"
     copied = f"copy {written} to {folder}/ on the broker's machine, readable for user mosquitto"
     broker = "broker.crt and broker.key (the broker's own, for the name that agents connect to)"

@@ -29,6 +29,7 @@ from agents.protocol.joining.token import parse_secret
 from scheduler.control.ports.hub import SITES, Conflict, Hub, NotFound, Object, Refused
 from scheduler.joining.certificates import TooManyCertificates, record_certificate, revoked_keys
 from scheduler.joining.invitations import Invitation, find_invitation, use_invitation
+from scheduler.model.kinds.site import RESERVED_NAMES
 from scheduler.pki.authority import MAX_NAME_CHARACTERS, Authority, Issued
 from scheduler.pki.certificate_request import RequestRefused, read_request
 from scheduler.runtime.clock import Clock
@@ -37,8 +38,6 @@ _log = logging.getLogger(__name__)
 
 REVOCATIONS = "kapok.dev/revocations"
 """The annotation of a Site that counts how often it was revoked."""
-SCHEDULER_NAME = "kapok-scheduler"
-"""The scheduler's common name at the broker; no site may have it."""
 _CLUSTER_UNREACHABLE = "ClusterUnreachable"
 _ATTEMPTS = 8
 _BAD_REQUEST, _FORBIDDEN, _CONFLICT, _TOO_MANY = 400, 403, 409, 429
@@ -86,6 +85,7 @@ class Admission:
         root_keys: the public keys of the offline root; none: there is none.
         lifetime: how long a certificate is valid.
         clock: the hub's time.
+        reserved_names: names that no certificate of a site may have; the broker gives them more.
     """
 
     hub: Hub
@@ -95,6 +95,7 @@ class Admission:
     root_keys: Callable[[], tuple[str, ...]] = lambda: ()
     lifetime: timedelta
     clock: Clock
+    reserved_names: frozenset[str] = RESERVED_NAMES
 
     async def join(self, request: JoinRequest) -> JoinAnswer:
         """The certificate of a machine that has a token.
@@ -231,7 +232,7 @@ class Admission:
         return revocations_of(site)
 
     async def _issue(self, name: str, key: str, now: datetime) -> Issued:
-        if len(name) > MAX_NAME_CHARACTERS or name == SCHEDULER_NAME:
+        if len(name) > MAX_NAME_CHARACTERS or name in self.reserved_names:
             raise JoinRefused(
                 "bad-request", f"no certificate can have the name {name[:80]!r}", _BAD_REQUEST
             )

@@ -15,15 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from agents.protocol.joining.messages import BrokerPlace
+from agents.protocol.topics import HUB_USER
 from scheduler.control.ports.hub import Hub, HubError
 from scheduler.joining.address import JoinAddress, publish_join_address
-from scheduler.joining.admission import SCHEDULER_NAME, Admission
-from scheduler.joining.broker_rules import rule_settings, topic_rules
+from scheduler.joining.admission import Admission
+from scheduler.joining.broker_rules import rule_settings
 from scheduler.joining.certificates import Revoked, list_revoked
 from scheduler.joining.endpoint import JoinEndpoint, serve_joining
 from scheduler.joining.invitations import drop_expired_invitations, ensure_namespace
 from scheduler.joining_settings import HostPort
+from scheduler.model.kinds.site import RESERVED_NAMES
 from scheduler.mqtt.broker import OpenListener, mosquitto_version
+from scheduler.mqtt.production.mosquitto_files import access_rules
 from scheduler.pki.authority import Authority
 from scheduler.pki.files import (
     AUTHORITY_CERTIFICATE_FILE,
@@ -60,6 +63,7 @@ class JoiningPlan:
         advertised: names and addresses by which other machines reach this one; at least one.
         lifetime: of the certificates.
         has_loopback: whether the embedded broker also takes every client on loopback.
+        reserved_names: names that no site may have.
     """
 
     folder: Path
@@ -70,6 +74,7 @@ class JoiningPlan:
     advertised: tuple[str, ...]
     lifetime: timedelta
     has_loopback: bool = False
+    reserved_names: frozenset[str] = RESERVED_NAMES
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -117,7 +122,7 @@ class Certificates:
             plan.folder, _BROKER_NAME, self.authority, plan.names, now=now, lifetime=plan.lifetime
         )
         client, is_client_new = ensure_client_files(
-            plan.folder, SCHEDULER_NAME, self.authority, now=now, lifetime=plan.lifetime
+            plan.folder, HUB_USER, self.authority, now=now, lifetime=plan.lifetime
         )
         # The contexts stay: sessions and servers that hold them use the new files from now on.
         if is_server_new:
@@ -131,7 +136,7 @@ class Certificates:
         now = self.clock.now()
         crl = self.authority.revocation_list(revoked.serials, number=int(now.timestamp()), now=now)
         write_file(self.plan.folder / REVOCATION_FILE, crl, mode=0o644)
-        rules = topic_rules(revoked.sites).encode()
+        rules = access_rules(refused_sites=revoked.sites).encode()
         write_file(self.plan.folder / _RULES_FILE, rules, mode=0o644)
 
     def open_listener(self) -> OpenListener:
@@ -165,7 +170,7 @@ class Certificates:
 
     def _client_files(self) -> CertificateFiles:
         folder = self.plan.folder
-        return CertificateFiles(folder / f"{SCHEDULER_NAME}.crt", folder / f"{SCHEDULER_NAME}.key")
+        return CertificateFiles(folder / f"{HUB_USER}.crt", folder / f"{HUB_USER}.key")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -221,6 +226,7 @@ class JoiningServer:
             root_keys=self.root_keys,
             lifetime=plan.lifetime,
             clock=self.clock,
+            reserved_names=plan.reserved_names,
         )
         endpoint = JoinEndpoint(admission=admission, clock=self.clock, faults=faults, count=count)
         bound = WebListener(host=plan.listen_host, port=plan.join_port).open_socket()

@@ -31,7 +31,7 @@ from scheduler.mqtt.arrivals import parse_site_topic
 from scheduler.mqtt.keyring import Keyring
 from scheduler.mqtt.questions.site_questions import SiteQuestions
 from scheduler.mqtt.received_messages import ReceivedMessages
-from scheduler.mqtt.site_agents import EarlierBoot, ReadReport, SiteAgents, SiteMessage
+from scheduler.mqtt.site_agents import AgentState, EarlierBoot, ReadReport, SiteAgents, SiteMessage
 from scheduler.mqtt.site_asker import SiteAsker
 from scheduler.mqtt.site_reports import (
     MAX_AGE_SECONDS,
@@ -304,11 +304,7 @@ class Ingest:
             raise WireError("wrong-site", f"names {message.site!r} on the topic of {site!r}")
         agents = self._sites.setdefault(site, SiteAgents(site=site, received=self.received))
         is_new_boot = agents.is_first_report(message)
-        try:
-            agent = agents.accept_newest(message, kind, opened.key_id)
-        except EarlierBoot as error:
-            self.asker.on_stale_boot(site, message, newest_boot=error.newest_boot)
-            raise
+        agent = self._accept_newest(agents, message, kind, opened.key_id)
         if isinstance(opened.read, ReadReport):
             if opened.read.base is not None and opened.read.base is not agent.base:
                 raise WireError("stale", "the full report of this delta was dropped meanwhile")
@@ -324,6 +320,18 @@ class Ingest:
             self.listener.on_order_status(replace(opened.read, sent_seconds=sent_seconds))
         else:
             raise WireError("stale", "the site was forgotten while this was read")
+
+    def _accept_newest(
+        self, agents: SiteAgents, message: MessageHeader, kind: str, key_id: str
+    ) -> AgentState:
+        """As `SiteAgents.accept_newest`; an agent of an earlier boot that is there now is told."""
+        try:
+            return agents.accept_newest(message, kind, key_id)
+        except EarlierBoot as error:
+            newest = error.newest_boot
+            if self.asker.on_stale_boot(agents.site, message, newest_boot=newest):
+                agents.doubt_counter(message)
+            raise
 
     def _note_abilities(self, site: str, message: SiteStatusMessage) -> None:
         self.on_trusted_keys(site, message.trusted_hub_keys or ())
@@ -347,6 +355,22 @@ class Ingest:
         # Nothing is kept of a report that was not taken in.
         agents.keep(name, read, observed_at=observed_at, size=size)
         self.telemetry.count_message("report")
+        self._check_counter(agents, message, read.whole)
+
+    def _check_counter(self, agents: SiteAgents, message: MessageHeader, whole: Report) -> None:
+        """Has an agent begin a new energy counter if its totals count more than one machine."""
+        agent = agents.find(message)
+        if agent is None or whole.energy is None or not agent.counter.note(whole.energy):
+            return
+        _log.warning(
+            "Site %s: the energy totals of agent %s are not exact: they fell, or a second agent has"
+            " its identity, such as a machine with a copy of its disk; it is asked to begin anew."
+            " Give a copied machine an identity of its own: kapok-agent join --again",
+            agents.site,
+            message.agent,
+        )
+        self.telemetry.count_bad_message("energy-counter")
+        self.asker.ask_to_begin_anew(agents.site, message)
 
     def _instant_of(self, monotonic_seconds: float) -> datetime:
         age_seconds = max(0.0, self.clock.monotonic() - monotonic_seconds)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from agents.protocol.errors import WireError
 from agents.protocol.keys import PublicKey, SigningKey, TrustedKeys
+from scheduler.model.kinds.site import RESERVED_NAMES
 
 __all__ = [
     "Keyring",
@@ -114,9 +115,15 @@ def note_public_key(path: Path, key: SigningKey) -> frozenset[str]:
 
 
 class Keyring:
-    """The keys that each admitted site signs with."""
+    """The keys that each admitted site signs with.
 
-    def __init__(self) -> None:
+    Args:
+        reserved_names: names that no site may have: the broker knows the scheduler by them. The
+            hub refuses such a Site; one that it holds from before has no keys.
+    """
+
+    def __init__(self, reserved_names: frozenset[str] = RESERVED_NAMES) -> None:
+        self._reserved_names = reserved_names
         self._trusted: dict[str, TrustedKeys] = {}
         self._texts: dict[str, tuple[str, ...]] = {}
 
@@ -131,6 +138,14 @@ class Keyring:
         keys = tuple(keys)
         is_new = self._texts.get(site) != keys
         self._texts[site] = keys
+        if site in self._reserved_names:
+            if is_new:
+                _log.error(
+                    "Site %s: the broker knows the scheduler by this name, so nothing of this site"
+                    " is accepted; delete it, and let its machine join under another name",
+                    site,
+                )
+            keys = ()
         good: list[PublicKey] = []
         for text in keys:
             try:

@@ -15,7 +15,7 @@ import msgspec
 
 from agents.protocol.bounds import MAX_PAYLOAD_BYTES
 from agents.protocol.errors import WireError
-from agents.protocol.report import MessageHeader, Offline, Report, ReportDelta
+from agents.protocol.report import MessageHeader, Offline, Report, ReportDelta, ReportedEnergy
 from agents.protocol.status import SiteStatusMessage
 from scheduler.control.ports.agents import SiteReport
 from scheduler.model.kinds.site import Intensity, Power
@@ -27,6 +27,15 @@ SiteMessage = Report | ReportDelta | SiteStatusMessage | Offline
 
 _MAX_AGENTS_PER_SITE = 256
 _LARGE_BASE_BYTES = 32 * 1024
+_MAX_COUNTER_ASKS = 3
+_TOTALS = (
+    "it_joules",
+    "pv_joules",
+    "export_joules",
+    "battery_charge_joules",
+    "battery_discharge_joules",
+    "unmeasured_seconds",
+)
 
 
 class EarlierBoot(WireError):
@@ -78,6 +87,50 @@ class FallbackFigures:
 
 
 @dataclass(slots=True)
+class EnergyCounter:
+    """The energy counter of one agent, and whether its totals count one machine once.
+
+    Two agents on copies of one disk count on from the same totals under the same id. Neither of
+    the two totals is exact then, so each is asked to begin anew under an id of its own. An agent of
+    a version before keeps its id; its counter stays doubted, and it is not asked for ever.
+
+    Attributes:
+        id: of the counter; "" before the first report with totals.
+        totals: the highest so far, in the order of `_TOTALS`.
+        is_doubted: the totals fell, or another agent of the same identity is there.
+        asks: how often the agent was asked to begin anew.
+    """
+
+    id: str = ""
+    totals: tuple[float, ...] = ()
+    is_doubted: bool = False
+    asks: int = 0
+
+    def note(self, energy: ReportedEnergy) -> bool:
+        """Takes in what a report says.
+
+        Returns:
+            Whether the agent is to be asked to begin anew.
+        """
+        known = self.totals or (0.0,) * len(_TOTALS)
+        said = (getattr(energy, name) for name in _TOTALS)
+        # A total that a report leaves out says nothing.
+        totals = tuple(
+            before if now is None else now for now, before in zip(said, known, strict=True)
+        )
+        if energy.counter_id != self.id:
+            self.id, self.totals, self.is_doubted, self.asks = energy.counter_id, totals, False, 0
+            return False
+        if any(now < before for now, before in zip(totals, self.totals, strict=True)):
+            self.is_doubted = True
+        self.totals = tuple(map(max, totals, self.totals))
+        if not self.is_doubted or self.asks >= _MAX_COUNTER_ASKS:
+            return False
+        self.asks += 1
+        return True
+
+
+@dataclass(slots=True)
 class AgentState:
     """The newest messages of one agent.
 
@@ -87,6 +140,7 @@ class AgentState:
         base: the full report that deltas apply to; None until one has arrived in this boot.
         base_bytes: its size as JSON.
         fallback: the figures of its last report that fill in for the other agents.
+        counter: its energy counter.
     """
 
     boot: tuple[int, str] = (-1, "")
@@ -94,6 +148,7 @@ class AgentState:
     base: Report | None = None
     base_bytes: int = 0
     fallback: FallbackFigures = field(default_factory=FallbackFigures)
+    counter: EnergyCounter = field(default_factory=EnergyCounter)
 
     @classmethod
     def of_received(cls, received: ReceivedAgent) -> Self:
@@ -174,6 +229,12 @@ class SiteAgents:
         self.agents[message.agent] = agent
         self.received.note((self.site, key_id, message.agent), agent.received())
         return agent
+
+    def doubt_counter(self, message: MessageHeader) -> None:
+        """Notes that a second agent is there that has the identity of one that reports."""
+        agent = self.agents.get(message.agent)
+        if agent is not None and agent.counter.id:
+            agent.counter.is_doubted = True
 
     def has_large_base(self) -> bool:
         """Whether even a small delta may give a report that takes long to read."""

@@ -159,19 +159,31 @@ class SiteAsker:
         if known.sent_seconds >= self.clock.monotonic() - self.silent_after_seconds:
             known.is_silence_asked = False
 
-    def on_stale_boot(self, site: str, message: MessageHeader, *, newest_boot: int) -> None:
+    def on_stale_boot(self, site: str, message: MessageHeader, *, newest_boot: int) -> bool:
         """Handles a message whose boot number was used before.
 
         Only an agent that is there now carries the newest nonce; it has lost its count, and gets
         the number. All else may be an old message, and the site is asked.
+
+        Returns:
+            Whether the agent is there now.
         """
         if message.nonces is None:
-            return
+            return False
         if not self.nonces.carries_newest(site, message.nonces):
             self._again.setdefault(site, False)
-        elif len(self._boots) < _MAX_BOOTS_ASKED:
+            return False
+        if len(self._boots) < _MAX_BOOTS_ASKED:
             self._boots[site] = HigherBoot(
                 agent=message.agent, boot_id=message.boot_id, above=newest_boot
+            )
+        return True
+
+    def ask_to_begin_anew(self, site: str, message: MessageHeader) -> None:
+        """Asks an agent that is there now to count as a later boot, and its energy from 0."""
+        if message.nonces is not None and len(self._boots) < _MAX_BOOTS_ASKED:
+            self._boots[site] = HigherBoot(
+                agent=message.agent, boot_id=message.boot_id, above=message.boot_number
             )
 
     def agents_without_nonce(self, site: str) -> list[str]:

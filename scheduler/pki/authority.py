@@ -263,6 +263,16 @@ def names_of(certificate_pem: bytes) -> frozenset[str]:
     )
 
 
+def common_names_of(certificate_pem: bytes) -> frozenset[str]:
+    """The common names of a certificate; none if it cannot be read."""
+    try:
+        subject = x509.load_pem_x509_certificate(certificate_pem).subject
+    except ValueError:
+        return frozenset()
+    named = subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return frozenset(str(each.value) for each in named)
+
+
 def instant(seconds: int) -> datetime:
     """The instant of a POSIX time."""
     return datetime.fromtimestamp(seconds, UTC)

@@ -162,9 +162,10 @@ RECORDED_METRICS: Final[Mapping[str, MetricDefinition]] = {
         "counter",
         "Refused messages, by kind: malformed, too-large, too-deep, algorithm, unknown-key, "
         "unknown-site, signature, wrong-site, stale, digest, unknown-base, unknown-order; "
-        "agents/protocol/errors.py explains them, and unknown-site is a site that is not admitted.",
+        "agents/protocol/errors.py explains them, unknown-site is a site that is not admitted, and "
+        "energy-counter a report whose energy totals fell or are of two agents with one identity.",
         ("kind",),
-        values=BAD_MESSAGE_KINDS,
+        values=(*BAD_MESSAGE_KINDS, "energy-counter"),
     ),
     "kapok_epoch_claims_total": MetricDefinition(
         "counter",

@@ -12,8 +12,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, get_args
 
-from scheduler.joining.admission import SCHEDULER_NAME
-from scheduler.model.kinds.site import Tier
+from scheduler.model.kinds.site import RESERVED_NAMES, Tier
 from scheduler.pki.authority import MAX_NAME_CHARACTERS
 
 MAX_SITES = 1000
@@ -124,7 +123,7 @@ def site_from(cells: Mapping[str, str]) -> tuple[NewSite, list[tuple[str, str]]]
 
 def name_problem(name: str) -> str | None:
     """Why a text is no name of a site that may join; None: it is one."""
-    if name == SCHEDULER_NAME:
+    if name in RESERVED_NAMES:
         return f"{name} is the scheduler's own name at the broker"
     if len(name) > MAX_NAME_CHARACTERS:
         return (

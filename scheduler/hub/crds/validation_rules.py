@@ -10,6 +10,7 @@ accepts the object, and condition `Accepted` or phase `Refused` explains why it 
 from typing import Any
 
 from scheduler.model.jurisdictions import PROVINCES, REFUSED_BY_SCHEMA, REPLACEMENT_CODES
+from scheduler.model.kinds.site import RESERVED_NAMES
 from scheduler.model.kinds.workload import MAX_KEPT_EPOCH
 
 # apimachinery's resource.Quantity without a minus: requests and free capacity are not negative.
@@ -135,6 +136,15 @@ STRUCT_RULES: dict[str, dict[str, Any]] = {
 """Rules on a Struct, by its name, in every place where it is used."""
 
 ROOT_RULES: dict[str, dict[str, Any]] = {
+    "Site": _rules(
+        *(
+            _rule(
+                f"self.metadata.name != '{name}'",
+                f"choose another name: {name} is the scheduler's own user name at the broker",
+            )
+            for name in sorted(RESERVED_NAMES)
+        )
+    ),
     "Workload": _rules(
         _rule(
             "!has(oldSelf.status) || !has(oldSelf.status.epoch)"

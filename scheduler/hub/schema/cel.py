@@ -66,6 +66,10 @@ def compile_rule(rule: str) -> Any:  # noqa: ANN401 - the evaluator has no type 
     return _environment().compile(rule)
 
 
+METADATA_IN_RULES = ("name", "generateName")
+"""What rules read of the metadata of a whole object, whether its schema names it or not."""
+
+
 @functools.lru_cache(maxsize=4096)
 def escape_name(name: str) -> str:
     """The name of a property as rules write it, such as `__namespace__`."""
@@ -106,6 +110,11 @@ def _to_cel_map(node: SchemaNode | None, value: JsonObject) -> dict[str, Any]:
             or node.allows_any_value
         ):
             found[key] = to_cel_value(node.additional_properties, item)
+        if key == "metadata" and isinstance(item, dict):
+            # Schemas leave its fields out. `estimate_rule_cost` refuses rules that read others, or
+            # these where `self` is no whole object.
+            names = {name: item[name] for name in METADATA_IN_RULES if name in item}
+            found[key] = names | found.get(key, {})
     return found
 
 

@@ -9,7 +9,7 @@ validation functions" of the Kubernetes documentation.
 from dataclasses import dataclass
 from typing import assert_never
 
-from scheduler.hub.schema.cel import escape_name
+from scheduler.hub.schema.cel import METADATA_IN_RULES, escape_name
 from scheduler.hub.schema.cel_syntax import (
     Call,
     Comprehension,
@@ -119,6 +119,7 @@ class _CostEstimator:
     def __init__(self, node: SchemaNode, *, is_root: bool) -> None:
         self._self_node = node
         self._is_root = is_root
+        self._metadata: SchemaNode | None = None
         self._variables: dict[str, _ValueEstimate] = {}
 
     def estimate(self, expression: Expression) -> _ValueEstimate:
@@ -164,10 +165,14 @@ class _CostEstimator:
             return None
         if node.additional_properties is not None:
             return node.additional_properties
+        is_whole = (node is self._self_node and self._is_root) or node.is_embedded
         for name, child in node.properties.items():
             if escape_name(name) == field:
+                if is_whole and name == "metadata":
+                    self._metadata = child
                 return child
-        is_whole = (node is self._self_node and self._is_root) or node.is_embedded
+        if node is self._metadata and field in METADATA_IN_RULES:
+            return None
         if is_whole and field in {"apiVersion", "kind", "metadata"}:
             return None
         raise UndefinedField(f"undefined field '{field}'")

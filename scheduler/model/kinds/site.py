@@ -26,6 +26,10 @@ from scheduler.model.kinds.fields import (
 from scheduler.model.kinds.metadata import Metadata
 from scheduler.model.kinds.overrides import SiteRegistries
 
+RESERVED_NAMES = frozenset({"kapok-scheduler"})
+"""No Site may have these names. At the broker a site's name is its user name, and this one is the
+scheduler's own, which reads and writes the topics of all sites."""
+
 Tier = Literal["edge", "regional", "central"]
 
 

@@ -5,21 +5,19 @@ The two forms differ in one place: up to mosquitto 2.0 the broker reads the topi
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import PurePosixPath
 from typing import Final, Literal, get_args
 
-from agents.protocol.topics import PREFIX, hub_subscriptions, is_site_name
+from agents.protocol.topics import HUB_USER, PREFIX, hub_subscriptions, is_site_name, is_subdomain
 
 MosquittoVersion = Literal["2.0", "2.1"]
 MOSQUITTO_VERSIONS: Final[tuple[MosquittoVersion, ...]] = get_args(MosquittoVersion)
 
 SETTINGS_FILE: Final = "mosquitto.conf"
 RULES_FILE: Final = "mosquitto.acl"
-HUB_USER: Final = "kapok-scheduler"
-"""The common name of the scheduler's client certificate."""
 
 _TLS_PORT: Final = 8883
 _LAST_PORT: Final = 65_535
@@ -104,7 +102,7 @@ class MosquittoChoices:
                 raise MosquittoValueError(
                     f"{name} {path!r}: expected an absolute path of letters, digits and ._-"
                 )
-        if not is_site_name(self.hub_user):
+        if not is_subdomain(self.hub_user):
             raise MosquittoValueError(
                 f"user {self.hub_user!r}: expected lower-case letters, digits, - and ."
             )
@@ -119,11 +117,13 @@ def mosquitto_files(choices: MosquittoChoices) -> Mapping[str, str]:
     return {SETTINGS_FILE: _settings(choices), RULES_FILE: access_rules(choices.hub_user)}
 
 
-def access_rules(hub_user: str = HUB_USER) -> str:
+def access_rules(hub_user: str = HUB_USER, *, refused_sites: Iterable[str] = ()) -> str:
     """The topic rules, in mosquitto's form: a site by its user name, the scheduler for all sites.
 
     Args:
         hub_user: user name of the scheduler.
+        refused_sites: sites that have no rights, also in a session that is open; a name that no
+            site may have is left out.
     """
     site = [f"pattern read {PREFIX}/%u/{kind}" for kind in _SITE_READS]
     up = [f"pattern write {PREFIX}/%u/{kind}" for kind in _SITE_WRITES]
@@ -143,6 +143,12 @@ def access_rules(hub_user: str = HUB_USER) -> str:
         f"user {hub_user}",
         *down,
         *hub,
+        *(
+            line
+            for site in sorted(refused_sites)
+            if is_site_name(site) and site != hub_user
+            for line in ("", f"user {site}", "topic deny #")
+        ),
     )
     return "\n".join(parts) + "\n"
 

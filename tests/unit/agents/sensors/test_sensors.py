@@ -227,6 +227,18 @@ def test_spoilt_totals_begin_anew_under_another_counter(tmp_path: Path, spoilt: 
     assert len(energy.counter_id) == 16
 
 
+def test_a_disk_that_was_copied_counts_from_0_under_another_counter(tmp_path: Path) -> None:
+    meter = EnergyMeter(tmp_path / "energy.json")
+    meter.record(watts(100), 0)
+    before = meter.record(watts(100), 10)
+    meter.begin_anew()
+    after = meter.record(watts(100), 20)
+    assert after.counter_id != before.counter_id
+    assert after.it_joules == 1000  # of the ten seconds since
+    again = EnergyMeter(tmp_path / "energy.json").record(watts(100), 500)
+    assert (again.counter_id, again.it_joules) == (after.counter_id, 1000)
+
+
 def test_totals_of_other_names_do_not_keep_ours_from_being_saved(tmp_path: Path) -> None:
     others = {f"{'x' * 40}{at}": 1.0 for at in range(83)}
     text = json.dumps({"counterId": "one", "totals": others}, separators=(",", ":")).ljust(4096)

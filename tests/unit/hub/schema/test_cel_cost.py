@@ -58,3 +58,12 @@ def test_escaped_names_are_known() -> None:
 def test_at_the_root_an_object_has_a_name() -> None:
     node = compile_schema({"type": "object", "properties": {"spec": {"type": "object"}}})
     assert estimate_rule_cost("self.metadata.name.size() < 20", node, is_root=True) < 100
+    metadata = {"type": "object", "properties": {"metadata": {"type": "object"}}}
+    named = compile_schema(metadata)
+    assert estimate_rule_cost("self.metadata.name != 'a'", named, is_root=True) < 100
+    for rule, is_root in (
+        ("self.metadata.labels != 'a'", True),
+        ("self.metadata.name != 'a'", False),
+    ):
+        with pytest.raises(UndefinedField):
+            estimate_rule_cost(rule, named, is_root=is_root)
