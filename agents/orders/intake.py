@@ -291,7 +291,7 @@ class Intake:
         """Whether an index is not acted on, because it may be an old one.
 
         An agent refuses what is older than the newest index that it knows. One that knows none, be
-        it new or its disk lost, cannot tell an index that its broker has rolled back, which may
+        it new or its disk lost, cannot know an index that its broker has rolled back, which may
         list jobs that have run and replicas that are elsewhere now. What a broker retained has this
         flag in its message (MQTT 5, 3.3.1.3), and the hub publishes its index again to a site
         whose status echoes none: that message has not.
