@@ -19,6 +19,7 @@ from types import FrameType
 from typing import Final
 
 from agents.config.settings import AgentSettings
+from agents.joining.unit import UNIT_NAME
 from agents.orders.hub_trust import HubTrust
 from agents.protocol.keys import TrustedKeys
 from agents.runtime.data_dir import IdentityError
@@ -77,6 +78,8 @@ class Upgrade:
             self._require_plain_names()
             self._clean()
             before = self.versions.current()
+            if self.service.is_installed:
+                self._require_link(before)
             new = self._install()
             if new == before:
                 return f"{new} runs already"
@@ -93,6 +96,22 @@ class Upgrade:
         for path in (self.config, self.versions.prefix):
             if set(str(path)) & set(" \t\n\"'\\%$"):
                 raise UpgradeError(f"{path}: name a path without spaces and quotes")
+
+    def _require_link(self, before: str) -> None:
+        """Checks that the service follows the link, and runs with these settings.
+
+        Raises:
+            UpgradeError: it would run another program, or other settings, at its next start.
+        """
+        program, *rest = [*self.service.command(), ""]
+        own = self.versions.program(before)
+        is_link = Path(program).resolve() == own.resolve() and Path(program) != own
+        if not is_link or rest[:2] != ["--config", str(self.config)]:
+            raise UpgradeError(
+                f"{UNIT_NAME} runs {' '.join([program, *rest]).strip()}: let it run "
+                f"{self.versions.prefix}/current/bin/kapok-agent --config {self.config}, or name "
+                "its settings with --config"
+            )
 
     def _clean(self) -> None:
         """Removes what an upgrade that was killed has left: its copy holds the agent's keys."""
