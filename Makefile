@@ -38,7 +38,7 @@ demo: kernel  ## sets up and runs the demo (ARGS="--exit-when-settled -o json")
 test: kernel  ## sets up and passes the tests: the gate, at most 10 minutes
 	$(MAKE) check
 	$(BIN)/python -m pytest -n 2 $(FAST_TESTS) $(ARGS)
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(PROCESS_TESTS) $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile $(PROCESS_TESTS) $(ARGS)
 
 soak: kernel  ## the long scenarios with full counts, one JSON line each
 	$(BIN)/python -m pytest -m soak -s --timeout=3600 $(ARGS)

@@ -1,5 +1,6 @@
 """Checks an archive, and unpacks it: regular files below one folder, bounded in number and size."""
 
+import shutil
 import tarfile
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
@@ -22,19 +23,25 @@ class UpgradeError(Exception):
     """The agent stays as it is; the message says why and what to do."""
 
 
-def check_archive(path: Path, trusted: TrustedKeys, wanted_sha256: str) -> str:
-    """Accepts an archive that is the one that was meant; returns its SHA-256.
+def take_archive(path: Path, target: Path, trusted: TrustedKeys, wanted_sha256: str) -> str:
+    """Copies an archive that is the one that was meant; returns its SHA-256.
+
+    What is checked is the copy, which no other user can change afterwards.
 
     Args:
         path: the archive; its signature is beside it.
+        target: the copy.
         trusted: the keys of the hub; with any, it has to be signed, or the digest given.
         wanted_sha256: what a person says that its digest is; empty: nothing.
 
     Raises:
         UpgradeError: it is another one, or nothing vouches for it.
-        OSError: it cannot be read.
+        OSError: it cannot be read, or the disk is full.
     """
-    with path.open("rb") as file:
+    if path.stat().st_size > _MAX_BYTES:
+        raise UpgradeError(f"{path}: larger than an archive of kapok-agent is")
+    shutil.copyfile(path, target)
+    with target.open("rb") as file:
         found = _digest_of(file)
     if wanted_sha256:
         if wanted_sha256.lower().removeprefix("sha256:") != found:

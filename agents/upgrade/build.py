@@ -25,7 +25,8 @@ from agents import __version__
 
 ARCHITECTURES: Final = ("x86_64", "aarch64")
 PYTHONS: Final = ("3.11", "3.12", "3.13")
-_PLATFORMS: Final = ("manylinux_2_28", "manylinux_2_17", "manylinux2014")
+_PLATFORMS: Final = ("manylinux2014", "manylinux_2_17", "manylinux_2_28")
+"""The first that a wheel exists for: of glibc 2.17 rather than 2.28, for older systems."""
 _LOCK: Final = "requirements-agent.lock"
 _COMMAND: Final = "kapok-agent = kapok_entry:kapok_agent"
 _INSTALLER: Final = Path(__file__).with_name("install.sh")

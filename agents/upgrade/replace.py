@@ -5,23 +5,25 @@ ends the upgrade on the way, leaves the old version current.
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Final
 
 from agents.config.settings import AgentSettings
+from agents.joining.unit import UNIT_NAME
 from agents.protocol.keys import TrustedKeys
 from agents.runtime.data_dir import IdentityError
 from agents.runtime.hub_trust import HubTrust
-from agents.upgrade.archive import UpgradeError, check_archive, unpack
+from agents.upgrade.archive import UpgradeError, take_archive, unpack
 from agents.upgrade.self_check import copy_data, require_readable
 from agents.upgrade.service import Service
 from agents.upgrade.versions import Versions
@@ -29,6 +31,8 @@ from agents.upgrade.versions import Versions
 _INSTALL_SECONDS: Final = 900.0
 _CHECK_SECONDS: Final = 120.0
 _POLL_SECONDS: Final = 0.5
+_UNPACKED: Final = ".unpacked-"
+_COPY: Final = ".data-copy-"
 _SHOWN_CHARACTERS: Final = 600
 
 
@@ -71,8 +75,11 @@ class Upgrade:
             if self.service.is_installed and self.service.has_trial:
                 self.say("an upgrade before was cut short; its trial is removed")
                 self.service.end_trial()
+            self._require_plain_names()
+            self._clean()
             before = self.versions.current()
-            check_archive(self.archive, self._trusted_keys(), self.wanted_sha256)
+            if self.service.is_installed:
+                self._require_link(before)
             new = self._install()
             if new == before:
                 return f"{new} runs already"
@@ -85,6 +92,33 @@ class Upgrade:
             self.versions.prune()
             return f"{new} runs; {before} is kept: kapok-agent upgrade --back"
 
+    def _require_plain_names(self) -> None:
+        for path in (self.config, self.versions.prefix):
+            if set(str(path)) & set(" \t\n\"'\\%$"):
+                raise UpgradeError(f"{path}: name a path without spaces and quotes")
+
+    def _require_link(self, before: str) -> None:
+        """Checks that the service follows the link, and runs with these settings.
+
+        Raises:
+            UpgradeError: it would run another program, or other settings, at its next start.
+        """
+        program, *rest = [*self.service.command(), ""]
+        own = self.versions.program(before)
+        is_link = Path(program).resolve() == own.resolve() and Path(program) != own
+        if not is_link or rest[:2] != ["--config", str(self.config)]:
+            raise UpgradeError(
+                f"{UNIT_NAME} runs {' '.join([program, *rest]).strip()}: let it run "
+                f"{self.versions.prefix}/current/bin/kapok-agent --config {self.config}, or name "
+                "its settings with --config"
+            )
+
+    def _clean(self) -> None:
+        """Removes what an upgrade that was killed has left: its copy holds the agent's keys."""
+        for pattern in (f"{_UNPACKED}*", f"{_COPY}*"):
+            for folder in self.versions.prefix.glob(pattern):
+                shutil.rmtree(folder, ignore_errors=True)
+
     def _trusted_keys(self) -> TrustedKeys:
         trust = HubTrust(
             data_dir=Path(self.settings.data_dir),
@@ -94,8 +128,11 @@ class Upgrade:
         return trust.trusted
 
     def _install(self) -> str:
-        with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=self.versions.prefix) as name:
-            folder = unpack(self.archive, Path(name))
+        with tempfile.TemporaryDirectory(prefix=_UNPACKED, dir=self.versions.prefix) as name:
+            copy = Path(name) / "archive"
+            take_archive(self.archive, copy, self._trusted_keys(), self.wanted_sha256)
+            (Path(name) / "files").mkdir()
+            folder = unpack(copy, Path(name) / "files")
             words = ["--prefix", str(self.versions.prefix), "--no-switch"]
             done = _run(["/bin/sh", str(folder / "install.sh"), *words], _INSTALL_SECONDS)
         version = Path(done.stdout.strip().rpartition("\n")[2]).name
@@ -105,7 +142,7 @@ class Upgrade:
 
     def _check(self, new: str) -> None:
         """Starts the new version with a copy of the data, then reads the copy again."""
-        with tempfile.TemporaryDirectory(prefix="kapok-check-", dir=self.versions.prefix) as name:
+        with tempfile.TemporaryDirectory(prefix=_COPY, dir=self.versions.prefix) as name:
             copy = Path(name)
             copy_data(Path(self.settings.data_dir), copy)
             words = ["--config", str(self.config), "upgrade", "--self-check", name]
@@ -129,8 +166,13 @@ class Upgrade:
             self.versions.switch(new)
         except BaseException as error:
             self.say(f"{new} failed; going back to {before}")
-            self.service.end_trial()
-            self.service.restart()
+            # systemd may have forgotten the trial already; the restart shows what runs.
+            with suppress(UpgradeError, OSError):
+                self.service.end_trial()
+            try:
+                self.service.restart()
+            except UpgradeError as worse:
+                raise UpgradeError(f"{error}; and {before} does not start: {worse}") from None
             if isinstance(error, UpgradeError | OSError):
                 raise UpgradeError(
                     f"{error}; {before} runs again; journalctl -u kapok-agent says more"

@@ -43,6 +43,18 @@ class Service:
         """Whether systemd runs this machine and has the unit."""
         return self.runtime_folder.is_dir() and (self.unit_folder / UNIT_NAME).is_file()
 
+    def command(self) -> list[str]:
+        """The words of ExecStart in the unit.
+
+        Raises:
+            OSError: the unit cannot be read.
+        """
+        for line in (self.unit_folder / UNIT_NAME).read_text(errors="replace").splitlines():
+            name, _, value = line.partition("=")
+            if name.strip() == "ExecStart" and value.strip():
+                return value.split()
+        return []
+
     @property
     def _drop_in(self) -> Path:
         return self.runtime_folder / f"{UNIT_NAME}.d" / _DROP_IN

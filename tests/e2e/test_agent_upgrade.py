@@ -79,7 +79,6 @@ class Machine:
         unit = f"[Service]\nExecStart={self.versions.prefix}/current/bin/kapok-agent --config "
         text = f"{unit}{self.config}\nTimeoutStartSec=60\n"
         (folder / "units" / "kapok-agent.service").write_text(text)
-        self.service.restart()
 
     def upgrade(self, path: Path) -> Upgrade:
         return Upgrade(
@@ -101,11 +100,18 @@ class Machine:
 
 
 @pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
+def still_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
     tools = systemctl_double.install(tmp_path)
     monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
     yield Machine(tmp_path)
     systemctl_double.stop(tmp_path)
+
+
+@pytest.fixture
+def machine(still_machine: Machine) -> Machine:
+    """One whose service runs."""
+    still_machine.service.restart()
+    return still_machine
 
 
 def test_a_good_version_takes_over_and_the_one_before_comes_back(machine: Machine) -> None:
@@ -126,8 +132,10 @@ def test_a_good_version_takes_over_and_the_one_before_comes_back(machine: Machin
     [
         (CRASHES, "one runs again"),
         pytest.param(SILENT, "one runs again", marks=pytest.mark.soak),
-        (NO_START, "two does not start here: ImportError: no module"),
-        (NEWER_JOURNAL, "no way back"),
+        pytest.param(
+            NO_START, "two does not start here: ImportError: no module", marks=pytest.mark.soak
+        ),
+        pytest.param(NEWER_JOURNAL, "no way back", marks=pytest.mark.soak),
     ],
     ids=["crashes", "silent", "does not start", "newer journal"],
 )
@@ -141,18 +149,12 @@ def test_a_broken_version_leaves_the_one_before_running(
     assert not machine.service.has_trial
     with contextlib.closing(sqlite3.connect(machine.data / "journal.sqlite")) as journal:
         assert journal.execute("PRAGMA user_version").fetchone()[0] < 99
-    assert not list(machine.versions.prefix.glob("kapok-check-*"))
-    assert not list(machine.versions.prefix.glob(".unpacked-*"))
+    left = {one.name for one in machine.versions.prefix.iterdir()}
+    assert left == {"current", "lock", "versions"}
 
 
-@pytest.mark.parametrize(
-    "number",
-    [
-        pytest.param(signal.SIGTERM, marks=pytest.mark.soak),
-        pytest.param(signal.SIGHUP, marks=pytest.mark.soak),
-        signal.SIGKILL,
-    ],
-)
+@pytest.mark.soak
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_an_upgrade_that_is_killed_on_the_way_leaves_the_link_at_the_version_before(
     machine: Machine, number: signal.Signals
 ) -> None:
@@ -172,25 +174,27 @@ def test_an_upgrade_that_is_killed_on_the_way_leaves_the_link_at_the_version_bef
     assert process.wait(30) != 0
     assert machine.versions.current() == "one"
     assert machine.service.has_trial == (number == signal.SIGKILL)  # systemd removes it, or a boot
+    (machine.versions.prefix / ".data-copy-left").mkdir()
     machine.upgrade(archive(machine.folder, "three", REAL)).run()
+    assert not list(machine.versions.prefix.glob(".data-copy-*"))
     assert machine.running == "three"
     assert not machine.service.has_trial
 
 
-def test_a_full_disk_changes_nothing(machine: Machine) -> None:
-    small = machine.folder / "prefix"
+def test_a_full_disk_changes_nothing(still_machine: Machine) -> None:
+    small = still_machine.folder / "prefix"
     mount = [require_tool("mount"), "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(small)]
     if os.geteuid() or subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("this user may not mount a small disk")
     try:
-        old = machine.versions.program("one")
+        old = still_machine.versions.program("one")
         old.parent.mkdir(parents=True)
         old.write_text(REAL)
         (small / "current").symlink_to("versions/one")
-        path = archive(machine.folder, "two", REAL, wheel=os.urandom(2**20))
+        path = archive(still_machine.folder, "two", REAL, wheel=os.urandom(2**20))
         with pytest.raises(OSError, match="No space left"):
-            machine.upgrade(path).run()
-        assert machine.versions.current() == "one"
+            still_machine.upgrade(path).run()
+        assert still_machine.versions.current() == "one"
         assert {one.name for one in small.iterdir()} == {"current", "lock", "versions"}
     finally:
         subprocess.run([require_tool("umount"), "-l", str(small)], check=False)
@@ -216,13 +220,37 @@ def test_with_keys_of_a_hub_an_archive_is_signed_or_named_by_its_digest(machine:
 
 
 @pytest.mark.parametrize("name", ["../out", "/kapok-out", "top/../../out"])
-def test_an_archive_that_reaches_out_of_its_folder_is_refused(machine: Machine, name: str) -> None:
-    path = archive(machine.folder, "two", REAL, **{name: b"x"})
+def test_an_archive_that_reaches_out_of_its_folder_is_refused(
+    still_machine: Machine, name: str
+) -> None:
+    path = archive(still_machine.folder, "two", REAL, **{name: b"x"})
     with pytest.raises(UpgradeError, match="no plain file below its folder"):
-        machine.upgrade(path).run()
+        still_machine.upgrade(path).run()
+    assert not (still_machine.folder / "out").exists()
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(UpgradeError, match="not a whole archive"):
-        machine.upgrade(path).run()
+        still_machine.upgrade(path).run()
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["/bin/true --config {config}", "{versions}/one/bin/kapok-agent --config {config}", "{link}"],
+)
+def test_a_service_that_does_not_follow_the_link_is_named(
+    still_machine: Machine, command: str
+) -> None:
+    prefix = still_machine.versions.prefix
+    text = command.format(
+        config=still_machine.config,
+        versions=prefix / "versions",
+        link=f"{prefix}/current/bin/kapok-agent --config /etc/other.yaml",
+    )
+    (still_machine.folder / "units" / "kapok-agent.service").write_text(
+        f"[Service]\nExecStart={text}\n"
+    )
+    with pytest.raises(UpgradeError, match="let it run"):
+        still_machine.upgrade(archive(still_machine.folder, "two", REAL)).run()
+    assert [one.name for one in (prefix / "versions").iterdir()] == ["one"]
 
 
 def test_the_command_refuses_in_one_sentence(tmp_path: Path) -> None:

@@ -202,7 +202,7 @@ def test_the_certificate_is_judged(
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("hours", [-3, 0, 3])
+@pytest.mark.parametrize("hours", [-3, pytest.param(0, marks=pytest.mark.soak), 3])
 async def test_a_clock_that_is_off_is_named(tmp_path: Path, hours: int) -> None:
     async with running_join_rig(tmp_path) as rig:
         place = JoinedSettings(host=rig.server.host, port=rig.server.port)

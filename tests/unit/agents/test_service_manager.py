@@ -16,6 +16,9 @@ from pathlib import Path
 import pytest
 
 from agents.joining.unit import ServiceUnit
+from agents.loops import ReportLoop
+from agents.metrics.counters import Counters
+from agents.metrics.server import MetricsServer
 from agents.runtime.clock import AgentSystemClock
 from agents.runtime.heartbeats import Heartbeats
 from agents.runtime.log_lines import JournalFormatter, writes_to_journal
@@ -148,3 +151,57 @@ def test_a_real_agent_is_ready_lives_writes_for_the_journal_and_says_that_it_end
     lines = log.read_text().splitlines()
     assert "<6>ended as asked" in lines, lines
     assert all(line.startswith("<") for line in lines), lines
+
+
+@pytest.mark.asyncio
+async def test_health_fails_while_a_loop_is_late() -> None:
+    late: list[str] = []
+    server = MetricsServer(lambda: "", lambda: tuple(late))
+    port = await server.start("127.0.0.1", 0)
+    try:
+        assert await asked(port) == (200, "ok\n")
+        late.append("report")
+        assert await asked(port) == (503, "no round of: report\n")
+    finally:
+        server.stop()
+
+
+async def asked(port: int) -> tuple[int, str]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /healthz HTTP/1.1\r\n\r\n")
+    head, _, body = (await reader.read()).decode().partition("\r\n\r\n")
+    writer.close()
+    return int(head.split(" ")[1]), body
+
+
+@pytest.mark.asyncio
+async def test_the_report_loop_is_late_when_a_round_of_it_never_ends() -> None:
+    class Clock(AgentSystemClock):
+        seconds = 0.0
+
+        def monotonic(self) -> float:
+            return self.seconds
+
+    class Hangs:
+        async def collect(self) -> None:
+            await asyncio.Event().wait()
+
+    clock = Clock()
+    beats = Heartbeats(clock)
+    loop = ReportLoop(
+        interval_seconds=10,
+        session=None,  # type: ignore[arg-type]  # not reached
+        builder=None,  # type: ignore[arg-type]  # as above
+        collector=Hangs(),  # type: ignore[arg-type]
+        clock=clock,
+        counters=Counters(),
+        heartbeats=beats,
+    )
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(loop.run())
+        await asyncio.sleep(0)  # noqa: TID251 - one turn of the event loop
+        clock.seconds = 139
+        assert beats.overdue() == ()
+        clock.seconds = 141
+        assert beats.overdue() == ("report",)
+        task.cancel()

@@ -1,6 +1,7 @@
 """The systemd unit, judged by systemd itself where it is installed."""
 
 import asyncio
+import os
 import shutil
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 from agents.joining.unit import InstallError, ServiceUnit
 from agents.runtime.clock import AgentSystemClock
 from agents.runtime.service_manager import ServiceManager
+from agents.upgrade.service import Service
 
 UNIT = ServiceUnit(
     program=Path("/bin/true"),
@@ -45,6 +47,30 @@ def test_systemd_finds_nothing_wrong_and_calls_it_safe(tmp_path: Path) -> None:
     assert code == 0, said
     for setting in ("DynamicUser=yes", "NoNewPrivileges=yes", "MemoryMax=", "WatchdogSec="):
         assert setting in path.read_text(), setting
+
+
+@needs_systemd
+def test_systemd_reads_the_drop_in_that_tries_another_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("units", "runtime", "bin"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "bin" / "systemctl").write_text("#!/bin/sh\n")
+    (tmp_path / "bin" / "systemctl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    path = tmp_path / "units" / "kapok-agent.service"
+    path.write_text(UNIT.text())
+    service = Service(unit_folder=path.parent, runtime_folder=tmp_path / "runtime")
+    service.start_trial(Path("/bin/false"), Path("/etc/kapok-agent/agent.yaml"), 30)
+    assert service.has_trial
+    monkeypatch.setenv("SYSTEMD_UNIT_PATH", f"{path.parent}:{tmp_path / 'runtime'}:")
+    code, said = analyze(path, "verify")
+    assert (code, "upgrade.conf" in said, "kapok-agent" in said) == (0, False, False), said
+    drop_in = tmp_path / "runtime" / "kapok-agent.service.d" / "90-upgrade.conf"
+    drop_in.write_text(drop_in.read_text().replace("ExecStart=/bin/false", "ExecStart=/no/such"))
+    assert analyze(path, "verify")[0] != 0, "the drop-in is read at all"
+    service.end_trial()
+    assert not list((tmp_path / "runtime").iterdir())
 
 
 @pytest.mark.parametrize(
