@@ -47,6 +47,7 @@ from agents.protocol.hub_trust.key_set import HubKeySet
 from agents.protocol.keys import SigningKey, TrustedKeys
 from agents.runtime.clock import AgentClock
 from agents.runtime.data_dir import (
+    ENERGY_FILE,
     Boot,
     load_or_create_client_id,
     load_or_create_sealing_key,
@@ -349,7 +350,7 @@ def build_agent(
             asked_labels=lambda: (intake.index.node_labels or ()) if intake.index else (),
             on_fault=lambda error: faults.record("sensor", error, "kubernetes"),
         ),
-        meter=EnergyMeter(data_dir / "energy.json"),
+        meter=EnergyMeter(data_dir / ENERGY_FILE),
         clock=clock,
         counters=counters,
         faults=faults,

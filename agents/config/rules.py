@@ -199,6 +199,18 @@ def _rules(settings: AgentSettings) -> Iterator[tuple[str, bool, str]]:
     )
 
 
+_RESOURCE_PATTERN = re.compile(
+    r"cpu|memory|ephemeral-storage|storage|pods|hugepages-[0-9]+[KMG]i"
+    r"|(?!(?:requests|limits)\.)[a-z0-9][a-z0-9.-]*\.[a-z]+/[A-Za-z0-9][A-Za-z0-9._-]*"
+)
+
+
+_NEVER_HOLDS = (
+    "would never hold: cpu, memory, ephemeral-storage, storage, pods, hugepages-SIZE or"
+    " DOMAIN/NAME is expected, such as nvidia.com/gpu"
+)
+
+
 def _ceiling_rules(ceilings: tuple[str, ...]) -> Iterator[tuple[str, bool, str]]:
     for number, text in enumerate(ceilings):
         resource, _, amount = text.partition("=")
@@ -207,6 +219,11 @@ def _ceiling_rules(ceilings: tuple[str, ...]) -> Iterator[tuple[str, bool, str]]
         except QuantityError:
             is_kept = False
         others = [one.partition("=")[0].strip() for one in ceilings[:number]]
+        yield (
+            f"allow.ceilings[{number}]",
+            _RESOURCE_PATTERN.fullmatch(resource.strip()) is not None,
+            _NEVER_HOLDS,
+        )
         yield (
             f"allow.ceilings[{number}]",
             is_kept and resource.strip() not in others,

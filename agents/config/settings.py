@@ -120,7 +120,7 @@ class AllowSettings:
         namespaces: patterns of the namespaces.
         registries: what images may come from, `registry.example.org` or with a path; `*` is any.
         ceilings: the most that one order may ask for, `cpu=16`, `memory=64Gi`, `pods=100`,
-            `nvidia.com/gpu=0`; empty: no ceilings.
+            `storage=1Ti` (of claims), `nvidia.com/gpu=0`; empty: no ceilings.
     """
 
     kinds: tuple[str, ...] = ("*",)

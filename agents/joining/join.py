@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from agents.config.settings import AgentSettings
 from agents.joining.credentials import (
     AUTHORITY_FILE,
     CERTIFICATE_FILE,
@@ -36,7 +37,11 @@ from agents.protocol.joining.token import JoinToken, secret_text
 from agents.protocol.keys import SigningKey, TrustedKeys
 from agents.runtime.clock import AgentSystemClock
 from agents.runtime.data_dir import (
+    BOOTS_FILE,
+    CLIENT_ID_FILE,
+    ENERGY_FILE,
     KEY_FILE,
+    SEALING_KEY_FILE,
     IdentityError,
     check_secret_mode,
     ensure_data_dir,
@@ -47,6 +52,11 @@ from agents.runtime.data_dir import (
 
 _NEW_KEY_FILE: Final = "joining.key"
 """The key of a machine that joins again, until it has joined."""
+_OF_ONE_IDENTITY: Final = (CLIENT_ID_FILE, SEALING_KEY_FILE, BOOTS_FILE, ENERGY_FILE)
+"""What a machine with a new key makes anew: who has a copy of the disk must not share its session,
+read what is sealed for it, or count with it."""
+_DEFAULT_AGENT: Final = AgentSettings(site="").agent
+_NAME_DIGITS: Final = 8
 _PROBE_BYTES: Final = 64 * 1024
 _MAX_CLOCK_ERROR_SECONDS: Final = 1800.0
 """The hub's certificates begin an hour before they are issued."""
@@ -116,7 +126,11 @@ def join(plan: JoinPlan) -> JoinAnswer:
         write_key(data_dir, key)
         write_certificate(data_dir, answer)
         write_durably(data_dir / KEY_FILE, key.raw())
-        write_settings_file(plan.config, merged(settings, _learned(plan, answer)))
+        learned = _learned(plan, answer) | _agent_name(settings, key)
+        write_settings_file(plan.config, merged(settings, learned))
+        if plan.again:
+            for name in _OF_ONE_IDENTITY:
+                (data_dir / name).unlink(missing_ok=True)
         # Last: until here the same line repeats all of this with the same key.
         (data_dir / _NEW_KEY_FILE).unlink(missing_ok=True)
     return answer
@@ -208,6 +222,14 @@ def _ask(plan: JoinPlan, key: SigningKey, authority: str) -> JoinAnswer:
     except (WireError, CertificateRefused) as error:
         raise JoinFailed("answer", f"{plan.server}: {error}") from None
     return answer
+
+
+def _agent_name(settings: dict[str, Any], key: SigningKey) -> dict[str, Any]:
+    """A name within the site that no other machine of the site has; one of the technician stays."""
+    known = str(settings.get("agent", _DEFAULT_AGENT))
+    if known != _DEFAULT_AGENT and not known.startswith(f"{_DEFAULT_AGENT}-"):
+        return {}
+    return {"agent": f"{_DEFAULT_AGENT}-{key.public.kid[:_NAME_DIGITS].lower()}"}
 
 
 def _learned(plan: JoinPlan, answer: JoinAnswer) -> dict[str, Any]:

@@ -24,6 +24,7 @@ BOOTS_FILE: Final = "boots"
 LOCK_FILE: Final = "lock"
 JOURNAL_FILE: Final = "journal.sqlite"
 CLIENT_ID_FILE: Final = "client-id"
+ENERGY_FILE: Final = "energy.json"
 _CLIENT_ID_PATTERN: Final = re.compile(r"[0-9a-f]{32}")
 _MAX_CLIENT_ID_BYTES: Final = 64
 _GROUP_AND_OTHERS_MASK: Final = 0o077

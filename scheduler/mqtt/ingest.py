@@ -329,8 +329,15 @@ class Ingest:
             return agents.accept_newest(message, kind, key_id)
         except EarlierBoot as error:
             newest = error.newest_boot
-            if self.asker.on_stale_boot(agents.site, message, newest_boot=newest):
-                agents.doubt_counter(message)
+            is_there = self.asker.on_stale_boot(agents.site, message, newest_boot=newest)
+            if is_there and agents.note_second(message):
+                _log.warning(
+                    "Site %s: two agents with one identity take turns as agent %s, such as two"
+                    " machines with copies of one disk; stop one of them, and give it an identity"
+                    " of its own: kapok-agent join --again",
+                    agents.site,
+                    message.agent,
+                )
             raise
 
     def _note_abilities(self, site: str, message: SiteStatusMessage) -> None:

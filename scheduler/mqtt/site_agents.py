@@ -28,6 +28,7 @@ SiteMessage = Report | ReportDelta | SiteStatusMessage | Offline
 _MAX_AGENTS_PER_SITE = 256
 _LARGE_BASE_BYTES = 32 * 1024
 _MAX_COUNTER_ASKS = 3
+_TURNS_SAID, _TURNS_BETWEEN = 3, 1000
 _TOTALS = (
     "it_joules",
     "pv_joules",
@@ -141,6 +142,7 @@ class AgentState:
         base_bytes: its size as JSON.
         fallback: the figures of its last report that fill in for the other agents.
         counter: its energy counter.
+        corrections: how often a message of an earlier boot came from an agent that is there now.
     """
 
     boot: tuple[int, str] = (-1, "")
@@ -149,6 +151,7 @@ class AgentState:
     base_bytes: int = 0
     fallback: FallbackFigures = field(default_factory=FallbackFigures)
     counter: EnergyCounter = field(default_factory=EnergyCounter)
+    corrections: int = 0
 
     @classmethod
     def of_received(cls, received: ReceivedAgent) -> Self:
@@ -230,11 +233,21 @@ class SiteAgents:
         self.received.note((self.site, key_id, message.agent), agent.received())
         return agent
 
-    def doubt_counter(self, message: MessageHeader) -> None:
-        """Notes that a second agent is there that has the identity of one that reports."""
+    def note_second(self, message: MessageHeader) -> bool:
+        """Notes an agent of an earlier boot that is there now beside the one that reports.
+
+        Once it may be one agent whose disk was put back; then the other says no more.
+
+        Returns:
+            Whether two take turns, and this is to be said: at the third time, then rarely.
+        """
         agent = self.agents.get(message.agent)
-        if agent is not None and agent.counter.id:
+        if agent is None:
+            return False
+        if agent.counter.id:
             agent.counter.is_doubted = True
+        agent.corrections += 1
+        return agent.corrections == _TURNS_SAID or agent.corrections % _TURNS_BETWEEN == 0
 
     def has_large_base(self) -> bool:
         """Whether even a small delta may give a report that takes long to read."""

@@ -4,7 +4,8 @@ What cannot be counted is named, because unknown is not zero: pods of an unknown
 without requests, and pod templates in kinds that the agent does not know.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Final
@@ -14,11 +15,13 @@ from agents.protocol.orders import OrderContent, format_group_kind
 from agents.protocol.quantities import QuantityError, parse_quantity
 
 PODS: Final = "pods"
-_ALWAYS_ASKED: Final = ("cpu", "memory")
+STORAGE: Final = "storage"
+_ALWAYS_ASKED: Final = ("cpu", "memory", "ephemeral-storage")
 _REPLICATED: Final = {
     "apps/Deployment", "apps/StatefulSet", "apps/ReplicaSet", "ReplicationController",
 }  # fmt: skip
 _AUTOSCALER: Final = "autoscaling/HorizontalPodAutoscaler"
+_CLAIM: Final = "PersistentVolumeClaim"
 
 
 @dataclass(slots=True)
@@ -45,9 +48,14 @@ def demand_of(
         resources: the resources to count, `pods` among them or not.
     """
     found, scaled = OrderDemand(), _autoscaled(manifests)
+    counted = {(str(each["kind"]), text_at(map_at(each, "metadata"), "name")) for each in manifests}
     for manifest in manifests:
         group_kind = format_group_kind(str(manifest["apiVersion"]), str(manifest["kind"]))
         name = f"{manifest['kind']} {text_at(map_at(manifest, 'metadata'), 'name')}"
+        if _scales_unseen(group_kind, manifest, counted):
+            found.unknown.append(f"{name} scales what this agent cannot count")
+        if group_kind == _CLAIM:
+            _add_claims(found, name, [manifest], 1, resources)
         spec = _pod_spec_of(group_kind, manifest)
         if spec is None:
             if any(_pod_specs_in(manifest)):
@@ -58,7 +66,48 @@ def demand_of(
             found.unknown.append(f"{name} has a number of pods that is not known")
             continue
         _add(found, name, spec, count, resources)
+        _add_claims(found, name, _claims_of(manifest, spec), count, resources)
     return found
+
+
+def _scales_unseen(
+    group_kind: str, manifest: Mapping[str, Any], counted: AbstractSet[tuple[str, str]]
+) -> bool:
+    """Whether an object changes the number or the size of pods that are not counted with it."""
+    spec = map_at(manifest, "spec")
+    if "scaleTargetRef" in spec:
+        target = map_at(spec, "scaleTargetRef")
+        is_here = (text_at(target, "kind"), text_at(target, "name")) in counted
+        return group_kind != _AUTOSCALER or not is_here
+    if group_kind.endswith("/VerticalPodAutoscaler"):
+        return text_at(map_at(spec, "updatePolicy"), "updateMode") != "Off"
+    return False
+
+
+def _claims_of(manifest: Mapping[str, Any], spec: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The claims that are made for each pod."""
+    yield from objects_at(map_at(manifest, "spec"), "volumeClaimTemplates")
+    for volume in objects_at(spec, "volumes"):
+        if claim := map_at(volume, "ephemeral", "volumeClaimTemplate"):
+            yield claim
+
+
+def _add_claims(
+    found: OrderDemand,
+    name: str,
+    claims: Iterable[Mapping[str, Any]],
+    count: int,
+    resources: Sequence[str],
+) -> None:
+    if STORAGE not in resources:
+        return
+    for claim in claims:
+        try:
+            amount = _amount(_asked(map_at(claim, "spec"), STORAGE))
+        except QuantityError as error:
+            found.unknown.append(f"{name}: a claim's storage: {error.args[0]}")
+        else:
+            found.amounts[STORAGE] = found.amounts.get(STORAGE, Fraction(0)) + amount * count
 
 
 def _add(
@@ -68,7 +117,7 @@ def _add(
     count: int,
     resources: Sequence[str],
 ) -> None:
-    for resource in resources:
+    for resource in (one for one in resources if one != STORAGE):
         try:
             amount = Fraction(1) if resource == PODS else _pod_amount(spec, resource)
         except (QuantityError, LookupError) as error:
@@ -162,7 +211,11 @@ def _autoscaled(manifests: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str],
         if format_group_kind(str(one["apiVersion"]), str(one["kind"])) == _AUTOSCALER:
             target = map_at(one, "spec", "scaleTargetRef")
             key = text_at(target, "kind"), text_at(target, "name")
-            found[key] = _whole(map_at(one, "spec").get("maxReplicas"))
+            most = _whole(map_at(one, "spec").get("maxReplicas"))
+            if key in found:  # two that scale one object: the larger counts
+                before = found[key]
+                most = None if most is None or before is None else max(most, before)
+            found[key] = most
     return found
 
 

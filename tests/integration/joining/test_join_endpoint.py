@@ -19,6 +19,7 @@ from cryptography.x509.oid import NameOID
 
 from agents.joining.https_client import JoinFailed
 from agents.joining.join import JoinPlan, join
+from agents.joining.settings_file import read_settings_file
 from agents.protocol.joining.token import FINGERPRINT_BYTES, JoinToken, parse_token
 from agents.protocol.keys import SigningKey
 from scheduler.cli.joining.join import JoinListError, join_sites
@@ -220,16 +221,39 @@ async def test_joining_again_makes_a_key_that_replaces_nothing_before_it_counts(
     token = token_of(rig, "m1", await rig.invite("m1"))
     await asyncio.to_thread(join, plan_of(tmp_path, token))
     before = (tmp_path / "data/agent.key").read_bytes()
+    # Who has a copy of the disk must not share the session, the sealed content or the count.
+    mine = [tmp_path / "data" / name for name in ("client-id", "sealing.key", "boots")]
+    for path in (*mine, tmp_path / "data/energy.json"):
+        path.write_text("1")
+    name = read_settings_file(tmp_path / "agent.yaml")["agent"]
     with pytest.raises(JoinFailed) as caught:
         await asyncio.to_thread(join, plan_of(tmp_path, token, again=True))
     assert caught.value.reason == "used-token"
     assert (tmp_path / "data/agent.key").read_bytes() == before
+    assert all(path.exists() for path in mine)
     fresh = token_of(rig, "m1", await rig.invite("m1"))
     await asyncio.to_thread(join, plan_of(tmp_path, fresh, again=True))
     after = (tmp_path / "data/agent.key").read_bytes()
     assert after != before
     assert not (tmp_path / "data/joining.key").exists()
+    assert not any(path.exists() for path in (*mine, tmp_path / "data/energy.json"))
+    assert read_settings_file(tmp_path / "agent.yaml")["agent"] != name
     assert len(await rig.keys_of("m1")) == 2
+
+
+async def test_two_machines_of_one_site_are_two_agents(rig: JoinRig, tmp_path: Path) -> None:
+    names = []
+    for folder in ("a", "b"):
+        token = token_of(rig, "m1", await rig.invite("m1"))
+        await asyncio.to_thread(join, plan_of(tmp_path / folder, token))
+        names.append(read_settings_file(tmp_path / folder / "agent.yaml")["agent"])
+    assert all(name.startswith("main-") for name in names)
+    assert names[0] != names[1]
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c/agent.yaml").write_text("site: m1\nagent: west\n")
+    token = token_of(rig, "m1", await rig.invite("m1"))
+    await asyncio.to_thread(join, plan_of(tmp_path / "c", token))
+    assert read_settings_file(tmp_path / "c/agent.yaml")["agent"] == "west"
 
 
 async def test_thirty_rooms_are_invited_at_once_or_not_at_all(rig: JoinRig) -> None:

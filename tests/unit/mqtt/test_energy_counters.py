@@ -63,6 +63,15 @@ def test_a_second_agent_is_noticed_also_if_the_totals_grow() -> None:
     assert (hub.bad[1:], hub.asked()) == (["energy-counter"], [("b", 2)])
 
 
+def test_two_that_take_turns_are_said_at_the_third_time(caplog: pytest.LogCaptureFixture) -> None:
+    hub = Copies()
+    hub.says(B, 1.0)
+    for _ in range(5):
+        hub.says(A, 1.0)
+    [said] = [one.getMessage() for one in caplog.records]
+    assert said.startswith("Site m1: two agents with one identity take turns as agent main")
+
+
 def test_an_agent_that_keeps_its_counter_is_not_asked_for_ever() -> None:
     hub = Copies()
     hub.says(A, 150.0)

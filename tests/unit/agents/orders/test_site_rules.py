@@ -203,6 +203,66 @@ def test_a_number_of_pods_that_is_none_or_endless_is_refused(replicas: object) -
 
 
 @settings(max_examples=60)
+def scaling(kind: str, group: str, target: str, **spec: Any) -> Manifest:  # noqa: ANN401 - fields
+    reference = {"apiVersion": "apps/v1", "kind": "Deployment", "name": target}
+    more = {"scaleTargetRef": reference} | spec
+    return {"apiVersion": group, "kind": kind, "metadata": {"name": "s"}, "spec": more}
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        autoscaler("of-another-order"),
+        scaling("ScaledObject", "keda.sh/v1alpha1", "web", maxReplicaCount=9999),
+        scaling("HorizontalPodAutoscaler", "autoscaling.evil.example/v1", "web"),
+        {
+            "apiVersion": "autoscaling.k8s.io/v1",
+            "kind": "VerticalPodAutoscaler",
+            "metadata": {"name": "v"},
+            "spec": {"targetRef": {"kind": "Deployment", "name": "web"}},
+        },
+    ],
+)
+def test_what_scales_something_that_is_not_counted_is_refused(one: Manifest) -> None:
+    assert refusals(EVERYTHING, deployment(), one) == ()
+    assert any("scales what" in said for said in refusals(ceilings("pods=50"), deployment(), one))
+
+
+@pytest.mark.parametrize("is_larger_first", [True, False])
+def test_of_two_autoscalers_the_larger_counts(*, is_larger_first: bool) -> None:
+    small, large = autoscaler(), autoscaler()
+    large["spec"] = large["spec"] | {"maxReplicas": 500}
+    both = [large, small] if is_larger_first else [small, large]
+    assert refusals(ceilings("pods=9"), deployment(), *both)
+
+
+def test_claims_count_as_storage() -> None:
+    claim = {"spec": {"resources": {"requests": {"storage": "10Gi"}}}}
+    alone = claim | {
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "d"}
+    }  # fmt: skip
+    ephemeral = pod(
+        containers=[container()],
+        volumes=[{"name": "v", "ephemeral": {"volumeClaimTemplate": claim}}],
+    )
+    stateful = deployment() | {"kind": "StatefulSet"}
+    stateful["spec"] = stateful["spec"] | {"replicas": 3, "volumeClaimTemplates": [claim]}
+    for manifest, asked in ((alone, 10), (ephemeral, 10), (stateful, 30)):
+        assert refusals(ceilings(f"storage={asked}Gi"), manifest) == ()
+        assert refusals(ceilings(f"storage={asked - 1}Gi"), manifest)
+    assert refusals(ceilings("storage=99Gi"), alone | {"spec": {}})
+
+
+def test_a_container_that_asks_for_no_disk_may_fill_it() -> None:
+    assert refusals(ceilings("ephemeral-storage=1Gi"), pod(containers=[container()]))
+
+
+@pytest.mark.parametrize("name", ["mem", "Memory", "requests.memory", "limits.x.y/z", "gpu"])
+def test_a_ceiling_that_would_never_hold_is_refused_at_the_start(name: str) -> None:
+    chosen = AgentSettings(site="a", allow=AllowSettings(ceilings=(f"{name}=1",)))
+    assert "allow.ceilings[0]" in [one.path for one in find_problems(chosen)]
+
+
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(max_size=5),
