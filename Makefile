@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ARGS ?=
 # Pure code, and what needs no process beside it; two at a time.
 FAST_TESTS := tests/architecture tests/unit tests/property
-# These start brokers, API servers, browsers, whole cities; two files at a time.
+# These start brokers, API servers, browsers, whole cities; three files at a time, as they wait more than they compute.
 PROCESS_TESTS := tests/contract tests/integration tests/hostile tests/e2e
 
 .PHONY: help demo test soak check bench kernel system-deps manifests docs-tables agent-archive lock clean
