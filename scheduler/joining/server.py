@@ -184,6 +184,7 @@ class JoiningServer:
         root_keys: the public keys of the offline root.
         clock: the time.
         reload_broker: lets the embedded broker read its files again.
+        end_sessions: ends all sessions at the embedded broker, which then reads its files again.
     """
 
     hub: Hub
@@ -192,6 +193,7 @@ class JoiningServer:
     root_keys: Callable[[], tuple[str, ...]]
     clock: Clock
     reload_broker: Callable[[], None]
+    end_sessions: Callable[[], None]
     _written: Revoked | None = None
     _keys_changed: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
@@ -296,5 +298,8 @@ class JoiningServer:
             return
         self.certificates.write_revoked(revoked)
         if self._written is not None:
-            self.reload_broker()
+            # A site that has joined anew has rights again, and so would an open session of the
+            # machine that was revoked: both have its name.
+            is_anew = bool(set(self._written.sites) - set(revoked.sites))
+            (self.end_sessions if is_anew else self.reload_broker)()
         self._written = revoked
