@@ -324,7 +324,7 @@ class Ingest:
     def _accept_newest(
         self, agents: SiteAgents, message: MessageHeader, kind: str, key_id: str
     ) -> AgentState:
-        """As `SiteAgents.accept_newest`; an agent of an earlier boot that is there now is notified."""
+        """As `SiteAgents.accept_newest`; a live agent of an earlier boot is notified."""
         try:
             return agents.accept_newest(message, kind, key_id)
         except EarlierBoot as error:
