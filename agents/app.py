@@ -272,7 +272,7 @@ class Agent:
         )
         builder.renew_boot(renewed)
         if self.reports.collector.meter is not None:
-            self.reports.collector.meter.begin_anew()
+            self.reports.collector.meter.begin_again()
         self.session.will = _build_will(self.settings, builder)  # of the next session
         self.reports.request_full_report()
         self.statuses.request_status()

@@ -218,6 +218,7 @@ async def open_services(
                 root_keys=lambda: (),
                 clock=clock,
                 reload_broker=broker.reload if broker else lambda: None,
+                end_sessions=broker.end_sessions if broker else lambda: None,
             )
         yield Services(
             client=client,

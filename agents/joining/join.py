@@ -53,7 +53,7 @@ from agents.runtime.data_dir import (
 _NEW_KEY_FILE: Final = "joining.key"
 """The key of a machine that joins again, until it has joined."""
 _OF_ONE_IDENTITY: Final = (CLIENT_ID_FILE, SEALING_KEY_FILE, BOOTS_FILE, ENERGY_FILE)
-"""What a machine with a new key makes anew: who has a copy of the disk must not share its session,
+"""What a machine with a new key makes new: who has a copy of the disk must not share its session,
 read what is sealed for it, or count with it."""
 _DEFAULT_AGENT: Final = AgentSettings(site="").agent
 _NAME_DIGITS: Final = 8

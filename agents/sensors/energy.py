@@ -1,7 +1,7 @@
 """Sums power up to energy totals, which only grow and survive restarts.
 
 A disk that was put back to an older state, or copied to another machine, has totals that were
-counted on from elsewhere. The hub finds it by the number of starts, and the count begins anew.
+counted on from elsewhere. The hub finds it by the number of starts; the count begins again at 0.
 
 Between two observations at most `_MAX_GAP_SECONDS` apart that both know the power, the energy is
 their mean power times the time (trapezoidal rule). All other time counts as unmeasured, so that a
@@ -78,7 +78,7 @@ class EnergyMeter:
         self._save()
         return self._build_energy(observation, observation.power)
 
-    def begin_anew(self) -> None:
+    def begin_again(self) -> None:
         """Counts from 0 under a new id: the totals on this disk are an older state, or a copy.
 
         Another agent may have counted on from the same totals, so one id would mean two counts.

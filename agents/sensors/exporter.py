@@ -32,6 +32,9 @@ _MAX_LINE_BYTES: Final = 16_384
 _MAX_PUE: Final = 10.0
 _OK: Final = 200
 _NAME: Final = re.compile(rb"[a-zA-Z_:][a-zA-Z0-9_:]*")
+_SAMPLE: Final = re.compile(
+    rb'[ \t]*+(?:\{((?:[^"{}]|"(?:[^"\\]|\\.)*+")*+)\})?+[ \t]*+([^\s{}]+)'  # possessive: linear
+)
 _LABEL: Final = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"[,\s]*')
 _COUNTERS: Final = {"energy_joules_total": "power_watts", "pv_joules_total": "pv_watts"}
 
@@ -148,13 +151,14 @@ def _samples(page: bytes, by_name: Mapping[bytes, list[int]]) -> Iterator[tuple[
         match = _NAME.match(line)
         if match is None or match[0] not in by_name or len(line) > _MAX_LINE_BYTES:
             continue
-        labels, separator, rest = line[match.end() :].strip().rpartition(b"}")
-        if not separator:
-            labels, rest = b"", line[match.end() :]
+        # From the front: OpenMetrics may add an exemplar with labels of its own after the value.
+        sample = _SAMPLE.match(line, match.end())
+        if sample is None:
+            continue
         try:
-            value = float(rest.split()[0])
-            text = labels.lstrip(b"{").decode()
-        except (ValueError, IndexError):
+            value = float(sample[2])
+            text = (sample[1] or b"").decode()
+        except ValueError:
             continue
         if math.isfinite(value):
             yield match[0], text, value

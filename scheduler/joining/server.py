@@ -19,7 +19,6 @@ from agents.protocol.topics import HUB_USER
 from scheduler.control.ports.hub import Hub, HubError
 from scheduler.joining.address import JoinAddress, publish_join_address
 from scheduler.joining.admission import Admission
-from scheduler.joining.broker_rules import rule_settings
 from scheduler.joining.certificates import Revoked, list_revoked
 from scheduler.joining.endpoint import JoinEndpoint, serve_joining
 from scheduler.joining.invitations import drop_expired_invitations, ensure_namespace
@@ -48,6 +47,9 @@ _CHECK_SECONDS, _SHORT_LIFE_CHECK_RATIO = 3600.0, 0.05
 _REVOCATION_SECONDS, _SETTLE_SECONDS = 600.0, 0.2
 _PUBLISH_SECONDS = 10.0
 _KEEP_EXPIRED = timedelta(days=1)
+_PLUGIN = "mosquitto_acl_file.so"
+_PLUGIN_FOLDERS = ("/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/lib/mosquitto")
+_FIRST_WITH_PLUGIN = (2, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +153,7 @@ class Certificates:
             f"certfile {files.certificate}\n"
             f"keyfile {files.key}\n"
             f"crlfile {folder / REVOCATION_FILE}\n"
-            + rule_settings(folder / _RULES_FILE, mosquitto_version())
+            + _rule_settings(folder / _RULES_FILE, mosquitto_version())
         )
         return OpenListener(
             host=self.plan.listen_host,
@@ -184,6 +186,7 @@ class JoiningServer:
         root_keys: the public keys of the offline root.
         clock: the time.
         reload_broker: lets the embedded broker read its files again.
+        end_sessions: ends all sessions at the embedded broker, which then reads its files again.
     """
 
     hub: Hub
@@ -192,6 +195,7 @@ class JoiningServer:
     root_keys: Callable[[], tuple[str, ...]]
     clock: Clock
     reload_broker: Callable[[], None]
+    end_sessions: Callable[[], None]
     _written: Revoked | None = None
     _keys_changed: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
@@ -296,5 +300,26 @@ class JoiningServer:
             return
         self.certificates.write_revoked(revoked)
         if self._written is not None:
-            self.reload_broker()
+            # A site that has joined again has rights again, and so would an open session of the
+            # machine that was revoked: both have its name.
+            is_again = bool(set(self._written.sites) - set(revoked.sites))
+            (self.end_sessions if is_again else self.reload_broker)()
         self._written = revoked
+
+
+def _rule_settings(rules: Path, version: tuple[int, int]) -> str:
+    """The lines of mosquitto.conf that name the rules, in the form of its version.
+
+    mosquitto 2.0 to 2.x read rules from `acl_file`. 2.1 moves them into a plugin, and 3.0 takes the
+    plugin alone; the rules themselves are the same.
+    """
+    plugin = _find_plugin() if version >= _FIRST_WITH_PLUGIN else None
+    if plugin is None:
+        return f"acl_file {rules}\n"
+    return f"global_plugin {plugin}\nplugin_opt_acl_file {rules}\n"
+
+
+def _find_plugin() -> Path | None:
+    folders = [Path(one) for one in _PLUGIN_FOLDERS]
+    folders += [one for folder in folders[:1] for one in folder.glob("*-linux-gnu*")]
+    return next((one / _PLUGIN for one in folders if (one / _PLUGIN).exists()), None)

@@ -183,6 +183,15 @@ class EmbeddedBroker:
         if process is not None and process.returncode is None and self.kind == "mosquitto":
             process.send_signal(signal.SIGHUP)
 
+    def end_sessions(self) -> None:
+        """Ends every session, by a new start: `keep_running` starts it with what is on disk.
+
+        mosquitto checks certificates when a session begins, and ends no single one.
+        """
+        process = self._process
+        if process is not None and process.returncode is None:
+            process.terminate()
+
     def _accepts_connections(self) -> bool:
         if self.opened is None:
             return _accepts_connections("127.0.0.1", self.port)

@@ -324,7 +324,7 @@ class Ingest:
     def _accept_newest(
         self, agents: SiteAgents, message: MessageHeader, kind: str, key_id: str
     ) -> AgentState:
-        """As `SiteAgents.accept_newest`; an agent of an earlier boot that is there now is told."""
+        """As `SiteAgents.accept_newest`; a live agent of an earlier boot is notified."""
         try:
             return agents.accept_newest(message, kind, key_id)
         except EarlierBoot as error:
@@ -371,13 +371,13 @@ class Ingest:
             return
         _log.warning(
             "Site %s: the energy totals of agent %s are not exact: they fell, or a second agent has"
-            " its identity, such as a machine with a copy of its disk; it is asked to begin anew."
-            " Give a copied machine an identity of its own: kapok-agent join --again",
+            " its identity, such as a machine with a copy of its disk; it is asked to begin at"
+            " 0. Give a copied machine an identity of its own: kapok-agent join --again",
             agents.site,
             message.agent,
         )
         self.telemetry.count_bad_message("energy-counter")
-        self.asker.ask_to_begin_anew(agents.site, message)
+        self.asker.ask_to_begin_again(agents.site, message)
 
     def _instant_of(self, monotonic_seconds: float) -> datetime:
         age_seconds = max(0.0, self.clock.monotonic() - monotonic_seconds)

@@ -92,14 +92,14 @@ class EnergyCounter:
     """The energy counter of one agent, and whether its totals count one machine once.
 
     Two agents on copies of one disk count on from the same totals under the same id. Neither of
-    the two totals is exact then, so each is asked to begin anew under an id of its own. An agent of
-    a version before keeps its id; its counter stays doubted, and it is not asked for ever.
+    the two totals is exact then, so each is asked to begin again under an id of its own. An agent
+    of a version before keeps its id; its counter stays doubted, and it is not asked for ever.
 
     Attributes:
         id: of the counter; "" before the first report with totals.
         totals: the highest so far, in the order of `_TOTALS`.
         is_doubted: the totals fell, or another agent of the same identity is there.
-        asks: how often the agent was asked to begin anew.
+        asks: how often the agent was asked to begin again.
     """
 
     id: str = ""
@@ -111,7 +111,7 @@ class EnergyCounter:
         """Takes in what a report says.
 
         Returns:
-            Whether the agent is to be asked to begin anew.
+            Whether the agent is to be asked to begin again.
         """
         known = self.totals or (0.0,) * len(_TOTALS)
         said = (getattr(energy, name) for name in _TOTALS)

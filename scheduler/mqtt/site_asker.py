@@ -179,7 +179,7 @@ class SiteAsker:
             )
         return True
 
-    def ask_to_begin_anew(self, site: str, message: MessageHeader) -> None:
+    def ask_to_begin_again(self, site: str, message: MessageHeader) -> None:
         """Asks an agent that is there now to count as a later boot, and its energy from 0."""
         if message.nonces is not None and len(self._boots) < _MAX_BOOTS_ASKED:
             self._boots[site] = HigherBoot(

@@ -91,8 +91,16 @@ def test_a_machine_joins_by_one_line_and_is_cut_off_by_one(up: Up, tmp_path: Pat
     assert revoked.json["certificates"] >= 1
     eventually(lambda: "topic deny" in (up.data_dir / "certificates/topics.acl").read_text())
     eventually(lambda: session.publish("kapok/v1/gz-edge/report") == "Not authorized")
-    session.close()
     assert BrokerClient(tmp_path / "data", "", settings["broker"]["port"]).connect() != "Success"
     renewed = machine(tmp_path, line.split()[-1], "--again", "--timeout", "5")
     assert renewed.code == 1
     assert "no such token" in renewed.said
+
+    # The site joins anew with another machine; the session of the first one stays without rights.
+    invited = operator(up, "site", "join", "gz-edge", "-o", "json")
+    other = tmp_path / "other"
+    other.mkdir()
+    assert machine(other, invited.json["token"]).code == 0
+    eventually(lambda: "topic deny" not in (up.data_dir / "certificates/topics.acl").read_text())
+    assert session.publish("kapok/v1/gz-edge/report") != "Success"
+    session.close()

@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -143,3 +144,24 @@ async def test_it_reads_a_real_server() -> None:
 async def test_a_server_that_fails_is_named(answer: bytes) -> None:
     with answering(answer) as url, pytest.raises(SensorError, match=r"127\.0\.0\.1"):
         await sensor_of(figure("power_watts", "a"), url=url).observe()
+
+
+def test_an_exemplar_is_not_the_value() -> None:
+    page = b"""\
+a_total{x="1"} 17 # {id="q"} 0.5
+a_total{x="b}c\\"{",} 3 1700
+a_total {y="1"} 4
+a_total 5 # {id="q"} 0.5
+a_total{x="open} 6
+a_total{x=1}} 7
+a_total{}
+"""
+    [found] = read_series(page, [FigureSettings(figure="power_watts", series="a_total")])
+    assert sorted(found.values()) == [3.0, 4.0, 5.0, 17.0]
+
+
+@pytest.mark.parametrize("line", [b" " * 16_000 + b"{", b'{"' * 8_000, b'{x="' + b"\\" * 16_000])
+def test_a_hostile_line_takes_no_long_time(line: bytes) -> None:
+    table, started = [FigureSettings(figure="power_watts", series="a")], process_time()
+    assert read_series((b"a" + line + b"\n") * 20, table) == [{}]
+    assert process_time() - started < 1.0

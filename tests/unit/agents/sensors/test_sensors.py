@@ -231,7 +231,7 @@ def test_a_disk_that_was_copied_counts_from_0_under_another_counter(tmp_path: Pa
     meter = EnergyMeter(tmp_path / "energy.json")
     meter.record(watts(100), 0)
     before = meter.record(watts(100), 10)
-    meter.begin_anew()
+    meter.begin_again()
     after = meter.record(watts(100), 20)
     assert after.counter_id != before.counter_id
     assert after.it_joules == 1000  # of the ten seconds since
