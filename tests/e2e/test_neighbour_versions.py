@@ -246,17 +246,23 @@ async def converse(
     async with aiomqtt.Client("127.0.0.1", port, protocol=V5) as client:
         for kind in ("report", "status"):
             await client.subscribe(f"kapok/v1/{SITE}/{kind}", qos=1)
-        for one in messages:
-            if not one["topic"].endswith("/hub"):
-                await client.publish(
-                    one["topic"], json.dumps(one["envelope"]).encode(), qos=1, retain=True
-                )
+        retained = [one for one in messages if not one["topic"].endswith("/hub")]
+        for one in retained:
+            await client.publish(
+                one["topic"], json.dumps(one["envelope"]).encode(), qos=1, retain=True
+            )
         asked_at = 0.0
         async for message in client.messages:
             tree = opened(json.loads(bytes(message.payload)))
             seen.append((str(message.topic).rpartition("/")[2], tree))
             if until.is_set():
                 return
+            if seen[-1][0] == "status" and not tree.get("index"):
+                # So did the hub of that version, to a site that echoes no index.
+                for one in retained:
+                    await client.publish(
+                        one["topic"], json.dumps(one["envelope"]).encode(), qos=1, retain=True
+                    )
             if time.monotonic() - asked_at > 1:  # a message that is not retained, until it is taken
                 asked_at = time.monotonic()
                 [hub] = [one for one in messages if one["topic"].endswith("/hub")]

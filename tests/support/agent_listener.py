@@ -33,10 +33,14 @@ def free_port() -> int:
 
 @dataclass
 class AgentListener:
-    """Receives and keeps the messages of agents."""
+    """Receives and keeps the messages of agents.
+
+    As the hub does, it publishes its index again to an agent whose status echoes none.
+    """
 
     client: aiomqtt.Client
     trusted: TrustedKeys
+    index: Message | None = None
     received: list[tuple[str, Any, bool]] = field(default_factory=list)
 
     async def listen(self) -> None:
@@ -48,6 +52,8 @@ class AgentListener:
                 read = {"status": SITE_STATUS.decode, "offline": OFFLINE.decode}
                 value = read.get(kind, decode_report)(payload)
                 self.received.append((kind, value, bool(message.retain)))
+                if kind == "status" and value.index is None and self.index:
+                    await self.client.publish(*self.index, qos=1, retain=True)
 
     def received_of(self, kind: str) -> list[Any]:
         return [value for its_kind, value, _ in self.received if its_kind == kind]
@@ -63,13 +69,21 @@ class AgentListener:
 
 
 @asynccontextmanager
-async def listening_hub(port: int, keys: Iterable[SigningKey]) -> AsyncIterator[AgentListener]:
-    """Subscribes to the messages of a site's agents, which sign with these keys."""
+async def listening_hub(
+    port: int, keys: Iterable[SigningKey], index: Message | None = None
+) -> AsyncIterator[AgentListener]:
+    """Subscribes to the messages of a site's agents, which sign with these keys.
+
+    Args:
+        port: of the broker on loopback.
+        keys: keys of the agents.
+        index: what it publishes again to an agent whose status echoes no index; None: nothing.
+    """
     async with (
         aiomqtt.Client("127.0.0.1", port, protocol=aiomqtt.ProtocolVersion.V5) as client,
         asyncio.TaskGroup() as group,
     ):
-        listener = AgentListener(client, TrustedKeys(key.public for key in keys))
+        listener = AgentListener(client, TrustedKeys(key.public for key in keys), index)
         task = group.create_task(listener.listen())
         yield listener
         task.cancel()

@@ -127,15 +127,17 @@ async def test_an_agent_killed_at_any_moment_ends_with_all_applied_and_jobs_run_
 ) -> None:
     chance = random.Random(7)  # noqa: S311 - when to kill
     orders = packed(*(site.hub.content(f"k{n}", config_map(), job()) for n in range(12)))
-    await publish(site.broker.port, [*site.hub.orders(*orders), site.hub.index(1, *orders)])
+    index = site.hub.index(1, *orders)
+    await publish(site.broker.port, [*site.hub.orders(*orders), index])
     uids: dict[str, str] = {}
-    for _ in range(6):
-        async with site.agent():
-            await CLOCK.sleep(0.4 + 0.6 * chance.random())
-        for tree in member.list_mapped("/apis/batch/v1/jobs", None, lambda tree: tree):
-            name, uid = tree["metadata"]["namespace"], tree["metadata"]["uid"]
-            assert uids.setdefault(name, uid) == uid, "a job was made twice"
-    async with listening_hub(site.broker.port, KEYS.values()) as hub, site.agent():
+    async with listening_hub(site.broker.port, KEYS.values(), index):
+        for _ in range(6):
+            async with site.agent():
+                await CLOCK.sleep(0.4 + 0.6 * chance.random())
+            for tree in member.list_mapped("/apis/batch/v1/jobs", None, lambda tree: tree):
+                name, uid = tree["metadata"]["namespace"], tree["metadata"]["uid"]
+                assert uids.setdefault(name, uid) == uid, "a job was made twice"
+    async with listening_hub(site.broker.port, KEYS.values(), index) as hub, site.agent():
         status = await settled(hub, 1, 12)
         assert {order.phase for order in status.orders} == {"Applied"}
         await publish(site.broker.port, [site.hub.request(WANT_INDEX_PROOF)])
@@ -151,7 +153,8 @@ async def test_of_two_agents_one_executes_and_the_other_takes_over(
     site: Site, member: MemberApi
 ) -> None:
     [one, two] = packed(site.hub.content("t1", deployment()), site.hub.content("t2", config_map()))
-    await publish(site.broker.port, [*site.hub.orders(one, two), site.hub.index(1, one)])
+    index = site.hub.index(1, one)
+    await publish(site.broker.port, [*site.hub.orders(one, two), index])
 
     def executing_agents(hub: AgentListener, sequence: int) -> set[str]:
         """The agents that have said that they execute orders under an index."""
@@ -161,7 +164,7 @@ async def test_of_two_agents_one_executes_and_the_other_takes_over(
             if status.is_executing and status.index and status.index.sequence == sequence
         }
 
-    async with listening_hub(site.broker.port, KEYS.values()) as hub, site.agent("spare"):
+    async with listening_hub(site.broker.port, KEYS.values(), index) as hub, site.agent("spare"):
         async with site.agent("main"):
             await settled(hub, 1, 1)
 
@@ -172,7 +175,8 @@ async def test_of_two_agents_one_executes_and_the_other_takes_over(
             await hub.wait_for("status", one_of_two_executes)
         # "main" has ended: of the two, only "spare" can have received this index. Statuses that
         # "main" sent before may still arrive; they echo the first index.
-        await publish(site.broker.port, [site.hub.index(2, one, two)])
+        hub.index = site.hub.index(2, one, two)
+        await publish(site.broker.port, [hub.index])
         await settled(hub, 2, 2)
         await hub.wait_for("status", lambda _status: executing_agents(hub, 2))
         assert executing_agents(hub, 2) == {"spare"}
