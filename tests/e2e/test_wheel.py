@@ -112,6 +112,7 @@ def test_the_sdist_holds_what_the_kernel_is_built_from_and_no_kernel(tmp_path: P
     assert kernels_in(names) == []
 
 
+@pytest.mark.soak
 def test_the_wheel_alone_runs_the_demo_without_mosquitto(wheel: Path, tmp_path: Path) -> None:
     assert run(sys.executable, "-m", "venv", "env", cwd=tmp_path).returncode == 0
     python, kapok = tmp_path / "env/bin/python", tmp_path / "env/bin/kapok"
