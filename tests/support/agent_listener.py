@@ -13,7 +13,7 @@ from agents.protocol.delta import decode_report
 from agents.protocol.envelope import unseal
 from agents.protocol.keys import SigningKey, TrustedKeys
 from agents.protocol.report import OFFLINE
-from agents.protocol.status import SITE_STATUS
+from agents.protocol.status import SITE_STATUS, SiteStatusMessage
 from agents.protocol.topics import parse_topic
 from agents.runtime.clock import AgentSystemClock
 from tests.support.wire_hub import Message
@@ -52,7 +52,8 @@ class AgentListener:
                 read = {"status": SITE_STATUS.decode, "offline": OFFLINE.decode}
                 value = read.get(kind, decode_report)(payload)
                 self.received.append((kind, value, bool(message.retain)))
-                if kind == "status" and value.index is None and self.index:
+                is_without = isinstance(value, SiteStatusMessage) and value.index is None
+                if is_without and self.index:
                     await self.client.publish(*self.index, qos=1, retain=True)
 
     def received_of(self, kind: str) -> list[Any]:
