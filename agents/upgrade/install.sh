@@ -167,7 +167,7 @@ if [ ! -f "$TARGET/complete" ]; then
   for one in "$HERE"/pip/pip-*.whl; do pip=$one; done
   "$FOUND" -m venv --without-pip "$TARGET" &&
     PYTHONPATH=$pip PIP_CONFIG_FILE=/dev/null "$TARGET/bin/python" -m pip install --quiet --no-index \
-      --no-cache-dir --disable-pip-version-check --find-links "$HERE/wheels" --require-hashes -r "$HERE/requirements.txt" &&
+      --no-cache-dir --disable-pip-version-check -f "$HERE/wheels" --require-hashes -r "$HERE/requirements.txt" &&
     "$TARGET/bin/kapok-agent" --version >/dev/null || {
     rm -rf "$TARGET"
     refuse 'the installation failed, see above; nothing has changed' '安装失败，原因见上；未做任何更改'

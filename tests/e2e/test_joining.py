@@ -96,7 +96,7 @@ def test_a_machine_joins_by_one_line_and_is_cut_off_by_one(up: Up, tmp_path: Pat
     assert renewed.code == 1
     assert "no such token" in renewed.said
 
-    # The site joins anew with another machine; the session of the first one stays without rights.
+    # The site joins again with another machine; the session of the first one stays without rights.
     invited = operator(up, "site", "join", "gz-edge", "-o", "json")
     other = tmp_path / "other"
     other.mkdir()
