@@ -74,6 +74,10 @@ class InstallError(Exception):
     """The service cannot be installed; the message says why and what to do."""
 
 
+class SystemctlError(Exception):
+    """systemctl did not do what it was asked; the message names the command and says why."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceUnit:
     """What the unit says.
@@ -148,18 +152,30 @@ def start_service() -> None:
     )
     for words in commands:
         try:
-            done = subprocess.run(  # noqa: S603 - fixed words
-                ["systemctl", *words],  # noqa: S607 - from PATH, as a technician would
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=_SYSTEMCTL_SECONDS,
-                check=False,
-            )
-        except (OSError, subprocess.SubprocessError) as error:
-            raise InstallError(f"systemctl {' '.join(words)}: {error}") from None
-        if done.returncode:
-            raise InstallError(
-                f"systemctl {' '.join(words)}: {done.stderr.strip()[-500:]}; "
-                f"see journalctl -u {UNIT_NAME}"
-            )
+            run_systemctl(*words, timeout_seconds=_SYSTEMCTL_SECONDS)
+        except SystemctlError as error:
+            raise InstallError(f"{error}; see journalctl -u {UNIT_NAME}") from None
+
+
+def run_systemctl(*words: str, timeout_seconds: float) -> None:
+    """Runs systemctl with fixed words and waits for it.
+
+    Raises:
+        SystemctlError: it is not there, does not end in time, or refuses; the message is its own.
+    """
+    command = f"systemctl {' '.join(words)}"
+    try:
+        done = subprocess.run(  # noqa: S603 - fixed words
+            ["systemctl", *words],  # noqa: S607 - from PATH, as an operator would
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout_seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise SystemctlError(f"{command}: no end within {timeout_seconds:g} s") from None
+    except OSError as error:
+        raise SystemctlError(f"{command}: {error}") from None
+    if done.returncode:
+        raise SystemctlError(f"{command}: {done.stderr.strip()[-500:] or 'it does not run'}")

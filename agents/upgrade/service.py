@@ -4,13 +4,12 @@ The trial is a drop-in below /run: it outlives neither a reboot nor a failed sta
 `ExecStopPost` removes it. So the old version comes back also when the upgrade itself was killed.
 """
 
-import subprocess
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from agents.joining.unit import UNIT_FOLDER, UNIT_NAME
+from agents.joining.unit import UNIT_FOLDER, UNIT_NAME, SystemctlError, run_systemctl
 from agents.upgrade.archive import UpgradeError
 
 _RUNTIME_FOLDER: Final = Path("/run/systemd/system")
@@ -105,21 +104,6 @@ class Service:
 
     def _systemctl(self, *words: str, timeout_seconds: float) -> None:
         try:
-            done = subprocess.run(  # noqa: S603 - fixed words
-                ["systemctl", *words],  # noqa: S607 - from PATH, as an operator would
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=timeout_seconds,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise UpgradeError(
-                f"systemctl {' '.join(words)}: no end within {timeout_seconds:g} s"
-            ) from None
-        except OSError as error:
-            raise UpgradeError(f"systemctl {' '.join(words)}: {error}") from None
-        if done.returncode:
-            raise UpgradeError(
-                f"systemctl {' '.join(words)}: {done.stderr.strip()[-300:] or 'it does not run'}"
-            )
+            run_systemctl(*words, timeout_seconds=timeout_seconds)
+        except SystemctlError as error:
+            raise UpgradeError(str(error)) from None

@@ -209,7 +209,7 @@ STEADY = SURE | {"now": 900.0, "forecast": None, "core": 0.0}
     site_index=st.integers(0, 3),
     waiting=st.sampled_from([0.0, 0.0001]),
 )
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=200, deadline=None, derandomize=True)
 def test_a_site_is_not_chosen_for_having_lost_or_aged_a_figure(
     drawn: list[Raw], loss: str, which: int, site_index: int, waiting: float
 ) -> None:
