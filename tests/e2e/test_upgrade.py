@@ -24,6 +24,7 @@ ENGINES = {
     "step-8": "6",
     "step-9": "7",
     "step-11": "7",
+    "step-12": "7",
 }
 JOURNAL = "journal.sqlite"
 GOLDEN = sorted(
