@@ -8,7 +8,7 @@ import pytest
 from agents.member.access import from_kubeconfig
 from agents.member.api import MemberApi
 from tests.support.agent_rig import AgentRig
-from tests.support.member_clusters import REAL_KUBECONFIGS, api_servers
+from tests.support.member_clusters import REAL_KUBECONFIGS, api_servers, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -38,3 +38,14 @@ def rig(api: MemberApi, tmp_path: Path) -> Iterator[AgentRig]:
         one.run()
     one.journal.close()
     api.delete(f"/api/v1/namespaces/{one.name}")
+    if REAL_KUBECONFIGS:  # controllers empty it; until then the next rig finds this one's orders
+        wait_until(lambda: not _namespaces_of(one), seconds=60)
+
+
+def _namespaces_of(rig: AgentRig) -> list[str]:
+    items = rig.api.get("/api/v1/namespaces")["items"]
+    names = [each["metadata"]["name"] for each in items]
+    left = [name for name in names if name.startswith(rig.name)]
+    for name in left:
+        rig.api.delete(f"/api/v1/namespaces/{name}")
+    return left
