@@ -1,0 +1,1 @@
+"""What a kWh emits: factors with year, origin and boundary. Start with `factor.py`. Pure."""
