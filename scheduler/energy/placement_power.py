@@ -179,6 +179,16 @@ def power_of_placement(
     return power, left
 
 
+def marginal_watts_per_core(hardware: Hardware) -> float:
+    """What one more busy core draws: the measured curve's mean slope, else the table's figure."""
+    points = hardware.curve
+    if len(points) > 1 and points[-1][0] > points[0][0]:
+        slope = (points[-1][1] - points[0][1]) / (points[-1][0] - points[0][0])
+        if slope >= 0:
+            return slope
+    return hardware.core.marginal_watts
+
+
 def worst_origin(*origins: Origin) -> Origin:
     """The origin of a product: that of the least credible of its factors."""
     return max(origins, key=_BEST_FIRST.index)

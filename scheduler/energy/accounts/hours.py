@@ -1,8 +1,8 @@
 """`EnergyHour`: what is kept of one site and hour, as it is recorded.
 
 Inputs are recorded and figures are computed from them, so that a report can be computed again by
-who doubts it. A figure that was not known is absent. One row holds one factor and one price, so
-work of an hour with two prices, as at a change within it, makes two rows.
+who doubts it. A figure that was not known is absent. A row holds the figures that were known when
+it began; an hour may have several rows, which add up.
 """
 
 from collections.abc import Iterable
