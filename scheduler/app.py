@@ -47,7 +47,7 @@ from scheduler.hub.web_address import publish_web_address
 from scheduler.hub_process.launch import HubChild
 from scheduler.joining_plan import reserved_names
 from scheduler.key_rotation.announcer import KeyAnnouncer
-from scheduler.ledger.energy_pages import EnergyPages
+from scheduler.ledger.accounts.energy_pages import EnergyPages
 from scheduler.ledger.pages import read_blob, read_blob_of, read_page
 from scheduler.ledger.reader import decision_json
 from scheduler.ledger.recorder import LedgerRecorder

@@ -19,7 +19,7 @@ from scheduler.control.ports.agents import (
     OrderStatusReport,
     SiteReport,
 )
-from scheduler.control.ports.hub import GRANTS, POLICIES, SITES, TENANTS, WORKLOADS
+from scheduler.control.ports.hub import GRANTS, POLICIES, SCHEMES, SITES, TENANTS, WORKLOADS
 from scheduler.control.queue.requeue import Requeuer
 from scheduler.control.queue.reservations import Reservations
 from scheduler.control.sites.sites import Sites
@@ -88,6 +88,8 @@ class Controller:
         else:
             if kind == TENANTS.kind:
                 self.fair_shares.invalidate()
+            if kind == SCHEMES.kind:
+                self.clock_events.update_grant_boundaries()
             self.requeuer.reasons.add_policy_change(self._workloads_of_policy(kind, key))
             self.requeuer.redecide(self.objects.workloads)
             self.wake_ups.add_events("scheme", "tenant", "workload")

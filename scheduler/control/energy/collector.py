@@ -16,12 +16,13 @@ from scheduler.control.ports.agents import SiteReport
 from scheduler.control.ports.energy import EnergyRecord, ReportedTotals
 from scheduler.control.ports.not_recorded import NotRecorded
 from scheduler.control.state.objects import HubObjects
-from scheduler.energy.accounts.figures import Figure, energy_hour_of
+from scheduler.energy.accounts.figures import energy_hour_of
 from scheduler.energy.accounts.hours import EnergyHour, EnergyPage, SiteCounter
 from scheduler.energy.accounts.meters import MeterReading
 from scheduler.energy.factors.factor import EmissionFactor
 from scheduler.energy.intensity.reported import reported_point, yearly_factor_of
 from scheduler.energy.intensity.series import IntensitySeries
+from scheduler.energy.site_supply import Figure
 from scheduler.model.kinds.site import Site
 from scheduler.model.units import SECONDS_PER_HOUR
 from scheduler.runtime.clock import Clock

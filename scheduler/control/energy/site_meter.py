@@ -123,7 +123,7 @@ class SiteMeter:
         exact = one.it_joules + self._carry_joules
         whole = int(exact)
         self._carry_joules = exact - whole
-        embodied = one.row.embodied_gco2e
+        embodied = one.row.embodied_grams
         share = one.seconds / SECONDS_PER_HOUR
         return msgspec.structs.replace(
             one.row,
@@ -132,7 +132,7 @@ class SiteMeter:
             seconds=one.seconds,
             unmeasured_seconds=min(one.unmeasured_seconds, one.seconds),
             origin=one.origin,
-            embodied_gco2e=None if embodied is None else embodied * share,
+            embodied_grams=None if embodied is None else embodied * share,
             users=bounded_users(attribute_joules(whole, one.modelled)),
         )
 
@@ -153,10 +153,10 @@ def resumed_meter(counter: SiteCounter) -> SiteMeter:
 def _reopened(row: EnergyHour, other: _OpenHour | None) -> _OpenHour:
     """An open hour that closes to the same row again, with what was counted meanwhile."""
     share = row.seconds / SECONDS_PER_HOUR
-    embodied = row.embodied_gco2e
+    embodied = row.embodied_grams
     per_hour = None if embodied is None or not share else embodied / share
     opened = _OpenHour(
-        msgspec.structs.replace(row, embodied_gco2e=per_hour, users={}),
+        msgspec.structs.replace(row, embodied_grams=per_hour, users={}),
         it_joules=row.it_joules,
         pv_joules=row.pv_joules,
         seconds=row.seconds,

@@ -1,6 +1,6 @@
 """The port to the record of energy: rows that are kept, and where the counters stood.
 
-`scheduler.ledger.energy_pages` implements it.
+`scheduler.ledger.accounts.energy_pages` implements it.
 """
 
 from collections.abc import Mapping

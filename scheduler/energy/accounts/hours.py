@@ -41,7 +41,7 @@ class EnergyHour(Part, frozen=True, kw_only=True):
         energy_cny_per_kwh: price in this hour.
         peak_cny_per_kilowatt_month: price of the month's highest hour.
         wue_litres_per_kwh: water per kWh of IT energy (ISO/IEC 30134-9).
-        embodied_gco2e: the share of the equipment's making that falls on these seconds.
+        embodied_grams: the share of the equipment's making that falls on these seconds.
         users: joules of IT energy by tenant; "": idle, and what is not Kapok's. They add up to
             `it_joules`.
     """
@@ -62,7 +62,7 @@ class EnergyHour(Part, frozen=True, kw_only=True):
     energy_cny_per_kwh: float | None = None
     peak_cny_per_kilowatt_month: NotNegative | None = None
     wue_litres_per_kwh: NotNegative | None = None
-    embodied_gco2e: NotNegative | None = None
+    embodied_grams: NotNegative | None = None
     users: dict[str, int] = msgspec.field(default_factory=dict)
 
 

@@ -110,6 +110,10 @@ class MonthReport:
     departments: Sequence[Account]
     total: Account
 
+    def of_department(self, name: str) -> "MonthReport":
+        """The accounts of one department only."""
+        return _report_of([one for one in self.accounts if one.department == name])
+
 
 def month_report(rows: Iterable[EnergyHour]) -> MonthReport:
     """Sums up the rows of a month.
@@ -124,7 +128,10 @@ def month_report(rows: Iterable[EnergyHour]) -> MonthReport:
         for row in of_site:
             _add_row(accounts, row)
         _add_peak(accounts, site, of_site)
-    listed = [accounts[key] for key in sorted(accounts)]
+    return _report_of([accounts[key] for key in sorted(accounts)])
+
+
+def _report_of(listed: Sequence[Account]) -> MonthReport:
     return MonthReport(
         accounts=listed,
         sites=_sums_by(listed, "site"),
@@ -211,8 +218,8 @@ def _add_share(account: Account, row: EnergyHour, share: float) -> None:
         account.kwh_without_wue += kwh
     else:
         account.litres += litres
-    if row.embodied_gco2e is not None:
-        account.embodied_kgco2e += row.embodied_gco2e * share / GRAMS_PER_KILOGRAM
+    if row.embodied_grams is not None:
+        account.embodied_kgco2e += row.embodied_grams * share / GRAMS_PER_KILOGRAM
         account.embodied_hours += row.seconds * share / SECONDS_PER_HOUR
 
 

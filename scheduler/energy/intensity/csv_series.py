@@ -3,7 +3,7 @@
 The header names the columns: `time` (or `datetime…`), and `gco2_per_kwh`, or `kgco2_per_kwh` where
 the figures are kilograms. A file of several zones has one column for each (`--zone` picks one) and
 says its unit apart. Local times need an offset, because a clock that is set back shows one hour
-twice and skips another: such times cannot be told apart without it.
+twice and skips another: such times cannot be distinguished without it.
 """
 
 import csv

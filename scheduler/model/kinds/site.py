@@ -107,7 +107,7 @@ class SiteEnergy(Part, frozen=True, kw_only=True):
             description="What others measured at the site; it comes before what is declared.",
         ),
     ] = ()
-    embodied_kgco2e: NotNegative | None = None
+    embodied_kilograms: NotNegative | None = None
     lifetime_years: Annotated[float, Meta(gt=0, le=100)] | None = None
     microarchitecture: ShortText = ""
     power_curve: Annotated[

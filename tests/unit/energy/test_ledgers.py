@@ -148,7 +148,7 @@ def test_equipment_and_water_are_one_number_each() -> None:
     assert embodied_gco2e(1000.0, 0.0, year) is None
     assert water_litres(100.0, 1.8) == pytest.approx(180)
     assert water_litres(100.0, None) is None
-    total = month_report([_row(embodied_gco2e=500.0, wue_litres_per_kwh=1.8)]).total
+    total = month_report([_row(embodied_grams=500.0, wue_litres_per_kwh=1.8)]).total
     assert total.known_embodied_kgco2e == pytest.approx(0.5)
     assert total.known_litres == pytest.approx(180)
     assert month_report([_ROW]).total.known_embodied_kgco2e is None

@@ -217,14 +217,13 @@ async def test_a_site_without_totals_has_no_rows() -> None:
 @given(st.lists(st.integers(min_value=1, max_value=150), min_size=1, max_size=4))
 async def test_processes_that_are_killed_lose_no_joule(runs: list[int]) -> None:
     kept, clock = KeptPages(), FakeClock()
-    joules, first = 0.0, True
+    rig = Rig(kept, clock)
+    await rig.collector.sync()
+    rig.report(0.0)
+    joules = await rig.run_for(61, watts=500.0)
     for minutes in runs:
         rig = Rig(kept, clock)  # the process before was killed
         await rig.collector.sync()
-        if first:
-            rig.report(joules)
-            await rig.run_for(61, watts=500.0, since=joules)
-            joules, first = 61 * 30_000.0, False
         joules = await rig.run_for(minutes, watts=500.0, since=joules)
     await rig.collector.append_all()
 
