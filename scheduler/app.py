@@ -47,6 +47,7 @@ from scheduler.hub.web_address import publish_web_address
 from scheduler.hub_process.launch import HubChild
 from scheduler.joining_plan import reserved_names
 from scheduler.key_rotation.announcer import KeyAnnouncer
+from scheduler.ledger.accounts.energy_pages import EnergyPages
 from scheduler.ledger.pages import read_blob, read_blob_of, read_page
 from scheduler.ledger.reader import decision_json
 from scheduler.ledger.recorder import LedgerRecorder
@@ -305,6 +306,7 @@ class Scheduler:
             slices=self.slices,
             follow_metadata=self._follow_metadata,
             is_served=services.client.serves,
+            energy_record=EnergyPages(services.ledger),
         )
 
     def _build_announcer(self) -> KeyAnnouncer | None:

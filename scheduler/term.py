@@ -17,6 +17,8 @@ from scheduler.batch_process.solver import BatchProcess
 from scheduler.control.autoscaled_workloads import AutoscaledWorkloads
 from scheduler.control.clock_events import ClockEvents
 from scheduler.control.controller import Controller
+from scheduler.control.energy.collector import EnergyCollector
+from scheduler.control.energy.users import TenantWatts
 from scheduler.control.events.recorder import EventRecorder
 from scheduler.control.events.site_notices import SiteNotices
 from scheduler.control.events.storm_notices import StormNotices
@@ -33,6 +35,7 @@ from scheduler.control.orders.kept_orders import PreparedOrders
 from scheduler.control.orders.referred import FollowMetadata, ReferredObjects
 from scheduler.control.orders.sync import OrderSync
 from scheduler.control.ports.agents import IndexVersion, OrderPublisherPort
+from scheduler.control.ports.energy import EnergyRecord
 from scheduler.control.ports.hub import Hub
 from scheduler.control.ports.ledger import DecisionRecorder, SignedHead
 from scheduler.control.ports.telemetry import Telemetry
@@ -173,6 +176,7 @@ class Knowledge:
         slices: the placements on many sites.
         follow_metadata: follows the changes of a kind of referred objects; None: none is followed.
         is_served: asks whether the hub serves a kind that others install; None: it serves none.
+        energy_record: keeps what sites used; None: nothing is counted.
     """
 
     settings: Settings
@@ -198,6 +202,7 @@ class Knowledge:
     slices: PlacementSlices
     follow_metadata: FollowMetadata | None = None
     is_served: IsServed | None = None
+    energy_record: EnergyRecord | None = None
 
 
 class Term:
@@ -474,6 +479,9 @@ class Term:
             clock_events=self.clock_events,
             referred=self.referred,
         )
+        self.energy = self._build_energy()
+        if self.energy is not None:
+            self.controller.count_energy = self.energy.on_report
         self.startup = Startup(
             objects=known.objects,
             sites=known.sites,
@@ -493,6 +501,21 @@ class Term:
             ),
             clock=known.clock,
             wait_for_sites_seconds=settings.freshness.hear_sites_seconds,
+        )
+
+    def _build_energy(self) -> EnergyCollector | None:
+        """What counts what sites use; None: nothing is counted."""
+        known = self.known
+        if known.energy_record is None:
+            return None
+        users = TenantWatts(objects=known.objects, usage=self.stats.usage)
+        return EnergyCollector(
+            objects=known.objects,
+            record=known.energy_record,
+            clock=known.clock,
+            faults=known.faults,
+            epoch=self._epoch,
+            watts_by_user=users.at,
         )
 
     def _build_reconciler(self) -> Reconciler:
@@ -580,6 +603,8 @@ class Term:
         yield "pending sites", partial(self.unadmitted_sites.run, known.hub)
         yield "ledger heads", partial(self.ledger_heads.run, known.hub)
         yield "hourly indexes", self._refresh_indexes
+        if self.energy is not None:
+            yield "energy", self.energy.run
         yield "ledger", self._watch_ledger
 
     def deciding_loops(self) -> Iterator[tuple[str, Loop]]:

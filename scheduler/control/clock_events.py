@@ -11,6 +11,7 @@ from scheduler.control.sites.site_readiness import HealthChange
 from scheduler.control.sites.sites import Sites
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.wake_ups import WakeUps
+from scheduler.energy.limits import limit_boundaries
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.workload import WorkloadStatus
 from scheduler.model.site_health import PRESENT
@@ -121,10 +122,13 @@ class ClockEvents:
         self.requeuer.requeue(self.objects.workloads_at(site))
 
     def update_grant_boundaries(self) -> None:
-        """Recomputes when grants begin or end, because grants have changed."""
+        """Recomputes when grants and energy limits begin or end, because some have changed."""
         now = self.clock.now()
         specs = [one.spec for one in self.objects.grants.values()]
         instants = [at for spec in specs for at in (spec.valid_from, spec.valid_until) if at]
+        scheme = self.objects.default_scheme()
+        if scheme is not None:
+            instants += limit_boundaries(scheme.spec.energy_limits)
         self._grant_boundaries = sorted(at for at in instants if at > now)
 
     def _handle_grant_boundaries(self) -> None:

@@ -4,7 +4,7 @@ What sites report goes into `sites` and `dispatcher` synchronously, so that a de
 one consistent state. Workloads that an event concerns are queued; `worker.py` reconciles them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from scheduler.control.clock_events import ClockEvents
@@ -19,7 +19,7 @@ from scheduler.control.ports.agents import (
     OrderStatusReport,
     SiteReport,
 )
-from scheduler.control.ports.hub import GRANTS, POLICIES, SITES, TENANTS, WORKLOADS
+from scheduler.control.ports.hub import GRANTS, POLICIES, SCHEMES, SITES, TENANTS, WORKLOADS
 from scheduler.control.queue.requeue import Requeuer
 from scheduler.control.queue.reservations import Reservations
 from scheduler.control.sites.sites import Sites
@@ -50,6 +50,7 @@ class Controller:
         clock_events: knows when grants begin or end, and when sites are silent.
         notices: says which sites are admitted, granted or back.
         referred: the objects that orders refer to.
+        count_energy: counts the energy totals of a report.
     """
 
     objects: HubObjects
@@ -65,6 +66,7 @@ class Controller:
     clock_events: ClockEvents
     notices: SiteNotices
     referred: ReferredObjects
+    count_energy: Callable[[SiteReport], None] = lambda _: None
     _deleting: set[WorkKey] = field(default_factory=set)
 
     # ------------------------------------------------------------ from the hub
@@ -86,6 +88,8 @@ class Controller:
         else:
             if kind == TENANTS.kind:
                 self.fair_shares.invalidate()
+            if kind == SCHEMES.kind:
+                self.clock_events.update_grant_boundaries()
             self.requeuer.reasons.add_policy_change(self._workloads_of_policy(kind, key))
             self.requeuer.redecide(self.objects.workloads)
             self.wake_ups.add_events("scheme", "tenant", "workload")
@@ -158,6 +162,7 @@ class Controller:
         was_late = before is not None and before.health.name == "Late"
         key_before = self.sites.sealing_key_of(report.site)
         events = self.sites.on_report(report)
+        self.count_energy(report)
         if self.sites.sealing_key_of(report.site) != key_before:
             self.referred.on_sealing_key(report.site)
         if "capacity" in events:

@@ -21,6 +21,7 @@ from agents.protocol.report import (
     REPORT_DELTA,
     Report,
     ReportDelta,
+    ReportedEnergy,
     ReportedIntensity,
     ReportedNodeClass,
     ReportedPower,
@@ -43,6 +44,7 @@ from scheduler.control.ports.agents import (
     OrderStatusReport,
     SiteReport,
 )
+from scheduler.control.ports.energy import ReportedTotals
 from scheduler.control.ports.ledger import SignedHead
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.fields import NAME_PATTERN
@@ -149,6 +151,25 @@ def _site_report_with(report: Report, status: SiteStatus) -> SiteReport:
         interval_seconds=report.interval_seconds or None,
         sealing_key=_sealing_key_of(report),
         missing={printable(one.sensor): one.seconds for one in report.missing or ()},
+        energy=_energy_of(report.energy),
+    )
+
+
+def _energy_of(energy: ReportedEnergy | None) -> ReportedTotals | None:
+    """The totals of a report; of the photovoltaics only what was not fed into the grid."""
+    if energy is None:
+        return None
+    used = energy.pv_joules
+    if used is not None:
+        used = max(0.0, used - (energy.export_joules or 0.0))
+    return ReportedTotals(
+        counter_id=printable(energy.counter_id),
+        it_joules=energy.it_joules,
+        pv_joules=used,
+        unmeasured_seconds=energy.unmeasured_seconds or 0.0,
+        origin=energy.origin,
+        pue=energy.pue,
+        pue_origin=energy.pue_origin or "unknown",
     )
 
 

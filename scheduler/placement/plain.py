@@ -36,6 +36,7 @@ PLAIN_FIELDS = (
     "beside",
     "per_node",
     "unknown_scope",
+    "budget_hold",  # else it may be held for the month
 )
 """The fields of a demand that must have their defaults."""
 _values_of = attrgetter(*PLAIN_FIELDS)

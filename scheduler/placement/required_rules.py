@@ -37,8 +37,11 @@ from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.fleet.labels import domain_of
 
-RULES_OF_SITES = frozenset({"selector", "site-group", "too-far", "companion", "weighted"})
-"""The rules of a demand about each of its sites, by name; those of a site's state are not."""
+RULES_OF_SITES = frozenset(
+    {"selector", "site-group", "too-far", "companion", "weighted", "energy-limit"}
+)
+"""The rules of a demand about each of its sites, by name; those of a site's state are not. An
+energy limit that tightens is found here for what runs already."""
 _ACTIVE_ACTIVE_PRESET, _ACTIVE_ACTIVE_LEVELS = "same-city-active-active", 2
 _PAIR_SITES = 2
 _MAX_NAMED = 8

@@ -8,6 +8,16 @@ VALUES: dict[str, tuple[Raw, Raw]] = {
     "DataClassScheme": (
         {
             "unlabelled": "general-1",
+            "energyLimits": [
+                {
+                    "measure": "pue",
+                    "limit": 1.5,
+                    "tiers": ["edge"],
+                    "from": "2026-01-01T00:00:00Z",
+                    "until": "2027-01-01T00:00:00Z",
+                    "document": "d",
+                }
+            ],
             "classes": [
                 {
                     "name": "general-1",
@@ -22,6 +32,16 @@ VALUES: dict[str, tuple[Raw, Raw]] = {
         },
         {
             "unlabelled": "general-2",
+            "energyLimits": [
+                {
+                    "measure": "wue",
+                    "limit": 2.5,
+                    "tiers": ["central"],
+                    "from": "2025-01-01T00:00:00Z",
+                    "until": "2028-01-01T00:00:00Z",
+                    "document": "e",
+                }
+            ],
             "classes": [
                 {
                     "name": "general-2",
@@ -49,7 +69,12 @@ VALUES: dict[str, tuple[Raw, Raw]] = {
             "borrowing": False,
             "borrowingLimit": {"cpu": "1"},
             "cohort": "",
-            "budget": {"cnyPerHour": 1, "kgco2ePerHour": 1},
+            "budget": {
+                "cnyPerHour": 1,
+                "kgco2ePerHour": 1,
+                "cnyPerMonth": 1,
+                "kgco2ePerMonth": 1,
+            },
             "podSecurity": "privileged",
         },
         {
@@ -65,7 +90,12 @@ VALUES: dict[str, tuple[Raw, Raw]] = {
             "borrowing": True,
             "borrowingLimit": {"cpu": "2"},
             "cohort": "city",
-            "budget": {"cnyPerHour": 2, "kgco2ePerHour": 2},
+            "budget": {
+                "cnyPerHour": 2,
+                "kgco2ePerHour": 2,
+                "cnyPerMonth": 2,
+                "kgco2ePerMonth": 2,
+            },
             "podSecurity": "restricted",
         },
     ),
@@ -118,6 +148,19 @@ VALUES: dict[str, tuple[Raw, Raw]] = {
                 "greenShare": 0.1,
                 "greenEvidence": "e",
                 "pvPeakWatts": 1,
+                "wueLitresPerKwh": 1.5,
+                "measurements": [
+                    {
+                        "measure": "pue",
+                        "value": 1.3,
+                        "measuredBy": "inspector",
+                        "observedAt": "2026-11-01T00:00:00Z",
+                    }
+                ],
+                "embodiedKilograms": 1000,
+                "lifetimeYears": 5,
+                "microarchitecture": "epyc-2",
+                "powerCurve": [{"busyCores": 0, "watts": 100}],
                 "forecast": {
                     "observedAt": "2026-11-23T07:00:00Z",
                     "origin": "modelled",
@@ -129,6 +172,7 @@ VALUES: dict[str, tuple[Raw, Raw]] = {
                 "energyCnyPerKwh": 1,
                 "tariff": [{"fromHour": 14, "toHour": 22, "energyCnyPerKwh": 0.5}],
                 "coreCnyPerHour": 1,
+                "peakCnyPerKilowattMonth": 40,
             },
             "taints": [
                 {
@@ -175,6 +219,19 @@ VALUES: dict[str, tuple[Raw, Raw]] = {
                 "greenShare": 0.2,
                 "greenEvidence": "f",
                 "pvPeakWatts": 2,
+                "wueLitresPerKwh": 2.5,
+                "measurements": [
+                    {
+                        "measure": "wue",
+                        "value": 2.3,
+                        "measuredBy": "other",
+                        "observedAt": "2026-11-02T00:00:00Z",
+                    }
+                ],
+                "embodiedKilograms": 2000,
+                "lifetimeYears": 6,
+                "microarchitecture": "skylake",
+                "powerCurve": [{"busyCores": 8, "watts": 200}],
                 "forecast": {
                     "observedAt": "2026-11-23T06:00:00Z",
                     "origin": "unknown",
@@ -186,6 +243,7 @@ VALUES: dict[str, tuple[Raw, Raw]] = {
                 "energyCnyPerKwh": 2,
                 "tariff": [{"fromHour": 20, "toHour": 15, "energyCnyPerKwh": 0.7}],
                 "coreCnyPerHour": 2,
+                "peakCnyPerKilowattMonth": 50,
             },
             "taints": [
                 {

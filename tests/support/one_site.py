@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import msgspec
+
 from scheduler.model.decode import decode_as
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
-from scheduler.model.kinds.kinds import Tenant
+from scheduler.model.kinds.kinds import DataClassScheme, Tenant
 from tests.support.sites import Raw, demand, facts_of, grant, nodes, site, workload
 
 
@@ -20,6 +22,13 @@ def at(spec: Raw | None = None, granted: Raw | None = None, **status: object) ->
     raw = site("m1", nodes(5), spec=spec)
     raw["status"] |= status
     return facts_of(raw, grant("m1", **(granted or {})))
+
+
+def asking_within(*limits: Raw, replicas: int = 1) -> Demand:
+    """`asking` where the authority has these energy limits."""
+    spec = {"energyLimits": list(limits)}
+    scheme = msgspec.convert({"metadata": {"name": "default"}, "spec": spec}, DataClassScheme)
+    return demand(workload(replicas), scheme=scheme)
 
 
 def asking(replicas: int = 1, *, of: Tenant | None = None, **spec: Any) -> Demand:  # noqa: ANN401

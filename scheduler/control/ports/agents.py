@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
+from scheduler.control.ports.energy import ReportedTotals
 from scheduler.control.ports.ledger import SignedHead
 from scheduler.model.kinds.site import SiteStatus
 
@@ -40,6 +41,7 @@ class SiteReport:
             figures of the cluster are unknown.
         cluster_problem: why it does not, in the agent's words for people; "": unknown.
         missing: sensor → seconds since when its facts are missing, in whole minutes.
+        energy: its energy totals; None: it reports none.
     """
 
     site: str
@@ -55,6 +57,7 @@ class SiteReport:
     sealing_key: str = ""
     cluster_problem: str = ""
     missing: Mapping[str, float] = field(default_factory=dict)
+    energy: ReportedTotals | None = None
 
 
 class NotReadyCount(NamedTuple):

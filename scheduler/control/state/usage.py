@@ -20,9 +20,11 @@ class SiteUsage:
 
     Attributes:
         totals: amounts by resource, by site.
+        by_workload: amounts by resource of each workload, by site.
     """
 
     totals: dict[str, Counter[str]] = field(default_factory=dict)
+    by_workload: dict[str, dict[WorkKey, Amounts]] = field(default_factory=dict)
     _usage_of: dict[WorkKey, dict[str, Amounts]] = field(default_factory=dict)
 
     def set(self, key: WorkKey, demand: Demand, replicas: Mapping[str, int]) -> None:
@@ -35,6 +37,7 @@ class SiteUsage:
             self._usage_of[key] = parts
         for site, amounts in parts.items():
             self.totals.setdefault(site, Counter()).update(amounts)
+            self.by_workload.setdefault(site, {})[key] = amounts
 
     def forget(self, key: WorkKey) -> None:
         """Forgets a workload that is gone."""
@@ -43,6 +46,9 @@ class SiteUsage:
             left.subtract(amounts)
             if not any(left.values()):
                 del self.totals[site]
+            del self.by_workload[site][key]
+            if not self.by_workload[site]:
+                del self.by_workload[site]
 
 
 def _requests_of(demand: Demand, replicas: int) -> Amounts:

@@ -59,6 +59,22 @@ FIELD_DESCRIPTIONS: dict[tuple[str, str], str] = {
         "The proof of green power, such as GEC or PPA. Empty: no green share."
     ),
     ("SiteEnergy", "pvPeakWatts"): "The peak power of the site's own photovoltaic system, W.",
+    ("SiteEnergy", "wueLitresPerKwh"): (
+        "The declared water usage effectiveness, litres per kWh of IT energy (ISO/IEC 30134-9)."
+    ),
+    ("SiteEnergy", "embodiedKilograms"): "What making the site's equipment emitted, kgCO2e.",
+    ("SiteEnergy", "lifetimeYears"): "How long the equipment is used, years.",
+    ("SiteEnergy", "microarchitecture"): (
+        "The make of the processors, such as cascade-lake, for the model of power."
+    ),
+    ("EnergyMeasurement", "measure"): "pue, wue or renewable-share.",
+    ("EnergyMeasurement", "value"): "The measured value: a ratio, or litres per kWh for wue.",
+    ("CurvePoint", "busyCores"): "The busy cores of the whole site.",
+    ("CurvePoint", "watts"): "The power of its equipment at this load, W, before PUE.",
+    ("EnergyLimit", "measure"): "pue, wue or renewable-share.",
+    ("SitePrices", "peakCnyPerKilowattMonth"): (
+        "The price of the month's highest hourly power, CNY per kW. Reported, not decided on."
+    ),
     ("SitePrices", "energyCnyPerKwh"): "The price of energy, CNY per kWh.",
     ("SitePrices", "coreCnyPerHour"): "The price of a CPU core, CNY per hour.",
     ("Taint", "key"): "The key that a toleration matches.",
@@ -165,6 +181,12 @@ FIELD_DESCRIPTIONS: dict[tuple[str, str], str] = {
         "The limit in CNY per hour, as decisions estimate the cost. Absent: no limit."
     ),
     ("Budget", "kgco2ePerHour"): "The limit in kgCO2e per hour. Absent: no limit.",
+    ("Budget", "cnyPerMonth"): (
+        "The limit of a calendar month in CNY for energy that was used. Absent: no limit."
+    ),
+    ("Budget", "kgco2ePerMonth"): (
+        "The limit of a calendar month in kgCO2e of the location ledger. Absent: no limit."
+    ),
     ("TenantStatus", "used"): "What placed workloads of the tenant request.",
     ("TenantStatus", "conditions"): _CONDITIONS_TEXT,
     ("LabelSelector", "matchLabels"): "Labels that must be present with these values.",

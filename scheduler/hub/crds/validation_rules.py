@@ -71,6 +71,30 @@ STRUCT_RULES: dict[str, dict[str, Any]] = {
             "energyCnyPerKwh must be the highest price; list only cheaper hours in tariff",
         ),
     ),
+    "EnergyLimit": _rules(
+        _rule(
+            "!has(self.from) || !has(self.until) || self.from < self.until",
+            "until must be later than from",
+        ),
+        _rule(
+            "self.measure != 'pue' || self.limit >= 1.0",
+            "a PUE is total over IT power, so a limit below 1 can never be met",
+        ),
+        _rule(
+            "self.measure != 'renewable-share' || self.limit <= 1.0",
+            "renewable-share is a share of 0 to 1: write 0.3 for 30 percent",
+        ),
+    ),
+    "EnergyMeasurement": _rules(
+        _rule(
+            "self.measure != 'pue' || self.value >= 1.0",
+            "a PUE is total over IT power, so it is not below 1: check what was measured",
+        ),
+        _rule(
+            "self.measure != 'renewable-share' || self.value <= 1.0",
+            "renewable-share is a share of 0 to 1: write 0.3 for 30 percent",
+        ),
+    ),
     "MaintenanceWindow": _rules(
         _rule("self.from < self.until", "until must be later than from"),
     ),

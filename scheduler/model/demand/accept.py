@@ -31,6 +31,7 @@ from scheduler.model.demand.tenancy import (
     unreadable_quota,
 )
 from scheduler.model.jurisdictions import is_province
+from scheduler.model.kinds.energy import EnergyLimit
 from scheduler.model.kinds.fields import NEVER_SCHEDULED_CLASS, DataClass, LabelSelector
 from scheduler.model.kinds.policy import (
     ClusterPlacementPolicy,
@@ -271,6 +272,8 @@ def _assemble(
         plan=workload.status.plan,
         first_ordinals=first_ordinals_of(workload) if is_in_ranges else {},
         immovable=immovable_because(spec.manifests, applied.identity, replicas),
+        energy_limits=rights.energy_limits,
+        budget_hold=limits.budget_hold,
     )
 
 
@@ -418,6 +421,7 @@ class _Rights(NamedTuple):
     class_not_allowed: bool
     cpu_vendors: tuple[tuple[str, ...], ...]
     on_violation: OnViolation
+    energy_limits: tuple[EnergyLimit, ...]
 
 
 def _resolve_rights(
@@ -445,6 +449,7 @@ def _resolve_rights(
         class_not_allowed=bool(allowed) and has_class and data_class not in allowed,
         cpu_vendors=tuple(each for each in vendors if each),
         on_violation=rule.on_violation,
+        energy_limits=context.scheme.spec.energy_limits if context.scheme is not None else (),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from scheduler.model.kinds.energy import EnergyLimit
 from scheduler.model.kinds.failover import UnreadyReason
 from scheduler.model.kinds.fields import (
     DataClass,
@@ -175,6 +176,10 @@ class Demand(Part, frozen=True, kw_only=True, dict=True):
     """Why replicas cannot be moved ahead of maintenance; empty: they can."""
     unready: tuple[UnreadyReplicas, ...] = ()
     """Replicas that are to be replaced because they are not ready, at most one entry per site."""
+    energy_limits: tuple[EnergyLimit, ...] = ()
+    """What the authority asks of the energy of sites, with dates."""
+    budget_hold: str = ""
+    """Why work that can wait is held: the month's budget; empty: it is not."""
 
     @lazy
     def placed_replicas(self) -> dict[str, int]:

@@ -35,11 +35,13 @@ class QuotaUsage:
         cohort_left: what the rest of the tenant's cohort leaves unused of its quotas, as
             `cohort_quota_left` computes it; same units.
         spent: what the tenant's other workloads cost.
+        budget_hold: why its work that can wait is held for the month; "": it is not.
     """
 
     used: Mapping[str, int] = field(default_factory=dict)
     cohort_left: Mapping[str, int] = field(default_factory=dict)
     spent: Spend = field(default_factory=Spend)
+    budget_hold: str = ""
 
 
 def tenant_of(workload: Workload, tenants: Iterable[Tenant]) -> Tenant | None:
@@ -102,6 +104,7 @@ class TenantLimits(NamedTuple):
     quota: dict[str, int]
     budget_left: BudgetLeft | None
     budget: Budget
+    budget_hold: str = ""
 
 
 def tenant_limits(tenant: Tenant | None, usage: QuotaUsage) -> TenantLimits:
@@ -119,4 +122,5 @@ def tenant_limits(tenant: Tenant | None, usage: QuotaUsage) -> TenantLimits:
         quota=quota_of(tenant) if has_quota else {},
         budget_left=left,
         budget=NO_BUDGET if left is None else tenant.spec.budget,
+        budget_hold=usage.budget_hold,
     )

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta
 
 from scheduler.model.jurisdictions import REFUSED_BY_SCHEMA, REPLACEMENT_CODES
+from scheduler.model.kinds.energy import MAX_LIMITS, EnergyLimit
 from scheduler.model.kinds.fields import (
     API_VERSION,
     CpuVendor,
@@ -111,6 +112,13 @@ class DataClassSchemeSpec(Part, frozen=True, kw_only=True):
         Meta(description="The class of a workload that names none; Refuse: it is refused."),
     ] = "Refuse"
     classes: Annotated[tuple[DataClassRule, ...], Meta(max_length=6)] = ()
+    energy_limits: Annotated[
+        tuple[EnergyLimit, ...],
+        Meta(
+            max_length=MAX_LIMITS,
+            description="What sites must keep to before they get new work, with dates.",
+        ),
+    ] = ()
 
 
 class DataClassScheme(Part, frozen=True, kw_only=True):

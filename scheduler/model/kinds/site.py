@@ -6,6 +6,12 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 from msgspec import Meta
 
+from scheduler.model.kinds.energy import (
+    MAX_CURVE_POINTS,
+    MAX_MEASUREMENTS,
+    CurvePoint,
+    EnergyMeasurement,
+)
 from scheduler.model.kinds.fields import (
     API_VERSION,
     Conditions,
@@ -93,6 +99,24 @@ class SiteEnergy(Part, frozen=True, kw_only=True):
     green_evidence: ShortText = ""
     pv_peak_watts: NotNegative | None = None
     forecast: IntensityForecast | None = None
+    wue_litres_per_kwh: NotNegative | None = None
+    measurements: Annotated[
+        tuple[EnergyMeasurement, ...],
+        Meta(
+            max_length=MAX_MEASUREMENTS,
+            description="What others measured at the site; it comes before what is declared.",
+        ),
+    ] = ()
+    embodied_kilograms: NotNegative | None = None
+    lifetime_years: Annotated[float, Meta(gt=0, le=100)] | None = None
+    microarchitecture: ShortText = ""
+    power_curve: Annotated[
+        tuple[CurvePoint, ...],
+        Meta(
+            max_length=MAX_CURVE_POINTS,
+            description="Measured power by busy cores, in ascending order.",
+        ),
+    ] = ()
 
 
 class TariffHours(Part, frozen=True, kw_only=True):
@@ -111,6 +135,7 @@ class SitePrices(Part, frozen=True, kw_only=True):
     energy_cny_per_kwh: Annotated[float, Meta(ge=-1e6, le=1e6)] | None = None
     tariff: Annotated[tuple[TariffHours, ...], Meta(max_length=24)] = ()
     core_cny_per_hour: Annotated[float, Meta(ge=-1e6, le=1e6)] | None = None
+    peak_cny_per_kilowatt_month: NotNegative | None = None
 
 
 class Headroom(Part, frozen=True, kw_only=True):

@@ -24,10 +24,16 @@ from scheduler.model.units import GRAMS_PER_KILOGRAM
 
 
 class Budget(Part, frozen=True, kw_only=True):
-    """What a tenant may spend per hour, in money and in carbon. Left out: no limit."""
+    """What a tenant may spend, in money and in carbon. Left out: no limit.
+
+    By the hour it bounds what is placed, by the month what was used: work that can wait is held
+    once the month's forecast is above it.
+    """
 
     cny_per_hour: NotNegative | None = None
     kgco2e_per_hour: NotNegative | None = None
+    cny_per_month: NotNegative | None = None
+    kgco2e_per_month: NotNegative | None = None
 
 
 class Spend(Part, frozen=True, kw_only=True):

@@ -39,6 +39,16 @@ def grant(**spec: Any) -> tuple[str, dict[str, Any]]:  # noqa: ANN401 - any JSON
     return "SiteGrant", {"sites": ["a"], **spec}
 
 
+def scheme(**spec: Any) -> tuple[str, dict[str, Any]]:  # noqa: ANN401 - any JSON
+    return "DataClassScheme", spec
+
+
+MEASURED = {
+    "measure": "pue",
+    "value": 1.2,
+    "measuredBy": "inspector",
+    "observedAt": "2026-11-01T00:00:00Z",
+}
 CONFIG_MAP = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}
 SECRET_REF = {"namespace": "kapok-system", "name": "member"}
 
@@ -56,6 +66,35 @@ REFUSED: dict[str, tuple[tuple[str, dict[str, Any]], str]] = {
     "a patch with an operation that is none": (
         workload(overrides=[{"patch": [{"op": "merge", "path": "/a"}]}]),
         "spec.overrides[0].patch[0].op",
+    ),
+    "a limit of PUE below 1": (
+        scheme(energyLimits=[{"measure": "pue", "limit": 0.9}]),
+        "a limit below 1 can never be met",
+    ),
+    "a renewable share in percent": (
+        scheme(energyLimits=[{"measure": "renewable-share", "limit": 30}]),
+        "write 0.3 for 30 percent",
+    ),
+    "an energy limit that ends before it begins": (
+        scheme(
+            energyLimits=[
+                {
+                    "measure": "pue",
+                    "limit": 1.3,
+                    "from": "2027-01-01T00:00:00Z",
+                    "until": "2026-01-01T00:00:00Z",
+                }
+            ]
+        ),
+        "until must be later than from",
+    ),
+    "a measured PUE below 1": (
+        site(energy={"measurements": [{**MEASURED, "value": 0.8}]}),
+        "so it is not below 1",
+    ),
+    "a measured share in percent": (
+        site(energy={"measurements": [{**MEASURED, "measure": "renewable-share", "value": 40}]}),
+        "write 0.3 for 30 percent",
     ),
     "a site with a registry that is none": (
         site(imageRegistries=[{"from": "docker.io", "to": "https://mirror.local"}]),

@@ -18,6 +18,7 @@ from benchmarks._city import NOW, MachineType, next_report, site
 from scheduler.model.decision import decision_bytes
 from scheduler.model.demand.demand import Companion, Demand, PlacedReplicas
 from scheduler.model.demand.terms import DEFAULT_TERMS
+from scheduler.model.kinds.energy import EnergyLimit
 from scheduler.model.kinds.fields import LabelSelector, Toleration
 from scheduler.model.kinds.policy import DataAt, LatencyBound, SiteGroup, SiteWeight, Spread
 from scheduler.model.manifests.manifests import Pods
@@ -93,6 +94,11 @@ OTHER_VALUES: dict[str, list[Any]] = {
         (Companion(apart=apart, by="site", sites=PLACES[:1]),) for apart in (True, False)
     ],
     "data": [(DataAt(at=name, gibibytes=5),) for name in PLACES],
+    "energy_limits": [
+        (EnergyLimit(measure=measure, limit=limit),)
+        for measure in ("pue", "wue")
+        for limit in (1.2, 1.5)
+    ],
     "placed": [(PlacedReplicas(site=PLACES[0], replicas=1),)],
     "evicted": [PLACES[:1]],
     "immovable": ["it is a job"],
@@ -103,6 +109,7 @@ NOT_READ_BY_RULES = {
     "failover_mode", "failover_after_seconds", "last_group", "on_unmet_rules", "on_violation",
     "paused", "quota_left", "quota", "budget_left", "budget", "claims", "identity", "numbered_set",
     "plan", "first_ordinals", "evicted_keep", "unready",
+    "budget_hold",
 }  # fmt: skip
 
 

@@ -41,7 +41,7 @@ READ_IN_EVERY_WAY = {
     *("api_kinds", "data_class", "protection_level", "network_zones", "jurisdictions"),
     *("same_province", "home", "allow_list_only", "class_not_allowed", "cpu_vendors"),
     *("architectures", "site_selectors", "tenant_sites", "site_tolerations", "latency"),
-    *("prices", "data", "tenant", "immovable", "moves_back_to"),
+    *("prices", "data", "tenant", "immovable", "moves_back_to", "energy_limits"),
     # These say nothing without a field that plain work has not: replicas that run, the strategy
     # Weighted, a preset, groups, a quota or a budget, ranges of ordinals.
     *("mode", "last_group", "evicted", "on_violation", "on_unmet_rules", "failover_mode"),

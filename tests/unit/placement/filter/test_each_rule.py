@@ -14,7 +14,7 @@ from scheduler.placement.explain.suggest import suggest_changes
 from scheduler.placement.filter.rules import all_rules, rule_name
 from scheduler.placement.fleet.context import decision_context
 from scheduler.placement.fleet.fleet import Fleet
-from tests.support.one_site import asking, at, tenant
+from tests.support.one_site import asking, asking_within, at, tenant
 from tests.support.sites import NOW, facts_of, nodes, site_with_capacity
 
 TAINTED = {**nodes(5), "taints": [{"key": "a", "value": "b", "effect": "NoSchedule"}]}
@@ -226,6 +226,20 @@ CASES: list[tuple[str, SiteFacts, Demand, str, str]] = [
         asking(),
         "site.maintenance",
         "",
+    ),
+    (
+        "energy-limit",
+        at({"energy": {"pue": 1.31, "pueOrigin": "measured"}}),
+        asking_within({"measure": "pue", "limit": 1.3}),
+        "site.energy.pue",
+        "1.3",
+    ),
+    (
+        "energy-limit",
+        at({"energy": {"greenShare": 0.9}}),  # without evidence it does not count
+        asking_within({"measure": "renewable-share", "limit": 0.3}),
+        "site.energy.measurements",
+        "0.3",
     ),
     ("cordoned", at({"cordon": True}), asking(), "site.cordon", "false"),
     ("no-executor", at(executor=False), asking(), "site.executor", "true"),

@@ -1,0 +1,110 @@
+"""Which limits of an authority are in force, and whether a site keeps to them.
+
+A limit has dates, so a list holds the steps by which it tightens: from a day on the stricter one
+counts. What a site must keep to is the strictest limit in force for its tier. A figure that is not
+known keeps to no limit, because unknown is never green.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from scheduler.energy.site_supply import Figure, pue_of, renewable_share_of, wue_of
+from scheduler.model.formatters import format_rfc3339
+from scheduler.model.kinds.energy import EnergyLimit, EnergyMeasure
+from scheduler.model.kinds.site import SiteEnergy
+
+_TITLES: dict[EnergyMeasure, str] = {
+    "pue": "PUE",
+    "wue": "WUE in L/kWh",
+    "renewable-share": "renewable share",
+}
+_LOWER_LIMITS: frozenset[EnergyMeasure] = frozenset({"renewable-share"})
+
+
+@dataclass(frozen=True, slots=True)
+class LimitVerdict:
+    """One limit, the figure of a site, and whether it keeps to it."""
+
+    limit: EnergyLimit
+    figure: Figure
+    is_kept: bool
+
+
+def limits_in_force(limits: Iterable[EnergyLimit], now_seconds: float) -> tuple[EnergyLimit, ...]:
+    """The limits that are in force at a time, in seconds since 1970."""
+    return tuple(
+        one
+        for one in limits
+        if (one.from_ is None or one.from_.timestamp() <= now_seconds)
+        and (one.until is None or now_seconds < one.until.timestamp())
+    )
+
+
+def limit_boundaries(limits: Iterable[EnergyLimit]) -> list[datetime]:
+    """The instants at which limits begin or end."""
+    return sorted({at for one in limits for at in (one.from_, one.until) if at is not None})
+
+
+def verdicts_of(
+    energy: SiteEnergy, tier: str, in_force: Sequence[EnergyLimit]
+) -> list[LimitVerdict]:
+    """The strictest limit of each measure for a site, and whether it keeps to it.
+
+    Args:
+        energy: the site's supply.
+        tier: its class.
+        in_force: limits that are in force now.
+    """
+    strictest: dict[EnergyMeasure, EnergyLimit] = {}
+    for one in in_force:
+        if one.tiers and tier not in one.tiers:
+            continue
+        known = strictest.get(one.measure)
+        if known is None or _is_stricter(one, known):
+            strictest[one.measure] = one
+    return [_verdict(energy, strictest[measure]) for measure in _TITLES if measure in strictest]
+
+
+def first_broken(
+    energy: SiteEnergy, tier: str, in_force: Sequence[EnergyLimit]
+) -> LimitVerdict | None:
+    """The first limit that a site does not keep to; None: it keeps to all."""
+    return next((one for one in verdicts_of(energy, tier, in_force) if not one.is_kept), None)
+
+
+def limit_sentence(site: str, tier: str, verdict: LimitVerdict) -> str:
+    """What a site has, what is asked of it, and since when, for people."""
+    limit, figure = verdict.limit, verdict.figure
+    title = _TITLES[limit.measure]
+    if figure.value is None:
+        has = f"the {title} of {site} is unknown"
+    else:
+        by = f"measured by {figure.by}" if figure.by and figure.origin == "measured" else "declared"
+        has = f"{site} has a {title} of {figure.value:g} ({by})"
+    bound = "at least" if limit.measure in _LOWER_LIMITS else "at most"
+    since = f" since {format_rfc3339(limit.from_)}" if limit.from_ else ""
+    document = f" ({limit.document})" if limit.document else ""
+    return f"{has}; {bound} {limit.limit:g} is asked of {tier} sites{since}{document}"
+
+
+def _figure_of(energy: SiteEnergy, measure: EnergyMeasure) -> Figure:
+    if measure == "pue":
+        return pue_of(energy)
+    return wue_of(energy) if measure == "wue" else renewable_share_of(energy)
+
+
+def _verdict(energy: SiteEnergy, limit: EnergyLimit) -> LimitVerdict:
+    figure = _figure_of(energy, limit.measure)
+    value = figure.value
+    if value is None:
+        return LimitVerdict(limit, figure, is_kept=False)
+    if limit.measure in _LOWER_LIMITS:
+        return LimitVerdict(limit, figure, is_kept=value >= limit.limit)
+    return LimitVerdict(limit, figure, is_kept=value <= limit.limit)
+
+
+def _is_stricter(one: EnergyLimit, other: EnergyLimit) -> bool:
+    if one.measure in _LOWER_LIMITS:
+        return one.limit > other.limit
+    return one.limit < other.limit

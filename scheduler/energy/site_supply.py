@@ -1,0 +1,77 @@
+"""The figures of a site's supply that count: measured before declared.
+
+First comes what others measured at the site, then what its agent measures, then what operators
+declare. A PUE below 1 cannot be, whoever says so, and is unknown.
+"""
+
+from typing import NamedTuple
+
+from scheduler.model.kinds.energy import EnergyMeasure
+from scheduler.model.kinds.fields import Origin
+from scheduler.model.kinds.site import SiteEnergy
+
+HIGHEST_PUE = 10.0
+
+
+class Figure(NamedTuple):
+    """A value, how it was obtained, and who measured it.
+
+    Attributes:
+        value: None: unknown.
+        origin: how it was obtained.
+        by: who measured it; "": it is declared.
+    """
+
+    value: float | None
+    origin: Origin = "unknown"
+    by: str = ""
+
+
+def measured(energy: SiteEnergy, measure: EnergyMeasure) -> Figure:
+    """The newest measurement of others; a value of None without one."""
+    found = [each for each in energy.measurements if each.measure == measure]
+    if not found:
+        return Figure(None)
+    newest = max(found, key=lambda each: each.observed_at)
+    return Figure(newest.value, "measured", newest.measured_by)
+
+
+def pue_of(energy: SiteEnergy, reported: Figure = Figure(None)) -> Figure:  # noqa: B008 - immutable
+    """The PUE that counts.
+
+    Args:
+        energy: the site's supply.
+        reported: what its agent says.
+    """
+    found = measured(energy, "pue")
+    if found.value is not None:  # one that cannot be makes no room for what is declared
+        return found if _is_pue(found.value) else Figure(None)
+    candidates = (
+        reported if reported.origin == "measured" else Figure(None),
+        Figure(energy.pue, energy.pue_origin),
+        reported,
+    )
+    return next((each for each in candidates if _is_pue(each.value)), Figure(None))
+
+
+def wue_of(energy: SiteEnergy) -> Figure:
+    """The WUE that counts, in litres per kWh."""
+    found = measured(energy, "wue")
+    if found.value is not None:
+        return found
+    declared = energy.wue_litres_per_kwh
+    return Figure(declared, "assumed" if declared is not None else "unknown")
+
+
+def renewable_share_of(energy: SiteEnergy) -> Figure:
+    """The renewable share that counts: measured, or declared with evidence; else unknown."""
+    found = measured(energy, "renewable-share")
+    if found.value is not None:
+        return found if found.value <= 1 else Figure(None)  # percent, most likely
+    if energy.green_share is None or not energy.green_evidence.strip():
+        return Figure(None)
+    return Figure(energy.green_share, "estimated", energy.green_evidence.strip())
+
+
+def _is_pue(value: float | None) -> bool:
+    return value is not None and 1 <= value <= HIGHEST_PUE

@@ -1,0 +1,118 @@
+"""Pages of energy in the ledger: records of kind "energy", about no single workload.
+
+They are appended, signed and witnessed as decisions are, so that a report of a month can be proven.
+A page holds at most a few hundred rows. `rows_of` reads what any version has written: a field that
+is not known is left out, and a page that cannot be read is named, not skipped in silence.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from scheduler.energy.accounts.hours import EnergyHour, EnergyPage, SiteCounter
+from scheduler.ledger.errors import LedgerCorruptError
+from scheduler.ledger.ledger import Ledger
+from scheduler.ledger.reader import LedgerReader, RecordSource
+from scheduler.ledger.record import LedgerEntry, Record
+
+ENERGY_KIND = "energy"
+ENERGY_SUBJECT = "energy"
+_PAGE_RECORDS = 100
+_COUNTER_RECORDS = 2_000
+"""So many newest pages are read for where counters stood: a day of 10,000 sites."""
+
+
+class EnergyPages:
+    """Implements `scheduler.control.ports.energy.EnergyRecord`.
+
+    Args:
+        ledger: where it is recorded.
+        open_reader: opens a reader of its own for a thread; None: one of the ledger's place.
+    """
+
+    def __init__(
+        self, ledger: Ledger, *, open_reader: Callable[[], LedgerReader] | None = None
+    ) -> None:
+        self._ledger = ledger
+        self._open_reader = open_reader or (lambda: LedgerReader(ledger.place))
+
+    async def append(self, *, epoch: int, at: datetime, page: EnergyPage) -> None:
+        """Appends a page; returns when it is durable.
+
+        Raises:
+            LedgerUnavailableError: nothing was recorded.
+        """
+        content: Mapping[str, Any] = msgspec.to_builtins(page)
+        entry = LedgerEntry(
+            kind=ENERGY_KIND, subject=ENERGY_SUBJECT, epoch=epoch, at=at, content=content
+        )
+        await self._ledger.append(entry)
+
+    async def last_counters(self) -> Mapping[str, SiteCounter]:
+        """Where the counter of each site stood in the newest page that names it."""
+        return await asyncio.to_thread(self._read_counters)
+
+    async def rows_since(self, hour: int) -> list[EnergyHour]:
+        """The rows of hours from this one on."""
+        return await asyncio.to_thread(self._read_rows, hour)
+
+    def _read_counters(self) -> dict[str, SiteCounter]:
+        found: dict[str, SiteCounter] = {}
+        with self._open_reader() as reader:
+            for count, record in enumerate(reader.newest_first(ENERGY_SUBJECT)):
+                if count >= _COUNTER_RECORDS:
+                    break
+                for site, counter in page_of(record).counters.items():
+                    found.setdefault(site, counter)
+        return found
+
+    def _read_rows(self, hour: int) -> list[EnergyHour]:
+        with self._open_reader() as reader:
+            return list(rows_of(reader, hour, None))
+
+
+def rows_of(source: RecordSource, first: int, end: int | None) -> Iterator[EnergyHour]:
+    """The rows of hours from `first` until before `end`, in no order.
+
+    Args:
+        source: the ledger, wherever it is.
+        first: hours since 1970 UTC.
+        end: the same; None: until now.
+
+    Raises:
+        LedgerCorruptError: a page cannot be read.
+    """
+    for record in _records_of(source, first):
+        for row in page_of(record).hours:
+            if row.hour >= first and (end is None or row.hour < end):
+                yield row
+
+
+def page_of(record: Record) -> EnergyPage:
+    """The page that a record holds.
+
+    Raises:
+        LedgerCorruptError: it cannot be read.
+    """
+    try:
+        return msgspec.convert(dict(record.content), EnergyPage)
+    except (msgspec.ValidationError, TypeError, ValueError) as error:
+        raise LedgerCorruptError(f"record {record.id} is no page of energy: {error}") from error
+
+
+def _records_of(source: RecordSource, first: int) -> Iterable[Record]:
+    """Records that may hold rows from an hour on: a page is appended after its hours."""
+    begin = first * 3600.0
+    if isinstance(source, LedgerReader):
+        for record in source.newest_first(ENERGY_SUBJECT):
+            if datetime.fromisoformat(record.at).timestamp() < begin:
+                return
+            yield record
+        return
+    after = 0
+    while page := source.records(after, _PAGE_RECORDS, subject=ENERGY_SUBJECT):
+        yield from page
+        after = page[-1].seq

@@ -1,0 +1,123 @@
+"""New work goes only to sites that keep to the authority's energy limits in force on the day.
+
+The limits stand in the DataClassScheme with their dates. What runs at a site already stays there
+when a limit tightens, and is reported as not meeting this rule (`required_rules.py`).
+"""
+
+from collections.abc import Hashable
+
+import numpy as np
+from msgspec.structs import replace
+
+from scheduler.energy.limits import (
+    LimitVerdict,
+    first_broken,
+    limit_sentence,
+    limits_in_force,
+    verdicts_of,
+)
+from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.kinds.energy import EnergyLimit, EnergyMeasurement
+from scheduler.model.reasons import Reason
+from scheduler.placement.filter.fix import Fix, RefusedSite, change_site
+from scheduler.placement.filter.rules import NEVER_CACHED, BoolPerSite, WakeEvent
+from scheduler.placement.fleet.context import DecisionContext
+from scheduler.placement.fleet.fleet import Fleet
+
+_YAML_NAMES = {"pue": "energy.pue", "wue": "energy.wueLitresPerKwh"}
+_SHARE = "energy.measurements"
+
+
+_MAX_ANSWERS = 8
+
+
+class EnergyLimitsCache:
+    """Which sites keep to the limits in force.
+
+    Attributes:
+        answers: by these limits, an array that is never written again; [slot_capacity].
+        version: the `Fleet.description_columns.version` that they hold for.
+    """
+
+    def __init__(self) -> None:
+        self.answers: dict[tuple[EnergyLimit, ...], BoolPerSite] = {}
+        self.version = -1
+
+
+def _keeping_sites(fleet: Fleet, in_force: tuple[EnergyLimit, ...]) -> BoolPerSite:
+    """Which sites keep to these limits: the very same array for as long as that holds."""
+    cache, version = fleet.cache(EnergyLimitsCache), fleet.description_columns.version
+    if cache.version != version or len(cache.answers) > _MAX_ANSWERS:
+        cache.answers, cache.version = {}, version
+    found = cache.answers.get(in_force)
+    if found is None or len(found) != fleet.slot_capacity:
+        column = fleet.description_column(
+            ("energy-limit", in_force),
+            lambda facts: first_broken(facts.spec.energy, facts.spec.tier, in_force) is None,
+            np.bool_,
+        )
+        found = cache.answers[in_force] = column.copy()
+    return found
+
+
+class WithinEnergyLimits:
+    """A site must keep to the strictest limit in force for its tier; unknown keeps to none."""
+
+    reason: Reason = "energy-limit"
+    wake_events: frozenset[WakeEvent] = frozenset({"scheme", "site", "time"})
+
+    def cache_key(self, demand: Demand) -> Hashable:
+        """Not cached: which limits are in force depends on the time."""
+        del demand
+        return NEVER_CACHED
+
+    def admits(self, fleet: Fleet, demand: Demand, context: DecisionContext) -> BoolPerSite:
+        """Judges all sites by the limits in force; mostly there are none."""
+        in_force = limits_in_force(demand.energy_limits, context.now_seconds)
+        if not in_force:
+            return fleet.has_site
+        return _keeping_sites(fleet, in_force)
+
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
+        """Names the figure, who measured it, the limit and its date."""
+        tier = facts.spec.tier
+        in_force = limits_in_force(demand.energy_limits, context.now_seconds)
+        broken = first_broken(facts.spec.energy, tier, in_force)
+        if broken is not None:
+            return limit_sentence(facts.name, tier, broken)
+        kept = verdicts_of(facts.spec.energy, tier, in_force)
+        if not kept:
+            return f"no energy limit is in force for {tier} sites such as {facts.name}"
+        return "; ".join(limit_sentence(facts.name, tier, one) for one in kept)
+
+    def fix(self, refused: RefusedSite) -> Fix | None:
+        """Suggests a measurement that keeps to each broken limit, as those count first."""
+        facts, context = refused.facts, refused.context
+        in_force = limits_in_force(refused.demand.energy_limits, context.now_seconds)
+        broken = first_broken(facts.spec.energy, facts.spec.tier, in_force)
+        if broken is None:
+            return None
+        first = broken
+        while broken is not None:
+            facts = _with_measurement(facts, broken, refused)
+            broken = first_broken(facts.spec.energy, facts.spec.tier, in_force)
+        was = "" if first.figure.value is None else f"{first.figure.value:g}"
+        field = _YAML_NAMES.get(first.limit.measure, _SHARE)
+        return change_site(field, was, f"{first.limit.limit:g}", facts)
+
+
+def _with_measurement(facts: SiteFacts, broken: LimitVerdict, refused: RefusedSite) -> SiteFacts:
+    measure = broken.limit.measure
+    others = tuple(one for one in facts.spec.energy.measurements if one.measure != measure)
+    measured = EnergyMeasurement(
+        measure=measure,
+        value=broken.limit.limit,
+        measured_by="a measurement to be made",
+        observed_at=refused.context.now,
+    )
+    energy = replace(facts.spec.energy, measurements=(*others, measured))
+    return replace(facts, spec=replace(facts.spec, energy=energy))
+
+
+RULE = WithinEnergyLimits()
