@@ -271,6 +271,7 @@ def _assemble(
         plan=workload.status.plan,
         first_ordinals=first_ordinals_of(workload) if is_in_ranges else {},
         immovable=immovable_because(spec.manifests, applied.identity, replicas),
+        preemption=spec.preemption,
     )
 
 

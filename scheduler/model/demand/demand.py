@@ -10,6 +10,12 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from scheduler.model.demand.preemption import (
+    NO_VICTIMS,
+    BorrowedByTenant,
+    PossibleVictim,
+    PreemptedReplicas,
+)
 from scheduler.model.kinds.failover import UnreadyReason
 from scheduler.model.kinds.fields import (
     DataClass,
@@ -34,7 +40,7 @@ from scheduler.model.kinds.policy import (
 )
 from scheduler.model.kinds.rights import OnViolation
 from scheduler.model.kinds.tenant import Budget, BudgetLeft
-from scheduler.model.kinds.workload import GroupPhase, StartPlan
+from scheduler.model.kinds.workload import GroupPhase, PreemptionMode, StartPlan
 from scheduler.model.lazy import lazy
 from scheduler.model.manifests.manifests import Pods
 from scheduler.model.manifests.pods import PodShape
@@ -175,6 +181,14 @@ class Demand(Part, frozen=True, kw_only=True, dict=True):
     """Why replicas cannot be moved ahead of maintenance; empty: they can."""
     unready: tuple[UnreadyReplicas, ...] = ()
     """Replicas that are to be replaced because they are not ready, at most one entry per site."""
+    preemption: PreemptionMode = "Never"
+    """Whether replicas of a lower priority may end for it."""
+    victims: tuple[PossibleVictim, ...] = NO_VICTIMS
+    """What could end for it; gathered only when it finds no room."""
+    reclaim: BorrowedByTenant = msgspec.field(default_factory=dict)
+    """What others borrow of the guaranteed quota that its tenant needs for it."""
+    preempted: tuple[PreemptedReplicas, ...] = ()
+    """Its replicas that end at once for another workload, at most one entry per site."""
 
     @lazy
     def placed_replicas(self) -> dict[str, int]:
