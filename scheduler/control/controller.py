@@ -20,6 +20,7 @@ from scheduler.control.ports.agents import (
     SiteReport,
 )
 from scheduler.control.ports.hub import GRANTS, POLICIES, SITES, TENANTS, WORKLOADS
+from scheduler.control.preemption.active import Preemptions
 from scheduler.control.queue.requeue import Requeuer
 from scheduler.control.queue.reservations import Reservations
 from scheduler.control.sites.sites import Sites
@@ -50,6 +51,7 @@ class Controller:
         clock_events: knows when grants begin or end, and when sites are silent.
         notices: says which sites are admitted, granted or back.
         referred: the objects that orders refer to.
+        preemptions: the preemptions under way.
     """
 
     objects: HubObjects
@@ -65,6 +67,7 @@ class Controller:
     clock_events: ClockEvents
     notices: SiteNotices
     referred: ReferredObjects
+    preemptions: Preemptions
     _deleting: set[WorkKey] = field(default_factory=set)
 
     # ------------------------------------------------------------ from the hub
@@ -97,6 +100,7 @@ class Controller:
             self._deleting.add(key)
         else:
             self._deleting.discard(key)
+        self.preemptions.note(key, workload)
         self.requeuer.enqueue(key)
 
     def admit(self, site: Site) -> None:
