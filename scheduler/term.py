@@ -39,6 +39,9 @@ from scheduler.control.ports.energy import EnergyRecord
 from scheduler.control.ports.hub import Hub
 from scheduler.control.ports.ledger import DecisionRecorder, SignedHead
 from scheduler.control.ports.telemetry import Telemetry
+from scheduler.control.preemption.active import Preemptions
+from scheduler.control.preemption.decisions import PreemptionDecisions, nothing_borrowed
+from scheduler.control.preemption.victims import VictimFinder
 from scheduler.control.queue.capacity_watch import CapacityWatcher
 from scheduler.control.queue.requeue import Requeuer, RequeueReasons
 from scheduler.control.queue.reservations import ReservationPlanner, Reservations
@@ -73,13 +76,16 @@ from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.ownership import ObjectOwnership
 from scheduler.control.state.placement_slices import PlacementSlices
 from scheduler.control.state.quotas import Quotas
+from scheduler.control.state.resolve_demand import resolve_demand
 from scheduler.control.state.unready import UnreadyReplacements
 from scheduler.control.stats.workloads import WorkloadStats
 from scheduler.control.wake_ups import WakeUps
 from scheduler.control.worker import Worker
 from scheduler.ledger.segments import is_signed_by
+from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.terms import Terms
 from scheduler.model.kinds.metadata import WorkKey
+from scheduler.model.kinds.workload import Workload
 from scheduler.model.storm import StormLimits, StormState
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.queue.minimum_requests import MinimumRequests
@@ -213,6 +219,7 @@ class Term:
         self._build_state()
         self._build_orders()
         self._build_queue()
+        self._build_preemption()
         self._build_loops()
 
     def _build_state(self) -> None:
@@ -369,6 +376,30 @@ class Term:
             ),
         )
 
+    def _build_preemption(self) -> None:
+        """What ends so that work of a higher priority finds room."""
+        known = self.known
+        self.preemptions = Preemptions(
+            sites=known.sites, clock=known.clock, demand_of=self._accepted_demand_of
+        )
+        self.preemption = PreemptionDecisions(
+            objects=known.objects,
+            inputs=self.inputs,
+            finder=VictimFinder(
+                objects=known.objects,
+                inputs=self.inputs,
+                order_sync=self.order_sync,
+                active=self.preemptions,
+            ),
+            active=self.preemptions,
+            borrowed_of=nothing_borrowed,
+            redecide=partial(self.requeuer.redecide, is_urgent=True),
+        )
+
+    def _accepted_demand_of(self, workload: Workload) -> Demand | None:
+        found = resolve_demand(workload, self.known.objects, self.quotas)
+        return found if isinstance(found, Demand) else None
+
     def _build_loops(self) -> None:
         """The loops of `scheduler.control`, from events to reconciliations."""
         known, settings = self.known, self.known.settings
@@ -381,6 +412,7 @@ class Term:
             sites=known.sites,
             clock=known.clock,
             faults=known.faults,
+            preemptions=self.preemptions,
         )
         notices = SiteNotices(events=self.events)
         self.clock_events = ClockEvents(
@@ -478,6 +510,7 @@ class Term:
             wake_ups=self.wake_ups,
             clock_events=self.clock_events,
             referred=self.referred,
+            preemptions=self.preemptions,
         )
         self.energy = self._build_energy()
         if self.energy is not None:
@@ -539,6 +572,7 @@ class Term:
                     evictions=self.evictions,
                     unready=self.unready,
                 ),
+                preemption=self.preemption,
                 epoch=self._epoch,
                 references_of=self.referred.recorded_references,
             ),

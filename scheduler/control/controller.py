@@ -20,6 +20,7 @@ from scheduler.control.ports.agents import (
     SiteReport,
 )
 from scheduler.control.ports.hub import GRANTS, POLICIES, SCHEMES, SITES, TENANTS, WORKLOADS
+from scheduler.control.preemption.active import Preemptions
 from scheduler.control.queue.requeue import Requeuer
 from scheduler.control.queue.reservations import Reservations
 from scheduler.control.sites.sites import Sites
@@ -51,6 +52,7 @@ class Controller:
         notices: says which sites are admitted, granted or back.
         referred: the objects that orders refer to.
         count_energy: counts the energy totals of a report.
+        preemptions: the preemptions under way.
     """
 
     objects: HubObjects
@@ -66,6 +68,7 @@ class Controller:
     clock_events: ClockEvents
     notices: SiteNotices
     referred: ReferredObjects
+    preemptions: Preemptions
     count_energy: Callable[[SiteReport], None] = lambda _: None
     _deleting: set[WorkKey] = field(default_factory=set)
 
@@ -101,6 +104,7 @@ class Controller:
             self._deleting.add(key)
         else:
             self._deleting.discard(key)
+        self.preemptions.note(key, workload)
         self.requeuer.enqueue(key)
 
     def admit(self, site: Site) -> None:

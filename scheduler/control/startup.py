@@ -88,6 +88,7 @@ class Startup:
         self.clock_events.update_grant_boundaries()
         for site in self.objects.sites.values():
             self.controller.admit(site)
+        self.reconciler.note_preemptions()
         self.reconciler.unmarked.begin(self.objects.workloads)
         for key, workload in self.objects.workloads.items():
             if is_decided(workload):

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 
+from scheduler.control.preemption.active import Preemptions
 from scheduler.control.queue.requeue import Requeuer
 from scheduler.control.queue.reservations import Reservations
 from scheduler.control.queue.work_queue import SchedulingQueue
@@ -28,6 +29,7 @@ class WakeUps:
         sites: report where ordered or reserved capacity was given back.
         clock: for the delay.
         faults: handles what fails in a wake-up.
+        preemptions: the workloads for which others end, and where.
     """
 
     queue: SchedulingQueue
@@ -37,6 +39,7 @@ class WakeUps:
     sites: Sites
     clock: Clock
     faults: Faults
+    preemptions: Preemptions
     _events: set[WakeEvent] = field(default_factory=set)
     _increased_sites: set[str] = field(default_factory=set)
     _requested: asyncio.Event = field(default_factory=asyncio.Event)
@@ -87,6 +90,7 @@ class WakeUps:
         """
         self.queue.on_capacity_increased(sites)
         watcher = self.queue.capacity_watcher
+        self.requeuer.requeue(self.preemptions.waiting_at(sites))
         for key in self.reservations.reserved_at(sites):
             self.requeuer.requeue([key])
             priority = self.reservations.aged_priority(key)

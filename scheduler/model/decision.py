@@ -50,6 +50,31 @@ class FollowedBatch(Part, frozen=True, kw_only=True):
     """The cost above that of the cheapest division, scarcity prices left out; None: unknown."""
 
 
+class Victim(Part, frozen=True, kw_only=True):
+    """Replicas of a workload at one site that end, so that another one finds room."""
+
+    workload: str
+    site: str
+    replicas: int
+    """How many end there."""
+    keep: int = 0
+    """How many stay there."""
+    priority: int = 0
+    reclaimed: bool = False
+    """They use quota that the other one's tenant is guaranteed."""
+
+
+class Preemption(Part, frozen=True, kw_only=True):
+    """What ends for a workload that finds no room, and where it then runs."""
+
+    place: tuple[SiteAssignment, ...]
+    victims: tuple[Victim, ...]
+    broken_budgets: tuple[str, ...] = ()
+    """PodDisruptionBudgets that more replicas leave than they allow, as `WORKLOAD: NAME (RULE)`."""
+    least: bool = True
+    """Whether every set of victims was compared; False: there may be one that does less harm."""
+
+
 class UnmetRule(Part, frozen=True, kw_only=True):
     """A required rule that a whole placement does not meet."""
 
@@ -107,6 +132,10 @@ class Decision(Part, frozen=True, kw_only=True):
     """Required rules that `assignment`, kept and new replicas together, does not meet."""
     batch: FollowedBatch | None = None
     """The batch that assigned what is new of the placement; None: no batch did."""
+    preemption: Preemption | None = None
+    """What ends for this workload, which waits until it has; None: nothing does."""
+    preempted: dict[str, int] = msgspec.field(default_factory=dict)
+    """Replicas that end at once for other workloads, by site."""
     decided_at: Instant
     engine: str = msgspec.field(default_factory=_current_engine_version)
     """Always written: left out as a default, it would be read as the version of the reader."""

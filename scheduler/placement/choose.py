@@ -28,6 +28,7 @@ from scheduler.placement.fleet.context import DecisionContext, decision_context
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.gates import scheduling_gate, with_gate_message
 from scheduler.placement.plain import choose_plainly
+from scheduler.placement.preemption.preempt import preempt
 from scheduler.placement.result import CycleState, build_decision
 from scheduler.placement.rule_moves import may_move, move_to_meet_rules
 from scheduler.placement.start_time import can_wait, note_on_given_up_plan, plan_start, postpone
@@ -56,9 +57,28 @@ def choose(
         it may be a later start, if that is cheaper.
     """
     context = decision_context(now, terms)
-    return (assigned is None and choose_plainly(demand, fleet, context)) or _choose_in_steps(
+    decision = (assigned is None and choose_plainly(demand, fleet, context)) or _choose_in_steps(
         demand, fleet, context, assigned
     )
+    if demand.victims and decision.phase == "Waiting":
+        return _choose_victims(decision, demand, fleet, context)
+    return decision
+
+
+def _choose_victims(
+    waiting: Decision, demand: Demand, fleet: Fleet, context: DecisionContext
+) -> Decision:
+    """The decision with what ends for a workload that finds no room; what can wait ends nothing."""
+    state = prepare_cycle(demand, fleet, context)
+    if scheduling_gate(demand, state.retained, context) or can_wait(demand):
+        return waiting
+
+    def decide(request: DivisionRequest) -> Decision:
+        division = divide_with_preferred_affinity(request, fleet)
+        after = replace(state, capacity=request.capacity)
+        return _decide_within_limits(after, request, division)
+
+    return preempt(waiting, division_request(state), fleet, state.filter_result, decide)
 
 
 def _choose_in_steps(

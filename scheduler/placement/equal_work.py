@@ -258,6 +258,7 @@ def _takes_room_only(demand: Demand, fleet: Fleet, context: DecisionContext) -> 
         and demand.plan is None
         and demand.quota_left is None
         and demand.budget_left is None
+        and demand.preemption == "Never"  # else others may end for it
         and not can_wait(demand)
     )
     if not is_plain or not fleet.is_compiled:

@@ -25,6 +25,7 @@ from scheduler.placement.filter.retention import (
     RetainedShares,
     format_ended,
     format_moved,
+    format_preempted,
     format_unready,
 )
 from scheduler.placement.fit.capacity import SiteCapacity
@@ -147,6 +148,9 @@ def _with_previous_placement(
         moved = format_moved(state.demand, state.fleet, dict(names), state.context.now_seconds)
     if state.demand.unready:
         moved += format_unready(state.demand, dict(names))
+    if state.retained.preempted:
+        moved += format_preempted(state.demand, state.retained, state.fleet)
+    ended = state.retained.preempted.items()
     return msgspec.structs.replace(
         decision,
         lost=tuple(vacated),
@@ -154,6 +158,7 @@ def _with_previous_placement(
         ended_by={site: lost[site] for site in vacated if site in lost},
         violations={site: _as_reason(violated[site]) for site in sorted(violated)},
         line=decision.line + moved + format_ended(lost, vacated),
+        preempted=dict(sorted((state.fleet.name_at(slot), count) for slot, count in ended)),
     )
 
 

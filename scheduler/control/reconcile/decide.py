@@ -28,6 +28,8 @@ from scheduler.control.ports.ledger import (
     RecordedShare,
 )
 from scheduler.control.ports.not_recorded import NotRecorded
+from scheduler.control.preemption.decisions import PreemptionDecisions
+from scheduler.control.preemption.status import with_preempted, with_preemption
 from scheduler.control.queue.requeue import RequeueReason, RequeueReasons
 from scheduler.control.reconcile.accepted_specs import AcceptedSpecs
 from scheduler.control.reconcile.draft import (
@@ -97,6 +99,7 @@ class Decider:
         events: records violations for `kubectl describe`.
         stats: counts decisions and refusals.
         failover: which sites a workload is to leave, and what moves back.
+        preemption: what ends for a workload, and what of it ends for others.
         epoch: gives the leader's epoch.
         references_of: names what goes along with the orders of a workload, for the record.
     """
@@ -110,6 +113,7 @@ class Decider:
     events: EventRecorder
     stats: WorkloadStats
     failover: FailoverDecisions
+    preemption: PreemptionDecisions
     epoch: Callable[[], int]
     references_of: Callable[[WorkKey], Sequence[Mapping[str, str]]] = lambda _key: ()
 
@@ -153,14 +157,36 @@ class Decider:
             workload, demand, is_policy_changed=requeue_reason.is_policy_changed
         )
         accepted = demand
-        if demand.evicted:
-            accepted = msgspec.structs.replace(demand, evicted=(), evicted_keep={})
+        if demand.evicted or demand.preempted:
+            accepted = msgspec.structs.replace(demand, evicted=(), evicted_keep={}, preempted=())
         demand, decision = self._choose(key, workload, demand, now)
+        demand, decision, is_ending = self.preemption.consider(
+            key, workload, demand, decision, lambda one: self._choose(key, workload, one, now)[1]
+        )
         outcome = outcome_of(decision, demand)
-        if is_unchanged(workload, status, decision):
+        if self._is_kept(workload, status, decision, is_ending=is_ending):
             return Draft(status=status, outcome=outcome)
         draft = self._draft(workload, status, demand, decision, outcome, recorded=workload, now=now)
+        if not is_ending:
+            generation = workload.metadata.generation
+            after = with_preemption(draft.status, decision, generation, now)
+            draft = replace(draft, status=after)
         return self._with_accepted(draft, workload, workload.spec, accepted, is_present=True)
+
+    def _is_kept(
+        self, workload: Workload, status: WorkloadStatus, decision: Decision, *, is_ending: bool
+    ) -> bool:
+        """Whether a decision says nothing that is not recorded already.
+
+        Args:
+            workload: as the hub holds it.
+            status: its status, with the placement that was adopted from sites, if any.
+            decision: the new decision.
+            is_ending: it waits for others that are ending, as the recorded one does.
+        """
+        if is_ending:
+            return not ends_or_violates(status, decision)
+        return decision.preemption is None and is_unchanged(workload, status, decision)
 
     def may_decide_together(self, demand: Demand) -> bool:
         """Whether workloads with this demand may be decided in one step."""
@@ -397,7 +423,9 @@ class Decider:
         """The workload with the spec that was accepted last, and its demand by today's rights."""
         recorded = msgspec.structs.replace(workload, spec=former.spec)
         rights = with_rights_of_today(recorded, former.demand, self.objects)
-        return recorded, demand_to_recheck(workload, rights)
+        demand = demand_to_recheck(workload, rights)
+        preempted = self.preemption.preempted(_key_of(workload), workload)
+        return recorded, msgspec.structs.replace(demand, preempted=preempted)
 
     def _note_decision(
         self, key: WorkKey, demand: Demand, decision: Decision, now: datetime, seconds: float
@@ -448,6 +476,7 @@ class Decider:
         )
         key = (workload.metadata.namespace, workload.metadata.name)
         after = self.failover.with_decision(key, after, demand, decision)
+        after = with_preempted(after, demand, decision, now)
         unrecorded = Unrecorded(
             append=append or self._prepare(recorded, now, self._content_of(demand, decision)),
             line=decision.line,
@@ -604,6 +633,7 @@ class Decider:
         append = self._prepare(workload, now, {"refusal": refusal})
         unrecorded = Unrecorded(append=append, line=line, decided_at=now, workload=workload)
         after = statuses.with_refusal(status, refusal, reference_of(line, now), now)
+        after = msgspec.structs.replace(after, preempting=(), preemption=None)
         return replace(
             draft,
             status=msgspec.structs.replace(after, observed_generation=workload.metadata.generation),

@@ -9,6 +9,7 @@ import msgspec
 
 from scheduler.control.orders.sync import OrderSync
 from scheduler.control.orders.waits import REFERENCES, references_condition
+from scheduler.control.preemption.status import without_settled_preemption
 from scheduler.control.reconcile.accepted_specs import AcceptedSpecs
 from scheduler.control.reconcile.failover import FailoverDecisions
 from scheduler.control.state.objects import HubObjects
@@ -116,6 +117,7 @@ class ObservedStatus:
             kept = None
         status = set_condition(status, kept, ORDERS_KEPT, now)
         status = self.failover.with_outcome(key, status, now)
+        status = without_settled_preemption(status, now)
         status = with_kstatus(status, is_failed=has_failed_site(status, views), now=now)
         _log.debug("%s/%s: %s", *key, status.phase)
         return msgspec.structs.replace(

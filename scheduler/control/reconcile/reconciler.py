@@ -19,6 +19,8 @@ import msgspec
 from scheduler.control.events.recorder import EventRecorder
 from scheduler.control.orders.sync import OrderSync
 from scheduler.control.ports.hub import HubError
+from scheduler.control.preemption.active import Preemptions, key_of
+from scheduler.control.preemption.status import PREEMPTED
 from scheduler.control.queue.requeue import RequeueReason, RequeueReasons
 from scheduler.control.queue.reservations import Reservations
 from scheduler.control.reconcile.accepted_specs import AcceptedSpecs
@@ -38,12 +40,13 @@ from scheduler.control.state.ownership import ObjectOwnership, conflict_refusal
 from scheduler.control.state.resolve_demand import resolve_demand
 from scheduler.control.stats.workloads import WorkloadStats
 from scheduler.control.status import workload as statuses
-from scheduler.control.status.conditions import is_decided
+from scheduler.control.status.conditions import find_condition, is_decided
 from scheduler.control.status.finalizer import FINALIZER, has_finalizer
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import Demand, NotAccepted
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.workload import Workload, WorkloadStatus
+from scheduler.placement.preemption.preempt import format_preemption
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
 
@@ -133,6 +136,11 @@ class Reconciler:
             stuck_after_seconds=self.stuck_after_seconds,
         )
 
+    @property
+    def preemptions(self) -> Preemptions:
+        """The preemptions under way."""
+        return self.decider.preemption.active
+
     async def reconcile(self, key: WorkKey) -> ReconcileResult:
         """Reconciles one workload.
 
@@ -220,9 +228,12 @@ class Reconciler:
         version = self.objects.raw_workloads[key]["metadata"]["resourceVersion"]
         with (
             self.reservations.released_for(key, workload.spec.priority),
+            self.preemptions.released_for(key, workload.spec.priority),
             self.assumptions.without_doubts(key, version, self.clock.monotonic()),
         ):
             draft = self.decider.decide(key, workload, demand, requeue_reason)
+        decided = msgspec.structs.replace(workload, status=draft.status)
+        self.preemptions.note(key, decided, draft.demand)
         if draft.demand is not None:
             order_id = self.order_sync.order_id(workload)
             self.assumptions.assume(key, workload, draft.status, draft.demand, order_id)
@@ -271,9 +282,17 @@ class Reconciler:
         await self.accepted.remove_former(workload, status.accepted)
         self.stats.record_status(key, status, demand)
         self._record_events(workload, status)
+        self._record_preemption(workload, draft, status)
         if not status.placement.groups:
             frees_names |= self.ownership.release_unplaced(key)
-        waits = (held_seconds, draft.outcome.retry_after_seconds, self._doubted_seconds(key))
+        waits = (
+            held_seconds,
+            draft.outcome.retry_after_seconds,
+            self._doubted_seconds(key),
+            self.decider.preemption.retry_after_seconds(
+                key, msgspec.structs.replace(workload, status=status)
+            ),
+        )
         retry = min(filter(None, waits), default=None)
         return replace(draft.outcome, frees_names=frees_names, retry_after_seconds=retry)
 
@@ -347,6 +366,7 @@ class Reconciler:
         """Ends what was assumed, if anything is; other workloads may have the names again."""
         if self.assumptions.undo(key, doubt):
             self.on_names_freed()
+        self.preemptions.note(key, self.objects.workloads.get(key))
 
     def _doubt_of(self, flight: Flight, error: Exception) -> Doubt | None:
         """Until when the write that failed may arrive; None: it was not sent, or was refused."""
@@ -439,6 +459,26 @@ class Reconciler:
             message = status.reason or f"{status.readiness} ready"
             self.events.record(before, reason=status.phase, message=message, is_warning=is_bad)
 
+    def _record_preemption(self, before: Workload, draft: Draft, status: WorkloadStatus) -> None:
+        """Records what ends for a workload, or ended of it, and has the victims decided."""
+        preemption = self.decider.preemption
+        for one in draft.unrecorded:
+            decision = one.decision
+            if decision is not None and decision.preemption is not None:
+                message = format_preemption(decision.preemption).removeprefix("; ")
+                self.events.record(before, reason="Preempting", message=message, is_warning=False)
+                preemption.redecide(sorted({key_of(each.workload) for each in status.preempting}))
+            if decision is not None and decision.preempted and one.demand is not None:
+                condition = find_condition(status.conditions, PREEMPTED)
+                message = condition.message if condition else decision.line
+                self.events.record(before, reason=PREEMPTED, message=message, is_warning=True)
+
+    def note_preemptions(self) -> None:
+        """Takes in the preemptions under way after a start, and keeps their room."""
+        for key, workload in self.objects.workloads.items():
+            if workload.status.preempting:
+                self.preemptions.note(key, workload)
+
     def claim_all_objects(self, slice_size: int) -> Iterator[None]:
         """Claims the Kubernetes objects of all workloads after a start, the placed ones first.
 
@@ -458,6 +498,7 @@ class Reconciler:
     def _forget(self, key: WorkKey) -> None:
         """Releases all that is held for a workload: its objects, quota and orders."""
         self.ownership.release(key)
+        self.preemptions.note(key, None)
         self.accepted.forget(key)
         self._late_writes.pop(key, None)
         self.assumptions.end_doubts(key)
@@ -504,6 +545,9 @@ class Reconciler:
             keeps = self.decider.failover.evictions.keeps(key)
             if keeps:  # the rest of the replicas stays where it is until the next step
                 demand = msgspec.structs.replace(demand, evicted_keep=keeps, mode="Steady")
+            preempted = self.decider.preemption.preempted(key, workload)
+            if preempted:
+                demand = msgspec.structs.replace(demand, preempted=preempted, mode="Steady")
         return demand
 
     async def _withdraw(self, key: WorkKey, workload: Workload) -> ReconcileResult:

@@ -47,6 +47,7 @@ class SiteState:
         last_forecast: what the forecast of its Site said, with what an earlier one said of hours
             that it leaves out. In memory only, as the history.
         reserved: capacity kept for workloads that have waited long; for all others in flight.
+        kept_for_preemptors: capacity kept for workloads for which others end; in flight as well.
         unschedulable: pods that have no node in the last report, by order id.
         taint_first_seen_at: when each NoExecute taint without `timeAdded` was seen first.
     """
@@ -64,6 +65,7 @@ class SiteState:
     intensity_history: IntensityHistory = field(default_factory=IntensityHistory)
     last_forecast: IntensityForecast | None = None
     reserved: tuple[InFlight, ...] = ()
+    kept_for_preemptors: tuple[InFlight, ...] = ()
     unschedulable: dict[str, UnschedulablePods] = field(default_factory=dict)
     taint_first_seen_at: dict[Taint, datetime] = field(default_factory=dict)
     _counted: dict[str, tuple[InFlight, ...]] | None = field(
@@ -82,7 +84,7 @@ class SiteState:
             for order_id in self.ordered:
                 self._count(order_id)
         counted = (one for _, each in sorted(self._counted.items()) for one in each)
-        return (*counted, *self.reserved)
+        return (*counted, *self.reserved, *self.kept_for_preemptors)
 
     def set_ordered(self, order_id: str, ordered: tuple[OrderGeneration, ...]) -> bool:
         """Sets the generations of an order; returns whether that changes what is in flight."""

@@ -453,13 +453,22 @@ class Sites:
             state.reserved = reserved
             self._publish_facts(site)
 
+    def keep_for_preemptors(self, site: str, kept: tuple[InFlight, ...]) -> None:
+        """Replaces what is kept at a site for workloads for which others end."""
+        state = self.states.get(site)
+        if state is not None and state.kept_for_preemptors != kept:
+            if not kept:
+                self._freed_sites.add(site)
+            state.kept_for_preemptors = kept
+            self._publish_facts(site)
+
     def end_term(self) -> None:
         """Forgets what this scheduler ordered and reserved; what sites report is kept."""
         self.left, self._freed_sites = LeftBehind(), set()
         for name, state in self.states.items():
             for order_id in list(state.ordered):
                 state.set_ordered(order_id, ())
-            state.reserved = ()
+            state.reserved = state.kept_for_preemptors = ()
             if state.order_status is not None:
                 self.left.on_claims(name, (), state.order_status.kept)
             self._publish_facts(name)

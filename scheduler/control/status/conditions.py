@@ -135,7 +135,9 @@ def evicted_condition(decision: Decision) -> Condition:
     """`Evicted`: replicas were ended somewhere at once; stays until the workload runs again."""
     deleted = sorted(site for site, why in decision.ended_by.items() if why == NO_SUCH_SITE)
     ended = _format_sites(
-        f"{site} ({why})" for site, why in decision.ended_by.items() if why != NO_SUCH_SITE
+        f"{site} ({why})"
+        for site, why in decision.ended_by.items()
+        if why != NO_SUCH_SITE and site not in decision.preempted  # a condition of its own has it
     )
     parts = [f"ended at {ended}"] if ended else []
     if deleted:

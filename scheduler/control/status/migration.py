@@ -9,15 +9,15 @@ continues from there.
 Rules:
 
 - replicas beyond a site's new share end at once only as far as no new replicas are to come up
-  elsewhere instead (fewer replicas are requested), or by an eviction or violation rule;
+  elsewhere instead (fewer replicas are requested), or by an eviction, violation or preemption rule;
 - leaving replicas end when every site that replaces them runs its whole share by its newest order;
 - while nothing replaces them, they stay;
 - a site where all replicas are leaving keeps the content that it runs, whatever the spec is now;
 - numbered pods (`placement.identity: Whole`) never run at two sites: the old site ends first, and
   the new one gets its order when the old one confirms it; with ranges of ordinals (`Ranges`) the
   same holds for each ordinal (`ordinals.py`);
-- while nothing runs anywhere (0 replicas are requested, or a taint evicted all), the sites keep an
-  order of 0 replicas, so that services, settings and claims stay.
+- while nothing runs anywhere (0 replicas are requested, a taint evicted all, or all ended for other
+  work), the sites keep an order of 0 replicas, so that services, settings and claims stay.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -199,6 +199,9 @@ def next_shares(
         for site, share in before.items()
         if site in known_sites and site not in decision.ended
     }
+    for site, count in decision.preempted.items():  # these end whatever replaces them
+        if site in held:
+            held[site] = replace(held[site], replicas=max(0, held[site].replicas - count))
     awaited = {site for share in before.values() for site in share.replaced_by}
     leaving, replacing = _replicas_leaving(held, targets, views, awaited, unready_sites)
     if not may_overlap:
@@ -258,7 +261,11 @@ def _parked(
     """
     parked: dict[str, SiteShare] = {}
     for site, share in sorted(before.items()):
-        may_stay = site not in decision.ended or decision.ended_by.get(site) == _TAINT
+        may_stay = (
+            site not in decision.ended
+            or decision.ended_by.get(site) == _TAINT
+            or site in decision.preempted
+        )
         if site not in known_sites or share.is_withdrawing or not may_stay:
             continue
         is_same = share.is_parked and not is_new_content

@@ -143,7 +143,7 @@ def with_decision(
     )
     rules = rules_condition(decision, find_condition(status.conditions, "RulesMet"))
     after = set_condition(after, rules, "RulesMet", now)
-    if decision.ended:
+    if set(decision.ended) - decision.preempted.keys():
         after = set_condition(after, evicted_condition(decision), "Evicted", now)
     return _with_shares(after, shares, now)
 

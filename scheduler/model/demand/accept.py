@@ -274,6 +274,7 @@ def _assemble(
         immovable=immovable_because(spec.manifests, applied.identity, replicas),
         energy_limits=rights.energy_limits,
         budget_hold=limits.budget_hold,
+        preemption=spec.preemption,
     )
 
 

@@ -11,6 +11,12 @@ import msgspec
 from msgspec import Meta
 
 from scheduler.model.kinds.energy import EnergyLimit
+from scheduler.model.demand.preemption import (
+    NO_VICTIMS,
+    BorrowedByTenant,
+    PossibleVictim,
+    PreemptedReplicas,
+)
 from scheduler.model.kinds.failover import UnreadyReason
 from scheduler.model.kinds.fields import (
     DataClass,
@@ -35,7 +41,7 @@ from scheduler.model.kinds.policy import (
 )
 from scheduler.model.kinds.rights import OnViolation
 from scheduler.model.kinds.tenant import Budget, BudgetLeft
-from scheduler.model.kinds.workload import GroupPhase, StartPlan
+from scheduler.model.kinds.workload import GroupPhase, PreemptionMode, StartPlan
 from scheduler.model.lazy import lazy
 from scheduler.model.manifests.manifests import Pods
 from scheduler.model.manifests.pods import PodShape
@@ -180,6 +186,14 @@ class Demand(Part, frozen=True, kw_only=True, dict=True):
     """What the authority asks of the energy of sites, with dates."""
     budget_hold: str = ""
     """Why work that can wait is held: the month's budget; empty: it is not."""
+    preemption: PreemptionMode = "Never"
+    """Whether replicas of a lower priority may end for it."""
+    victims: tuple[PossibleVictim, ...] = NO_VICTIMS
+    """What could end for it; gathered only when it finds no room."""
+    reclaim: BorrowedByTenant = msgspec.field(default_factory=dict)
+    """What others borrow of the guaranteed quota that its tenant needs for it."""
+    preempted: tuple[PreemptedReplicas, ...] = ()
+    """Its replicas that end at once for another workload, at most one entry per site."""
 
     @lazy
     def placed_replicas(self) -> dict[str, int]:

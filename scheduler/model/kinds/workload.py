@@ -36,7 +36,10 @@ GroupPhase = Literal["Placing", "Running", "Withdrawing"]
 OnWithdraw = Literal["Keep", "Delete"]
 UpdateStrategy = Literal["Apply", "Recreate", "Refuse"]
 OnDrift = Literal["Repair", "Report"]
+PreemptionMode = Literal["Never", "LowerPriority"]
 
+MAX_VICTIMS, MAX_PREEMPTED_SITES = 64, 64
+"""A preemption ends replicas in at most so many entries, and places at so many sites."""
 MAX_EXCEPTIONS = 64
 MAX_ENDPOINTS = 64
 """A status lists at most this many sites where not all is ready."""
@@ -163,6 +166,14 @@ class WorkloadSpec(Part, frozen=True, kw_only=True):
         bool, Meta(description="Running replicas stay, and no new ones are placed.")
     ] = False
     overrides: Overrides = ()
+    preemption: Annotated[
+        PreemptionMode,
+        Meta(
+            description="Whether running work of a lower priority may end when this finds no room. "
+            "LowerPriority: the least harmful victims are chosen, at sites that report, and only "
+            "if this really fits then; they go back to the queue with their age."
+        ),
+    ] = "Never"
 
 
 class SiteOrdinals(Part, frozen=True, kw_only=True):
@@ -386,6 +397,30 @@ class StartPlan(Part, frozen=True, kw_only=True):
     """What the whole run would have cost, started then."""
 
 
+class PreemptingVictim(Part, frozen=True, kw_only=True):
+    """Replicas of another workload that are to end, so that this one finds room."""
+
+    workload: Annotated[str, Meta(max_length=317, description="NAMESPACE/NAME")]
+    site: Name
+    replicas: Annotated[Count, Meta(description="So many of its replicas end there.")]
+    keep: Annotated[Count, Meta(description="So many of its replicas stay there.")] = 0
+    priority: Priority = 0
+    reclaimed: Annotated[
+        bool, Meta(description="It used quota that another tenant is guaranteed.")
+    ] = False
+
+
+class PreemptionStatus(Part, frozen=True, kw_only=True):
+    """The room that a preemption frees, and since when; it is kept for this workload."""
+
+    since: Instant | None = None
+    generation: Annotated[int, Meta(ge=0, description="metadata.generation that it is for.")] = 0
+    place: Annotated[
+        dict[Name, Count],
+        Meta(max_length=MAX_PREEMPTED_SITES, description="Replicas by site, when it has ended."),
+    ] = msgspec.field(default_factory=dict)
+
+
 class WorkloadStatus(Part, frozen=True, kw_only=True):
     """The state of a workload."""
 
@@ -433,6 +468,18 @@ class WorkloadStatus(Part, frozen=True, kw_only=True):
     decision: DecisionReference | None = None
     failover: FailoverStatus | None = None
     accepted: AcceptedReference | None = None
+    preempting: Annotated[
+        tuple[PreemptingVictim, ...],
+        Meta(
+            max_length=MAX_VICTIMS,
+            description="What ends for this workload, until it is placed.",
+            extra_json_schema={"x-kubernetes-list-type": "atomic"},
+        ),
+    ] = ()
+    preemption: Annotated[
+        PreemptionStatus | None,
+        Meta(description="The room that is kept while what is in preempting ends."),
+    ] = None
     conditions: Conditions = ()
 
 

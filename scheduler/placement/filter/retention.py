@@ -6,6 +6,8 @@ kind, a better price elsewhere) keeps its replicas and gets no new ones. Only th
 - The site is gone, or has a NoExecute taint that is not, or no longer, tolerated: the replicas are
   lost.
 - The site's rights ended, and the authority's `onViolation` is Stop: the replicas are lost.
+- Another workload takes their room, by priority or by its tenant's guaranteed quota: as many as
+  that decision names are lost.
 - The site is silent for longer than the workload tolerates, an operator, a drain, maintenance or
   failover evicts it (some of its replicas only, where a disruption budget allows no more), or
   the rights ended and `onViolation` is Move: the replicas are replaced, and stay if nothing fits
@@ -22,6 +24,7 @@ from datetime import UTC, datetime
 from scheduler.model.decision import NO_SUCH_SITE
 from scheduler.model.demand.demand import Demand, any_tolerates
 from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.demand.preemption import PreemptedReplicas
 from scheduler.model.formatters import format_list, format_rfc3339
 from scheduler.model.kinds.failover import UNREADY_WORDS
 from scheduler.model.kinds.fields import Taint
@@ -45,6 +48,7 @@ class RetainedShares:
             to a taint or being replaced.
         lost: why replicas are lost, by site.
         violated: which right the running replicas violate, by site.
+        preempted: how many replicas end for other workloads, by slot; those are in no other field.
     """
 
     kept: dict[int, int] = field(default_factory=dict)
@@ -52,6 +56,7 @@ class RetainedShares:
     excluded: set[int] = field(default_factory=set)
     lost: dict[str, str] = field(default_factory=dict)
     violated: dict[str, str] = field(default_factory=dict)
+    preempted: dict[int, int] = field(default_factory=dict)
 
 
 def retained_shares(
@@ -61,6 +66,7 @@ def retained_shares(
     retained = RetainedShares()
     if not demand.placed:
         return retained
+    preempted = {each.site: each for each in demand.preempted}
     for site, replicas in sorted(demand.placed_replicas.items()):
         slot = fleet.slot_of.get(site)
         facts = None if slot is None else fleet.facts[slot]
@@ -76,19 +82,34 @@ def retained_shares(
             retained.violated[site] = violated_reason
         if violated_reason and demand.on_violation == "Stop":
             retained.lost[site] = violated_reason
-        elif (violated_reason and demand.on_violation == "Move") or _needs_replacement(
-            facts, demand, context
-        ):
-            stays = min(demand.evicted_keep.get(site, 0), replicas)
-            _divide_share(retained, slot, stays, replicas - stays)
+            continue
+        taken = preempted.get(site)
+        left = replicas if taken is None else _without_preempted(retained, slot, replicas, taken)
+        is_to_leave = bool(violated_reason) and demand.on_violation == "Move"
+        if is_to_leave or _needs_replacement(facts, demand, context):
+            stays = min(demand.evicted_keep.get(site, 0), left)
+            _divide_share(retained, slot, stays, left - stays)
             retained.excluded.add(slot)
         else:
-            unready = min(demand.unready_replicas.get(site, 0), replicas)
-            _divide_share(retained, slot, replicas - unready, unready)
+            unready = min(demand.unready_replicas.get(site, 0), left)
+            _divide_share(retained, slot, left - unready, unready)
     for one in demand.unready:
         retained.excluded.update(fleet.slot_of[s] for s in one.avoid if s in fleet.slot_of)
     _check_withdrawing(retained, demand, fleet, filter_result, context)
     return retained
+
+
+def _without_preempted(
+    retained: RetainedShares, slot: int, replicas: int, one: PreemptedReplicas
+) -> int:
+    """How many replicas are left at a site when some end for another workload; none comes back."""
+    left = min(one.keep, replicas)
+    retained.excluded.add(slot)
+    if left < replicas:
+        retained.preempted[slot] = replicas - left
+    if not left:
+        retained.lost[one.site] = one.because
+    return left
 
 
 def _divide_share(retained: RetainedShares, slot: int, stays: int, leaves: int) -> None:
@@ -132,6 +153,17 @@ def format_ended(lost: Mapping[str, str], vacated: Iterable[str]) -> str:
     """
     ended = [f"{site} ({lost[site]})" for site in vacated if site in lost]
     return f"; ended at {format_list(ended, _MAX_NAMED_SITES)}" if ended else ""
+
+
+def format_preempted(demand: Demand, retained: RetainedShares, fleet: Fleet) -> str:
+    """Which replicas end while others of their site stay, for the decision's line; "" if none."""
+    texts = [
+        f"{count} of {demand.placed_replicas[one.site]} at {one.site} ({one.because})"
+        for one in demand.preempted
+        if one.site not in retained.lost
+        and (count := retained.preempted.get(fleet.slot_of.get(one.site, -1), 0))
+    ]
+    return f"; ended {format_list(texts, _MAX_NAMED_SITES)}" if texts else ""
 
 
 def format_moved(

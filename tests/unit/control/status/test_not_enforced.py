@@ -41,6 +41,7 @@ SET: dict[str, Any] = {
     "onWithdraw": "Delete",
     "updateStrategy": "Recreate",
     "onDrift": "Report",
+    "preemption": "LowerPriority",
     "paused": True,
     "overrides": [{"imageRegistries": [{"from": "docker.io", "to": "mirror.local"}]}],
 }
