@@ -644,6 +644,7 @@ class Scheduler:
             agents_without_nonce=self.asker.agents_without_nonce,
             storm=lambda: self.term.gate.state,
             evictions=self.term.gate.shown,
+            quotas=self.term.quotas,
         )
         return take_snapshot(
             sources,
