@@ -17,7 +17,6 @@ from scheduler.control.queue.work_queue import SchedulingQueue
 from scheduler.control.sites.sites import Sites
 from scheduler.control.sites.unadmitted_sites import UnadmittedSites
 from scheduler.control.state.objects import HubObjects
-from scheduler.control.state.quotas import Quotas
 from scheduler.control.stats.workloads import WorkloadStats
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.metadata import WorkKey
@@ -63,9 +62,9 @@ class StateSnapshot:
         lacks_nonces: for each of `facts`, whether an agent there knows no nonces.
         storm: what holds evictions back.
         evictions: the same for /api/v1/evictions.
-        tenants: all tenants, by name.
-        used_by_namespace: what placed workloads use of quotas, by namespace and resource; units as
-            in `free_by_resource`.
+        tenants: all tenants.
+        quota_used: what placed workloads use of quotas, by namespace and resource; millicores for
+            cpu, whole units for all else.
     """
 
     at: datetime
@@ -92,8 +91,8 @@ class StateSnapshot:
     lacks_nonces: list[bool]
     storm: StormState = field(default_factory=StormState)
     evictions: Mapping[str, object] = field(default_factory=dict)
-    tenants: Sequence[Tenant] = ()
-    used_by_namespace: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    tenants: list[Tenant] = field(default_factory=list)
+    quota_used: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +111,7 @@ class SnapshotSources:
         agents_without_nonce: gives the agents of a site that know no nonces.
         storm: gives what holds evictions back.
         evictions: gives the same for /api/v1/evictions.
-        quotas: what placed workloads use of their tenants' quotas.
+        quota_totals: gives what placed workloads use of quotas, by namespace.
     """
 
     registry: HubObjects
@@ -126,7 +125,7 @@ class SnapshotSources:
     agents_without_nonce: Callable[[str], Sequence[str]] = lambda _site: ()
     storm: Callable[[], StormState] = StormState
     evictions: Callable[[], Mapping[str, object]] = dict
-    quotas: Quotas = field(default_factory=Quotas)
+    quota_totals: Callable[[], Mapping[str, Mapping[str, int]]] = dict
 
 
 def take_snapshot(
@@ -170,8 +169,8 @@ def take_snapshot(
         lacks_nonces=[bool(sources.agents_without_nonce(name)) for name in names],
         storm=sources.storm(),
         evictions=sources.evictions(),
-        tenants=[tenant for _, tenant in sorted(sources.registry.tenants.items())],
-        used_by_namespace={name: dict(one) for name, one in sources.quotas.totals.items()},
+        tenants=list(sources.registry.tenants.values()),
+        quota_used={name: dict(used) for name, used in sources.quota_totals().items()},
     )
 
 

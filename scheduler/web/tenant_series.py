@@ -20,11 +20,12 @@ _OTHER, _NONE = "<other>", "<none>"
 
 def tenant_series(snapshot: StateSnapshot) -> dict[str, Iterable[str]]:
     """The series of each metric of tenants: labels in braces, and the value."""
-    labels_of = _labels_by_namespace(snapshot.tenants)
+    tenants = sorted(snapshot.tenants, key=lambda one: one.metadata.name)
+    labels_of = _labels_by_namespace(tenants)
     return {
         "kapok_tenant_workloads": _workload_series(snapshot, labels_of),
         "kapok_tenant_used": _used_series(snapshot, labels_of),
-        "kapok_tenant_quota": _quota_series(snapshot.tenants[:MAX_TENANTS]),
+        "kapok_tenant_quota": _quota_series(tenants[:MAX_TENANTS]),
     }
 
 
@@ -40,7 +41,7 @@ def _labels_by_namespace(tenants: Iterable[Tenant]) -> dict[str, set[str]]:
 
 def _workload_series(snapshot: StateSnapshot, labels_of: Mapping[str, set[str]]) -> Iterator[str]:
     """A phase that no workload of the tenant is in has no series, but every tenant has one."""
-    by_namespace = Counter(
+    by_namespace = Counter[tuple[str, str]](
         (one.metadata.namespace, one.status.phase or "Pending") for one in snapshot.workloads
     )
     counts: Counter[tuple[str, str]] = Counter()
@@ -59,7 +60,7 @@ def _used_series(snapshot: StateSnapshot, labels_of: Mapping[str, set[str]]) -> 
     totals: dict[str, Counter[str]] = {
         label: Counter() for labels in labels_of.values() for label in labels
     }
-    for namespace, amounts in snapshot.used_by_namespace.items():
+    for namespace, amounts in snapshot.quota_used.items():
         for label in labels_of.get(namespace, {_NONE}):
             totals.setdefault(label, Counter()).update(amounts)
     for label, total in sorted(totals.items()):

@@ -70,7 +70,7 @@ def test_a_template_renders_to_its_overlay(name: str) -> None:
 def test_the_chart_holds_the_dashboards_for_those_that_ask() -> None:
     values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
     assert values["dashboards"] is False
-    shown = {}
+    shown: Json = {}
     for one in rendered("dashboards", values):
         assert one["kind"] == "ConfigMap"
         assert one["metadata"]["namespace"] == "kapok-system"

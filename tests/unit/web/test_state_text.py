@@ -1,6 +1,5 @@
 """What a scrape shows of sites and workloads."""
 
-from collections import Counter
 from dataclasses import replace
 
 import msgspec
@@ -81,9 +80,8 @@ def test_a_tenant_shows_its_workloads_its_use_and_its_quota() -> None:
     scene.place(2)
     spec = TenantSpec(namespaces=("default",), quota={"cpu": "4", "memory": 0})
     scene.sources.registry.tenants["bureau"] = Tenant(metadata=Metadata(name="bureau"), spec=spec)
-    scene.sources.quotas.totals["default"] = Counter({"cpu": 600, "pods": 6})
-    scene.sources.quotas.totals["stray"] = Counter({"cpu": 100})
-    shown = lines(scene)
+    used = {"default": {"cpu": 600, "pods": 6}, "stray": {"cpu": 100}}
+    shown = format_state(replace(scene.take_snapshot(), quota_used=used)).splitlines()
     assert 'kapok_tenant_workloads{tenant="bureau",phase="Running"} 2' in shown
     assert 'kapok_tenant_used{tenant="bureau",resource="cpu"} 0.6' in shown
     assert 'kapok_tenant_used{tenant="bureau",resource="pods"} 6' in shown
@@ -100,8 +98,8 @@ def test_the_series_of_tenants_are_bounded() -> None:
         name = f"t{number:04}"
         spec = TenantSpec(namespaces=(name,), quota={"cpu": "many" if number == 0 else "1"})
         scene.sources.registry.tenants[name] = Tenant(metadata=Metadata(name=name), spec=spec)
-        scene.sources.quotas.totals[name] = Counter({"cpu": 1000})
-    shown = lines(scene)
+    amounts = {name: {"cpu": 1000} for name in scene.sources.registry.tenants}
+    shown = format_state(replace(scene.take_snapshot(), quota_used=amounts)).splitlines()
     used = [one for one in shown if one.startswith("kapok_tenant_used{") and "cpu" in one]
     assert len(used) == MAX_TENANTS + 1
     assert 'kapok_tenant_used{tenant="<other>",resource="cpu"} 20.0' in used
