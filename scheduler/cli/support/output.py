@@ -34,6 +34,11 @@ def print_text(text: str) -> None:
     sys.stdout.write(printable(text, keep_newlines=True) + "\n")
 
 
+def print_raw(text: str) -> None:
+    """Prints text on stdout whose caller has escaped hidden characters and ended the lines."""
+    sys.stdout.write(text)
+
+
 def print_table(
     rows: Sequence[Sequence[str]], *, fixed: int = 1, least: Sequence[int] = ()
 ) -> list[int]:
