@@ -183,6 +183,18 @@ def ask_prometheus(folder: Path, demo: Running, kapok: str) -> None:
         )
 
 
+def look_from_a_terminal(demo: Running, kapok: str) -> None:
+    """The live table once, the history of a workload, and what all of it draws."""
+    found = json.loads(demo.paste(f"{kapok} top -o json"))
+    assert len(found["sites"]) == found["summary"]["reporting"] == 3
+    one = next(each for each in found["workloads"] if each["phase"] == "Running")
+    table = demo.paste(f"{kapok} history {one['namespace']}/{one['name']}")
+    assert "Placed" in table
+    rows = json.loads(demo.paste(f"{kapok} carbon --by tenant -o json"))["rows"]
+    assert all(each["watts"] > 0 and each["origin"] == "assumed" for each in rows)
+    assert len(demo.paste(f"{kapok} carbon").splitlines()) == 3 + 2
+
+
 def change_one(demo: Running, kapok: str) -> None:
     """A new priority for a workload that runs: it is decided again, and runs on."""
     found = json.loads(demo.paste(f"{kapok} kubectl get kw -A -o json"))["items"]
@@ -207,6 +219,7 @@ def test_the_printed_commands_work_when_pasted_and_ctrl_c_ends_everything(tmp_pa
         for command in readme_commands():
             demo.paste(f"PATH={Path(sys.executable).parent}:$PATH\n{command}")
         ask_prometheus(folder, demo, kapok)
+        look_from_a_terminal(demo, kapok)
 
         site = next(one.split()[-1] for one in commands if "poke silence" in one)
         demo.paste(f"{kapok} demo poke silence {site}")

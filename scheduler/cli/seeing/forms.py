@@ -8,6 +8,7 @@ front, which spreadsheets show as text; numbers stay numbers.
 import argparse
 import csv
 import io
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -27,6 +28,7 @@ CSV_HELP: Final = """\
 -o csv is RFC 4180 in UTF-8. Text that a spreadsheet would run as a formula (it begins with = + - @
 or a tab) has an apostrophe in front; a figure that is not known is an empty cell."""
 UNKNOWN_CELL: Final = "?"
+_NOT_IN_NAMES: Final = re.compile(r"[^a-z0-9]+")
 _FORMULA_STARTS: Final = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001 - programs take both widths
 
 Row = Mapping[str, Any]
@@ -119,7 +121,7 @@ def format_csv(headers: Sequence[str], rows: Iterable[Sequence[Value]]) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\r\n")
     if headers:
-        writer.writerow([one.lower().replace("-", "_").replace(" ", "_") for one in headers])
+        writer.writerow([_NOT_IN_NAMES.sub("_", one.lower()) for one in headers])
     writer.writerows([csv_cell(one) for one in row] for row in rows)
     return buffer.getvalue()
 

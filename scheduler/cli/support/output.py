@@ -137,6 +137,11 @@ def _pad(cell: str, room: int) -> str:
     return _pad(kept + "…", room)
 
 
+def fit_text(text: str, width: int) -> str:
+    """Text of at most `width` columns, hidden characters escaped; one that is longer is cut."""
+    return _pad(printable(text), width).rstrip()
+
+
 def _display_width(text: str) -> int:
     """Columns that a terminal needs (Unicode TR 11: wide ones take two, combining ones none)."""
     return sum(

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.cli.seeing.forms import ShownColumn, format_csv, print_listed
+from scheduler.cli.seeing.forms import Row, ShownColumn, format_csv, print_listed
 from scheduler.runtime.printable import printable
 
 COLUMNS = [
@@ -17,7 +17,7 @@ COLUMNS = [
     ShownColumn("WATTS", lambda row: row["watts"], lambda watts: f"{watts:.1f}"),
     ShownColumn("ORIGIN", lambda row: row["origin"], is_wide=True),
 ]
-ROWS = [
+ROWS: list[Row] = [
     {"name": "广州", "watts": 4000.0, "origin": "measured"},
     {"name": "m2", "watts": None, "origin": "unknown"},
 ]
