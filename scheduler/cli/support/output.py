@@ -11,12 +11,15 @@ import shutil
 import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from scheduler.hub.schema.yaml_writer import TextDumper
 from scheduler.runtime.printable import printable, printable_json
+
+if TYPE_CHECKING:
+    from scheduler.words.catalogue import Catalogue
 
 _YAML_WIDTH = 1_000_000
 """No line is folded: a folded text is hard to compare with its source."""
@@ -47,10 +50,39 @@ def print_table(
     Returns:
         The widths of the columns.
     """
+    rows = _in_the_readers_language(rows)
     cells = [[printable(cell) for cell in row] for row in rows]
     widths = _widths(cells, least)
     sys.stdout.writelines(format_table(rows, width=terminal_width(), fixed=fixed, least=least))
     return widths
+
+
+_SAID_COLUMNS = frozenset({"PHASE", "STATE", "SAYS", "MESSAGE", "WHY", "LINE"})
+"""Titles of columns that hold words or sentences of ours; the others hold names and numbers."""
+
+
+def _in_the_readers_language(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    """A table with its titles, and what columns of sentences hold, in the language of the reader.
+
+    A table without a title row has none of the titles, and stays.
+    """
+    words = _reader_catalogue()
+    if words.language == "en" or not rows:
+        return [list(row) for row in rows]
+    said = {index for index, title in enumerate(rows[0]) if title in _SAID_COLUMNS}
+    head = [words.label(title) for title in rows[0]]
+    rest = [
+        [words.say(cell) if index in said else cell for index, cell in enumerate(row)]
+        for row in rows[1:]
+    ]
+    return [head, *rest]
+
+
+def _reader_catalogue() -> "Catalogue":
+    # Imported here: an error without the extra [hub] is printed too, and needs no catalogue.
+    from scheduler.words.catalogue import reader_catalogue  # noqa: PLC0415
+
+    return reader_catalogue()
 
 
 def print_error(command: str, error: object) -> None:
