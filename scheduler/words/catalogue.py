@@ -5,6 +5,7 @@ other and with the messages in the code.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -15,6 +16,8 @@ from scheduler.model.words.phrases import Phrases, fill
 from scheduler.model.words.sentence import Sentence
 from scheduler.words.languages import Language, chosen_language
 from scheduler.words.recognise import Recogniser
+
+_NAMED = re.compile(r"([\w./@-]{1,253}): (.{1,4096})", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,17 @@ class Catalogue:
         if text in self.labels:
             return self.labels[text]
         found = self.recogniser.recognise(str(text))
-        return "".join(self._fill(one) for one in found) if found else str(text)
+        return "".join(self._fill(one) for one in found) if found else self._say_after_name(text)
+
+    def _say_after_name(self, text: str) -> str:
+        """A sentence after the name of what it is about (`m1: …`, `too-far: …`)."""
+        named = _NAMED.fullmatch(text)
+        if named is None:
+            return str(text)
+        rest = self.say(named[2])
+        return (
+            str(text) if rest == named[2] else f"{self.label(named[1])}{self.phrases.colon}{rest}"
+        )
 
     def _fill(self, sentence: Sentence) -> str:
         return fill(self.messages[sentence.slug], sentence.values, self.phrases, self.say)

@@ -5,11 +5,15 @@ for an empty value: `{there:list|no nodes}`. The kinds:
 
 | kind | value | in English |
 |---|---|---|
-| none, `n` | text, or a whole number | as it is |
+| none, `n` | a name, or a whole number | as it is |
+| `raw` | text of others | as it is |
 | `g`, `.4f`, … | a number | by Python's format specification |
 | `list`, `or`, `and`, `then` | texts or sentences | joined by `, `, ` or `, ` and `, `; ` |
 | `more` | how many are left out | ` and 3 more`; nothing for 0 |
 | `sites` | pairs of a site and its replicas | `m1 (2), m2 (1)` |
+| `noted` | pairs of a name and a text about it | `m1 (taint), m2 (being drained)` |
+| `counts` | pairs of a reason and how many sites | `3 too-far, 9 data-class` |
+| `sayings` | texts or sentences | joined by `, ` |
 | `at`, `exact`, `iso` | an instant | RFC 3339: whole seconds, all decimals, with the offset |
 | `amount(NAME)` | an amount of the resource that the value NAME names | as a quantity |
 | `said`, `parts` | a sentence or text; sentences one after the other | as they are |
@@ -40,20 +44,26 @@ class Phrases:
         or_: what is between alternatives.
         and_: what is between items that all count.
         then: what is between sentences.
+        colon: what is between a name and a sentence about it.
         more: how many items are left out; `{count}` is their number.
-        pair: a site with its replicas; `{name}` and `{count}`.
+        pair: a site with its replicas, or a name with a text; `{name}` and `{count}`.
+        tally: how many sites have a reason; `{name}` and `{count}`.
         unknown: in place of an unknown value.
         instant: the format of an instant (as of `strftime`); empty: RFC 3339.
+        no_space_after: marks after a value that make the space before the next word.
     """
 
     list: str = ", "
     or_: str = " or "
     and_: str = " and "
     then: str = "; "
+    colon: str = ": "
     more: str = " and {count} more"
     pair: str = "{name} ({count})"
+    tally: str = "{count} {name}"
     unknown: str = "unknown"
     instant: str = ""
+    no_space_after: str = ""
 
 
 ENGLISH = Phrases()
@@ -93,10 +103,15 @@ def fill(
         phrases: of the language.
         say: how the language writes a nested sentence.
     """
-    return "".join(
-        part if isinstance(part, str) else _write(part, values, phrases, say)
-        for part in split_template(template)
-    )
+    written = ""
+    for part in split_template(template):
+        if not isinstance(part, str):
+            written += _write(part, values, phrases, say)
+        elif written and written[-1] in phrases.no_space_after:
+            written += part.removeprefix(" ")
+        else:
+            written += part
+    return written
 
 
 def _write(slot: Slot, values: Mapping[str, Value], phrases: Phrases, say: Say) -> str:
@@ -131,24 +146,28 @@ def _write_number(value: float, kind: str, values: Mapping[str, Value], phrases:
 
 
 def _write_items(items: Sequence[Value], slot: Slot, phrases: Phrases, say: Say) -> str:
-    if slot.kind == "sites":
-        return phrases.list.join(_write_pair(item, phrases) for item in items)
+    if slot.kind in {"sites", "noted", "counts"}:
+        form = phrases.tally if slot.kind == "counts" else phrases.pair
+        return phrases.list.join(_write_pair(item, form, phrases, say) for item in items)
     between = {"or": phrases.or_, "and": phrases.and_, "then": phrases.then, "parts": ""}
     return between.get(slot.kind, phrases.list).join(
         _write_item(item, slot, phrases, say) for item in items
     )
 
 
-def _write_pair(item: Value, phrases: Phrases) -> str:
-    name, count = item if isinstance(item, tuple | list) else (item, None)
-    return phrases.pair.format(name=name, count=phrases.unknown if count is None else count)
+def _write_pair(item: Value, form: str, phrases: Phrases, say: Say) -> str:
+    if not isinstance(item, tuple | list):
+        return str(item)
+    name, second = item
+    shown = say(second) if isinstance(second, str) else second
+    return form.format(name=name, count=phrases.unknown if shown is None else shown)
 
 
 def _write_item(item: Value, slot: Slot, phrases: Phrases, say: Say) -> str:
     if item is None:
         return phrases.unknown
     # A plain text in a list is a name; a sentence of any kind knows its slug.
-    is_said = slot.kind in {"parts", "then"} or type(item) is not str
+    is_said = slot.kind in {"parts", "then", "sayings"} or type(item) is not str
     if isinstance(item, str) and item and is_said:
         return say(item)
     return slot.if_empty if item == "" else str(item)

@@ -56,6 +56,8 @@ class Message:
         return Sentence(fill(self.template, values), self.slug, values)
 
 
+NEXT = Message("next", "; {sentence:said}")
+"""One more sentence, after another."""
 JOINED = Message("joined", "{parts:parts}")
 
 

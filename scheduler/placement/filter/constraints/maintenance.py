@@ -24,7 +24,7 @@ _NONE = Message("maintenance.none", "no maintenance of {site} is in the way")
 _PLANNED = Message(
     "maintenance.planned", "{site} has maintenance from {begins:at} until {ends:at}{why:parts}"
 )
-_BECAUSE = Message("maintenance.because", " ({reason})")
+_BECAUSE = Message("maintenance.because", " ({reason:raw})")
 _IMMOVABLE = Message("maintenance.immovable", "; the work cannot be moved: {why:said}")
 
 
