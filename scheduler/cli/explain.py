@@ -62,6 +62,7 @@ from scheduler.placement.explain.explain import explain
 from scheduler.placement.explain.suggest import suggest_changes
 from scheduler.placement.fleet.context import decision_context
 from scheduler.placement.fleet.fleet import Fleet
+from scheduler.words.catalogue import sentence_json
 
 _MAX_REFERENCES_NAMED = 16
 _EPILOG = """examples:
@@ -148,6 +149,8 @@ def run(arguments: argparse.Namespace) -> int:
         explained = (_decide_offline if arguments.filename else _read_recorded)(arguments, key)
         answer = _explain_as_json(explained)
         answer["notes"] += explained.notes
+        answer["lineMessage"] = sentence_json(answer["line"])
+        answer["noteMessages"] = [sentence_json(note) for note in answer["notes"]]
         if arguments.versus is not None:
             answer = compare_with_site(answer, arguments.versus, explained.demand)
     except (

@@ -257,10 +257,13 @@ class _RowPrinter:
     def show(self, rows: Sequence[tuple[Sequence[object], Object]]) -> None:
         """Prints rows; the first call sets the widths."""
         table = [self._row(cells, body) for cells, body in rows]
+        titles = [*(["NAMESPACE"] if self._has_namespace else []), *self._header]
         if self._with_header:
-            table.insert(0, [*(["NAMESPACE"] if self._has_namespace else []), *self._header])
-            self._with_header = False
-        self._least = print_table(table, fixed=1 + self._has_namespace, least=self._least)
+            table.insert(0, titles)
+            self._with_header, titles = False, []
+        self._least = print_table(
+            table, fixed=1 + self._has_namespace, least=self._least, titles=titles
+        )
 
     def _row(self, cells: Sequence[object], body: Object) -> list[str]:
         space = [str(body["metadata"].get("namespace", ""))] if self._has_namespace else []

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from scheduler.model.words.phrases import Phrases, fill
-from scheduler.model.words.sentence import Sentence
+from scheduler.model.words.sentence import Sentence, joined, json_of
 from scheduler.words.languages import Language, chosen_language
 from scheduler.words.recognise import Recogniser
 
@@ -72,9 +72,7 @@ class Catalogue:
         if named is None:
             return str(text)
         rest = self.say(named[2])
-        return (
-            str(text) if rest == named[2] else f"{self.label(named[1])}{self.phrases.colon}{rest}"
-        )
+        return str(text) if rest == named[2] else f"{named[1]}{self.phrases.colon}{rest}"
 
     def _fill(self, sentence: Sentence) -> str:
         return fill(self.messages[sentence.slug], sentence.values, self.phrases, self.say)
@@ -96,6 +94,20 @@ def catalogue_of(language: Language) -> Catalogue:
         reasons=_plain_reasons(content),
         recogniser=None if language == "en" else _recogniser(),
     )
+
+
+def sentence_json(text: str) -> dict[str, Any]:
+    """A sentence as JSON data: its English text, the slug of its message, and its values.
+
+    Args:
+        text: a `Sentence`, or a recorded text, which is recognised; one that is not known has no
+            slug.
+    """
+    if isinstance(text, Sentence):
+        return {"sentence": str(text), **json_of(text)}
+    found = _recogniser().recognise(text)
+    said = found[0] if len(found) == 1 else joined(*found) if found else text
+    return {"sentence": text, **json_of(said)}
 
 
 def reader_catalogue() -> Catalogue:

@@ -31,7 +31,10 @@ def print_explanation(answer: dict[str, Any]) -> None:
 
     words = reader_catalogue()
     console = Console(markup=False, emoji=False)  # a name such as "[red]" or ":x:" is no markup
-    console.print(printable(f"{answer['workload']}: {words.say(answer['line'])}"), style="bold")
+    console.print(
+        printable(f"{answer['workload']}{words.phrases.colon}{words.say(answer['line'])}"),
+        style="bold",
+    )
     for line in _plain_lines(answer, words):
         console.print(printable(line))
     table = Table(box=None, pad_edge=False)
@@ -46,10 +49,11 @@ def print_explanation(answer: dict[str, Any]) -> None:
 
 def _plain_lines(answer: dict[str, Any], words: Catalogue) -> Iterator[str]:
     """For each reason, what it means in plain words and who to ask."""
+    gap = "" if words.language == "zh" else " "
     for each in answer.get("plain", ()):
         known = words.reasons.get(each["reason"])
         if known is not None:
-            yield f"{each['reason']}: {known.sentence} {known.ask}"
+            yield f"{each['reason']}{words.phrases.colon}{known.sentence}{gap}{known.ask}"
 
 
 def plain_reasons(reasons: Mapping[Reason, int]) -> list[dict[str, Any]]:
@@ -114,7 +118,10 @@ def offer_of(change: dict[str, Any]) -> Sentence:
         change: an entry of `smallestChange`.
     """
     return _OFFER(
-        field=change["kind"], target=change["target"], was=change["from"], becomes=change["to"]
+        fields=tuple(change["kind"].split(" + ")),
+        target=change["target"],
+        was=change["from"],
+        becomes=change["to"],
     )
 
 
@@ -136,7 +143,7 @@ def offer_json(change: SuggestedChange) -> dict[str, Any]:
 _VERDICT = Message("verdict", "{reason}: {sentence:said}")
 _COST = Message("cost", "{term:said} {cost:.4f} ({origin:said})")
 _OFFER = Message(
-    "change", "would fit with {field:said} of {target}: {was|(none)} -> {becomes|(none)}"
+    "change", "would fit with {fields:plus} of {target}: {was|(none)} -> {becomes|(none)}"
 )
 _AT = Message("change.at", "at {site}, ")
 _HOLDERS = {

@@ -38,7 +38,11 @@ def print_text(text: str) -> None:
 
 
 def print_table(
-    rows: Sequence[Sequence[str]], *, fixed: int = 1, least: Sequence[int] = ()
+    rows: Sequence[Sequence[str]],
+    *,
+    fixed: int = 1,
+    least: Sequence[int] = (),
+    titles: Sequence[str] = (),
 ) -> list[int]:
     """Prints a table on stdout that fits the terminal, where stdout is one.
 
@@ -46,36 +50,46 @@ def print_table(
         rows: cells of each row.
         fixed: so many columns from the left are never cut.
         least: least widths; those of rows printed before, so that later ones line up.
+        titles: of the columns, where no row has them.
 
     Returns:
         The widths of the columns.
     """
-    rows = _in_the_readers_language(rows)
+    rows = _in_the_readers_language(rows, titles)
     cells = [[printable(cell) for cell in row] for row in rows]
     widths = _widths(cells, least)
     sys.stdout.writelines(format_table(rows, width=terminal_width(), fixed=fixed, least=least))
     return widths
 
 
-_SAID_COLUMNS = frozenset({"PHASE", "STATE", "SAYS", "MESSAGE", "WHY", "LINE"})
+_SAID_COLUMNS = frozenset({"PHASE", "STATE", "HEALTH", "OPERATIONS", "FRESHNESS", "LINE"})
 """Titles of columns that hold words or sentences of ours; the others hold names and numbers."""
 
 
-def _in_the_readers_language(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+def _in_the_readers_language(
+    rows: Sequence[Sequence[str]], titles: Sequence[str]
+) -> list[list[str]]:
     """A table with its titles, and what columns of sentences hold, in the language of the reader.
 
-    A table without a title row has none of the titles, and stays.
+    Args:
+        rows: the table.
+        titles: of rows without a title row; empty: the first row has them.
     """
     words = _reader_catalogue()
     if words.language == "en" or not rows:
         return [list(row) for row in rows]
-    said = {index for index, title in enumerate(rows[0]) if title in _SAID_COLUMNS}
-    head = [words.label(title) for title in rows[0]]
-    rest = [
+    known = titles or rows[0]
+    said = {index for index, title in enumerate(known) if title.strip() in _SAID_COLUMNS}
+    head = [] if titles else [[_title(title, words) for title in known]]
+    return head + [
         [words.say(cell) if index in said else cell for index, cell in enumerate(row)]
-        for row in rows[1:]
+        for row in rows[len(head) :]
     ]
-    return [head, *rest]
+
+
+def _title(title: str, words: "Catalogue") -> str:
+    indent = title[: len(title) - len(title.lstrip())]
+    return indent + words.label(title.strip())
 
 
 def _reader_catalogue() -> "Catalogue":
@@ -83,6 +97,12 @@ def _reader_catalogue() -> "Catalogue":
     from scheduler.words.catalogue import reader_catalogue  # noqa: PLC0415
 
     return reader_catalogue()
+
+
+def print_sentences(text: str) -> None:
+    """Prints sentences of ours on stdout, one a line, in the language of the reader."""
+    words = _reader_catalogue()
+    print_text("\n".join(words.say(line) for line in text.split("\n")))
 
 
 def print_error(command: str, error: object) -> None:
@@ -93,6 +113,7 @@ def print_error(command: str, error: object) -> None:
 
 def print_notice(text: str) -> None:
     """Prints a remark on stderr, which no reader of stdout takes for an answer."""
+    text = _reader_catalogue().say(text)
     sys.stderr.write(printable(text, keep_newlines=True) + "\n")
 
 

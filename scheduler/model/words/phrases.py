@@ -13,6 +13,7 @@ for an empty value: `{there:list|no nodes}`. The kinds:
 | `sites` | pairs of a site and its replicas | `m1 (2), m2 (1)` |
 | `noted` | pairs of a name and a text about it | `m1 (taint), m2 (being drained)` |
 | `counts` | pairs of a reason and how many sites | `3 too-far, 9 data-class` |
+| `plus` | labels that count together | `a + b` |
 | `sayings` | texts or sentences | joined by `, ` |
 | `at`, `exact`, `iso` | an instant | RFC 3339: whole seconds, all decimals, with the offset |
 | `amount(NAME)` | an amount of the resource that the value NAME names | as a quantity |
@@ -149,7 +150,13 @@ def _write_items(items: Sequence[Value], slot: Slot, phrases: Phrases, say: Say)
     if slot.kind in {"sites", "noted", "counts"}:
         form = phrases.tally if slot.kind == "counts" else phrases.pair
         return phrases.list.join(_write_pair(item, form, phrases, say) for item in items)
-    between = {"or": phrases.or_, "and": phrases.and_, "then": phrases.then, "parts": ""}
+    between = {
+        "or": phrases.or_,
+        "and": phrases.and_,
+        "then": phrases.then,
+        "parts": "",
+        "plus": " + ",
+    }
     return between.get(slot.kind, phrases.list).join(
         _write_item(item, slot, phrases, say) for item in items
     )
@@ -167,7 +174,7 @@ def _write_item(item: Value, slot: Slot, phrases: Phrases, say: Say) -> str:
     if item is None:
         return phrases.unknown
     # A plain text in a list is a name; a sentence of any kind knows its slug.
-    is_said = slot.kind in {"parts", "then", "sayings"} or type(item) is not str
+    is_said = slot.kind in {"parts", "plus", "then", "sayings"} or type(item) is not str
     if isinstance(item, str) and item and is_said:
         return say(item)
     return slot.if_empty if item == "" else str(item)
