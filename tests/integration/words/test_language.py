@@ -1,5 +1,6 @@
 """`kapok --lang zh|en`: tables and sentences in Chinese, JSON and `--help` as ever."""
 
+import argparse
 import asyncio
 import json
 import unicodedata
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from scheduler.apiserver.server import ApiServer, ApiServerOptions, serve
+from scheduler.apiserver.server import ApiServerOptions, serve
 from scheduler.cli.entry import main
 from scheduler.control.ports.hub import SITES, WORKLOADS
 from scheduler.hub.client import HubClient, open_hub
@@ -149,7 +150,12 @@ def test_words_for_the_packaged_kubectl_are_left_alone(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given: list[list[str]] = []
-    monkeypatch.setattr("scheduler.cli.kubectl.run", lambda one: given.append(one.words) or 0)
+
+    def keep(arguments: argparse.Namespace) -> int:
+        given.append(arguments.words)
+        return 0
+
+    monkeypatch.setattr("scheduler.cli.kubectl.run", keep)
     assert run(capsys, "--lang", "zh", "kubectl", "get", "--lang", "fr")[0] == 0
     assert given == [["get", "--lang", "fr"]]
 
@@ -161,15 +167,14 @@ def test_words_for_the_packaged_kubectl_are_left_alone(
 async def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[HubClient]:
     options = ApiServerOptions(data_dir=tmp_path / "hub", crds=make_crds(), name="hub")
     async with serve(options) as running, open_hub(running.kubeconfig_path) as client:
-        await fill(running, client)
+        await fill(client)
         monkeypatch.setenv("KUBECONFIG", str(running.kubeconfig_path))
         monkeypatch.delenv("KAPOK_DATA_HOME", raising=False)
         yield client
 
 
-async def fill(running: ApiServer, client: HubClient) -> None:
+async def fill(client: HubClient) -> None:
     """A site that is drained, and a workload that waits; their names look like words of ours."""
-    assert running
     drained = {
         "type": "Schedulable",
         "status": "False",
@@ -197,10 +202,10 @@ async def fill(running: ApiServer, client: HubClient) -> None:
     )
 
 
+@pytest.mark.usefixtures("hub")
 async def test_lists_are_chinese_and_their_columns_line_up(
-    hub: HubClient, capsys: pytest.CaptureFixture[str]
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert hub
     code, out, err = await asyncio.to_thread(
         run, capsys, "--lang", "zh", "get", "sites", "-o", "wide"
     )
