@@ -6,6 +6,7 @@
 import ast
 import json
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from scheduler.words.languages import Language
 ROOT = Path(__file__).parents[2]
 
 
+@cache
 def declared_messages() -> dict[str, str]:
     """Every `Message` in the code: its template by its slug.
 

@@ -194,6 +194,6 @@ UNMET = (
     Message(
         "unmet.standby",
         "one site in another province is to hold {wanted:n} on standby; {others:n} other sites "
-        "hold {away:n} outside {province}",
+        "hold {away:n} outside {province:said}",
     ),
 )
