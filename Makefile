@@ -10,7 +10,7 @@ FAST_TESTS := tests/architecture tests/unit tests/property
 # These start brokers, API servers, browsers, whole cities; three files at a time, as they wait more than they compute.
 PROCESS_TESTS := tests/contract tests/integration tests/hostile tests/e2e
 
-.PHONY: help demo test soak check bench kernel system-deps manifests docs-tables agent-archive lock clean
+.PHONY: help demo test soak check bench kernel system-deps manifests docs-tables catalogues agent-archive lock clean
 .DEFAULT_GOAL := help
 # Tests and the demo start hundreds of processes. Where no bytecode is kept, each of them compiles every
 # module again, which takes most of its start.
@@ -58,6 +58,9 @@ manifests: $(STAMP)  ## writes manifests/crds from the Python types, and the Hel
 
 docs-tables: $(STAMP)  ## writes the tables of docs/ that come from the code
 	$(BIN)/python -m tests.support.docs_tables
+
+catalogues: $(STAMP)  ## writes the messages of the English catalogue from the code
+	$(BIN)/python -m tests.support.catalogues
 
 system-deps:  ## Debian packages that the whole gate needs (root)
 	apt-get update -qq

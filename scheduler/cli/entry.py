@@ -14,6 +14,13 @@ from importlib.util import find_spec
 from scheduler.cli.support.arguments import EXIT_INTERRUPTED, EXIT_USAGE
 from scheduler.cli.support.command_parser import CommandParser
 from scheduler.cli.support.output import print_error
+from scheduler.words.languages import (
+    LANGUAGES,
+    UnknownLanguage,
+    choose_language,
+    language_of,
+    parse_language,
+)
 
 COMMANDS: dict[str, str] = {
     "up": "run the scheduler, with an embedded hub and MQTT broker unless configured otherwise",
@@ -50,6 +57,10 @@ COMMANDS: dict[str, str] = {
     "version": "show the versions of Kapok and its dependencies",
 }
 
+_LANGUAGE_OPTION = "--lang"
+_TAKE_WORDS_AS_THEY_ARE = frozenset({"kubectl"})
+"""Commands whose words belong to another program; `--lang` comes before them."""
+
 # All packages of the extra [hub] are installed together, and every command imports msgspec, so
 # its presence stands for the whole extra.
 _HUB_PACKAGE = "msgspec"
@@ -83,6 +94,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         from scheduler.cli.completion import complete  # noqa: PLC0415 - only for a shell that asks
 
         complete(COMMANDS)
+    try:
+        words = _take_language(words)
+    except UnknownLanguage as error:
+        print_error("", f"--lang: {error}")
+        return EXIT_USAGE
     command = next((word for word in words if not word.startswith("-")), None)
     try:
         return _dispatch(command, words)
@@ -92,6 +108,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Python flushes stdout at exit; into the closed pipe that would fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _take_language(words: list[str]) -> list[str]:
+    """Chooses the language of `--lang`, else of the environment; the words without that option.
+
+    Raises:
+        UnknownLanguage: there is no catalogue of it.
+    """
+    language, left = language_of(os.environ), list[str]()
+    rest = iter(words)
+    for word in rest:
+        name, _, value = word.partition("=")
+        if name == _LANGUAGE_OPTION:
+            language = parse_language(value if "=" in word else next(rest, ""))
+            continue
+        left.append(word)
+        if word == "--" or left[0] in _TAKE_WORDS_AS_THEY_ARE:
+            break
+    choose_language(language)
+    return [*left, *rest]
 
 
 def _dispatch(command: str | None, words: Sequence[str]) -> int:
@@ -127,6 +163,12 @@ def _overview_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="store_true", help=COMMANDS["version"])
+    parser.add_argument(
+        _LANGUAGE_OPTION,
+        choices=LANGUAGES,
+        help="language of tables and sentences, before or after COMMAND "
+        "(default: by $LC_ALL, $LC_MESSAGES or $LANG, else en); JSON and --help stay English",
+    )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for name, purpose in COMMANDS.items():
         commands.add_parser(name, help=purpose, add_help=False)

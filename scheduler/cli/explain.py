@@ -5,14 +5,20 @@ the explanation fits the decision. With files it decides first, and explains tha
 """
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from scheduler.cli.looking.references import format_references, named_references
+from scheduler.cli.looking.explanation_table import (
+    HELD_NOTE,
+    offer_json,
+    plain_reasons,
+    print_explanation,
+)
+from scheduler.cli.looking.references import named_references
 from scheduler.cli.support.arguments import (
     EXIT_GOOD,
     EXIT_NO,
@@ -24,8 +30,6 @@ from scheduler.cli.support.arguments import (
 from scheduler.cli.support.hub_access import HubNotFound
 from scheduler.cli.support.ledger_access import add_ledger_options, open_ledger
 from scheduler.cli.support.offline_input import (
-    NO_TENANT_NOTE,
-    NO_TENANT_SENTENCE,
     OfflineInputError,
     decide_all,
     fleet_of,
@@ -53,14 +57,14 @@ from scheduler.model.formatters import format_list, format_rfc3339_exact
 from scheduler.model.kinds.workload import Workload, WorkloadSpec
 from scheduler.model.manifests.references import references_of
 from scheduler.model.overrides.shown import steps_at
+from scheduler.model.words.sentence import json_of
 from scheduler.placement.explain.explain import explain
 from scheduler.placement.explain.suggest import suggest_changes
 from scheduler.placement.fleet.context import decision_context
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.runtime.printable import printable
+from scheduler.words.catalogue import sentence_json
 
 _MAX_REFERENCES_NAMED = 16
-_HELD_NOTE = "evictions are held at"
 _EPILOG = """examples:
   kapok explain health/appointment                        the last recorded decision
   kapok explain health/appointment --decision 7-42        an older one
@@ -145,6 +149,8 @@ def run(arguments: argparse.Namespace) -> int:
         explained = (_decide_offline if arguments.filename else _read_recorded)(arguments, key)
         answer = _explain_as_json(explained)
         answer["notes"] += explained.notes
+        answer["lineMessage"] = sentence_json(answer["line"])
+        answer["noteMessages"] = [sentence_json(note) for note in answer["notes"]]
         if arguments.versus is not None:
             answer = compare_with_site(answer, arguments.versus, explained.demand)
     except (
@@ -160,7 +166,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output == "json":
         print_json(answer)
     else:
-        _print(answer)
+        print_explanation(answer)
     return EXIT_GOOD if answer["phase"] == "Placed" else EXIT_NO
 
 
@@ -267,7 +273,7 @@ def _held_note(reader: RecordSource, decision: Decision) -> str:
     sites = ", ".join(one.site for one in decision.assignment if one.site in silent)
     if not sites:
         return ""
-    return f"{_HELD_NOTE} {sites}: {record.content.get('line', '')} ({record.id}, {record.at})"
+    return f"{HELD_NOTE} {sites}: {record.content.get('line', '')} ({record.id}, {record.at})"
 
 
 def _find_record(reader: RecordSource, key: str, decision: str | None) -> Record | None:
@@ -336,18 +342,8 @@ def _format_explanation(
         "line": decision.line,
         "phase": decision.phase,
         "sites": [_format_site(each) for each in explanation.sites],
-        "smallestChange": [
-            {
-                "kind": each.kind,
-                "target": each.target,
-                "from": each.from_,
-                "to": each.to,
-                "verified": each.verified,
-                "who": each.who,
-                "site": each.site,
-            }
-            for each in changes
-        ],
+        "smallestChange": [offer_json(each) for each in changes],
+        "plain": plain_reasons(decision.reasons),
         "notes": list(decision.notes),
     }
 
@@ -362,6 +358,7 @@ def _format_site(site: SiteExplanation) -> dict[str, Any]:
                 "reason": verdict.reason,
                 "passed": verdict.passed,
                 "sentence": verdict.sentence,
+                **json_of(verdict.sentence),
             }
             for verdict in site.verdicts
         ],
@@ -391,59 +388,6 @@ def _format_refusal(explained: _ExplainedDecision) -> dict[str, Any]:
         "sites": [],
         "smallestChange": [],
         "references": [],
+        "plain": [],
         "notes": [],
     }
-
-
-def _print(answer: dict[str, Any]) -> None:
-    from rich.console import Console  # noqa: PLC0415 - only when a table is drawn
-    from rich.table import Table  # noqa: PLC0415 - only when a table is drawn
-
-    console = Console(markup=False, emoji=False)  # a name such as "[red]" or ":x:" is no markup
-    console.print(printable(f"{answer['workload']}: {answer['line']}"), style="bold")
-    table = Table(box=None, pad_edge=False)
-    for title in ("SITE", "REPLICAS", "ROOM", "CNY/REPLICA-HOUR", "WHY, OR WHY NOT"):
-        table.add_column(title, overflow="fold")
-    for site in answer["sites"]:
-        failed = [each for each in site["verdicts"] if each["passed"] is False]
-        total = site["totalCnyPerReplicaHour"]
-        why = "; ".join(f"{each['reason']}: {each['sentence']}" for each in failed)
-        table.add_row(
-            printable(site["name"]),
-            str(site["replicas"]),
-            str(site["room"]),
-            "unknown" if total is None else f"{total:.4f}",
-            printable(why or _format_costs(site["costs"])),
-        )
-    console.print(table)
-    for site in answer["sites"]:
-        for step in site.get("applied", ()):
-            what = ": ".join(filter(None, (step["object"], ", ".join(step["changes"]))))
-            console.print(printable(f"{site['name']}: {step['source']}: {what}"))
-    lines = format_references(answer["references"])
-    if "versus" in answer:
-        lines.append(answer["versus"]["sentence"])
-    for line in (*lines, *_format_changes(answer["smallestChange"])):
-        console.print(printable(line))
-    for note in answer["notes"]:
-        if "placement.identity" in note or note.startswith(_HELD_NOTE):
-            console.print(printable(note))
-    if NO_TENANT_NOTE in answer["notes"]:
-        console.print(NO_TENANT_SENTENCE)
-
-
-def _format_changes(changes: list[dict[str, Any]]) -> Iterator[str]:
-    for change in changes:
-        values = f"{change['from'] or '(none)'} -> {change['to'] or '(none)'}"
-        yield f"would fit with {change['kind']} of {change['target']}: {values}"
-        where = f"at {change['site']}, " if change["site"] else ""
-        yield f"  {where}by the {change['who']}"
-
-
-def _format_costs(costs: list[dict[str, Any]]) -> str:
-    return ", ".join(
-        f"{each['term']} "
-        + ("unknown" if each["cnyPerReplicaHour"] is None else f"{each['cnyPerReplicaHour']:.4f}")
-        + f" ({each['origin']})"
-        for each in costs
-    )

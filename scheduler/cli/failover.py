@@ -27,7 +27,7 @@ from scheduler.cli.support.arguments import (
 )
 from scheduler.cli.support.hub_access import HubNotFound, add_hub_arguments, find_kubeconfig
 from scheduler.cli.support.offline_input import decide_one, fleet_of, input_of_objects
-from scheduler.cli.support.output import print_error, print_json, print_notice, print_text
+from scheduler.cli.support.output import print_error, print_json, print_notice, print_sentences
 from scheduler.control.failover.words import (
     WHOLE_COPIES,
     WORDS_ANNOTATION,
@@ -123,7 +123,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output == "json":
         print_json(answer)
     else:
-        print_text(format_answer(answer))
+        print_sentences(format_answer(answer))
     return EXIT_NO if answer["stuck"] else EXIT_GOOD
 
 

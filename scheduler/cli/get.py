@@ -267,10 +267,13 @@ class _RowPrinter:
             self._show_csv(rows)
             return
         table = [self._row(cells, body) for cells, body in rows]
+        titles = [*(["NAMESPACE"] if self._has_namespace else []), *self._header]
         if self._with_header:
-            table.insert(0, [*(["NAMESPACE"] if self._has_namespace else []), *self._header])
-            self._with_header = False
-        self._least = print_table(table, fixed=1 + self._has_namespace, least=self._least)
+            table.insert(0, titles)
+            self._with_header, titles = False, []
+        self._least = print_table(
+            table, fixed=1 + self._has_namespace, least=self._least, titles=titles
+        )
 
     def _show_csv(self, rows: Sequence[tuple[Sequence[object], Object]]) -> None:
         header = [*(["NAMESPACE"] if self._has_namespace else []), *self._header]

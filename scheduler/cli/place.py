@@ -1,7 +1,6 @@
 """`kapok place`: decides offline, from files, with the code of the running scheduler."""
 
 import argparse
-import sys
 from typing import Any
 
 from scheduler.cli.support.arguments import (
@@ -20,13 +19,14 @@ from scheduler.cli.support.offline_input import (
     fleet_of,
     read_offline_input,
 )
-from scheduler.cli.support.output import print_error, print_json
+from scheduler.cli.support.output import print_error, print_json, print_sentences
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import Demand, NotAccepted
 from scheduler.model.demand.ordinals import format_ordinals, ordinals_after
 from scheduler.model.formatters import format_list, format_replicas, format_rfc3339
 from scheduler.model.reasons import REASONS
 from scheduler.runtime.printable import printable
+from scheduler.words.catalogue import reader_catalogue, sentence_json
 
 _EPILOG = """examples:
   kapok place -f sites.yaml -f workload.yaml
@@ -80,12 +80,13 @@ def run(arguments: argparse.Namespace) -> int:
     rows = [decision_as_json(each, len(fleet)) for each in decide_all(inputs, fleet, now=now)]
     for row in rows:
         row["notes"] += inputs.notes
+        row["noteMessages"] = [sentence_json(note) for note in row["notes"]]
     if arguments.output == "json":
         print_json({"decisions": rows, "notes": list(inputs.notes)})
     else:
         _print_table(rows)
         if not inputs.has_tenancy:
-            sys.stdout.write(f"{NO_TENANT_SENTENCE}\n")
+            print_sentences(NO_TENANT_SENTENCE)
     return EXIT_GOOD if all(row["phase"] == "Placed" for row in rows) else EXIT_NO
 
 
@@ -121,7 +122,7 @@ def decision_as_json(decided: OfflineDecision, site_count: int) -> dict[str, Any
                 }
                 for site, reason in decision.violations.items()
             ),
-            *({"rule": each.rule, "sentence": each.sentence} for each in decision.unmet),
+            *({"rule": each.rule, **sentence_json(each.sentence)} for each in decision.unmet),
         ],
         "notes": list(decision.notes),
         **_planned_start(decision),
@@ -184,20 +185,21 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     from rich.console import Console  # noqa: PLC0415 - only when a table is drawn
     from rich.table import Table  # noqa: PLC0415 - only when a table is drawn
 
+    words = reader_catalogue()
     table = Table(box=None, pad_edge=False)
     for title in ("WORKLOAD", "PHASE", "CNY/H", "gCO2/H", "WHERE, OR WHY NOT"):
-        table.add_column(title, overflow="fold")
+        table.add_column(words.label(title), overflow="fold")
     for row in rows:
         cost = row["cost"]
         table.add_row(
             printable(row["workload"]),
-            row["phase"],
-            _format_figure(cost["cnyPerHour"]),
-            _format_figure(cost["gco2PerHour"]),
-            printable(row["line"]),
+            words.label(row["phase"]),
+            _format_figure(cost["cnyPerHour"], words.phrases.unknown),
+            _format_figure(cost["gco2PerHour"], words.phrases.unknown),
+            printable(words.say(row["line"])),
         )
     Console(markup=False, emoji=False).print(table)  # a name such as "[red]" is no markup
 
 
-def _format_figure(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.4g}"
+def _format_figure(value: float | None, unknown: str) -> str:
+    return unknown if value is None else f"{value:.4g}"

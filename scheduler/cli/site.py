@@ -34,7 +34,13 @@ from scheduler.cli.support.arguments import (
     seconds_between,
 )
 from scheduler.cli.support.hub_access import HubNotFound, add_hub_arguments, find_kubeconfig
-from scheduler.cli.support.output import print_error, print_json, print_notice, print_text
+from scheduler.cli.support.output import (
+    print_error,
+    print_json,
+    print_notice,
+    print_sentences,
+    print_text,
+)
 from scheduler.cli.support.signals import leaf_errors, run_until_signalled
 from scheduler.control.failover.clearing import CONDITION
 from scheduler.control.ports.hub import (
@@ -248,7 +254,7 @@ def _show(arguments: argparse.Namespace, answer: Answer | None) -> int:
             state = "not changed (dry run)"
         left = format_left(answer) if "left" in answer else []
         lines = (format_answer(answer), *left, f"{arguments.name}: {state}")
-        print_text("\n".join(filter(None, lines)))
+        print_sentences("\n".join(filter(None, lines)))
     return EXIT_NO if answer["stuck"] or not answer["done"] else EXIT_GOOD
 
 

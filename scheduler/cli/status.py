@@ -16,8 +16,8 @@ from scheduler.cli.support.hub_access import HubNotFound, find_kubeconfig
 from scheduler.cli.support.output import (
     print_error,
     print_json,
+    print_sentences,
     print_table,
-    print_text,
 )
 from scheduler.cli.support.web_access import connect_web
 from scheduler.control.ports.hub import HubError
@@ -71,7 +71,7 @@ def _print(answer: dict[str, Any], max_events: int) -> None:
         ready, pods = site["ready"], site["pods"]
         counts = "unknown" if pods is None else f"{ready}/{pods} ready"
         reasons = ", ".join(f"{count} {name}" for name, count in site["reasons"].items())
-        print_text(printable(f"{site['name']}: {counts}" + (f" ({reasons})" if reasons else "")))
+        print_sentences(f"{site['name']}: {counts}" + (f" ({reasons})" if reasons else ""))
         rows = [
             (
                 f"  {pod['name']}",

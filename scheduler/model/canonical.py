@@ -14,7 +14,12 @@ from scheduler.model.packed_manifests import plain_manifests
 
 def canonical_json(value: object) -> bytes:
     """The canonical JSON of a value of the model, or of plain JSON data."""
-    return msgspec.json.encode(value, order="sorted", enc_hook=plain_manifests)
+    return msgspec.json.encode(value, order="sorted", enc_hook=_plain)
+
+
+def _plain(value: object) -> object:
+    """A sentence as its text, packed manifests as a list; JSON has neither."""
+    return str(value) if isinstance(value, str) else plain_manifests(value)
 
 
 def canonical_digest(value: object) -> str:

@@ -38,6 +38,7 @@ from scheduler.web.views import (
     site_rows,
     workload_row,
 )
+from scheduler.web.words import WordHandlers
 
 _EXPOSITION_CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _SHUTDOWN_SECONDS: Final = 2.0
@@ -155,6 +156,7 @@ class _Handlers:
                 web.get("/api/v1/evictions", self._get_evictions),
                 *self._records.routes(),
                 *self._diagnosis_routes,
+                *WordHandlers().routes(),
                 web.get("/api/v1/live", self.live_stream.stream),
                 web.get("/metrics", self._get_metrics),
                 web.get("/healthz", self._get_healthz),

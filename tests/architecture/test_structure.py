@@ -39,7 +39,6 @@ SMALL_MODULES = {
     "scheduler/apiserver/write/merge_patch.py": "one file for each type of patch",
     "scheduler/hub/schema/json_types.py": "two aliases that the whole API server uses",
     "scheduler/ledger/errors.py": "ten modules raise or catch these",
-    "scheduler/model/canonical.py": "the one form of bytes that hashes are made from",
     "scheduler/model/formatters.py": "one form for texts of many modules",
     "scheduler/model/kinds/metadata.py": "a part of every kind",
     "scheduler/model/lazy.py": "one decorator of manifests, demands and placement",

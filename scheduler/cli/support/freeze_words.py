@@ -17,7 +17,7 @@ from scheduler.cli.support.arguments import (
     add_output_option,
 )
 from scheduler.cli.support.hub_access import HubNotFound, add_hub_arguments, find_kubeconfig
-from scheduler.cli.support.output import print_error, print_json, print_notice, print_text
+from scheduler.cli.support.output import print_error, print_json, print_notice, print_sentences
 from scheduler.control.failover.freeze_word import (
     EVICTIONS_MAP,
     FREEZE_MAP,
@@ -79,7 +79,7 @@ def run_freeze_command(
     if arguments.output == "json":
         print_json(state)
     else:
-        print_text("\n".join(_lines_of(state)))
+        print_sentences("\n".join(_lines_of(state)))
     if not state["confirmed"]:
         print_notice("no leader has confirmed it yet; it holds as soon as one leads")
     is_other = bool(said) and said[-1].id != said[0].id

@@ -11,12 +11,15 @@ import shutil
 import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from scheduler.hub.schema.yaml_writer import TextDumper
 from scheduler.runtime.printable import printable, printable_json
+
+if TYPE_CHECKING:
+    from scheduler.words.catalogue import Catalogue
 
 _YAML_WIDTH = 1_000_000
 """No line is folded: a folded text is hard to compare with its source."""
@@ -40,7 +43,11 @@ def print_raw(text: str) -> None:
 
 
 def print_table(
-    rows: Sequence[Sequence[str]], *, fixed: int = 1, least: Sequence[int] = ()
+    rows: Sequence[Sequence[str]],
+    *,
+    fixed: int = 1,
+    least: Sequence[int] = (),
+    titles: Sequence[str] = (),
 ) -> list[int]:
     """Prints a table on stdout that fits the terminal, where stdout is one.
 
@@ -48,14 +55,59 @@ def print_table(
         rows: cells of each row.
         fixed: so many columns from the left are never cut.
         least: least widths; those of rows printed before, so that later ones line up.
+        titles: of the columns, where no row has them.
 
     Returns:
         The widths of the columns.
     """
+    rows = _in_the_readers_language(rows, titles)
     cells = [[printable(cell) for cell in row] for row in rows]
     widths = _widths(cells, least)
     sys.stdout.writelines(format_table(rows, width=terminal_width(), fixed=fixed, least=least))
     return widths
+
+
+_SAID_COLUMNS = frozenset({"PHASE", "STATE", "HEALTH", "OPERATIONS", "FRESHNESS", "LINE"})
+"""Titles of columns that hold words or sentences of ours; the others hold names and numbers."""
+
+
+def _in_the_readers_language(
+    rows: Sequence[Sequence[str]], titles: Sequence[str]
+) -> list[list[str]]:
+    """A table with its titles, and what columns of sentences hold, in the language of the reader.
+
+    Args:
+        rows: the table.
+        titles: of rows without a title row; empty: the first row has them.
+    """
+    words = _reader_catalogue()
+    if words.language == "en" or not rows:
+        return [list(row) for row in rows]
+    known = titles or rows[0]
+    said = {index for index, title in enumerate(known) if title.strip() in _SAID_COLUMNS}
+    head = [] if titles else [[_title(title, words) for title in known]]
+    return head + [
+        [words.say(cell) if index in said else cell for index, cell in enumerate(row)]
+        for row in rows[len(head) :]
+    ]
+
+
+def _title(title: str, words: "Catalogue") -> str:
+    indent = title[: len(title) - len(title.lstrip())]
+    return indent + words.label(title.strip())
+
+
+def _reader_catalogue() -> "Catalogue":
+    # Imported here: an error without the extra [hub] is printed too, and needs no catalogue.
+    from scheduler.words.catalogue import reader_catalogue  # noqa: PLC0415
+
+    return reader_catalogue()
+
+
+def print_sentences(text: str) -> None:
+    """Prints sentences of ours on stdout, one a line, in the language of the reader."""
+    words = _reader_catalogue()
+    print_text("\n".join(words.say(line) for line in text.split("\n")))
 
 
 def print_error(command: str, error: object) -> None:
@@ -66,6 +118,7 @@ def print_error(command: str, error: object) -> None:
 
 def print_notice(text: str) -> None:
     """Prints a remark on stderr, which no reader of stdout takes for an answer."""
+    text = _reader_catalogue().say(text)
     sys.stderr.write(printable(text, keep_newlines=True) + "\n")
 
 

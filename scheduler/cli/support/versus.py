@@ -3,6 +3,7 @@
 from typing import Any
 
 from scheduler.model.demand.demand import Demand, NotAccepted
+from scheduler.model.words.sentence import Message, Sentence, joined, json_of
 
 _PRICE_TOLERANCE = 1e-9
 """CNY per replica-hour below which two prices are the same."""
@@ -39,13 +40,15 @@ def compare_with_site(
     other = sites[site]
     chosen = [each for each in explanation["sites"] if each["replicas"] and each["name"] != site]
     best = min(chosen, key=_price_key, default=None)
+    sentence = _compare(other, chosen, demand)
     return explanation | {
         "sites": [
             each for each in explanation["sites"] if each["name"] == site or each["replicas"]
         ],
         "versus": {
             "site": site,
-            "sentence": _format_comparison(other, chosen, demand),
+            "sentence": sentence,
+            **json_of(sentence),
             "terms": [] if best is None else _term_differences(other, best),
         },
     }
@@ -56,62 +59,54 @@ def _price_key(site: dict[str, Any]) -> tuple[bool, float]:
     return (total is None, total or 0.0)
 
 
-def _format_comparison(other: dict[str, Any], chosen: list[dict[str, Any]], demand: Demand) -> str:
+def _compare(other: dict[str, Any], chosen: list[dict[str, Any]], demand: Demand) -> Sentence:
     name = other["name"]
     if other["replicas"]:
-        also = ", ".join(each["name"] for each in chosen)
-        return f"{name} is chosen for {other['replicas']} replicas" + (
-            f", together with {also}" if also else ""
-        )
+        also = tuple(each["name"] for each in chosen)
+        more = (_TOGETHER(sites=also),) if also else ()
+        return _CHOSEN(site=name, replicas=other["replicas"], more=more)
     failed = [each for each in other["verdicts"] if each["passed"] is False]
     if failed:
-        verdicts = "; ".join(f"{each['reason']}: {each['sentence']}" for each in failed)
-        return f"{name} is refused: {verdicts}"
+        why = tuple(_VERDICT(reason=each["reason"], sentence=each["sentence"]) for each in failed)
+        return _REFUSED(site=name, why=why)
     if not chosen:
-        return (
-            f"{name} passes every rule and has room for {other['room']} replicas, "
-            "but no site was chosen"
-        )
+        return _NONE_CHOSEN(site=name, room=other["room"])
+    prices = _compare_prices(other, chosen)
     if other["room"] < demand.replicas:
-        return (
-            f"{name} has room for only {other['room']} of {demand.replicas} replicas; "
-            f"{_format_price_comparison(other, chosen)}"
-        )
-    return _format_price_comparison(other, chosen) + _format_why_not_chosen(other, chosen, demand)
+        return _LITTLE_ROOM(site=name, room=other["room"], wanted=demand.replicas, prices=prices)
+    return joined(prices, _why_not_chosen(other, chosen, demand))
 
 
-def _format_price_comparison(other: dict[str, Any], chosen: list[dict[str, Any]]) -> str:
+def _compare_prices(other: dict[str, Any], chosen: list[dict[str, Any]]) -> Sentence:
     """Its price beside that of the most expensive chosen site, the first one it could replace."""
     most_expensive = max(chosen, key=_price_key)
     here, there = other["totalCnyPerReplicaHour"], most_expensive["totalCnyPerReplicaHour"]
     name, rival = other["name"], most_expensive["name"]
     if here is None:
-        unknown = [each["term"] for each in other["costs"] if each["cnyPerReplicaHour"] is None]
-        return f"the cost of {name} is unknown ({', '.join(unknown)}), so it ranks last"
+        unknown = tuple(
+            each["term"] for each in other["costs"] if each["cnyPerReplicaHour"] is None
+        )
+        return _COST_UNKNOWN(site=name, terms=unknown)
     if there is None:
-        return f"{name} costs {here:.4f} CNY per replica-hour; the cost of {rival} is unknown"
+        return _RIVAL_UNKNOWN(site=name, cost=here, rival=rival)
     if abs(here - there) < _PRICE_TOLERANCE:
-        return f"{name} costs the same as {rival}, {here:.4f} CNY per replica-hour"
-    word = "more" if here > there else "less"
-    return (
-        f"{name} costs {here:.4f} CNY per replica-hour, {abs(here - there):.4f} {word} than {rival}"
-    )
+        return _SAME_COST(site=name, cost=here, rival=rival)
+    message = _COSTS_MORE if here > there else _COSTS_LESS
+    return message(site=name, cost=here, difference=abs(here - there), rival=rival)
 
 
-def _format_why_not_chosen(
-    other: dict[str, Any], chosen: list[dict[str, Any]], demand: Demand
-) -> str:
+def _why_not_chosen(other: dict[str, Any], chosen: list[dict[str, Any]], demand: Demand) -> str:
     """Why a site that costs no more than the chosen ones was not chosen; empty: it costs more."""
     if _price_key(other) > _price_key(max(chosen, key=_price_key)):
         return ""
     runs = {site for site, count in demand.placed_replicas.items() if count}
     if demand.mode == "Steady" and runs & {each["name"] for each in chosen}:
-        return "; running replicas stay where they are (mode Steady)"
+        return _STEADY()
     if demand.strategy != "CostOptimal":
-        return f"; the strategy {demand.strategy} does not choose by price"
+        return _NOT_BY_PRICE(strategy=demand.strategy)
     if demand.spread or demand.site_groups or demand.preset:
-        return "; the spread constraints, site groups or preset of the workload decided otherwise"
-    return "; among equal sites a hash of the workload decides"
+        return _BY_SPREAD()
+    return _BY_HASH()
 
 
 def _term_differences(other: dict[str, Any], best: dict[str, Any]) -> list[dict[str, Any]]:
@@ -126,3 +121,42 @@ def _term_differences(other: dict[str, Any], best: dict[str, Any]) -> list[dict[
         }
         for each in other["costs"]
     ]
+
+
+_CHOSEN = Message("versus.chosen", "{site} is chosen for {replicas:n} replicas{more:parts}")
+_TOGETHER = Message("versus.together", ", together with {sites:list}")
+_REFUSED = Message("versus.refused", "{site} is refused: {why:then}")
+_VERDICT = Message("verdict", "{reason}: {sentence:said}")
+_NONE_CHOSEN = Message(
+    "versus.none-chosen",
+    "{site} passes every rule and has room for {room:n} replicas, but no site was chosen",
+)
+_LITTLE_ROOM = Message(
+    "versus.little-room",
+    "{site} has room for only {room:n} of {wanted:n} replicas; {prices:said}",
+)
+_COST_UNKNOWN = Message(
+    "versus.cost-unknown", "the cost of {site} is unknown ({terms:list}), so it ranks last"
+)
+_RIVAL_UNKNOWN = Message(
+    "versus.rival-unknown",
+    "{site} costs {cost:.4f} CNY per replica-hour; the cost of {rival} is unknown",
+)
+_SAME_COST = Message(
+    "versus.same-cost", "{site} costs the same as {rival}, {cost:.4f} CNY per replica-hour"
+)
+_COSTS_MORE = Message(
+    "versus.costs-more",
+    "{site} costs {cost:.4f} CNY per replica-hour, {difference:.4f} more than {rival}",
+)
+_COSTS_LESS = Message(
+    "versus.costs-less",
+    "{site} costs {cost:.4f} CNY per replica-hour, {difference:.4f} less than {rival}",
+)
+_STEADY = Message("versus.steady", "; running replicas stay where they are (mode Steady)")
+_NOT_BY_PRICE = Message("versus.not-by-price", "; the strategy {strategy} does not choose by price")
+_BY_SPREAD = Message(
+    "versus.by-spread",
+    "; the spread constraints, site groups or preset of the workload decided otherwise",
+)
+_BY_HASH = Message("versus.by-hash", "; among equal sites a hash of the workload decides")

@@ -20,6 +20,7 @@ from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.demand.terms import DEFAULT_TERMS, Terms
 from scheduler.model.kinds.fields import Origin
 from scheduler.model.reasons import Reason
+from scheduler.model.words.sentence import Message, Sentence
 from scheduler.placement.choose import choose, prepare_cycle
 from scheduler.placement.filter.rules import Rule, is_grant_rule, rule_name, valid_grants
 from scheduler.placement.fleet.context import decision_context
@@ -89,24 +90,21 @@ def _verdict(
     state: CycleState, facts: SiteFacts, rule: Rule, *, passed: bool, by_name: dict[str, bool]
 ) -> Verdict:
     missing = (
-        _missing_right(by_name)
+        _missing_right(facts, by_name)
         if is_grant_rule(rule) or (rule_name(rule) == "grant-expired" and not by_name["has-grant"])
         else _missing_fact(rule_name(rule), facts, by_name)
         if passed
-        else ""
+        else None
     )
-    sentence = f"not looked at: {facts.name} {missing}" if missing else ""
-    if not sentence and not passed and is_grant_rule(rule):
+    sentence = missing
+    if sentence is None and not passed and is_grant_rule(rule):
         allowing = [
             grant.name
             for grant in valid_grants(facts, state.context)
             if rule.allows(grant, state.demand)
         ]
         if allowing:
-            sentence = (
-                f"no single grant of {facts.name} allows all that is asked: {', '.join(allowing)} "
-                "allows this, and does not allow what another rule asks"
-            )
+            sentence = _NO_SINGLE_GRANT(site=facts.name, grants=tuple(allowing))
     return Verdict(
         rule=rule_name(rule),
         reason=rule.reason,
@@ -115,24 +113,24 @@ def _verdict(
     )
 
 
-def _missing_right(by_name: dict[str, bool]) -> str:
-    """Why rules about grants have nothing to look at; empty: they have."""
+def _missing_right(facts: SiteFacts, by_name: dict[str, bool]) -> Sentence | None:
+    """Why rules about grants have nothing to look at; None: they have."""
     if not by_name["data-class-missing"]:
-        return "is asked for data of no class, so no grant can be compared"
+        return _NO_CLASS(site=facts.name)
     if not by_name["has-grant"]:
-        return "has no grant"
-    return "" if by_name["grant-expired"] else "has no grant that is valid now"
+        return _NO_GRANT(site=facts.name)
+    return None if by_name["grant-expired"] else _NO_VALID_GRANT(site=facts.name)
 
 
-def _missing_fact(name: str, facts: SiteFacts, by_name: dict[str, bool]) -> str:
-    """Why a rule that refuses nothing has not looked at the site; empty: it has."""
+def _missing_fact(name: str, facts: SiteFacts, by_name: dict[str, bool]) -> Sentence | None:
+    """Why a rule that refuses nothing has not looked at the site; None: it has."""
     if name in _RULES_ABOUT_REPORTS and facts.observed_at is None:
-        return "has not reported"
+        return _NOT_REPORTED(site=facts.name)
     if name in _RULES_ABOUT_NODES and not facts.status.node_classes:
-        return "reports no nodes"
+        return _NO_NODES(site=facts.name)
     needed = _RULES_BEFORE.get(name, ())
     failed = next((each for each in needed if not by_name[each]), "")
-    return f"is refused by the rule {failed}, which comes before" if failed else ""
+    return _REFUSED_BEFORE(site=facts.name, rule=failed) if failed else None
 
 
 _RULES_ABOUT_NODES = frozenset(
@@ -178,27 +176,63 @@ def _fit_verdict(state: CycleState, slot: int, max_additional: int, replicas: in
     fragmented = bool(is_fragmented(np.array([max_additional]), np.array([summed]), wanted)[0])
     reason: Reason = "fragmented" if fragmented else "full"
     name = state.fleet.name_at(slot)
-    sentence = f"{name} takes {max_additional} more of {wanted} replicas, node by node"
-    if replicas:
-        sentence = f"{name} has {replicas} of {wanted} replicas in this decision"
+    more: list[str] = []
     if slot in state.capacity.quota_bound_slots:
         reason, fragmented = "quota", False
-        sentence += (
-            f"; the ResourceQuotas of namespace {state.demand.namespace} there allow no more"
-        )
+        more.append(_QUOTA_BOUND(namespace=state.demand.namespace))
     if fragmented:
-        sentence += f"; the free capacity summed over its nodes would hold {summed}"
+        more.append(_FRAGMENTED(summed=summed))
     facts = state.fleet.facts_of(name)
     if facts.replicas_in_flight and max_additional < wanted and not replicas:
-        sentence += (
-            f"; room is kept there for {facts.replicas_in_flight} replicas in flight:"
-            " waiting for the site to report what was just sent"
-        )
-    reserved_for = facts.reserved_for
-    if reserved_for:
-        sentence += (
-            f"; capacity there is reserved for {', '.join(reserved_for)}, which has waited long"
-        )
+        more.append(_IN_FLIGHT(replicas=facts.replicas_in_flight))
+    if facts.reserved_for:
+        more.append(_RESERVED(workloads=tuple(facts.reserved_for)))
+    sentence = (
+        _PLACED(site=name, replicas=replicas, wanted=wanted, more=tuple(more))
+        if replicas
+        else _ROOM(site=name, room=max_additional, wanted=wanted, more=tuple(more))
+    )
     return Verdict(
         rule="fit", reason=reason, passed=max_additional > 0 or replicas > 0, sentence=sentence
     )
+
+
+_NO_SINGLE_GRANT = Message(
+    "grants.none-allows-all",
+    "no single grant of {site} allows all that is asked: {grants:list} "
+    "allows this, and does not allow what another rule asks",
+)
+_NO_CLASS = Message(
+    "not-looked-at.no-class",
+    "not looked at: {site} is asked for data of no class, so no grant can be compared",
+)
+_NO_GRANT = Message("not-looked-at.no-grant", "not looked at: {site} has no grant")
+_NO_VALID_GRANT = Message(
+    "not-looked-at.no-valid-grant", "not looked at: {site} has no grant that is valid now"
+)
+_NOT_REPORTED = Message("not-looked-at.not-reported", "not looked at: {site} has not reported")
+_NO_NODES = Message("not-looked-at.no-nodes", "not looked at: {site} reports no nodes")
+_REFUSED_BEFORE = Message(
+    "not-looked-at.refused-before",
+    "not looked at: {site} is refused by the rule {rule}, which comes before",
+)
+_ROOM = Message(
+    "fit.room", "{site} takes {room:n} more of {wanted:n} replicas, node by node{more:parts}"
+)
+_PLACED = Message(
+    "fit.placed", "{site} has {replicas:n} of {wanted:n} replicas in this decision{more:parts}"
+)
+_QUOTA_BOUND = Message(
+    "fit.quota", "; the ResourceQuotas of namespace {namespace} there allow no more"
+)
+_FRAGMENTED = Message(
+    "fit.fragmented", "; the free capacity summed over its nodes would hold {summed:n}"
+)
+_IN_FLIGHT = Message(
+    "fit.in-flight",
+    "; room is kept there for {replicas:n} replicas in flight: "
+    "waiting for the site to report what was just sent",
+)
+_RESERVED = Message(
+    "fit.reserved", "; capacity there is reserved for {workloads:list}, which has waited long"
+)

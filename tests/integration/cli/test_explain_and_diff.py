@@ -186,9 +186,11 @@ def test_tables_show_what_people_wrote_as_it_is(
     assert main(["explain", "ns/app", "-f", str(path), "--now", NOW.isoformat()]) == 1
     assert "'[red]:apple:' is not a quantity" in capsys.readouterr().out
     assert main(["explain", "ns/other", "-f", str(path), "--now", NOW.isoformat()]) == 1
-    lines = capsys.readouterr().out.splitlines()
-    assert "m1 has \u533a=\u5357\u6c99" in lines[2]
-    assert lines[3].endswith("\u533a=\u5929\u5e9c -> (none)")
+    title, *lines = capsys.readouterr().out.splitlines()
+    begin = next(index for index, line in enumerate(lines) if line.startswith("SITE"))
+    assert "ns/other" in title
+    assert "m1 has \u533a=\u5357\u6c99" in lines[begin + 1]
+    assert lines[begin + 2].endswith("\u533a=\u5929\u5e9c -> (none)")
 
 
 async def test_the_hub_explains_and_compares_what_it_recorded(

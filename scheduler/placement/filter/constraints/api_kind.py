@@ -7,6 +7,7 @@ from scheduler.model.decision import SuggestedChange
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
+from scheduler.model.words.sentence import Message, Sentence
 from scheduler.placement.filter.fix import Fix, RefusedSite, change_site
 from scheduler.placement.filter.rules import BoolPerSite, DemandFields, WakeEvent
 from scheduler.placement.fleet.context import DecisionContext
@@ -44,6 +45,16 @@ _CONFORMANT_KINDS = frozenset(
 )
 """The kinds that every conformant cluster serves, for sites that do not list their kinds."""
 
+_NOT_SERVED = Message("api-kind.not-served", "the cluster of {site} does not serve {kinds:list}")
+_TOO_WIDE = Message(
+    "api-kind.cluster-scoped",
+    "the scope of {kinds:list} at {site} is the whole cluster; the Tenant's clusterKinds must "
+    "list {first}",
+)
+_SERVED = Message(
+    "api-kind.served", "the cluster of {site} serves every kind that the manifests use"
+)
+
 
 class ApiKind:
     """The site's list must contain each kind; a site without a list serves `_CONFORMANT_KINDS`.
@@ -67,19 +78,16 @@ class ApiKind:
             np.bool_,
         )
 
-    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> Sentence:
         """Names the kinds that are missing."""
         del context
         missing = _missing_kinds(facts, demand)
         if missing:
-            return f"the cluster of {facts.name} does not serve {', '.join(missing)}"
+            return _NOT_SERVED(site=facts.name, kinds=tuple(missing))
         too_wide = _too_wide(facts, demand)
         if too_wide:
-            return (
-                f"the scope of {', '.join(too_wide)} at {facts.name} is the whole cluster; "
-                f"the Tenant's clusterKinds must list {too_wide[0]}"
-            )
-        return f"the cluster of {facts.name} serves every kind that the manifests use"
+            return _TOO_WIDE(site=facts.name, kinds=tuple(too_wide), first=too_wide[0])
+        return _SERVED(site=facts.name)
 
     def fix(self, refused: RefusedSite) -> Fix | None:
         """Suggests to install the definitions of the missing kinds in the cluster."""

@@ -6,12 +6,18 @@ from msgspec.structs import replace
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
+from scheduler.model.words.sentence import Message, Sentence, sorted_with_unknown
 from scheduler.placement.filter.fix import Fix, RefusedSite, change_workload
 from scheduler.placement.filter.fix_nodes import has_capacity
 from scheduler.placement.filter.rules import BoolPerSite, DemandFields, WakeEvent
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.fleet.node_eligibility import format_platform, operating_system_of
+
+_COMPARED = Message(
+    "architecture.compared",
+    "{site} has {there:list|no nodes}; the images run on {images:list|nothing}",
+)
 
 
 class Architecture:
@@ -32,14 +38,11 @@ class Architecture:
             np.bool_,
         )
 
-    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> Sentence:
         """Names the architectures there, and those that the images run on."""
         del context
-        there = sorted({each.platform or "unknown" for each in facts.status.node_classes})
-        return (
-            f"{facts.name} has {', '.join(there) or 'no nodes'}; "
-            f"the images run on {', '.join(demand.architectures) or 'nothing'}"
-        )
+        there = sorted_with_unknown(each.platform for each in facts.status.node_classes)
+        return _COMPARED(site=facts.name, there=there, images=tuple(demand.architectures))
 
     def fix(self, refused: RefusedSite) -> Fix | None:
         """Suggests images for a processor that the site has."""

@@ -6,11 +6,17 @@ from msgspec.structs import replace
 from scheduler.model.demand.demand import Companion, Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
+from scheduler.model.words.sentence import Message, Sentence
 from scheduler.placement.filter.fix import Fix, RefusedSite, change_workload
 from scheduler.placement.filter.rules import BoolPerSite, DemandFields, WakeEvent
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.fleet.labels import domain_of
+
+_NONE = Message("companion.none", "the workload has no affinity to others")
+_ASKED = Message("companion.asked", "{site}: the workload must run {asked:and}")
+_WITH = Message("companion.with", "with what runs at {sites:list|no site yet} (by {by})")
+_APART = Message("companion.apart", "apart from what runs at {sites:list|no site yet} (by {by})")
 
 
 class WithCompanions:
@@ -33,17 +39,16 @@ class WithCompanions:
                 passes = passes & satisfies_companion(fleet, each)
         return passes
 
-    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> Sentence:
         """Names the sites of the other workloads."""
         del context
         if not demand.companions:
-            return "the workload has no affinity to others"
-        requirements = [
-            f"{'apart from' if each.apart else 'with'} what runs at "
-            f"{', '.join(each.sites) or 'no site yet'} (by {each.by})"
+            return _NONE()
+        asked = [
+            (_APART if each.apart else _WITH)(sites=tuple(each.sites), by=each.by)
             for each in demand.companions
         ]
-        return f"{facts.name}: the workload must run {' and '.join(requirements)}"
+        return _ASKED(site=facts.name, asked=tuple(asked))
 
     def fix(self, refused: RefusedSite) -> Fix | None:
         """Suggests to make the required affinity to other workloads a preference."""

@@ -6,10 +6,15 @@ from msgspec.structs import replace
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
+from scheduler.model.words.sentence import Message, Sentence
 from scheduler.placement.filter.fix import Fix, RefusedSite, change_site
 from scheduler.placement.filter.rules import BoolPerSite, DemandFields, WakeEvent
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
+
+_DRAINED = Message("cordoned.drained", "{site} is being drained")
+_CORDONED = Message("cordoned.yes", "{site} is cordoned")
+_OPEN = Message("cordoned.no", "{site} is not cordoned")
 
 
 class Cordoned:
@@ -27,12 +32,12 @@ class Cordoned:
             self.reason, lambda facts: not facts.spec.is_cordoned, np.bool_
         )
 
-    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> Sentence:
         """Says whether the site is cordoned."""
         del demand, context
         if facts.spec.drain is not None:
-            return f"{facts.name} is being drained"
-        return f"{facts.name} is {'' if facts.spec.cordon else 'not '}cordoned"
+            return _DRAINED(site=facts.name)
+        return (_CORDONED if facts.spec.cordon else _OPEN)(site=facts.name)
 
     def fix(self, refused: RefusedSite) -> Fix | None:
         """Suggests to open the site again."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
+from scheduler.model.words.sentence import Message, Sentence, sorted_with_unknown
 from scheduler.placement.filter.fix import Fix, RefusedSite, change_workload
 from scheduler.placement.filter.fix_grants import change_grant, grant_to_change
 from scheduler.placement.filter.fix_nodes import best_nodes
@@ -34,6 +35,11 @@ Ints = NDArray[np.int64]
 
 ALL_GRANTS = -1
 """Every grant, as bits."""
+
+_COMPARED = Message(
+    "cpu-vendor.compared", "{site} has {there:list|no nodes}; permitted: {permitted:and|any}"
+)
+_ONE_OF = Message("cpu-vendor.one-of", "{vendors:or}")
 
 
 class CpuVendor:
@@ -62,25 +68,23 @@ class CpuVendor:
         ) != 0
         return holds
 
-    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> Sentence:
         """Names the vendors there, and the lists of the grants that count."""
-        there = sorted(
-            {
-                each.cpu_vendor or "unknown"
-                for each in facts.status.node_classes
-                if each.platform in demand.architectures
-            }
+        there = sorted_with_unknown(
+            each.cpu_vendor
+            for each in facts.status.node_classes
+            if each.platform in demand.architectures
         )
         valid = valid_grants(facts, context)
         rights = [rule for rule in all_rules() if is_grant_rule(rule)]
         allowing = [each for each in valid if all(rule.allows(each, demand) for rule in rights)]
         grants = allowing or valid or facts.grants
-        asked = [" or ".join(each) for each in demand.cpu_vendors if each]
+        asked = [_ONE_OF(vendors=tuple(each)) for each in demand.cpu_vendors if each]
         granted = [each.spec.cpu_vendors for each in grants]
         if granted and all(granted):  # one of them suffices
-            asked.append(" or ".join(dict.fromkeys(name for each in granted for name in each)))
-        permitted = " and ".join(asked) or "any"
-        return f"{facts.name} has {', '.join(there) or 'no nodes'}; permitted: {permitted}"
+            allowed = dict.fromkeys(name for each in granted for name in each)
+            asked.append(_ONE_OF(vendors=tuple(allowed)))
+        return _COMPARED(site=facts.name, there=there, permitted=tuple(asked))
 
     def fix(self, refused: RefusedSite) -> Fix | None:
         """Suggests lists that permit a vendor of the site: the workload's, then the grant's."""

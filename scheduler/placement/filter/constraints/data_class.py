@@ -7,12 +7,20 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import Grant, SiteFacts
 from scheduler.model.kinds.fields import DATA_CLASSES, NEVER_SCHEDULED_CLASS
 from scheduler.model.reasons import Reason
+from scheduler.model.words.sentence import Message, Sentence
 from scheduler.placement.filter.fix import Fix, RefusedSite
 from scheduler.placement.filter.fix_grants import change_grant, grant_to_change
 from scheduler.placement.filter.rules import DemandFields, WakeEvent, valid_grants
 from scheduler.placement.fleet.context import DecisionContext
 
 _RANK = {name: rank for rank, name in enumerate(DATA_CLASSES)}
+
+_NEVER = Message("data-class.core", "core data is never scheduled; run it where it is")
+_TENANT = Message("data-class.tenant", "tenant {tenant} may not use {name} data")
+_NO_GRANT = Message("data-class.no-grant", "{site} has no valid grant, so it may hold nothing")
+_COMPARED = Message(
+    "data-class.compared", "{site} may hold up to {most}; this is {name|unlabelled}"
+)
 
 
 class DataClass:
@@ -31,17 +39,17 @@ class DataClass:
             return False
         return _RANK[grant.spec.data_class] >= _RANK[demand.data_class]
 
-    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> Sentence:
         """Names both classes."""
         if demand.data_class == NEVER_SCHEDULED_CLASS:
-            return "core data is never scheduled; run it where it is"
+            return _NEVER()
         if demand.class_not_allowed:
-            return f"tenant {demand.tenant} may not use {demand.data_class} data"
+            return _TENANT(tenant=demand.tenant, name=demand.data_class)
         ranks = [_RANK[grant.spec.data_class] for grant in valid_grants(facts, context)]
         if not ranks:
-            return f"{facts.name} has no valid grant, so it may hold nothing"
+            return _NO_GRANT(site=facts.name)
         most = DATA_CLASSES[max(ranks)]
-        return f"{facts.name} may hold up to {most}; this is {demand.data_class or 'unlabelled'}"
+        return _COMPARED(site=facts.name, most=most, name=demand.data_class)
 
     def fix(self, refused: RefusedSite) -> Fix | None:
         """Suggests a grant of the class, or a tenant that may bring it."""

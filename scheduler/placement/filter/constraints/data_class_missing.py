@@ -7,10 +7,17 @@ import numpy as np
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
+from scheduler.model.words.sentence import Message, Sentence
 from scheduler.placement.filter.fix import Fix, RefusedSite
 from scheduler.placement.filter.rules import BoolPerSite, WakeEvent
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
+
+_MISSING = Message(
+    "data-class-missing.yes",
+    "the workload has no data class; set spec.dataClass (general-1 … important)",
+)
+_GIVEN = Message("data-class-missing.no", "the workload has the data class {name}")
 
 
 class DataClassMissing:
@@ -28,12 +35,12 @@ class DataClassMissing:
         del context
         return np.full(fleet.slot_capacity, demand.data_class is not None)
 
-    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> Sentence:
         """Says which field to set."""
         del facts, context
         if demand.data_class is None:
-            return "the workload has no data class; set spec.dataClass (general-1 … important)"
-        return f"the workload has the data class {demand.data_class}"
+            return _MISSING()
+        return _GIVEN(name=demand.data_class)
 
     def fix(self, refused: RefusedSite) -> Fix | None:
         """None: the class is a fact about the data, so a class that fits is no suggestion."""

@@ -1,12 +1,13 @@
 """A grant is valid from `validFrom` until just before `validUntil`."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from math import inf
 
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.formatters import format_rfc3339_exact
 from scheduler.model.reasons import Reason
+from scheduler.model.words.sentence import Message, Sentence
 from scheduler.placement.filter.fix import Fix, RefusedSite
 from scheduler.placement.filter.fix_grants import change_grant, grant_to_change
 from scheduler.placement.filter.rules import (
@@ -24,6 +25,16 @@ from scheduler.placement.fleet.site_figures import epoch_seconds
 _EXTENSION = timedelta(days=365)
 """How long a grant is extended for in a suggested change."""
 
+_VALID = Message(
+    "grant-expired.valid", "grant {grant} of {site} is valid until {until:iso|further notice}"
+)
+_NONE = Message("grant-expired.none", "{site} has no grant that could expire")
+_NOT_NOW = Message(
+    "grant-expired.not-now",
+    "grant {grant} of {site} is not valid now, only from {begins:iso|further notice} until "
+    "{ends:iso|further notice}",
+)
+
 
 class GrantExpired:
     """At least one grant must be valid now."""
@@ -40,21 +51,18 @@ class GrantExpired:
         holds: BoolPerSite = has_valid_grant | ~has_any_grant(fleet)
         return holds
 
-    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> Sentence:
         """Names the grant and its dates."""
         del demand
         valid = valid_grants(facts, context)
         if valid:
-            until = _format_instant(valid[0].spec.valid_until)
-            return f"grant {valid[0].name} of {facts.name} is valid until {until}"
+            until = valid[0].spec.valid_until
+            return _VALID(grant=valid[0].name, site=facts.name, until=until)
         if not facts.grants:
-            return f"{facts.name} has no grant that could expire"
+            return _NONE(site=facts.name)
         last = max(facts.grants, key=lambda each: epoch_seconds(each.spec.valid_until, inf))
-        return (
-            f"grant {last.name} of {facts.name} is not valid now, only from "
-            f"{_format_instant(last.spec.valid_from)} "
-            f"until {_format_instant(last.spec.valid_until)}"
-        )
+        begins, ends = last.spec.valid_from, last.spec.valid_until
+        return _NOT_NOW(grant=last.name, site=facts.name, begins=begins, ends=ends)
 
     def fix(self, refused: RefusedSite) -> Fix | None:
         """Suggests a grant that is valid now; None: there is no grant, or it is valid."""
@@ -69,10 +77,6 @@ class GrantExpired:
         was = "" if ends is None else format_rfc3339_exact(ends)
         becomes = format_rfc3339_exact(later)
         return change_grant(refused, "validUntil", was, becomes, valid_until=later)
-
-
-def _format_instant(instant: datetime | None) -> str:
-    return "further notice" if instant is None else instant.isoformat()
 
 
 RULE = GrantExpired()

@@ -10,10 +10,14 @@ from scheduler.model.demand.facts import Grant, SiteFacts
 from scheduler.model.kinds.fields import MIN_LEVEL_WITH_DEDICATED_POOL, NetworkZone
 from scheduler.model.kinds.rights import SiteGrantSpec
 from scheduler.model.reasons import Reason
+from scheduler.model.words.sentence import Message, Sentence
 from scheduler.placement.filter.fix import Fix, RefusedSite
 from scheduler.placement.filter.rules import BoolPerSite, DemandFields, WakeEvent, has_any_grant
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
+
+_GRANTED = Message("has-grant.yes", "{site} has the grant {grant}")
+_NONE = Message("has-grant.no", "{site} has no grant: an authority must create a SiteGrant for it")
 
 
 class HasGrant:
@@ -29,12 +33,12 @@ class HasGrant:
         del demand, context
         return has_any_grant(fleet)
 
-    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> Sentence:
         """Names the grant, or says that there is none."""
         del demand, context
         if facts.grants:
-            return f"{facts.name} has the grant {facts.grants[0].name}"
-        return f"{facts.name} has no grant: an authority must create a SiteGrant for it"
+            return _GRANTED(site=facts.name, grant=facts.grants[0].name)
+        return _NONE(site=facts.name)
 
     def fix(self, refused: RefusedSite) -> Fix | None:
         """Suggests a grant for a site that has none, with what the workload needs and no more."""

@@ -13,10 +13,26 @@ from scheduler.model.demand.facts import Grant, SiteFacts
 from scheduler.model.jurisdictions import admits, problem_of
 from scheduler.model.kinds.rights import data_class_rule_of
 from scheduler.model.reasons import Reason
+from scheduler.model.words.sentence import Message, Sentence
 from scheduler.placement.filter.fix import Fix, RefusedSite, change_workload
 from scheduler.placement.filter.fix_grants import change_grant, grant_to_change
 from scheduler.placement.filter.rules import WakeEvent, valid_grants
 from scheduler.placement.fleet.context import DecisionContext
+
+_NO_HOME = Message(
+    "jurisdiction.no-home",
+    "{name} data must stay in its province, which is unknown; set one province in "
+    "spec.jurisdictions, such as CN-GD",
+)
+_NO_PLACE = Message(
+    "jurisdiction.no-place", "grant {grant} of {site} names no place: {problem:said}"
+)
+_COMPARED = Message(
+    "jurisdiction.compared",
+    "{site} is granted for {places:list|nowhere}; the workload may run in "
+    "{permitted:and|any place}",
+)
+_ONE_OF = Message("jurisdiction.one-of", "{places:or}")
 
 
 class Jurisdiction:
@@ -38,24 +54,20 @@ class Jurisdiction:
             return False
         return all(any(admits(entry, place) for entry in each) for each in demand.jurisdictions)
 
-    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> Sentence:
         """Names the jurisdictions of the site's grants, and those that are permitted."""
         if demand.same_province and not demand.home:
-            return (
-                f"{demand.data_class} data must stay in its province, which is unknown; "
-                "set one province in spec.jurisdictions, such as CN-GD"
-            )
+            return _NO_HOME(name=demand.data_class)
         grants = valid_grants(facts, context)
         if grants and all(problem_of(grant.spec.jurisdiction) for grant in grants):
             problem = problem_of(grants[0].spec.jurisdiction)
-            return f"grant {grants[0].name} of {facts.name} names no place: {problem}"
-        places = sorted({grant.spec.jurisdiction or "nowhere" for grant in grants})
-        asked = [" or ".join(each) for each in demand.jurisdictions]
-        asked += [demand.home] if demand.same_province else []
-        return (
-            f"{facts.name} is granted for {', '.join(places) or 'nowhere'}; "
-            f"the workload may run in {' and '.join(asked) or 'any place'}"
+            return _NO_PLACE(grant=grants[0].name, site=facts.name, problem=problem)
+        places = sorted(
+            {grant.spec.jurisdiction for grant in grants}, key=lambda place: place or "nowhere"
         )
+        asked = [_ONE_OF(places=tuple(each)) for each in demand.jurisdictions]
+        asked += [_ONE_OF(places=(demand.home,))] if demand.same_province else []
+        return _COMPARED(site=facts.name, places=tuple(places), permitted=tuple(asked))
 
     def fix(self, refused: RefusedSite) -> Fix | None:
         """Suggests lists with the site's place, or that place as the home of bound data."""

@@ -7,11 +7,18 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.site import Rtt
 from scheduler.model.reasons import Reason
+from scheduler.model.words.sentence import Message, Sentence
 from scheduler.placement.filter.fix import Fix, RefusedSite, change_site
 from scheduler.placement.filter.rules import BoolPerSite, DemandFields, WakeEvent
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.distance import latency_targets, rtt_milliseconds
 from scheduler.placement.fleet.fleet import Fleet
+
+_UNBOUND = Message("latency-unknown.unbound", "the workload bounds no latency")
+_COMPARED = Message(
+    "latency-unknown.compared",
+    "{site} reports round trips to {peers:n} peers; needed: {places:list}",
+)
 
 
 class LatencyUnknown:
@@ -31,15 +38,13 @@ class LatencyUnknown:
             known = known & ~np.isnan(rtt_milliseconds(fleet, bound.from_))
         return known
 
-    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> Sentence:
         """Names the places."""
         del context
         if not demand.latency:
-            return "the workload bounds no latency"
-        places = ", ".join(bound.from_ for bound in demand.latency)
-        return (
-            f"{facts.name} reports round trips to {len(facts.status.rtt)} peers; needed: {places}"
-        )
+            return _UNBOUND()
+        places = tuple(bound.from_ for bound in demand.latency)
+        return _COMPARED(site=facts.name, peers=len(facts.status.rtt), places=places)
 
     def fix(self, refused: RefusedSite) -> Fix | None:
         """Suggests a report of the round trips asked for, each as long as its bound permits."""

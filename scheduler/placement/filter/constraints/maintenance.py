@@ -14,10 +14,18 @@ from scheduler.model.formatters import format_rfc3339
 from scheduler.model.kinds.site import MaintenanceWindow
 from scheduler.model.maintenance import window_in_the_way
 from scheduler.model.reasons import Reason
+from scheduler.model.words.sentence import Message, Sentence
 from scheduler.placement.filter.fix import Fix, RefusedSite, change_site
 from scheduler.placement.filter.rules import NEVER_CACHED, BoolPerSite, WakeEvent
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
+
+_NONE = Message("maintenance.none", "no maintenance of {site} is in the way")
+_PLANNED = Message(
+    "maintenance.planned", "{site} has maintenance from {begins:at} until {ends:at}{why:parts}"
+)
+_BECAUSE = Message("maintenance.because", " ({reason:raw})")
+_IMMOVABLE = Message("maintenance.immovable", "; the work cannot be moved: {why:said}")
 
 
 class WindowsCache:
@@ -67,17 +75,14 @@ class Maintenance:
             passes[slot] = facts is not None and _in_the_way(facts, demand, context) is None
         return passes
 
-    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> Sentence:
         """Names the window."""
         window = _in_the_way(facts, demand, context)
         if window is None:
-            return f"no maintenance of {facts.name} is in the way"
-        why = f" ({window.reason})" if window.reason else ""
-        stays = f"; the work cannot be moved: {demand.immovable}" if demand.immovable else ""
-        return (
-            f"{facts.name} has maintenance from {format_rfc3339(window.from_)} until "
-            f"{format_rfc3339(window.until)}{why}{stays}"
-        )
+            return _NONE(site=facts.name)
+        why = (_BECAUSE(reason=window.reason),) if window.reason else ()
+        stays = (_IMMOVABLE(why=demand.immovable),) if demand.immovable else ()
+        return _PLANNED(site=facts.name, begins=window.from_, ends=window.until, why=(*why, *stays))
 
     def fix(self, refused: RefusedSite) -> Fix | None:
         """Suggests to remove the windows that are in the way."""

@@ -4,10 +4,18 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import Grant, SiteFacts
 from scheduler.model.kinds.fields import NEVER_SCHEDULED_ZONE
 from scheduler.model.reasons import Reason
+from scheduler.model.words.sentence import Message, Sentence
 from scheduler.placement.filter.fix import Fix, RefusedSite
 from scheduler.placement.filter.fix_grants import change_grant, grant_to_change
 from scheduler.placement.filter.rules import DemandFields, WakeEvent, valid_grants
 from scheduler.placement.fleet.context import DecisionContext
+
+_CLASSIFIED = Message(
+    "network-zone.classified", "work for the classified network is never scheduled here"
+)
+_COMPARED = Message(
+    "network-zone.compared", "{site} offers {offers:list|no zone}; this needs {needed:list|no zone}"
+)
 
 
 class NetworkZone:
@@ -23,15 +31,14 @@ class NetworkZone:
         zones = set(demand.network_zones)
         return NEVER_SCHEDULED_ZONE not in zones and zones <= set(grant.spec.network_zones)
 
-    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> Sentence:
         """Names the zones that the site offers, and those that are needed."""
         if NEVER_SCHEDULED_ZONE in demand.network_zones:
-            return "work for the classified network is never scheduled here"
+            return _CLASSIFIED()
         offers = sorted(
             {each for grant in valid_grants(facts, context) for each in grant.spec.network_zones}
         )
-        asked = ", ".join(demand.network_zones) or "no zone"
-        return f"{facts.name} offers {', '.join(offers) or 'no zone'}; this needs {asked}"
+        return _COMPARED(site=facts.name, offers=tuple(offers), needed=tuple(demand.network_zones))
 
     def fix(self, refused: RefusedSite) -> Fix | None:
         """Suggests a grant with the zones that are missing."""

@@ -6,10 +6,14 @@ from msgspec.structs import replace
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
+from scheduler.model.words.sentence import Message, Sentence
 from scheduler.placement.filter.fix import Fix, RefusedSite, change_site
 from scheduler.placement.filter.rules import BoolPerSite, DemandFields, WakeEvent
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
+
+_THERE = Message("no-executor.no", "{site} has an agent that can apply orders")
+_NONE = Message("no-executor.yes", "{site} has no agent that can apply orders")
 
 
 class NoExecutor:
@@ -25,11 +29,10 @@ class NoExecutor:
         del demand, context
         return fleet.report_column(self.reason, lambda facts: facts.has_executor, np.bool_)
 
-    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> Sentence:
         """Says whether the site has an executor."""
         del demand, context
-        there = "has an" if facts.has_executor else "has no"
-        return f"{facts.name} {there} agent that can apply orders"
+        return (_THERE if facts.has_executor else _NONE)(site=facts.name)
 
     def fix(self, refused: RefusedSite) -> Fix | None:
         """Suggests an agent that applies orders."""

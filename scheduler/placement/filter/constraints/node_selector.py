@@ -10,6 +10,7 @@ from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.site import NodeClass
 from scheduler.model.manifests.pods import PodShape
 from scheduler.model.reasons import Reason
+from scheduler.model.words.sentence import Message, Sentence
 from scheduler.placement.filter.fix import Fix, RefusedSite, change_workload
 from scheduler.placement.filter.fix_nodes import best_nodes
 from scheduler.placement.filter.rules import BoolPerSite, WakeEvent
@@ -22,6 +23,19 @@ from scheduler.placement.fleet.node_eligibility import (
 )
 from scheduler.placement.fleet.nodes.eligible_profiles import selected_profiles
 from scheduler.placement.fleet.nodes.profiles import profile_of
+
+_MATCHED = Message("node-selector.matched", "{site} has nodes with the required labels")
+_NO_NODE = Message(
+    "node-selector.no-node",
+    "no node at {site} matches: {asked:then|its node affinity}{unknown:parts}",
+)
+_LABELS = Message("node-selector.labels", "{labels:list}")
+_MODELS = Message("node-selector.models", "{models:or}")
+_UNKNOWN = Message(
+    "node-selector.unknown",
+    "; not reported, so unknown: {keys:list} (the agent's settings member.labels and "
+    "member.labels_excluded say which labels it reports)",
+)
 
 
 class NodeSelector:
@@ -48,24 +62,22 @@ class NodeSelector:
                     found = found & fleet.sites_with_any(chosen, of_none=True)
         return found
 
-    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> Sentence:
         """Names what no node has."""
         del context
         unmatched = _unmatched_shapes(facts, demand)
         if not unmatched:
-            return f"{facts.name} has nodes with the required labels"
-        labels = ", ".join(f"{key}={value}" for key, value in unmatched[0].node_selector.items())
-        models = " or ".join(unmatched[0].gpu_models)
-        asked = "; ".join(part for part in (labels, models) if part) or "its node affinity"
+            return _MATCHED(site=facts.name)
+        labels = tuple(f"{key}={value}" for key, value in unmatched[0].node_selector.items())
+        models = tuple(unmatched[0].gpu_models)
+        asked = (_LABELS(labels=labels), _MODELS(models=models))
         profiles = [profile_of(each) for each in facts.status.node_classes]
         unknown = sorted({key for each in profiles for key in unknown_keys(unmatched[0], each)})
-        sentence = f"no node at {facts.name} matches: {asked}"
-        if unknown:
-            sentence += (
-                f"; not reported, so unknown: {', '.join(unknown)} (the agent's settings "
-                "member.labels and member.labels_excluded say which labels it reports)"
-            )
-        return sentence
+        return _NO_NODE(
+            site=facts.name,
+            asked=tuple(part for part in asked if part),
+            unknown=(_UNKNOWN(keys=tuple(unknown)),) if unknown else (),
+        )
 
     def fix(self, refused: RefusedSite) -> Fix | None:
         """Suggests pods without the requirements that no node meets; others stay."""

@@ -11,6 +11,7 @@ from scheduler.model.kinds.fields import Taint
 from scheduler.model.kinds.site import NodeClass
 from scheduler.model.manifests.pods import PodShape
 from scheduler.model.reasons import Reason
+from scheduler.model.words.sentence import Message, Sentence
 from scheduler.placement.filter.fix import Fix, RefusedSite, change_workload
 from scheduler.placement.filter.fix_nodes import best_nodes
 from scheduler.placement.filter.fix_taints import toleration_of
@@ -20,6 +21,11 @@ from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.fleet.node_eligibility import blocking_taints, matches_selectors
 from scheduler.placement.fleet.nodes.eligible_profiles import selected_profiles, tolerated_profiles
 from scheduler.placement.fleet.nodes.profiles import profile_of
+
+_TAINTED = Message(
+    "node-taint.yes", "the nodes of {site} have taints that are not tolerated: {taints:list}"
+)
+_TOLERATED = Message("node-taint.no", "{site} has nodes whose taints are tolerated")
 
 
 class NodeTaint:
@@ -51,15 +57,13 @@ class NodeTaint:
             found = found & passes
         return found
 
-    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> Sentence:
         """Names the taints of the nodes that match otherwise."""
         del context
         taints = _untolerated_node_taints(facts, demand)
         if taints:
-            return (
-                f"the nodes of {facts.name} have taints that are not tolerated: {', '.join(taints)}"
-            )
-        return f"{facts.name} has nodes whose taints are tolerated"
+            return _TAINTED(site=facts.name, taints=tuple(taints))
+        return _TOLERATED(site=facts.name)
 
     def fix(self, refused: RefusedSite) -> Fix | None:
         """Suggests tolerations of the taints that keep the pods away, and of no others."""

@@ -5,10 +5,19 @@ from collections.abc import Hashable
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import Grant, SiteFacts
 from scheduler.model.reasons import Reason
+from scheduler.model.words.sentence import Message, Sentence
 from scheduler.placement.filter.fix import Fix, RefusedSite
 from scheduler.placement.filter.fix_grants import change_grant, grant_to_change
 from scheduler.placement.filter.rules import WakeEvent, valid_grants
 from scheduler.placement.fleet.context import DecisionContext
+
+_LISTED = Message("not-allowed.listed", "the allowList of grant {grant} of {site} holds {workload}")
+_LACKING = Message(
+    "not-allowed.lacking",
+    "{name} data goes to allow-listed sites only; the allowList of a grant of {site} must hold "
+    "{workload}",
+)
+_NOT_NEEDED = Message("not-allowed.not-needed", "{name} data needs no allow-list")
 
 
 class NotAllowed:
@@ -27,19 +36,16 @@ class NotAllowed:
             grant.spec.allow_list
         )
 
-    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> Sentence:
         """Says which entry the list needs."""
         listed = [
             grant.name for grant in valid_grants(facts, context) if self.allows(grant, demand)
         ]
         if demand.allow_list_only and listed:
-            return f"the allowList of grant {listed[0]} of {facts.name} holds {demand.key}"
+            return _LISTED(grant=listed[0], site=facts.name, workload=demand.key)
         if demand.allow_list_only:
-            return (
-                f"{demand.data_class} data goes to allow-listed sites only; "
-                f"the allowList of a grant of {facts.name} must hold {demand.key}"
-            )
-        return f"{demand.data_class} data needs no allow-list"
+            return _LACKING(name=demand.data_class, site=facts.name, workload=demand.key)
+        return _NOT_NEEDED(name=demand.data_class)
 
     def fix(self, refused: RefusedSite) -> Fix | None:
         """Suggests a list that names the workload."""

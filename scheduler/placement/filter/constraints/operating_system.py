@@ -6,6 +6,7 @@ from msgspec.structs import replace
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
+from scheduler.model.words.sentence import Message, Sentence
 from scheduler.placement.filter.fix import Fix, RefusedSite, change_workload
 from scheduler.placement.filter.rules import BoolPerSite, DemandFields, WakeEvent
 from scheduler.placement.fleet.context import DecisionContext
@@ -15,6 +16,11 @@ from scheduler.placement.fleet.node_eligibility import (
     operating_system_of,
     operating_systems_of,
     platforms_with_system,
+)
+
+_COMPARED = Message(
+    "operating-system.compared",
+    "{site} has {there:list|no nodes}; the images run on {images:list|nothing}",
 )
 
 
@@ -36,12 +42,11 @@ class OperatingSystem:
             np.bool_,
         )
 
-    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> Sentence:
         """Names the systems there, and those that the images run on."""
         del context
-        there = ", ".join(sorted(_systems_at(facts))) or "no nodes"
-        images = ", ".join(operating_systems_of(demand.architectures)) or "nothing"
-        return f"{facts.name} has {there}; the images run on {images}"
+        images = tuple(operating_systems_of(demand.architectures))
+        return _COMPARED(site=facts.name, there=tuple(sorted(_systems_at(facts))), images=images)
 
     def fix(self, refused: RefusedSite) -> Fix | None:
         """Suggests images for a system that the site has."""

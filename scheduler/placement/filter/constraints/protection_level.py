@@ -4,10 +4,19 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import Grant, SiteFacts
 from scheduler.model.kinds.fields import NEVER_SCHEDULED_LEVEL
 from scheduler.model.reasons import Reason
+from scheduler.model.words.sentence import Message, Sentence
 from scheduler.placement.filter.fix import Fix, RefusedSite
 from scheduler.placement.filter.fix_grants import change_grant, grant_to_change
 from scheduler.placement.filter.rules import DemandFields, WakeEvent, valid_grants
 from scheduler.placement.fleet.context import DecisionContext
+
+_NEVER = Message("protection-level.never", "protection level 5 is never scheduled")
+_NO_GRANT = Message(
+    "protection-level.no-grant", "{site} has no valid grant, so it is certified for nothing"
+)
+_COMPARED = Message(
+    "protection-level.compared", "{site} is certified for level {most:n}; this needs {needed:n}"
+)
 
 
 class ProtectionLevel:
@@ -23,15 +32,15 @@ class ProtectionLevel:
         level = demand.protection_level
         return level < NEVER_SCHEDULED_LEVEL and grant.spec.protection_level >= level
 
-    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> Sentence:
         """Names both levels."""
         if demand.protection_level >= NEVER_SCHEDULED_LEVEL:
-            return "protection level 5 is never scheduled"
+            return _NEVER()
         levels = [grant.spec.protection_level for grant in valid_grants(facts, context)]
         most = max(levels, default=None)
         if most is None:
-            return f"{facts.name} has no valid grant, so it is certified for nothing"
-        return f"{facts.name} is certified for level {most}; this needs {demand.protection_level}"
+            return _NO_GRANT(site=facts.name)
+        return _COMPARED(site=facts.name, most=most, needed=demand.protection_level)
 
     def fix(self, refused: RefusedSite) -> Fix | None:
         """Suggests a certificate of the level."""

@@ -12,9 +12,9 @@ from scheduler.model.canonical import canonical_json
 from scheduler.model.decision import SuggestedChange
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
-from scheduler.model.formatters import format_list
 from scheduler.model.kinds.fields import LabelSelector, requirement_matches
 from scheduler.model.reasons import Reason
+from scheduler.model.words.sentence import Message, Sentence
 from scheduler.placement.filter.fix import Fix, RefusedSite, change_workload
 from scheduler.placement.filter.rules import BoolPerSite, WakeEvent
 from scheduler.placement.fleet.context import DecisionContext
@@ -23,6 +23,16 @@ from scheduler.placement.fleet.labels import site_labels, sites_matching
 
 _NO_SELECTORS = b""
 _MAX_NAMED = 8
+
+_OTHER_VALUE = Message(
+    "selector.other-value", "{site} has {key}={value|(none)}; required: {required}"
+)
+_UNMET = Message("selector.unmet", "the labels of {site} do not meet: {asked:list}")
+_NOT_BACK = Message(
+    "selector.not-moved-to",
+    "{site} is none of the sites for what is moved: {sites:list}{more:more}",
+)
+_MATCHED = Message("selector.matched", "the labels of {site} match")
 
 
 class SiteSelector:
@@ -57,24 +67,27 @@ class SiteSelector:
                 found = found & sites_matching(fleet, selector)
         return found
 
-    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> Sentence:
         """Names the first condition that is not met."""
         del context
         labels = site_labels(facts)
         for selector in (*demand.site_selectors, demand.tenant_sites):
             for key, value in selector.match_labels.items():
                 if labels.get(key) != value:
-                    return f"{facts.name} has {key}={labels.get(key, '(none)')}; required: {value}"
+                    return _OTHER_VALUE(
+                        site=facts.name, key=key, value=labels.get(key), required=value
+                    )
             if not selector.matches(labels):
-                asked = ", ".join(
+                asked = [
                     f"{each.key} {each.operator} {list(each.values) or ''}".strip()
                     for each in selector.match_expressions
-                )
-                return f"the labels of {facts.name} do not meet: {asked}"
+                ]
+                return _UNMET(site=facts.name, asked=tuple(asked))
         if demand.moves_back_to and facts.name not in demand.moves_back_to:
-            there = format_list(list(demand.moves_back_to), _MAX_NAMED)
-            return f"{facts.name} is none of the sites for what is moved: {there}"
-        return f"the labels of {facts.name} match"
+            sites = tuple(demand.moves_back_to)
+            more = max(0, len(sites) - _MAX_NAMED)
+            return _NOT_BACK(site=facts.name, sites=sites[:_MAX_NAMED], more=more)
+        return _MATCHED(site=facts.name)
 
     def fix(self, refused: RefusedSite) -> Fix | None:
         """Suggests selectors without the conditions that the site does not match."""

@@ -9,11 +9,16 @@ from scheduler.model.canonical import canonical_json
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
+from scheduler.model.words.sentence import Message, Sentence
 from scheduler.placement.filter.fix import Fix, RefusedSite, change_workload
 from scheduler.placement.filter.rules import BoolPerSite, WakeEvent
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.fleet.labels import is_in_group, sites_in_group
+
+_NONE = Message("site-group.none", "the workload names no site groups")
+_IN = Message("site-group.in", "{site} is in group {group}")
+_OUTSIDE = Message("site-group.outside", "{site} is in none of the groups {groups:list}")
 
 
 class InSiteGroup:
@@ -37,16 +42,16 @@ class InSiteGroup:
             found |= sites_in_group(fleet, each)
         return found
 
-    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> Sentence:
         """Names the group."""
         del context
         if not demand.site_groups:
-            return "the workload names no site groups"
+            return _NONE()
         mine = next((each.name for each in demand.site_groups if is_in_group(each, facts)), None)
         if mine is not None:
-            return f"{facts.name} is in group {mine}"
-        groups = ", ".join(each.name for each in demand.site_groups)
-        return f"{facts.name} is in none of the groups {groups}"
+            return _IN(site=facts.name, group=mine)
+        groups = tuple(each.name for each in demand.site_groups)
+        return _OUTSIDE(site=facts.name, groups=groups)
 
     def fix(self, refused: RefusedSite) -> Fix | None:
         """Suggests to add the site to the last group."""

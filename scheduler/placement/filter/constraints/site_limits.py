@@ -7,11 +7,18 @@ from msgspec.structs import replace
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
+from scheduler.model.words.sentence import Message, Sentence
 from scheduler.placement.filter.fix import Fix, RefusedSite, change_site
 from scheduler.placement.filter.rules import NEVER_CACHED, BoolPerSite, WakeEvent
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.fleet.namespace_limits import namespace_limits_at
+
+_UNREPORTED = Message("site-limits.unreported", "{site} reports no limit of namespace {namespace}")
+_BROKEN = Message("site-limits.broken", "namespace {namespace} at {site}: {denial:said}")
+_WITHIN = Message(
+    "site-limits.within", "the pods are within the limits of namespace {namespace} at {site}"
+)
 
 
 class WithinNamespaceLimits:
@@ -39,15 +46,16 @@ class WithinNamespaceLimits:
             passes[slot] &= not limits.denial(demand)
         return passes
 
-    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> Sentence:
         """Names the first limit that the pods break."""
         del context
         limits = namespace_limits_at(facts, demand.namespace)
         if limits is None:
-            return f"{facts.name} reports no limit of namespace {demand.namespace}"
+            return _UNREPORTED(site=facts.name, namespace=demand.namespace)
         denial = limits.denial(demand)
-        where = f"namespace {demand.namespace} at {facts.name}"
-        return f"{where}: {denial}" if denial else f"the pods are within the limits of {where}"
+        if denial:
+            return _BROKEN(site=facts.name, namespace=demand.namespace, denial=denial)
+        return _WITHIN(site=facts.name, namespace=demand.namespace)
 
     def fix(self, refused: RefusedSite) -> Fix | None:
         """Suggests a namespace at the site without the limits that it reports."""

@@ -10,10 +10,24 @@ import numpy as np
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
+from scheduler.model.words.sentence import Message, Sentence
 from scheduler.placement.filter.fix import Fix, RefusedSite, report_now
 from scheduler.placement.filter.rules import NEVER_CACHED, BoolPerSite, WakeEvent
 from scheduler.placement.fleet.context import MAX_CLOCK_SKEW_SECONDS, DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
+
+_UNKNOWN = Message(
+    "stale.unknown",
+    "the time of the last report of {site} is unknown; reports must be at most {limit:n} s old",
+)
+_FUTURE = Message(
+    "stale.future",
+    "the last report of {site} is {ahead:.0f} s in the future, so a clock is wrong and its age "
+    "is unknown; at most {limit:n} s are tolerated",
+)
+_AGE = Message(
+    "stale.age", "the last report of {site} is {age:.0f} s old; the limit is {limit:n} s"
+)
 
 
 class Stale:
@@ -35,22 +49,16 @@ class Stale:
         )
         return fresh
 
-    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> Sentence:
         """Names the age and the limit."""
         del demand
         limit = context.terms.report_stale_seconds
         if facts.observed_at is None:
-            return (
-                f"the time of the last report of {facts.name} is unknown; "
-                f"reports must be at most {limit} s old"
-            )
+            return _UNKNOWN(site=facts.name, limit=limit)
         age = context.now_seconds - facts.observed_at.timestamp()
         if age < -MAX_CLOCK_SKEW_SECONDS:
-            return (
-                f"the last report of {facts.name} is {-age:.0f} s in the future, so a clock is "
-                f"wrong and its age is unknown; at most {MAX_CLOCK_SKEW_SECONDS} s are tolerated"
-            )
-        return f"the last report of {facts.name} is {age:.0f} s old; the limit is {limit} s"
+            return _FUTURE(site=facts.name, ahead=-age, limit=MAX_CLOCK_SKEW_SECONDS)
+        return _AGE(site=facts.name, age=age, limit=limit)
 
     def fix(self, refused: RefusedSite) -> Fix | None:
         """Suggests a report from now."""

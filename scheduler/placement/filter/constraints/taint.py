@@ -5,11 +5,15 @@ import numpy as np
 from scheduler.model.demand.demand import Demand, any_tolerates
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
+from scheduler.model.words.sentence import Message, Sentence
 from scheduler.placement.filter.fix import Fix, RefusedSite
 from scheduler.placement.filter.fix_taints import tolerate_site_taints
 from scheduler.placement.filter.rules import BoolPerSite, DemandFields, WakeEvent
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
+
+_TAINTED = Message("taint.yes", "{site} has the taint {taints:list}, which is not tolerated")
+_TOLERATED = Message("taint.no", "every taint of {site} is tolerated")
 
 
 class SiteTaint:
@@ -29,13 +33,13 @@ class SiteTaint:
             np.bool_,
         )
 
-    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> Sentence:
         """Names the taints that are not tolerated."""
         del context
         blocking = _untolerated_taints(facts, demand)
         if blocking:
-            return f"{facts.name} has the taint {', '.join(blocking)}, which is not tolerated"
-        return f"every taint of {facts.name} is tolerated"
+            return _TAINTED(site=facts.name, taints=tuple(blocking))
+        return _TOLERATED(site=facts.name)
 
     def fix(self, refused: RefusedSite) -> Fix | None:
         """Suggests tolerations of the taints that keep the workload away, and of no others."""

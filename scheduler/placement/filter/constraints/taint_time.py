@@ -11,12 +11,16 @@ import numpy as np
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
+from scheduler.model.words.sentence import Message, Sentence
 from scheduler.placement.filter.fix import Fix, RefusedSite
 from scheduler.placement.filter.fix_taints import tolerate_site_taints
 from scheduler.placement.filter.retention import is_evicted_by_taint
 from scheduler.placement.filter.rules import NEVER_CACHED, BoolPerSite, WakeEvent
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
+
+_EVICTS = Message("taint-time.yes", "a NoExecute taint of {site} is not, or no longer, tolerated")
+_STAYS = Message("taint-time.no", "no taint of {site} evicts the workload now")
 
 
 class TaintTime:
@@ -43,11 +47,11 @@ class TaintTime:
             passes[slot] = facts is not None and not is_evicted_by_taint(facts, demand, context)
         return passes
 
-    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> Sentence:
         """Says whether a taint evicts the workload now."""
         if is_evicted_by_taint(facts, demand, context):
-            return f"a NoExecute taint of {facts.name} is not, or no longer, tolerated"
-        return f"no taint of {facts.name} evicts the workload now"
+            return _EVICTS(site=facts.name)
+        return _STAYS(site=facts.name)
 
     def fix(self, refused: RefusedSite) -> Fix | None:
         """Suggests tolerations of the taints that keep the workload away, and of no others."""

@@ -5,6 +5,7 @@ from msgspec.structs import replace
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.reasons import Reason
+from scheduler.model.words.sentence import Message, Sentence
 from scheduler.placement.filter.fix import Fix, RefusedSite, change_workload
 from scheduler.placement.filter.rules import BoolPerSite, DemandFields, WakeEvent
 from scheduler.placement.fleet.context import DecisionContext
@@ -15,6 +16,15 @@ from scheduler.placement.fleet.distance import (
     rtt_milliseconds,
 )
 from scheduler.placement.fleet.fleet import Fleet
+
+_UNBOUND = Message("too-far.unbound", "the workload bounds no latency")
+_BOUNDS = Message("too-far.bounds", "latency bounds at {site}: {bounds:list}")
+_BOUND = Message("too-far.bound", "{place} within {limit:g} ms")
+_BOUND_HERE = Message("too-far.bound-here", "{place} within {limit:g} ms (here {here:g} ms)")
+_BOUND_METRO = Message(
+    "too-far.bound-metro",
+    "{place} within {limit:g} ms (here up to {here:g} ms to the peers it measures)",
+)
 
 
 class TooFar:
@@ -35,22 +45,16 @@ class TooFar:
             near = near & ~(rtt_milliseconds(fleet, bound.from_) > bound.within_milliseconds)
         return near
 
-    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> Sentence:
         """Names the bounds, and the round trips that the site reports."""
         del context
         if not demand.latency:
-            return "the workload bounds no latency"
+            return _UNBOUND()
         rtt_by_peer = {each.to: each.milliseconds for each in facts.status.rtt}
         bounds = [
-            f"{bound.from_} within {bound.within_milliseconds:g} ms"
-            + (
-                f" (here {rtt_by_peer[bound.from_]:g} ms)"
-                if bound.from_ in rtt_by_peer
-                else _format_metro_rtt(bound.from_, rtt_by_peer)
-            )
-            for bound in demand.latency
+            _bound(bound.from_, bound.within_milliseconds, rtt_by_peer) for bound in demand.latency
         ]
-        return f"latency bounds at {facts.name}: {', '.join(bounds)}"
+        return _BOUNDS(site=facts.name, bounds=tuple(bounds))
 
     def fix(self, refused: RefusedSite) -> Fix | None:
         """Suggests bounds as wide as the round trips to the site."""
@@ -70,10 +74,12 @@ class TooFar:
         )
 
 
-def _format_metro_rtt(place: str, known: dict[str, float]) -> str:
+def _bound(place: str, limit: float, known: dict[str, float]) -> Sentence:
+    if place in known:
+        return _BOUND_HERE(place=place, limit=limit, here=known[place])
     if place.startswith(METRO_PREFIX) and known:
-        return f" (here up to {max(known.values()):g} ms to the peers it measures)"
-    return ""
+        return _BOUND_METRO(place=place, limit=limit, here=max(known.values()))
+    return _BOUND(place=place, limit=limit)
 
 
 RULE = TooFar()

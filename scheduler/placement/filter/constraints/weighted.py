@@ -9,10 +9,15 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.policy import SiteWeight
 from scheduler.model.reasons import Reason
+from scheduler.model.words.sentence import Message, Sentence
 from scheduler.placement.filter.fix import Fix, RefusedSite, change_workload
 from scheduler.placement.filter.rules import BoolPerSite, WakeEvent
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
+
+_NONE = Message("weighted.none", "the workload names no weights")
+_HAS = Message("weighted.yes", "{site} has the weight {weight:n}")
+_LACKS = Message("weighted.no", "{site} has no weight; sites with a weight: {sites:list}")
 
 
 class HasWeight:
@@ -35,15 +40,15 @@ class HasWeight:
             (type(self).__name__, demand.weights), lambda facts: facts.name in weights, np.bool_
         )
 
-    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> Sentence:
         """Names the sites that have a weight."""
         del context
         if self.cache_key(demand) == ():
-            return "the workload names no weights"
+            return _NONE()
         weights = _positive_weights(demand)
         if facts.name in weights:
-            return f"{facts.name} has the weight {weights[facts.name]}"
-        return f"{facts.name} has no weight; sites with a weight: {', '.join(sorted(weights))}"
+            return _HAS(site=facts.name, weight=weights[facts.name])
+        return _LACKS(site=facts.name, sites=tuple(sorted(weights)))
 
     def fix(self, refused: RefusedSite) -> Fix | None:
         """Suggests a weight for the site."""

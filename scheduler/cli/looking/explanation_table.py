@@ -1,0 +1,153 @@
+"""An explanation as text for people, in the language of the reader.
+
+The JSON of `kapok explain` is English in every language, with slugs and values beside the
+sentences, so programs do not depend on who runs them.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from scheduler.cli.looking.references import format_references
+from scheduler.cli.support.offline_input import NO_TENANT_NOTE, NO_TENANT_SENTENCE
+from scheduler.model.decision import SuggestedChange
+from scheduler.model.reasons import Reason
+from scheduler.model.words.sentence import Message, Sentence
+from scheduler.runtime.printable import printable
+from scheduler.words.catalogue import Catalogue, catalogue_of, reader_catalogue
+
+HELD_NOTE = "evictions are held at"
+"""What the note about silent sites that keep their replicas begins with."""
+_TITLES = ("SITE", "REPLICAS", "ROOM", "CNY/REPLICA-HOUR", "WHY, OR WHY NOT")
+
+
+def print_explanation(answer: dict[str, Any]) -> None:
+    """Prints an explanation.
+
+    Args:
+        answer: its JSON form, with sentences that know their slugs.
+    """
+    from rich.console import Console  # noqa: PLC0415 - only when a table is drawn
+    from rich.table import Table  # noqa: PLC0415 - only when a table is drawn
+
+    words = reader_catalogue()
+    console = Console(markup=False, emoji=False)  # a name such as "[red]" or ":x:" is no markup
+    console.print(
+        printable(f"{answer['workload']}{words.phrases.colon}{words.say(answer['line'])}"),
+        style="bold",
+    )
+    for line in _plain_lines(answer, words):
+        console.print(printable(line))
+    table = Table(box=None, pad_edge=False)
+    for title in _TITLES:
+        table.add_column(words.label(title), overflow="fold")
+    for site in answer["sites"]:
+        table.add_row(*map(printable, _cells(site, words)))
+    console.print(table)
+    for line in _lines_below(answer, words):
+        console.print(printable(line))
+
+
+def _plain_lines(answer: dict[str, Any], words: Catalogue) -> Iterator[str]:
+    """For each reason, what it means in plain words and who to ask."""
+    gap = "" if words.language == "zh" else " "
+    for each in answer.get("plain", ()):
+        known = words.reasons.get(each["reason"])
+        if known is not None:
+            yield f"{each['reason']}{words.phrases.colon}{known.sentence}{gap}{known.ask}"
+
+
+def plain_reasons(reasons: Mapping[Reason, int]) -> list[dict[str, Any]]:
+    """The reasons of a decision as JSON: how many sites, what each means, and who to ask."""
+    known = catalogue_of("en").reasons
+    return [
+        {
+            "reason": reason,
+            "sites": count,
+            "sentence": known[reason].sentence,
+            "who": known[reason].who,
+            "ask": known[reason].ask,
+        }
+        for reason, count in reasons.items()
+    ]
+
+
+def _cells(site: dict[str, Any], words: Catalogue) -> tuple[str, ...]:
+    failed = [each for each in site["verdicts"] if each["passed"] is False]
+    total = site["totalCnyPerReplicaHour"]
+    said = [_VERDICT(reason=each["reason"], sentence=each["sentence"]) for each in failed]
+    costs = [
+        _COST(term=each["term"], cost=each["cnyPerReplicaHour"], origin=each["origin"])
+        for each in site["costs"]
+    ]
+    return (
+        site["name"],
+        str(site["replicas"]),
+        str(site["room"]),
+        words.phrases.unknown if total is None else f"{total:.4f}",
+        _joined(said, words.phrases.then, words) or _joined(costs, words.phrases.list, words),
+    )
+
+
+def _joined(sentences: list[Sentence], between: str, words: Catalogue) -> str:
+    return between.join(map(words.say, sentences))
+
+
+def _lines_below(answer: dict[str, Any], words: Catalogue) -> Iterator[str]:
+    for site in answer["sites"]:
+        for step in site.get("applied", ()):
+            what = ": ".join(filter(None, (step["object"], ", ".join(step["changes"]))))
+            yield f"{site['name']}: {step['source']}: {what}"
+    yield from format_references(answer["references"])
+    if "versus" in answer:
+        yield words.say(answer["versus"]["sentence"])
+    for change in answer["smallestChange"]:
+        yield words.say(offer_of(change))
+        where = (_AT(site=change["site"]),) if change["site"] else ()
+        yield f"  {words.say(_HOLDERS[change['who']](where=where))}"
+    for note in answer["notes"]:
+        if "placement.identity" in note or note.startswith(HELD_NOTE):
+            yield words.say(note)
+    if NO_TENANT_NOTE in answer["notes"]:
+        yield words.say(NO_TENANT_SENTENCE)
+
+
+def offer_of(change: dict[str, Any]) -> Sentence:
+    """The sentence that offers a change.
+
+    Args:
+        change: an entry of `smallestChange`.
+    """
+    return _OFFER(
+        fields=tuple(change["kind"].split(" + ")),
+        target=change["target"],
+        was=change["from"],
+        becomes=change["to"],
+    )
+
+
+def offer_json(change: SuggestedChange) -> dict[str, Any]:
+    """An entry of `smallestChange`, with its sentence."""
+    entry = {
+        "kind": change.kind,
+        "target": change.target,
+        "from": change.from_,
+        "to": change.to,
+        "verified": change.verified,
+        "who": change.who,
+        "site": change.site,
+    }
+    offer = offer_of(entry)
+    return entry | {"sentence": str(offer), "message": offer.slug, "values": dict(offer.values)}
+
+
+_VERDICT = Message("verdict", "{reason}: {sentence:said}")
+_COST = Message("cost", "{term:said} {cost:.4f} ({origin:said})")
+_OFFER = Message(
+    "change", "would fit with {fields:plus} of {target}: {was|(none)} -> {becomes|(none)}"
+)
+_AT = Message("change.at", "at {site}, ")
+_HOLDERS = {
+    "tenant": Message("change.by-tenant", "{where:parts}by the tenant"),
+    "operator": Message("change.by-operator", "{where:parts}by the operator"),
+    "authority": Message("change.by-authority", "{where:parts}by the authority"),
+}
