@@ -47,6 +47,9 @@ _SCOPED_PATHS: Final = (
     "/api/v1/decisions/",
     "/api/v1/status/",
     "/api/v1/logs/",
+    "/api/v1/workloads/",
+    "/api/v1/queue",
+    "/api/v1/tenants",
 )
 """Their handlers ask for the right to the namespace of what they show."""
 

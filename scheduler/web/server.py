@@ -17,6 +17,9 @@ from aiohttp.typedefs import Middleware
 from scheduler.model.kinds.workload import Workload
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
+from scheduler.web.answers.handlers import AnswerHandlers
+from scheduler.web.answers.namespaces import NamespaceRights
+from scheduler.web.answers.source import AnswerSource
 from scheduler.web.auth import Handler, add_headers, auth_middleware, cookie_name
 from scheduler.web.cached_render import CachedRender
 from scheduler.web.diagnosis import DiagnosisHandlers, DiagnosisSource
@@ -69,6 +72,7 @@ class WebSources:
         clock: the clock for cached values and sessions.
         faults: handles the faults that single requests cause.
         diagnosis: asks sites about a workload; None: no site is asked.
+        answers: answers what needs the engine or the ledger; None: that is not answered.
     """
 
     take_snapshot: Callable[[], StateSnapshot]
@@ -80,6 +84,7 @@ class WebSources:
     faults: Faults
     readiness_note: Callable[[], str] = lambda: ""
     diagnosis: DiagnosisSource | None = None
+    answers: AnswerSource | None = None
 
 
 @asynccontextmanager
@@ -133,6 +138,8 @@ class _Handlers:
             max_age_seconds=_MAX_RENDER_AGE_SECONDS,
         )
         self._searcher = Searcher()
+        rights = NamespaceRights(self._sessions, self._namespaces)
+        self._answers = AnswerHandlers(self._shared_snapshot, sources.answers, rights)
         self.live_stream = LiveStream(self._view_of, clock)
 
     def app(self) -> web.Application:
@@ -155,6 +162,7 @@ class _Handlers:
                 web.get("/api/v1/evictions", self._get_evictions),
                 *self._records.routes(),
                 *self._diagnosis_routes,
+                *self._answers.routes(),
                 web.get("/api/v1/live", self.live_stream.stream),
                 web.get("/metrics", self._get_metrics),
                 web.get("/healthz", self._get_healthz),
@@ -214,6 +222,12 @@ class _Handlers:
 
     async def _view_of(self, search: Search) -> DashboardView:
         return await self._searcher.search(await self._cached_view.get(), search)
+
+    async def _shared_snapshot(self) -> StateSnapshot:
+        return (await self._cached_view.get()).snapshot
+
+    def _namespaces(self) -> Iterable[str]:
+        return {one.metadata.namespace for one in self._sources.take_snapshot().workloads}
 
     # ------------------------------------------------------------ /api/v1
 
