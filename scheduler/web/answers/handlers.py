@@ -14,11 +14,11 @@ from scheduler.web.answers.namespaces import NamespaceRights
 from scheduler.web.answers.queue import queue_answer, tenant_shares
 from scheduler.web.answers.source import (
     AnswerSource,
-    Busy,
     FitQuestion,
     LedgerUnreadable,
-    Refused,
-    Unknown,
+    NothingThere,
+    QuestionRefused,
+    TooManyQuestions,
     WhyQuestion,
 )
 from scheduler.web.answers.table import (
@@ -148,7 +148,7 @@ class AnswerHandlers:
 
     def _engine(self) -> AnswerSource:
         if self._source is None:
-            raise Unknown("this server does not answer questions to the engine")
+            raise NothingThere("this server does not answer questions to the engine")
         return self._source
 
     async def _workload(self, request: web.Request) -> tuple[StateSnapshot, Workload]:
@@ -156,7 +156,7 @@ class AnswerHandlers:
         for one in snapshot.workloads:
             if (one.metadata.namespace, one.metadata.name) == key:
                 return snapshot, one
-        raise Unknown(f"there is no workload {'/'.join(key)}")
+        raise NothingThere(f"there is no workload {'/'.join(key)}")
 
     async def _key(self, request: web.Request) -> tuple[str, str]:
         """The workload that is asked about, once the right to it is checked."""
@@ -238,9 +238,9 @@ def _number(request: web.Request, name: str, default: int, least: int, most: int
 
 _STATUS_OF: Final[Mapping[type[Exception], HTTPStatus]] = {
     WrongQuery: HTTPStatus.BAD_REQUEST,
-    Refused: HTTPStatus.BAD_REQUEST,
-    Unknown: HTTPStatus.NOT_FOUND,
-    Busy: HTTPStatus.TOO_MANY_REQUESTS,
+    QuestionRefused: HTTPStatus.BAD_REQUEST,
+    NothingThere: HTTPStatus.NOT_FOUND,
+    TooManyQuestions: HTTPStatus.TOO_MANY_REQUESTS,
     LedgerUnreadable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 

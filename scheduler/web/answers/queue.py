@@ -44,7 +44,7 @@ def queue_answer(snapshot: StateSnapshot, visible: Collection[str] | None) -> di
         ],
         "now": snapshot.at,
     }
-    # How much waits in all is about every tenant, so it is for those who may see all.
+    # The backlog is of all tenants, so only those who may see all of them see it.
     return answer | ({"depths": dict(snapshot.queue_depths)} if visible is None else {})
 
 

@@ -11,11 +11,11 @@ Answer = dict[str, Any]
 """JSON."""
 
 
-class Refused(Exception):
+class QuestionRefused(Exception):
     """A question is not answered; the message says why, and what to write or do instead."""
 
 
-class Unknown(Exception):
+class NothingThere(Exception):
     """What is asked about is not there; the message names it."""
 
 
@@ -23,7 +23,7 @@ class LedgerUnreadable(Exception):
     """The ledger cannot be read; the message says why."""
 
 
-class Busy(Exception):
+class TooManyQuestions(Exception):
     """So many questions are being answered that this one is not taken; the message says so."""
 
 
@@ -71,7 +71,7 @@ class FitQuestion:
 class AnswerSource(Protocol):
     """Answers what needs the engine, the ledger or the hub.
 
-    All may raise `Busy`, `LedgerUnreadable`, `Refused` and `Unknown`.
+    All may raise `TooManyQuestions`, `LedgerUnreadable`, `QuestionRefused` and `NothingThere`.
     """
 
     async def explain(self, question: WhyQuestion) -> Answer:
