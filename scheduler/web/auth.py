@@ -16,18 +16,11 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from scheduler.web.listener import WebListener
+from scheduler.web.page_files import PREFIX
 from scheduler.web.sessions import Sessions
 
 _OPEN_PATHS: Final = frozenset({"/metrics", "/healthz", "/readyz"})
-_PUBLIC_PATHS: Final = _OPEN_PATHS | frozenset(
-    {
-        "/login",
-        "/page.js",
-        "/page.css",
-        "/icon.svg",
-        "/favicon.ico",
-    }
-)
+_PUBLIC_PATHS: Final = _OPEN_PATHS | frozenset({"/login", "/icon.svg", "/favicon.ico"})
 _CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -82,13 +75,18 @@ def auth_middleware(sessions: Sessions, listener: WebListener) -> Middleware:
                 "without TLS other machines get /metrics, /healthz and /readyz only; set "
                 "web.tls_certificate_file\n",
             )
-        if request.path in _PUBLIC_PATHS or await _is_authenticated(request, sessions, cookie):
+        if _is_public(request.path) or await _is_authenticated(request, sessions, cookie):
             return await handler(request)
         if bearer_token_of(request) and request.path.startswith(_SCOPED_PATHS):
             return await handler(request)
         return _unauthorized(request)
 
     return check
+
+
+def _is_public(path: str) -> bool:
+    """Whether what is served there holds no data of the hub."""
+    return path in _PUBLIC_PATHS or path.startswith(PREFIX)
 
 
 def cookie_name(port: int) -> str:
@@ -98,7 +96,8 @@ def cookie_name(port: int) -> str:
 
 async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
     """Adds `SECURITY_HEADERS` to a response, also to errors that aiohttp makes itself."""
-    response.headers.update(SECURITY_HEADERS)
+    for name, value in SECURITY_HEADERS.items():
+        response.headers.setdefault(name, value)
 
 
 def _local_address_of(request: web.Request) -> str:

@@ -27,15 +27,19 @@ class SentRows:
 
     sites: dict[str, bytes] = field(default_factory=dict)
     workloads: dict[str, bytes] = field(default_factory=dict)
+    is_first: bool = True
 
     def next_event(self, view: DashboardView) -> bytes:
         """The rows that differ from those sent, as one server-sent event; deleted rows are null."""
         body = {
-            "summary": msgspec.Raw(msgspec.json.encode(view.summary)),
-            "sites": _changed_rows(self.sites, view.sites),
-            "workloads": _changed_rows(self.workloads, view.workloads),
+            "first": self.is_first,
+            "values": view.summary,
+            "tables": {
+                "sites": _changed_rows(self.sites, view.sites),
+                "workloads": _changed_rows(self.workloads, view.workloads),
+            },
         }
-        self.sites, self.workloads = view.sites, view.workloads
+        self.sites, self.workloads, self.is_first = view.sites, view.workloads, False
         return b"data: " + msgspec.json.encode(body) + b"\n\n"
 
 

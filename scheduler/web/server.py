@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
-from importlib.resources import files
 from itertools import islice
 from typing import Any, Final
 
@@ -25,6 +24,7 @@ from scheduler.web.cached_render import CachedRender
 from scheduler.web.diagnosis import DiagnosisHandlers, DiagnosisSource
 from scheduler.web.listener import WebListener
 from scheduler.web.live import LiveStream
+from scheduler.web.page_files import PageFiles
 from scheduler.web.records import LedgerSource, RecordHandlers
 from scheduler.web.search import Search, Searcher, words_of
 from scheduler.web.sessions import (
@@ -50,12 +50,6 @@ _THREAD_SWITCH_SECONDS: Final = 0.0005
 _MAX_BODY_BYTES: Final = 32 * 1024
 """A question about logs names up to where each container is known."""
 _DEFAULT_PAGE_ROWS, _MAX_PAGE_ROWS = 1000, 10_000
-_STATIC_FILES: Final = {
-    "/page.js": ("page.js", "text/javascript"),
-    "/page.css": ("page.css", "text/css"),
-    "/icon.svg": ("icon.svg", "image/svg+xml"),
-    "/favicon.ico": ("icon.svg", "image/svg+xml"),  # browsers request it on text pages
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +134,7 @@ class _Handlers:
         self._searcher = Searcher()
         rights = NamespaceRights(self._sessions, self._namespaces)
         self._answers = AnswerHandlers(self._shared_snapshot, sources.answers, rights)
+        self._page_files = PageFiles()
         self.live_stream = LiveStream(self._view_of, clock)
 
     def app(self) -> web.Application:
@@ -154,7 +149,7 @@ class _Handlers:
         app.add_routes(
             [
                 web.get("/", self._get_page),
-                *(web.get(path, _static_handler(*one)) for path, one in _STATIC_FILES.items()),
+                *self._page_files.routes(),
                 web.get("/login", self._get_login),
                 web.post("/login/codes", self._create_code),
                 web.get("/api/v1/sites", self._get_sites),
@@ -190,9 +185,7 @@ class _Handlers:
     # ------------------------------------------------------------ the page
 
     async def _get_page(self, _: web.Request) -> web.Response:
-        return web.Response(
-            body=_read_page_file("index.html"), content_type="text/html", charset="utf-8"
-        )
+        return self._page_files.document("index.html")
 
     async def _create_code(self, _: web.Request) -> web.Response:
         """Serves `kapok open`, which sends a token of the hub."""
@@ -208,7 +201,7 @@ class _Handlers:
             return web.Response(status=HTTPStatus.UNAUTHORIZED, text=text)
         # After a redirect the browser would still treat the request as one from the page with the
         # link, and withhold the strict cookie. From a page of our own it sends the cookie.
-        response = web.Response(body=_read_page_file("welcome.html"), content_type="text/html")
+        response = self._page_files.document("welcome.html")
         response.set_cookie(
             cookie_name(self._listener.port),
             session,
@@ -301,19 +294,6 @@ def _workloads_body(
     if len(page) > limit:
         body["next"] = "/".join(page[limit - 1])
     return msgspec.json.encode(body)
-
-
-def _static_handler(name: str, kind: str) -> Callable[[web.Request], Any]:
-    body = _read_page_file(name)
-
-    async def answer(_: web.Request) -> web.Response:
-        return web.Response(body=body, content_type=kind, charset="utf-8")
-
-    return answer
-
-
-def _read_page_file(name: str) -> bytes:
-    return files("scheduler.web").joinpath("page", name).read_bytes()
 
 
 def _json_response(value: object, *, status: HTTPStatus = HTTPStatus.OK) -> web.Response:

@@ -107,7 +107,7 @@ async def _status(listener: WebListener, path: str, local_address: str) -> int:
     return (await check(request, answer)).status
 
 
-@pytest.mark.parametrize("path", ["/", "/login", "/page.js", "/api/v1/sites", "/api/v1/live"])
+@pytest.mark.parametrize("path", ["/", "/login", "/page/app.js", "/api/v1/sites", "/api/v1/live"])
 async def test_the_page_and_its_api_leave_the_machine_over_tls_only(path: str) -> None:
     assert await _status(OPEN, path, "10.0.0.5") == 403
     assert await _status(OPEN, path, "127.0.0.1") == 200

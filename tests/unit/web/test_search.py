@@ -37,8 +37,8 @@ async def test_a_workload_beyond_the_first_thousand_is_found(base: DashboardView
     assert [*found.workloads] == [last.key]
     assert found.summary["matching"] == {"sites": 3, "workloads": 1}
     event = json.loads(SentRows().next_event(found).removeprefix(b"data: "))
-    assert [*event["workloads"]] == [last.key]
-    assert event["summary"]["matching"]["workloads"] == 1
+    assert [*event["tables"]["workloads"]] == [last.key]
+    assert event["values"]["matching"]["workloads"] == 1
 
 
 async def test_more_matches_than_rows_are_all_counted(base: DashboardView) -> None:

@@ -164,3 +164,16 @@ async def test_the_ledger_needs_a_token_and_a_lost_one_is_said(server: Server, p
 async def test_a_wrong_page_of_the_ledger_is_a_bad_request(server: Server) -> None:
     wrong = "/api/v1/ledger/records?after=x"
     assert (await server.ask(wrong, Authorization="Bearer good"))[0] == 400
+
+
+async def test_files_of_the_page_are_kept_until_they_change_and_no_other_file_is_served(
+    server: Server,
+) -> None:
+    status, text, answer = await server.ask("/page/app.js")
+    assert (status, "loadWords" in text) == (200, True)
+    assert answer.content_type == "text/javascript"
+    assert answer.headers["Cache-Control"] == "no-cache"
+    again = await server.ask("/page/app.js", If_None_Match=answer.headers["ETag"])
+    assert again[:2] == (304, "")
+    for path in ("index.html", "../server.py", "%2e%2e/server.py", "vendor/htm/LICENSE", "x.js"):
+        assert (await server.ask(f"/page/{path}"))[0] in (401, 404), path
