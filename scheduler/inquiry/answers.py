@@ -47,6 +47,9 @@ _METER_SECONDS: Final = 60.0
 _DEMANDS_PER_STEP: Final = 50
 _MAX_EVENTS: Final = 200
 _MAX_CHOSEN: Final = 8
+_KEPT_SECONDS: Final = 10.0
+_MAX_KEPT: Final = 3
+"""A fleet of 1,000 sites is some tens of megabytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,16 +124,17 @@ class RunningAnswers:
         self._why, self._engine, self._ledger = _Turn(), _Turn(), _Turn()
         self._meter = DayMeter()
         self._fleet: tuple[list[Any], Fleet] | None = None
+        self._decisions = _RecentDecisions(inputs.place, inputs.clock)
 
     async def explain(self, question: WhyQuestion) -> Answer:
         """The verdicts and costs of a recorded decision, site by site."""
         async with self._why.taken():
-            return await asyncio.to_thread(_explain, self._inputs.place, question)
+            return await asyncio.to_thread(_explain, self._decisions, question)
 
     async def changes(self, workload: str) -> Answer:
         """The smallest changes after which a workload that waits would be placed."""
         async with self._why.taken():
-            return await asyncio.to_thread(_changes, self._inputs.place, workload)
+            return await asyncio.to_thread(_changes, self._decisions, workload)
 
     async def history(self, workload: str, before: int, limit: int) -> Answer:
         """What was decided about a workload, the newest first."""
@@ -227,16 +231,49 @@ class _TenantsReader(LedgerReader):
         return without_other_names(super().blob(digest), self.namespace)
 
 
-def _explain(place: LedgerPlace, question: WhyQuestion) -> Answer:
-    try:
-        with (LedgerReader if question.sees_all else _TenantsReader)(place) as reader:
-            if isinstance(reader, _TenantsReader):
-                reader.namespace = question.workload.partition("/")[0]
-            explained = read_recorded(reader, question.workload, question.decision or None)
-    except NothingToExplain as error:
-        raise NothingThere(str(error)) from error
-    except LedgerError as error:
-        raise LedgerUnreadable(f"the ledger cannot be read: {error}") from error
+class _RecentDecisions:
+    """Decisions with their fleets, kept for the pages that a reader asks one after the other.
+
+    One thread at a time.
+    """
+
+    def __init__(self, place: LedgerPlace, clock: Clock) -> None:
+        self._place, self._clock = place, clock
+        self._kept: dict[WhyQuestion, tuple[float, ExplainedDecision]] = {}
+
+    def find(self, workload: str, decision: str, *, sees_all: bool) -> ExplainedDecision:
+        """The newest decision about a workload, or the one of an id; it is at most seconds old.
+
+        Raises:
+            NothingThere: there is none.
+            LedgerUnreadable: the ledger cannot be read.
+        """
+        key = WhyQuestion(workload=workload, decision=decision, sees_all=sees_all)
+        now = self._clock.monotonic()
+        known = self._kept.get(key)
+        if known is not None and now - known[0] < _KEPT_SECONDS:
+            return known[1]
+        found = self._read(key)
+        while len(self._kept) >= _MAX_KEPT:
+            del self._kept[next(iter(self._kept))]
+        self._kept.pop(key, None)
+        self._kept[key] = (now, found)
+        return found
+
+    def _read(self, key: WhyQuestion) -> ExplainedDecision:
+        try:
+            with (LedgerReader if key.sees_all else _TenantsReader)(self._place) as reader:
+                if isinstance(reader, _TenantsReader):
+                    reader.namespace = key.workload.partition("/")[0]
+                return read_recorded(reader, key.workload, key.decision or None)
+        except NothingToExplain as error:
+            raise NothingThere(str(error)) from error
+        except LedgerError as error:
+            raise LedgerUnreadable(f"the ledger cannot be read: {error}") from error
+
+
+def _explain(decisions: _RecentDecisions, question: WhyQuestion) -> Answer:
+    explained = decisions.find(question.workload, question.decision, sees_all=question.sees_all)
     page = SitePage(
         offset=question.offset,
         limit=question.limit,
@@ -270,14 +307,8 @@ def _compared(names: tuple[str, ...], explained: ExplainedDecision) -> tuple[str
     return (*names, *chosen[:_MAX_CHOSEN])
 
 
-def _changes(place: LedgerPlace, workload: str) -> Answer:
-    try:
-        with LedgerReader(place) as reader:
-            explained = read_recorded(reader, workload, None)
-    except NothingToExplain as error:
-        raise NothingThere(str(error)) from error
-    except LedgerError as error:
-        raise LedgerUnreadable(f"the ledger cannot be read: {error}") from error
+def _changes(decisions: _RecentDecisions, workload: str) -> Answer:
+    explained = decisions.find(workload, "", sees_all=True)
     return {"workload": workload, "smallestChange": changes_as_json(explained)}
 
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from scheduler.ledger.reader import LedgerReader
 from scheduler.ledger.record import NOT_CARRIED_OUT_KIND, Record, undone_ids
+from scheduler.ledger.recorder import DELETION_KIND
 
 MAX_READ: Final = 400
 """So many records are read for one page; decisions that changed nothing are read and not shown."""
@@ -58,6 +59,8 @@ def _looks_same(record: Record, older: Record) -> bool:
 def _before(older: list[Record], undone: set[str]) -> dict[str, int] | None:
     """Replicas by site of the decision that was in force before; None: it is not known."""
     for record in older:
+        if record.kind == DELETION_KIND:
+            return {}
         if "decision" in record.content and record.id not in undone:
             return _shares(record.content["decision"])
     return None if len(older) + 1 >= MAX_READ else {}

@@ -156,15 +156,21 @@ def compare_two_sites(one: dict[str, Any], other: dict[str, Any]) -> dict[str, A
 
 def _format_standing(site: dict[str, Any]) -> str:
     if site["replicas"]:
-        return f"{site['name']} is chosen for {site['replicas']} replicas"
+        return f"{site['name']} is chosen for {_replicas(site['replicas'])}"
     failed = [each["reason"] for each in site["verdicts"] if each["passed"] is False]
     if failed:
         return f"{site['name']} is refused ({', '.join(dict.fromkeys(failed))})"
-    return f"{site['name']} has room for {site['room']} replicas and is not chosen"
+    return f"{site['name']} has room for {_replicas(site['room'])} and is not chosen"
+
+
+def _replicas(count: int) -> str:
+    return "1 replica" if count == 1 else f"{count} replicas"
 
 
 def _format_gap(one: dict[str, Any], other: dict[str, Any]) -> str:
     here, there = one["totalCnyPerReplicaHour"], other["totalCnyPerReplicaHour"]
+    if here is None and there is None:
+        return "; the costs of both are unknown"
     if here is None or there is None:
         unknown = one["name"] if here is None else other["name"]
         return f"; the cost of {unknown} is unknown"
