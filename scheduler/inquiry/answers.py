@@ -188,7 +188,8 @@ class RunningAnswers:
     async def spend(self, snapshot: StateSnapshot) -> Answer:
         """Power, carbon and cost now and today, by tenant and site."""
         spending = await self._read_spending(snapshot)
-        return await asyncio.to_thread(spend_as_json, snapshot, spending, self._meter)
+        terms = self._inputs.terms()
+        return await asyncio.to_thread(spend_as_json, snapshot, spending, self._meter, terms)
 
     async def run_meter(self) -> None:
         """Reads what placed work spends each minute; runs until cancelled."""

@@ -188,7 +188,9 @@ def _today(total: Mapping[str, float] | None) -> dict[str, float]:
     return {name: float((total or {}).get(name, 0.0)) for name in ("wattHours", "gco2", "cny")}
 
 
-def spend_as_json(snapshot: StateSnapshot, spending: Spending, meter: DayMeter) -> dict[str, Any]:
+def spend_as_json(
+    snapshot: StateSnapshot, spending: Spending, meter: DayMeter, terms: Terms
+) -> dict[str, Any]:
     """The answer: totals, tenants, sites, and where the inputs come from."""
     total = Rate()
     for rate in spending.by_tenant.values():
@@ -211,6 +213,7 @@ def spend_as_json(snapshot: StateSnapshot, spending: Spending, meter: DayMeter) 
         "todaySince": meter.since,
         "total": total.as_json() | {"today": meter.total_today()},
         "powerOrigin": "modelled",
+        "carbonCnyPerKg": terms.carbon_cny_per_kg,
         "tenants": sorted(tenants, key=lambda row: (-row["watts"], row["name"])),
         "sites": sites,
         "inputs": _inputs(snapshot),

@@ -18,9 +18,8 @@ from scheduler.ledger.ledger import Ledger
 from scheduler.ledger.recorder import LedgerRecorder
 from scheduler.ledger.storage.sqlite import LEDGER_FILE
 from scheduler.model.decision import SiteAssignment
-from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.demand import Demand, PlacedReplicas
 from scheduler.model.demand.facts import InFlight, SiteFacts
-from scheduler.model.demand.placed import PlacedReplicas
 from scheduler.model.demand.terms import DEFAULT_TERMS
 from scheduler.model.kinds.kinds import Workload
 from scheduler.model.kinds.metadata import Metadata
@@ -51,7 +50,8 @@ def answers_of(
     clock = FakeClock()
     state = scene or WebState(clock)
 
-    async def read_events(_namespace: str, _name: str, _limit: int) -> list[Object]:
+    async def read_events(namespace: str, name: str, limit: int) -> list[Object]:
+        assert (namespace, name, limit) == ("health", "appointment", 200)
         if events is None:
             raise HubError("no connection")
         return events
