@@ -697,19 +697,19 @@ class Scheduler:
                 place=self._services.ledger.place,
                 take_snapshot=self._snapshot,
                 terms=lambda: self.term.inputs.terms,
-                demands_at=self._demands_without,
+                demands_at=self._demands_at,
                 read_events=self._read_events,
                 clock=self._clock,
             )
         )
 
-    def _demands_without(self, site: str) -> Iterator[Demand]:
-        """The demands of the workloads at a site, as if their replicas were to be replaced."""
+    def _demands_at(self, site: str) -> Iterator[Demand]:
+        """The demands of the workloads at a site, resolved one by one."""
         for key in self.objects.workloads_at(site):
             workload = self.objects.workloads.get(key)
             if workload is None:
                 continue
-            demand = resolve_demand(workload, self.objects, self.term.quotas, evicted=[site])
+            demand = resolve_demand(workload, self.objects, self.term.quotas)
             if isinstance(demand, Demand):
                 yield demand
 

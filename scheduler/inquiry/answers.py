@@ -60,8 +60,8 @@ class AnswerInputs:
         place: where the ledger is.
         take_snapshot: takes a snapshot; called on the event loop.
         terms: gives the terms of the next decision.
-        demands_at: the demands of the workloads with replicas at a site, as if it were lost; each
-            step resolves one, on the event loop.
+        demands_at: the demands of the workloads with replicas at a site; each step resolves one, on
+            the event loop.
         read_events: reads the Events of a namespace about an object of this name, as JSON.
         clock: for the meter.
     """

@@ -157,7 +157,9 @@ def _after_loss(
     gained = _gained(decision, before) if decision.phase == "Placed" else {}
     _take(fleet, demand, gained)
     stays = sum(count for name, count in before.items() if name != site)
-    outcome = "replaced" if decision.phase == "Placed" else "partly" if stays else "lost"
+    after = max(stays, decision.replicas)
+    is_whole = after >= sum(before.values())
+    outcome = "replaced" if is_whole else "partly" if after else "lost"
     targets = sorted(gained.items(), key=lambda pair: (-pair[1], pair[0]))
     return {
         "workload": demand.key,
@@ -165,6 +167,7 @@ def _after_loss(
         "priority": demand.priority,
         "replicas": before.get(site, 0),
         "elsewhere": stays,
+        "after": after,
         "outcome": outcome,
         "to": [{"name": name, "replicas": count} for name, count in targets[:_MAX_TARGETS]],
         "lawfulSites": len(lawful),

@@ -212,7 +212,6 @@ def at_site(key: str, priority: int, cores: int) -> Demand:
         replicas=1,
         unit=(msgspec.structs.replace(pods, shape=shape),),
         placed=(PlacedReplicas(site="a-edge", replicas=1),),
-        evicted=("a-edge",),
     )
 
 

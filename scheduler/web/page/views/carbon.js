@@ -46,7 +46,7 @@ function Totals({data}) {
 
 function Inputs({rows}) {
   return html`<section class="panel"><h2>${t("carbon.inputs")}</h2><p class="faint">${t("carbon.inputs-note")}</p>
-    <table id="inputs"><thead><tr><th scope="col">${t("carbon.input")}</th><th scope="col" class="number">${t("carbon.measured")}</th><th scope="col">${t("carbon.origins")}</th></tr></thead>
+    <table id="inputs" class="wrapped"><thead><tr><th scope="col">${t("carbon.input")}</th><th scope="col" class="number">${t("carbon.measured")}</th><th scope="col">${t("carbon.origins")}</th></tr></thead>
     <tbody>${rows.map((one) => html`<tr key=${one.input}><th scope="row">${named("input", one.input)}</th><td class="number">${percent(one.measuredRatio)}</td>
       <td>${Object.entries(one.origins).map(([origin, count]) => html`<span key=${origin}><${Origin} origin=${origin} /> ${number(count)} </span>`)}</td></tr>`)}</tbody></table></section>`;
 }

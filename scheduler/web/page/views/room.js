@@ -62,6 +62,8 @@ function Fits({query}) {
 
 // ---- a lost site
 
+const whyNot = (row) => Object.entries(row.reasons).map(([slug, count]) => `${named("reason", slug)} (${number(count)})`).join(", ");
+
 function Loss({site}) {
   const {data, error} = useFetched(site ? `/api/v1/losses/${encodeURIComponent(site)}` : null);
   if (!site) return null;
@@ -71,9 +73,10 @@ function Loss({site}) {
     {key: "name", title: t("workload.name"), value: (row) => row.workload, cell: (row) => html`<a href=${workloadLink(row.workload)}>${row.workload}</a>`},
     {key: "outcome", title: t("loss.outcome"), value: (row) => row.outcome, cell: (row) => html`<${State} kind=${OUTCOME_KINDS[row.outcome]}>${t(`loss.${row.outcome}`)}<//>`},
     {key: "replicas", title: t("loss.replicas"), numeric: true, value: (row) => row.replicas, cell: (row) => number(row.replicas)},
+    {key: "after", title: t("loss.after"), numeric: true, value: (row) => row.after, cell: (row) => number(row.after)},
     {key: "to", title: t("loss.to"), value: (row) => row.to.map((one) => `${one.name} (${one.replicas})`).join(", ")},
     {key: "lawful", title: t("loss.lawful"), numeric: true, value: (row) => row.lawfulSites, cell: (row) => number(row.lawfulSites)},
-    {key: "why", title: t("workload.why"), value: (row) => plain(row.line)},
+    {key: "why", title: t("workload.why"), value: whyNot, text: (row) => plain(row.line)},
     {key: "mode", title: t("loss.mode"), value: (row) => row.failoverMode, cell: (row) => named("failover", row.failoverMode)},
   ];
   return html`<p id="loss-answer"><b>${t("loss.answer", {site, n: data.workloads, ...data.outcomes})}</b>
