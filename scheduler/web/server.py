@@ -13,30 +13,37 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from scheduler.control.ports.access import ALL_SITES, AccessReviewer
 from scheduler.model.kinds.workload import Workload
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
 from scheduler.web.answers.handlers import AnswerHandlers
 from scheduler.web.answers.namespaces import NamespaceRights
 from scheduler.web.answers.source import AnswerSource
-from scheduler.web.auth import Handler, add_headers, auth_middleware, cookie_name
+from scheduler.web.auth import (
+    Handler,
+    add_headers,
+    auth_middleware,
+    bearer_token_of,
+    cookie_name,
+)
 from scheduler.web.cached_render import CachedRender
 from scheduler.web.diagnosis import DiagnosisHandlers, DiagnosisSource
 from scheduler.web.listener import WebListener
-from scheduler.web.live import LiveStream
+from scheduler.web.live.feed import LiveFeed
+from scheduler.web.live.stream import LiveStream
 from scheduler.web.page_files import PageFiles
 from scheduler.web.records import LedgerSource, RecordHandlers
-from scheduler.web.search import Search, Searcher, words_of
+from scheduler.web.search import Searcher, words_of
 from scheduler.web.sessions import (
     CODE_LIFETIME_SECONDS,
     SESSION_LIFETIME_SECONDS,
     Sessions,
-    TokenReviewer,
+    Sight,
 )
 from scheduler.web.snapshot import StateSnapshot
 from scheduler.web.views import (
     DashboardRenderer,
-    DashboardView,
     report_ages_seconds,
     site_rows,
     workload_row,
@@ -62,7 +69,7 @@ class WebSources:
         ledger: what is read of the ledger.
         readiness_problem: "" when ready, else what is missing.
         readiness_note: what else an operator should know; "": nothing. It makes nothing unready.
-        review_token: asks the hub whether the holder of a token may read.
+        review_token: asks the hub what the holder of a token may read.
         clock: the clock for cached values and sessions.
         faults: handles the faults that single requests cause.
         diagnosis: asks sites about a workload; None: no site is asked.
@@ -73,7 +80,7 @@ class WebSources:
     render_metrics: Callable[[StateSnapshot], bytes]
     ledger: LedgerSource
     readiness_problem: Callable[[], str]
-    review_token: TokenReviewer
+    review_token: AccessReviewer
     clock: Clock
     faults: Faults
     readiness_note: Callable[[], str] = lambda: ""
@@ -100,7 +107,12 @@ async def serve_web(listener: WebListener, sources: WebSources) -> AsyncIterator
         # Without free file descriptors asyncio fails as often as its backlog says, each second.
         await web.SockSite(runner, bound, backlog=1, ssl_context=context).start()
         bound.listen()
-        yield
+        async with asyncio.TaskGroup() as group:
+            looks = group.create_task(handlers.feed.run(), name="page-feed")
+            try:
+                yield
+            finally:
+                looks.cancel()
     finally:
         handlers.live_stream.close()
         await runner.cleanup()
@@ -132,10 +144,11 @@ class _Handlers:
             max_age_seconds=_MAX_RENDER_AGE_SECONDS,
         )
         self._searcher = Searcher()
-        rights = NamespaceRights(self._sessions, self._namespaces)
-        self._answers = AnswerHandlers(self._shared_snapshot, sources.answers, rights)
         self._page_files = PageFiles()
-        self.live_stream = LiveStream(self._view_of, clock)
+        self.feed = LiveFeed(take_snapshot, clock, sources.faults)
+        rights = NamespaceRights(self._sessions, self.feed.namespaces)
+        self._answers = AnswerHandlers(self._shared_snapshot, sources.answers, rights)
+        self.live_stream = LiveStream(self.feed, self._sessions, clock)
 
     def app(self) -> web.Application:
         app = web.Application(
@@ -187,9 +200,10 @@ class _Handlers:
     async def _get_page(self, _: web.Request) -> web.Response:
         return self._page_files.document("index.html")
 
-    async def _create_code(self, _: web.Request) -> web.Response:
+    async def _create_code(self, request: web.Request) -> web.Response:
         """Serves `kapok open`, which sends a token of the hub."""
-        answer = {"code": self._sessions.create_code(), "expiresInSeconds": CODE_LIFETIME_SECONDS}
+        code = self._sessions.create_code(bearer_token_of(request))
+        answer = {"code": code, "expiresInSeconds": CODE_LIFETIME_SECONDS}
         return _json_response(answer, status=HTTPStatus.CREATED)
 
     async def _get_login(self, request: web.Request) -> web.Response:
@@ -213,20 +227,22 @@ class _Handlers:
         )
         return response
 
-    async def _view_of(self, search: Search) -> DashboardView:
-        return await self._searcher.search(await self._cached_view.get(), search)
+    async def _sight(self, request: web.Request) -> Sight:
+        token = bearer_token_of(request)
+        return await self._sessions.sight_of(token, self.feed.namespaces())
 
     async def _shared_snapshot(self) -> StateSnapshot:
         return (await self._cached_view.get()).snapshot
 
-    def _namespaces(self) -> Iterable[str]:
-        return {one.metadata.namespace for one in self._sources.take_snapshot().workloads}
-
     # ------------------------------------------------------------ /api/v1
 
-    async def _get_sites(self, _: web.Request) -> web.Response:
+    async def _get_sites(self, request: web.Request) -> web.Response:
+        sight = await self._sight(request)
+        if not sight.has_sites:
+            text = f"the token may not {ALL_SITES.right}\n"
+            return web.Response(status=HTTPStatus.FORBIDDEN, text=text)
         return _json_bytes_response(
-            await asyncio.to_thread(_sites_body, self._sources.take_snapshot())
+            await asyncio.to_thread(_sites_body, self._sources.take_snapshot(), sight)
         )
 
     async def _get_evictions(self, _: web.Request) -> web.Response:
@@ -248,6 +264,8 @@ class _Handlers:
         if words:
             view = await self._cached_view.get()
             snapshot, found = view.snapshot, await self._searcher.workloads(view, words)
+        sight = await self._sight(request)
+        found = [one for one in found if sight.sees(one.metadata.namespace)]
         return _json_bytes_response(
             await asyncio.to_thread(_workloads_body, snapshot, found, namespace, after, limit)
         )
@@ -270,9 +288,16 @@ def _fault_middleware(faults: Faults) -> Middleware:
     return answer
 
 
-def _sites_body(snapshot: StateSnapshot) -> bytes:
+_OF_ALL_TENANTS: Final = ("used", "inFlightReplicas", "workloads")
+
+
+def _sites_body(snapshot: StateSnapshot, sight: Sight) -> bytes:
     age_of = report_ages_seconds(snapshot)
     rows = [{**row, "reportAgeSeconds": age_of.get(row["name"])} for row in site_rows(snapshot)]
+    if not sight.is_all:
+        rows = [
+            {key: value for key, value in row.items() if key not in _OF_ALL_TENANTS} for row in rows
+        ]
     return msgspec.json.encode({"sites": rows})
 
 

@@ -170,10 +170,10 @@ class AnswerHandlers:
         return namespace, name
 
     async def _check_all(self, request: web.Request) -> None:
-        if await self._rights.visible_namespaces(request) is not None:
+        if not await self._rights.sees_fleet(request):
             raise web.HTTPForbidden(
-                text="this is about all tenants: the token may not list workloads.kapok.dev in all "
-                "namespaces\n"
+                text="this is about all tenants and sites: the token may not list "
+                "workloads.kapok.dev in all namespaces, or not sites.kapok.dev\n"
             )
 
 

@@ -19,6 +19,7 @@ from scheduler.web.metrics import Metrics
 from scheduler.web.records import LedgerSource
 from scheduler.web.server import WebSources, serve_web
 from tests.support.fake_clock import FakeClock
+from tests.support.fake_reviewer import ALL, fake_reviewer
 from tests.support.faults import make_faults
 
 HOSTILE = "<img src=x onerror=alert(1)>\x1b[31m\u202e名"
@@ -77,9 +78,6 @@ async def server() -> AsyncIterator[Server]:
     sources = scene.sources
     object.__setattr__(sources, "quota_totals", lambda: usage)
 
-    async def review(token: str, namespace: str) -> bool:
-        return token == "good" or (token, namespace) == ("tenant", "health")  # noqa: S105 - the hub
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -94,7 +92,7 @@ async def server() -> AsyncIterator[Server]:
             find_decision=nothing, read_page=nothing, read_blob=nothing, read_blob_of=nothing
         ),
         readiness_problem=lambda: "",
-        review_token=review,
+        review_token=fake_reviewer({"good": [ALL], "tenant": ["health"]}),
         clock=scene.clock,
         faults=make_faults(scene.clock),
     )
