@@ -34,7 +34,7 @@ NO_TENANT: Final = "-"
 
 
 @dataclass(slots=True)
-class Rate:
+class SpendRate:
     """What some work draws, emits and costs.
 
     Attributes:
@@ -83,8 +83,8 @@ class Spending:
     """
 
     at: datetime
-    by_tenant: dict[str, Rate] = field(default_factory=dict)
-    by_site: dict[str, Rate] = field(default_factory=dict)
+    by_tenant: dict[str, SpendRate] = field(default_factory=dict)
+    by_site: dict[str, SpendRate] = field(default_factory=dict)
 
 
 def spending_of(snapshot: StateSnapshot, fleet: Fleet, terms: Terms) -> Spending:
@@ -93,12 +93,12 @@ def spending_of(snapshot: StateSnapshot, fleet: Fleet, terms: Terms) -> Spending
     prices = _SitePrices(fleet, context)
     owners, found = tenants_by_namespace(snapshot), Spending(snapshot.at)
     for (namespace, _), by_site in snapshot.requested.items():
-        tenant = found.by_tenant.setdefault(owners.get(namespace, NO_TENANT), Rate())
+        tenant = found.by_tenant.setdefault(owners.get(namespace, NO_TENANT), SpendRate())
         for name, amounts in by_site.items():
             watts = marginal_watts(amounts, 0.0, terms)
             grams, cny = prices.of(name, watts, amounts.get(CPU, 0) / MILLI_PER_UNIT)
             tenant.add(watts, grams, cny)
-            found.by_site.setdefault(name, Rate()).add(watts, grams, cny)
+            found.by_site.setdefault(name, SpendRate()).add(watts, grams, cny)
     return found
 
 
@@ -176,7 +176,9 @@ def _hours_between(before: datetime, after: datetime) -> float:
     return min(max(0.0, (after - before).total_seconds()), _LONGEST_STEP_SECONDS) / 3600.0
 
 
-def _accumulate(totals: dict[str, Counter[str]], rates: Mapping[str, Rate], hours: float) -> None:
+def _accumulate(
+    totals: dict[str, Counter[str]], rates: Mapping[str, SpendRate], hours: float
+) -> None:
     for name, rate in rates.items():
         total = totals.setdefault(name, Counter())
         total["wattHours"] += rate.watts * hours  # type: ignore[assignment] # Counter is of ints
@@ -192,7 +194,7 @@ def spend_as_json(
     snapshot: StateSnapshot, spending: Spending, meter: DayMeter, terms: Terms
 ) -> dict[str, Any]:
     """The answer: totals, tenants, sites, and where the inputs come from."""
-    total = Rate()
+    total = SpendRate()
     for rate in spending.by_tenant.values():
         total.add(rate.watts, None, None)
         total.gco2_per_hour += rate.gco2_per_hour
@@ -204,7 +206,7 @@ def spend_as_json(
         for name, rate in spending.by_tenant.items()
     ]
     sites = [
-        _site_row(facts, snapshot, index, spending.by_site.get(facts.name, Rate()))
+        _site_row(facts, snapshot, index, spending.by_site.get(facts.name, SpendRate()))
         | {"today": meter.site_today(facts.name)}
         for index, facts in enumerate(snapshot.facts)
     ]
@@ -220,7 +222,9 @@ def spend_as_json(
     }
 
 
-def _site_row(facts: SiteFacts, snapshot: StateSnapshot, index: int, work: Rate) -> dict[str, Any]:
+def _site_row(
+    facts: SiteFacts, snapshot: StateSnapshot, index: int, work: SpendRate
+) -> dict[str, Any]:
     figures = site_figures(facts.spec, facts.status, is_reporting=snapshot.is_ready[index])
     prices, energy, status = facts.spec.prices, facts.spec.energy, facts.status
     return {

@@ -17,8 +17,7 @@ from scheduler.control.ports.access import ALL_SITES, AccessReviewer
 from scheduler.model.kinds.workload import Workload
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
-from scheduler.web.answers.handlers import AnswerHandlers
-from scheduler.web.answers.namespaces import NamespaceRights
+from scheduler.web.answers.handlers import AnswerHandlers, NamespaceRights
 from scheduler.web.answers.source import AnswerSource
 from scheduler.web.auth import (
     Handler,

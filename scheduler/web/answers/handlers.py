@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -10,7 +10,6 @@ import msgspec
 from aiohttp import web
 
 from scheduler.model.kinds.workload import Workload
-from scheduler.web.answers.namespaces import NamespaceRights
 from scheduler.web.answers.queue import queue_answer, tenant_shares
 from scheduler.web.answers.source import (
     AnswerSource,
@@ -29,7 +28,9 @@ from scheduler.web.answers.table import (
     tenants_by_namespace,
 )
 from scheduler.web.answers.workload import workload_detail
+from scheduler.web.auth import bearer_token_of
 from scheduler.web.search import words_of
+from scheduler.web.sessions import Sessions
 from scheduler.web.snapshot import StateSnapshot
 
 _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
@@ -43,6 +44,36 @@ _MAX_RESOURCES: Final = 8
 
 TakeView = Callable[[], Awaitable[StateSnapshot]]
 """Gives a snapshot that readers share for a second."""
+
+
+class NamespaceRights:
+    """Answers by reviews of the hub, which `Sessions` keeps for a short time.
+
+    Args:
+        sessions: asks for the rights of tokens.
+        namespaces: gives the namespaces that hold workloads.
+    """
+
+    def __init__(self, sessions: Sessions, namespaces: Callable[[], Iterable[str]]) -> None:
+        self._sessions, self._namespaces = sessions, namespaces
+
+    async def may_see_namespace(self, request: web.Request, namespace: str) -> bool:
+        """Whether a request may see the workloads of a namespace, if it holds any or not."""
+        token = bearer_token_of(request)
+        if await self._sessions.admits_token(token):
+            return True
+        return await self._sessions.admits_token(token, namespace)
+
+    async def visible_namespaces(self, request: web.Request) -> frozenset[str] | None:
+        """The namespaces whose workloads a request may see; None: all."""
+        token = bearer_token_of(request)
+        return (await self._sessions.sight_of(token, self._namespaces())).namespaces
+
+    async def sees_fleet(self, request: web.Request) -> bool:
+        """Whether a request may see what is about all tenants and sites."""
+        token = bearer_token_of(request)
+        sight = await self._sessions.sight_of(token, self._namespaces())
+        return sight.is_all
 
 
 class AnswerHandlers:

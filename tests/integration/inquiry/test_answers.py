@@ -13,7 +13,7 @@ from benchmarks._web_state import WebState
 from scheduler.control.ports.hub import HubError, Object
 from scheduler.inquiry.answers import MAX_WAITING_QUESTIONS, AnswerInputs, RunningAnswers
 from scheduler.inquiry.room import lose_site
-from scheduler.inquiry.spend import DayMeter, Rate, Spending
+from scheduler.inquiry.spend import DayMeter, Spending, SpendRate
 from scheduler.ledger.ledger import Ledger
 from scheduler.ledger.recorder import LedgerRecorder
 from scheduler.ledger.storage.sqlite import LEDGER_FILE
@@ -257,7 +257,7 @@ async def test_unknown_prices_are_unknown_and_not_zero(tmp_path: Path) -> None:
 
 
 def spending(hours: float, watts: float) -> Spending:
-    rate = Rate(watts=watts, gco2_per_hour=watts / 2, cny_per_hour=0.1)
+    rate = SpendRate(watts=watts, gco2_per_hour=watts / 2, cny_per_hour=0.1)
     return Spending(NOON + timedelta(hours=hours), {"bureau": rate}, {"m1": rate})
 
 
