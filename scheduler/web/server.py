@@ -51,6 +51,8 @@ from scheduler.web.views import (
 _EXPOSITION_CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _SHUTDOWN_SECONDS: Final = 2.0
 _MAX_RENDER_AGE_SECONDS: Final = 1.0
+_MAX_SNAPSHOT_AGE_SECONDS: Final = 0.1
+"""A page asks when its stream says that something has changed, and wants to see just that."""
 _THREAD_SWITCH_SECONDS: Final = 0.0005
 """The longest that a rendering thread holds the GIL before the event loop runs (default: 5 ms)."""
 _MAX_BODY_BYTES: Final = 32 * 1024
@@ -142,11 +144,17 @@ class _Handlers:
             render=DashboardRenderer().render,
             max_age_seconds=_MAX_RENDER_AGE_SECONDS,
         )
+        self._shared_snapshot = CachedRender(
+            clock=clock,
+            take_snapshot=take_snapshot,
+            render=lambda snapshot: snapshot,
+            max_age_seconds=_MAX_SNAPSHOT_AGE_SECONDS,
+        )
         self._searcher = Searcher()
         self._page_files = PageFiles()
         self.feed = LiveFeed(take_snapshot, clock, sources.faults)
         rights = NamespaceRights(self._sessions, self.feed.namespaces)
-        self._answers = AnswerHandlers(self._shared_snapshot, sources.answers, rights)
+        self._answers = AnswerHandlers(self._shared_snapshot.get, sources.answers, rights)
         self.live_stream = LiveStream(self.feed, self._sessions, clock)
 
     def app(self) -> web.Application:
@@ -229,9 +237,6 @@ class _Handlers:
     async def _sight(self, request: web.Request) -> Sight:
         token = bearer_token_of(request)
         return await self._sessions.sight_of(token, self.feed.namespaces())
-
-    async def _shared_snapshot(self) -> StateSnapshot:
-        return (await self._cached_view.get()).snapshot
 
     # ------------------------------------------------------------ /api/v1
 

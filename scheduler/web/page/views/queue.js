@@ -3,7 +3,7 @@
 import {html} from "/page/lib/preact.js";
 import {useFetched} from "/page/lib/fetched.js";
 import {amount, duration, number, percent, since} from "/page/lib/format.js";
-import {schedulerNow} from "/page/lib/live.js";
+import {schedulerNow, useLive} from "/page/lib/live.js";
 import {plain} from "/page/lib/plain.js";
 import {link, siteLink, workloadLink} from "/page/lib/router.js";
 import {named, t} from "/page/lib/words.js";
@@ -94,7 +94,7 @@ function Tenants() {
 }
 
 export function Queue() {
-  const state = useFetched("/api/v1/queue", {everySeconds: 3});
+  const state = useFetched("/api/v1/queue", {everySeconds: 5, version: useLive().values.workloadsVersion});
   const {data} = state;
   const oldest = data?.waiting.map((one) => Date.parse(one.since)).filter((one) => !Number.isNaN(one)).sort((a, b) => a - b)[0];
   return html`<h1>${t("nav.queue")}</h1><${Stale} error=${data && state.error} />

@@ -4,6 +4,7 @@
 import {html} from "/page/lib/preact.js";
 import {useFetched} from "/page/lib/fetched.js";
 import {instant, number} from "/page/lib/format.js";
+import {useLive} from "/page/lib/live.js";
 import {plain, plainJson} from "/page/lib/plain.js";
 import {link, siteLink} from "/page/lib/router.js";
 import {named, t} from "/page/lib/words.js";
@@ -96,7 +97,7 @@ function Manifests({data}) {
 
 export function WorkloadView({parts, query}) {
   const path = `/api/v1/workloads/${parts.slice(1).map(encodeURIComponent).join("/")}`;
-  const state = useFetched(path, {everySeconds: 3});
+  const state = useFetched(path, {everySeconds: 5, version: useLive().values.workloadsVersion});
   const {data, error} = state;
   const key = parts.slice(1).join("/");
   if (error?.status === 404 && !data) return html`<h1>${plain(key)}</h1><${Empty}>${t("workload.missing")}<//>`;

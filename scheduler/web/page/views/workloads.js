@@ -1,8 +1,9 @@
 // All workloads: search, facets with counts, an order; the server finds, sorts and pages.
 
 import {html, useEffect, useMemo, useState} from "/page/lib/preact.js";
-import {ask, useDelayed} from "/page/lib/fetched.js";
+import {ask, useAgain, useDelayed} from "/page/lib/fetched.js";
 import {instant, number} from "/page/lib/format.js";
+import {useLive} from "/page/lib/live.js";
 import {plain} from "/page/lib/plain.js";
 import {route, setQuery, workloadLink} from "/page/lib/router.js";
 import {named, t} from "/page/lib/words.js";
@@ -41,28 +42,22 @@ function useRows(question) {
   const [wanted, setWanted] = useState(PAGE);
   const [state, setState] = useState({data: null, error: null, question: null});
   useEffect(() => setWanted(PAGE), [question]);
-  useEffect(() => {
-    const stop = new AbortController();
-    let timer = 0;
-    const once = async () => {
-      try {
-        const pages = [];
-        for (let offset = 0; offset < wanted; offset += PAGE) {
-          pages.push(await ask(`/api/v1/workloads/table?${question}&offset=${offset}&limit=${PAGE}`, stop.signal));
-          if (offset + PAGE >= pages[0].matching) break;
-        }
-        if (stop.signal.aborted) return;
-        const data = {...pages[0], workloads: pages.flatMap((one) => one.workloads)};
-        setState({data, error: null, question});
-      } catch (error) {
-        if (stop.signal.aborted) return;
-        setState((last) => ({...last, error}));
+  const load = async (signal) => {
+    try {
+      const pages = [];
+      for (let offset = 0; offset < wanted; offset += PAGE) {
+        pages.push(await ask(`/api/v1/workloads/table?${question}&offset=${offset}&limit=${PAGE}`, signal));
+        if (offset + PAGE >= pages[0].matching) break;
       }
-      timer = setTimeout(once, 1000 * EVERY_SECONDS * Math.ceil(wanted / 2000));
-    };
-    once();
-    return () => { stop.abort(); clearTimeout(timer); };
-  }, [question, wanted]);
+      if (signal.aborted) return 0;
+      setState({data: {...pages[0], workloads: pages.flatMap((one) => one.workloads)}, error: null, question});
+    } catch (error) {
+      if (signal.aborted) return 0;
+      setState((last) => ({...last, error}));
+    }
+    return EVERY_SECONDS * Math.ceil(wanted / 2000);
+  };
+  useAgain(load, [question, wanted], {version: useLive().values.workloadsVersion});
   return [state, () => setWanted((count) => count + PAGE)];
 }
 
