@@ -28,11 +28,13 @@ from scheduler.control.orders.identity import format_order_id
 from scheduler.control.orders.kept_orders import PreparedOrders
 from scheduler.control.ports.access import AccessQuestion, AccessReviewer
 from scheduler.control.ports.hub import (
+    EVENTS,
     KAPOK_RESOURCES,
     SITES,
     WORKLOADS,
     ApiResource,
     HubError,
+    Object,
     WatchEvent,
 )
 from scheduler.control.sites.sites import Sites
@@ -40,18 +42,21 @@ from scheduler.control.standby import Standby
 from scheduler.control.state.node_label_keys import NodeLabelKeys
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.placement_slices import HubWithSlices, PlacementSlices
+from scheduler.control.state.resolve_demand import resolve_demand
 from scheduler.hub.health import HubHealth
 from scheduler.hub.informer import Informer, MetadataHub, key_of
 from scheduler.hub.kind_schemas import KindSchemas
 from scheduler.hub.token_review import open_reviewer
 from scheduler.hub.web_address import publish_web_address
 from scheduler.hub_process.launch import HubChild
+from scheduler.inquiry.answers import AnswerInputs, RunningAnswers
 from scheduler.joining_plan import reserved_names
 from scheduler.key_rotation.announcer import KeyAnnouncer
 from scheduler.ledger.accounts.energy_pages import EnergyPages
 from scheduler.ledger.pages import read_blob, read_blob_of, read_page
 from scheduler.ledger.reader import decision_json
 from scheduler.ledger.recorder import LedgerRecorder
+from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.site_health import HealthLimits
 from scheduler.mqtt.ingest import Ingest
@@ -206,6 +211,7 @@ class Scheduler:
         self._informers = {one: self._informer(one) for one in KAPOK_RESOURCES}
         self._has_led = False
         self.term = Term(self.known)
+        self.answers = self._build_answers()
 
     def _build_leadership(self) -> None:
         """The lease, and the hub as a leader may write to it."""
@@ -516,6 +522,7 @@ class Scheduler:
         yield "ask sites", self.asker.run
         yield "received messages", partial(self._services.received.run, self._clock)
         yield "full reports", self._request_full_reports
+        yield "spending", self.answers.run_meter
         yield "event-loop lag", partial(watch_loop_lag, self._clock, self.metrics.observe_loop_lag)
         if self.announcer:
             yield "hub keys", self.announcer.run
@@ -683,7 +690,37 @@ class Scheduler:
                 sites=self.questions,
                 may_read=partial(_may_read_logs, review),
             ),
+            answers=self.answers,
         )
+
+    def _build_answers(self) -> RunningAnswers:
+        """What answers the page's questions to the engine, the ledger and the hub."""
+        return RunningAnswers(
+            AnswerInputs(
+                place=self._services.ledger.place,
+                take_snapshot=self._snapshot,
+                terms=lambda: self.term.inputs.terms,
+                demands_at=self._demands_at,
+                read_events=self._read_events,
+                clock=self._clock,
+            )
+        )
+
+    def _demands_at(self, site: str) -> Iterator[Demand]:
+        """The demands of the workloads at a site, resolved one by one."""
+        for key in self.objects.workloads_at(site):
+            workload = self.objects.workloads.get(key)
+            if workload is None:
+                continue
+            demand = resolve_demand(workload, self.objects, self.term.quotas)
+            if isinstance(demand, Demand):
+                yield demand
+
+    async def _read_events(self, namespace: str, name: str, limit: int) -> list[Object]:
+        selector = f"involvedObject.name={name},involvedObject.kind={WORKLOADS.kind}"
+        query = {"fieldSelector": selector, "limit": str(limit)}
+        found = await self._services.client.raw("GET", EVENTS.path(namespace), query=query)
+        return list(found.get("items") or ())
 
     def _site_uid(self, name: str) -> str | None:
         site = self.objects.sites.get(name)

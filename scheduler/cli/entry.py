@@ -42,7 +42,6 @@ COMMANDS: dict[str, str] = {
     "failover": "replace a workload's replicas at a site that is silent or to be left",
     "site": "cordon, drain and open sites",
     "wrap": "make a Workload of plain manifests, such as a Deployment and its Service",
-    "carbon": "report what a month used, emitted and cost, by site and department",
     "kubectl": "run the packaged kubectl against the hub",
     "ledger": "list, show and verify recorded decisions",
     "replay": "repeat a recorded decision and compare the result",

@@ -5,19 +5,8 @@ the explanation fits the decision. With files it decides first, and explains tha
 """
 
 import argparse
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
 
-import msgspec
-
-from scheduler.cli.looking.explanation_table import (
-    HELD_NOTE,
-    offer_json,
-    plain_reasons,
-    print_explanation,
-)
+from scheduler.cli.looking.explanation_table import print_explanation
 from scheduler.cli.looking.references import named_references
 from scheduler.cli.support.arguments import (
     EXIT_GOOD,
@@ -36,32 +25,19 @@ from scheduler.cli.support.offline_input import (
     read_offline_input,
 )
 from scheduler.cli.support.output import print_error, print_json
-from scheduler.cli.support.versus import UnknownSite, compare_with_site
 from scheduler.control.ports.hub import HubError
-from scheduler.ledger.errors import LedgerError
-from scheduler.ledger.reader import RecordSource, find_undoing, share_about
-from scheduler.ledger.record import EVICTIONS_SUBJECT, REFERENCES, UNDOES, Record
-from scheduler.ledger.replay import read_recorded_decision
-from scheduler.model.canonical import digest_of_bytes
-from scheduler.model.decision import (
-    Decision,
-    Explanation,
-    SiteExplanation,
-    SuggestedChange,
-    decision_bytes,
+from scheduler.inquiry.explanation import explain_as_json
+from scheduler.inquiry.recorded import (
+    ExplainedDecision,
+    NothingToExplain,
+    read_recorded,
 )
-from scheduler.model.demand.demand import Demand, NotAccepted
-from scheduler.model.demand.identity import is_kept_at_one_site
-from scheduler.model.demand.terms import DEFAULT_TERMS, Terms
-from scheduler.model.formatters import format_list, format_rfc3339_exact
-from scheduler.model.kinds.workload import Workload, WorkloadSpec
+from scheduler.inquiry.versus import UnknownSite, compare_with_site
+from scheduler.ledger.errors import LedgerError
+from scheduler.model.demand.terms import DEFAULT_TERMS
+from scheduler.model.formatters import format_list
+from scheduler.model.kinds.workload import Workload
 from scheduler.model.manifests.references import references_of
-from scheduler.model.overrides.shown import steps_at
-from scheduler.model.words.sentence import json_of
-from scheduler.placement.explain.explain import explain
-from scheduler.placement.explain.suggest import suggest_changes
-from scheduler.placement.fleet.context import decision_context
-from scheduler.placement.fleet.fleet import Fleet
 from scheduler.words.catalogue import sentence_json
 
 _MAX_REFERENCES_NAMED = 16
@@ -109,45 +85,13 @@ def register(parser: argparse.ArgumentParser) -> None:
     add_output_option(parser)
 
 
-class _NothingToExplain(Exception):
-    """There is no decision to explain; the message says where it was looked for."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _ExplainedDecision:
-    """A decision with its inputs.
-
-    Attributes:
-        key: namespace/name of the workload.
-        record_id: ID of the ledger record; empty: decided offline.
-        now: the time that the decision was made for.
-        demand: what the workload asks, or why it was not accepted.
-        decision: None for a workload that was not accepted.
-        fleet: the sites as the decision saw them.
-        terms: settings and prices of the decision.
-        notes: what the decision left out.
-        spec: of the workload, as it was decided; None: it is not known.
-        references: what goes along, as recorded.
-    """
-
-    key: str
-    record_id: str
-    now: datetime
-    demand: Demand | NotAccepted
-    decision: Decision | None
-    fleet: Fleet
-    terms: Terms
-    notes: tuple[str, ...] = ()
-    spec: WorkloadSpec | None = None
-    references: Sequence[Mapping[str, str]] = ()
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Explains one workload."""
     key = arguments.workload if "/" in arguments.workload else f"default/{arguments.workload}"
     try:
-        explained = (_decide_offline if arguments.filename else _read_recorded)(arguments, key)
-        answer = _explain_as_json(explained)
+        explained = _decide_offline(arguments, key) if arguments.filename else _read(arguments, key)
+        answer = explain_as_json(explained)
+        answer["references"] = named_references(explained.spec, key, explained.references)
         answer["notes"] += explained.notes
         answer["lineMessage"] = sentence_json(answer["line"])
         answer["noteMessages"] = [sentence_json(note) for note in answer["notes"]]
@@ -159,7 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
         LedgerError,
         OfflineInputError,
         UnknownSite,
-        _NothingToExplain,
+        NothingToExplain,
     ) as error:
         print_error("explain", error)
         return EXIT_USAGE
@@ -170,14 +114,19 @@ def run(arguments: argparse.Namespace) -> int:
     return EXIT_GOOD if answer["phase"] == "Placed" else EXIT_NO
 
 
-def _decide_offline(arguments: argparse.Namespace, key: str) -> _ExplainedDecision:
+def _read(arguments: argparse.Namespace, key: str) -> ExplainedDecision:
+    with open_ledger(arguments) as reader:
+        return read_recorded(reader, key, arguments.decision)
+
+
+def _decide_offline(arguments: argparse.Namespace, key: str) -> ExplainedDecision:
     inputs = read_offline_input(arguments.filename)
     fleet = fleet_of(inputs)
     now = now_of(arguments)
     for decided in decide_all(inputs, fleet, now=now):
         # The decision is not assumed in the fleet yet, so the fleet is what the decision saw.
         if decided.workload.metadata.key == key:
-            return _ExplainedDecision(
+            return ExplainedDecision(
                 key=key,
                 record_id="",
                 now=now,
@@ -189,7 +138,7 @@ def _decide_offline(arguments: argparse.Namespace, key: str) -> _ExplainedDecisi
                 spec=decided.workload.spec,
             )
     known = ", ".join(sorted(each.metadata.key for each in inputs.workloads)) or "none"
-    raise _NothingToExplain(f"workload {key} not found; workloads in the files: {known}")
+    raise NothingToExplain(f"workload {key} not found; workloads in the files: {known}")
 
 
 def _references_note(workload: Workload) -> tuple[str, ...]:
@@ -203,191 +152,3 @@ def _references_note(workload: Workload) -> tuple[str, ...]:
         " References of the workload names what does not"
     )
     return (note,)
-
-
-def _read_recorded(arguments: argparse.Namespace, key: str) -> _ExplainedDecision:
-    with open_ledger(arguments) as reader:
-        record = _find_record(reader, key, arguments.decision)
-        if record is None:
-            raise _NothingToExplain(
-                f"the ledger holds no decision about {key}; `kapok get workloads` lists the "
-                "workloads of the hub, and -f FILE decides offline"
-            )
-        if "refusal" in record.content:
-            refusal = msgspec.convert(record.content["refusal"], NotAccepted)
-            at = datetime.fromisoformat(record.at)
-            return _ExplainedDecision(
-                key=key,
-                record_id=record.id,
-                now=at,
-                demand=refusal,
-                decision=None,
-                fleet=Fleet(),
-                terms=DEFAULT_TERMS,
-            )
-        if UNDOES in record.content:
-            raise _NothingToExplain(
-                f"record {record.id} holds no decision: {record.content.get('line')}"
-            )
-        if "decision" not in record.content:
-            raise _NothingToExplain(
-                f"{key} was deleted at {record.at}; `kapok ledger list --subject {key}` lists what"
-                " was decided before"
-            )
-        recorded = read_recorded_decision(reader, record)
-        undoing = find_undoing(reader, record)
-        held = _held_note(reader, recorded.decision) if arguments.decision is None else ""
-        spec = _recorded_spec(reader, record)
-    line = str(undoing.content.get("line", "")) if undoing else ""
-    notes = tuple(filter(None, (line, held)))
-    return _ExplainedDecision(
-        key=key,
-        record_id=record.id,
-        now=recorded.decision.decided_at,
-        demand=recorded.demand,
-        decision=recorded.decision,
-        fleet=recorded.fleet,
-        terms=recorded.terms,
-        notes=notes,
-        spec=spec,
-        references=record.content.get(REFERENCES, ()),
-    )
-
-
-def _recorded_spec(reader: RecordSource, record: Record) -> WorkloadSpec | None:
-    digest = record.content.get("spec")
-    if not digest:
-        return None
-    try:
-        return msgspec.convert(reader.blob(str(digest)), WorkloadSpec)
-    except msgspec.ValidationError:  # of another version; the decision itself can be read
-        return None
-
-
-def _held_note(reader: RecordSource, decision: Decision) -> str:
-    """Why silent sites of the newest decision keep their replicas; "": no record says so."""
-    record = reader.last_about(EVICTIONS_SUBJECT)
-    if record is None or not (record.content.get("frozen") or record.content.get("held")):
-        return ""
-    silent = set(record.content.get("silent") or ())
-    sites = ", ".join(one.site for one in decision.assignment if one.site in silent)
-    if not sites:
-        return ""
-    return f"{HELD_NOTE} {sites}: {record.content.get('line', '')} ({record.id}, {record.at})"
-
-
-def _find_record(reader: RecordSource, key: str, decision: str | None) -> Record | None:
-    """The record to explain: that of `--decision`, else the newest one of the workload.
-
-    Raises:
-        _NothingToExplain: the record does not exist or is about something else.
-    """
-    if decision is None:
-        return reader.last_about(key)
-    record = reader.find(decision)
-    about = None if record is None else share_about(record, key)
-    if about is None:
-        what = "not found" if record is None else f"about {record.subject}, not about {key}"
-        raise _NothingToExplain(
-            f"record {decision}: {what}; `kapok ledger list --workload {key}` lists its records"
-        )
-    return about
-
-
-def _explain_as_json(explained: _ExplainedDecision) -> dict[str, Any]:
-    demand, decision = explained.demand, explained.decision
-    if isinstance(demand, NotAccepted) or decision is None:
-        return _format_refusal(explained)
-    explanation = explain(
-        demand, explained.fleet, now=explained.now, terms=explained.terms, decision=decision
-    )
-    changes: tuple[SuggestedChange, ...] = ()
-    # A workload with a planned start is not placed either, but needs no change to be.
-    is_stuck = decision.phase != "Placed" and decision.start_at is None
-    if is_stuck:
-        context = decision_context(explained.now, explained.terms)
-        changes = suggest_changes(demand, explained.fleet, context)
-    answer = _format_explanation(explanation, changes)
-    for site in answer["sites"]:
-        if site["replicas"] and (applied := _applied_at(explained, site["name"], site["replicas"])):
-            site["applied"] = applied
-    if any(is_kept_at_one_site(demand, rule) for rule in demand.spread):
-        what = demand.numbered_set or demand.key
-        answer["notes"].append(f"{what} stays at one site (placement.identity: Whole)")
-    if is_stuck and not changes:
-        answer["notes"].append("none of the changes that were tried would make it fit")
-    answer["references"] = named_references(explained.spec, explained.key, explained.references)
-    return answer | ({"decision": explained.record_id} if explained.record_id else {})
-
-
-def _applied_at(explained: _ExplainedDecision, site: str, replicas: int) -> list[dict[str, Any]]:
-    """The steps from the workload's manifests to those of a site; none if all sites have these."""
-    if explained.spec is None:
-        return []
-    facts, namespace = explained.fleet.facts_of(site), explained.key.partition("/")[0]
-    steps = steps_at(explained.spec, namespace, site, facts.labels, facts.spec, replicas=replicas)
-    return [
-        {"source": one.source, "object": one.object, "changes": list(one.changes)} for one in steps
-    ]
-
-
-def _format_explanation(
-    explanation: Explanation, changes: tuple[SuggestedChange, ...]
-) -> dict[str, Any]:
-    decision = explanation.decision
-    return {
-        "workload": decision.workload,
-        "decision": digest_of_bytes(decision_bytes(decision)),
-        "decidedAt": format_rfc3339_exact(decision.decided_at),
-        "line": decision.line,
-        "phase": decision.phase,
-        "sites": [_format_site(each) for each in explanation.sites],
-        "smallestChange": [offer_json(each) for each in changes],
-        "plain": plain_reasons(decision.reasons),
-        "notes": list(decision.notes),
-    }
-
-
-def _format_site(site: SiteExplanation) -> dict[str, Any]:
-    return {
-        "name": site.name,
-        "admitted": site.admitted,
-        "verdicts": [
-            {
-                "rule": verdict.rule,
-                "reason": verdict.reason,
-                "passed": verdict.passed,
-                "sentence": verdict.sentence,
-                **json_of(verdict.sentence),
-            }
-            for verdict in site.verdicts
-        ],
-        "room": site.room,
-        "costs": [
-            {
-                "term": cost.term,
-                "cnyPerReplicaHour": cost.cny_per_replica_hour,
-                "origin": cost.origin,
-                "ageSeconds": cost.age_seconds,
-            }
-            for cost in site.costs
-        ],
-        "totalCnyPerReplicaHour": site.total_cny_per_replica_hour,
-        "replicas": site.replicas,
-    }
-
-
-def _format_refusal(explained: _ExplainedDecision) -> dict[str, Any]:
-    message = explained.demand.message if isinstance(explained.demand, NotAccepted) else ""
-    return {
-        "workload": explained.key,
-        "decision": explained.record_id,
-        "decidedAt": format_rfc3339_exact(explained.now),
-        "line": f"not accepted: {message}",
-        "phase": "Refused",
-        "sites": [],
-        "smallestChange": [],
-        "references": [],
-        "plain": [],
-        "notes": [],
-    }

@@ -93,7 +93,7 @@ def read_blob_of(place: LedgerPlace, digest: str, record_id: str) -> bytes:
     except LedgerError as error:
         raise LookupError(f"the ledger cannot be read: {error}") from error
     namespace = record.subject.partition("/")[0]
-    return json.dumps(_without_other_names(value, namespace), ensure_ascii=False).encode()
+    return json.dumps(without_other_names(value, namespace), ensure_ascii=False).encode()
 
 
 def _blobs_of(reader: LedgerReader, record: Record) -> frozenset[str]:
@@ -120,7 +120,8 @@ _recent_blobs: dict[str, frozenset[str]] = {}
 """By the hash of a record; a client asks for the blobs of one record one after the other."""
 
 
-def _without_other_names(value: Any, namespace: str) -> Any:  # noqa: ANN401 - any JSON value
+def without_other_names(value: Any, namespace: str) -> Any:  # noqa: ANN401 - any JSON value
+    """A blob without the names of workloads in flight that are not of this namespace."""
     in_flight = value.get("inFlight") if isinstance(value, dict) else None
     if not isinstance(in_flight, list):
         return value

@@ -112,9 +112,14 @@ class LedgerReader:
         """The newest record about "namespace/name" that took effect, or None."""
         return next(in_effect(self.newest_first(subject)), None)
 
-    def newest_first(self, subject: str) -> Iterator[Record]:
-        """All records about "namespace/name", whether they took effect; read in small pages."""
-        before = 1 << 62
+    def newest_first(self, subject: str, *, before: int | None = None) -> Iterator[Record]:
+        """All records about "namespace/name", whether they took effect; read in small pages.
+
+        Args:
+            subject: the workload.
+            before: only records before this sequence; None: all.
+        """
+        before = 1 << 62 if before is None else before
         while page := self._read_about(subject, "<", before, "DESC", _NEWEST_ROWS):
             yield from page
             before = page[-1].seq

@@ -46,6 +46,8 @@ _SCOPED_PATHS: Final = (
     "/api/v1/sites",
     "/api/v1/workloads",
     "/api/v1/links",
+    "/api/v1/queue",
+    "/api/v1/tenants",
 )
 """Their handlers ask for the rights to what they show."""
 

@@ -94,7 +94,7 @@ class Searcher:
             reasons = base.snapshot.reasons_by_workload.get(key, {})
             known = self._texts.get(key)
             if known is None or known[0] is not workload or known[1] != reasons:
-                known = (workload, reasons, _text_of(workload, reasons))
+                known = (workload, reasons, text_of(workload, reasons))
             texts[key] = known
             if all(word in known[2] for word in words):
                 found.append(workload)
@@ -102,7 +102,8 @@ class Searcher:
         return found
 
 
-def _text_of(workload: Workload, reasons: Mapping[str, int]) -> str:
+def text_of(workload: Workload, reasons: Mapping[str, int]) -> str:
+    """What a search of workloads looks at, in lower case."""
     status, meta = workload.status, workload.metadata
     parts = (
         f"{meta.namespace}/{meta.name}",

@@ -17,6 +17,8 @@ from scheduler.control.ports.access import ALL_SITES, AccessReviewer
 from scheduler.model.kinds.workload import Workload
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
+from scheduler.web.answers.handlers import AnswerHandlers, NamespaceRights
+from scheduler.web.answers.source import AnswerSource
 from scheduler.web.auth import (
     Handler,
     add_headers,
@@ -50,6 +52,8 @@ from scheduler.web.words import WordHandlers
 _EXPOSITION_CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _SHUTDOWN_SECONDS: Final = 2.0
 _MAX_RENDER_AGE_SECONDS: Final = 1.0
+_MAX_SNAPSHOT_AGE_SECONDS: Final = 0.1
+"""A page asks when its stream says that something has changed, and wants to see just that."""
 _THREAD_SWITCH_SECONDS: Final = 0.0005
 """The longest that a rendering thread holds the GIL before the event loop runs (default: 5 ms)."""
 _MAX_BODY_BYTES: Final = 32 * 1024
@@ -71,6 +75,7 @@ class WebSources:
         clock: the clock for cached values and sessions.
         faults: handles the faults that single requests cause.
         diagnosis: asks sites about a workload; None: no site is asked.
+        answers: answers what needs the engine or the ledger; None: that is not answered.
     """
 
     take_snapshot: Callable[[], StateSnapshot]
@@ -82,6 +87,7 @@ class WebSources:
     faults: Faults
     readiness_note: Callable[[], str] = lambda: ""
     diagnosis: DiagnosisSource | None = None
+    answers: AnswerSource | None = None
 
 
 @asynccontextmanager
@@ -139,9 +145,17 @@ class _Handlers:
             render=DashboardRenderer().render,
             max_age_seconds=_MAX_RENDER_AGE_SECONDS,
         )
+        self._shared_snapshot = CachedRender(
+            clock=clock,
+            take_snapshot=take_snapshot,
+            render=lambda snapshot: snapshot,
+            max_age_seconds=_MAX_SNAPSHOT_AGE_SECONDS,
+        )
         self._searcher = Searcher()
         self._page_files = PageFiles()
         self.feed = LiveFeed(take_snapshot, clock, sources.faults)
+        rights = NamespaceRights(self._sessions, self.feed.namespaces)
+        self._answers = AnswerHandlers(self._shared_snapshot.get, sources.answers, rights)
         self.live_stream = LiveStream(self.feed, self._sessions, clock)
 
     def app(self) -> web.Application:
@@ -165,6 +179,7 @@ class _Handlers:
                 *self._records.routes(),
                 *self._diagnosis_routes,
                 *WordHandlers().routes(),
+                *self._answers.routes(),
                 web.get("/api/v1/live", self.live_stream.stream),
                 web.get("/metrics", self._get_metrics),
                 web.get("/healthz", self._get_healthz),

@@ -17,6 +17,7 @@ from scheduler.control.queue.work_queue import SchedulingQueue
 from scheduler.control.sites.sites import Sites
 from scheduler.control.sites.unadmitted_sites import UnadmittedSites
 from scheduler.control.state.objects import HubObjects
+from scheduler.control.state.usage import Amounts
 from scheduler.control.stats.workloads import WorkloadStats
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.metadata import WorkKey
@@ -65,6 +66,7 @@ class StateSnapshot:
         tenants: all tenants.
         quota_used: what placed workloads use of quotas, by namespace and resource; millicores for
             cpu, whole units for all else.
+        requested: what the replicas of each workload request, by site and resource.
     """
 
     at: datetime
@@ -93,6 +95,7 @@ class StateSnapshot:
     evictions: Mapping[str, object] = field(default_factory=dict)
     tenants: list[Tenant] = field(default_factory=list)
     quota_used: dict[str, dict[str, int]] = field(default_factory=dict)
+    requested: Mapping[WorkKey, Mapping[str, Amounts]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +174,7 @@ def take_snapshot(
         evictions=sources.evictions(),
         tenants=list(sources.registry.tenants.values()),
         quota_used={name: dict(used) for name, used in sources.quota_totals().items()},
+        requested=sources.workload_stats.usage.requested_by_workload(),
     )
 
 

@@ -39,6 +39,10 @@ class SiteUsage:
             self.totals.setdefault(site, Counter()).update(amounts)
             self.by_workload.setdefault(site, {})[key] = amounts
 
+    def requested_by_workload(self) -> dict[WorkKey, Mapping[str, Amounts]]:
+        """What each workload requests by site, for another thread."""
+        return dict(self._usage_of)  # the parts of a workload are replaced, never changed
+
     def forget(self, key: WorkKey) -> None:
         """Forgets a workload that is gone."""
         for site, amounts in self._usage_of.pop(key, {}).items():

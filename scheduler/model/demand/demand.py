@@ -10,13 +10,13 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from scheduler.model.kinds.energy import EnergyLimit
 from scheduler.model.demand.preemption import (
     NO_VICTIMS,
     BorrowedByTenant,
     PossibleVictim,
     PreemptedReplicas,
 )
+from scheduler.model.kinds.energy import EnergyLimit
 from scheduler.model.kinds.failover import UnreadyReason
 from scheduler.model.kinds.fields import (
     DataClass,

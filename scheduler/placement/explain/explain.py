@@ -4,6 +4,7 @@ None of this is kept with a decision. It follows from the same inputs, so the re
 gives its explanation, byte for byte.
 """
 
+from collections.abc import Collection
 from datetime import datetime
 
 import numpy as np
@@ -36,6 +37,7 @@ def explain(
     now: datetime,
     terms: Terms = DEFAULT_TERMS,
     decision: Decision | None = None,
+    sites: Collection[str] | None = None,
 ) -> Explanation:
     """Explains a decision.
 
@@ -45,6 +47,7 @@ def explain(
         now: as in `choose`.
         terms: as in `choose`.
         decision: the result of `choose`; None: call it.
+        sites: the sites that are explained; None: all.
     """
     decided = choose(demand, fleet, now=now, terms=terms) if decision is None else decision
     state = prepare_cycle(demand, fleet, context_at_start(decision_context(now, terms), decided))
@@ -52,7 +55,8 @@ def explain(
     return Explanation(
         decision=decided,
         sites=tuple(
-            _explain_site(state, name, shares.get(name, 0)) for name in sorted(fleet.slot_of)
+            _explain_site(state, name, shares.get(name, 0))
+            for name in sorted(fleet.slot_of if sites is None else sites)
         ),
     )
 

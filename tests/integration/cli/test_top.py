@@ -28,6 +28,7 @@ from scheduler.web.metrics import Metrics
 from scheduler.web.server import WebSources, serve_web
 from tests.integration.cli.test_ledger_rights import free_port, no_ledger
 from tests.support.fake_clock import FakeClock
+from tests.support.fake_reviewer import ALL, fake_reviewer
 from tests.support.faults import make_faults
 from tests.support.kubeconfigs import TOKEN, kubeconfig
 from tests.support.up import ROOT
@@ -39,10 +40,6 @@ ENTER, LEAVE = "\x1b[?1049h", "\x1b[?1049l"
 @pytest.fixture
 async def words(tmp_path: Path) -> AsyncIterator[list[str]]:
     """The words that reach a web server with three sites and six workloads."""
-
-    async def review(token: str, namespace: str) -> bool:
-        return token == TOKEN and not namespace
-
     state, clock = WebState(FakeClock()), FakeClock()
     state.admit(3)
     state.report_all()
@@ -53,7 +50,7 @@ async def words(tmp_path: Path) -> AsyncIterator[list[str]]:
         render_metrics=Metrics().render,
         ledger=no_ledger(),
         readiness_problem=lambda: "",
-        review_token=review,
+        review_token=fake_reviewer({TOKEN: [ALL]}),
         clock=clock,
         faults=make_faults(clock),
     )

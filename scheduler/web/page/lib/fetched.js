@@ -1,6 +1,6 @@
 // What a view asks the server for once or again and again, with the state of asking.
 
-import {useEffect, useState} from "/page/lib/preact.js";
+import {useEffect, useRef, useState} from "/page/lib/preact.js";
 
 export async function ask(path, signal) {
   const answer = await fetch(path, {headers: {Accept: "application/json"}, signal});
@@ -10,29 +10,55 @@ export async function ask(path, signal) {
   throw error;
 }
 
+const LEAST_PAUSE = 250;                      // between two answers to one question, in ms
+
+// Asks again and again: after `everySeconds`, and soon after `version` changes. One question is on
+// its way at a time, so a stream of changes delays none of the answers.
+export function useAgain(load, keys, {everySeconds = 0, version} = {}) {
+  const loop = useRef(null);
+  const seen = useRef(version);
+  useEffect(() => {
+    const mine = {stop: new AbortController(), timer: 0, isBusy: false, isDue: false};
+    loop.current = mine;
+    mine.run = async () => {
+      clearTimeout(mine.timer);
+      if (mine.isBusy) { mine.isDue = true; return; }
+      mine.isBusy = true;
+      mine.isDue = false;
+      const pause = await load(mine.stop.signal);
+      mine.isBusy = false;
+      if (mine.stop.signal.aborted) return;
+      if (mine.isDue) mine.timer = setTimeout(mine.run, LEAST_PAUSE);
+      else if (pause || everySeconds) mine.timer = setTimeout(mine.run, 1000 * (pause || everySeconds));
+    };
+    mine.run();
+    return () => { mine.stop.abort(); clearTimeout(mine.timer); };
+  }, keys);
+  useEffect(() => {
+    if (version === undefined || version === seen.current) return;
+    seen.current = version;
+    loop.current?.run();
+  }, [version]);
+}
+
 // Returns {data, error, isLoading}. The last data stay while it asks again, also for another path
 // of the same view, so that nothing flickers; `error` is set beside them when they are stale.
-export function useFetched(path, {everySeconds = 0} = {}) {
+export function useFetched(path, {everySeconds = 0, version} = {}) {
   const [state, setState] = useState({data: null, error: null, isLoading: true, path: null});
-  useEffect(() => {
-    if (!path) return undefined;
-    const stop = new AbortController();
-    let timer = 0;
-    const once = async () => {
-      setState((last) => ({...last, isLoading: true}));
-      try {
-        const data = await ask(path, stop.signal);
-        if (stop.signal.aborted) return;      // an answer that came late is of a former question
-        setState({data, error: null, isLoading: false, path});
-      } catch (error) {
-        if (stop.signal.aborted) return;
-        setState((last) => ({...last, error, isLoading: false}));
-      }
-      if (everySeconds) timer = setTimeout(once, everySeconds * 1000);
-    };
-    once();
-    return () => { stop.abort(); clearTimeout(timer); };
-  }, [path, everySeconds]);
+  const load = async (signal) => {
+    if (!path) return 0;
+    setState((last) => ({...last, isLoading: true}));
+    try {
+      const data = await ask(path, signal);
+      if (signal.aborted) return 0;           // an answer that came late is of a former question
+      setState({data, error: null, isLoading: false, path});
+    } catch (error) {
+      if (signal.aborted) return 0;
+      setState((last) => ({...last, error, isLoading: false}));
+    }
+    return path ? everySeconds : 0;
+  };
+  useAgain(load, [path, everySeconds], {version: path ? version : undefined});
   return state;
 }
 

@@ -8,6 +8,7 @@ import {Workloads} from "/page/views/workloads.js";
 import {WorkloadView} from "/page/views/workload.js";
 import {Queue} from "/page/views/queue.js";
 import {Carbon} from "/page/views/carbon.js";
+import {Room} from "/page/views/room.js";
 import {WhatIf} from "/page/views/whatif.js";
 
 const overview = () => ["overview"];
@@ -22,6 +23,7 @@ const VIEWS = [
   {name: "workload", path: ["workloads", "*", "*"], view: WorkloadView, title: "nav.workload", under: "workloads", live: overview},
   {name: "queue", path: ["queue"], view: Queue, title: "nav.queue", live: overview},
   {name: "carbon", path: ["carbon"], view: Carbon, title: "nav.carbon", live: overview},
+  {name: "room", path: ["room"], view: Room, title: "nav.room", live: overview},
   {name: "whatif", path: ["whatif"], view: WhatIf, title: "nav.whatif", live: overview},
 ];
 

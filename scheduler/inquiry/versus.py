@@ -123,6 +123,63 @@ def _term_differences(other: dict[str, Any], best: dict[str, Any]) -> list[dict[
     ]
 
 
+def compare_two_sites(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """Two sites of an explanation side by side, whether they were chosen or not.
+
+    Args:
+        one: a site, in its JSON form.
+        other: another one.
+
+    Returns:
+        The sites, one sentence, the rules that they answer differently or that refuse both, and
+        each cost term at both.
+    """
+    terms = {each["term"]: each for each in (*one["costs"], *other["costs"])}
+    return {
+        "sites": [one["name"], other["name"]],
+        "sentence": f"{_format_standing(one)}; {_format_standing(other)}{_format_gap(one, other)}",
+        "rules": [
+            {"rule": here["rule"], "reason": here["reason"], "verdicts": [here, there]}
+            for here, there in zip(one["verdicts"], other["verdicts"], strict=True)
+            if here["passed"] != there["passed"] or here["passed"] is False
+        ],
+        "terms": [
+            {"term": term, "costs": [_cost_at(one, term), _cost_at(other, term)]} for term in terms
+        ],
+    }
+
+
+def _format_standing(site: dict[str, Any]) -> str:
+    if site["replicas"]:
+        return f"{site['name']} is chosen for {_replicas(site['replicas'])}"
+    failed = [each["reason"] for each in site["verdicts"] if each["passed"] is False]
+    if failed:
+        return f"{site['name']} is refused ({', '.join(dict.fromkeys(failed))})"
+    return f"{site['name']} has room for {_replicas(site['room'])} and is not chosen"
+
+
+def _replicas(count: int) -> str:
+    return "1 replica" if count == 1 else f"{count} replicas"
+
+
+def _format_gap(one: dict[str, Any], other: dict[str, Any]) -> str:
+    here, there = one["totalCnyPerReplicaHour"], other["totalCnyPerReplicaHour"]
+    if here is None and there is None:
+        return "; the costs of both are unknown"
+    if here is None or there is None:
+        unknown = one["name"] if here is None else other["name"]
+        return f"; the cost of {unknown} is unknown"
+    if abs(here - there) < _PRICE_TOLERANCE:
+        return f"; both cost {here:.4f} CNY per replica-hour"
+    dear, cheap = (one, other) if here > there else (other, one)
+    gap = f"{abs(here - there):.4f} CNY per replica-hour"
+    return f"; {dear['name']} costs {gap} more than {cheap['name']}"
+
+
+def _cost_at(site: dict[str, Any], term: str) -> dict[str, Any] | None:
+    return next((each for each in site["costs"] if each["term"] == term), None)
+
+
 _CHOSEN = Message("versus.chosen", "{site} is chosen for {replicas:n} replicas{more:parts}")
 _TOGETHER = Message("versus.together", ", together with {sites:list}")
 _REFUSED = Message("versus.refused", "{site} is refused: {why:then}")

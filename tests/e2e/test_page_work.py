@@ -1,0 +1,235 @@
+"""The views of work in a real browser, on a real demo: what an operator asks, and hostile text."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.test_demo import running
+from tests.support.browser import Browser, browser, require_browser
+from tests.support.page_double import ESCAPES, MARKUP, Reader, poisoned, serving
+from tests.support.up import ROOT, eventually
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+
+PLACED, REFUSED = "health/appointment", "health/new-questionnaire"
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    require_browser()
+    folder = tmp_path_factory.mktemp("work") / "demo"
+    with running(folder):
+        yield folder / "hub"
+
+
+@pytest.fixture(scope="module")
+def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with browser(tmp_path_factory.mktemp("window")) as found:
+        yield found
+
+
+def address(data_dir: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "scheduler.cli.entry", "open", "--data-dir", str(data_dir)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    return done.stdout.strip()
+
+
+def show(window: Browser, view: str) -> None:
+    """Goes to a view without loading the page again."""
+    window.run(f"location.hash = {json.dumps(view)}")
+
+
+def text_of(window: Browser, selector: str) -> str:
+    """The text of an element; "": it is not there."""
+    script = f"return document.querySelector({json.dumps(selector)})?.innerText || ''"
+    return str(window.run(script))
+
+
+def shows(window: Browser, selector: str, *words: str) -> str:
+    """Waits until an element has all these words; returns its text."""
+
+    def look() -> bool:
+        text = text_of(window, selector)
+        return bool(text) and all(word in text for word in words)
+
+    try:
+        eventually(look)
+    except AssertionError:
+        said = f"{selector} has not {words}; the page:\n{window.text()}"
+        raise AssertionError(said) from None
+    return text_of(window, selector)
+
+
+def choose(window: Browser, selector: str, value: str) -> None:
+    """Types into a field."""
+    window.run(
+        f"const box = document.querySelector({json.dumps(selector)});"
+        f"box.value = {json.dumps(value)};"
+        "box.dispatchEvent(new Event('input', {bubbles: true}));"
+    )
+
+
+def press(window: Browser, selector: str) -> None:
+    """Presses an element."""
+    window.run(f"document.querySelector({json.dumps(selector)}).click()")
+
+
+@pytest.fixture
+def page(data_dir: Path, window: Browser) -> Browser:
+    window.open(address(data_dir))
+    return window
+
+
+def test_workloads_are_found_by_facets_whose_choice_is_in_the_address(page: Browser) -> None:
+    show(page, "#/workloads")
+    shows(page, "#workloads", PLACED, REFUSED)
+    shows(page, "#workloads-count", "8")
+    press(page, "[data-facet=tenant] input")
+    shows(page, "#workloads-count", " of 8")
+    assert "tenant=" in page.run("return location.hash"), "a link shows what its sender saw"
+    assert page.console_messages() == []
+
+
+def test_why_it_does_not_run_and_who_can_change_it(page: Browser) -> None:
+    show(page, f"#/workloads/{REFUSED}")
+    shows(page, "#why-line", "data-class-missing")
+    shows(page, "#changes", "the tenant may change it", "workload.dataClass")
+    show_me = "return document.querySelector('#changes a[href^=\"#/whatif?\"]').href"
+    assert "change=workload.dataClass" in page.run(show_me)
+    shows(page, ".heat table", "data-class-missing")
+    page.run("document.querySelector('.heat td.bad button').focus()")
+    shows(page, "#said", "data-class-missing")
+    words = page.run("return document.getElementById('in-words').textContent")
+    assert "no data class" in words, "the same for a reader of the screen"
+    assert page.console_messages() == []
+
+
+def test_why_here_and_not_there_and_what_it_costs(page: Browser) -> None:
+    show(page, f"#/workloads/{PLACED}?part=why&versus=gz-core,shaoguan")
+    shows(page, "#versus", "gz-core", "shaoguan", "CNY per replica-hour")
+    shows(page, "#costs", "gz-core", "CNY/h")
+    assert page.console_messages() == []
+
+
+def test_where_it_ran_at_a_time_and_what_happened(page: Browser) -> None:
+    show(page, f"#/workloads/{PLACED}?part=history&at=2099-01-01T00:00:00Z")
+    shows(page, "#at", "gz-core (")
+    shows(page, "#timeline", "placed")
+    show(page, f"#/workloads/{PLACED}?part=history&at=2001-01-01T00:00:00Z")
+    shows(page, "#at", "Nothing is recorded")
+    show(page, f"#/workloads/{PLACED}?part=events")
+    shows(page, "#workload-events", "Placed")
+    show(page, f"#/workloads/{PLACED}?part=manifests")
+    shows(page, "[data-part=manifests]", "Deployment appointment")
+    assert page.console_messages() == []
+
+
+def test_what_waits_and_what_carbon_costs_today(page: Browser) -> None:
+    show(page, "#/queue")
+    shows(page, "#queue", REFUSED, "the data class scheme changes")
+    shows(page, "#by-reason", "no data class given")
+    show(page, "#/carbon")
+    shows(page, "#spend-now", "CO₂e/h", "CNY/h")
+    shows(page, "#spend-today", "Carbon cost today")
+    shows(page, "#inputs", "Carbon intensity")
+    shows(page, "#carbon-tenants", "health")
+    shows(page, "#carbon-sites", "gz-core", "assumed")
+    assert page.console_messages() == []
+
+
+def test_where_it_still_fits_and_what_is_lost_with_a_site(page: Browser) -> None:
+    show(page, "#/room")
+    shows(page, "#fit-form", "CPU cores")
+    choose(page, "#fit-cpu", "2")
+    choose(page, "#fit-gpu", "")
+    press(page, "#fit-form button")
+    shows(page, "#fit-answer", "of 3 sites take it now")
+    choose(page, "#loss-site", "gz-core")
+    press(page, "#loss-form button")
+    shows(page, "#loss-answer", "gz-core runs")
+    shows(page, "#loss", "insurance-db", "lost")
+    assert page.console_messages() == []
+
+
+VIEWS = {
+    "#/workloads": "#workloads",
+    f"#/workloads/{PLACED}?part=where": "#workload-sites",
+    f"#/workloads/{REFUSED}?part=why": "#changes",
+    f"#/workloads/{PLACED}?part=why&versus=gz-core,shaoguan": "#versus",
+    f"#/workloads/{PLACED}?part=history&at=2099-01-01T00:00:00Z": "#at",
+    f"#/workloads/{PLACED}?part=events": "#workload-events",
+    f"#/workloads/{PLACED}?part=asks": "[data-part=asks] pre",
+    f"#/workloads/{PLACED}?part=manifests": "[data-part=manifests] details",
+    "#/queue": "#queue",
+    "#/carbon": "#carbon-sites",
+    "#/room?cpu=2&lost=gz-core": "#loss",
+}
+
+
+def test_every_view_of_work_is_there_in_chinese(page: Browser) -> None:
+    window = page
+    window.run("localStorage.setItem('kapok.language', 'zh'); location.reload()")
+    try:
+        for view, selector in VIEWS.items():
+            eventually(lambda: window.run("return document.documentElement.dataset.ready"))
+            show(window, view)
+            shows(window, selector)
+        assert "哪里放得下" in window.text()
+        assert window.console_messages() == [], "no word is missing"
+    finally:
+        window.run("localStorage.clear()")
+
+
+def _answers(reader: Reader) -> dict[str, Any]:
+    paths = [
+        "/api/v1/workloads/table?limit=400",
+        "/api/v1/queue",
+        "/api/v1/tenants",
+        "/api/v1/spend",
+        "/api/v1/sites",
+        "/api/v1/fits?request=cpu=2",
+        "/api/v1/losses/gz-core",
+        *(
+            f"/api/v1/workloads/{name}{part}"
+            for name in (PLACED, REFUSED)
+            for part in ("", "/why?versus=gz-core&versus=shaoguan", "/history", "/events")
+        ),
+        f"/api/v1/workloads/{REFUSED}/changes",
+    ]
+    refused = f"/api/v1/workloads/{REFUSED}/why?versus=gz-core&versus=shaoguan"
+    found = {path.partition("?")[0]: reader.get(path) for path in paths if path != refused}
+    found[refused.partition("?")[0]] = reader.get(refused)
+    return found
+
+
+def test_markup_and_escapes_in_any_field_are_text(data_dir: Path, window: Browser) -> None:
+    reader = Reader(address(data_dir))
+    answers = {path: poisoned(body) for path, body in _answers(reader).items()}
+    detail = answers[f"/api/v1/workloads/{PLACED}"]
+    detail["labels"] = {f"k{MARKUP}": MARKUP + ESCAPES}
+    event = poisoned(reader.first_event("/api/v1/live?view=overview"))
+    with serving(answers, event) as url:
+        window.open(url)
+        for view, selector in VIEWS.items():
+            show(window, view)
+            text = shows(window, selector)
+            assert "\x1b" not in text, view
+            assert "\u202e" not in text, view
+            assert window.run("return window.hacked") is None
+            strange = "return document.querySelectorAll('main img, main script, main b b').length"
+            assert window.run(strange) == 0, view
+        show(window, f"#/workloads/{PLACED}?part=asks")
+        text = shows(window, "[data-part=asks]", "<img src=x onerror")
+        assert "⟨U+001B⟩" in text, "an escape is shown as its code"
+        show(window, "#/workloads/health/nothing")
+        shows(window, "main", "no such workload")
