@@ -79,7 +79,7 @@ ATTEMPT_RESULTS: Final = (
     "deleted",
     "error",
 )
-MESSAGE_KINDS: Final = ("report", "status", "offline", "answer")
+MESSAGE_KINDS: Final = ("report", "heartbeat", "status", "offline", "answer")
 BAD_MESSAGE_KINDS: Final = (
     "malformed",
     "too-large",
@@ -154,7 +154,7 @@ _RESOURCES_HELP = "cpu in cores, memory in bytes, pods, nvidia.com/gpu in cards"
 RECORDED_METRICS: Final[Mapping[str, MetricDefinition]] = {
     "kapok_messages_total": MetricDefinition(
         "counter",
-        "Accepted messages from sites, by kind: report, status, offline, answer.",
+        "Accepted messages from sites, by kind: report, heartbeat, status, offline, answer.",
         ("kind",),
         values=MESSAGE_KINDS,
     ),
