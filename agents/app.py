@@ -425,11 +425,11 @@ def build_agent(
         )
 
     def answer(is_full: bool) -> None:  # noqa: FBT001 - a callback
+        statuses.request_status()  # first: the report then vouches for it
         if is_full:
             reports.request_full_report()
         else:
             reports.request_report()
-        statuses.request_status()
 
     return Agent(
         settings=settings,

@@ -24,7 +24,7 @@ from agents.orders.journal import JournalError
 from agents.orders.lease import LocalLease
 from agents.protocol.errors import WireError
 from agents.protocol.index import HeldHead
-from agents.protocol.status import OrderStatus
+from agents.protocol.status import OrderStatus, SiteStatusMessage
 from agents.report_pace import ReportPace
 from agents.runtime.clock import AgentClock
 from agents.runtime.faults import AgentFaults
@@ -41,6 +41,9 @@ _HELD_BACK_SECONDS: Final = 5.0
 _MIN_INTERVAL_SECONDS: Final = 0.2
 """Requests do not make a loop run more often: a hub that asks again and again, or a client that
 replays its requests, must not keep a small machine busy."""
+
+_EARLY_SECONDS: Final = 0.01
+"""A sleep may end a little early."""
 
 _IN_PROGRESS_PHASES: Final = frozenset({"Fetching", "Applying", "Applied", "Withdrawing"})
 _IN_PROGRESS_POLL_SECONDS: Final = 1.0
@@ -118,12 +121,13 @@ class ReportLoop:
         while True:
             started = self.clock.monotonic()
             self.heartbeats.beat("report", within_seconds=self.interval_seconds * 2 + _LATE_SECONDS)
-            is_due = started >= due_at
+            is_due = started >= due_at - _EARLY_SECONDS
             if is_due:
                 due_at = self._look_at = started + self.interval_seconds  # if this look fails, too
             with self.faults.guard("report"):
                 if await self._look(started, is_due=is_due):
-                    due_at = self.clock.monotonic() + self.interval_seconds
+                    # Counted from the look, as the next look is: a look before is one too many.
+                    due_at = started + self.interval_seconds
             await self._wait_until(due_at)
             least = max(_MIN_INTERVAL_SECONDS, self.faults.quarantine_seconds("report"))
             await _sleep_until(started + min(least, self.interval_seconds), self.clock)
@@ -142,7 +146,7 @@ class ReportLoop:
         if not (is_due or is_requested or has_changed):
             return False
         if not observed.observation.is_silent:
-            await self._publish(observed)
+            await self._publish(observed, may_be_heartbeat=not (is_requested or has_changed))
         return True
 
     async def _wait_until(self, due_at: float) -> None:
@@ -154,24 +158,19 @@ class ReportLoop:
             self._woken.clear()
             await _wait_for_event(self._woken, seconds, self.clock)
 
-    async def _publish(self, observed: SiteObservation) -> None:
+    async def _publish(self, observed: SiteObservation, *, may_be_heartbeat: bool) -> None:
         connection = self.session.connection
         if connection is None:
             return
-        now, is_sent = self.clock.monotonic(), False
+        is_sent = False
         try:
-            data = self.builder.build_report_message(
-                observed.observation,
-                observed.energy,
-                observed_seconds_ago=now - observed.started_at,
-                now=now,
-            )
+            kind, data = self._build_message(observed, may_be_heartbeat=may_be_heartbeat)
             await connection.publish(
                 self.builder.topic_of("report"),
                 data,
                 expiry_seconds=self.interval_seconds * _EXPIRY_INTERVALS,
             )
-            self.counters.add("messages_total", kind="report")
+            self.counters.add("messages_total", kind=kind)
             is_sent = True
         except (aiomqtt.MqttError, WireError) as error:
             _log.warning("report not sent: %s", error)
@@ -179,6 +178,18 @@ class ReportLoop:
             # The hub may not have received the full report that deltas would build on.
             if not is_sent:
                 self.builder.request_full_report()
+
+    def _build_message(
+        self, observed: SiteObservation, *, may_be_heartbeat: bool
+    ) -> tuple[str, bytes]:
+        """The kind of the message, and the message: a heartbeat if that says enough."""
+        now = self.clock.monotonic()
+        ago, what = now - observed.started_at, (observed.observation, observed.energy)
+        if may_be_heartbeat:
+            data = self.builder.build_heartbeat(*what, observed_seconds_ago=ago, now=now)
+            if data is not None:
+                return "heartbeat", data
+        return "report", self.builder.build_report_message(*what, observed_seconds_ago=ago, now=now)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -228,9 +239,10 @@ class StatusLoop:
         """Runs until cancelled."""
         while True:
             connection = await self.session.wait_for_connection()
+            is_requested = self._requested.is_set()
             self._requested.clear()
             with self.faults.guard("status"):
-                await self._publish(connection)
+                await self._publish(connection, is_requested=is_requested)
             published_at = self.clock.monotonic()
             interval = self.interval_seconds
             if self.intake.is_holding_back:  # the hub publishes the index when it sees no echo
@@ -239,24 +251,38 @@ class StatusLoop:
             least = max(_MIN_INTERVAL_SECONDS, self.faults.quarantine_seconds("status"))
             await _sleep_until(published_at + min(least, self.interval_seconds), self.clock)
 
-    async def _publish(self, connection: BrokerConnection) -> None:
+    async def _publish(self, connection: BrokerConnection, *, is_requested: bool) -> None:
+        is_sent = False
         try:
-            await connection.publish(
-                self.builder.topic_of("status"),
-                self._build_message(),
-                expiry_seconds=self.interval_seconds * _EXPIRY_INTERVALS,
-            )
-            self.counters.add("messages_total", kind="status")
+            now, status = self.clock.monotonic(), self._build_status()
+            is_due = is_requested or self._is_awaiting()
+            if is_due or not self.builder.is_vouched_for(status, now):
+                await connection.publish(
+                    self.builder.topic_of("status"),
+                    self.builder.build_status_message(status, now=now),
+                    expiry_seconds=self.interval_seconds * _EXPIRY_INTERVALS,
+                )
+                self.counters.add("messages_total", kind="status")
             self._is_proof_requested = self._are_heads_requested = False
+            is_sent = True
         except (aiomqtt.MqttError, WireError) as error:
             _log.warning("status not sent: %s", error)
+        finally:
+            if not is_sent:
+                self.builder.forget_status()
 
-    def _build_message(self) -> bytes:
+    def _is_awaiting(self) -> bool:
+        """Whether the hub is to send something again, which it does when a status says so."""
+        intake = self.intake
+        is_lacking = intake.wants_full_index or intake.is_holding_back
+        return is_lacking or bool(intake.missing_entries())
+
+    def _build_status(self) -> SiteStatusMessage:
         now, index, executor = self.clock.monotonic(), self.intake.index, self.executor
         # Before its first pass the executor does not know what runs here. An empty list of orders
         # in an executing agent's status would claim that nothing does.
         last_pass_at = executor.last_pass_at if executor and self.is_executing() else None
-        return self.builder.build_status_message(
+        return self.builder.build_status(
             executor.order_statuses() if executor and last_pass_at is not None else (),
             site_uid=index.site_uid if index else None,
             echo=self.intake.echo,

@@ -1,13 +1,15 @@
 """A real agent for its benchmark: mosquitto with TLS and client certificates, and a byte counter.
 
-The hub is a subscriber that decodes nothing; what the agent signs, it signs as ever. All traffic
-between agent and broker passes a proxy that counts the bytes of both directions, TLS included.
+The hub is a subscriber that decodes nothing, and asks for proof of freshness as often as the
+scheduler does; what the agent signs, it signs as ever. All traffic between agent and broker passes
+a proxy that counts the bytes of both directions, TLS included.
 """
 
 import asyncio
 import contextlib
 import getpass
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -28,12 +30,18 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from agents.protocol.envelope import seal
+from agents.protocol.heartbeat.chain import is_heartbeat
+from agents.protocol.hub_requests import HUB_REQUEST, WANT_STATUS, HubNonce, HubRequest
+from agents.protocol.keys import SigningKey
+from agents.protocol.topics import site_topic
 from scheduler.runtime.clock import SystemClock
 
 CLOCK = SystemClock()
 SITE = "bench-site"
 _START_SECONDS = 30.0
 _CHUNK_BYTES = 65_536
+_ASK_SECONDS = 300.0
 
 # Started by root, mosquitto changes to another user, who could not read the key.
 _BROKER = """user {user}
@@ -120,6 +128,8 @@ class Traffic:
         bytes: of both directions, with TLS.
         report_bytes: payload of each report, in order.
         status_bytes: payload of each status.
+        heartbeats: number of heartbeats.
+        hub_key: the hub's key.
         first_report_at: monotonic seconds of the first report.
     """
 
@@ -128,6 +138,10 @@ class Traffic:
     status_bytes: list[int] = field(default_factory=list)
     first_report_at: float | None = None
     reported: asyncio.Event = field(default_factory=asyncio.Event)
+    heartbeats: int = 0
+    hub_key: SigningKey = field(default_factory=SigningKey.generate)
+    asked: int = 0
+    next_ask_at: float = 0.0
 
     async def relay(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int
@@ -156,12 +170,28 @@ class Traffic:
             await client.subscribe("kapok/v1/+/#", qos=1)
             async for message in client.messages:
                 kind, size = str(message.topic).rpartition("/")[2], len(message.payload)
-                if kind == "report":
+                if kind == "report" and is_heartbeat(message.payload):
+                    self.heartbeats += 1
+                elif kind == "report":
                     self.report_bytes.append(size)
                     self.first_report_at = self.first_report_at or CLOCK.monotonic()
                     self.reported.set()
                 elif kind == "status":
                     self.status_bytes.append(size)
+                if self.reported.is_set() and CLOCK.monotonic() >= self.next_ask_at:
+                    await self._ask(client)
+
+    async def _ask(self, client: aiomqtt.Client) -> None:
+        """Sends a nonce, as the scheduler does after a first report and every few minutes."""
+        self.asked += 1
+        self.next_ask_at = CLOCK.monotonic() + _ASK_SECONDS
+        value = f"{self.asked}.{secrets.token_hex(16)}"
+        nonce = HubNonce(asker="scheduler-1", number=self.asked, value=value, takes_heartbeats=True)
+        request = HubRequest(site=SITE, epoch=1, wants=(WANT_STATUS,), nonce=nonce)
+        topic = site_topic(SITE, "hub")
+        await client.publish(
+            topic, seal(HUB_REQUEST.encode(request), topic=topic, key=self.hub_key), qos=1
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +262,7 @@ async def running_agent(
         )
         stack.callback(proxy.close)
         await CLOCK.sleep(1.0)  # the hub has subscribed
-        config = _write_settings(folder, proxy_port, member_port if nodes else None)
+        config = _write_settings(folder, proxy_port, member_port if nodes else None, traffic)
         command = (sys.executable, "-m", "agents.cli", "--config", str(config))
         started = CLOCK.monotonic()
         agent = await stack.enter_async_context(_process(*command, log=folder / "agent.log"))
@@ -244,12 +274,15 @@ async def running_agent(
         yield AgentProcess(agent.pid, started, traffic)
 
 
-def _write_settings(folder: Path, broker_port: int, member_port: int | None) -> Path:
+def _write_settings(
+    folder: Path, broker_port: int, member_port: int | None, traffic: Traffic
+) -> Path:
     """The settings as they are by default, but for addresses."""
     tree: dict[str, object] = {
         "site": SITE,
         "data_dir": str(folder / "agent"),
         "log_level": "WARNING",
+        "hub_keys": [str(traffic.hub_key.public)],
         "broker": {
             "host": "127.0.0.1",
             "port": broker_port,

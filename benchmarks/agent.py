@@ -94,6 +94,7 @@ async def _measure(name: str, *, is_quick: bool, churn: float) -> dict[str, obje
 async def _observe(agent: AgentProcess, seconds: float) -> dict[str, object]:
     traffic = agent.traffic
     cpu, sent, reports = agent.cpu_seconds(), traffic.bytes, len(traffic.report_bytes)
+    heartbeats, statuses = traffic.heartbeats, len(traffic.status_bytes)
     rss = agent.memory_mib("VmRSS")
     await CLOCK.sleep(seconds)
     deltas = traffic.report_bytes[reports:]
@@ -105,6 +106,11 @@ async def _observe(agent: AgentProcess, seconds: float) -> dict[str, object]:
         "bytes_per_hour": round((traffic.bytes - sent) * _HOUR_SECONDS / seconds),
         "first_report_seconds": round(first_at - agent.started_at, 2),
         "largest_delta_bytes": max(deltas, default=0),
+        "messages": {
+            "heartbeat": traffic.heartbeats - heartbeats,
+            "report": len(deltas),
+            "status": len(traffic.status_bytes) - statuses,
+        },
         "seconds": seconds,
     }
 

@@ -23,8 +23,8 @@ METRICS: Final[Mapping[str, tuple[str, str]]] = {
     "kapok_agent_messages_total": (
         "counter",
         (
-            "Messages by kind: desired, desired/delta, orders, hub (received); report, status, "
-            "answer (sent)"
+            "Messages by kind: desired, desired/delta, orders, hub (received); report, heartbeat, "
+            "status, answer (sent)"
         ),
     ),
     "kapok_agent_empty_messages_total": (

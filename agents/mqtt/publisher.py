@@ -1,10 +1,12 @@
 """Builds the messages that the agent publishes: reports, statuses and the last will, signed."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
+from agents.mqtt.heartbeats import SaidReport, observed_within_seconds
 from agents.mqtt.nonces import CarriedNonces
 from agents.mqtt.report_bounds import bring_within_bounds, halve_report
 from agents.protocol.bounds import MAX_SECONDS
@@ -12,6 +14,7 @@ from agents.protocol.delta import SECTION_NAMES, canonicalise_report, compute_de
 from agents.protocol.diagnosis.answer import ANSWER, OrderAnswer
 from agents.protocol.envelope import seal
 from agents.protocol.errors import WireError
+from agents.protocol.heartbeat.chain import SentChain
 from agents.protocol.index import HeldHead, IndexEcho
 from agents.protocol.keys import SigningKey
 from agents.protocol.report import (
@@ -34,6 +37,9 @@ from agents.protocol.topics import TopicKind, site_topic
 from agents.runtime.data_dir import Boot
 from agents.sensors.sensor import Observation
 
+_FULL_INTERVALS: Final = 12
+"""Full reports are so much rarer where heartbeats follow them: a hub that lacks one asks."""
+
 
 @dataclass(slots=True, kw_only=True)
 class ReportBuilder:
@@ -47,6 +53,7 @@ class ReportBuilder:
         full_interval_seconds: time between full reports; the reports in between are deltas.
         interval_seconds: time between reports, which each of them states; None: it is not stated.
         nonces: what every message carries, as proof that it is new.
+        random_bytes: makes so many random bytes.
     """
 
     site: str
@@ -56,9 +63,14 @@ class ReportBuilder:
     full_interval_seconds: float
     interval_seconds: float | None = None
     nonces: CarriedNonces = field(default_factory=CarriedNonces)
+    random_bytes: Callable[[int], bytes] = os.urandom
     _sequence: int = field(default=0, init=False)
     _base_report: Report | None = field(default=None, init=False)
     _base_sent_at: float = field(default=0.0, init=False)
+    _said: SaidReport | None = field(default=None, init=False)
+    _said_status: SiteStatusMessage | None = field(default=None, init=False)
+    _status_sequence: int | None = field(default=None, init=False)
+    _status_sent_at: float = field(default=0.0, init=False)
 
     def topic_of(self, kind: TopicKind) -> str:
         """One of this site's topics."""
@@ -66,11 +78,12 @@ class ReportBuilder:
 
     def request_full_report(self) -> None:
         """Makes the next report a full one."""
-        self._base_report = None
+        self._base_report = self._said = None
 
     def renew_boot(self, boot: Boot) -> None:
         """Counts as another boot from now on; the next report is a full one."""
-        self.boot, self._base_report = boot, None
+        self.boot, self._base_report, self._said = boot, None, None
+        self._said_status = self._status_sequence = None
 
     def build_report(
         self,
@@ -80,15 +93,34 @@ class ReportBuilder:
         observed_seconds_ago: float,
     ) -> Report:
         """Builds a full report with the next sequence number, within the bounds of messages."""
-        sections: dict[str, Any] = {name: getattr(observation, name) for name in SECTION_NAMES}
-        sections["energy"] = energy
         report = Report(
             **self._header_fields(observed_seconds_ago),
             site=self.site,
             interval_seconds=self.interval_seconds,
-            **sections,
+            **_sections_of(observation, energy),
         )
         return canonicalise_report(bring_within_bounds(report))
+
+    def build_heartbeat(
+        self,
+        observation: Observation,
+        energy: ReportedEnergy | None,
+        *,
+        observed_seconds_ago: float,
+        now: float,
+    ) -> bytes | None:
+        """Builds the next heartbeat; None: it would not say all, and a report is due.
+
+        Args: as of `build_report_message`.
+        """
+        if self._said is None or not self.nonces.take_heartbeats(now):
+            return None
+        return self._said.heartbeat(
+            _sections_of(observation, energy),
+            self.nonces.by_asker(),
+            self._status_sequence,
+            observed_seconds_ago=observed_seconds_ago,
+        )
 
     def build_report_message(
         self,
@@ -112,8 +144,13 @@ class ReportBuilder:
             WireError: it is too large without nodes, too.
         """
         report = self.build_report(observation, energy, observed_seconds_ago=observed_seconds_ago)
+        self._said, full_seconds = None, self.full_interval_seconds
+        if self.nonces.take_heartbeats(now):
+            self._said = self._begin_chain(_sections_of(observation, energy), observed_seconds_ago)
+            report = replace(report, heartbeats=self._said.reported())
+            full_seconds *= _FULL_INTERVALS
         base = self._base_report
-        if base is not None and now - self._base_sent_at < self.full_interval_seconds:
+        if base is not None and now - self._base_sent_at < full_seconds:
             with suppress(WireError):  # too large, or it names more than a delta may: a full one
                 change = REPORT_DELTA.encode(compute_delta(base, report))
                 REPORT_DELTA.decode(change)
@@ -130,7 +167,16 @@ class ReportBuilder:
                 self._base_report, self._base_sent_at = report, now
                 return data
 
-    def build_status_message(
+    def _begin_chain(self, sections: Mapping[str, Any], observed_seconds_ago: float) -> SaidReport:
+        return SaidReport(
+            sections=sections,
+            nonces=self.nonces.by_asker(),
+            status_sequence=self._status_sequence,
+            chain=SentChain(self.topic_of("report"), self.random_bytes),
+            observed_within_seconds=observed_within_seconds(observed_seconds_ago),
+        )
+
+    def build_status(
         self,
         orders: tuple[OrderStatus, ...],
         *,
@@ -145,13 +191,9 @@ class ReportBuilder:
         kept: tuple[KeptClaim, ...] = (),
         wants_full_index: bool = False,
         trusted_hub_keys: tuple[str, ...] = (),
-    ) -> bytes:
-        """Builds a status, sealed; see `SiteStatusMessage` for the arguments.
-
-        Raises:
-            WireError: the status is larger than readers accept.
-        """
-        status = SiteStatusMessage(
+    ) -> SiteStatusMessage:
+        """Builds a status with the next sequence number; see there for the arguments."""
+        return SiteStatusMessage(
             **self._header_fields(observed_seconds_ago),
             site=self.site,
             site_uid=site_uid,
@@ -169,8 +211,29 @@ class ReportBuilder:
             acts_on=ACTS_ON,
             trusted_hub_keys=trusted_hub_keys[:MAX_TRUSTED_KEYS] or None,
         )
+
+    def is_vouched_for(self, status: SiteStatusMessage, now: float) -> bool:
+        """Whether heartbeats say what a status would say: it is as the one that was sent last."""
+        if self._said is None or now - self._status_sent_at >= self.full_interval_seconds:
+            return False
+        return self.nonces.take_heartbeats(now) and _content_of(status) == self._said_status
+
+    def forget_status(self) -> None:
+        """Has the next status sent whatever it says: the one before was not."""
+        self._said_status = None
+
+    def build_status_message(self, status: SiteStatusMessage, *, now: float = 0.0) -> bytes:
+        """Seals a status that is sent now, if need be without what people wrote.
+
+        Raises:
+            WireError: the status is larger than readers accept.
+        """
+        self._said_status, self._status_sent_at = _content_of(status), now
+        self._status_sequence = status.sequence
         # Never without an order, because that would say that nothing of it is left.
-        brief = replace(status, orders=tuple(replace(order, message=None) for order in orders))
+        brief = replace(
+            status, orders=tuple(replace(order, message=None) for order in status.orders)
+        )
         for smaller in (status, brief):
             with suppress(WireError):
                 return self._seal("status", SITE_STATUS.encode(smaller))
@@ -214,3 +277,15 @@ class ReportBuilder:
             key=self.key,
             includes_public_key=includes_public_key,
         )
+
+
+def _content_of(status: SiteStatusMessage) -> SiteStatusMessage:
+    """A status without what differs in every message."""
+    return replace(status, sequence=0, observed_seconds_ago=0.0)
+
+
+def _sections_of(observation: Observation, energy: ReportedEnergy | None) -> dict[str, Any]:
+    """The sections of a report, by name of the field."""
+    sections: dict[str, Any] = {name: getattr(observation, name) for name in SECTION_NAMES}
+    sections["energy"] = energy
+    return sections

@@ -43,6 +43,9 @@ _HANDSHAKE_SECONDS: Final = 10.0
 _MAX_IN_FLIGHT: Final = 20
 """Publications that wait for the broker's acknowledgement: paho's default."""
 
+_MAX_ALIASES: Final = 2
+"""Topics that are published to often: reports and statuses. Answers have a topic each."""
+
 # Some brokers deliver only so many retained messages per subscription (the packaged one: 100).
 SUBSCRIBE_BATCH: Final = 50
 
@@ -78,15 +81,32 @@ class Will:
 class BrokerConnection:
     """An open session. Every method may raise `aiomqtt.MqttError`."""
 
-    def __init__(self, client: aiomqtt.Client) -> None:
+    def __init__(self, client: aiomqtt.Client, max_aliases: int = 0) -> None:
+        """Uses a client that is connected, to a broker that takes so many topic aliases."""
         self._client = client
+        self._max_aliases = max_aliases
+        self._aliases: dict[str, int] = {}
+        self._acknowledged: set[str] = set()
 
     async def publish(self, topic: str, payload: bytes, *, expiry_seconds: float) -> None:
         """Publishes at least once (QoS 1), not retained; the broker drops it when it expires."""
         properties = _properties(PacketTypes.PUBLISH)
         properties.MessageExpiryInterval = max(1, round(expiry_seconds))
-        await self._client.publish(topic, payload, qos=1, retain=False, properties=properties)
+        alias = self._alias_of(topic)
+        if alias:
+            properties.TopicAlias = alias
+        # The broker knows an alias for sure once it has acknowledged a message with both.
+        name = "" if topic in self._acknowledged else topic
+        await self._client.publish(name, payload, qos=1, retain=False, properties=properties)
+        if alias:
+            self._acknowledged.add(topic)
         raise_if_cancelled()
+
+    def _alias_of(self, topic: str) -> int:
+        """The alias of a topic in this session (MQTT 5, 3.3.2.3.4); 0: it has none."""
+        if topic not in self._aliases and len(self._aliases) < self._max_aliases:
+            self._aliases[topic] = len(self._aliases) + 1
+        return self._aliases.get(topic, 0)
 
     async def subscribe(self, topics: Sequence[str]) -> None:
         """Subscribes, in batches; retained messages are delivered, also when they were before."""
@@ -182,9 +202,9 @@ class AgentSession:
         try:
             _limit_reading(client)
             _choose_way(client, self.broker)
-            _keep_receive_maximum(client)
+            limits = _keep_limits(client)
             async with client:
-                connection = BrokerConnection(client)
+                connection = BrokerConnection(client, min(_MAX_ALIASES, limits.topic_aliases))
                 await connection.subscribe(self.topics)
                 self.connection = connection
                 self.counters.set("connected", 1)
@@ -337,8 +357,20 @@ def _host_header(broker: AgentBrokerSettings) -> str:
     return name if broker.port == default else f"{name}:{broker.port}"
 
 
-def _keep_receive_maximum(client: aiomqtt.Client) -> None:
-    """Makes paho send no more at once than the broker says it takes (MQTT 5, 3.2.2.3.3)."""
+@dataclass(slots=True)
+class _BrokerLimits:
+    """What the broker says that it takes."""
+
+    topic_aliases: int = 0
+
+
+def _keep_limits(client: aiomqtt.Client) -> _BrokerLimits:
+    """Makes paho send no more at once than the broker says it takes (MQTT 5, 3.2.2.3.3).
+
+    Returns:
+        The other limits, which are known once the client is connected.
+    """
+    limits = _BrokerLimits()
     mqtt = client._client  # noqa: SLF001 - aiomqtt offers no other way
     on_connect = mqtt.on_connect
 
@@ -346,9 +378,11 @@ def _keep_receive_maximum(client: aiomqtt.Client) -> None:
         maximum = getattr(properties, "ReceiveMaximum", _MAX_IN_FLIGHT)
         # paho's own setter refuses once there is a connection; nothing is in flight before this.
         one._max_inflight_messages = max(1, min(_MAX_IN_FLIGHT, maximum))  # noqa: SLF001 - as above
+        limits.topic_aliases = getattr(properties, "TopicAliasMaximum", 0)
         on_connect(one, data, flags, code, properties)  # type: ignore[misc, arg-type, call-arg]
 
     mqtt.on_connect = heed
+    return limits
 
 
 def _limit_reading(client: aiomqtt.Client) -> None:

@@ -35,6 +35,7 @@ _HEADER_FIELDS: Final = (
     "nonces",
     "site",
     "interval_seconds",
+    "heartbeats",
 )
 _KEYED_SECTIONS: Final = frozenset({"node_classes", "orders"})
 _UNKEYED_SECTIONS: Final = tuple(

@@ -53,12 +53,15 @@ class HubNonce:
         value: the nonce; no other program can guess it before it is issued.
         spread_seconds: the answer comes after a random part of this time, so that the answers of
             many sites do not arrive together; absent: the longest.
+        takes_heartbeats: this scheduler takes heartbeats in place of reports that say the same as
+            the one before; without this word an agent sends it none.
     """
 
     asker: Word
     number: Counter
     value: Nonce
     spread_seconds: Annotated[float, Between(0, MAX_ANSWER_SPREAD_SECONDS)] | None = None
+    takes_heartbeats: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

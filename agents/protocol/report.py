@@ -50,6 +50,7 @@ from agents.protocol.bounds import (
     Word,
 )
 from agents.protocol.codec import Codec
+from agents.protocol.heartbeat.chain import ReportedHeartbeats
 
 TaintEffect = Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
 
@@ -338,11 +339,13 @@ class Report(MessageHeader, ReportSections):
         site: name of the site; the same as in the topic.
         interval_seconds: time between two reports when nothing changes; a reader that knows it
             needs not measure it. Absent from agents that do not state it.
+        heartbeats: what the heartbeats that follow show; absent: none follow.
     """
 
     kind: Literal["full"] = "full"
     site: SiteName
     interval_seconds: Seconds | None = None
+    heartbeats: ReportedHeartbeats | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -353,6 +356,7 @@ class ReportDelta(MessageHeader, ReportSections):
         kind: distinguishes full reports and deltas, which share a topic.
         site: name of the site; the same as in the topic.
         interval_seconds: as in a full report.
+        heartbeats: as in a full report.
         base: sequence of the full report that the delta builds on.
         cleared: names of sections that have become unknown since, such as `nodeClasses`.
         node_classes_gone: positions in the base's `nodeClasses` of classes that are gone.
@@ -362,6 +366,7 @@ class ReportDelta(MessageHeader, ReportSections):
     kind: Literal["delta"] = "delta"
     site: SiteName
     interval_seconds: Seconds | None = None
+    heartbeats: ReportedHeartbeats | None = None
     base: Count
     cleared: Annotated[tuple[Word, ...], AtMost(32)] = ()
     node_classes_gone: Annotated[tuple[Count, ...], AtMost(MAX_NODE_ROWS)] = ()

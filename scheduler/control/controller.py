@@ -167,6 +167,7 @@ class Controller:
         key_before = self.sites.sealing_key_of(report.site)
         events = self.sites.on_report(report)
         self.count_energy(report)
+        self.dispatcher.on_report(report.site)
         if self.sites.sealing_key_of(report.site) != key_before:
             self.referred.on_sealing_key(report.site)
         if "capacity" in events:

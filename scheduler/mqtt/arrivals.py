@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from agents.protocol.bounds import MAX_ENVELOPE_BYTES
 from agents.protocol.envelope import sender_key_id
 from agents.protocol.errors import WireError
+from agents.protocol.heartbeat.chain import is_heartbeat, parse_heartbeat
 from agents.protocol.topics import Topic, parse_topic
 
 # Agents write canonical JSON, whose first fields are alg, encoding, kid and payload.
@@ -25,6 +26,7 @@ _MAX_PARSED_BYTES = 4096
 _PEEKED_BYTES = 4096
 _LARGE_BYTES, _LARGE_JSON_BYTES = 8 * 1024, 32 * 1024
 
+HEARTBEAT = "heartbeat"
 SITE_KINDS = ("report", "status", "offline", "answer")
 
 
@@ -34,8 +36,8 @@ class Lane:
 
     Attributes:
         site: the site of the topic.
-        kind: the kind of the topic.
-        key_id: the key that the message claims to be signed with.
+        kind: the kind of the topic, or "heartbeat".
+        key_id: the key that the message claims to be signed with; the chain of a heartbeat.
         is_delta: whether a report looks like a delta, which a full report does not replace.
         token: of an answer, the question that it is to; answers to others do not replace it.
     """
@@ -80,6 +82,9 @@ def lane_of(topic: str, payload: bytes, *, retained: bool = False) -> Lane:
         raise WireError(
             "too-large", f"{len(payload)} bytes; at most {MAX_ENVELOPE_BYTES} are allowed"
         )
+    if parsed_topic.kind == "report" and is_heartbeat(payload):
+        chain = parse_heartbeat(payload).chain
+        return Lane(site=parsed_topic.site, kind=HEARTBEAT, key_id=chain.hex())
     return Lane(
         site=parsed_topic.site,
         kind=parsed_topic.kind,

@@ -21,6 +21,7 @@ from agents.protocol.envelope import (
     unseal_unadmitted,
 )
 from agents.protocol.errors import WireError
+from agents.protocol.heartbeat.chain import ReceivedChain, is_heartbeat, parse_heartbeat
 from agents.protocol.keys import TrustedKeys
 from agents.protocol.report import OFFLINE, MessageHeader, Offline, Report, ReportDelta
 from agents.protocol.report_totals import check_totals
@@ -31,7 +32,14 @@ from scheduler.mqtt.arrivals import parse_site_topic
 from scheduler.mqtt.keyring import Keyring
 from scheduler.mqtt.questions.site_questions import SiteQuestions
 from scheduler.mqtt.received_messages import ReceivedMessages
-from scheduler.mqtt.site_agents import AgentState, EarlierBoot, ReadReport, SiteAgents, SiteMessage
+from scheduler.mqtt.site_agents import (
+    AgentState,
+    EarlierBoot,
+    ReadReport,
+    SiteAgents,
+    SiteMessage,
+    VouchedReport,
+)
 from scheduler.mqtt.site_asker import SiteAsker
 from scheduler.mqtt.site_reports import (
     MAX_AGE_SECONDS,
@@ -123,6 +131,8 @@ class Ingest:
         Returns:
             Whether the message was accepted.
         """
+        if is_heartbeat(payload):
+            return self._handle_heartbeat(topic, payload, retained=retained)
         is_admitted, verified = None, None
         with self._refusals(topic), self.faults.barrier("message", passing=(WireError,)):
             parsed_topic = parse_site_topic(topic, retained=retained)
@@ -134,6 +144,42 @@ class Ingest:
             self.list_unadmitted(topic, payload)
         opened = self.decode(verified) if verified else None
         return opened is not None and self.apply(opened)
+
+    def check_chain(self, site: str, chain: bytes) -> None:
+        """Checks that a report named this chain of heartbeats; if not, the site is asked.
+
+        Raises:
+            WireError: "stale".
+        """
+        known = self._sites.get(site)
+        if known is None or known.find_vouched(chain) is None:
+            self.asker.ask_lacking(site)
+            raise WireError("stale", "a heartbeat whose report has not been received")
+
+    def _handle_heartbeat(self, topic: str, payload: bytes, *, retained: bool) -> bool:
+        """Takes in a heartbeat; only the age of what is known of its site changes."""
+        with self._refusals(topic), self.faults.barrier("message", passing=(WireError,)):
+            parsed_topic, heartbeat = (
+                parse_site_topic(topic, retained=retained),
+                parse_heartbeat(payload),
+            )
+            if parsed_topic.kind != "report":
+                raise WireError("malformed", f"{topic}: a heartbeat is for the topic of reports")
+            site = parsed_topic.site
+            self.check_chain(site, heartbeat.chain)
+            agents = self._sites[site]
+            vouched = agents.accept_heartbeat(heartbeat)
+            if agents.lacks_status(vouched):
+                self.asker.ask_lacking(site)
+            sent_seconds = self.asker.sent_seconds(site, vouched.header)
+            read = vouched.at_heartbeat(sent_seconds)
+            ago = timedelta(seconds=vouched.said.observed_within_seconds)
+            self._take_in(
+                agents, vouched.header.agent, read, self._instant_of(sent_seconds) - ago, size=0
+            )
+            self.telemetry.count_message("heartbeat")
+            return True
+        return False
 
     def is_admitted(self, site: str, key_id: str) -> bool:
         """Whether a Site lists the key."""
@@ -311,7 +357,8 @@ class Ingest:
             read = opened.read
             if is_new_boot:
                 read = replace(read, figures=replace(read.figures, is_new_boot=True))
-            self._handle_report(agents, message, read, opened.size)
+            if isinstance(message, Report | ReportDelta):
+                self._handle_report(agents, message, read, opened.size)
         elif opened.read is not None:
             sent_seconds = self.asker.sent_seconds(site, message)
             self.telemetry.count_message("status")
@@ -346,9 +393,9 @@ class Ingest:
             self.questions.on_status(site, message)
 
     def _handle_report(
-        self, agents: SiteAgents, message: MessageHeader, read: ReadReport, size: int
+        self, agents: SiteAgents, message: Report | ReportDelta, read: ReadReport, size: int
     ) -> None:
-        name = message.agent
+        name, chain = message.agent, self._chain_of(agents.site, message)
         try:
             sent_seconds = self.asker.sent_seconds(agents.site, message)
         except WireError:
@@ -358,11 +405,31 @@ class Ingest:
         observed_at = sent_at - timedelta(seconds=read.whole.observed_seconds_ago)
         figures = with_times(read.figures, read.whole, sent_seconds=sent_seconds, sent_at=sent_at)
         read = replace(read, figures=figures)
+        self._take_in(agents, name, read, observed_at, size=size)
+        if chain is not None:
+            agents.agents[name].vouched = VouchedReport.of_message(message, read, chain)
+        self.telemetry.count_message("report")
+        self._check_counter(agents, message, read.whole)
+
+    def _take_in(
+        self,
+        agents: SiteAgents,
+        name: str,
+        read: ReadReport,
+        observed_at: datetime,
+        *,
+        size: int,
+    ) -> None:
         self.listener.on_report(agents.site_report(name, read, observed_at=observed_at))
         # Nothing is kept of a report that was not taken in.
         agents.keep(name, read, observed_at=observed_at, size=size)
-        self.telemetry.count_message("report")
-        self._check_counter(agents, message, read.whole)
+
+    @staticmethod
+    def _chain_of(site: str, message: Report | ReportDelta) -> ReceivedChain | None:
+        """The chain of the heartbeats that follow a report; None: none follow."""
+        if message.heartbeats is None:
+            return None
+        return ReceivedChain.of_report(topics.site_topic(site, "report"), message.heartbeats)
 
     def _check_counter(self, agents: SiteAgents, message: MessageHeader, whole: Report) -> None:
         """Has an agent begin a new energy counter if its totals count more than one machine."""

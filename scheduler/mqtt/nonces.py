@@ -82,6 +82,7 @@ class NonceBook:
             number=number,
             value=self._value_of(site, number),
             spread_seconds=spread_seconds,
+            takes_heartbeats=True,
         )
 
     def newest_issued_seconds(self, site: str) -> float:

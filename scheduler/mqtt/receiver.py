@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from agents.protocol.errors import WireError
 from scheduler.control.ports.telemetry import Telemetry
 from scheduler.mqtt.arrival_queue import ArrivalQueue, QueueLimits
-from scheduler.mqtt.arrivals import Arrival, Lane, is_large, lane_of
+from scheduler.mqtt.arrivals import HEARTBEAT, Arrival, Lane, is_large, lane_of
 from scheduler.mqtt.ingest import Ingest, OpenedMessage, VerifiedMessage
 from scheduler.mqtt.token_bucket import BudgetRates, Rate, TokenBucket
 from scheduler.runtime.clock import Clock
@@ -97,7 +97,7 @@ class Receiver:
                 lane = lane_of(topic, payload, retained=retained)
                 self._check_awaited(lane)
                 self._number += 1
-                if self.ingest.is_admitted(lane.site, lane.key_id):
+                if lane.kind == HEARTBEAT or self.ingest.is_admitted(lane.site, lane.key_id):
                     one = Arrival(number=self._number, topic=topic, payload=payload, lane=lane)
                     if not self.queue.offer(lane.site, one):
                         self._on_overflow(one)
@@ -109,9 +109,11 @@ class Receiver:
             _log.debug("%s: %s: %s", topic[:300], error.reason, error)
 
     def _check_awaited(self, lane: Lane) -> None:
-        """Refuses an answer to no open question before anything of it is read."""
+        """Refuses what nothing was asked or said for before anything of it is read."""
         if lane.kind == "answer" and not self.ingest.is_awaited(lane.site, lane.token):
             raise WireError("stale", "an answer to no open question")
+        if lane.kind == HEARTBEAT:
+            self.ingest.check_chain(lane.site, bytes.fromhex(lane.key_id))
 
     def forget(self, site: str) -> None:
         """Drops what is known of a site that is gone or has new keys, and what waits of it."""
@@ -218,7 +220,8 @@ class Receiver:
 
     def _on_overflow(self, one: Arrival) -> None:
         """Replaces older messages by one without room, if it is valid and newer."""
-        if self._overflow_work.is_empty() or is_large(one.payload):
+        is_superfluous = one.lane.kind == HEARTBEAT  # the next one says as much
+        if is_superfluous or self._overflow_work.is_empty() or is_large(one.payload):
             self._count_dropped("no-room")
             return
         started = self.clock.monotonic()

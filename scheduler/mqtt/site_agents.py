@@ -15,6 +15,7 @@ import msgspec
 
 from agents.protocol.bounds import MAX_PAYLOAD_BYTES
 from agents.protocol.errors import WireError
+from agents.protocol.heartbeat.chain import Heartbeat, ReceivedChain, ReportedHeartbeats
 from agents.protocol.report import MessageHeader, Offline, Report, ReportDelta, ReportedEnergy
 from agents.protocol.status import SiteStatusMessage
 from scheduler.control.ports.agents import SiteReport
@@ -87,6 +88,47 @@ class FallbackFigures:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VouchedReport:
+    """A report that heartbeats may follow.
+
+    Attributes:
+        header: sender and nonces of its message.
+        read: the report, with times.
+        said: what it says of its heartbeats.
+        chain: their chain.
+    """
+
+    header: MessageHeader
+    read: ReadReport
+    said: ReportedHeartbeats
+    chain: ReceivedChain
+
+    @classmethod
+    def of_message(
+        cls, message: Report | ReportDelta, read: ReadReport, chain: ReceivedChain
+    ) -> Self | None:
+        """What is kept of a report for its heartbeats."""
+        names = ("agent", "boot_id", "boot_number", "sequence", "observed_seconds_ago", "nonces")
+        header = MessageHeader(**{name: getattr(message, name) for name in names})
+        if message.heartbeats is None:
+            return None
+        # A heartbeat is no new boot, and no full report for deltas to build on.
+        read = replace(
+            read, base=read.base or read.whole, figures=replace(read.figures, is_new_boot=False)
+        )
+        return cls(header=header, read=read, said=message.heartbeats, chain=chain)
+
+    def at_heartbeat(self, sent_seconds: float) -> ReadReport:
+        """The report as a heartbeat of that time repeats it; its dated figures stay as old."""
+        figures = replace(
+            self.read.figures,
+            sent_seconds=sent_seconds,
+            observed_seconds=sent_seconds - self.said.observed_within_seconds,
+        )
+        return replace(self.read, figures=figures)
+
+
 @dataclass(slots=True)
 class EnergyCounter:
     """The energy counter of one agent, and whether its totals count one machine once.
@@ -143,6 +185,7 @@ class AgentState:
         fallback: the figures of its last report that fill in for the other agents.
         counter: its energy counter.
         corrections: how often a message of an earlier boot came from an agent that is there now.
+        vouched: its last report, if heartbeats may follow it.
     """
 
     boot: tuple[int, str] = (-1, "")
@@ -152,6 +195,7 @@ class AgentState:
     fallback: FallbackFigures = field(default_factory=FallbackFigures)
     counter: EnergyCounter = field(default_factory=EnergyCounter)
     corrections: int = 0
+    vouched: VouchedReport | None = None
 
     @classmethod
     def of_received(cls, received: ReceivedAgent) -> Self:
@@ -227,6 +271,8 @@ class SiteAgents:
         if boot != agent.boot:
             agent.boot, agent.sequences = boot, {}
             agent.base, agent.base_bytes = None, 0
+        if kind == "report":
+            agent.vouched = None  # of a report that is not taken in, no heartbeat says the same
         agent.sequences[kind] = message.sequence
         self.agents.pop(message.agent, None)
         self.agents[message.agent] = agent
@@ -252,6 +298,35 @@ class SiteAgents:
     def has_large_base(self) -> bool:
         """Whether even a small delta may give a report that takes long to read."""
         return any(each.base_bytes > _LARGE_BASE_BYTES for each in self.agents.values())
+
+    def find_vouched(self, chain: bytes) -> AgentState | None:
+        """The agent whose last report has heartbeats of this name."""
+        return next(
+            (
+                one
+                for one in self.agents.values()
+                if one.vouched is not None and one.vouched.chain.name == chain
+            ),
+            None,
+        )
+
+    def accept_heartbeat(self, heartbeat: Heartbeat) -> VouchedReport:
+        """The report that a heartbeat repeats.
+
+        Raises:
+            WireError: the agent has not made it, or it is not the newest of its report.
+        """
+        agent = self.find_vouched(heartbeat.chain)
+        if agent is None or agent.vouched is None:
+            raise WireError("stale", "a heartbeat whose report has not been received")
+        agent.vouched.chain.accept(heartbeat)
+        return agent.vouched
+
+    def lacks_status(self, vouched: VouchedReport) -> bool:
+        """Whether the newest status of an agent did not arrive, as its heartbeats show."""
+        agent = self.agents.get(vouched.header.agent)
+        known = agent.sequences.get("status", -1) if agent else -1
+        return vouched.said.status is not None and known < vouched.said.status
 
     def site_report(self, name: str, read: ReadReport, *, observed_at: datetime) -> SiteReport:
         """The report of the site after this one of an agent; keeps nothing.
@@ -317,7 +392,7 @@ class SiteAgents:
             if kept <= MAX_PAYLOAD_BYTES:
                 return
             kept -= each.base_bytes
-            each.base, each.base_bytes = None, 0
+            each.base, each.base_bytes, each.vouched = None, 0, None
 
     def _find(self, name: str, key_id: str) -> AgentState | None:
         agent = self.agents.get(name)

@@ -23,6 +23,9 @@ _ASK_AGAIN_SECONDS = 0.5  # an agent that has just connected is asked almost at 
 _SITES_PER_SPREAD_SECOND = 50.0
 """One site answers at once; a hundred and more spread their answers over two seconds."""
 
+_LACKING_SECONDS = 15.0
+"""A site whose heartbeats lack their report is asked no more often: anyone may have sent them."""
+
 _MAX_BOOTS_ASKED = 1024
 
 
@@ -102,6 +105,12 @@ class SiteAsker:
         if known is not None:
             known.due_seconds = float("-inf")
             self._again[site] = self._again.get(site, False) or wants_report
+
+    def ask_lacking(self, site: str) -> None:
+        """Asks a site whose report or status did not arrive, as its heartbeats show."""
+        known = self._sites.get(site)
+        if known and self.clock.monotonic() - known.asked_seconds >= _LACKING_SECONDS:
+            self._again.setdefault(site, False)
 
     async def run(self) -> None:
         """Asks what is due, a few sites at a time, until cancelled."""

@@ -79,7 +79,7 @@ ATTEMPT_RESULTS: Final = (
     "deleted",
     "error",
 )
-MESSAGE_KINDS: Final = ("report", "status", "offline", "answer")
+MESSAGE_KINDS: Final = ("report", "heartbeat", "status", "offline", "answer")
 BAD_MESSAGE_KINDS: Final = (
     "malformed",
     "too-large",
@@ -159,7 +159,7 @@ _TENANTS_HELP: Final = (
 RECORDED_METRICS: Final[Mapping[str, MetricDefinition]] = {
     "kapok_messages_total": MetricDefinition(
         "counter",
-        "Accepted messages from sites, by kind: report, status, offline, answer.",
+        "Accepted messages from sites, by kind: report, heartbeat, status, offline, answer.",
         ("kind",),
         values=MESSAGE_KINDS,
     ),

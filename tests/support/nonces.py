@@ -5,10 +5,11 @@ from typing import Any
 from agents.protocol.hub_requests import HigherBoot, HubNonce
 from scheduler.mqtt.nonces import NonceBook
 from scheduler.mqtt.site_asker import SiteAsker
+from scheduler.runtime.clock import Clock
 from tests.support.fake_clock import FakeClock
 
 
-def make_asker(clock: FakeClock, *, asker: str = "hub-1", **settings: Any) -> SiteAsker:  # noqa: ANN401 - fields of SiteAsker
+def make_asker(clock: Clock, *, asker: str = "hub-1", **settings: Any) -> SiteAsker:  # noqa: ANN401 - fields of SiteAsker
     """A `SiteAsker` that sends nothing, unless `send` is given."""
     nonces = NonceBook(asker=asker, secret=asker.encode(), clock=clock)
     return SiteAsker(nonces=nonces, clock=clock, **settings)

@@ -37,6 +37,9 @@ _NOT_KNOWN = (
     " runs stays: restore the ledger, or edit the workload"
 )
 
+_REPEATS_PER_QUESTION = 3
+"""A site that says nothing of its index is asked as often as an index is repeated three times."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Dispatcher:
@@ -280,6 +283,19 @@ class Dispatcher:
             self._mark_dirty(plan)
         for order_id in report.missing:
             self._republish_content(report.site, plan, order_id)
+
+    def on_report(self, site: str) -> None:
+        """Asks a site that is there for its status if it has not echoed its index for long.
+
+        An agent whose status does not change need not repeat it; the index may not have arrived.
+        """
+        plan = self.plans.get(site)
+        if plan is None or plan.version is None or plan.is_echoed:
+            return
+        since = max(plan.sent_seconds, plan.asked_seconds)
+        if self._now() - since >= self.repeat_seconds * _REPEATS_PER_QUESTION:
+            plan.asked_seconds = self._now()
+            self.publisher.request_reports(site, self.epoch, want_status=True, want_report=False)
 
     def is_listed(self, site: str, order_id: str, report: OrderStatusReport) -> bool:
         """Whether a site works by an index that lists an order with its present content."""

@@ -37,6 +37,7 @@ class SitePlan:
         has_reported: the site has reported in this epoch.
         is_dirty: `orders` has changed since the newest index.
         sent_seconds: monotonic time at which the index was published last.
+        asked_seconds: when the site was last asked which index it works by.
         content_sent_seconds: when a content was repeated last, by order id.
         kept_wanted: orders that are planned by their digest alone, of which the site wants the
             content.
@@ -70,6 +71,7 @@ class SitePlan:
     has_reported: bool = False
     is_dirty: bool = True
     sent_seconds: float = float("-inf")
+    asked_seconds: float = float("-inf")
     content_sent_seconds: dict[str, float] = field(default_factory=dict)
     contents_to_clear: set[str] = field(default_factory=set)
     kept_wanted: set[str] = field(default_factory=set)

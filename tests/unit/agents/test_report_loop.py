@@ -23,9 +23,12 @@ class Pods:
     counts: dict[str, int] = field(default_factory=dict)
     looks: list[float] = field(default_factory=list)
     name: str = "pods"
+    seconds: float = 0.0
 
     async def observe(self) -> Observation:
         self.looks.append(self.clock.monotonic())
+        if self.seconds:
+            await self.clock.sleep(self.seconds)
         orders = (OrderBoundPods(id=one, generation=1, bound=n) for one, n in self.counts.items())
         return Observation(orders=tuple(orders))
 
@@ -124,3 +127,11 @@ async def test_a_burst_is_reported_every_half_second_and_a_broken_cluster_makes_
             await rig.clock.advance(0.1)
         assert len(rig.session.sent) - before <= 5, "three by the interval, one when all had ended"
         assert len(rig.pods.looks) - looks <= 14
+
+
+async def test_a_look_that_takes_time_is_no_reason_for_a_second_one() -> None:
+    async with Rig() as rig:
+        rig.pods.seconds = 0.05
+        await rig.clock.advance(65.0)
+        assert len(rig.session.sent) == 7
+        assert len(rig.pods.looks) == 7

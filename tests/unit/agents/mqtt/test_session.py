@@ -136,13 +136,15 @@ def test_sequences_grow_over_all_kinds_of_message() -> None:
     one = voice()
     first = said(one, watts(1), 0)
     data = one.build_status_message(
-        (),
-        site_uid=None,
-        echo=None,
-        missing=("x",),
-        is_executing=True,
-        bad_messages={"signature": 1},
-        observed_seconds_ago=0,
+        one.build_status(
+            (),
+            site_uid=None,
+            echo=None,
+            missing=("x",),
+            is_executing=True,
+            bad_messages={"signature": 1},
+            observed_seconds_ago=0,
+        )
     )
     status = SITE_STATUS.decode(unseal(data, topic="kapok/v1/site-a/status", trusted=TRUSTED))
     assert status.sequence > first.sequence
@@ -155,7 +157,8 @@ def test_a_status_that_is_too_large_goes_without_messages_and_then_without_its_p
     letters = bytes(plain[number % len(plain)] for number in range(256))
     order = OrderStatus(id="h/a/b/1", generation=1, phase="Failed", message="m")
     for characters, has_proof in ((1_000_000, True), (4_000_000, False)):
-        data = voice().build_status_message(
+        one = voice()
+        large = one.build_status(
             (order,) * 10,
             site_uid=None,
             echo=None,
@@ -165,6 +168,7 @@ def test_a_status_that_is_too_large_goes_without_messages_and_then_without_its_p
             index_proof=noise.randbytes(characters).translate(letters).decode(),
             observed_seconds_ago=0,
         )
+        data = one.build_status_message(large)
         status = SITE_STATUS.decode(unseal(data, topic="kapok/v1/site-a/status", trusted=TRUSTED))
         assert (len(status.orders), status.index_proof is not None) == (10, has_proof)
 

@@ -404,3 +404,24 @@ def test_the_content_of_an_order_that_is_over_is_cleared_and_not_sent_again() ->
     assert fixture.flush() == []
     fixture.dispatcher.republish_all()  # the broker may have rolled back
     assert ("clear", "m1", ORDER) in fixture.flush()
+
+
+async def test_a_site_that_reports_and_does_not_echo_its_index_is_asked_for_its_status() -> None:
+    fixture = DispatcherFixture()
+    fixture.dispatcher.on_report("m1")
+    fixture.dispatcher.on_report("unknown")
+    fixture.dispatcher.on_order_status(status_report())
+    fixture.flush()
+    asked = []
+    for _ in range(8):
+        await fixture.clock.advance(5.0)
+        fixture.publisher.log.clear()
+        fixture.dispatcher.on_report("m1")
+        asked.append(list(fixture.publisher.log))
+    question = ("ask", "m1", (7, True, False))
+    assert asked == [[], [], [question], [], [], [question], [], []]
+    fixture.dispatcher.on_order_status(status_report((7, 1)))
+    await fixture.clock.advance(60.0)
+    fixture.publisher.log.clear()
+    fixture.dispatcher.on_report("m1")
+    assert fixture.publisher.log == []
