@@ -83,6 +83,10 @@ from scheduler.web.metrics import Metrics, watch_loop_lag
 from scheduler.web.records import LedgerSource
 from scheduler.web.server import WebSources, serve_web
 from scheduler.web.snapshot import SnapshotSources, StateSnapshot, take_snapshot
+from scheduler.web.whatif import WhatIfSource
+from scheduler.whatif.fleet_copy import FleetCopy
+from scheduler.whatif_process.asker import WhatIfAsker
+from scheduler.whatif_process.live_copy import take_fleet_copy
 
 _log = logging.getLogger(__name__)
 
@@ -679,6 +683,19 @@ class Scheduler:
                 sites=self.questions,
                 may_read=partial(review, subresource="log"),
             ),
+            whatif=WhatIfSource(
+                ask=WhatIfAsker(self._fleet_copy).ask,
+                may_list_sites=lambda token: review(token, "", resource="sites"),
+            ),
+        )
+
+    def _fleet_copy(self) -> FleetCopy:
+        failover = self._settings.failover
+        return take_fleet_copy(
+            self.objects,
+            self.term.inputs,
+            max_silent_ratio=failover.storm.max_silent_ratio,
+            is_failover_enabled=failover.enabled,
         )
 
     def _site_uid(self, name: str) -> str | None:

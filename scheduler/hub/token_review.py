@@ -23,26 +23,31 @@ _REVIEW_PATH: Final = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 class AccessReviewer(Protocol):
     """Asks the hub what the holder of a token may do."""
 
-    async def __call__(self, token: str, namespace: str, subresource: str = "") -> bool:
-        """Whether the holder may read workloads; False when the hub does not answer.
+    async def __call__(
+        self, token: str, namespace: str, subresource: str = "", resource: str = "workloads"
+    ) -> bool:
+        """Whether the holder may read objects; False when the hub does not answer.
 
         Args:
             token: the token.
-            namespace: whose workloads are read; "": those of all namespaces.
+            namespace: whose objects are read; "": those of all namespaces.
             subresource: of workloads, such as `log`; "": the workloads themselves.
+            resource: the kind, in the plural.
         """
         ...
 
 
-def access_review(namespace: str = "", subresource: str = "") -> dict[str, object]:
-    """The question: may the caller list workloads in all namespaces, or get those of one?"""
+def access_review(
+    namespace: str = "", subresource: str = "", resource: str = "workloads"
+) -> dict[str, object]:
+    """The question: may the caller list objects in all namespaces, or get those of one?"""
     scope = {"verb": "get", "namespace": namespace} if namespace else {"verb": "list"}
     if subresource:
         scope["subresource"] = subresource
     return {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SelfSubjectAccessReview",
-        "spec": {"resourceAttributes": {"group": "kapok.dev", "resource": "workloads", **scope}},
+        "spec": {"resourceAttributes": {"group": "kapok.dev", "resource": resource, **scope}},
     }
 
 
@@ -64,11 +69,13 @@ async def open_reviewer(
         timeout=aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS),
     ) as session:
 
-        async def may_read(token: str, namespace: str, subresource: str = "") -> bool:
+        async def may_read(
+            token: str, namespace: str, subresource: str = "", resource: str = "workloads"
+        ) -> bool:
             if not token.isascii() or not token.isprintable():
                 return False
             headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-            body = msgspec.json.encode(access_review(namespace, subresource))
+            body = msgspec.json.encode(access_review(namespace, subresource, resource))
             try:
                 async with session.post(root + _REVIEW_PATH, data=body, headers=headers) as answer:
                     if answer.status != HTTPStatus.CREATED:

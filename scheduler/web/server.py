@@ -38,6 +38,7 @@ from scheduler.web.views import (
     site_rows,
     workload_row,
 )
+from scheduler.web.whatif import WhatIfHandlers, WhatIfSource
 
 _EXPOSITION_CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _SHUTDOWN_SECONDS: Final = 2.0
@@ -69,6 +70,7 @@ class WebSources:
         clock: the clock for cached values and sessions.
         faults: handles the faults that single requests cause.
         diagnosis: asks sites about a workload; None: no site is asked.
+        whatif: answers what-ifs; None: none is answered.
     """
 
     take_snapshot: Callable[[], StateSnapshot]
@@ -80,6 +82,7 @@ class WebSources:
     faults: Faults
     readiness_note: Callable[[], str] = lambda: ""
     diagnosis: DiagnosisSource | None = None
+    whatif: WhatIfSource | None = None
 
 
 @asynccontextmanager
@@ -115,10 +118,11 @@ class _Handlers:
         self._listener, self._sources = listener, sources
         self._sessions = Sessions(sources.clock, sources.review_token)
         self._records = RecordHandlers(sources.ledger, self._sessions)
-        self._diagnosis_routes: list[web.RouteDef] = []
+        self._more_routes: list[web.RouteDef] = []
         if sources.diagnosis:
-            handlers = DiagnosisHandlers(sources.diagnosis, sources.clock)
-            self._diagnosis_routes = handlers.routes()
+            self._more_routes += DiagnosisHandlers(sources.diagnosis, sources.clock).routes()
+        if sources.whatif:
+            self._more_routes += WhatIfHandlers(sources.whatif).routes()
         clock, take_snapshot = sources.clock, sources.take_snapshot
         self._cached_metrics = CachedRender(
             clock=clock,
@@ -154,7 +158,7 @@ class _Handlers:
                 web.get("/api/v1/workloads", self._get_workloads),
                 web.get("/api/v1/evictions", self._get_evictions),
                 *self._records.routes(),
-                *self._diagnosis_routes,
+                *self._more_routes,
                 web.get("/api/v1/live", self.live_stream.stream),
                 web.get("/metrics", self._get_metrics),
                 web.get("/healthz", self._get_healthz),

@@ -5,10 +5,14 @@ import pytest
 
 from scheduler.model.decode import decode_as
 from scheduler.model.demand.facts import InFlight
-from scheduler.model.kinds.kinds import ClusterPlacementPolicy, PlacementPolicy, SiteGrant
+from scheduler.model.kinds.kinds import (
+    API_VERSION,
+    ClusterPlacementPolicy,
+    PlacementPolicy,
+    SiteGrant,
+)
 from scheduler.whatif.changes import AddSites, ChangeGrants, ChangePolicies, ScenarioError
 from tests.support.sites import (
-    API_VERSION,
     Raw,
     facts_of,
     grant,
