@@ -45,6 +45,8 @@ COMMANDS: dict[str, str] = {
     "kubectl": "run the packaged kubectl against the hub",
     "ledger": "list, show and verify recorded decisions",
     "replay": "repeat a recorded decision and compare the result",
+    "capacity": "show what of a shape still fits where, and what to buy next",
+    "whatif": "answer what a loss, a drain, a price or more load would do",
     "simulate": "replay a trace of real pods through the placement code",
     "simulate-cluster": "simulate nodes and controllers of member clusters",
     "serve-api": "run the embedded Kubernetes API server alone",

@@ -47,6 +47,7 @@ from scheduler.web.views import (
     site_rows,
     workload_row,
 )
+from scheduler.web.whatif import WhatIfHandlers, WhatIfSource
 from scheduler.web.words import WordHandlers
 
 _EXPOSITION_CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -76,6 +77,7 @@ class WebSources:
         faults: handles the faults that single requests cause.
         diagnosis: asks sites about a workload; None: no site is asked.
         answers: answers what needs the engine or the ledger; None: that is not answered.
+        whatif: answers what-ifs; None: none is answered.
     """
 
     take_snapshot: Callable[[], StateSnapshot]
@@ -88,6 +90,7 @@ class WebSources:
     readiness_note: Callable[[], str] = lambda: ""
     diagnosis: DiagnosisSource | None = None
     answers: AnswerSource | None = None
+    whatif: WhatIfSource | None = None
 
 
 @asynccontextmanager
@@ -128,10 +131,11 @@ class _Handlers:
         self._listener, self._sources = listener, sources
         self._sessions = Sessions(sources.clock, sources.review_token)
         self._records = RecordHandlers(sources.ledger, self._sessions)
-        self._diagnosis_routes: list[web.RouteDef] = []
+        self._more_routes: list[web.RouteDef] = []
         if sources.diagnosis:
-            handlers = DiagnosisHandlers(sources.diagnosis, sources.clock)
-            self._diagnosis_routes = handlers.routes()
+            self._more_routes += DiagnosisHandlers(sources.diagnosis, sources.clock).routes()
+        if sources.whatif:
+            self._more_routes += WhatIfHandlers(sources.whatif).routes()
         clock, take_snapshot = sources.clock, sources.take_snapshot
         self._cached_metrics = CachedRender(
             clock=clock,
@@ -177,7 +181,7 @@ class _Handlers:
                 web.get("/api/v1/workloads", self._get_workloads),
                 web.get("/api/v1/evictions", self._get_evictions),
                 *self._records.routes(),
-                *self._diagnosis_routes,
+                *self._more_routes,
                 *WordHandlers().routes(),
                 *self._answers.routes(),
                 web.get("/api/v1/live", self.live_stream.stream),

@@ -4,6 +4,8 @@ import argparse
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Callable, Iterator
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +79,29 @@ class WebClient:
         """The JSON that answers a JSON body; raises like `get`."""
         return self._send(path, json.dumps(body).encode())
 
+    def post_lines(self, path: str, body: bytes, *, timeout: float) -> Iterator[Any]:
+        """The JSON values, one a line, that answer a JSON body as they come.
+
+        Args:
+            path: where to send it.
+            body: JSON.
+            timeout: seconds for which the server may say nothing.
+
+        Raises:
+            WebUnavailable: the server refuses, does not answer, or ends in the middle of a line.
+        """
+        yield from self._open(path, body, _lines_of, timeout)
+
     def _send(self, path: str, body: bytes | None) -> Any:  # noqa: ANN401 - any JSON value
+        return next(self._open(path, body, _whole_of, _TIMEOUT_SECONDS))
+
+    def _open(
+        self,
+        path: str,
+        body: bytes | None,
+        read: Callable[[HTTPResponse], Iterator[Any]],
+        timeout: float,
+    ) -> Iterator[Any]:
         headers = {"Authorization": f"Bearer {self._token}"}
         if body is not None:
             headers["Content-Type"] = "application/json"
@@ -85,12 +109,12 @@ class WebClient:
             self.address + path, data=body, headers=headers
         )
         try:
-            with self._opener.open(request, timeout=_TIMEOUT_SECONDS) as response:
-                return json.loads(response.read(_MAX_ANSWER_BYTES))
+            with self._opener.open(request, timeout=timeout) as response:
+                yield from read(response)
         except urllib.error.HTTPError as error:
             with error:
                 raise WebUnavailable(self._refusal(error), error.code) from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, HTTPException) as error:
             reason = getattr(error, "reason", error)
             raise WebUnavailable(
                 f"{self.address} does not answer ({reason}); is `kapok up` running there?"
@@ -101,3 +125,12 @@ class WebClient:
         if error.code in (401, 403):
             return f"{self.address} refuses (HTTP {error.code}): {text}"
         return f"{self.address}: HTTP {error.code}: {text}"
+
+
+def _whole_of(response: HTTPResponse) -> Iterator[Any]:
+    yield json.loads(response.read(_MAX_ANSWER_BYTES))
+
+
+def _lines_of(response: HTTPResponse) -> Iterator[Any]:
+    while line := response.readline(_MAX_ANSWER_BYTES):
+        yield json.loads(line)

@@ -37,6 +37,7 @@ from scheduler.model.kinds.failover import FailoverMove
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.policy import OnReturn
 from scheduler.model.kinds.workload import Workload, WorkloadStatus
+from scheduler.placement.failover.fewer import leave_as_many
 from scheduler.placement.failover.moving_back import (
     leaving_unready,
     moving_back,
@@ -87,7 +88,7 @@ class FailoverDecisions:
             return found
         decision = choose(demand)
         if decision.phase != "Placed":
-            demand, decision = self._choose_fewer(demand, decision, choose)
+            demand, decision = leave_as_many(demand, decision, choose)
             return self._without_drains(workload, demand, decision, choose)
         if on_return == "PreferOriginal" and _differs(demand, decision):
             back = self._moving_back(demand, moves)
@@ -162,21 +163,6 @@ class FailoverDecisions:
                 alone = moving_back(demand, moves, {site})
                 if alone is not None:
                     yield alone
-
-    def _choose_fewer(
-        self, demand: Demand, decision: Decision, choose: Choose
-    ) -> tuple[Demand, Decision]:
-        """The decision that leaves as many of the sites as can be left; the given one if none."""
-        sites = [site for site in demand.evicted if site in demand.placed_replicas]
-        best, left = (demand, decision), tuple[str, ...]()
-        if len(sites) < 2:  # noqa: PLR2004 - nothing fewer than all of one
-            return best
-        for site in sites[:_MAX_SITES_TRIED]:
-            fewer = msgspec.structs.replace(demand, evicted=(*left, site))
-            found = choose(fewer)
-            if found.phase == "Placed":
-                best, left = (fewer, found), (*left, site)
-        return best
 
     def _without_drains(
         self, workload: Workload, demand: Demand, decision: Decision, choose: Choose

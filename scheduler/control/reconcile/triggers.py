@@ -13,12 +13,9 @@ from scheduler.control.status.conditions import (
 from scheduler.control.status.migration import SiteShare, has_unreplaced, shares_in
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import Demand, PlacedReplicas
-from scheduler.model.kinds.fields import Condition, LabelSelector, Requirement
+from scheduler.model.demand.placed import at_its_claims
+from scheduler.model.kinds.fields import Condition
 from scheduler.model.kinds.workload import Workload, WorkloadStatus
-from scheduler.model.manifests.manifests import holds_data
-
-_SITE_LABEL = "kapok.dev/site"
-_MAX_VALUES = 64
 
 
 def is_decision_due(workload: Workload, *, needs_redecision: bool) -> bool:
@@ -59,29 +56,6 @@ def demand_to_decide(workload: Workload, demand: Demand, *, is_policy_changed: b
     if demand.mode == "Fresh" and not is_policy_changed and not is_unplaced(status):
         return msgspec.structs.replace(demand, mode="Steady")
     return demand
-
-
-def at_its_claims(workload: Workload, demand: Demand) -> Demand:
-    """The demand of work with claims that runs nowhere, bound to the sites that hold its claims.
-
-    Elsewhere it would start with empty ones. Work whose failover is automatic may start anywhere.
-    """
-    sites = claim_sites_of(workload)
-    if not sites or demand.placed_replicas or demand.failover_mode == "Automatic":
-        return demand
-    only = Requirement(key=_SITE_LABEL, operator="In", values=sites[:_MAX_VALUES])
-    selector = LabelSelector(match_expressions=(only,))
-    return msgspec.structs.replace(demand, site_selectors=(*demand.site_selectors, selector))
-
-
-def claim_sites_of(workload: Workload) -> tuple[str, ...]:
-    """The sites that hold the claims of work that runs nowhere now, sorted."""
-    groups = workload.status.placement.groups
-    if any(group.replicas for group in groups) or not holds_data(workload.spec.manifests):
-        return ()
-    parked = {site for group in groups for site in group.sites}
-    kept = {one.site for one in workload.status.remains if one.claims}
-    return tuple(sorted(parked or kept))
 
 
 def demand_to_recheck(workload: Workload, former: Demand) -> Demand:

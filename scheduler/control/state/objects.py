@@ -222,6 +222,12 @@ class HubObjects:
         """Has others see a workload as the hub holds it."""
         self._assumed.pop(key, None)
 
+    def present_workloads(self) -> list[Workload]:
+        """All workloads, with the placements that are decided."""
+        if not self._assumed:
+            return list(self.workloads.values())
+        return [self._assumed.get(key, one) for key, one in self.workloads.items()]
+
     def workloads_in(self, namespace: str) -> list[Workload]:
         """The workloads of a namespace, with the placements that are decided."""
         return [

@@ -1,9 +1,14 @@
-"""What a workload's status says is placed, as a demand has it."""
+"""What a workload's status says is placed and where its claims are, as a demand has it."""
 
 import msgspec
 
-from scheduler.model.demand.demand import PlacedReplicas
+from scheduler.model.demand.demand import Demand, PlacedReplicas
+from scheduler.model.kinds.fields import LabelSelector, Requirement
 from scheduler.model.kinds.workload import Workload
+from scheduler.model.manifests.manifests import holds_data
+
+_SITE_LABEL = "kapok.dev/site"
+_MAX_VALUES = 64
 
 
 def placed_by_status(workload: Workload) -> tuple[PlacedReplicas, ...]:
@@ -39,3 +44,26 @@ def first_ordinals_of(workload: Workload) -> dict[str, int]:
         if group.replicas and group.ordinals is not None
         for site in group.sites
     }
+
+
+def at_its_claims(workload: Workload, demand: Demand) -> Demand:
+    """The demand of work with claims that runs nowhere, bound to the sites that hold its claims.
+
+    Elsewhere it would start with empty ones. Work whose failover is automatic may start anywhere.
+    """
+    sites = claim_sites_of(workload)
+    if not sites or demand.placed_replicas or demand.failover_mode == "Automatic":
+        return demand
+    only = Requirement(key=_SITE_LABEL, operator="In", values=sites[:_MAX_VALUES])
+    selector = LabelSelector(match_expressions=(only,))
+    return msgspec.structs.replace(demand, site_selectors=(*demand.site_selectors, selector))
+
+
+def claim_sites_of(workload: Workload) -> tuple[str, ...]:
+    """The sites that hold the claims of work that runs nowhere now, sorted."""
+    groups = workload.status.placement.groups
+    if any(group.replicas for group in groups) or not holds_data(workload.spec.manifests):
+        return ()
+    parked = {site for group in groups for site in group.sites}
+    kept = {one.site for one in workload.status.remains if one.claims}
+    return tuple(sorted(parked or kept))

@@ -1,0 +1,138 @@
+"""`kapok capacity`: what of a shape still fits where, and what to buy next for what waits."""
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+from scheduler.cli.asking.file_copy import read_fleet_copy
+from scheduler.cli.asking.live_answer import ask_live
+from scheduler.cli.asking.progress import ProgressLine
+from scheduler.cli.asking.shape_words import add_shape_arguments, shape_of, sort_files
+from scheduler.cli.support.arguments import (
+    EXIT_GOOD,
+    EXIT_NO,
+    EXIT_USAGE,
+    add_now_option,
+    add_output_option,
+)
+from scheduler.cli.support.hub_access import HubNotFound, add_hub_arguments
+from scheduler.cli.support.offline_input import OfflineInputError
+from scheduler.cli.support.output import print_error, print_json, print_table, print_text
+from scheduler.cli.support.web_access import add_server_option
+from scheduler.cli.whatif import PATH
+from scheduler.control.ports.hub import HubError
+from scheduler.model.quantities import NotAQuantity
+from scheduler.whatif.capacity import MOST_REPLICAS, ask_capacity
+from scheduler.whatif.changes import ScenarioError
+from scheduler.whatif.questions import CapacityQuestion
+from scheduler.whatif.shape import AskedShape
+
+_EPILOG = """examples:
+  kapok capacity --cpu 8 --memory 16Gi --gpu 1
+  kapok capacity --cpu 2 --class core -n health     by the rights of a tenant
+  kapok capacity -f pod.yaml                        a Pod, a Deployment or a Workload
+  kapok capacity -f export/hub.yaml --cpu 4         of files, without a scheduler
+
+Each site is asked alone, node by node, less what is in flight and reserved. A site that takes none
+says the first reason. Without a shape it is one core and 2 GiB.
+What to buy next comes from the prices of a batch of all that waits for capacity: what one more
+core, GiB or card is worth there, and how much of it the waiting workloads lack.
+Exit code: 0 some site takes a replica, 1 none does or the scheduler does not answer, 2 wrong
+usage, 130 interrupted."""
+
+_MAX_SITES_SHOWN = 40
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `kapok capacity`."""
+    parser.description = (
+        "Says how many replicas of a shape each site still takes, exact by node, and what to buy "
+        "next for the work that waits."
+    )
+    parser.epilog = _EPILOG
+    add_shape_arguments(parser)
+    parser.add_argument(
+        "-f",
+        "--filename",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a pod or a workload; or the files of a fleet, such as those of kapok demo --export",
+    )
+    add_now_option(parser)
+    add_output_option(parser)
+    add_hub_arguments(parser)
+    add_server_option(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prints what fits where."""
+    try:
+        manifests, fleet_files = sort_files(arguments.filename)
+        answer = _answer(arguments, shape_of(arguments, manifests), fleet_files)
+    except (ScenarioError, OfflineInputError, HubNotFound, NotAQuantity) as error:
+        print_error("capacity", error)
+        return EXIT_USAGE
+    except HubError as error:
+        print_error("capacity", error)
+        return EXIT_NO
+    if arguments.output == "json":
+        print_json(answer)
+    else:
+        _print(answer)
+    return EXIT_GOOD if answer["replicas"] else EXIT_NO
+
+
+def _answer(
+    arguments: argparse.Namespace, shape: AskedShape, fleet_files: Sequence[str]
+) -> dict[str, Any]:
+    """The answer from files, or of the running scheduler."""
+    progress = ProgressLine("capacity")
+    try:
+        if fleet_files:
+            copy, notes = read_fleet_copy(fleet_files, arguments.now)
+            answer = ask_capacity(copy, shape, progress.show)
+            answer["notes"] += notes
+        else:
+            if arguments.now is not None:
+                raise ScenarioError("--now: the running scheduler answers as of now; leave it out")
+            answer = ask_live(arguments, PATH, CapacityQuestion(shape=shape), progress.show)
+    finally:
+        progress.end()
+    return {**answer, "seconds": round(progress.seconds, 3)}
+
+
+def _print(answer: dict[str, Any]) -> None:
+    asked = ", ".join(f"{name} {amount}" for name, amount in answer["shape"]["requests"].items())
+    print_text(f"{answer['replicas']} replicas fit ({asked}; class {answer['shape']['dataClass']})")
+    sites = answer["sites"]
+    rows = [("SITE", "FITS", "WHY NONE")]
+    for one in sites[:_MAX_SITES_SHOWN]:
+        refusal = one["firstRefusal"]
+        why = f"{refusal['reason']}: {refusal['sentence']}" if refusal else ""
+        rows.append((one["name"], _count(one["replicas"]), why))
+    print_table(rows)
+    if len(sites) > _MAX_SITES_SHOWN:
+        print_text(f"and {len(sites) - _MAX_SITES_SHOWN} more sites; -o json lists all")
+    for one in answer["buyNext"]:
+        print_text(_purchase(one))
+    if answer["stuck"] and not answer["buyNext"]:
+        print_text(f"{len(answer['stuck'])} workloads wait, none of them for capacity")
+    for note in answer["notes"]:
+        print_text(f"note: {note}")
+
+
+def _count(replicas: int) -> str:
+    return f"{replicas}+" if replicas >= MOST_REPLICAS else str(replicas)
+
+
+def _purchase(one: dict[str, Any]) -> str:
+    worth = ""
+    if one["cnyPerUnitHour"] is not None:
+        worth = f" ({one['cnyPerUnitHour']:.4g} CNY/h for each {one['unit']})"
+    what = f"{one['amount']:g} {one['unit']}"
+    what += "" if one["unit"] == one["resource"] else f" of {one['resource']}"
+    return (
+        f"buy next: {what} at {one['site']}{worth}: places {one['places']} of {one['waiting']} "
+        "waiting workloads"
+    )

@@ -1,0 +1,168 @@
+"""The handlers behind `kapok whatif` and the page's what-ifs: questions about a copy of the fleet.
+
+A POST has a question as JSON and is answered line by line, so that its sender sees how far it is. A
+GET has the words of a scenario and one answer; it cannot name files. One question is answered at a
+time: each takes a core for some seconds.
+"""
+
+import shlex
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+
+from scheduler.model.quantities import CPU, GPU, MEMORY
+from scheduler.web.auth import bearer_token_of
+from scheduler.whatif.changes import Change, ScenarioError
+from scheduler.whatif.questions import CapacityQuestion, Question, WhatIfQuestion
+from scheduler.whatif.scenario import read_scenario
+from scheduler.whatif.shape import DEFAULT_CLASS, AskedShape
+
+_MAX_QUESTION_BYTES: Final = 8 << 20
+"""New sites come with their nodes."""
+_MAX_WORDS_LENGTH: Final = 8192
+_SHAPE_RESOURCES: Final = {"cpu": CPU, "memory": MEMORY, "gpu": GPU}
+_BUSY: Final = "another what-if is being answered; ask again in some seconds"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhatIfSource:
+    """What the handlers need.
+
+    Attributes:
+        ask: answers a question; yields lines of JSON, the answer last.
+        may_list_sites: asks the hub whether the holder of a token may list sites.
+    """
+
+    ask: Callable[[Question], AsyncGenerator[bytes, None]]
+    may_list_sites: Callable[[str], Awaitable[bool]]
+
+
+class WhatIfHandlers:
+    """The request handlers.
+
+    Args:
+        source: what they need.
+    """
+
+    def __init__(self, source: WhatIfSource) -> None:
+        self._source = source
+        self._is_busy = False
+
+    def routes(self) -> list[web.RouteDef]:
+        """The routes."""
+        return [
+            web.get("/api/v1/whatif", self._get_whatif),
+            web.post("/api/v1/whatif", self._post_question),
+            web.get("/api/v1/capacity", self._get_capacity),
+        ]
+
+    async def _get_whatif(self, request: web.Request) -> web.StreamResponse:
+        words = " ".join(request.query.getall("scenario", []))
+        if len(words) > _MAX_WORDS_LENGTH:
+            text = f"scenario: at most {_MAX_WORDS_LENGTH} characters are read"
+            return _text(HTTPStatus.BAD_REQUEST, text)
+        try:
+            changes = read_scenario(_split(words), _refuse_file)
+        except ScenarioError as error:
+            return _text(HTTPStatus.BAD_REQUEST, str(error))
+        return await self._answer_once(request, WhatIfQuestion(changes=changes))
+
+    async def _get_capacity(self, request: web.Request) -> web.StreamResponse:
+        """What still fits where: `cpu`, `memory`, `gpu`, `class`, `namespace` of the query."""
+        query = request.query
+        unknown = sorted(query.keys() - {*_SHAPE_RESOURCES, "class", "namespace"})
+        if unknown:
+            return _text(HTTPStatus.BAD_REQUEST, f"there is no parameter {unknown[0][:80]!r}")
+        shape = {
+            "requests": {
+                resource: query[name]
+                for name, resource in _SHAPE_RESOURCES.items()
+                if query.get(name)
+            },
+            "dataClass": query.get("class") or DEFAULT_CLASS,
+            "namespace": query.get("namespace", ""),
+        }
+        try:
+            asked = msgspec.convert(shape, AskedShape)
+        except msgspec.ValidationError as error:
+            return _text(HTTPStatus.BAD_REQUEST, str(error))
+        return await self._answer_once(request, CapacityQuestion(shape=asked))
+
+    async def _answer_once(self, request: web.Request, question: Question) -> web.StreamResponse:
+        """One answer, as the whole body."""
+        refusal = await self._refusal(request)
+        if refusal is not None:
+            return refusal
+        self._is_busy, last = True, b"{}"
+        try:
+            async with aclosing(self._source.ask(question)) as lines:
+                async for line in lines:
+                    last = line
+        finally:
+            self._is_busy = False
+        found: dict[str, Any] = msgspec.json.decode(last)
+        if "refused" in found:
+            return _text(HTTPStatus.BAD_REQUEST, found["refused"])
+        if "answer" not in found:
+            return _text(HTTPStatus.INTERNAL_SERVER_ERROR, found.get("failed", "no answer"))
+        body = msgspec.json.encode(found["answer"])
+        return web.Response(body=body, content_type="application/json")
+
+    async def _post_question(self, request: web.Request) -> web.StreamResponse:
+        refusal = await self._refusal(request)
+        if refusal is not None:
+            return refusal
+        try:
+            question = msgspec.json.decode(await _read_body(request), type=Question)
+        except (msgspec.DecodeError, ScenarioError) as error:
+            return _text(HTTPStatus.BAD_REQUEST, f"the question cannot be read: {error}")
+        if self._is_busy:
+            return _text(HTTPStatus.TOO_MANY_REQUESTS, _BUSY)
+        self._is_busy = True
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        try:
+            await response.prepare(request)
+            async with aclosing(self._source.ask(question)) as lines:  # its end ends the process
+                async for line in lines:
+                    await response.write(line)
+            await response.write_eof()
+        finally:
+            self._is_busy = False
+        return response
+
+    async def _refusal(self, request: web.Request) -> web.Response | None:
+        """Why a request is not answered; None: it is. A session was opened by a reader of all."""
+        token = bearer_token_of(request)
+        if token and not await self._source.may_list_sites(token):
+            return _text(HTTPStatus.FORBIDDEN, "the token may not list sites.kapok.dev")
+        return _text(HTTPStatus.TOO_MANY_REQUESTS, _BUSY) if self._is_busy else None
+
+
+def _split(words: str) -> list[str]:
+    try:
+        return shlex.split(words)
+    except ValueError as error:
+        raise ScenarioError(f"scenario: {error}") from None
+
+
+def _refuse_file(verb: str, name: str) -> Change:
+    raise ScenarioError(f"{verb} -f {name[:80]}: files are read by kapok whatif only")
+
+
+async def _read_body(request: web.Request) -> bytes:
+    """The body, which may be larger than that of other requests."""
+    body = bytearray()
+    async for chunk in request.content.iter_chunked(1 << 16):
+        body += chunk
+        if len(body) > _MAX_QUESTION_BYTES:
+            raise ScenarioError(f"it is larger than {_MAX_QUESTION_BYTES >> 20} MiB")
+    return bytes(body)
+
+
+def _text(status: HTTPStatus, text: str) -> web.Response:
+    return web.Response(status=status, text=f"{text}\n")

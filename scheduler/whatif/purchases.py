@@ -1,0 +1,209 @@
+"""What to buy next for the work that waits: what one more unit of a resource is worth, and where.
+
+The batch of all that waits has a dual price for each resource of each site (`placement/batch`):
+what the last unit is worth to the waiting workloads, in CNY an hour. Sites with the highest price
+of a core, a GiB or a card come first, with what the waiting workloads that their rules admit lack
+there. Where sums suffice and no node is large enough nothing has a price: then nodes are missing.
+Each row is tried: with so much more, on nodes that are large enough, the engine decides again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import msgspec
+
+from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.kinds.site import NodeClass
+from scheduler.model.quantities import CPU, MEMORY, MILLI_PER_UNIT, PODS
+from scheduler.placement.batch.place import BatchOutcome, BatchSteps, place_batch_in_steps
+from scheduler.placement.choose import prepare_cycle
+from scheduler.placement.fleet.fleet import Fleet
+from scheduler.whatif.demands import Progress, no_progress
+from scheduler.whatif.settle import SettledFleet, open_fleet, settle
+
+Row = dict[str, Any]
+
+_MAX_BATCH_WORKLOADS = 1_000
+_MAX_BATCH_PAIRS = 1_000_000
+_MAX_ROWS = 5
+_MAX_NODE_WORKLOADS = 200
+_CAPACITY_REASONS = frozenset({"full", "fragmented", "spread"})
+_GIBIBYTE = 2**30
+_MAX_POD_NODES = 110
+_DIGITS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class _Price:
+    """The price of a resource at a site, for one core, GiB or card."""
+
+    site: str
+    resource: str
+    cny_per_unit_hour: float
+
+
+def purchase_rows(settled: SettledFleet, progress: Progress = no_progress) -> list[Row]:
+    """What to buy next, most worth first; empty: nothing waits for capacity.
+
+    Args:
+        settled: the fleet after all that waits was decided.
+        progress: shows how far it is.
+    """
+    waiting = _waiting_for_capacity(settled)
+    if not waiting:
+        return []
+    progress("solved", 0, 1)
+    prices = _prices(settled, [settled.decided_demands[key] for key in waiting])
+    rows, placed = list[Row](), set[str]()
+    for place, price in enumerate(prices[:_MAX_ROWS]):
+        progress("suggested", place, _MAX_ROWS)
+        rows.append(_row(settled, price, waiting, placed))
+    left = [key for key in waiting if key not in placed]
+    return [*rows, *_node_rows(settled, left)]
+
+
+def _waiting_for_capacity(settled: SettledFleet) -> list[str]:
+    """Workloads that some site admits and that find no room, the most urgent first."""
+    found = [
+        key
+        for key, decision in settled.decisions.items()
+        if decision.phase == "Waiting" and decision.reasons.keys() & _CAPACITY_REASONS
+    ]
+    most = min(_MAX_BATCH_WORKLOADS, _MAX_BATCH_PAIRS // max(1, len(settled.fleet)))
+    return found[:most]
+
+
+def _prices(settled: SettledFleet, demands: Sequence[Demand]) -> list[_Price]:
+    """All prices above 0, the highest of a core, GiB or card first."""
+    steps = place_batch_in_steps(
+        demands,
+        Fleet(settled.fleet.all_facts()),
+        now=settled.copy.objects.now,
+        terms=settled.copy.objects.terms,
+    )
+    prices = [
+        _Price(one.site, one.resource, one.cny_per_unit_hour * _unit_of(one.resource)[1])
+        for one in _outcome_of(steps).terms.scarcity
+        if one.resource != PODS
+    ]
+    return sorted(prices, key=lambda one: (-one.cny_per_unit_hour, one.site, one.resource))
+
+
+def _outcome_of(steps: BatchSteps) -> BatchOutcome:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            outcome: BatchOutcome = done.value
+            return outcome
+
+
+def _unit_of(resource: str) -> tuple[str, int]:
+    """The unit that is bought, and how many of the smallest ones it is."""
+    if resource == CPU:
+        return "core", MILLI_PER_UNIT
+    if resource == MEMORY:
+        return "GiB", _GIBIBYTE
+    return "unit", 1
+
+
+def _row(settled: SettledFleet, price: _Price, waiting: Sequence[str], placed: set[str]) -> Row:
+    """The row of a price; what the engine then places is added to `placed`."""
+    admitted = [key for key in waiting if _admits(settled, key, price.site)]
+    demands = [settled.decided_demands[key] for key in admitted]
+    missing = [_missing(settled, one) for one in demands]
+    unit, size = _unit_of(price.resource)
+    amount = sum(
+        count * one.requests.get(price.resource, 0)
+        for one, count in zip(demands, missing, strict=True)
+    )
+    found = _placed_with(settled, price.site, demands, missing)
+    placed |= found
+    return {
+        "site": price.site,
+        "resource": price.resource,
+        "unit": unit,
+        "cnyPerUnitHour": round(price.cny_per_unit_hour, _DIGITS),
+        "amount": round(amount / size, _DIGITS),
+        "waiting": len(admitted),
+        "places": len(found),
+        "workloads": list(islice(admitted, _MAX_ROWS)),
+        "verified": bool(found),
+    }
+
+
+def _node_rows(settled: SettledFleet, waiting: Sequence[str]) -> list[Row]:
+    """The nodes that the workloads lack for which no price says where; at one site."""
+    admitted: dict[str, list[str]] = {}
+    for key in waiting[:_MAX_NODE_WORKLOADS]:
+        state = prepare_cycle(settled.decided_demands[key], settled.fleet, settled.context)
+        for slot in state.filter_result.admitted_slots.tolist():
+            admitted.setdefault(settled.fleet.name_at(slot), []).append(key)
+    if not admitted:
+        return []
+    site = min(admitted, key=lambda name: (-len(admitted[name]), name))
+    demands = [settled.decided_demands[key] for key in admitted[site]]
+    missing = [_missing(settled, one) for one in demands]
+    found = _placed_with(settled, site, demands, missing)
+    return [
+        {
+            "site": site,
+            "resource": "node",
+            "unit": "node",
+            "cnyPerUnitHour": None,
+            "amount": sum(missing),
+            "node": _largest(demands),
+            "waiting": len(demands),
+            "places": len(found),
+            "workloads": admitted[site][:_MAX_ROWS],
+            "verified": bool(found),
+        }
+    ]
+
+
+def _admits(settled: SettledFleet, key: str, site: str) -> bool:
+    state = prepare_cycle(settled.decided_demands[key], settled.fleet, settled.context)
+    return bool(state.filter_result.admitted[settled.fleet.slot_of[site]])
+
+
+def _missing(settled: SettledFleet, demand: Demand) -> int:
+    return max(0, demand.replicas - sum(settled.replicas_of(demand.key).values()))
+
+
+def _placed_with(
+    settled: SettledFleet, site: str, demands: Sequence[Demand], missing: Sequence[int]
+) -> set[str]:
+    """The workloads that the engine places once the site has what they lack."""
+    facts = next(one for one in settled.copy.facts if one.name == site)
+    larger = _with_nodes(facts, demands, sum(missing))
+    trial = open_fleet(settled.copy.with_facts([larger]), settled.reader, settled.demands)
+    settle(trial, settled.tasks.values())
+    return {one.key for one in demands if trial.is_placed(one.key)}
+
+
+def _with_nodes(facts: SiteFacts, demands: Sequence[Demand], count: int) -> SiteFacts:
+    """The site with so many more nodes, each of which holds the largest of these replicas.
+
+    They are like the first nodes that the site has; of them it is known what runs there.
+    """
+    row: dict[str, int | float | str] = {
+        name: f"{amount}m" if name == CPU else amount for name, amount in _largest(demands).items()
+    }
+    row |= {"count": max(1, count), PODS: _MAX_POD_NODES}
+    classes = facts.status.node_classes
+    like = classes[0] if classes else NodeClass(architecture="amd64")
+    new = msgspec.structs.replace(like, free=(row,))
+    status = msgspec.structs.replace(facts.status, node_classes=(*classes, new))
+    return msgspec.structs.replace(facts, status=status)
+
+
+def _largest(demands: Sequence[Demand]) -> dict[str, int]:
+    """The largest request of each resource."""
+    largest: dict[str, int] = {}
+    for one in demands:
+        for name, amount in one.requests.items():
+            largest[name] = max(largest.get(name, 0), amount)
+    return largest

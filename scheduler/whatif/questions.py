@@ -1,0 +1,44 @@
+"""What can be asked of a copy of the fleet, as values that can be sent to another process."""
+
+from typing import Any
+
+import msgspec
+
+from scheduler.whatif.answer import ask
+from scheduler.whatif.capacity import ask_capacity
+from scheduler.whatif.changes import Changes
+from scheduler.whatif.demands import Progress
+from scheduler.whatif.fleet_copy import FleetCopy
+from scheduler.whatif.shape import AskedShape
+
+
+class WhatIfQuestion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="whatif"):
+    """What a scenario would do."""
+
+    changes: Changes
+
+
+class CapacityQuestion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="capacity"):
+    """What still fits where of a shape, and what to buy next."""
+
+    shape: AskedShape = AskedShape()
+
+
+Question = WhatIfQuestion | CapacityQuestion
+
+
+def answer_question(question: Question, copy: FleetCopy, progress: Progress) -> dict[str, Any]:
+    """The answer, in the JSON form of the command.
+
+    Args:
+        question: what is asked.
+        copy: the fleet; it stays as it is.
+        progress: shows how far the answer is.
+
+    Raises:
+        ScenarioError: the question names what does not exist.
+        NotAQuantity: an amount cannot be read.
+    """
+    if isinstance(question, CapacityQuestion):
+        return ask_capacity(copy, question.shape, progress)
+    return ask(copy, question.changes, progress)
