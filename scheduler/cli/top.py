@@ -13,7 +13,7 @@ from scheduler.cli.seeing.forms import CSV_HELP, add_form_option, print_listed
 from scheduler.cli.seeing.live_table import (
     COLUMNS,
     TABLES,
-    LiveState,
+    TopState,
     LiveView,
     TableName,
     screen_lines,
@@ -122,7 +122,7 @@ def _view_of(arguments: argparse.Namespace) -> LiveView:
     return LiveView(tables=tables, sort=sort, is_reversed=arguments.reverse)
 
 
-def _print_once(arguments: argparse.Namespace, view: LiveView, state: LiveState) -> None:
+def _print_once(arguments: argparse.Namespace, view: LiveView, state: TopState) -> None:
     rows: dict[str, Any] = {table: sorted_rows(state, view, table) for table in view.tables}
     answer: dict[str, Any] = {"summary": state.summary(), **rows}
     is_table = arguments.output in (None, "wide")
@@ -147,7 +147,7 @@ class _Reader:
     namespace: str | None
     tables: tuple[TableName, ...]
 
-    def __call__(self) -> LiveState:
+    def __call__(self) -> TopState:
         sites = self.web.get("/api/v1/sites")["sites"]
         rows: list[dict[str, Any]] = []
         query = {"limit": str(_PAGE_ROWS), "namespace": self.namespace or "", "after": ""}
@@ -156,7 +156,7 @@ class _Reader:
             query["after"] = str(page["next"])
             page = self.web.get(f"/api/v1/workloads?{urlencode(query)}")
             rows += page["workloads"]
-        return LiveState(sites, rows, int(page["total"]), self.web.get("/api/v1/evictions"))
+        return TopState(sites, rows, int(page["total"]), self.web.get("/api/v1/evictions"))
 
 
 @dataclass(slots=True)
@@ -168,9 +168,9 @@ class _Refresher:
         interval_seconds: from one answer to the next request.
     """
 
-    read: Callable[[], LiveState]
+    read: Callable[[], TopState]
     interval_seconds: float
-    state: LiveState = field(default_factory=LiveState)
+    state: TopState = field(default_factory=TopState)
     notice: str = "asking the server …"
     refused: HubError | None = None
     _thread: threading.Thread | None = None

@@ -24,7 +24,7 @@ SortKey = Callable[[Row], Any]
 
 
 @dataclass(frozen=True, slots=True)
-class LiveState:
+class TopState:
     """What the server has answered.
 
     Attributes:
@@ -96,7 +96,7 @@ def sort_names(table: TableName) -> list[str]:
     return [one.header.lower() for one in COLUMNS[table]]
 
 
-def sorted_rows(state: LiveState, view: LiveView, table: TableName) -> list[Row]:
+def sorted_rows(state: TopState, view: LiveView, table: TableName) -> list[Row]:
     """The rows of a table in the chosen order; what is not known comes last."""
     rows: Sequence[Row] = state.sites if table == "sites" else state.workloads
     name = view.sort.get(table, "")
@@ -113,7 +113,7 @@ def sorted_rows(state: LiveState, view: LiveView, table: TableName) -> list[Row]
 
 
 def screen_lines(
-    state: LiveState, view: LiveView, *, width: int, height: int, notice: str = ""
+    state: TopState, view: LiveView, *, width: int, height: int, notice: str = ""
 ) -> list[str]:
     """The lines of a screen, none wider than `width` and not more than `height`."""
     lines = [summary_line(state), notice or HELP_LINE]
@@ -126,7 +126,7 @@ def screen_lines(
     return [fit_text(line, width) for line in lines[:height]]
 
 
-def summary_line(state: LiveState) -> str:
+def summary_line(state: TopState) -> str:
     """The totals in one line."""
     found = state.summary()
     phases = ", ".join(f"{count} {name}" for name, count in found["phases"].items())

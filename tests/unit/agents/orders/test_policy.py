@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agents.orders.journal import ObjectKey
@@ -334,7 +334,7 @@ ODD = st.recursive(
     parts=st.dictionaries(st.sampled_from(PATHS), ODD, max_size=4),
     kind=st.sampled_from(["Deployment", "Job", "CronJob", "Pod", "DaemonSet", "ConfigMap"]),
 )
-@settings(max_examples=150)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 def test_no_manifest_whatever_stops_the_agent(parts: Manifest, kind: str) -> None:
     versions = {"Job": "batch/v1", "CronJob": "batch/v1", "Pod": "v1", "ConfigMap": "v1"}
     manifest = {"apiVersion": versions.get(kind, "apps/v1"), "kind": kind, **parts}

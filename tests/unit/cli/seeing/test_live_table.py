@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scheduler.cli.seeing.live_table import (
     HELP_LINE,
     TABLES,
-    LiveState,
+    TopState,
     LiveView,
     screen_lines,
     sorted_rows,
@@ -35,7 +35,7 @@ WORKLOADS: list[dict[str, Any]] = [
     {"namespace": "a", "name": "fails", "phase": "Degraded", "reason": "\x1b[2J\nboom"},
     {"namespace": "b", "name": "waits", "phase": "Waiting", "line": "0/3 sites: 3 full"},
 ]
-STATE = LiveState(SITES, WORKLOADS, 3)
+STATE = TopState(SITES, WORKLOADS, 3)
 
 
 def names(view: LiveView, table: str = "sites") -> list[str]:
@@ -76,13 +76,13 @@ def test_the_totals_say_what_is_not_known() -> None:
     assert summary_line(STATE) == (
         "2/3 sites report   3 workloads: 1 Degraded, 1 Waiting, 1 Running   4.9 kW   1.5 kgCO2e/h"
     )
-    assert "? kW" in summary_line(LiveState(SITES[1:2]))
-    frozen = LiveState(SITES, WORKLOADS, 3, {"frozen": True, "reason": "operator"})
+    assert "? kW" in summary_line(TopState(SITES[1:2]))
+    frozen = TopState(SITES, WORKLOADS, 3, {"frozen": True, "reason": "operator"})
     assert summary_line(frozen).startswith("EVICTIONS FROZEN (operator)")
 
 
 def test_scrolling_ends_at_the_last_row() -> None:
-    many = LiveState([{**SITES[0], "name": f"m{n:03}"} for n in range(100)])
+    many = TopState([{**SITES[0], "name": f"m{n:03}"} for n in range(100)])
     view = LiveView(tables=("sites",), skip=1000)
     lines = screen_lines(many, view, width=200, height=14)
     assert len(lines) == 14
@@ -96,7 +96,7 @@ def test_no_line_is_wider_than_the_terminal_and_none_holds_an_escape(
     view: LiveView, width: int, height: int, text: str
 ) -> None:
     rows = [*WORKLOADS, {"namespace": text, "name": text, "phase": text, "line": text}]
-    state = LiveState([*SITES, {"name": text, "health": text}], rows, len(rows))
+    state = TopState([*SITES, {"name": text, "health": text}], rows, len(rows))
     lines = screen_lines(state, view, width=width, height=height, notice=text)
     assert len(lines) <= height
     for line in lines:
