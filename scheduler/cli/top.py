@@ -13,9 +13,9 @@ from scheduler.cli.seeing.forms import CSV_HELP, add_form_option, print_listed
 from scheduler.cli.seeing.live_table import (
     COLUMNS,
     TABLES,
-    TopState,
     LiveView,
     TableName,
+    TopState,
     screen_lines,
     sort_names,
     sorted_rows,

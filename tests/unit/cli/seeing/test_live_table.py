@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scheduler.cli.seeing.live_table import (
     HELP_LINE,
     TABLES,
-    TopState,
     LiveView,
+    TopState,
     screen_lines,
     sorted_rows,
     summary_line,
