@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from scheduler.model.words.sentence import json_bytes
 from scheduler.runtime.clock import SystemClock
 from scheduler.runtime.parent_death import tie_to_parent
 
@@ -44,7 +45,7 @@ def _last_line(lines: BinaryIO, output: BinaryIO) -> bytes:
     try:
         plan: WhatIfPlan = msgspec.json.decode(lines.readline(), type=WhatIfPlan)
         _limit(plan.budget_seconds, plan.memory_mebibytes)
-        return msgspec.json.encode({"answer": _answer(plan, lines, output)}) + b"\n"
+        return json_bytes({"answer": _answer(plan, lines, output)}) + b"\n"
     except (ScenarioError, NotAQuantity) as error:
         return refused_line(str(error))
     except MemoryError:

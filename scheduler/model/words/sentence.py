@@ -11,6 +11,8 @@ from datetime import datetime
 from math import isfinite
 from typing import Any, Self
 
+import msgspec
+
 from scheduler.model.formatters import format_rfc3339_exact
 from scheduler.model.words.phrases import Value, fill
 
@@ -71,6 +73,17 @@ def json_of(sentence: str) -> dict[str, Any]:
     if not isinstance(sentence, Sentence):
         return {"message": "", "values": {}}
     return {"message": sentence.slug, "values": _json_values(sentence.values)}
+
+
+def json_bytes(value: object) -> bytes:
+    """JSON of plain data in which texts may be sentences, which msgspec does not know as texts."""
+    return msgspec.json.encode(value, enc_hook=_plain)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, Sentence):
+        return str(value)
+    raise NotImplementedError(f"{type(value).__name__} is no JSON data")
 
 
 def _json_values(values: Mapping[str, Value]) -> dict[str, Any]:

@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
-import msgspec
 from aiohttp import web
 
 from scheduler.model.kinds.workload import Workload
+from scheduler.model.words.sentence import json_bytes
 from scheduler.web.answers.queue import queue_answer, tenant_shares
 from scheduler.web.answers.source import (
     AnswerSource,
@@ -287,7 +287,7 @@ def _answering(
         except tuple(_STATUS_OF) as error:
             status = next(code for kind, code in _STATUS_OF.items() if isinstance(error, kind))
             return web.Response(status=status, text=f"{error}\n")
-        body = await asyncio.to_thread(msgspec.json.encode, found)
+        body = await asyncio.to_thread(json_bytes, found)
         return web.Response(body=body, content_type="application/json")
 
     return answer
