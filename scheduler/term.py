@@ -18,6 +18,7 @@ from scheduler.control.autoscaled_workloads import AutoscaledWorkloads
 from scheduler.control.clock_events import ClockEvents
 from scheduler.control.controller import Controller
 from scheduler.control.energy.collector import EnergyCollector
+from scheduler.control.energy.month_budgets import MonthBudgets
 from scheduler.control.energy.users import TenantWatts
 from scheduler.control.events.recorder import EventRecorder
 from scheduler.control.events.site_notices import SiteNotices
@@ -603,8 +604,19 @@ class Term:
         yield "pending sites", partial(self.unadmitted_sites.run, known.hub)
         yield "ledger heads", partial(self.ledger_heads.run, known.hub)
         yield "hourly indexes", self._refresh_indexes
-        if self.energy is not None:
+        if self.energy is not None and known.energy_record is not None:
             yield "energy", self.energy.run
+            budgets = MonthBudgets(
+                objects=known.objects,
+                collector=self.energy,
+                record=known.energy_record,
+                quotas=self.quotas,
+                events=self.events,
+                on_change=self._on_month_holds,
+                clock=known.clock,
+                faults=known.faults,
+            )
+            yield "month budgets", budgets.run
         yield "ledger", self._watch_ledger
 
     def deciding_loops(self) -> Iterator[tuple[str, Loop]]:
@@ -673,6 +685,11 @@ class Term:
     def _on_order_refused(self, key: WorkKey) -> None:
         """Requeues workloads, so that their status says that an order cannot be published."""
         self.requeuer.requeue(sorted(self.referred.workloads_behind(key)))
+
+    def _on_month_holds(self) -> None:
+        """Decides again what waits: work that can wait is held, or no longer."""
+        self.requeuer.redecide(self.known.objects.workloads)
+        self.wake_ups.add_events("quota", "tenant")
 
     def _epoch(self) -> int:
         # Also at the instant at which the lease is lost, and the loops are not ended yet.

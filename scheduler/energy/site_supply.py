@@ -1,7 +1,7 @@
 """The figures of a site's supply that count: measured before declared.
 
 First comes what others measured at the site, then what its agent measures, then what operators
-declare. A PUE below 1 cannot be, whoever says so, and is unknown.
+declare. A PUE below 1 cannot be, and is unknown.
 """
 
 from typing import NamedTuple

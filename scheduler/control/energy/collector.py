@@ -61,6 +61,7 @@ class EnergyCollector:
         epoch: gives the leader's epoch.
         watts_by_user: what tenants draw at a site by the model.
         zone_factor: what feeds say.
+        pages_appended: how many pages this collector has appended.
     """
 
     objects: HubObjects
@@ -70,6 +71,7 @@ class EnergyCollector:
     epoch: Callable[[], int]
     watts_by_user: WattsByUser
     zone_factor: ZoneFactor = no_feed
+    pages_appended: int = field(default=0, init=False)
     _meters: dict[str, SiteMeter] = field(default_factory=dict, init=False)
     _series: dict[str, IntensitySeries] = field(default_factory=dict, init=False)
     _resume: dict[str, SiteCounter] | None = field(default=None, init=False)
@@ -165,6 +167,7 @@ class EnergyCollector:
                 self._meters[name].put_back(kept)
             raise
         self._has_failed = False
+        self.pages_appended += 1
 
     def _meter_of(self, site: str) -> SiteMeter:
         meter = self._meters.get(site)
