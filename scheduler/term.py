@@ -17,7 +17,7 @@ from scheduler.batch_process.solver import BatchProcess
 from scheduler.control.autoscaled_workloads import AutoscaledWorkloads
 from scheduler.control.clock_events import ClockEvents
 from scheduler.control.controller import Controller
-from scheduler.control.energy.collector import EnergyCollector
+from scheduler.control.energy.collector import EnergyCollector, ZoneFactor, no_feed
 from scheduler.control.energy.month_budgets import MonthBudgets
 from scheduler.control.energy.users import TenantWatts
 from scheduler.control.events.recorder import EventRecorder
@@ -178,6 +178,7 @@ class Knowledge:
         follow_metadata: follows the changes of a kind of referred objects; None: none is followed.
         is_served: asks whether the hub serves a kind that others install; None: it serves none.
         energy_record: keeps what sites used; None: nothing is counted.
+        zone_factor: what feeds say of the carbon intensity of a grid zone.
     """
 
     settings: Settings
@@ -204,6 +205,7 @@ class Knowledge:
     follow_metadata: FollowMetadata | None = None
     is_served: IsServed | None = None
     energy_record: EnergyRecord | None = None
+    zone_factor: ZoneFactor = no_feed
 
 
 class Term:
@@ -517,6 +519,7 @@ class Term:
             faults=known.faults,
             epoch=self._epoch,
             watts_by_user=users.at,
+            zone_factor=known.zone_factor,
         )
 
     def _build_reconciler(self) -> Reconciler:

@@ -80,6 +80,10 @@ class EnergyCollector:
 
     def on_report(self, report: SiteReport) -> None:
         """Counts a site's totals; before the last page is read nothing is counted."""
+        with self.faults.barrier("energy", report.site):
+            self._count(report)
+
+    def _count(self, report: SiteReport) -> None:
         site, totals = self.objects.sites.get(report.site), report.energy
         if totals is None or site is None or self._resume is None:
             return
