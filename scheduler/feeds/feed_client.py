@@ -11,7 +11,7 @@ from types import ModuleType
 
 import aiohttp
 
-from scheduler.energy.factors.factor import Boundary
+from scheduler.energy.factors.factor import Boundary, EmissionFactor
 from scheduler.energy.intensity import carbon_aware_sdk, electricity_maps
 from scheduler.energy.intensity.csv_series import MAX_CHARACTERS, parse_csv
 from scheduler.energy.intensity.series import ParsedSeries, SourceError
@@ -50,7 +50,8 @@ class HttpFeed:
         Raises:
             FeedError: it does not answer, or not as its form does.
         """
-        points, problems = {}, list[str]()
+        points: dict[int, EmissionFactor] = {}
+        problems: list[str] = []
         history, *others = self._module.paths_of(zone)
         timeout = aiohttp.ClientTimeout(total=_TOTAL_SECONDS)
         async with aiohttp.ClientSession(timeout=timeout, headers=self._headers()) as session:

@@ -57,7 +57,8 @@ class FeedDouble:
         ]
 
     def _answer(self, request: web.Request, value: object) -> web.Response:
-        token = request.headers.get("auth-token") or request.headers.get("Authorization", "")
+        headers = request.headers
+        token = str(headers.get("auth-token") or headers.get("Authorization") or "")
         self.asked.append((request.path_qs, token))
         if self.status in {301, 302}:
             return web.Response(status=self.status, headers={"Location": f"{self.url}/elsewhere"})

@@ -21,6 +21,7 @@ from scheduler.ledger.record import LedgerEntry, Record
 ENERGY_KIND = "energy"
 ENERGY_SUBJECT = "energy"
 _PAGE_RECORDS = 100
+_JOULES_PER_KWH = 3_600_000
 _COUNTER_RECORDS = 2_000
 """So many newest pages are read for where counters stood: a day of 10,000 sites."""
 
@@ -45,7 +46,7 @@ class EnergyPages:
         Raises:
             LedgerUnavailableError: nothing was recorded.
         """
-        content: Mapping[str, Any] = msgspec.to_builtins(page)
+        content: Mapping[str, Any] = {"line": _line_of(page), **msgspec.to_builtins(page)}
         entry = LedgerEntry(
             kind=ENERGY_KIND, subject=ENERGY_SUBJECT, epoch=epoch, at=at, content=content
         )
@@ -101,6 +102,12 @@ def page_of(record: Record) -> EnergyPage:
         return msgspec.convert(dict(record.content), EnergyPage)
     except (msgspec.ValidationError, TypeError, ValueError) as error:
         raise LedgerCorruptError(f"record {record.id} is no page of energy: {error}") from error
+
+
+def _line_of(page: EnergyPage) -> str:
+    kwh = sum(row.it_joules for row in page.hours) / _JOULES_PER_KWH
+    sites = len({row.site for row in page.hours})
+    return f"{sites} {'site' if sites == 1 else 'sites'} used {kwh:.3g} kWh of IT energy"
 
 
 def _records_of(source: RecordSource, first: int) -> Iterable[Record]:
