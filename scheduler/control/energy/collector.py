@@ -33,7 +33,8 @@ _log = logging.getLogger(__name__)
 COUNT_SECONDS = 60.0
 """A site is counted at most this often: its totals lose nothing."""
 _LOOK_SECONDS = 10.0
-_RECORD_SECONDS = 3600.0
+_FIRST_RECORD_SECONDS, _RECORD_SECONDS = 300.0, 3600.0
+"""The first page of a term comes early: it names the counters that a kill then cannot lose."""
 _ROWS_PER_PAGE = 200
 """A page of so many sites takes a few milliseconds to encode."""
 
@@ -119,7 +120,9 @@ class EnergyCollector:
         """Reads where counters stood, once, and appends when an hour is over."""
         if self._resume is None:
             self._resume = dict(await self.record.last_counters())
-            self._recorded_seconds = self.clock.monotonic()
+            self._recorded_seconds = self.clock.monotonic() - (
+                _RECORD_SECONDS - _FIRST_RECORD_SECONDS
+            )
         if self.clock.monotonic() - self._recorded_seconds >= _RECORD_SECONDS:
             await self.append_all()
 
