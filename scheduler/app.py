@@ -651,6 +651,7 @@ class Scheduler:
             agents_without_nonce=self.asker.agents_without_nonce,
             storm=lambda: self.term.gate.state,
             evictions=self.term.gate.shown,
+            quota_totals=lambda: self.term.quotas.totals,
         )
         return take_snapshot(
             sources,

@@ -10,6 +10,7 @@ from shlex import quote
 
 from scheduler.cli.looking.endpoint_list import ENDPOINT_KINDS, print_endpoints
 from scheduler.cli.looking.left_volumes import VOLUME_KINDS, print_volumes
+from scheduler.cli.seeing.forms import CSV_HELP, Value, format_csv
 from scheduler.cli.support.arguments import EXIT_GOOD, EXIT_NO, EXIT_USAGE, UsageError
 from scheduler.cli.support.freeze_words import frozen_notice
 from scheduler.cli.support.hub_access import HubNotFound, add_hub_arguments, find_kubeconfig
@@ -26,6 +27,7 @@ from scheduler.cli.support.output import (
     print_error,
     print_json,
     print_notice,
+    print_raw,
     print_table,
     print_text,
 )
@@ -46,19 +48,22 @@ from scheduler.hub.client import HubClient, open_hub
 from scheduler.runtime.clock import SystemClock
 
 _MAX_CLOSED = 8
-_EPILOG = """examples:
+_EPILOG = f"""examples:
   kapok get sites                    state, free CPU and age of the last report of each site
   kapok get sites --pending          unadmitted sites that report, each with its admit command
   kapok get kw                       workloads of all namespaces; -n health: of one
   kapok get workload portal -o yaml  one workload; health/portal names the namespace too
   kapok get sites -l kapok.dev/province=CN-GD -o name
-  kapok get kw -w                    goes on with every change, until Ctrl-C
+  kapok get kw -w                    goes on with every change, until Ctrl-C; it waits for a hub
+                                     that is away, and goes on when it is back
+  kapok get kw -o csv                the same columns for a spreadsheet
   kapok get endpoints health/portal  where it is reachable: site, address, port, ready; -o json
   kapok get volumes                  claims that workloads left behind, and at which site
   kapok get all -o wide              every kind of Kapok, with all columns
 
 Kinds: sites, sitegrants, dataclassschemes, tenants, workloads (kw), placementpolicies (pp),
 clusterplacementpolicies (cpp). `kapok kubectl get` lists every other kind.
+{CSV_HELP}
 Exit code: 0 success, also when the list is empty, 1 the hub refused or does not have the object,
 2 wrong usage, or no hub was found."""
 
@@ -83,7 +88,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--pending", action="store_true", help="list sites that report but are not admitted"
     )
     parser.add_argument(
-        "-o", "--output", choices=["json", "yaml", "wide", "name"], help="form of the output"
+        "-o", "--output", choices=["json", "yaml", "csv", "wide", "name"], help="form of the output"
     )
     add_hub_arguments(parser)
 
@@ -226,13 +231,14 @@ async def _print_changes(
         else:
             rows.show([(cells, body)])
 
-    if arguments.output in (None, "wide") and found.rows:
+    if arguments.output in (None, "wide", "csv") and found.rows:
         rows.show(found.rows)
     else:
         for cells, body in found.rows:
             show(cells, body)
     flush_output()
-    async for _, cells, body in watch_objects(client, query, found.version):
+    changes = watch_objects(client, query, found, clock=SystemClock(), notice=print_notice)
+    async for cells, body in changes:
         show(cells, body)
         flush_output()
     return EXIT_GOOD
@@ -247,7 +253,8 @@ class _RowPrinter:
         query: ObjectQuery,
         headers: Sequence[tuple[str, int]],
     ) -> None:
-        self._is_wide = arguments.output == "wide"
+        self._is_csv = arguments.output == "csv"
+        self._is_wide = arguments.output in ("wide", "csv")
         self._shown = [at for at, (_, level) in enumerate(headers) if self._is_wide or level == 0]
         self._has_namespace = query.resource.namespaced and query.namespace is None
         self._with_header = not arguments.no_headers
@@ -256,15 +263,34 @@ class _RowPrinter:
 
     def show(self, rows: Sequence[tuple[Sequence[object], Object]]) -> None:
         """Prints rows; the first call sets the widths."""
+        if self._is_csv:
+            self._show_csv(rows)
+            return
         table = [self._row(cells, body) for cells, body in rows]
         if self._with_header:
             table.insert(0, [*(["NAMESPACE"] if self._has_namespace else []), *self._header])
             self._with_header = False
         self._least = print_table(table, fixed=1 + self._has_namespace, least=self._least)
 
+    def _show_csv(self, rows: Sequence[tuple[Sequence[object], Object]]) -> None:
+        header = [*(["NAMESPACE"] if self._has_namespace else []), *self._header]
+        values = [self._values(cells, body) for cells, body in rows]
+        print_raw(format_csv(header if self._with_header else (), values))
+        self._with_header = False
+
+    def _values(self, cells: Sequence[object], body: Object) -> list[Value]:
+        space = [str(body["metadata"].get("namespace", ""))] if self._has_namespace else []
+        return [*space, *(_value(cells[at]) if at < len(cells) else None for at in self._shown)]
+
     def _row(self, cells: Sequence[object], body: Object) -> list[str]:
         space = [str(body["metadata"].get("namespace", ""))] if self._has_namespace else []
         return [*space, *(_cell(cells[at]) if at < len(cells) else "" for at in self._shown)]
+
+
+def _value(cell: object) -> Value:
+    if isinstance(cell, list):
+        return ",".join(map(str, cell))
+    return cell if cell is None or isinstance(cell, (str, int, float)) else str(cell)
 
 
 def _cell(value: object) -> str:

@@ -152,6 +152,11 @@ _RESULTS_HELP = (
 )
 _RESOURCES_HELP = "cpu in cores, memory in bytes, pods, nvidia.com/gpu in cards"
 
+_TENANTS_HELP: Final = (
+    "A namespace that several tenants list counts for each; <none> stands for namespaces of no "
+    "tenant, and <other> for all tenants after the first 500 by name."
+)
+
 RECORDED_METRICS: Final[Mapping[str, MetricDefinition]] = {
     "kapok_messages_total": MetricDefinition(
         "counter",
@@ -451,6 +456,31 @@ STATE_METRICS: Final[Mapping[str, MetricDefinition]] = {
         "changes), Silent, Lost (silent for long), Unknown (no report since this process began, "
         "and not enough time has passed).",
         ("health",),
+    ),
+    "kapok_tenant_workloads": MetricDefinition(
+        "gauge",
+        f"Workloads in the namespaces of a tenant, by phase as in kapok_workloads. {_TENANTS_HELP}",
+        ("tenant", "phase"),
+    ),
+    "kapok_tenant_used": MetricDefinition(
+        "gauge",
+        f"What the placed workloads of a tenant use of its quota: {_RESOURCES_HELP}. "
+        f"{_TENANTS_HELP}",
+        ("tenant", "resource"),
+        "by resource",
+    ),
+    "kapok_tenant_quota": MetricDefinition(
+        "gauge",
+        f"Quota of a tenant: {_RESOURCES_HELP}; absent where it has none. Of the first 500 tenants "
+        "by name.",
+        ("tenant", "resource"),
+        "by resource",
+    ),
+    "kapok_site_info": MetricDefinition(
+        "gauge",
+        "Always 1; the labels are where an admitted site is and its tier (edge, regional, central),"
+        " as operations state it; a place that is not stated is empty.",
+        ("site", "province", "city", "tier"),
     ),
     "kapok_site_ready": MetricDefinition("gauge", "1 if the site reports.", ("site",)),
     "kapok_site_report_age_seconds": MetricDefinition(

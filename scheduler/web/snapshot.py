@@ -20,6 +20,7 @@ from scheduler.control.state.objects import HubObjects
 from scheduler.control.stats.workloads import WorkloadStats
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.metadata import WorkKey
+from scheduler.model.kinds.tenant import Tenant
 from scheduler.model.kinds.workload import Workload
 from scheduler.model.site_health import HealthName
 from scheduler.model.storm import StormState
@@ -61,6 +62,9 @@ class StateSnapshot:
         lacks_nonces: for each of `facts`, whether an agent there knows no nonces.
         storm: what holds evictions back.
         evictions: the same for /api/v1/evictions.
+        tenants: all tenants.
+        quota_used: what placed workloads use of quotas, by namespace and resource; millicores for
+            cpu, whole units for all else.
     """
 
     at: datetime
@@ -87,6 +91,8 @@ class StateSnapshot:
     lacks_nonces: list[bool]
     storm: StormState = field(default_factory=StormState)
     evictions: Mapping[str, object] = field(default_factory=dict)
+    tenants: list[Tenant] = field(default_factory=list)
+    quota_used: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +111,7 @@ class SnapshotSources:
         agents_without_nonce: gives the agents of a site that know no nonces.
         storm: gives what holds evictions back.
         evictions: gives the same for /api/v1/evictions.
+        quota_totals: gives what placed workloads use of quotas, by namespace.
     """
 
     registry: HubObjects
@@ -118,6 +125,7 @@ class SnapshotSources:
     agents_without_nonce: Callable[[str], Sequence[str]] = lambda _site: ()
     storm: Callable[[], StormState] = StormState
     evictions: Callable[[], Mapping[str, object]] = dict
+    quota_totals: Callable[[], Mapping[str, Mapping[str, int]]] = dict
 
 
 def take_snapshot(
@@ -161,6 +169,8 @@ def take_snapshot(
         lacks_nonces=[bool(sources.agents_without_nonce(name)) for name in names],
         storm=sources.storm(),
         evictions=sources.evictions(),
+        tenants=list(sources.registry.tenants.values()),
+        quota_used={name: dict(used) for name, used in sources.quota_totals().items()},
     )
 
 

@@ -23,6 +23,7 @@ from tests.support.demo_checker import (
     decisions_that_do_not_match,
     orders_not_applied,
 )
+from tests.support.grafana import queries, unanswered
 from tests.support.prometheus import prometheus
 from tests.support.tools import require_tool
 
@@ -165,8 +166,8 @@ def readme_commands() -> list[str]:
     return commands
 
 
-def ask_prometheus(folder: Path) -> None:
-    """A real Prometheus scrapes the demo."""
+def ask_prometheus(folder: Path, demo: Running, kapok: str) -> None:
+    """A real Prometheus scrapes the demo, and has an answer to every query of the dashboards."""
     require_tool("prometheus")
     port = json.loads((folder / "hub" / "ports.json").read_text())["web"]
     with prometheus(folder.parent, f"127.0.0.1:{port}") as server:
@@ -174,6 +175,32 @@ def ask_prometheus(folder: Path) -> None:
         assert len(server.query("kapok_site_power_watts")) == 3
         assert (server.value('kapok_workloads{phase="Running"}') or 0) > 0
         assert server.query("kapok_site_emission_gco2_per_hour")
+        assert len(server.query('kapok_site_info{province="CN-GD"}')) > 0
+        change_one(demo, kapok)  # after it settled nothing is decided, and its rates are of nothing
+        wanted = list(queries())
+        assert eventually(lambda: not unanswered(server, wanted), within_seconds=20), unanswered(
+            server, wanted
+        )
+
+
+def look_from_a_terminal(demo: Running, kapok: str) -> None:
+    """The live table once, the history of a workload, and what all of it draws."""
+    found = json.loads(demo.paste(f"{kapok} top -o json"))
+    assert len(found["sites"]) == found["summary"]["reporting"] == 3
+    one = next(each for each in found["workloads"] if each["phase"] == "Running")
+    table = demo.paste(f"{kapok} history {one['namespace']}/{one['name']}")
+    assert "Placed" in table
+    rows = json.loads(demo.paste(f"{kapok} carbon --by tenant -o json"))["rows"]
+    assert all(each["watts"] > 0 and each["origin"] == "assumed" for each in rows)
+    assert len(demo.paste(f"{kapok} carbon").splitlines()) == 3 + 2
+
+
+def change_one(demo: Running, kapok: str) -> None:
+    """A new priority for a workload that runs: it is decided again, and runs on."""
+    found = json.loads(demo.paste(f"{kapok} kubectl get kw -A -o json"))["items"]
+    runs = next(one for one in found if one["status"]["phase"] == "Running")
+    key = f"-n {runs['metadata']['namespace']} {runs['metadata']['name']}"
+    demo.paste(f"""{kapok} kubectl patch kw {key} --type merge -p '{{"spec":{{"priority":7}}}}'""")
 
 
 def test_the_printed_commands_work_when_pasted_and_ctrl_c_ends_everything(tmp_path: Path) -> None:
@@ -191,7 +218,8 @@ def test_the_printed_commands_work_when_pasted_and_ctrl_c_ends_everything(tmp_pa
 
         for command in readme_commands():
             demo.paste(f"PATH={Path(sys.executable).parent}:$PATH\n{command}")
-        ask_prometheus(folder)
+        ask_prometheus(folder, demo, kapok)
+        look_from_a_terminal(demo, kapok)
 
         site = next(one.split()[-1] for one in commands if "poke silence" in one)
         demo.paste(f"{kapok} demo poke silence {site}")

@@ -1,20 +1,18 @@
 """A real Prometheus scrapes a running `kapok up`; every query of ours has an answer there."""
 
-import json
 import re
 import shutil
 import subprocess
 import time
-import urllib.parse
 import urllib.request
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from agents.protocol.keys import SigningKey
 from agents.protocol.report import Report, ReportedIntensity, ReportedPower
+from tests.support.grafana import queries, unanswered
 from tests.support.prometheus import Prometheus, prometheus
 from tests.support.scripted_site import ScriptedSite, running_sites
 from tests.support.tools import require_tool
@@ -23,7 +21,13 @@ from tests.support.up import ROOT, Up, eventually, running_up
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
 MANIFESTS = ROOT / "manifests"
-DASHBOARD = json.loads((MANIFESTS / "grafana" / "kapok.json").read_text())
+TENANT = """
+apiVersion: kapok.dev/v1alpha1
+kind: Tenant
+metadata: {name: tests}
+spec: {namespaces: [default], quota: {cpu: "8"}}
+---
+"""
 WORKLOAD = """
 apiVersion: kapok.dev/v1alpha1
 kind: Workload
@@ -66,6 +70,7 @@ def busy_up(up: Up) -> tuple[ScriptedSite, ...]:
     liar = ScriptedSite("m1", up.ready["broker"], up.ready["hubKey"], key=SigningKey.generate())
     up.apply(
         one.manifest
+        + TENANT
         + WORKLOAD.format(name="portal", data_class="general-2")
         + WORKLOAD.format(name="secret", data_class="important")
     )
@@ -100,7 +105,9 @@ def ask_everything(up: Up, server: Prometheus) -> None:
         assert server.value('kapok_orders{phase="Ready"}') == 1
         assert server.value("kapok_ready_wait_time_seconds_count") == 1
         assert server.value('kapok_site_unplaced_workloads{site="m1"}') == 1
-        left = expressions()
+        assert server.value('kapok_tenant_used{tenant="tests",resource="cpu"}') == 3
+        assert server.value('kapok_tenant_workloads{tenant="tests",phase="Refused"}') == 1
+        left = list(queries())
         for _ in range(40):
             left = unanswered(server, left)
             if not left:
@@ -115,28 +122,6 @@ def fetch(url: str) -> bytes:
     with opener.open(url, timeout=10) as answer:
         body: bytes = answer.read()
     return body
-
-
-def expressions() -> list[str]:
-    found = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
-    assert len(found) > 20
-    return found
-
-
-def unanswered(server: Prometheus, wanted: list[str]) -> list[str]:
-    """Queries without data, or with nothing but NaN."""
-    return [one for one in wanted if not _numbers(server.query(_filled(one)))]
-
-
-def _filled(expression: str) -> str:
-    """Grafana's own variables."""
-    filled = expression.replace("$__rate_interval", "1m").replace("$__range", "1m")
-    assert not re.search(r"\$\w", filled), filled
-    return filled
-
-
-def _numbers(result: list[dict[str, Any]]) -> list[str]:
-    return [one["value"][1] for one in result if one["value"][1] != "NaN"]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from scheduler import __version__
-from tests.support.kustomize import MANIFESTS, OVERLAYS, Json, overlay
+from tests.support.kustomize import MANIFESTS, OVERLAYS, Json, kustomize, overlay
 
 CHART = MANIFESTS / "chart"
 SETTINGS_NAME = re.compile(r"^(kapok-(?:scheduler|agent|push)-settings)-[a-z0-9]{10}$")
@@ -31,6 +31,7 @@ def chart_files() -> dict[str, str]:
     }
     for name in OVERLAYS:
         files[f"templates/{name}.yaml"] = _GENERATED + _template(name)
+    files["templates/dashboards.yaml"] = _GENERATED + _dashboards()
     for path in (MANIFESTS / "crds").glob("*.yaml"):
         files[f"crds/{path.name}"] = path.read_text(encoding="utf-8")
     return files
@@ -40,6 +41,7 @@ _VALUES_HEAD = """\
 # Install with
 #   helm install kapok manifests/chart --namespace kapok-system --create-namespace --set overlay=ha
 #   kubectl label namespace kapok-system pod-security.kubernetes.io/enforce=restricted
+# With Grafana and its sidecar: --set dashboards=true.
 # The objects are always in kapok-system. What has to be there before is in the head of
 # manifests/overlays/NAME/kustomization.yaml.
 """
@@ -58,7 +60,12 @@ def _chart() -> Json:
 
 
 def _values() -> Json:
-    values: dict[str, Any] = {"overlay": "single", "image": {}, "settings": {}}
+    values: dict[str, Any] = {
+        "overlay": "single",
+        "dashboards": False,
+        "image": {},
+        "settings": {},
+    }
     for name in OVERLAYS:
         for one in overlay(name):
             if one["kind"] == "Deployment":
@@ -76,6 +83,13 @@ def _template(name: str) -> str:
         if one["kind"] not in NOT_IN_TEMPLATES
     ]
     return f'{{{{- if eq .Values.overlay "{name}" }}}}\n{"".join(parts)}{{{{- end }}}}\n'
+
+
+def _dashboards() -> str:
+    """The dashboards, which a cluster with Grafana and its sidecar takes."""
+    text = "".join("---\n" + _dump(one) for one in kustomize(MANIFESTS / "grafana"))
+    text = text.replace("{{", '{{ "{{" }}')
+    return f"{{{{- if .Values.dashboards }}}}\n{text}{{{{- end }}}}\n"
 
 
 _IMAGE, _TEXT, _DIGEST = "MARK-OF-IMAGE", "MARK-OF-SETTINGS", "MARK-OF-DIGEST"

@@ -4,11 +4,14 @@ The columns are those of the CRDs (`scheduler.hub.crds`), which every client get
 get` and `kubectl get` show the same.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import random
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from scheduler.control.ports.hub import ApiResource, Gone, NotFound, Object
+from scheduler.control.ports.hub import ApiResource, Busy, Gone, NotFound, Object
 from scheduler.hub.client import HubClient
+from scheduler.runtime.backoff import JitteredBackoff
+from scheduler.runtime.clock import Clock
 
 _JSON = "application/json"
 _TABLE = f"application/json;as=Table;v=v1;g=meta.k8s.io,{_JSON}"
@@ -92,26 +95,105 @@ async def _list(client: HubClient, query: ObjectQuery, name: str) -> ListedObjec
 
 
 async def watch_objects(
-    client: HubClient, query: ObjectQuery, version: str
-) -> AsyncIterator[tuple[str, Sequence[object], Object]]:
-    """Yields type of the change, cells and object of each one, until cancelled."""
-    path, name = query.resource.path(query.namespace), ""
-    if len(query.names) == 1:
-        name = query.names[0]
+    client: HubClient,
+    query: ObjectQuery,
+    listed: ListedObjects,
+    *,
+    clock: Clock,
+    notice: Callable[[str], None],
+) -> AsyncIterator[tuple[Sequence[object], Object]]:
+    """Yields cells and object of each change, until cancelled; a hub that is away is waited for.
+
+    After a gap that the hub has no changes of (410) everything is listed again: what has changed is
+    yielded, and what was deleted is named.
+
+    Args:
+        client: reaches the hub.
+        query: which objects.
+        listed: what was listed before.
+        clock: for the pauses between attempts.
+        notice: takes what the reader should know of a gap.
+
+    Raises:
+        Refused: the hub does not allow it.
+    """
+    name = query.names[0] if len(query.names) == 1 else ""
+    known = _KnownVersions(query, listed)
+    backoff = JitteredBackoff(
+        first_seconds=0.5,
+        max_seconds=15.0,
+        min_seconds=0.1,
+        jitter=random.Random(),  # noqa: S311 - it spreads clients, and hides nothing
+    )
+    path, is_away, must_list = query.resource.path(query.namespace), False, False
     while True:
-        parameters = {**query.parameters(name), "resourceVersion": version}
         try:
-            async for event in client.watch_as(path, parameters, _TABLE):
-                for cells, body in _rows_of(event.object, query.resource):
-                    version = str(body.get("metadata", {}).get("resourceVersion", version))
-                    if event.type != "BOOKMARK" and query.has(body):
-                        yield event.type, cells, body
+            if must_list:
+                for row in known.changed_in(await _list(client, query, name), notice):
+                    yield row
+                must_list = False
+            async for row in _changes(client, path, query.parameters(name), known):
+                is_away = False
+                backoff.reset()
+                yield row
         except Gone:
-            listed = await _list(client, query, name)
-            version = listed.version
-            for cells, body in listed.rows:
-                if query.has(body):
-                    yield "MODIFIED", cells, body
+            must_list = True
+        except Busy as error:
+            if not is_away:
+                notice(f"the hub is away, and the watch goes on when it answers again: {error}")
+            is_away = True
+            await clock.sleep(backoff.next_seconds(error.retry_after_seconds))
+
+
+async def _changes(
+    client: HubClient, path: str, parameters: Mapping[str, str], known: "_KnownVersions"
+) -> AsyncIterator[tuple[Sequence[object], Object]]:
+    """The changes of one stream, until the server ends it."""
+    query = {**parameters, "resourceVersion": known.version, "allowWatchBookmarks": "true"}
+    async for event in client.watch_as(path, query, _TABLE):
+        for cells, body in _rows_of(event.object, known.query.resource):
+            if known.take(event.type, body) and event.type != "BOOKMARK":
+                yield cells, body
+
+
+class _KnownVersions:
+    """The versions of the objects that were shown, so that a list shows only what is new."""
+
+    def __init__(self, query: ObjectQuery, listed: ListedObjects) -> None:
+        self.query, self.version = query, listed.version
+        self._shown = {_key_of(body): _version_of(body) for _, body in listed.rows}
+
+    def take(self, event: str, body: Object) -> bool:
+        """Takes in a change; returns whether it is about one of those asked for."""
+        self.version = _version_of(body) or self.version
+        if not self.query.has(body):
+            return False
+        if event == "DELETED":
+            self._shown.pop(_key_of(body), None)
+        elif event != "BOOKMARK":
+            self._shown[_key_of(body)] = _version_of(body)
+        return True
+
+    def changed_in(
+        self, listed: ListedObjects, notice: Callable[[str], None]
+    ) -> list[tuple[Sequence[object], Object]]:
+        """Takes in a whole list; returns the rows that differ from what was shown."""
+        rows = [(cells, body) for cells, body in listed.rows if self.query.has(body)]
+        found = {_key_of(body): _version_of(body) for _, body in rows}
+        for namespace, name in sorted(self._shown.keys() - found.keys()):
+            title = f"{namespace}/{name}" if namespace else name
+            notice(f"{self.query.resource.kind} {title} was deleted while the hub was away")
+        before, self._shown, self.version = self._shown, found, listed.version
+        return [row for row in rows if before.get(_key_of(row[1])) != found[_key_of(row[1])]]
+
+
+def _key_of(body: Object) -> tuple[str, str]:
+    meta = body.get("metadata") or {}
+    return str(meta.get("namespace", "")), str(meta.get("name", ""))
+
+
+def _version_of(body: Object) -> str:
+    return str((body.get("metadata") or {}).get("resourceVersion", ""))
 
 
 def _headers_of(table: Mapping[str, object]) -> list[tuple[str, int]]:

@@ -34,6 +34,11 @@ def print_text(text: str) -> None:
     sys.stdout.write(printable(text, keep_newlines=True) + "\n")
 
 
+def print_raw(text: str) -> None:
+    """Prints text on stdout whose caller has escaped hidden characters and ended the lines."""
+    sys.stdout.write(text)
+
+
 def print_table(
     rows: Sequence[Sequence[str]], *, fixed: int = 1, least: Sequence[int] = ()
 ) -> list[int]:
@@ -130,6 +135,11 @@ def _pad(cell: str, room: int) -> str:
             break
         kept += one
     return _pad(kept + "…", room)
+
+
+def fit_text(text: str, width: int) -> str:
+    """Text of at most `width` columns, hidden characters escaped; one that is longer is cut."""
+    return _pad(printable(text), width).rstrip()
 
 
 def _display_width(text: str) -> int:

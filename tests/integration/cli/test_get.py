@@ -1,6 +1,8 @@
 """`kapok get` against a real API server: forms of output, watching, and a hub that is down."""
 
 import asyncio
+import csv
+import io
 import json
 import os
 import signal
@@ -93,6 +95,54 @@ async def test_a_watch_prints_changes_and_ends_cleanly_on_ctrl_c(server: ApiServ
     process.send_signal(signal.SIGINT)
     _, errors = await process.communicate()
     assert (process.returncode, errors) == (0, b"")
+
+
+async def test_a_watch_goes_on_when_the_hub_is_back(tmp_path: Path) -> None:
+    options = ApiServerOptions(data_dir=tmp_path / "hub", crds=make_crds(), name="hub")
+    async with serve(options) as running, open_hub(running.kubeconfig_path) as hub:
+        kubeconfig = running.kubeconfig_path
+        for name in ("m1", "m2"):
+            await hub.create(SITES, {**SITE, "metadata": {"name": name}})
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "scheduler.cli.entry", "get", "sites", "-w", "-o", "name"),
+            *("--kubeconfig", str(kubeconfig)),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        assert process.stdout is not None
+        assert process.stderr is not None
+        for name in ("m1", "m2"):
+            assert await process.stdout.readline() == f"site.kapok.dev/{name}\n".encode()
+    assert b"the watch goes on when it answers again" in await process.stderr.readline()
+    async with serve(options), open_hub(kubeconfig) as hub:
+        await hub.delete(SITES, "m2")
+        await hub.create(SITES, {**SITE, "metadata": {"name": "m3"}})
+        line = await process.stdout.readline()
+        if line == b"site.kapok.dev/m2\n":  # its deletion is a change, if the watch saw it
+            line = await process.stdout.readline()
+        assert line == b"site.kapok.dev/m3\n"
+        process.send_signal(signal.SIGINT)
+        await process.communicate()
+    assert process.returncode == 0
+
+
+async def test_a_list_as_csv_is_safe_in_a_spreadsheet(
+    server: ApiServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(server.kubeconfig_path))
+    monkeypatch.delenv("KAPOK_DATA_HOME", raising=False)
+    async with open_hub(server.kubeconfig_path) as hub:
+        patch = {"status": {"phase": "Refused", "reason": '=cmd|"/c calc",\n\x1b[2J广州'}}
+        await hub.merge_patch(WORKLOADS, "portal", patch, namespace="default", subresource="status")
+    _, out, _ = await _kapok(capsys, "get", "kw", "-o", "csv")
+    assert "\x1b" not in out
+    header, row = csv.reader(io.StringIO(out))
+    assert header[:3] == ["namespace", "name", "phase"]
+    found = dict(zip(header, row, strict=True))
+    assert found["reason"] == '\'=cmd|"/c calc",\\n\\x1b[2J广州'
+    assert found["name"] == "portal"
 
 
 async def test_a_hub_that_is_down_is_one_sentence(

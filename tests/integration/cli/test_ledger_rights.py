@@ -30,6 +30,20 @@ pytestmark = pytest.mark.integration
 KEY = "health/appointment"
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def no_ledger() -> LedgerSource:
+    def find(*_: object) -> bytes:
+        raise LookupError("there is no ledger")
+
+    return LedgerSource(find_decision=find, read_page=find, read_blob=find, read_blob_of=find)
+
+
 @pytest.fixture
 async def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
     def with_work_in_flight(name: str, cpu: str) -> object:
@@ -46,9 +60,7 @@ async def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     async def review(token: str, namespace: str) -> bool:
         return token == "auditor" or (token, namespace) == ("tenant", "health")  # noqa: S105
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     file, clock = tmp_path / LEDGER_FILE, FakeClock()
     sources = WebSources(
         take_snapshot=WebState(clock).take_snapshot,

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support.grafana import DASHBOARDS
 from tests.support.helm_chart import CHART, NOT_IN_TEMPLATES, SETTINGS_NAME, chart_files
 from tests.support.kustomize import OVERLAYS, Json, of_kind, overlay
 
 _VALUE = re.compile(r"\{\{ (?P<path>\.Values[.\w]+)(?P<functions>( \| \w+( \d+)?)*) \}\}")
 _CONDITION = re.compile(
-    r'\{\{- if eq \.Values\.overlay "(.*)" \}\}\n(.*)\{\{- end \}\}\n', re.DOTALL
+    r'\{\{- if (?:eq \.Values\.overlay "|\.Values\.)(.*?)"? \}\}\n(.*)\{\{- end \}\}\n', re.DOTALL
 )
 
 
@@ -64,6 +65,20 @@ def test_a_template_renders_to_its_overlay(name: str) -> None:
     values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
     expected = [one for one in overlay(name) if one["kind"] not in NOT_IN_TEMPLATES]
     assert comparable(rendered(name, values)) == comparable(expected)
+
+
+def test_the_chart_holds_the_dashboards_for_those_that_ask() -> None:
+    values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
+    assert values["dashboards"] is False
+    shown: Json = {}
+    for one in rendered("dashboards", values):
+        assert one["kind"] == "ConfigMap"
+        assert one["metadata"]["namespace"] == "kapok-system"
+        assert one["metadata"]["labels"]["grafana_dashboard"] == "1"
+        shown |= {
+            name.removesuffix(".json"): json.loads(text) for name, text in one["data"].items()
+        }
+    assert shown == DASHBOARDS
 
 
 def test_the_chart_holds_every_crd() -> None:

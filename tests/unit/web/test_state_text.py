@@ -5,11 +5,15 @@ from dataclasses import replace
 import msgspec
 
 from benchmarks._web_state import ROWS_PER_SITE, WebState, name_of
-from scheduler.model.kinds.kinds import Workload
+from scheduler.model.kinds.kinds import Site, Tenant, Workload
+from scheduler.model.kinds.metadata import Metadata
+from scheduler.model.kinds.site import Location, SiteSpec
+from scheduler.model.kinds.tenant import TenantSpec
 from scheduler.model.kinds.workload import PlacementGroup, PlacementStatus, WorkloadStatus
 from scheduler.web.definitions import ALL_METRICS
 from scheduler.web.metrics import Metrics
 from scheduler.web.state_text import format_state
+from scheduler.web.tenant_series import MAX_TENANTS
 from tests.support.fake_clock import FakeClock
 
 
@@ -68,6 +72,52 @@ def test_used_is_what_placed_replicas_ask_for_and_nothing_is_left_behind() -> No
     for number in range(2):
         scene.sources.workload_stats.forget(("default", f"work-{number:05}"))
     assert used + "0.0" in lines(scene)
+
+
+def test_a_tenant_shows_its_workloads_its_use_and_its_quota() -> None:
+    scene = WebState(FakeClock())
+    scene.admit(1)
+    scene.place(2)
+    spec = TenantSpec(namespaces=("default",), quota={"cpu": "4", "memory": 0})
+    scene.sources.registry.tenants["bureau"] = Tenant(metadata=Metadata(name="bureau"), spec=spec)
+    used = {"default": {"cpu": 600, "pods": 6}, "stray": {"cpu": 100}}
+    shown = format_state(replace(scene.take_snapshot(), quota_used=used)).splitlines()
+    assert 'kapok_tenant_workloads{tenant="bureau",phase="Running"} 2' in shown
+    assert 'kapok_tenant_used{tenant="bureau",resource="cpu"} 0.6' in shown
+    assert 'kapok_tenant_used{tenant="bureau",resource="pods"} 6' in shown
+    assert 'kapok_tenant_used{tenant="<none>",resource="cpu"} 0.1' in shown
+    assert [one for one in shown if one.startswith("kapok_tenant_quota{")] == [
+        'kapok_tenant_quota{tenant="bureau",resource="cpu"} 4.0',
+        'kapok_tenant_quota{tenant="bureau",resource="memory"} 0',
+    ]
+
+
+def test_the_series_of_tenants_are_bounded() -> None:
+    scene = WebState(FakeClock())
+    for number in range(MAX_TENANTS + 20):
+        name = f"t{number:04}"
+        spec = TenantSpec(namespaces=(name,), quota={"cpu": "many" if number == 0 else "1"})
+        scene.sources.registry.tenants[name] = Tenant(metadata=Metadata(name=name), spec=spec)
+    amounts = {name: {"cpu": 1000} for name in scene.sources.registry.tenants}
+    shown = format_state(replace(scene.take_snapshot(), quota_used=amounts)).splitlines()
+    used = [one for one in shown if one.startswith("kapok_tenant_used{") and "cpu" in one]
+    assert len(used) == MAX_TENANTS + 1
+    assert 'kapok_tenant_used{tenant="<other>",resource="cpu"} 20.0' in used
+    quotas = [one for one in shown if one.startswith("kapok_tenant_quota{")]
+    assert len(quotas) == MAX_TENANTS - 1  # one cannot be read
+
+
+def test_the_name_of_a_place_is_text_in_a_label() -> None:
+    scene = WebState(FakeClock())
+    place = Location(province='广东"} 1\nkapok_leader', city="a\\b\x1b[2J")
+    site = Site(metadata=Metadata(name="m1"), spec=SiteSpec(tier="edge", location=place))
+    scene.sources.registry.sites["m1"] = site
+    scene.sources.sites.admit("m1")
+    [found] = [one for one in lines(scene) if one.startswith("kapok_site_info{")]
+    assert found == (
+        'kapok_site_info{site="m1",province="广东\\"} 1\\nkapok_leader",'
+        'city="a\\\\b\\\\x1b[2J",tier="edge"} 1'
+    )
 
 
 def test_every_series_is_of_a_defined_metric() -> None:

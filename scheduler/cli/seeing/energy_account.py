@@ -1,0 +1,187 @@
+"""What sites and placed work draw, emit and cost now, with where the figures come from.
+
+The carbon is location-based (GHG Protocol, Scope 2 Guidance): energy x PUE x the average intensity
+of the grid. What the equipment of a site draws is what its agent reports; what work draws is
+modelled from its requests, as decisions do (`scheduler/energy/power.py`), because no meter sees
+single workloads. A figure that is not known is None, and sums say of how much power they are. Pure.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from math import fsum
+from typing import Any, Final
+
+from scheduler.energy.power import marginal_watts
+from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.demand.terms import Terms
+from scheduler.model.figures import site_figures
+from scheduler.model.kinds.fields import Origin
+from scheduler.model.manifests.pods import PodShape
+from scheduler.model.quantities import CPU, MILLI_PER_UNIT
+from scheduler.model.units import WATTS_PER_KILOWATT
+from scheduler.placement.cost.energy import (
+    carbon_intensity_with_pue,
+    core_price,
+    energy_price_with_pue,
+    pue_origin_of,
+    worst_origin,
+)
+from scheduler.placement.fleet.context import DecisionContext
+from scheduler.placement.fleet.fleet import Fleet
+
+INPUTS: Final = ("power", "pue", "intensity")
+"""The figures that an emission is computed from."""
+
+
+@dataclass(frozen=True, slots=True)
+class PowerDraw:
+    """What something draws at one site.
+
+    Attributes:
+        watts: its power, without PUE.
+        gco2_per_hour: its emission; None: not known.
+        cny_per_hour: what it costs; None: not known.
+        origins: where each of `INPUTS` comes from.
+    """
+
+    watts: float
+    gco2_per_hour: float | None
+    cny_per_hour: float | None
+    origins: Mapping[str, Origin]
+
+
+@dataclass(slots=True)
+class EnergyAccount:
+    """The sum of many draws.
+
+    Attributes:
+        draws: what is summed.
+        unknown: how many things of unknown power belong to it.
+    """
+
+    draws: list[PowerDraw] = field(default_factory=list)
+    unknown: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        """The figures; a sum is of the draws whose figure is known, and None if it is of none."""
+        watts = fsum(one.watts for one in self.draws)
+        grams = [one for one in self.draws if one.gco2_per_hour is not None]
+        money = [one for one in self.draws if one.cny_per_hour is not None]
+        return {
+            "watts": watts if self.draws else None,
+            "gco2PerHour": fsum(one.gco2_per_hour or 0.0 for one in grams) if grams else None,
+            "cnyPerHour": fsum(one.cny_per_hour or 0.0 for one in money) if money else None,
+            "carbonKnownRatio": _share_of_power(grams, watts),
+            "costKnownRatio": _share_of_power(money, watts),
+            "unknownPower": self.unknown,
+            "origin": worst_origin(*self._origins()) if self.draws else "unknown",
+            "measuredRatio": self.measured_ratio(),
+        }
+
+    def measured_ratio(self) -> float | None:
+        """The share of measured inputs, weighted by power; None: there is no power."""
+        watts = fsum(one.watts for one in self.draws)
+        if not watts:
+            return None
+        measured = fsum(
+            one.watts * sum(one.origins[name] == "measured" for name in INPUTS) / len(INPUTS)
+            for one in self.draws
+        )
+        return measured / watts
+
+    def _origins(self) -> Iterator[Origin]:
+        for one in self.draws:
+            yield from one.origins.values()
+
+
+def _share_of_power(part: Iterable[PowerDraw], watts: float) -> float | None:
+    return fsum(one.watts for one in part) / watts if watts else None
+
+
+class EnergyRates:
+    """What energy and cores cost at each site of a fleet, and what energy emits.
+
+    Args:
+        fleet: the sites.
+        context: the time and the terms.
+    """
+
+    def __init__(self, fleet: Fleet, context: DecisionContext) -> None:
+        self._fleet, self._terms = fleet, context.terms
+        self._grams = carbon_intensity_with_pue(fleet, context)
+        self._energy = energy_price_with_pue(fleet, context)
+        self._core = core_price(fleet, context)
+
+    def equipment(self, facts: SiteFacts) -> PowerDraw | None:
+        """What the equipment of a site draws, as it reports; None: not known."""
+        figures = site_figures(facts.spec, facts.status, is_reporting=not facts.is_silent)
+        if figures.watts is None:
+            return None
+        slot = self._fleet.slot_of[facts.name]
+        cost = None
+        if self._energy.known[slot]:
+            cost = figures.watts / WATTS_PER_KILOWATT * float(self._energy.value[slot])
+        power = facts.status.power
+        origins = origins_at(facts, power.origin if power else "unknown")
+        return PowerDraw(figures.watts, figures.gco2_per_hour, cost, origins)
+
+    def work(self, demand: Demand, site: str, replicas: int) -> PowerDraw:
+        """What replicas of a workload draw at a site, and the pods that come once with them."""
+        watts = self._watts_of(demand, replicas)
+        slot = self._fleet.slot_of.get(site)
+        if slot is None:
+            return PowerDraw(watts, None, None, dict.fromkeys(INPUTS, "unknown"))
+        kilowatts, grams, cost = watts / WATTS_PER_KILOWATT, None, None
+        if self._grams.known[slot]:
+            grams = kilowatts * float(self._grams.value[slot])
+        if self._energy.known[slot] and self._core.known[slot]:
+            cores = _millicores(demand, replicas) / MILLI_PER_UNIT * float(self._core.value[slot])
+            cost = kilowatts * float(self._energy.value[slot]) + cores
+        return PowerDraw(watts, grams, cost, origins_at(self._fleet.facts_of(site), "assumed"))
+
+    def _watts_of(self, demand: Demand, replicas: int) -> float:
+        return fsum(
+            _pod_watts(each.shape, self._terms) * each.count * times
+            for pods, times in ((demand.unit, replicas), (demand.beside, 1))
+            for each in pods
+        )
+
+
+def _pod_watts(shape: PodShape, terms: Terms) -> float:
+    shared = shape.gpu_cards * shape.gpu_milli / MILLI_PER_UNIT
+    return marginal_watts(shape.requests, shared, terms)
+
+
+def _millicores(demand: Demand, replicas: int) -> int:
+    return sum(
+        each.shape.requests.get(CPU, 0) * each.count * times
+        for pods, times in ((demand.unit, replicas), (demand.beside, 1))
+        for each in pods
+    )
+
+
+def origins_at(facts: SiteFacts, power: Origin) -> dict[str, Origin]:
+    """Where the inputs of an emission at a site come from."""
+    intensity = facts.status.intensity
+    is_known = intensity is not None and intensity.gco2_per_kwh is not None
+    origin: Origin = intensity.origin if intensity is not None and is_known else "unknown"
+    return {"power": power, "pue": pue_origin_of(facts), "intensity": origin}
+
+
+def add_up(accounts: Iterable[EnergyAccount]) -> EnergyAccount:
+    """One account of many."""
+    total = EnergyAccount()
+    for one in accounts:
+        total.draws += one.draws
+        total.unknown += one.unknown
+    return total
+
+
+def by_name(pairs: Iterable[tuple[str, EnergyAccount]]) -> dict[str, EnergyAccount]:
+    """Accounts of the same name added up, in the order of their first appearance."""
+    found: dict[str, list[EnergyAccount]] = defaultdict(list)
+    for name, account in pairs:
+        found[name].append(account)
+    return {name: add_up(each) for name, each in found.items()}
