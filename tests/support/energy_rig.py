@@ -114,5 +114,9 @@ class Rig:
         return joules
 
     @property
+    def open_rows(self) -> list[EnergyHour]:
+        return [row for rows in self.collector.unrecorded_rows() for row in rows]
+
+    @property
     def rows(self) -> list[EnergyHour]:
         return [row for page in self.kept.pages for row in page.hours]

@@ -7,7 +7,7 @@ leader from the same totals.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -135,14 +135,11 @@ class EnergyCollector:
         for name in set(self._meters) - set(self.objects.sites):
             del self._meters[name]
 
-    def unrecorded_rows(self) -> list[EnergyHour]:
-        """What was counted and is not appended yet."""
-        found: list[EnergyHour] = []
-        for meter in self._meters.values():
-            rows = meter.take_rows()
-            meter.put_back(rows)
-            found += rows
-        return found
+    def unrecorded_rows(self) -> Iterator[list[EnergyHour]]:
+        """What was counted of each site and is not appended yet, site by site."""
+        for name in sorted(self._meters):
+            meter = self._meters.get(name)
+            yield meter.peek_rows() if meter else []
 
     async def _append_some(self, names: list[str]) -> None:
         """Appends a page of the next sites; takes their names off the list."""
@@ -163,18 +160,20 @@ class EnergyCollector:
         try:
             await self.record.append(epoch=self.epoch(), at=self.clock.now(), page=page)
         except NotRecorded as error:
-            for name, kept in rows.items():
-                self._meters[name].put_back(kept)
+            self._put_back(rows)
             if not self._has_failed:
                 _log.warning("what sites used is not recorded yet: %s", error)
             self._has_failed = True
             return
         except BaseException:
-            for name, kept in rows.items():
-                self._meters[name].put_back(kept)
+            self._put_back(rows)
             raise
         self._has_failed = False
         self.pages_appended += 1
+
+    def _put_back(self, names: Iterable[str]) -> None:
+        for name in names:
+            self._meters[name].put_back()
 
     def _meter_of(self, site: str) -> SiteMeter:
         meter = self._meters.get(site)

@@ -46,6 +46,7 @@ class Account:
         embodied_kgco2e: the equipment's making, as far as known.
         embodied_hours: time that it is known for.
         unmeasured_hours: time without a known power.
+        doubts: why a meter is doubted, by its site.
         covered_hours: time that any row covers.
     """
 
@@ -66,6 +67,7 @@ class Account:
     embodied_hours: float = 0.0
     unmeasured_hours: float = 0.0
     covered_hours: float = 0.0
+    doubts: dict[str, str] = field(default_factory=dict)
 
     @property
     def pue(self) -> float | None:
@@ -155,6 +157,7 @@ def sum_accounts(accounts: Iterable[Account], *, site: str = "", department: str
     for one in parts:
         _add_up(whole.it_kwh_by_origin, one.it_kwh_by_origin)
         _add_up(whole.it_kwh_by_pue_origin, one.it_kwh_by_pue_origin)
+        whole.doubts |= one.doubts
     whole.location = merge_sums(one.location for one in parts)
     whole.market = merge_sums(one.market for one in parts)
     return whole
@@ -186,6 +189,8 @@ def _sums_by(accounts: Sequence[Account], name: str) -> list[Account]:
 def _add_row(accounts: dict[tuple[str, str], Account], row: EnergyHour) -> None:
     users = row.users or {"": row.it_joules}
     itself = _account(accounts, row.site, "")
+    if row.doubt:
+        itself.doubts.setdefault(row.site, row.doubt)
     itself.covered_hours += row.seconds / SECONDS_PER_HOUR
     itself.unmeasured_hours += row.unmeasured_seconds / SECONDS_PER_HOUR
     for user, joules in users.items():

@@ -86,7 +86,7 @@ async def test_a_report_before_the_last_page_is_read_counts_nothing() -> None:
 
     rig.report(1e9)
 
-    assert rig.collector.unrecorded_rows() == []
+    assert rig.open_rows == []
 
 
 async def test_a_counter_that_changed_is_unmeasured_time_and_not_zero() -> None:
@@ -95,7 +95,7 @@ async def test_a_counter_that_changed_is_unmeasured_time_and_not_zero() -> None:
     await rig.clock.advance(600)
     rig.report(10.0, counter="b")
 
-    rows = [*rig.rows, *rig.collector.unrecorded_rows()]
+    rows = [*rig.rows, *rig.open_rows]
 
     assert sum(one.unmeasured_seconds for one in rows) == pytest.approx(600)
     assert sum(one.it_joules for one in rows) == 300_000
@@ -107,8 +107,8 @@ async def test_a_site_without_totals_has_no_rows() -> None:
         await rig.clock.advance(60)
         rig.report(None)
 
-    assert [one.it_joules for one in rig.collector.unrecorded_rows()] == [0]
-    assert rig.collector.unrecorded_rows()[0].unmeasured_seconds == pytest.approx(300)
+    (row,) = rig.open_rows
+    assert (row.it_joules, row.unmeasured_seconds) == (0, pytest.approx(300))
 
 
 @settings(max_examples=8, deadline=None)
@@ -128,3 +128,30 @@ async def test_processes_that_are_killed_lose_no_joule(runs: list[int]) -> None:
     rows = [row for page in kept.pages for row in page.hours]
     assert sum(row.it_joules for row in rows) == pytest.approx(joules, abs=len(kept.pages) + 1)
     assert sum(row.seconds for row in rows) == pytest.approx(clock.monotonic(), abs=1)
+
+
+async def test_watts_that_are_kilowatts_are_doubted_by_name() -> None:
+    rig = await _started()
+    placed = demand(workload(10, requests={"cpu": "64"}))
+    rig.usage.set(("health", "training"), placed, {"gz-core": 10})
+
+    await rig.run_for(4, watts=1.5)  # 1.5 kW, written in kW
+
+    (row,) = rig.open_rows
+    assert "its meter says 1.5 W where what is placed draws" in row.doubt
+    assert "is the power in kW?" in row.doubt
+    assert sum(row.users.values()) == row.it_joules
+    right = await _started()
+    right.usage.set(("health", "training"), placed, {"gz-core": 10})
+    await right.run_for(4, watts=1500.0)
+    assert [one.doubt for one in right.open_rows] == [""]
+
+
+async def test_looking_at_what_is_open_changes_nothing() -> None:
+    rig = await _started()
+    for minute in range(1, 4):
+        await rig.run_for(1, watts=333.3, since=333.3 * 60 * (minute - 1))
+        assert rig.open_rows == rig.open_rows
+    await rig.collector.append_all()
+
+    assert sum(one.it_joules for one in rig.rows) == int(333.3 * 180)
