@@ -22,7 +22,7 @@ from scheduler.energy.accounts.meters import MeterReading
 from scheduler.energy.factors.factor import EmissionFactor
 from scheduler.energy.intensity.reported import reported_point, yearly_factor_of
 from scheduler.energy.intensity.series import IntensitySeries
-from scheduler.energy.site_supply import Figure
+from scheduler.energy.site_supply import Figure, inspected_at
 from scheduler.model.kinds.site import Site
 from scheduler.model.units import SECONDS_PER_HOUR
 from scheduler.runtime.clock import Clock
@@ -205,7 +205,14 @@ class EnergyCollector:
 
     def _row_of(self, site: Site, hour: int, totals: ReportedTotals) -> EnergyHour:
         pue = Figure(totals.pue, totals.pue_origin, f"agent of {site.metadata.name}")
-        return energy_hour_of(site, hour, location=self._location_of(site, hour), reported_pue=pue)
+        granted = (grant.spec for grant in self.objects.grants_of(site.metadata.name))
+        return energy_hour_of(
+            site,
+            hour,
+            location=self._location_of(site, hour),
+            reported_pue=pue,
+            inspected=inspected_at(site.metadata.name, granted),
+        )
 
     def _location_of(self, site: Site, hour: int) -> EmissionFactor | None:
         """The factor of the agent's hourly figures, else of a feed, else the official one."""
