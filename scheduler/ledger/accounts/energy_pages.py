@@ -18,12 +18,15 @@ from scheduler.ledger.errors import LedgerCorruptError
 from scheduler.ledger.ledger import Ledger
 from scheduler.ledger.reader import LedgerReader, RecordSource
 from scheduler.ledger.record import LedgerEntry, Record
+from scheduler.model.units import SECONDS_PER_HOUR
 
 ENERGY_KIND = "energy"
 ENERGY_SUBJECT = "energy"
 _PAGE = "page"
 _PAGE_RECORDS = 100
 _JOULES_PER_KWH = 3_600_000
+_CLOCK_MARGIN_SECONDS = 2 * 86_400
+"""A clock that was set back dates a page before its hours."""
 _COUNTER_RECORDS = 2_000
 """So many newest pages are read for where counters stood: a day of 10,000 sites."""
 
@@ -124,7 +127,7 @@ def _line_of(page: EnergyPage) -> str:
 
 def _records_of(source: RecordSource, first: int) -> Iterable[Record]:
     """Records that may hold rows from an hour on: a page is appended after its hours."""
-    begin = first * 3600.0
+    begin = first * SECONDS_PER_HOUR - _CLOCK_MARGIN_SECONDS
     if isinstance(source, LedgerReader):
         for record in source.newest_first(ENERGY_SUBJECT):
             if datetime.fromisoformat(record.at).timestamp() < begin:
