@@ -43,6 +43,7 @@ from scheduler.control.state.node_label_keys import NodeLabelKeys
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.placement_slices import HubWithSlices, PlacementSlices
 from scheduler.control.state.resolve_demand import resolve_demand
+from scheduler.feeds.intensity_feeds import feeds_of
 from scheduler.hub.health import HubHealth
 from scheduler.hub.informer import Informer, MetadataHub, key_of
 from scheduler.hub.kind_schemas import KindSchemas
@@ -293,6 +294,7 @@ class Scheduler:
         self.standby = Standby(
             objects=self.objects, sites=self.sites, publisher=self.publisher, clock=clock
         )
+        self.feeds = feeds_of(settings.energy, clock=clock, faults=self.faults)
         self.known = Knowledge(
             settings=settings,
             clock=clock,
@@ -318,6 +320,7 @@ class Scheduler:
             follow_metadata=self._follow_metadata,
             is_served=services.client.serves,
             energy_record=EnergyPages(services.ledger),
+            zone_factor=self.feeds.factor_at,
         )
 
     def _build_announcer(self) -> KeyAnnouncer | None:
@@ -527,6 +530,8 @@ class Scheduler:
         yield "received messages", partial(self._services.received.run, self._clock)
         yield "full reports", self._request_full_reports
         yield "spending", self.answers.run_meter
+        if self.feeds.asked:
+            yield "intensity feeds", self.feeds.run
         yield "event-loop lag", partial(watch_loop_lag, self._clock, self.metrics.observe_loop_lag)
         if self.announcer:
             yield "hub keys", self.announcer.run

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import msgspec
 
+from scheduler.feed_settings import EnergySettings, find_feed_problems
 from scheduler.hub.schema.yaml_documents import YamlDocumentError, load_documents
 from scheduler.joining_settings import JoiningSettings, find_joining_problems
 from scheduler.ledger_settings import LedgerSettings, find_ledger_problems
@@ -352,6 +353,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         dispatch: how orders are published.
         standards: which objects are written for other tools.
         push: the agents of sites that are reached from beside the hub.
+        energy: where carbon intensities come from.
     """
 
     hub_id: Annotated[
@@ -377,6 +379,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     dispatch: DispatchSettings = DispatchSettings()
     standards: StandardsSettings = StandardsSettings()
     push: PushHostingSettings = PushHostingSettings()
+    energy: EnergySettings = EnergySettings()
 
 
 def load_settings(path: Path | None) -> Settings:
@@ -506,6 +509,7 @@ def _find_contradictions(settings: Settings) -> Iterator[SettingFinding]:
         yield SettingFinding("push.namespaces", "error", what, instead)
     yield from find_joining_problems(settings.joining, has_other_broker=bool(broker.host))
     yield from find_ledger_problems(settings.ledger)
+    yield from find_feed_problems(settings.energy)
     yield from _find_web_problems(settings.web)
     yield from _find_equal_ports(settings)
     yield from _find_idle_settings(settings)

@@ -17,7 +17,8 @@ from scheduler.batch_process.solver import BatchProcess
 from scheduler.control.autoscaled_workloads import AutoscaledWorkloads
 from scheduler.control.clock_events import ClockEvents
 from scheduler.control.controller import Controller
-from scheduler.control.energy.collector import EnergyCollector
+from scheduler.control.energy.collector import EnergyCollector, ZoneFactor, no_feed
+from scheduler.control.energy.month_budgets import MonthBudgets
 from scheduler.control.energy.users import TenantWatts
 from scheduler.control.events.recorder import EventRecorder
 from scheduler.control.events.site_notices import SiteNotices
@@ -183,6 +184,7 @@ class Knowledge:
         follow_metadata: follows the changes of a kind of referred objects; None: none is followed.
         is_served: asks whether the hub serves a kind that others install; None: it serves none.
         energy_record: keeps what sites used; None: nothing is counted.
+        zone_factor: what feeds say of the carbon intensity of a grid zone.
     """
 
     settings: Settings
@@ -209,6 +211,7 @@ class Knowledge:
     follow_metadata: FollowMetadata | None = None
     is_served: IsServed | None = None
     energy_record: EnergyRecord | None = None
+    zone_factor: ZoneFactor = no_feed
 
 
 class Term:
@@ -549,6 +552,7 @@ class Term:
             faults=known.faults,
             epoch=self._epoch,
             watts_by_user=users.at,
+            zone_factor=known.zone_factor,
         )
 
     def _build_reconciler(self) -> Reconciler:
@@ -637,8 +641,19 @@ class Term:
         yield "pending sites", partial(self.unadmitted_sites.run, known.hub)
         yield "ledger heads", partial(self.ledger_heads.run, known.hub)
         yield "hourly indexes", self._refresh_indexes
-        if self.energy is not None:
+        if self.energy is not None and known.energy_record is not None:
             yield "energy", self.energy.run
+            budgets = MonthBudgets(
+                objects=known.objects,
+                collector=self.energy,
+                record=known.energy_record,
+                quotas=self.quotas,
+                events=self.events,
+                on_change=self._on_month_holds,
+                clock=known.clock,
+                faults=known.faults,
+            )
+            yield "month budgets", budgets.run
         yield "ledger", self._watch_ledger
 
     def deciding_loops(self) -> Iterator[tuple[str, Loop]]:
@@ -707,6 +722,11 @@ class Term:
     def _on_order_refused(self, key: WorkKey) -> None:
         """Requeues workloads, so that their status says that an order cannot be published."""
         self.requeuer.requeue(sorted(self.referred.workloads_behind(key)))
+
+    def _on_month_holds(self) -> None:
+        """Decides again what waits: work that can wait is held, or no longer."""
+        self.requeuer.redecide(self.known.objects.workloads)
+        self.wake_ups.add_events("quota", "tenant")
 
     def _epoch(self) -> int:
         # Also at the instant at which the lease is lost, and the loops are not ended yet.

@@ -1,4 +1,4 @@
-"""`kapok carbon`: power, location-based carbon and cost now, or the report of a month."""
+"""`kapok carbon`: power, location-based carbon and cost now, by site, tenant or workload."""
 
 import argparse
 import asyncio
@@ -54,7 +54,7 @@ _EPILOG = f"""examples:
   kapok carbon --by workload -n health
   kapok carbon -f city/ --now 2026-11-23T08:00:00Z     offline, from files as for `kapok place`
   kapok carbon --by tenant -o csv
-  kapok carbon report --month 2026-11           kWh, both carbon ledgers and CNY of a month
+  kapok carbon report --month 2026-11     what a month used, by both ledgers; --help says more
 
 By site, power is what the site's agent reports. By tenant and workload it is modelled from requests
 at full use, as decisions do, since no meter sees single workloads; what equipment draws beyond that
@@ -85,10 +85,8 @@ def register(parser: argparse.ArgumentParser) -> None:
     add_hub_arguments(parser)
     add_form_option(parser)
     commands = parser.add_subparsers(dest="carbon_command", metavar="COMMAND")
-    report = commands.add_parser(
-        "report", help=report_command.PURPOSE, description=report_command.PURPOSE
-    )
-    report_command.register(report)
+    purpose = report_command.PURPOSE
+    report_command.register(commands.add_parser("report", help=purpose, description=purpose))
 
 
 def run(arguments: argparse.Namespace) -> int:

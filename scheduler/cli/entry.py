@@ -34,7 +34,7 @@ COMMANDS: dict[str, str] = {
     "logs": "show what a workload's containers have written, at its sites",
     "top": "follow sites and workloads in the terminal, as a live table",
     "history": "show what was decided about a workload, what moved, and why",
-    "carbon": "show power, carbon and cost now, by site, tenant or workload",
+    "carbon": "show power, carbon and cost now, or a month by site and department",
     "admit": "admit a site: let its agent report and receive orders",
     "freeze": "evict nothing from silent sites until it is thawed",
     "thaw": "let replicas of silent sites be replaced again",

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from scheduler.energy.site_supply import Figure, pue_of, renewable_share_of, wue_of
 from scheduler.model.formatters import format_rfc3339
-from scheduler.model.kinds.energy import EnergyLimit, EnergyMeasure
+from scheduler.model.kinds.energy import EnergyLimit, EnergyMeasure, EnergyMeasurement
 from scheduler.model.kinds.site import SiteEnergy
 
 _TITLES: dict[EnergyMeasure, str] = {
@@ -47,7 +47,10 @@ def limit_boundaries(limits: Iterable[EnergyLimit]) -> list[datetime]:
 
 
 def verdicts_of(
-    energy: SiteEnergy, tier: str, in_force: Sequence[EnergyLimit]
+    energy: SiteEnergy,
+    tier: str,
+    in_force: Sequence[EnergyLimit],
+    inspected: Sequence[EnergyMeasurement] = (),
 ) -> list[LimitVerdict]:
     """The strictest limit of each measure for a site, and whether it keeps to it.
 
@@ -55,6 +58,7 @@ def verdicts_of(
         energy: the site's supply.
         tier: its class.
         in_force: limits that are in force now.
+        inspected: what the authority had measured there.
     """
     strictest: dict[EnergyMeasure, EnergyLimit] = {}
     for one in in_force:
@@ -63,14 +67,22 @@ def verdicts_of(
         known = strictest.get(one.measure)
         if known is None or _is_stricter(one, known):
             strictest[one.measure] = one
-    return [_verdict(energy, strictest[measure]) for measure in _TITLES if measure in strictest]
+    return [
+        _verdict(_figure_of(energy, measure, inspected), strictest[measure])
+        for measure in _TITLES
+        if measure in strictest
+    ]
 
 
 def first_broken(
-    energy: SiteEnergy, tier: str, in_force: Sequence[EnergyLimit]
+    energy: SiteEnergy,
+    tier: str,
+    in_force: Sequence[EnergyLimit],
+    inspected: Sequence[EnergyMeasurement] = (),
 ) -> LimitVerdict | None:
     """The first limit that a site does not keep to; None: it keeps to all."""
-    return next((one for one in verdicts_of(energy, tier, in_force) if not one.is_kept), None)
+    verdicts = verdicts_of(energy, tier, in_force, inspected)
+    return next((one for one in verdicts if not one.is_kept), None)
 
 
 def limit_sentence(site: str, tier: str, verdict: LimitVerdict) -> str:
@@ -88,14 +100,17 @@ def limit_sentence(site: str, tier: str, verdict: LimitVerdict) -> str:
     return f"{has}; {bound} {limit.limit:g} is asked of {tier} sites{since}{document}"
 
 
-def _figure_of(energy: SiteEnergy, measure: EnergyMeasure) -> Figure:
+def _figure_of(
+    energy: SiteEnergy, measure: EnergyMeasure, inspected: Sequence[EnergyMeasurement]
+) -> Figure:
     if measure == "pue":
-        return pue_of(energy)
-    return wue_of(energy) if measure == "wue" else renewable_share_of(energy)
+        return pue_of(energy, inspected=inspected)
+    if measure == "wue":
+        return wue_of(energy, inspected)
+    return renewable_share_of(energy, inspected)
 
 
-def _verdict(energy: SiteEnergy, limit: EnergyLimit) -> LimitVerdict:
-    figure = _figure_of(energy, limit.measure)
+def _verdict(figure: Figure, limit: EnergyLimit) -> LimitVerdict:
     value = figure.value
     if value is None:
         return LimitVerdict(limit, figure, is_kept=False)

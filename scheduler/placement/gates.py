@@ -1,5 +1,7 @@
 """Scheduling gates: what blocks new replicas of a workload at any site. Pause, time and quota."""
 
+from math import inf
+
 import msgspec
 
 from scheduler.model.decision import Decision
@@ -25,7 +27,25 @@ def scheduling_gate(
         return "paused"
     if _wrong_time_message(demand, context):
         return "deadline"
+    if held_until_seconds(demand, context) is not None:
+        return "quota"
     return "quota" if explain_over_quota(demand, demand.replicas, 1) else None
+
+
+def held_until_seconds(demand: Demand, context: DecisionContext) -> float | None:
+    """Until when work is held for its tenant's budget of the month; None: it is not held.
+
+    Only what can wait is held: work with a deadline until its latest start, less the margin, so
+    that a budget costs no deadline; and interruptible work without one for as long as the hold
+    lasts. What runs already goes on.
+    """
+    if not demand.budget_hold:
+        return None
+    latest = latest_start_seconds(demand)
+    if latest is None:
+        return inf if demand.schedule.interruptible else None
+    last = latest - context.terms.start_margin_seconds
+    return last if context.now_seconds < last else None
 
 
 def latest_start_seconds(demand: Demand) -> float | None:
@@ -51,7 +71,9 @@ def with_gate_message(
         if _missed_deadline_message(demand, context) and not decision.assignment:
             decision = msgspec.structs.replace(decision, phase="Refused")
     elif gate == "quota":
-        sentence = explain_over_quota(demand, demand.replicas, 1)
+        is_held = held_until_seconds(demand, context) is not None
+        hold = demand.budget_hold if is_held else ""
+        sentence = hold or explain_over_quota(demand, demand.replicas, 1)
     return with_limit_message(decision, sentence) if sentence else decision
 
 

@@ -110,6 +110,7 @@ FAULT_PLACES: Final = (
     "wake-up",
     "clock",
     "failover",
+    "energy",
     "request",
     "publish",
     "session",
@@ -208,7 +209,8 @@ RECORDED_METRICS: Final[Mapping[str, MetricDefinition]] = {
         "dispatch (the orders of one site), site-status (one site), pending-sites, "
         "standards (one object that other tools read), freeze (the word of an operator), "
         "event (one Kubernetes event), wake-up, clock (what the passing "
-        "of time brings), failover, request (one web request), publish (one message to a site), "
+        "of time brings), failover, energy (the totals of one site, or one feed), request (one "
+        "web request), publish (one message to a site), "
         "session (with the broker), broker "
         "(the embedded one), join (a machine that joins), ledger (a record that cannot be "
         "written), lease, loop (any other fault of a loop, which starts again). Of the embedded "

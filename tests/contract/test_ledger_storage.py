@@ -12,7 +12,9 @@ import pytest
 
 from agents.protocol.keys import SigningKey
 from scheduler.control.ports.ledger import SignedHead
+from scheduler.energy.accounts.hours import EnergyHour, EnergyPage, SiteCounter
 from scheduler.ledger import sealer
+from scheduler.ledger.accounts.energy_pages import EnergyPages, rows_of
 from scheduler.ledger.blobs import blob_of
 from scheduler.ledger.errors import LedgerCorruptError, LedgerUnavailableError
 from scheduler.ledger.filter import RecordFilter
@@ -24,7 +26,7 @@ from scheduler.ledger.storage.places import LedgerPlace, ledger_place
 from scheduler.ledger.storage.postgres_url import PostgresUrl
 from scheduler.ledger.verify import VerificationResult, verify
 from scheduler.ledger.witnesses import Anchor
-from tests.support.ledgers import entry, facts, fill
+from tests.support.ledgers import NOON, entry, facts, fill
 
 pytestmark = pytest.mark.integration
 
@@ -222,3 +224,20 @@ async def test_a_change_behind_its_back_is_found(
     finding = storage.verify(Anchor(last.seq, last.hash, segment=named)).first_finding
     assert finding is not None
     assert finding.seq == first_bad
+
+
+async def test_pages_of_energy_are_found_again_with_their_counters(storage: Storage) -> None:
+    rows = [EnergyHour(site="m1", hour=hour, it_joules=hour) for hour in (498_700, 498_701)]
+    async with storage.open() as ledger:
+        await ledger.begin_term(7)
+        pages = EnergyPages(ledger)
+        for number, row in enumerate(rows):
+            counter = SiteCounter(counter_id="c", at_seconds=1.0, it_joules=float(number))
+            page = EnergyPage(hours=(row,), counters={"m1": counter})
+            await pages.append(epoch=7, at=NOON, page=page)
+            await ledger.append(entry(number))
+        assert (await pages.last_counters())["m1"].it_joules == 1.0
+        assert [row.hour for row in await pages.rows_since(498_701)] == [498_701]
+    with LedgerReader(storage.place) as reader:
+        assert sorted(row.hour for row in rows_of(reader, 0, 498_701)) == [498_700]
+    assert storage.verify().is_ok

@@ -113,6 +113,15 @@ VALUES: dict[str, tuple[Raw, Raw]] = {
             "document": "1",
             "validFrom": "2026-01-01T00:00:00Z",
             "validUntil": "2027-01-01T00:00:00Z",
+            "measurements": [
+                {
+                    "site": "m1",
+                    "measure": "pue",
+                    "value": 1.3,
+                    "measuredBy": "inspector",
+                    "observedAt": "2026-10-01T00:00:00Z",
+                }
+            ],
         },
         {
             "sites": ["m2"],
@@ -127,6 +136,15 @@ VALUES: dict[str, tuple[Raw, Raw]] = {
             "document": "2",
             "validFrom": "2026-12-01T00:00:00Z",
             "validUntil": "2026-10-01T00:00:00Z",
+            "measurements": [
+                {
+                    "site": "m2",
+                    "measure": "wue",
+                    "value": 2.1,
+                    "measuredBy": "office",
+                    "observedAt": "2026-10-02T00:00:00Z",
+                }
+            ],
         },
     ),
     "Site": (

@@ -12,13 +12,14 @@ from typing import Any
 from scheduler.cli.accounting.months import Month
 from scheduler.energy.accounts.ledgers import CarbonSum
 from scheduler.energy.accounts.month import Account, MonthReport
+from scheduler.model.formatters import format_list
 from scheduler.model.units import GRAMS_PER_KILOGRAM
 from scheduler.runtime.printable import printable
 
 SITE_ITSELF = "(site itself)"
 """The department of idle power, and of what is not Kapok's."""
 _DIGITS = 3
-_MAX_SOURCES = 4
+_MAX_SOURCES, _MAX_NAMED = 4, 8
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -77,6 +78,13 @@ def report_notes(month: Month, report: MonthReport) -> list[str]:
                 f"{name} ledger: {ledger.kwh_without_factor:.1f} kWh have no known factor or PUE"
                 " and are in no sum"
             )
+    notes += [f"site {site}: {doubt}" for site, doubt in list(total.doubts.items())[:_MAX_NAMED]]
+    unknown = [one.site for one in report.sites if one.location.kwh_without_factor > 0]
+    if unknown:
+        notes.append(
+            f"without a factor or a PUE: {format_list(unknown, _MAX_NAMED)}; set energy.gridZone"
+            " and energy.pue of these sites"
+        )
     if total.unmeasured_hours > 0:
         notes.append(f"{total.unmeasured_hours:.1f} site-hours have no known power")
     if total.kwh_without_price > 0:

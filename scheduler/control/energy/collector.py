@@ -7,7 +7,7 @@ leader from the same totals.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -22,7 +22,7 @@ from scheduler.energy.accounts.meters import MeterReading
 from scheduler.energy.factors.factor import EmissionFactor
 from scheduler.energy.intensity.reported import reported_point, yearly_factor_of
 from scheduler.energy.intensity.series import IntensitySeries
-from scheduler.energy.site_supply import Figure
+from scheduler.energy.site_supply import Figure, inspected_at
 from scheduler.model.kinds.site import Site
 from scheduler.model.units import SECONDS_PER_HOUR
 from scheduler.runtime.clock import Clock
@@ -33,7 +33,8 @@ _log = logging.getLogger(__name__)
 COUNT_SECONDS = 60.0
 """A site is counted at most this often: its totals lose nothing."""
 _LOOK_SECONDS = 10.0
-_RECORD_SECONDS = 3600.0
+_FIRST_RECORD_SECONDS, _RECORD_SECONDS = 300.0, 3600.0
+"""The first page of a term comes early: it names the counters that a kill then cannot lose."""
 _ROWS_PER_PAGE = 200
 """A page of so many sites takes a few milliseconds to encode."""
 
@@ -61,6 +62,7 @@ class EnergyCollector:
         epoch: gives the leader's epoch.
         watts_by_user: what tenants draw at a site by the model.
         zone_factor: what feeds say.
+        pages_appended: how many pages this collector has appended.
     """
 
     objects: HubObjects
@@ -70,6 +72,7 @@ class EnergyCollector:
     epoch: Callable[[], int]
     watts_by_user: WattsByUser
     zone_factor: ZoneFactor = no_feed
+    pages_appended: int = field(default=0, init=False)
     _meters: dict[str, SiteMeter] = field(default_factory=dict, init=False)
     _series: dict[str, IntensitySeries] = field(default_factory=dict, init=False)
     _resume: dict[str, SiteCounter] | None = field(default=None, init=False)
@@ -78,6 +81,10 @@ class EnergyCollector:
 
     def on_report(self, report: SiteReport) -> None:
         """Counts a site's totals; before the last page is read nothing is counted."""
+        with self.faults.barrier("energy", report.site):
+            self._count(report)
+
+    def _count(self, report: SiteReport) -> None:
         site, totals = self.objects.sites.get(report.site), report.energy
         if totals is None or site is None or self._resume is None:
             return
@@ -113,7 +120,9 @@ class EnergyCollector:
         """Reads where counters stood, once, and appends when an hour is over."""
         if self._resume is None:
             self._resume = dict(await self.record.last_counters())
-            self._recorded_seconds = self.clock.monotonic()
+            self._recorded_seconds = self.clock.monotonic() - (
+                _RECORD_SECONDS - _FIRST_RECORD_SECONDS
+            )
         if self.clock.monotonic() - self._recorded_seconds >= _RECORD_SECONDS:
             await self.append_all()
 
@@ -126,14 +135,11 @@ class EnergyCollector:
         for name in set(self._meters) - set(self.objects.sites):
             del self._meters[name]
 
-    def unrecorded_rows(self) -> list[EnergyHour]:
-        """What was counted and is not appended yet."""
-        found: list[EnergyHour] = []
-        for meter in self._meters.values():
-            rows = meter.take_rows()
-            meter.put_back(rows)
-            found += rows
-        return found
+    def unrecorded_rows(self) -> Iterator[list[EnergyHour]]:
+        """What was counted of each site and is not appended yet, site by site."""
+        for name in sorted(self._meters):
+            meter = self._meters.get(name)
+            yield meter.peek_rows() if meter else []
 
     async def _append_some(self, names: list[str]) -> None:
         """Appends a page of the next sites; takes their names off the list."""
@@ -154,17 +160,20 @@ class EnergyCollector:
         try:
             await self.record.append(epoch=self.epoch(), at=self.clock.now(), page=page)
         except NotRecorded as error:
-            for name, kept in rows.items():
-                self._meters[name].put_back(kept)
+            self._put_back(rows)
             if not self._has_failed:
                 _log.warning("what sites used is not recorded yet: %s", error)
             self._has_failed = True
             return
         except BaseException:
-            for name, kept in rows.items():
-                self._meters[name].put_back(kept)
+            self._put_back(rows)
             raise
         self._has_failed = False
+        self.pages_appended += 1
+
+    def _put_back(self, names: Iterable[str]) -> None:
+        for name in names:
+            self._meters[name].put_back()
 
     def _meter_of(self, site: str) -> SiteMeter:
         meter = self._meters.get(site)
@@ -196,7 +205,14 @@ class EnergyCollector:
 
     def _row_of(self, site: Site, hour: int, totals: ReportedTotals) -> EnergyHour:
         pue = Figure(totals.pue, totals.pue_origin, f"agent of {site.metadata.name}")
-        return energy_hour_of(site, hour, location=self._location_of(site, hour), reported_pue=pue)
+        granted = (grant.spec for grant in self.objects.grants_of(site.metadata.name))
+        return energy_hour_of(
+            site,
+            hour,
+            location=self._location_of(site, hour),
+            reported_pue=pue,
+            inspected=inspected_at(site.metadata.name, granted),
+        )
 
     def _location_of(self, site: Site, hour: int) -> EmissionFactor | None:
         """The factor of the agent's hourly figures, else of a feed, else the official one."""

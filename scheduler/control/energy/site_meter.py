@@ -5,7 +5,7 @@ divided. The fraction of a joule that a row leaves goes into the next one.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -22,6 +22,8 @@ from scheduler.model.kinds.fields import Origin
 from scheduler.model.units import SECONDS_PER_HOUR
 
 _MAX_OPEN_HOURS = 45 * 24
+_IMPLAUSIBLE_RATIO = 20.0
+"""The model is wrong by a factor of a few; watts that were kilowatts by a thousand."""
 
 
 @dataclass(slots=True)
@@ -36,6 +38,16 @@ class _OpenHour:
     origin: Origin = "measured"
     modelled: dict[str, float] = field(default_factory=dict)
 
+    def add(self, newer: "_OpenHour") -> None:
+        """Adds what was counted of the same hour meanwhile."""
+        self.it_joules += newer.it_joules
+        self.pv_joules += newer.pv_joules
+        self.seconds += newer.seconds
+        self.unmeasured_seconds += newer.unmeasured_seconds
+        self.origin = worst_origin(self.origin, newer.origin)
+        for user, joules in newer.modelled.items():
+            self.modelled[user] = self.modelled.get(user, 0.0) + joules
+
 
 @dataclass(slots=True, kw_only=True)
 class SiteMeter:
@@ -49,7 +61,9 @@ class SiteMeter:
     reading: MeterReading | None = None
     fault: MeterFault | None = None
     _hours: dict[int, _OpenHour] = field(default_factory=dict)
+    _taken: dict[int, _OpenHour] = field(default_factory=dict)
     _carry_joules: float = 0.0
+    _carry_before: float = 0.0
 
     def count(
         self,
@@ -95,15 +109,30 @@ class SiteMeter:
             known = open_hour.modelled.get(user, 0.0)
             open_hour.modelled[user] = known + watts * part.seconds
 
-    def take_rows(self) -> list[EnergyHour]:
-        """The rows that were counted since the last call."""
-        hours, self._hours = self._hours, {}
-        return [self._close(hours[hour]) for hour in sorted(hours)]
+    def peek_rows(self) -> list[EnergyHour]:
+        """The rows that were counted and not taken yet; changes nothing."""
+        return [_close(self._hours[hour], 0.0)[0] for hour in sorted(self._hours)]
 
-    def put_back(self, rows: list[EnergyHour]) -> None:
-        """Counts rows again that could not be recorded."""
-        for row in rows:
-            self._hours[row.hour] = _reopened(row, self._hours.get(row.hour))
+    def take_rows(self) -> list[EnergyHour]:
+        """The rows that were counted since the last call; `put_back` undoes it."""
+        self._taken, self._hours = self._hours, {}
+        self._carry_before = self._carry_joules
+        rows: list[EnergyHour] = []
+        for hour in sorted(self._taken):
+            row, self._carry_joules = _close(self._taken[hour], self._carry_joules)
+            rows.append(row)
+        return rows
+
+    def put_back(self) -> None:
+        """Counts the rows again that were taken last, as they could not be recorded."""
+        newer, self._hours = self._hours, self._taken
+        self._taken, self._carry_joules = {}, self._carry_before
+        for hour, one in newer.items():
+            known = self._hours.get(hour)
+            if known is None:
+                self._hours[hour] = one
+            else:
+                known.add(one)
 
     @property
     def counter(self) -> SiteCounter | None:
@@ -119,22 +148,37 @@ class SiteMeter:
             unmeasured_seconds=one.unmeasured_seconds,
         )
 
-    def _close(self, one: _OpenHour) -> EnergyHour:
-        exact = one.it_joules + self._carry_joules
-        whole = int(exact)
-        self._carry_joules = exact - whole
-        embodied = one.row.embodied_grams
-        share = one.seconds / SECONDS_PER_HOUR
-        return msgspec.structs.replace(
-            one.row,
-            it_joules=whole,
-            pv_joules=one.pv_joules,
-            seconds=one.seconds,
-            unmeasured_seconds=min(one.unmeasured_seconds, one.seconds),
-            origin=one.origin,
-            embodied_grams=None if embodied is None else embodied * share,
-            users=bounded_users(attribute_joules(whole, one.modelled)),
-        )
+
+def _close(one: _OpenHour, carry_joules: float) -> tuple[EnergyHour, float]:
+    """The row of an hour, and the fraction of a joule that is left of it."""
+    exact = one.it_joules + carry_joules
+    whole = int(exact)
+    embodied = one.row.embodied_grams
+    share = one.seconds / SECONDS_PER_HOUR
+    row = msgspec.structs.replace(
+        one.row,
+        it_joules=whole,
+        pv_joules=one.pv_joules,
+        seconds=one.seconds,
+        unmeasured_seconds=min(one.unmeasured_seconds, one.seconds),
+        origin=one.origin,
+        embodied_grams=None if embodied is None else embodied * share,
+        doubt=_doubt_of(one),
+        users=bounded_users(attribute_joules(whole, one.modelled)),
+    )
+    return row, exact - whole
+
+
+def _doubt_of(one: _OpenHour) -> str:
+    """Why a meter is doubted: it says far less than what is placed draws at least."""
+    modelled, measured = sum(one.modelled.values()), one.it_joules
+    known_seconds = one.seconds - one.unmeasured_seconds
+    if known_seconds <= 0 or modelled <= measured * _IMPLAUSIBLE_RATIO:
+        return ""
+    return (
+        f"its meter says {measured / known_seconds:.3g} W where what is placed draws"
+        f" {modelled / known_seconds:.3g} W by the model; is the power in kW?"
+    )
 
 
 def resumed_meter(counter: SiteCounter) -> SiteMeter:
@@ -147,32 +191,4 @@ def resumed_meter(counter: SiteCounter) -> SiteMeter:
             pv_joules=counter.pv_joules,
             unmeasured_seconds=counter.unmeasured_seconds,
         )
-    )
-
-
-def _reopened(row: EnergyHour, other: _OpenHour | None) -> _OpenHour:
-    """An open hour that closes to the same row again, with what was counted meanwhile."""
-    share = row.seconds / SECONDS_PER_HOUR
-    embodied = row.embodied_grams
-    per_hour = None if embodied is None or not share else embodied / share
-    opened = _OpenHour(
-        msgspec.structs.replace(row, embodied_grams=per_hour, users={}),
-        it_joules=row.it_joules,
-        pv_joules=row.pv_joules,
-        seconds=row.seconds,
-        unmeasured_seconds=row.unmeasured_seconds,
-        origin=row.origin,
-        modelled={user: float(joules) for user, joules in row.users.items() if user},
-    )
-    if other is None:
-        return opened
-    for user, joules in other.modelled.items():
-        opened.modelled[user] = opened.modelled.get(user, 0.0) + joules
-    return replace(
-        opened,
-        it_joules=opened.it_joules + other.it_joules,
-        pv_joules=opened.pv_joules + other.pv_joules,
-        seconds=opened.seconds + other.seconds,
-        unmeasured_seconds=opened.unmeasured_seconds + other.unmeasured_seconds,
-        origin=worst_origin(opened.origin, other.origin),
     )

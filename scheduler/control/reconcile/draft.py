@@ -2,14 +2,18 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from math import isinf
 
 from scheduler.control.ports.ledger import PreparedRecord, RecordReference
 from scheduler.control.status.accepted import PackedAcceptance
 from scheduler.control.status.phase import MAX_TEXT_LENGTH
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.terms import DEFAULT_TERMS
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.workload import DecisionReference, Workload, WorkloadStatus
+from scheduler.placement.fleet.context import decision_context
+from scheduler.placement.gates import held_until_seconds
 from scheduler.placement.queue.minimum_requests import MinimumRequest, minimum_request_of
 from scheduler.placement.queue.order import could_wake
 
@@ -112,6 +116,14 @@ def outcome_of(decision: Decision, demand: Demand) -> ReconcileResult:
         return ReconcileResult("placed")
     start, now = decision.start_at or demand.schedule.earliest, decision.decided_at
     pause = (start - now).total_seconds() if start and start > now else None
+    if pause is None and demand.budget_hold:
+        pause = _seconds_held(demand, now)
     reasons = frozenset[str](decision.reasons)
     need = minimum_request_of(demand) if could_wake(frozenset({"capacity"}), reasons) else None
     return ReconcileResult(decision.phase.lower(), reasons, pause, need)
+
+
+def _seconds_held(demand: Demand, now: datetime) -> float | None:
+    """How long work that is held for a budget can still wait; None: without end, or not at all."""
+    until = held_until_seconds(demand, decision_context(now, DEFAULT_TERMS))
+    return None if until is None or isinf(until) else until - now.timestamp()

@@ -38,11 +38,13 @@ class Quotas:
         daemon_pods_of: called only for workloads with DaemonSets.
         totals: amounts by resource, by namespace; sums of integers, so that subtracting what was
             added leaves exactly zero.
+        month_holds: why work of a tenant that can wait is held for the month, by tenant.
     """
 
     cost_of: CostFunction = lambda _demand, _shares: Spend()
     daemon_pods_of: DaemonPodsFunction = lambda _demand, _sites: ()
     totals: dict[str, Counter[str]] = field(default_factory=dict)
+    month_holds: Mapping[str, str] = field(default_factory=dict)
     _was_freed: bool = False
     _changed_namespaces: set[str] = field(default_factory=set)
     _usage_of: dict[WorkKey, Mapping[str, int]] = field(default_factory=dict)

@@ -111,6 +111,7 @@ def _quota_usage(
             cohort_quota_left(tenant, objects.tenants.values(), used_by) if has_quota else {}
         ),
         spent=quotas.spent_by(namespaces, excluding=key) if has_budget else Spend(),
+        budget_hold=quotas.month_holds.get(tenant.metadata.name, "") if has_budget else "",
     )
 
 

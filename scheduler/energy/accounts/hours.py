@@ -42,6 +42,7 @@ class EnergyHour(Part, frozen=True, kw_only=True):
         peak_cny_per_kilowatt_month: price of the month's highest hour.
         wue_litres_per_kwh: water per kWh of IT energy (ISO/IEC 30134-9).
         embodied_grams: the share of the equipment's making that falls on these seconds.
+        doubt: why the meter's figure is doubted; "": it is not.
         users: joules of IT energy by tenant; "": idle, and what is not Kapok's. They add up to
             `it_joules`.
     """
@@ -63,6 +64,7 @@ class EnergyHour(Part, frozen=True, kw_only=True):
     peak_cny_per_kilowatt_month: NotNegative | None = None
     wue_litres_per_kwh: NotNegative | None = None
     embodied_grams: NotNegative | None = None
+    doubt: Annotated[str, Meta(max_length=500)] = ""
     users: dict[str, int] = msgspec.field(default_factory=dict)
 
 

@@ -9,6 +9,7 @@ factors are kept apart.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TypeVar
 
 from scheduler.energy.accounts.hours import EnergyHour
@@ -18,6 +19,7 @@ from scheduler.model.kinds.fields import Origin
 JOULES_PER_KWH = 3_600_000.0
 
 _Key = TypeVar("_Key")
+_MAX_CACHED_FACTORS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ def market_emission(row: EnergyHour) -> Emission:
     return _emission(grid_kwh(row), factor)
 
 
+@lru_cache(maxsize=_MAX_CACHED_FACTORS)
 def market_factor(
     green_share: float | None, green_evidence: str, residual: EmissionFactor | None
 ) -> EmissionFactor | None:

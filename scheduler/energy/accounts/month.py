@@ -9,12 +9,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import attrgetter
+from typing import NamedTuple
 
 from scheduler.energy.accounts.equipment import water_litres
 from scheduler.energy.accounts.hours import EnergyHour
 from scheduler.energy.accounts.ledgers import (
     JOULES_PER_KWH,
     CarbonSum,
+    Emission,
     facility_kwh,
     location_emission,
     market_emission,
@@ -46,6 +48,7 @@ class Account:
         embodied_kgco2e: the equipment's making, as far as known.
         embodied_hours: time that it is known for.
         unmeasured_hours: time without a known power.
+        doubts: why a meter is doubted, by its site.
         covered_hours: time that any row covers.
     """
 
@@ -66,6 +69,7 @@ class Account:
     embodied_hours: float = 0.0
     unmeasured_hours: float = 0.0
     covered_hours: float = 0.0
+    doubts: dict[str, str] = field(default_factory=dict)
 
     @property
     def pue(self) -> float | None:
@@ -155,6 +159,7 @@ def sum_accounts(accounts: Iterable[Account], *, site: str = "", department: str
     for one in parts:
         _add_up(whole.it_kwh_by_origin, one.it_kwh_by_origin)
         _add_up(whole.it_kwh_by_pue_origin, one.it_kwh_by_pue_origin)
+        whole.doubts |= one.doubts
     whole.location = merge_sums(one.location for one in parts)
     whole.market = merge_sums(one.market for one in parts)
     return whole
@@ -186,29 +191,46 @@ def _sums_by(accounts: Sequence[Account], name: str) -> list[Account]:
 def _add_row(accounts: dict[tuple[str, str], Account], row: EnergyHour) -> None:
     users = row.users or {"": row.it_joules}
     itself = _account(accounts, row.site, "")
+    if row.doubt:
+        itself.doubts.setdefault(row.site, row.doubt)
     itself.covered_hours += row.seconds / SECONDS_PER_HOUR
     itself.unmeasured_hours += row.unmeasured_seconds / SECONDS_PER_HOUR
+    figures = _RowFigures(
+        facility_kwh(row), location_emission(row), market_emission(row), energy_cny(row)
+    )
     for user, joules in users.items():
         share = joules / row.it_joules if row.it_joules else float(user == "")
-        _add_share(_account(accounts, row.site, user), row, share)
+        _add_share(_account(accounts, row.site, user), row, figures, share)
+
+
+class _RowFigures(NamedTuple):
+    """What is computed once of a row, for all of its users."""
+
+    facility_kwh: float | None
+    location: Emission
+    market: Emission
+    cny: float | None
 
 
 def _account(accounts: dict[tuple[str, str], Account], site: str, user: str) -> Account:
-    return accounts.setdefault((site, user), Account(site=site, department=user))
+    found = accounts.get((site, user))
+    if found is None:
+        found = accounts[site, user] = Account(site=site, department=user)
+    return found
 
 
-def _add_share(account: Account, row: EnergyHour, share: float) -> None:
+def _add_share(account: Account, row: EnergyHour, figures: _RowFigures, share: float) -> None:
     kwh = row.it_joules * share / JOULES_PER_KWH
     account.it_kwh += kwh
     _add_up(account.it_kwh_by_origin, {row.origin: kwh})
-    whole = facility_kwh(row)
+    whole = figures.facility_kwh
     if whole is not None:
         account.facility_kwh += whole * share
         account.it_kwh_with_pue += kwh
         _add_up(account.it_kwh_by_pue_origin, {row.pue_origin: kwh})
-    account.location.add(location_emission(row), kwh=kwh, share=share)
-    account.market.add(market_emission(row), kwh=kwh, share=share)
-    cny = energy_cny(row)
+    account.location.add(figures.location, kwh=kwh, share=share)
+    account.market.add(figures.market, kwh=kwh, share=share)
+    cny = figures.cny
     if cny is None:
         account.kwh_without_price += kwh
     else:

@@ -20,6 +20,7 @@ SAME_HOUR_MEAN_HOURS = 48
 _KEPT_HOURS = 31 * 24
 _HOURS_PER_DAY = 24
 _FEWEST_EQUAL_HOURS = 12
+_COMPARED_DAYS = 14
 _FEWEST_CONSTANT_HOURS = 48
 MAX_POINTS = 20_000
 """Of one answer: two years of hours and a bit. A longer one is refused, not cut."""
@@ -108,31 +109,33 @@ class IntensitySeries:
         zone: for people.
         points: the factor of each hour.
         problem: why the feed is doubted; "": it is not.
+        is_repeating: it repeats an earlier day; until an hour differs, no equal one is taken in.
     """
 
     zone: str
     points: Mapping[int, EmissionFactor] = field(default_factory=dict)
     problem: str = ""
+    is_repeating: bool = False
 
     def with_points(self, points: Mapping[int, EmissionFactor]) -> "IntensitySeries":
         """The series with newer points.
 
-        A feed that repeats yesterday is found: its new hours are not taken in. One that says the
-        same at every hour is taken in as a yearly factor, as it distinguishes no hours.
+        A feed that repeats an earlier day is found, and the repeated hours are dropped. One that
+        says the same at every hour is taken in as a yearly factor, as it distinguishes no hours.
         """
-        if self._repeats_yesterday(points):
-            return IntensitySeries(
-                self.zone, self.points, f"{self.zone}: the feed repeats the figures of yesterday"
-            )
         taken = dict(points)
         problem = ""
-        if _is_constant(points):
+        if _is_constant({**self.points, **points}):
             taken = {hour: _as_yearly(each) for hour, each in points.items()}
             problem = f"{self.zone}: the feed says the same at every hour"
         merged = {**self.points, **taken}
+        repeated = _repeated_hours(merged, fewest=1 if self.is_repeating else _FEWEST_EQUAL_HOURS)
+        if repeated:
+            problem = f"{self.zone}: the feed repeats the figures of yesterday"
+            merged = {hour: each for hour, each in merged.items() if hour not in repeated}
         oldest = max(merged, default=0) - _KEPT_HOURS
         kept = {hour: each for hour, each in merged.items() if hour > oldest}
-        return IntensitySeries(self.zone, kept, problem)
+        return IntensitySeries(self.zone, kept, problem, is_repeating=bool(repeated))
 
     def factor_at(self, hour: int, yearly: EmissionFactor | None = None) -> EmissionFactor | None:
         """What counts for an hour; None: nothing is known of the zone.
@@ -162,22 +165,39 @@ class IntensitySeries:
             mean, last, f"mean of this hour on {len(same)} days, feed silent for {silent} h"
         )
 
-    def _repeats_yesterday(self, points: Mapping[int, EmissionFactor]) -> bool:
-        new = [hour for hour in points if hour not in self.points]
-        known = {**self.points, **points}
-        pairs = [
-            (known[hour].gco2_per_kwh, known[hour - _HOURS_PER_DAY].gco2_per_kwh)
-            for hour in new
-            if hour - _HOURS_PER_DAY in known
-        ]
-        varies = len({value for value, _ in pairs}) > 1
-        is_enough = len(pairs) >= _FEWEST_EQUAL_HOURS
-        return is_enough and varies and all(today == before for today, before in pairs)
-
 
 def hour_of(at: datetime) -> int:
     """Hours since 1970 UTC of a time with a zone."""
     return int(at.astimezone(UTC).timestamp() // SECONDS_PER_HOUR)
+
+
+def _repeated_hours(points: Mapping[int, EmissionFactor], *, fewest: int) -> set[int]:
+    """The newest hours, if each says the same as its hour of an earlier day; empty: they do not.
+
+    Half a day of equal figures that vary is no chance.
+
+    Args:
+        points: all that are known.
+        fewest: so many hours are no chance.
+    """
+    run: dict[int, float] = {}
+    for hour in sorted(points, reverse=True):
+        before = _same_hour_before(points, hour)
+        value = points[hour].gco2_per_kwh
+        if before is None or value != before:
+            break
+        run[hour] = value
+    is_chance = len(run) < fewest or (fewest > 1 and len(set(run.values())) == 1)
+    return set() if is_chance else set(run)
+
+
+def _same_hour_before(points: Mapping[int, EmissionFactor], hour: int) -> float | None:
+    """The figure of the same hour on the nearest earlier day that is known; None: none is."""
+    for days in range(1, _COMPARED_DAYS + 1):
+        factor = points.get(hour - days * _HOURS_PER_DAY)
+        if factor is not None:
+            return factor.gco2_per_kwh
+    return None
 
 
 def _standing_in(value: float, like: EmissionFactor, note: str) -> EmissionFactor:

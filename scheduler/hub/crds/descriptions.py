@@ -67,6 +67,8 @@ FIELD_DESCRIPTIONS: dict[tuple[str, str], str] = {
     ("SiteEnergy", "microarchitecture"): (
         "The make of the processors, such as cascade-lake, for the model of power."
     ),
+    ("InspectedFigure", "measure"): "pue, wue or renewable-share.",
+    ("InspectedFigure", "value"): "The measured value: a ratio, or litres per kWh for wue.",
     ("EnergyMeasurement", "measure"): "pue, wue or renewable-share.",
     ("EnergyMeasurement", "value"): "The measured value: a ratio, or litres per kWh for wue.",
     ("CurvePoint", "busyCores"): "The busy cores of the whole site.",

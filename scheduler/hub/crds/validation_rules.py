@@ -50,6 +50,17 @@ def _mainland_only_rules(field: str, condition: str = "") -> list[dict[str, str]
 
 _MAINLAND_ONLY_ITEM = _rules(*_mainland_only_rules("self"))
 
+_MEASURED = _rules(
+    _rule(
+        "self.measure != 'pue' || self.value >= 1.0",
+        "a PUE is total over IT power, so it is not below 1: check what was measured",
+    ),
+    _rule(
+        "self.measure != 'renewable-share' || self.value <= 1.0",
+        "renewable-share is a share of 0 to 1: write 0.3 for 30 percent",
+    ),
+)
+
 STRUCT_RULES: dict[str, dict[str, Any]] = {
     "WorkloadSpec": _rules(
         _rule(
@@ -85,16 +96,8 @@ STRUCT_RULES: dict[str, dict[str, Any]] = {
             "renewable-share is a share of 0 to 1: write 0.3 for 30 percent",
         ),
     ),
-    "EnergyMeasurement": _rules(
-        _rule(
-            "self.measure != 'pue' || self.value >= 1.0",
-            "a PUE is total over IT power, so it is not below 1: check what was measured",
-        ),
-        _rule(
-            "self.measure != 'renewable-share' || self.value <= 1.0",
-            "renewable-share is a share of 0 to 1: write 0.3 for 30 percent",
-        ),
-    ),
+    "EnergyMeasurement": _MEASURED,
+    "InspectedFigure": _MEASURED,
     "MaintenanceWindow": _rules(
         _rule("self.from < self.until", "until must be later than from"),
     ),

@@ -1,26 +1,32 @@
 """Pages of energy in the ledger: records of kind "energy", about no single workload.
 
 They are appended, signed and witnessed as decisions are, so that a report of a month can be proven.
-A page holds at most a few hundred rows. `rows_of` reads what any version has written: a field that
-is not known is left out, and a page that cannot be read is named, not skipped in silence.
+A page holds at most a few hundred rows, packed as a blob, because they are much alike. `rows_of`
+reads what any version has written: a field that is not known is left out, and a page that cannot be
+read is named, not skipped in silence.
 """
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any
 
 import msgspec
 
 from scheduler.energy.accounts.hours import EnergyHour, EnergyPage, SiteCounter
+from scheduler.ledger.blobs import blob_of
 from scheduler.ledger.errors import LedgerCorruptError
 from scheduler.ledger.ledger import Ledger
 from scheduler.ledger.reader import LedgerReader, RecordSource
 from scheduler.ledger.record import LedgerEntry, Record
+from scheduler.model.units import SECONDS_PER_HOUR
 
 ENERGY_KIND = "energy"
 ENERGY_SUBJECT = "energy"
+_PAGE = "page"
 _PAGE_RECORDS = 100
+_JOULES_PER_KWH = 3_600_000
+_CLOCK_MARGIN_SECONDS = 2 * 86_400
+"""A clock that was set back dates a page before its hours."""
 _COUNTER_RECORDS = 2_000
 """So many newest pages are read for where counters stood: a day of 10,000 sites."""
 
@@ -45,9 +51,15 @@ class EnergyPages:
         Raises:
             LedgerUnavailableError: nothing was recorded.
         """
-        content: Mapping[str, Any] = msgspec.to_builtins(page)
+        packed = blob_of(msgspec.to_builtins(page))
         entry = LedgerEntry(
-            kind=ENERGY_KIND, subject=ENERGY_SUBJECT, epoch=epoch, at=at, content=content
+            kind=ENERGY_KIND,
+            subject=ENERGY_SUBJECT,
+            epoch=epoch,
+            at=at,
+            content={"line": _line_of(page), _PAGE: packed.digest},
+            refs=(packed.digest,),
+            blobs=(packed,),
         )
         await self._ledger.append(entry)
 
@@ -65,7 +77,7 @@ class EnergyPages:
             for count, record in enumerate(reader.newest_first(ENERGY_SUBJECT)):
                 if count >= _COUNTER_RECORDS:
                     break
-                for site, counter in page_of(record).counters.items():
+                for site, counter in page_of(reader, record).counters.items():
                     found.setdefault(site, counter)
         return found
 
@@ -86,26 +98,36 @@ def rows_of(source: RecordSource, first: int, end: int | None) -> Iterator[Energ
         LedgerCorruptError: a page cannot be read.
     """
     for record in _records_of(source, first):
-        for row in page_of(record).hours:
+        for row in page_of(source, record).hours:
             if row.hour >= first and (end is None or row.hour < end):
                 yield row
 
 
-def page_of(record: Record) -> EnergyPage:
-    """The page that a record holds.
+def page_of(source: RecordSource, record: Record) -> EnergyPage:
+    """The page that a record refers to.
+
+    Args:
+        source: the ledger that the record is of.
+        record: a record of energy.
 
     Raises:
         LedgerCorruptError: it cannot be read.
     """
     try:
-        return msgspec.convert(dict(record.content), EnergyPage)
-    except (msgspec.ValidationError, TypeError, ValueError) as error:
+        return msgspec.convert(source.blob(str(record.content[_PAGE])), EnergyPage)
+    except (msgspec.ValidationError, KeyError, TypeError, ValueError) as error:
         raise LedgerCorruptError(f"record {record.id} is no page of energy: {error}") from error
+
+
+def _line_of(page: EnergyPage) -> str:
+    kwh = sum(row.it_joules for row in page.hours) / _JOULES_PER_KWH
+    sites = len({row.site for row in page.hours})
+    return f"{sites} {'site' if sites == 1 else 'sites'} used {kwh:.3g} kWh of IT energy"
 
 
 def _records_of(source: RecordSource, first: int) -> Iterable[Record]:
     """Records that may hold rows from an hour on: a page is appended after its hours."""
-    begin = first * 3600.0
+    begin = first * SECONDS_PER_HOUR - _CLOCK_MARGIN_SECONDS
     if isinstance(source, LedgerReader):
         for record in source.newest_first(ENERGY_SUBJECT):
             if datetime.fromisoformat(record.at).timestamp() < begin:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from scheduler.model.kinds.fields import Instant, NotNegative, Part, ShortText
+from scheduler.model.kinds.fields import Instant, Name, NotNegative, Part, ShortText
 
 EnergyMeasure = Literal["pue", "wue", "renewable-share"]
 """Facility over IT energy (ISO/IEC 30134-2); litres per kWh of IT energy (30134-9); the share of
@@ -16,6 +16,7 @@ the supply that is renewable, 0 to 1 (30134-3)."""
 
 MAX_MEASUREMENTS = 16
 MAX_LIMITS = 16
+MAX_INSPECTIONS = 256
 MAX_CURVE_POINTS = 32
 
 
@@ -26,6 +27,12 @@ class EnergyMeasurement(Part, frozen=True, kw_only=True):
     value: NotNegative
     measured_by: Annotated[ShortText, Meta(min_length=1, description="Who measured it.")]
     observed_at: Annotated[Instant, Meta(description="When; the newest one counts.")]
+
+
+class InspectedFigure(EnergyMeasurement, frozen=True, kw_only=True):
+    """A figure of one site that the authority had measured: operators cannot change it."""
+
+    site: Annotated[Name, Meta(description="The site that it is about.")]
 
 
 class EnergyLimit(Part, frozen=True, kw_only=True):

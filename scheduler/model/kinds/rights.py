@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta
 
 from scheduler.model.jurisdictions import REFUSED_BY_SCHEMA, REPLACEMENT_CODES
-from scheduler.model.kinds.energy import MAX_LIMITS, EnergyLimit
+from scheduler.model.kinds.energy import MAX_INSPECTIONS, MAX_LIMITS, EnergyLimit, InspectedFigure
 from scheduler.model.kinds.fields import (
     API_VERSION,
     CpuVendor,
@@ -60,6 +60,13 @@ class SiteGrantSpec(Part, frozen=True, kw_only=True):
     document: Text = ""
     valid_from: Instant | None = None
     valid_until: Instant | None = None
+    measurements: Annotated[
+        tuple[InspectedFigure, ...],
+        Meta(
+            max_length=MAX_INSPECTIONS,
+            description="What the authority had measured at the sites; it comes before all else.",
+        ),
+    ] = ()
 
     def __post_init__(self) -> None:
         """Refuses codes that could be taken for the mainland; the hub's schema does the same.

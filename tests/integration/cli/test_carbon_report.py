@@ -169,9 +169,12 @@ async def test_pages_are_verified_and_a_changed_one_is_found(
     assert main(words) == 0
     connection = sqlite3.connect(tmp_path / "ledger.db")
     with connection:
-        connection.execute(
-            "UPDATE records SET body = replace(CAST(body AS TEXT), '360000000', '1') WHERE seq = 1"
-        )
+        ((body,),) = connection.execute("SELECT body FROM records WHERE seq = 1").fetchall()
+        page = json.loads(body)["content"]["page"]
+        (other,) = connection.execute(
+            "SELECT packed FROM blobs WHERE digest != ?", (page,)
+        ).fetchone()
+        connection.execute("UPDATE blobs SET packed = ? WHERE digest = ?", (other, page))
     connection.close()
     capsys.readouterr()
 
@@ -186,14 +189,12 @@ async def test_a_page_that_cannot_be_read_is_named_and_not_skipped(
     await _record(tmp_path, [_row("gz-core", 0)])
     connection = sqlite3.connect(tmp_path / "ledger.db")
     with connection:
-        connection.execute(
-            "UPDATE records SET body = replace(CAST(body AS TEXT), '\"hours\":[', '\"hours\":[7,')"
-        )
+        connection.execute("UPDATE blobs SET packed = x'00'")
     connection.close()
 
     assert _run(tmp_path) == 1
 
-    assert "record 7-1 is no page of energy" in capsys.readouterr().err
+    assert "carbon report" in capsys.readouterr().err
 
 
 async def test_counters_of_the_newest_page_are_found_again(tmp_path: Path) -> None:

@@ -13,6 +13,9 @@ import pytest
 from benchmarks._web_state import WebState
 from scheduler.cli.support.ledger_access import LedgerUnreachable, RemoteLedger
 from scheduler.cli.support.web_access import WebClient
+from scheduler.energy.accounts.hours import EnergyHour, EnergyPage
+from scheduler.ledger.accounts.energy_pages import EnergyPages, rows_of
+from scheduler.ledger.ledger import Ledger
 from scheduler.ledger.pages import read_blob, read_blob_of, read_page
 from scheduler.ledger.reader import LedgerReader, decision_json
 from scheduler.ledger.replay import read_recorded_decision, replay
@@ -26,6 +29,7 @@ from tests.integration.cli.test_replay import demand, facts_of, record
 from tests.support.fake_clock import FakeClock
 from tests.support.fake_reviewer import ALL, fake_reviewer
 from tests.support.faults import make_faults
+from tests.support.ledgers import NOON
 
 pytestmark = pytest.mark.integration
 KEY = "health/appointment"
@@ -133,5 +137,22 @@ async def test_a_tenant_reads_only_the_blobs_of_its_own_records(
             RemoteLedger(WebClient(address, "nobody")).last_about(KEY)
         with pytest.raises(LedgerUnreachable, match="HTTP 401"):
             RemoteLedger(WebClient(address, "guess")).last_about(KEY)
+
+    await asyncio.to_thread(read)
+
+
+async def test_who_may_read_the_ledger_reads_the_month_over_the_network(
+    address: str, tmp_path: Path
+) -> None:
+    row = EnergyHour(site="m1", hour=500_000, it_joules=3_600_000)
+    async with Ledger(tmp_path) as ledger:
+        for _ in range(3):
+            await EnergyPages(ledger).append(epoch=3, at=NOON, page=EnergyPage(hours=(row,)))
+
+    def read() -> None:
+        remote = RemoteLedger(WebClient(address, "auditor"))
+        assert [one.it_joules for one in rows_of(remote, 500_000, 500_001)] == [3_600_000] * 3
+        with pytest.raises(LedgerUnreachable, match="HTTP 403"):
+            list(rows_of(RemoteLedger(WebClient(address, "tenant")), 500_000, 500_001))
 
     await asyncio.to_thread(read)

@@ -92,6 +92,10 @@ REFUSED: dict[str, tuple[tuple[str, dict[str, Any]], str]] = {
         site(energy={"measurements": [{**MEASURED, "value": 0.8}]}),
         "so it is not below 1",
     ),
+    "an inspected PUE below 1": (
+        grant(measurements=[{**MEASURED, "site": "a", "value": 0.8}]),
+        "so it is not below 1",
+    ),
     "a measured share in percent": (
         site(energy={"measurements": [{**MEASURED, "measure": "renewable-share", "value": 40}]}),
         "write 0.3 for 30 percent",

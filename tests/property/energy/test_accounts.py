@@ -18,6 +18,7 @@ _modelled = st.dictionaries(
 _meters = st.integers(min_value=0, max_value=2**53)
 
 
+@settings(deadline=None)
 @given(_meters, _modelled)
 @example(2**53, {"n/0": 1e15, "n/1": 3.5})
 @example(7, {"n/0": 1.0, "n/1": 1.0, "n/2": 1e300})
@@ -31,6 +32,7 @@ def test_the_parts_are_the_meter_to_the_joule(metered: int, modelled: dict[str, 
     assert sum(tenants.values()) == metered
 
 
+@settings(deadline=None)
 @given(_meters, _modelled)
 def test_no_user_pays_more_than_its_model_unless_rounded(
     metered: int, modelled: dict[str, float]
@@ -40,6 +42,7 @@ def test_no_user_pays_more_than_its_model_unless_rounded(
             assert joules <= modelled[user] + 1
 
 
+@settings(deadline=None)
 @given(
     st.floats(min_value=1, max_value=30 * 86_400),
     st.floats(min_value=0, max_value=1e12),
@@ -96,7 +99,7 @@ def _rows(draw: st.DrawFn) -> list[EnergyHour]:
     return rows
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(_rows())
 def test_a_report_adds_up_and_forgets_no_energy(rows: list[EnergyHour]) -> None:
     report = month_report(rows)
@@ -118,7 +121,7 @@ def test_a_report_adds_up_and_forgets_no_energy(rows: list[EnergyHour]) -> None:
 
 
 @given(st.integers(1001, 1500))
-@settings(max_examples=5)
+@settings(max_examples=5, deadline=None)
 def test_many_users_are_bounded_and_still_add_up(count: int) -> None:
     users = {f"t{index}": index + 1 for index in range(count)}
 

@@ -94,6 +94,23 @@ def test_a_feed_that_repeats_yesterday_is_named_and_not_taken_in() -> None:
     assert max(after.points) == _HOUR
 
 
+def test_a_feed_that_repeats_yesterday_for_days_is_found_hour_by_hour_and_ends() -> None:
+    series, problems = _days(2), 0
+    for ahead in range(1, 73):
+        hour = _HOUR + ahead
+        yesterday = _HOUR - 23 + (ahead - 1) % 24
+        series = series.with_points({hour: _days(2).points[yesterday]})
+        problems += bool(series.problem)
+
+    assert problems >= 48
+    assert max(series.points) < _HOUR + 72
+    found = series.factor_at(_HOUR + 72, _YEARLY)
+    assert found is None or found.origin != "measured"
+    right = series.with_points({_HOUR + 73: _factor(123.4)})
+    assert right.problem == ""
+    assert right.points[_HOUR + 73].gco2_per_kwh == 123.4
+
+
 def test_a_constant_feed_is_a_yearly_factor() -> None:
     constant = {_HOUR + hour: _factor(435.36) for hour in range(72)}
 

@@ -12,8 +12,9 @@ from scheduler.energy.limits import (
     limits_in_force,
     verdicts_of,
 )
-from scheduler.energy.site_supply import Figure, pue_of, renewable_share_of, wue_of
+from scheduler.energy.site_supply import Figure, inspected_at, pue_of, renewable_share_of, wue_of
 from scheduler.model.kinds.energy import EnergyLimit
+from scheduler.model.kinds.rights import SiteGrantSpec
 from scheduler.model.kinds.site import SiteEnergy
 
 _MAY = datetime(2025, 5, 31, tzinfo=UTC).timestamp()
@@ -111,6 +112,27 @@ def test_a_measured_pue_that_cannot_be_is_unknown_and_gives_no_way_to_the_brochu
     energy = _energy(pue=1.2, measurements=[_measured("pue", value)])
 
     assert pue_of(energy).value is None
+
+
+def test_what_the_authority_measured_comes_before_all_that_operators_write() -> None:
+    grant = msgspec.convert(
+        {
+            "sites": ["m1", "m2"],
+            "measurements": [
+                {**_measured("pue", 1.44), "site": "m1"},
+                {**_measured("pue", 1.10), "site": "m2"},
+            ],
+        },
+        SiteGrantSpec,
+    )
+    energy = _energy(pue=1.2, measurements=[_measured("pue", 1.15, by="operator", day=28)])
+
+    inspected = inspected_at("m1", [grant])
+
+    assert pue_of(energy, inspected=inspected).value == 1.44
+    assert first_broken(energy, "edge", _TIGHTENING[1:], inspected) is not None
+    assert first_broken(energy, "edge", _TIGHTENING[1:]) is None
+    assert inspected_at("m3", [grant]) == ()
 
 
 def test_a_green_share_counts_with_evidence_only_and_never_in_percent() -> None:

@@ -16,6 +16,7 @@ from scheduler.energy.limits import (
     limits_in_force,
     verdicts_of,
 )
+from scheduler.energy.site_supply import inspected_at
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.energy import EnergyLimit, EnergyMeasurement
@@ -54,7 +55,7 @@ def _keeping_sites(fleet: Fleet, in_force: tuple[EnergyLimit, ...]) -> BoolPerSi
     if found is None or len(found) != fleet.slot_capacity:
         column = fleet.description_column(
             ("energy-limit", in_force),
-            lambda facts: first_broken(facts.spec.energy, facts.spec.tier, in_force) is None,
+            lambda facts: _first_broken(facts, in_force) is None,
             np.bool_,
         )
         found = cache.answers[in_force] = column.copy()
@@ -83,39 +84,51 @@ class WithinEnergyLimits:
         """Names the figure, who measured it, the limit and its date."""
         tier = facts.spec.tier
         in_force = limits_in_force(demand.energy_limits, context.now_seconds)
-        broken = first_broken(facts.spec.energy, tier, in_force)
+        broken = _first_broken(facts, in_force)
         if broken is not None:
             return limit_sentence(facts.name, tier, broken)
-        kept = verdicts_of(facts.spec.energy, tier, in_force)
+        kept = verdicts_of(facts.spec.energy, tier, in_force, _inspected(facts))
         if not kept:
             return f"no energy limit is in force for {tier} sites such as {facts.name}"
         return "; ".join(limit_sentence(facts.name, tier, one) for one in kept)
 
     def fix(self, refused: RefusedSite) -> Fix | None:
-        """Suggests a measurement that keeps to each broken limit, as those count first."""
-        facts, context = refused.facts, refused.context
-        in_force = limits_in_force(refused.demand.energy_limits, context.now_seconds)
-        broken = first_broken(facts.spec.energy, facts.spec.tier, in_force)
-        if broken is None:
-            return None
-        first = broken
-        while broken is not None:
+        """Suggests a measurement that keeps to each broken limit; None: the authority measured."""
+        in_force = limits_in_force(refused.demand.energy_limits, refused.context.now_seconds)
+        facts: SiteFacts | None = refused.facts
+        first = broken = _first_broken(refused.facts, in_force)
+        while broken is not None and facts is not None:
             facts = _with_measurement(facts, broken, refused)
-            broken = first_broken(facts.spec.energy, facts.spec.tier, in_force)
+            broken = None if facts is None else _first_broken(facts, in_force)
+        if first is None or facts is None:
+            return None
         was = "" if first.figure.value is None else f"{first.figure.value:g}"
         field = _YAML_NAMES.get(first.limit.measure, _SHARE)
         return change_site(field, was, f"{first.limit.limit:g}", facts)
 
 
-def _with_measurement(facts: SiteFacts, broken: LimitVerdict, refused: RefusedSite) -> SiteFacts:
+def _inspected(facts: SiteFacts) -> tuple[EnergyMeasurement, ...]:
+    return inspected_at(facts.name, (grant.spec for grant in facts.grants))
+
+
+def _first_broken(facts: SiteFacts, in_force: tuple[EnergyLimit, ...]) -> LimitVerdict | None:
+    return first_broken(facts.spec.energy, facts.spec.tier, in_force, _inspected(facts))
+
+
+def _with_measurement(
+    facts: SiteFacts, broken: LimitVerdict, refused: RefusedSite
+) -> SiteFacts | None:
+    """The site with a measurement that keeps to the limit; None: the authority's own counts."""
     measure = broken.limit.measure
-    others = tuple(one for one in facts.spec.energy.measurements if one.measure != measure)
+    if any(one.measure == measure for one in _inspected(facts)):
+        return None
     measured = EnergyMeasurement(
         measure=measure,
         value=broken.limit.limit,
         measured_by="a measurement to be made",
         observed_at=refused.context.now,
     )
+    others = tuple(one for one in facts.spec.energy.measurements if one.measure != measure)
     energy = replace(facts.spec.energy, measurements=(*others, measured))
     return replace(facts, spec=replace(facts.spec, energy=energy))
 

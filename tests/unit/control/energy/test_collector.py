@@ -1,115 +1,12 @@
 """Energy is counted by hour, appended once an hour, and goes on after a kill."""
 
-from collections.abc import Mapping
-from datetime import datetime
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scheduler.control.energy.collector import EnergyCollector
-from scheduler.control.energy.users import TenantWatts
-from scheduler.control.ports.agents import SiteReport
-from scheduler.control.ports.energy import ReportedTotals
-from scheduler.control.ports.not_recorded import NotRecorded
-from scheduler.control.state.objects import HubObjects
-from scheduler.control.state.usage import SiteUsage
-from scheduler.energy.accounts.hours import EnergyHour, EnergyPage, SiteCounter
-from scheduler.model.kinds.site import Intensity, SiteStatus
+from tests.support.energy_rig import KeptPages, Rig
 from tests.support.fake_clock import FakeClock
-from tests.support.faults import make_faults
-from tests.support.null_telemetry import NullTelemetry
 from tests.support.sites import demand, workload
-
-_SITE = {
-    "apiVersion": "kapok.dev/v1alpha1",
-    "kind": "Site",
-    "metadata": {"name": "gz-core"},
-    "spec": {
-        "energy": {"gridZone": "CN-GD", "pue": 1.3, "pueOrigin": "assumed"},
-        "prices": {"energyCnyPerKwh": 0.6},
-    },
-}
-_TENANT = {
-    "apiVersion": "kapok.dev/v1alpha1",
-    "kind": "Tenant",
-    "metadata": {"name": "health-bureau"},
-    "spec": {"namespaces": ["health"]},
-}
-
-
-class KeptPages:
-    """Implements `scheduler.control.ports.energy.EnergyRecord`."""
-
-    def __init__(self) -> None:
-        self.pages: list[EnergyPage] = []
-        self.is_full = False
-
-    async def append(self, *, epoch: int, at: datetime, page: EnergyPage) -> None:
-        del epoch, at
-        if self.is_full:
-            raise NotRecorded("disk full")
-        self.pages.append(page)
-
-    async def last_counters(self) -> Mapping[str, SiteCounter]:
-        found: dict[str, SiteCounter] = {}
-        for page in self.pages:
-            found.update(page.counters)
-        return found
-
-    async def rows_since(self, hour: int) -> list[EnergyHour]:
-        return [row for page in self.pages for row in page.hours if row.hour >= hour]
-
-
-class Rig:
-    """A collector of one site, on a clock that is advanced by hand."""
-
-    def __init__(self, kept: KeptPages | None = None, clock: FakeClock | None = None) -> None:
-        self.clock, self.kept = clock or FakeClock(), kept or KeptPages()
-        faults = make_faults(self.clock)
-        self.objects = HubObjects(NullTelemetry(), lambda *_: None, faults)
-        for kind, body in (("Site", _SITE), ("Tenant", _TENANT)):
-            self.objects._replace(kind, ("", body["metadata"]["name"]), body)  # type: ignore[index]
-        self.usage = SiteUsage()
-        self.collector = EnergyCollector(
-            objects=self.objects,
-            record=self.kept,
-            clock=self.clock,
-            faults=faults,
-            epoch=lambda: 7,
-            watts_by_user=TenantWatts(objects=self.objects, usage=self.usage).at,
-        )
-
-    def report(
-        self, joules: float | None, *, counter: str = "a", intensity: float | None = None
-    ) -> None:
-        figures = SiteStatus()
-        if intensity is not None:
-            now = self.clock.now()
-            known = Intensity(gco2_per_kwh=intensity, origin="measured", observed_at=now)
-            figures = SiteStatus(intensity=known)
-        self.collector.on_report(
-            SiteReport(
-                site="gz-core",
-                observed_seconds=self.clock.monotonic(),
-                figures=figures,
-                has_executor=True,
-                energy=ReportedTotals(counter_id=counter, it_joules=joules, origin="measured"),
-            )
-        )
-
-    async def run_for(self, minutes: int, *, watts: float, since: float = 0.0) -> float:
-        joules = since
-        for _ in range(minutes):
-            await self.clock.advance(60)
-            joules += watts * 60
-            self.report(joules)
-            await self.collector.sync()
-        return joules
-
-    @property
-    def rows(self) -> list[EnergyHour]:
-        return [row for page in self.kept.pages for row in page.hours]
 
 
 async def _started() -> Rig:
@@ -122,10 +19,11 @@ async def _started() -> Rig:
 async def test_an_hour_is_one_page_with_its_figures() -> None:
     rig = await _started()
 
-    await rig.run_for(61, watts=1000.0)
+    await rig.run_for(66, watts=1000.0)
 
+    assert len(rig.kept.pages) == 2  # the first after 5 minutes, the next an hour later
     row = rig.rows[0]
-    assert sum(one.it_joules for one in rig.rows) == pytest.approx(3_600_000, abs=61_000)
+    assert sum(one.it_joules for one in rig.rows) == pytest.approx(65 * 60_000, abs=61_000)
     assert (row.pue, row.pue_origin, row.energy_cny_per_kwh) == (1.3, "assumed", 0.6)
     assert row.location is not None
     assert row.residual is not None
@@ -188,7 +86,7 @@ async def test_a_report_before_the_last_page_is_read_counts_nothing() -> None:
 
     rig.report(1e9)
 
-    assert rig.collector.unrecorded_rows() == []
+    assert rig.open_rows == []
 
 
 async def test_a_counter_that_changed_is_unmeasured_time_and_not_zero() -> None:
@@ -197,7 +95,7 @@ async def test_a_counter_that_changed_is_unmeasured_time_and_not_zero() -> None:
     await rig.clock.advance(600)
     rig.report(10.0, counter="b")
 
-    rows = rig.collector.unrecorded_rows()
+    rows = [*rig.rows, *rig.open_rows]
 
     assert sum(one.unmeasured_seconds for one in rows) == pytest.approx(600)
     assert sum(one.it_joules for one in rows) == 300_000
@@ -209,11 +107,12 @@ async def test_a_site_without_totals_has_no_rows() -> None:
         await rig.clock.advance(60)
         rig.report(None)
 
-    assert [one.it_joules for one in rig.collector.unrecorded_rows()] == [0]
-    assert rig.collector.unrecorded_rows()[0].unmeasured_seconds == pytest.approx(300)
+    (row,) = rig.open_rows
+    assert row.it_joules == 0
+    assert row.unmeasured_seconds == pytest.approx(300)
 
 
-@settings(max_examples=15)
+@settings(max_examples=8, deadline=None)
 @given(st.lists(st.integers(min_value=1, max_value=150), min_size=1, max_size=4))
 async def test_processes_that_are_killed_lose_no_joule(runs: list[int]) -> None:
     kept, clock = KeptPages(), FakeClock()
@@ -230,3 +129,30 @@ async def test_processes_that_are_killed_lose_no_joule(runs: list[int]) -> None:
     rows = [row for page in kept.pages for row in page.hours]
     assert sum(row.it_joules for row in rows) == pytest.approx(joules, abs=len(kept.pages) + 1)
     assert sum(row.seconds for row in rows) == pytest.approx(clock.monotonic(), abs=1)
+
+
+async def test_watts_that_are_kilowatts_are_doubted_by_name() -> None:
+    rig = await _started()
+    placed = demand(workload(10, requests={"cpu": "64"}))
+    rig.usage.set(("health", "training"), placed, {"gz-core": 10})
+
+    await rig.run_for(4, watts=1.5)  # 1.5 kW, written in kW
+
+    (row,) = rig.open_rows
+    assert "its meter says 1.5 W where what is placed draws" in row.doubt
+    assert "is the power in kW?" in row.doubt
+    assert sum(row.users.values()) == row.it_joules
+    right = await _started()
+    right.usage.set(("health", "training"), placed, {"gz-core": 10})
+    await right.run_for(4, watts=1500.0)
+    assert [one.doubt for one in right.open_rows] == [""]
+
+
+async def test_looking_at_what_is_open_changes_nothing() -> None:
+    rig = await _started()
+    for minute in range(1, 4):
+        await rig.run_for(1, watts=333.3, since=333.3 * 60 * (minute - 1))
+        assert rig.open_rows == rig.open_rows
+    await rig.collector.append_all()
+
+    assert sum(one.it_joules for one in rig.rows) == int(333.3 * 180)

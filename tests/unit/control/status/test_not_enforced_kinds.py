@@ -50,6 +50,7 @@ ELSEWHERE: dict[tuple[str, str], str] = {
     ("Site", "spec.delivery.kubeconfigSecretRef"): "tests/unit/agents/push/test_hub.py",
     ("Site", "spec.delivery.clusterProfileRef"): "tests/unit/agents/push/test_cluster_profiles.py",
     ("Site", "spec.drain"): "tests/unit/control/failover/test_drain.py",
+    ("SiteGrant", "spec.measurements"): "tests/unit/placement/filter/test_energy_limit.py",
     ("Site", "spec.energy.wueLitresPerKwh"): "tests/unit/energy/test_limits.py",
     ("Site", "spec.energy.measurements"): "tests/unit/energy/test_limits.py",
     ("Site", "spec.energy.embodiedKilograms"): "tests/unit/energy/test_figures.py",

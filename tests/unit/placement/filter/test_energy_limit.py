@@ -7,9 +7,12 @@ import msgspec
 from scheduler.model.canonical import canonical_json
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.demand.terms import DEFAULT_TERMS
 from scheduler.model.kinds.kinds import DataClassScheme
 from scheduler.placement.choose import choose
 from scheduler.placement.explain.explain import explain
+from scheduler.placement.explain.suggest import suggest_changes
+from scheduler.placement.fleet.context import decision_context
 from scheduler.placement.fleet.fleet import Fleet
 from tests.support.one_site import asking
 from tests.support.sites import demand, facts_of, grant, nodes, site, workload
@@ -96,6 +99,26 @@ def test_a_site_that_is_measured_again_is_judged_again() -> None:
     assert choose(_asked(), fleet, now=AFTER).phase == "Placed"
     fleet.upsert(_site("hot", 1.31))
     assert choose(_asked(), fleet, now=AFTER).phase == "Refused"
+
+
+def test_an_operator_cannot_write_away_what_the_authority_measured() -> None:
+    figure = {
+        "site": "hot",
+        "measure": "pue",
+        "value": 1.45,
+        "measuredBy": "inspector",
+        "observedAt": "2026-10-01T00:00:00Z",
+    }
+    raw = site("hot", nodes(9), spec={"energy": {"pue": 1.1, "pueOrigin": "measured"}})
+    fleet = Fleet([facts_of(raw, grant("hot", measurements=[figure]))])
+
+    refused = choose(_asked(), fleet, now=AFTER)
+
+    assert refused.reasons == {"energy-limit": 1}
+    (one,) = explain(_asked(), fleet, now=AFTER).sites
+    sentences = [each.sentence for each in one.verdicts if each.rule == "energy-limit"]
+    assert "1.45 (measured by inspector)" in sentences[0]
+    assert suggest_changes(_asked(), fleet, decision_context(AFTER, DEFAULT_TERMS)) == ()
 
 
 def test_a_demand_without_limits_is_recorded_as_before() -> None:
