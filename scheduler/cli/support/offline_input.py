@@ -35,7 +35,9 @@ from scheduler.model.kinds.kinds import (
     Tenant,
     Workload,
 )
-from scheduler.model.kinds.tenant import Budget, Spend, cohort_quota_left
+from scheduler.model.kinds.tenant import Budget, Spend
+from scheduler.model.kinds.tenant_quotas import LendingBook
+from scheduler.model.kinds.tenant_tree import tenant_tree
 from scheduler.model.kinds.workload import PlacementGroup, PlacementStatus
 from scheduler.model.quantities import NotAQuantity
 from scheduler.placement.choose import choose
@@ -306,7 +308,11 @@ def _quota_usage(
 ) -> QuotaUsage | None:
     """What other workloads use of the tenant's quota and budget, and what its cohort can lend."""
     tenant = tenant_of(workload, inputs.tenants)
-    if tenant is None or not (tenant.spec.quota or tenant.spec.budget != Budget()):
+    if tenant is None:
+        return None
+    tree = tenant_tree(inputs.tenants)
+    is_limited = bool(tenant.spec.quota or tenant.spec.parent)
+    if not is_limited and tenant.spec.budget == Budget():
         return None
     others = _other_demands_by_tenant(inputs, workload)
 
@@ -327,8 +333,7 @@ def _quota_usage(
         )
     ]
     return QuotaUsage(
-        used=used_by(tenant),
-        cohort_left=cohort_quota_left(tenant, inputs.tenants, used_by),
+        book=LendingBook(tree, used_by),
         spent=Spend(
             cny_per_hour=fsum(each.cny_per_hour for each in spends),
             gco2_per_hour=fsum(each.gco2_per_hour for each in spends),

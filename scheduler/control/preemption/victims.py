@@ -43,11 +43,14 @@ class VictimFinder:
     order_sync: OrderSync
     active: Preemptions
 
-    def candidates(self, demand: Demand) -> tuple[PossibleVictim, ...]:
+    def candidates(
+        self, demand: Demand, tenants: frozenset[str] | None = None
+    ) -> tuple[PossibleVictim, ...]:
         """What could end for a workload: of lower priority, or of tenants that borrow.
 
         Args:
             demand: the workload, with what its tenant may take back.
+            tenants: those whose work may end; None: all.
         """
         found: dict[WorkKey, tuple[int, float, WorkKey]] = {}
         looked_at = 0
@@ -57,7 +60,9 @@ class VictimFinder:
                 if looked_at > _MAX_LOOKED_AT:
                     break
                 one = self.objects.workloads.get(key)
-                if key not in found and one is not None and self._may_end(demand, key, one):
+                if one is None or key in found:
+                    continue
+                if self._is_of(key, tenants) and self._may_end(demand, key, one):
                     created = one.metadata.creation_timestamp
                     age = -created.timestamp() if created else 0.0
                     found[key] = (one.spec.priority, age, key)
@@ -74,6 +79,12 @@ class VictimFinder:
             if slot not in state.retained.excluded
         ]
         return sorted(fleet.name_at(slot) for slot in slots)
+
+    def _is_of(self, key: WorkKey, tenants: frozenset[str] | None) -> bool:
+        if tenants is None:
+            return True
+        tenant = self.objects.tenant_of(key[0])
+        return tenant is not None and tenant.metadata.name in tenants
 
     def _may_end(self, demand: Demand, key: WorkKey, one: Workload) -> bool:
         if "/".join(key) == demand.key or one.metadata.deletion_timestamp:
