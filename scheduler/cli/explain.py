@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from scheduler.cli.looking.references import format_references, named_references
+from scheduler.cli.looking.work_in_hub import work_in_hub
 from scheduler.cli.support.arguments import (
     EXIT_GOOD,
     EXIT_NO,
@@ -30,6 +31,7 @@ from scheduler.cli.support.offline_input import (
     decide_all,
     fleet_of,
     read_offline_input,
+    work_beside,
 )
 from scheduler.cli.support.output import print_error, print_json
 from scheduler.cli.support.versus import UnknownSite, compare_with_site
@@ -48,6 +50,7 @@ from scheduler.model.decision import (
 )
 from scheduler.model.demand.demand import Demand, NotAccepted
 from scheduler.model.demand.identity import is_kept_at_one_site
+from scheduler.model.demand.preemption import RunningWork
 from scheduler.model.demand.terms import DEFAULT_TERMS, Terms
 from scheduler.model.formatters import format_list, format_rfc3339_exact
 from scheduler.model.kinds.workload import Workload, WorkloadSpec
@@ -72,6 +75,8 @@ _EPILOG = """examples:
 For every site it shows which rules refuse it and why, how many more replicas fit there (ROOM), and
 each cost with the origin of its figure. For a workload that is not placed it shows the smallest
 changes with which it would be placed; each was verified by running the decision with that change.
+Where only room is missing it names the work that would have to give way (spec.preemption), or that
+ends first by its stated duration.
 Where overrides or the registries of a site apply, it shows them in order, as of the decision.
 Of what pod templates refer to (ConfigMaps, Secrets, ...) it shows the names, and the digests or
 versions that were known at the time of the decision, never content.
@@ -124,6 +129,7 @@ class _ExplainedDecision:
         notes: what the decision left out.
         spec: of the workload, as it was decided; None: it is not known.
         references: what goes along, as recorded.
+        others: what runs beside it.
     """
 
     key: str
@@ -136,6 +142,7 @@ class _ExplainedDecision:
     notes: tuple[str, ...] = ()
     spec: WorkloadSpec | None = None
     references: Sequence[Mapping[str, str]] = ()
+    others: Sequence[RunningWork] = ()
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -181,6 +188,7 @@ def _decide_offline(arguments: argparse.Namespace, key: str) -> _ExplainedDecisi
                 terms=DEFAULT_TERMS,
                 notes=(*inputs.notes, *_references_note(decided.workload)),
                 spec=decided.workload.spec,
+                others=work_beside(inputs, key),
             )
     known = ", ".join(sorted(each.metadata.key for each in inputs.workloads)) or "none"
     raise _NothingToExplain(f"workload {key} not found; workloads in the files: {known}")
@@ -245,7 +253,17 @@ def _read_recorded(arguments: argparse.Namespace, key: str) -> _ExplainedDecisio
         notes=notes,
         spec=spec,
         references=record.content.get(REFERENCES, ()),
+        others=_others_now(arguments, key, recorded.decision),
     )
+
+
+def _others_now(
+    arguments: argparse.Namespace, key: str, decision: Decision
+) -> Sequence[RunningWork]:
+    """What runs beside a workload that waits by its newest decision; else it is of no use."""
+    if arguments.decision is not None or decision.phase != "Waiting":
+        return ()
+    return work_in_hub(arguments, key)
 
 
 def _recorded_spec(reader: RecordSource, record: Record) -> WorkloadSpec | None:
@@ -300,7 +318,7 @@ def _explain_as_json(explained: _ExplainedDecision) -> dict[str, Any]:
     is_stuck = decision.phase != "Placed" and decision.start_at is None
     if is_stuck:
         context = decision_context(explained.now, explained.terms)
-        changes = suggest_changes(demand, explained.fleet, context)
+        changes = suggest_changes(demand, explained.fleet, context, explained.others)
     answer = _format_explanation(explanation, changes)
     for site in answer["sites"]:
         if site["replicas"] and (applied := _applied_at(explained, site["name"], site["replicas"])):
@@ -345,6 +363,7 @@ def _format_explanation(
                 "verified": each.verified,
                 "who": each.who,
                 "site": each.site,
+                **({"sentence": each.sentence} if each.sentence else {}),
             }
             for each in changes
         ],
@@ -435,6 +454,10 @@ def _print(answer: dict[str, Any]) -> None:
 def _format_changes(changes: list[dict[str, Any]]) -> Iterator[str]:
     for change in changes:
         values = f"{change['from'] or '(none)'} -> {change['to'] or '(none)'}"
+        if change.get("sentence"):
+            yield str(change["sentence"])
+            if change["kind"] == "time":
+                continue
         yield f"would fit with {change['kind']} of {change['target']}: {values}"
         where = f"at {change['site']}, " if change["site"] else ""
         yield f"  {where}by the {change['who']}"
