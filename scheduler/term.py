@@ -41,7 +41,11 @@ from scheduler.control.ports.hub import Hub
 from scheduler.control.ports.ledger import DecisionRecorder, SignedHead
 from scheduler.control.ports.telemetry import Telemetry
 from scheduler.control.preemption.active import Preemptions
-from scheduler.control.preemption.decisions import PreemptionDecisions, nothing_borrowed
+from scheduler.control.preemption.decisions import (
+    PreemptionDecisions,
+    borrowed_from,
+    tenants_to_end,
+)
 from scheduler.control.preemption.victims import VictimFinder
 from scheduler.control.queue.capacity_watch import CapacityWatcher
 from scheduler.control.queue.requeue import Requeuer, RequeueReasons
@@ -80,6 +84,7 @@ from scheduler.control.state.quotas import Quotas
 from scheduler.control.state.resolve_demand import resolve_demand
 from scheduler.control.state.unready import UnreadyReplacements
 from scheduler.control.stats.workloads import WorkloadStats
+from scheduler.control.tenant_status_writer import TenantStatusWriter
 from scheduler.control.wake_ups import WakeUps
 from scheduler.control.worker import Worker
 from scheduler.ledger.segments import is_signed_by
@@ -395,7 +400,8 @@ class Term:
                 active=self.preemptions,
             ),
             active=self.preemptions,
-            borrowed_of=nothing_borrowed,
+            borrowed_of=partial(borrowed_from, known.objects, self.quotas),
+            may_end_work_of=partial(tenants_to_end, known.objects, self.quotas),
             redecide=partial(self.requeuer.redecide, is_urgent=True),
         )
 
@@ -636,7 +642,16 @@ class Term:
         yield "freeze", self.freeze_sync.run
         yield "freeze record", self.freeze_record.run
         yield "forget record", self.forget_record.run
+        tenants = TenantStatusWriter(
+            hub=known.hub,
+            objects=known.objects,
+            quotas=self.quotas,
+            fair_shares=self.fair_shares,
+            clock=known.clock,
+            faults=known.faults,
+        )
         yield "site status", writer.run
+        yield "tenant status", tenants.run
         yield "events", self.events.run
         yield "pending sites", partial(self.unadmitted_sites.run, known.hub)
         yield "ledger heads", partial(self.ledger_heads.run, known.hub)

@@ -5,9 +5,11 @@ the explanation fits the decision. With files it decides first, and explains tha
 """
 
 import argparse
+from dataclasses import replace
 
 from scheduler.cli.looking.explanation_table import print_explanation
 from scheduler.cli.looking.references import named_references
+from scheduler.cli.looking.work_in_hub import work_in_hub
 from scheduler.cli.support.arguments import (
     EXIT_GOOD,
     EXIT_NO,
@@ -23,6 +25,7 @@ from scheduler.cli.support.offline_input import (
     decide_all,
     fleet_of,
     read_offline_input,
+    work_beside,
 )
 from scheduler.cli.support.output import print_error, print_json
 from scheduler.control.ports.hub import HubError
@@ -52,6 +55,8 @@ _EPILOG = """examples:
 For every site it shows which rules refuse it and why, how many more replicas fit there (ROOM), and
 each cost with the origin of its figure. For a workload that is not placed it shows the smallest
 changes with which it would be placed; each was verified by running the decision with that change.
+Where only room is missing it names the work that would have to give way (spec.preemption), or that
+ends first by its stated duration.
 Where overrides or the registries of a site apply, it shows them in order, as of the decision.
 Of what pod templates refer to (ConfigMaps, Secrets, ...) it shows the names, and the digests or
 versions that were known at the time of the decision, never content.
@@ -116,7 +121,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _read(arguments: argparse.Namespace, key: str) -> ExplainedDecision:
     with open_ledger(arguments) as reader:
-        return read_recorded(reader, key, arguments.decision)
+        explained = read_recorded(reader, key, arguments.decision)
+    decision = explained.decision
+    if arguments.decision is not None or decision is None or decision.phase != "Waiting":
+        return explained  # what runs beside it now is of no use to an old decision
+    return replace(explained, others=work_in_hub(arguments, key))
 
 
 def _decide_offline(arguments: argparse.Namespace, key: str) -> ExplainedDecision:
@@ -136,6 +145,7 @@ def _decide_offline(arguments: argparse.Namespace, key: str) -> ExplainedDecisio
                 terms=DEFAULT_TERMS,
                 notes=(*inputs.notes, *_references_note(decided.workload)),
                 spec=decided.workload.spec,
+                others=work_beside(inputs, key),
             )
     known = ", ".join(sorted(each.metadata.key for each in inputs.workloads)) or "none"
     raise NothingToExplain(f"workload {key} not found; workloads in the files: {known}")

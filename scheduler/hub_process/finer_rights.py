@@ -22,8 +22,8 @@ CLASS_MESSAGE: Final = (
     " namespace, as in ClusterRole kapok-data-officer"
 )
 PRIORITY_MESSAGE: Final = (
-    "spec.priority was raised above 0: this needs the verb use on priorities.kapok.dev in the"
-    " namespace, as in ClusterRole kapok-priority-user"
+    "spec.priority was raised above 0, or spec.preemption set: this needs the verb use on"
+    " priorities.kapok.dev in the namespace, as in ClusterRole kapok-priority-user"
 )
 GRANT_MESSAGE: Final = (
     "grants and data classes are the authority's: this needs the verb grant on the resource, as in"
@@ -41,8 +41,14 @@ def class_need(old: Object | None, new: Object | None) -> NeededRight | None:
 
 
 def priority_need(old: Object | None, new: Object | None) -> NeededRight | None:
-    """What a write of a Workload needs that gives it a priority above 0, or a higher one."""
-    if new is None or _priority_of(new) <= max(0, _priority_of(old)):
+    """What a write of a Workload needs that gives it a priority above 0, or a higher one.
+
+    The same holds for the word that others may end for it, whatever its priority is.
+    """
+    if new is None:
+        return None
+    is_raised = _priority_of(new) > max(0, _priority_of(old))
+    if not is_raised and (not _preempts(new) or _preempts(old)):
         return None
     name = str(_priority_of(new))
     return NeededRight(verb="use", resource="priorities", name=name, message=PRIORITY_MESSAGE)
@@ -61,6 +67,10 @@ def _rank_of(workload: Object) -> int:
 
 def _priority_of(workload: Object | None) -> int:
     return int((workload or {}).get("spec", {}).get("priority", 0))
+
+
+def _preempts(workload: Object | None) -> bool:
+    return bool((workload or {}).get("spec", {}).get("preemption", "Never") != "Never")
 
 
 ACCESS_CHECKS: Final = {

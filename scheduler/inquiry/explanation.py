@@ -113,7 +113,7 @@ def _changes_of(explained: ExplainedDecision) -> tuple[SuggestedChange, ...]:
     if isinstance(explained.demand, NotAccepted) or not is_stuck(explained):
         return ()
     context = decision_context(explained.now, explained.terms)
-    return suggest_changes(explained.demand, explained.fleet, context)
+    return suggest_changes(explained.demand, explained.fleet, context, explained.others)
 
 
 def _applied_at(explained: ExplainedDecision, site: str, replicas: int) -> list[dict[str, Any]]:

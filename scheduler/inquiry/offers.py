@@ -5,7 +5,7 @@ from typing import Any
 
 from scheduler.model.decision import SuggestedChange
 from scheduler.model.reasons import Reason
-from scheduler.model.words.sentence import Message, Sentence
+from scheduler.model.words.sentence import Message, Sentence, json_of
 from scheduler.words.catalogue import catalogue_of
 
 
@@ -49,8 +49,10 @@ def offer_json(change: SuggestedChange) -> dict[str, Any]:
         "who": change.who,
         "site": change.site,
     }
+    if change.sentence:
+        return entry | {"sentence": change.sentence, **json_of(change.sentence)}
     offer = offer_of(entry)
-    return entry | {"sentence": str(offer), "message": offer.slug, "values": dict(offer.values)}
+    return entry | {"sentence": offer, **json_of(offer)}
 
 
 _OFFER = Message(

@@ -11,6 +11,7 @@ from scheduler.ledger.record import EVICTIONS_SUBJECT, REFERENCES, UNDOES, Recor
 from scheduler.ledger.replay import read_recorded_decision
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import Demand, NotAccepted
+from scheduler.model.demand.preemption import RunningWork
 from scheduler.model.demand.terms import DEFAULT_TERMS, Terms
 from scheduler.model.kinds.workload import WorkloadSpec
 from scheduler.placement.fleet.fleet import Fleet
@@ -38,6 +39,7 @@ class ExplainedDecision:
         notes: what the decision left out.
         spec: of the workload, as it was decided; None: it is not known.
         references: what goes along, as recorded.
+        others: what runs beside it.
     """
 
     key: str
@@ -50,6 +52,7 @@ class ExplainedDecision:
     notes: tuple[str, ...] = ()
     spec: WorkloadSpec | None = None
     references: Sequence[Mapping[str, str]] = ()
+    others: Sequence[RunningWork] = ()
 
 
 def read_recorded(reader: RecordSource, key: str, decision: str | None) -> ExplainedDecision:

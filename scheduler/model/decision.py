@@ -184,6 +184,7 @@ _HOLDERS: dict[str, Authority] = {
     "site": "operator",
     "tenant": "operator",
     "grant": "authority",
+    "time": "tenant",
 }
 
 
@@ -200,6 +201,8 @@ class SuggestedChange(Part, frozen=True, kw_only=True):
     verified: bool = False
     site: str = ""
     """The site that it opens; empty: no single one."""
+    sentence: str = ""
+    """What would then be, where its values do not say it; empty: they do."""
 
     @property
     def who(self) -> Authority:

@@ -78,7 +78,14 @@ def _choose_victims(
         after = replace(state, capacity=request.capacity)
         return _decide_within_limits(after, request, division)
 
-    return preempt(waiting, division_request(state), fleet, state.filter_result, decide)
+    return preempt(
+        waiting,
+        division_request(state),
+        fleet,
+        filter_result=state.filter_result,
+        context=context,
+        decide=decide,
+    )
 
 
 def _choose_in_steps(

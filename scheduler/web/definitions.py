@@ -103,6 +103,7 @@ FAULT_PLACES: Final = (
     "batch",
     "dispatch",
     "site-status",
+    "tenant-status",
     "pending-sites",
     "standards",
     "freeze",
@@ -206,7 +207,8 @@ RECORDED_METRICS: Final[Mapping[str, MetricDefinition]] = {
         "counter",
         "Faults that an edge caught and that ended nothing, by edge: message (one message of "
         "a site), object (one object of the hub), workload (one reconciliation), batch, "
-        "dispatch (the orders of one site), site-status (one site), pending-sites, "
+        "dispatch (the orders of one site), site-status (one site), tenant-status (one tenant), "
+        "pending-sites, "
         "standards (one object that other tools read), freeze (the word of an operator), "
         "event (one Kubernetes event), wake-up, clock (what the passing "
         "of time brings), failover, energy (the totals of one site, or one feed), request (one "

@@ -11,7 +11,9 @@ from scheduler.model.demand.accept import demand_of
 from scheduler.model.demand.demand import Demand, NotAccepted
 from scheduler.model.demand.tenancy import QuotaUsage, tenant_limits, tenant_of
 from scheduler.model.kinds.policy import PlacementPolicy
-from scheduler.model.kinds.tenant import Budget, Spend, Tenant, cohort_quota_left
+from scheduler.model.kinds.tenant import Budget, Spend, Tenant
+from scheduler.model.kinds.tenant_quotas import LendingBook
+from scheduler.model.kinds.tenant_tree import tenant_tree
 from scheduler.model.kinds.workload import Workload
 from scheduler.whatif.fleet_copy import FleetCopy
 
@@ -180,9 +182,8 @@ class TenantBooks:
             if key != demand.key
         ]
         usage = QuotaUsage(
-            used=self._used_without(tenant, demand.key),
-            cohort_left=cohort_quota_left(
-                tenant, self.tenants, lambda one: self._used_without(one, demand.key)
+            book=LendingBook(
+                tenant_tree(self.tenants), lambda one: self._used_without(one, demand.key)
             ),
             spent=Spend(
                 cny_per_hour=fsum(one.cny_per_hour for one in spends),
@@ -202,4 +203,4 @@ class TenantBooks:
 
 
 def _is_limited(tenant: Tenant) -> bool:
-    return bool(tenant.spec.quota) or tenant.spec.budget != Budget()
+    return bool(tenant.spec.quota or tenant.spec.parent) or tenant.spec.budget != Budget()

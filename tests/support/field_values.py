@@ -68,6 +68,9 @@ VALUES: dict[str, tuple[Raw, Raw]] = {
             "quota": {"cpu": "10"},
             "borrowing": False,
             "borrowingLimit": {"cpu": "1"},
+            "borrowLimit": {"cpu": "1"},
+            "lendLimit": {"cpu": "1"},
+            "parent": "bureau",
             "cohort": "",
             "budget": {
                 "cnyPerHour": 1,
@@ -89,6 +92,9 @@ VALUES: dict[str, tuple[Raw, Raw]] = {
             "quota": {"cpu": "11"},
             "borrowing": True,
             "borrowingLimit": {"cpu": "2"},
+            "borrowLimit": {"cpu": "2"},
+            "lendLimit": {"cpu": "2"},
+            "parent": "office",
             "cohort": "city",
             "budget": {
                 "cnyPerHour": 2,

@@ -9,7 +9,6 @@ from typing import Any
 
 from scheduler.cli.looking.references import format_references
 from scheduler.cli.support.offline_input import NO_TENANT_NOTE, NO_TENANT_SENTENCE
-from scheduler.inquiry.offers import offer_of
 from scheduler.inquiry.recorded import HELD_NOTE
 from scheduler.model.words.sentence import Message, Sentence
 from scheduler.runtime.printable import printable
@@ -84,7 +83,9 @@ def _lines_below(answer: dict[str, Any], words: Catalogue) -> Iterator[str]:
     if "versus" in answer:
         yield words.say(answer["versus"]["sentence"])
     for change in answer["smallestChange"]:
-        yield words.say(offer_of(change))
+        yield words.say(change["sentence"])
+        if change["kind"] == "time":
+            continue  # it comes by itself, so there is no one to ask
         where = (_AT(site=change["site"]),) if change["site"] else ()
         yield f"  {words.say(_HOLDERS[change['who']](where=where))}"
     for note in answer["notes"]:

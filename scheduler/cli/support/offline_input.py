@@ -17,11 +17,13 @@ from typing import Any
 import msgspec
 
 from scheduler.cli.support.manifest_files import ManifestFileError, read_objects
+from scheduler.control.preemption.running_work import running_work
 from scheduler.model.decision import Decision
 from scheduler.model.decode import NotReadable, decode
 from scheduler.model.demand.accept import demand_of
 from scheduler.model.demand.demand import Demand, NotAccepted
 from scheduler.model.demand.facts import InFlight, site_facts_of
+from scheduler.model.demand.preemption import RunningWork
 from scheduler.model.demand.tenancy import QuotaUsage, tenant_of
 from scheduler.model.demand.terms import DEFAULT_TERMS, Terms
 from scheduler.model.kinds.fields import NAME_PATTERN
@@ -35,7 +37,9 @@ from scheduler.model.kinds.kinds import (
     Tenant,
     Workload,
 )
-from scheduler.model.kinds.tenant import Budget, Spend, cohort_quota_left
+from scheduler.model.kinds.tenant import Budget, Spend
+from scheduler.model.kinds.tenant_quotas import LendingBook
+from scheduler.model.kinds.tenant_tree import tenant_tree
 from scheduler.model.kinds.workload import PlacementGroup, PlacementStatus
 from scheduler.model.quantities import NotAQuantity
 from scheduler.placement.choose import choose
@@ -237,9 +241,31 @@ def decide_all(
             yield OfflineDecision(workload, demand, None)
             continue
         decision = choose(demand, fleet, now=now, terms=terms)
+        if decision.phase == "Waiting" and demand.preemption == "LowerPriority":
+            demand, decision = _with_victims(inputs, fleet, demand, decision, terms)
         decided = OfflineDecision(workload, demand, decision)
         yield decided
         follow(inputs, fleet, decided)
+
+
+def _with_victims(
+    inputs: OfflineInput, fleet: Fleet, demand: Demand, waiting: Decision, terms: Terms
+) -> tuple[Demand, Decision]:
+    """The decision with what ends for a workload that waits for room, if anything does."""
+    others = (one.victim for one in work_beside(inputs, demand.key))
+    lower = tuple(one for one in others if one.priority < demand.priority)
+    asked = msgspec.structs.replace(demand, victims=lower)
+    found = choose(asked, fleet, now=waiting.decided_at, terms=terms) if lower else waiting
+    return (demand, waiting) if found.preemption is None else (asked, found)
+
+
+def work_beside(inputs: OfflineInput, key: str) -> list[RunningWork]:
+    """What is placed beside a workload, and could give way to it or ends by itself."""
+
+    def demand_of_running(workload: Workload) -> Demand | NotAccepted:
+        return _demand_for(inputs, workload, None)
+
+    return list(running_work(inputs.workloads, demand_of_running, beside=key))
 
 
 def decide_one(
@@ -306,7 +332,11 @@ def _quota_usage(
 ) -> QuotaUsage | None:
     """What other workloads use of the tenant's quota and budget, and what its cohort can lend."""
     tenant = tenant_of(workload, inputs.tenants)
-    if tenant is None or not (tenant.spec.quota or tenant.spec.budget != Budget()):
+    if tenant is None:
+        return None
+    tree = tenant_tree(inputs.tenants)
+    is_limited = bool(tenant.spec.quota or tenant.spec.parent)
+    if not is_limited and tenant.spec.budget == Budget():
         return None
     others = _other_demands_by_tenant(inputs, workload)
 
@@ -327,8 +357,7 @@ def _quota_usage(
         )
     ]
     return QuotaUsage(
-        used=used_by(tenant),
-        cohort_left=cohort_quota_left(tenant, inputs.tenants, used_by),
+        book=LendingBook(tree, used_by),
         spent=Spend(
             cny_per_hour=fsum(each.cny_per_hour for each in spends),
             gco2_per_hour=fsum(each.gco2_per_hour for each in spends),
@@ -349,12 +378,22 @@ def _other_demands_by_tenant(inputs: OfflineInput, workload: Workload) -> dict[s
 
 
 def _with_placement(workload: Workload, decision: Decision) -> Workload:
-    groups = tuple(
-        PlacementGroup(sites=(each.site,), replicas=each.replicas) for each in decision.assignment
-    )
+    running = {
+        (site, one.replicas): one
+        for one in workload.status.placement.groups
+        if one.phase == "Running"
+        for site in one.sites
+    }
+    groups = []
+    for each in decision.assignment:
+        group = PlacementGroup(sites=(each.site,), replicas=each.replicas)
+        before = running.get((each.site, each.replicas))
+        if before is not None:  # since when it runs is still known
+            group = msgspec.structs.replace(group, phase=before.phase, since=before.since)
+        groups.append(group)
     status = msgspec.structs.replace(
         workload.status,
-        placement=PlacementStatus(groups=groups),
+        placement=PlacementStatus(groups=tuple(groups)),
         last_group=decision.group,
         plan=decision.plan,
     )

@@ -2,7 +2,8 @@
 
 The room that such a workload gets is kept for it from the decision on until it is placed: for all
 others it counts as in flight, also before its victims are gone, so that neither they nor anything
-else takes it. Work of a higher priority may.
+else takes it. Work of a higher priority may, unless the room is taken back from borrowers: their
+priority does not give it to them again.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -52,6 +53,11 @@ class ActivePreemption:
     victims: tuple[PreemptingVictim, ...]
     place: dict[str, int]
     kept: dict[str, tuple[InFlight, ...]]
+
+    @property
+    def takes_back(self) -> bool:
+        """Whether some victims use quota that the workload's tenant is guaranteed."""
+        return any(one.reclaimed for one in self.victims)
 
 
 @dataclass(slots=True)
@@ -175,7 +181,9 @@ class Preemptions:
     def released_for(self, key: WorkKey, priority: int) -> Iterator[None]:
         """Meanwhile the room is free that a workload may take: its own, and that of lower ones."""
         takeable = {
-            one for one in self._active if one == key or self._active[one].priority < priority
+            each
+            for each, one in self._active.items()
+            if each == key or (one.priority < priority and not one.takes_back)
         }
         released = takeable - self._released
         self._released |= released

@@ -16,6 +16,8 @@ from scheduler.control.preemption.active import ActivePreemption, Preemptions, k
 from scheduler.control.preemption.victims import VictimFinder
 from scheduler.control.state.decision_inputs import DecisionInputs
 from scheduler.control.state.objects import HubObjects
+from scheduler.control.state.quotas import Quotas
+from scheduler.control.state.resolve_demand import lending_book
 from scheduler.control.status.migration import shares_in
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import Demand
@@ -64,6 +66,7 @@ class PreemptionDecisions:
         finder: reads possible victims.
         active: the preemptions under way.
         borrowed_of: what a workload's tenant may take back.
+        may_end_work_of: the tenants whose work may end for a workload; None: all.
         redecide: has workloads decided again soon.
     """
 
@@ -72,6 +75,7 @@ class PreemptionDecisions:
     finder: VictimFinder
     active: Preemptions
     borrowed_of: BorrowedOf
+    may_end_work_of: Callable[[Demand], frozenset[str] | None]
     redecide: Callable[[list[WorkKey]], None]
 
     # ------------------------------------------------------------ the workload that needs room
@@ -105,7 +109,8 @@ class PreemptionDecisions:
         if demand.preemption == "Never" and not reclaim:
             return unchanged
         asked = msgspec.structs.replace(demand, reclaim=reclaim)
-        asked = msgspec.structs.replace(asked, victims=self.finder.candidates(asked))
+        victims = self.finder.candidates(asked, self.may_end_work_of(asked))
+        asked = msgspec.structs.replace(asked, victims=victims)
         found = choose(asked) if asked.victims else decision
         if found.preemption is None:
             self.active.look_again(key, generation)
@@ -230,6 +235,31 @@ def _narrower(one: PreemptedReplicas | None, other: PreemptedReplicas) -> Preemp
     return other if one is None or other.keep < one.keep else one
 
 
-def nothing_borrowed(_demand: Demand) -> BorrowedByTenant:
-    """Where no tenant borrows, nothing is taken back."""
-    return {}
+def borrowed_from(objects: HubObjects, quotas: Quotas, demand: Demand) -> BorrowedByTenant:
+    """What others borrow of the guaranteed quota that a demand's tenant needs for it.
+
+    Args:
+        objects: the hub's objects.
+        quotas: what placed workloads use.
+        demand: the workload that waits for room.
+    """
+    tenant = objects.tenant_tree.tenants.get(demand.tenant)
+    if tenant is None or not tenant.spec.quota:
+        return {}
+    book = lending_book(objects, quotas, without=key_of(demand.key))
+    return book.to_take_back(tenant, demand.quota_usage(demand.replicas, 1))
+
+
+def tenants_to_end(objects: HubObjects, quotas: Quotas, demand: Demand) -> frozenset[str] | None:
+    """The tenants whose work may end for a workload by its priority; None: that of all.
+
+    Args:
+        objects: the hub's objects.
+        quotas: what placed workloads use.
+        demand: the workload that waits for room.
+    """
+    tenant = objects.tenant_tree.tenants.get(demand.tenant)
+    if tenant is None:
+        return None
+    book = lending_book(objects, quotas, without=key_of(demand.key))
+    return book.may_end_work_of(tenant, demand.quota_usage(demand.replicas, 1))

@@ -1,10 +1,8 @@
 """Gathers what could end for a workload that waits for room, as a decision has it."""
 
 import heapq
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-
-import msgspec
 
 from scheduler.control.orders.sync import OrderSync
 from scheduler.control.preemption.active import Preemptions, key_of
@@ -17,7 +15,7 @@ from scheduler.model.demand.preemption import PossibleVictim, VictimShare
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.workload import PreemptingVictim, Workload
 from scheduler.model.manifests.autoscalers import autoscaler_of
-from scheduler.model.manifests.budgets import StrictestBudget, disruption_budget
+from scheduler.model.manifests.budgets import disruption_budget
 from scheduler.model.manifests.pod_kinds import pod_kind_of
 from scheduler.placement.choose import prepare_cycle
 
@@ -43,11 +41,14 @@ class VictimFinder:
     order_sync: OrderSync
     active: Preemptions
 
-    def candidates(self, demand: Demand) -> tuple[PossibleVictim, ...]:
+    def candidates(
+        self, demand: Demand, tenants: frozenset[str] | None = None
+    ) -> tuple[PossibleVictim, ...]:
         """What could end for a workload: of lower priority, or of tenants that borrow.
 
         Args:
             demand: the workload, with what its tenant may take back.
+            tenants: those whose work may end; None: all.
         """
         found: dict[WorkKey, tuple[int, float, WorkKey]] = {}
         looked_at = 0
@@ -57,7 +58,9 @@ class VictimFinder:
                 if looked_at > _MAX_LOOKED_AT:
                     break
                 one = self.objects.workloads.get(key)
-                if key not in found and one is not None and self._may_end(demand, key, one):
+                if one is None or key in found:
+                    continue
+                if self._is_of(key, tenants) and self._may_end(demand, key, one):
                     created = one.metadata.creation_timestamp
                     age = -created.timestamp() if created else 0.0
                     found[key] = (one.spec.priority, age, key)
@@ -74,6 +77,12 @@ class VictimFinder:
             if slot not in state.retained.excluded
         ]
         return sorted(fleet.name_at(slot) for slot in slots)
+
+    def _is_of(self, key: WorkKey, tenants: frozenset[str] | None) -> bool:
+        if tenants is None:
+            return True
+        tenant = self.objects.tenant_of(key[0])
+        return tenant is not None and tenant.metadata.name in tenants
 
     def _may_end(self, demand: Demand, key: WorkKey, one: Workload) -> bool:
         if "/".join(key) == demand.key or one.metadata.deletion_timestamp:
@@ -107,22 +116,8 @@ class VictimFinder:
             listed = self._shares_to_end(workload, demand, shares, only)
         if not listed:
             return None
-        budget = disruption_budget(
-            workload.spec.manifests, sum(one.replicas for one in shares.values())
-        )
-        return PossibleVictim(
-            workload=demand.key,
-            tenant=demand.tenant,
-            priority=demand.priority,
-            created_at=workload.metadata.creation_timestamp,
-            unit=demand.unit,
-            architectures=demand.architectures,
-            cpu_vendors=demand.cpu_vendors,
-            shares=listed,
-            gang=demand.gang,
-            whole=_ends_whole(workload, demand),
-            budget="" if budget is None else f"{budget.name} ({budget.rule})",
-            budget_left=None if budget is None else self._left_of(budget, workload, shares),
+        return possible_victim(
+            workload, demand, listed, away=lambda: self._not_ready(workload, shares)
         )
 
     def _demand_of(self, workload: Workload) -> Demand | None:
@@ -196,20 +191,43 @@ class VictimFinder:
         others = sum(one.count for one in demand.beside)
         return -(-max(0, pods - others) // _pods_of_replica(demand)) if pods > others else 0
 
-    def _left_of(
-        self, budget: StrictestBudget, workload: Workload, shares: Mapping[str, SiteShare]
-    ) -> int:
-        """How many more replicas a budget lets be away, beside those that are not ready."""
+    def _not_ready(self, workload: Workload, shares: Mapping[str, SiteShare]) -> int:
+        """How many replicas are not known to be ready."""
         order_id, away = self.order_sync.order_id(workload), 0
         for site, share in shares.items():
             state = self.order_sync.site_view(site, order_id).state
             ready = 0 if state is None else state.ready or 0
             away += max(0, share.replicas - ready)
-        return max(0, budget.allowed - away)
+        return away
 
-    def without_more(self, victim: PossibleVictim) -> PossibleVictim:
-        """A victim whose shares end as they are, or not at all."""
-        return msgspec.structs.replace(victim, whole=True)
+
+def possible_victim(
+    workload: Workload, demand: Demand, shares: tuple[VictimShare, ...], away: Callable[[], int]
+) -> PossibleVictim:
+    """A workload as decisions see what could end.
+
+    Args:
+        workload: as the hub holds it.
+        demand: of what runs.
+        shares: what could end.
+        away: how many replicas are not ready, which its disruption budget counts too.
+    """
+    placed = shares_in(workload.status.placement.groups).values()
+    budget = disruption_budget(workload.spec.manifests, sum(one.replicas for one in placed))
+    return PossibleVictim(
+        workload=demand.key,
+        tenant=demand.tenant,
+        priority=demand.priority,
+        created_at=workload.metadata.creation_timestamp,
+        unit=demand.unit,
+        architectures=demand.architectures,
+        cpu_vendors=demand.cpu_vendors,
+        shares=shares,
+        gang=demand.gang,
+        whole=_ends_whole(workload, demand),
+        budget="" if budget is None else f"{budget.name} ({budget.rule})",
+        budget_left=None if budget is None else max(0, budget.allowed - away()),
+    )
 
 
 def _pods_of_replica(demand: Demand) -> int:

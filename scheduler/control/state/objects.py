@@ -38,6 +38,7 @@ from scheduler.model.kinds.kinds import (
     Workload,
 )
 from scheduler.model.kinds.metadata import WorkKey
+from scheduler.model.kinds.tenant_tree import TenantTree, tenant_tree
 from scheduler.model.kinds.workload import WorkloadStatus
 from scheduler.model.packed_manifests import pack_manifests
 from scheduler.runtime.faults import Faults
@@ -93,6 +94,8 @@ class HubObjects:
     _assumed: dict[WorkKey, Workload] = field(default_factory=dict)
     _workloads_at: dict[str, dict[WorkKey, None]] = field(default_factory=dict)
     _grants_by_site: dict[str, dict[str, SiteGrant]] = field(default_factory=dict)
+    _tenant_tree: TenantTree = field(default_factory=TenantTree)
+    _is_tenant_index_old: bool = False
     _tenants_by_namespace: dict[str, tuple[Tenant, ...]] = field(default_factory=dict)
     _unannounced: dict[tuple[str, WorkKey], frozenset[str]] = field(default_factory=dict)
 
@@ -249,7 +252,14 @@ class HubObjects:
 
     def tenants_of(self, namespace: str) -> tuple[Tenant, ...]:
         """All tenants that list a namespace, by name."""
+        self._index_tenants()
         return self._tenants_by_namespace.get(namespace, ())
+
+    @property
+    def tenant_tree(self) -> TenantTree:
+        """The tenants with their parents and teams, and what is wrong with them."""
+        self._index_tenants()
+        return self._tenant_tree
 
     def workloads_at(self, site: str) -> list[WorkKey]:
         """The workloads that have replicas at a site, or get some by a decision."""
@@ -286,6 +296,7 @@ class HubObjects:
         A workload whose spec is as before keeps that very spec: nothing of it is read again.
         """
         former = self.workloads.get(key) if kind == WORKLOADS.kind else None
+        tenant = self.tenants.get(key[1]) if kind == TENANTS.kind else None
         decoded = None if body is None else self._decode(body)
         if isinstance(decoded, Workload):
             spec = decoded.spec if former is None else former.spec
@@ -294,6 +305,10 @@ class HubObjects:
                 spec = msgspec.structs.replace(decoded.spec, manifests=manifests)
             decoded = msgspec.structs.replace(decoded, spec=spec)
         self._drop(kind, key)
+        if kind == TENANTS.kind and not (
+            tenant and isinstance(decoded, Tenant) and _is_same_spec(tenant, decoded)
+        ):
+            self._is_tenant_index_old = True
         if body is None:
             if kind == WORKLOADS.kind:
                 self._sent_statuses.pop(key, None)
@@ -329,8 +344,6 @@ class HubObjects:
         elif isinstance(decoded, SiteGrant):
             for site in decoded.spec.sites:
                 self._grants_by_site.setdefault(site, {})[key[1]] = decoded
-        elif isinstance(decoded, Tenant):
-            self._index_tenants()
 
     def _drop(self, kind: str, key: WorkKey) -> None:
         self.invalid.pop((kind, key), None)
@@ -342,8 +355,6 @@ class HubObjects:
         elif isinstance(gone, SiteGrant):
             for site in gone.spec.sites:
                 self._grants_by_site.get(site, {}).pop(key[1], None)
-        elif isinstance(gone, Tenant):
-            self._index_tenants()
 
     def _unindex_placement(self, key: WorkKey, gone: Workload) -> None:
         for site in _placed_sites(gone):
@@ -353,8 +364,13 @@ class HubObjects:
                 self._workloads_at.pop(site, None)
 
     def _index_tenants(self) -> None:
+        """Builds the tree and the index after tenants have changed; a status alone changes none."""
+        if not self._is_tenant_index_old:
+            return
+        self._is_tenant_index_old = False
         found: dict[str, tuple[Tenant, ...]] = {}
-        for _, tenant in sorted(self.tenants.items()):
+        self._tenant_tree = tenant_tree(self.tenants.values())
+        for _, tenant in sorted(self._tenant_tree.tenants.items()):
             for namespace in set(tenant.spec.namespaces):
                 found[namespace] = (*found.get(namespace, ()), tenant)
         self._tenants_by_namespace = found

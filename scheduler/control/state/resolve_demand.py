@@ -14,7 +14,8 @@ from scheduler.model.demand.demand import Demand, NotAccepted
 from scheduler.model.demand.tenancy import QuotaUsage
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.policy import ClusterPlacementPolicy, PlacementPolicy
-from scheduler.model.kinds.tenant import Budget, Spend, Tenant, cohort_quota_left
+from scheduler.model.kinds.tenant import Budget, Spend, Tenant
+from scheduler.model.kinds.tenant_quotas import LendingBook
 from scheduler.model.kinds.workload import Workload
 
 
@@ -58,8 +59,10 @@ def resolve_demand(
 
 
 def _is_limited(tenant: Tenant | None) -> bool:
-    """Whether what other workloads use is a part of a demand."""
-    return tenant is not None and (bool(tenant.spec.quota) or tenant.spec.budget != Budget())
+    """Whether what other workloads use, or another tenant, is a part of a demand."""
+    if tenant is None:
+        return False
+    return bool(tenant.spec.quota or tenant.spec.parent) or tenant.spec.budget != Budget()
 
 
 def with_rights_of_today(workload: Workload, demand: Demand, objects: HubObjects) -> Demand:
@@ -96,23 +99,25 @@ def policies_of(
 def _quota_usage(
     key: WorkKey, tenant: Tenant | None, objects: HubObjects, quotas: Quotas
 ) -> QuotaUsage | None:
-    """What others use of the tenant's quota and budget, and what its cohort would lend."""
+    """What others use of the tenant's quota and budget, and of those of all other tenants."""
     if tenant is None:
         return None
-
-    def used_by(one: Tenant) -> dict[str, int]:
-        return quotas.used_by(frozenset(one.spec.namespaces), excluding=key)
-
     namespaces = frozenset(tenant.spec.namespaces)
-    has_quota, has_budget = bool(tenant.spec.quota), tenant.spec.budget != Budget()
+    has_budget = tenant.spec.budget != Budget()
     return QuotaUsage(
-        used=used_by(tenant) if has_quota else {},
-        cohort_left=(
-            cohort_quota_left(tenant, objects.tenants.values(), used_by) if has_quota else {}
-        ),
+        book=lending_book(objects, quotas, without=key),
         spent=quotas.spent_by(namespaces, excluding=key) if has_budget else Spend(),
         budget_hold=quotas.month_holds.get(tenant.metadata.name, "") if has_budget else "",
     )
+
+
+def lending_book(objects: HubObjects, quotas: Quotas, *, without: WorkKey) -> LendingBook:
+    """The quotas of all tenants and what their workloads use of them, without one workload."""
+
+    def used_by(one: Tenant) -> dict[str, int]:
+        return quotas.used_by(frozenset(one.spec.namespaces), excluding=without)
+
+    return LendingBook(objects.tenant_tree, used_by)
 
 
 def _policy_of(workload: Workload, objects: HubObjects) -> PlacementPolicy | None:

@@ -111,7 +111,7 @@ def demand_of(
         evicted: sites whose replicas are to be replaced.
         read: reads the manifests, as `read_pods` does; it may remember what that has returned.
     """
-    tenant = tenant_for(workload.metadata.namespace, tenants)
+    tenant = tenant_for(workload.metadata.namespace, tenants, usage.book if usage else None)
     if isinstance(tenant, NotAccepted):
         return tenant
     policy = _policy_of(workload, policies)

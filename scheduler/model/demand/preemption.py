@@ -49,6 +49,14 @@ class PossibleVictim(Part, frozen=True, kw_only=True, dict=True):
         return sum(each.replicas for each in self.shares)
 
 
+class RunningWork(Part, frozen=True, kw_only=True):
+    """Other work that has room at sites, for explanations."""
+
+    victim: PossibleVictim
+    ends_at: Instant | None = None
+    """When it ends by itself; None: it does not, or that is not known."""
+
+
 class PreemptedReplicas(Part, frozen=True, kw_only=True):
     """Replicas at one site that end at once, because another workload takes their room."""
 

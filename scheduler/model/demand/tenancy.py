@@ -16,9 +16,10 @@ from scheduler.model.kinds.tenant import (
     Spend,
     Tenant,
     budget_left,
-    quota_left,
     quota_of,
 )
+from scheduler.model.kinds.tenant_quotas import LendingBook
+from scheduler.model.kinds.tenant_tree import tenant_tree
 from scheduler.model.kinds.workload import Workload
 from scheduler.model.quantities import NotAQuantity
 
@@ -32,14 +33,14 @@ class QuotaUsage:
     Attributes:
         used: requests of the tenant's other workloads; millicores for cpu, whole units for all
             else.
-        cohort_left: what the rest of the tenant's cohort leaves unused of its quotas, as
-            `cohort_quota_left` computes it; same units.
+        book: the quotas and the usage of all tenants, without the workload in question; None: only
+            the tenant's own are known, and nothing can be borrowed.
         spent: what the tenant's other workloads cost.
         budget_hold: why its work that can wait is held for the month; "": it is not.
     """
 
     used: Mapping[str, int] = field(default_factory=dict)
-    cohort_left: Mapping[str, int] = field(default_factory=dict)
+    book: LendingBook | None = None
     spent: Spend = field(default_factory=Spend)
     budget_hold: str = ""
 
@@ -54,8 +55,10 @@ def _listing(namespace: str, tenants: Iterable[Tenant]) -> list[Tenant]:
     return [each for each in tenants if namespace in each.spec.namespaces]
 
 
-def tenant_for(namespace: str, tenants: Iterable[Tenant] | None) -> Tenant | NotAccepted | None:
-    """The tenant of a namespace, or why it has none; None without tenancy.
+def tenant_for(
+    namespace: str, tenants: Iterable[Tenant] | None, book: LendingBook | None = None
+) -> Tenant | NotAccepted | None:
+    """The tenant of a namespace, or why it has none or may use nothing; None without tenancy.
 
     Which of several tenants applies must not depend on their names: each of them could give the
     workload rights that the other does not have.
@@ -64,7 +67,10 @@ def tenant_for(namespace: str, tenants: Iterable[Tenant] | None) -> Tenant | Not
         return None
     owners = _listing(namespace, tenants)
     if len(owners) == 1:
-        return owners[0]
+        problem = book.tree.problems.get(owners[0].metadata.name) if book else None
+        if problem is None:
+            return owners[0]
+        return NotAccepted(reason="no-tenant", condition=problem.reason, message=problem.message)
     if not owners:
         return NotAccepted(
             reason="no-tenant",
@@ -115,10 +121,11 @@ def tenant_limits(tenant: Tenant | None, usage: QuotaUsage) -> TenantLimits:
     """
     if tenant is None:
         return TenantLimits(quota_left=None, quota={}, budget_left=None, budget=NO_BUDGET)
-    has_quota = bool(tenant.spec.quota)
+    book = usage.book or LendingBook(tenant_tree([tenant]), lambda _: usage.used)
+    has_quota = bool(book.names_for(tenant))
     left = budget_left(tenant, usage.spent)
     return TenantLimits(
-        quota_left=quota_left(tenant, usage.used, usage.cohort_left) if has_quota else None,
+        quota_left=book.quota_left(tenant) if has_quota else None,
         quota=quota_of(tenant) if has_quota else {},
         budget_left=left,
         budget=NO_BUDGET if left is None else tenant.spec.budget,

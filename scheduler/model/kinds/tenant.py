@@ -1,6 +1,5 @@
 """`Tenant`: a department with its namespaces, and what its workloads may use."""
 
-from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, ClassVar, Literal
 
 import msgspec
@@ -9,6 +8,7 @@ from msgspec import Meta
 from scheduler.model.kinds.fields import (
     API_VERSION,
     Conditions,
+    Count,
     DataClass,
     Jurisdiction,
     LabelSelector,
@@ -19,7 +19,7 @@ from scheduler.model.kinds.fields import (
     Resources,
 )
 from scheduler.model.kinds.metadata import Metadata
-from scheduler.model.quantities import NotAQuantity, requests_of
+from scheduler.model.quantities import requests_of
 from scheduler.model.units import GRAMS_PER_KILOGRAM
 
 
@@ -85,12 +85,49 @@ class TenantSpec(Part, frozen=True, kw_only=True):
         Literal["restricted", "baseline", "privileged"],
         Meta(description="The level of the Pod Security Standards that its pods must keep to."),
     ] = "baseline"
+    parent: Annotated[
+        Annotated[str, Meta(max_length=253)],
+        Meta(
+            description="The tenant that this one is a team of, such as a bureau. Its quota is "
+            "what all its teams and itself are guaranteed together; it has no parent itself."
+        ),
+    ] = ""
+    borrow_limit: Annotated[
+        Resources,
+        Meta(
+            description="The most that it uses beyond its quota, by resource; it may then borrow "
+            "these. A resource that is left out: as borrowing says."
+        ),
+    ] = msgspec.field(default_factory=dict)
+    lend_limit: Annotated[
+        Resources,
+        Meta(
+            description="The most of its quota that others may use while it does not, by resource. "
+            "A resource that is left out: all of it."
+        ),
+    ] = msgspec.field(default_factory=dict)
 
 
 class TenantStatus(Part, frozen=True, kw_only=True):
-    """What the tenant's workloads use now."""
+    """What the tenant's workloads use now; of one with teams, all of theirs together."""
 
     used: Resources = msgspec.field(default_factory=dict)
+    borrowed: Annotated[
+        Resources, Meta(description="What of it is beyond its quota, by resource.")
+    ] = msgspec.field(default_factory=dict)
+    lent: Annotated[Resources, Meta(description="What others use of its quota, by resource.")] = (
+        msgspec.field(default_factory=dict)
+    )
+    share: Annotated[
+        NotNegative | None,
+        Meta(
+            description="Its dominant share over its weight: of two tenants, the one with less is "
+            "served first within a priority.",
+        ),
+    ] = None
+    waiting: Annotated[
+        Count, Meta(description="So many of its workloads wait for room, quota or time.")
+    ] = 0
     conditions: Conditions = ()
 
 
@@ -106,42 +143,6 @@ class Tenant(Part, frozen=True, kw_only=True):
     status: TenantStatus = TenantStatus()
 
 
-def cohort_quota_left(
-    tenant: Tenant,
-    tenants: Iterable[Tenant],
-    used_by: Callable[[Tenant], Mapping[str, int]],
-) -> dict[str, int]:
-    """What the other tenants of a cohort leave of their quotas; empty if `tenant` may not borrow.
-
-    As in cohorts of Kueue, a tenant that has borrowed lends that much less. Only resources in a
-    tenant's own quota are lent and borrowed; a quota that cannot be read lends nothing.
-
-    Args:
-        tenant: the tenant that may borrow.
-        tenants: all tenants.
-        used_by: returns the requests of a tenant's placed workloads; millicores for cpu, whole
-            units for all else.
-    """
-    lent: dict[str, int] = {}
-    if not tenant.spec.borrowing:
-        return lent
-    for other in tenants:
-        is_other = other.metadata.name != tenant.metadata.name
-        if not is_other or other.spec.cohort != tenant.spec.cohort or not other.spec.quota:
-            continue
-        used = used_by(other)
-        for name, amount in _quota_or_empty(other).items():
-            lent[name] = lent.get(name, 0) + amount - used.get(name, 0)
-    return lent
-
-
-def _quota_or_empty(tenant: Tenant) -> dict[str, int]:
-    try:
-        return quota_of(tenant)
-    except NotAQuantity:
-        return {}
-
-
 def quota_of(tenant: Tenant) -> dict[str, int]:
     """A tenant's quota, with the zeros that it names.
 
@@ -149,26 +150,6 @@ def quota_of(tenant: Tenant) -> dict[str, int]:
         NotAQuantity: an entry is not a quantity.
     """
     return dict.fromkeys(sorted(tenant.spec.quota), 0) | requests_of(tenant.spec.quota)
-
-
-def quota_left(
-    tenant: Tenant, used: Mapping[str, int], cohort_left: Mapping[str, int]
-) -> dict[str, int]:
-    """What a tenant may still use: the rest of its quota, and what it may borrow.
-
-    What others have borrowed of its quota is not subtracted: it may use its own quota at any time.
-
-    Raises:
-        NotAQuantity: the quota or the borrowing limit cannot be read.
-    """
-    limits = requests_of(tenant.spec.borrowing_limit)
-    left = {}
-    for name, amount in quota_of(tenant).items():
-        borrowable = cohort_left.get(name, 0)
-        if name in tenant.spec.borrowing_limit:
-            borrowable = min(borrowable, limits.get(name, 0))
-        left[name] = amount - used.get(name, 0) + max(0, borrowable)
-    return left
 
 
 def budget_left(tenant: Tenant, spent: Spend) -> BudgetLeft | None:

@@ -401,10 +401,10 @@ class PreemptingVictim(Part, frozen=True, kw_only=True):
     """Replicas of another workload that are to end, so that this one finds room."""
 
     workload: Annotated[str, Meta(max_length=317, description="NAMESPACE/NAME")]
-    site: Name
+    site: Annotated[Name, Meta(description="Where they run.")]
     replicas: Annotated[Count, Meta(description="So many of its replicas end there.")]
     keep: Annotated[Count, Meta(description="So many of its replicas stay there.")] = 0
-    priority: Priority = 0
+    priority: Annotated[Priority, Meta(description="Of that workload.")] = 0
     reclaimed: Annotated[
         bool, Meta(description="It used quota that another tenant is guaranteed.")
     ] = False
@@ -413,7 +413,7 @@ class PreemptingVictim(Part, frozen=True, kw_only=True):
 class PreemptionStatus(Part, frozen=True, kw_only=True):
     """The room that a preemption frees, and since when; it is kept for this workload."""
 
-    since: Instant | None = None
+    since: Annotated[Instant | None, Meta(description="When it was decided.")] = None
     generation: Annotated[int, Meta(ge=0, description="metadata.generation that it is for.")] = 0
     place: Annotated[
         dict[Name, Count],

@@ -7,7 +7,7 @@ change is suggested only if the engine, run with it, places the workload. Whethe
 is for people to decide; a grant is the authority's.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import msgspec
@@ -15,6 +15,7 @@ import msgspec
 from scheduler.model.decision import SuggestedChange
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.demand.preemption import RunningWork
 from scheduler.model.kinds.tenant import Spend
 from scheduler.placement.choose import choose, prepare_cycle
 from scheduler.placement.cost.spend import spend_of
@@ -23,6 +24,7 @@ from scheduler.placement.divide.disaster_recovery import (
     round_trips_within_metros,
 )
 from scheduler.placement.explain.budgets import raise_budget
+from scheduler.placement.explain.giving_way import suggest_giving_way
 from scheduler.placement.explain.relaxations import (
     lift_scheduling_gates,
     loosen_pair,
@@ -49,7 +51,10 @@ MAX_SITES_TOGETHER = 6
 
 
 def suggest_changes(
-    demand: Demand, fleet: Fleet, context: DecisionContext
+    demand: Demand,
+    fleet: Fleet,
+    context: DecisionContext,
+    others: Sequence[RunningWork] = (),
 ) -> tuple[SuggestedChange, ...]:
     """Verified changes, smallest first; empty: none of the known ones helps.
 
@@ -57,6 +62,7 @@ def suggest_changes(
         demand: a demand that is not placed.
         fleet: the fleet; it is left as it was.
         context: the time and terms of the decision.
+        others: what runs, and could give way or end; those changes come last.
     """
     if not len(fleet) or not demand.replicas:
         return ()
@@ -72,7 +78,7 @@ def suggest_changes(
             suggestions.append(msgspec.structs.replace(change, verified=True, site=site))
         if len(suggestions) >= MAX_SUGGESTIONS:
             break
-    return tuple(suggestions)
+    return (*suggestions, *suggest_giving_way(demand, fleet, context, others))
 
 
 @dataclass(slots=True, kw_only=True)

@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.preemption import PossibleVictim
 from scheduler.placement.fit.capacity import SiteCapacity
+from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.preemption.harm import Ended
+from scheduler.placement.preemption.tried_room import tried_room
 from scheduler.placement.preemption.worst_room import SiteRoom, freed_pods, is_plain_shape
 
 Ints = NDArray[np.int64]
@@ -67,19 +69,19 @@ class RoomAfterVictims:
         fleet: the sites.
         vendor_sets: as for `SiteCapacity`.
         victims: those that may end.
+        context: the time and terms of the decision.
     """
 
     demand: Demand
     fleet: Fleet
     vendor_sets: Ints | None
     victims: Sequence[PossibleVictim]
+    context: DecisionContext
     _sites: dict[int, SiteRoom] = field(default_factory=dict)
     _known: dict[tuple[int, tuple[tuple[int, int], ...]], int] = field(default_factory=dict)
 
     def by_slot(self, ended: Ended) -> dict[int, int]:
         """Replicas that surely fit when these have ended, at the sites where something ends."""
-        if not is_plain_shape(self.demand):
-            return {}
         by_site: dict[str, list[tuple[int, int]]] = {}
         for (number, site), count in ended.items():
             by_site.setdefault(site, []).append((number, count))
@@ -96,10 +98,6 @@ class RoomAfterVictims:
         return known
 
     def _compute(self, slot: int, site: str, here: tuple[tuple[int, int], ...]) -> int:
-        room = self._sites.get(slot)
-        if room is None:
-            room = SiteRoom(self.demand, self.fleet, slot, self.vendor_sets)
-            self._sites[slot] = room
         freed, gone = [], set[str]()
         for number, count in here:
             victim = self.victims[number]
@@ -107,4 +105,11 @@ class RoomAfterVictims:
             if count == share.replicas:
                 gone.add(victim.workload)
             freed += freed_pods(victim, max(0, count - share.in_flight))
+        if not is_plain_shape(self.demand):
+            facts = self.fleet.facts_of(site)
+            return tried_room(self.demand, facts, freed, frozenset(gone), self.context)
+        room = self._sites.get(slot)
+        if room is None:
+            room = SiteRoom(self.demand, self.fleet, slot, self.vendor_sets)
+            self._sites[slot] = room
         return room.replicas_when(freed, frozenset(gone))

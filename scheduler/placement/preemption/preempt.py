@@ -19,6 +19,7 @@ from scheduler.model.kinds.workload import MAX_PREEMPTED_SITES, MAX_VICTIMS
 from scheduler.placement.divide.divide import DivisionRequest
 from scheduler.placement.divide.site_groups import divide_with_preferred_affinity
 from scheduler.placement.filter.filter import FilterResult
+from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.preemption.eligible import (
     eligible_victims,
@@ -40,7 +41,9 @@ def preempt(
     waiting: Decision,
     request: DivisionRequest,
     fleet: Fleet,
+    *,
     filter_result: FilterResult,
+    context: DecisionContext,
     decide: Decide,
 ) -> Decision:
     """The decision with what ends for the workload, or the given one if nothing may or would help.
@@ -50,6 +53,7 @@ def preempt(
         request: what was divided.
         fleet: the sites.
         filter_result: the answers of the filter.
+        context: the time and terms of the decision.
         decide: decides on a request with more capacity.
     """
     demand = request.demand
@@ -61,7 +65,7 @@ def preempt(
         fleet=fleet,
         filter_result=filter_result,
         victims=victims,
-        room=RoomAfterVictims(demand, fleet, filter_result.rights.vendor_sets, victims),
+        room=RoomAfterVictims(demand, fleet, filter_result.rights.vendor_sets, victims, context),
     )
     found = VictimSearch(
         victims=victims,

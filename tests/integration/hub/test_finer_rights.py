@@ -214,6 +214,15 @@ async def test_a_priority_above_0_is_given_by_a_priority_user_alone(
         assert PRIORITY_MESSAGE in await refusal(set_priority(tenant, 101))
         await tenant.merge_patch(WORKLOADS, NAME, {"spec": {"replicas": 2}}, namespace="default")
         await set_priority(tenant, 50)
+
+        async def set_preemption(client: HubClient, value: str | None) -> Object:
+            patch = {"spec": {"preemption": value}}
+            return await client.merge_patch(WORKLOADS, NAME, patch, namespace="default")
+
+        assert PRIORITY_MESSAGE in await refusal(set_preemption(tenant, "LowerPriority"))
+        await set_preemption(user, "LowerPriority")
+        await tenant.merge_patch(WORKLOADS, NAME, {"spec": {"replicas": 3}}, namespace="default")
+        await set_preemption(tenant, "Never")
         await set_priority(tenant, None)
 
 
@@ -292,7 +301,14 @@ def right_of_policy(name: str, old: Object | None, new: Object | None) -> str | 
 
 
 VALUES: list[dict[str, Any]] = [{}, *({"dataClass": one} for one in DATA_CLASSES)]
-PRIORITIES: list[dict[str, Any]] = [{}, *({"priority": one} for one in (-5, 0, 1, 100, 10**9))]
+PRIORITIES: list[dict[str, Any]] = [
+    {},
+    *({"priority": one} for one in (-5, 0, 1, 100, 10**9)),
+    {"preemption": "LowerPriority"},
+    {"preemption": "Never", "priority": 1},
+    {"preemption": "LowerPriority", "priority": 1},
+    {"preemption": "LowerPriority", "priority": -5},
+]
 
 
 @pytest.mark.parametrize(("before", "after"), list(product(VALUES, repeat=2)))

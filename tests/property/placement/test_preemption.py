@@ -200,7 +200,7 @@ def decided(case: Case) -> Decision:
 
 def test_the_victims_are_those_of_least_harm_over_all_sets_and_assignments() -> None:
     random, preempted, hopeless = Random(7), 0, 0  # noqa: S311 - a test, seeded
-    for number in range(400):
+    for number in range(250):
         case = some_case(random)
         decision = decided(case)
         best = best_set(case)
@@ -217,13 +217,13 @@ def test_the_victims_are_those_of_least_harm_over_all_sets_and_assignments() -> 
         assert ended == best, (number, case)
         assert found.least
         assert sum(one.replicas for one in found.place) == case.replicas
-    assert preempted > 60, preempted
-    assert hopeless > 60, hopeless
+    assert preempted > 30, preempted
+    assert hopeless > 30, hopeless
 
 
 def test_without_its_word_nothing_ends_for_a_workload() -> None:
     random = Random(8)  # noqa: S311 - a test, seeded
-    for _ in range(100):
+    for _ in range(40):
         case = some_case(random)
         never = msgspec.structs.replace(demand_of_case(case), preemption="Never")
         assert choose(never, fleet_of_case(case), now=NOW).preemption is None
@@ -231,7 +231,7 @@ def test_without_its_word_nothing_ends_for_a_workload() -> None:
 
 def test_many_victims_are_enough_and_none_of_them_is_superfluous() -> None:
     random, seen = Random(9), 0  # noqa: S311 - a test, seeded
-    for _ in range(40):
+    for _ in range(12):
         case = some_case(random)
         case.silent.clear()
         case.others = [
@@ -249,7 +249,7 @@ def test_many_victims_are_enough_and_none_of_them_is_superfluous() -> None:
         for key in ended:
             fewer = {k: count - (k == key) for k, count in ended.items()}
             assert not fits_with(case, fewer), (case, ended, key)
-    assert seen > 10
+    assert seen > 3
 
 
 def fits_with(case: Case, ended: dict[tuple[str, str], int]) -> bool:
@@ -264,3 +264,46 @@ def fits_with(case: Case, ended: dict[tuple[str, str], int]) -> bool:
     asked = msgspec.structs.replace(demand_of_case(case), victims=tuple(allowed))
     decision = choose(asked, fleet_of_case(case), now=NOW)
     return decision.phase == "Placed" or decision.preemption is not None
+
+
+# ---------------------------------------------------------------- pods that depend on each other
+
+
+def test_a_set_of_pods_takes_the_room_of_others_on_a_site_of_few_nodes() -> None:
+    one = site("s", {"architecture": "amd64", "free": [{"cpu": "0", "memory": "8Gi", "pods": 9}]})
+    fleet = Fleet([facts_of(one, grant("s"))])
+    other = Other("ns/v", 10, 2, 1, {"s": 3})
+    asked = {"cpu": 1000, "memory": 1 << 30, "pods": 1}
+    small, large = PodShape(requests=asked), PodShape(requests={**asked, "cpu": 3000})
+    raw = workload(1, name="p", priority=50)
+    of_two = msgspec.structs.replace(
+        demand(raw),
+        unit=(Pods(shape=small, count=1), Pods(shape=large, count=1)),
+        preemption="LowerPriority",
+        victims=(victim_of(other),),
+    )
+    found = choose(of_two, fleet, now=NOW).preemption
+    assert found is not None
+    assert [(each.replicas, each.keep) for each in found.victims] == [(2, 1)]
+    nodes = [{"cpu": "0", "memory": "8Gi", "pods": 9}] * 2
+    two = Fleet([facts_of(site("s", {"architecture": "amd64", "free": nodes}), grant("s"))])
+    found = choose(of_two, two, now=NOW).preemption
+    assert found is not None
+    assert [(each.replicas, each.keep) for each in found.victims] == [(3, 0)], "wherever they run"
+
+
+def test_where_it_is_not_known_what_pods_leave_free_none_ends() -> None:
+    nodes = [{"cpu": "0", "memory": f"{9 + n}Gi", "pods": 9} for n in range(40)]
+    many = Fleet([facts_of(site("s", {"architecture": "amd64", "free": nodes}), grant("s"))])
+    other = Other("ns/v", 10, 2, 1, {"s": 8})
+    asked = {"cpu": 1000, "memory": 1 << 30, "pods": 1}
+    of_two = msgspec.structs.replace(
+        demand(workload(1, name="p", priority=50)),
+        unit=(
+            Pods(shape=PodShape(requests=asked), count=1),
+            Pods(shape=PodShape(requests={**asked, "cpu": 1500}), count=1),
+        ),
+        preemption="LowerPriority",
+        victims=(victim_of(other),),
+    )
+    assert choose(of_two, many, now=NOW).preemption is None

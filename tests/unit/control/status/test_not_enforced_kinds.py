@@ -89,6 +89,9 @@ ELSEWHERE: dict[tuple[str, str], str] = {
     ("Tenant", "spec.weight"): "tests/unit/control/state/test_fair_shares.py",
     ("Tenant", "spec.borrowing"): "tests/unit/placement/cost/test_tenants.py",
     ("Tenant", "spec.borrowingLimit"): "tests/unit/placement/cost/test_tenants.py",
+    ("Tenant", "spec.borrowLimit"): "tests/unit/model/test_tenant_quotas.py",
+    ("Tenant", "spec.lendLimit"): "tests/unit/model/test_tenant_quotas.py",
+    ("Tenant", "spec.parent"): "tests/unit/model/test_tenant_quotas.py",
     ("Tenant", "spec.cohort"): "tests/unit/placement/cost/test_tenants.py",
 }
 """Fields whose effect needs more than one object or decision, and the test that shows it."""
@@ -125,7 +128,9 @@ def spec_of(kind: str) -> type[Part]:
 
 def leaves(value: object, path: str) -> Iterator[str]:
     """The paths of all values of an example, lists of objects by their first entry."""
-    free = path.endswith((".matchLabels", ".quota", ".borrowingLimit"))
+    free = path.endswith(
+        (".matchLabels", ".quota", ".borrowingLimit", ".borrowLimit", ".lendLimit")
+    )
     if isinstance(value, list) and value and isinstance(value[0], dict):
         value = value[0]
     if isinstance(value, dict) and not free:
