@@ -22,6 +22,7 @@ for an empty value: `{there:list|no nodes}`. The kinds:
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -104,15 +105,32 @@ def fill(
         phrases: of the language.
         say: how the language writes a nested sentence.
     """
+    plain = _plain_format(template) if phrases is ENGLISH else None
+    if plain is not None and all(each.__class__ in _PLAIN for each in values.values()):
+        with suppress(KeyError):  # a missing value is unknown: below
+            return plain.format_map(values)
     written = ""
     for part in split_template(template):
-        if not isinstance(part, str):
-            written += _write(part, values, phrases, say)
-        elif written and written[-1] in phrases.no_space_after:
-            written += part.removeprefix(" ")
-        else:
-            written += part
+        if isinstance(part, str):
+            is_spaced = not written or written[-1] not in phrases.no_space_after
+            written += part if is_spaced else part.removeprefix(" ")
+            continue
+        written += _write(part, values, phrases, say)
     return written
+
+
+_PLAIN = frozenset({str, int})
+
+
+@lru_cache(maxsize=2048)
+def _plain_format(template: str) -> str | None:
+    """The template for `str.format`, where names and whole numbers are all it holds; else None.
+
+    An explanation of 1,000 sites has 30,000 sentences, most of them such.
+    """
+    slots = [part for part in split_template(template) if isinstance(part, Slot)]
+    is_plain = all(slot.kind in {"", "n"} and not slot.if_empty for slot in slots)
+    return template.replace(":n}", "}") if is_plain else None
 
 
 def _write(slot: Slot, values: Mapping[str, Value], phrases: Phrases, say: Say) -> str:
