@@ -23,6 +23,7 @@ _TAIL = re.compile(r"[;,:.] | \(| and ")
 """What a message begins with that only follows another."""
 _NUMBER = r"[-+]?(?:\d[\d.e+-]*|inf|nan)"
 _INSTANT = r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d)"
+_NEXT = re.compile(re.escape(ENGLISH.then))
 _NAME = "(?:(?!: ).)+?"
 """What is before a colon is another message's."""
 _PAIRS = r"\S+ \(.+?\)(?:, \S+ \(.+?\))*"
@@ -67,6 +68,20 @@ class Recogniser:
             return ()
         ends = [found.start() for found in self._starts.finditer(text) if found.start()]
         return self._parse(text, [*ends[:_MAX_SEGMENTS], len(text)])
+
+    def recognise_beginning(self, text: str) -> tuple[tuple[Sentence, ...], str]:
+        """The messages that a text begins with, and the rest of it, which is not known.
+
+        A status holds so many characters, and another version adds sentences of its own.
+        """
+        found = self.recognise(text)
+        if found or len(text) > _MAX_CHARACTERS:
+            return found, "" if found else text
+        ends = [each.start() for each in _NEXT.finditer(text)]
+        for end in reversed(ends[:_MAX_SEGMENTS]):
+            if found := self.recognise(text[:end]):
+                return found, text[end:]
+        return (), text
 
     def _parse(self, text: str, ends: list[int]) -> tuple[Sentence, ...]:
         """The messages of a text: each as short as it can be, so that more follow."""

@@ -39,6 +39,17 @@ def test_a_text_may_be_several_messages_one_after_the_other() -> None:
     ]
 
 
+def test_what_a_text_begins_with_is_said_where_the_rest_is_not_known() -> None:
+    words = catalogue_of("zh")
+    assert words.say("placed on m1 (2); of a later version") == "放置于 m1（2）; of a later version"
+    assert words.say("there are no sites; running replicas stay on m1 (2), m...") == (
+        "没有任何站点; running replicas stay on m1 (2), m..."
+    )
+    assert words.say("of a later version; placed on m1 (2)") == (
+        "of a later version; placed on m1 (2)"
+    )
+
+
 @pytest.mark.parametrize(
     "text",
     [
