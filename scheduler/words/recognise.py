@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import lru_cache, partial
 
 from scheduler.model.words.phrases import ENGLISH, Slot, Value, fill, split_template
-from scheduler.model.words.sentence import NEXT, Sentence
+from scheduler.model.words.sentence import NEXT, Sentence, joined
 
 _MAX_CHARACTERS = 2048
 _MAX_SEGMENTS = 24
@@ -114,8 +114,13 @@ class Recogniser:
         for pattern in patterns:
             values = pattern.values_of(text)
             if values is not None and fill(pattern.template, values) == text:
-                return Sentence(text, pattern.slug, values)
+                nested = {name: self._nested(str(values[name])) for name in pattern.said}
+                return Sentence(text, pattern.slug, values | nested)
         return None
+
+    def _nested(self, text: str) -> str:
+        found = self.recognise(text)
+        return found[0] if len(found) == 1 else joined(*found) if found else text
 
 
 class _Pattern:
@@ -125,6 +130,7 @@ class _Pattern:
         self.slug, self.template = slug, template
         parts = split_template(template)
         self._slots = [part for part in parts if isinstance(part, Slot)]
+        self.said = [slot.name for slot in self._slots if slot.kind == "said"]
         self._literal = max((part for part in parts if isinstance(part, str)), key=len)
         self._regex: re.Pattern[str] | None = None
 
