@@ -12,12 +12,7 @@ from typing import Any
 
 import msgspec
 
-from scheduler.cli.looking.explanation_table import (
-    HELD_NOTE,
-    offer_json,
-    plain_reasons,
-    print_explanation,
-)
+from scheduler.cli.looking.explanation_table import HELD_NOTE, print_explanation
 from scheduler.cli.looking.references import named_references
 from scheduler.cli.support.arguments import (
     EXIT_GOOD,
@@ -63,6 +58,7 @@ from scheduler.placement.explain.suggest import suggest_changes
 from scheduler.placement.fleet.context import decision_context
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.words.catalogue import sentence_json
+from scheduler.words.explained import offer_json, plain_reasons
 
 _MAX_REFERENCES_NAMED = 16
 _EPILOG = """examples:

@@ -4,16 +4,15 @@ The JSON of `kapok explain` is English in every language, with slugs and values 
 sentences, so programs do not depend on who runs them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from scheduler.cli.looking.references import format_references
 from scheduler.cli.support.offline_input import NO_TENANT_NOTE, NO_TENANT_SENTENCE
-from scheduler.model.decision import SuggestedChange
-from scheduler.model.reasons import Reason
 from scheduler.model.words.sentence import Message, Sentence
 from scheduler.runtime.printable import printable
-from scheduler.words.catalogue import Catalogue, catalogue_of, reader_catalogue
+from scheduler.words.catalogue import Catalogue, reader_catalogue
+from scheduler.words.explained import offer_of
 
 HELD_NOTE = "evictions are held at"
 """What the note about silent sites that keep their replicas begins with."""
@@ -56,21 +55,6 @@ def _plain_lines(answer: dict[str, Any], words: Catalogue) -> Iterator[str]:
             yield f"{each['reason']}{words.phrases.colon}{known.sentence}{gap}{known.ask}"
 
 
-def plain_reasons(reasons: Mapping[Reason, int]) -> list[dict[str, Any]]:
-    """The reasons of a decision as JSON: how many sites, what each means, and who to ask."""
-    known = catalogue_of("en").reasons
-    return [
-        {
-            "reason": reason,
-            "sites": count,
-            "sentence": known[reason].sentence,
-            "who": known[reason].who,
-            "ask": known[reason].ask,
-        }
-        for reason, count in reasons.items()
-    ]
-
-
 def _cells(site: dict[str, Any], words: Catalogue) -> tuple[str, ...]:
     failed = [each for each in site["verdicts"] if each["passed"] is False]
     total = site["totalCnyPerReplicaHour"]
@@ -101,7 +85,7 @@ def _lines_below(answer: dict[str, Any], words: Catalogue) -> Iterator[str]:
     if "versus" in answer:
         yield words.say(answer["versus"]["sentence"])
     for change in answer["smallestChange"]:
-        yield words.say(offer_of(change))
+        yield words.say(offer_of(change) if change["message"] else change["sentence"])
         where = (_AT(site=change["site"]),) if change["site"] else ()
         yield f"  {words.say(_HOLDERS[change['who']](where=where))}"
     for note in answer["notes"]:
@@ -111,40 +95,8 @@ def _lines_below(answer: dict[str, Any], words: Catalogue) -> Iterator[str]:
         yield words.say(NO_TENANT_SENTENCE)
 
 
-def offer_of(change: dict[str, Any]) -> Sentence:
-    """The sentence that offers a change.
-
-    Args:
-        change: an entry of `smallestChange`.
-    """
-    return _OFFER(
-        fields=tuple(change["kind"].split(" + ")),
-        target=change["target"],
-        was=change["from"],
-        becomes=change["to"],
-    )
-
-
-def offer_json(change: SuggestedChange) -> dict[str, Any]:
-    """An entry of `smallestChange`, with its sentence."""
-    entry = {
-        "kind": change.kind,
-        "target": change.target,
-        "from": change.from_,
-        "to": change.to,
-        "verified": change.verified,
-        "who": change.who,
-        "site": change.site,
-    }
-    offer = offer_of(entry)
-    return entry | {"sentence": str(offer), "message": offer.slug, "values": dict(offer.values)}
-
-
 _VERDICT = Message("verdict", "{reason}: {sentence:said}")
 _COST = Message("cost", "{term:said} {cost:.4f} ({origin:said})")
-_OFFER = Message(
-    "change", "would fit with {fields:plus} of {target}: {was|(none)} -> {becomes|(none)}"
-)
 _AT = Message("change.at", "at {site}, ")
 _HOLDERS = {
     "tenant": Message("change.by-tenant", "{where:parts}by the tenant"),
