@@ -50,7 +50,7 @@ def test_every_message_with_words_of_its_own_is_translated() -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_reason_has_a_plain_sentence_and_who_to_ask(language: Language) -> None:
     content = read(language)
-    assert list(content["reasons"]) == list(REASONS)
+    assert set(REASONS) <= set(content["reasons"])
     assert set(content["ask"]) == {"tenant", "operator", "authority"}
     for reason, entry in content["reasons"].items():
         assert entry["who"] == ENGLISH_FILE["reasons"][reason]["who"]
