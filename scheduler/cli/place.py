@@ -122,7 +122,7 @@ def decision_as_json(decided: OfflineDecision, site_count: int) -> dict[str, Any
                 }
                 for site, reason in decision.violations.items()
             ),
-            *({"rule": each.rule, **sentence_json(each.sentence)} for each in decision.unmet),
+            *({"rule": each.rule, "sentence": each.sentence} for each in decision.unmet),
         ],
         "notes": list(decision.notes),
         **_planned_start(decision),

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-from scheduler.inquiry.offers import offer_json, plain_reasons
 from scheduler.inquiry.recorded import ExplainedDecision
 from scheduler.model.canonical import digest_of_bytes
 from scheduler.model.decision import (
@@ -21,6 +20,7 @@ from scheduler.placement.explain.explain import explain
 from scheduler.placement.explain.need import by_need
 from scheduler.placement.explain.suggest import suggest_changes
 from scheduler.placement.fleet.context import decision_context
+from scheduler.words.explained import offer_json, plain_reasons
 
 
 def explain_as_json(explained: ExplainedDecision) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from scheduler.model.words.phrases import Phrases, fill
 from scheduler.model.words.sentence import Sentence, joined, json_of
 from scheduler.words.languages import Language, chosen_language
@@ -63,8 +65,10 @@ class Catalogue:
             return self._fill(text)
         if text in self.labels:
             return self.labels[text]
-        found = self.recogniser.recognise(str(text))
-        return "".join(self._fill(one) for one in found) if found else self._say_after_name(text)
+        found, rest = self.recogniser.recognise_beginning(str(text))
+        if not found:
+            return self._say_after_name(text)
+        return "".join(self._fill(one) for one in found) + rest
 
     def _say_after_name(self, text: str) -> str:
         """A sentence after the name of what it is about (`m1: …`, `too-far: …`)."""
@@ -88,7 +92,7 @@ def catalogue_of(language: Language) -> Catalogue:
     content = json.loads(catalogue_text(language))
     return Catalogue(
         language=language,
-        phrases=Phrases(**content["phrases"]),
+        phrases=msgspec.convert(content["phrases"], Phrases),
         messages=content["messages"],
         labels=content["labels"],
         reasons=_plain_reasons(content),

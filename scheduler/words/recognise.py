@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import lru_cache, partial
 
 from scheduler.model.words.phrases import ENGLISH, Slot, Value, fill, split_template
-from scheduler.model.words.sentence import NEXT, Sentence
+from scheduler.model.words.sentence import NEXT, Sentence, joined
 
 _MAX_CHARACTERS = 2048
 _MAX_SEGMENTS = 24
@@ -23,6 +23,7 @@ _TAIL = re.compile(r"[;,:.] | \(| and ")
 """What a message begins with that only follows another."""
 _NUMBER = r"[-+]?(?:\d[\d.e+-]*|inf|nan)"
 _INSTANT = r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d)"
+_NEXT = re.compile(re.escape(ENGLISH.then))
 _NAME = "(?:(?!: ).)+?"
 """What is before a colon is another message's."""
 _PAIRS = r"\S+ \(.+?\)(?:, \S+ \(.+?\))*"
@@ -68,6 +69,20 @@ class Recogniser:
         ends = [found.start() for found in self._starts.finditer(text) if found.start()]
         return self._parse(text, [*ends[:_MAX_SEGMENTS], len(text)])
 
+    def recognise_beginning(self, text: str) -> tuple[tuple[Sentence, ...], str]:
+        """The messages that a text begins with, and the rest of it, which is not known.
+
+        A status holds so many characters, and another version adds sentences of its own.
+        """
+        found = self.recognise(text)
+        if found or len(text) > _MAX_CHARACTERS:
+            return found, "" if found else text
+        ends = [each.start() for each in _NEXT.finditer(text)]
+        for end in reversed(ends[:_MAX_SEGMENTS]):
+            if found := self.recognise(text[:end]):
+                return found, text[end:]
+        return (), text
+
     def _parse(self, text: str, ends: list[int]) -> tuple[Sentence, ...]:
         """The messages of a text: each as short as it can be, so that more follow."""
         parsed: dict[int, tuple[Sentence, ...]] = {}
@@ -99,8 +114,13 @@ class Recogniser:
         for pattern in patterns:
             values = pattern.values_of(text)
             if values is not None and fill(pattern.template, values) == text:
-                return Sentence(text, pattern.slug, values)
+                nested = {name: self._nested(str(values[name])) for name in pattern.said}
+                return Sentence(text, pattern.slug, values | nested)
         return None
+
+    def _nested(self, text: str) -> str:
+        found = self.recognise(text)
+        return found[0] if len(found) == 1 else joined(*found) if found else text
 
 
 class _Pattern:
@@ -110,6 +130,7 @@ class _Pattern:
         self.slug, self.template = slug, template
         parts = split_template(template)
         self._slots = [part for part in parts if isinstance(part, Slot)]
+        self.said = [slot.name for slot in self._slots if slot.kind == "said"]
         self._literal = max((part for part in parts if isinstance(part, str)), key=len)
         self._regex: re.Pattern[str] | None = None
 

@@ -13,6 +13,7 @@ from scheduler.inquiry.recorded import HELD_NOTE
 from scheduler.model.words.sentence import Message, Sentence
 from scheduler.runtime.printable import printable
 from scheduler.words.catalogue import Catalogue, reader_catalogue
+from scheduler.words.explained import offer_of
 
 _TITLES = ("SITE", "REPLICAS", "ROOM", "CNY/REPLICA-HOUR", "WHY, OR WHY NOT")
 
@@ -83,7 +84,7 @@ def _lines_below(answer: dict[str, Any], words: Catalogue) -> Iterator[str]:
     if "versus" in answer:
         yield words.say(answer["versus"]["sentence"])
     for change in answer["smallestChange"]:
-        yield words.say(change["sentence"])
+        yield words.say(offer_of(change) if change["message"] == "change" else change["sentence"])
         if change["kind"] == "time":
             continue  # it comes by itself, so there is no one to ask
         where = (_AT(site=change["site"]),) if change["site"] else ()

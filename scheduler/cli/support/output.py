@@ -67,7 +67,9 @@ def print_table(
     return widths
 
 
-_SAID_COLUMNS = frozenset({"PHASE", "STATE", "HEALTH", "OPERATIONS", "FRESHNESS", "LINE"})
+_SAID_COLUMNS = frozenset(
+    {"PHASE", "STATE", "EVENT", "HEALTH", "OPERATIONS", "FRESHNESS", "ORIGIN", "LINE", "WHY NONE"}
+)
 """Titles of columns that hold words or sentences of ours; the others hold names and numbers."""
 
 

@@ -64,7 +64,7 @@ class Phrases:
     tally: str = "{count} {name}"
     unknown: str = "unknown"
     instant: str = ""
-    no_space_after: str = ""
+    no_space_after: tuple[str, ...] = ()
 
 
 ENGLISH = Phrases()
@@ -104,15 +104,33 @@ def fill(
         phrases: of the language.
         say: how the language writes a nested sentence.
     """
-    written = ""
+    if phrases is ENGLISH:
+        plain, names = _plain_format(template)
+        if plain and values.keys() == names and _PLAIN.issuperset(map(type, values.values())):
+            return plain.format_map(values)
+    written: list[str] = []
     for part in split_template(template):
         if not isinstance(part, str):
-            written += _write(part, values, phrases, say)
-        elif written and written[-1] in phrases.no_space_after:
-            written += part.removeprefix(" ")
+            written.append(_write(part, values, phrases, say))
+        elif written and written[-1].endswith(phrases.no_space_after):
+            written.append(part.removeprefix(" "))
         else:
-            written += part
-    return written
+            written.append(part)
+    return "".join(written)
+
+
+_PLAIN = frozenset({str, int})
+
+
+@lru_cache(maxsize=2048)
+def _plain_format(template: str) -> tuple[str, frozenset[str]]:
+    """The template for `str.format`, and its names, where these are names and whole numbers.
+
+    Else the text is empty. An explanation of 1,000 sites has 30,000 sentences, most of them such.
+    """
+    slots = [part for part in split_template(template) if isinstance(part, Slot)]
+    is_plain = all(slot.kind in {"", "n"} and not slot.if_empty for slot in slots)
+    return template.replace(":n}", "}") if is_plain else "", frozenset(each.name for each in slots)
 
 
 def _write(slot: Slot, values: Mapping[str, Value], phrases: Phrases, say: Say) -> str:
@@ -125,9 +143,9 @@ def _write(slot: Slot, values: Mapping[str, Value], phrases: Phrases, say: Say) 
         return say(value) if slot.kind == "said" else str(value)
     if isinstance(value, datetime):
         return _write_instant(value, slot.kind, phrases)
-    if isinstance(value, Sequence):
-        return _write_items(value, slot, phrases, say)
-    return _write_number(value, slot.kind, values, phrases)
+    if isinstance(value, int | float):
+        return _write_number(value, slot.kind, values, phrases)
+    return _write_items(value, slot, phrases, say)
 
 
 def _write_instant(value: datetime, kind: str, phrases: Phrases) -> str:

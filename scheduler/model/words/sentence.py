@@ -32,7 +32,7 @@ class Sentence(str):
 
     def __new__(cls, text: str, slug: str = "", values: Mapping[str, Value] | None = None) -> Self:
         """A text with its slug and values; without a slug no catalogue has it."""
-        self = super().__new__(cls, text)
+        self = str.__new__(cls, text)
         self.slug = slug
         self.values = {} if values is None else values
         return self

@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import Any
 
+import msgspec
 import pytest
 
 from scheduler.model.reasons import REASONS
@@ -21,7 +22,7 @@ def slots(template: str) -> Counter[tuple[str, str]]:
 
 def test_the_english_catalogue_is_what_the_code_says() -> None:
     assert ENGLISH_FILE["messages"] == declared_messages(), "run `make catalogues`"
-    assert Phrases(**ENGLISH_FILE["phrases"]) == ENGLISH
+    assert msgspec.convert(ENGLISH_FILE["phrases"], Phrases) == ENGLISH
 
 
 def test_both_catalogues_have_the_same_entries() -> None:
@@ -49,7 +50,7 @@ def test_every_message_with_words_of_its_own_is_translated() -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_reason_has_a_plain_sentence_and_who_to_ask(language: Language) -> None:
     content = read(language)
-    assert list(content["reasons"]) == list(REASONS)
+    assert set(REASONS) <= set(content["reasons"])
     assert set(content["ask"]) == {"tenant", "operator", "authority"}
     for reason, entry in content["reasons"].items():
         assert entry["who"] == ENGLISH_FILE["reasons"][reason]["who"]

@@ -4,9 +4,10 @@ import time
 
 import pytest
 
-from scheduler.model.words.sentence import Message
+from scheduler.model.words.sentence import Message, Sentence
 from scheduler.words.catalogue import catalogue_of
 from scheduler.words.recognise import Recogniser
+from tests.support.catalogues import read
 
 MESSAGES = {
     "placed": "placed on {sites:sites}{more:more}",
@@ -39,6 +40,17 @@ def test_a_text_may_be_several_messages_one_after_the_other() -> None:
     ]
 
 
+def test_what_a_text_begins_with_is_said_where_the_rest_is_not_known() -> None:
+    words = catalogue_of("zh")
+    assert words.say("placed on m1 (2); of a later version") == "放置于 m1（2）; of a later version"
+    assert words.say("there are no sites; running replicas stay on m1 (2), m...") == (
+        "没有任何站点; running replicas stay on m1 (2), m..."
+    )
+    assert words.say("of a later version; placed on m1 (2)") == (
+        "of a later version; placed on m1 (2)"
+    )
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -54,6 +66,13 @@ def test_a_text_may_be_several_messages_one_after_the_other() -> None:
 )
 def test_a_text_that_would_not_be_the_same_again_stays_as_it_is(text: str) -> None:
     assert known(text) == []
+
+
+def test_a_sentence_inside_another_is_known_too() -> None:
+    [outer] = Recogniser(read("en")["messages"]).recognise("failed at m1: evictions are frozen")
+    inner = outer.values["why"]
+    assert isinstance(inner, Sentence)
+    assert (outer.slug, inner.slug) == ("available.failed-because", "hold.frozen")
 
 
 def test_a_long_or_hostile_text_takes_no_long_time() -> None:

@@ -53,6 +53,11 @@ def test_each_kind_of_value_is_written_as_the_language_writes_it(
     assert fill(template, {"x": value}, CHINESE) == chinese
 
 
+def test_a_value_that_is_missing_is_unknown() -> None:
+    assert fill("{site} is cordoned", {}) == "unknown is cordoned"
+    assert fill("{site} is cordoned", {}, CHINESE) == "未知 is cordoned"
+
+
 def test_an_instant_of_another_zone_is_shown_in_utc() -> None:
     there = AT.astimezone(timezone(timedelta(hours=8)))
     assert fill("{x:at}", {"x": there}, CHINESE) == "2026-11-23 08:00:00 UTC"

@@ -1,12 +1,19 @@
-"""What would make a workload fit, and what its reasons mean, as JSON with sentences."""
+"""What an explanation says beside its verdicts: offers of changes, and reasons in plain words.
+
+As JSON data, in English: slugs and values beside each sentence say it in another language.
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
 from scheduler.model.decision import SuggestedChange
 from scheduler.model.reasons import Reason
-from scheduler.model.words.sentence import Message, Sentence, json_of
-from scheduler.words.catalogue import catalogue_of
+from scheduler.model.words.sentence import Message, Sentence
+from scheduler.words.catalogue import catalogue_of, sentence_json
+
+_OFFER = Message(
+    "change", "would fit with {fields:plus} of {target}: {was|(none)} -> {becomes|(none)}"
+)
 
 
 def plain_reasons(reasons: Mapping[Reason, int]) -> list[dict[str, Any]]:
@@ -21,6 +28,7 @@ def plain_reasons(reasons: Mapping[Reason, int]) -> list[dict[str, Any]]:
             "ask": known[reason].ask,
         }
         for reason, count in reasons.items()
+        if reason in known
     ]
 
 
@@ -49,12 +57,4 @@ def offer_json(change: SuggestedChange) -> dict[str, Any]:
         "who": change.who,
         "site": change.site,
     }
-    if change.sentence:
-        return entry | {"sentence": change.sentence, **json_of(change.sentence)}
-    offer = offer_of(entry)
-    return entry | {"sentence": offer, **json_of(offer)}
-
-
-_OFFER = Message(
-    "change", "would fit with {fields:plus} of {target}: {was|(none)} -> {becomes|(none)}"
-)
+    return entry | sentence_json(change.sentence or offer_of(entry))
