@@ -125,7 +125,7 @@ def _view_of(arguments: argparse.Namespace) -> LiveView:
 def _print_once(arguments: argparse.Namespace, view: LiveView, state: LiveState) -> None:
     rows = {table: sorted_rows(state, view, table) for table in view.tables}
     answer: dict[str, Any] = {"summary": state.summary()}
-    answer.update(rows)
+    answer |= {str(name): one for name, one in rows.items()}
     is_table = arguments.output in (None, "wide")
     if is_table:
         print_text(summary_line(state))

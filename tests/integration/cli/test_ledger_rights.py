@@ -135,3 +135,13 @@ async def test_a_tenant_reads_only_the_blobs_of_its_own_records(
             RemoteLedger(WebClient(address, "nobody")).last_about(KEY)
 
     await asyncio.to_thread(read)
+
+
+async def test_a_token_without_rights_learns_not_even_which_ids_there_are(address: str) -> None:
+    def read() -> None:
+        for token in ("tenant", "guess"):
+            remote = RemoteLedger(WebClient(address, token))
+            with pytest.raises(LedgerUnreachable, match="no record of this id that the token may"):
+                remote.find("9-999")
+
+    await asyncio.to_thread(read)
