@@ -22,7 +22,9 @@ from scheduler.web.page_files import PREFIX
 from scheduler.web.sessions import Sessions
 
 _OPEN_PATHS: Final = frozenset({"/metrics", "/healthz", "/readyz"})
-_PUBLIC_PATHS: Final = _OPEN_PATHS | frozenset({"/login", "/icon.svg", "/favicon.ico"})
+_PUBLIC_PATHS: Final = _OPEN_PATHS | frozenset(
+    {"/login", "/icon.svg", "/favicon.ico", "/openapi.json"}
+)
 _CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

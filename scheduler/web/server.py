@@ -31,6 +31,7 @@ from scheduler.web.diagnosis import DiagnosisHandlers, DiagnosisSource
 from scheduler.web.listener import WebListener
 from scheduler.web.live.feed import LiveFeed
 from scheduler.web.live.stream import LiveStream
+from scheduler.web.openapi.document import document_bytes
 from scheduler.web.page_files import PageFiles
 from scheduler.web.records import LedgerSource, RecordHandlers
 from scheduler.web.search import Searcher, words_of
@@ -188,6 +189,7 @@ class _Handlers:
                 web.get("/metrics", self._get_metrics),
                 web.get("/healthz", self._get_healthz),
                 web.get("/readyz", self._get_readyz),
+                web.get("/openapi.json", self._get_openapi),
             ]
         )
         return app
@@ -207,6 +209,9 @@ class _Handlers:
         missing = self._sources.readiness_problem()
         lines = [missing or "ok", *filter(None, [self._sources.readiness_note()])]
         return web.Response(text="\n".join(lines) + "\n", status=503 if missing else 200)
+
+    async def _get_openapi(self, _: web.Request) -> web.Response:
+        return _json_bytes_response(document_bytes())
 
     # ------------------------------------------------------------ the page
 

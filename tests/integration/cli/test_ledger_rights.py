@@ -156,3 +156,13 @@ async def test_who_may_read_the_ledger_reads_the_month_over_the_network(
             list(rows_of(RemoteLedger(WebClient(address, "tenant")), 500_000, 500_001))
 
     await asyncio.to_thread(read)
+
+
+async def test_a_token_without_rights_learns_not_even_which_ids_there_are(address: str) -> None:
+    def read() -> None:
+        for token in ("tenant", "guess"):
+            remote = RemoteLedger(WebClient(address, token))
+            with pytest.raises(LedgerUnreachable, match="no record of this id that the token may"):
+                remote.find("9-999")
+
+    await asyncio.to_thread(read)
