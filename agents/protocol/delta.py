@@ -44,6 +44,8 @@ _UNKEYED_SECTIONS: Final = tuple(
 SECTION_NAMES: Final = tuple(each.name for each in dataclasses.fields(ReportSections))
 """Field names of a report's sections."""
 
+_SECTION_OF_KEY: Final = {to_camel_case(name): name for name in SECTION_NAMES}
+
 
 def node_class_key(node_class: ReportedNodeClass) -> bytes:
     """The identity of a node class: its canonical JSON without the free capacity."""
@@ -106,9 +108,9 @@ def apply_delta(
     sections = {name: _section_after(name, base, change) for name in _UNKEYED_SECTIONS}
     sections["node_classes"] = _node_classes_after(base, change, identity)
     sections["orders"] = _orders_after(base, change)
-    for name in SECTION_NAMES:
-        if to_camel_case(name) in change.cleared:
-            sections[name] = None
+    for name in change.cleared:
+        if name in _SECTION_OF_KEY:
+            sections[_SECTION_OF_KEY[name]] = None
     origin = {name: getattr(change, name) for name in _HEADER_FIELDS}
     return Report(**origin, **sections)
 

@@ -101,9 +101,8 @@ class ReportReader:
             is_delta = kind is not None and bytes(kind) == b'"delta"'
             known = self._known.get(site) or _Remembered({}, ClassMemory(), ClassMemory())
             read, memory = _read_sections(parts, known, is_delta=is_delta)
-            header = {name: parse_json(bytes(each)) for name, each in parts.items()}
             codec: Codec[Any] = REPORT_DELTA if is_delta else REPORT
-            message: Report | ReportDelta = codec.from_json(header)
+            message: Report | ReportDelta = codec.from_json(_parse_parts(parts))
         except (WireError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return decode_report(data)  # its error says where in the message
         known = known._replace(sections={**known.sections, **read})
@@ -228,6 +227,19 @@ def _read_sections(
         else:
             read[is_delta, name] = raw, reader(parse_json(raw))
     return read, memory
+
+
+def _parse_parts(parts: dict[str, Any]) -> dict[str, Any]:
+    """Parses what is left of a message: at once, as that takes a fifth of the time.
+
+    Raises:
+        WireError: a part is not JSON.
+    """
+    if not all(name.isidentifier() and name.isascii() for name in parts):
+        return {name: parse_json(bytes(each)) for name, each in parts.items()}
+    fields = [b'"%b":%b' % (name.encode(), bytes(each)) for name, each in parts.items()]
+    parsed: Any = parse_json(b"{%b}" % b",".join(fields))
+    return dict(parsed)
 
 
 @cache
