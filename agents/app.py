@@ -13,16 +13,11 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from agents.config.settings import AgentSettings
 from agents.diagnosis.answerer import QuestionAnswerer
-from agents.diagnosis.order_reader import OrderReader
-from agents.joining.https_client import JoinServer
-from agents.joining.renewal import CertificateRenewal
 from agents.loops import ExecutionLoop, ReportLoop, StatusLoop
-from agents.member.access import Access
-from agents.member.discovery import Discovery
 from agents.metrics.counters import Counters
 from agents.metrics.server import MetricsServer
 from agents.mqtt.nonces import NonceAnswerer
@@ -31,10 +26,8 @@ from agents.mqtt.publisher import ReportBuilder
 from agents.mqtt.router import MessageRouter
 from agents.mqtt.session import AgentSession, Will
 from agents.observe import SensorCollector
-from agents.orders.executor import OrderExecutor
 from agents.orders.intake import Intake
 from agents.orders.journal import Journal
-from agents.orders.lease import LocalLease
 from agents.protocol.errors import WireError
 from agents.protocol.hub_requests import (
     FETCH_ORDERS,
@@ -60,6 +53,12 @@ from agents.runtime.service_manager import ServiceManager
 from agents.sensors.energy import EnergyMeter
 from agents.sensors.host import resident_bytes
 from agents.wiring import build_discovery, build_sensors, site_rules_of
+
+if TYPE_CHECKING:  # loaded only where they are used: an edge node has little memory
+    from agents.joining.renewal import CertificateRenewal
+    from agents.member.access import Access
+    from agents.member.discovery import Discovery
+    from agents.orders.lease import LocalLease
 
 _log = logging.getLogger(__name__)
 
@@ -101,7 +100,7 @@ class Agent:
     counters: Counters
     journal: Journal
     intake: Intake
-    discovery: Discovery | None
+    discovery: "Discovery | None"
     session: AgentSession
     answerer: NonceAnswerer
     questions: QuestionAnswerer
@@ -113,7 +112,7 @@ class Agent:
     faults: AgentFaults
     trust: HubTrust
     heartbeats: Heartbeats
-    renewal: CertificateRenewal | None = None
+    renewal: "CertificateRenewal | None" = None
 
     async def run(self) -> None:
         """Runs until cancelled; releases the site's lease at the end."""
@@ -146,7 +145,7 @@ class Agent:
             if self.discovery:
                 self.discovery.api.close()
 
-    def use_access(self, access: Access) -> None:
+    def use_access(self, access: "Access") -> None:
         """Reaches the cluster by other credentials from now on, and looks at it at once."""
         if self.discovery is None:
             return
@@ -290,7 +289,7 @@ def build_agent(
     clock: AgentClock,
     jitter: random.Random,
     version: str | None = None,
-    access: Access | None = None,
+    access: "Access | None" = None,
 ) -> Agent:
     """Makes an agent by its settings; nothing runs yet.
 
@@ -358,6 +357,8 @@ def build_agent(
     )
     executor = None
     if discovery is not None and lease is not None:
+        from agents.orders.executor import OrderExecutor  # noqa: PLC0415 - only for a site with a cluster
+
         executor = OrderExecutor(
             discovery=discovery,
             intake=intake,
@@ -411,7 +412,11 @@ def build_agent(
         statuses.request_status()
         reports.note_applied(journal.applied_generations())
 
-    reader = OrderReader(api=discovery.api, journal=journal, clock=clock) if discovery else None
+    reader = None
+    if discovery is not None:
+        from agents.diagnosis.order_reader import OrderReader  # noqa: PLC0415 - only for a site with a cluster
+
+        reader = OrderReader(api=discovery.api, journal=journal, clock=clock)
     execution = None
     if executor is not None and lease is not None:
         execution = ExecutionLoop(
@@ -469,11 +474,14 @@ def _build_renewal(
     *,
     counters: Counters,
     faults: AgentFaults,
-) -> CertificateRenewal | None:
+) -> "CertificateRenewal | None":
     """What renews the certificate; None if the machine has not joined by a token."""
     joining = settings.joining
     if not joining.host:
         return None
+    from agents.joining.https_client import JoinServer  # noqa: PLC0415 - only after joining
+    from agents.joining.renewal import CertificateRenewal  # noqa: PLC0415 - as above
+
     return CertificateRenewal(
         server=JoinServer(host=joining.host, port=joining.port),
         site=settings.site,
@@ -495,11 +503,13 @@ def _build_will(settings: AgentSettings, builder: ReportBuilder) -> Will:
 
 
 def _build_lease(
-    settings: AgentSettings, key: SigningKey, discovery: Discovery | None, clock: AgentClock
-) -> LocalLease | None:
+    settings: AgentSettings, key: SigningKey, discovery: "Discovery | None", clock: AgentClock
+) -> "LocalLease | None":
     """The site's lease; None if this agent only reports."""
     if discovery is None or not settings.cluster.is_executing:
         return None
+    from agents.orders.lease import LocalLease  # noqa: PLC0415 - only for a site with a cluster
+
     return LocalLease(
         api=discovery.api,
         holder=f"{settings.agent}-{key.public.kid}",

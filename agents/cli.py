@@ -26,6 +26,7 @@ from agents.runtime.data_dir import (
     lock_data_dir,
     record_boot,
 )
+from agents.runtime.deferred_modules import defer_module
 from agents.runtime.log_limit import limit_log_rate
 from agents.runtime.log_lines import configure_logging
 
@@ -133,6 +134,7 @@ def _run_chosen_mode(arguments: argparse.Namespace, settings: AgentSettings) -> 
     if arguments.show_key:
         sys.stdout.write(f"{key.public}\n")
         return EXIT_GOOD
+    defer_module("urllib.request")
     from agents.app import build_agent, run_until_signalled  # noqa: PLC0415 - --show-key and errors stay quick
     from agents.member.access import AccessError  # noqa: PLC0415 - see above
     from agents.sensors.sensor import ReplayError  # noqa: PLC0415 - see above

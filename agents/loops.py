@@ -9,19 +9,17 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import aiomqtt
 
-from agents.member.api import MemberApiError
+from agents.member.errors import MemberApiError
 from agents.metrics.counters import Counters
 from agents.mqtt.publisher import ReportBuilder
 from agents.mqtt.session import AgentSession, BrokerConnection
 from agents.observe import SensorCollector, SiteObservation
-from agents.orders.executor import OrderExecutor
 from agents.orders.intake import Intake
 from agents.orders.journal import JournalError
-from agents.orders.lease import LocalLease
 from agents.protocol.errors import WireError
 from agents.protocol.index import HeldHead
 from agents.protocol.status import OrderStatus, SiteStatusMessage
@@ -29,6 +27,10 @@ from agents.report_pace import ReportPace
 from agents.runtime.clock import AgentClock
 from agents.runtime.faults import AgentFaults
 from agents.runtime.heartbeats import Heartbeats
+
+if TYPE_CHECKING:  # an agent without a cluster loads neither
+    from agents.orders.executor import OrderExecutor
+    from agents.orders.lease import LocalLease
 
 _log = logging.getLogger(__name__)
 
@@ -212,7 +214,7 @@ class StatusLoop:
     session: AgentSession
     builder: ReportBuilder
     intake: Intake
-    executor: OrderExecutor | None
+    executor: "OrderExecutor | None"
     is_executing: Callable[[], bool]
     clock: AgentClock
     counters: Counters
@@ -333,8 +335,8 @@ class ExecutionLoop:
         heartbeats: notes each round.
     """
 
-    executor: OrderExecutor
-    lease: LocalLease
+    executor: "OrderExecutor"
+    lease: "LocalLease"
     clock: AgentClock
     resync_seconds: float
     on_change: Callable[[], None]

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agents.config.settings import (
     LABELS_EXCLUDED,
@@ -10,19 +11,15 @@ from agents.config.settings import (
     AllowSettings,
     ClusterSettings,
 )
-from agents.member.access import Access, from_kubeconfig, in_cluster
-from agents.member.api import MemberApi
-from agents.member.discovery import Discovery
 from agents.orders.allowed.site_rules import SiteRules, parse_ceilings
 from agents.runtime.clock import AgentClock
-from agents.sensors.exporter import ExporterSensor
 from agents.sensors.host import HostSensor
-from agents.sensors.kubernetes import KubernetesSensor
-from agents.sensors.namespaces import NamespaceSensor
-from agents.sensors.nodes import LabelChoice
-from agents.sensors.rtt import RttSensor
 from agents.sensors.sensor import Sensor
 from agents.sensors.static import StaticSensor
+
+if TYPE_CHECKING:  # what is loaded only where it is used is imported below
+    from agents.member.access import Access
+    from agents.member.discovery import Discovery
 
 
 def build_discovery(
@@ -30,8 +27,8 @@ def build_discovery(
     clock: AgentClock,
     on_request: Callable[[str, str], None] = lambda _verb, _class: None,
     *,
-    access: Access | None = None,
-) -> Discovery | None:
+    access: "Access | None" = None,
+) -> "Discovery | None":
     """Builds the member's API client; None for a site without a cluster.
 
     Args:
@@ -43,10 +40,14 @@ def build_discovery(
     Raises:
         AccessError: the settings do not say how to reach the cluster.
     """
+    if access is None and cluster.source == "none":
+        return None
+    from agents.member.access import from_kubeconfig, in_cluster  # noqa: PLC0415 - only for a site with a cluster
+    from agents.member.api import MemberApi  # noqa: PLC0415 - as above
+    from agents.member.discovery import Discovery  # noqa: PLC0415 - as above
+
     if access is not None:
         return Discovery(MemberApi(access, on_request), clock)
-    if cluster.source == "none":
-        return None
     if cluster.source == "in-cluster":
         access = in_cluster(os.environ)
     else:
@@ -57,7 +58,7 @@ def build_discovery(
 def build_sensors(
     settings: AgentSettings,
     clock: AgentClock,
-    discovery: Discovery | None,
+    discovery: "Discovery | None",
     *,
     read_applied_generations: Callable[[], dict[str, int]],
     is_active: Callable[[], bool],
@@ -84,6 +85,10 @@ def build_sensors(
     """
     found: list[Sensor] = []
     if discovery is not None:
+        from agents.sensors.kubernetes import KubernetesSensor  # noqa: PLC0415 - only for a site with a cluster
+        from agents.sensors.namespaces import NamespaceSensor  # noqa: PLC0415 - as above
+        from agents.sensors.nodes import LabelChoice  # noqa: PLC0415 - as above
+
         excluded = settings.cluster.labels_excluded
         choice = LabelChoice(
             settings.cluster.labels,
@@ -116,11 +121,16 @@ def build_sensors(
                 speed_ratio=replay.speed_ratio,
             )
         )
-    found += [ExporterSensor(each, clock) for each in settings.exporters]
+    if settings.exporters:
+        from agents.sensors.exporter import ExporterSensor  # noqa: PLC0415 - only where there are any
+
+        found += [ExporterSensor(each, clock) for each in settings.exporters]
     if settings.host_sensor:
         found.append(HostSensor(clock, version, disk=Path(settings.data_dir)))
     found.append(StaticSensor(settings.static))
     if settings.peers:
+        from agents.sensors.rtt import RttSensor  # noqa: PLC0415 - only where there are any
+
         found.append(
             RttSensor(
                 peers=settings.peers,

@@ -2,7 +2,8 @@
 
 A report is verified, decoded, checked and turned into figures by the scheduler's own code; what the
 connection with the broker costs is not in it. `ratio` is the CPU time of a report over that of the
-one Ed25519 verification that it cannot do without; the two are measured in turn.
+one Ed25519 verification that it cannot do without; the two are measured in turn. An agent whose
+site has not changed sends a heartbeat, which has no signature.
 
     python -m benchmarks ingest --json
     python -m benchmarks ingest --reports 500 --nodes 100
@@ -13,11 +14,12 @@ import random
 import resource
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agents.protocol.delta import canonicalise_report, compute_delta
 from agents.protocol.envelope import seal
+from agents.protocol.heartbeat.chain import ReportedHeartbeats, SentChain
 from agents.protocol.keys import SigningKey
 from agents.protocol.report import (
     REPORT,
@@ -39,7 +41,7 @@ from scheduler.mqtt.site_asker import SiteAsker
 from scheduler.runtime.clock import SystemClock
 from scheduler.runtime.faults import Faults
 
-_CASES = ("full-changed", "full-unchanged", "delta-changed", "delta-unchanged")
+_CASES = ("full-changed", "full-unchanged", "delta-changed", "delta-unchanged", "heartbeat")
 _SITES = 20
 _ROUNDS = 5
 _CLASSES, _CORES, _GIB = 2, 64, 2**30
@@ -56,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def rows(arguments: argparse.Namespace) -> list[dict[str, object]]:
-    """One row for each case: full reports and deltas, changed and unchanged since the last."""
+    """One row for each case: full reports and deltas, changed and unchanged, and heartbeats."""
     return [_measure(case, arguments) for case in _CASES]
 
 
@@ -93,6 +95,7 @@ class _Site:
     chance: random.Random
     sequence: int = 0
     base: Report | None = None
+    chain: SentChain | None = None
     free: list[int] = field(default_factory=list)
 
     def messages(self, case: str, count: int) -> Iterator[bytes]:
@@ -100,6 +103,9 @@ class _Site:
         self.free = [self.chance.randrange(1_000, 60_000) for _ in range(self.nodes)]
         self.base = self._report()
         yield self._sealed(REPORT.encode(self.base))
+        if case == "heartbeat":
+            yield from self._heartbeats(count)
+            return
         for _ in range(count):
             if case.endswith("-changed"):
                 self.free[self.chance.randrange(self.nodes)] = self.chance.randrange(1_000, 60_000)
@@ -108,6 +114,16 @@ class _Site:
                 yield self._sealed(REPORT.encode(report))
             else:
                 yield self._sealed(REPORT_DELTA.encode(compute_delta(self.base, report)))
+
+    def _heartbeats(self, count: int) -> Iterator[bytes]:
+        """So many heartbeats, and before each chain the report that names it."""
+        for _ in range(count):
+            heartbeat = self.chain.next_heartbeat() if self.chain else None
+            if heartbeat is None:
+                self.chain = SentChain(site_topic(self.name, "report"), self.chance.randbytes)
+                said = ReportedHeartbeats(anchor=self.chain.anchor, observed_within_seconds=0.5)
+                heartbeat = self._sealed(REPORT.encode(replace(self._report(), heartbeats=said)))
+            yield heartbeat
 
     def _report(self) -> Report:
         self.sequence += 1

@@ -9,11 +9,10 @@ import asyncio
 import logging
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import aiomqtt
 
-from agents.diagnosis.order_reader import OrderReader
 from agents.metrics.counters import Counters
 from agents.mqtt.publisher import ReportBuilder
 from agents.mqtt.session import AgentSession
@@ -26,6 +25,9 @@ from agents.protocol.errors import WireError
 from agents.protocol.topics import answer_topic, is_question_token
 from agents.runtime.clock import AgentClock
 from agents.runtime.faults import AgentFaults
+
+if TYPE_CHECKING:  # an agent without a cluster does not load it
+    from agents.diagnosis.order_reader import OrderReader
 
 _log = logging.getLogger(__name__)
 
@@ -76,7 +78,7 @@ class QuestionAnswerer:
     builder: ReportBuilder
     intake: Intake
     session: AgentSession
-    reader: OrderReader | None
+    reader: "OrderReader | None"
     clock: AgentClock
     counters: Counters
     faults: AgentFaults = field(default_factory=AgentFaults)

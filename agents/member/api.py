@@ -16,12 +16,10 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 from agents.member.access import Access, AccessError
+from agents.member.errors import MemberApiError, Unreachable, UnusableResponse
 from agents.member.responses import (
-    MemberApiError,
     ResponseTooLarge,
     Tree,
-    Unreachable,
-    UnusableResponse,
     api_error_of,
     items_of,
     keep_probing,

@@ -13,7 +13,7 @@ lone surrogates and integers beyond 64 bits are refused: not every JSON reader c
 
 import json
 from functools import cached_property
-from typing import Generic, NoReturn, TypeVar
+from typing import Final, Generic, NoReturn, TypeVar
 
 from agents.protocol.bounds import MAX_MESSAGE_BYTES
 from agents.protocol.errors import WireError
@@ -96,7 +96,7 @@ def parse_json(data: bytes) -> object:
             deep.
     """
     try:
-        return json.loads(data.decode(), parse_constant=_refuse_constant)
+        return _DECODER.decode(data.decode())
     except RecursionError:
         raise WireError("too-deep", "nested too deep") from None
     except UnicodeDecodeError:
@@ -109,3 +109,7 @@ def parse_json(data: bytes) -> object:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise WireError("malformed", f"{name} is not a JSON number; an unknown value is left out")
+
+
+_DECODER: Final = json.JSONDecoder(parse_constant=_refuse_constant)
+"""One for all, as `json.loads` would make one each time."""

@@ -44,6 +44,8 @@ _UNKEYED_SECTIONS: Final = tuple(
 SECTION_NAMES: Final = tuple(each.name for each in dataclasses.fields(ReportSections))
 """Field names of a report's sections."""
 
+_SECTION_OF_KEY: Final = {to_camel_case(name): name for name in SECTION_NAMES}
+
 
 def node_class_key(node_class: ReportedNodeClass) -> bytes:
     """The identity of a node class: its canonical JSON without the free capacity."""
@@ -80,8 +82,17 @@ def compute_delta(base: Report, current: Report) -> ReportDelta:
     return ReportDelta(**origin, **changes, base=base.sequence, cleared=tuple(cleared))
 
 
-def apply_delta(base: Report, change: ReportDelta) -> Report:
+def apply_delta(
+    base: Report,
+    change: ReportDelta,
+    identity: Callable[[ReportedNodeClass], bytes] = node_class_key,
+) -> Report:
     """The full report that a delta describes.
+
+    Args:
+        base: the full report that it builds on.
+        change: the delta.
+        identity: `node_class_key`, or what remembers its results.
 
     Raises:
         WireError: "stale": the delta builds on another report than `base`; a full report is needed.
@@ -95,11 +106,11 @@ def apply_delta(base: Report, change: ReportDelta) -> Report:
             f"the delta builds on full report {change.base}, the last one is {base.sequence}",
         )
     sections = {name: _section_after(name, base, change) for name in _UNKEYED_SECTIONS}
-    sections["node_classes"] = _node_classes_after(base, change)
+    sections["node_classes"] = _node_classes_after(base, change, identity)
     sections["orders"] = _orders_after(base, change)
-    for name in SECTION_NAMES:
-        if to_camel_case(name) in change.cleared:
-            sections[name] = None
+    for name in change.cleared:
+        if name in _SECTION_OF_KEY:
+            sections[_SECTION_OF_KEY[name]] = None
     origin = {name: getattr(change, name) for name in _HEADER_FIELDS}
     return Report(**origin, **sections)
 
@@ -147,12 +158,14 @@ def _diff_orders(
     return changed, tuple(sorted(before.keys() - present))
 
 
-def _node_classes_after(base: Report, change: ReportDelta) -> tuple[ReportedNodeClass, ...] | None:
+def _node_classes_after(
+    base: Report, change: ReportDelta, identity: Callable[[ReportedNodeClass], bytes]
+) -> tuple[ReportedNodeClass, ...] | None:
     if change.node_classes is None:
         return base.node_classes
     gone = frozenset(change.node_classes_gone)
     kept = (each for at, each in enumerate(base.node_classes or ()) if at not in gone)
-    return _merge_by_identity(kept, change.node_classes, node_class_key)
+    return _merge_by_identity(kept, change.node_classes, identity)
 
 
 def _orders_after(base: Report, change: ReportDelta) -> tuple[OrderBoundPods, ...] | None:
@@ -178,8 +191,9 @@ def _merge_and_sort_classes(
     for each in classes:
         identity = node_class_key(each)
         known = merged.get(identity)
-        free = each.free if known is None else known.free + each.free
-        merged[identity] = dataclasses.replace(each, free=free)
+        merged[identity] = (
+            each if known is None else dataclasses.replace(each, free=known.free + each.free)
+        )
     return tuple(merged[identity] for identity in sorted(merged))
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from agents.protocol import delta, topics
+from agents.protocol import topics
 from agents.protocol.diagnosis.answer import ANSWER, OrderAnswer
 from agents.protocol.envelope import (
     Envelope,
@@ -31,6 +31,7 @@ from scheduler.control.ports.telemetry import Telemetry
 from scheduler.mqtt.arrivals import parse_site_topic
 from scheduler.mqtt.keyring import Keyring
 from scheduler.mqtt.questions.site_questions import SiteQuestions
+from scheduler.mqtt.reading.report_reader import ReportReader
 from scheduler.mqtt.received_messages import ReceivedMessages
 from scheduler.mqtt.site_agents import (
     AgentState,
@@ -43,7 +44,6 @@ from scheduler.mqtt.site_agents import (
 from scheduler.mqtt.site_asker import SiteAsker
 from scheduler.mqtt.site_reports import (
     MAX_AGE_SECONDS,
-    ReportReader,
     StatusReader,
     order_status_report_of,
     with_times,
@@ -466,7 +466,7 @@ class Ingest:
         base = agent.base_of(message) if agent else None
         if base is None:
             raise WireError("stale", "a delta whose full report has not been received")
-        whole = delta.apply_delta(base, message)
+        whole = self._reports.apply_delta(base, message)
         self.sites_needing_full_report.discard(site)
         return whole, base
 

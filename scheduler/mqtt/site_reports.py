@@ -1,6 +1,7 @@
 """Turns what an agent reports into what decisions and control loops read."""
 
 import re
+import threading
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -12,15 +13,11 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from agents.protocol.bounds import MAX_MESSAGE_BYTES, MAX_NODE_ROWS
+from agents.protocol.bounds import MAX_MESSAGE_BYTES
 from agents.protocol.codec import Codec, parse_json
-from agents.protocol.delta import SECTION_NAMES, canonicalise_report, decode_report
 from agents.protocol.errors import WireError
 from agents.protocol.report import (
-    REPORT,
-    REPORT_DELTA,
     Report,
-    ReportDelta,
     ReportedEnergy,
     ReportedIntensity,
     ReportedNodeClass,
@@ -28,7 +25,7 @@ from agents.protocol.report import (
     ReportSections,
 )
 from agents.protocol.sealing.box import is_sealing_key
-from agents.protocol.shapes import Reader, reader_of, to_camel_case
+from agents.protocol.shapes import Writer, to_camel_case, writer_of
 from agents.protocol.status import (
     NOT_READY_REASONS,
     ORDER_PHASES,
@@ -48,11 +45,11 @@ from scheduler.control.ports.energy import ReportedTotals
 from scheduler.control.ports.ledger import SignedHead
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.fields import NAME_PATTERN
-from scheduler.model.kinds.site import Intensity, Power, SiteStatus
+from scheduler.model.kinds.site import Intensity, NodeClass, Power, SiteStatus
 from scheduler.model.quantities import NotAQuantity
 from scheduler.mqtt.nonces import observed_seconds_of
 from scheduler.placement.fleet.namespace_limits import NamespaceLimitIndex
-from scheduler.placement.fleet.node_table import NodeTable
+from scheduler.placement.fleet.node_table import NodeTable, SiteRows
 from scheduler.placement.fleet.site_figures import figures_of
 from scheduler.runtime.printable import printable
 
@@ -72,22 +69,19 @@ _STATUS_FIELDS = (
 )
 _OLDEST_FIGURE_AT = datetime(1970, 1, 1, tzinfo=UTC)
 _ADDRESS = re.compile(r"[A-Za-z0-9*]([A-Za-z0-9.:-]{0,251}[A-Za-z0-9])?|::[0-9A-Fa-f.:]{0,40}")
-_MAX_RESOURCES_PER_SITE = 512
+MAX_RESOURCES_PER_SITE = 512
 _DATED_FIELDS = ("intensity", "power")
 _AGE_FIELDS = ("observedAt", "observedSecondsAgo")
 _MAX_GPU_CARD_NUMBER = 128
-_MAX_NODE_CLASSES_PER_SITE = 5_000
-_MAX_LABELS_PER_SITE = 16_384
-_MAX_AMOUNT_TEXTS_PER_SITE = 16_384
+MAX_NODE_CLASSES_PER_SITE = 5_000
+MAX_LABELS_PER_SITE = 16_384
+MAX_AMOUNT_TEXTS_PER_SITE = 16_384
 _CLAIM_NAME = re.compile(NAME_PATTERN)
 _ORDERS = "orders"
 _MAX_DRIFTED_CHARACTERS = 500
 _MAX_REMEMBERED_ORDERS = 5_000
 """Of a site with more, each status is read whole, on a thread of its own."""
 
-_MAX_REMEMBERED_BYTES = 256 * 1024
-"""A larger report is read whole, on a thread of its own."""
-_LISTED_FIELDS = ("node_classes", "rtt", "api_kinds", "cluster_kinds", "namespaces")
 
 _NODE_CLASS = Codec(ReportedNodeClass)
 _ORDER_STATUS = Codec(OrderStatus)
@@ -106,17 +100,32 @@ def site_report_of(report: Report) -> SiteReport:
     Raises:
         WireError: a figure cannot be read.
     """
-    return _site_report_with(report, _status_of(report, _check_figures))
+    return site_report_with(report, status_of(report))
 
 
-def _status_of(report: Report, check: Callable[[SiteFacts], object]) -> SiteStatus:
+def status_of(report: Report) -> SiteStatus:
     """The figures of a report, checked.
 
     Raises:
         WireError: a figure cannot be read.
     """
-    tree = REPORT.to_json(replace(report, orders=None))  # of these nothing is in the status
-    raw = {key: tree[key] for key in _STATUS_FIELDS if key in tree}
+    return _status_of(report, _STATUS_FIELDS, _check_figures)
+
+
+def small_status_of(report: Report) -> SiteStatus:
+    """The same without the lists: power, intensity, and whether there is an executor."""
+    return _status_of(report, _DATED_FIELDS, figures_of)
+
+
+def _status_of(
+    report: Report, keys: Iterable[str], check: Callable[[SiteFacts], object]
+) -> SiteStatus:
+    raw: dict[str, Any] = {}
+    for key in keys:
+        name, writer = _status_writers()[key]
+        value = getattr(report, name)
+        if value is not None:
+            raw[key] = writer(value)
     raw["executor"] = report.executor is not None
     for name in _DATED_FIELDS:
         if name in raw:
@@ -135,7 +144,16 @@ def _status_of(report: Report, check: Callable[[SiteFacts], object]) -> SiteStat
     return status
 
 
-def _site_report_with(report: Report, status: SiteStatus) -> SiteReport:
+@cache
+def _status_writers() -> dict[str, tuple[str, Writer]]:
+    """By the key of a figure in the status: the section of a report, and its writer."""
+    hints = typing.get_type_hints(ReportSections, include_extras=True)
+    names = {to_camel_case(name): name for name in hints}
+    return {key: (names[key], writer_of(hints[names[key]])) for key in _STATUS_FIELDS}
+
+
+def site_report_with(report: Report, status: SiteStatus) -> SiteReport:
+    """A report with its figures, which were read and checked."""
     executor = report.executor
     return SiteReport(
         site=report.site,
@@ -267,6 +285,33 @@ def _observed_at(
     return min(at, sent_at).astimezone(UTC).replace(microsecond=0)
 
 
+class _Trial(threading.local):
+    """A table that rows are read by and not written to, one for each thread.
+
+    Attributes:
+        table: the table.
+        last: what was read last; the form of its rows is known as long as it is here.
+    """
+
+    def __init__(self) -> None:
+        self.table = NodeTable()
+        self.last: SiteRows | None = None
+
+
+_TRIAL = _Trial()
+
+
+def can_fleet_read(rows: list[dict[str, float | str]]) -> bool:
+    """Whether the fleet can read these rows of free capacity, of whatever node classes."""
+    status = SiteStatus(node_classes=(NodeClass(free=tuple(rows)),))
+    try:
+        read = _TRIAL.table.read(SiteFacts(name="", status=status))
+    except NotAQuantity:
+        return False
+    _TRIAL.last = read
+    return read.last_card <= _MAX_GPU_CARD_NUMBER
+
+
 def _check_figures(facts: SiteFacts) -> None:
     """Reads all figures as the fleet does, so that no unreadable report reaches it.
 
@@ -275,20 +320,37 @@ def _check_figures(facts: SiteFacts) -> None:
         WireError: a GPU card's number is too high, or there are too many resources, node classes or
             values of labels. The fleet keeps them as long as the site reports them.
     """
-    if len(_amount_texts(facts.status)) > _MAX_AMOUNT_TEXTS_PER_SITE:
-        raise WireError("too-large", f"more than {_MAX_AMOUNT_TEXTS_PER_SITE} different amounts")
+    if len(_amount_texts(facts.status)) > MAX_AMOUNT_TEXTS_PER_SITE:
+        raise WireError("too-large", f"more than {MAX_AMOUNT_TEXTS_PER_SITE} different amounts")
     rows = NodeTable().read(facts)
-    if len(rows.resources) > _MAX_RESOURCES_PER_SITE:
-        raise WireError("too-large", f"more than {_MAX_RESOURCES_PER_SITE} resources at a site")
+    if len(rows.resources) > MAX_RESOURCES_PER_SITE:
+        raise WireError("too-large", f"more than {MAX_RESOURCES_PER_SITE} resources at a site")
     if rows.last_card > _MAX_GPU_CARD_NUMBER:
         raise WireError("too-large", f"a GPU card with a number above {_MAX_GPU_CARD_NUMBER}")
-    if len(facts.status.node_classes) > _MAX_NODE_CLASSES_PER_SITE:
-        raise WireError("too-large", f"more than {_MAX_NODE_CLASSES_PER_SITE} kinds of nodes")
+    if len(facts.status.node_classes) > MAX_NODE_CLASSES_PER_SITE:
+        raise WireError("too-large", f"more than {MAX_NODE_CLASSES_PER_SITE} kinds of nodes")
     labels = {label for each in facts.status.node_classes for label in each.labels.items()}
-    if len(labels) > _MAX_LABELS_PER_SITE:
-        raise WireError("too-large", f"more than {_MAX_LABELS_PER_SITE} values of node labels")
+    if len(labels) > MAX_LABELS_PER_SITE:
+        raise WireError("too-large", f"more than {MAX_LABELS_PER_SITE} values of node labels")
     NamespaceLimitIndex().parse(facts)
     figures_of(facts)
+
+
+def amounts_of_limits(report: Report) -> int:
+    """The number of amounts in the limits of a report's namespaces."""
+    return sum(
+        len(amounts or ())
+        for each in report.namespaces or ()
+        for amounts in (
+            each.quota_left,
+            each.container_min,
+            each.container_max,
+            each.container_default,
+            each.container_default_request,
+            each.pod_min,
+            each.pod_max,
+        )
+    )
 
 
 def _amount_texts(status: SiteStatus) -> set[str]:
@@ -363,132 +425,6 @@ def _format_drifted(one: DriftedObject) -> str:
 def _is_address(text: str) -> bool:
     """Whether a site's text may stand for an IP address or a host name, as others will read it."""
     return _ADDRESS.fullmatch(text) is not None
-
-
-class _Remembered(NamedTuple):
-    """Sections of a site's last report as they arrived, and what was made of them.
-
-    Attributes:
-        sections: by kind of the message and name: the JSON, and the value.
-        classes: node classes of the last message of each kind, by their JSON.
-    """
-
-    sections: dict[tuple[bool, str], tuple[bytes, object]]
-    classes: dict[bytes, ReportedNodeClass]
-
-
-@dataclass(slots=True)
-class ReportReader:
-    """Decodes reports of sites, and reads of each only the sections that have changed.
-
-    Most of a report is as in the one before. A section whose JSON has the same bytes says the same,
-    so what was read of it is used again, and so are the figures that were made of it and checked.
-    Everything else is decoded as `decode_report` does, and a report that is refused is refused by
-    that, with its reason. Of a site no more is remembered than its last messages hold. Any thread
-    may use this.
-    """
-
-    _known: dict[str, _Remembered] = field(default_factory=dict)
-    _canonical: dict[str, tuple[Report, Report]] = field(default_factory=dict)
-    _figures: dict[str, tuple[Report, SiteStatus]] = field(default_factory=dict)
-
-    def decode(self, site: str, data: bytes) -> Report | ReportDelta:
-        """Decodes a report that a key of this site has signed.
-
-        Raises:
-            WireError: as `decode_report`.
-        """
-        if len(data) > _MAX_REMEMBERED_BYTES:
-            return decode_report(data)
-        try:
-            parts: dict[str, Any] = _PARTS.decode(data)
-            kind = parts.get("kind")
-            is_delta = kind is not None and bytes(kind) == b'"delta"'
-            known = self._known.get(site) or _Remembered({}, {})
-            read, classes = _read_sections(parts, known, is_delta=is_delta)
-            header = {name: parse_json(bytes(each)) for name, each in parts.items()}
-            codec: Codec[Any] = REPORT_DELTA if is_delta else REPORT
-            message: Report | ReportDelta = codec.from_json(header)
-        except (WireError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return decode_report(data)  # its error says where in the message
-        self._known[site] = _Remembered({**known.sections, **read}, classes or known.classes)
-        values: dict[str, Any] = {name: value for (_, name), (_, value) in read.items()}
-        return replace(message, **values)
-
-    def canonicalise(self, report: Report) -> Report:
-        """The report as `canonicalise_report` returns it."""
-        before = self._canonical.get(report.site)
-        if before is not None and _has_same(before[0], report, ("node_classes", "orders")):
-            classes, orders = before[1].node_classes, before[1].orders
-            return replace(report, node_classes=classes, orders=orders)
-        sorted_report = canonicalise_report(report)
-        self._canonical[report.site] = (report, sorted_report)
-        return sorted_report
-
-    def site_report_of(self, report: Report) -> SiteReport:
-        """The figures of a report, as the function of that name; raises like it."""
-        before = self._figures.get(report.site)
-        if before is not None and _has_same(before[0], report, _LISTED_FIELDS):
-            # The lists were checked; what is left are two figures and the executor.
-            other = dict.fromkeys(_LISTED_FIELDS)
-            small = _status_of(replace(report, **other), figures_of)  # type: ignore[arg-type]  # absent
-            lists = {name: getattr(before[1], name) for name in _LISTED_FIELDS}
-            status = msgspec.structs.replace(small, **lists)
-        else:
-            status = _status_of(report, _check_figures)
-        if len(report.node_classes or ()) <= _MAX_REMEMBERED_ORDERS:
-            self._figures[report.site] = (report, status)
-        return _site_report_with(report, status)
-
-    def forget(self, site: str) -> None:
-        """Drops what is remembered of a site that is gone or has new keys."""
-        for each in (self._known, self._canonical, self._figures):
-            each.pop(site, None)
-
-
-def _has_same(one: Report, other: Report, names: Iterable[str]) -> bool:
-    """Whether these sections are the same objects in both reports."""
-    return all(getattr(one, name) is getattr(other, name) for name in names)
-
-
-def _read_sections(
-    parts: dict[str, Any], known: _Remembered, *, is_delta: bool
-) -> tuple[dict[tuple[bool, str], tuple[bytes, object]], dict[bytes, ReportedNodeClass]]:
-    """Takes the sections out of a message and reads those that are not known.
-
-    Returns:
-        By kind and name of the field: the JSON and the value; and the node classes by their JSON.
-
-    Raises:
-        WireError: a section is invalid.
-    """
-    read: dict[tuple[bool, str], tuple[bytes, object]] = {}
-    classes: dict[bytes, ReportedNodeClass] = {}
-    for key, (name, reader) in _section_readers().items():
-        raw = bytes(parts.pop(key, b"null"))
-        if raw == b"null":
-            continue
-        before = known.sections.get((is_delta, name))
-        if before is not None and before[0] == raw:
-            read[is_delta, name] = before
-        elif name == "node_classes":
-            items = [bytes(each) for each in _ITEMS.decode(raw)]
-            if len(items) > MAX_NODE_ROWS:
-                raise WireError("too-large", f"more than {MAX_NODE_ROWS} node classes")
-            for each in items:
-                found = known.classes.get(each) or classes.get(each)
-                classes[each] = found or _NODE_CLASS.from_json(parse_json(each))
-            read[is_delta, name] = raw, tuple(classes[each] for each in items)
-        else:
-            read[is_delta, name] = raw, reader(parse_json(raw))
-    return read, classes
-
-
-@cache
-def _section_readers() -> dict[str, tuple[str, Reader]]:
-    """By the key of a section in JSON: the name of its field, and its reader."""
-    hints = typing.get_type_hints(ReportSections, include_extras=True)
-    return {to_camel_case(name): (name, reader_of(hints[name])) for name in SECTION_NAMES}
 
 
 class ReadStatus(NamedTuple):

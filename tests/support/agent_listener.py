@@ -11,6 +11,7 @@ import aiomqtt
 
 from agents.protocol.delta import decode_report
 from agents.protocol.envelope import unseal
+from agents.protocol.heartbeat.chain import is_heartbeat, parse_heartbeat
 from agents.protocol.keys import SigningKey, TrustedKeys
 from agents.protocol.report import OFFLINE
 from agents.protocol.status import SITE_STATUS, SiteStatusMessage
@@ -47,7 +48,10 @@ class AgentListener:
         await self.client.subscribe("kapok/v1/site-a/#", qos=1)
         async for message in self.client.messages:
             name, kind = str(message.topic), parse_topic(str(message.topic)).kind
-            if kind in ("report", "status", "offline"):
+            if kind == "report" and is_heartbeat(message.payload):
+                beat = parse_heartbeat(message.payload)
+                self.received.append(("heartbeat", beat, bool(message.retain)))
+            elif kind in ("report", "status", "offline"):
                 payload = unseal(message.payload, topic=name, trusted=self.trusted)
                 read = {"status": SITE_STATUS.decode, "offline": OFFLINE.decode}
                 value = read.get(kind, decode_report)(payload)

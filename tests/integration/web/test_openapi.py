@@ -93,7 +93,7 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
             read_blob_of=partial(read_blob_of, file),
         ),
         readiness_problem=str,
-        review_token=fake_reviewer({"auditor": [ALL]}),
+        review_token=fake_reviewer({"good": [ALL], "health": ["health"]}),
         clock=clock,
         faults=make_faults(clock),
         diagnosis=DiagnosisSource(
