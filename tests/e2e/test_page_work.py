@@ -12,11 +12,16 @@ import pytest
 from tests.e2e.test_demo import running
 from tests.support.browser import Browser, browser, require_browser
 from tests.support.page_double import ESCAPES, MARKUP, Reader, poisoned, serving
-from tests.support.up import ROOT, eventually
+from tests.support.up import KUBECTL, ROOT, eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
-PLACED, REFUSED = "health/appointment", "health/new-questionnaire"
+PLACED, REFUSED, UNNAMED = (
+    "health/appointment",
+    "health/patient-export",
+    "health/new-questionnaire",
+)
+EXPORT = ROOT / "manifests" / "samples" / "workloads" / "patient-export.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +29,17 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     require_browser()
     folder = tmp_path_factory.mktemp("work") / "demo"
     with running(folder):
-        yield folder / "hub"
+        hub = folder / "hub"
+        command = [
+            str(KUBECTL),
+            "--kubeconfig",
+            str(hub / "kubeconfig"),
+            "apply",
+            "-f",
+            str(EXPORT),
+        ]
+        subprocess.run(command, check=True, capture_output=True)
+        yield hub
 
 
 @pytest.fixture(scope="module")
@@ -93,24 +108,26 @@ def page(data_dir: Path, window: Browser) -> Browser:
 def test_workloads_are_found_by_facets_whose_choice_is_in_the_address(page: Browser) -> None:
     show(page, "#/workloads")
     shows(page, "#workloads", PLACED, REFUSED)
-    shows(page, "#workloads-count", "8")
+    shows(page, "#workloads-count", "9")
     press(page, "[data-facet=tenant] input")
-    shows(page, "#workloads-count", " of 8")
+    shows(page, "#workloads-count", " of 9")
     assert "tenant=" in page.run("return location.hash"), "a link shows what its sender saw"
     assert page.console_messages() == []
 
 
 def test_why_it_does_not_run_and_who_can_change_it(page: Browser) -> None:
     show(page, f"#/workloads/{REFUSED}")
-    shows(page, "#why-line", "data-class-missing")
-    shows(page, "#changes", "the tenant may change it", "workload.dataClass")
+    shows(page, "#why-line", "selector")
+    shows(page, "#changes", "the tenant may change it", "workload.siteSelector")
     show_me = "return document.querySelector('#changes a[href^=\"#/whatif?\"]').href"
-    assert "change=workload.dataClass" in page.run(show_me)
-    shows(page, ".heat table", "data-class-missing")
+    assert "change=workload.siteSelector" in page.run(show_me)
+    shows(page, ".heat table", "selector")
     page.run("document.querySelector('.heat td.bad button').focus()")
-    shows(page, "#said", "data-class-missing")
+    shows(page, "#said", ",")
     words = page.run("return document.getElementById('in-words').textContent")
-    assert "no data class" in words, "the same for a reader of the screen"
+    assert "labels do not match" in words, "the same for a reader of the screen"
+    show(page, f"#/workloads/{UNNAMED}")
+    shows(page, "#reasons", "no data class given", "the tenant may change it")
     assert page.console_messages() == []
 
 
@@ -136,7 +153,7 @@ def test_where_it_ran_at_a_time_and_what_happened(page: Browser) -> None:
 
 def test_what_waits_and_what_carbon_costs_today(page: Browser) -> None:
     show(page, "#/queue")
-    shows(page, "#queue", REFUSED, "the data class scheme changes")
+    shows(page, "#queue", UNNAMED, "the data class scheme changes")
     shows(page, "#by-reason", "no data class given")
     show(page, "#/carbon")
     shows(page, "#spend-now", "CO₂e/h", "CNY/h")
