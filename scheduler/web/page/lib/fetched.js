@@ -22,6 +22,7 @@ export function useAgain(load, keys, {everySeconds = 0, version} = {}) {
     loop.current = mine;
     mine.run = async () => {
       clearTimeout(mine.timer);
+      if (document.hidden) { mine.timer = setTimeout(mine.run, 1000); return; }
       if (mine.isBusy) { mine.isDue = true; return; }
       mine.isBusy = true;
       mine.isDue = false;
