@@ -229,9 +229,38 @@ def _answers(reader: Reader) -> dict[str, Any]:
     return found
 
 
+def _with_all_that_may_be_shown(answers: dict[str, Any]) -> dict[str, Any]:
+    """The answers with what this demo does not have: quotas, reservations, endpoints, remains."""
+    detail = answers[f"/api/v1/workloads/{PLACED}"]
+    detail |= {
+        "labels": {"k": "v"},
+        "endpoints": [{"site": "m", "address": "a", "host": "h", "port": 80, "ready": True}],
+        "endpointsLeftOut": 2,
+        "sitesLeftOut": 3,
+        "leaving": [{"name": "m", "replicas": 1, "replacedBy": ["n"]}],
+        "remains": [{"site": "m", "claims": ["c"], "message": "left"}],
+        "failover": {"reason": "Moved", "message": "moved"},
+        "plan": {"startAt": "2099-01-01T00:00:00Z"},
+        "manifestsLeftOut": ["Deployment d"],
+    }
+    queue = answers["/api/v1/queue"]
+    reserved = [{"site": "m", "replicas": 1}]
+    queue["reserved"] = [{"workload": "a/b", "sites": reserved}]
+    queue["waiting"][0] |= {"reserved": reserved, "startAt": "2099-01-01T00:00:00Z"}
+    tenant = answers["/api/v1/tenants"]["tenants"][0]
+    tenant |= {"share": 1.5, "dominant": "cpu", "cohort": "city", "problem": "not a quantity"}
+    amounts = {"used": 3, "quota": 2, "borrowed": 1, "lent": 0, "borrowLimit": 4}
+    tenant["resources"] = [{"name": "cpu", **amounts}, {"name": "pods", **amounts, "quota": None}]
+    here, there = [{"name": "m", "replicas": 1}], [{"name": "n", "replicas": 1}]
+    moved = {"moved": True, "why": {"m": "silent"}, "left": here, "gained": there}
+    answers[f"/api/v1/workloads/{PLACED}/history"]["entries"][0] |= {**moved, "times": 3}
+    return answers
+
+
 def test_markup_and_escapes_in_any_field_are_text(data_dir: Path, window: Browser) -> None:
     reader = Reader(address(data_dir))
-    answers = {path: poisoned(body) for path, body in _answers(reader).items()}
+    whole = _with_all_that_may_be_shown(_answers(reader))
+    answers = {path: poisoned(body) for path, body in whole.items()}
     detail = answers[f"/api/v1/workloads/{PLACED}"]
     detail["labels"] = {f"k{MARKUP}": MARKUP + ESCAPES}
     event = poisoned(reader.first_event("/api/v1/live?view=overview"))
@@ -245,6 +274,11 @@ def test_markup_and_escapes_in_any_field_are_text(data_dir: Path, window: Browse
             assert window.run("return window.hacked") is None
             strange = "return document.querySelectorAll('main img, main script, main b b').length"
             assert window.run(strange) == 0, view
+        show(window, "#/queue")
+        shows(window, "#largest-share", "150%", "cpu")
+        shows(window, "#reserved", "<img")
+        show(window, f"#/workloads/{PLACED}?part=where")
+        shows(window, "#endpoints", ":80", "<img")
         show(window, f"#/workloads/{PLACED}?part=asks")
         text = shows(window, "[data-part=asks]", "<img src=x onerror")
         assert "⟨U+001B⟩" in text, "an escape is shown as its code"
