@@ -26,8 +26,9 @@ function fitPath(query) {
 }
 
 function Question({query}) {
+  const asks = (name, otherwise) => query.get(name) ?? (fitPath(query) ? "" : otherwise);
   const [asked, setAsked] = useState({
-    cpu: query.get("cpu") || "8", memory: query.get("memory") || "", gpu: query.get("gpu") || "1", replicas: query.get("replicas") || "1", class: query.get("class") || "",
+    cpu: asks("cpu", "8"), memory: asks("memory", ""), gpu: asks("gpu", "1"), replicas: query.get("replicas") || "1", class: query.get("class") || "",
   });
   const set = (name) => (value) => setAsked((known) => ({...known, [name]: value.trim()}));
   const submit = (event) => { event.preventDefault(); setQuery(asked); };
@@ -52,7 +53,7 @@ function Fits({query}) {
       ? html`<${State} kind="bad">${named("reason", row.firstRefusal)}<//>` : html`<${State} kind="good">${t("fit.yes")}<//>`)},
     {key: "cost", title: t("fit.cost"), numeric: true, value: (row) => row.cnyPerReplicaHour, cell: (row) => number(row.cnyPerReplicaHour, 4)},
   ];
-  return html`<section class="panel wide"><h2>${t("fit.title")}</h2><${Question} query=${query} />
+  return html`<section class="panel wide"><h2>${t("fit.title")}</h2><${Question} key=${path} query=${query} />
     ${path && error && html`<${Banner} kind="bad">${plain(error.message)}<//>`}
     ${path && !data && !error && html`<${Loading} />`}
     ${path && data && html`<p id="fit-answer"><b>${t("fit.answer", {sites: data.fitting, total: data.total, replicas: data.replicas})}</b>
@@ -96,4 +97,4 @@ function Losses({query}) {
     <${Loss} site=${query.get("lost")} /></section>`;
 }
 
-export const Room = ({query}) => html`<h1>${t("nav.room")}</h1><div class="panels"><${Fits} query=${query} /><${Losses} query=${query} /></div>`;
+export const Room = ({query}) => html`<h1>${t("nav.room")}</h1><div class="panels"><${Fits} query=${query} /><${Losses} key=${query.get("lost")} query=${query} /></div>`;

@@ -178,5 +178,5 @@ export function Why({path, parts, query, phase}) {
       <${Verdicts} sites=${data.sites} /><${Pager} offset=${data.offset} total=${data.total} /></section>
     <section class="panel wide"><${Costs} sites=${data.sites} /></section>
     <section class="panel wide"><datalist id="versus-sites">${data.sites.map((one) => html`<option key=${one.name} value=${one.name} />`)}</datalist>
-      <${Versus} names=${versus} found=${sides.data?.versus} error=${sides.error} /></section>` : null}`;
+      <${Versus} key=${versus.join()} names=${versus} found=${sides.data?.versus} error=${sides.error} /></section>` : null}`;
 }
