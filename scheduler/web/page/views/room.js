@@ -1,6 +1,6 @@
 // Room and losses: where a shape of pods fits now, and what becomes of the work at a site that is lost.
 
-import {html, useState} from "/page/lib/preact.js";
+import {html, useEffect, useState} from "/page/lib/preact.js";
 import {useFetched} from "/page/lib/fetched.js";
 import {number} from "/page/lib/format.js";
 import {plain} from "/page/lib/plain.js";
@@ -25,11 +25,14 @@ function fitPath(query) {
   return `/api/v1/fits?${asked}`;
 }
 
+function askedIn(query) {
+  const get = (name, otherwise) => query.get(name) ?? (fitPath(query) ? "" : otherwise);
+  return {cpu: get("cpu", "8"), memory: get("memory", ""), gpu: get("gpu", "1"), replicas: query.get("replicas") || "1", class: query.get("class") || ""};
+}
+
 function Question({query}) {
-  const asks = (name, otherwise) => query.get(name) ?? (fitPath(query) ? "" : otherwise);
-  const [asked, setAsked] = useState({
-    cpu: asks("cpu", "8"), memory: asks("memory", ""), gpu: asks("gpu", "1"), replicas: query.get("replicas") || "1", class: query.get("class") || "",
-  });
+  const [asked, setAsked] = useState(askedIn(query));
+  useEffect(() => setAsked(askedIn(query)), [fitPath(query)]);
   const set = (name) => (value) => setAsked((known) => ({...known, [name]: value.trim()}));
   const submit = (event) => { event.preventDefault(); setQuery(asked); };
   return html`<form class="bar" id="fit-form" onSubmit=${submit}>
@@ -53,7 +56,7 @@ function Fits({query}) {
       ? html`<${State} kind="bad">${named("reason", row.firstRefusal)}<//>` : html`<${State} kind="good">${t("fit.yes")}<//>`)},
     {key: "cost", title: t("fit.cost"), numeric: true, value: (row) => row.cnyPerReplicaHour, cell: (row) => number(row.cnyPerReplicaHour, 4)},
   ];
-  return html`<section class="panel wide"><h2>${t("fit.title")}</h2><${Question} key=${path} query=${query} />
+  return html`<section class="panel wide"><h2>${t("fit.title")}</h2><${Question} query=${query} />
     ${path && error && html`<${Banner} kind="bad">${plain(error.message)}<//>`}
     ${path && !data && !error && html`<${Loading} />`}
     ${path && data && html`<p id="fit-answer"><b>${t("fit.answer", {sites: data.fitting, total: data.total, replicas: data.replicas})}</b>
@@ -87,14 +90,16 @@ function Loss({site}) {
 }
 
 function Losses({query}) {
-  const [written, setWritten] = useState(query.get("lost") || "");
+  const lost = query.get("lost") || "";
+  const [written, setWritten] = useState(lost);
+  useEffect(() => setWritten(lost), [lost]);
   const sites = useFetched("/api/v1/sites").data?.sites || [];
   const submit = (event) => { event.preventDefault(); setQuery({lost: written.trim()}); };
   return html`<section class="panel wide"><h2>${t("loss.title")}</h2>
     <form class="bar" id="loss-form" onSubmit=${submit}><label>${t("site.name")} <input type="text" id="loss-site" list="loss-sites" value=${written} onInput=${(event) => setWritten(event.target.value)} /></label>
       <datalist id="loss-sites">${sites.map((one) => html`<option key=${one.name} value=${one.name} />`)}</datalist>
       <button type="submit" class="plain">${t("loss.ask")}</button></form>
-    <${Loss} site=${query.get("lost")} /></section>`;
+    <${Loss} site=${lost} /></section>`;
 }
 
-export const Room = ({query}) => html`<h1>${t("nav.room")}</h1><div class="panels"><${Fits} query=${query} /><${Losses} key=${query.get("lost")} query=${query} /></div>`;
+export const Room = ({query}) => html`<h1>${t("nav.room")}</h1><div class="panels"><${Fits} query=${query} /><${Losses} query=${query} /></div>`;

@@ -1,7 +1,7 @@
 // Why a workload runs where it does: sites x rules, costs with their origin and age, the smallest
 // change that would help and who may make it, and any two sites side by side.
 
-import {html, useState} from "/page/lib/preact.js";
+import {html, useEffect, useState} from "/page/lib/preact.js";
 import {useDelayed, useFetched} from "/page/lib/fetched.js";
 import {duration, instant, number} from "/page/lib/format.js";
 import {plain} from "/page/lib/plain.js";
@@ -115,6 +115,7 @@ function costText(cost) {
 function Versus({names, found, error}) {
   const [one, setOne] = useState(names[0] || "");
   const [other, setOther] = useState(names[1] || "");
+  useEffect(() => { setOne(names[0] || ""); setOther(names[1] || ""); }, [names.join()]);
   const compare = (event) => {
     event.preventDefault();
     setQuery({versus: [one.trim(), other.trim()].filter(Boolean).join(",")});
@@ -178,5 +179,5 @@ export function Why({path, parts, query, phase}) {
       <${Verdicts} sites=${data.sites} /><${Pager} offset=${data.offset} total=${data.total} /></section>
     <section class="panel wide"><${Costs} sites=${data.sites} /></section>
     <section class="panel wide"><datalist id="versus-sites">${data.sites.map((one) => html`<option key=${one.name} value=${one.name} />`)}</datalist>
-      <${Versus} key=${versus.join()} names=${versus} found=${sides.data?.versus} error=${sides.error} /></section>` : null}`;
+      <${Versus} names=${versus} found=${sides.data?.versus} error=${sides.error} /></section>` : null}`;
 }
