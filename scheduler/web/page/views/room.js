@@ -69,10 +69,11 @@ function Fits({query}) {
 const whyNot = (row) => Object.entries(row.reasons).map(([slug, count]) => `${named("reason", slug)} (${number(count)})`).join(", ");
 
 function Loss({site}) {
-  const {data, error} = useFetched(site ? `/api/v1/losses/${encodeURIComponent(site)}` : null);
+  const path = site ? `/api/v1/losses/${encodeURIComponent(site)}` : null;
+  const {data, error, path: answered} = useFetched(path);
   if (!site) return null;
   if (error) return html`<${Banner} kind="bad">${plain(error.message)}<//>`;
-  if (!data || data.site !== site) return html`<${Loading} />`;
+  if (!data || answered !== path) return html`<${Loading} />`;
   const columns = [
     {key: "name", title: t("workload.name"), value: (row) => row.workload, cell: (row) => html`<a href=${workloadLink(row.workload)}>${row.workload}</a>`},
     {key: "outcome", title: t("loss.outcome"), value: (row) => row.outcome, cell: (row) => html`<${State} kind=${OUTCOME_KINDS[row.outcome]}>${t(`loss.${row.outcome}`)}<//>`},
