@@ -4,10 +4,11 @@ Each is a slug with named values, which the page puts into words, and where to l
 one line says how many there are, so that each kind of trouble is seen.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import islice
+from functools import partial
+from itertools import chain, islice
 from typing import Any, Final
 
 from scheduler.model.formatters import format_rfc3339
@@ -54,101 +55,94 @@ def attention_items(
     snapshot: StateSnapshot, index: FleetIndex, sight: Sight
 ) -> list[AttentionItem]:
     """What wants attention, the worst first; at most `MAX_ITEMS`."""
-    found = [*_bad(snapshot, index, sight), *_waiting(snapshot, index, sight)]
-    return found[:MAX_ITEMS]
+    sites = _find_sites(index, snapshot.at) if sight.has_sites else _Sites()
+    found = chain(_bad(snapshot, index, sight, sites), _waiting(snapshot, index, sight, sites))
+    return list(islice(found, MAX_ITEMS))
 
 
-def _bad(snapshot: StateSnapshot, index: FleetIndex, sight: Sight) -> Iterator[AttentionItem]:
+@dataclass(slots=True)
+class _Sites:
+    """The sites that want attention, by why."""
+
+    silent: list[KnownSite] = field(default_factory=list)
+    overdue: list[KnownSite] = field(default_factory=list)
+    ending: list[KnownSite] = field(default_factory=list)
+
+
+def _find_sites(index: FleetIndex, now: datetime) -> _Sites:
+    """Finds them; a site whose last grant ends counts only if it has work."""
+    found, limit, at_work = _Sites(), now + _GRANT_NOTICE, index.by_site
+    for name, site in index.sites.items():
+        if not site.is_reporting:
+            found.silent.append(site)
+        until, drain = site.granted_until, site.facts.spec.drain
+        if (until is None or until < limit) and name in at_work:
+            found.ending.append(site)
+        if drain is not None and drain.by is not None and drain.by < now and name in at_work:
+            found.overdue.append(site)
+    return found
+
+
+def _bad(
+    snapshot: StateSnapshot, index: FleetIndex, sight: Sight, sites: _Sites
+) -> Iterator[AttentionItem]:
     if snapshot.hub_problem:
         yield AttentionItem("hub-problem", "bad", {"reason": snapshot.hub_problem}, ("queue",), {})
     elif not snapshot.is_broker_connected and snapshot.epoch:
         yield AttentionItem("broker-lost", "bad", {}, ("fleet",), {})
-    silent = [one for one in _sites(index, sight) if not one.is_reporting]
-    yield from _alike_sites(
-        index, sight, silent, one="site-silent", many="sites-silent", query={"state": "silent"}
-    )
-    yield from _alike_workloads("violation", "violations", _violating(index, sight), {})
+    count = partial(index.count_at, sight=sight)
+    yield from _alike_sites("site-silent", "bad", sites.silent, count, {"show": "silent"})
+    violating = [one for key, one in index.violating.items() if sight.sees(key[0])]
+    yield from _alike_workloads("violation", "bad", violating, {})
     for phase, slug in (("Degraded", "degraded"), ("Refused", "refused")):
         works = list(index.in_phases([phase], sight))
-        yield from _alike_workloads(slug, f"many-{slug}", works, {"phase": phase})
+        yield from _alike_workloads(slug, "bad", works, {"phase": phase})
 
 
-def _waiting(snapshot: StateSnapshot, index: FleetIndex, sight: Sight) -> Iterator[AttentionItem]:
-    now = snapshot.at
-    sites = _sites(index, sight)
-    yield from _alike_sites(
-        index, sight, [one for one in sites if _is_overdue(index, one, now)], one="drain-overdue"
-    )
-    yield from _alike_sites(
-        index, sight, [one for one in sites if _ends_soon(index, one, now)], one="grant-ends"
-    )
+def _waiting(
+    snapshot: StateSnapshot, index: FleetIndex, sight: Sight, sites: _Sites
+) -> Iterator[AttentionItem]:
+    count = partial(index.count_at, sight=sight)
+    yield from _alike_sites("drain-overdue", "wait", sites.overdue, count, {"show": "cordoned"})
+    yield from _alike_sites("grant-ends", "wait", sites.ending, count, {})
     works = list(index.in_phases(["Waiting"], sight))
-    yield from _alike_workloads("waiting", "many-waiting", works, {"phase": "Waiting"}, kind="wait")
+    yield from _alike_workloads("waiting", "wait", works, {"phase": "Waiting"})
     if snapshot.unadmitted_site_count and sight.is_all:
         values = {"n": snapshot.unadmitted_site_count}
         yield AttentionItem("sites-pending", "wait", values, ("fleet",), {})
 
 
-def _sites(index: FleetIndex, sight: Sight) -> list[KnownSite]:
-    return list(index.sites.values()) if sight.has_sites else []
-
-
-def _violating(index: FleetIndex, sight: Sight) -> list[Workload]:
-    return [one for key, one in index.violating.items() if sight.sees(key[0])]
-
-
-def _is_overdue(index: FleetIndex, site: KnownSite, now: datetime) -> bool:
-    drain = site.facts.spec.drain
-    is_late = drain is not None and drain.by is not None and drain.by < now
-    return is_late and site.facts.name in index.by_site
-
-
-def _ends_soon(index: FleetIndex, site: KnownSite, now: datetime) -> bool:
-    """Whether a site with work loses its last grant soon, or has lost it."""
-    until = site.granted_until
-    has_grant_for_long = until is not None and (until == ENDLESS or until - now > _GRANT_NOTICE)
-    return not has_grant_for_long and site.facts.name in index.by_site
-
-
 def _alike_sites(
-    index: FleetIndex,
-    sight: Sight,
+    slug: str,
+    kind: str,
     sites: list[KnownSite],
-    *,
-    one: str,
-    many: str = "",
-    query: dict[str, str] | None = None,
+    count: Callable[[str], int],
+    query: dict[str, str],
 ) -> Iterator[AttentionItem]:
-    """A line for each site, those with most work first; or one line for all, if they are many."""
-    kind = "bad" if many else "wait"
-    counts = {site.facts.name: index.count_at(site.facts.name, sight) for site in sites}
-    if many and len(sites) > _MAX_ALIKE:
-        total = {"n": len(sites), "workloads": sum(counts.values())}
-        yield AttentionItem(many, kind, total, ("fleet",), query or {})
+    """A line for each site, those with most work first; or one line, if they are many."""
+    if len(sites) > _MAX_ALIKE:
+        total = {"n": len(sites), "workloads": sum(count(site.facts.name) for site in sites)}
+        yield AttentionItem(f"many-{slug}", kind, total, ("fleet",), query)
         return
-    for site in _first(sites, lambda site: (-counts[site.facts.name], site.facts.name)):
+    for site in sorted(sites, key=lambda one: (-count(one.facts.name), one.facts.name)):
         since, until = site.row.get("healthSince"), site.granted_until
         values: dict[str, Any] = {
             "site": site.facts.name,
-            "workloads": counts[site.facts.name],
+            "workloads": count(site.facts.name),
             "since": format_rfc3339(since) if isinstance(since, datetime) else None,
             "until": format_rfc3339(until) if until and until != ENDLESS else None,
         }
-        yield AttentionItem(one, kind, values, ("sites", site.facts.name), {})
+        yield AttentionItem(slug, kind, values, ("sites", site.facts.name), {})
 
 
 def _alike_workloads(
-    one: str, many: str, works: list[Workload], query: dict[str, str], *, kind: str = "bad"
+    slug: str, kind: str, works: list[Workload], query: dict[str, str]
 ) -> Iterator[AttentionItem]:
     """A line for each workload, those of high priority first; or one line, if they are many."""
     if len(works) > _MAX_ALIKE:
-        yield AttentionItem(many, kind, {"n": len(works)}, ("workloads",), query)
+        yield AttentionItem(f"many-{slug}", kind, {"n": len(works)}, ("workloads",), query)
         return
-    for work in _first(works, lambda work: (-(work.spec.priority or 0), work.metadata.key)):
+    for work in sorted(works, key=lambda one: (-(one.spec.priority or 0), one.metadata.key)):
         values = {"workload": work.metadata.key, "reason": work.status.reason}
         path = ("workloads", work.metadata.namespace, work.metadata.name)
-        yield AttentionItem(one, kind, values, path, {})
-
-
-def _first(found: Iterable[Any], order: Callable[[Any], Any]) -> Iterator[Any]:
-    return islice(sorted(found, key=order), _MAX_ALIKE)
+        yield AttentionItem(slug, kind, values, path, {})

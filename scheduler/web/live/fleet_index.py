@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import compress, count
+from operator import is_not
 from typing import Any, Final
 
 import msgspec
@@ -63,6 +65,7 @@ class FleetIndex:
         by_phase: the workloads in each phase, by key.
         violating: the workloads of which some replica breaks a required rule, by key.
         version: counts the looks at which some workload had changed.
+        changed: the sites that were others at the last look.
     """
 
     sites: dict[str, KnownSite] = field(default_factory=dict)
@@ -71,30 +74,44 @@ class FleetIndex:
     by_phase: dict[str, dict[WorkKey, Workload]] = field(default_factory=dict)
     violating: dict[WorkKey, Workload] = field(default_factory=dict)
     version: int = 0
-    _seen: dict[int, Workload] = field(default_factory=dict)
+    changed: list[str] = field(default_factory=list)
+    _last: list[Workload] = field(default_factory=list)
     _full_rows: dict[str, tuple[KnownSite, int, bytes]] = field(default_factory=dict)
 
     def update(self, snapshot: StateSnapshot) -> None:
         """Takes in a snapshot."""
         self._update_workloads(snapshot.workloads)
-        known = self.sites
-        self.sites = {
-            facts.name: _site_of(snapshot, index, known.get(facts.name))
-            for index, facts in enumerate(snapshot.facts)
-        }
+        # In the order of `facts`, as all columns of a snapshot.
+        states = zip(
+            snapshot.is_ready,
+            snapshot.healths,
+            snapshot.health_changed_at,
+            *snapshot.used_by_resource.values(),
+            strict=True,
+        )
+        known, self.sites, self.changed = self.sites, {}, []
+        for index, (facts, state) in enumerate(zip(snapshot.facts, states, strict=True)):
+            site = known.get(facts.name)
+            if site is None or site.facts is not facts or site.state != state:
+                site = _site_of(snapshot, index, state)
+                self.changed.append(facts.name)
+            self.sites[facts.name] = site
 
     def _update_workloads(self, workloads: list[Workload]) -> None:
-        fresh = [one for one in workloads if id(one) not in self._seen]
-        if not fresh and len(workloads) == len(self._seen):
-            return
-        current = {id(one): one for one in workloads}
-        for number, one in self._seen.items():
-            if number not in current:
-                self._forget(one)
+        last, self._last = self._last, workloads
+        if len(last) == len(workloads):
+            # Most looks find few others, each at its place; at C speed.
+            places = list(compress(count(), map(is_not, last, workloads)))
+            gone, fresh = [last[one] for one in places], [workloads[one] for one in places]
+        else:
+            before, after = {id(one) for one in last}, {id(one) for one in workloads}
+            gone = [one for one in last if id(one) not in after]
+            fresh = [one for one in workloads if id(one) not in before]
+        for one in gone:
+            self._forget(one)
         for one in fresh:
             self._note(one)
-        self._seen = current  # holds each object, so no other one gets its number
-        self.version += 1
+        self.version += bool(gone or fresh)
 
     def _note(self, workload: Workload) -> None:
         key, phase = _key(workload), _phase(workload)
@@ -150,6 +167,8 @@ class FleetIndex:
 
     def count_at(self, site: str, sight: Sight) -> int:
         """How many of the workloads that are seen have replicas at a site."""
+        if sight.namespaces is None:
+            return len(self.by_site.get(site, ()))
         return sum(1 for _ in self.workloads_at(site, sight))
 
     def workloads_at(self, site: str, sight: Sight) -> Iterator[Workload]:
@@ -170,16 +189,8 @@ def sites_of(workload: Workload) -> set[str]:
     return {site for group in workload.status.placement.groups for site in group.sites}
 
 
-def _site_of(snapshot: StateSnapshot, index: int, known: KnownSite | None) -> KnownSite:
-    facts, used = snapshot.facts[index], snapshot.used_by_resource
-    state = (
-        snapshot.is_ready[index],
-        snapshot.healths[index],
-        snapshot.health_changed_at[index],
-        *(amounts[index] for amounts in used.values()),
-    )
-    if known is not None and known.facts is facts and known.state == state:
-        return known
+def _site_of(snapshot: StateSnapshot, index: int, state: tuple[object, ...]) -> KnownSite:
+    facts = snapshot.facts[index]
     figures = site_figures(facts.spec, facts.status, is_reporting=snapshot.is_ready[index])
     row = site_row(snapshot, index, figures)
     row["provider"] = facts.spec.provider

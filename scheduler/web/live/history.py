@@ -65,8 +65,8 @@ class History:
 
     def note_health(self, index: FleetIndex) -> None:
         """Notes which sites have another health than at the last look."""
-        for name, site in index.sites.items():
-            changes = self._changes.get(name)
+        for name in index.changed:
+            site, changes = index.sites[name], self._changes.get(name)
             health = str(site.row["health"])
             if changes is None:
                 changes = self._changes[name] = deque(maxlen=_MAX_CHANGES)

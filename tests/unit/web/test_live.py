@@ -138,7 +138,7 @@ def test_each_kind_of_trouble_is_seen_though_one_is_frequent(scene: WebState) ->
     snapshot = replace(state.snapshot, is_ready=[False, False, False, True])
     state.index.update(snapshot)
     items = attention_items(snapshot, state.index, ALL)
-    assert items[0].slug == "sites-silent"
+    assert items[0].slug == "many-site-silent"
     assert items[0].values == {"n": 3, "workloads": 5}
     assert "many-refused" in [one.slug for one in items]
 
@@ -206,10 +206,9 @@ async def test_who_watches_one_view_shares_it_and_a_change_arrives(scene: WebSta
             version = one.version
             put(scene, "work-00000", phase="Degraded")
             waiting = group.create_task(one.wait())
-            while one.version == version:
+            while b'"Degraded":1' not in one.since(version, "T"):
                 await clock.advance(LOOK_SECONDS)
             await waiting
-            assert event(one.since(version, "T"))["values"]["phases"]["Degraded"] == 1
         with feed.watching(key) as later:
             assert later is not one, "nothing is kept of what is not watched"
         run.cancel()
