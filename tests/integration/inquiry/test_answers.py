@@ -195,9 +195,12 @@ async def test_a_shape_fits_where_a_node_has_room_for_it(tmp_path: Path) -> None
     lawful = await answers.fits(FitQuestion(requests={"cpu": "1"}, data_class="general-1"))
     assert (lawful["fitting"], lawful["sites"][0]["firstRefusal"]) == (0, "not-allowed")
     assert lawful["sites"][0]["room"] > 0
-    for wrong in ({"cpu": "much"}, {"cpu": "-1"}):
-        with pytest.raises(QuestionRefused, match="cpu"):
+    for wrong in ({"cpu": "much"}, {"cpu": "-1"}, {"cpu": "1e30"}, {"kapok.dev/gpu-milli": "1001"}):
+        with pytest.raises(QuestionRefused, match=next(iter(wrong))):
             await answers.fits(FitQuestion(requests=wrong))
+    for most in ({"cpu": "4e15"}, {"memory": "4e18"}, {"cpu": "1n"}, {"nvidia.com/gpu": "0"}, {}):
+        found = await answers.fits(FitQuestion(requests=most, replicas=100_000))
+        assert found["total"] == 3
     with pytest.raises(QuestionRefused, match="general-1"):
         await answers.fits(FitQuestion(requests={"cpu": "1"}, data_class="secret"))
 
