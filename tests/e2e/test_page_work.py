@@ -232,6 +232,8 @@ def _answers(reader: Reader) -> dict[str, Any]:
 def _with_all_that_may_be_shown(answers: dict[str, Any]) -> dict[str, Any]:
     """The answers with what this demo does not have: quotas, reservations, endpoints, remains."""
     detail = answers[f"/api/v1/workloads/{PLACED}"]
+    at = "2026-01-01T00:00:00Z"
+    moves = [{"from": "m", "to": ["n"], "replicas": 1, "at": at, "silentSince": at, "by": "me"}]
     detail |= {
         "labels": {"k": "v"},
         "endpoints": [{"site": "m", "address": "a", "host": "h", "port": 80, "ready": True}],
@@ -239,7 +241,7 @@ def _with_all_that_may_be_shown(answers: dict[str, Any]) -> dict[str, Any]:
         "sitesLeftOut": 3,
         "leaving": [{"name": "m", "replicas": 1, "replacedBy": ["n"]}],
         "remains": [{"site": "m", "claims": ["c"], "message": "left"}],
-        "failover": {"reason": "Moved", "message": "moved"},
+        "failover": {"reason": "Moved", "message": "moved", "moved": moves, "unready": moves},
         "plan": {"startAt": "2099-01-01T00:00:00Z"},
         "manifestsLeftOut": ["Deployment d"],
     }
@@ -279,6 +281,7 @@ def test_markup_and_escapes_in_any_field_are_text(data_dir: Path, window: Browse
         shows(window, "#reserved", "<img")
         show(window, f"#/workloads/{PLACED}?part=where")
         shows(window, "#endpoints", ":80", "<img")
+        shows(window, "#failovers", "→", "asked by me<img")
         show(window, f"#/workloads/{PLACED}?part=asks")
         text = shows(window, "[data-part=asks]", "<img src=x onerror")
         assert "⟨U+001B⟩" in text, "an escape is shown as its code"

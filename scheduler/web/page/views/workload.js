@@ -48,7 +48,17 @@ function Where({data}) {
       ${data.endpointsLeftOut > 0 && html`<p>${t("list.left-out", {n: data.endpointsLeftOut})}</p>`}</section>`}
     ${data.remains.length > 0 && html`<section class="panel"><h2>${t("workload.remains")}</h2><ul>${data.remains.map((one) => html`<li key=${one.site}>
         ${one.site}: ${plain([...(one.claims || []), one.message].filter(Boolean).join(", "))}</li>`)}</ul></section>`}
+    <${Failovers} failover=${data.failover} />
     <${Conditions} conditions=${data.conditions} />`;
+}
+
+function Failovers({failover}) {
+  const moves = [...(failover?.moved || []), ...(failover?.unready || [])];
+  if (!moves.length) return null;
+  return html`<section class="panel wide"><h2>${t("workload.failovers")}</h2><ul id="failovers">${moves.map((one) => html`<li key=${`${one.from}${one.at}`}>
+    ${one.at && html`<time datetime=${one.at}>${instant(one.at)}</time> `}<b>${one.from} (${number(one.replicas)}) → ${one.to.join(", ") || "–"}</b>
+    ${one.silentSince && ` ${t("workload.silent-since", {at: instant(one.silentSince)})}`}${one.reason && ` ${plain(one.reason)}`}
+    ${one.by && ` ${t("workload.asked-by", {name: plain(one.by)})}`}${one.movedBack && ` ${t("workload.moved-back")}`}</li>`)}</ul></section>`;
 }
 
 const CONDITION_KINDS = {True: "good", False: "bad", Unknown: "wait"};
