@@ -1,11 +1,12 @@
 // What a view asks the server for once or again and again, with the state of asking.
 
 import {useEffect, useRef, useState} from "/page/lib/preact.js";
+import {plain} from "/page/lib/plain.js";
 
 export async function ask(path, signal) {
   const answer = await fetch(path, {headers: {Accept: "application/json"}, signal});
   if (answer.ok) return answer.json();
-  const error = new Error((await answer.text()).slice(0, 500).trim() || `${answer.status}`);
+  const error = new Error(plain((await answer.text()).slice(0, 500).trim()) || `${answer.status}`);
   error.status = answer.status;
   throw error;
 }
