@@ -47,7 +47,9 @@ function Question({query}) {
 
 function Fits({query}) {
   const path = fitPath(query);
-  const {data, error} = useFetched(path, {everySeconds: 10});
+  const found = useFetched(path, {everySeconds: 10});
+  const {error} = found;
+  const data = found.path === path ? found.data : null;      // not of another shape
   const columns = [
     {key: "name", title: t("site.name"), value: (row) => row.name, cell: (row) => html`<a href=${siteLink(row.name)}>${row.name}</a>`},
     {key: "replicas", title: t("fit.fits"), numeric: true, value: (row) => row.replicas, cell: (row) => number(row.replicas)},
