@@ -122,7 +122,7 @@ class RunningAnswers:
     def __init__(self, inputs: AnswerInputs) -> None:
         self._inputs = inputs
         self._why, self._engine, self._ledger = _Turn(), _Turn(), _Turn()
-        self._meter = DayMeter()
+        self._meter, self._metering = DayMeter(), asyncio.Lock()
         self._fleet: tuple[list[Any], Fleet] | None = None
         self._decisions = _RecentDecisions(inputs.place, inputs.clock)
 
@@ -198,11 +198,8 @@ class RunningAnswers:
             await self._inputs.clock.sleep(_METER_SECONDS)
 
     async def _read_spending(self, snapshot: StateSnapshot) -> Spending:
-        terms = self._inputs.terms()
-        async with self._engine.taken():
-            found = await asyncio.to_thread(
-                lambda: spending_of(snapshot, self._fleet_of(snapshot), terms)
-            )
+        async with self._metering:
+            found = await asyncio.to_thread(spending_of, snapshot, self._inputs.terms())
             self._meter.read(found)
             return found
 

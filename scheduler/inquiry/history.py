@@ -43,9 +43,13 @@ def _entries(newest_first: list[Record]) -> Iterator[dict[str, Any]]:
     for index, record in enumerate(newest_first):
         group.append(record)
         older = newest_first[index + 1] if index + 1 < len(newest_first) else None
-        if older is not None and _looks_same(record, older) and record.id not in undone:
+        is_last = older is None or undone & {record.id, older.id}
+        if older is not None and not is_last and _looks_same(record, older):
             continue
-        yield _entry(group, _before(newest_first[index + 1 :], undone), undone)
+        before = _before(newest_first[index + 1 :], undone)
+        if before is None and len(newest_first) < MAX_READ:
+            before = {}  # nothing is older
+        yield _entry(group, before, undone)
         group = []
 
 
@@ -57,13 +61,13 @@ def _looks_same(record: Record, older: Record) -> bool:
 
 
 def _before(older: list[Record], undone: set[str]) -> dict[str, int] | None:
-    """Replicas by site of the decision that was in force before; None: it is not known."""
+    """Replicas by site of the decision in force before; None: there is none among these."""
     for record in older:
         if record.kind == DELETION_KIND:
             return {}
         if "decision" in record.content and record.id not in undone:
             return _shares(record.content["decision"])
-    return None if len(older) + 1 >= MAX_READ else {}
+    return None
 
 
 def _shares(decision: Mapping[str, Any]) -> dict[str, int]:

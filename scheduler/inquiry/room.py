@@ -13,8 +13,8 @@ from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.demand.terms import Terms
 from scheduler.model.kinds.fields import DataClass
 from scheduler.model.manifests.manifests import Pods
-from scheduler.model.manifests.pods import PodShape
-from scheduler.model.quantities import GPU_CARDS, GPU_MILLI, PODS, requests_of
+from scheduler.model.manifests.pods import PodShape, split_shared_cards
+from scheduler.model.quantities import requests_of
 from scheduler.placement.choose import choose, prepare_cycle
 from scheduler.placement.filter.rules import is_grant_rule, rule_name
 from scheduler.placement.fleet.context import decision_context
@@ -36,10 +36,10 @@ def shape_demand(requests: Mapping[str, str], replicas: int, data_class: str) ->
     """
     if data_class and data_class not in get_args(DataClass):
         raise ValueError(f"class: write one of {', '.join(get_args(DataClass))}")
-    amounts = requests_of(requests)
-    milli = amounts.pop(GPU_MILLI, 0)
-    cards = amounts.pop(GPU_CARDS, 1 if milli else 0)
-    shape = PodShape(requests={**amounts, PODS: 1}, gpu_cards=cards, gpu_milli=milli)
+    amounts = split_shared_cards(requests_of(requests))
+    shape = PodShape(
+        requests=amounts.requests, gpu_cards=amounts.gpu_cards, gpu_milli=amounts.gpu_milli
+    )
     return Demand(
         key="-/shape",
         replicas=replicas,

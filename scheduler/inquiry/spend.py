@@ -10,10 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from math import isnan
-from typing import Any, Final
-
-import numpy as np
+from math import isnan, nan
+from typing import Any, Final, NamedTuple
 
 from scheduler.energy.power import marginal_watts
 from scheduler.model.demand.facts import SiteFacts
@@ -21,10 +19,7 @@ from scheduler.model.demand.terms import Terms
 from scheduler.model.figures import site_figures
 from scheduler.model.quantities import CPU, MILLI_PER_UNIT
 from scheduler.model.units import WATTS_PER_KILOWATT
-from scheduler.placement.cost.energy import carbon_intensity_with_pue, core_price
-from scheduler.placement.cost.energy import energy_price_with_pue as kwh_price
-from scheduler.placement.fleet.context import DecisionContext, decision_context
-from scheduler.placement.fleet.fleet import Fleet
+from scheduler.placement.fleet.site_figures import FIGURES, figures_of
 from scheduler.web.answers.table import tenants_by_namespace
 from scheduler.web.snapshot import StateSnapshot
 
@@ -87,45 +82,47 @@ class Spending:
     by_site: dict[str, SpendRate] = field(default_factory=dict)
 
 
-def spending_of(snapshot: StateSnapshot, fleet: Fleet, terms: Terms) -> Spending:
+def spending_of(snapshot: StateSnapshot, terms: Terms) -> Spending:
     """What placed work spends now; shared GPU cards are not counted, as no site reports them."""
-    context = decision_context(snapshot.at, terms)
-    prices = _SitePrices(fleet, context)
+    prices = {facts.name: _prices_of(facts) for facts in snapshot.facts}
     owners, found = tenants_by_namespace(snapshot), Spending(snapshot.at)
     for (namespace, _), by_site in snapshot.requested.items():
         tenant = found.by_tenant.setdefault(owners.get(namespace, NO_TENANT), SpendRate())
         for name, amounts in by_site.items():
             watts = marginal_watts(amounts, 0.0, terms)
-            grams, cny = prices.of(name, watts, amounts.get(CPU, 0) / MILLI_PER_UNIT)
+            site = prices.get(name, _UNKNOWN_PRICES)
+            kilowatts, cores = watts / WATTS_PER_KILOWATT, amounts.get(CPU, 0) / MILLI_PER_UNIT
+            grams = _known(kilowatts * site.gco2_per_kwh)
+            cny = _known(kilowatts * site.cny_per_kwh + cores * site.cny_per_core_hour)
             tenant.add(watts, grams, cny)
             found.by_site.setdefault(name, SpendRate()).add(watts, grams, cny)
     return found
 
 
-class _SitePrices:
-    """What energy and cores cost at each site, and what energy emits; NaN: not known."""
+class _SitePrices(NamedTuple):
+    """What energy at the machine emits and costs, with PUE, and what a core costs; NaN: unknown."""
 
-    def __init__(self, fleet: Fleet, context: DecisionContext) -> None:
-        self._slots, self.has_site = fleet.slot_of, fleet.has_site
-        vectors = (
-            carbon_intensity_with_pue(fleet, context),
-            kwh_price(fleet, context),
-            core_price(fleet, context),
-        )
-        self._figures = [np.where(one.known, one.value, np.nan).tolist() for one in vectors]
+    gco2_per_kwh: float = nan
+    cny_per_kwh: float = nan
+    cny_per_core_hour: float = nan
 
-    def of(self, site: str, watts: float, cores: float) -> tuple[float | None, float | None]:
-        """Grams and CNY an hour of some work at a site; None: not known."""
-        slot = self._slots.get(site)
-        if slot is None:
-            return None, None
-        kilowatts = watts / WATTS_PER_KILOWATT
-        per_kwh, price, core = (column[slot] for column in self._figures)
-        cny = kilowatts * price + cores * core
-        return (
-            None if isnan(per_kwh) else kilowatts * per_kwh,
-            None if isnan(cny) else cny,
-        )
+
+_UNKNOWN_PRICES: Final = _SitePrices()
+
+
+def _prices_of(facts: SiteFacts) -> _SitePrices:
+    """By the figures that decisions read; a tariff counts with the mean of its day."""
+    figures = dict(zip(FIGURES, figures_of(facts), strict=True))
+    pue = figures["pue"]
+    return _SitePrices(
+        gco2_per_kwh=figures["gco2_per_kwh"] * pue,
+        cny_per_kwh=figures["energy_cny_per_kwh"] * pue,
+        cny_per_core_hour=figures["core_cny_per_hour"],
+    )
+
+
+def _known(value: float) -> float | None:
+    return None if isnan(value) else value
 
 
 @dataclass(slots=True)

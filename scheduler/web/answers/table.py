@@ -18,6 +18,7 @@ MAX_FACET_VALUES: Final = 200
 MAX_PAGE_ROWS: Final = 1000
 MAX_CHOSEN: Final = 64
 """So many values of all facets may be chosen at once."""
+_MAX_ANSWERS: Final = 64
 _MAX_ROW_SITES: Final = 12
 _MAX_OFFSET: Final = 10_000_000
 NOT_GIVEN: Final = "-"
@@ -91,7 +92,7 @@ class TableQuery:
     """
 
     words: Words = ()
-    chosen: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    chosen: Mapping[str, frozenset[str]] = field(default_factory=dict, hash=False)
     sort: str = "namespace"
     descending: bool = False
     offset: int = 0
@@ -115,14 +116,20 @@ class TableQuery:
 
 @dataclass(slots=True)
 class WorkloadTable:
-    """Answers queries; what an unchanged workload shows is computed once. One thread at a time."""
+    """Answers queries; what an unchanged workload shows is computed once. One thread at a time.
+
+    Many readers ask the same: as long as no workload changes, each question is answered once.
+    """
 
     _known: dict[WorkKey, TableRow] = field(default_factory=dict)
     _snapshot: StateSnapshot | None = None
     _rows: list[TableRow] = field(default_factory=list)
+    _answers: dict[tuple[TableQuery, frozenset[str] | None], dict[str, Any]] = field(
+        default_factory=dict
+    )
 
     def answer(
-        self, snapshot: StateSnapshot, query: TableQuery, visible: Collection[str] | None
+        self, snapshot: StateSnapshot, query: TableQuery, visible: frozenset[str] | None
     ) -> dict[str, Any]:
         """One page, with the number of workloads by facet.
 
@@ -134,25 +141,21 @@ class WorkloadTable:
             query: what is asked.
             visible: the namespaces that may be seen; None: all.
         """
-        found, counts, total = _select(self._rows_of(snapshot), query, visible)
-        found = _sorted(found, query)
-        page = found[query.offset : query.offset + query.limit]
-        return {
-            "workloads": [table_row(one) for one in page],
-            "offset": query.offset,
-            "total": total,
-            "matching": len(found),
-            "facets": {name: _listed(counts[name]) for name in FACETS},
-            "now": snapshot.at,
-        }
+        self._take(snapshot)
+        known = self._answers.get((query, visible))
+        if known is None:
+            while len(self._answers) >= _MAX_ANSWERS:
+                del self._answers[next(iter(self._answers))]
+            known = self._answers[query, visible] = _answer(self._rows, query, visible)
+        return known | {"now": snapshot.at}
 
-    def _rows_of(self, snapshot: StateSnapshot) -> list[TableRow]:
-        if snapshot is not self._snapshot:
-            tenants = tenants_by_namespace(snapshot)
-            rows = dict(self._updated(snapshot, tenants))
-            self._known, self._snapshot = rows, snapshot
-            self._rows = [rows[key] for key in sorted(rows)]
-        return self._rows
+    def _take(self, snapshot: StateSnapshot) -> None:
+        before, self._snapshot = self._snapshot, snapshot
+        if before is not None and _shows_the_same(before, snapshot):
+            return
+        rows = dict(self._updated(snapshot, tenants_by_namespace(snapshot)))
+        self._known, self._rows = rows, [rows[key] for key in sorted(rows)]
+        self._answers.clear()
 
     def _updated(
         self, snapshot: StateSnapshot, tenants: Mapping[str, str]
@@ -169,6 +172,30 @@ class WorkloadTable:
             ):
                 known = _row_of(workload, tenant, reasons)
             yield key, known
+
+
+def _shows_the_same(before: StateSnapshot, after: StateSnapshot) -> bool:
+    """Whether nothing that the table shows has changed; equal objects are mostly the same one."""
+    return (
+        before.workloads == after.workloads
+        and before.reasons_by_workload == after.reasons_by_workload
+        and before.tenants == after.tenants
+    )
+
+
+def _answer(
+    rows: list[TableRow], query: TableQuery, visible: frozenset[str] | None
+) -> dict[str, Any]:
+    found, counts, total = _select(rows, query, visible)
+    found = _sorted(found, query)
+    page = found[query.offset : query.offset + query.limit]
+    return {
+        "workloads": [table_row(one) for one in page],
+        "offset": query.offset,
+        "total": total,
+        "matching": len(found),
+        "facets": {name: _listed(counts[name]) for name in FACETS},
+    }
 
 
 def tenants_by_namespace(snapshot: StateSnapshot) -> dict[str, str]:

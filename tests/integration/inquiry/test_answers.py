@@ -23,6 +23,7 @@ from scheduler.model.demand.facts import InFlight, SiteFacts
 from scheduler.model.demand.terms import DEFAULT_TERMS
 from scheduler.model.kinds.kinds import Workload
 from scheduler.model.kinds.metadata import Metadata
+from scheduler.model.kinds.site import SitePrices
 from scheduler.model.kinds.workload import WorkloadSpec
 from scheduler.placement.choose import choose
 from scheduler.placement.fleet.fleet import Fleet
@@ -194,9 +195,12 @@ async def test_a_shape_fits_where_a_node_has_room_for_it(tmp_path: Path) -> None
     lawful = await answers.fits(FitQuestion(requests={"cpu": "1"}, data_class="general-1"))
     assert (lawful["fitting"], lawful["sites"][0]["firstRefusal"]) == (0, "not-allowed")
     assert lawful["sites"][0]["room"] > 0
-    for wrong in ({"cpu": "much"}, {"cpu": "-1"}):
-        with pytest.raises(QuestionRefused, match="cpu"):
+    for wrong in ({"cpu": "much"}, {"cpu": "-1"}, {"cpu": "1e30"}, {"kapok.dev/gpu-milli": "1001"}):
+        with pytest.raises(QuestionRefused, match=next(iter(wrong))):
             await answers.fits(FitQuestion(requests=wrong))
+    for most in ({"cpu": "4e15"}, {"memory": "4e18"}, {"cpu": "1n"}, {"nvidia.com/gpu": "0"}, {}):
+        found = await answers.fits(FitQuestion(requests=most, replicas=100_000))
+        assert found["total"] == 3
     with pytest.raises(QuestionRefused, match="general-1"):
         await answers.fits(FitQuestion(requests={"cpu": "1"}, data_class="secret"))
 
@@ -243,7 +247,8 @@ async def test_unknown_prices_are_unknown_and_not_zero(tmp_path: Path) -> None:
     scene.admit(2)
     scene.report_all()
     scene.place(4)
-    body = await answers_of(tmp_path, scene).spend(scene.take_snapshot())
+    answers = answers_of(tmp_path, scene)
+    body = await answers.spend(scene.take_snapshot())
     total = body["total"]
     assert total["watts"] > 0
     assert total["cnyPerHour"] is None, "no site has prices"
@@ -254,6 +259,15 @@ async def test_unknown_prices_are_unknown_and_not_zero(tmp_path: Path) -> None:
     inputs = {row["input"]: row for row in body["inputs"]}
     assert inputs["pue"]["measuredRatio"] == 0.0
     assert sum(inputs["power"]["origins"].values()) == 2
+    for name, site in scene.sources.registry.sites.items():
+        prices = SitePrices(energy_cny_per_kwh=1.0, core_cny_per_hour=0.5)
+        spec = msgspec.structs.replace(site.spec, prices=prices)
+        scene.sources.registry.sites[name] = msgspec.structs.replace(site, spec=spec)
+        scene.sources.sites.admit(name)
+    priced = (await answers.spend(scene.take_snapshot()))["total"]
+    cores = 4 * 3 * 0.1
+    assert priced["cnyPerHour"] == pytest.approx(priced["watts"] / 1000 * 1.4 + cores * 0.5)
+    assert priced["knownCostRatio"] == 1.0
 
 
 def spending(hours: float, watts: float) -> Spending:

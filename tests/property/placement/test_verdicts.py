@@ -11,8 +11,10 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.terms import DEFAULT_TERMS
 from scheduler.model.kinds.fields import DATA_CLASSES
 from scheduler.placement.explain.explain import explain
+from scheduler.placement.explain.need import by_need
 from scheduler.placement.explain.suggest import suggest_changes
 from scheduler.placement.fleet.context import decision_context
+from scheduler.placement.fleet.fleet import Fleet
 from tests.support.sites import NOW, Raw, demand_or_refusal, fleet_of, grant, nodes, site, workload
 
 Sites = list[tuple[list[Raw], list[Raw], bool, bool]]
@@ -104,17 +106,7 @@ def check_explanation(
     demand = demand_or_refusal(workload(replicas, placement=placement, **asked))
     if not isinstance(demand, Demand):
         return
-    raw_sites, grants = [], []
-    for index, (node_classes, rights, cordon, tainted) in enumerate(sites):
-        raw = site(f"m{index}", *node_classes)
-        raw["spec"]["cordon"] = cordon
-        raw["spec"]["taints"] = [{"key": "x", "effect": "NoSchedule"}] if tainted else []
-        raw_sites.append(raw)
-        grants += [
-            grant(f"m{index}", name=f"g{index}{number}", **each)
-            for number, each in enumerate(rights)
-        ]
-    fleet = fleet_of(*raw_sites, grants=tuple(grants))
+    fleet = fleet_with(sites)
     for each in explain(demand, fleet, now=NOW).sites:
         for verdict in each.verdicts:
             check_verdict(verdict)
@@ -132,6 +124,21 @@ def check_explanation(
             assert change.who == "authority"
 
 
+def fleet_with(sites: Sites) -> Fleet:
+    """The fleet of these sites and their grants."""
+    raw_sites, grants = [], []
+    for index, (node_classes, rights, cordon, tainted) in enumerate(sites):
+        raw = site(f"m{index}", *node_classes)
+        raw["spec"]["cordon"] = cordon
+        raw["spec"]["taints"] = [{"key": "x", "effect": "NoSchedule"}] if tainted else []
+        raw_sites.append(raw)
+        grants += [
+            grant(f"m{index}", name=f"g{index}{number}", **each)
+            for number, each in enumerate(rights)
+        ]
+    return fleet_of(*raw_sites, grants=tuple(grants))
+
+
 @settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(_sites, _demands, _placements, st.integers(1, 4))
 def test_no_sentence_says_the_opposite_of_its_flag(
@@ -147,3 +154,24 @@ def test_no_sentence_of_many_says_the_opposite_of_its_flag(
     sites: Sites, asked: Raw, placement: Raw, replicas: int
 ) -> None:
     check_explanation(sites, asked, placement, replicas)
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
+@given(_sites, _demands, _placements)
+def test_a_page_explains_its_sites_as_the_whole_does_and_the_needed_come_first(
+    sites: Sites, asked: Raw, placement: Raw
+) -> None:
+    demand = demand_or_refusal(workload(2, placement=placement, **asked))
+    if not isinstance(demand, Demand):
+        return
+    fleet = fleet_with(sites)
+    whole = {one.name: one for one in explain(demand, fleet, now=NOW).sites}
+    decision = explain(demand, fleet, now=NOW).decision
+    shares = {one.site: one.replicas for one in decision.assignment}
+    context = decision_context(NOW, DEFAULT_TERMS)
+    ordered = by_need(demand, fleet, context, list(whole), shares)
+    assert sorted(ordered) == sorted(whole)
+    page = explain(demand, fleet, now=NOW, decision=decision, sites=ordered[:2])
+    assert {one.name: one for one in page.sites} == {name: whole[name] for name in ordered[:2]}
+    admitted = [whole[name].admitted for name in ordered if not shares.get(name)]
+    assert admitted == sorted(admitted, reverse=True), "what refuses is behind what admits"

@@ -1,11 +1,12 @@
 // What a view asks the server for once or again and again, with the state of asking.
 
 import {useEffect, useRef, useState} from "/page/lib/preact.js";
+import {plain} from "/page/lib/plain.js";
 
 export async function ask(path, signal) {
   const answer = await fetch(path, {headers: {Accept: "application/json"}, signal});
   if (answer.ok) return answer.json();
-  const error = new Error((await answer.text()).slice(0, 500).trim() || `${answer.status}`);
+  const error = new Error(plain((await answer.text()).slice(0, 500).trim()) || `${answer.status}`);
   error.status = answer.status;
   throw error;
 }
@@ -22,6 +23,7 @@ export function useAgain(load, keys, {everySeconds = 0, version} = {}) {
     loop.current = mine;
     mine.run = async () => {
       clearTimeout(mine.timer);
+      if (document.hidden) { mine.timer = setTimeout(mine.run, 1000); return; }
       if (mine.isBusy) { mine.isDue = true; return; }
       mine.isBusy = true;
       mine.isDue = false;

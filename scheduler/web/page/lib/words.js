@@ -3,6 +3,7 @@
 // words/LANG.json maps slugs to texts. {name} is a value; {name#site|sites} is a count with its
 // noun in singular and plural. Numbers are written as the language does.
 
+import {plain} from "/page/lib/plain.js";
 import {remembered} from "/page/lib/store.js";
 
 export const LANGUAGES = {en: "English", zh: "中文"};
@@ -47,4 +48,4 @@ export function t(slug, values = {}) {
 }
 
 // A slug of the scheduler (phase, reason, health): its words where there are some, else the slug.
-export const named = (kind, slug) => (has(`${kind}.${slug}`) ? t(`${kind}.${slug}`) : String(slug));
+export const named = (kind, slug) => (has(`${kind}.${slug}`) ? t(`${kind}.${slug}`) : plain(slug));

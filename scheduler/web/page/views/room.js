@@ -1,6 +1,6 @@
 // Room and losses: where a shape of pods fits now, and what becomes of the work at a site that is lost.
 
-import {html, useState} from "/page/lib/preact.js";
+import {html, useEffect, useState} from "/page/lib/preact.js";
 import {useFetched} from "/page/lib/fetched.js";
 import {number} from "/page/lib/format.js";
 import {plain} from "/page/lib/plain.js";
@@ -25,10 +25,14 @@ function fitPath(query) {
   return `/api/v1/fits?${asked}`;
 }
 
+function askedIn(query) {
+  const get = (name, otherwise) => query.get(name) ?? (fitPath(query) ? "" : otherwise);
+  return {cpu: get("cpu", "8"), memory: get("memory", ""), gpu: get("gpu", "1"), replicas: query.get("replicas") || "1", class: query.get("class") || ""};
+}
+
 function Question({query}) {
-  const [asked, setAsked] = useState({
-    cpu: query.get("cpu") || "8", memory: query.get("memory") || "", gpu: query.get("gpu") || "1", replicas: query.get("replicas") || "1", class: query.get("class") || "",
-  });
+  const [asked, setAsked] = useState(askedIn(query));
+  useEffect(() => setAsked(askedIn(query)), [fitPath(query)]);
   const set = (name) => (value) => setAsked((known) => ({...known, [name]: value.trim()}));
   const submit = (event) => { event.preventDefault(); setQuery(asked); };
   return html`<form class="bar" id="fit-form" onSubmit=${submit}>
@@ -43,7 +47,9 @@ function Question({query}) {
 
 function Fits({query}) {
   const path = fitPath(query);
-  const {data, error} = useFetched(path, {everySeconds: 10});
+  const found = useFetched(path, {everySeconds: 10});
+  const {error} = found;
+  const data = found.path === path ? found.data : null;      // not of another shape
   const columns = [
     {key: "name", title: t("site.name"), value: (row) => row.name, cell: (row) => html`<a href=${siteLink(row.name)}>${row.name}</a>`},
     {key: "replicas", title: t("fit.fits"), numeric: true, value: (row) => row.replicas, cell: (row) => number(row.replicas)},
@@ -65,10 +71,11 @@ function Fits({query}) {
 const whyNot = (row) => Object.entries(row.reasons).map(([slug, count]) => `${named("reason", slug)} (${number(count)})`).join(", ");
 
 function Loss({site}) {
-  const {data, error} = useFetched(site ? `/api/v1/losses/${encodeURIComponent(site)}` : null);
+  const path = site ? `/api/v1/losses/${encodeURIComponent(site)}` : null;
+  const {data, error, path: answered} = useFetched(path);
   if (!site) return null;
   if (error) return html`<${Banner} kind="bad">${plain(error.message)}<//>`;
-  if (!data || data.site !== site) return html`<${Loading} />`;
+  if (!data || answered !== path) return html`<${Loading} />`;
   const columns = [
     {key: "name", title: t("workload.name"), value: (row) => row.workload, cell: (row) => html`<a href=${workloadLink(row.workload)}>${row.workload}</a>`},
     {key: "outcome", title: t("loss.outcome"), value: (row) => row.outcome, cell: (row) => html`<${State} kind=${OUTCOME_KINDS[row.outcome]}>${t(`loss.${row.outcome}`)}<//>`},
@@ -86,14 +93,16 @@ function Loss({site}) {
 }
 
 function Losses({query}) {
-  const [written, setWritten] = useState(query.get("lost") || "");
+  const lost = query.get("lost") || "";
+  const [written, setWritten] = useState(lost);
+  useEffect(() => setWritten(lost), [lost]);
   const sites = useFetched("/api/v1/sites").data?.sites || [];
   const submit = (event) => { event.preventDefault(); setQuery({lost: written.trim()}); };
   return html`<section class="panel wide"><h2>${t("loss.title")}</h2>
     <form class="bar" id="loss-form" onSubmit=${submit}><label>${t("site.name")} <input type="text" id="loss-site" list="loss-sites" value=${written} onInput=${(event) => setWritten(event.target.value)} /></label>
       <datalist id="loss-sites">${sites.map((one) => html`<option key=${one.name} value=${one.name} />`)}</datalist>
       <button type="submit" class="plain">${t("loss.ask")}</button></form>
-    <${Loss} site=${query.get("lost")} /></section>`;
+    <${Loss} site=${lost} /></section>`;
 }
 
 export const Room = ({query}) => html`<h1>${t("nav.room")}</h1><div class="panels"><${Fits} query=${query} /><${Losses} query=${query} /></div>`;

@@ -1,7 +1,7 @@
 // Why a workload runs where it does: sites x rules, costs with their origin and age, the smallest
 // change that would help and who may make it, and any two sites side by side.
 
-import {html, useState} from "/page/lib/preact.js";
+import {html, useEffect, useState} from "/page/lib/preact.js";
 import {useDelayed, useFetched} from "/page/lib/fetched.js";
 import {duration, instant, number} from "/page/lib/format.js";
 import {plain} from "/page/lib/plain.js";
@@ -14,6 +14,13 @@ import {HeatTable} from "/page/parts/heat.js";
 const PAGE = 25;
 const SIGNS = {true: "✔", false: "✖", null: "–"};
 const KINDS = {true: "good", false: "bad", null: "wait"};
+
+// Whom to ask about a reason, where no change is known that helps.
+const WHO_OF = Object.fromEntries(Object.entries({
+  authority: "data-class protection-level jurisdiction network-zone dedicated-pool not-allowed grant-expired cpu-vendor",
+  operator: "taint latency-unknown stale silent cordoned no-executor api-kind full fragmented quota budget no-tenant",
+  tenant: "data-class-missing operating-system architecture selector site-group too-far spread deadline paused pod-security invalid",
+}).flatMap(([who, slugs]) => slugs.split(" ").map((slug) => [slug, who])));
 
 const signOf = (verdict) => SIGNS[String(verdict.passed)] || SIGNS.null;
 const money = (value) => (value === null || value === undefined ? t("unknown") : t("cny.per-hour", {n: number(value, 4)}));
@@ -108,6 +115,7 @@ function costText(cost) {
 function Versus({names, found, error}) {
   const [one, setOne] = useState(names[0] || "");
   const [other, setOther] = useState(names[1] || "");
+  useEffect(() => { setOne(names[0] || ""); setOther(names[1] || ""); }, [names.join()]);
   const compare = (event) => {
     event.preventDefault();
     setQuery({versus: [one.trim(), other.trim()].filter(Boolean).join(",")});
@@ -161,8 +169,8 @@ export function Why({path, parts, query, phase}) {
       <p class="faint">${t("why.decided", {at: instant(data.decidedAt)})} <code>${data.decision}</code>
         ${query.get("decision") && html` <a href=${link(parts, {part: "why"})}>${t("why.newest")}</a>`}</p>
       <${Stale} error=${state.error} />
-      ${reasons.length > 0 && html`<ul class="reasons">${reasons.map(([slug, count]) => html`<li key=${slug}>
-        <b>${named("reason", slug)}</b> ${t("why.sites", {n: count})}</li>`)}</ul>`}
+      ${reasons.length > 0 && html`<ul class="reasons" id="reasons">${reasons.map(([slug, count]) => html`<li key=${slug}>
+        <b>${named("reason", slug)}</b> ${t("why.sites", {n: count})}${WHO_OF[slug] && `; ${named("who", WHO_OF[slug])}`}</li>`)}</ul>`}
       ${data.notes.map((one) => html`<p key=${one} class="faint">${plain(one)}</p>`)}</section>
     ${isStuck && ["Waiting", "Refused", "Pending"].includes(phase) && html`<section class="panel wide"><h2>${t("why.smallest")}</h2>
       <p class="faint">${t("why.verified")}</p><${Changes} path=${path} workload=${data.workload} /></section>`}

@@ -48,7 +48,17 @@ function Where({data}) {
       ${data.endpointsLeftOut > 0 && html`<p>${t("list.left-out", {n: data.endpointsLeftOut})}</p>`}</section>`}
     ${data.remains.length > 0 && html`<section class="panel"><h2>${t("workload.remains")}</h2><ul>${data.remains.map((one) => html`<li key=${one.site}>
         ${one.site}: ${plain([...(one.claims || []), one.message].filter(Boolean).join(", "))}</li>`)}</ul></section>`}
+    <${Failovers} failover=${data.failover} />
     <${Conditions} conditions=${data.conditions} />`;
+}
+
+function Failovers({failover}) {
+  const moves = [...(failover?.moved || []), ...(failover?.unready || [])];
+  if (!moves.length) return null;
+  return html`<section class="panel wide"><h2>${t("workload.failovers")}</h2><ul id="failovers">${moves.map((one) => html`<li key=${`${one.from}${one.at}`}>
+    ${one.at && html`<time datetime=${one.at}>${instant(one.at)}</time> `}<b>${plain(one.from)} (${number(one.replicas)}) → ${plain(one.to.join(", ")) || "–"}</b>
+    ${one.silentSince && ` ${t("workload.silent-since", {at: instant(one.silentSince)})}`}${one.reason && ` ${plain(one.reason)}`}
+    ${one.by && ` ${t("workload.asked-by", {name: plain(one.by)})}`}${one.movedBack && ` ${t("workload.moved-back")}`}</li>`)}</ul></section>`;
 }
 
 const CONDITION_KINDS = {True: "good", False: "bad", Unknown: "wait"};
@@ -62,7 +72,7 @@ function conditionKind(one) {
 function Conditions({conditions}) {
   if (!conditions.length) return null;
   return html`<section class="panel wide"><h2>${t("workload.conditions")}</h2><dl class="facts">${conditions.map((one) => html`
-    <dt key=${one.type}><${State} kind=${conditionKind(one)}>${one.type}<//></dt>
+    <dt key=${one.type}><${State} kind=${conditionKind(one)}>${plain(one.type)}<//></dt>
     <dd>${plain([one.reason, one.message].filter(Boolean).join(": ")) || one.status}</dd>`)}</dl></section>`;
 }
 
@@ -98,16 +108,17 @@ function Manifests({data}) {
 export function WorkloadView({parts, query}) {
   const path = `/api/v1/workloads/${parts.slice(1).map(encodeURIComponent).join("/")}`;
   const state = useFetched(path, {everySeconds: 5, version: useLive().values.workloadsVersion});
-  const {data, error} = state;
+  const {error} = state;
+  const data = state.path === path ? state.data : null;      // not that of another workload
   const key = parts.slice(1).join("/");
   if (error?.status === 404 && !data) return html`<h1>${plain(key)}</h1><${Empty}>${t("workload.missing")}<//>`;
-  if (!data) return html`<h1>${plain(key)}</h1>${pending(state)}`;
+  if (!data) return html`<h1>${plain(key)}</h1>${pending({data, error})}`;
   const part = PARTS.includes(query.get("part")) ? query.get("part") : UNPLACED.includes(data.phase) ? "why" : "where";
   const page = {
     where: () => html`<${Where} data=${data} />`,
-    why: () => html`<${Why} path=${path} parts=${parts} query=${query} phase=${data.phase} />`,
-    history: () => html`<${Timeline} path=${path} parts=${parts} query=${query} />`,
-    events: () => html`<${Events} path=${path} />`,
+    why: () => html`<${Why} key=${path} path=${path} parts=${parts} query=${query} phase=${data.phase} />`,
+    history: () => html`<${Timeline} key=${path} path=${path} parts=${parts} query=${query} />`,
+    events: () => html`<${Events} key=${path} path=${path} />`,
     asks: () => html`<${Asks} data=${data} />`,
     manifests: () => html`<${Manifests} data=${data} />`,
   }[part];
