@@ -85,8 +85,7 @@ from scheduler.web.server import WebSources, serve_web
 from scheduler.web.snapshot import SnapshotSources, StateSnapshot, take_snapshot
 from scheduler.web.whatif import WhatIfSource
 from scheduler.whatif.fleet_copy import FleetCopy
-from scheduler.whatif_process.asker import WhatIfAsker
-from scheduler.whatif_process.live_copy import take_fleet_copy
+from scheduler.whatif_process.asker import WhatIfAsker, take_fleet_copy
 
 _log = logging.getLogger(__name__)
 

@@ -23,8 +23,8 @@ from scheduler.cli.whatif import PATH
 from scheduler.control.ports.hub import HubError
 from scheduler.model.quantities import NotAQuantity
 from scheduler.whatif.capacity import MOST_REPLICAS, ask_capacity
-from scheduler.whatif.changes import ScenarioError
 from scheduler.whatif.questions import CapacityQuestion
+from scheduler.whatif.scenario.changes import ScenarioError
 from scheduler.whatif.shape import AskedShape
 
 _EPILOG = """examples:

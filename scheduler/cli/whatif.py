@@ -28,8 +28,8 @@ from scheduler.cli.support.web_access import add_server_option
 from scheduler.control.ports.hub import HubError
 from scheduler.model.quantities import NotAQuantity
 from scheduler.whatif.answer import ask
-from scheduler.whatif.changes import ScenarioError
 from scheduler.whatif.questions import WhatIfQuestion
+from scheduler.whatif.scenario.changes import ScenarioError
 
 PASSES_WORDS_THROUGH = True
 """The order of `-f` and the words of a scenario counts, which argparse does not keep."""

@@ -17,9 +17,9 @@ from aiohttp import web
 
 from scheduler.model.quantities import CPU, GPU, MEMORY
 from scheduler.web.auth import bearer_token_of
-from scheduler.whatif.changes import Change, ScenarioError
 from scheduler.whatif.questions import CapacityQuestion, Question, WhatIfQuestion
-from scheduler.whatif.scenario import read_scenario
+from scheduler.whatif.scenario.changes import Change, ScenarioError
+from scheduler.whatif.scenario.words import read_scenario
 from scheduler.whatif.shape import DEFAULT_CLASS, AskedShape
 
 _MAX_QUESTION_BYTES: Final = 8 << 20

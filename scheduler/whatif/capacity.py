@@ -13,10 +13,11 @@ from scheduler.model.demand.demand import Demand, NotAccepted
 from scheduler.placement.choose import prepare_cycle
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.result import CycleState
-from scheduler.whatif.changes import ScenarioError
+from scheduler.whatif.backlog import settle_backlog
 from scheduler.whatif.demands import DemandReader, Progress, no_progress
 from scheduler.whatif.fleet_copy import FleetCopy
 from scheduler.whatif.purchases import purchase_rows
+from scheduler.whatif.scenario.changes import ScenarioError
 from scheduler.whatif.settle import SettledFleet, open_fleet, settle, waiting_tasks
 from scheduler.whatif.shape import AskedShape, workload_of_shape
 
@@ -45,6 +46,7 @@ def ask_capacity(copy: FleetCopy, shape: AskedShape, progress: Progress = no_pro
     demand = settled.books.limited(demand, reader.tenant_of(workload_of_shape(shape)))
     sites = site_rows(settled, demand)
     settle(settled, waiting_tasks(settled), progress)
+    settle_backlog(settled, progress)
     return {
         "moves": [],
         "stuck": _stuck(settled),

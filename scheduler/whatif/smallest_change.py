@@ -15,10 +15,10 @@ from scheduler.model.demand.facts import SiteFacts
 from scheduler.placement.choose import prepare_cycle
 from scheduler.placement.explain.suggest import suggest_changes
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.whatif.apply import ChangedFleet
 from scheduler.whatif.demands import Progress, no_progress
 from scheduler.whatif.figures import used_by_site
-from scheduler.whatif.new_sites import copies_of
+from scheduler.whatif.scenario.apply import ChangedFleet
+from scheduler.whatif.scenario.new_sites import copies_of
 from scheduler.whatif.settle import SettledFleet, open_fleet, settle
 
 Row = dict[str, Any]

@@ -15,8 +15,8 @@ from scheduler.web.metrics import Metrics
 from scheduler.web.records import LedgerSource
 from scheduler.web.server import WebSources, serve_web
 from scheduler.web.whatif import WhatIfSource
-from scheduler.whatif.changes import DrainSite
 from scheduler.whatif.questions import CapacityQuestion, Question, WhatIfQuestion
+from scheduler.whatif.scenario.changes import DrainSite
 from scheduler.whatif.shape import AskedShape
 from tests.support.fake_clock import FakeClock
 from tests.support.faults import make_faults

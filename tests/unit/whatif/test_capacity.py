@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from scheduler.whatif.capacity import MOST_REPLICAS, ask_capacity
-from scheduler.whatif.changes import ScenarioError
+from scheduler.whatif.scenario.changes import ScenarioError
 from scheduler.whatif.shape import AskedShape
 from tests.support.sites import Raw, facts_of, grant, nodes, site, tenant_of_ns, workload
 from tests.support.whatifs import copy_of, what_if
