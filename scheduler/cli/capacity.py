@@ -131,7 +131,10 @@ def _purchase(one: dict[str, Any]) -> str:
     if one["cnyPerUnitHour"] is not None:
         worth = f" ({one['cnyPerUnitHour']:.4g} CNY/h for each {one['unit']})"
     what = f"{one['amount']:g} {one['unit']}"
-    what += "" if one["unit"] == one["resource"] else f" of {one['resource']}"
+    if "node" in one:
+        what += f" of {', '.join(f'{name} {amount}' for name, amount in one['node'].items())}"
+    else:
+        what += f" of {one['resource']}"
     return (
         f"buy next: {what} at {one['site']}{worth}: places {one['places']} of {one['waiting']} "
         "waiting workloads"

@@ -17,7 +17,7 @@ import msgspec
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.site import NodeClass
-from scheduler.model.quantities import CPU, MEMORY, MILLI_PER_UNIT, PODS
+from scheduler.model.quantities import CPU, MEMORY, MILLI_PER_UNIT, PODS, format_amount
 from scheduler.placement.choose import prepare_cycle
 from scheduler.whatif.backlog import MAX_BATCH_PAIRS, solve_waiting, waiting_for_capacity
 from scheduler.whatif.demands import Progress, no_progress
@@ -125,7 +125,11 @@ def _node_rows(settled: SettledFleet, waiting: Sequence[str]) -> list[Row]:
             "unit": "node",
             "cnyPerUnitHour": None,
             "amount": sum(missing),
-            "node": _largest(demands),
+            "node": {
+                name: format_amount(name, amount)
+                for name, amount in _largest(demands).items()
+                if name != PODS
+            },
             "waiting": len(demands),
             "places": len(found),
             "workloads": admitted[site][:_MAX_ROWS],

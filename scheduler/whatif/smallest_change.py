@@ -69,9 +69,14 @@ def smallest_changes(
         demand = settled.decided_demands[key]
         progress("suggested", len(found), len(found) + 1)
         changes = suggest_changes(demand, settled.fleet, settled.context)
-        found += [change_row(one, [key]) for one in changes]
+        found += [change_row(one, [key]) for one in changes if not _undoes(one, changed)]
     words = [_operator_row(row) for row in rows if row["byOperator"]]
     return found + words[:_MAX_BY_OPERATOR]
+
+
+def _undoes(change: SuggestedChange, changed: ChangedFleet) -> bool:
+    """Whether a change only takes back what the scenario says: a site that is left is no help."""
+    return not changed.left.isdisjoint(change.target.split(" + "))
 
 
 def change_row(change: SuggestedChange, workloads: Sequence[str]) -> Row:
