@@ -16,6 +16,7 @@ import time
 from collections.abc import Sequence
 
 from benchmarks._web_state import WebState
+from scheduler.control.ports.access import AccessAnswer, AccessQuestion
 from scheduler.runtime.clock import SystemClock
 from scheduler.runtime.faults import Faults
 from scheduler.web.listener import WebListener
@@ -119,8 +120,8 @@ async def _watch(clock: SystemClock, stalls: list[float]) -> None:
 
 
 def _sources(city: WebState, clock: SystemClock) -> WebSources:
-    async def nobody(_: str, _namespace: str) -> bool:
-        return False
+    async def nobody(_: str, _question: AccessQuestion) -> AccessAnswer:
+        return "unauthenticated"
 
     return WebSources(
         take_snapshot=city.take_snapshot,

@@ -26,6 +26,7 @@ from scheduler.control.fence import FencedHub
 from scheduler.control.leader_election import Leadership, LeadershipLost, request_timeout_of
 from scheduler.control.orders.identity import format_order_id
 from scheduler.control.orders.kept_orders import PreparedOrders
+from scheduler.control.ports.access import AccessQuestion, AccessReviewer
 from scheduler.control.ports.hub import (
     KAPOK_RESOURCES,
     SITES,
@@ -42,7 +43,7 @@ from scheduler.control.state.placement_slices import HubWithSlices, PlacementSli
 from scheduler.hub.health import HubHealth
 from scheduler.hub.informer import Informer, MetadataHub, key_of
 from scheduler.hub.kind_schemas import KindSchemas
-from scheduler.hub.token_review import AccessReviewer, open_reviewer
+from scheduler.hub.token_review import open_reviewer
 from scheduler.hub.web_address import publish_web_address
 from scheduler.hub_process.launch import HubChild
 from scheduler.joining_plan import reserved_names
@@ -680,12 +681,9 @@ class Scheduler:
                 ),
                 site_uid=self._site_uid,
                 sites=self.questions,
-                may_read=partial(review, subresource="log"),
+                may_read=partial(_may_read_logs, review),
             ),
-            whatif=WhatIfSource(
-                ask=WhatIfAsker(self._fleet_copy).ask,
-                may_list_sites=lambda token: review(token, "", resource="sites"),
-            ),
+            whatif=WhatIfSource(ask=WhatIfAsker(self._fleet_copy).ask),
         )
 
     def _fleet_copy(self) -> FleetCopy:
@@ -731,3 +729,7 @@ def _first_of(group: BaseExceptionGroup[LeadershipLost]) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
+
+
+async def _may_read_logs(review: AccessReviewer, token: str, namespace: str) -> bool:
+    return await review(token, AccessQuestion(namespace=namespace, subresource="log")) == "allowed"

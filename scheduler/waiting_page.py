@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
+from scheduler.control.ports.access import AccessAnswer, AccessQuestion
 from scheduler.control.queue.work_queue import SchedulingQueue
 from scheduler.control.sites.sites import Sites
 from scheduler.control.sites.unadmitted_sites import UnadmittedSites
@@ -82,5 +83,5 @@ def _find_nothing(*_: str | Mapping[str, str]) -> bytes:
     raise LookupError("the ledger is not open yet: the hub has not answered")
 
 
-async def _accept_nobody(*_: str) -> bool:
-    return False
+async def _accept_nobody(_token: str, _question: AccessQuestion) -> AccessAnswer:
+    return "unauthenticated"

@@ -107,8 +107,8 @@ def _request_code(address: str, certificate_file: str, token: str) -> dict[str, 
     except urllib.error.HTTPError as error:
         with error:
             raise PageUnavailable(
-                f"the dashboard at {address} refused the token (HTTP {error.code}); the token "
-                "needs the right to list workloads.kapok.dev in all namespaces"
+                f"the dashboard at {address} refused the token (HTTP {error.code}); its hub does "
+                "not know it, or the token has expired"
                 if error.code == HTTPStatus.UNAUTHORIZED
                 else f"the dashboard at {address} answers {error.code}: "
                 + error.read(_MAX_REFUSAL_BYTES).decode(errors="replace").strip()

@@ -1,4 +1,4 @@
-"""Asks the hub whether a bearer token grants the right to read what the dashboard shows.
+"""Asks the hub what the holder of a bearer token may read.
 
 The question is a SelfSubjectAccessReview, sent with that token and without the scheduler's own
 credentials. The dashboard therefore accepts the tokens that the hub accepts, with the same rights,
@@ -9,45 +9,29 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import aiohttp
 import msgspec
 
+from scheduler.control.ports.access import AccessAnswer, AccessQuestion, AccessReviewer
 from scheduler.hub.kubeconfig import read_configuration, ssl_context_of
 
 _TIMEOUT_SECONDS: Final = 10.0
 _REVIEW_PATH: Final = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
-class AccessReviewer(Protocol):
-    """Asks the hub what the holder of a token may do."""
-
-    async def __call__(
-        self, token: str, namespace: str, subresource: str = "", resource: str = "workloads"
-    ) -> bool:
-        """Whether the holder may read objects; False when the hub does not answer.
-
-        Args:
-            token: the token.
-            namespace: whose objects are read; "": those of all namespaces.
-            subresource: of workloads, such as `log`; "": the workloads themselves.
-            resource: the kind, in the plural.
-        """
-        ...
-
-
-def access_review(
-    namespace: str = "", subresource: str = "", resource: str = "workloads"
-) -> dict[str, object]:
-    """The question: may the caller list objects in all namespaces, or get those of one?"""
-    scope = {"verb": "get", "namespace": namespace} if namespace else {"verb": "list"}
-    if subresource:
-        scope["subresource"] = subresource
+def access_review(question: AccessQuestion) -> dict[str, object]:
+    """The question as an object of the hub."""
+    attributes = {"group": "kapok.dev", "resource": question.resource, "verb": question.verb}
+    if question.namespace:
+        attributes["namespace"] = question.namespace
+    if question.subresource:
+        attributes["subresource"] = question.subresource
     return {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SelfSubjectAccessReview",
-        "spec": {"resourceAttributes": {"group": "kapok.dev", "resource": resource, **scope}},
+        "spec": {"resourceAttributes": attributes},
     }
 
 
@@ -69,21 +53,29 @@ async def open_reviewer(
         timeout=aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS),
     ) as session:
 
-        async def may_read(
-            token: str, namespace: str, subresource: str = "", resource: str = "workloads"
-        ) -> bool:
+        async def review(token: str, question: AccessQuestion) -> AccessAnswer:
             if not token.isascii() or not token.isprintable():
-                return False
+                return "unauthenticated"
             headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-            body = msgspec.json.encode(access_review(namespace, subresource, resource))
+            body = msgspec.json.encode(access_review(question))
             try:
                 async with session.post(root + _REVIEW_PATH, data=body, headers=headers) as answer:
-                    if answer.status != HTTPStatus.CREATED:
-                        return False
-                    found = msgspec.json.decode(await answer.read())
+                    return _read(answer.status, await answer.read())
             except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError):
-                return False
-            status = found.get("status") if isinstance(found, dict) else None
-            return isinstance(status, dict) and status.get("allowed") is True
+                return "unanswered"
 
-        yield may_read
+        yield review
+
+
+def _read(status: int, body: bytes) -> AccessAnswer:
+    """The answer of the hub; one that is not understood gives no right."""
+    if status == HTTPStatus.UNAUTHORIZED:
+        return "unauthenticated"
+    if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return "unanswered"
+    if status != HTTPStatus.CREATED:
+        return "denied"
+    found = msgspec.json.decode(body)
+    answered = found.get("status") if isinstance(found, dict) else None
+    is_allowed = isinstance(answered, dict) and answered.get("allowed") is True
+    return "allowed" if is_allowed else "denied"

@@ -2,32 +2,27 @@
 
 Pages in a browser on this machine reach loopback too. So the Host header must name this server
 (against DNS rebinding), Origin must be absent or this server, and everything that shows data of the
-hub needs a token of the hub or a session. A token that may not read all workloads reaches the
-records of decisions, and pods and logs at sites, only: their handlers ask for the right to the
-namespace. /metrics, /healthz and
-/readyz are open to every process that can connect. All else is served to other machines over TLS
-only.
+hub needs a token that the hub knows, or a session that stands for one. A session only reads: what
+changes anything takes a token in a header, which no page of another origin can send. The handlers
+of `_SCOPED_PATHS` show what the holder of the token may see; all others need the right to read all
+workloads. /metrics, /healthz and /readyz are open to every process that can connect. All else is
+served to other machines over TLS only.
 """
 
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from typing import Final
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from scheduler.control.ports.access import ALL_WORKLOADS
 from scheduler.web.listener import WebListener
+from scheduler.web.page_files import PREFIX
 from scheduler.web.sessions import Sessions
 
 _OPEN_PATHS: Final = frozenset({"/metrics", "/healthz", "/readyz"})
-_PUBLIC_PATHS: Final = _OPEN_PATHS | frozenset(
-    {
-        "/login",
-        "/page.js",
-        "/page.css",
-        "/icon.svg",
-        "/favicon.ico",
-    }
-)
+_PUBLIC_PATHS: Final = _OPEN_PATHS | frozenset({"/login", "/icon.svg", "/favicon.ico"})
 _CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -47,8 +42,15 @@ _SCOPED_PATHS: Final = (
     "/api/v1/decisions/",
     "/api/v1/status/",
     "/api/v1/logs/",
+    "/api/v1/live",
+    "/api/v1/sites",
+    "/api/v1/workloads",
+    "/api/v1/links",
 )
-"""Their handlers ask for the right to the namespace of what they show."""
+"""Their handlers ask for the rights to what they show."""
+
+_token: ContextVar[str] = ContextVar("token")
+"""The token of the request that the running task handles."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -64,28 +66,43 @@ def auth_middleware(sessions: Sessions, listener: WebListener) -> Middleware:
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        host, local_address = request.headers.get("Host", ""), _local_address_of(request)
-        if not listener.is_addressed_by(host, local_address):
-            return _error_response(
-                403,
-                f"unknown Host header; use {listener.url}, or add the name to the setting "
-                "web.allowed_hosts\n",
-            )
-        if request.headers.get("Origin", "") not in {"", *listener.origins(host)}:
-            return _error_response(403, "requests from pages of other origins are not served\n")
-        if request.path not in _OPEN_PATHS and not listener.is_private(local_address):
-            return _error_response(
-                403,
-                "without TLS other machines get /metrics, /healthz and /readyz only; set "
-                "web.tls_certificate_file\n",
-            )
-        if request.path in _PUBLIC_PATHS or await _is_authenticated(request, sessions, cookie):
+        refusal = _refusal_of_address(request, listener)
+        if refusal:
+            return _error_response(403, refusal)
+        if _is_public(request.path):
             return await handler(request)
-        if bearer_token_of(request) and request.path.startswith(_SCOPED_PATHS):
-            return await handler(request)
-        return _unauthorized(request)
+        token = _header_token(request) or _session_token(request, sessions, cookie)
+        if not token or not await sessions.knows_token(token):
+            return _unauthorized(request)
+        if not _is_scoped(request.path) and not await sessions.admits_token(token):
+            return _error_response(403, f"the token may not {ALL_WORKLOADS.right}\n")
+        _token.set(token)
+        return await handler(request)
 
     return check
+
+
+def _refusal_of_address(request: web.Request, listener: WebListener) -> str:
+    """Why a request is not served here at all; "": it is."""
+    host, local_address = request.headers.get("Host", ""), _local_address_of(request)
+    if not listener.is_addressed_by(host, local_address):
+        return (
+            f"unknown Host header; use {listener.url}, or add the name to the setting "
+            "web.allowed_hosts\n"
+        )
+    if request.headers.get("Origin", "") not in {"", *listener.origins(host)}:
+        return "requests from pages of other origins are not served\n"
+    if request.path not in _OPEN_PATHS and not listener.is_private(local_address):
+        return (
+            "without TLS other machines get /metrics, /healthz and /readyz only; set "
+            "web.tls_certificate_file\n"
+        )
+    return ""
+
+
+def _is_public(path: str) -> bool:
+    """Whether what is served there holds no data of the hub."""
+    return path in _PUBLIC_PATHS or path.startswith(PREFIX)
 
 
 def cookie_name(port: int) -> str:
@@ -95,7 +112,8 @@ def cookie_name(port: int) -> str:
 
 async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
     """Adds `SECURITY_HEADERS` to a response, also to errors that aiohttp makes itself."""
-    response.headers.update(SECURITY_HEADERS)
+    for name, value in SECURITY_HEADERS.items():
+        response.headers.setdefault(name, value)
 
 
 def _local_address_of(request: web.Request) -> str:
@@ -104,19 +122,28 @@ def _local_address_of(request: web.Request) -> str:
     return str(name[0]) if name else ""
 
 
-async def _is_authenticated(request: web.Request, sessions: Sessions, cookie: str) -> bool:
-    token = bearer_token_of(request)
-    if token:
-        return await sessions.admits_token(token)
+def _is_scoped(path: str) -> bool:
+    return path in ("/", "/login/codes") or path.startswith(_SCOPED_PATHS)
+
+
+def _session_token(request: web.Request, sessions: Sessions, cookie: str) -> str:
+    """The token that the request's session stands for; "": it has none, or does more than read."""
     session = request.cookies.get(cookie, "")
-    is_safe = request.method in ("GET", "HEAD")  # a session only reads
-    return is_safe and bool(session) and sessions.admits_session(session)
+    is_safe = request.method in ("GET", "HEAD")
+    return sessions.token_of_session(session) if is_safe and session else ""
 
 
-def bearer_token_of(request: web.Request) -> str:
-    """The bearer token of a request; "": it has none."""
+def _header_token(request: web.Request) -> str:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def bearer_token_of(_request: web.Request) -> str:
+    """The token that a request acts for: its own, or that of its session. The hub knows it.
+
+    It is of the request that the calling task handles.
+    """
+    return _token.get()
 
 
 def _unauthorized(request: web.Request) -> web.Response:

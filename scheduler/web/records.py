@@ -104,9 +104,8 @@ class RecordHandlers:
         return await _answer(read)
 
     async def _may_read_all(self, request: web.Request) -> bool:
-        """Whether a request may read everything, as one of a session may: it has no token."""
-        token = bearer_token_of(request)
-        return not token or await self._sessions.admits_token(token)
+        """Whether a request may read everything."""
+        return await self._sessions.admits_token(bearer_token_of(request))
 
     async def _check(self, request: web.Request, subject: str) -> None:
         """Checks the right to what is shown.

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
-from importlib.resources import files
 from itertools import islice
 from typing import Any, Final
 
@@ -14,26 +13,34 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from scheduler.control.ports.access import ALL_SITES, AccessReviewer
 from scheduler.model.kinds.workload import Workload
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
-from scheduler.web.auth import Handler, add_headers, auth_middleware, cookie_name
+from scheduler.web.auth import (
+    Handler,
+    add_headers,
+    auth_middleware,
+    bearer_token_of,
+    cookie_name,
+)
 from scheduler.web.cached_render import CachedRender
 from scheduler.web.diagnosis import DiagnosisHandlers, DiagnosisSource
 from scheduler.web.listener import WebListener
-from scheduler.web.live import LiveStream
+from scheduler.web.live.feed import LiveFeed
+from scheduler.web.live.stream import LiveStream
+from scheduler.web.page_files import PageFiles
 from scheduler.web.records import LedgerSource, RecordHandlers
-from scheduler.web.search import Search, Searcher, words_of
+from scheduler.web.search import Searcher, words_of
 from scheduler.web.sessions import (
     CODE_LIFETIME_SECONDS,
     SESSION_LIFETIME_SECONDS,
     Sessions,
-    TokenReviewer,
+    Sight,
 )
 from scheduler.web.snapshot import StateSnapshot
 from scheduler.web.views import (
     DashboardRenderer,
-    DashboardView,
     report_ages_seconds,
     site_rows,
     workload_row,
@@ -48,12 +55,6 @@ _THREAD_SWITCH_SECONDS: Final = 0.0005
 _MAX_BODY_BYTES: Final = 32 * 1024
 """A question about logs names up to where each container is known."""
 _DEFAULT_PAGE_ROWS, _MAX_PAGE_ROWS = 1000, 10_000
-_STATIC_FILES: Final = {
-    "/page.js": ("page.js", "text/javascript"),
-    "/page.css": ("page.css", "text/css"),
-    "/icon.svg": ("icon.svg", "image/svg+xml"),
-    "/favicon.ico": ("icon.svg", "image/svg+xml"),  # browsers request it on text pages
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +67,7 @@ class WebSources:
         ledger: what is read of the ledger.
         readiness_problem: "" when ready, else what is missing.
         readiness_note: what else an operator should know; "": nothing. It makes nothing unready.
-        review_token: asks the hub whether the holder of a token may read.
+        review_token: asks the hub what the holder of a token may read.
         clock: the clock for cached values and sessions.
         faults: handles the faults that single requests cause.
         diagnosis: asks sites about a workload; None: no site is asked.
@@ -77,7 +78,7 @@ class WebSources:
     render_metrics: Callable[[StateSnapshot], bytes]
     ledger: LedgerSource
     readiness_problem: Callable[[], str]
-    review_token: TokenReviewer
+    review_token: AccessReviewer
     clock: Clock
     faults: Faults
     readiness_note: Callable[[], str] = lambda: ""
@@ -104,7 +105,12 @@ async def serve_web(listener: WebListener, sources: WebSources) -> AsyncIterator
         # Without free file descriptors asyncio fails as often as its backlog says, each second.
         await web.SockSite(runner, bound, backlog=1, ssl_context=context).start()
         bound.listen()
-        yield
+        async with asyncio.TaskGroup() as group:
+            looks = group.create_task(handlers.feed.run(), name="page-feed")
+            try:
+                yield
+            finally:
+                looks.cancel()
     finally:
         handlers.live_stream.close()
         await runner.cleanup()
@@ -122,7 +128,7 @@ class _Handlers:
         if sources.diagnosis:
             self._more_routes += DiagnosisHandlers(sources.diagnosis, sources.clock).routes()
         if sources.whatif:
-            self._more_routes += WhatIfHandlers(sources.whatif).routes()
+            self._more_routes += WhatIfHandlers(sources.whatif, self._sessions).routes()
         clock, take_snapshot = sources.clock, sources.take_snapshot
         self._cached_metrics = CachedRender(
             clock=clock,
@@ -137,7 +143,9 @@ class _Handlers:
             max_age_seconds=_MAX_RENDER_AGE_SECONDS,
         )
         self._searcher = Searcher()
-        self.live_stream = LiveStream(self._view_of, clock)
+        self._page_files = PageFiles()
+        self.feed = LiveFeed(take_snapshot, clock, sources.faults)
+        self.live_stream = LiveStream(self.feed, self._sessions, clock)
 
     def app(self) -> web.Application:
         app = web.Application(
@@ -151,7 +159,7 @@ class _Handlers:
         app.add_routes(
             [
                 web.get("/", self._get_page),
-                *(web.get(path, _static_handler(*one)) for path, one in _STATIC_FILES.items()),
+                *self._page_files.routes(),
                 web.get("/login", self._get_login),
                 web.post("/login/codes", self._create_code),
                 web.get("/api/v1/sites", self._get_sites),
@@ -186,13 +194,12 @@ class _Handlers:
     # ------------------------------------------------------------ the page
 
     async def _get_page(self, _: web.Request) -> web.Response:
-        return web.Response(
-            body=_read_page_file("index.html"), content_type="text/html", charset="utf-8"
-        )
+        return self._page_files.document("index.html")
 
-    async def _create_code(self, _: web.Request) -> web.Response:
+    async def _create_code(self, request: web.Request) -> web.Response:
         """Serves `kapok open`, which sends a token of the hub."""
-        answer = {"code": self._sessions.create_code(), "expiresInSeconds": CODE_LIFETIME_SECONDS}
+        code = self._sessions.create_code(bearer_token_of(request))
+        answer = {"code": code, "expiresInSeconds": CODE_LIFETIME_SECONDS}
         return _json_response(answer, status=HTTPStatus.CREATED)
 
     async def _get_login(self, request: web.Request) -> web.Response:
@@ -204,7 +211,7 @@ class _Handlers:
             return web.Response(status=HTTPStatus.UNAUTHORIZED, text=text)
         # After a redirect the browser would still treat the request as one from the page with the
         # link, and withhold the strict cookie. From a page of our own it sends the cookie.
-        response = web.Response(body=_read_page_file("welcome.html"), content_type="text/html")
+        response = self._page_files.document("welcome.html")
         response.set_cookie(
             cookie_name(self._listener.port),
             session,
@@ -216,14 +223,19 @@ class _Handlers:
         )
         return response
 
-    async def _view_of(self, search: Search) -> DashboardView:
-        return await self._searcher.search(await self._cached_view.get(), search)
+    async def _sight(self, request: web.Request) -> Sight:
+        token = bearer_token_of(request)
+        return await self._sessions.sight_of(token, self.feed.namespaces())
 
     # ------------------------------------------------------------ /api/v1
 
-    async def _get_sites(self, _: web.Request) -> web.Response:
+    async def _get_sites(self, request: web.Request) -> web.Response:
+        sight = await self._sight(request)
+        if not sight.has_sites:
+            text = f"the token may not {ALL_SITES.right}\n"
+            return web.Response(status=HTTPStatus.FORBIDDEN, text=text)
         return _json_bytes_response(
-            await asyncio.to_thread(_sites_body, self._sources.take_snapshot())
+            await asyncio.to_thread(_sites_body, self._sources.take_snapshot(), sight)
         )
 
     async def _get_evictions(self, _: web.Request) -> web.Response:
@@ -245,6 +257,8 @@ class _Handlers:
         if words:
             view = await self._cached_view.get()
             snapshot, found = view.snapshot, await self._searcher.workloads(view, words)
+        sight = await self._sight(request)
+        found = [one for one in found if sight.sees(one.metadata.namespace)]
         return _json_bytes_response(
             await asyncio.to_thread(_workloads_body, snapshot, found, namespace, after, limit)
         )
@@ -267,9 +281,16 @@ def _fault_middleware(faults: Faults) -> Middleware:
     return answer
 
 
-def _sites_body(snapshot: StateSnapshot) -> bytes:
+_OF_ALL_TENANTS: Final = ("used", "inFlightReplicas", "workloads")
+
+
+def _sites_body(snapshot: StateSnapshot, sight: Sight) -> bytes:
     age_of = report_ages_seconds(snapshot)
     rows = [{**row, "reportAgeSeconds": age_of.get(row["name"])} for row in site_rows(snapshot)]
+    if not sight.is_all:
+        rows = [
+            {key: value for key, value in row.items() if key not in _OF_ALL_TENANTS} for row in rows
+        ]
     return msgspec.json.encode({"sites": rows})
 
 
@@ -291,19 +312,6 @@ def _workloads_body(
     if len(page) > limit:
         body["next"] = "/".join(page[limit - 1])
     return msgspec.json.encode(body)
-
-
-def _static_handler(name: str, kind: str) -> Callable[[web.Request], Any]:
-    body = _read_page_file(name)
-
-    async def answer(_: web.Request) -> web.Response:
-        return web.Response(body=body, content_type=kind, charset="utf-8")
-
-    return answer
-
-
-def _read_page_file(name: str) -> bytes:
-    return files("scheduler.web").joinpath("page", name).read_bytes()
 
 
 def _json_response(value: object, *, status: HTTPStatus = HTTPStatus.OK) -> web.Response:

@@ -105,32 +105,45 @@ def site_rows(snapshot: StateSnapshot, indexes: Collection[int] | None = None) -
     )
     figures = figures_of(snapshot)
     for index, facts in enumerate(snapshot.facts):
-        if indexes is not None and index not in indexes:
-            continue
-        yield _without_unknown(
-            {
-                "name": facts.name,
-                "reporting": snapshot.is_ready[index],
-                "health": snapshot.healths[index],
-                "healthSince": snapshot.health_changed_at[index],
-                "observedAt": facts.status.observed_at,
-                "tier": facts.spec.tier,
-                "province": facts.spec.location.province,
-                "city": facts.spec.location.city,
-                "cordon": facts.spec.is_cordoned,
-                **_operations_fields(facts),
-                "free": free_amounts_of(snapshot, index, figures[index]),
-                "freeCpu": figures[index].free_cpu,
-                "used": {
-                    name: to_metric_units(name, values[index])
-                    for name, values in snapshot.used_by_resource.items()
-                    if values[index]
-                },
-                "inFlightReplicas": facts.replicas_in_flight,
+        if indexes is None or index in indexes:
+            yield {
+                **site_row(snapshot, index, figures[index]),
+                **usage_fields(snapshot, index),
                 "workloads": placed[facts.name],
-                **_energy_fields(facts, figures[index]),
             }
-        )
+
+
+def site_row(snapshot: StateSnapshot, index: int, figures: SiteFigures) -> Row:
+    """What of a site is seen by all who may see sites; unknown values are left out."""
+    facts = snapshot.facts[index]
+    row = {
+        "name": facts.name,
+        "reporting": snapshot.is_ready[index],
+        "health": snapshot.healths[index],
+        "healthSince": snapshot.health_changed_at[index],
+        "observedAt": facts.status.observed_at,
+        "tier": facts.spec.tier,
+        "province": facts.spec.location.province,
+        "city": facts.spec.location.city,
+        "cordon": facts.spec.is_cordoned,
+        **_operations_fields(facts),
+        "free": free_amounts_of(snapshot, index, figures),
+        "freeCpu": figures.free_cpu,
+        **_energy_fields(facts, figures),
+    }
+    return _without_unknown(row)
+
+
+def usage_fields(snapshot: StateSnapshot, index: int) -> Row:
+    """What the workloads of all tenants use at a site."""
+    return {
+        "used": {
+            name: to_metric_units(name, values[index])
+            for name, values in snapshot.used_by_resource.items()
+            if values[index]
+        },
+        "inFlightReplicas": snapshot.facts[index].replicas_in_flight,
+    }
 
 
 def _operations_fields(facts: SiteFacts) -> Row:

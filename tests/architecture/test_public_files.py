@@ -1,8 +1,10 @@
 """The files for those who come name files, targets and commands that exist."""
 
+import json
 import re
 import tomllib
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -105,14 +107,34 @@ def test_the_notice_names_the_derived_files() -> None:
     named = set(re.findall(r"^- (\S+):", text("NOTICE"), re.MULTILINE))
     core = Path("scheduler/apiserver/kinds/core")
     derived = {str(core / path.name) for path in (ROOT / core).glob("*.json")}
+    vendored = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "scheduler/web/page/vendor").iterdir()
+        if path.is_dir()
+    }
     assert derived
-    assert named == derived
+    assert vendored
+    assert named == derived | vendored
 
 
-def test_the_page_holds_nothing_of_others() -> None:
-    """A library that is copied into the page brings its licence, which goes into NOTICE."""
-    for path in (ROOT / "scheduler" / "web" / "page").iterdir():
-        assert not re.search(r"@license|copyright|\(c\)", path.read_text("utf-8"), re.IGNORECASE)
+def test_what_the_page_holds_of_others_is_as_published_and_has_its_licence() -> None:
+    """Only vendor/ holds works of others; the sums there are those of the published files."""
+    page = ROOT / "scheduler" / "web" / "page"
+    vendor = page / "vendor"
+    known = json.loads((vendor / "versions.json").read_text("utf-8"))
+    assert {one.name for one in vendor.iterdir() if one.is_dir()} == set(known)
+    for name, library in known.items():
+        found = {
+            path.name: f"sha256:{sha256(path.read_bytes()).hexdigest()}"
+            for path in (vendor / name).iterdir()
+        }
+        assert found == library["files"]
+        assert "LICENSE" in found
+        assert f"- scheduler/web/page/vendor/{name}: version {library['version']}" in text("NOTICE")
+    for path in page.rglob("*.*"):
+        if path.is_file() and vendor not in path.parents:
+            words = path.read_text("utf-8")
+            assert not re.search(r"@license|copyright|\(c\)", words, re.IGNORECASE), path
 
 
 def workflow_steps() -> list[dict[str, Any]]:

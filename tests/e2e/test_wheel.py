@@ -74,6 +74,15 @@ def test_the_wheel_holds_the_kernel_and_is_for_this_python(wheel: Path) -> None:
     assert kernels_in(zipfile.ZipFile(wheel).namelist()) == [str(FOLDER / f"kernel{SUFFIX}")]
 
 
+def test_the_wheel_holds_every_file_of_the_page(wheel: Path) -> None:
+    page = Path("scheduler/web/page")
+    names = {
+        path.relative_to(ROOT).as_posix() for path in (ROOT / page).rglob("*") if path.is_file()
+    }
+    assert (page / "vendor" / "preact" / "LICENSE").as_posix() in names
+    assert names <= set(zipfile.ZipFile(wheel).namelist())
+
+
 def test_a_pure_wheel_is_for_every_platform_and_says_that_it_is_slower(tmp_path: Path) -> None:
     folder, says = tmp_path / "unpacked", "from scheduler.placement.kernel import loader as c"
     pure = built("wheel", tmp_path / "pure", is_pure=True)

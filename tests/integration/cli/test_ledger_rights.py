@@ -24,6 +24,7 @@ from scheduler.web.records import LedgerSource
 from scheduler.web.server import WebSources, serve_web
 from tests.integration.cli.test_replay import demand, facts_of, record
 from tests.support.fake_clock import FakeClock
+from tests.support.fake_reviewer import ALL, fake_reviewer
 from tests.support.faults import make_faults
 
 pytestmark = pytest.mark.integration
@@ -43,9 +44,6 @@ async def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     await record(tmp_path, demand())
     await record(tmp_path, msgspec.structs.replace(demand(), key="police/case-files"))
 
-    async def review(token: str, namespace: str) -> bool:
-        return token == "auditor" or (token, namespace) == ("tenant", "health")  # noqa: S105
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -60,7 +58,7 @@ async def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
             read_blob_of=partial(read_blob_of, file),
         ),
         readiness_problem=lambda: "",
-        review_token=review,
+        review_token=fake_reviewer({"auditor": [ALL], "tenant": ["health"], "nobody": []}),
         clock=clock,
         faults=make_faults(clock),
     )
@@ -121,5 +119,7 @@ async def test_a_tenant_reads_only_the_blobs_of_its_own_records(
         assert json.dumps(RemoteLedger(WebClient(address, "auditor")).blob(foreign))
         with pytest.raises(LedgerUnreachable, match="HTTP 403"):
             RemoteLedger(WebClient(address, "nobody")).last_about(KEY)
+        with pytest.raises(LedgerUnreachable, match="HTTP 401"):
+            RemoteLedger(WebClient(address, "guess")).last_about(KEY)
 
     await asyncio.to_thread(read)

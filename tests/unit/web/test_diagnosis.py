@@ -23,6 +23,7 @@ from scheduler.web.metrics import Metrics
 from scheduler.web.records import LedgerSource
 from scheduler.web.server import WebSources, serve_web
 from tests.support.fake_clock import FakeClock
+from tests.support.fake_reviewer import ALL, fake_reviewer
 from tests.support.faults import make_faults
 
 WORKLOAD = {
@@ -76,9 +77,6 @@ async def scene() -> AsyncIterator[Scene]:
     workload = decode(WORKLOAD)
     assert isinstance(workload, Workload)
 
-    async def review(token: str, _namespace: str) -> bool:
-        return token == "reads-all-workloads"  # noqa: S105 - the hub
-
     def nothing(*_: object) -> bytes:
         raise LookupError
 
@@ -92,7 +90,7 @@ async def scene() -> AsyncIterator[Scene]:
             find_decision=nothing, read_page=nothing, read_blob=nothing, read_blob_of=nothing
         ),
         readiness_problem=str,
-        review_token=review,
+        review_token=fake_reviewer({"reads-all-workloads": [ALL], "tenant": []}),
         clock=one.clock,
         faults=make_faults(one.clock),
         diagnosis=DiagnosisSource(
@@ -131,9 +129,9 @@ async def test_no_site_is_asked_for_who_has_not_the_right(scene: Scene, about: s
     for path in (f"/{about}/police/files", f"/{about}/police/nothing"):
         status, text = await scene.post(path, **TENANT)
         assert (status, "workloads.kapok.dev/log in namespace police" in text) == (403, True)
-    for token in ("reads-all-workloads", "guess"):
+    for token, refused in (("reads-all-workloads", 403), ("guess", 401)):
         headers = {"Authorization": f"Bearer {token}"}
-        assert (await scene.post(f"/{about}/health/web", **headers))[0] == 403
+        assert (await scene.post(f"/{about}/health/web", **headers))[0] == refused
     assert scene.asked == []
 
 

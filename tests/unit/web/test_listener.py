@@ -10,6 +10,7 @@ from scheduler.web.auth import auth_middleware
 from scheduler.web.listener import WebListener
 from scheduler.web.sessions import Sessions
 from tests.support.fake_clock import FakeClock
+from tests.support.fake_reviewer import ALL, fake_reviewer
 
 OPEN = WebListener(port=9000, host="0.0.0.0", allowed_hosts=("Kapok.example.org", "10.9.9.9"))  # noqa: S104 - what is tested
 TLS = WebListener(port=9000, host="::", certificate_file="web.crt")
@@ -95,19 +96,16 @@ class _Connected(asyncio.Transport):
 
 
 async def _status(listener: WebListener, path: str, local_address: str) -> int:
-    async def review(_token: str, _namespace: str) -> bool:
-        return True
-
     async def answer(_: web.Request) -> web.StreamResponse:
         return web.Response()
 
     headers = {"Host": f"{local_address}:9000", "Authorization": "Bearer good"}
     request = make_mocked_request("GET", path, headers=headers, transport=_Connected(local_address))
-    check = auth_middleware(Sessions(FakeClock(), review), listener)
+    check = auth_middleware(Sessions(FakeClock(), fake_reviewer({"good": [ALL]})), listener)
     return (await check(request, answer)).status
 
 
-@pytest.mark.parametrize("path", ["/", "/login", "/page.js", "/api/v1/sites", "/api/v1/live"])
+@pytest.mark.parametrize("path", ["/", "/login", "/page/app.js", "/api/v1/sites", "/api/v1/live"])
 async def test_the_page_and_its_api_leave_the_machine_over_tls_only(path: str) -> None:
     assert await _status(OPEN, path, "10.0.0.5") == 403
     assert await _status(OPEN, path, "127.0.0.1") == 200

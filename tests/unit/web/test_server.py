@@ -1,21 +1,27 @@
 """Who may look: names, origins, tokens, codes, sessions. A real server on a real socket."""
 
+import asyncio
+import json
 import socket
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 
 from benchmarks._web_state import WebState
 from scheduler.ledger.pages import read_blob, read_blob_of, read_page
 from scheduler.ledger.storage.sqlite import LEDGER_FILE
 from scheduler.web.listener import WebListener
+from scheduler.web.live.feed import LOOK_SECONDS
 from scheduler.web.metrics import Metrics
 from scheduler.web.records import LedgerSource
 from scheduler.web.server import WebSources, serve_web
 from tests.support.fake_clock import FakeClock
+from tests.support.fake_reviewer import ALL, fake_reviewer
 from tests.support.faults import make_faults
 
 GOOD = {"Authorization": "Bearer good"}
@@ -23,15 +29,31 @@ RECORD = b'{"id":"1-1"}'
 
 
 class Server:
-    def __init__(self, port: int, clock: FakeClock, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self,
+        port: int,
+        scene: WebState,
+        session: aiohttp.ClientSession,
+        rights: dict[str, list[str]],
+    ) -> None:
         self.root = f"http://127.0.0.1:{port}"
-        self.clock, self._session = clock, session
+        assert isinstance(scene.clock, FakeClock)
+        self.clock, self.scene, self.session, self.rights = scene.clock, scene, session, rights
+
+    async def next_event(self, answer: aiohttp.ClientResponse) -> dict[str, Any]:
+        """The next event of a stream, after as many looks as it takes."""
+        async with asyncio.TaskGroup() as group:
+            reading = group.create_task(answer.content.readuntil(b"\n\n"))
+            while not reading.done():
+                await self.clock.advance(LOOK_SECONDS)
+        found: dict[str, Any] = json.loads(reading.result().removeprefix(b"data: "))
+        return found
 
     async def ask(
         self, path: str, method: str = "GET", **headers: str
     ) -> tuple[int, str, aiohttp.ClientResponse]:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        async with self._session.request(method, self.root + path, headers=named) as answer:
+        async with self.session.request(method, self.root + path, headers=named) as answer:
             return answer.status, await answer.text(), answer
 
 
@@ -44,12 +66,10 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
     scene.place(5)
     scene.refuse(2)
 
-    async def review(token: str, namespace: str) -> bool:
-        return token == "good" or (token, namespace) == ("health", "health")  # noqa: S105 - the hub
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+    rights = {"good": [ALL], "health": ["health"], "tenant": ["default"]}
     sources = WebSources(
         take_snapshot=scene.take_snapshot,
         render_metrics=Metrics().render,
@@ -60,7 +80,7 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
             read_blob_of=partial(read_blob_of, tmp_path / LEDGER_FILE),
         ),
         readiness_problem=lambda: "receiving reports",
-        review_token=review,
+        review_token=fake_reviewer(rights),
         clock=clock,
         faults=make_faults(clock),
     )
@@ -68,7 +88,7 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
         serve_web(WebListener(port=port), sources),
         aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session,
     ):
-        yield Server(port, clock, session)
+        yield Server(port, scene, session, rights)
 
 
 async def test_metrics_and_health_are_open_and_say_what_is_missing(server: Server) -> None:
@@ -164,3 +184,65 @@ async def test_the_ledger_needs_a_token_and_a_lost_one_is_said(server: Server, p
 async def test_a_wrong_page_of_the_ledger_is_a_bad_request(server: Server) -> None:
     wrong = "/api/v1/ledger/records?after=x"
     assert (await server.ask(wrong, Authorization="Bearer good"))[0] == 400
+
+
+async def test_files_of_the_page_are_kept_until_they_change_and_no_other_file_is_served(
+    server: Server,
+) -> None:
+    status, text, answer = await server.ask("/page/app.js")
+    assert (status, "loadWords" in text) == (200, True)
+    assert answer.content_type == "text/javascript"
+    assert answer.headers["Cache-Control"] == "no-cache"
+    again = await server.ask("/page/app.js", If_None_Match=answer.headers["ETag"])
+    assert again[:2] == (304, "")
+    for path in ("index.html", "../server.py", "%2e%2e/server.py", "vendor/htm/LICENSE", "x.js"):
+        assert (await server.ask(f"/page/{path}"))[0] in (401, 404), path
+
+
+TENANT = {"Authorization": "Bearer tenant"}
+
+
+async def test_a_tenant_sees_its_namespaces_and_is_told_the_missing_right(server: Server) -> None:
+    works = server.scene.sources.registry.workloads
+    meta = msgspec.structs.replace(works["default", "work-00000"].metadata, namespace="police")
+    moved = msgspec.structs.replace(works.pop(("default", "work-00000")), metadata=meta)
+    works["police", "work-00000"] = moved
+    status, text, _ = await server.ask("/api/v1/workloads", **TENANT)
+    assert (status, json.loads(text)["total"], "police" in text) == (200, 6, False)
+    status, text, _ = await server.ask("/api/v1/workloads?search=police", **TENANT)
+    assert (status, json.loads(text)["total"]) == (200, 0)
+    status, text, _ = await server.ask("/api/v1/sites", **TENANT)
+    assert (status, text) == (403, "the token may not list sites.kapok.dev\n")
+    status, text, _ = await server.ask("/api/v1/evictions", **TENANT)
+    assert (status, "list workloads.kapok.dev in all namespaces" in text) == (403, True)
+    assert (await server.ask("/", **TENANT))[0] == 200
+
+
+@pytest.mark.parametrize("query", ["?view=nothing", "?view=site", "?view=site&name=../x"])
+async def test_an_unknown_view_is_refused_with_those_that_there_are(
+    server: Server, query: str
+) -> None:
+    status, text, _ = await server.ask(f"/api/v1/live{query}", **GOOD)
+    assert (status, "overview, fleet, site" in text) == (400, True)
+
+
+async def test_a_stream_begins_with_all_goes_on_with_changes_and_ends_with_the_right(
+    server: Server,
+) -> None:
+    async with server.session.get(f"{server.root}/api/v1/live", headers=TENANT) as answer:
+        assert answer.content_type == "text/event-stream"
+        first = await server.next_event(answer)
+        assert (first["first"], first["values"]["phases"]) == (True, {"Refused": 2, "Running": 5})
+        assert "sites" not in first["values"]
+        works = server.scene.sources.registry.workloads
+        del works["default", "large-00000"]
+        changed = await server.next_event(answer)
+        assert changed["values"]["phases"] == {"Refused": 1, "Running": 5}
+        assert "trend" not in changed["values"]
+        assert changed["tables"] == {}
+        del server.rights["tenant"]
+        while not answer.content.at_eof():
+            await server.clock.advance(11)
+            await answer.content.readany()
+        assert server.clock.monotonic() < 60
+    assert (await server.ask("/api/v1/live", **TENANT))[0] == 401

@@ -19,6 +19,7 @@ from scheduler.whatif.questions import CapacityQuestion, Question, WhatIfQuestio
 from scheduler.whatif.scenario.changes import DrainSite
 from scheduler.whatif.shape import AskedShape
 from tests.support.fake_clock import FakeClock
+from tests.support.fake_reviewer import ALL, SITES, fake_reviewer
 from tests.support.faults import make_faults
 
 OPERATOR = {"Authorization": "Bearer operator"}
@@ -59,12 +60,6 @@ class AskedServer:
 async def server() -> AsyncIterator[AskedServer]:
     one, state = AskedServer(), WebState(FakeClock())
 
-    async def review(token: str, _namespace: str) -> bool:
-        return token in ("operator", "reads-workloads")
-
-    async def may_list_sites(token: str) -> bool:
-        return token == "operator"  # noqa: S105 - the hub
-
     def nothing(*_: object) -> bytes:
         raise LookupError
 
@@ -78,10 +73,10 @@ async def server() -> AsyncIterator[AskedServer]:
             find_decision=nothing, read_page=nothing, read_blob=nothing, read_blob_of=nothing
         ),
         readiness_problem=str,
-        review_token=review,
+        review_token=fake_reviewer({"operator": [ALL], "tenant": ["ns"], "looker": [SITES]}),
         clock=FakeClock(),
         faults=make_faults(FakeClock()),
-        whatif=WhatIfSource(ask=one.ask, may_list_sites=may_list_sites),
+        whatif=WhatIfSource(ask=one.ask),
     )
     async with one.session, serve_web(WebListener(port=port), sources):
         one.root = f"http://127.0.0.1:{port}/api/v1"
@@ -104,10 +99,10 @@ async def test_the_page_gets_one_answer(server: AskedServer) -> None:
     assert server.questions[1] == CapacityQuestion(shape=shape)
 
 
-async def test_only_holders_of_a_token_that_may_list_sites_are_answered(
+async def test_only_holders_of_a_token_that_may_list_all_are_answered(
     server: AskedServer,
 ) -> None:
-    for token, expected in (("reads-workloads", 403), ("tenant", 401), ("", 401)):
+    for token, expected in (("looker", 403), ("tenant", 403), ("stranger", 401), ("", 401)):
         headers = {"Authorization": f"Bearer {token}"}
         assert (await server.get("/whatif?scenario=drain+m1", **headers))[0] == expected
         assert (await server.post(DRAIN, **headers))[0] == expected
