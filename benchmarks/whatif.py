@@ -10,9 +10,9 @@ import argparse
 from benchmarks._whatif_city import fleet_copy
 from scheduler.runtime.clock import SystemClock
 from scheduler.whatif.answer import ask
-from scheduler.whatif.changes import Change, ScenarioError
 from scheduler.whatif.fleet_copy import FleetCopy
-from scheduler.whatif.scenario import read_scenario
+from scheduler.whatif.scenario.changes import Change, ScenarioError
+from scheduler.whatif.scenario.words import read_scenario
 
 _SCENARIOS = (
     "drain {site}",

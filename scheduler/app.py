@@ -26,7 +26,7 @@ from scheduler.control.fence import FencedHub
 from scheduler.control.leader_election import Leadership, LeadershipLost, request_timeout_of
 from scheduler.control.orders.identity import format_order_id
 from scheduler.control.orders.kept_orders import PreparedOrders
-from scheduler.control.ports.access import ALL_SITES, AccessQuestion, AccessReviewer
+from scheduler.control.ports.access import AccessQuestion, AccessReviewer
 from scheduler.control.ports.hub import (
     EVENTS,
     KAPOK_RESOURCES,
@@ -93,8 +93,7 @@ from scheduler.web.server import WebSources, serve_web
 from scheduler.web.snapshot import SnapshotSources, StateSnapshot, take_snapshot
 from scheduler.web.whatif import WhatIfSource
 from scheduler.whatif.fleet_copy import FleetCopy
-from scheduler.whatif_process.asker import WhatIfAsker
-from scheduler.whatif_process.live_copy import take_fleet_copy
+from scheduler.whatif_process.asker import WhatIfAsker, take_fleet_copy
 
 _log = logging.getLogger(__name__)
 
@@ -700,10 +699,7 @@ class Scheduler:
                 may_read=partial(_may_read_logs, review),
             ),
             answers=self.answers,
-            whatif=WhatIfSource(
-                ask=WhatIfAsker(self._fleet_copy).ask,
-                may_list_sites=partial(_may_list_sites, review),
-            ),
+            whatif=WhatIfSource(ask=WhatIfAsker(self._fleet_copy).ask),
         )
 
     def _fleet_copy(self) -> FleetCopy:
@@ -778,10 +774,6 @@ def _first_of(group: BaseExceptionGroup[LeadershipLost]) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
-
-
-async def _may_list_sites(review: AccessReviewer, token: str) -> bool:
-    return await review(token, ALL_SITES) == "allowed"
 
 
 async def _may_read_logs(review: AccessReviewer, token: str, namespace: str) -> bool:

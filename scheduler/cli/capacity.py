@@ -23,8 +23,8 @@ from scheduler.cli.whatif import PATH
 from scheduler.control.ports.hub import HubError
 from scheduler.model.quantities import NotAQuantity
 from scheduler.whatif.capacity import MOST_REPLICAS, ask_capacity
-from scheduler.whatif.changes import ScenarioError
 from scheduler.whatif.questions import CapacityQuestion
+from scheduler.whatif.scenario.changes import ScenarioError
 from scheduler.whatif.shape import AskedShape
 
 _EPILOG = """examples:
@@ -131,7 +131,10 @@ def _purchase(one: dict[str, Any]) -> str:
     if one["cnyPerUnitHour"] is not None:
         worth = f" ({one['cnyPerUnitHour']:.4g} CNY/h for each {one['unit']})"
     what = f"{one['amount']:g} {one['unit']}"
-    what += "" if one["unit"] == one["resource"] else f" of {one['resource']}"
+    if "node" in one:
+        what += f" of {', '.join(f'{name} {amount}' for name, amount in one['node'].items())}"
+    else:
+        what += f" of {one['resource']}"
     return (
         f"buy next: {what} at {one['site']}{worth}: places {one['places']} of {one['waiting']} "
         "waiting workloads"

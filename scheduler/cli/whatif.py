@@ -28,7 +28,8 @@ from scheduler.cli.support.web_access import add_server_option
 from scheduler.control.ports.hub import HubError
 from scheduler.model.quantities import NotAQuantity
 from scheduler.whatif.answer import ask
-from scheduler.whatif.changes import ScenarioError
+from scheduler.whatif.questions import WhatIfQuestion
+from scheduler.whatif.scenario.changes import ScenarioError
 
 PASSES_WORDS_THROUGH = True
 """The order of `-f` and the words of a scenario counts, which argparse does not keep."""
@@ -126,7 +127,7 @@ def _answer(asked: AskedScenario, options: argparse.Namespace) -> dict[str, Any]
         else:
             if options.now is not None:
                 raise ScenarioError("--now: the running scheduler answers as of now; leave it out")
-            question = {"changes": asked.changes}
+            question = WhatIfQuestion(changes=asked.changes)
             answer = ask_live(options, PATH, question, progress.show)
     finally:
         progress.end()

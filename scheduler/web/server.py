@@ -137,7 +137,7 @@ class _Handlers:
         if sources.diagnosis:
             self._more_routes += DiagnosisHandlers(sources.diagnosis, sources.clock).routes()
         if sources.whatif:
-            self._more_routes += WhatIfHandlers(sources.whatif).routes()
+            self._more_routes += WhatIfHandlers(sources.whatif, self._sessions).routes()
         clock, take_snapshot = sources.clock, sources.take_snapshot
         self._cached_metrics = CachedRender(
             clock=clock,

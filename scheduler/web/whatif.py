@@ -6,7 +6,7 @@ time: each takes a core for some seconds.
 """
 
 import shlex
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -15,11 +15,13 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
+from scheduler.control.ports.access import ALL_SITES, ALL_WORKLOADS
 from scheduler.model.quantities import CPU, GPU, MEMORY
 from scheduler.web.auth import bearer_token_of
-from scheduler.whatif.changes import Change, ScenarioError
+from scheduler.web.sessions import Sessions
 from scheduler.whatif.questions import CapacityQuestion, Question, WhatIfQuestion
-from scheduler.whatif.scenario import read_scenario
+from scheduler.whatif.scenario.changes import Change, ScenarioError
+from scheduler.whatif.scenario.words import read_scenario
 from scheduler.whatif.shape import DEFAULT_CLASS, AskedShape
 
 _MAX_QUESTION_BYTES: Final = 8 << 20
@@ -35,11 +37,9 @@ class WhatIfSource:
 
     Attributes:
         ask: answers a question; yields lines of JSON, the answer last.
-        may_list_sites: asks the hub whether the holder of a token may list sites.
     """
 
     ask: Callable[[Question], AsyncGenerator[bytes, None]]
-    may_list_sites: Callable[[str], Awaitable[bool]]
 
 
 class WhatIfHandlers:
@@ -47,10 +47,11 @@ class WhatIfHandlers:
 
     Args:
         source: what they need.
+        sessions: says what the holder of a token may see.
     """
 
-    def __init__(self, source: WhatIfSource) -> None:
-        self._source = source
+    def __init__(self, source: WhatIfSource, sessions: Sessions) -> None:
+        self._source, self._sessions = source, sessions
         self._is_busy = False
 
     def routes(self) -> list[web.RouteDef]:
@@ -136,10 +137,11 @@ class WhatIfHandlers:
         return response
 
     async def _refusal(self, request: web.Request) -> web.Response | None:
-        """Why a request is not answered; None: it is. A session was opened by a reader of all."""
-        token = bearer_token_of(request)
-        if token and not await self._source.may_list_sites(token):
-            return _text(HTTPStatus.FORBIDDEN, "the token may not list sites.kapok.dev")
+        """Why a request is not answered; None: it is. An answer names all sites and workloads."""
+        sight = await self._sessions.sight_of(bearer_token_of(request), ())
+        if not sight.is_all:
+            lacking = ALL_WORKLOADS if sight.has_sites else ALL_SITES
+            return _text(HTTPStatus.FORBIDDEN, f"the token may not {lacking.right}")
         return _text(HTTPStatus.TOO_MANY_REQUESTS, _BUSY) if self._is_busy else None
 
 

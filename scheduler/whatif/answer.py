@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from scheduler.model.demand.demand import Demand
-from scheduler.whatif.apply import ChangedFleet, apply_changes
-from scheduler.whatif.changes import Change, ChangeIntensity, ChangePolicies, ChangePrice
+from scheduler.whatif.backlog import settle_backlog
 from scheduler.whatif.demands import DemandReader, Progress, no_progress
 from scheduler.whatif.figures import FleetBill, bill_of, loads_of, used_by_site
 from scheduler.whatif.fleet_copy import FleetCopy
 from scheduler.whatif.leaving import LeavingPlan, plan_leaving
 from scheduler.whatif.moves import end_rows, move_rows, start_rows
+from scheduler.whatif.scenario.apply import ChangedFleet, apply_changes
+from scheduler.whatif.scenario.changes import Change, ChangeIntensity, ChangePolicies, ChangePrice
 from scheduler.whatif.settle import SettledFleet, is_over, open_fleet, settle, waiting_tasks
 from scheduler.whatif.smallest_change import smallest_changes
 from scheduler.whatif.unplaced import count_unplaced, unplaced_rows
@@ -62,6 +63,8 @@ def ask(copy: FleetCopy, changes: Sequence[Change], progress: Progress = no_prog
     plan = plan_leaving(before, after, changed)
     settle(before, waiting_tasks(before), progress)
     settle(after, plan.tasks, progress)
+    for one in (before, after):
+        settle_backlog(one, progress)
     was = _state_before(before, progress)
     is_priced_again = changed.load != 1.0 or any(
         isinstance(one, ChangePrice | ChangeIntensity) for one in changes

@@ -4,19 +4,23 @@ Each site is asked alone: what one takes is no longer free for the others only w
 quota. What is in flight and reserved counts as used.
 """
 
+from math import floor
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from scheduler.model.demand.demand import Demand, NotAccepted
+from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.quantities import CPU, MILLI_PER_UNIT, PODS, format_amount, parse_quantity
 from scheduler.placement.choose import prepare_cycle
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.result import CycleState
-from scheduler.whatif.changes import ScenarioError
+from scheduler.whatif.backlog import settle_backlog
 from scheduler.whatif.demands import DemandReader, Progress, no_progress
 from scheduler.whatif.fleet_copy import FleetCopy
 from scheduler.whatif.purchases import purchase_rows
+from scheduler.whatif.scenario.changes import ScenarioError
 from scheduler.whatif.settle import SettledFleet, open_fleet, settle, waiting_tasks
 from scheduler.whatif.shape import AskedShape, workload_of_shape
 
@@ -45,11 +49,16 @@ def ask_capacity(copy: FleetCopy, shape: AskedShape, progress: Progress = no_pro
     demand = settled.books.limited(demand, reader.tenant_of(workload_of_shape(shape)))
     sites = site_rows(settled, demand)
     settle(settled, waiting_tasks(settled), progress)
+    settle_backlog(settled, progress)
     return {
         "moves": [],
         "stuck": _stuck(settled),
         "shape": {
-            "requests": demand.requests,
+            "requests": {
+                name: format_amount(name, amount)
+                for name, amount in demand.requests.items()
+                if name != PODS
+            },
             "dataClass": demand.data_class,
             "namespace": shape.namespace,
         },
@@ -109,10 +118,27 @@ def _refusal(state: CycleState, fleet: Fleet, slot: int) -> Answer:
     if slot in state.capacity.quota_bound_slots:
         sentence = f"a ResourceQuota of namespace {state.demand.namespace} there allows no more"
         return {"reason": "quota", "sentence": sentence}
+    lack = _lack(state.demand, facts)
     if summed > 0:
-        sentence = f"no node has enough; the sum over its nodes would hold {summed}"
+        sentence = f"{lack}; the sum over its nodes would hold {summed}"
         return {"reason": "fragmented", "sentence": sentence}
-    return {"reason": "full", "sentence": f"{facts.name} has not enough free capacity"}
+    return {"reason": "full", "sentence": lack}
+
+
+def _lack(demand: Demand, facts: SiteFacts) -> str:
+    """The resource of which no node has enough, else that none has enough of all."""
+    rows = [row for one in facts.status.node_classes for row in one.free]
+    if not rows:
+        return f"{facts.name} reports no nodes"
+    for name, asked in demand.requests.items():
+        factor = MILLI_PER_UNIT if name == CPU else 1
+        most = max(floor(parse_quantity(row.get(name, 0)) * factor) for row in rows)
+        if most < asked:
+            return (
+                f"no node of {facts.name} has {format_amount(name, asked)} of {name} free; the "
+                f"most is {format_amount(name, most)}"
+            )
+    return f"no node of {facts.name} has enough of all that is requested"
 
 
 def _stuck(settled: SettledFleet) -> list[Answer]:

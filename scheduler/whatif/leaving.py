@@ -17,7 +17,7 @@ from scheduler.model.kinds.workload import Workload
 from scheduler.model.manifests.budgets import disruption_budget
 from scheduler.placement.failover.drain import DrainCandidate, why_not_at_all
 from scheduler.placement.failover.plan import HOLD_SENTENCES, EvictionCandidate, hold_reason
-from scheduler.whatif.apply import ChangedFleet
+from scheduler.whatif.scenario.apply import ChangedFleet
 from scheduler.whatif.settle import (
     DecisionTask,
     SettledFleet,

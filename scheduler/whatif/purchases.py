@@ -17,20 +17,16 @@ import msgspec
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.site import NodeClass
-from scheduler.model.quantities import CPU, MEMORY, MILLI_PER_UNIT, PODS
-from scheduler.placement.batch.place import BatchOutcome, BatchSteps, place_batch_in_steps
+from scheduler.model.quantities import CPU, MEMORY, MILLI_PER_UNIT, PODS, format_amount
 from scheduler.placement.choose import prepare_cycle
-from scheduler.placement.fleet.fleet import Fleet
+from scheduler.whatif.backlog import MAX_BATCH_PAIRS, solve_waiting, waiting_for_capacity
 from scheduler.whatif.demands import Progress, no_progress
 from scheduler.whatif.settle import SettledFleet, open_fleet, settle
 
 Row = dict[str, Any]
 
-_MAX_BATCH_WORKLOADS = 1_000
-_MAX_BATCH_PAIRS = 1_000_000
 _MAX_ROWS = 5
 _MAX_NODE_WORKLOADS = 200
-_CAPACITY_REASONS = frozenset({"full", "fragmented", "spread"})
 _GIBIBYTE = 2**30
 _MAX_POD_NODES = 110
 _DIGITS = 6
@@ -52,11 +48,11 @@ def purchase_rows(settled: SettledFleet, progress: Progress = no_progress) -> li
         settled: the fleet after all that waits was decided.
         progress: shows how far it is.
     """
-    waiting = _waiting_for_capacity(settled)
+    waiting = waiting_for_capacity(settled)[: MAX_BATCH_PAIRS // max(1, len(settled.fleet))]
     if not waiting:
         return []
     progress("solved", 0, 1)
-    prices = _prices(settled, [settled.decided_demands[key] for key in waiting])
+    prices = _prices(settled, waiting)
     rows, placed = list[Row](), set[str]()
     for place, price in enumerate(prices[:_MAX_ROWS]):
         progress("suggested", place, _MAX_ROWS)
@@ -65,40 +61,14 @@ def purchase_rows(settled: SettledFleet, progress: Progress = no_progress) -> li
     return [*rows, *_node_rows(settled, left)]
 
 
-def _waiting_for_capacity(settled: SettledFleet) -> list[str]:
-    """Workloads that some site admits and that find no room, the most urgent first."""
-    found = [
-        key
-        for key, decision in settled.decisions.items()
-        if decision.phase == "Waiting" and decision.reasons.keys() & _CAPACITY_REASONS
-    ]
-    most = min(_MAX_BATCH_WORKLOADS, _MAX_BATCH_PAIRS // max(1, len(settled.fleet)))
-    return found[:most]
-
-
-def _prices(settled: SettledFleet, demands: Sequence[Demand]) -> list[_Price]:
+def _prices(settled: SettledFleet, keys: Sequence[str]) -> list[_Price]:
     """All prices above 0, the highest of a core, GiB or card first."""
-    steps = place_batch_in_steps(
-        demands,
-        Fleet(settled.fleet.all_facts()),
-        now=settled.copy.objects.now,
-        terms=settled.copy.objects.terms,
-    )
     prices = [
         _Price(one.site, one.resource, one.cny_per_unit_hour * _unit_of(one.resource)[1])
-        for one in _outcome_of(steps).terms.scarcity
+        for one in solve_waiting(settled, keys).terms.scarcity
         if one.resource != PODS
     ]
     return sorted(prices, key=lambda one: (-one.cny_per_unit_hour, one.site, one.resource))
-
-
-def _outcome_of(steps: BatchSteps) -> BatchOutcome:
-    while True:
-        try:
-            next(steps)
-        except StopIteration as done:
-            outcome: BatchOutcome = done.value
-            return outcome
 
 
 def _unit_of(resource: str) -> tuple[str, int]:
@@ -155,7 +125,11 @@ def _node_rows(settled: SettledFleet, waiting: Sequence[str]) -> list[Row]:
             "unit": "node",
             "cnyPerUnitHour": None,
             "amount": sum(missing),
-            "node": _largest(demands),
+            "node": {
+                name: format_amount(name, amount)
+                for name, amount in _largest(demands).items()
+                if name != PODS
+            },
             "waiting": len(demands),
             "places": len(found),
             "workloads": admitted[site][:_MAX_ROWS],

@@ -6,9 +6,9 @@ import msgspec
 
 from scheduler.whatif.answer import ask
 from scheduler.whatif.capacity import ask_capacity
-from scheduler.whatif.changes import Changes
 from scheduler.whatif.demands import Progress
 from scheduler.whatif.fleet_copy import FleetCopy
+from scheduler.whatif.scenario.changes import Changes
 from scheduler.whatif.shape import AskedShape
 
 

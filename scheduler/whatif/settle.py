@@ -12,8 +12,10 @@ from functools import partial
 import msgspec
 
 from scheduler.model.decision import Decision
+from scheduler.model.demand.assignment import BatchAssignment
 from scheduler.model.demand.demand import Demand, NotAccepted
 from scheduler.model.demand.placed import at_its_claims
+from scheduler.model.demand.terms import Terms
 from scheduler.model.kinds.tenant import Spend
 from scheduler.model.kinds.workload import PlacementGroup, PlacementStatus, Workload
 from scheduler.placement.choose import choose
@@ -165,10 +167,7 @@ def settle(
     order = sorted(tasks, key=partial(_task_order, settled))
     for place, task in enumerate(order):
         progress("decided", place, len(order))
-        demand = _demand_to_decide(settled, task)
-        if demand is not None:
-            settled.tasks[task.key] = task
-            _decide(settled, task.key, demand)
+        decide_task(settled, task)
 
 
 def _task_order(settled: SettledFleet, task: DecisionTask) -> tuple[int, bool, float, str]:
@@ -193,11 +192,29 @@ def _demand_to_decide(settled: SettledFleet, task: DecisionTask) -> Demand | Non
     return msgspec.structs.replace(demand, evicted=leaves) if leaves else demand
 
 
-def _decide(settled: SettledFleet, key: str, demand: Demand) -> None:
-    objects, fleet = settled.copy.objects, settled.fleet
+def decide_task(
+    settled: SettledFleet,
+    task: DecisionTask,
+    terms: Terms | None = None,
+    assigned: BatchAssignment | None = None,
+) -> None:
+    """Decides one workload; does nothing for one that is not accepted.
+
+    Args:
+        settled: the fleet; it takes the decision over.
+        task: what to decide.
+        terms: limits and prices; None: those of the copy.
+        assigned: where a batch puts the workload.
+    """
+    objects, fleet, key = settled.copy.objects, settled.fleet, task.key
+    demand = _demand_to_decide(settled, task)
+    if demand is None:
+        return
+    settled.tasks[key] = task
+    settled.refusals.pop(key, None)
 
     def decide(one: Demand) -> Decision:
-        return choose(one, fleet, now=objects.now, terms=objects.terms)
+        return choose(one, fleet, now=objects.now, terms=terms or objects.terms, assigned=assigned)
 
     decision = decide(demand)
     if decision.phase != "Placed" and demand.evicted:

@@ -15,10 +15,10 @@ from scheduler.model.demand.facts import SiteFacts
 from scheduler.placement.choose import prepare_cycle
 from scheduler.placement.explain.suggest import suggest_changes
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.whatif.apply import ChangedFleet
 from scheduler.whatif.demands import Progress, no_progress
 from scheduler.whatif.figures import used_by_site
-from scheduler.whatif.new_sites import copies_of
+from scheduler.whatif.scenario.apply import ChangedFleet
+from scheduler.whatif.scenario.new_sites import copies_of
 from scheduler.whatif.settle import SettledFleet, open_fleet, settle
 
 Row = dict[str, Any]
@@ -69,9 +69,14 @@ def smallest_changes(
         demand = settled.decided_demands[key]
         progress("suggested", len(found), len(found) + 1)
         changes = suggest_changes(demand, settled.fleet, settled.context)
-        found += [change_row(one, [key]) for one in changes]
+        found += [change_row(one, [key]) for one in changes if not _undoes(one, changed)]
     words = [_operator_row(row) for row in rows if row["byOperator"]]
     return found + words[:_MAX_BY_OPERATOR]
+
+
+def _undoes(change: SuggestedChange, changed: ChangedFleet) -> bool:
+    """Whether a change only takes back what the scenario says: a site that is left is no help."""
+    return not changed.left.isdisjoint(change.target.split(" + "))
 
 
 def change_row(change: SuggestedChange, workloads: Sequence[str]) -> Row:

@@ -6,8 +6,9 @@ from typing import Any
 
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import Demand, NotAccepted
-from scheduler.whatif.apply import ChangedFleet
+from scheduler.model.reasons import TRANSIENT_REASONS
 from scheduler.whatif.leaving import HeldReplicas, LeavingPlan
+from scheduler.whatif.scenario.apply import ChangedFleet
 from scheduler.whatif.settle import SettledFleet, is_over
 
 Row = dict[str, Any]
@@ -113,11 +114,16 @@ def _line(
 
 
 def count_unplaced(rows: Iterable[Row]) -> dict[str, dict[str, int]]:
-    """The number of workloads by their most frequent reason, and by priority."""
+    """The number of workloads by their main reason, and by priority.
+
+    The main reason is one that can pass, as lacking room: where it is given, a site passes every
+    rule. Of several it is the most frequent one.
+    """
     reasons: Counter[str] = Counter()
     priorities: Counter[str] = Counter()
     for row in rows:
         found: Mapping[str, int] = row["reasons"]
-        reasons[max(found, key=lambda one: found[one]) if found else "unknown"] += 1
+        main = max(found, key=lambda one: (one in TRANSIENT_REASONS, found[one]), default="unknown")
+        reasons[main] += 1
         priorities[str(row["priority"])] += 1
     return {"reason": dict(reasons.most_common()), "priority": dict(priorities)}

@@ -35,7 +35,7 @@ def main() -> int:
 
 def _last_line(lines: BinaryIO, output: BinaryIO) -> bytes:
     from scheduler.model.quantities import NotAQuantity  # noqa: PLC0415 - tied first
-    from scheduler.whatif.changes import ScenarioError  # noqa: PLC0415
+    from scheduler.whatif.scenario.changes import ScenarioError  # noqa: PLC0415
     from scheduler.whatif_process.messages import (  # noqa: PLC0415
         WhatIfPlan,
         failed_line,

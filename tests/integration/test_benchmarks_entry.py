@@ -45,6 +45,19 @@ def test_the_last_line_is_one_object_with_rows_machine_and_commit(
     assert answer["machine"]["cores"] >= 1
 
 
+def test_each_scenario_is_a_row_with_its_seconds(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["whatif", "--json", "--data", str(data), "--size", "6x40", "--nodes", "4"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["scenario"].split()[0] for row in rows] == [
+        "drain", "lose", "lose", "add", "price", "load"
+    ]  # fmt: skip
+    for row in rows:
+        assert (row["sites"], row["workloads"]) == (6, 40)
+        assert row["seconds"] > 0
+
+
 def test_people_get_a_table(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["simulate", "--data", str(data), "--sites", "2", "--stretch", "1"]) == 0
     header, row = capsys.readouterr().out.splitlines()

@@ -13,9 +13,9 @@ from scheduler.model.kinds.kinds import (
     Workload,
 )
 from scheduler.whatif.answer import ask
-from scheduler.whatif.changes import Change, ScenarioError
 from scheduler.whatif.fleet_copy import CopyObjects, FleetCopy
-from scheduler.whatif.scenario import read_scenario
+from scheduler.whatif.scenario.changes import Change, ScenarioError
+from scheduler.whatif.scenario.words import read_scenario
 from tests.support.sites import NOW, Raw, facts_of, grant
 
 Answer = dict[str, Any]

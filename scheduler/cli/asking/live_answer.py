@@ -10,7 +10,7 @@ import msgspec
 
 from scheduler.cli.support.hub_access import find_kubeconfig
 from scheduler.cli.support.web_access import WebUnavailable, connect_web
-from scheduler.whatif.changes import ScenarioError
+from scheduler.whatif.scenario.changes import ScenarioError
 
 _SILENCE_SECONDS = 60.0
 """The server says at least every few seconds how far it is."""

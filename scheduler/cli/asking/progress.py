@@ -39,7 +39,7 @@ class ProgressLine:
     def show(self, what: str, done: int, total: int) -> None:
         """Shows that `done` of `total` are done, if it is time to."""
         now = self._clock.monotonic()
-        if now < self._next:
+        if now < self._next or not done:
             return
         self._next = now + (_NEXT_SECONDS if self._is_terminal else _NEXT_SECONDS_OF_FILE)
         text = f"kapok {self._title}: {done} of {total} {_WORDS.get(what, 'done')}"

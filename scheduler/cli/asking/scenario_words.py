@@ -29,14 +29,14 @@ from scheduler.cli.support.offline_input import (
     fleet_of,
     read_offline_input,
 )
-from scheduler.whatif.changes import (
+from scheduler.whatif.scenario.changes import (
     AddSites,
     Change,
     ChangeGrants,
     ChangePolicies,
     ScenarioError,
 )
-from scheduler.whatif.scenario import FILE_OPTIONS, VERBS, read_scenario
+from scheduler.whatif.scenario.words import FILE_OPTIONS, VERBS, read_scenario
 
 KIND = "WhatIf"
 _OF_FILES = frozenset({"add", "grant", "policy"})

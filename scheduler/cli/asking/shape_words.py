@@ -11,7 +11,7 @@ from scheduler.cli.support.manifest_files import ManifestFileError, read_objects
 from scheduler.model.decode import NotReadable, decode_as
 from scheduler.model.kinds.kinds import API_GROUP, Workload
 from scheduler.model.quantities import CPU, GPU, MEMORY, NotAQuantity, requests_of
-from scheduler.whatif.changes import ScenarioError
+from scheduler.whatif.scenario.changes import ScenarioError
 from scheduler.whatif.shape import DEFAULT_CLASS, AskedShape
 
 

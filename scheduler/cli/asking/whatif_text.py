@@ -97,7 +97,7 @@ def _unplaced(answer: Answer) -> list[str]:
 def _changes(changes: Sequence[Answer]) -> list[str]:
     found: list[str] = []
     for one in changes[:_MAX_ROWS]:
-        step = f"{one['from'] or '(none)'} → {one['to']}" if one["from"] else one["to"]
+        step = f"{one['from']} → {one['to'] or '(none)'}" if one["from"] else one["to"]
         places = f"places {len(one['workloads'])} of them" if len(one["workloads"]) > 1 else ""
         who = f"by the {one['who']}" + ("" if one["verified"] else ", not tried")
         aside = ", ".join(filter(None, (places or f"for {one['workloads'][0]}", who)))

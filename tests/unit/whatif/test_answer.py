@@ -11,7 +11,8 @@ from scheduler.model.kinds.kinds import (
     PlacementPolicy,
     SiteGrant,
 )
-from scheduler.whatif.changes import AddSites, ChangeGrants, ChangePolicies, ScenarioError
+from scheduler.whatif.answer import ask
+from scheduler.whatif.scenario.changes import AddSites, ChangeGrants, ChangePolicies, ScenarioError
 from tests.support.sites import (
     Raw,
     facts_of,
@@ -21,7 +22,7 @@ from tests.support.sites import (
     tenant_of_ns,
     workload,
 )
-from tests.support.whatifs import copy_of, unplaced, what_if
+from tests.support.whatifs import changes_of, copy_of, unplaced, what_if
 
 
 def place(name: str, free: int, province: str = "CN-GD", **spec: object) -> Raw:
@@ -348,3 +349,19 @@ def test_what_is_not_accepted_is_no_place_for_nothing() -> None:
 def test_an_answer_is_plain_json() -> None:
     answer = what_if(copy_of(*CITY, workload(200, name="应用")), "lose m1")
     assert "应用" in msgspec.json.encode(answer).decode()
+
+
+def test_a_large_backlog_is_looked_at_together_and_overcommits_nothing() -> None:
+    waiting = [workload(2, name=f"w{number}") for number in range(160)]
+    copy = copy_of(site("m1", nodes(101)), site("m2", nodes(5)), *waiting)
+    asked: list[str] = []
+    answer = ask(copy, changes_of("lose m2"), lambda what, *_: asked.append(what))
+    # One core is left, and each of 110 workloads needs two.
+    assert answer["after"]["placed"] == 50
+    assert answer["headroom"]["cpu"] == 1.0
+    assert "solved" in asked
+    assert answer["unplacedBy"]["reason"] == {"full": 3}
+    few = copy_of(site("m1", nodes(101)), site("m2", nodes(5)), *waiting[:60])
+    asked.clear()
+    ask(few, changes_of("lose m2"), lambda what, *_: asked.append(what))
+    assert "solved" not in asked

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from scheduler.whatif.capacity import MOST_REPLICAS, ask_capacity
-from scheduler.whatif.changes import ScenarioError
+from scheduler.whatif.scenario.changes import ScenarioError
 from scheduler.whatif.shape import AskedShape
 from tests.support.sites import Raw, facts_of, grant, nodes, site, tenant_of_ns, workload
 from tests.support.whatifs import copy_of, what_if
@@ -29,6 +29,12 @@ def test_capacity_is_counted_node_by_node() -> None:
     assert fits(*city, requests={"cpu": "5"}) == {"m1": 0, "m2": 1}
     assert refusals(*city, requests={"cpu": "5"}) == {"m1": "fragmented"}
     assert refusals(*city, requests={"cpu": "50"}) == {"m1": "full", "m2": "full"}
+    answer = ask_capacity(copy_of(*city), AskedShape(requests={"nvidia.com/gpu": "1"}))
+    assert answer["sites"][0]["firstRefusal"] == {
+        "reason": "full",
+        "sentence": "no node of m1 has 1 of nvidia.com/gpu free; the most is 0",
+    }
+    assert answer["shape"]["requests"] == {"nvidia.com/gpu": "1"}
 
 
 def test_thousands_of_replicas_are_counted_and_no_more_than_a_million() -> None:
@@ -102,7 +108,7 @@ def test_where_no_node_is_large_enough_nodes_are_to_be_bought() -> None:
     answer = ask_capacity(copy, AskedShape())
     row = answer["buyNext"][-1]
     assert (row["resource"], row["amount"], row["cnyPerUnitHour"]) == ("node", 2, None)
-    assert row["node"]["cpu"] == 3000
+    assert row["node"]["cpu"] == "3"
     assert row["verified"]
 
 

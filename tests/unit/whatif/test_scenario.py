@@ -2,7 +2,7 @@
 
 import pytest
 
-from scheduler.whatif.changes import (
+from scheduler.whatif.scenario.changes import (
     AddCopies,
     ChangeIntensity,
     ChangePrice,
@@ -13,7 +13,7 @@ from scheduler.whatif.changes import (
     ScenarioError,
     ThawEvictions,
 )
-from scheduler.whatif.scenario import read_scenario
+from scheduler.whatif.scenario.words import read_scenario
 from tests.support.whatifs import changes_of, no_file
 
 

@@ -11,8 +11,8 @@ from scheduler.model.demand.facts import RESERVED_FOR_PREFIX, Grant, SiteFacts
 from scheduler.model.kinds.rights import SiteGrant
 from scheduler.model.kinds.site import NodeClass
 from scheduler.model.quantities import CPU, GPU_MILLI, MILLI_PER_UNIT, parse_quantity
-from scheduler.whatif.changes import ScenarioError
 from scheduler.whatif.fleet_copy import FleetCopy
+from scheduler.whatif.scenario.changes import ScenarioError
 
 _COUNT = "count"
 

@@ -8,7 +8,8 @@ import msgspec
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.fields import Condition
 from scheduler.model.kinds.site import Drain, Intensity
-from scheduler.whatif.changes import (
+from scheduler.whatif.fleet_copy import FleetCopy
+from scheduler.whatif.scenario.changes import (
     SITE_PRICE_KEYS,
     TERM_PRICE_KEYS,
     AddCopies,
@@ -25,9 +26,8 @@ from scheduler.whatif.changes import (
     ScenarioError,
     ThawEvictions,
 )
-from scheduler.whatif.fleet_copy import FleetCopy
-from scheduler.whatif.new_sites import copies_of, grants_by_site, new_sites
-from scheduler.whatif.scenario import nearest, refuse_contradictions
+from scheduler.whatif.scenario.new_sites import copies_of, grants_by_site, new_sites
+from scheduler.whatif.scenario.words import nearest, refuse_contradictions
 
 MAX_SITES = 20_000
 

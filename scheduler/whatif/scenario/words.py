@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
-from scheduler.whatif.changes import (
+from scheduler.whatif.scenario.changes import (
     MAX_CHANGES,
     MAX_COPIES,
     MAX_GRAMS_PER_KWH,

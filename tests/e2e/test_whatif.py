@@ -1,0 +1,158 @@
+"""What-ifs of a running scheduler: `kapok up`, its hub and broker, sites on the wire."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scheduler.cli.support.web_access import WebClient, WebUnavailable
+from scheduler.hub.kubeconfig import bearer_token_of
+from tests.support.scripted_site import ScriptedSite, running_sites
+from tests.support.up import ROOT, Up, eventually, running_up
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+
+WORKLOAD = """
+apiVersion: kapok.dev/v1alpha1
+kind: Workload
+metadata: {name: app, namespace: default}
+spec:
+  dataClass: general-2
+  protectionLevel: 2
+  networkZones: [public-network]
+  priority: 5
+  demand: {replicas: 3, requests: {cpu: "1", memory: 1Gi}}
+"""
+KINDS = "sites,sitegrants,tenants,workloads,placementpolicies,clusterplacementpolicies"
+PATH = "/api/v1/whatif"
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Up]:
+    with running_up(tmp_path) as running:
+        yield running
+
+
+def words_of(up: Up, *words: str) -> list[str]:
+    return [sys.executable, "-m", "scheduler.cli.entry", *words, "--data-dir", str(up.data_dir)]
+
+
+def ask(up: Up, *words: str) -> tuple[int, dict[str, Any], str]:
+    """Exit code, answer and stderr of a command."""
+    done = subprocess.run(
+        words_of(up, *words, "-o", "json"),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout or done.returncode == 2, done.stderr
+    return done.returncode, json.loads(done.stdout or "{}"), done.stderr
+
+
+def hub_and_ledger(up: Up) -> tuple[object, object]:
+    """What a what-if must not touch: all objects but what reports change of sites, and records."""
+    items = json.loads(up.kubectl("get", KINDS, "-A", "-o", "json"))["items"]
+    for one in items:
+        if one["kind"] == "Site":
+            one.pop("status", None)
+            one["metadata"].pop("resourceVersion", None)
+    return items, ask(up, "ledger", "list")[1]
+
+
+def place_of(up: Up) -> str:
+    status = up.get("kw", "app").get("status", {})
+    groups = status.get("placement", {}).get("groups", [])
+    return str(groups[0]["sites"][0]) if status.get("phase") == "Running" else ""
+
+
+async def client_of(up: Up) -> WebClient:
+    token = await bearer_token_of(Path(up.ready["kubeconfig"]))
+    assert token
+    return WebClient(up.ready["page"].rstrip("/"), token)
+
+
+async def test_the_live_fleet_is_asked_and_nothing_of_it_is_touched(up: Up) -> None:
+    one, two = (ScriptedSite(n, up.ready["broker"], up.ready["hubKey"]) for n in ("m1", "m2"))
+    up.apply(one.manifest + two.manifest)
+    with running_sites(one, two):
+        eventually(lambda: one.index and two.index)
+        up.apply(WORKLOAD)
+        here = eventually(lambda: place_of(up))
+        other = ({"m1", "m2"} - {here}).pop()
+        before = hub_and_ledger(up)
+
+        code, answer, _ = ask(up, "whatif", "drain", here)
+        assert (code, answer["unplaced"]) == (0, [])
+        move = {"workload": "default/app", "from": here, "to": other, "replicas": 3}
+        assert answer["moves"] == [move]
+        code, answer, _ = ask(up, "whatif", "load", "90")
+        assert (code, [row["workload"] for row in answer["unplaced"]]) == (1, ["default/app"])
+        assert answer["unplacedBy"]["priority"] == {"5": 1}
+        assert answer["smallestChange"][0]["kind"] == "site.add"
+        code, answer, _ = ask(up, "capacity", "--cpu", "8")
+        assert code == 0
+        assert {"name": other, "replicas": 4, "firstRefusal": None} in answer["sites"]
+        code, _, err = ask(up, "whatif", "drain", f"{here}x")
+        assert code == 2
+        assert f"did you mean {here}" in err
+
+        check_ctrl_c(up)
+        check_one_at_a_time(await client_of(up))
+        check_the_page(await client_of(up), here)
+        assert hub_and_ledger(up) == before
+
+
+def check_ctrl_c(up: Up) -> None:
+    """Ctrl-C leaves the question with 130, and the scheduler answers the next one."""
+    with subprocess.Popen(
+        words_of(up, "whatif", "load", "1.5"), cwd=ROOT, stderr=subprocess.PIPE, text=True
+    ) as waits:
+        time.sleep(0.8)  # noqa: TID251 - it has begun and has not ended
+        waits.send_signal(signal.SIGINT)
+        assert waits.wait(20) == 130
+        assert waits.stderr is not None
+        assert "Traceback" not in waits.stderr.read()
+
+
+def check_one_at_a_time(web: WebClient) -> None:
+    """Of several questions at once one is answered, the others are refused at once."""
+    body = json.dumps({"type": "whatif", "changes": [{"type": "load", "factor": 1.5}]}).encode()
+
+    def post(_: int) -> int:
+        try:
+            lines = list(web.post_lines(PATH, body, timeout=60.0))
+        except WebUnavailable as error:
+            return error.code
+        return 200 if "answer" in lines[-1] else 0
+
+    def all_at_once() -> set[int]:
+        with ThreadPoolExecutor(4) as pool:
+            return set(pool.map(post, range(4)))
+
+    eventually(lambda: all_at_once() == {200, 429}, within_seconds=30.0)
+
+
+def check_the_page(web: WebClient, site: str) -> None:
+    """The page asks by words; what cannot be read is 400."""
+    answer = web.get(f"{PATH}?scenario=lose+{site}+thaw")
+    assert not answer["unplaced"]
+    assert web.get("/api/v1/capacity?cpu=9")["replicas"] == 0
+    for path, said in (
+        (f"{PATH}?scenario=drain+nowhere", "no site 'nowhere'"),
+        (f"{PATH}?scenario=add+-f+/etc/passwd", "files are read by kapok whatif only"),
+        (f"{PATH}?scenario=", "is empty"),
+        ("/api/v1/capacity?cpus=1", "no parameter 'cpus'"),
+        ("/api/v1/capacity?cpu=x", "not a quantity"),
+    ):
+        with pytest.raises(WebUnavailable, match=said) as refused:
+            web.get(path)
+        assert refused.value.code == 400
