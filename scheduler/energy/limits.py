@@ -10,15 +10,28 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from scheduler.energy.site_supply import Figure, pue_of, renewable_share_of, wue_of
-from scheduler.model.formatters import format_rfc3339
 from scheduler.model.kinds.energy import EnergyLimit, EnergyMeasure, EnergyMeasurement
 from scheduler.model.kinds.site import SiteEnergy
+from scheduler.model.words.sentence import Message, Sentence, joined
 
-_TITLES: dict[EnergyMeasure, str] = {
-    "pue": "PUE",
-    "wue": "WUE in L/kWh",
-    "renewable-share": "renewable share",
+_TITLES: dict[EnergyMeasure, Message] = {
+    "pue": Message("energy-limit.pue", "PUE"),
+    "wue": Message("energy-limit.wue", "WUE in L/kWh"),
+    "renewable-share": Message("energy-limit.renewable-share", "renewable share"),
 }
+_UNKNOWN = Message("energy-limit.unknown", "the {measure:said} of {site} is unknown")
+_MEASURED = Message(
+    "energy-limit.measured", "{site} has a {measure:said} of {value:g} (measured by {by:raw})"
+)
+_DECLARED = Message("energy-limit.declared", "{site} has a {measure:said} of {value:g} (declared)")
+_AT_LEAST = Message(
+    "energy-limit.at-least", "; at least {limit:g} is asked of {tier} sites{more:parts}"
+)
+_AT_MOST = Message(
+    "energy-limit.at-most", "; at most {limit:g} is asked of {tier} sites{more:parts}"
+)
+_SINCE = Message("energy-limit.since", " since {since:at}")
+_DOCUMENT = Message("energy-limit.document", " ({document:raw})")
 _LOWER_LIMITS: frozenset[EnergyMeasure] = frozenset({"renewable-share"})
 
 
@@ -85,19 +98,20 @@ def first_broken(
     return next((one for one in verdicts if not one.is_kept), None)
 
 
-def limit_sentence(site: str, tier: str, verdict: LimitVerdict) -> str:
+def limit_sentence(site: str, tier: str, verdict: LimitVerdict) -> Sentence:
     """What a site has, what is asked of it, and since when, for people."""
     limit, figure = verdict.limit, verdict.figure
-    title = _TITLES[limit.measure]
+    measure = _TITLES[limit.measure]()
     if figure.value is None:
-        has = f"the {title} of {site} is unknown"
+        has = _UNKNOWN(site=site, measure=measure)
+    elif figure.by and figure.origin == "measured":
+        has = _MEASURED(site=site, measure=measure, value=figure.value, by=figure.by)
     else:
-        by = f"measured by {figure.by}" if figure.by and figure.origin == "measured" else "declared"
-        has = f"{site} has a {title} of {figure.value:g} ({by})"
-    bound = "at least" if limit.measure in _LOWER_LIMITS else "at most"
-    since = f" since {format_rfc3339(limit.from_)}" if limit.from_ else ""
-    document = f" ({limit.document})" if limit.document else ""
-    return f"{has}; {bound} {limit.limit:g} is asked of {tier} sites{since}{document}"
+        has = _DECLARED(site=site, measure=measure, value=figure.value)
+    asked = _AT_LEAST if limit.measure in _LOWER_LIMITS else _AT_MOST
+    since = (_SINCE(since=limit.from_),) if limit.from_ else ()
+    document = (_DOCUMENT(document=limit.document),) if limit.document else ()
+    return joined(has, asked(limit=limit.limit, tier=tier, more=(*since, *document)))
 
 
 def _figure_of(

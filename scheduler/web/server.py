@@ -20,6 +20,7 @@ from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
 from scheduler.web.answers.handlers import AnswerHandlers, NamespaceRights
 from scheduler.web.answers.source import AnswerSource
+from scheduler.web.answers.words import WordHandlers
 from scheduler.web.auth import (
     Handler,
     add_headers,
@@ -50,7 +51,6 @@ from scheduler.web.views import (
     workload_row,
 )
 from scheduler.web.whatif import WhatIfHandlers, WhatIfSource
-from scheduler.web.words import WordHandlers
 
 _EXPOSITION_CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _SHUTDOWN_SECONDS: Final = 2.0

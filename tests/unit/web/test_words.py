@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from scheduler.web.words import WordHandlers
+from scheduler.web.answers.words import WordHandlers
 from tests.support.catalogues import read
 
 Client = TestClient[web.Request, web.Application]

@@ -21,6 +21,7 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.energy import EnergyLimit, EnergyMeasurement
 from scheduler.model.reasons import Reason
+from scheduler.model.words.sentence import Message, Sentence
 from scheduler.placement.filter.fix import Fix, RefusedSite, change_site
 from scheduler.placement.filter.rules import NEVER_CACHED, BoolPerSite, WakeEvent
 from scheduler.placement.fleet.context import DecisionContext
@@ -30,6 +31,8 @@ _YAML_NAMES = {"pue": "energy.pue", "wue": "energy.wueLitresPerKwh"}
 _SHARE = "energy.measurements"
 
 
+_NONE = Message("energy-limit.none", "no energy limit is in force for {tier} sites such as {site}")
+_KEPT = Message("energy-limit.kept", "{limits:then}")
 _MAX_ANSWERS = 8
 
 
@@ -80,7 +83,7 @@ class WithinEnergyLimits:
             return fleet.has_site
         return _keeping_sites(fleet, in_force)
 
-    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> str:
+    def explain(self, facts: SiteFacts, demand: Demand, context: DecisionContext) -> Sentence:
         """Names the figure, who measured it, the limit and its date."""
         tier = facts.spec.tier
         in_force = limits_in_force(demand.energy_limits, context.now_seconds)
@@ -89,8 +92,8 @@ class WithinEnergyLimits:
             return limit_sentence(facts.name, tier, broken)
         kept = verdicts_of(facts.spec.energy, tier, in_force, _inspected(facts))
         if not kept:
-            return f"no energy limit is in force for {tier} sites such as {facts.name}"
-        return "; ".join(limit_sentence(facts.name, tier, one) for one in kept)
+            return _NONE(tier=tier, site=facts.name)
+        return _KEPT(limits=tuple(limit_sentence(facts.name, tier, one) for one in kept))
 
     def fix(self, refused: RefusedSite) -> Fix | None:
         """Suggests a measurement that keeps to each broken limit; None: the authority measured."""
