@@ -18,6 +18,7 @@ from scheduler.control.sites.sites import Sites
 from scheduler.control.sites.unadmitted_sites import UnadmittedSites
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.stats.workloads import WorkloadStats
+from scheduler.energy.budgets import TenantMonth
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.tenant import Tenant
@@ -65,6 +66,7 @@ class StateSnapshot:
         tenants: all tenants.
         quota_used: what placed workloads use of quotas, by namespace and resource; millicores for
             cpu, whole units for all else.
+        months: the month of each tenant with a budget of it.
     """
 
     at: datetime
@@ -93,6 +95,7 @@ class StateSnapshot:
     evictions: Mapping[str, object] = field(default_factory=dict)
     tenants: list[Tenant] = field(default_factory=list)
     quota_used: dict[str, dict[str, int]] = field(default_factory=dict)
+    months: Mapping[str, TenantMonth] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +115,7 @@ class SnapshotSources:
         storm: gives what holds evictions back.
         evictions: gives the same for /api/v1/evictions.
         quota_totals: gives what placed workloads use of quotas, by namespace.
+        months: gives the month of each tenant with a budget of it.
     """
 
     registry: HubObjects
@@ -126,6 +130,7 @@ class SnapshotSources:
     storm: Callable[[], StormState] = StormState
     evictions: Callable[[], Mapping[str, object]] = dict
     quota_totals: Callable[[], Mapping[str, Mapping[str, int]]] = dict
+    months: Callable[[], Mapping[str, TenantMonth]] = dict
 
 
 def take_snapshot(
@@ -171,6 +176,7 @@ def take_snapshot(
         evictions=sources.evictions(),
         tenants=list(sources.registry.tenants.values()),
         quota_used={name: dict(used) for name, used in sources.quota_totals().items()},
+        months=sources.months(),
     )
 
 
