@@ -663,6 +663,7 @@ class Scheduler:
             storm=lambda: self.term.gate.state,
             evictions=self.term.gate.shown,
             quota_totals=lambda: self.term.quotas.totals,
+            months=lambda: self.term.quotas.months,
         )
         return take_snapshot(
             sources,

@@ -37,6 +37,21 @@ class MonthUse:
 
 
 @dataclass(frozen=True, slots=True)
+class TenantMonth:
+    """A tenant's month so far.
+
+    Attributes:
+        used: since it began.
+        expected: at its end, at the same rate.
+        budget: of the tenant.
+    """
+
+    used: MonthUse
+    expected: MonthUse
+    budget: Budget
+
+
+@dataclass(frozen=True, slots=True)
 class BudgetState:
     """What a budget says now.
 
@@ -66,10 +81,10 @@ def use_by_tenant(rows: Iterable[EnergyHour], terms: Terms = DEFAULT_TERMS) -> d
     return found
 
 
-def budget_state(
+def tenant_month(
     use: MonthUse, budget: Budget, *, hours_over: float, hours_in_month: float
-) -> BudgetState:
-    """What follows from a month's use.
+) -> TenantMonth:
+    """A month's use with its forecast.
 
     Args:
         use: since the month began.
@@ -77,9 +92,16 @@ def budget_state(
         hours_over: of the month.
         hours_in_month: of the whole month.
     """
+    factor = 1.0 if hours_over < _LEAST_HOURS else max(1.0, hours_in_month / hours_over)
+    return TenantMonth(use, MonthUse(use.kgco2e * factor, use.cny * factor), budget)
+
+
+def budget_state(month: TenantMonth) -> BudgetState:
+    """What follows from a month: the stricter of carbon and money counts."""
+    used, expected, budget = month.used, month.expected, month.budget
     states = [
-        _state_of("kgCO2e", use.kgco2e, budget.kgco2e_per_month, hours_over, hours_in_month),
-        _state_of("CNY", use.cny, budget.cny_per_month, hours_over, hours_in_month),
+        _state_of("kgCO2e", used.kgco2e, expected.kgco2e, budget.kgco2e_per_month),
+        _state_of("CNY", used.cny, expected.cny, budget.cny_per_month),
     ]
     return max(states, key=lambda one: _ORDER.index(one.level))
 
@@ -87,15 +109,8 @@ def budget_state(
 _ORDER: tuple[BudgetLevel, ...] = ("within", "warning", "held")
 
 
-def _state_of(
-    unit: str, used: float, limit: float | None, hours_over: float, hours_in_month: float
-) -> BudgetState:
-    if limit is None:
-        return BudgetState("within")
-    is_early = hours_over < _LEAST_HOURS
-    rate = 0.0 if is_early else used / hours_over
-    expected = used + rate * max(0.0, hours_in_month - hours_over)
-    if expected <= limit:
+def _state_of(unit: str, used: float, expected: float, limit: float | None) -> BudgetState:
+    if limit is None or expected <= limit:
         return BudgetState("within")
     level: BudgetLevel = "held" if used >= limit * HELD_FROM_RATIO else "warning"
     return BudgetState(

@@ -153,6 +153,10 @@ _RESULTS_HELP = (
 )
 _RESOURCES_HELP = "cpu in cores, memory in bytes, pods, nvidia.com/gpu in cards"
 
+_UNITS_HELP: Final = (
+    "kgco2e (of the location ledger), cny (energy by the hour's price). Of the first 500 tenants "
+    "by name with such a budget."
+)
 _TENANTS_HELP: Final = (
     "A namespace that several tenants list counts for each; <none> stands for namespaces of no "
     "tenant, and <other> for all tenants after the first 500 by name."
@@ -477,6 +481,24 @@ STATE_METRICS: Final[Mapping[str, MetricDefinition]] = {
         "by name.",
         ("tenant", "resource"),
         "by resource",
+    ),
+    "kapok_tenant_month_used": MetricDefinition(
+        "gauge",
+        f"What a tenant has used of this month in China Standard Time, by unit: {_UNITS_HELP}",
+        ("tenant", "unit"),
+        "by unit",
+    ),
+    "kapok_tenant_month_expected": MetricDefinition(
+        "gauge",
+        f"What it will have used at the month's end at the same rate, by unit: {_UNITS_HELP}",
+        ("tenant", "unit"),
+        "by unit",
+    ),
+    "kapok_tenant_month_budget": MetricDefinition(
+        "gauge",
+        f"Budget of the month of a tenant, by unit: {_UNITS_HELP}",
+        ("tenant", "unit"),
+        "by unit",
     ),
     "kapok_site_info": MetricDefinition(
         "gauge",

@@ -19,6 +19,7 @@ from scheduler.control.sites.unadmitted_sites import UnadmittedSites
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.usage import Amounts
 from scheduler.control.stats.workloads import WorkloadStats
+from scheduler.energy.budgets import TenantMonth
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.tenant import Tenant
@@ -67,6 +68,7 @@ class StateSnapshot:
         quota_used: what placed workloads use of quotas, by namespace and resource; millicores for
             cpu, whole units for all else.
         requested: what the replicas of each workload request, by site and resource.
+        months: the month of each tenant with a budget of it.
     """
 
     at: datetime
@@ -96,6 +98,7 @@ class StateSnapshot:
     tenants: list[Tenant] = field(default_factory=list)
     quota_used: dict[str, dict[str, int]] = field(default_factory=dict)
     requested: Mapping[WorkKey, Mapping[str, Amounts]] = field(default_factory=dict)
+    months: Mapping[str, TenantMonth] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +118,7 @@ class SnapshotSources:
         storm: gives what holds evictions back.
         evictions: gives the same for /api/v1/evictions.
         quota_totals: gives what placed workloads use of quotas, by namespace.
+        months: gives the month of each tenant with a budget of it.
     """
 
     registry: HubObjects
@@ -129,6 +133,7 @@ class SnapshotSources:
     storm: Callable[[], StormState] = StormState
     evictions: Callable[[], Mapping[str, object]] = dict
     quota_totals: Callable[[], Mapping[str, Mapping[str, int]]] = dict
+    months: Callable[[], Mapping[str, TenantMonth]] = dict
 
 
 def take_snapshot(
@@ -175,6 +180,7 @@ def take_snapshot(
         tenants=list(sources.registry.tenants.values()),
         quota_used={name: dict(used) for name, used in sources.quota_totals().items()},
         requested=sources.workload_stats.usage.requested_by_workload(),
+        months=sources.months(),
     )
 
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
+from scheduler.energy.budgets import TenantMonth
 from scheduler.model.kinds.tenant import Tenant, quota_of
 from scheduler.model.quantities import CPU, MILLI_PER_UNIT, NotAQuantity
 from scheduler.web.definitions import METRIC_RESOURCES
@@ -26,7 +27,28 @@ def tenant_series(snapshot: StateSnapshot) -> dict[str, Iterable[str]]:
         "kapok_tenant_workloads": _workload_series(snapshot, labels_of),
         "kapok_tenant_used": _used_series(snapshot, labels_of),
         "kapok_tenant_quota": _quota_series(tenants[:MAX_TENANTS]),
+        **_month_series(snapshot.months),
     }
+
+
+def _month_series(months: Mapping[str, TenantMonth]) -> dict[str, Iterable[str]]:
+    """Only tenants with a budget of the month have series, and only of the units that it bounds."""
+    lines: dict[str, list[str]] = {f"kapok_tenant_month_{what}": [] for what in _MONTH_FIGURES}
+    for name, month in sorted(months.items())[:MAX_TENANTS]:
+        for unit, limit in (
+            ("kgco2e", month.budget.kgco2e_per_month),
+            ("cny", month.budget.cny_per_month),
+        ):
+            if limit is None:
+                continue
+            figures = (getattr(month.used, unit), getattr(month.expected, unit), limit)
+            for what, value in zip(_MONTH_FIGURES, figures, strict=True):
+                line = f'{{tenant="{name}",unit="{unit}"}} {round(value, 3)}'
+                lines[f"kapok_tenant_month_{what}"].append(line)
+    return dict(lines)
+
+
+_MONTH_FIGURES: Final = ("used", "expected", "budget")
 
 
 def _labels_by_namespace(tenants: Iterable[Tenant]) -> dict[str, set[str]]:

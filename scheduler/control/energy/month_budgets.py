@@ -19,6 +19,7 @@ from scheduler.energy.budgets import (
     BudgetState,
     MonthUse,
     budget_state,
+    tenant_month,
     use_by_tenant,
 )
 from scheduler.model.kinds.tenant import Budget, Tenant
@@ -77,14 +78,14 @@ class MonthBudgets:
     async def sync(self) -> None:
         """Compares what is used with every budget of a month."""
         limited = [one for one in self.objects.tenants.values() if _has_month(one.spec.budget)]
-        if not limited and not self.quotas.month_holds:
+        if not limited and not self.quotas.months:
             return
         now = self.clock.now().astimezone(_CHINA)
         begin, end = _bounds_of(now)
         await self._read_recorded((now.year, now.month), _hours(begin))
         use = await self._use_of(_hours(begin))
-        states = {
-            one.metadata.name: budget_state(
+        self.quotas.months = {
+            one.metadata.name: tenant_month(
                 use.get(one.metadata.name, MonthUse()),
                 one.spec.budget,
                 hours_over=(now - begin).total_seconds() / SECONDS_PER_HOUR,
@@ -92,6 +93,7 @@ class MonthBudgets:
             )
             for one in limited
         }
+        states = {name: budget_state(month) for name, month in self.quotas.months.items()}
         for one in limited:
             self._say(one, states[one.metadata.name])
         self._hold(states)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import fsum
 
+from scheduler.energy.budgets import TenantMonth
 from scheduler.model.demand.demand import Demand
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.tenant import Spend
@@ -38,12 +39,14 @@ class Quotas:
         daemon_pods_of: called only for workloads with DaemonSets.
         totals: amounts by resource, by namespace; sums of integers, so that subtracting what was
             added leaves exactly zero.
+        months: the month of each tenant with a budget of it, for people.
         month_holds: why work of a tenant that can wait is held for the month, by tenant.
     """
 
     cost_of: CostFunction = lambda _demand, _shares: Spend()
     daemon_pods_of: DaemonPodsFunction = lambda _demand, _sites: ()
     totals: dict[str, Counter[str]] = field(default_factory=dict)
+    months: Mapping[str, TenantMonth] = field(default_factory=dict)
     month_holds: Mapping[str, str] = field(default_factory=dict)
     _was_freed: bool = False
     _changed_namespaces: set[str] = field(default_factory=set)

@@ -8,6 +8,8 @@ energy (ISO/IEC 30134-9). Both are reported as one number each and are in neithe
 from scheduler.model.units import GRAMS_PER_KILOGRAM, SECONDS_PER_HOUR
 
 _HOURS_PER_YEAR = 8_766
+_MOST_GRAMS = 1e15
+"""A billion tonnes: a figure of another unit, and so unknown."""
 _SECONDS_PER_YEAR = _HOURS_PER_YEAR * SECONDS_PER_HOUR
 
 
@@ -23,7 +25,8 @@ def embodied_gco2e(
     """
     if total_kgco2e is None or lifetime_years is None or lifetime_years <= 0 or total_kgco2e < 0:
         return None
-    return total_kgco2e * GRAMS_PER_KILOGRAM * seconds / (lifetime_years * _SECONDS_PER_YEAR)
+    grams = total_kgco2e * GRAMS_PER_KILOGRAM * seconds / (lifetime_years * _SECONDS_PER_YEAR)
+    return grams if grams <= _MOST_GRAMS else None
 
 
 def software_carbon_intensity(

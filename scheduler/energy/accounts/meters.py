@@ -91,6 +91,8 @@ def metered_hours(
     if seconds > _LONGEST_EXACT_SECONDS and origin == "measured":
         origin = "estimated"
     pv_joules = 0.0 if it_joules is None else _grown(before.pv_joules, after.pv_joules)
+    if pv_joules / seconds > MAX_PLAUSIBLE_WATTS:
+        pv_joules = 0.0  # sun that cannot be is none: then all comes from the grid
     hours = [
         MeteredHour(
             hour=hour,

@@ -24,6 +24,7 @@ from scheduler.placement.divide.disaster_recovery import (
 from scheduler.placement.explain.trial import Trial
 from scheduler.placement.filter.fix import Fix, change_workload
 from scheduler.placement.fleet.context import DecisionContext
+from scheduler.placement.gates import held_until_seconds
 
 FitsDemand = Callable[[Demand], bool]
 QuotaUsage = Mapping[str, int]
@@ -35,14 +36,14 @@ _SCALE_STEPS = 1000
 def lift_scheduling_gates(
     trial: Trial, context: DecisionContext, usage_of: Callable[[Demand], QuotaUsage]
 ) -> Iterator[Trial]:
-    """Lifts all scheduling gates that hold, whatever the sites are: pause, time and quota.
+    """Lifts all scheduling gates that hold, whatever the sites are: pause, time, hold and quota.
 
     Args:
         trial: the changes to begin with.
         context: the time and terms of the decision.
         usage_of: what a demand would take of its tenant's quota if that had no limit.
     """
-    relaxed = _relax_schedule(_resume(trial), context)
+    relaxed = _end_hold(_relax_schedule(_resume(trial), context), context)
     if relaxed.demand.quota_left:
         relaxed = _raise_quota(relaxed, usage_of(relaxed.demand))
     if relaxed is not trial:
@@ -55,6 +56,20 @@ def _resume(trial: Trial) -> Trial:
     return trial.with_fix(
         change_workload("paused", "true", "false", replace(trial.demand, paused=False))
     )
+
+
+def _end_hold(trial: Trial, context: DecisionContext) -> Trial:
+    """Raises the budget of the month for which work that can wait is held."""
+    demand = trial.demand
+    if held_until_seconds(demand, context) is None:
+        return trial
+    change = SuggestedChange(
+        kind="tenant.budget",
+        target=f"Tenant {demand.tenant}",
+        from_="the month's budget",
+        to="a larger one",
+    )
+    return trial.with_fix(Fix(change=change, demand=replace(demand, budget_hold="")))
 
 
 def _relax_schedule(trial: Trial, context: DecisionContext) -> Trial:

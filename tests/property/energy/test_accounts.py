@@ -1,14 +1,19 @@
 """Attribution and ledgers add up to what the meters say."""
 
+import msgspec
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from scheduler.control.energy.site_meter import SiteMeter
 from scheduler.energy.accounts.attribution import attribute_joules, sum_by_tenant
-from scheduler.energy.accounts.hours import EnergyHour, bounded_users
+from scheduler.energy.accounts.figures import energy_hour_of
+from scheduler.energy.accounts.hours import EnergyHour, EnergyPage, bounded_users
 from scheduler.energy.accounts.ledgers import JOULES_PER_KWH, grid_kwh
 from scheduler.energy.accounts.meters import MeterReading, metered_hours
 from scheduler.energy.accounts.month import month_report
 from scheduler.energy.factors.factor import EmissionFactor
+from scheduler.energy.site_supply import Figure
+from scheduler.model.kinds.site import Site
 
 _modelled = st.dictionaries(
     st.sampled_from([f"n/{index}" for index in range(12)]),
@@ -129,3 +134,55 @@ def test_many_users_are_bounded_and_still_add_up(count: int) -> None:
 
     assert len(bounded) <= 1001
     assert sum(bounded.values()) == sum(users.values())
+
+
+_any_joules = st.one_of(st.none(), st.floats(min_value=0, max_value=1e18))
+
+
+@settings(deadline=None)
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "pue": st.floats(min_value=1, max_value=10),
+            "wueLitresPerKwh": st.floats(min_value=0, max_value=1e15),
+            "embodiedKilograms": st.floats(min_value=0, max_value=1e15),
+            "lifetimeYears": st.floats(min_value=1e-300, max_value=100),
+            "greenShare": st.floats(min_value=0, max_value=1),
+            "greenEvidence": st.text(max_size=128),
+            "gridZone": st.sampled_from(["CN-GD", "", "绿"]),
+        },
+    ),
+    st.floats(min_value=-1e6, max_value=1e6),
+    st.lists(st.tuples(_any_joules, _any_joules), min_size=2, max_size=4),
+)
+@example({"embodiedKilograms": 1e15, "lifetimeYears": 1e-300}, 1e6, [(0.0, 0.0), (1e18, 1e18)])
+@example({}, 0.5, [(0.0, 0.0), (1.0, 1e18)])
+def test_whatever_a_site_and_its_agent_say_a_page_can_be_read_again(
+    energy: dict[str, object], price: float, totals: list[tuple[float | None, float | None]]
+) -> None:
+    raw = {
+        "metadata": {"name": "m1"},
+        "spec": {"energy": energy, "prices": {"energyCnyPerKwh": price}},
+    }
+    site, meter = msgspec.convert(raw, Site), SiteMeter()
+    for number, (joules, pv) in enumerate(totals):
+        reading = MeterReading(
+            counter_id="c", at_seconds=1.8e9 + number * 900, it_joules=joules, pv_joules=pv
+        )
+        meter.count(
+            reading,
+            row_of=lambda hour: energy_hour_of(
+                site, hour, location=None, reported_pue=Figure(None)
+            ),
+            watts_by_user={"a": 1e300, "b": 3.0},
+        )
+    counter = meter.counter
+    assert counter is not None
+    page = EnergyPage(hours=tuple(meter.take_rows()), counters={"m1": counter})
+
+    again = msgspec.json.decode(msgspec.json.encode(page), type=EnergyPage)
+
+    assert again == page
+    for row in page.hours:
+        assert sum(row.users.values()) == row.it_joules

@@ -4,7 +4,13 @@ import msgspec
 import pytest
 
 from scheduler.energy.accounts.hours import EnergyHour
-from scheduler.energy.budgets import MonthUse, budget_state, use_by_tenant
+from scheduler.energy.budgets import (
+    BudgetState,
+    MonthUse,
+    budget_state,
+    tenant_month,
+    use_by_tenant,
+)
 from scheduler.energy.factors.official_china import official_factor
 from scheduler.model.kinds.tenant import Budget
 
@@ -24,9 +30,11 @@ _ROW = EnergyHour(
 
 def _level(kgco2e: float, hours: float, limit: float = 100.0) -> str:
     budget = Budget(kgco2e_per_month=limit)
-    return budget_state(
-        MonthUse(kgco2e=kgco2e), budget, hours_over=hours, hours_in_month=_MONTH
-    ).level
+    return _state(MonthUse(kgco2e=kgco2e), budget, hours).level
+
+
+def _state(use: MonthUse, budget: Budget, hours: float) -> BudgetState:
+    return budget_state(tenant_month(use, budget, hours_over=hours, hours_in_month=_MONTH))
 
 
 def test_a_tenant_uses_its_share_of_grams_and_money() -> None:
@@ -67,14 +75,14 @@ def test_the_forecast_warns_and_then_what_can_wait_is_held(
 
 def test_a_budget_of_nothing_holds_at_once_and_no_budget_never() -> None:
     assert _level(0.1, 100.0, limit=0.0) == "held"
-    free = budget_state(MonthUse(1e9, 1e9), Budget(), hours_over=99, hours_in_month=_MONTH)
+    free = _state(MonthUse(1e9, 1e9), Budget(), 99)
     assert (free.level, free.line) == ("within", "")
 
 
 def test_the_stricter_of_money_and_carbon_counts_and_says_its_figures() -> None:
     budget = Budget(kgco2e_per_month=1000.0, cny_per_month=50.0)
 
-    state = budget_state(MonthUse(400.0, 48.0), budget, hours_over=360, hours_in_month=_MONTH)
+    state = _state(MonthUse(400.0, 48.0), budget, 360)
 
     assert state.level == "held"
     assert state.line == (

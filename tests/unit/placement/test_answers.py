@@ -56,8 +56,6 @@ def test_an_unmet_rule_is_a_violation_with_its_sentence(
         {
             "rule": "spread",
             "sentence": "spread by site: minGroups is 2, the replicas are in 1 (s0)",
-            "message": "unmet.spread",
-            "values": {"by": "site", "problem": "minGroups is 2, the replicas are in 1 (s0)"},
         }
     ]
 

@@ -7,7 +7,10 @@ import pytest
 
 from scheduler.control.reconcile.draft import outcome_of
 from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.terms import DEFAULT_TERMS
 from scheduler.placement.choose import choose
+from scheduler.placement.explain.suggest import suggest_changes
+from scheduler.placement.fleet.context import decision_context
 from scheduler.placement.fleet.fleet import Fleet
 from tests.support.sites import NOW, demand, facts_of, grant, nodes, site, workload
 
@@ -49,6 +52,14 @@ def test_interruptible_work_waits_as_long_as_the_hold_lasts() -> None:
 @pytest.mark.parametrize("schedule", [{}, {"durationSeconds": 60}])
 def test_what_cannot_wait_is_not_held(schedule: dict[str, int]) -> None:
     assert choose(_asked(None, **schedule), FLEET, now=NOW).phase == "Placed"
+
+
+def test_the_smallest_change_is_a_larger_budget() -> None:
+    asked = _asked(interruptible=True)
+
+    (offer,) = suggest_changes(asked, FLEET, decision_context(NOW, DEFAULT_TERMS))
+
+    assert (offer.kind, offer.verified) == ("tenant.budget", True)
 
 
 def test_what_runs_goes_on() -> None:

@@ -5,10 +5,11 @@ from dataclasses import replace
 import msgspec
 
 from benchmarks._web_state import ROWS_PER_SITE, WebState, name_of
+from scheduler.energy.budgets import MonthUse, TenantMonth
 from scheduler.model.kinds.kinds import Site, Tenant, Workload
 from scheduler.model.kinds.metadata import Metadata
 from scheduler.model.kinds.site import Location, SiteSpec
-from scheduler.model.kinds.tenant import TenantSpec
+from scheduler.model.kinds.tenant import Budget, TenantSpec
 from scheduler.model.kinds.workload import PlacementGroup, PlacementStatus, WorkloadStatus
 from scheduler.web.definitions import ALL_METRICS
 from scheduler.web.metrics import Metrics
@@ -89,6 +90,19 @@ def test_a_tenant_shows_its_workloads_its_use_and_its_quota() -> None:
     assert [one for one in shown if one.startswith("kapok_tenant_quota{")] == [
         'kapok_tenant_quota{tenant="bureau",resource="cpu"} 4.0',
         'kapok_tenant_quota{tenant="bureau",resource="memory"} 0',
+    ]
+
+
+def test_a_tenant_with_a_budget_of_the_month_shows_what_it_used_and_will_have_used() -> None:
+    month = TenantMonth(MonthUse(40.0, 9.0), MonthUse(80.0, 18.0), Budget(kgco2e_per_month=70.0))
+    snapshot = replace(WebState(FakeClock()).take_snapshot(), months={"bureau": month})
+
+    shown = [one for one in format_state(snapshot).splitlines() if "kapok_tenant_month" in one]
+
+    assert [one for one in shown if not one.startswith("#")] == [
+        'kapok_tenant_month_used{tenant="bureau",unit="kgco2e"} 40.0',
+        'kapok_tenant_month_expected{tenant="bureau",unit="kgco2e"} 80.0',
+        'kapok_tenant_month_budget{tenant="bureau",unit="kgco2e"} 70.0',
     ]
 
 
