@@ -339,12 +339,21 @@ RECORDED_METRICS: Final[Mapping[str, MetricDefinition]] = {
     ),
     "kapok_evictions_total": MetricDefinition(
         "counter",
-        "Replacements that were decided, each of one workload's replicas at one site, by reason: "
+        "Replicas of one workload at one site that a decision moves or ends, by reason: "
         "silent (the site does not report), operator (kapok failover), unready (replicas at a site "
         "that reports stay not ready), drain (kapok site drain), maintenance (spec.maintenance of "
-        "the site).",
+        "the site), preempted (they end for work of a higher priority), reclaimed (they end for "
+        "the owner of the quota that they borrowed).",
         ("reason",),
-        values=("silent", "operator", "unready", "drain", "maintenance"),
+        values=(
+            "silent",
+            "operator",
+            "unready",
+            "drain",
+            "maintenance",
+            "preempted",
+            "reclaimed",
+        ),
     ),
     "kapok_waiting_evictions": MetricDefinition(
         "gauge",

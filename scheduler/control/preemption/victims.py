@@ -21,7 +21,7 @@ from scheduler.placement.choose import prepare_cycle
 
 _MAX_LOOKED_AT = 10_000
 """So many workloads at the sites that would take the one that waits are looked at."""
-_MAX_VICTIMS = 96
+_MAX_VICTIMS = 64
 """Of these so many are read, those of the lowest priority and of them the youngest."""
 
 

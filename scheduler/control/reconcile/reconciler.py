@@ -472,6 +472,10 @@ class Reconciler:
                 condition = find_condition(status.conditions, PREEMPTED)
                 message = condition.message if condition else decision.line
                 self.events.record(before, reason=PREEMPTED, message=message, is_warning=True)
+                for each in one.demand.preempted:
+                    if each.site in decision.preempted:
+                        reason = "reclaimed" if each.reclaimed else "preempted"
+                        self.stats.telemetry.count_eviction(reason)
 
     def note_preemptions(self) -> None:
         """Takes in the preemptions under way after a start, and keeps their room."""

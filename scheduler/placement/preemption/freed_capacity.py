@@ -13,7 +13,12 @@ from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.preemption.harm import Ended
 from scheduler.placement.preemption.tried_room import tried_room
-from scheduler.placement.preemption.worst_room import SiteRoom, freed_pods, is_plain_shape
+from scheduler.placement.preemption.worst_room import (
+    SiteRoom,
+    SuitableNodes,
+    freed_pods,
+    is_plain_shape,
+)
 
 Ints = NDArray[np.int64]
 
@@ -77,6 +82,7 @@ class RoomAfterVictims:
     vendor_sets: Ints | None
     victims: Sequence[PossibleVictim]
     context: DecisionContext
+    _nodes: SuitableNodes | None = None
     _sites: dict[int, SiteRoom] = field(default_factory=dict)
     _known: dict[tuple[int, tuple[tuple[int, int], ...]], int] = field(default_factory=dict)
 
@@ -108,8 +114,9 @@ class RoomAfterVictims:
         if not is_plain_shape(self.demand):
             facts = self.fleet.facts_of(site)
             return tried_room(self.demand, facts, freed, frozenset(gone), self.context)
+        if self._nodes is None:
+            self._nodes = SuitableNodes(self.demand, self.fleet, self.vendor_sets)
         room = self._sites.get(slot)
         if room is None:
-            room = SiteRoom(self.demand, self.fleet, slot, self.vendor_sets)
-            self._sites[slot] = room
+            room = self._sites[slot] = SiteRoom(self._nodes, slot)
         return room.replicas_when(freed, frozenset(gone))

@@ -6,7 +6,7 @@ asks, and on the nodes, wherever on them its victims run (`worst_room.py`). Noth
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from msgspec.structs import replace
@@ -71,7 +71,7 @@ def preempt(
         victims=victims,
         sites=frozenset(fleet.name_at(slot) for slot in request.open_slots.tolist()),
         fits=trial.fits,
-        may_end=lambda ended: takes_back_no_more(demand, victims, ended),
+        may_end=lambda ended: not demand.reclaim or takes_back_no_more(demand, victims, ended),
     ).find()
     if found is None:
         return waiting
@@ -99,6 +99,10 @@ class _Trial:
     victims: list[PossibleVictim]
     room: RoomAfterVictims
     _free_now: dict[int, int] | None = None
+    _open: frozenset[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._open = frozenset(self.request.open_slots.tolist())
 
     def fits(self, ended: Ended) -> bool:
         """Whether the workload fits when these have ended."""
@@ -117,13 +121,9 @@ class _Trial:
             self.filter_result.rights.vendor_sets,
             room,
         )
-        free_now = self._room_now()
-        useful = [
-            slot
-            for slot in self.request.open_slots.tolist()
-            if slot in free_now or slot in room or slot in self.request.own_replicas
-        ]
-        return replace(self.request, capacity=capacity, open_slots=np.array(useful, np.int64))
+        slots = self._room_now().keys() | room.keys() | self.request.own_replicas.keys()
+        useful = np.array(sorted(slots & self._open), np.int64)
+        return replace(self.request, capacity=capacity, open_slots=useful)
 
     def _do_sums_suffice(self, ended: Ended) -> bool:
         """A quick answer: without room for all replicas in sum, no division places them."""
@@ -131,7 +131,8 @@ class _Trial:
             return True
         free = dict(self._room_now())
         for slot, count in self.room.by_slot(ended).items():
-            free[slot] = max(free.get(slot, 0), count)
+            if slot in self._open:
+                free[slot] = max(free.get(slot, 0), count)
         return sum(free.values()) >= self.request.replicas - self.request.kept_total
 
     def _room_now(self) -> dict[int, int]:

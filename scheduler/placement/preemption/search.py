@@ -17,9 +17,9 @@ from scheduler.placement.preemption.harm import Ended, Harm, created_seconds, ha
 
 _MAX_SETS = 1_024
 """So many sets of victims are compared one by one."""
-_MAX_TRIALS = 400
+_MAX_TRIALS = 160
 """So many sets are tried on the sites; the cheapest known one counts then."""
-_MAX_SITES_ALONE = 16
+_MAX_SITES_ALONE = 8
 """Of many victims, so many sites are looked at alone, those with the least harm first."""
 
 
@@ -134,8 +134,8 @@ class VictimSearch:
         for one in choices:
             for site, _ in one.counts:
                 by_site.setdefault(site, []).append(one)
-        found = [self._added_and_given_back(choices)]
         order = sorted(by_site, key=lambda site: (min(map(self._rank, by_site[site])), site))
+        found = [self._added_and_given_back(choices)]
         for site in order[:_MAX_SITES_ALONE]:
             if self._trials >= _MAX_TRIALS:
                 break

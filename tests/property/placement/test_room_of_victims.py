@@ -16,7 +16,7 @@ from scheduler.placement.fleet.context import decision_context
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.preemption import tried_room as tried
 from scheduler.placement.preemption import worst_room
-from scheduler.placement.preemption.worst_room import SiteRoom, freed_pods
+from scheduler.placement.preemption.worst_room import SiteRoom, SuitableNodes, freed_pods
 from tests.support.sites import NOW, Raw, demand, facts_of, grant, site, workload
 
 CONTEXT = decision_context(NOW, DEFAULT_TERMS)
@@ -79,7 +79,7 @@ def both(
     facts, asked = some_site(random, headroom=headroom, in_flight=in_flight), asking(random)
     fleet = Fleet([facts])
     freed = [pods for one, count in some_victims(random) for pods in freed_pods(one, count)]
-    room = SiteRoom(asked, fleet, fleet.slot_of["s"], None).replicas_when(freed)
+    room = SiteRoom(SuitableNodes(asked, fleet, None), fleet.slot_of["s"]).replicas_when(freed)
     with monkeypatch.context() as patch:
         patch.setattr(tried, "_MAX_ASSIGNMENTS", 10**6)
         return room, tried.tried_room(asked, facts, freed, frozenset(), CONTEXT)
@@ -125,7 +125,7 @@ def test_pods_that_cannot_run_on_a_node_are_not_freed_there() -> None:
     shape = PodShape(requests={"cpu": 2000, "pods": 1})
     victim = msgspec.structs.replace(victim, unit=(Pods(shape=shape, count=1),))
     asked = demand(workload(1, requests={"cpu": "2"}))
-    room = SiteRoom(asked, fleet, fleet.slot_of["s"], None)
+    room = SiteRoom(SuitableNodes(asked, fleet, None), fleet.slot_of["s"])
     anywhere = freed_pods(victim, 2)
     only_amd = freed_pods(msgspec.structs.replace(victim, architectures=("amd64",)), 2)
     assert (room.replicas_when(anywhere), room.replicas_when(only_amd)) == (0, 2)

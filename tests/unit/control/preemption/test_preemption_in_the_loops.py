@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from scheduler.control.ports.hub import WORKLOADS
+from scheduler.control.ports.hub import TENANTS, WORKLOADS
 from scheduler.model.demand.demand import Demand
 from tests.support.failing_city import FailingCity, pinned
 from tests.support.sites import Raw, workload
+from tests.unit.control.failover.test_drain import managed
 
 
 def low(name: str, at: str, replicas: int = 2, **spec: Any) -> Raw:  # noqa: ANN401 - fields
@@ -178,3 +179,36 @@ async def test_a_deleted_preemptor_takes_nothing_more() -> None:
         await city.live(60)
         assert city.where("app") == {"m1": 2}
         assert city.loops.fleet.facts_of("m1").reserved_for == ()
+
+
+async def test_a_budget_that_forbids_everything_is_spared_as_long_as_others_are_enough() -> None:
+    city = FailingCity({"m1": 1, "m2": 1})
+    guarded = managed("guarded", "m1", 1, maxUnavailable=0)
+    async with city.started(guarded, low("app", "m2", 1, priority=50)):
+        await arrives(city, urgent(1))
+        await city.live(40)
+        assert city.where("guarded") == {"m1": 1}, "its priority is lower, and its budget counts"
+        assert city.where("urgent") == {"m2": 1}
+        await arrives(city, urgent(1, name="second", priority=90))
+        await city.live(40)
+        assert city.where("second") == {"m1": 1}
+        lines = [
+            one["decision"].line
+            for key, one in city.loops.recorder.records
+            if key == "ns/second" and one["decision"].preemption
+        ]
+        assert len(lines) == 1
+        said = "more than PodDisruptionBudgets allow: ns/guarded: guarded-pdb (maxUnavailable: 0)"
+        assert said in lines[0]
+
+
+async def test_a_priority_beyond_that_of_the_tenant_ends_nothing() -> None:
+    city = FailingCity({"m1": 1})
+    async with city.started(low("app", "m1", 1)):
+        await city.loops.hub.merge_patch(TENANTS, "ns", {"spec": {"maxPriority": 60}})
+        city.loops.read_hub()
+        await arrives(city, urgent(1))
+        await city.live(20)
+        assert city.where("app") == {"m1": 1}
+        assert city.status("urgent").phase == "Refused"
+        assert "100 is above maxPriority of tenant ns; write 60 or less" in city.line("urgent")
