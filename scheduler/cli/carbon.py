@@ -38,7 +38,7 @@ from scheduler.control.ports.hub import (
 )
 from scheduler.hub.client import open_hub
 from scheduler.model.demand.accept import demand_of
-from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.demand import Demand, NotAccepted
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.demand.tenancy import tenant_of
 from scheduler.model.demand.terms import DEFAULT_TERMS
@@ -136,11 +136,11 @@ def account_of(
     """
     # What is in flight at sites changes no figure of energy, so the workloads are left out here.
     fleet = fleet_of(OfflineInput(sites=inputs.sites, grants=inputs.grants))
-    prices = EnergyRates(fleet, decision_context(now, DEFAULT_TERMS))
+    rates = EnergyRates(fleet, decision_context(now, DEFAULT_TERMS))
     if by == "site":
-        entries = [_site_entry(prices, fleet.facts_of(name)) for name in sorted(fleet.slot_of)]
+        entries = [_site_entry(rates, fleet.facts_of(name)) for name in sorted(fleet.slot_of)]
     else:
-        entries = _work_entries(inputs, prices, namespace)
+        entries = _work_entries(inputs, rates, namespace)
     if by == "tenant":
         pairs = ((str(fields["tenant"]), account) for _, fields, account in entries)
         entries = [(name, {}, account) for name, account in by_name(pairs).items()]
@@ -154,16 +154,16 @@ _Entry = tuple[str, Row, EnergyAccount]
 """A name, what else is said of it, and its account."""
 
 
-def _site_entry(prices: EnergyRates, facts: SiteFacts) -> _Entry:
-    draw = prices.equipment(facts)
+def _site_entry(rates: EnergyRates, facts: SiteFacts) -> _Entry:
+    draw = rates.equipment(facts)
     fields = {"province": facts.spec.location.province, "reporting": not facts.is_silent}
     return facts.name, fields, EnergyAccount([draw] if draw else [], 0 if draw else 1)
 
 
-def _work_entries(inputs: OfflineInput, prices: EnergyRates, namespace: str | None) -> list[_Entry]:
+def _work_entries(inputs: OfflineInput, rates: EnergyRates, namespace: str | None) -> list[_Entry]:
     """An entry for each workload that has replicas and is not over."""
     return [
-        (one.metadata.key, {"tenant": _tenant(inputs, one)}, _work_account(inputs, prices, one))
+        (one.metadata.key, {"tenant": _tenant(inputs, one)}, _work_account(inputs, rates, one))
         for one in inputs.workloads
         if namespace in (None, one.metadata.namespace)
         and one.status.phase != "Completed"
@@ -171,19 +171,27 @@ def _work_entries(inputs: OfflineInput, prices: EnergyRates, namespace: str | No
     ]
 
 
-def _work_account(inputs: OfflineInput, prices: EnergyRates, workload: Workload) -> EnergyAccount:
-    demand = demand_of(
-        workload,
-        scheme=inputs.scheme,
-        tenants=None,
-        policies=inputs.policies,
-        cluster_policies=inputs.cluster_policies,
-        others=inputs.workloads,
-    )
+def _work_account(inputs: OfflineInput, rates: EnergyRates, workload: Workload) -> EnergyAccount:
+    # Only affinities read the other workloads, and looking at all of them for each takes long.
+    demand = _demand(inputs, workload, ())
+    if not isinstance(demand, Demand):
+        demand = _demand(inputs, workload, inputs.workloads)
     if not isinstance(demand, Demand):  # its spec cannot be read now, but what it placed runs
         return EnergyAccount([], 1)
     placed = demand.placed_replicas.items()
-    return EnergyAccount([prices.work(demand, site, replicas) for site, replicas in placed])
+    return EnergyAccount([rates.work(demand, site, replicas) for site, replicas in placed])
+
+
+def _demand(
+    inputs: OfflineInput, workload: Workload, others: Sequence[Workload]
+) -> Demand | NotAccepted:
+    return demand_of(
+        workload,
+        scheme=inputs.scheme,
+        policies=inputs.policies,
+        cluster_policies=inputs.cluster_policies,
+        others=others,
+    )
 
 
 def _tenant(inputs: OfflineInput, workload: Workload) -> str:

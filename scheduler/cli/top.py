@@ -41,6 +41,8 @@ from scheduler.control.ports.hub import HubError
 
 _KEY_SECONDS: Final = 0.2
 _PAGE_ROWS: Final = 5000
+_PAUSE_FACTOR: Final = 10.0
+"""A pause lasts at least so many times as long as the answer before it took."""
 _MAX_ROWS: Final = 100_000
 _REFUSED: Final = (401, 403)
 _EPILOG = f"""examples:
@@ -77,7 +79,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         type=seconds_between(0.5, 3600),
         default=2.0,
         metavar="SECONDS",
-        help="time between two requests (default: %(default)s)",
+        help="least time between two requests (default: %(default)s)",
     )
     add_hub_arguments(parser)
     add_server_option(parser)
@@ -166,7 +168,7 @@ class _Refresher:
 
     Attributes:
         read: asks the server.
-        interval_seconds: from one answer to the next request.
+        interval_seconds: the least time from one answer to the next request.
     """
 
     read: Callable[[], LiveState]
@@ -191,6 +193,7 @@ class _Refresher:
             self._thread.start()
 
     def _ask(self) -> None:
+        began = time.monotonic()  # noqa: TID251 - see above
         try:
             self.state, self.notice = self.read(), ""
         except WebUnavailable as error:
