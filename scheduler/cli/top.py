@@ -193,7 +193,7 @@ class _Refresher:
             self._thread.start()
 
     def _ask(self) -> None:
-        began = time.monotonic()  # noqa: TID251 - see above
+        began = time.monotonic()
         try:
             self.state, self.notice = self.read(), ""
         except WebUnavailable as error:
@@ -201,7 +201,9 @@ class _Refresher:
             self.refused = error if error.code in _REFUSED else None
         except (KeyError, TypeError, ValueError) as error:
             self.notice = f"not up to date: the answer cannot be read: {error!r}"
-        self._next_seconds = time.monotonic() + self.interval_seconds
+        ended = time.monotonic()
+        # A large fleet is asked less often, so that watching it stays a small part of its work.
+        self._next_seconds = ended + max(self.interval_seconds, _PAUSE_FACTOR * (ended - began))
 
 
 def _follow(screen: Screen, view: LiveView, refresher: _Refresher) -> None:
