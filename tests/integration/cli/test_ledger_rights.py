@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import socket
 from collections.abc import AsyncIterator
 from functools import partial
@@ -139,9 +140,9 @@ async def test_a_tenant_reads_only_the_blobs_of_its_own_records(
 
 async def test_a_token_without_rights_learns_not_even_which_ids_there_are(address: str) -> None:
     def read() -> None:
+        refused = re.compile("no record of this id that the token may read|HTTP 401")
         for token in ("tenant", "guess"):
-            remote = RemoteLedger(WebClient(address, token))
-            with pytest.raises(LedgerUnreachable, match="no record of this id that the token may"):
-                remote.find("9-999")
+            with pytest.raises(LedgerUnreachable, match=refused):
+                RemoteLedger(WebClient(address, token)).find("9-999")
 
     await asyncio.to_thread(read)
