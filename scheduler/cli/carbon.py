@@ -15,14 +15,11 @@ from scheduler.cli.support.arguments import (
     EXIT_NO,
     EXIT_USAGE,
     UsageError,
-    add_now_option,
-    now_of,
 )
 from scheduler.cli.support.hub_access import HubNotFound, add_hub_arguments, find_kubeconfig
 from scheduler.cli.support.offline_input import (
     OfflineInput,
     OfflineInputError,
-    fleet_of,
     input_of_objects,
     read_offline_input,
 )
@@ -39,25 +36,27 @@ from scheduler.control.ports.hub import (
 from scheduler.hub.client import open_hub
 from scheduler.model.demand.accept import demand_of
 from scheduler.model.demand.demand import Demand, NotAccepted
-from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.demand.facts import SiteFacts, site_facts_of
 from scheduler.model.demand.tenancy import tenant_of
 from scheduler.model.demand.terms import DEFAULT_TERMS
 from scheduler.model.kinds.workload import Workload
+from scheduler.model.quantities import NotAQuantity
 from scheduler.model.units import GRAMS_PER_KILOGRAM, WATTS_PER_KILOWATT
-from scheduler.placement.fleet.context import decision_context
+from scheduler.runtime.clock import SystemClock
 
 NO_TENANT: Final = "<none>"
 _EPILOG = f"""examples:
   kapok carbon                       what the equipment of each site draws, and its emission now
   kapok carbon --by tenant           what the placed work of each tenant draws
   kapok carbon --by workload -n health
-  kapok carbon -f city/ --now 2026-11-23T08:00:00Z     offline, from files as for `kapok place`
+  kapok carbon -f city/              offline, from files as for `kapok place`
   kapok carbon --by tenant -o csv
 
 By site, power is what the site's agent reports. By tenant and workload it is modelled from requests
 at full use, as decisions do, since no meter sees single workloads; what equipment draws beyond that
 belongs to no workload, so the two sums differ. Carbon is location-based: power x PUE x the average
-intensity of the grid; certificates do not enter it. Cost is energy, and for work also cores.
+intensity of the grid; certificates do not enter it. Cost is energy, and for work also cores; a
+tariff counts with the mean of its day.
 MEASURED is the share of the inputs (power, PUE, intensity) that is measured, weighted by power;
 ORIGIN is the least credible of them. ? is what is not known; a sum is of what is known.
 {CSV_HELP}
@@ -79,7 +78,6 @@ def register(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="offline, from files as for `kapok place`; may be repeated",
     )
-    add_now_option(parser)
     add_hub_arguments(parser)
     add_form_option(parser)
 
@@ -88,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Prints what is drawn, emitted and spent now."""
     try:
         inputs = _read(arguments)
-        answer = account_of(inputs, arguments.by, now_of(arguments), arguments.namespace)
+        answer = account_of(inputs, arguments.by, SystemClock().now(), arguments.namespace)
     except (HubNotFound, OfflineInputError, UsageError) as error:
         print_error("carbon", error)
         return EXIT_USAGE
@@ -128,17 +126,16 @@ def account_of(
     Args:
         inputs: the objects.
         by: "site", "tenant" or "workload".
-        now: the time.
+        now: when it is asked.
         namespace: the only namespace whose workloads count; None: all.
 
     Raises:
         OfflineInputError: a quantity in a site's status cannot be read.
     """
-    # What is in flight at sites changes no figure of energy, so the workloads are left out here.
-    fleet = fleet_of(OfflineInput(sites=inputs.sites, grants=inputs.grants))
-    rates = EnergyRates(fleet, decision_context(now, DEFAULT_TERMS))
+    facts = _facts_of(inputs)
+    rates = EnergyRates(facts, DEFAULT_TERMS)
     if by == "site":
-        entries = [_site_entry(rates, fleet.facts_of(name)) for name in sorted(fleet.slot_of)]
+        entries = [_site_entry(rates, one) for one in facts]
     else:
         entries = _work_entries(inputs, rates, namespace)
     if by == "tenant":
@@ -154,8 +151,17 @@ _Entry = tuple[str, Row, EnergyAccount]
 """A name, what else is said of it, and its account."""
 
 
+def _facts_of(inputs: OfflineInput) -> list[SiteFacts]:
+    """The sites by name. Rights and what is in flight there change no figure of energy."""
+    try:
+        found = [site_facts_of(one, ()) for one in inputs.sites]
+    except NotAQuantity as error:
+        raise OfflineInputError(str(error)) from error
+    return sorted(found, key=lambda one: one.name)
+
+
 def _site_entry(rates: EnergyRates, facts: SiteFacts) -> _Entry:
-    draw = rates.equipment(facts)
+    draw = rates.equipment(facts.name)
     fields = {"province": facts.spec.location.province, "reporting": not facts.is_silent}
     return facts.name, fields, EnergyAccount([draw] if draw else [], 0 if draw else 1)
 
