@@ -62,7 +62,7 @@ def _operation(route: ApiRoute) -> dict[str, Any]:
     # Every path checks the Host.
     answers = {str(status): _refusal(status) for status in sorted({*statuses, 403})}
     operation: dict[str, Any] = {
-        "operationId": f"{route.method}{_PLACE.sub('', route.path)}".replace("/", "_").strip("_"),
+        "operationId": _name_of(route),
         "summary": route.summary,
         "parameters": [*_in_path(route), *_in_query(route)],
         "responses": {str(route.status): _good_answer(route), **answers},
@@ -72,6 +72,11 @@ def _operation(route: ApiRoute) -> dict[str, Any]:
         content = {JSON: {"schema": ref(route.body)}}
         operation["requestBody"] = {"required": False, "content": content}
     return operation
+
+
+def _name_of(route: ApiRoute) -> str:
+    """A name of letters, digits and `_`, of its own for each route."""
+    return re.sub(r"[^a-z0-9]+", "_", f"{route.method}{route.path}").strip("_")
 
 
 def _in_path(route: ApiRoute) -> list[Schema]:
