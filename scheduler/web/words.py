@@ -1,8 +1,8 @@
 """`/api/v1/words/LANG`: the catalogue of a language for the page, and recorded texts in it.
 
-A catalogue changes only with the program, so its ETag lets a browser keep it. `/said?text=…` (it may
-be repeated) has texts of ours, as lines, notes and conditions hold them, in the language; what is
-not recognised comes back as it was.
+A catalogue changes only with the program, so its ETag lets a browser keep it. `/said?text=…`, which
+may be repeated, has texts of ours, as lines, notes and conditions hold them, in the language; what
+is not recognised comes back as it was.
 """
 
 from hashlib import sha256
