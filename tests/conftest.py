@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # Where the tests run in a Pod, its cluster must not become the hub of a `kapok up`.
 os.environ.pop("KUBERNETES_SERVICE_HOST", None)
+# Tests read what commands say in English, whatever the language of the machine.
+os.environ["LC_ALL"] = "C.UTF-8"
 
 _FOLDER_DEPTH = 3
 """`tests/unit/placement`: deeper folders are added to these."""

@@ -28,7 +28,14 @@ from scheduler.cli.support.ledger_witnesses import (
     collect_witnesses,
     trusted_keys_of,
 )
-from scheduler.cli.support.output import format_table, print_error, print_json, print_text
+from scheduler.cli.support.output import (
+    format_table,
+    print_error,
+    print_json,
+    print_notice,
+    print_text,
+    said_rows,
+)
 from scheduler.control.ports.hub import HubError
 from scheduler.ledger.errors import LedgerCorruptError, LedgerError
 from scheduler.ledger.filter import RecordFilter
@@ -202,9 +209,9 @@ def _list(arguments: argparse.Namespace, reader: RecordSource) -> int:
         return EXIT_GOOD
     rows: list[tuple[str, ...]] = [("ID", "AT", "KIND", "SUBJECT", "LINE")]
     rows += [(r.id, r.at, r.kind, r.subject, _line_of(r.content)) for r in records]
-    sys.stdout.writelines(format_table(rows, gap="  "))
+    sys.stdout.writelines(format_table(said_rows(rows), gap="  "))
     if len(records) == arguments.limit:
-        sys.stderr.write(f"there may be more; continue with --after {records[-1].seq}\n")
+        print_notice(f"there may be more; continue with --after {records[-1].seq}")
     return EXIT_GOOD
 
 

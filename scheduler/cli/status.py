@@ -98,5 +98,6 @@ def _print(answer: dict[str, Any], max_events: int) -> None:
                 )
                 for one in events
             ]
-            print_table([header, *(tuple(map(printable, row)) for row in cells)], fixed=1)
+            table = [header, *(tuple(map(printable, row)) for row in cells)]
+            print_table(table, fixed=1, is_ours=False)
     notice_gaps("status", answer)

@@ -48,6 +48,7 @@ def print_table(
     fixed: int = 1,
     least: Sequence[int] = (),
     titles: Sequence[str] = (),
+    is_ours: bool = True,
 ) -> list[int]:
     """Prints a table on stdout that fits the terminal, where stdout is one.
 
@@ -56,11 +57,12 @@ def print_table(
         fixed: so many columns from the left are never cut.
         least: least widths; those of rows printed before, so that later ones line up.
         titles: of the columns, where no row has them.
+        is_ours: whether columns of sentences hold words of ours; those of others stay.
 
     Returns:
         The widths of the columns.
     """
-    rows = _in_the_readers_language(rows, titles)
+    rows = said_rows(rows, titles, is_ours=is_ours)
     cells = [[printable(cell) for cell in row] for row in rows]
     widths = _widths(cells, least)
     sys.stdout.writelines(format_table(rows, width=terminal_width(), fixed=fixed, least=least))
@@ -68,25 +70,38 @@ def print_table(
 
 
 _SAID_COLUMNS = frozenset(
-    {"PHASE", "STATE", "EVENT", "HEALTH", "OPERATIONS", "FRESHNESS", "ORIGIN", "LINE", "WHY NONE"}
+    {
+        "PHASE",
+        "STATE",
+        "REASON",
+        "EVENT",
+        "HEALTH",
+        "OPERATIONS",
+        "FRESHNESS",
+        "ORIGIN",
+        "LINE",
+        "WHY NONE",
+    }
 )
 """Titles of columns that hold words or sentences of ours; the others hold names and numbers."""
 
 
-def _in_the_readers_language(
-    rows: Sequence[Sequence[str]], titles: Sequence[str]
+def said_rows(
+    rows: Sequence[Sequence[str]], titles: Sequence[str] = (), *, is_ours: bool = True
 ) -> list[list[str]]:
     """A table with its titles, and what columns of sentences hold, in the language of the reader.
 
     Args:
         rows: the table.
         titles: of rows without a title row; empty: the first row has them.
+        is_ours: whether columns of sentences hold words of ours.
     """
     words = _reader_catalogue()
     if words.language == "en" or not rows:
         return [list(row) for row in rows]
     known = titles or rows[0]
     said = {index for index, title in enumerate(known) if title.strip() in _SAID_COLUMNS}
+    said = said if is_ours else set()
     head = [] if titles else [[_title(title, words) for title in known]]
     return head + [
         [words.say(cell) if index in said else cell for index, cell in enumerate(row)]

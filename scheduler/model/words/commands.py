@@ -61,6 +61,7 @@ LISTS = (
     Message("said.none-found", "no {kinds:list} found"),
     Message("said.none-found-in", "no {kinds:list} found in namespace {namespace}"),
     Message("said.more-endpoints", "{count:n} more endpoints are not listed; a workload lists 64"),
+    Message("said.more-records", "there may be more; continue with --after {seq:n}"),
     Message("said.left-out", "{count:n} sites are left out; name one with --site"),
     Message(
         "said.nowhere",

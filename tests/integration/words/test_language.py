@@ -196,7 +196,7 @@ async def fill(client: HubClient) -> None:
     await client.merge_patch(
         WORKLOADS,
         "site",
-        {"status": {"phase": "Waiting"}},
+        {"status": {"phase": "Waiting", "reason": "0/2 sites are feasible: 2 full"}},
         namespace="default",
         subresource="status",
     )
@@ -214,7 +214,8 @@ async def test_lists_are_chinese_and_their_columns_line_up(
     assert columns(out, "名称", "健康状况", "运维")["运维"] == "腾空中"
     assert columns(out, "名称", "健康状况", "运维")["名称"] == "energy", "a name stays a name"
     _, out, _ = await asyncio.to_thread(run, capsys, "--lang", "zh", "get", "kw", "-A")
-    row = columns(out, "命名空间", "名称", "阶段", "数据级别")
+    row = columns(out, "命名空间", "名称", "阶段", "数据级别", "原因")
+    assert row["原因"] == "2 个站点中没有可用的：full 2 个"
     assert (row["名称"], row["阶段"], row["数据级别"]) == ("site", "等待中", "general-2")
     _, out, _ = await asyncio.to_thread(
         run, capsys, "--lang", "zh", "get", "kw", "-A", "--no-headers"
