@@ -152,6 +152,7 @@ class ReportBuilder:
         base = self._base_report
         if base is not None and now - self._base_sent_at < full_seconds:
             with suppress(WireError):  # too large, or it names more than a delta may: a full one
+                report = _with_host_of(base, report)
                 change = REPORT_DELTA.encode(compute_delta(base, report))
                 REPORT_DELTA.decode(change)
                 return self._seal("report", change)
@@ -280,8 +281,12 @@ class ReportBuilder:
 
 
 def _content_of(status: SiteStatusMessage) -> SiteStatusMessage:
-    """A status without what differs in every message."""
-    return replace(status, sequence=0, observed_seconds_ago=0.0)
+    """A status without what differs in every message.
+
+    A scheduler that has not asked before lacks the status; one that asks again does not.
+    """
+    askers = dict.fromkeys(status.nonces or {}, "asked")
+    return replace(status, sequence=0, observed_seconds_ago=0.0, nonces=askers)
 
 
 def _sections_of(observation: Observation, energy: ReportedEnergy | None) -> dict[str, Any]:
@@ -289,3 +294,15 @@ def _sections_of(observation: Observation, energy: ReportedEnergy | None) -> dic
     sections: dict[str, Any] = {name: getattr(observation, name) for name in SECTION_NAMES}
     sections["energy"] = energy
     return sections
+
+
+def _with_host_of(base: Report, report: Report) -> Report:
+    """A report with the load of the host as it was, where it is the same machine and version.
+
+    Nothing acts on it, and in a delta that says nothing else it would be most of the bytes.
+    """
+    if base.host is None or report.host is None:
+        return report
+    same = ("hostname", "architecture", "processors", "memory_bytes", "agent_version", "disk_bytes")
+    is_same = all(getattr(base.host, name) == getattr(report.host, name) for name in same)
+    return replace(report, host=base.host) if is_same else report
