@@ -38,7 +38,8 @@ from agents.runtime.data_dir import Boot
 from agents.sensors.sensor import Observation
 
 _FULL_INTERVALS: Final = 12
-"""Full reports are so much rarer where heartbeats follow them: a hub that lacks one asks."""
+"""Full reports, and statuses that say the same, are so rare where heartbeats vouch for them: a hub
+that lacks one asks."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -215,7 +216,8 @@ class ReportBuilder:
 
     def is_vouched_for(self, status: SiteStatusMessage, now: float) -> bool:
         """Whether heartbeats say what a status would say: it is as the one that was sent last."""
-        if self._said is None or now - self._status_sent_at >= self.full_interval_seconds:
+        age = now - self._status_sent_at
+        if self._said is None or age >= self.full_interval_seconds * _FULL_INTERVALS:
             return False
         return self.nonces.take_heartbeats(now) and _content_of(status) == self._said_status
 

@@ -135,7 +135,7 @@ def test_full_reports_are_rare_where_heartbeats_follow_and_deltas_name_their_bas
     assert isinstance(agent.report(), Report)
 
 
-def test_a_status_that_says_the_same_is_sent_again_only_after_the_full_interval() -> None:
+def test_a_status_that_says_the_same_is_sent_again_once_an_hour() -> None:
     agent = Agent()
     agent.now = 10.0
     assert agent.status()
@@ -151,10 +151,17 @@ def test_a_status_that_says_the_same_is_sent_again_only_after_the_full_interval(
     assert agent.status()
     agent.builder.forget_status()
     assert agent.status(), "the last one was not sent"
-    agent.now += 300.0
-    assert agent.status()
-    agent.report()
+    agent.now += 1_700.0
+    assert not agent.status()
     agent.ask("leader", 2)
+    agent.now += 1_800.0
+    agent.ask("leader", 3)
+    agent.report()
+    assert not agent.status()
+    agent.now += 100.0
+    assert agent.status(), "an hour is over"
+    agent.report()
+    agent.ask("leader", 4)
     assert not agent.status(), "it has the status"
     agent.ask("another")
     assert agent.status(), "it has none"
