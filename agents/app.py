@@ -430,10 +430,12 @@ def build_agent(
         )
 
     def answer(is_full: bool) -> None:  # noqa: FBT001 - a callback
-        statuses.request_status()  # first: the report then vouches for it
+        # The status first: the report then vouches for it.
         if is_full:
+            statuses.request_status()
             reports.request_full_report()
         else:
+            statuses.offer_status()
             reports.request_report()
 
     return Agent(

@@ -219,42 +219,47 @@ class StatusLoop:
     clock: AgentClock
     counters: Counters
     faults: AgentFaults = field(default_factory=AgentFaults)
-    _requested: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _woken: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _is_due: bool = field(default=True, init=False)
     _is_proof_requested: bool = field(default=False, init=False)
     _are_heads_requested: bool = field(default=False, init=False)
 
     def request_status(self) -> None:
         """Sends a status now."""
-        self._requested.set()
+        self._is_due = True
+        self._woken.set()
+
+    def offer_status(self) -> None:
+        """Sends a status now, unless heartbeats vouch for the last one."""
+        self._woken.set()
 
     def request_proof(self) -> None:
         """Sends a status now, with the envelope of the index that it echoes."""
         self._is_proof_requested = True
-        self._requested.set()
+        self.request_status()
 
     def request_heads(self) -> None:
         """Sends a status now, with the heads of the hub's ledger that this agent holds."""
         self._are_heads_requested = True
-        self._requested.set()
+        self.request_status()
 
     async def run(self) -> None:
         """Runs until cancelled."""
         while True:
             connection = await self.session.wait_for_connection()
-            is_requested = self._requested.is_set()
-            self._requested.clear()
+            self._woken.clear()
             with self.faults.guard("status"):
-                await self._publish(connection, is_requested=is_requested)
+                await self._publish(connection)
             published_at = self.clock.monotonic()
             interval = self.interval_seconds
             if self.intake.is_holding_back:  # the hub publishes the index when it sees no echo
                 interval = min(interval, _HELD_BACK_SECONDS)
-            await _wait_for_event(self._requested, interval, self.clock)
+            await _wait_for_event(self._woken, interval, self.clock)
             least = max(_MIN_INTERVAL_SECONDS, self.faults.quarantine_seconds("status"))
             await _sleep_until(published_at + min(least, self.interval_seconds), self.clock)
 
-    async def _publish(self, connection: BrokerConnection, *, is_requested: bool) -> None:
-        is_sent = False
+    async def _publish(self, connection: BrokerConnection) -> None:
+        is_requested, self._is_due, is_sent = self._is_due, False, False
         try:
             now, status = self.clock.monotonic(), self._build_status()
             is_due = is_requested or self._is_awaiting()

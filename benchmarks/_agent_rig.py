@@ -32,7 +32,7 @@ from cryptography.x509.oid import NameOID
 
 from agents.protocol.envelope import seal
 from agents.protocol.heartbeat.chain import is_heartbeat
-from agents.protocol.hub_requests import HUB_REQUEST, WANT_STATUS, HubNonce, HubRequest
+from agents.protocol.hub_requests import HUB_REQUEST, WANT_FULL_REPORT, HubNonce, HubRequest
 from agents.protocol.keys import SigningKey
 from agents.protocol.topics import site_topic
 from scheduler.runtime.clock import SystemClock
@@ -187,7 +187,8 @@ class Traffic:
         self.next_ask_at = CLOCK.monotonic() + _ASK_SECONDS
         value = f"{self.asked}.{secrets.token_hex(16)}"
         nonce = HubNonce(asker="scheduler-1", number=self.asked, value=value, takes_heartbeats=True)
-        request = HubRequest(site=SITE, epoch=1, wants=(WANT_STATUS,), nonce=nonce)
+        wants = (WANT_FULL_REPORT,) if self.asked == 1 else ()
+        request = HubRequest(site=SITE, epoch=1, wants=wants, nonce=nonce)
         topic = site_topic(SITE, "hub")
         await client.publish(
             topic, seal(HUB_REQUEST.encode(request), topic=topic, key=self.hub_key), qos=1

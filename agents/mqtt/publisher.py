@@ -38,7 +38,8 @@ from agents.runtime.data_dir import Boot
 from agents.sensors.sensor import Observation
 
 _FULL_INTERVALS: Final = 12
-"""Full reports are so much rarer where heartbeats follow them: a hub that lacks one asks."""
+"""Full reports, and statuses that say the same, are so rare where heartbeats vouch for them: a hub
+that lacks one asks."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -152,6 +153,7 @@ class ReportBuilder:
         base = self._base_report
         if base is not None and now - self._base_sent_at < full_seconds:
             with suppress(WireError):  # too large, or it names more than a delta may: a full one
+                report = _with_host_of(base, report)
                 change = REPORT_DELTA.encode(compute_delta(base, report))
                 REPORT_DELTA.decode(change)
                 return self._seal("report", change)
@@ -214,7 +216,8 @@ class ReportBuilder:
 
     def is_vouched_for(self, status: SiteStatusMessage, now: float) -> bool:
         """Whether heartbeats say what a status would say: it is as the one that was sent last."""
-        if self._said is None or now - self._status_sent_at >= self.full_interval_seconds:
+        age = now - self._status_sent_at
+        if self._said is None or age >= self.full_interval_seconds * _FULL_INTERVALS:
             return False
         return self.nonces.take_heartbeats(now) and _content_of(status) == self._said_status
 
@@ -280,8 +283,12 @@ class ReportBuilder:
 
 
 def _content_of(status: SiteStatusMessage) -> SiteStatusMessage:
-    """A status without what differs in every message."""
-    return replace(status, sequence=0, observed_seconds_ago=0.0)
+    """A status without what differs in every message.
+
+    A scheduler that has not asked before lacks the status; one that asks again does not.
+    """
+    askers = dict.fromkeys(status.nonces or {}, "asked")
+    return replace(status, sequence=0, observed_seconds_ago=0.0, nonces=askers)
 
 
 def _sections_of(observation: Observation, energy: ReportedEnergy | None) -> dict[str, Any]:
@@ -289,3 +296,15 @@ def _sections_of(observation: Observation, energy: ReportedEnergy | None) -> dic
     sections: dict[str, Any] = {name: getattr(observation, name) for name in SECTION_NAMES}
     sections["energy"] = energy
     return sections
+
+
+def _with_host_of(base: Report, report: Report) -> Report:
+    """A report with the load of the host as it was, where it is the same machine and version.
+
+    Nothing acts on it, and in a delta that says nothing else it would be most of the bytes.
+    """
+    if base.host is None or report.host is None:
+        return report
+    same = ("hostname", "architecture", "processors", "memory_bytes", "agent_version", "disk_bytes")
+    is_same = all(getattr(base.host, name) == getattr(report.host, name) for name in same)
+    return replace(report, host=base.host) if is_same else report

@@ -165,7 +165,8 @@ class MessageRouter:
         if request.higher_boot is not None:
             self.on_higher_boot(request.higher_boot)
         wants = _REQUESTS.intersection(request.wants)
-        if request.nonce is not None and self.on_nonce(request.nonce, WANT_FULL_REPORT in wants):
+        is_all_wanted = not wants.isdisjoint(_ANSWERS)
+        if request.nonce is not None and self.on_nonce(request.nonce, is_all_wanted):
             wants -= _ANSWERS
         for request_word in request.wants:
             if request_word in wants:

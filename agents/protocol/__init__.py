@@ -26,12 +26,14 @@ Rules
 5. **The broker is not trusted.** Every message is an envelope signed with Ed25519. The signature
    covers the topic, the encoding and the payload, so that a message cannot be replayed on another
    topic or at another site. Two keys may be valid at once. Nothing is unpacked before its signature
-   is verified.
+   is verified. The one other form is a heartbeat on the topic of reports, which says that nothing
+   has changed since a signed report: a value of the hash chain that this report named
+   (`heartbeat/chain.py`).
 6. **Version 1 only gains optional fields.** Readers ignore fields that they do not know. Unknown is
    absent, never 0. Recorded payloads are added to the tests, never edited.
 7. **Bad input is a `WireError`, whatever it is.** Its `reason` is a stable slug that metrics count.
 
 The other modules: `topics`, `keys`, `envelope`, `codec`, `shapes` and `errors` (how bytes become
 types), `delta` (what changed since a report), `status` (what became of the orders), `hub_requests`,
-`diagnosis` (questions and answers).
+`diagnosis` (questions and answers), `heartbeat`.
 """

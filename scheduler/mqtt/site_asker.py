@@ -110,7 +110,7 @@ class SiteAsker:
         """Asks a site whose report or status did not arrive, as its heartbeats show."""
         known = self._sites.get(site)
         if known and self.clock.monotonic() - known.asked_seconds >= _LACKING_SECONDS:
-            self._again.setdefault(site, False)
+            self._again[site] = True  # of what it has sent, all is sent again
 
     async def run(self) -> None:
         """Asks what is due, a few sites at a time, until cancelled."""

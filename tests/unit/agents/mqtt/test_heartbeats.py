@@ -116,7 +116,7 @@ def test_a_nonce_a_status_an_old_look_or_a_lost_message_has_a_report_sent() -> N
     agent.builder.request_full_report()
     assert agent.heartbeat() is None
     assert isinstance(agent.report(), Report)
-    assert agent.status(), "another nonce"
+    assert agent.status(missing=("x",)), "it has changed"
     assert agent.heartbeat() is None, "the report does not vouch for this status"
     agent.report()
     agent.builder.renew_boot(Boot("c", 2))
@@ -135,7 +135,7 @@ def test_full_reports_are_rare_where_heartbeats_follow_and_deltas_name_their_bas
     assert isinstance(agent.report(), Report)
 
 
-def test_a_status_that_says_the_same_is_sent_again_only_after_the_full_interval() -> None:
+def test_a_status_that_says_the_same_is_sent_again_once_an_hour() -> None:
     agent = Agent()
     agent.now = 10.0
     assert agent.status()
@@ -151,10 +151,20 @@ def test_a_status_that_says_the_same_is_sent_again_only_after_the_full_interval(
     assert agent.status()
     agent.builder.forget_status()
     assert agent.status(), "the last one was not sent"
-    agent.now += 300.0
-    assert agent.status()
+    agent.now += 1_700.0
+    assert not agent.status()
     agent.ask("leader", 2)
-    assert agent.status(), "it carries another nonce"
+    agent.now += 1_800.0
+    agent.ask("leader", 3)
+    agent.report()
+    assert not agent.status()
+    agent.now += 100.0
+    assert agent.status(), "an hour is over"
+    agent.report()
+    agent.ask("leader", 4)
+    assert not agent.status(), "it has the status"
+    agent.ask("another")
+    assert agent.status(), "it has none"
 
 
 POWER = ReportedPower(watts=100.0, origin="measured")
@@ -212,3 +222,15 @@ def test_small_changes_add_up_to_one_that_is_sent() -> None:
     looks = [replace(LOOK, power=replace(POWER, watts=each)) for each in watts]
     sent = [agent.heartbeat(look) is not None for look in looks]
     assert sent == [True] * 5 + [False] * 2
+
+
+def test_a_delta_repeats_the_load_of_the_host_until_something_else_of_it_changes() -> None:
+    agent = Agent()
+    agent.ask("leader")
+    agent.report()
+    busy = replace(LOOK, host=ReportedHost(hostname="edge", load_ratio=0.9))
+    delta = agent.report(busy)
+    assert isinstance(delta, ReportDelta)
+    assert delta.host is None
+    larger = replace(LOOK, host=ReportedHost(hostname="edge", load_ratio=0.9, memory_bytes=7))
+    assert agent.report(larger).host == larger.host

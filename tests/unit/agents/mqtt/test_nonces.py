@@ -168,9 +168,9 @@ def test_what_comes_with_a_nonce_is_answered_with_it_and_the_rest_at_once(tmp_pa
     routed = Routed(tmp_path)
     wants = ("status", "full-report", "fetch", "index-proof", "a word of later")
     assert routed.send(wants=wants, nonce=nonce("a", 1)) == [(1, True), "fetch", "index-proof"]
-    assert routed.send(wants=("status",), nonce=nonce("a", 2)) == [(2, False)]
+    assert routed.send(wants=("status",), nonce=nonce("a", 2)) == [(2, True)]
     routed.is_new = False
-    assert routed.send(wants=("status",), nonce=nonce("a", 1)) == [(1, False), "status"]
+    assert routed.send(wants=("status",), nonce=nonce("a", 1)) == [(1, True), "status"]
     assert routed.send(wants=("full-report",)) == ["full-report"]
     boot = HigherBoot(agent="main", boot_id="b", above=7)
     assert routed.send(higher_boot=boot) == [boot]
