@@ -3,6 +3,7 @@
 import {html, useEffect, useRef} from "/page/lib/preact.js";
 import {instant} from "/page/lib/format.js";
 import {useLive} from "/page/lib/live.js";
+import {provinceName} from "/page/lib/places.js";
 import {route} from "/page/lib/router.js";
 import {useStore} from "/page/lib/store.js";
 import {isWall, theme, THEMES} from "/page/lib/theme.js";
@@ -46,7 +47,7 @@ function Storm({values}) {                    // on each view: it explains why n
   return html`${evictions && html`<${Banner} kind="bad" isNews title=${t("freeze.title")}>
       ${t("freeze.since", {since: instant(evictions.since), why: evictions.why || evictions.reason})} ${evictions.by && t("freeze.by", {by: evictions.by})}<//>`}
     ${held?.length > 0 && html`<${Banner} kind="wait" isNews title=${t("storm.title")}>
-      ${held.map((one) => t("storm.held", {kind: named("domain", one.kind), name: one.name})).join(" ")}<//>`}`;
+      ${held.map((one) => t("storm.held", {kind: named("domain", one.kind), name: one.kind === "province" ? provinceName(one.name) : one.name})).join(" ")}<//>`}`;
 }
 
 function Sight({sight}) {                     // what a tenant is not shown must not look like nothing
