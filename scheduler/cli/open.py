@@ -19,8 +19,10 @@ from scheduler.cli.support.arguments import (
 )
 from scheduler.cli.support.hub_access import HubNotFound, existing_kubeconfig
 from scheduler.cli.support.output import print_error
-from scheduler.control.ports.hub import Refused
+from scheduler.cli.support.web_access import WebClient, add_server_option, connect_web
+from scheduler.control.ports.hub import HubError
 from scheduler.hub.kubeconfig import bearer_token_of
+from scheduler.hub.web_address import check_web_address
 from scheduler.runtime.data_dir import KUBECONFIG_FILE, recorded_web_server
 from scheduler.settings import DATA_HOME, data_directory
 
@@ -31,8 +33,11 @@ _EPILOG = f"""examples:
   kapok open                         the `kapok up` of ${DATA_HOME}, else ~/.local/share/kapok
   kapok open --data-dir ./city       the `kapok up` of another data directory
   kapok open --token-file token      for a kubeconfig without a token: kubectl create token …
+  kapok open --kubeconfig mine       from another machine: the hub says where the dashboard is
+  kapok open --kubeconfig mine --server https://kapok.example.gov.cn:9443
 
-The address holds a code that works once, within two minutes. The dashboard is read-only.
+The address holds a code that works once, within two minutes. The dashboard is read-only, and shows
+what the holder of the token may see: a tenant its own namespaces.
 Exit code: 0 success, 1 the dashboard refused or did not answer, 2 no `kapok up` was found."""
 
 
@@ -52,6 +57,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--token-file", metavar="FILE", type=Path, help="file that holds the token to log in with"
     )
+    add_server_option(parser)
     add_output_option(parser)
 
 
@@ -59,22 +65,41 @@ def run(arguments: argparse.Namespace) -> int:
     """Prints the address."""
     directory = data_directory(arguments.data_dir)
     server = recorded_web_server(directory)
-    if server is None:
+    is_elsewhere = bool(arguments.server or (server is None and arguments.kubeconfig))
+    if server is None and not is_elsewhere:
         print_error(
             "open",
-            f"no `kapok up` has run in {directory}; name its data directory with --data-dir DIR",
+            f"no `kapok up` has run in {directory}; name its data directory with --data-dir DIR, "
+            "or a hub elsewhere with --kubeconfig FILE",
         )
         return EXIT_USAGE
     try:
-        token = _read_token(arguments, directory)
-        answer = _request_code(*server, token)
-    except (PageUnavailable, HubNotFound, Refused, OSError) as error:
+        if is_elsewhere or server is None:
+            client = asyncio.run(_connect_elsewhere(arguments, directory))
+            address, answer = client.address, client.post("/login/codes", {})
+        else:
+            address, answer = server[0], _request_code(*server, _read_token(arguments, directory))
+    except (PageUnavailable, HubNotFound, HubError, OSError) as error:
         print_error("open", error)
         return EXIT_NO
-    url = f"{server[0]}/login?code={answer['code']}"
+    url = f"{address}/login?code={answer['code']}"
     facts = {"url": url, "expiresInSeconds": answer["expiresInSeconds"]}
     sys.stdout.write((json.dumps(facts) if arguments.output == "json" else url) + "\n")
     return EXIT_GOOD
+
+
+async def _connect_elsewhere(arguments: argparse.Namespace, directory: Path) -> WebClient:
+    """A client of a dashboard that no `kapok up` of this machine has recorded.
+
+    Raises:
+        HubError: the hub does not answer or names no web server, or the address is none.
+        HubNotFound: there is no such kubeconfig.
+    """
+    if arguments.server and arguments.token_file:
+        token = str(arguments.token_file.read_text(encoding="utf-8")).strip()
+        return WebClient(check_web_address(arguments.server), token)
+    kubeconfig = existing_kubeconfig(arguments.kubeconfig or directory / KUBECONFIG_FILE)
+    return await connect_web(kubeconfig, arguments.server)
 
 
 def _read_token(arguments: argparse.Namespace, directory: Path) -> str:

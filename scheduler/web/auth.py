@@ -156,7 +156,7 @@ def _unauthorized(request: web.Request) -> web.Response:
             401,
             "This page is for users who may read the hub.\n\n"
             "Run  kapok open  on this machine (with the --data-dir of `kapok up`) and open the "
-            "address that it prints.\n",
+            "address that it prints; from another machine  kapok open --kubeconfig FILE.\n",
         )
     response = _error_response(
         401, "send a bearer token of the hub, or open a session with `kapok open`\n"

@@ -1,5 +1,6 @@
 """Who may look: names, origins, tokens, codes, sessions. A real server on a real socket."""
 
+import argparse
 import asyncio
 import json
 import socket
@@ -13,6 +14,7 @@ import msgspec
 import pytest
 
 from benchmarks._web_state import WebState
+from scheduler.cli.open import register, run
 from scheduler.ledger.pages import read_blob, read_blob_of, read_page
 from scheduler.ledger.storage.sqlite import LEDGER_FILE
 from scheduler.web.listener import WebListener
@@ -248,3 +250,25 @@ async def test_a_stream_begins_with_all_goes_on_with_changes_and_ends_with_the_r
             await answer.content.readany()
         assert server.clock.monotonic() < 60
     assert (await server.ask("/api/v1/live", **TENANT))[0] == 401
+
+
+async def test_a_tenant_on_another_machine_opens_the_page_with_its_token(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    token = tmp_path / "token"
+
+    async def opened(words: str) -> int:
+        token.write_text(words)
+        parser = argparse.ArgumentParser()
+        register(parser)
+        given = ["--server", server.root, "--token-file", str(token), "--data-dir", str(tmp_path)]
+        return await asyncio.to_thread(run, parser.parse_args(given))
+
+    assert await opened("tenant\n") == 0
+    url = capsys.readouterr().out.strip()
+    assert url.startswith(f"{server.root}/login?code=")
+    status, _, answer = await server.ask(url.removeprefix(server.root))
+    cookie = answer.headers["Set-Cookie"].split(";")[0]
+    assert (status, (await server.ask("/", Cookie=cookie))[0]) == (200, 200)
+    assert await opened("guess") == 1
+    assert "HTTP 401" in capsys.readouterr().err

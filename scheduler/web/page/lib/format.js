@@ -24,7 +24,7 @@ function scaled(value, step, units) {
 export const bytes = (value) => scaled(value, 1024, ["B", "KiB", "MiB", "GiB", "TiB", "PiB"]);
 export const watts = (value) => scaled(value, 1000, ["W", "kW", "MW", "GW"]);
 export const grams = (value) => scaled(value, 1000, ["g", "kg", "t"]);
-export const cores = (value) => rounded(value);
+export const cores = (value) => (isKnown(value) ? t("unit.cores", {n: Number(value.toPrecision(3))}) : t("unknown"));
 
 export function percent(ratio) {
   if (!isKnown(ratio)) return t("unknown");
