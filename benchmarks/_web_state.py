@@ -96,6 +96,13 @@ class WebState:
             )
             self.sources.sites.on_order_status(_order_status_report(name))
 
+    def report_some(self, first: int, number: int) -> None:
+        """Some sites report figures that they have never reported before, in a round."""
+        names = list(self.sources.sites.states)
+        for place in range(first, first + number):
+            name = names[place % len(names)]
+            self.sources.sites.on_report(_report(name, place, self.clock.monotonic()))
+
     def place(self, workloads: int) -> None:
         """Creates running workloads, on one site after the other."""
         names = list(self.sources.sites.states)

@@ -58,7 +58,7 @@ async def _row(sites: int, scrapes: int) -> dict[str, object]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    async with serve_web(WebListener(port=port), _sources(city, clock)):
+    async with serve_web(WebListener(port=port), sources_of(city, clock)):
         client = await asyncio.create_subprocess_exec(
             *(sys.executable, "-c", _CLIENT, str(port)),
             stdin=asyncio.subprocess.PIPE,
@@ -119,9 +119,11 @@ async def _watch(clock: SystemClock, stalls: list[float]) -> None:
         stalls.append(clock.monotonic() - due)
 
 
-def _sources(city: WebState, clock: SystemClock) -> WebSources:
-    async def nobody(_: str, _question: AccessQuestion) -> AccessAnswer:
-        return "unauthenticated"
+def sources_of(city: WebState, clock: SystemClock, *, token: str = "") -> WebSources:
+    """What a web server of this state needs; the holder of `token` may read everything."""
+
+    async def review(given: str, _question: AccessQuestion) -> AccessAnswer:
+        return "allowed" if token and given == token else "unauthenticated"
 
     return WebSources(
         take_snapshot=city.take_snapshot,
@@ -133,7 +135,7 @@ def _sources(city: WebState, clock: SystemClock) -> WebSources:
             read_blob_of=lambda _digest, _record: b"",
         ),
         readiness_problem=lambda: "",
-        review_token=nobody,
+        review_token=review,
         clock=clock,
         faults=Faults(clock=clock, count=lambda _: None),
     )

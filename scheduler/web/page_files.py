@@ -5,6 +5,7 @@ They hold no data of the hub, so they are served without a session, and browsers
 their content changes.
 """
 
+import re
 from collections.abc import Iterator
 from hashlib import sha256
 from importlib.resources import files
@@ -42,6 +43,7 @@ class PageFiles:
 
     def __init__(self) -> None:
         self._files = dict(_read_files(files("scheduler.web").joinpath("page")))
+        self._name_modules()
 
     def routes(self) -> list[web.RouteDef]:
         """The routes; each file is public."""
@@ -49,6 +51,17 @@ class PageFiles:
             web.get(PREFIX + "{path:.+}", self._get_file),
             *(web.get(path, self._get_alias) for path in _ALIASES),
         ]
+
+    def _name_modules(self) -> None:
+        """Names every module in the document; else each is found when another one has come."""
+        links = "\n".join(
+            f'<link rel="modulepreload" href="{PREFIX}{name}">'
+            for name in sorted(self._files)
+            if name.endswith(".js") and not name.startswith("vendor/")
+        )
+        document = self._files["index.html"]
+        body = re.sub(rb"<!-- modules: .*? -->", links.encode(), document.body)
+        self._files["index.html"] = document._replace(body=body)
 
     def document(self, name: str) -> web.Response:
         """A whole document, which no browser keeps."""

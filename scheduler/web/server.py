@@ -14,6 +14,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from scheduler.control.ports.access import ALL_SITES, AccessReviewer
+from scheduler.model.canonical import to_plain_json
 from scheduler.model.kinds.workload import Workload
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
@@ -173,6 +174,7 @@ class _Handlers:
                 web.get("/login", self._get_login),
                 web.post("/login/codes", self._create_code),
                 web.get("/api/v1/sites", self._get_sites),
+                web.get("/api/v1/links", self._get_links),
                 web.get("/api/v1/workloads", self._get_workloads),
                 web.get("/api/v1/evictions", self._get_evictions),
                 *self._records.routes(),
@@ -248,6 +250,20 @@ class _Handlers:
         return _json_bytes_response(
             await asyncio.to_thread(_sites_body, self._sources.take_snapshot(), sight)
         )
+
+    async def _get_links(self, request: web.Request) -> web.Response:
+        """The round-trip times that one site reported last."""
+        if not (await self._sight(request)).has_sites:
+            text = f"the token may not {ALL_SITES.right}\n"
+            return web.Response(status=HTTPStatus.FORBIDDEN, text=text)
+        name = request.query.get("site", "")
+        snapshot = self._sources.take_snapshot()
+        facts = next((one for one in snapshot.facts if one.name == name), None)
+        if facts is None:
+            text = "site: write the name of a site\n"
+            return web.Response(status=HTTPStatus.NOT_FOUND, text=text)
+        links = [to_plain_json(one) for one in facts.status.rtt]
+        return _json_response({"site": name, "links": links})
 
     async def _get_evictions(self, _: web.Request) -> web.Response:
         """What holds evictions back, as `kapok freeze --status` prints it."""

@@ -1,8 +1,10 @@
 """The page in a real browser: what it shows, that it updates, and that no other host is asked."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -32,10 +34,10 @@ spec:
 """
 
 
-@pytest.fixture
-def up(tmp_path: Path) -> Iterator[Up]:
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     require_browser()
-    with running_up(tmp_path) as running:
+    with running_up(tmp_path_factory.mktemp("up")) as running:
         yield running
 
 
@@ -45,9 +47,10 @@ def window(tmp_path: Path) -> Iterator[Browser]:
         yield found
 
 
-def address(up: Up) -> str:
+def address(up: Up, *words: str) -> str:
+    command = [sys.executable, "-m", "scheduler.cli.entry", "open", "--data-dir", str(up.data_dir)]
     done = subprocess.run(
-        [sys.executable, "-m", "scheduler.cli.entry", "open", "--data-dir", str(up.data_dir)],
+        [*command, *words],
         capture_output=True,
         text=True,
         check=True,
@@ -119,3 +122,108 @@ def test_a_name_in_the_page_is_text_and_a_visitor_without_a_session_reads_how_to
     eventually(lambda: "Workloads" in window.text())
     window.open(url)
     assert "used already" in window.text()
+
+
+NARROW, WALL = (360, 800), (3840, 2160)
+ESCAPES = "<img src=x onerror=alert(1)>&lt;b&gt;\u202e{1}"
+
+
+def test_each_view_is_whole_in_both_languages_on_a_phone_and_on_a_wall(
+    up: Up, window: Browser, tmp_path: Path
+) -> None:
+    one = ScriptedSite("m2", up.ready["broker"], up.ready["hubKey"])
+    place = f"{{province: CN-GD, city: {json.dumps(ESCAPES)}, metro: guangzhou}}"
+    up.apply(
+        SCHEME
+        + one.manifest.replace("{province: CN-GD, city: guangzhou, metro: guangzhou}", place)
+        + WORKLOAD.format(name="archive", data_class="general-2")
+    )
+    window.open(address(up))
+    with running_sites(one):
+        for language, words in (("en", "What wants attention"), ("zh", "需要关注")):
+            choose(window, language, nth=1)
+            show(window, "#/")
+            eventually(partial(shows, window, words))
+            for size in (NARROW, WALL):
+                window.resize(*size)
+                for view in ("#/", "#/fleet", "#/fleet?as=table", "#/sites/m2", "#/workloads"):
+                    show(window, view)
+                    eventually(lambda: is_ready(window))
+                    assert not spills(window), (language, size, view)
+        assert window.run("return document.documentElement.lang") == "zh-CN"
+        show(window, "#/sites/m2")
+        eventually(lambda: ESCAPES in window.text(), within_seconds=10)
+        window.screenshot(tmp_path / "site.png")
+    assert window.run("return document.querySelectorAll('main img').length") == 0
+    assert window.console_messages() == []
+    window.open(up.ready["page"] + "?wall")
+    eventually(lambda: is_ready(window))
+    assert window.run("return document.querySelectorAll('nav, select').length") == 0
+
+
+def test_the_keyboard_alone_reaches_everything_in_order(up: Up, window: Browser) -> None:
+    window.open(address(up))
+    eventually(lambda: is_ready(window))
+    reached = []
+    for _ in range(12):
+        window.press("\ue004")  # Tab
+        reached.append(
+            window.run(
+                "const one = document.activeElement, style = getComputedStyle(one);"
+                "return [one.tagName, one.getAttribute('href') || '', style.outlineStyle]"
+            )
+        )
+    assert reached[0][:2] == ["A", "#main"], "first the way past the navigation"
+    links = [href for tag, href, _ in reached if tag == "A"]
+    assert links[1:4] == ["#/", "#/", "#/fleet"]
+    assert [tag for tag, _, _ in reached].count("SELECT") == 2
+    assert {outline for _, _, outline in reached} == {"solid"}, "what has the focus is seen"
+
+
+def test_a_tenant_may_open_the_page_and_sees_its_own(
+    up: Up, window: Browser, tmp_path: Path
+) -> None:
+    up.apply(SCHEME + WORKLOAD.format(name="hidden", data_class="general-2"))
+    words = ["--name", "bureau", "--role", "tenant", "--namespace", "other"]
+    command = [sys.executable, "-m", "scheduler.cli.entry", "hub", "token", *words]
+    done = subprocess.run(
+        [*command, "--data-dir", str(up.data_dir)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(done.stdout)
+    kubeconfig.chmod(0o600)
+    window.open(address(up, "--kubeconfig", str(kubeconfig)))
+    eventually(lambda: is_ready(window))
+    eventually(lambda: "You see the workloads of 0 namespaces" in window.text())
+    show(window, "#/workloads")
+    eventually(lambda: "no rows" in window.text())
+    assert "hidden" not in window.text()
+
+
+def is_ready(window: Browser) -> bool:
+    return bool(window.run("return document.documentElement.dataset.ready === 'true'"))
+
+
+def shows(window: Browser, words: str) -> bool:
+    return words in window.text()
+
+
+def spills(window: Browser) -> bool:
+    """Whether the page is wider than the window."""
+    return bool(
+        window.run(
+            "const page = document.documentElement; return page.scrollWidth > page.clientWidth"
+        )
+    )
+
+
+def choose(window: Browser, value: str, *, nth: int) -> None:
+    """Chooses a value of a list in the header."""
+    window.run(
+        f"const list = document.querySelectorAll('header select')[{nth}]; list.value = '{value}';"
+        "list.dispatchEvent(new Event('change', {bubbles: true}))"
+    )

@@ -59,6 +59,28 @@ class Browser:
             if event["method"] == "Network.requestWillBeSent"
         ]
 
+    def resize(self, width: int, height: int) -> None:
+        """Gives the page this size in CSS pixels, as a phone or a wall has it."""
+        _send(
+            "POST",
+            f"{self.session}/goog/cdp/execute",
+            {
+                "cmd": "Emulation.setDeviceMetricsOverride",
+                "params": {
+                    "width": width,
+                    "height": height,
+                    "deviceScaleFactor": 1,
+                    "mobile": False,
+                },
+            },
+        )
+
+    def press(self, key: str) -> None:
+        """Presses and releases a key, as a person does; special keys by their WebDriver code."""
+        strokes = [{"type": "keyDown", "value": key}, {"type": "keyUp", "value": key}]
+        keyboard = {"type": "key", "id": "keyboard", "actions": strokes}
+        _send("POST", f"{self.session}/actions", {"actions": [keyboard]})
+
     def screenshot(self, path: Path) -> None:
         """Writes a screenshot of the window as PNG."""
         path.write_bytes(base64.b64decode(_send("GET", f"{self.session}/screenshot")))

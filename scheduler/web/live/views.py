@@ -159,6 +159,7 @@ def _detail(site: KnownSite, sight: Sight) -> dict[str, Any]:
         "nodes": _node_rows(site),
         "truncated": status.truncated,
         "rtt": [to_plain_json(one) for one in status.rtt],
+        "p90": dict(facts.p90),
     }
 
 

@@ -195,6 +195,8 @@ async def test_files_of_the_page_are_kept_until_they_change_and_no_other_file_is
     assert answer.headers["Cache-Control"] == "no-cache"
     again = await server.ask("/page/app.js", If_None_Match=answer.headers["ETag"])
     assert again[:2] == (304, "")
+    _, document, _ = await server.ask("/", **GOOD)
+    assert '<link rel="modulepreload" href="/page/views/overview.js">' in document
     for path in ("index.html", "../server.py", "%2e%2e/server.py", "vendor/htm/LICENSE", "x.js"):
         assert (await server.ask(f"/page/{path}"))[0] in (401, 404), path
 

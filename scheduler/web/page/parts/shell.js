@@ -1,11 +1,12 @@
 // The frame around each view: where one is, whether the figures are live, language and theme.
 
 import {html, useEffect, useRef} from "/page/lib/preact.js";
+import {instant} from "/page/lib/format.js";
 import {useLive} from "/page/lib/live.js";
 import {route} from "/page/lib/router.js";
 import {useStore} from "/page/lib/store.js";
 import {isWall, theme, THEMES} from "/page/lib/theme.js";
-import {language, LANGUAGES, switchLanguage, t} from "/page/lib/words.js";
+import {language, LANGUAGES, named, switchLanguage, t} from "/page/lib/words.js";
 import {Banner} from "/page/parts/banner.js";
 import {NAVIGATION} from "/page/views/index.js";
 
@@ -40,6 +41,20 @@ function Controls() {
   </div>`;
 }
 
+function Storm({values}) {                    // on each view: it explains why nothing moves
+  const {evictions, held} = values;
+  return html`${evictions && html`<${Banner} kind="bad" title=${t("freeze.title")}>
+      ${t("freeze.since", {since: instant(evictions.since), why: evictions.why || evictions.reason})} ${evictions.by && t("freeze.by", {by: evictions.by})}<//>`}
+    ${held?.length > 0 && html`<${Banner} kind="wait" title=${t("storm.title")}>
+      ${held.map((one) => t("storm.held", {kind: named("domain", one.kind), name: one.name})).join(" ")}<//>`}`;
+}
+
+function Sight({sight}) {                     // what a tenant is not shown must not look like nothing
+  if (!sight || sight.namespaces === null) return null;
+  const isNothing = !sight.namespaces && !sight.sites;
+  return html`<${Banner} kind=${isNothing ? "wait" : "info"}>${isNothing ? t("sight.none") : t("sight.limited", {n: sight.namespaces})}<//>`;
+}
+
 export function Shell({current, children}) {
   const live = useLive();
   const main = useRef(null);
@@ -60,6 +75,7 @@ export function Shell({current, children}) {
     </header>
     <main id="main" ref=${main} tabindex="-1" data-view=${current?.name || ""}>
       ${live.status === "ended" && html`<${Banner} kind="bad" title=${t("live.ended")}>${t("live.ended-way")}<//>`}
+      <${Storm} values=${live.values} /><${Sight} sight=${live.values.sight} />
       ${children}
     </main>
     ${!isWall && html`<footer>${t("footer")} <a href="/metrics">/metrics</a></footer>`}`;
