@@ -49,7 +49,8 @@ def test_every_slug_that_a_module_writes_out_has_words() -> None:
 def exports_of(path: Path) -> set[str]:
     """The names that a module exports."""
     text = path.read_text("utf-8")
-    found = set(re.findall(r"^export (?:async )?(?:function|const|let|class) (\w+)", text, re.MULTILINE))
+    declared = r"^export (?:async )?(?:function|const|let|class) (\w+)"
+    found = set(re.findall(declared, text, re.MULTILINE))
     for names in re.findall(r"^export const \{([^}]*)\}", text, re.MULTILINE):
         found |= {name.split(":")[-1].strip() for name in names.split(",") if name.strip()}
     return found
