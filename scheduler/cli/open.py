@@ -32,7 +32,8 @@ _EPILOG = f"""examples:
   kapok open --data-dir ./city       the `kapok up` of another data directory
   kapok open --token-file token      for a kubeconfig without a token: kubectl create token …
 
-The address holds a code that works once, within two minutes. The dashboard is read-only.
+The address holds a code that works once, within two minutes. The dashboard is read-only, and shows
+what the holder of the token may see: a tenant its own namespaces.
 Exit code: 0 success, 1 the dashboard refused or did not answer, 2 no `kapok up` was found."""
 
 

@@ -14,6 +14,7 @@ from hashlib import sha256
 from typing import Final
 
 from scheduler.control.ports.access import (
+    ALL_GRANTS,
     ALL_SITES,
     ALL_WORKLOADS,
     AccessAnswer,
@@ -48,10 +49,12 @@ class Sight:
     Attributes:
         namespaces: those whose workloads are seen; None: all, and the figures of the whole fleet.
         has_sites: whether sites are seen.
+        has_grants: whether it is seen what the authority grants them.
     """
 
     namespaces: frozenset[str] | None = None
     has_sites: bool = True
+    has_grants: bool = True
 
     @property
     def is_all(self) -> bool:
@@ -156,13 +159,14 @@ class Sessions:
             namespaces: those that hold workloads.
         """
         has_sites = await self._allows(token, ALL_SITES)
+        has_grants = await self._allows(token, ALL_GRANTS)
         if await self._allows(token, ALL_WORKLOADS):
-            return Sight(None, has_sites)
+            return Sight(None, has_sites, has_grants)
         asked = sorted(set(namespaces))[:MAX_NAMESPACES]
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self.admits_token(token, name)) for name in asked]
         seen = (name for name, task in zip(asked, tasks, strict=True) if task.result())
-        return Sight(frozenset(seen), has_sites)
+        return Sight(frozenset(seen), has_sites, has_grants)
 
     async def _allows(self, token: str, question: AccessQuestion) -> bool:
         return await self._answers.get(token, question) == "allowed"

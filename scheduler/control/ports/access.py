@@ -37,7 +37,7 @@ class AccessQuestion(NamedTuple):
         name = f"{self.resource}.kapok.dev" + (f"/{self.subresource}" if self.subresource else "")
         if self.namespace:
             return f"{self.verb} {name} in namespace {self.namespace}"
-        where = "" if self.resource == "sites" else " in all namespaces"
+        where = " in all namespaces" if self.resource == "workloads" else ""
         return f"{self.verb} {name}{where}"
 
 
@@ -45,6 +45,7 @@ ALL_WORKLOADS: Final = AccessQuestion()
 """The right to everything of workloads; who has it sees the figures of the whole fleet."""
 
 ALL_SITES: Final = AccessQuestion(resource="sites")
+ALL_GRANTS: Final = AccessQuestion(resource="sitegrants")
 
 AccessReviewer = Callable[[str, AccessQuestion], Awaitable[AccessAnswer]]
 """Asks the hub a question for the holder of a token."""

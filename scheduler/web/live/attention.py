@@ -104,7 +104,8 @@ def _waiting(
 ) -> Iterator[AttentionItem]:
     count = partial(index.count_at, sight=sight)
     yield from _alike_sites("drain-overdue", "wait", sites.overdue, count, {"show": "cordoned"})
-    yield from _alike_sites("grant-ends", "wait", sites.ending, count, {})
+    ending = sites.ending if sight.has_grants else []
+    yield from _alike_sites("grant-ends", "wait", ending, count, {})
     works = list(index.in_phases(["Waiting"], sight))
     yield from _alike_workloads("waiting", "wait", works, {"phase": "Waiting"})
     if snapshot.unadmitted_site_count and sight.is_all:

@@ -155,12 +155,16 @@ def _detail(site: KnownSite, sight: Sight) -> dict[str, Any]:
         "power": to_plain_json(status.power) if status.power else None,
         "intensity": to_plain_json(status.intensity) if status.intensity else None,
         "conditions": [to_plain_json(one) for one in status.conditions],
-        "grants": [_grant(one.name, to_plain_json(one.spec), sight) for one in facts.grants],
+        "grants": _grants(site, sight) if sight.has_grants else None,
         "nodes": _node_rows(site),
         "truncated": status.truncated,
         "rtt": [to_plain_json(one) for one in status.rtt],
         "p90": dict(facts.p90),
     }
+
+
+def _grants(site: KnownSite, sight: Sight) -> list[dict[str, Any]]:
+    return [_grant(one.name, to_plain_json(one.spec), sight) for one in site.facts.grants]
 
 
 def _grant(name: str, spec: Any, sight: Sight) -> dict[str, Any]:  # noqa: ANN401 - JSON

@@ -21,8 +21,8 @@ from tests.support.fake_clock import FakeClock
 from tests.support.faults import make_faults
 
 ALL = Sight()
-TENANT = Sight(frozenset({"default"}), has_sites=True)
-STRANGER = Sight(frozenset(), has_sites=False)
+TENANT = Sight(frozenset({"default"}), has_sites=True, has_grants=False)
+STRANGER = Sight(frozenset(), has_sites=False, has_grants=False)
 
 
 @pytest.fixture
@@ -159,7 +159,11 @@ def test_a_tenant_sees_its_own_and_no_use_by_others(scene: WebState) -> None:
     assert not {"used", "inFlight", "reserved", "inFlightReplicas"} & set(row)
     full = json.loads(render_view(state, "fleet", "", ALL).tables["sites"]["site-00002"])
     assert (full["workloads"], "used" in full) == (1, True)
-    assert values_of(render_view(state, "overview", "", TENANT))["trend"] is None
+    overview = values_of(render_view(state, "overview", "", TENANT))
+    assert overview["trend"] is None
+    assert not any("grant" in one["slug"] for one in overview["attention"])
+    detail = values_of(render_view(state, "site", "site-00000", TENANT))["detail"]
+    assert detail["grants"] is None
 
 
 def test_without_the_right_to_sites_none_is_shown(scene: WebState) -> None:

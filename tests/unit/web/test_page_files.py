@@ -3,9 +3,16 @@
 import json
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from scheduler.model.kinds.fields import DataClass, Origin
+from scheduler.model.kinds.site import Tier
+from scheduler.model.kinds.workload import Phase
+from scheduler.model.mass_silence import DomainKind
+from scheduler.model.site_health import HEALTH_NAMES
+from scheduler.web.live import attention
 from scheduler.web.page_files import PREFIX
 
 PAGE = Path(__file__).resolve().parents[3] / "scheduler" / "web" / "page"
@@ -80,3 +87,26 @@ def test_the_document_has_no_script_or_style_of_its_own() -> None:
     assert " style=" not in text
     for path in re.findall(r"(?:src|href)=\"(/page/[^\"]+)\"", text):
         assert (PAGE / path.removeprefix(PREFIX)).is_file(), path
+
+
+def test_every_word_of_a_closed_list_has_words() -> None:
+    source = Path(attention.__file__).read_text("utf-8")
+    alike = set(re.findall(r"_alike_\w+\(\"([a-z-]+)\"", source)) | {"degraded", "refused"}
+    single = set(re.findall(r"AttentionItem\(\"([a-z-]+)\"", source))
+    assert len(alike | single) >= 9
+    needed = {
+        "phase": get_args(Phase),
+        "health": HEALTH_NAMES,
+        "domain": get_args(DomainKind),
+        "origin": get_args(Origin),
+        "class": get_args(DataClass),
+        "tier": get_args(Tier),
+        "attention": {*alike, *single, *(f"many-{slug}" for slug in alike)},
+    }
+    known = words("en")
+    assert [
+        f"{kind}.{slug}"
+        for kind, slugs in needed.items()
+        for slug in slugs
+        if f"{kind}.{slug}" not in known
+    ] == []

@@ -4,6 +4,7 @@
 import {createStore, useStore} from "/page/lib/store.js";
 
 const EMPTY = {status: "connecting", values: {}, tables: {}, receivedAt: 0};
+const SILENCE_MILLISECONDS = 30000;
 export const live = createStore({...EMPTY, key: ""});
 
 let stream = null;
@@ -61,6 +62,14 @@ export function openLive(view, parameters = {}) {
   live.set({...EMPTY, key: url});
   if (!document.hidden) listen();
 }
+
+setInterval(() => {                            // a link may be dead without a word; the server speaks each 10 s
+  const {status, receivedAt} = live.get();
+  if (!stream || status !== "live" || performance.now() - receivedAt < SILENCE_MILLISECONDS) return;
+  live.set({...live.get(), status: "lost"});
+  leave();
+  listen();
+}, 5000);
 
 document.addEventListener("visibilitychange", () => {      // a browser has few connections to a host
   if (document.hidden) leave();

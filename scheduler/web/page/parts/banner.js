@@ -5,8 +5,10 @@ import {t} from "/page/lib/words.js";
 
 const SIGNS = {bad: "✖", wait: "▲", good: "✔", info: "ℹ"};
 
-export function Banner({kind = "info", title, children}) {
-  return html`<div class="banner ${kind}" role=${kind === "bad" ? "alert" : "status"}>
+// isNews: it appears while one reads, so a screen reader says it at once.
+export function Banner({kind = "info", title, isNews, children}) {
+  const role = isNews ? (kind === "bad" ? "alert" : "status") : undefined;
+  return html`<div class="banner ${kind}" role=${role}>
     <span class="sign" aria-hidden="true">${SIGNS[kind]}</span>
     <div>${title && html`<strong>${title}</strong> `}${children}</div>
   </div>`;
@@ -17,7 +19,7 @@ export const Empty = ({children}) => html`<p class="empty">${children || t("noth
 export const Loading = () => html`<p class="empty" aria-busy="true">${t("loading")}</p>`;
 
 export function Failed({error}) {
-  return html`<${Banner} kind="bad" title=${t("failed")}>${error.message}<//>`;
+  return html`<${Banner} kind="bad" isNews title=${t("failed")}>${error.message}<//>`;
 }
 
 // What to show in place of a view until it has data; null: it has.
@@ -27,7 +29,7 @@ export function pending({data, error}) {
 }
 
 export function Stale({error}) {              // beside old data: a question failed since
-  return error ? html`<${Banner} kind="wait" title=${t("stale")}>${error.message}<//>` : null;
+  return error ? html`<${Banner} kind="wait" isNews title=${t("stale")}>${error.message}<//>` : null;
 }
 
 // A state as a sign and words. kind: good, wait, bad, info.

@@ -9,6 +9,7 @@ import {language, locale, t} from "/page/lib/words.js";
 import {theme} from "/page/lib/theme.js";
 import {useStore} from "/page/lib/store.js";
 import {Empty} from "/page/parts/banner.js";
+import {Scroll} from "/page/parts/table.js";
 
 const DASHES = [[], [6, 4], [2, 3], [10, 4, 2, 4], [14, 4], [1, 5]];
 const MOST_TABLE_ROWS = 60;
@@ -79,10 +80,10 @@ function Figures({times, series, label}) {
     const format = one.format || String;
     return one.low && one.high ? t("chart.band", {value: format(value), low: format(one.low[at]), high: format(one.high[at])}) : format(value);
   };
-  return html`<div class="scroll"><table><caption class="unseen">${label}</caption>
+  return html`<${Scroll} label=${label}><table><caption class="unseen">${label}</caption>
     <thead><tr><th scope="col">${t("chart.time")}</th>${series.map((one) => html`<th scope="col" class="number" key=${one.key}>${one.label}</th>`)}</tr></thead>
     <tbody>${picked.map((at) => html`<tr key=${times[at]}><th scope="row">${instant(new Date(times[at]).toISOString())}</th>
-      ${series.map((one) => html`<td class="number" key=${one.key}>${text(one, at)}</td>`)}</tr>`)}</tbody></table></div>`;
+      ${series.map((one) => html`<td class="number" key=${one.key}>${text(one, at)}</td>`)}</tr>`)}</tbody></table><//>`;
 }
 
 export function Chart({label, times, series, height = 180}) {

@@ -3,6 +3,7 @@
 import {html, useEffect, useRef} from "/page/lib/preact.js";
 import {instant} from "/page/lib/format.js";
 import {useLive} from "/page/lib/live.js";
+import {provinceName} from "/page/lib/places.js";
 import {route} from "/page/lib/router.js";
 import {useStore} from "/page/lib/store.js";
 import {isWall, theme, THEMES} from "/page/lib/theme.js";
@@ -13,7 +14,7 @@ import {NAVIGATION} from "/page/views/index.js";
 function Choice({label, value, options, onChoose}) {
   return html`<label class="choice"><span class="unseen">${label}</span>
     <select value=${value} onChange=${(event) => onChoose(event.target.value)} aria-label=${label}>
-      ${options.map(([key, text]) => html`<option key=${key} value=${key} selected=${key === value}>${text}</option>`)}
+      ${options.map(([key, text]) => html`<option key=${key} value=${key} selected=${key === value} lang=${key in LANGUAGES ? key : undefined}>${text}</option>`)}
     </select></label>`;
 }
 
@@ -43,10 +44,10 @@ function Controls() {
 
 function Storm({values}) {                    // on each view: it explains why nothing moves
   const {evictions, held} = values;
-  return html`${evictions && html`<${Banner} kind="bad" title=${t("freeze.title")}>
+  return html`${evictions && html`<${Banner} kind="bad" isNews title=${t("freeze.title")}>
       ${t("freeze.since", {since: instant(evictions.since), why: evictions.why || evictions.reason})} ${evictions.by && t("freeze.by", {by: evictions.by})}<//>`}
-    ${held?.length > 0 && html`<${Banner} kind="wait" title=${t("storm.title")}>
-      ${held.map((one) => t("storm.held", {kind: named("domain", one.kind), name: one.name})).join(" ")}<//>`}`;
+    ${held?.length > 0 && html`<${Banner} kind="wait" isNews title=${t("storm.title")}>
+      ${held.map((one) => t("storm.held", {kind: named("domain", one.kind), name: one.kind === "province" ? provinceName(one.name) : one.name})).join(" ")}<//>`}`;
 }
 
 function Sight({sight}) {                     // what a tenant is not shown must not look like nothing
@@ -74,7 +75,7 @@ export function Shell({current, children}) {
       ${!isWall && html`<${Controls} />`}
     </header>
     <main id="main" ref=${main} tabindex="-1" data-view=${current?.name || ""}>
-      ${live.status === "ended" && html`<${Banner} kind="bad" title=${t("live.ended")}>${t("live.ended-way")}<//>`}
+      ${live.status === "ended" && html`<${Banner} kind="bad" isNews title=${t("live.ended")}>${t("live.ended-way")}<//>`}
       <${Storm} values=${live.values} /><${Sight} sight=${live.values.sight} />
       ${children}
     </main>

@@ -107,6 +107,9 @@ export function Table({id, label, columns, rows, rowKey, total = rows.length, so
   </div>`;
 }
 
+// A part that scrolls by itself: it can be focused, so that the keyboard scrolls it too.
+export const Scroll = ({label, children}) => html`<div class="scroll" tabindex="0" role="region" aria-label=${label}>${children}</div>`;
+
 export function Count({id, shown, total}) {
   return html`<output id=${id}>${shown === total ? t("table.count", {total}) : t("table.count-of", {shown, total})}</output>`;
 }

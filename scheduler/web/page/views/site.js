@@ -10,7 +10,7 @@ import {has, named, t} from "/page/lib/words.js";
 import {Banner, Empty, Loading, State} from "/page/parts/banner.js";
 import {BarRow, Legend} from "/page/parts/bars.js";
 import {Chart} from "/page/parts/chart.js";
-import {Table} from "/page/parts/table.js";
+import {Scroll, Table} from "/page/parts/table.js";
 import {Nodes} from "/page/parts/nodes.js";
 import {SiteState} from "/page/views/fleet.js";
 import {Prices} from "/page/views/site_prices.js";
@@ -59,10 +59,10 @@ function Capacity({site}) {
   return html`<${Section} id="capacity" title=${t("site.capacity")}>
     <ul class="bars">${bars.map(([resource, parts]) => html`<${BarRow} key=${resource} name=${named("resource", resource)} parts=${parts}
       text=${t("fleet.free", {value: parts.find((one) => one.key === "free").text})} />`)}</ul>
-    <div class="scroll"><table><caption class="unseen">${t("site.capacity")}</caption><thead><tr><th scope="col">${t("site.resource")}</th>
+    <${Scroll} label=${t("site.capacity")}><table><caption class="unseen">${t("site.capacity")}</caption><thead><tr><th scope="col">${t("site.resource")}</th>
       ${bars[0][1].map((one) => html`<th scope="col" class="number" key=${one.key}>${one.label}</th>`)}</tr></thead>
       <tbody>${bars.map(([resource, parts]) => html`<tr key=${resource}><th scope="row">${named("resource", resource)}</th>
-        ${parts.map((one) => html`<td class="number" key=${one.key}>${one.text}</td>`)}</tr>`)}</tbody></table></div>
+        ${parts.map((one) => html`<td class="number" key=${one.key}>${one.text}</td>`)}</tr>`)}</tbody></table><//>
     <${Legend} parts=${bars[0][1].map(({key, label}) => ({key, label}))} />
     <p class="faint">${t("site.capacity-note")}</p><//>`;
 }
@@ -78,8 +78,9 @@ function grantState(grant, now) {             // [slug, kind]
 function Grants({grants}) {
   const now = schedulerNow();
   const headings = ["name", "state", "from", "until", "class", "level", "zones", "jurisdiction", "authority"];
+  if (!grants) return html`<${Section} id="grants" title=${t("grants.title")}><${Empty}>${t("grants.no-right")}<//><//>`;
   if (!grants.length) return html`<${Section} id="grants" title=${t("grants.title")}><${Banner} kind="bad">${t("grants.none")}<//><//>`;
-  return html`<${Section} id="grants" title=${t("grants.title")} wide><div class="scroll"><table>
+  return html`<${Section} id="grants" title=${t("grants.title")} wide><${Scroll} label=${t("grants.title")}><table>
     <caption class="unseen">${t("grants.title")}</caption>
     <thead><tr>${headings.map((one) => html`<th scope="col" key=${one}>${t(`grants.${one}`)}</th>`)}</tr></thead>
     <tbody>${grants.map((one) => {
@@ -89,7 +90,7 @@ function Grants({grants}) {
         <td>${named("class", one.dataClass || "general-1")}</td><td>${one.protectionLevel || 1}</td>
         <td>${(one.networkZones || []).join(", ") || "–"}</td><td>${one.jurisdiction || "–"}</td>
         <td>${[one.authority, one.document].filter(Boolean).join(", ") || "–"}</td></tr>`;
-    })}</tbody></table></div><//>`;
+    })}</tbody></table><//><//>`;
 }
 
 function Works({tables, total, name}) {
@@ -128,11 +129,11 @@ function LastHour({history}) {
 function Links({rtt}) {
   if (!rtt.length) return null;
   const sorted = [...rtt].sort((a, b) => a.milliseconds - b.milliseconds);
-  return html`<${Section} id="links" title=${t("site.links")}><div class="scroll"><table><caption class="unseen">${t("site.links")}</caption>
+  return html`<${Section} id="links" title=${t("site.links")}><${Scroll} label=${t("site.links")}><table><caption class="unseen">${t("site.links")}</caption>
     <thead><tr><th scope="col">${t("site.to")}</th><th scope="col" class="number">${t("fleet.by-rtt")}</th><th scope="col">${t("origin.title")}</th><th scope="col" class="number">${t("fleet.by-age")}</th></tr></thead>
     <tbody>${sorted.map((one) => html`<tr key=${one.to}><th scope="row"><a href=${siteLink(one.to)}>${one.to}</a></th>
       <td class="number">${t("fleet.milliseconds", {value: rounded(one.milliseconds)})}</td><td>${named("origin", one.origin || "unknown")}</td>
-      <td class="number">${one.observedAt ? duration((schedulerNow() - Date.parse(one.observedAt)) / 1000) : t("unknown")}</td></tr>`)}</tbody></table></div><//>`;
+      <td class="number">${one.observedAt ? duration((schedulerNow() - Date.parse(one.observedAt)) / 1000) : t("unknown")}</td></tr>`)}</tbody></table><//><//>`;
 }
 
 export function SiteView({parts: [, name]}) {

@@ -5,6 +5,7 @@ import {instant, rounded} from "/page/lib/format.js";
 import {named, t} from "/page/lib/words.js";
 import {Empty} from "/page/parts/banner.js";
 import {Chart} from "/page/parts/chart.js";
+import {Scroll} from "/page/parts/table.js";
 
 const HOURS = 24;
 
@@ -13,13 +14,13 @@ const hour = (value) => `${String(value).padStart(2, "0")}:00`;
 function Tariff({prices, p90}) {
   const money = (value) => (value === undefined || value === null ? t("unknown") : t("site.cny-per-kwh", {value: rounded(value)}));
   const rows = prices.tariff || [];
-  return html`<h3>${t("site.tariff")}</h3><div class="scroll"><table><caption class="unseen">${t("site.tariff")}</caption>
+  return html`<h3>${t("site.tariff")}</h3><${Scroll} label=${t("site.tariff")}><table><caption class="unseen">${t("site.tariff")}</caption>
     <thead><tr><th scope="col">${t("site.hours")}</th><th scope="col" class="number">${t("site.energy-price")}</th></tr></thead>
     <tbody>${rows.map((one) => html`<tr key=${one.fromHour}><th scope="row">${hour(one.fromHour)} – ${hour(one.toHour % HOURS)}</th><td class="number">${money(one.energyCnyPerKwh)}</td></tr>`)}
       <tr><th scope="row">${rows.length ? t("site.other-hours") : t("site.all-hours")}</th><td class="number">${money(prices.energyCnyPerKwh)}</td></tr>
       ${p90.energyCnyPerKwh !== undefined && html`<tr><th scope="row">${t("site.p90")}</th><td class="number">${money(p90.energyCnyPerKwh)}</td></tr>`}
       <tr><th scope="row">${t("site.core-price")}</th><td class="number">${prices.coreCnyPerHour === undefined || prices.coreCnyPerHour === null ? t("unknown") : t("site.cny-per-hour", {value: rounded(prices.coreCnyPerHour)})}</td></tr>
-    </tbody></table></div>`;
+    </tbody></table><//>`;
 }
 
 // The band reaches from the lowest figure to the worst hours of the site's own history: a decision
