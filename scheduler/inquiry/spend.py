@@ -26,6 +26,8 @@ from scheduler.web.snapshot import StateSnapshot
 _LONGEST_STEP_SECONDS: Final = 300.0
 """Of a longer gap between two readings only so much counts, at the figures before it."""
 NO_TENANT: Final = "-"
+_KNOWN_CARBON, _KNOWN_COST = "wattHoursOfKnownCarbon", "wattHoursOfKnownCost"
+_SUMS: Final = ("wattHours", "gco2", "cny", _KNOWN_CARBON, _KNOWN_COST)
 
 
 @dataclass(slots=True)
@@ -153,15 +155,15 @@ class DayMeter:
             _accumulate(self._sites, last.by_site, hours)
         self._last = spending
 
-    def tenant_today(self, name: str) -> dict[str, float]:
-        """What a tenant has spent today: `wattHours`, `gco2`, `cny`."""
+    def tenant_today(self, name: str) -> dict[str, float | None]:
+        """What a tenant has spent today: `wattHours`, `gco2`, `cny`; None: not known."""
         return _today(self._tenants.get(name))
 
-    def site_today(self, name: str) -> dict[str, float]:
+    def site_today(self, name: str) -> dict[str, float | None]:
         """What the work at a site has spent today."""
         return _today(self._sites.get(name))
 
-    def total_today(self) -> dict[str, float]:
+    def total_today(self) -> dict[str, float | None]:
         """What all work has spent today."""
         total = Counter[str]()
         for one in self._tenants.values():
@@ -178,13 +180,28 @@ def _accumulate(
 ) -> None:
     for name, rate in rates.items():
         total = totals.setdefault(name, Counter())
-        total["wattHours"] += rate.watts * hours  # type: ignore[assignment] # Counter is of ints
-        total["gco2"] += rate.gco2_per_hour * hours  # type: ignore[assignment]
-        total["cny"] += rate.cny_per_hour * hours  # type: ignore[assignment]
+        grown = {
+            "wattHours": rate.watts,
+            "gco2": rate.gco2_per_hour,
+            "cny": rate.cny_per_hour,
+            _KNOWN_CARBON: rate.watts_of_known_carbon,
+            _KNOWN_COST: rate.watts_of_known_cost,
+        }
+        for key, per_hour in grown.items():
+            total[key] += per_hour * hours  # type: ignore[assignment] # Counter is of ints
 
 
-def _today(total: Mapping[str, float] | None) -> dict[str, float]:
-    return {name: float((total or {}).get(name, 0.0)) for name in ("wattHours", "gco2", "cny")}
+def _today(total: Mapping[str, float] | None) -> dict[str, float | None]:
+    """The sums; None: of none of the energy is it known."""
+    sums = {name: float((total or {}).get(name, 0.0)) for name in _SUMS}
+    energy = sums["wattHours"]
+    return {
+        "wattHours": energy,
+        "gco2": sums["gco2"] if sums[_KNOWN_CARBON] or not energy else None,
+        "cny": sums["cny"] if sums[_KNOWN_COST] or not energy else None,
+        "knownCarbonRatio": _ratio(sums[_KNOWN_CARBON], energy),
+        "knownCostRatio": _ratio(sums[_KNOWN_COST], energy),
+    }
 
 
 def spend_as_json(

@@ -271,7 +271,7 @@ async def test_unknown_prices_are_unknown_and_not_zero(tmp_path: Path) -> None:
 
 
 def spending(hours: float, watts: float) -> Spending:
-    rate = SpendRate(watts=watts, gco2_per_hour=watts / 2, cny_per_hour=0.1)
+    rate = SpendRate(watts=watts, gco2_per_hour=watts / 2, watts_of_known_carbon=watts / 4)
     return Spending(NOON + timedelta(hours=hours), {"bureau": rate}, {"m1": rate})
 
 
@@ -284,10 +284,12 @@ def test_a_day_is_summed_from_readings_and_begins_at_zero(
         meter.read(spending(minute / 60, 100.0))
     assert meter.tenant_today("bureau")["wattHours"] == pytest.approx(100.0)
     assert meter.total_today()["gco2"] == pytest.approx(50.0)
+    assert meter.total_today()["knownCarbonRatio"] == pytest.approx(0.25)
+    assert meter.total_today()["cny"] is None, "no price is known, which is not zero"
     assert meter.since == NOON
     meter.read(spending(5, 100.0))
     assert meter.site_today("m1")["wattHours"] == pytest.approx(100.0 + 100.0 / 12)
-    assert meter.tenant_today("other") == {"wattHours": 0.0, "gco2": 0.0, "cny": 0.0}
+    assert meter.tenant_today("other")["gco2"] == 0.0, "it has drawn nothing"
     meter.read(spending(24, 100.0))
     assert meter.total_today()["wattHours"] == 0.0
     assert meter.since == NOON + timedelta(hours=24), "what was before is not known"

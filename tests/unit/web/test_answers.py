@@ -3,17 +3,24 @@
 import json
 import socket
 from collections.abc import AsyncIterator
-from typing import Any
+from importlib.resources import files
+from typing import Any, get_args
 
 import aiohttp
 import msgspec
 import pytest
 
 from benchmarks._web_state import WebState
+from scheduler.model.decision import Authority
 from scheduler.model.kinds.kinds import Tenant, Workload
 from scheduler.model.kinds.metadata import Metadata
+from scheduler.model.kinds.policy import FailoverMode
 from scheduler.model.kinds.tenant import TenantSpec
-from scheduler.model.kinds.workload import WorkloadSpec
+from scheduler.model.kinds.workload import GroupPhase, WorkloadSpec
+from scheduler.model.reasons import REASONS
+from scheduler.placement.cost.site_costs import all_costs
+from scheduler.placement.filter.rules import WakeEvent
+from scheduler.web.answers.table import FACETS
 from scheduler.web.listener import WebListener
 from scheduler.web.metrics import Metrics
 from scheduler.web.records import LedgerSource
@@ -219,3 +226,24 @@ async def test_questions_to_the_engine_are_refused_where_there_is_none(server: S
         assert (await server.ask(f"/api/v1/{wrong}"))[0] == 400
     for wrong in ("versus=a&versus=b&versus=c", "versus=A", "limit=1000", "decision=%20"):
         assert (await server.ask(f"/api/v1/workloads/health/appointment/why?{wrong}"))[0] == 400
+
+
+def test_every_word_that_these_views_show_of_a_closed_list_has_words() -> None:
+    text = (files("scheduler.web") / "page" / "words" / "en.json").read_text("utf-8")
+    known = json.loads(text)
+    needed = {
+        "reason": REASONS,
+        "wake": get_args(WakeEvent),
+        "term": [cost.term for cost in all_costs()],
+        "failover": get_args(FailoverMode),
+        "group": get_args(GroupPhase),
+        "who": get_args(Authority),
+        "facet": FACETS,
+    }
+    missing = [
+        f"{kind}.{slug}"
+        for kind, slugs in needed.items()
+        for slug in slugs
+        if f"{kind}.{slug}" not in known
+    ]
+    assert missing == []

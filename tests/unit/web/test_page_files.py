@@ -53,6 +53,16 @@ def test_every_slug_that_a_module_writes_out_has_words() -> None:
     assert {(name, slug) for name, slug in used if slug not in words("en")} == set()
 
 
+def exports_of(path: Path) -> set[str]:
+    """The names that a module exports."""
+    text = path.read_text("utf-8")
+    declared = r"^export (?:async )?(?:function|const|let|class) (\w+)"
+    found = set(re.findall(declared, text, re.MULTILINE))
+    for names in re.findall(r"^export const \{([^}]*)\}", text, re.MULTILINE):
+        found |= {name.split(":")[-1].strip() for name in names.split(",") if name.strip()}
+    return found
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PAGE).as_posix())
 def test_a_module_is_of_a_readers_size_names_what_exists_and_makes_no_markup(path: Path) -> None:
     text = path.read_text("utf-8")
@@ -61,6 +71,10 @@ def test_a_module_is_of_a_readers_size_names_what_exists_and_makes_no_markup(pat
     for module in re.findall(r"from \"([^\"]+)\"", text):
         assert module.startswith(PREFIX), "a relative name would be a second copy of the module"
         assert (PAGE / module.removeprefix(PREFIX)).is_file(), module
+    for names, module in re.findall(r"import \{([^}]*)\} from \"/page/([^\"]+)\"", text):
+        exported = exports_of(PAGE / module)
+        wanted = {name.split(" as ")[0].strip() for name in names.split(",") if name.strip()}
+        assert wanted <= exported, f"the whole page ends where {module} lacks a name"
     # Text of users is text: nothing parses it as HTML or runs it.
     assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|\beval\(", text)
     assert "dangerouslySetInnerHTML" not in text

@@ -38,8 +38,8 @@ function Totals({data}) {
     <p class="faint" id="today-since">${t("carbon.today-since", {at: instant(data.todaySince)})}</p>
     <ul class="totals" id="spend-today">
       <${Total} value=${t("energy.kwh", {n: rounded(total.today.wattHours / 1000)})} label=${t("carbon.energy")} />
-      <${Total} value=${grams(total.today.gco2)} label=${t("carbon.emitted")} note=${partNote(total.knownCarbonRatio)} />
-      <${Total} value=${cny(total.today.cny)} label=${t("carbon.spent")} note=${partNote(total.knownCostRatio)} />
+      <${Total} value=${grams(total.today.gco2)} label=${t("carbon.emitted")} note=${partNote(total.today.knownCarbonRatio)} />
+      <${Total} value=${cny(total.today.cny)} label=${t("carbon.spent")} note=${partNote(total.today.knownCostRatio)} />
       <${Total} value=${cny(price(total.today.gco2))} label=${t("carbon.carbon-cost")} />
     </ul>`;
 }
@@ -66,8 +66,8 @@ function Tenants({rows}) {
     {key: "watts", title: t("carbon.power"), numeric: true, value: (row) => row.watts, cell: (row) => watts(row.watts)},
     {key: "carbon", title: t("carbon.now"), numeric: true, value: (row) => row.gco2PerHour, cell: (row) => perHour(row.gco2PerHour)},
     {key: "cost", title: t("carbon.cost"), numeric: true, value: (row) => row.cnyPerHour, cell: (row) => cnyPerHour(row.cnyPerHour)},
-    {key: "carbon-today", title: t("carbon.emitted-today"), numeric: true, value: (row) => row.today.gco2, cell: (row) => (isKnown(row.gco2PerHour) ? grams(row.today.gco2) : t("unknown"))},
-    {key: "cost-today", title: t("carbon.spent-today"), numeric: true, value: (row) => row.today.cny, cell: (row) => (isKnown(row.cnyPerHour) ? cny(row.today.cny) : t("unknown"))},
+    {key: "carbon-today", title: t("carbon.emitted-today"), numeric: true, value: (row) => row.today.gco2, cell: (row) => grams(row.today.gco2)},
+    {key: "cost-today", title: t("carbon.spent-today"), numeric: true, value: (row) => row.today.cny, cell: (row) => cny(row.today.cny)},
     {key: "known", title: t("carbon.known"), numeric: true, value: (row) => row.knownCarbonRatio, cell: (row) => percent(row.knownCarbonRatio)},
   ];
   return html`<section class="panel wide"><h2>${t("carbon.by-tenant")}</h2>
@@ -86,7 +86,7 @@ function Sites({rows}) {
     {key: "emission", title: t("carbon.emission"), numeric: true, value: (row) => row.equipmentGco2PerHour, cell: (row) => perHour(row.equipmentGco2PerHour)},
     {key: "price", title: t("carbon.energy-price"), numeric: true, value: (row) => row.energyCnyPerKwh, cell: (row) => (isKnown(row.energyCnyPerKwh) ? number(row.energyCnyPerKwh, 3) : t("unknown"))},
     {key: "cost", title: t("carbon.cost"), numeric: true, value: (row) => row.work.cnyPerHour, cell: (row) => cnyPerHour(row.work.cnyPerHour)},
-    {key: "spent", title: t("carbon.spent-today"), numeric: true, value: (row) => row.today.cny, cell: (row) => (isKnown(row.work.cnyPerHour) ? cny(row.today.cny) : t("unknown"))},
+    {key: "spent", title: t("carbon.spent-today"), numeric: true, value: (row) => row.today.cny, cell: (row) => cny(row.today.cny)},
     {key: "age", title: t("carbon.age"), numeric: true, value: (row) => (row.observedAt ? now - Date.parse(row.observedAt) : null), cell: (row) => since(row.observedAt, now)},
   ];
   return html`<section class="panel wide"><h2>${t("carbon.by-site")}</h2>

@@ -11,7 +11,7 @@ import {Chart} from "/page/parts/chart.js";
 const SHOWN_PHASES = ["Running", "Degraded", "Waiting", "Refused"];
 const SIGNS = {bad: "✖", wait: "▲"};
 
-function Total({value, label, note, href, kind}) {
+export function Total({value, label, note, href, kind}) {
   const body = html`<b class=${kind || ""}>${value}</b>${label}${note && html`<small>${note}</small>`}`;
   return html`<li>${href ? html`<a href=${href}>${body}</a>` : html`<div>${body}</div>`}</li>`;
 }

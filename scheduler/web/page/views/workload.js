@@ -90,18 +90,20 @@ function Events({path}) {
       rowKey=${(row) => `${row.lastSeen}${row.reason}${row.message}`} />`}</section>`;
 }
 
+const Json = ({label, value}) => html`<pre tabindex="0" role="region" aria-label=${label}>${plainJson(value)}</pre>`;
+
 function Asks({data}) {
   return html`<section class="panel wide"><h2>${t("workload.part.asks")}</h2>
     ${Object.keys(data.labels).length > 0 && html`<p>${Object.entries(data.labels).map(([name, value]) => html`<span class="slug" key=${name}>${plain(name)}=${plain(value)}</span>`)}</p>`}
     <dl class="facts">${Object.entries(data.spec).map(([name, value]) => html`<dt key=${name}><code>${name}</code></dt>
-      <dd>${typeof value === "object" ? html`<pre>${plainJson(value)}</pre>` : plain(value)}</dd>`)}</dl></section>`;
+      <dd>${typeof value === "object" ? html`<${Json} label=${name} value=${value} />` : plain(value)}</dd>`)}</dl></section>`;
 }
 
 function Manifests({data}) {
   const title = (one) => plain(`${one.kind} ${one.metadata?.namespace ? `${one.metadata.namespace}/` : ""}${one.metadata?.name ?? ""}`);
   return html`<section class="panel wide"><h2>${t("workload.part.manifests")}</h2><p class="faint">${t("workload.no-secrets")}</p>
     ${data.manifests.length === 0 && html`<${Empty} />`}
-    ${data.manifests.map((one, at) => html`<details key=${at}><summary>${title(one)}</summary><pre>${plainJson(one)}</pre></details>`)}
+    ${data.manifests.map((one, at) => html`<details key=${at}><summary>${title(one)}</summary><${Json} label=${title(one)} value=${one} /></details>`)}
     ${data.manifestsLeftOut.length > 0 && html`<p>${t("workload.too-long")} ${data.manifestsLeftOut.map(plain).join(", ")}</p>`}</section>`;
 }
 
