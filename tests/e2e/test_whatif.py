@@ -14,6 +14,7 @@ import pytest
 
 from scheduler.cli.support.web_access import WebClient, WebUnavailable
 from scheduler.hub.kubeconfig import bearer_token_of
+from tests.support.browser import Browser, browser, require_browser
 from tests.support.scripted_site import ScriptedSite, running_sites
 from tests.support.up import ROOT, Up, eventually, running_up
 
@@ -156,3 +157,53 @@ def check_the_page(web: WebClient, site: str) -> None:
         with pytest.raises(WebUnavailable, match=said) as refused:
             web.get(path)
         assert refused.value.code == 400
+
+
+def test_the_page_shows_before_and_after_side_by_side(up: Up, tmp_path: Path) -> None:
+    require_browser()
+    one, two = (ScriptedSite(n, up.ready["broker"], up.ready["hubKey"]) for n in ("m1", "m2"))
+    up.apply(one.manifest + two.manifest)
+    with running_sites(one, two), browser(tmp_path) as window:
+        eventually(lambda: one.index and two.index)
+        up.apply(WORKLOAD)
+        here = eventually(lambda: place_of(up))
+        window.open(page_address(up))
+        window.run(f"location.hash = '#/whatif?scenario=drain+{here}'")
+        eventually(lambda: "All is placed as before." in window.text())
+        assert "default/app" in window.text()
+        assert window.run("return document.querySelectorAll('#whatif-sides tbody tr').length") > 7
+        # A form asks when it is sent; what the server refuses is shown as text.
+        fill(window, "whatif-form", scenario="load 90 thaw")
+        eventually(lambda: "1 workload is left without a place." in window.text())
+        assert "a site like" in window.text()
+        fill(window, "whatif-form", scenario="drain <img src=x>")
+        eventually(lambda: "begins no change" in window.text() or "no site" in window.text())
+        assert not window.run("return document.querySelector('main img')")
+        fill(window, "capacity-form", cpu="8")
+        eventually(lambda: "m1" in str(window.run(CAPACITY_TEXT)))
+        window.screenshot(tmp_path / "whatif.png")
+        refused = [one for one in window.console_messages() if "400 (Bad Request)" not in one]
+        assert refused == []
+
+
+CAPACITY_TEXT = "return document.getElementById('capacity-sites')?.innerText"
+
+
+def fill(window: Browser, form: str, **values: str) -> None:
+    """Types into a form, and sends it."""
+    lines = [f"const f = document.getElementById('{form}');"]
+    for name, value in values.items():
+        field = f"f.querySelector('[name={name}]')"
+        lines += [
+            f"{field}.value = {json.dumps(value)};",
+            f"{field}.dispatchEvent(new Event('input', {{bubbles: true}}));",
+        ]
+    window.run("".join(lines))
+    window.run(f"document.getElementById('{form}').requestSubmit()")
+
+
+def page_address(up: Up) -> str:
+    done = subprocess.run(
+        words_of(up, "open"), capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    return done.stdout.strip()
