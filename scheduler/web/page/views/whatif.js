@@ -4,14 +4,16 @@
 // address, so a link from another view asks them at once: #/whatif?scenario=drain+NAME.
 
 import {html, useEffect, useState} from "/page/lib/preact.js";
-import {useFetched} from "/page/lib/fetched.js";
+import {ask} from "/page/lib/fetched.js";
 import {amount, grams, number, percent, rounded} from "/page/lib/format.js";
 import {setQuery, siteLink, workloadLink} from "/page/lib/router.js";
 import {named, t} from "/page/lib/words.js";
-import {Banner, Failed, Stale} from "/page/parts/banner.js";
+import {Banner, Failed} from "/page/parts/banner.js";
 import {Table} from "/page/parts/table.js";
 
 const EXAMPLES = ["drain SITE", "lose SITE", "lose province=CN-GD", "lose broker", "add SITE*2", "load 1.5", "price carbonCnyPerKg=0.5", "intensity CN-GD=450"];
+const BUSY_SECONDS = 2;
+const BUSY_TIMES = 60;
 const SHAPE = ["cpu", "memory", "gpu", "class", "namespace"];
 
 const WorkloadName = ({name}) => html`<a href=${workloadLink(name)}>${name}</a>`;
@@ -33,12 +35,32 @@ function Field({name, title, values, set, wide, hint}) {
     placeholder=${hint} value=${values[name]} onInput=${(event) => set(name, event.target.value)} /></label>`;
 }
 
-// What is asked, with the state of asking: nothing while there is no question.
+// The server answers one question at a time: while it is busy, the page asks again.
+function useAnswer(path) {
+  const [state, setState] = useState({data: null, error: null});
+  useEffect(() => {
+    const stop = new AbortController();
+    let timer = 0;
+    const once = async (times) => {
+      try {
+        const data = await ask(path, stop.signal);
+        if (!stop.signal.aborted) setState({data, error: null});
+      } catch (error) {
+        if (stop.signal.aborted) return;
+        if (error.status === 429 && times > 0) timer = setTimeout(once, BUSY_SECONDS * 1000, times - 1);
+        else setState({data: null, error});
+      }
+    };
+    once(BUSY_TIMES);
+    return () => { stop.abort(); clearTimeout(timer); };
+  }, [path]);
+  return state;
+}
+
 function Answer({path, children}) {
-  const state = useFetched(path);
-  if (state.isLoading) return html`<p class="empty" aria-busy="true">${t("whatif.asking")}</p>`;
-  if (!state.data) return html`<${Failed} error=${state.error} />`;
-  return html`<${Stale} error=${state.error} />${!state.error && children(state.data)}`;
+  const {data, error} = useAnswer(path);
+  if (error) return html`<${Failed} error=${error} />`;
+  return data ? children(data) : html`<p class="empty" aria-busy="true">${t("whatif.asking")}</p>`;
 }
 
 function sides(before, after) {
