@@ -104,6 +104,8 @@ class WhatIfHandlers:
             async with aclosing(self._source.ask(question)) as lines:
                 async for line in lines:
                     last = line
+                    if request.transport is None or request.transport.is_closing():
+                        break  # its reader is gone
         finally:
             self._is_busy = False
         found: dict[str, Any] = msgspec.json.decode(last)

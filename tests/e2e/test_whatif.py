@@ -1,5 +1,7 @@
 """What-ifs of a running scheduler: `kapok up`, its hub and broker, sites on the wire."""
 
+import asyncio
+import io
 import json
 import signal
 import subprocess
@@ -7,13 +9,16 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from scheduler.cli.entry import main
 from scheduler.cli.support.web_access import WebClient, WebUnavailable
 from scheduler.hub.kubeconfig import bearer_token_of
+from tests.support.browser import Browser, browser, require_browser
 from tests.support.scripted_site import ScriptedSite, running_sites
 from tests.support.up import ROOT, Up, eventually, running_up
 
@@ -45,17 +50,12 @@ def words_of(up: Up, *words: str) -> list[str]:
 
 
 def ask(up: Up, *words: str) -> tuple[int, dict[str, Any], str]:
-    """Exit code, answer and stderr of a command."""
-    done = subprocess.run(
-        words_of(up, *words, "-o", "json"),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.stdout or done.returncode == 2, done.stderr
-    return done.returncode, json.loads(done.stdout or "{}"), done.stderr
+    """Exit code, answer and stderr of a command; in this process, whose start costs nothing."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = main([*words, "--data-dir", str(up.data_dir), "-o", "json"])
+    assert out.getvalue() or code == 2, err.getvalue()
+    return code, json.loads(out.getvalue() or "{}"), err.getvalue()
 
 
 def hub_and_ledger(up: Up) -> tuple[object, object]:
@@ -74,13 +74,13 @@ def place_of(up: Up) -> str:
     return str(groups[0]["sites"][0]) if status.get("phase") == "Running" else ""
 
 
-async def client_of(up: Up) -> WebClient:
-    token = await bearer_token_of(Path(up.ready["kubeconfig"]))
+def client_of(up: Up) -> WebClient:
+    token = asyncio.run(bearer_token_of(Path(up.ready["kubeconfig"])))
     assert token
     return WebClient(up.ready["page"].rstrip("/"), token)
 
 
-async def test_the_live_fleet_is_asked_and_nothing_of_it_is_touched(up: Up) -> None:
+def test_the_live_fleet_is_asked_and_nothing_of_it_is_touched(up: Up) -> None:
     one, two = (ScriptedSite(n, up.ready["broker"], up.ready["hubKey"]) for n in ("m1", "m2"))
     up.apply(one.manifest + two.manifest)
     with running_sites(one, two):
@@ -106,8 +106,9 @@ async def test_the_live_fleet_is_asked_and_nothing_of_it_is_touched(up: Up) -> N
         assert f"did you mean {here}" in err
 
         check_ctrl_c(up)
-        check_one_at_a_time(await client_of(up))
-        check_the_page(await client_of(up), here)
+        web = client_of(up)
+        check_one_at_a_time(web)
+        check_answers_of_the_page(web, here)
         assert hub_and_ledger(up) == before
 
 
@@ -141,7 +142,7 @@ def check_one_at_a_time(web: WebClient) -> None:
     eventually(lambda: all_at_once() == {200, 429}, within_seconds=30.0)
 
 
-def check_the_page(web: WebClient, site: str) -> None:
+def check_answers_of_the_page(web: WebClient, site: str) -> None:
     """The page asks by words; what cannot be read is 400."""
     answer = web.get(f"{PATH}?scenario=lose+{site}+thaw")
     assert not answer["unplaced"]
@@ -156,3 +157,53 @@ def check_the_page(web: WebClient, site: str) -> None:
         with pytest.raises(WebUnavailable, match=said) as refused:
             web.get(path)
         assert refused.value.code == 400
+
+
+def test_the_page_shows_before_and_after_side_by_side(up: Up, tmp_path: Path) -> None:
+    require_browser()
+    one, two = (ScriptedSite(n, up.ready["broker"], up.ready["hubKey"]) for n in ("m1", "m2"))
+    up.apply(one.manifest + two.manifest)
+    with running_sites(one, two), browser(tmp_path) as window:
+        eventually(lambda: one.index and two.index)
+        up.apply(WORKLOAD)
+        here = eventually(lambda: place_of(up))
+        window.open(page_address(up))
+        window.run(f"location.hash = '#/whatif?scenario=drain+{here}'")
+        eventually(lambda: "All is placed as before." in window.text())
+        assert "default/app" in window.text()
+        assert window.run("return document.querySelectorAll('#whatif-sides tbody tr').length") > 7
+        # A form asks when it is sent; what the server refuses is shown as text.
+        fill(window, "whatif-form", scenario="load 90 thaw")
+        eventually(lambda: "1 workload is left without a place." in window.text())
+        assert "a site like" in window.text()
+        fill(window, "whatif-form", scenario="drain <img src=x>")
+        eventually(lambda: "begins no change" in window.text() or "no site" in window.text())
+        assert not window.run("return document.querySelector('main img')")
+        fill(window, "capacity-form", cpu="8")
+        eventually(lambda: "m1" in str(window.run(CAPACITY_TEXT)))
+        window.screenshot(tmp_path / "whatif.png")
+        refused = [one for one in window.console_messages() if "400 (Bad Request)" not in one]
+        assert refused == []
+
+
+CAPACITY_TEXT = "return document.getElementById('capacity-sites')?.innerText"
+
+
+def fill(window: Browser, form: str, **values: str) -> None:
+    """Types into a form, and sends it."""
+    lines = [f"const f = document.getElementById('{form}');"]
+    for name, value in values.items():
+        field = f"f.querySelector('[name={name}]')"
+        lines += [
+            f"{field}.value = {json.dumps(value)};",
+            f"{field}.dispatchEvent(new Event('input', {{bubbles: true}}));",
+        ]
+    window.run("".join(lines))
+    window.run(f"document.getElementById('{form}').requestSubmit()")
+
+
+def page_address(up: Up) -> str:
+    done = subprocess.run(
+        words_of(up, "open"), capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    return done.stdout.strip()
