@@ -388,7 +388,10 @@ class Term:
         """What ends so that work of a higher priority finds room."""
         known = self.known
         self.preemptions = Preemptions(
-            sites=known.sites, clock=known.clock, demand_of=self._accepted_demand_of
+            sites=known.sites,
+            quotas=self.quotas,
+            clock=known.clock,
+            demand_of=self._accepted_demand_of,
         )
         self.preemption = PreemptionDecisions(
             objects=known.objects,

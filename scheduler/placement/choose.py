@@ -68,14 +68,17 @@ def choose(
 def _choose_victims(
     waiting: Decision, demand: Demand, fleet: Fleet, context: DecisionContext
 ) -> Decision:
-    """The decision with what ends for a workload that finds no room; what can wait ends nothing."""
+    """The decision with what ends for a workload that finds no room, or whose tenant no quota.
+
+    What can wait for a later start ends nothing.
+    """
     state = prepare_cycle(demand, fleet, context)
-    if scheduling_gate(demand, state.retained, context) or can_wait(demand):
+    if scheduling_gate(demand, state.retained, context) not in (None, "quota") or can_wait(demand):
         return waiting
 
     def decide(request: DivisionRequest) -> Decision:
         division = divide_with_preferred_affinity(request, fleet)
-        after = replace(state, capacity=request.capacity)
+        after = replace(state, capacity=request.capacity, demand=request.demand)
         return _decide_within_limits(after, request, division)
 
     return preempt(

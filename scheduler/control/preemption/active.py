@@ -14,6 +14,7 @@ from datetime import datetime
 import msgspec
 
 from scheduler.control.sites.sites import Sites
+from scheduler.control.state.quotas import Quotas
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import RESERVED_FOR_PREFIX, InFlight
 from scheduler.model.kinds.metadata import WorkKey
@@ -75,11 +76,13 @@ class Preemptions:
 
     Attributes:
         sites: where the room that is kept counts as in flight.
+        quotas: where the quota that it takes is kept.
         clock: for pauses.
         demand_of: the present demand of a workload.
     """
 
     sites: Sites
+    quotas: Quotas
     clock: Clock
     demand_of: DemandOf
     _active: dict[WorkKey, ActivePreemption] = field(default_factory=dict)
@@ -210,6 +213,7 @@ class Preemptions:
             place=place,
             kept={} if demand is None else _kept_for(demand, place),
         )
+        self.quotas.keep_for(key, {} if demand is None else _quota_for(demand, place))
         for one in status.preempting:
             self._preemptors.setdefault(key_of(one.workload), {})[key] = None
         self._apply_at({*place, *(before.place if before else ())})
@@ -217,6 +221,7 @@ class Preemptions:
     def _drop(self, key: WorkKey) -> None:
         self._unlist(key)
         gone = self._active.pop(key)
+        self.quotas.keep_for(key, {})
         self._apply_at(gone.place)
 
     def _unlist(self, key: WorkKey) -> None:
@@ -253,6 +258,18 @@ def _kept_for(demand: Demand, place: dict[str, int]) -> dict[str, tuple[InFlight
         pods = in_flight_pods(demand, max(0, replicas - has), new_site=not has)
         kept[site] = tuple(msgspec.structs.replace(one, workload=name) for one in pods)
     return kept
+
+
+def _quota_for(demand: Demand, place: dict[str, int]) -> dict[str, int]:
+    """What the workload uses of its tenant's quota beyond what it uses now, by resource."""
+    now = demand.placed_replicas
+    before = demand.quota_usage(sum(now.values()), len(now)) if now else {}
+    after = demand.quota_usage(sum(place.values()), len(place))
+    return {
+        name: amount - before.get(name, 0)
+        for name, amount in after.items()
+        if amount > before.get(name, 0)
+    }
 
 
 def _is_active(workload: Workload) -> bool:

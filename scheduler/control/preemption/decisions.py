@@ -35,7 +35,7 @@ GIVE_UP_AFTER_SECONDS = 600.0
 LOOK_AGAIN_SECONDS = 5.0
 """A workload whose victims end is looked at again after this time, whatever sites report."""
 
-_WAITS_FOR_ROOM = frozenset({"full", "fragmented", "spread"})
+_WAITS_FOR_ROOM = frozenset({"full", "fragmented", "spread", "quota"})
 
 Choose = Callable[[Demand], Decision]
 BorrowedOf = Callable[[Demand], BorrowedByTenant]
@@ -109,7 +109,9 @@ class PreemptionDecisions:
         if demand.preemption == "Never" and not reclaim:
             return unchanged
         asked = msgspec.structs.replace(demand, reclaim=reclaim)
-        victims = self.finder.candidates(asked, self.may_end_work_of(asked))
+        victims = self.finder.candidates(
+            asked, self.may_end_work_of(asked), lacks_quota="quota" in decision.reasons
+        )
         asked = msgspec.structs.replace(asked, victims=victims)
         found = choose(asked) if asked.victims else decision
         if found.preemption is None:

@@ -3,6 +3,7 @@
 import heapq
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain, islice
 
 from scheduler.control.orders.sync import OrderSync
 from scheduler.control.preemption.active import Preemptions, key_of
@@ -42,31 +43,34 @@ class VictimFinder:
     active: Preemptions
 
     def candidates(
-        self, demand: Demand, tenants: frozenset[str] | None = None
+        self, demand: Demand, tenants: frozenset[str] | None = None, *, lacks_quota: bool = False
     ) -> tuple[PossibleVictim, ...]:
         """What could end for a workload: of lower priority, or of tenants that borrow.
 
         Args:
             demand: the workload, with what its tenant may take back.
             tenants: those whose work may end; None: all.
+            lacks_quota: its tenant's other work may free quota for it, wherever that runs.
         """
         found: dict[WorkKey, tuple[int, float, WorkKey]] = {}
-        looked_at = 0
-        for site in self._open_sites(demand):
-            for key in self.objects.workloads_at(site):
-                looked_at += 1
-                if looked_at > _MAX_LOOKED_AT:
-                    break
-                one = self.objects.workloads.get(key)
-                if one is None or key in found:
-                    continue
-                if self._is_of(key, tenants) and self._may_end(demand, key, one):
-                    created = one.metadata.creation_timestamp
-                    age = -created.timestamp() if created else 0.0
-                    found[key] = (one.spec.priority, age, key)
+        keys = chain.from_iterable(map(self.objects.workloads_at, self._open_sites(demand)))
+        own = self._keys_of_tenant(demand) if lacks_quota else ()
+        for key in chain(own, islice(keys, _MAX_LOOKED_AT)):
+            one = self.objects.workloads.get(key)
+            if one is None or key in found:
+                continue
+            if self._is_of(key, tenants) and self._may_end(demand, key, one):
+                created = one.metadata.creation_timestamp
+                age = -created.timestamp() if created else 0.0
+                found[key] = (one.spec.priority, age, key)
         least = heapq.nsmallest(_MAX_VICTIMS, found.values())
         read = (self.victim(key) for _, _, key in sorted(least, key=lambda each: each[2]))
         return tuple(one for one in read if one is not None)
+
+    def _keys_of_tenant(self, demand: Demand) -> list[WorkKey]:
+        tenant = self.objects.tenants.get(demand.tenant)
+        namespaces = frozenset(tenant.spec.namespaces if tenant else ())
+        return [key for key in self.objects.workloads if key[0] in namespaces]
 
     def _open_sites(self, demand: Demand) -> list[str]:
         fleet = self.inputs.fleet
@@ -168,7 +172,14 @@ class VictimFinder:
             count = min(one.replicas, max(there, bound) - one.keep)
             if count > 0:
                 in_flight = min(count, self.in_flight_at(one.site, demand)) if there else 0
-                found.append(VictimShare(site=one.site, replicas=count, in_flight=in_flight))
+                found.append(
+                    VictimShare(
+                        site=one.site,
+                        replicas=count,
+                        in_flight=in_flight,
+                        ending=there <= one.keep,
+                    )
+                )
         return tuple(found)
 
     def in_flight_at(self, site: str, demand: Demand) -> int:

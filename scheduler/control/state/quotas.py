@@ -52,6 +52,22 @@ class Quotas:
     _changed_namespaces: set[str] = field(default_factory=set)
     _usage_of: dict[WorkKey, Mapping[str, int]] = field(default_factory=dict)
     _spend_of: dict[WorkKey, Spend] = field(default_factory=dict)
+    _kept_for: dict[WorkKey, Mapping[str, int]] = field(default_factory=dict)
+
+    def keep_for(self, key: WorkKey, amounts: Mapping[str, int]) -> None:
+        """Keeps quota for a workload for which others end, so that nothing else uses it; {}: none.
+
+        Args:
+            key: the workload.
+            amounts: what it is to use beyond what it uses now, by resource.
+        """
+        if self._kept_for.get(key, {}) == amounts:
+            return
+        self._was_freed = True
+        if amounts:
+            self._kept_for[key] = amounts
+        else:
+            self._kept_for.pop(key, None)
 
     def set_usage(self, key: WorkKey, demand: Demand, shares: Mapping[str, int]) -> None:
         """Accounts for a workload that holds these replicas by site now."""
@@ -101,12 +117,18 @@ class Quotas:
         return changed
 
     def used_by(self, namespaces: Collection[str], *, excluding: WorkKey) -> dict[str, int]:
-        """What the workloads of these namespaces use, except one, by resource."""
+        """What the workloads of these namespaces use, except one, by resource.
+
+        What is kept for other workloads counts, too.
+        """
         total: Counter[str] = Counter()
         for namespace in namespaces:
             total.update(self.totals.get(namespace, {}))
         if excluding[0] in namespaces:
             total.subtract(self._usage_of.get(excluding, {}))
+        for key, kept in self._kept_for.items():
+            if key != excluding and key[0] in namespaces:
+                total.update(kept)
         return dict(total)
 
     def spent_by(self, namespaces: Collection[str], *, excluding: WorkKey) -> Spend:

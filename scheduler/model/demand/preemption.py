@@ -18,6 +18,8 @@ class VictimShare(Part, frozen=True, kw_only=True):
     """How many are ordered there and stay."""
     in_flight: int = 0
     """How many of them no report shows on a node; only all of such a share can end."""
+    ending: bool = False
+    """They end already, so they count against no quota any more."""
 
 
 class PossibleVictim(Part, frozen=True, kw_only=True, dict=True):

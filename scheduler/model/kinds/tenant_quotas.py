@@ -8,6 +8,7 @@ What others have borrowed of a quota is never subtracted from it: its owner may 
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from scheduler.model.kinds.tenant import Tenant, quota_of
@@ -61,8 +62,25 @@ class _Bureau(NamedTuple):
         return left if self.lend_limit is None else min(left, self.lend_limit)
 
 
-class LendingBook(NamedTuple):
-    """The quotas and the usage of all tenants.
+class _Cohort(NamedTuple):
+    """The bureaus of a cohort that have a quota of a resource, and their sums.
+
+    Attributes:
+        bureaus: by name.
+        lendable: what all of them lend, less what they have borrowed.
+        unused: what those lend that lend anything.
+        borrowed: what they use beyond their quotas.
+    """
+
+    bureaus: Mapping[str, _Bureau]
+    lendable: int
+    unused: int
+    borrowed: int
+
+
+@dataclass(slots=True)
+class LendingBook:
+    """The quotas of all tenants and what they use at one moment; each sum is made once.
 
     Attributes:
         tree: the tenants.
@@ -71,6 +89,9 @@ class LendingBook(NamedTuple):
 
     tree: TenantTree
     used_by: UsedBy
+    _used: dict[str, Amounts] = field(default_factory=dict)
+    _bureaus: dict[tuple[str, str], _Bureau] = field(default_factory=dict)
+    _cohorts: dict[tuple[str, str], _Cohort] = field(default_factory=dict)
 
     def names_for(self, tenant: Tenant) -> tuple[str, ...]:
         """The resources that a tenant's quota or its bureau's limits, sorted."""
@@ -110,46 +131,62 @@ class LendingBook(NamedTuple):
     def _from_outside(self, root: Tenant, name: str) -> int:
         """What a bureau may use beyond its quota, of what other bureaus of its cohort lend."""
         limit = borrow_limit_of(root, name)
-        if limit == 0 or (name not in root.spec.quota and not self._has_team_quota(root, name)):
+        if limit == 0 or not self._has_quota(root.metadata.name, name):
             return 0
-        lent = sum(self._bureau_of(other, name).lendable for other in self._others(root, name))
+        cohort = self._cohort_of(root, name)
+        lent = cohort.lendable - cohort.bureaus[root.metadata.name].lendable
         return max(0, lent if limit is None else min(lent, limit))
 
-    def _has_team_quota(self, root: Tenant, name: str) -> bool:
-        members = self.tree.members_of(root.metadata.name)
-        return any(name in self.tree.tenants[one].spec.quota for one in members)
+    def _has_quota(self, root: str, name: str) -> bool:
+        return any(name in self.tree.quotas[one] for one in self.tree.members_of(root))
 
-    def _others(self, root: Tenant, name: str) -> Iterator[str]:
-        """The other bureaus of its cohort that have a quota of a resource."""
-        for other, tenant in sorted(self.tree.tenants.items()):
-            is_root = other not in self.tree.problems and not tenant.spec.parent
-            is_near = tenant.spec.cohort == root.spec.cohort and other != root.metadata.name
-            if is_root and is_near and self._has_team_quota(tenant, name):
-                yield other
+    def _cohort_of(self, root: Tenant, name: str) -> _Cohort:
+        key = (root.spec.cohort, name)
+        known = self._cohorts.get(key)
+        if known is None:
+            bureaus = {
+                one: self._bureau_of(one, name)
+                for one in self.tree.bureaus.get(root.spec.cohort, ())
+                if self._has_quota(one, name)
+            }
+            lendable = [one.lendable for one in bureaus.values()]
+            known = self._cohorts[key] = _Cohort(
+                bureaus=bureaus,
+                lendable=sum(lendable),
+                unused=sum(max(0, one) for one in lendable),
+                borrowed=sum(max(0, one.used - one.quota) for one in bureaus.values()),
+            )
+        return known
 
     def _bureau_of(self, root: str, name: str) -> _Bureau:
-        tenant = self.tree.tenants[root]
-        teams = [self.tree.tenants[one] for one in self.tree.teams.get(root, ())]
-        theirs = {one.metadata.name: _readable_quota(one).get(name, 0) for one in teams}
-        whole = _readable_quota(tenant).get(name, 0)
-        own = max(0, whole - sum(theirs.values()))
-        members = [self._member(one, theirs[one.metadata.name], name) for one in teams]
-        own_used = self.used_by(tenant).get(name, 0)
-        members.insert(0, _Member(root, own, own_used, 0))
-        limit = requests_or_nothing(tenant.spec.lend_limit).get(name, 0)
-        if not teams and name in tenant.spec.lend_limit:  # alone: it keeps what it does not lend
-            members[0] = members[0]._replace(kept=max(0, own - own_used - limit))
-        has_limit = name in tenant.spec.lend_limit
-        quota = max(whole, own + sum(theirs.values()))
-        return _Bureau(quota, tuple(members), limit if has_limit and teams else None)
+        known = self._bureaus.get((root, name))
+        if known is None:
+            known = self._bureaus[root, name] = self._read_bureau(root, name)
+        return known
 
-    def _member(self, tenant: Tenant, quota: int, name: str) -> _Member:
-        used = self.used_by(tenant).get(name, 0)
+    def _read_bureau(self, root: str, name: str) -> _Bureau:
+        teams = self.tree.teams.get(root, ())
+        members = [self._member(one, self.tree.quotas[one].get(name, 0), name) for one in teams]
+        whole = self.tree.quotas[root].get(name, 0)
+        theirs = sum(one.quota for one in members)
+        own, own_used = max(0, whole - theirs), self._use_of(root, name)
+        limit = self.tree.lend_limits[root].get(name)
         kept = 0
-        if name in tenant.spec.lend_limit:
-            limit = requests_or_nothing(tenant.spec.lend_limit).get(name, 0)
-            kept = max(0, quota - used - limit)
-        return _Member(tenant.metadata.name, quota, used, kept)
+        if limit is not None and not teams:  # alone: it keeps what it does not lend
+            kept, limit = max(0, own - own_used - limit), None
+        members.insert(0, _Member(root, own, own_used, kept))
+        return _Bureau(max(whole, own + theirs), tuple(members), limit)
+
+    def _member(self, name: str, quota: int, resource: str) -> _Member:
+        used, limit = self._use_of(name, resource), self.tree.lend_limits[name].get(resource)
+        kept = 0 if limit is None else max(0, quota - used - limit)
+        return _Member(name, quota, used, kept)
+
+    def _use_of(self, name: str, resource: str) -> int:
+        known = self._used.get(name)
+        if known is None:
+            known = self._used[name] = self.used_by(self.tree.tenants[name])
+        return known.get(resource, 0)
 
     # ------------------------------------------------------------ what is borrowed and lent
 
@@ -174,17 +211,16 @@ class LendingBook(NamedTuple):
                 bureau = self._bureau_of(self.tree.root_of(name), resource)
                 lenders = {one.name: one.quota - one.used - one.kept for one in bureau.members}
                 borrowed = sum(one.borrowed for one in bureau.members)
+                lenders = {one: amount for one, amount in lenders.items() if amount > 0}
+                own, total = lenders.get(name, 0), sum(lenders.values())
+            elif self._has_quota(name, resource):
+                cohort = self._cohort_of(tenant, resource)
+                own, total = max(0, cohort.bureaus[name].lendable), cohort.unused
+                borrowed = cohort.borrowed
             else:
-                bureaus = {
-                    one: self._bureau_of(one, resource)
-                    for one in (name, *self._others(tenant, resource))
-                }
-                lenders = {one: each.lendable for one, each in bureaus.items()}
-                borrowed = sum(max(0, one.used - one.quota) for one in bureaus.values())
-            lenders = {one: amount for one, amount in lenders.items() if amount > 0}
-            total = sum(lenders.values())
-            if borrowed and total and name in lenders:
-                found[resource] = min(lenders[name], borrowed * lenders[name] // total)
+                continue
+            if borrowed and total and own:
+                found[resource] = min(own, borrowed * own // total)
         return {resource: amount for resource, amount in found.items() if amount}
 
     def to_take_back(self, tenant: Tenant, asked: Amounts) -> dict[str, dict[str, int]]:
@@ -198,7 +234,7 @@ class LendingBook(NamedTuple):
             asked: what the workload requests in all.
         """
         name = tenant.metadata.name
-        if name in self.tree.problems or not _readable_quota(tenant):
+        if name in self.tree.problems or not self.tree.quotas[name]:
             return {}
         root = self.tree.root_of(name)
         found: dict[str, dict[str, int]] = {}
@@ -240,9 +276,10 @@ class LendingBook(NamedTuple):
         yield from (
             (one.name, one.borrowed) for one in bureau.members if one.name != name and one.borrowed
         )
-        for other in self._others(self.tree.tenants[root], resource):
-            borrower = self._bureau_of(other, resource)
-            beyond = borrower.used - borrower.quota
+        if not self._has_quota(root, resource):
+            return
+        for other, borrower in self._cohort_of(self.tree.tenants[root], resource).bureaus.items():
+            beyond = 0 if other == root else borrower.used - borrower.quota
             for one in borrower.members if beyond > 0 else ():
                 if one.borrowed:
                     yield one.name, min(one.borrowed, beyond)
@@ -280,11 +317,3 @@ def _check_readable(tenant: Tenant, where: str) -> None:
             requests_of(one)
     except NotAQuantity as error:
         raise NotAQuantity(f"{where}{error}") from None
-
-
-def _readable_quota(tenant: Tenant) -> dict[str, int]:
-    """A quota that cannot be read guarantees and lends nothing."""
-    try:
-        return quota_of(tenant)
-    except NotAQuantity:
-        return {}

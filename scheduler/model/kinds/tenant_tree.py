@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from scheduler.model.kinds.tenant import Tenant
+from scheduler.model.quantities import NotAQuantity, requests_of
 
 
 class TreeProblem(NamedTuple):
@@ -34,11 +35,17 @@ class TenantTree:
         tenants: by name; a team has the lower of its own and its parent's highest priority.
         problems: what is wrong, by the name of the tenant.
         teams: the names of the teams of a tenant, sorted; only of tenants without a problem.
+        quotas: what each is guaranteed, by resource; one that cannot be read guarantees nothing.
+        lend_limits: the most that each lends, by resource; what cannot be read lends nothing.
+        bureaus: the names of tenants that have no parent and no problem, by cohort; sorted.
     """
 
     tenants: Mapping[str, Tenant] = field(default_factory=dict)
     problems: Mapping[str, TreeProblem] = field(default_factory=dict)
     teams: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    quotas: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    lend_limits: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    bureaus: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def parent_of(self, name: str) -> Tenant | None:
         """The parent of a tenant; None: it has none, or its place is wrong."""
@@ -67,11 +74,26 @@ def tenant_tree(tenants: Iterable[Tenant]) -> TenantTree:
     for name in sorted(named):
         if name not in problems and named[name].spec.parent:
             teams.setdefault(named[name].spec.parent, []).append(name)
+    bureaus: dict[str, list[str]] = {}
+    for name in sorted(named):
+        if name not in problems and not named[name].spec.parent:
+            bureaus.setdefault(named[name].spec.cohort, []).append(name)
     return TenantTree(
         tenants={name: _within_parent(one, named) for name, one in named.items()},
         problems=problems,
         teams={parent: tuple(names) for parent, names in teams.items()},
+        quotas={name: _readable(one.spec.quota) for name, one in named.items()},
+        lend_limits={name: _readable(one.spec.lend_limit) for name, one in named.items()},
+        bureaus={cohort: tuple(names) for cohort, names in bureaus.items()},
     )
+
+
+def _readable(amounts: Mapping[str, float | str]) -> dict[str, int]:
+    """Amounts by resource, with the zeros that are named; one that cannot be read makes all 0."""
+    try:
+        return dict.fromkeys(sorted(amounts), 0) | requests_of(amounts)
+    except NotAQuantity:
+        return dict.fromkeys(sorted(amounts), 0)
 
 
 def _problem_of(name: str, named: Mapping[str, Tenant]) -> TreeProblem | None:

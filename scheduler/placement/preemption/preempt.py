@@ -13,9 +13,10 @@ from msgspec.structs import replace
 
 from scheduler.model.decision import Decision, Preemption, Victim
 from scheduler.model.demand.demand import Demand
-from scheduler.model.demand.preemption import PossibleVictim
+from scheduler.model.demand.preemption import PossibleVictim, usage_of_replica
 from scheduler.model.formatters import format_list
 from scheduler.model.kinds.workload import MAX_PREEMPTED_SITES, MAX_VICTIMS
+from scheduler.placement.cost.spend import explain_over_quota
 from scheduler.placement.divide.divide import DivisionRequest
 from scheduler.placement.divide.site_groups import divide_with_preferred_affinity
 from scheduler.placement.filter.filter import FilterResult
@@ -67,9 +68,13 @@ def preempt(
         victims=victims,
         room=RoomAfterVictims(demand, fleet, filter_result.rights.vendor_sets, victims, context),
     )
+    sites = {fleet.name_at(slot) for slot in request.open_slots.tolist()}
+    if explain_over_quota(demand, demand.replicas, 1):
+        own = [one for one in victims if one.tenant == demand.tenant]
+        sites |= {share.site for one in own for share in one.shares}
     found = VictimSearch(
         victims=victims,
-        sites=frozenset(fleet.name_at(slot) for slot in request.open_slots.tolist()),
+        sites=frozenset(sites),
         fits=trial.fits,
         may_end=lambda ended: not demand.reclaim or takes_back_no_more(demand, victims, ended),
     ).find()
@@ -108,6 +113,9 @@ class _Trial:
         """Whether the workload fits when these have ended."""
         if not self._do_sums_suffice(ended):
             return False
+        after = self._demand_after(ended)
+        if explain_over_quota(after, after.replicas, 1):
+            return False
         division = divide_with_preferred_affinity(self.request_after(ended), self.fleet)
         return division.replicas_by_slot is not None
 
@@ -123,7 +131,23 @@ class _Trial:
         )
         slots = self._room_now().keys() | room.keys() | self.request.own_replicas.keys()
         useful = np.array(sorted(slots & self._open), np.int64)
-        return replace(self.request, capacity=capacity, open_slots=useful)
+        demand = self._demand_after(ended)
+        return replace(self.request, capacity=capacity, open_slots=useful, demand=demand)
+
+    def _demand_after(self, ended: Ended) -> Demand:
+        """The demand with the quota that its tenant's own victims leave."""
+        demand = self.request.demand
+        if not demand.quota_left:
+            return demand
+        left = dict(demand.quota_left)
+        for (number, site), count in ended.items():
+            victim = self.victims[number]
+            share = next(one for one in victim.shares if one.site == site)
+            if victim.tenant == demand.tenant and not share.ending:
+                for name, used in usage_of_replica(victim).items():
+                    if name in left:
+                        left[name] += used * count
+        return replace(demand, quota_left=left)
 
     def _do_sums_suffice(self, ended: Ended) -> bool:
         """A quick answer: without room for all replicas in sum, no division places them."""

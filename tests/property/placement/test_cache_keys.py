@@ -108,7 +108,8 @@ NOT_READ_BY_RULES = {
     "uid", "priority", "mode", "gang", "preset", "preset_options", "prices", "schedule",
     "failover_mode", "failover_after_seconds", "last_group", "on_unmet_rules", "on_violation",
     "paused", "quota_left", "quota", "budget_left", "budget", "claims", "identity", "numbered_set",
-    "plan", "first_ordinals", "evicted_keep", "unready",
+    "plan", "first_ordinals", "evicted_keep", "unready", "preemption", "victims", "reclaim",
+    "preempted",
     "budget_hold",
 }  # fmt: skip
 

@@ -46,7 +46,9 @@ READ_IN_EVERY_WAY = {
     # Weighted, a preset, groups, a quota or a budget, ranges of ordinals.
     *("mode", "last_group", "evicted", "on_violation", "on_unmet_rules", "failover_mode"),
     *("failover_after_seconds", "weights", "preset_options", "quota", "budget", "first_ordinals"),
-    *("evicted_keep", "unready"),
+    *("evicted_keep", "unready", "preempted"),
+    # What ends for work that waits is chosen after either way.
+    *("preemption", "victims", "reclaim"),
     # One decision reads none of these: queue, gangs, quota usage and identities do.
     *("priority", "gang", "claims", "numbered_set"),
 }

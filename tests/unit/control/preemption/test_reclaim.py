@@ -82,6 +82,19 @@ async def test_an_owner_beyond_its_quota_takes_nothing_back() -> None:
         assert (runs(city, "own", "app"), runs(city, "guest", "batch")) == (0, 3)
 
 
+async def test_within_a_tenant_lower_work_frees_quota_for_higher() -> None:
+    city = await city_of({"m1": 4, "m2": 4}, OWNER)
+    async with city.started(of("own", "low", 1), of("own", "high", 1, priority=400)):
+        assert runs(city, "own", "low") + runs(city, "own", "high") == 2
+        await arrives(city, of("own", "app", 1, priority=300, preemption="LowerPriority"))
+        await arrives(city, of("own", "other", 1, priority=300))
+        await city.live(40)
+        assert runs(city, "own", "app") == 1, "there is room, and now there is quota"
+        assert runs(city, "own", "other") == 0
+        assert runs(city, "own", "high") == 1
+        assert runs(city, "own", "low") == 0
+
+
 async def test_teams_of_one_bureau_take_back_from_each_other() -> None:
     bureau = tenant_of_ns("head", name="bureau", quota={"cpu": "4"})
     teams = [
