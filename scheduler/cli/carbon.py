@@ -16,14 +16,11 @@ from scheduler.cli.support.arguments import (
     EXIT_NO,
     EXIT_USAGE,
     UsageError,
-    add_now_option,
-    now_of,
 )
 from scheduler.cli.support.hub_access import HubNotFound, add_hub_arguments, find_kubeconfig
 from scheduler.cli.support.offline_input import (
     OfflineInput,
     OfflineInputError,
-    fleet_of,
     input_of_objects,
     read_offline_input,
 )
@@ -39,27 +36,29 @@ from scheduler.control.ports.hub import (
 )
 from scheduler.hub.client import open_hub
 from scheduler.model.demand.accept import demand_of
-from scheduler.model.demand.demand import Demand
-from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.demand.demand import Demand, NotAccepted
+from scheduler.model.demand.facts import SiteFacts, site_facts_of
 from scheduler.model.demand.tenancy import tenant_of
 from scheduler.model.demand.terms import DEFAULT_TERMS
 from scheduler.model.kinds.workload import Workload
+from scheduler.model.quantities import NotAQuantity
 from scheduler.model.units import GRAMS_PER_KILOGRAM, WATTS_PER_KILOWATT
-from scheduler.placement.fleet.context import decision_context
+from scheduler.runtime.clock import SystemClock
 
 NO_TENANT: Final = "<none>"
 _EPILOG = f"""examples:
   kapok carbon                       what the equipment of each site draws, and its emission now
   kapok carbon --by tenant           what the placed work of each tenant draws
   kapok carbon --by workload -n health
-  kapok carbon -f city/ --now 2026-11-23T08:00:00Z     offline, from files as for `kapok place`
+  kapok carbon -f city/              offline, from files as for `kapok place`
   kapok carbon --by tenant -o csv
   kapok carbon report --month 2026-11     what a month used, by both ledgers; --help says more
 
 By site, power is what the site's agent reports. By tenant and workload it is modelled from requests
 at full use, as decisions do, since no meter sees single workloads; what equipment draws beyond that
 belongs to no workload, so the two sums differ. Carbon is location-based: power x PUE x the average
-intensity of the grid; certificates do not enter it. Cost is energy, and for work also cores.
+intensity of the grid; certificates do not enter it. Cost is energy, and for work also cores; a
+tariff counts with the mean of its day.
 MEASURED is the share of the inputs (power, PUE, intensity) that is measured, weighted by power;
 ORIGIN is the least credible of them. ? is what is not known; a sum is of what is known.
 {CSV_HELP}
@@ -81,7 +80,6 @@ def register(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="offline, from files as for `kapok place`; may be repeated",
     )
-    add_now_option(parser)
     add_hub_arguments(parser)
     add_form_option(parser)
     commands = parser.add_subparsers(dest="carbon_command", metavar="COMMAND")
@@ -95,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
         return report_command.run(arguments)
     try:
         inputs = _read(arguments)
-        answer = account_of(inputs, arguments.by, now_of(arguments), arguments.namespace)
+        answer = account_of(inputs, arguments.by, SystemClock().now(), arguments.namespace)
     except (HubNotFound, OfflineInputError, UsageError) as error:
         print_error("carbon", error)
         return EXIT_USAGE
@@ -135,19 +133,18 @@ def account_of(
     Args:
         inputs: the objects.
         by: "site", "tenant" or "workload".
-        now: the time.
+        now: when it is asked.
         namespace: the only namespace whose workloads count; None: all.
 
     Raises:
         OfflineInputError: a quantity in a site's status cannot be read.
     """
-    # What is in flight at sites changes no figure of energy, so the workloads are left out here.
-    fleet = fleet_of(OfflineInput(sites=inputs.sites, grants=inputs.grants))
-    prices = EnergyRates(fleet, decision_context(now, DEFAULT_TERMS))
+    facts = _facts_of(inputs)
+    rates = EnergyRates(facts, DEFAULT_TERMS)
     if by == "site":
-        entries = [_site_entry(prices, fleet.facts_of(name)) for name in sorted(fleet.slot_of)]
+        entries = [_site_entry(rates, one) for one in facts]
     else:
-        entries = _work_entries(inputs, prices, namespace)
+        entries = _work_entries(inputs, rates, namespace)
     if by == "tenant":
         pairs = ((str(fields["tenant"]), account) for _, fields, account in entries)
         entries = [(name, {}, account) for name, account in by_name(pairs).items()]
@@ -161,16 +158,25 @@ _Entry = tuple[str, Row, EnergyAccount]
 """A name, what else is said of it, and its account."""
 
 
-def _site_entry(prices: EnergyRates, facts: SiteFacts) -> _Entry:
-    draw = prices.equipment(facts)
+def _facts_of(inputs: OfflineInput) -> list[SiteFacts]:
+    """The sites by name. Rights and what is in flight there change no figure of energy."""
+    try:
+        found = [site_facts_of(one, ()) for one in inputs.sites]
+    except NotAQuantity as error:
+        raise OfflineInputError(str(error)) from error
+    return sorted(found, key=lambda one: one.name)
+
+
+def _site_entry(rates: EnergyRates, facts: SiteFacts) -> _Entry:
+    draw = rates.equipment(facts.name)
     fields = {"province": facts.spec.location.province, "reporting": not facts.is_silent}
     return facts.name, fields, EnergyAccount([draw] if draw else [], 0 if draw else 1)
 
 
-def _work_entries(inputs: OfflineInput, prices: EnergyRates, namespace: str | None) -> list[_Entry]:
+def _work_entries(inputs: OfflineInput, rates: EnergyRates, namespace: str | None) -> list[_Entry]:
     """An entry for each workload that has replicas and is not over."""
     return [
-        (one.metadata.key, {"tenant": _tenant(inputs, one)}, _work_account(inputs, prices, one))
+        (one.metadata.key, {"tenant": _tenant(inputs, one)}, _work_account(inputs, rates, one))
         for one in inputs.workloads
         if namespace in (None, one.metadata.namespace)
         and one.status.phase != "Completed"
@@ -178,19 +184,27 @@ def _work_entries(inputs: OfflineInput, prices: EnergyRates, namespace: str | No
     ]
 
 
-def _work_account(inputs: OfflineInput, prices: EnergyRates, workload: Workload) -> EnergyAccount:
-    demand = demand_of(
-        workload,
-        scheme=inputs.scheme,
-        tenants=None,
-        policies=inputs.policies,
-        cluster_policies=inputs.cluster_policies,
-        others=inputs.workloads,
-    )
+def _work_account(inputs: OfflineInput, rates: EnergyRates, workload: Workload) -> EnergyAccount:
+    # Only affinities read the other workloads, and looking at all of them for each takes long.
+    demand = _demand(inputs, workload, ())
+    if not isinstance(demand, Demand):
+        demand = _demand(inputs, workload, inputs.workloads)
     if not isinstance(demand, Demand):  # its spec cannot be read now, but what it placed runs
         return EnergyAccount([], 1)
     placed = demand.placed_replicas.items()
-    return EnergyAccount([prices.work(demand, site, replicas) for site, replicas in placed])
+    return EnergyAccount([rates.work(demand, site, replicas) for site, replicas in placed])
+
+
+def _demand(
+    inputs: OfflineInput, workload: Workload, others: Sequence[Workload]
+) -> Demand | NotAccepted:
+    return demand_of(
+        workload,
+        scheme=inputs.scheme,
+        policies=inputs.policies,
+        cluster_policies=inputs.cluster_policies,
+        others=others,
+    )
 
 
 def _tenant(inputs: OfflineInput, workload: Workload) -> str:

@@ -41,6 +41,8 @@ from scheduler.control.ports.hub import HubError
 
 _KEY_SECONDS: Final = 0.2
 _PAGE_ROWS: Final = 5000
+_PAUSE_FACTOR: Final = 10.0
+"""A pause lasts at least so many times as long as the answer before it took."""
 _MAX_ROWS: Final = 100_000
 _REFUSED: Final = (401, 403)
 _EPILOG = f"""examples:
@@ -77,7 +79,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         type=seconds_between(0.5, 3600),
         default=2.0,
         metavar="SECONDS",
-        help="time between two requests (default: %(default)s)",
+        help="least time between two requests (default: %(default)s)",
     )
     add_hub_arguments(parser)
     add_server_option(parser)
@@ -125,7 +127,7 @@ def _view_of(arguments: argparse.Namespace) -> LiveView:
 def _print_once(arguments: argparse.Namespace, view: LiveView, state: LiveState) -> None:
     rows = {table: sorted_rows(state, view, table) for table in view.tables}
     answer: dict[str, Any] = {"summary": state.summary()}
-    answer.update(rows)
+    answer |= {str(name): one for name, one in rows.items()}
     is_table = arguments.output in (None, "wide")
     if is_table:
         print_text(summary_line(state))
@@ -166,7 +168,7 @@ class _Refresher:
 
     Attributes:
         read: asks the server.
-        interval_seconds: from one answer to the next request.
+        interval_seconds: the least time from one answer to the next request.
     """
 
     read: Callable[[], LiveState]
@@ -191,6 +193,7 @@ class _Refresher:
             self._thread.start()
 
     def _ask(self) -> None:
+        began = time.monotonic()
         try:
             self.state, self.notice = self.read(), ""
         except WebUnavailable as error:
@@ -198,7 +201,9 @@ class _Refresher:
             self.refused = error if error.code in _REFUSED else None
         except (KeyError, TypeError, ValueError) as error:
             self.notice = f"not up to date: the answer cannot be read: {error!r}"
-        self._next_seconds = time.monotonic() + self.interval_seconds
+        ended = time.monotonic()
+        # A large fleet is asked less often, so that watching it stays a small part of its work.
+        self._next_seconds = ended + max(self.interval_seconds, _PAUSE_FACTOR * (ended - began))
 
 
 def _follow(screen: Screen, view: LiveView, refresher: _Refresher) -> None:

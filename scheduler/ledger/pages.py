@@ -66,10 +66,13 @@ def read_blob(place: LedgerPlace, digest: str) -> bytes:
     """The JSON value under a digest.
 
     Raises:
-        LookupError: there is none, or the ledger cannot be read.
+        KeyError: there is none.
+        LookupError: the ledger cannot be read.
     """
     try:
         with LedgerReader(place) as reader:
+            if reader.packed_blob(digest) is None:
+                raise KeyError(f"there is no blob {digest}")
             return json.dumps(reader.blob(digest), ensure_ascii=False).encode()
     except LedgerError as error:
         raise LookupError(f"the ledger cannot be read: {error}") from error
@@ -82,13 +85,14 @@ def read_blob_of(place: LedgerPlace, digest: str, record_id: str) -> bytes:
     and those of its namespace: how much was in flight explains the decision, and not whose it was.
 
     Raises:
-        LookupError: the record does not refer to it, or the ledger cannot be read.
+        KeyError: there is no such record, or it does not refer to the blob.
+        LookupError: the ledger cannot be read.
     """
     try:
         with LedgerReader(place) as reader:
             record = reader.find(record_id)
             if record is None or digest not in _blobs_of(reader, record):
-                raise LookupError(f"record {record_id} does not refer to blob {digest}")
+                raise KeyError(f"record {record_id} does not refer to blob {digest}")
             value = reader.blob(digest)
     except LedgerError as error:
         raise LookupError(f"the ledger cannot be read: {error}") from error

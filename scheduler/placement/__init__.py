@@ -41,3 +41,52 @@ of 6, though their sum would:
     >>> decide(6000)
     '0/1 sites are feasible: 1 fragmented'
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from scheduler.model.decision import Decision
+    from scheduler.model.demand.demand import Demand
+    from scheduler.model.demand.terms import DEFAULT_TERMS, Terms
+    from scheduler.model.kinds.rights import SiteGrantSpec
+    from scheduler.placement.fleet.fleet import Fleet
+    from scheduler.placement.library import (
+        ArraysDoNotFit,
+        NodeArrays,
+        SiteArrays,
+        decide,
+        demand_from_spec,
+        explain_decision,
+        fleet_from_arrays,
+        smallest_changes,
+    )
+
+__all__ = (
+    "DEFAULT_TERMS",
+    "ArraysDoNotFit",
+    "Decision",
+    "Demand",
+    "Fleet",
+    "NodeArrays",
+    "SiteArrays",
+    "SiteGrantSpec",
+    "Terms",
+    "decide",
+    "demand_from_spec",
+    "explain_decision",
+    "fleet_from_arrays",
+    "smallest_changes",
+)
+"""The documented library (docs/library.md). A name is imported when it is first asked for, so that
+the modules of this package, which import each other and not this one, load nothing more."""
+
+if not TYPE_CHECKING:  # for a type checker it would be an attribute of every name
+
+    def __getattr__(name: str) -> object:
+        """Imports a name of the library (PEP 562)."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module("scheduler.placement.library"), name)
+        globals()[name] = value
+        return value

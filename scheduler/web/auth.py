@@ -26,6 +26,7 @@ _PUBLIC_PATHS: Final = _OPEN_PATHS | frozenset(
         "/page.css",
         "/icon.svg",
         "/favicon.ico",
+        "/openapi.json",
     }
 )
 _CONTENT_SECURITY_POLICY: Final = (

@@ -30,9 +30,10 @@ class LedgerSource:
             cannot be read.
         read_page: a page of records as JSON; raises LookupError when the ledger cannot be read,
             ValueError for a wrong query.
-        read_blob: the JSON under a digest; raises LookupError.
+        read_blob: the JSON under a digest; raises KeyError when there is none, LookupError when
+            the ledger cannot be read.
         read_blob_of: the JSON under a digest, if a record (by id) refers to it, as the readers of
-            that record may see it; raises LookupError.
+            that record may see it; raises like `read_blob`.
     """
 
     find_decision: Callable[[str], bytes | None]
@@ -85,7 +86,10 @@ class RecordHandlers:
                 await self._check(request, subject)
             page = await asyncio.to_thread(self._ledger.read_page, query)
             if not await self._may_read_all(request):
-                for row in json.loads(page)["records"]:
+                rows = json.loads(page)["records"]
+                if not rows and "id" in query:
+                    raise _Forbidden("there is no record of this id that the token may read\n")
+                for row in rows:
                     await self._check(request, str(row["subject"]))
             return page
 
@@ -137,6 +141,8 @@ async def _answer(read: Callable[[], Awaitable[bytes | None]]) -> web.Response:
         body = await read()
     except _Forbidden as error:
         return web.Response(status=HTTPStatus.FORBIDDEN, text=str(error))
+    except KeyError as error:
+        return web.Response(status=HTTPStatus.NOT_FOUND, text=f"{error.args[0]}\n")
     except LookupError as error:
         return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text=f"{error}\n")
     except ValueError:

@@ -22,6 +22,7 @@ from scheduler.web.cached_render import CachedRender
 from scheduler.web.diagnosis import DiagnosisHandlers, DiagnosisSource
 from scheduler.web.listener import WebListener
 from scheduler.web.live import LiveStream
+from scheduler.web.openapi.document import document_bytes
 from scheduler.web.records import LedgerSource, RecordHandlers
 from scheduler.web.search import Search, Searcher, words_of
 from scheduler.web.sessions import (
@@ -159,6 +160,7 @@ class _Handlers:
                 web.get("/metrics", self._get_metrics),
                 web.get("/healthz", self._get_healthz),
                 web.get("/readyz", self._get_readyz),
+                web.get("/openapi.json", self._get_openapi),
             ]
         )
         return app
@@ -178,6 +180,9 @@ class _Handlers:
         missing = self._sources.readiness_problem()
         lines = [missing or "ok", *filter(None, [self._sources.readiness_note()])]
         return web.Response(text="\n".join(lines) + "\n", status=503 if missing else 200)
+
+    async def _get_openapi(self, _: web.Request) -> web.Response:
+        return _json_bytes_response(document_bytes())
 
     # ------------------------------------------------------------ the page
 

@@ -20,6 +20,7 @@ CHECKLISTS = {
     "A cost",
     "A sensor",
     "A command",
+    "A route of the HTTP API",
     "A metric",
 }
 MOST_FILES_OF_A_RULE = 5

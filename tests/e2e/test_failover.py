@@ -100,6 +100,10 @@ def test_what_ran_at_a_lost_site_runs_elsewhere_and_is_withdrawn_when_it_is_back
         assert "moved from m1: silent since" in moved["decision"]["line"]
         assert [each["site"] for each in moved["remains"]] == ["m1"]
         assert kapok(up, "replay", moved["decision"]["id"])["same"] is True
+        past = kapok(up, "history", "default/app")["entries"]
+        assert [each["event"] for each in past] == ["Placed", "FailedOver"]
+        assert past[-1]["from"] == [{"name": "m1", "replicas": 2}]
+        assert past[-1]["to"] == [{"name": "m2", "replicas": 2}]
 
         held = eventually(
             lambda: [c for c in status(up, "db")["conditions"] if c["type"] == "Failover"]
@@ -143,6 +147,10 @@ def test_replicas_without_a_node_run_elsewhere_and_a_crashing_image_stays(up: Up
         moved = status(up, "app")
         assert "moved from m1: 1 of 2 replicas not ready for" in moved["decision"]["line"]
         assert kapok(up, "replay", moved["decision"]["id"])["same"] is True
+        past = kapok(up, "history", "default/app")["entries"]
+        assert [each["event"] for each in past] == ["Placed", "FailedOver"]
+        assert past[-1]["from"] == [{"name": "m1", "replicas": 2}]
+        assert past[-1]["to"] == [{"name": "m2", "replicas": 2}]
         one.not_ready = ()
         eventually(lambda: status(up, "app").get("phase") == "Running")
         assert [each["to"] for each in status(up, "app")["failover"]["unready"]] == [["m2"]]

@@ -9,8 +9,8 @@ single workloads. A figure that is not known is None, and sums say of how much p
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from math import fsum
-from typing import Any, Final
+from math import fsum, isnan
+from typing import Any, Final, NamedTuple
 
 from scheduler.energy.power import marginal_watts
 from scheduler.model.demand.demand import Demand
@@ -21,15 +21,8 @@ from scheduler.model.kinds.fields import Origin
 from scheduler.model.manifests.pods import PodShape
 from scheduler.model.quantities import CPU, MILLI_PER_UNIT
 from scheduler.model.units import WATTS_PER_KILOWATT
-from scheduler.placement.cost.energy import (
-    carbon_intensity_with_pue,
-    core_price,
-    energy_price_with_pue,
-    pue_origin_of,
-    worst_origin,
-)
-from scheduler.placement.fleet.context import DecisionContext
-from scheduler.placement.fleet.fleet import Fleet
+from scheduler.placement.cost.energy import pue_origin_of, worst_origin
+from scheduler.placement.fleet.site_figures import FIGURES, figures_of
 
 INPUTS: Final = ("power", "pue", "intensity")
 """The figures that an emission is computed from."""
@@ -101,28 +94,28 @@ def _share_of_power(part: Iterable[PowerDraw], watts: float) -> float | None:
 
 
 class EnergyRates:
-    """What energy and cores cost at each site of a fleet, and what energy emits.
+    """What energy and cores cost at each site now, and what energy emits.
+
+    They are the figures that decisions read; a tariff counts with the mean of its day. An old
+    figure counts as it is: only a ranking takes it as the worst that it could be.
 
     Args:
-        fleet: the sites.
-        context: the time and the terms.
+        facts: the sites.
+        terms: what cores, memory and cards draw.
     """
 
-    def __init__(self, fleet: Fleet, context: DecisionContext) -> None:
-        self._fleet, self._terms = fleet, context.terms
-        self._grams = carbon_intensity_with_pue(fleet, context)
-        self._energy = energy_price_with_pue(fleet, context)
-        self._core = core_price(fleet, context)
+    def __init__(self, facts: Iterable[SiteFacts], terms: Terms) -> None:
+        self._terms = terms
+        self._facts = {one.name: one for one in facts}
+        self._rates = {name: _rates_of(one) for name, one in self._facts.items()}
 
-    def equipment(self, facts: SiteFacts) -> PowerDraw | None:
+    def equipment(self, site: str) -> PowerDraw | None:
         """What the equipment of a site draws, as it reports; None: not known."""
+        facts = self._facts[site]
         figures = site_figures(facts.spec, facts.status, is_reporting=not facts.is_silent)
         if figures.watts is None:
             return None
-        slot = self._fleet.slot_of[facts.name]
-        cost = None
-        if self._energy.known[slot]:
-            cost = figures.watts / WATTS_PER_KILOWATT * float(self._energy.value[slot])
+        cost = _known(figures.watts / WATTS_PER_KILOWATT * self._rates[site].cny_per_kwh)
         power = facts.status.power
         origins = origins_at(facts, power.origin if power else "unknown")
         return PowerDraw(figures.watts, figures.gco2_per_hour, cost, origins)
@@ -130,16 +123,16 @@ class EnergyRates:
     def work(self, demand: Demand, site: str, replicas: int) -> PowerDraw:
         """What replicas of a workload draw at a site, and the pods that come once with them."""
         watts = self._watts_of(demand, replicas)
-        slot = self._fleet.slot_of.get(site)
-        if slot is None:
+        if site not in self._facts:
             return PowerDraw(watts, None, None, dict.fromkeys(INPUTS, "unknown"))
-        kilowatts, grams, cost = watts / WATTS_PER_KILOWATT, None, None
-        if self._grams.known[slot]:
-            grams = kilowatts * float(self._grams.value[slot])
-        if self._energy.known[slot] and self._core.known[slot]:
-            cores = _millicores(demand, replicas) / MILLI_PER_UNIT * float(self._core.value[slot])
-            cost = kilowatts * float(self._energy.value[slot]) + cores
-        return PowerDraw(watts, grams, cost, origins_at(self._fleet.facts_of(site), "assumed"))
+        rates, kilowatts = self._rates[site], watts / WATTS_PER_KILOWATT
+        cores = _millicores(demand, replicas) / MILLI_PER_UNIT
+        return PowerDraw(
+            watts,
+            _known(kilowatts * rates.gco2_per_kwh),
+            _known(kilowatts * rates.cny_per_kwh + cores * rates.cny_per_core_hour),
+            origins_at(self._facts[site], "assumed"),
+        )
 
     def _watts_of(self, demand: Demand, replicas: int) -> float:
         return fsum(
@@ -147,6 +140,28 @@ class EnergyRates:
             for pods, times in ((demand.unit, replicas), (demand.beside, 1))
             for each in pods
         )
+
+
+class _SiteRates(NamedTuple):
+    """Of energy at the machine, with PUE, and of cores; NaN: not known."""
+
+    gco2_per_kwh: float
+    cny_per_kwh: float
+    cny_per_core_hour: float
+
+
+def _rates_of(facts: SiteFacts) -> _SiteRates:
+    figures = dict(zip(FIGURES, figures_of(facts), strict=True))
+    pue = figures["pue"]
+    return _SiteRates(
+        figures["gco2_per_kwh"] * pue,
+        figures["energy_cny_per_kwh"] * pue,
+        figures["core_cny_per_hour"],
+    )
+
+
+def _known(value: float) -> float | None:
+    return None if isnan(value) else value
 
 
 def _pod_watts(shape: PodShape, terms: Terms) -> float:

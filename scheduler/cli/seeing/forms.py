@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from scheduler.cli.support.output import (
+    columns_that_fit,
     format_object_as_yaml,
     format_table,
     print_json,
     print_raw,
     print_table,
     print_text,
+    terminal_width,
 )
 from scheduler.runtime.printable import printable
 
@@ -93,7 +95,8 @@ def print_listed(
         for row in rows:
             print_text(printable(name_of(row)))
     elif rows:
-        print_table(table_of(rows, columns, is_wide=form == "wide"), fixed=fixed)
+        table = table_of(rows, columns, is_wide=form == "wide")
+        print_table(table if form else _cut(table, terminal_width(), fixed), fixed=fixed)
 
 
 def table_of(
@@ -108,8 +111,16 @@ def lines_of(
     rows: Iterable[Row], columns: Sequence[ShownColumn], *, width: int | None, fixed: int = 1
 ) -> list[str]:
     """The lines of a table that is cut for a width, without line feeds."""
-    table = table_of(rows, columns, is_wide=False)
+    table = _cut(table_of(rows, columns, is_wide=False), width, fixed)
     return [line.rstrip("\n") for line in format_table(table, width=width, fixed=fixed)]
+
+
+def _cut(table: list[list[str]], width: int | None, fixed: int) -> list[list[str]]:
+    """The table without the last columns, where they do not fit; `-o wide` has them."""
+    if width is None:
+        return table
+    count = columns_that_fit(table, width, fixed=fixed)
+    return [row[:count] for row in table]
 
 
 def _values(rows: Iterable[Row], columns: Sequence[ShownColumn]) -> Iterable[list[Value]]:

@@ -33,8 +33,9 @@ class Stopped(Exception):
 
 
 def is_terminal() -> bool:
-    """Whether stdin and stdout are terminals."""
-    return sys.stdin.isatty() and sys.stdout.isatty()
+    """Whether stdin and stdout are terminals that understand escape codes."""
+    is_capable = os.environ.get("TERM", "") not in ("", "dumb")
+    return is_capable and sys.stdin.isatty() and sys.stdout.isatty()
 
 
 @contextmanager

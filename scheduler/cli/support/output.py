@@ -137,6 +137,20 @@ def _pad(cell: str, room: int) -> str:
     return _pad(kept + "…", room)
 
 
+def columns_that_fit(
+    rows: Sequence[Sequence[str]], width: int, *, fixed: int, gap: str = "   "
+) -> int:
+    """How many columns from the left fit into a width; the first `fixed` ones are never cut."""
+    used, count = -len(gap), 0
+    for column in zip(*rows, strict=True):
+        natural = max(map(_display_width, column))
+        used += len(gap) + (natural if count < fixed else min(_NARROWEST, natural))
+        if used > width:
+            break
+        count += 1
+    return max(count, fixed)
+
+
 def fit_text(text: str, width: int) -> str:
     """Text of at most `width` columns, hidden characters escaped; one that is longer is cut."""
     return _pad(printable(text), width).rstrip()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import socket
 from collections.abc import AsyncIterator
 from functools import partial
@@ -154,5 +155,15 @@ async def test_who_may_read_the_ledger_reads_the_month_over_the_network(
         assert [one.it_joules for one in rows_of(remote, 500_000, 500_001)] == [3_600_000] * 3
         with pytest.raises(LedgerUnreachable, match="HTTP 403"):
             list(rows_of(RemoteLedger(WebClient(address, "tenant")), 500_000, 500_001))
+
+    await asyncio.to_thread(read)
+
+
+async def test_a_token_without_rights_learns_not_even_which_ids_there_are(address: str) -> None:
+    def read() -> None:
+        refused = re.compile("no record of this id that the token may read|HTTP 401")
+        for token in ("tenant", "guess"):
+            with pytest.raises(LedgerUnreachable, match=refused):
+                RemoteLedger(WebClient(address, token)).find("9-999")
 
     await asyncio.to_thread(read)

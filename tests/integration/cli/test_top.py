@@ -123,6 +123,7 @@ class Terminal:
     """A process in a terminal of a stated size."""
 
     words: list[str]
+    kind: str = "xterm"
     columns: int = 80
     lines: int = 24
     shown: str = ""
@@ -140,7 +141,7 @@ class Terminal:
             stdout=slave,
             stderr=slave,
             env={k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
-            | {"PYTHONPATH": str(ROOT)},
+            | {"PYTHONPATH": str(ROOT), "TERM": self.kind},
             start_new_session=True,
         )
 
@@ -182,3 +183,13 @@ async def test_a_terminal_is_a_screen_and_is_as_it_was_afterwards(
         return found
 
     assert await asyncio.to_thread(use) == code
+
+
+async def test_a_dumb_terminal_gets_one_table_without_escape_codes(words: list[str]) -> None:
+    def use() -> tuple[int, str]:
+        terminal = Terminal(words, kind="dumb")
+        return terminal.end(), terminal.shown
+
+    code, shown = await asyncio.to_thread(use)
+    assert (code, "site-00001" in shown, "\x1b" in shown) == (0, True, False)
+    assert max(map(len, shown.splitlines())) <= 80

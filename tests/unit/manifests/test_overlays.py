@@ -276,3 +276,18 @@ def test_the_prometheus_operator_finds_the_service(name: str, tmp_path: Path) ->
     ports = {one["name"] for one in service["spec"]["ports"]}
     scraped = [one for one in monitor["spec"]["endpoints"] if one["port"] in ports]
     assert scraped == [{"port": scraped[0]["port"], "path": "/metrics", "interval": "15s"}]
+
+
+@pytest.mark.parametrize("name", HUBS)
+def test_an_overlay_takes_the_dashboards(name: str, tmp_path: Path) -> None:
+    shutil.copytree(MANIFESTS, tmp_path / "m")
+    path = tmp_path / "m" / "overlays" / name / "kustomization.yaml"
+    text = path.read_text(encoding="utf-8")
+    assert "# - ../../grafana\n" in text
+    path.write_text(text + "components: [../../grafana]\n", encoding="utf-8")
+    maps = of_kind(kustomize(path.parent), "ConfigMap")
+    shown = [one for one in maps if one["metadata"]["labels"].get("grafana_dashboard") == "1"]
+    assert {one["metadata"]["name"] for one in shown} == {
+        "kapok-dashboard-fleet",
+        "kapok-dashboard-decisions",
+    }

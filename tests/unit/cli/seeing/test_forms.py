@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.cli.seeing.forms import Row, ShownColumn, format_csv, print_listed
+from scheduler.cli.seeing.forms import Row, ShownColumn, format_csv, lines_of, print_listed
 from scheduler.runtime.printable import printable
 
 COLUMNS = [
@@ -59,3 +59,12 @@ def test_every_text_is_one_cell_without_control_characters(rows: list[list[str]]
     assert all(len(one) == 2 for one in found)
     for row in found[1:]:
         assert not any(cell.lstrip(" ").startswith(("=", "+", "-", "@")) for cell in row)
+
+
+@pytest.mark.parametrize("width", [24, 16, 8])
+def test_columns_that_do_not_fit_the_terminal_are_left_out(width: int) -> None:
+    columns = [ShownColumn(name * 8, lambda _: "x" * 12) for name in "ABCD"]
+    lines = lines_of([{}, {}], columns, width=width)
+    assert len(lines) == 3
+    assert all(len(one) <= max(width, 12) for one in lines)  # the name of a row is never cut
+    assert lines[0].startswith("AAAAAAAA")
