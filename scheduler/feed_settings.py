@@ -14,7 +14,7 @@ _LOOPBACK = ("localhost", "::1")
 Zone = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 
 
-class FeedSettings(msgspec.Struct, frozen=True, kw_only=True):
+class FeedSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One feed.
 
     Attributes:

@@ -41,6 +41,7 @@ class KeptPages:
     def __init__(self) -> None:
         self.pages: list[EnergyPage] = []
         self.is_full = False
+        self.is_away = False
 
     async def append(self, *, epoch: int, at: datetime, page: EnergyPage) -> None:
         del epoch, at
@@ -49,12 +50,16 @@ class KeptPages:
         self.pages.append(page)
 
     async def last_counters(self) -> Mapping[str, SiteCounter]:
+        if self.is_away:
+            raise NotRecorded("no answer")
         found: dict[str, SiteCounter] = {}
         for page in self.pages:
             found.update(page.counters)
         return found
 
     async def rows_since(self, hour: int) -> list[EnergyHour]:
+        if self.is_away:
+            raise NotRecorded("no answer")
         return [row for page in self.pages for row in page.hours if row.hour >= hour]
 
 

@@ -119,7 +119,11 @@ class EnergyCollector:
     async def sync(self) -> None:
         """Reads where counters stood, once, and appends when an hour is over."""
         if self._resume is None:
-            self._resume = dict(await self.record.last_counters())
+            try:
+                self._resume = dict(await self.record.last_counters())
+            except NotRecorded as error:  # a server that is away; the totals lose nothing
+                self._note_failure(error)
+                return
             self._recorded_seconds = self.clock.monotonic() - (
                 _RECORD_SECONDS - _FIRST_RECORD_SECONDS
             )
@@ -161,15 +165,18 @@ class EnergyCollector:
             await self.record.append(epoch=self.epoch(), at=self.clock.now(), page=page)
         except NotRecorded as error:
             self._put_back(rows)
-            if not self._has_failed:
-                _log.warning("what sites used is not recorded yet: %s", error)
-            self._has_failed = True
+            self._note_failure(error)
             return
         except BaseException:
             self._put_back(rows)
             raise
         self._has_failed = False
         self.pages_appended += 1
+
+    def _note_failure(self, error: NotRecorded) -> None:
+        if not self._has_failed:
+            _log.warning("what sites used is not recorded yet: %s", error)
+        self._has_failed = True
 
     def _put_back(self, names: Iterable[str]) -> None:
         for name in names:

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta, timezone
 from scheduler.control.energy.collector import EnergyCollector
 from scheduler.control.events.recorder import EventRecorder
 from scheduler.control.ports.energy import EnergyRecord
+from scheduler.control.ports.not_recorded import NotRecorded
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.quotas import Quotas
 from scheduler.energy.budgets import (
@@ -82,7 +83,10 @@ class MonthBudgets:
             return
         now = self.clock.now().astimezone(_CHINA)
         begin, end = _bounds_of(now)
-        await self._read_recorded((now.year, now.month), _hours(begin))
+        try:
+            await self._read_recorded((now.year, now.month), _hours(begin))
+        except NotRecorded:  # a server that is away: what was known of the month stays
+            return
         use = await self._use_of(_hours(begin))
         self.quotas.months = {
             one.metadata.name: tenant_month(

@@ -47,9 +47,17 @@ class EnergyRecord(Protocol):
         ...
 
     async def last_counters(self) -> Mapping[str, SiteCounter]:
-        """Where the counter of each site stood in the newest page that names it."""
+        """Where the counter of each site stood in the newest page that names it.
+
+        Raises:
+            NotRecorded: the ledger cannot be read now.
+        """
         ...
 
     async def rows_since(self, hour: int) -> list[EnergyHour]:
-        """The rows of hours from this one on."""
+        """The rows of hours from this one on.
+
+        Raises:
+            NotRecorded: the ledger cannot be read now.
+        """
         ...

@@ -81,6 +81,25 @@ async def test_a_full_disk_loses_nothing() -> None:
     assert sum(one.it_joules for one in rig.rows) == pytest.approx(191 * 60_000, abs=1)
 
 
+async def test_a_ledger_that_is_away_is_said_once_and_counting_begins_when_it_is_back(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rig = Rig()
+    rig.kept.is_away = True
+    for _ in range(3):
+        await rig.collector.sync()
+        rig.report(0.0)
+    assert len(caplog.records) == 1
+    assert "not recorded yet: no answer" in caplog.text
+
+    rig.kept.is_away = False
+    await rig.collector.sync()
+    rig.report(0.0)
+    await rig.run_for(2, watts=1000.0)
+
+    assert sum(row.it_joules for row in rig.open_rows) == 120_000
+
+
 async def test_a_report_before_the_last_page_is_read_counts_nothing() -> None:
     rig = Rig()
 

@@ -89,6 +89,20 @@ async def test_a_hold_ends_with_a_larger_budget() -> None:
     assert watched.changes == 2
 
 
+async def test_a_hold_stays_while_the_ledger_is_away() -> None:
+    watched = await _watched(kgco2ePerMonth=0.1)
+    await watched.rig.run_for(61, watts=1000.0)
+    await watched.budgets.sync()
+    held = dict(watched.quotas.month_holds)
+    watched.rig.kept.is_away = True
+    await watched.rig.collector.append_all()
+
+    await watched.budgets.sync()
+
+    assert held
+    assert watched.quotas.month_holds == held
+
+
 async def test_a_new_month_begins_at_nothing() -> None:
     watched = await _watched(kgco2ePerMonth=0.1)
     await watched.rig.run_for(61, watts=1000.0)
