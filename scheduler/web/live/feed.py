@@ -25,6 +25,9 @@ LOOK_SECONDS: Final = 0.15
 """Between two looks while a page is open; an update reaches the page within this and a render."""
 
 
+_REST_RATIO: Final = 3.0
+"""Of a fleet so large that a look takes long, looks are rarer: they never take over a quarter."""
+
 _STILL_SECONDS: Final = 10.0
 """A stream without changes says the time so often, which shows that it lives."""
 
@@ -84,9 +87,11 @@ class LiveFeed:
     async def _look_while_watched(self) -> None:
         while True:
             await self._is_watched.wait()
+            began = self._clock.monotonic()
             with self._faults.barrier("loop"):
                 await self._look()
-            await self._clock.sleep(LOOK_SECONDS)
+            took = self._clock.monotonic() - began
+            await self._clock.sleep(max(LOOK_SECONDS, took * _REST_RATIO))
 
     async def _sample(self) -> None:
         while True:

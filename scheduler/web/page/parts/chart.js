@@ -12,6 +12,7 @@ import {Empty} from "/page/parts/banner.js";
 import {Scroll} from "/page/parts/table.js";
 
 const DASHES = [[], [6, 4], [2, 3], [10, 4, 2, 4], [14, 4], [1, 5]];
+const BASE_PIXELS = 14;                       // as in page.css; a wall has larger letters
 const MOST_TABLE_ROWS = 60;
 
 function colour(name, alpha = 1) {            // a canvas knows no custom property and no light-dark()
@@ -41,15 +42,16 @@ const columnsOf = (series) => series.flatMap((one) => (one.low && one.high ? [on
 
 function options({width, height, series}) {
   const {paths, bands} = lines(series);
-  const axis = {stroke: colour("--faint"), grid: {stroke: colour("--line"), width: 1}, ticks: {stroke: colour("--line")}};
+  const scale = parseFloat(getComputedStyle(document.documentElement).fontSize) / BASE_PIXELS;
+  const axis = {font: `${Math.round(12 * scale)}px system-ui`, stroke: colour("--faint"), grid: {stroke: colour("--line"), width: 1}, ticks: {stroke: colour("--line")}};
   const format = series[0]?.format || String;
   const clock = new Intl.DateTimeFormat(locale(), {hour: "2-digit", minute: "2-digit"});
   return {
     width, height, legend: {show: false}, cursor: {show: false}, series: [{}, ...paths], bands,
     scales: {x: {time: true}, y: {range: (_, low, high) => [Math.min(0, low ?? 0), (high ?? 1) * 1.05 || 1]}},
     axes: [
-      {...axis, values: (_, ticks) => ticks.map((one) => clock.format(one * 1000))},
-      {...axis, size: 72, values: (_, ticks) => ticks.map((one) => format(one))},
+      {...axis, size: 50 * scale, values: (_, ticks) => ticks.map((one) => clock.format(one * 1000))},
+      {...axis, size: 72 * scale, values: (_, ticks) => ticks.map((one) => format(one))},
     ],
   };
 }
@@ -86,7 +88,8 @@ function Figures({times, series, label}) {
       ${series.map((one) => html`<td class="number" key=${one.key}>${text(one, at)}</td>`)}</tr>`)}</tbody></table><//>`;
 }
 
-export function Chart({label, times, series, height = 180}) {
+export function Chart({label, times, series, height: base = 180}) {
+  const height = Math.round((base * parseFloat(getComputedStyle(document.documentElement).fontSize)) / BASE_PIXELS);
   if (times.length < 2) return html`<${Empty}>${t("chart.empty")}<//>`;
   return html`<figure class="figure"><figcaption>${label}
       <ul class="legend">${series.map((one, at) => html`<li key=${one.key}><span class="dash dash-${(at % 6) + 1}" aria-hidden="true"></span> ${one.label}</li>`)}</ul>

@@ -22,7 +22,7 @@ export function HeatTable({label, corner = "", rows, columns, cell, onCell}) {
     setAt([row, column]);
     table.current.querySelector(`[data-at="${row},${column}"]`)?.focus();
   };
-  return html`<div class="scroll heat" role="region" aria-label=${label}>
+  return html`<div class="scroll heat" role="group" aria-label=${label}>
     <table ref=${table} onKeyDown=${move}>
       <caption class="unseen">${label}</caption>
       <thead><tr><th scope="col">${corner}</th>

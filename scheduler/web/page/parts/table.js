@@ -90,7 +90,7 @@ export function Table({id, label, columns, rows, rowKey, total = rows.length, so
     if (box.current) box.current.scrollTop = 0;
   };
   const after = Math.max(0, shown.length - from - part.length);
-  return html`<div class="scroll" ref=${box} tabindex="0" role="region" aria-label=${label}>
+  return html`<div class="scroll" ref=${box} tabindex="0" role="group" aria-label=${label}>
     <table id=${id} aria-rowcount=${total + 1}>
       <caption class="unseen">${label}</caption>
       <thead><tr aria-rowindex="1">
@@ -108,7 +108,7 @@ export function Table({id, label, columns, rows, rowKey, total = rows.length, so
 }
 
 // A part that scrolls by itself: it can be focused, so that the keyboard scrolls it too.
-export const Scroll = ({label, children}) => html`<div class="scroll" tabindex="0" role="region" aria-label=${label}>${children}</div>`;
+export const Scroll = ({label, children}) => html`<div class="scroll" tabindex="0" role="group" aria-label=${label}>${children}</div>`;
 
 export function Count({id, shown, total}) {
   return html`<output id=${id}>${shown === total ? t("table.count", {total}) : t("table.count-of", {shown, total})}</output>`;

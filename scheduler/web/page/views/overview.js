@@ -20,8 +20,9 @@ function change(trend, phase) {               // against the oldest sample of th
   const values = trend?.[phase];
   if (!values || values.length < 2) return null;
   const difference = values[values.length - 1] - values[0];
-  if (!difference) return t("overview.as-before");
-  return t(difference > 0 ? "overview.more" : "overview.fewer", {n: Math.abs(difference)});
+  const age = since(trend.times[0], schedulerNow());
+  if (!difference) return t("overview.as-before", {age});
+  return t(difference > 0 ? "overview.more" : "overview.fewer", {n: Math.abs(difference), age});
 }
 
 function phaseKind(phase, count) {

@@ -38,7 +38,7 @@ function Forecast({forecast, now, p90}) {
   if (now !== undefined && now !== null) series.push({key: "now", label: t("site.now"), values: values.map(() => now), format: rounded});
   return html`<${Chart} label=${t("site.forecast-title")} times=${times} series=${series} />
     <p class="faint">${t("site.issued", {at: instant(forecast.observedAt), origin: named("origin", forecast.origin || "unknown")})}
-      ${worst === undefined ? t("site.no-band") : t("site.band", {worst: rounded(worst)})}</p>`;
+      ${" "}${worst === undefined ? t("site.no-band") : t("site.band", {worst: rounded(worst)})}</p>`;
 }
 
 export function Prices({detail, site}) {
