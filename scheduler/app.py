@@ -704,12 +704,13 @@ class Scheduler:
         )
 
     def _fleet_copy(self) -> FleetCopy:
-        failover = self._settings.failover
+        failover, freeze = self._settings.failover, self.term.gate.state.freeze
         return take_fleet_copy(
             self.objects,
             self.term.inputs,
             max_silent_ratio=failover.storm.max_silent_ratio,
             is_failover_enabled=failover.enabled,
+            freeze=freeze.why if freeze else "",
         )
 
     def _build_answers(self) -> RunningAnswers:

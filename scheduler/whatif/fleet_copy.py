@@ -33,6 +33,7 @@ class CopyObjects(msgspec.Struct, frozen=True, kw_only=True):
         grants: of all sites, also of those that do not exist.
         max_silent_ratio: evictions freeze when more than this share of the fleet falls silent.
         is_failover_enabled: whether anything is replaced without an operator's word.
+        freeze: why nothing is evicted now; empty: evictions are allowed.
     """
 
     now: datetime
@@ -44,6 +45,7 @@ class CopyObjects(msgspec.Struct, frozen=True, kw_only=True):
     grants: tuple[SiteGrant, ...] = ()
     max_silent_ratio: float = 0.5
     is_failover_enabled: bool = True
+    freeze: str = ""
 
 
 class FleetCopy(msgspec.Struct, frozen=True, kw_only=True):

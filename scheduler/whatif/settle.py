@@ -14,6 +14,7 @@ import msgspec
 from scheduler.model.decision import Decision
 from scheduler.model.demand.assignment import BatchAssignment
 from scheduler.model.demand.demand import Demand, NotAccepted
+from scheduler.model.demand.facts import RESERVED_FOR_PREFIX, SiteFacts
 from scheduler.model.demand.placed import at_its_claims
 from scheduler.model.demand.terms import Terms
 from scheduler.model.kinds.tenant import Spend
@@ -59,6 +60,7 @@ class SettledFleet:
         decided_demands: the demands that these decisions answer.
         tasks: what was asked of these workloads.
         refusals: the decisions that could not leave all sites that were to be left.
+        reserved_at: the sites where room is reserved for a workload that waits.
         reader: resolves workloads.
         books: what tenants use.
     """
@@ -74,6 +76,7 @@ class SettledFleet:
     decided_demands: dict[str, Demand] = field(default_factory=dict)
     tasks: dict[str, DecisionTask] = field(default_factory=dict)
     refusals: dict[str, Decision] = field(default_factory=dict)
+    reserved_at: dict[str, list[str]] = field(default_factory=dict)
 
     def replicas_of(self, key: str) -> dict[str, int]:
         """The replicas of a workload by site, as decided, else as they run."""
@@ -134,6 +137,9 @@ def open_fleet(
         reader=reader,
         books=books,
     )
+    for one in copy.facts:
+        for key in one.reserved_for if one.in_flight else ():
+            settled.reserved_at.setdefault(key, []).append(one.name)
     if books.is_any_limited:
         for demand in demands.values():
             if isinstance(demand, Demand):
@@ -216,15 +222,30 @@ def decide_task(
     def decide(one: Demand) -> Decision:
         return choose(one, fleet, now=objects.now, terms=terms or objects.terms, assigned=assigned)
 
+    reserved = _release_reserved(settled, key)
     decision = decide(demand)
     if decision.phase != "Placed" and demand.evicted:
         settled.refusals[key] = decision
         demand, decision = leave_as_many(demand, decision, decide)
+    if decision.phase != "Placed":
+        for facts in reserved:
+            fleet.upsert(facts)
     fleet.assume(demand, decision)
     settled.decisions[key] = decision
     settled.decided_demands[key] = demand
     settled.workloads[key] = with_placement(settled.workloads[key], decision)
     settled.books.set(demand, settled.replicas_of(key))
+
+
+def _release_reserved(settled: SettledFleet, key: str) -> list[SiteFacts]:
+    """Has the room that is reserved for a workload count as free; returns the facts until now."""
+    fleet, before = settled.fleet, []
+    for site in settled.reserved_at.get(key, ()):
+        facts = fleet.facts_of(site)
+        kept = tuple(one for one in facts.in_flight if one.workload != RESERVED_FOR_PREFIX + key)
+        before.append(facts)
+        fleet.upsert(msgspec.structs.replace(facts, in_flight=kept))
+    return before
 
 
 def waiting_tasks(settled: SettledFleet) -> Iterator[DecisionTask]:

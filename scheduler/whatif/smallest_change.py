@@ -197,6 +197,7 @@ class _SiteTrials:
             demands=settled.demands,
             reader=settled.reader,
             books=settled.books.forked(),
+            reserved_at=settled.reserved_at,
         )
         settle(trial, [settled.tasks[key] for key in (*self.keys, *self.beside)])
         is_placed = all(trial.has_left(key, self.left) for key in self.keys)

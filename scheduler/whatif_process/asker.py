@@ -148,6 +148,7 @@ def take_fleet_copy(
     *,
     max_silent_ratio: float,
     is_failover_enabled: bool,
+    freeze: str = "",
 ) -> FleetCopy:
     """The state now, with what is decided and not written yet; call it on the event loop.
 
@@ -157,6 +158,7 @@ def take_fleet_copy(
             prices are left out: they are of this backlog, and not of that of a scenario.
         max_silent_ratio: evictions freeze when more than this share of the fleet falls silent.
         is_failover_enabled: whether anything is replaced without an operator's word.
+        freeze: why nothing is evicted now; empty: evictions are allowed.
     """
     return FleetCopy(
         objects=CopyObjects(
@@ -169,6 +171,7 @@ def take_fleet_copy(
             grants=tuple(objects.grants.values()),
             max_silent_ratio=max_silent_ratio,
             is_failover_enabled=is_failover_enabled,
+            freeze=freeze,
         ),
         facts=tuple(one for one in inputs.fleet.facts if one is not None),
         workloads=tuple(objects.present_workloads()),

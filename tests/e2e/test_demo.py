@@ -22,6 +22,7 @@ from tests.support.demo_checker import (
     broken_rules,
     decisions_that_do_not_match,
     orders_not_applied,
+    what_a_loss_must_concern,
 )
 from tests.support.grafana import queries, unanswered
 from tests.support.prometheus import prometheus
@@ -85,6 +86,7 @@ def test_the_demo_settles_and_an_independent_checker_finds_nothing(tmp_path: Pat
     assert orders_not_applied(export) == []
     assert decisions_that_do_not_match(export) == []
     assert set(export.members) == set(export.reports) == {s["name"] for s in answer["sites"]}
+    _check_what_ifs_of(export, target)
     assert list((tmp_path / "home").iterdir()) == []  # nothing is left behind
     assert processes_of(tmp_path) == {}
 
@@ -108,6 +110,24 @@ def _check_answer(answer: dict[str, Any]) -> None:
         assert one["line"]
         if one["phase"] == "Running":
             assert all(site["ready"] == site["replicas"] for site in one["sites"])
+
+
+def _check_what_ifs_of(export: Export, folder: Path) -> None:
+    """Some sites of the exported city are lost in turn: what ran there moves, or is left over."""
+    for site in sorted(export.members)[::5]:
+        done = subprocess.run(
+            [*KAPOK, "whatif", "-f", str(folder), "lose", site, "-o", "json"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+        answer = json.loads(done.stdout)
+        assert done.returncode == bool(answer["unplaced"])
+        concerned = {one["workload"] for one in answer["moves"] if one["from"] == site}
+        concerned |= {one["workload"] for one in (*answer["unplaced"], *answer["ends"])}
+        assert concerned == what_a_loss_must_concern(export, site)
+        assert all(one["to"] != site for one in answer["moves"])
 
 
 class Running:

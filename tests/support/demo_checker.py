@@ -211,3 +211,12 @@ def decisions_that_do_not_match(export: Export) -> list[str]:
         if export.decisions[reference["id"]]["hash"] != reference["hash"]:
             found.append(f"{name_of(workload)}: its decision has another hash")
     return found
+
+
+def what_a_loss_must_concern(export: Export, site: str) -> set[str]:
+    """The workloads that run at a site, so that its loss moves them or leaves them over."""
+    return {
+        f"{workload['metadata']['namespace']}/{workload['metadata']['name']}"
+        for workload, place, replicas in export.placed
+        if place == site and replicas and workload["status"].get("phase") != "Completed"
+    }

@@ -30,6 +30,7 @@ from scheduler.whatif.scenario.new_sites import copies_of, grants_by_site, new_s
 from scheduler.whatif.scenario.words import nearest, refuse_contradictions
 
 MAX_SITES = 20_000
+_THAW = "add the word thaw to see what follows"
 
 UsedAt = Callable[[str], Mapping[str, int]]
 """Site → what placed workloads request there; millicores for cpu, whole units for all else."""
@@ -226,13 +227,17 @@ def _freeze_of(draft: _Draft, fallen: int, present: int) -> str:
             "there is no session with the broker: no site is reached, so nothing moves and nothing "
             "new starts; the sites run on by the orders that they have"
         )
-    ratio = draft.copy.objects.max_silent_ratio
-    if draft.is_thawed or not fallen or fallen <= ratio * present:
+    ratio, present_freeze = draft.copy.objects.max_silent_ratio, draft.copy.objects.freeze
+    if draft.is_thawed or not fallen:
+        return ""
+    if present_freeze:
+        return f"evictions are frozen already: {present_freeze}; {_THAW}"
+    if fallen <= ratio * present:
         return ""
     return (
         f"{fallen} of {present} sites fall silent together, more than failover.storm."
         f"max_silent_ratio ({ratio:g}): nothing is replaced before an operator runs kapok thaw; "
-        "add the word thaw to see what follows"
+        f"{_THAW}"
     )
 
 

@@ -277,6 +277,35 @@ def test_what_is_in_flight_or_reserved_is_no_room() -> None:
     assert answer["headroom"]["cpu"] == 1.0
 
 
+def test_room_that_is_reserved_for_a_workload_is_its_own() -> None:
+    """Live copies have such reservations: for workloads that have waited long."""
+    reserved = InFlight(
+        workload="reserved for ns/new",
+        replicas=3,
+        requests={"cpu": 1000, "memory": 2**30, "pods": 1},
+    )
+    facts = facts_of(place("m2", 3), grant("m2"), in_flight=(reserved,))
+    copy = copy_of(
+        place("m1", 4),
+        workload(3, name="new"),
+        workload(2, name="web", placed={"m1": 2}, priority=5),
+    ).with_facts([facts])
+    # What is lost comes first by its priority, and finds the room at m2 reserved.
+    answer = what_if(copy, "lose m1")
+    assert unplaced(answer) == ["ns/web"]
+    assert answer["after"]["replicas"] == 3
+    assert what_if(copy, "load 1")["after"]["replicas"] == 5
+
+
+def test_a_freeze_that_is_in_force_holds_in_a_what_if() -> None:
+    copy = copy_of(*CITY, workload(1, name="web", placed={"m1": 1}), freeze="an operator said so")
+    frozen = what_if(copy, "lose m1")
+    assert "an operator said so" in frozen["freeze"]["why"]
+    assert unplaced(frozen) == ["ns/web"]
+    assert not what_if(copy, "lose m1 thaw")["unplaced"]
+    assert not what_if(copy, "drain m1")["unplaced"]
+
+
 def test_the_hottest_site_is_the_one_with_most_demand_for_its_supply() -> None:
     copy = copy_of(
         place("m1", 1),
