@@ -100,9 +100,8 @@ def test_english_is_said_as_it_was_recorded() -> None:
     ("english", "chinese"),
     [
         (
-            "2 workloads are left without a place (1 full, 1 quota); 3 replicas move, 0 start, "
-            "1 end",
-            "有 2 个工作负载无处放置（full 1 个、quota 1 个）；3 个副本迁移，0 个启动，1 个终止",
+            "2 workloads are left without a place (2 full); 3 replicas move, 0 start, 1 end",
+            "有 2 个工作负载无处放置（full 2 个）；3 个副本迁移，0 个启动，1 个终止",
         ),
         (
             "12 replicas fit (cpu 8, memory 1Gi; class general-1)",
