@@ -17,7 +17,7 @@ from scheduler.cli.support.arguments import (
 )
 from scheduler.cli.support.hub_access import HubNotFound, add_hub_arguments
 from scheduler.cli.support.offline_input import OfflineInputError
-from scheduler.cli.support.output import print_error, print_json, print_table, print_text
+from scheduler.cli.support.output import print_error, print_json, print_sentences, print_table
 from scheduler.cli.support.web_access import add_server_option
 from scheduler.cli.whatif import PATH
 from scheduler.control.ports.hub import HubError
@@ -104,7 +104,9 @@ def _answer(
 
 def _print(answer: dict[str, Any]) -> None:
     asked = ", ".join(f"{name} {amount}" for name, amount in answer["shape"]["requests"].items())
-    print_text(f"{answer['replicas']} replicas fit ({asked}; class {answer['shape']['dataClass']})")
+    print_sentences(
+        f"{answer['replicas']} replicas fit ({asked}; class {answer['shape']['dataClass']})"
+    )
     sites = answer["sites"]
     rows = [("SITE", "FITS", "WHY NONE")]
     for one in sites[:_MAX_SITES_SHOWN]:
@@ -113,13 +115,13 @@ def _print(answer: dict[str, Any]) -> None:
         rows.append((one["name"], _count(one["replicas"]), why))
     print_table(rows)
     if len(sites) > _MAX_SITES_SHOWN:
-        print_text(f"and {len(sites) - _MAX_SITES_SHOWN} more sites; -o json lists all")
+        print_sentences(f"and {len(sites) - _MAX_SITES_SHOWN} more sites; -o json lists all")
     for one in answer["buyNext"]:
-        print_text(_purchase(one))
+        print_sentences(_purchase(one))
     if answer["stuck"] and not answer["buyNext"]:
-        print_text(f"{len(answer['stuck'])} workloads wait, none of them for capacity")
+        print_sentences(f"{len(answer['stuck'])} workloads wait, none of them for capacity")
     for note in answer["notes"]:
-        print_text(f"note: {note}")
+        print_sentences(f"note: {note}")
 
 
 def _count(replicas: int) -> str:

@@ -23,7 +23,7 @@ from scheduler.cli.support.arguments import (
 from scheduler.cli.support.command_parser import CommandParser
 from scheduler.cli.support.hub_access import HubNotFound, add_hub_arguments
 from scheduler.cli.support.offline_input import OfflineInputError
-from scheduler.cli.support.output import print_error, print_json, print_text
+from scheduler.cli.support.output import print_error, print_json, print_sentences
 from scheduler.cli.support.web_access import add_server_option
 from scheduler.control.ports.hub import HubError
 from scheduler.model.quantities import NotAQuantity
@@ -112,7 +112,7 @@ def run(arguments: argparse.Namespace) -> int:
     if options.output == "json":
         print_json(answer)
     else:
-        print_text(format_whatif(answer))
+        print_sentences(format_whatif(answer))
     return EXIT_NO if answer["unplaced"] else EXIT_GOOD
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from scheduler.cli.support.output import format_table
+from scheduler.cli.support.output import format_table, said_rows
+from scheduler.words.catalogue import reader_catalogue
 
 Answer = dict[str, Any]
 
@@ -17,13 +18,20 @@ def format_whatif(answer: Answer) -> str:
     parts = [
         _headline(answer),
         *_freeze(answer),
-        "".join(format_table(_side_by_side(answer["before"], answer["after"]))).rstrip("\n"),
+        _table(_side_by_side(answer["before"], answer["after"])),
         *_unplaced(answer),
         *_changes(answer["smallestChange"]),
         *_moves(answer),
         *(f"note: {one}" for one in answer["notes"]),
     ]
     return "\n".join(parts)
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    """A table in the language of the reader, also the names of its rows."""
+    words = reader_catalogue()
+    named = [(words.label(first), *rest) for first, *rest in said_rows(rows)]
+    return "".join(format_table(named)).rstrip("\n")
 
 
 def _headline(answer: Answer) -> str:
@@ -87,10 +95,15 @@ def _unplaced(answer: Answer) -> list[str]:
             continue
         cells: list[Sequence[str]] = [("PRIORITY", "WORKLOAD", "MISSING", "WHY")]
         cells += [
-            (str(one["priority"]), one["workload"], str(one["missing"]), one["line"])
+            (
+                str(one["priority"]),
+                one["workload"],
+                str(one["missing"]),
+                reader_catalogue().say(one["line"]),
+            )
             for one in rows[:_MAX_ROWS]
         ]
-        found += ["", "".join(format_table(cells)).rstrip("\n"), *_more(rows)]
+        found += ["", _table(cells), *_more(rows)]
     return found
 
 

@@ -4,7 +4,7 @@ import argparse
 import asyncio
 import json
 import unicodedata
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from scheduler.cli.entry import main
 from scheduler.control.ports.hub import SITES, WORKLOADS
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.hub.crds.generate import make_crds
+from scheduler.words.languages import choose_language
 from tests.support.sites import NOW, grant, nodes, site, site_with_capacity, workload
 
 pytestmark = pytest.mark.integration
@@ -30,10 +31,12 @@ CITY = [
 
 
 @pytest.fixture(autouse=True)
-def no_language(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment asks for no language, whatever that of the tests is."""
+def no_language(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The environment asks for no language, and none stays chosen for the next test."""
     for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
         monkeypatch.delenv(name, raising=False)
+    yield
+    choose_language("en")
 
 
 @pytest.fixture

@@ -94,3 +94,28 @@ def test_english_is_said_as_it_was_recorded() -> None:
     text = "m1 is cordoned"
     assert catalogue_of("en").say(text) == text
     assert catalogue_of("zh").say(text) == "m1 已被封锁，不接收新负载"
+
+
+@pytest.mark.parametrize(
+    ("english", "chinese"),
+    [
+        (
+            "2 workloads are left without a place (2 full); 3 replicas move, 0 start, 1 end",
+            "有 2 个工作负载无处放置（full 2 个）；3 个副本迁移，0 个启动，1 个终止",
+        ),
+        (
+            "12 replicas fit (cpu 8, memory 1Gi; class general-1)",
+            "可放 12 个副本（cpu 8, memory 1Gi；数据级别 general-1）",
+        ),
+        (
+            "placed on m1 (2); for it end 1 of 2 of ns/low at m1 (priority 5)",
+            "放置于 m1（2）；为此终止 m1 上 ns/low 的 2 个中的 1 个（优先级 5）",
+        ),
+        (
+            "fits after 2026-11-23T08:00:00Z, when ns/b ends",
+            "在 2026-11-23 08:00:00 UTC ns/b 结束之后可以放置",
+        ),
+    ],
+)
+def test_answers_about_what_would_be_are_said_too(english: str, chinese: str) -> None:
+    assert catalogue_of("zh").say(english) == chinese
