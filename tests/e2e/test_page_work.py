@@ -127,7 +127,7 @@ def test_why_it_does_not_run_and_who_can_change_it(page: Browser) -> None:
     words = page.run("return document.getElementById('in-words').textContent")
     assert "labels do not match" in words, "the same for a reader of the screen"
     show(page, f"#/workloads/{UNNAMED}")
-    shows(page, "#reasons", "no data class given", "the tenant may change it")
+    shows(page, "#reasons", "no data class given", "does not say how sensitive")
     assert page.console_messages() == []
 
 
@@ -202,6 +202,9 @@ def test_every_view_of_work_is_there_in_chinese(page: Browser) -> None:
             show(window, view)
             shows(window, selector)
         assert "哪里放得下" in window.text()
+        show(window, f"#/workloads/{REFUSED}?part=why")
+        shows(window, "#why-line", "个站点")
+        shows(window, "#changes", "可由租户修改", "就可以放置")
         assert window.console_messages() == [], "no word is missing"
     finally:
         window.run("localStorage.clear()")

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from scheduler.model.kinds.workload import Workload
 from scheduler.model.words.sentence import json_bytes
+from scheduler.web.answers.language import in_language
 from scheduler.web.answers.queue import queue_answer, tenant_shares
 from scheduler.web.answers.source import (
     AnswerSource,
@@ -32,6 +33,7 @@ from scheduler.web.auth import bearer_token_of
 from scheduler.web.search import words_of
 from scheduler.web.sessions import Sessions
 from scheduler.web.snapshot import StateSnapshot
+from scheduler.words.languages import UnknownLanguage, parse_language
 
 _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _RESOURCE: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9./_-]{0,314}[A-Za-z0-9])?")
@@ -269,6 +271,7 @@ def _number(request: web.Request, name: str, default: int, least: int, most: int
 
 _STATUS_OF: Final[Mapping[type[Exception], HTTPStatus]] = {
     WrongQuery: HTTPStatus.BAD_REQUEST,
+    UnknownLanguage: HTTPStatus.BAD_REQUEST,
     QuestionRefused: HTTPStatus.BAD_REQUEST,
     NothingThere: HTTPStatus.NOT_FOUND,
     TooManyQuestions: HTTPStatus.TOO_MANY_REQUESTS,
@@ -283,11 +286,12 @@ def _answering(
 
     async def answer(request: web.Request) -> web.Response:
         try:
+            language = parse_language(request.query.get("lang", "en"))
             found = await handler(request)
         except tuple(_STATUS_OF) as error:
             status = next(code for kind, code in _STATUS_OF.items() if isinstance(error, kind))
             return web.Response(status=status, text=f"{error}\n")
-        body = await asyncio.to_thread(json_bytes, found)
+        body = await asyncio.to_thread(lambda: json_bytes(in_language(found, language)))
         return web.Response(body=body, content_type="application/json")
 
     return answer

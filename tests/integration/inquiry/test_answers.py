@@ -1,6 +1,7 @@
 """The page's questions, answered by the real engine from a real ledger."""
 
 import asyncio
+import json
 from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
@@ -25,8 +26,10 @@ from scheduler.model.kinds.kinds import Workload
 from scheduler.model.kinds.metadata import Metadata
 from scheduler.model.kinds.site import SitePrices
 from scheduler.model.kinds.workload import WorkloadSpec
+from scheduler.model.words.sentence import json_bytes
 from scheduler.placement.choose import choose
 from scheduler.placement.fleet.fleet import Fleet
+from scheduler.web.answers.language import in_language
 from scheduler.web.answers.source import (
     FitQuestion,
     LedgerUnreadable,
@@ -100,7 +103,7 @@ async def test_any_two_sites_are_compared_rule_by_rule_and_term_by_term(tmp_path
     question = WhyQuestion(workload=KEY, decision="3-1", versus=("b-core", "a-edge"), limit=1)
     found = (await answers.explain(question))["versus"]
     assert found["sites"] == ["b-core", "a-edge"]
-    standing = "b-core is chosen for 3 replicas; a-edge is chosen for 1 replica; "
+    standing = "b-core is chosen for 3 replicas; a-edge is chosen for 1 replicas; "
     assert found["sentence"] == standing + "the costs of both are unknown"
     assert [len(term["costs"]) for term in found["terms"]] == [2] * len(found["terms"])
     one = await answers.explain(WhyQuestion(workload=KEY, decision="3-1", versus=("a-edge",)))
@@ -328,3 +331,30 @@ async def test_questions_wait_for_their_turn_and_too_many_are_refused(tmp_path: 
     assert len(refused) == 3
     assert "ask again in some seconds" in refused[0]
     assert (await answers.explain(question))["workload"] == KEY
+
+
+async def test_an_answer_is_said_in_the_language_of_the_reader(tmp_path: Path) -> None:
+    await record(tmp_path, demand("general-4"))
+    answers = answers_of(tmp_path)
+    body = await answers.explain(WhyQuestion(workload=KEY, decision="3-1"))
+    chinese = in_language(body, "zh")
+    assert "个站点" in chinese["line"]
+    refused = [one for one in chinese["sites"][0]["verdicts"] if one["passed"] is False]
+    assert refused[0]["message"] == "data-class.compared", "slugs stay as they are"
+    assert "此负载为 general-4" in refused[0]["sentence"]
+    assert "主管部门" in chinese["plain"][0]["ask"]
+    changes = in_language(await answers.changes(KEY), "zh")["smallestChange"]
+    assert "就可以放置" in changes[0]["sentence"]
+    assert changes[0]["kind"] == (await answers.changes(KEY))["smallestChange"][0]["kind"]
+    assert in_language({"line": "something of a user", "n": 1}, "zh")["line"] == (
+        "something of a user"
+    )
+    line = "0/3 sites are feasible: 8 data-class, 3 selector"
+    row = in_language({"reason": line, "reasons": [{"reason": "data-class"}]}, "zh")
+    assert "个站点" in row["reason"]
+    assert row["reasons"] == [{"reason": "data-class"}]
+    assert in_language(body, "en") is body
+    assert json.loads(json_bytes(in_language(body, "en")))["line"] == body["line"], (
+        "as the page gets it"
+    )
+    assert json.loads(json_bytes(chinese))["line"] == chinese["line"]

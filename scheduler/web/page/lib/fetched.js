@@ -2,9 +2,13 @@
 
 import {useEffect, useRef, useState} from "/page/lib/preact.js";
 import {plain} from "/page/lib/plain.js";
+import {language} from "/page/lib/words.js";
+
+// The server words sentences and lines in the language of the page.
+const inLanguage = (path) => (language.get() === "en" ? path : `${path}${path.includes("?") ? "&" : "?"}lang=${language.get()}`);
 
 export async function ask(path, signal) {
-  const answer = await fetch(path, {headers: {Accept: "application/json"}, signal});
+  const answer = await fetch(inLanguage(path), {headers: {Accept: "application/json"}, signal});
   if (answer.ok) return answer.json();
   const error = new Error(plain((await answer.text()).slice(0, 500).trim()) || `${answer.status}`);
   error.status = answer.status;
@@ -60,7 +64,7 @@ export function useFetched(path, {everySeconds = 0, version} = {}) {
     }
     return path ? everySeconds : 0;
   };
-  useAgain(load, [path, everySeconds], {version: path ? version : undefined});
+  useAgain(load, [path, everySeconds, language.get()], {version: path ? version : undefined});
   return state;
 }
 

@@ -15,13 +15,6 @@ const PAGE = 25;
 const SIGNS = {true: "✔", false: "✖", null: "–"};
 const KINDS = {true: "good", false: "bad", null: "wait"};
 
-// Whom to ask about a reason, where no change is known that helps.
-const WHO_OF = Object.fromEntries(Object.entries({
-  authority: "data-class protection-level jurisdiction network-zone dedicated-pool not-allowed grant-expired cpu-vendor",
-  operator: "taint latency-unknown stale silent cordoned no-executor api-kind full fragmented quota budget no-tenant",
-  tenant: "data-class-missing operating-system architecture selector site-group too-far spread deadline paused pod-security invalid",
-}).flatMap(([who, slugs]) => slugs.split(" ").map((slug) => [slug, who])));
-
 const signOf = (verdict) => SIGNS[String(verdict.passed)] || SIGNS.null;
 const money = (value) => (value === null || value === undefined ? t("unknown") : t("cny.per-hour", {n: number(value, 4)}));
 
@@ -33,7 +26,7 @@ const whatIfLink = (change, workload) => link(["whatif"], {
 
 function Change({change, workload}) {
   return html`<li class="change"><${State} kind=${change.verified ? "good" : "wait"}>${named("who", change.who)}<//>
-    <span>${t("why.change", {kind: plain(change.kind), target: plain(change.target), from: plain(change.from) || "–", to: plain(change.to) || "–"})}</span>
+    <span>${plain(change.sentence) || t("why.change", {kind: plain(change.kind), target: plain(change.target), from: plain(change.from) || "–", to: plain(change.to) || "–"})}</span>
     ${change.site && html`<a href=${siteLink(change.site)}>${change.site}</a>`}
     <a href=${whatIfLink(change, workload)}>${t("why.show-me")}</a></li>`;
 }
@@ -149,6 +142,11 @@ function Pager({offset, total}) {
     <button type="button" class="plain" disabled=${offset + PAGE >= total} onClick=${go(offset + PAGE)}>${t("page.after")}</button></div>`;
 }
 
+function meaning(data, slug) {                // for a reader who knows neither Kapok nor Kubernetes
+  const found = data.plain.find((one) => one.reason === slug);
+  return found ? html`<small>${plain(found.sentence)} ${plain(found.ask)}</small>` : null;
+}
+
 function questionOf(query, search, versus) {
   const asked = new URLSearchParams({limit: PAGE, offset: Number(query.get("offset")) || 0, search});
   if (query.get("decision")) asked.set("decision", query.get("decision"));
@@ -170,7 +168,7 @@ export function Why({path, parts, query, phase}) {
         ${query.get("decision") && html` <a href=${link(parts, {part: "why"})}>${t("why.newest")}</a>`}</p>
       <${Stale} error=${state.error} />
       ${reasons.length > 0 && html`<ul class="reasons" id="reasons">${reasons.map(([slug, count]) => html`<li key=${slug}>
-        <b>${named("reason", slug)}</b> ${t("why.sites", {n: count})}${WHO_OF[slug] && `; ${named("who", WHO_OF[slug])}`}</li>`)}</ul>`}
+        <b>${named("reason", slug)}</b> ${t("why.sites", {n: count})}${meaning(data, slug)}</li>`)}</ul>`}
       ${data.notes.map((one) => html`<p key=${one} class="faint">${plain(one)}</p>`)}</section>
     ${isStuck && ["Waiting", "Refused", "Pending"].includes(phase) && html`<section class="panel wide"><h2>${t("why.smallest")}</h2>
       <p class="faint">${t("why.verified")}</p><${Changes} path=${path} workload=${data.workload} /></section>`}

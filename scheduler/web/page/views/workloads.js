@@ -6,7 +6,7 @@ import {instant, number} from "/page/lib/format.js";
 import {useLive} from "/page/lib/live.js";
 import {plain} from "/page/lib/plain.js";
 import {route, setQuery, workloadLink} from "/page/lib/router.js";
-import {named, t} from "/page/lib/words.js";
+import {language, named, t} from "/page/lib/words.js";
 import {pending, Stale, State} from "/page/parts/banner.js";
 import {Count, Table} from "/page/parts/table.js";
 
@@ -57,7 +57,7 @@ function useRows(question) {
     }
     return EVERY_SECONDS * Math.ceil(wanted / 2000);
   };
-  useAgain(load, [question, wanted], {version: useLive().values.workloadsVersion});
+  useAgain(load, [question, wanted, language.get()], {version: useLive().values.workloadsVersion});
   return [state, () => setWanted((count) => count + PAGE)];
 }
 
