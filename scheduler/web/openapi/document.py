@@ -12,7 +12,7 @@ from scheduler.web.openapi.routes import API_ROUTES, JSON, PLAIN, ApiRoute
 from scheduler.web.openapi.schemas import NAME, SCHEMAS, TEXT, Schema, ref
 
 _PLACE: Final = re.compile(r"\{(\w+)\}")
-_KEYS: Final = frozenset({"id", "digest"})
+_KEYS: Final = frozenset({"id", "digest", "language"})
 _DESCRIPTION: Final = (
     "The HTTP API of `kapok up`: the state of the scheduler and its ledger. A request carries a "
     "bearer token of the hub, whose rights apply (TokenReview, SubjectAccessReview); the page has "
@@ -80,7 +80,7 @@ def _name_of(route: ApiRoute) -> str:
 
 
 def _in_path(route: ApiRoute) -> list[Schema]:
-    """Names of objects, but for ids of records and digests: of these a wrong one is not found."""
+    """Names of objects; of ids, digests and languages a wrong one is not found."""
     return [
         {
             "name": name,

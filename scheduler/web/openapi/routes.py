@@ -68,12 +68,94 @@ _RECORDS: Final = (
     ApiParameter("limit", "The most records, up to 256.", _NUMBER),
 )
 _LIVE: Final = (
-    ApiParameter("sites", "Words that a row of a site must have.", TEXT),
-    ApiParameter("workloads", "Words that a row of a workload must have.", TEXT),
+    ApiParameter("view", "The view of the page.", TEXT),
+    ApiParameter("name", "The site of the view `site`.", TEXT),
 )
 _OF_BLOB: Final = (ApiParameter("record", "The id of a record that refers to it.", TEXT),)
 
+_OFFSET = ApiParameter("offset", "Rows that are skipped.", COUNT)
+_LIMIT = ApiParameter("limit", "The most rows.", {**COUNT, "minimum": 1})
+_TABLE: Final = (
+    _SEARCH,
+    ApiParameter("sort", "A column; `-` in front turns the order round.", TEXT),
+    *(
+        ApiParameter(name, "Only rows with this value; may be repeated.", TEXT)
+        for name in ("tenant", "namespace", "phase", "site", "class", "reason")
+    ),
+    _OFFSET,
+    _LIMIT,
+)
+_WHY: Final = (
+    ApiParameter("decision", "The id of a record, as status.decision has it.", TEXT),
+    ApiParameter("versus", "A site that is compared; at most two.", TEXT),
+    _SEARCH,
+    _OFFSET,
+    _LIMIT,
+)
+_HISTORY: Final = (ApiParameter("before", "Entries before this sequence.", COUNT), _LIMIT)
+_FITS: Final = (
+    ApiParameter("request", "NAME=QUANTITY, as cpu=8; may be repeated.", TEXT),
+    ApiParameter("replicas", "How many.", {**COUNT, "minimum": 1}),
+    ApiParameter("class", "The class of the data.", TEXT),
+    _LIMIT,
+)
+_SCENARIO: Final = (ApiParameter("scenario", "Words as of `kapok whatif`; may be repeated.", TEXT),)
+_SHAPE: Final = (
+    *(ApiParameter(name, "A quantity of one pod.", TEXT) for name in ("cpu", "memory", "gpu")),
+    ApiParameter("class", "The class of the data.", TEXT),
+    ApiParameter("namespace", "The namespace of the workload.", TEXT),
+)
+_SAID: Final = (ApiParameter("text", "A recorded sentence; at most 64 of them.", TEXT),)
+_OF_LINKS: Final = (ApiParameter("site", "The site whose round-trip times are asked.", TEXT),)
+_ONE_WORKLOAD: Final = "/api/v1/workloads/{namespace}/{name}"
+
+
+def _answer(
+    path: str,
+    summary: str,
+    query: tuple[ApiParameter, ...] = (),
+    *,
+    rights: Rights = "namespace",
+    answer: str = "Answer",
+) -> ApiRoute:
+    """An answer of `scheduler/web/answers`."""
+    return ApiRoute(
+        path=path,
+        summary=summary,
+        answer=answer,
+        query=query,
+        rights=rights,
+        refusals=(400, 404, 429, 503),
+    )
+
+
 API_ROUTES: Final = (
+    _answer(
+        "/api/v1/links", "Round-trip times of a site.", _OF_LINKS, rights="all", answer="Links"
+    ),
+    _answer("/api/v1/workloads/table", "Workloads with search, facets and sort.", _TABLE),
+    _answer(_ONE_WORKLOAD, "One workload."),
+    _answer(_ONE_WORKLOAD + "/why", "Every verdict and cost of its decision.", _WHY),
+    _answer(_ONE_WORKLOAD + "/changes", "The smallest changes that would place it."),
+    _answer(_ONE_WORKLOAD + "/history", "What was decided about it.", _HISTORY),
+    _answer(_ONE_WORKLOAD + "/events", "Its events."),
+    _answer("/api/v1/queue", "What waits, and for what."),
+    _answer("/api/v1/tenants", "What tenants use of their quotas."),
+    _answer("/api/v1/spend", "Power, carbon and cost of placed work.", rights="all"),
+    _answer("/api/v1/fits", "Where a shape still fits.", _FITS, rights="all"),
+    _answer("/api/v1/losses/{site}", "What is lost if a site is.", rights="all"),
+    _answer("/api/v1/whatif", "What a scenario would do.", _SCENARIO, rights="all"),
+    ApiRoute(
+        method="post",
+        path="/api/v1/whatif",
+        summary="The same, with progress, a JSON object a line; the last one has the answer.",
+        body="Scenario",
+        content_type="application/x-ndjson",
+        refusals=(400, 429),
+    ),
+    _answer("/api/v1/capacity", "What of a shape still fits where.", _SHAPE, rights="all"),
+    _answer("/api/v1/words/{language}", "The catalogue of a language.", rights="all"),
+    _answer("/api/v1/words/{language}/said", "Sentences in a language.", _SAID, rights="all"),
     ApiRoute(path="/api/v1/sites", summary="All sites.", answer="SiteList"),
     ApiRoute(
         path="/api/v1/workloads",
@@ -126,10 +208,10 @@ API_ROUTES: Final = (
     ),
     ApiRoute(
         path="/api/v1/live",
-        summary="Server-sent events: all rows first, then those that change.",
+        summary="Server-sent events: the document of a view, then what changes in it.",
         query=_LIVE,
         content_type="text/event-stream",
-        refusals=(503,),
+        refusals=(400, 404, 429, 503),
     ),
     ApiRoute(
         method="post",

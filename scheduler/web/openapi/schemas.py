@@ -189,6 +189,9 @@ SCHEMAS: Final[dict[str, Schema]] = {
         },
         {"leftOut": COUNT},
     ),
+    "Links": record({"site": TEXT, "links": listed(mapped(ANYTHING))}),
+    "Answer": {"type": "object"},
+    "Scenario": {"description": "What `kapok whatif` sends: changes, and the objects of files."},
     "Code": record({"code": TEXT, "expiresInSeconds": NUMBER}),
     "Document": record({"openapi": TEXT, "paths": mapped(ANYTHING)}),
 }

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,7 @@ from scheduler.web.listener import WebListener
 from scheduler.web.metrics import Metrics
 from scheduler.web.records import LedgerSource
 from scheduler.web.server import WebSources, _Handlers, serve_web
+from scheduler.web.whatif import WhatIfSource
 from tests.integration.cli.test_ledger_rights import free_port
 from tests.integration.cli.test_replay import demand, record
 from tests.support.api_fuzz import ApiRequest, check_answer, requests_of
@@ -55,6 +56,11 @@ class AnsweringSites:
         return SiteDiagnosis(
             site=site, pod_count=1, ready_count=0, pods=pods, events=events, logs=logs
         )
+
+
+async def answer_at_once(_question: object) -> AsyncGenerator[bytes, None]:
+    """A what-if of nothing."""
+    yield b'{"answer": {}}\n'
 
 
 @dataclass
@@ -103,6 +109,7 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
             sites=AnsweringSites(),
             may_read=may_read,
         ),
+        whatif=WhatIfSource(ask=answer_at_once),
     )
     async with (
         serve_web(WebListener(port=port), sources),
@@ -125,6 +132,14 @@ async def test_the_document_has_the_routes_of_the_server_and_no_others(api: Api)
     assert {one for one in served if one[0] != "head"} == documented
 
 
+ONE_WORKLOAD = "/api/v1/workloads/{namespace}/{name}"
+NOT_HERE = {
+    *(("get", f"{ONE_WORKLOAD}/{what}") for what in ("why", "changes", "history", "events")),
+    *(("get", path) for path in ("/api/v1/spend", "/api/v1/fits", "/api/v1/losses/{site}")),
+    ("post", "/api/v1/whatif"),
+    ("get", "/api/v1/live"),
+}
+"""This server has no engine, and what streams is not asked here; their own tests ask them."""
 GOOD_REQUESTS = [
     ApiRequest("get", "/api/v1/sites", "/api/v1/sites"),
     ApiRequest("get", "/api/v1/workloads", "/api/v1/workloads", [("limit", "2"), ("search", "w")]),
@@ -138,6 +153,15 @@ GOOD_REQUESTS = [
         body=b'{"sites": []}',
     ),
     ApiRequest("post", "/api/v1/logs/{namespace}/{name}", "/api/v1/logs/default/work-00001"),
+    ApiRequest("get", "/api/v1/links", "/api/v1/links", [("site", "site-00001")]),
+    ApiRequest("get", "/api/v1/workloads/table", "/api/v1/workloads/table", [("limit", "2")]),
+    ApiRequest("get", ONE_WORKLOAD, "/api/v1/workloads/default/work-00001"),
+    ApiRequest("get", "/api/v1/queue", "/api/v1/queue"),
+    ApiRequest("get", "/api/v1/tenants", "/api/v1/tenants"),
+    ApiRequest("get", "/api/v1/whatif", "/api/v1/whatif", [("scenario", "drain site-00001")]),
+    ApiRequest("get", "/api/v1/capacity", "/api/v1/capacity", [("cpu", "8")]),
+    ApiRequest("get", "/api/v1/words/{language}", "/api/v1/words/zh"),
+    ApiRequest("get", "/api/v1/words/{language}/said", "/api/v1/words/zh/said", [("text", "full")]),
     ApiRequest("post", "/login/codes", "/login/codes"),
     ApiRequest("get", "/metrics", "/metrics", token=None),
     ApiRequest("get", "/healthz", "/healthz", token=None),
@@ -159,15 +183,15 @@ async def test_a_good_request_to_each_path_is_answered_as_documented(api: Api) -
     assert await check_answer(api.session, api.root, api.document, missing) == 404
     tried = {(one.method, one.template) for one in [*GOOD_REQUESTS, found]}
     documented = {(how, path) for path, each in api.document["paths"].items() for how in each}
-    assert documented - tried == {("get", "/api/v1/live")}
+    assert documented - tried == NOT_HERE
 
 
-async def test_the_endless_answer_begins_with_all_rows(api: Api) -> None:
+async def test_the_endless_answer_begins_with_a_document(api: Api) -> None:
     headers = {"Authorization": "Bearer good"}
     async with api.session.get(f"{api.root}/api/v1/live", headers=headers) as answer:
         assert (answer.status, answer.content_type) == (200, "text/event-stream")
         line = await answer.content.readline()
-    assert len(json.loads(line.removeprefix(b"data: "))["sites"]) == 3
+    assert isinstance(json.loads(line.removeprefix(b"data: ")), dict)
 
 
 async def fuzz(api: Api, examples: int) -> Counter[int]:
