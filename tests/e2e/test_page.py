@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.browser import Browser, browser, require_browser
 from tests.support.scripted_site import ScriptedSite, running_sites
-from tests.support.up import ROOT, Up, eventually, running_up
+from tests.support.up import ROOT, Up, eventually, kapok, running_up
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
@@ -202,6 +202,20 @@ def test_a_tenant_may_open_the_page_and_sees_its_own(
     show(window, "#/workloads")
     eventually(lambda: "no rows" in window.text())
     assert "hidden" not in window.text()
+
+
+def test_a_freeze_is_said_on_each_view_with_its_reason_until_it_is_over(
+    up: Up, window: Browser
+) -> None:
+    window.open(address(up))
+    kapok(up, "freeze", "--why", "drill <i>5</i>")
+    for view in ("#/", "#/fleet", "#/workloads"):
+        show(window, view)
+        eventually(lambda: "Evictions are frozen." in window.text())
+        assert "drill <i>5</i>" in window.text()
+    kapok(up, "thaw")
+    eventually(lambda: "drill" not in window.text())
+    assert window.console_messages() == []
 
 
 def is_ready(window: Browser) -> bool:

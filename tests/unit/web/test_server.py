@@ -272,3 +272,11 @@ async def test_a_tenant_on_another_machine_opens_the_page_with_its_token(
     assert (status, (await server.ask("/", Cookie=cookie))[0]) == (200, 200)
     assert await opened("guess") == 1
     assert "HTTP 401" in capsys.readouterr().err
+
+
+async def test_round_trip_times_of_one_site_are_for_who_may_see_sites(server: Server) -> None:
+    status, text, _ = await server.ask("/api/v1/links?site=site-00001", **GOOD)
+    assert (status, json.loads(text)["site"]) == (200, "site-00001")
+    assert isinstance(json.loads(text)["links"], list)
+    assert (await server.ask("/api/v1/links?site=../x", **GOOD))[0] == 404
+    assert (await server.ask("/api/v1/links?site=site-00001", **TENANT))[0] == 403
