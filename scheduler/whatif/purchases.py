@@ -21,7 +21,8 @@ from scheduler.model.quantities import CPU, MEMORY, MILLI_PER_UNIT, PODS, format
 from scheduler.placement.choose import prepare_cycle
 from scheduler.whatif.backlog import MAX_BATCH_PAIRS, solve_waiting, waiting_for_capacity
 from scheduler.whatif.demands import Progress, no_progress
-from scheduler.whatif.settle import SettledFleet, open_fleet, settle
+from scheduler.whatif.scratch import ScratchFleet
+from scheduler.whatif.settle import SettledFleet
 
 Row = dict[str, Any]
 
@@ -53,12 +54,12 @@ def purchase_rows(settled: SettledFleet, progress: Progress = no_progress) -> li
         return []
     progress("solved", 0, 1)
     prices = _prices(settled, waiting)
-    rows, placed = list[Row](), set[str]()
+    rows, placed, scratch = list[Row](), set[str](), ScratchFleet(settled)
     for place, price in enumerate(prices[:_MAX_ROWS]):
         progress("suggested", place, _MAX_ROWS)
-        rows.append(_row(settled, price, waiting, placed))
+        rows.append(_row(settled, price, waiting, placed, scratch))
     left = [key for key in waiting if key not in placed]
-    return [*rows, *_node_rows(settled, left)]
+    return [*rows, *_node_rows(settled, left, scratch)]
 
 
 def _prices(settled: SettledFleet, keys: Sequence[str]) -> list[_Price]:
@@ -80,7 +81,13 @@ def _unit_of(resource: str) -> tuple[str, int]:
     return "unit", 1
 
 
-def _row(settled: SettledFleet, price: _Price, waiting: Sequence[str], placed: set[str]) -> Row:
+def _row(
+    settled: SettledFleet,
+    price: _Price,
+    waiting: Sequence[str],
+    placed: set[str],
+    scratch: ScratchFleet,
+) -> Row:
     """The row of a price; what the engine then places is added to `placed`."""
     admitted = [key for key in waiting if _admits(settled, key, price.site)]
     demands = [settled.decided_demands[key] for key in admitted]
@@ -90,7 +97,7 @@ def _row(settled: SettledFleet, price: _Price, waiting: Sequence[str], placed: s
         count * one.requests.get(price.resource, 0)
         for one, count in zip(demands, missing, strict=True)
     )
-    found = _placed_with(settled, price.site, demands, missing)
+    found = _placed_with(scratch, price.site, demands, missing)
     placed |= found
     return {
         "site": price.site,
@@ -105,7 +112,7 @@ def _row(settled: SettledFleet, price: _Price, waiting: Sequence[str], placed: s
     }
 
 
-def _node_rows(settled: SettledFleet, waiting: Sequence[str]) -> list[Row]:
+def _node_rows(settled: SettledFleet, waiting: Sequence[str], scratch: ScratchFleet) -> list[Row]:
     """The nodes that the workloads lack for which no price says where; at one site."""
     admitted: dict[str, list[str]] = {}
     for key in waiting[:_MAX_NODE_WORKLOADS]:
@@ -117,7 +124,7 @@ def _node_rows(settled: SettledFleet, waiting: Sequence[str]) -> list[Row]:
     site = min(admitted, key=lambda name: (-len(admitted[name]), name))
     demands = [settled.decided_demands[key] for key in admitted[site]]
     missing = [_missing(settled, one) for one in demands]
-    found = _placed_with(settled, site, demands, missing)
+    found = _placed_with(scratch, site, demands, missing)
     return [
         {
             "site": site,
@@ -148,13 +155,11 @@ def _missing(settled: SettledFleet, demand: Demand) -> int:
 
 
 def _placed_with(
-    settled: SettledFleet, site: str, demands: Sequence[Demand], missing: Sequence[int]
+    scratch: ScratchFleet, site: str, demands: Sequence[Demand], missing: Sequence[int]
 ) -> set[str]:
     """The workloads that the engine places once the site has what they lack."""
-    facts = next(one for one in settled.copy.facts if one.name == site)
-    larger = _with_nodes(facts, demands, sum(missing))
-    trial = open_fleet(settled.copy.with_facts([larger]), settled.reader, settled.demands)
-    settle(trial, settled.tasks.values())
+    larger = _with_nodes(scratch.facts[site], demands, sum(missing))
+    trial = scratch.decide_with([larger], [one.key for one in demands])
     return {one.key for one in demands if trial.is_placed(one.key)}
 
 

@@ -14,11 +14,11 @@ from scheduler.model.decision import SuggestedChange
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.placement.choose import prepare_cycle
 from scheduler.placement.explain.suggest import suggest_changes
-from scheduler.placement.fleet.fleet import Fleet
 from scheduler.whatif.demands import Progress, no_progress
 from scheduler.whatif.figures import used_by_site
 from scheduler.whatif.scenario.apply import ChangedFleet
 from scheduler.whatif.scenario.new_sites import copies_of
+from scheduler.whatif.scratch import ScratchFleet
 from scheduler.whatif.settle import SettledFleet, open_fleet, settle
 
 Row = dict[str, Any]
@@ -157,14 +157,12 @@ class _SiteTrials:
     keys: Sequence[str]
     beside: Sequence[str]
     left: frozenset[str]
-    _facts: dict[str, SiteFacts] = field(init=False)
-    _scratch: Fleet = field(init=False)
+    _scratch: ScratchFleet = field(init=False)
     _used: Mapping[str, Counter[str]] = field(init=False)
 
     def __post_init__(self) -> None:
         settled = self.settled
-        self._facts = {one.name: one for one in settled.fleet.all_facts()}
-        self._scratch = Fleet(self._facts.values())
+        self._scratch = ScratchFleet(settled)
         placed = {key: settled.replicas_of(key) for key in settled.demands}
         self._used = used_by_site(settled.demands, placed)
 
@@ -172,41 +170,21 @@ class _SiteTrials:
         """The sites whose rules admit most of the workloads, those with most nodes first."""
         admitted: Counter[str] = Counter()
         for key in self.keys[:_MAX_SAMPLE]:
-            state = prepare_cycle(
-                self.settled.decided_demands[key], self._scratch, self.settled.context
-            )
+            fleet, demand = self._scratch.fleet, self.settled.decided_demands[key]
+            state = prepare_cycle(demand, fleet, self.settled.context)
             for slot in state.filter_result.admitted_slots.tolist():
-                admitted[self._scratch.name_at(slot)] += 1
+                admitted[fleet.name_at(slot)] += 1
         order = sorted(admitted, key=lambda name: (-admitted[name], -self._size(name), name))
         yield from order[:_MAX_SITES_TRIED]
 
     def _size(self, site: str) -> int:
-        return sum(len(one.free) for one in self._facts[site].status.node_classes)
+        return sum(len(one.free) for one in self._scratch.facts[site].status.node_classes)
 
     def suffices(self, site: str, copies: int) -> bool:
         """Whether all the workloads are placed with so many more sites like one."""
-        settled, scratch = self.settled, self._scratch
-        added = self._copies(site, copies)
-        for one in added:
-            scratch.upsert(one)
-        trial = SettledFleet(
-            copy=settled.copy,
-            fleet=scratch,
-            context=settled.context,
-            workloads=dict(settled.workloads),
-            demands=settled.demands,
-            reader=settled.reader,
-            books=settled.books.forked(),
-            reserved_at=settled.reserved_at,
-        )
-        settle(trial, [settled.tasks[key] for key in (*self.keys, *self.beside)])
-        is_placed = all(trial.has_left(key, self.left) for key in self.keys)
-        for one in added:
-            scratch.remove(one.name)
-        for name, facts in self._facts.items():
-            if scratch.facts_of(name) is not facts:
-                scratch.upsert(facts)
-        return is_placed
+        keys = (*self.keys, *self.beside)
+        trial = self._scratch.decide_with(self._copies(site, copies), keys)
+        return all(trial.has_left(key, self.left) for key in self.keys)
 
     def is_enough_from_the_start(self, site: str, copies: int) -> bool:
         """The same, when all that the scenario concerns is decided again with the new sites."""
@@ -218,4 +196,4 @@ class _SiteTrials:
 
     def _copies(self, site: str, copies: int) -> list[SiteFacts]:
         used = self._used.get(site, Counter())
-        return copies_of(self.settled.copy, self._facts[site], copies, used)
+        return copies_of(self.settled.copy, self._scratch.facts[site], copies, used)

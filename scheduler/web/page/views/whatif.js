@@ -80,8 +80,9 @@ function sides(before, after) {
 }
 
 function SideBySide({answer}) {
-  return html`<div class="scroll"><table id="whatif-sides"><caption class="unseen">${t("whatif.sides")}</caption>
-    <thead><tr><th scope="col"></th><th scope="col" class="number">${t("whatif.before")}</th><th scope="col" class="number">${t("whatif.after")}</th></tr></thead>
+  return html`<div class="scroll" tabindex="0" role="region" aria-label=${t("whatif.sides")}>
+    <table id="whatif-sides"><caption class="unseen">${t("whatif.sides")}</caption>
+    <thead><tr><th scope="col">${t("whatif.figure")}</th><th scope="col" class="number">${t("whatif.before")}</th><th scope="col" class="number">${t("whatif.after")}</th></tr></thead>
     <tbody>${sides(answer.before, answer.after).map((one) => html`<tr key=${one.key}>
       <th scope="row">${one.title}</th><td class="number">${one.before}</td>
       <td class="number">${one.isOther ? html`<strong>${one.after}</strong>` : one.after}</td></tr>`)}</tbody></table></div>`;
