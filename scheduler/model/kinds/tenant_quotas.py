@@ -131,7 +131,8 @@ class LendingBook:
     def _from_outside(self, root: Tenant, name: str) -> int:
         """What a bureau may use beyond its quota, of what other bureaus of its cohort lend."""
         limit = borrow_limit_of(root, name)
-        if limit == 0 or not self._has_quota(root.metadata.name, name):
+        is_misplaced = root.metadata.name in self.tree.problems
+        if limit == 0 or is_misplaced or not self._has_quota(root.metadata.name, name):
             return 0
         cohort = self._cohort_of(root, name)
         lent = cohort.lendable - cohort.bureaus[root.metadata.name].lendable

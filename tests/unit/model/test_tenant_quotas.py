@@ -200,6 +200,14 @@ def amount(one: Tenant) -> float:
     return int(str(one.spec.quota["cpu"]).removesuffix("m")) / 1000
 
 
+def test_a_tenant_in_a_wrong_place_has_its_own_quota_and_borrows_nothing() -> None:
+    lost = tenant("a", quota=cpu(4), borrowing=True, parent="nowhere")
+    found = book({"a": 1}, lost, tenant("b", quota=cpu(6)))
+    assert left(found, "a") == 3
+    assert found.to_take_back(lost, {"cpu": 1000}) == {}
+    assert left(found, "b") == 6
+
+
 # ---------------------------------------------------------------- what is shown, and taken back
 
 
