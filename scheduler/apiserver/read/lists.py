@@ -82,7 +82,7 @@ class ObjectRepresentation:
 
 
 def _parse_as_kind(media_range: str) -> str:
-    """The kind that a media range asks for; "" for none, and for one of another group or version."""
+    """The kind that a media range asks for; "" for none, or one of another group or version."""
     words = (word.strip().partition("=") for word in media_range.split(";")[1:])
     found = {name.lower(): value for name, _, value in words}
     is_served = (found.get("g"), found.get("v")) == ("meta.k8s.io", "v1")
