@@ -349,7 +349,11 @@ class OrderExecutor:
             result=result,
             refusals=refusals,
             retry_at=retry_at,
-            look_at=self.clock.monotonic() + _DRIFT_LOOK_SECONDS if result.drifted else None,
+            look_at=(
+                self.clock.monotonic() + _DRIFT_LOOK_SECONDS
+                if result.drifted or result.yielded
+                else None
+            ),
         )
 
     def _objects_applied(
@@ -367,7 +371,10 @@ class OrderExecutor:
         if result.is_complete:
             self.journal.record_applied(entry.id, entry.generation, entry.digest)
             self._backoffs.pop(entry.id, None)
-            _log.info("order %s generation %d: applied", entry.id, entry.generation)
+            before = self._tracked.get(order_token(entry.id))
+            is_look = before and before.look_at and before.look_at <= self.clock.monotonic()
+            level = logging.DEBUG if is_look else logging.INFO  # it comes each minute
+            _log.log(level, "order %s generation %d: applied", entry.id, entry.generation)
             return None
         if result.unserved_kinds:
             # The first time at once: the order may bring the definition of the kind itself.

@@ -42,8 +42,9 @@ class TrackedOrder:
         retry_at: monotonic seconds at which an order that failed is tried again; None if it did
             not fail.
         waits_for: id of the order that it needs first; "" when it needs none.
-        look_at: monotonic seconds at which objects that have drifted are looked at again, since
-            nothing else shows that another writer put them back; None if none has.
+        look_at: monotonic seconds at which objects that have drifted, or of which another
+            controller has fields, are looked at again: nothing else shows that another writer put
+            them back, or that an autoscaler is gone; None if there are none.
     """
 
     digest: str

@@ -38,7 +38,7 @@ _NODES_PATH: Final = "/api/v1/nodes"
 _PODS_PATH: Final = "/api/v1/pods"
 _UNFINISHED_PODS_QUERY: Final = {"fieldSelector": "status.phase!=Succeeded,status.phase!=Failed"}
 _PROBE_PATH: Final = "/api/v1/nodes?limit=1&resourceVersion=0"
-_METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=1"
+_METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _FIRST_LIST_SECONDS: Final = 6.0
 """Waits for a list so long, of nodes and of pods: both within the time that a sensor has, because
 one that takes longer counts as a fault and is set aside."""

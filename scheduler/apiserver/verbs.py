@@ -173,6 +173,7 @@ class VerbHandler:
 
     async def _list(self, request: ResourceRequest) -> VerbResponse:
         shape = ObjectRepresentation.negotiate(request.accept, request.query)
+        shape.check_fits(request.resource.list_kind, is_list=True)
         page = await self._read_page(request, request.query)
         return await self._list_response(request, page, shape)
 
@@ -350,6 +351,7 @@ class VerbHandler:
     ) -> VerbResponse:
         resource = request.resource
         shape = ObjectRepresentation.negotiate(request.accept, request.query)
+        shape.check_fits(resource.group_resource.kind, is_list=False)
         size = len(stored.data) if needs_decoding(resource, shape) else 0
         now = self._writer.clock.now()
         body = await self._writer.heavy_work.run(

@@ -182,6 +182,29 @@ def test_metadata_alone_can_be_asked_for(server: Server, client: Client) -> None
     assert all("spec" not in item for item in many["items"])
 
 
+@pytest.mark.parametrize("words", ["g=meta.k8s.io;v=1", "g=meta.k8s.io", "v=v1", "g=x;v=v1"])
+@pytest.mark.parametrize("kind", ["PartialObjectMetadataList", "Table"])
+def test_a_form_of_another_version_or_group_is_not_acceptable(
+    server: Server, client: Client, kind: str, words: str
+) -> None:
+    asked = f"application/json;as={kind};{words}"
+    for path in (server.widgets(), server.core("configmaps")):
+        refused = client.request("GET", path, headers={"Accept": asked})
+        assert (refused.code, refused.reason) == (406, "NotAcceptable")
+        plain = client.request("GET", path, headers={"Accept": f"{asked}, application/json"})
+        assert plain.ok()["kind"] in ("WidgetList", "ConfigMapList")
+
+
+def test_metadata_are_asked_for_as_what_they_are(server: Server, client: Client) -> None:
+    made = client.create(server.core("configmaps"), server.config_map(k="x")).ok()
+    one, many = server.core("configmaps", made["metadata"]["name"]), server.core("configmaps")
+    for path, kind in ((one, "PartialObjectMetadataList"), (many, "PartialObjectMetadata")):
+        asked = f"application/json;as={kind};g=meta.k8s.io;v=v1"
+        refused = client.request("GET", path, headers={"Accept": asked})
+        assert (refused.code, refused.reason) == (406, "NotAcceptable")
+        assert f"you requested {kind}, but the requested object is" in refused.json["message"]
+
+
 def test_long_answers_are_compressed_on_request(server: Server, client: Client) -> None:
     for _ in range(4):
         client.create(server.core("configmaps"), server.config_map(k="x" * 50_000)).ok()

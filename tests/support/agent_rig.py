@@ -1,5 +1,7 @@
 """One agent's orders at one member, step by step and without loops."""
 
+import http.client
+import json
 import random
 import secrets
 from pathlib import Path
@@ -7,6 +9,7 @@ from typing import Any
 
 from agents.member.api import MemberApi
 from agents.member.discovery import Discovery
+from agents.member.errors import MemberApiError
 from agents.orders.allowed.site_rules import SiteRules
 from agents.orders.executor import OrderExecutor
 from agents.orders.intake import Intake
@@ -16,12 +19,23 @@ from agents.protocol.orders import OrderContent
 from agents.protocol.status import OrderStatus
 from agents.protocol.topics import parse_topic
 from tests.support.fake_clock import FakeClock
+from tests.support.member_clusters import REAL_KUBECONFIGS
 from tests.support.wire_hub import Manifest, WireHub, packed
 
 CONFIG_MAPS = "/api/v1/namespaces/{}/configmaps"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/{}/deployments"
 AUTOSCALERS = "/apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers"
 JOBS = "/apis/batch/v1/namespaces/{}/jobs"
+
+
+def written_version(tree: Any) -> str:  # noqa: ANN401 - a JSON tree
+    """Changes with each write of an object; on a real server, whose controllers write statuses and
+    finalizers, with each write of this agent."""
+    metadata = tree["metadata"]
+    if not REAL_KUBECONFIGS:
+        return str(metadata["resourceVersion"])
+    own = [one for one in metadata["managedFields"] if one["manager"] == "kapok-agent"]
+    return json.dumps([metadata.get("generation"), metadata.get("labels"), own], sort_keys=True)
 
 
 class AgentRig:
@@ -99,10 +113,18 @@ class AgentRig:
         return self.api.find(f"{collection.format(self.name)}/{name}")
 
     def finish(self, name: str, kind: str = "Complete") -> None:
-        """Plays the job controller."""
-        path = f"{JOBS.format(self.name)}/{name}"
+        """Plays the job controller; a real one beside it writes the status too."""
+        for _ in range(20):
+            try:
+                return self._finish(f"{JOBS.format(self.name)}/{name}", kind)
+            except MemberApiError as error:
+                if error.code != http.client.CONFLICT:
+                    raise
+        raise AssertionError(f"job {name}: its status was changed before each of 20 writes")
+
+    def _finish(self, path: str, kind: str) -> None:
         tree = self.api.get(path)
-        moment = "2026-01-01T00:00:00Z"
+        moment = tree.get("status", {}).get("startTime") or "2026-01-01T00:00:00Z"
         also = "SuccessCriteriaMet" if kind == "Complete" else "FailureTarget"
         tree["status"] = {
             "startTime": moment,

@@ -7,9 +7,10 @@ from agents.member.api import MemberApi, MemberApiError, Tree, quote_path_segmen
 from agents.member.trees import map_at, text_at
 from agents.protocol.orders import api_group_of
 
-CONTROLLER_MANAGER: Final = "kube-controller-manager"
-"""The manager as which Kubernetes' own autoscaler sets replicas."""
+_CONTROLLER_MANAGER: Final = "kube-controller-manager"
+"""The manager as which Kubernetes' own autoscaler sets replicas, if it is a program of its own."""
 
+_APPS_PATH: Final = "/apis/apps/"
 _AUTOSCALERS: Final = "/apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers"
 _SCALING_KINDS: Final = {
     ("autoscaling", "HorizontalPodAutoscaler"): "",
@@ -38,6 +39,32 @@ def autoscaled_objects(
         where = text_at(map_at(each, "metadata"), "namespace") or namespace
         found.add((text_at(target, "kind") or default, where, text_at(target, "name")))
     return frozenset(found)
+
+
+def is_controller_manager(api: MemberApi, path: str, manager: str) -> bool:
+    """Whether a field manager is the cluster's controller manager, with its autoscaler.
+
+    A server names managers by their programs, and some distributions, such as k3s, are one program.
+    So what writes the status of an object of group apps is the controller manager too.
+
+    Args:
+        api: API of the member.
+        path: path of the object that it has changed.
+        manager: name of the field manager.
+
+    Raises:
+        MemberApiError: the object cannot be read.
+    """
+    if manager == _CONTROLLER_MANAGER:
+        return True
+    if not path.startswith(_APPS_PATH):
+        return False
+    fields = map_at(api.find(path) or {}, "metadata").get("managedFields")
+    return any(
+        (text_at(each, "manager"), text_at(each, "subresource")) == (manager, "status")
+        for each in (fields if isinstance(fields, list) else ())
+        if isinstance(each, dict)
+    )
 
 
 def has_autoscaler(api: MemberApi, tree: Tree) -> bool:

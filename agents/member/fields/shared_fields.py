@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import Final
 
 from agents.member.api import FIELD_MANAGER, MemberApi, MemberApiError, Tree
-from agents.member.fields.autoscaling import CONTROLLER_MANAGER, has_autoscaler
+from agents.member.fields.autoscaling import has_autoscaler, is_controller_manager
 from agents.member.fields.field_paths import without_field
 from agents.member.trees import map_at
 from agents.protocol.orders import ORDER_ID_ANNOTATION, ORDER_LABEL
@@ -68,7 +68,7 @@ def apply_keeping_others(
             if not is_present or error.code != HTTPStatus.CONFLICT or not error.field_conflicts:
                 raise
             conflicts = error.field_conflicts
-        found, tree = _leave_to_others(api, tree, conflicts)
+        found, tree = _leave_to_others(api, path, tree, conflicts)
         left |= found
         if len(found) < len(conflicts):  # the rest has drifted
             break
@@ -91,7 +91,7 @@ def narrow_to_ours(api: MemberApi, path: str, tree: Tree) -> tuple[Tree, list[st
         except MemberApiError as error:
             if error.code != HTTPStatus.CONFLICT or not error.field_conflicts:
                 raise
-            found, tree = _leave_to_others(api, tree, error.field_conflicts)
+            found, tree = _leave_to_others(api, path, tree, error.field_conflicts)
             left |= found
             if found:
                 continue
@@ -100,7 +100,7 @@ def narrow_to_ours(api: MemberApi, path: str, tree: Tree) -> tuple[Tree, list[st
 
 
 def _leave_to_others(
-    api: MemberApi, tree: Tree, conflicts: Mapping[str, tuple[str, ...]]
+    api: MemberApi, path: str, tree: Tree, conflicts: Mapping[str, tuple[str, ...]]
 ) -> tuple[dict[str, str], Tree]:
     """The fields that another controller has, with its name, and the object without them."""
     found: dict[str, str] = {}
@@ -108,7 +108,7 @@ def _leave_to_others(
         controller = _controller_of(messages)
         if not controller or _is_always_ours(field, tree):
             continue
-        is_scaled = field == _REPLICAS_FIELD and controller == CONTROLLER_MANAGER
+        is_scaled = field == _REPLICAS_FIELD and is_controller_manager(api, path, controller)
         if is_scaled and not has_autoscaler(api, tree):
             continue  # its autoscaler is gone
         narrowed = without_field(tree, field)

@@ -212,13 +212,12 @@ def invalid_options(kind: str, problems: Sequence[FieldProblem]) -> ApiError:
     return invalid(GroupResource("meta.k8s.io", "", kind), "", problems)
 
 
-def not_acceptable() -> ApiError:
+_MEDIA_TYPES = "only the following media types are accepted: application/json, application/yaml"
+
+
+def not_acceptable(message: str = _MEDIA_TYPES) -> ApiError:
     """406: the server supports no media type that the client accepts."""
-    return ApiError(
-        406,
-        "NotAcceptable",
-        "only the following media types are accepted: application/json, application/yaml",
-    )
+    return ApiError(406, "NotAcceptable", message)
 
 
 def invalid(group_resource: GroupResource, name: str, problems: Sequence[FieldProblem]) -> ApiError:

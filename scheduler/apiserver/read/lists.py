@@ -31,7 +31,7 @@ from scheduler.hub.schema.problems import FieldProblem
 
 _encode = msgspec.json.Encoder().encode
 _ACCEPTS_JSON = re.compile(r"application/json|application/\*|\*/\*")
-_AS_KIND = re.compile(r"as=(Table|PartialObjectMetadata(?:List)?)")
+_AS_KINDS = frozenset({"Table", "PartialObjectMetadata", "PartialObjectMetadataList"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +50,25 @@ class ObjectRepresentation:
             ApiError: 400 (invalid includeObject), 406 (no accepted media type is supported).
         """
         for part in accept.split(",") if accept else ("*/*",):
-            found = _AS_KIND.search(part)
-            if found and "g=meta.k8s.io" in part and "json" in part:
-                return ObjectRepresentation(found[1], _parse_include_object(query))
+            as_kind = _parse_as_kind(part)
+            if as_kind and "json" in part:
+                return ObjectRepresentation(as_kind, _parse_include_object(query))
             if "as=" not in part and _ACCEPTS_JSON.search(part):
                 return ObjectRepresentation()
             if "as=" not in part and "application/yaml" in part:
                 return ObjectRepresentation(is_yaml=True)
         raise not_acceptable()
+
+    def check_fits(self, kind: str, *, is_list: bool) -> None:
+        """Checks that the metadata of a list are asked for as a list, and those of one object not.
+
+        Raises:
+            ApiError: 406.
+        """
+        wrong_kind = "PartialObjectMetadata" if is_list else "PartialObjectMetadataList"
+        if self.as_kind == wrong_kind:
+            what = f"a list ({kind})" if is_list else f"not a list ({kind})"
+            raise not_acceptable(f"you requested {wrong_kind}, but the requested object is {what}")
 
     @property
     def needs_decoding(self) -> bool:
@@ -68,6 +79,15 @@ class ObjectRepresentation:
     def content_type(self) -> str:
         """The content type of a response in this representation."""
         return "application/yaml" if self.is_yaml else "application/json"
+
+
+def _parse_as_kind(media_range: str) -> str:
+    """The kind that a media range asks for; "" for none, or one of another group or version."""
+    words = (word.strip().partition("=") for word in media_range.split(";")[1:])
+    found = {name.lower(): value for name, _, value in words}
+    is_served = (found.get("g"), found.get("v")) == ("meta.k8s.io", "v1")
+    as_kind = found.get("as", "")
+    return as_kind if is_served and as_kind in _AS_KINDS else ""
 
 
 def _parse_include_object(query: Mapping[str, str]) -> str:

@@ -65,6 +65,33 @@ def test_the_number_is_taken_back_when_the_autoscaler_is_gone(
     assert web(rig)["spec"]["replicas"] == 2
 
 
+def test_an_autoscaler_of_a_distribution_in_one_program_is_known_by_the_status(
+    rig: AgentRig, others: Client
+) -> None:
+    """As in k3s: the server names the manager by the program."""
+    rig.run(rig.content(deployment(replicas=2)))
+    path = f"{DEPLOYMENTS.format(rig.name)}/web/status"
+    others.patch(path, {"status": {"collisionCount": 1}}, fieldManager="k3s").ok()
+    others.create(AUTOSCALERS.format(rig.name), autoscaler()).ok()
+    scale(rig, others, 6, manager="k3s")
+    rig.step()
+    assert web(rig)["spec"]["replicas"] == 6
+    others.delete(f"{AUTOSCALERS.format(rig.name)}/{autoscaler()['metadata']['name']}").ok()
+    rig.clock.stand_still(400)
+    rig.step()
+    assert web(rig)["spec"]["replicas"] == 2
+
+
+def test_a_scaler_that_is_not_the_controller_manager_keeps_its_number(
+    rig: AgentRig, others: Client
+) -> None:
+    rig.run(rig.content(deployment(replicas=2)))
+    scale(rig, others, 6, manager="a-scaler")
+    [status] = rig.step()
+    assert web(rig)["spec"]["replicas"] == 6
+    assert "spec.replicas is left to a-scaler" in (status.message or "")
+
+
 def test_nothing_runs_where_nothing_is_to_run(rig: AgentRig, others: Client) -> None:
     rig.run(rig.content(deployment(replicas=2)))
     others.create(AUTOSCALERS.format(rig.name), autoscaler()).ok()

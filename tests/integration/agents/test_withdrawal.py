@@ -8,6 +8,7 @@ from agents.member.api import MemberApiError
 from agents.protocol.orders import ORDER_ID_ANNOTATION, ORDER_LABEL
 from agents.protocol.topics import order_token
 from tests.support.agent_rig import CONFIG_MAPS, DEPLOYMENTS, AgentRig
+from tests.support.member_clusters import REAL_KUBECONFIGS, wait_until
 from tests.support.wire_hub import Manifest, config_map, deployment
 
 pytestmark = pytest.mark.integration
@@ -162,15 +163,20 @@ def test_a_claim_that_lost_its_label_is_never_deleted_by_name(rig: AgentRig) -> 
 def test_claims_that_a_stateful_set_makes_are_kept_and_told(rig: AgentRig) -> None:
     content = rig.content(stateful_set())
     rig.run(content)
-    [template] = rig.find(STATEFUL_SETS, "db")["spec"]["volumeClaimTemplates"]
-    made = {**claim("data-db-0"), "metadata": {**template["metadata"], "name": "data-db-0"}}
-    rig.api.create(CLAIMS.format(rig.name), made)  # as the controller does
+    if REAL_KUBECONFIGS:  # its controller makes them
+        wait_until(lambda: rig.find(CLAIMS, "data-db-0") is not None)
+    else:
+        [template] = rig.find(STATEFUL_SETS, "db")["spec"]["volumeClaimTemplates"]
+        made = {**claim("data-db-0"), "metadata": {**template["metadata"], "name": "data-db-0"}}
+        rig.api.create(CLAIMS.format(rig.name), made)
     rig.step()
     assert kept(rig) == [], "it is in use"
     rig.run()
     rig.step()
     assert kept(rig) == ["data-db-0"]
     rig.run(purge=(content.id,))
+    if REAL_KUBECONFIGS:  # a controller lets go of it when no pod uses it
+        wait_until(lambda: rig.find(CLAIMS, "data-db-0") is None)
     assert rig.find(CLAIMS, "data-db-0") is None
 
 
