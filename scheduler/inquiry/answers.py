@@ -22,7 +22,7 @@ from scheduler.inquiry.room import MAX_MOVES, find_room, lose_site, shape_demand
 from scheduler.inquiry.spend import DayMeter, Spending, spend_as_json, spending_of
 from scheduler.inquiry.versus import compare_two_sites, compare_with_site
 from scheduler.ledger.errors import LedgerError
-from scheduler.ledger.pages import without_other_names
+from scheduler.ledger.pages import VisibleNames, without_other_names
 from scheduler.ledger.reader import LedgerReader
 from scheduler.ledger.storage.places import LedgerPlace
 from scheduler.model.demand.demand import Demand
@@ -226,7 +226,7 @@ class _TenantsReader(LedgerReader):
 
     def blob(self, digest: str) -> Any:  # noqa: ANN401 - any JSON value
         """The JSON value under this digest, as who may read one namespace may see it."""
-        return without_other_names(super().blob(digest), self.namespace)
+        return without_other_names(super().blob(digest), VisibleNames(self.namespace))
 
 
 class _RecentDecisions:

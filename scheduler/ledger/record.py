@@ -37,6 +37,9 @@ FORGOTTEN_KIND = "site-forgotten"
 """The kind of a record which says that an operator forgets a site, and what is left there."""
 FORGOTTEN_SUBJECT = "sites"
 """Its subject; the content names the site."""
+VICTIMS = "victims"
+"""The field of a decision's content with the digest of what could end for it: work of all tenants,
+which is a blob so that readers of one namespace get it without names; absent: nothing could."""
 REFERENCES = "references"
 """The field of a decision's content that names what goes along with the orders; often absent. In a
 share it is the index of an entry of `REFERENCE_SETS`."""

@@ -5,7 +5,9 @@ as canonical JSON, and the digests of the fleet's state and of the workload's sp
 that was not accepted it is `{"workload", "refusal", "fleet", "spec"}`. `replay` needs nothing else.
 There is a scarcity price for each resource at each site, and many decisions share the list: it is
 stored once, under its digest, which is `terms.scarcityVersion`. So is the list of what a batch
-assigns: a decision that follows it names its digest as `assignment`.
+assigns: a decision that follows it names its digest as `assignment`. What could end for a workload
+(`demand.victims`) is work of all tenants, so it is a blob too, which the content names as
+`victims`.
 
 Equal decisions that were made in one step are one record of kind "equal-decisions": `demand`,
 `terms` and `fleet` as above, `decisions` (`EqualDecisions`) for `decision`, `specs` for `spec`, and
@@ -62,6 +64,7 @@ from scheduler.ledger.record import (
     SHARES,
     UNDOES,
     UNDOES_INDEX,
+    VICTIMS,
     LedgerEntry,
     Receipt,
     Record,
@@ -73,6 +76,7 @@ from scheduler.model.decision import EqualDecisions
 from scheduler.model.demand.assignment import AssignedWorkload
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.demand.preemption import NO_VICTIMS, POSSIBLE_VICTIMS
 from scheduler.model.demand.terms import Terms
 from scheduler.model.kinds.workload import WorkloadSpec
 from scheduler.runtime.clock import Clock
@@ -213,6 +217,7 @@ class LedgerRecorder:
         """
         state = self._fleet_tree.current_state()
         spec_blob = blob_of(spec)
+        content, victims = _without_victims(content)
         content, terms = _without_price_list(content)
         if incarnation:
             content = {**content, _INCARNATION: incarnation}
@@ -223,8 +228,13 @@ class LedgerRecorder:
             epoch=epoch,
             at=at,
             content={**content, "fleet": state.digest, "spec": spec_blob.digest},
-            refs=[state.digest, spec_blob.digest, *filter(None, versions)],
-            blobs=(*state.blobs, spec_blob),
+            refs=[
+                state.digest,
+                spec_blob.digest,
+                *filter(None, versions),
+                *(one.digest for one in victims),
+            ],
+            blobs=(*state.blobs, spec_blob, *victims),
         )
         return partial(self._append_prepared, entry, state, terms)
 
@@ -564,6 +574,16 @@ def _without_price_list(content: dict[str, Any]) -> tuple[dict[str, Any], Terms 
     if not isinstance(terms, Terms) or not terms.scarcity:
         return content, None
     return {**content, "terms": msgspec.structs.replace(terms, scarcity=())}, terms
+
+
+def _without_victims(content: dict[str, Any]) -> tuple[dict[str, Any], tuple[Blob, ...]]:
+    """The content without the list of what could end for the workload, and the list as a blob."""
+    demand = content.get("demand")
+    if not isinstance(demand, Demand) or not demand.victims:
+        return content, ()
+    listed = blob_of({POSSIBLE_VICTIMS: demand.victims})
+    demand = msgspec.structs.replace(demand, victims=NO_VICTIMS)
+    return {**content, "demand": demand, VICTIMS: listed.digest}, (listed,)
 
 
 def _loss_entry(epoch: int, at: datetime) -> LedgerEntry:

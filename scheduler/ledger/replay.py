@@ -19,7 +19,7 @@ import msgspec
 from scheduler.ledger.errors import LedgerCorruptError
 from scheduler.ledger.fleet import read_fleet
 from scheduler.ledger.reader import RecordSource
-from scheduler.ledger.record import EQUAL_KIND, Record, share_of
+from scheduler.ledger.record import EQUAL_KIND, VICTIMS, Record, share_of
 from scheduler.model.canonical import canonical_json, to_plain_json
 from scheduler.model.decision import (
     ENGINE_VERSION,
@@ -31,6 +31,7 @@ from scheduler.model.decision import (
 from scheduler.model.demand.assignment import AssignedWorkload, BatchAssignment
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.demand.preemption import POSSIBLE_VICTIMS, PossibleVictim
 from scheduler.model.demand.terms import ScarcityPrice, Terms
 from scheduler.placement.choose import choose
 from scheduler.placement.equal_work import choose_equal
@@ -90,7 +91,7 @@ def read_recorded_decision(reader: RecordSource, record: Record) -> RecordedDeci
         LedgerCorruptError: the record or its fleet cannot be read.
     """
     content = record.content
-    demand = _decode_value(record, "demand", content.get("demand"), Demand)
+    demand = _read_demand(reader, record)
     terms = _read_terms(reader, record)
     fleet = _read_recorded_fleet(reader, record)
     if record.index is not None:
@@ -262,6 +263,18 @@ def _engine_version_of(decision: Any) -> str:  # noqa: ANN401 - JSON
         if isinstance(decision, dict)
         else ENGINE_VERSION
     )
+
+
+def _read_demand(reader: RecordSource, record: Record) -> Demand:
+    """The demand, with what could end for it; in the first records that had any it is inside."""
+    demand = _decode_value(record, "demand", record.content.get("demand"), Demand)
+    digest = record.content.get(VICTIMS)
+    if not digest:
+        return demand
+    listed = reader.blob(str(digest))
+    victims = listed.get(POSSIBLE_VICTIMS) if isinstance(listed, dict) else None
+    found = _decode_value(record, VICTIMS, victims, tuple[PossibleVictim, ...])
+    return msgspec.structs.replace(demand, victims=found)
 
 
 def _read_terms(reader: RecordSource, record: Record) -> Terms:

@@ -151,7 +151,7 @@ class DiagnosisHandlers:
             )
         try:
             wish = msgspec.json.decode(await request.read() or b"{}", type=_Wish)
-        except (msgspec.DecodeError, web.HTTPRequestEntityTooLarge) as error:
+        except (msgspec.DecodeError, RecursionError, web.HTTPRequestEntityTooLarge) as error:
             raise _Refused(
                 HTTPStatus.BAD_REQUEST, f"the question cannot be read: {error}"
             ) from None

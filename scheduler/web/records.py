@@ -42,6 +42,9 @@ class LedgerSource:
     read_blob_of: Callable[[str, str], bytes]
 
 
+_NO_SUCH_ID: Final = "there is no record of this id that the token may read\n"
+
+
 class _Forbidden(Exception):
     """The token lacks a right; the message names it."""
 
@@ -72,7 +75,7 @@ class RecordHandlers:
                 return None
             found = await asyncio.to_thread(self._ledger.find_decision, name)
             if found is not None:
-                await self._check(request, str(json.loads(found).get("subject", "")))
+                await self._check_found(request, [str(json.loads(found).get("subject", ""))])
             return found
 
         return await _answer(read)
@@ -86,11 +89,11 @@ class RecordHandlers:
                 await self._check(request, subject)
             page = await asyncio.to_thread(self._ledger.read_page, query)
             if not await self._may_read_all(request):
-                rows = json.loads(page)["records"]
-                if not rows and "id" in query:
-                    raise _Forbidden("there is no record of this id that the token may read\n")
-                for row in rows:
-                    await self._check(request, str(row["subject"]))
+                subjects = [str(row["subject"]) for row in json.loads(page)["records"]]
+                if "id" in query:
+                    await self._check_found(request, subjects)
+                for one in subjects:
+                    await self._check(request, one)
             return page
 
         return await _answer(read)
@@ -102,7 +105,7 @@ class RecordHandlers:
                 return await asyncio.to_thread(self._ledger.read_blob, digest)
             page = await asyncio.to_thread(self._ledger.read_page, {"id": record})
             rows = json.loads(page)["records"]
-            await self._check(request, str(rows[0]["subject"]) if rows else "")
+            await self._check_found(request, [str(row["subject"]) for row in rows])
             return await asyncio.to_thread(self._ledger.read_blob_of, digest, record)
 
         return await _answer(read)
@@ -110,6 +113,18 @@ class RecordHandlers:
     async def _may_read_all(self, request: web.Request) -> bool:
         """Whether a request may read everything."""
         return await self._sessions.admits_token(bearer_token_of(request))
+
+    async def _check_found(self, request: web.Request, subjects: list[str]) -> None:
+        """Checks the right to what was found by an id, which says nothing of whose it is.
+
+        Raises:
+            _Forbidden: there is none, or none that the token may read; the words are the same.
+        """
+        try:
+            for subject in subjects or [""]:
+                await self._check(request, subject)
+        except _Forbidden:
+            raise _Forbidden(_NO_SUCH_ID) from None
 
     async def _check(self, request: web.Request, subject: str) -> None:
         """Checks the right to what is shown.

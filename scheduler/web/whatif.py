@@ -122,7 +122,7 @@ class WhatIfHandlers:
             return refusal
         try:
             question = msgspec.json.decode(await _read_body(request), type=Question)
-        except (msgspec.DecodeError, ScenarioError) as error:
+        except (msgspec.DecodeError, RecursionError, ScenarioError) as error:
             return _text(HTTPStatus.BAD_REQUEST, f"the question cannot be read: {error}")
         if self._is_busy:
             return _text(HTTPStatus.TOO_MANY_REQUESTS, _BUSY)
@@ -134,6 +134,8 @@ class WhatIfHandlers:
                 async for line in lines:
                     await response.write(line)
             await response.write_eof()
+        except ConnectionError:
+            pass  # its reader is gone
         finally:
             self._is_busy = False
         return response

@@ -83,6 +83,9 @@ class PreemptedReplicas(Part, frozen=True, kw_only=True):
 BorrowedByTenant = dict[str, dict[str, int]]
 """What tenants use beyond their guaranteed quotas, by tenant and resource; units as in requests."""
 
+POSSIBLE_VICTIMS = "possibleVictims"
+"""The key of the only value of a recorded list of possible victims."""
+
 NO_VICTIMS: tuple[PossibleVictim, ...] = ()
 
 

@@ -56,7 +56,7 @@ def tenant_shares(snapshot: StateSnapshot, visible: Collection[str] | None) -> d
     Args:
         snapshot: the state.
         visible: the namespaces that may be seen; None: all. A tenant is shown if one of its
-            namespaces is.
+            namespaces is: its sums, and the names and workloads of these namespaces.
     """
     shares = {one.metadata.name: _Share(one, snapshot) for one in snapshot.tenants}
     lent = _lent(shares.values())
@@ -64,10 +64,10 @@ def tenant_shares(snapshot: StateSnapshot, visible: Collection[str] | None) -> d
     owner = tenants_by_namespace(snapshot)
     for workload in snapshot.workloads:
         name = owner.get(workload.metadata.namespace)
-        if name:
+        if name and _is_seen(workload, visible):
             counts[name, workload.status.phase or "Pending"] += 1
     rows = [
-        one.row(lent.get(name, {}))
+        one.row(lent.get(name, {}), visible)
         | {"phases": {phase: n for (of, phase), n in sorted(counts.items()) if of == name}}
         for name, one in shares.items()
         if visible is None or not one.namespaces.isdisjoint(visible)
@@ -102,8 +102,8 @@ class _Share:
         left = {name: amount - self.used.get(name, 0) for name, amount in self.quota.items()}
         return {name: amount for name, amount in left.items() if amount > 0}
 
-    def row(self, lent: Mapping[str, float]) -> dict[str, Any]:
-        """The row of the tenant."""
+    def row(self, lent: Mapping[str, float], visible: Collection[str] | None) -> dict[str, Any]:
+        """The row of the tenant, with those of its namespaces that may be seen."""
         borrowed, spec = self.borrowed(), self.tenant.spec
         ratios = {
             name: self.used.get(name, 0) / amount for name, amount in self.quota.items() if amount
@@ -112,7 +112,9 @@ class _Share:
         most = max(ratios, key=lambda name: ratios[name], default=None)
         return {
             "name": self.tenant.metadata.name,
-            "namespaces": sorted(self.namespaces),
+            "namespaces": sorted(
+                one for one in self.namespaces if visible is None or one in visible
+            ),
             "weight": spec.weight,
             "cohort": spec.cohort,
             "borrowing": spec.borrowing,

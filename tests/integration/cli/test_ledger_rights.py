@@ -17,11 +17,23 @@ from scheduler.cli.support.web_access import WebClient
 from scheduler.energy.accounts.hours import EnergyHour, EnergyPage
 from scheduler.ledger.accounts.energy_pages import EnergyPages, rows_of
 from scheduler.ledger.ledger import Ledger
-from scheduler.ledger.pages import read_blob, read_blob_of, read_page
+from scheduler.ledger.pages import (
+    VisibleNames,
+    read_blob,
+    read_blob_of,
+    read_page,
+    without_other_names,
+)
 from scheduler.ledger.reader import LedgerReader, decision_json
 from scheduler.ledger.replay import read_recorded_decision, replay
 from scheduler.ledger.storage.sqlite import LEDGER_FILE
+from scheduler.model.demand.accept import demand_of
+from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import InFlight
+from scheduler.model.demand.preemption import PossibleVictim, VictimShare
+from scheduler.model.kinds.workload import Workload
+from scheduler.model.manifests.manifests import Pods
+from scheduler.model.manifests.pods import PodShape
 from scheduler.web.listener import WebListener
 from scheduler.web.metrics import Metrics
 from scheduler.web.records import LedgerSource
@@ -107,7 +119,6 @@ async def test_a_tenant_is_refused_what_is_about_others_and_told_the_right(addre
         for refused in (
             lambda: remote.last_about("police/case-files"),
             lambda: remote.records(subject="police/case-files"),
-            lambda: remote.find("3-3"),
         ):
             with pytest.raises(LedgerUnreachable, match=r"may not get .* in namespace police"):
                 refused()
@@ -142,6 +153,60 @@ async def test_a_tenant_reads_only_the_blobs_of_its_own_records(
     await asyncio.to_thread(read)
 
 
+def victim(name: str, priority: int) -> PossibleVictim:
+    shape = PodShape(requests={"cpu": 24000, "memory": 4 << 30, "pods": 1})
+    return PossibleVictim(
+        workload=f"police/{name}",
+        tenant="vice-squad",
+        priority=priority,
+        created_at=NOON,
+        unit=(Pods(shape=shape, count=1),),
+        shares=(VictimShare(site="b-core", replicas=1),),
+        budget="raid-budget (maxUnavailable: 0)",
+        budget_left=1,
+    )
+
+
+async def test_a_tenant_learns_of_work_that_could_end_only_what_its_decision_names(
+    address: str, tmp_path: Path
+) -> None:
+    spec = {"dataClass": "general-2", "demand": {"replicas": 1, "requests": {"cpu": "20"}}}
+    urgent = {"metadata": {"name": "urgent", "namespace": "health"}, "spec": spec}
+    asked = demand_of(msgspec.convert(urgent, Workload))
+    assert isinstance(asked, Demand)
+    listed = (victim("a-raid", 5), victim("case-files", 0), victim("d-twin", 0))
+    asked = msgspec.structs.replace(asked, priority=10, preemption="LowerPriority", victims=listed)
+    decision = await record(tmp_path, asked)
+    assert decision.preemption is not None
+    assert [one.workload for one in decision.preemption.victims] == ["police/case-files"]
+
+    def read() -> None:
+        for reads_all, token in enumerate(("tenant", "auditor")):
+            remote = RemoteLedger(WebClient(address, token))
+            newest = remote.find("3-5")
+            assert newest is not None
+            said = newest.body.decode() + "".join(
+                json.dumps(remote.blob(one)) for one in newest.refs
+            )
+            secrets = ("a-raid", "d-twin", "vice-squad", "raid-budget")
+            assert [one in said for one in secrets] == [bool(reads_all)] * len(secrets)
+            again = replay(remote, newest)
+            assert again.is_same, again.sentence
+            priorities = [
+                one.priority for one in read_recorded_decision(remote, newest).demand.victims
+            ]
+            assert priorities == [5, 0, 0], "what decided is there"
+
+    await asyncio.to_thread(read)
+
+
+async def test_a_tenant_sees_of_a_batch_what_it_assigned_to_its_own_work() -> None:
+    listed = [{"workload": "police/files", "sites": {}}, {"workload": "health/web", "sites": {}}]
+    assert without_other_names(listed, VisibleNames("health")) == listed[1:]
+    prices = [{"site": "a", "cnyPerHour": 1.0}]
+    assert without_other_names(prices, VisibleNames("health")) == prices
+
+
 async def test_who_may_read_the_ledger_reads_the_month_over_the_network(
     address: str, tmp_path: Path
 ) -> None:
@@ -165,5 +230,8 @@ async def test_a_token_without_rights_learns_not_even_which_ids_there_are(addres
         for token in ("tenant", "guess"):
             with pytest.raises(LedgerUnreachable, match=refused):
                 RemoteLedger(WebClient(address, token)).find("9-999")
+            with pytest.raises(LedgerUnreachable, match=refused) as one_of_another:
+                RemoteLedger(WebClient(address, token)).find("3-3")
+            assert "police" not in str(one_of_another.value), "nor whose they are"
 
     await asyncio.to_thread(read)

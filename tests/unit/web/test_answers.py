@@ -167,6 +167,16 @@ async def test_a_tenant_sees_its_namespaces_only(server: Server) -> None:
     assert (queue["total"], "depths" in queue) == (0, False)
     shares = await server.get("/api/v1/tenants", "tenant")
     assert [one["name"] for one in shares["tenants"]] == ["bureau"]
+    # A tenant with a second namespace: of that, neither the name nor the workloads are shown.
+    tenants = server.scene.sources.registry.tenants
+    bureau, both = tenants["bureau"], ("default", "health")
+    spec = msgspec.structs.replace(bureau.spec, namespaces=both)
+    tenants["bureau"] = msgspec.structs.replace(bureau, spec=spec)
+    del tenants["police"]
+    await server.clock.advance(1.0)  # type: ignore[attr-defined] # a fake one
+    for token, seen, count in (("tenant", ["health"], 1), ("good", [*both], 8)):
+        (row,) = (await server.get("/api/v1/tenants", token))["tenants"]
+        assert (row["namespaces"], sum(row["phases"].values())) == (seen, count)
     assert (await server.ask("/api/v1/workloads/table", ""))[0] == 401
 
 

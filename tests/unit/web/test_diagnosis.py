@@ -135,6 +135,12 @@ async def test_no_site_is_asked_for_who_has_not_the_right(scene: Scene, about: s
     assert scene.asked == []
 
 
+async def test_a_question_of_many_levels_is_refused(scene: Scene) -> None:
+    deep, path = b'{"a":' * 5_000, f"{scene.root}/logs/health/web"
+    async with scene.session.post(path, data=deep, headers=TENANT) as answer:
+        assert (answer.status, "cannot be read" in await answer.text()) == (400, True)
+
+
 async def test_a_session_of_the_page_reads_no_logs(scene: Scene) -> None:
     headers = {"Authorization": "Bearer reads-all-workloads"}
     async with scene.session.post(

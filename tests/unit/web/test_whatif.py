@@ -129,6 +129,28 @@ async def test_one_question_is_answered_at_a_time(server: AskedServer) -> None:
     assert server.ended == 2
 
 
+async def test_a_question_of_a_hundred_thousand_levels_is_no_fault(server: AskedServer) -> None:
+    deep = io.BytesIO(b'{"a":' * 100_000)
+    async with server.session.post(f"{server.root}/whatif", data=deep, headers=OPERATOR) as answer:
+        assert (answer.status, "cannot be read" in await answer.text()) == (400, True)
+
+
+async def test_a_reader_that_is_gone_ends_its_question_without_a_fault(
+    server: AskedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.lines = [b"{}\n"] * 100_000
+    data = json.dumps(DRAIN).encode()
+    async with server.session.post(f"{server.root}/whatif", data=data, headers=OPERATOR) as answer:
+        await answer.content.readline()
+        answer.close()
+    while not server.ended:  # noqa: ASYNC110 - the server has to notice
+        await asyncio.sleep(0.01)  # noqa: TID251 - over a real socket
+    server.lines = [b"{}\n"]
+    while (await server.post(DRAIN))[0] != 200:  # noqa: ASYNC110 - until it is not busy
+        await asyncio.sleep(0.01)  # noqa: TID251 - over a real socket
+    assert [one for one in caplog.records if one.levelname == "ERROR"] == []
+
+
 async def test_what_cannot_be_read_reaches_no_asker(server: AskedServer) -> None:
     for body in (
         {},
