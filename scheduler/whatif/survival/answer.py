@@ -179,7 +179,7 @@ def _sentence(
     if proved:
         first = proved[0]
         why = f"{first.key}: {alone.get(first.key, first.line)}"
-        head = f"{len(lost)} of {workloads} have no lawful second place; {why}"
+        head = f"{len(lost)} of {workloads} without a lawful second place; {why}"
     elif sums:
         head = f"not all {workloads} fit together; {sums}"
     else:

@@ -14,6 +14,8 @@ from scheduler.whatif.settle import is_over, running_replicas
 
 ALL_VALUES: Final = "*"
 MAX_LOSSES: Final = 20_000
+MAX_NAMED_LOSSES: Final = 1_000
+"""One question names so many at the most."""
 _KINDS: Final = get_args(LossKind)
 
 
