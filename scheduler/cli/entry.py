@@ -46,6 +46,7 @@ COMMANDS: dict[str, str] = {
     "ledger": "list, show and verify recorded decisions",
     "replay": "repeat a recorded decision and compare the result",
     "capacity": "show what of a shape still fits where, and what to buy next",
+    "survive": "say which losses of sites can be survived, before they come",
     "whatif": "answer what a loss, a drain, a price or more load would do",
     "simulate": "replay a trace of real pods through the placement code",
     "simulate-cluster": "simulate nodes and controllers of member clusters",

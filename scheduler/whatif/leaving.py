@@ -16,7 +16,12 @@ from scheduler.model.kinds.site import SiteEnergy, SitePrices
 from scheduler.model.kinds.workload import Workload
 from scheduler.model.manifests.budgets import disruption_budget
 from scheduler.placement.failover.drain import DrainCandidate, why_not_at_all
-from scheduler.placement.failover.plan import HOLD_SENTENCES, EvictionCandidate, hold_reason
+from scheduler.placement.failover.plan import (
+    HOLD_SENTENCES,
+    EvictionCandidate,
+    HoldReason,
+    hold_reason,
+)
 from scheduler.whatif.scenario.apply import ChangedFleet
 from scheduler.whatif.settle import (
     DecisionTask,
@@ -129,10 +134,22 @@ def _held_by_failover(
     if demand.strategy == "Duplicated":
         why = "each of its sites runs a whole copy, so no other site replaces it"
         return HeldReplicas(site=site, replicas=replicas, why=why)
+    reason = word_needed(
+        workload, demand, site, is_enabled=changed.copy.objects.is_failover_enabled
+    )
+    if reason is None:
+        return None
+    return HeldReplicas(site=site, replicas=replicas, why=HOLD_SENTENCES[reason], by_operator=True)
+
+
+def word_needed(
+    workload: Workload, demand: Demand, site: str, *, is_enabled: bool
+) -> HoldReason | None:
+    """Why an operator's word is needed before failover replaces replicas; None: it is not."""
     candidate = EvictionCandidate(
         key=(workload.metadata.namespace, workload.metadata.name),
         site=site,
-        replicas=replicas,
+        replicas=demand.placed_replicas.get(site, 0),
         priority=workload.spec.priority,
         created_at_seconds=0.0,
         mode=demand.failover_mode,  # type: ignore[arg-type]  # a demand keeps it as text
@@ -140,10 +157,7 @@ def _held_by_failover(
         quiet_seconds=0.0,
         is_numbered=demand.identity in ("Whole", "Ranges"),
     )
-    reason = hold_reason(candidate, is_enabled=changed.copy.objects.is_failover_enabled)
-    if reason is None:
-        return None
-    return HeldReplicas(site=site, replicas=replicas, why=HOLD_SENTENCES[reason], by_operator=True)
+    return hold_reason(candidate, is_enabled=is_enabled)
 
 
 def drain_candidate(workload: Workload, demand: Demand, site: str) -> DrainCandidate:

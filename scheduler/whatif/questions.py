@@ -1,15 +1,18 @@
 """What can be asked of a copy of the fleet, as values that can be sent to another process."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from scheduler.whatif.answer import ask
 from scheduler.whatif.capacity import ask_capacity
 from scheduler.whatif.demands import Progress
 from scheduler.whatif.fleet_copy import FleetCopy
-from scheduler.whatif.scenario.changes import Changes
+from scheduler.whatif.scenario.changes import Changes, LoseSites
 from scheduler.whatif.shape import AskedShape
+from scheduler.whatif.survival.answer import ask_survival
+from scheduler.whatif.survival.losses import MAX_NAMED_LOSSES
 
 
 class WhatIfQuestion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="whatif"):
@@ -24,7 +27,17 @@ class CapacityQuestion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     shape: AskedShape = AskedShape()
 
 
-Question = WhatIfQuestion | CapacityQuestion
+class SurvivalQuestion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="survive"):
+    """Which losses can be survived.
+
+    Attributes:
+        losses: each alone; empty: every site.
+    """
+
+    losses: Annotated[tuple[LoseSites, ...], Meta(max_length=MAX_NAMED_LOSSES)] = ()
+
+
+Question = WhatIfQuestion | CapacityQuestion | SurvivalQuestion
 
 
 def answer_question(question: Question, copy: FleetCopy, progress: Progress) -> dict[str, Any]:
@@ -41,4 +54,6 @@ def answer_question(question: Question, copy: FleetCopy, progress: Progress) -> 
     """
     if isinstance(question, CapacityQuestion):
         return ask_capacity(copy, question.shape, progress)
+    if isinstance(question, SurvivalQuestion):
+        return ask_survival(copy, question.losses, progress)
     return ask(copy, question.changes, progress)

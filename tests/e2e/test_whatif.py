@@ -105,6 +105,13 @@ def test_the_live_fleet_is_asked_and_nothing_of_it_is_touched(up: Up) -> None:
         assert code == 2
         assert f"did you mean {here}" in err
 
+        code, answer, _ = ask(up, "survive")
+        assert code == 0
+        survived = {one["of"]: (one["survives"], one["workloads"]) for one in answer["losses"]}
+        assert survived == {here: (True, 1), other: (True, 0)}
+        code, _, err = ask(up, "survive", f"{here}x")
+        assert (code, f"did you mean {here}" in err) == (2, True)
+
         check_ctrl_c(up)
         web = client_of(up)
         check_one_at_a_time(web)

@@ -14,6 +14,7 @@ _WORDS = {
     "priced": "workloads priced",
     "suggested": "changes tried",
     "solved": "batches solved",
+    "losses": "losses judged",
 }
 
 

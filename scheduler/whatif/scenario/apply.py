@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import msgspec
 
@@ -118,7 +119,8 @@ def apply_changes(
     if draft.is_broker_lost:
         draft.lost = {one.name for one in copy.facts}
     freeze = _freeze_of(draft, len(fallen), len(present))
-    silent = [_silenced(one, copy) for one in draft.copy.facts if one.name in draft.lost]
+    now = copy.objects.now
+    silent = [lost_facts(one, now) for one in draft.copy.facts if one.name in draft.lost]
     return ChangedFleet(
         copy=draft.copy.with_facts(silent),
         drained=frozenset(draft.drained),
@@ -194,7 +196,7 @@ def _sites_lost(draft: _Draft, change: LoseSites) -> set[str]:
         return {draft.facts_of(change.value, "lose").name}
     found: dict[str, set[str]] = {}
     for one in draft.copy.facts:
-        found.setdefault(_domain_of(one, change.kind), set()).add(one.name)
+        found.setdefault(domain_of(one, change.kind), set()).add(one.name)
     if change.value not in found:
         known = sorted(filter(None, found))
         raise ScenarioError(
@@ -203,18 +205,17 @@ def _sites_lost(draft: _Draft, change: LoseSites) -> set[str]:
     return found[change.value]
 
 
-def _domain_of(facts: SiteFacts, kind: str) -> str:
+def domain_of(facts: SiteFacts, kind: str) -> str:
+    """The province, city or provider of a site; empty: not known."""
     if kind == "provider":
         return facts.spec.provider
     place = facts.spec.location
     return place.province if kind == "province" else place.city
 
 
-def _silenced(facts: SiteFacts, copy: FleetCopy) -> SiteFacts:
+def lost_facts(facts: SiteFacts, now: datetime) -> SiteFacts:
     """The facts of a site that was lost just now."""
-    lost = Condition(
-        type="Ready", status="False", reason="Lost", last_transition_time=copy.objects.now
-    )
+    lost = Condition(type="Ready", status="False", reason="Lost", last_transition_time=now)
     others = tuple(one for one in facts.status.conditions if one.type != "Ready")
     status = msgspec.structs.replace(facts.status, conditions=(*others, lost))
     return msgspec.structs.replace(facts, status=status)

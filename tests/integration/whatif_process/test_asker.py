@@ -1,6 +1,7 @@
 """What-ifs in a process of their own: answers, refusals, limits, and no process left behind."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from contextlib import aclosing
 from pathlib import Path
@@ -12,7 +13,14 @@ import pytest
 from scheduler.model.packed_manifests import pack_manifests
 from scheduler.whatif.answer import ask
 from scheduler.whatif.fleet_copy import FleetCopy
-from scheduler.whatif.questions import CapacityQuestion, WhatIfQuestion
+from scheduler.whatif.questions import (
+    CapacityQuestion,
+    Question,
+    SurvivalQuestion,
+    WhatIfQuestion,
+)
+from scheduler.whatif.scenario.changes import LoseSites
+from scheduler.whatif.survival.answer import ask_survival
 from scheduler.whatif_process.asker import WhatIfAsker
 from tests.support.sites import Raw, nodes, site, workload
 from tests.support.whatifs import changes_of, copy_of
@@ -54,19 +62,20 @@ def small_copy() -> FleetCopy:
 
 
 def children() -> set[int]:
-    """The processes of what-ifs."""
+    """The processes of what-ifs that this one has started."""
+    mine = str(os.getpid()).encode()
     found = set()
     for entry in Path("/proc").iterdir():
         try:
             words = (entry / "cmdline").read_bytes() if entry.name.isdigit() else b""
         except OSError:
             continue
-        if b"scheduler.whatif_process.child" in words:
+        if b"scheduler.whatif_process.child" in words and mine in words.split(b"\0"):
             found.add(int(entry.name))
     return found
 
 
-async def lines_of(asker: WhatIfAsker, question: WhatIfQuestion | CapacityQuestion) -> list[Any]:
+async def lines_of(asker: WhatIfAsker, question: Question) -> list[Any]:
     return [msgspec.json.decode(line) async for line in asker.ask(question)]
 
 
@@ -83,6 +92,14 @@ async def test_the_process_answers_as_the_same_code_does_here() -> None:
     lines = await lines_of(WhatIfAsker(lambda: copy), CapacityQuestion())
     assert lines[-1]["answer"]["sites"][0]["name"] == "m1"
     assert lines[0].keys() == {"what", "done", "total"}
+
+
+async def test_losses_are_judged_in_the_process_too() -> None:
+    copy = small_copy()
+    losses = (LoseSites(kind="site", value="m1"),)
+    lines = await lines_of(WhatIfAsker(lambda: copy), SurvivalQuestion(losses=losses))
+    assert lines[-1] == {"answer": ask_survival(copy, losses)}
+    assert lines[-1]["answer"]["losses"][0]["survives"] is True
 
 
 async def test_a_name_that_does_not_exist_is_refused() -> None:
