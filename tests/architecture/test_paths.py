@@ -3,23 +3,19 @@
 import ast
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.sources import CODE, ROOT, each
+
 GUIDES = [
     ROOT / "docs" / "architecture.md",
     *sorted((ROOT / "docs" / "paths").glob("*.md")),
     ROOT / "docs" / "glossary.md",
     ROOT / "CONTRIBUTING.md",
-]
-SOURCES = [
-    path
-    for top in ("scheduler", "agents")
-    for path in (ROOT / top).rglob("*.py")
-    if "_shipped" not in path.parts
 ]
 METRICS = ROOT / "docs" / "metrics.md"
 PACKAGES = {
@@ -52,25 +48,28 @@ def quoted(document: str) -> set[str]:
 
 
 @cache
-def tree_of(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
-@cache
 def members() -> dict[str, set[str]]:
     """Class → its methods, fields and what its methods assign to `self`."""
     found: dict[str, set[str]] = defaultdict(set)
-    for path in SOURCES:
-        for node in ast.walk(tree_of(path)):
-            if isinstance(node, ast.ClassDef):
-                found[node.name] |= defined_in(node) | {"__init__"}
+    for path in CODE:
+        for node in each(path, ast.ClassDef):
+            found[node.name] |= defined_in(ast.walk(node)) | {"__init__"}
     return found
 
 
-def defined_in(tree: ast.AST) -> set[str]:
-    """Names that a tree defines: functions, classes, variables, arguments, attributes."""
+DEFINING = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Name, ast.Attribute, ast.arg)
+
+
+@cache
+def defined_by(path: Path) -> set[str]:
+    """Names that a module defines."""
+    return defined_in(node for kind in DEFINING for node in each(path, kind))
+
+
+def defined_in(nodes: Iterable[ast.AST]) -> set[str]:
+    """Names that nodes define: functions, classes, variables, arguments, attributes."""
     names: set[str] = set()
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             names.add(node.name)
         elif isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
@@ -84,14 +83,9 @@ def defined_in(tree: ast.AST) -> set[str]:
 def names() -> set[str]:
     """Names that some module defines, texts that it holds, modules and folders."""
     found: set[str] = set()
-    for path in SOURCES:
-        tree = tree_of(path)
-        found |= defined_in(tree) | {path.stem}
-        found |= {
-            node.value
-            for node in ast.walk(tree)
-            if isinstance(node, ast.Constant) and isinstance(node.value, str)
-        }
+    for path in CODE:
+        found |= defined_by(path) | {path.stem}
+        found |= {node.value for node in each(path, ast.Constant) if isinstance(node.value, str)}
     folders = (one for top in TOPS for one in (ROOT / top).rglob("*") if one.is_dir())
     return found | {one.name for one in folders} | set(TOPS)
 
@@ -160,7 +154,7 @@ def test_a_function_named_after_a_module_is_in_that_module(guide: Path) -> None:
     """`module.py` → `Class.function` names a function of this very module."""
     wrong = []
     for path, name in re.findall(r"`([\w/]+\.py)` → `([\w.]+)`", guide.read_text("utf-8")):
-        defined = defined_in(tree_of(ROOT / path))
+        defined = defined_by(ROOT / path)
         if not all(part in defined for part in name.split(".")):
             wrong.append(f"{path} → {name}")
     assert wrong == []

@@ -11,13 +11,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-CODE = sorted(
-    path
-    for top in ("scheduler", "agents")
-    for path in (ROOT / top).rglob("*.py")
-    if "_shipped" not in path.parts
-)
+from tests.support.sources import CODE, ROOT, each, text_of, tree_of
+
 PACKAGES = sorted({path.parent for path in CODE})
 DOCUMENTS = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")),
@@ -57,12 +52,6 @@ def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-@cache
-def tree_of(path: Path) -> ast.Module:
-    """The syntax tree of a file."""
-    return ast.parse(path.read_text())
-
-
 def test_no_folder_holds_more_modules_than_a_reader_can_take_in() -> None:
     modules = {
         name_of(folder): len([p for p in folder.glob("*.py") if p.name != "__init__.py"])
@@ -81,7 +70,7 @@ def test_no_module_is_a_fragment() -> None:
         for path in CODE
         if path.name != "__init__.py"
         and name_of(path.parent) not in EXTENSION_POINTS
-        and len(path.read_text().splitlines()) < MIN_LINES
+        and len(text_of(path).splitlines()) < MIN_LINES
     }
     assert small == set(SMALL_MODULES)
 
@@ -107,10 +96,8 @@ def test_public_classes_have_names_of_their_own() -> None:
 
 def imports_of(path: Path) -> Iterator[tuple[str, str]]:
     """Every `from MODULE import NAME` of ours."""
-    for node in ast.walk(tree_of(path)):
-        if not isinstance(node, ast.ImportFrom) or not node.module:
-            continue
-        if node.module.partition(".")[0] in ("scheduler", "agents"):
+    for node in each(path, ast.ImportFrom):
+        if node.module and node.module.partition(".")[0] in ("scheduler", "agents"):
             yield from ((node.module, alias.name) for alias in node.names)
 
 
@@ -157,12 +144,11 @@ def banned_words() -> list[tuple[re.Pattern[str], str]]:
 
 def prose_of(path: Path) -> Iterator[tuple[int, str]]:
     """Docstrings, comments and messages of a module, with their lines."""
-    source = path.read_text()
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+    for token in tokenize.generate_tokens(io.StringIO(text_of(path)).readline):
         if token.type == tokenize.COMMENT:
             yield token.start[0], token.string
-    for node in ast.walk(tree_of(path)):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
+    for node in each(path, ast.Constant):
+        if isinstance(node.value, str) and " " in node.value:
             yield node.lineno, node.value  # one word is a name, a slug or a key
 
 
