@@ -1,10 +1,11 @@
 """The handlers behind `kapok whatif` and the page's what-ifs: questions about a copy of the fleet.
 
 A POST has a question as JSON and is answered line by line, so that its sender sees how far it is. A
-GET has the words of a scenario and one answer; it cannot name files. One question is answered at a
-time: each takes a core for some seconds.
+GET has the words of a scenario and one answer, in the language that `lang` names; it cannot name
+files. One question is answered at a time: each takes a core for some seconds.
 """
 
+import asyncio
 import shlex
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
@@ -17,12 +18,14 @@ from aiohttp import web
 
 from scheduler.control.ports.access import ALL_SITES, ALL_WORKLOADS
 from scheduler.model.quantities import CPU, GPU, MEMORY
+from scheduler.web.answers.language import in_language
 from scheduler.web.auth import bearer_token_of
 from scheduler.web.sessions import Sessions
 from scheduler.whatif.questions import CapacityQuestion, Question, WhatIfQuestion
 from scheduler.whatif.scenario.changes import Change, ScenarioError
 from scheduler.whatif.scenario.words import read_scenario
 from scheduler.whatif.shape import DEFAULT_CLASS, AskedShape
+from scheduler.words.languages import UnknownLanguage, parse_language
 
 _MAX_QUESTION_BYTES: Final = 8 << 20
 """New sites come with their nodes."""
@@ -76,7 +79,7 @@ class WhatIfHandlers:
     async def _get_capacity(self, request: web.Request) -> web.StreamResponse:
         """What still fits where: `cpu`, `memory`, `gpu`, `class`, `namespace` of the query."""
         query = request.query
-        unknown = sorted(query.keys() - {*_SHAPE_RESOURCES, "class", "namespace"})
+        unknown = sorted(query.keys() - {*_SHAPE_RESOURCES, "class", "namespace", "lang"})
         if unknown:
             return _text(HTTPStatus.BAD_REQUEST, f"there is no parameter {unknown[0][:80]!r}")
         shape = {
@@ -96,6 +99,10 @@ class WhatIfHandlers:
 
     async def _answer_once(self, request: web.Request, question: Question) -> web.StreamResponse:
         """One answer, as the whole body."""
+        try:
+            language = parse_language(request.query.get("lang", "en"))
+        except UnknownLanguage as error:
+            return _text(HTTPStatus.BAD_REQUEST, str(error))
         refusal = await self._refusal(request)
         if refusal is not None:
             return refusal
@@ -113,7 +120,8 @@ class WhatIfHandlers:
             return _text(HTTPStatus.BAD_REQUEST, found["refused"])
         if "answer" not in found:
             return _text(HTTPStatus.INTERNAL_SERVER_ERROR, found.get("failed", "no answer"))
-        body = msgspec.json.encode(found["answer"])
+        said = await asyncio.to_thread(in_language, found["answer"], language)
+        body = msgspec.json.encode(said)
         return web.Response(body=body, content_type="application/json")
 
     async def _post_question(self, request: web.Request) -> web.StreamResponse:

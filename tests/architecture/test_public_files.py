@@ -16,6 +16,8 @@ DOCUMENTS = ("CONTRIBUTING.md", "SECURITY.md", ".github/pull_request_template.md
 FORMS = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PLACEHOLDER = "NAME"
+VENDORS = ("scheduler/web/page/vendor", "tests/vendor")
+"""Where works of others lie."""
 CHECKLISTS = {
     "A field of a kind",
     "A hard rule",
@@ -110,7 +112,8 @@ def test_the_notice_names_the_derived_files() -> None:
     derived = {str(core / path.name) for path in (ROOT / core).glob("*.json")}
     vendored = {
         str(path.relative_to(ROOT))
-        for path in (ROOT / "scheduler/web/page/vendor").iterdir()
+        for vendor in VENDORS
+        for path in (ROOT / vendor).iterdir()
         if path.is_dir()
     }
     assert derived
@@ -118,10 +121,10 @@ def test_the_notice_names_the_derived_files() -> None:
     assert named == derived | vendored
 
 
-def test_what_the_page_holds_of_others_is_as_published_and_has_its_licence() -> None:
-    """Only vendor/ holds works of others; the sums there are those of the published files."""
-    page = ROOT / "scheduler" / "web" / "page"
-    vendor = page / "vendor"
+@pytest.mark.parametrize("folder", VENDORS)
+def test_what_is_of_others_is_as_published_and_has_its_licence(folder: str) -> None:
+    """The sums are those of the published files."""
+    vendor = ROOT / folder
     known = json.loads((vendor / "versions.json").read_text("utf-8"))
     assert {one.name for one in vendor.iterdir() if one.is_dir()} == set(known)
     for name, library in known.items():
@@ -131,7 +134,12 @@ def test_what_the_page_holds_of_others_is_as_published_and_has_its_licence() -> 
         }
         assert found == library["files"]
         assert "LICENSE" in found
-        assert f"- scheduler/web/page/vendor/{name}: version {library['version']}" in text("NOTICE")
+        assert f"- {folder}/{name}: version {library['version']}" in text("NOTICE")
+
+
+def test_only_the_vendored_files_of_the_page_are_of_others() -> None:
+    page = ROOT / "scheduler" / "web" / "page"
+    vendor = page / "vendor"
     for path in page.rglob("*.*"):
         if path.is_file() and vendor not in path.parents:
             words = path.read_text("utf-8")

@@ -40,6 +40,10 @@ class Browser:
         """Runs a script in the page; returns its result."""
         return _send("POST", f"{self.session}/execute/sync", {"script": script, "args": []})
 
+    def run_async(self, script: str) -> Any:  # noqa: ANN401 - whatever the script gives back
+        """Runs a script whose last argument is a function that takes its result."""
+        return _send("POST", f"{self.session}/execute/async", {"script": script, "args": []})
+
     def text(self) -> str:
         """The visible text of the page."""
         return str(self.run("return document.body.innerText"))

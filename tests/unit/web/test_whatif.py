@@ -99,6 +99,20 @@ async def test_the_page_gets_one_answer(server: AskedServer) -> None:
     assert server.questions[1] == CapacityQuestion(shape=shape)
 
 
+async def test_the_page_gets_its_answer_in_its_language(server: AskedServer) -> None:
+    line = "0/1 sites are feasible: 1 data-class"
+    server.lines = [json.dumps({"answer": {"unplaced": [{"line": line}]}}).encode()]
+    for path in ("/whatif?scenario=drain+m1", "/capacity?cpu=2"):
+        said = {}
+        for language in ("en", "zh"):
+            status, text = await server.get(f"{path}&lang={language}")
+            assert status == 200
+            said[language] = json.loads(text)["unplaced"][0]["line"]
+        assert said["en"] == line
+        assert "站点" in said["zh"]
+        assert (await server.get(f"{path}&lang=xx"))[0] == 400
+
+
 async def test_only_holders_of_a_token_that_may_list_all_are_answered(
     server: AskedServer,
 ) -> None:

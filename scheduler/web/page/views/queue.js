@@ -77,7 +77,7 @@ function Tenant({tenant}) {
     <p class="faint">${tenant.namespaces.join(", ")}${tenant.cohort ? ` · ${t("share.cohort", {name: plain(tenant.cohort)})}` : ""}</p>
     ${tenant.problem && html`<p class="bad">${plain(tenant.problem)}</p>`}
     <ul class="bars">${tenant.resources.map((one) => html`<${ResourceBar} key=${one.name} row=${one} />`)}</ul>
-    <p>${Object.entries(tenant.phases).map(([phase, count]) => html`<a key=${phase} href=${link(["workloads"], {tenant: tenant.name, phase})}>
+    <p class="phases">${Object.entries(tenant.phases).map(([phase, count]) => html`<a key=${phase} href=${link(["workloads"], {tenant: tenant.name, phase})}>
       <${Phase} phase=${phase} /> ${number(count)}</a> `)}</p></article>`;
 }
 

@@ -9,7 +9,7 @@ import {amount, grams, number, percent, rounded} from "/page/lib/format.js";
 import {setQuery, siteLink, workloadLink} from "/page/lib/router.js";
 import {named, t} from "/page/lib/words.js";
 import {Banner, Failed} from "/page/parts/banner.js";
-import {Table} from "/page/parts/table.js";
+import {Scroll, Table} from "/page/parts/table.js";
 
 const EXAMPLES = ["drain SITE", "lose SITE", "lose province=CN-GD", "lose broker", "add SITE*2", "load 1.5", "price carbonCnyPerKg=0.5", "intensity CN-GD=450"];
 const BUSY_SECONDS = 2;
@@ -80,12 +80,11 @@ function sides(before, after) {
 }
 
 function SideBySide({answer}) {
-  return html`<div class="scroll" tabindex="0" role="region" aria-label=${t("whatif.sides")}>
-    <table id="whatif-sides"><caption class="unseen">${t("whatif.sides")}</caption>
+  return html`<${Scroll} label=${t("whatif.sides")}><table id="whatif-sides"><caption class="unseen">${t("whatif.sides")}</caption>
     <thead><tr><th scope="col">${t("whatif.figure")}</th><th scope="col" class="number">${t("whatif.before")}</th><th scope="col" class="number">${t("whatif.after")}</th></tr></thead>
     <tbody>${sides(answer.before, answer.after).map((one) => html`<tr key=${one.key}>
       <th scope="row">${one.title}</th><td class="number">${one.before}</td>
-      <td class="number">${one.isOther ? html`<strong>${one.after}</strong>` : one.after}</td></tr>`)}</tbody></table></div>`;
+      <td class="number">${one.isOther ? html`<strong>${one.after}</strong>` : one.after}</td></tr>`)}</tbody></table><//>`;
 }
 
 function Unplaced({rows}) {
