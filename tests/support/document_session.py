@@ -63,7 +63,7 @@ class Reader:
         deadline = time.monotonic() + _TYPED_AGAIN_SECONDS
         while True:
             done = subprocess.run(
-                ["bash", "-euo", "pipefail", "-c", command.words],
+                ["/bin/bash", "-euo", "pipefail", "-c", command.words],
                 cwd=self.folder,
                 env=self._environment(),
                 capture_output=True,
@@ -84,7 +84,7 @@ class Reader:
         log = self.folder / f"background-{len(self.ran)}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                ["bash", "-c", f"exec {command.words}"],
+                ["/bin/bash", "-c", f"exec {command.words}"],
                 cwd=self.folder,
                 env=self._environment(),
                 stdout=output,
