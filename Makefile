@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+SPHINX := $(BIN)/python -m sphinx -W -n -q --keep-going
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ARGS ?=
 # Pure code, and what needs no process beside it; two at a time.
@@ -10,11 +11,18 @@ FAST_TESTS := tests/architecture tests/unit tests/property
 # These start brokers, API servers, browsers, whole cities; three files at a time, as they wait more than they compute.
 PROCESS_TESTS := tests/contract tests/integration tests/hostile tests/e2e
 
-.PHONY: help demo test soak check bench kernel system-deps manifests docs-tables catalogues agent-archive lock clean
+.PHONY: help demo test soak check bench kernel system-deps manifests docs docs-tables docs-catalogues catalogues agent-archive lock clean
 .DEFAULT_GOAL := help
 # Tests and the demo start hundreds of processes. Where no bytecode is kept, each of them compiles every
 # module again, which takes most of its start.
 demo test soak bench: export PYTHONDONTWRITEBYTECODE :=
+
+# What is missing on a bare machine, each in one sentence with the way out.
+define CHECK_PYTHON
+command -v $(PYTHON) >/dev/null || { echo 'Kapok needs Python 3.11 or newer, and there is no $(PYTHON): install it (Debian, Ubuntu: apt-get install python3 python3-venv), or name another one with make PYTHON=/path/to/python' >&2; exit 1; }; \
+$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Kapok needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) -c 'import platform; print(platform.python_version())'): install a newer one beside it, and name it with make PYTHON=python3.11" >&2; exit 1; }; \
+$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "$(PYTHON) cannot make environments, because Debian and Ubuntu keep that in a package of its own: apt-get install python3-venv" >&2; exit 1; }
+endef
 
 help:  ## what there is
 	@echo 'Kapok: make TARGET [ARGS="..."]'
@@ -22,6 +30,7 @@ help:  ## what there is
 
 # Its words go to stderr: the targets' own output may be one JSON object.
 $(STAMP): requirements-dev.lock pyproject.toml
+	@test -x $(BIN)/python || { $(CHECK_PYTHON); }
 	@echo 'setting up $(VENV)' >&2
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) >&2
 	@$(PIP) --require-hashes -r requirements-dev.lock >&2
@@ -56,6 +65,14 @@ manifests: $(STAMP)  ## writes manifests/crds from the Python types, and the Hel
 	$(BIN)/python -m scheduler.hub.crds.generate manifests/crds
 	$(BIN)/python -m tests.support.helm_chart
 
+docs: $(STAMP)  ## builds the site of documents in English and Chinese: build/docs
+	$(SPHINX) -b html docs build/docs/en
+	$(SPHINX) -b html -D language=zh_CN docs build/docs/zh
+
+docs-catalogues: $(STAMP)  ## brings new sentences of documents into docs/locale, for translation
+	$(SPHINX) -b gettext docs build/gettext
+	$(BIN)/sphinx-intl update -p build/gettext -d docs/locale -l zh_CN --no-obsolete
+
 docs-tables: $(STAMP)  ## writes the tables of docs/ that come from the code
 	$(BIN)/python -m tests.support.docs_tables
 
@@ -83,7 +100,7 @@ agent-archive: $(STAMP)  ## dist/: kapok-agent for machines without network (ARG
 
 lock: $(STAMP)  ## resolves the hashed locks anew; they hold no address
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile -q --no-header --generate-hashes --extra hub --extra ha --extra test --extra build pyproject.toml -o requirements-dev.lock
+	$(BIN)/uv pip compile -q --no-header --generate-hashes --extra hub --extra ha --extra test --extra build --extra docs pyproject.toml -o requirements-dev.lock
 	$(BIN)/uv pip compile -q --no-header --generate-hashes --extra hub pyproject.toml -o requirements-hub.lock
 	$(BIN)/uv pip compile -q --no-header --generate-hashes --extra hub --extra ha pyproject.toml -o requirements-ha.lock
 	$(BIN)/uv pip compile -q --no-header --generate-hashes pyproject.toml -o requirements-agent.lock

@@ -9,6 +9,8 @@ from scheduler.cli.entry import COMMANDS
 from scheduler.control.status.not_enforced import NOT_ENFORCED
 from scheduler.model.reasons import REASONS, TRANSIENT_REASONS
 from tests.support.docs_tables import TABLES, with_table
+from tests.support.reason_fixes import FIXES
+from tests.support.reference_tables import setting_comments
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
@@ -22,6 +24,17 @@ def test_the_glossary_lists_every_reason_with_its_meaning() -> None:
     )
     assert {name: meaning for name, meaning, _ in rows} == REASONS
     assert {name for name, _, passing in rows if passing} == TRANSIENT_REASONS
+
+
+def test_every_reason_has_a_fix() -> None:
+    assert FIXES.keys() == REASONS.keys()
+    assert all(len(text) > len("ask someone") for text in FIXES.values())
+
+
+def test_a_setting_has_the_comment_beside_it_and_the_lines_below(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text("# Head\n\na:  # first\n  b: 1   # second,\n         # goes on\n  c: 2\n")
+    assert setting_comments(file) == {"a": "first", "a.b": "second, goes on", "a.c": ""}
 
 
 @pytest.mark.parametrize("name", TABLES)

@@ -15,11 +15,13 @@ from scheduler.apiserver.kinds.not_served import NOT_SERVED_RESOURCES, NOT_SERVE
 from scheduler.apiserver.kinds.resources import ALL_VERBS
 from scheduler.apiserver.routes import PUBLIC_PATHS, ROOT_PATHS
 from scheduler.model.reasons import REASONS, TRANSIENT_REASONS
+from tests.support import reference_tables
 from tests.support.rooms import known_to
 
 ROOT = Path(__file__).resolve().parents[2]
 ARCHITECTURE = ROOT / "docs/architecture.md"
 EMBEDDED_HUB = ROOT / "docs/embedded-hub.md"
+REFERENCE = ROOT / "docs/reference"
 _ROOM_ROW = re.compile(r"\| `([a-z_/]+)` \| ([^|]*) \| ([^|]*) \| ([^|]*) \|")
 
 
@@ -85,6 +87,12 @@ TABLES: dict[str, tuple[Path, Callable[[], Iterator[str]]]] = {
     "embedded-kinds": (EMBEDDED_HUB, served_kind_rows),
     "embedded-paths": (EMBEDDED_HUB, served_path_rows),
     "embedded-refusals": (EMBEDDED_HUB, refused_rows),
+    "reason-pages": (REFERENCE / "reasons.md", reference_tables.reason_pages),
+    "messages": (REFERENCE / "errors.md", reference_tables.message_rows),
+    "commands": (REFERENCE / "commands.md", reference_tables.command_rows),
+    "kinds": (REFERENCE / "kinds.md", reference_tables.kind_rows),
+    "scheduler-settings": (REFERENCE / "settings.md", reference_tables.scheduler_setting_rows),
+    "agent-settings": (REFERENCE / "settings.md", reference_tables.agent_setting_rows),
 }
 """By name: the document, and what writes the rows."""
 
