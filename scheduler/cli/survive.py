@@ -127,7 +127,7 @@ def _print(answer: dict[str, Any]) -> None:
 
 
 def _table(losses: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
-    rows = [("LOSS", "SURVIVES", "WORKLOADS", "LOST", "WHY")]
+    rows: list[tuple[str, ...]] = [("LOSS", "SURVIVES", "WORKLOADS", "LOST", "WHY")]
     for one in losses:
         counts = (str(one["workloads"]), str(one["lostCount"]))
         rows.append((one["of"], _WORDS[one["survives"]], *counts, one["sentence"]))
