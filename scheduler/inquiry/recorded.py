@@ -6,6 +6,7 @@ from datetime import datetime
 
 import msgspec
 
+from scheduler.ledger.errors import RecordForbidden
 from scheduler.ledger.reader import RecordSource, find_undoing, share_about
 from scheduler.ledger.record import EVICTIONS_SUBJECT, REFERENCES, UNDOES, Record
 from scheduler.ledger.replay import read_recorded_decision
@@ -125,8 +126,14 @@ def _recorded_spec(reader: RecordSource, record: Record) -> WorkloadSpec | None:
 
 
 def _held_note(reader: RecordSource, decision: Decision) -> str:
-    """Why silent sites of the newest decision keep their replicas; "": no record says so."""
-    record = reader.last_about(EVICTIONS_SUBJECT)
+    """Why silent sites of the newest decision keep their replicas; "": no record says so.
+
+    Who reads the records of some namespaces has no right to that one, and gets the decision alone.
+    """
+    try:
+        record = reader.last_about(EVICTIONS_SUBJECT)
+    except RecordForbidden:
+        return ""
     if record is None or not (record.content.get("frozen") or record.content.get("held")):
         return ""
     silent = set(record.content.get("silent") or ())

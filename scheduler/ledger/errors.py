@@ -25,3 +25,7 @@ class CommitInDoubt(LedgerError):
 
 class LedgerCorruptError(LedgerError):
     """The file is not a ledger that this version can read. Stop, and keep it to inspect."""
+
+
+class RecordForbidden(LedgerError):
+    """The reader has no right to the records that it asks for."""

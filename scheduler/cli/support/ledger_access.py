@@ -10,6 +10,7 @@ import asyncio
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from scheduler.cli.support.web_access import (
     add_server_option,
     connect_web,
 )
-from scheduler.ledger.errors import LedgerError
+from scheduler.ledger.errors import LedgerError, RecordForbidden
 from scheduler.ledger.reader import LedgerReader, RecordSource
 from scheduler.ledger.record import Record, parse_id, record_of_row
 from scheduler.ledger.storage.places import LedgerPlace, ledger_place
@@ -31,6 +32,10 @@ from scheduler.settings import SettingsError, data_directory, load_settings
 
 class LedgerUnreachable(LedgerError):
     """The web server refuses or does not answer; the message says what to do."""
+
+
+class LedgerForbidden(LedgerUnreachable, RecordForbidden):
+    """The web server refuses what the token has no right to."""
 
 
 def add_place_options(parser: argparse.ArgumentParser) -> None:
@@ -159,7 +164,9 @@ class RemoteLedger:
         try:
             return self._web.get(path)
         except WebUnavailable as error:
-            raise LedgerUnreachable(str(error)) from error
+            is_forbidden = error.code == HTTPStatus.FORBIDDEN
+            kind = LedgerForbidden if is_forbidden else LedgerUnreachable
+            raise kind(str(error)) from error
 
 
 def _record_of(row: Mapping[str, Any]) -> Record:

@@ -236,11 +236,11 @@ class ReferredObjects:
             if site not in wanted and not self._is_unknown_at(site, one):
                 continue
             current = self.dispatcher.order_at(site, order_id)
-            if site in wanted and sent is not None:
+            if site in wanted and sent is not None and not self._has_to_stay(one, site, current):
                 orders[site] = sent
             elif current is not None:
                 orders[site] = current
-            elif self._is_reported(site, order_id):
+            elif self._is_reported(site, order_id) or (site in wanted and sent is not None):
                 orders[site] = order_that_stays(self.hub_id, one)
         if orders or planned:
             self.dispatcher.set_orders(one.order_key, orders)
@@ -250,6 +250,20 @@ class ReferredObjects:
             self._users.pop(one, None)
             for known in (self._contents, self._unread, self._retry_at, self._tenants):
                 known.pop(one, None)
+
+    def _has_to_stay(self, one: ReferredObject, site: str, current: OrderForSite | None) -> bool:
+        """Whether a site keeps what it has of a Secret, which cannot be sealed for it yet.
+
+        A new leader does not know the keys of sites that are slower to connect than it. An index
+        without the Secret would withdraw it from the pods that use it.
+        """
+        if one.kind != "Secret" or self.sealing_key_of(site):
+            return False
+        if current is not None:
+            return bool(current.kept_digest)
+        state = self.sites.states.get(site)
+        is_heard = state is not None and state.order_status is not None
+        return not is_heard or self._is_reported(site, referred_order_id(self.hub_id, one))
 
     def _sent_form(self, one: ReferredObject) -> OrderForSite | None:
         """The order that brings an object; None while it is not known or cannot be sent."""
@@ -307,6 +321,10 @@ class ReferredObjects:
         if not self.sealing_key_of(site):
             return  # what it has stays
         plan = self.dispatcher.plans.get(site)
+        for order_id, order in list(plan.orders.items()) if plan else ():
+            one = parse_referred_id(order_id) if order.kept_digest else None
+            if one is not None and one.kind == "Secret":
+                self._plan(one)
         concerned: set[WorkKey] = set()
         for order_id in list(plan.orders) if plan else ():
             order = plan.orders[order_id] if plan else None

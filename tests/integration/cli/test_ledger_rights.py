@@ -15,6 +15,7 @@ from benchmarks._web_state import WebState
 from scheduler.cli.support.ledger_access import LedgerUnreachable, RemoteLedger
 from scheduler.cli.support.web_access import WebClient
 from scheduler.energy.accounts.hours import EnergyHour, EnergyPage
+from scheduler.inquiry.recorded import read_recorded
 from scheduler.ledger.accounts.energy_pages import EnergyPages, rows_of
 from scheduler.ledger.ledger import Ledger
 from scheduler.ledger.pages import (
@@ -101,6 +102,9 @@ async def test_a_tenant_explains_and_replays_its_own_decisions(address: str) -> 
         newest = remote.last_about(KEY)
         assert newest is not None
         assert read_recorded_decision(remote, newest).decision.phase == "Placed"
+        explained = read_recorded(remote, KEY, None)
+        assert explained.decision is not None
+        assert explained.notes == (), "what is held at silent sites is in a record for all"
         first = remote.find("3-1")
         assert first is not None
         assert replay(remote, first).is_same

@@ -278,6 +278,47 @@ async def test_a_secret_waits_for_the_sealing_key_of_its_site() -> None:
         assert names(loops) == {"web", "secret:db"}
 
 
+@pytest.mark.parametrize("is_heard", [False, True])
+async def test_a_new_leader_keeps_a_secret_at_a_site_whose_sealing_key_it_does_not_know(
+    *, is_heard: bool
+) -> None:
+    loops = ControlLoops()
+    keys = {"m1": "key"}
+    loops.term.referred.sealing_key_of = lambda name: keys.get(name, "")
+    metadata = {"name": "db", "namespace": "ns"}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": {"k": "dg=="}}
+    await loops.hub.create(SECRETS, secret)
+    needs = {"volumes": [{"name": "v", "secret": {"secretName": "db"}}]}
+    async with running(deployed("web", needs), loops=loops):
+        former = dict(listed(loops))
+        full = loops.dispatcher.order_at("m1", order_of(loops, "web"))
+        assert full is not None
+    assert names(loops) == {"web", "secret:db"}
+    keys.clear()
+    after = ReportingLoops(hub=loops.hub, recorder=loops.recorder)
+    after.term.referred.sealing_key_of = lambda name: keys.get(name, "")
+    after.reported, after.is_heard = tuple(former), is_heard
+    async with after.leads(SITE), asyncio.TaskGroup() as group:
+        task = group.create_task(after.term.referred.run())
+        await settle(after)
+        if not is_heard:
+            after.dispatcher.set_orders(("ns", "web"), {"m1": full})  # it is decided again
+            await settle(after)
+            assert after.dispatcher.sites_of(("ns", "secret:db")) == {"m1"}
+            assert names(after) == set(), "no index goes to a site that has not reported"
+            after.is_heard = True
+            after.report(SITE)
+            await settle(after)
+        assert names(after) == {"web", "secret:db"}
+        assert listed(after)["hub/ns/secret:db/along"] == KEEP_DIGEST
+        keys["m1"] = "key"
+        after.term.referred.on_sealing_key("m1")
+        await settle(after)
+        assert listed(after)["hub/ns/secret:db/along"] != KEEP_DIGEST
+        assert names(after) == {"web", "secret:db"}
+        task.cancel()
+
+
 async def test_a_token_of_an_account_is_refused_by_name() -> None:
     loops = ControlLoops()
     secret = {
@@ -306,8 +347,12 @@ class ReportingLoops(ControlLoops):
     """The loops of a leader whose sites run orders of the one before."""
 
     reported: tuple[str, ...] = ()
+    is_heard = True
 
     def report(self, raw: Raw) -> None:
+        if not self.is_heard:  # the leader waits for the site, and begins without it
+            self.waiting = asyncio.get_running_loop().create_task(self.clock.advance(60.0))
+            return
         super().report(raw)
         self.sites.states["m1"].order_status = None
         states = {one: OrderState(id=one, generation=1, phase="Ready") for one in self.reported}
