@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
+from io import TextIOWrapper
 
 from scheduler.cli.support.arguments import EXIT_INTERRUPTED, EXIT_USAGE
 from scheduler.cli.support.command_parser import CommandParser
@@ -92,6 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if find_spec(_HUB_PACKAGE) is None:
         sys.stderr.write(_HUB_IS_MISSING + "\n")
         return EXIT_USAGE
+    _write_all_characters()
     if "_ARGCOMPLETE" in os.environ:
         from scheduler.cli.completion import complete  # noqa: PLC0415 - only for a shell that asks
 
@@ -110,6 +112,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Python flushes stdout at exit; into the closed pipe that would fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _write_all_characters() -> None:
+    """Lets stdout escape what its encoding lacks, as stderr does, instead of failing at it."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _take_language(words: list[str]) -> list[str]:

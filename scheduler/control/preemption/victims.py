@@ -168,15 +168,16 @@ class VictimFinder:
         for one in only:
             share = shares.get(one.site)
             there = 0 if share is None else share.replicas
-            bound = self.bound_at(one.site, workload, demand)
-            count = min(one.replicas, max(there, bound) - one.keep)
+            # What was sent and is on no node yet may still start: it is not gone either.
+            flying = self.in_flight_at(one.site, demand)
+            left = max(there, self.bound_at(one.site, workload, demand) + flying)
+            count = min(one.replicas, left - one.keep)
             if count > 0:
-                in_flight = min(count, self.in_flight_at(one.site, demand)) if there else 0
                 found.append(
                     VictimShare(
                         site=one.site,
                         replicas=count,
-                        in_flight=in_flight,
+                        in_flight=min(count, flying),
                         ending=there <= one.keep,
                     )
                 )

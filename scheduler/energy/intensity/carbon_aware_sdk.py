@@ -8,11 +8,16 @@ marginal, so the boundary is `unstated`.
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from math import nan
 from typing import Any
 from urllib.parse import urlencode
 
-from scheduler.energy.intensity.series import ParsedSeries, SeriesBuilder, SourceError
+from scheduler.energy.intensity.series import (
+    ParsedSeries,
+    SeriesBuilder,
+    SourceError,
+    number_of,
+    shown,
+)
 
 NAME = "carbon-aware-sdk"
 
@@ -39,10 +44,10 @@ def parse(answer: object, *, zone: str) -> ParsedSeries:
     for at, value, origin in _points(answer, zone):
         time = _time_of(at)
         if time is None:
-            builder.refuse(f"{NAME} {zone}: {at!r} is no time")
+            builder.refuse(f"{NAME} {zone}: {shown(at)} is no time")
             continue
         fields = {"origin": origin, "boundary": "unstated", "source": f"{NAME} {zone}"}
-        builder.add(time, fields, _number(value))
+        builder.add(time, fields, number_of(value))
     return builder.build()
 
 
@@ -52,7 +57,7 @@ def _points(answer: list[Any], zone: str) -> Iterator[tuple[object, object, str]
             continue
         said = entry.get("location")
         if said != zone:
-            raise SourceError(f"{NAME} {zone}: the answer is about location {said!r}")
+            raise SourceError(f"{NAME} {zone}: the answer is about location {shown(said)}")
         if "forecastData" in entry:
             listed = entry["forecastData"]
             for one in listed if isinstance(listed, list) else ():
@@ -60,11 +65,6 @@ def _points(answer: list[Any], zone: str) -> Iterator[tuple[object, object, str]
                     yield one.get("timestamp"), one.get("value"), "modelled"
         else:
             yield entry.get("time"), entry.get("rating"), "estimated"
-
-
-def _number(value: object) -> float:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number else nan  # type: ignore[arg-type]
 
 
 def _time_of(text: object) -> datetime | None:

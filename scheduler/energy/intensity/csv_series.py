@@ -13,7 +13,7 @@ from io import StringIO
 from math import nan
 
 from scheduler.energy.factors.factor import Boundary
-from scheduler.energy.intensity.series import ParsedSeries, SeriesBuilder, SourceError
+from scheduler.energy.intensity.series import ParsedSeries, SeriesBuilder, SourceError, shown
 from scheduler.model.kinds.fields import Origin
 from scheduler.model.units import GRAMS_PER_KILOGRAM
 
@@ -45,7 +45,10 @@ def parse_csv(
     if len(text) > MAX_CHARACTERS:
         raise SourceError(f"{name}: {len(text)} characters, more than {MAX_CHARACTERS}")
     rows = csv.reader(StringIO(text))
-    header = [cell.strip().lower() for cell in next(rows, [])]
+    try:
+        header = [cell.strip().lower() for cell in next(rows, [])]
+    except csv.Error as error:
+        raise SourceError(f"{name}: no CSV: {error}") from error
     time_column = _time_column(header, name)
     value_column, scale = _value_column(header, name, zone)
     builder = SeriesBuilder(name)
@@ -54,7 +57,7 @@ def parse_csv(
     for line, row in _rows(rows, builder, name, max(time_column, value_column)):
         at = _time_of(row[time_column])
         if at is None:
-            builder.refuse(f"{name}, line {line}: {row[time_column]!r} is no time")
+            builder.refuse(f"{name}, line {line}: {shown(row[time_column])} is no time")
         elif at in seen:
             builder.refuse(f"{name}, line {line}: {at.isoformat()} for the second time")
         else:
@@ -66,7 +69,14 @@ def parse_csv(
 def _rows(
     rows: Iterator[list[str]], builder: SeriesBuilder, name: str, last_column: int
 ) -> Iterator[tuple[int, Sequence[str]]]:
-    for line, row in enumerate(rows, start=2):
+    lines = enumerate(rows, start=2)
+    while True:
+        try:
+            line, row = next(lines)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise SourceError(f"{name}: no CSV: {error}") from error
         if not row:
             continue
         if len(row) <= last_column:

@@ -7,12 +7,17 @@ and forecasts are no measurements.
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from math import nan
 from typing import Any
 from urllib.parse import urlencode
 
 from scheduler.energy.factors.factor import Boundary
-from scheduler.energy.intensity.series import ParsedSeries, SeriesBuilder, SourceError
+from scheduler.energy.intensity.series import (
+    ParsedSeries,
+    SeriesBuilder,
+    SourceError,
+    number_of,
+    shown,
+)
 
 NAME = "electricity-maps"
 _HISTORY, _FORECAST, _LATEST = "history", "forecast", "latest"
@@ -39,14 +44,18 @@ def parse(answer: object, *, zone: str) -> ParsedSeries:
         raise SourceError(f"{NAME} {zone}: the answer is no object")
     said = answer.get("zone")
     if said != zone:
-        raise SourceError(f"{NAME} {zone}: the answer is about zone {said!r}")
+        raise SourceError(f"{NAME} {zone}: the answer is about zone {shown(said)}")
     builder = SeriesBuilder(f"{NAME} {zone}")
     for entry, is_forecast in _entries(answer, zone):
         at = _time_of(entry.get("datetime"))
         if at is None:
-            builder.refuse(f"{NAME} {zone}: {entry.get('datetime')!r} is no time")
+            builder.refuse(f"{NAME} {zone}: {shown(entry.get('datetime'))} is no time")
             continue
-        builder.add(at, _fields_of(entry, zone, is_forecast=is_forecast), _value_of(entry))
+        builder.add(
+            at,
+            _fields_of(entry, zone, is_forecast=is_forecast),
+            number_of(entry.get("carbonIntensity")),
+        )
     return builder.build()
 
 
@@ -72,12 +81,6 @@ def _fields_of(entry: Mapping[str, Any], zone: str, *, is_forecast: bool) -> dic
         "boundary": _BOUNDARIES.get(kind, "unstated"),
         "source": f"{NAME} {zone}" + (" forecast" if is_forecast else ""),
     }
-
-
-def _value_of(entry: Mapping[str, Any]) -> float:
-    value = entry.get("carbonIntensity")
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number else nan  # type: ignore[arg-type]
 
 
 def _time_of(text: object) -> datetime | None:

@@ -9,6 +9,8 @@ yearly factor no saving by time can be claimed.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import pairwise
+from math import nan
 
 from scheduler.energy.factors.factor import EmissionFactor, FactorError, checked_gco2_per_kwh
 from scheduler.model.formatters import format_epoch_seconds
@@ -25,6 +27,9 @@ _FEWEST_CONSTANT_HOURS = 48
 MAX_POINTS = 20_000
 """Of one answer: two years of hours and a bit. A longer one is refused, not cut."""
 MAX_PROBLEMS = 20
+_MAX_SHOWN = 80
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MAX_HOUR = int(datetime(2101, 1, 1, tzinfo=UTC).timestamp()) // SECONDS_PER_HOUR
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,22 @@ class ParsedSeries:
 
 class SourceError(ValueError):
     """An answer that cannot be used at all; the message names the source and says why."""
+
+
+def number_of(value: object) -> float:
+    """A number of a JSON answer; NaN, which is refused, for all that is none that fits a float."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return nan
+    try:
+        return float(value)
+    except OverflowError:
+        return nan
+
+
+def shown(value: object) -> str:
+    """What a source says, for messages: as Python writes it, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
 
 
 class SeriesBuilder:
@@ -74,6 +95,9 @@ class SeriesBuilder:
             self.refuse(str(error))
             return
         hour = hour_of(at)
+        if not 0 <= hour < _MAX_HOUR:
+            self.refuse(f"{what}: a time before 1970 or after 2100")
+            return
         factor = EmissionFactor(gco2_per_kwh=checked, **factor_of)  # type: ignore[arg-type]
         self._sums.setdefault(hour, []).append(factor)
 
@@ -95,10 +119,13 @@ class SeriesBuilder:
     def _name_missing(self, points: Mapping[int, EmissionFactor]) -> None:
         if not points:
             return
-        missing = [hour for hour in range(min(points), max(points)) if hour not in points]
+        hours = sorted(points)
+        missing = hours[-1] - hours[0] + 1 - len(hours)
         if missing:
-            first = format_epoch_seconds(missing[0] * SECONDS_PER_HOUR)
-            self.refuse(f"{self._name}: {len(missing)} hours are missing, the first is {first}")
+            # They are not listed one by one: between two hours may lie a century.
+            before = next(one for one, after in pairwise(hours) if after != one + 1)
+            first = format_epoch_seconds((before + 1) * SECONDS_PER_HOUR)
+            self.refuse(f"{self._name}: {missing} hours are missing, the first is {first}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +195,8 @@ class IntensitySeries:
 
 def hour_of(at: datetime) -> int:
     """Hours since 1970 UTC of a time with a zone."""
-    return int(at.astimezone(UTC).timestamp() // SECONDS_PER_HOUR)
+    # Not by way of UTC: at both ends of the calendar that is no time.
+    return int((at - _EPOCH).total_seconds() // SECONDS_PER_HOUR)
 
 
 def _repeated_hours(points: Mapping[int, EmissionFactor], *, fewest: int) -> set[int]:

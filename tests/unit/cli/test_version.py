@@ -1,6 +1,8 @@
 """`kapok version` says what a bug report needs."""
 
 import json
+import sys
+from io import BytesIO, TextIOWrapper
 
 import pytest
 
@@ -26,3 +28,12 @@ def test_an_interpreted_engine_says_why(
     assert main(["version", "-o", "json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["kernel"], found["whyInterpreted"]) == ("interpreted", "no kernel was built")
+
+
+def test_what_the_terminal_cannot_show_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = BytesIO()
+    monkeypatch.setattr(sys, "stdout", TextIOWrapper(written, encoding="ascii"))
+    assert main(["version"]) == 0
+    sys.stdout.write("站点\n")
+    sys.stdout.flush()
+    assert written.getvalue().endswith(b"\\u7ad9\\u70b9\n")

@@ -8,7 +8,7 @@ import pytest
 
 from scheduler.energy.intensity import carbon_aware_sdk, electricity_maps
 from scheduler.energy.intensity.csv_series import parse_csv
-from scheduler.energy.intensity.series import SourceError, hour_of
+from scheduler.energy.intensity.series import ParsedSeries, SourceError, hour_of
 
 _DATA = os.environ.get("KAPOK_DATA_DIR", "")
 _H0 = hour_of(datetime(2026, 11, 1, tzinfo=UTC))
@@ -180,3 +180,60 @@ def test_each_source_asks_for_its_zone_as_a_query_and_not_as_a_path() -> None:
     for source in (electricity_maps, carbon_aware_sdk):
         for path in source.paths_of("../x&y=1"):
             assert path.endswith("..%2Fx%26y%3D1")
+
+
+@pytest.mark.parametrize(
+    ("at", "value"),
+    [
+        ("2026-11-01T00:00Z", 10**400),
+        ("2026-11-01T00:00Z", "5"),
+        ("0001-01-01T00:00:00+14:00", 5),
+        ("9999-12-31T23:59:59-14:00", 5),
+        ("2026-11-01T00:00", 5),
+        ("x" * 1_000_000, 5),
+        (["x"] * 100_000, 5),
+    ],
+)
+def test_a_point_that_no_hour_or_figure_can_be_read_of_costs_no_other(
+    at: object, value: object
+) -> None:
+    good = "2026-11-01T01:00Z"
+
+    def answers() -> list[ParsedSeries]:
+        history = [
+            {"datetime": at, "carbonIntensity": value},
+            {"datetime": good, "carbonIntensity": 7},
+        ]
+        emissions = [
+            {"location": "DE", "time": at, "rating": value},
+            {"location": "DE", "time": good, "rating": 7},
+        ]
+        return [
+            electricity_maps.parse({"zone": "DE", "history": history}, zone="DE"),
+            carbon_aware_sdk.parse(emissions, zone="DE"),
+        ]
+
+    for one in answers():
+        assert _grams(one.points) == [7.0]
+        assert len(one.problems) == 1
+        assert len(one.problems[0]) < 250, "what a source says is not repeated at any length"
+
+
+def test_a_source_that_names_another_zone_at_any_length_is_refused_in_few_words() -> None:
+    with pytest.raises(SourceError, match="is about zone") as refused:
+        electricity_maps.parse({"zone": "x" * 1_000_000}, zone="DE")
+    assert len(str(refused.value)) < 250
+
+
+def test_missing_hours_of_a_century_are_counted_and_not_listed() -> None:
+    text = "time,gco2_per_kwh\n1970-01-01T00:00Z,400\n2100-12-31T23:00Z,400\n"
+    found = parse_csv(text, name="a.csv")
+    assert found.problems == (
+        "a.csv: 1148326 hours are missing, the first is 1970-01-01T01:00:00Z",
+    )
+
+
+def test_a_file_with_a_cell_without_end_is_refused() -> None:
+    for text in ('"' + "x" * 200_000, 'time,gco2_per_kwh\n"' + "x" * 200_000):
+        with pytest.raises(SourceError, match="no CSV: field larger"):
+            parse_csv(text, name="a.csv")

@@ -75,6 +75,23 @@ async def test_the_statuses_name_the_victims_before_any_ends_and_room_is_kept() 
         assert city.loops.fleet.facts_of("m1").reserved_for == ()
 
 
+async def test_a_victim_is_not_gone_before_its_site_says_that_it_follows_its_orders() -> None:
+    city = FailingCity({"m1": 2})
+    async with city.started(low("app", "m1")):
+        city.mute.add("m1")  # it says that it goes on by the index that it had
+        await arrives(city, urgent(2))
+        await city.live(10)
+        city.runs["m1"].clear()  # its pods are gone, and as far as the hub knows may come again
+        await arrives(city, low("later", "m1", priority=50))
+        await city.live(20)
+        assert preempting(city) == [("ns/app", "m1", 2, 0)]
+        assert city.loops.fleet.facts_of("m1").reserved_for == ("ns/urgent",)
+        city.mute.discard("m1")
+        await city.live(30)
+        assert city.where("urgent") == {"m1": 2}, "what ended for it is its room"
+        assert city.where("later") == {}
+
+
 async def test_the_victims_come_back_with_their_age_when_there_is_room_again() -> None:
     city = FailingCity({"m1": 2})
     async with city.started(created(low("app", "m1"), "2026-11-23T06:00:00Z")):
