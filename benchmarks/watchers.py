@@ -84,7 +84,7 @@ async def _rows(sites: int, watchers: list[int], seconds: float) -> list[dict[st
         serve_web(WebListener(port=port), sources_of(city, clock, token=_TOKEN)),
         asyncio.TaskGroup() as group,
     ):
-        changes = group.create_task(_change(city, clock))
+        changes = group.create_task(change_state(city, clock))
         idle = await _cpu_percent(clock, seconds)
         for view in ("overview", "fleet"):
             for number in watchers:
@@ -126,7 +126,7 @@ def _milliseconds(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds * 1000, 1)
 
 
-async def _change(city: WebState, clock: SystemClock) -> None:
+async def change_state(city: WebState, clock: SystemClock) -> None:
     """Reports of sites, and a workload whose degradation says when it was written."""
     works = city.sources.registry.workloads
     key = next(iter(works))

@@ -4,6 +4,7 @@ import base64
 import json
 import shutil
 import subprocess
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from typing import Any
 from tests.support.tools import require_tool
 
 CHROMIUM, CHROMEDRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+
+_ANSWER_SECONDS = 40.0  # the driver itself gives a script 30 s
 
 
 def require_browser() -> None:
@@ -65,19 +68,15 @@ class Browser:
 
     def resize(self, width: int, height: int) -> None:
         """Gives the page this size in CSS pixels, as a phone or a wall has it."""
-        _send(
-            "POST",
-            f"{self.session}/goog/cdp/execute",
-            {
-                "cmd": "Emulation.setDeviceMetricsOverride",
-                "params": {
-                    "width": width,
-                    "height": height,
-                    "deviceScaleFactor": 1,
-                    "mobile": False,
-                },
-            },
+        self.command(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False},
         )
+
+    def command(self, name: str, parameters: dict[str, Any]) -> Any:  # noqa: ANN401 - JSON
+        """Sends a command of the DevTools protocol; returns its result."""
+        body = {"cmd": name, "params": parameters}
+        return _send("POST", f"{self.session}/goog/cdp/execute", body)
 
     def press(self, key: str) -> None:
         """Presses and releases a key, as a person does; special keys by their WebDriver code."""
@@ -143,5 +142,9 @@ def _send(method: str, url: str, body: object = None) -> Any:  # noqa: ANN401 - 
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data=data, method=method)  # noqa: S310 - loopback
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(request, timeout=30) as answer:
-        return json.load(answer)["value"]
+    try:
+        with opener.open(request, timeout=_ANSWER_SECONDS) as answer:
+            return json.load(answer)["value"]
+    except urllib.error.HTTPError as error:
+        said = json.load(error)["value"]
+        raise AssertionError(f"{said['error']}: {said['message'][:500]}") from None

@@ -62,7 +62,7 @@ def _decided_at(row: TableRow) -> Any:  # noqa: ANN401 - an instant or None
 
 
 SORTS: Final[Mapping[str, Callable[[TableRow], Any]]] = {
-    "namespace": lambda row: row.workload.metadata.namespace,
+    "namespace": lambda row: (row.workload.metadata.namespace, row.workload.metadata.name),
     "name": lambda row: row.workload.metadata.name,
     "tenant": lambda row: row.tenant,
     "phase": lambda row: row.values[2][0],

@@ -137,6 +137,9 @@ async def test_the_table_is_searched_sorted_and_paged_by_the_server(server: Serv
     assert unknown["workloads"][0]["name"] == "appointment", "what has no class is last"
     down = await server.get("/api/v1/workloads/table?sort=-class")
     assert down["workloads"][0]["name"] == "appointment", "in either direction"
+    last = await server.get("/api/v1/workloads/table?sort=-namespace")
+    first = await server.get("/api/v1/workloads/table?sort=namespace")
+    assert last["workloads"] == first["workloads"][::-1], "within a namespace too"
     found = await server.get("/api/v1/workloads/table?search=BUREAU%20running")
     assert found["matching"] == 1
     for wrong in ("sort=x", "limit=0", "offset=-1", "limit=9999", "sort=name&phase=" + "x" * 400):
