@@ -15,7 +15,7 @@ from scheduler.apiserver.kinds.not_served import NOT_SERVED_RESOURCES, NOT_SERVE
 from scheduler.apiserver.kinds.resources import ALL_VERBS
 from scheduler.apiserver.routes import PUBLIC_PATHS, ROOT_PATHS
 from scheduler.model.reasons import REASONS, TRANSIENT_REASONS
-from tests.support import reference_tables
+from tests.support import reference_tables, sizing_tables
 from tests.support.rooms import known_to
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,6 +87,9 @@ TABLES: dict[str, tuple[Path, Callable[[], Iterator[str]]]] = {
     "embedded-kinds": (EMBEDDED_HUB, served_kind_rows),
     "embedded-paths": (EMBEDDED_HUB, served_path_rows),
     "embedded-refusals": (EMBEDDED_HUB, refused_rows),
+    "sizing-decide": (ROOT / "docs/howto/sizing.md", sizing_tables.decide_rows),
+    "sizing-ingest": (ROOT / "docs/howto/sizing.md", sizing_tables.ingest_rows),
+    "sizing-agent": (ROOT / "docs/howto/sizing.md", sizing_tables.agent_rows),
     "reason-pages": (REFERENCE / "reasons.md", reference_tables.reason_pages),
     "messages": (REFERENCE / "errors.md", reference_tables.message_rows),
     "commands": (REFERENCE / "commands.md", reference_tables.command_rows),
