@@ -49,8 +49,9 @@ test: kernel  ## sets up and passes the tests: the gate, at most 10 minutes
 	$(BIN)/python -m pytest -n 2 $(FAST_TESTS) $(ARGS)
 	$(BIN)/python -m pytest -n 3 --dist loadfile $(PROCESS_TESTS) $(ARGS)
 
-soak: kernel  ## the long scenarios with full counts, one JSON line each
-	$(BIN)/python -m pytest -m soak -s --timeout=3600 $(ARGS)
+soak: kernel  ## all examples, then the long scenarios with full counts, one JSON line each
+	$(BIN)/python -m pytest -n 2 --hypothesis-profile=full --timeout=3600 tests/unit tests/property $(ARGS)
+	$(BIN)/python -m pytest -m soak --hypothesis-profile=full -s --timeout=3600 $(ARGS)
 
 check: $(STAMP)  ## linter, formatter, types, layers
 	$(BIN)/ruff check .

@@ -11,6 +11,7 @@ import pytest
 
 from agents.runtime.log_limit import AgentLogLimit
 from scheduler.runtime.log_limit import LogLimit
+from tests.support.counts import load_profiles
 from tests.support.tools import skip_or_fail
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 os.environ.pop("KUBERNETES_SERVICE_HOST", None)
 # Tests read what commands say in English, whatever the language of the machine.
 os.environ["LC_ALL"] = "C.UTF-8"
+# Before any module of tests is imported: `settings(...)` takes what it does not state from it.
+load_profiles()
 
 _FOLDER_DEPTH = 3
 """`tests/unit/placement`: deeper folders are added to these."""

@@ -11,6 +11,8 @@ import pytest
 
 from tests.support.sources import CODE, ROOT, each
 
+pytestmark = pytest.mark.timeout(300)  # the first test parses all modules, beside other work
+
 GUIDES = [
     ROOT / "docs" / "architecture.md",
     *sorted((ROOT / "docs" / "paths").glob("*.md")),

@@ -13,6 +13,8 @@ import pytest
 
 from tests.support.sources import CODE, ROOT, each, text_of, tree_of
 
+pytestmark = pytest.mark.timeout(300)  # the first test parses all modules, beside other work
+
 PACKAGES = sorted({path.parent for path in CODE})
 DOCUMENTS = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")),

@@ -57,6 +57,7 @@ def claim(liar: Liar, epoch: int, *, proof: str | None = None) -> tuple[str, byt
     return "status", liar.message({"orders": [], "missing": [], "isExecuting": True, **fields})
 
 
+@pytest.mark.soak  # the gate: tests/unit/control/orders/test_epoch_claims.py, without processes
 def test_only_an_index_that_the_hub_has_signed_for_the_site_moves_the_epoch(
     tmp_path: Path,
 ) -> None:

@@ -95,6 +95,7 @@ def lacks_nonces(up: Up, name: str) -> bool:
     return any((one["type"], one["status"]) == ("FreshnessProven", "False") for one in conditions)
 
 
+@pytest.mark.soak  # the gate has it without processes: tests/unit/mqtt/test_ingest_freshness.py
 def test_a_morning_played_again_changes_nothing_and_an_agent_with_an_old_disk_is_believed(
     tmp_path: Path,
 ) -> None:

@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ FILES = {"kapok": "scheduler", "kapok-agent": "agent"}
 OVERLAYS = {"kapok": "single", "kapok-agent": "agent-pull"}
 PATHS = ("/src", "/wheels", "/opt/kapok")
 """The folders of the first stage that the lines name."""
+PACKED = ("scheduler", "agents", "manifests", "configs")
+"""The folders that the wheel is built from."""
 
 
 @dataclass(frozen=True)
@@ -100,9 +103,24 @@ def see_packages_of_this_environment(folder: Path) -> None:
     (packages / "of-the-tests.pth").write_text(f"{shared}\n", encoding="utf-8")
 
 
-@pytest.mark.parametrize(
-    "program", [pytest.param("kapok", marks=pytest.mark.soak), pytest.param("kapok-agent")]
-)
+@pytest.mark.parametrize("program", FILES)
+def test_the_install_lines_copy_what_there_is_and_install_by_hash(program: str) -> None:
+    """What the soak runs for minutes, as it stands: sources, the lock, then the wheel alone."""
+    stage = stages_of(program)[0]
+    copied = {name for rest in values_of(stage, "COPY") for name in rest.split()[:-1]}
+    assert {"pyproject.toml", "build_kernel.py", "kapok_entry.py", *PACKED} <= copied
+    assert [name for name in copied if not (ROOT / name).exists()] == []
+    installs = [shlex.split(one) for one in values_of(stage, "RUN") if "pip install" in one]
+    of_lock, of_wheel = installs
+    assert of_lock[-2] == "-r"
+    assert of_lock[-1] in copied
+    assert "--require-hashes" in of_lock
+    assert {"--no-deps", "--no-index", "/wheels"} <= set(of_wheel)
+    assert of_wheel[-1] == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["name"]
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("program", FILES)
 def test_the_install_lines_make_a_program_that_runs(program: str, tmp_path: Path) -> None:
     source = tmp_path / "src"
     source.mkdir()

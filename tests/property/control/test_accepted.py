@@ -21,6 +21,7 @@ from scheduler.model.decode import decode_as
 from scheduler.model.demand.demand import Demand
 from scheduler.model.kinds.kinds import Workload
 from scheduler.model.kinds.workload import MAX_ACCEPTED_CHARACTERS, WorkloadSpec
+from tests.support.counts import examples
 from tests.support.sites import demand_or_refusal, workload
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
@@ -44,7 +45,7 @@ SPEC, DEMAND = accepted_of({"a": "1"}, 3)
 PACKED = pack_accepted(SPEC, DEMAND)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.dictionaries(TEXTS, VALUES, max_size=4), st.integers(0, 50))
 def test_it_is_read_as_it_was_written(data: dict[str, Any], replicas: int) -> None:
     spec, demand = accepted_of(data, replicas)
@@ -57,7 +58,7 @@ def test_it_is_read_as_it_was_written(data: dict[str, Any], replicas: int) -> No
     assert pack_accepted(found.spec, found.demand) == packed, "equal content is not written again"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.integers(0, len(PACKED.content) - 1), st.sampled_from("Ab9/=+ \n\u00e9"))
 def test_a_changed_character_is_noticed(at: int, character: str) -> None:
     content = PACKED.content[:at] + character + PACKED.content[at + 1 :]
@@ -68,14 +69,14 @@ def test_a_changed_character_is_noticed(at: int, character: str) -> None:
     assert found == unpack_accepted(PACKED.digest, PACKED.content)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(st.text(max_size=80) | st.binary(max_size=80).map(lambda one: b64encode(one).decode()))
 def test_anything_else_is_damaged(content: str) -> None:
     with pytest.raises(AcceptedDamaged):
         unpack_accepted(PACKED.digest, content)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(VALUES | st.dictionaries(st.sampled_from(["spec", "demand"]), VALUES, max_size=2))
 def test_a_content_with_a_right_digest_and_another_form_is_damaged(value: Any) -> None:  # noqa: ANN401 - JSON
     plain = msgspec.json.encode(value)

@@ -16,6 +16,7 @@ from scheduler.model.canonical import canonical_json
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.workload import Workload
 from tests.support.control_loops import ControlLoops
+from tests.support.counts import seeds
 from tests.support.fake_hub import Fate
 from tests.support.sites import Raw, nodes, site, tenant_of_ns, workload
 from tests.support.tools import require_kernel
@@ -118,7 +119,7 @@ async def decided(seed: int) -> tuple[list[tuple[str, bytes]], ControlLoops]:
     return sorted(records), loops
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", seeds(6, gate=2))
 async def test_each_decision_is_the_one_that_is_made_one_by_one(
     seed: int, monkeypatch: pytest.MonkeyPatch, numbered_uids: Callable[[], None]
 ) -> None:

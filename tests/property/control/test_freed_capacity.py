@@ -25,6 +25,7 @@ from scheduler.placement.choose import choose
 from scheduler.placement.fit.capacity import SiteCapacity
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.queue.minimum_requests import MinimumRequests, minimum_request_of
+from tests.support.counts import seeds
 from tests.support.fake_clock import FakeClock
 from tests.support.queues import make_queue, take_now
 from tests.support.sites import NOW, Raw, demand, facts_of, grant, nodes, site, workload
@@ -148,7 +149,7 @@ def draw_in_flight(random: Random) -> tuple[InFlight, ...]:
     )
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", seeds(12, gate=3))
 def test_freed_capacity_requeues_all_that_it_could_place_in_the_right_order(seed: int) -> None:
     async def both() -> tuple[Scheduler, Scheduler]:
         pair = Scheduler(is_watched=False), Scheduler(is_watched=True)
@@ -177,7 +178,7 @@ def test_freed_capacity_requeues_all_that_it_could_place_in_the_right_order(seed
     assert watched.tried <= plain.tried
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", seeds(6, gate=2))
 def test_a_site_with_enough_capacity_is_never_skipped(seed: int) -> None:
     random = Random(seed)  # noqa: S311 - a test, seeded
     fleet, counts = Fleet(), Counter[tuple[bool, bool]]()

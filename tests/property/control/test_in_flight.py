@@ -31,6 +31,7 @@ from scheduler.ledger.replay import replay
 from scheduler.ledger.storage.sqlite import LEDGER_FILE
 from scheduler.model.kinds.metadata import WorkKey
 from tests.support.control_loops import EPOCH, ControlLoops
+from tests.support.counts import seeds
 from tests.support.fake_clock import FakeClock
 from tests.support.fake_hub import FakeHub, Fate
 from tests.support.sites import Raw, grant, nodes, site, tenant_of_ns, workload
@@ -290,7 +291,7 @@ async def run_trial(folder: Path, seed: int, *, lives: int, steps: int, count: i
     return trial
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", seeds(2, gate=1))
 async def test_what_is_on_its_way_is_never_over_committed_and_replays(
     tmp_path: Path, seed: int
 ) -> None:

@@ -27,6 +27,7 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.kinds.kinds import Workload
 from scheduler.model.kinds.workload import DecisionReference, WorkloadStatus
 from scheduler.placement.choose import choose
+from tests.support.counts import examples
 from tests.support.fake_clock import START
 from tests.support.sites import NOW, demand_or_refusal, fleet_of, nodes, site, workload
 
@@ -196,7 +197,7 @@ SHRINK_AND_GROW = [
 
 
 @given(st.lists(events, max_size=30))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @example(LOST_MIDDLE)
 @example(SHRINK_AND_GROW)
 def test_no_ordinal_ever_runs_at_two_sites(happens: list[tuple[str, Any]]) -> None:

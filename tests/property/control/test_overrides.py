@@ -16,6 +16,7 @@ from scheduler.model.manifests.checks import identities_of
 from scheduler.model.manifests.manifests import read_manifests
 from scheduler.model.manifests.pod_security import violations
 from scheduler.model.overrides.apply import adaptation_of
+from tests.support.counts import examples
 from tests.support.one_site import tenant
 from tests.support.sites import site
 from tests.unit.model.overrides.test_accepted import CONTAINER, DEPLOYMENT, workload
@@ -117,7 +118,7 @@ OVERRIDES = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(OVERRIDES)
 @example([{"patch": [{"op": "add", "path": f"{CONTAINER}/command", "value": ["x"]}]}])
 @example(

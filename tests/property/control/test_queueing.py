@@ -20,6 +20,7 @@ from scheduler.placement.queue.order import (
     dominant_share,
     wake_events_of,
 )
+from tests.support.counts import examples
 from tests.support.fake_clock import FakeClock
 from tests.support.queues import make_queue, next_in_order
 
@@ -211,7 +212,7 @@ async def follow(model: Model, step: tuple[Any, ...]) -> None:
 
 
 @given(st.lists(STEPS, min_size=20, max_size=60))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_no_workload_is_lost_or_decided_twice_and_the_order_is_right(
     steps: list[tuple[Any, ...]],
 ) -> None:
@@ -234,7 +235,7 @@ def test_no_workload_is_lost_or_decided_twice_and_the_order_is_right(
     share=st.floats(0, 5),
     step_seconds=st.sampled_from((7.0, 61.0, 599.0)),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 def test_urgent_work_never_delays_the_rest_without_end(
     low: int, urgent: int, share: float, step_seconds: float
 ) -> None:

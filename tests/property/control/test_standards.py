@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from scheduler.control.ports.hub import NAMESPACE, SITES, ApiResource, Busy, Object
 from scheduler.control.standards.names import CLUSTER_PROFILES, PLACEMENT_DECISIONS
+from tests.support.counts import examples
 from tests.support.fake_hub import FakeHub
 from tests.support.standards_rig import StandardsRig
 
@@ -64,7 +65,7 @@ STEPS = st.one_of(
 
 
 @given(st.lists(STEPS, max_size=25))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_decisions_and_placements_agree_after_any_changes_and_kills(
     steps: list[tuple[Any, ...]],
 ) -> None:

@@ -14,6 +14,7 @@ from scheduler.energy.accounts.month import month_report
 from scheduler.energy.factors.factor import EmissionFactor
 from scheduler.energy.site_supply import Figure
 from scheduler.model.kinds.site import Site
+from tests.support.counts import examples
 
 _modelled = st.dictionaries(
     st.sampled_from([f"n/{index}" for index in range(12)]),
@@ -104,7 +105,7 @@ def _rows(draw: st.DrawFn) -> list[EnergyHour]:
     return rows
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(_rows())
 def test_a_report_adds_up_and_forgets_no_energy(rows: list[EnergyHour]) -> None:
     report = month_report(rows)

@@ -24,9 +24,10 @@ from scheduler.model.site_health import (
     on_time,
     on_will,
 )
+from tests.support.counts import examples
 
 LIMITS = HealthLimits()
-SOME = settings(max_examples=20, deadline=None)
+SOME = settings(max_examples=examples(20), deadline=None)
 
 
 @dataclass

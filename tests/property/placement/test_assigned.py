@@ -12,6 +12,7 @@ from scheduler.placement.fleet.context import decision_context
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.required_rules import find_unmet_rules
 from tests.property.placement.test_promises import asks, known, sites
+from tests.support.counts import examples
 from tests.support.sites import NOW, Raw, demand
 
 VERSION = "sha256:" + "0" * 64
@@ -36,7 +37,7 @@ def assignments(draw: st.DrawFn) -> BatchAssignment:
     terms=st.sampled_from([DEFAULT_TERMS, PRICED]),
     fits=st.sampled_from(["number", "any"]),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_an_assignment_breaks_no_rule_and_overcommits_nothing(
     raw: list[Raw], asked: Raw, assigned: BatchAssignment, terms: Terms, fits: str
 ) -> None:

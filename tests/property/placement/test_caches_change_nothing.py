@@ -27,6 +27,7 @@ from scheduler.placement.choose import choose, prepare_cycle
 from scheduler.placement.fit.full_sites import FullSitesCache
 from scheduler.placement.fleet.context import decision_context
 from scheduler.placement.fleet.fleet import Fleet
+from tests.support.counts import seeds
 
 FORMS = (
     MachineType("amd64", "intel", 16, 65536, 0, ""),
@@ -44,7 +45,7 @@ SHAPES = [
 ]
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", seeds(3, gate=2))
 def test_a_fleet_with_caches_decides_as_a_new_fleet(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -212,7 +213,7 @@ def _asking_of_nodes(demand: Demand, random: Random) -> Demand:
     return replace(demand, unit=unit)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", seeds(3, gate=1))
 def test_after_any_change_of_a_site_the_fleet_decides_as_a_new_fleet(seed: int) -> None:
     random = Random(seed)  # noqa: S311 - a test, seeded
     fleet = Fleet(site(number, 3, FORMS, random) for number in range(20))

@@ -12,6 +12,7 @@ from scheduler.model.demand.terms import DEFAULT_TERMS
 from scheduler.placement.choose import prepare_cycle
 from scheduler.placement.fleet.context import decision_context
 from scheduler.placement.fleet.fleet import Fleet
+from tests.support.counts import examples
 from tests.support.sites import NOW, Raw, demand, facts_of, grant, nodes, site, workload
 
 FRESH, OLD = "2026-11-23T07:59:00Z", "2026-11-22T01:00:00Z"
@@ -169,7 +170,7 @@ NOTHING_PAID = {
     figure=("spec", "energy", "pue"),
     site_index=1,
 )
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=examples(250), deadline=None)
 def test_deleting_any_figure_never_raises_a_sites_rank(
     drawn: list[Raw], prices: Raw, figure: tuple[str | int, ...], site_index: int
 ) -> None:
@@ -181,7 +182,7 @@ def test_deleting_any_figure_never_raises_a_sites_rank(
 
 
 @given(drawn=sites, prices=asks, date=st.sampled_from(DATES), site_index=st.integers(0, 4))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_ageing_any_figure_never_raises_a_sites_rank(
     drawn: list[Raw], prices: Raw, date: tuple[str, ...], site_index: int
 ) -> None:
@@ -193,7 +194,7 @@ def test_ageing_any_figure_never_raises_a_sites_rank(
 
 
 @given(drawn=sites, prices=asks, site_index=st.integers(0, 4))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_a_site_that_joins_does_not_change_the_order_of_the_others(
     drawn: list[Raw], prices: Raw, site_index: int
 ) -> None:

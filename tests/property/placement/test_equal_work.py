@@ -20,6 +20,7 @@ from scheduler.placement.equal_work import choose_equal, choose_together
 from scheduler.placement.fit.capacity import SiteCapacity
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.fleet.in_flight import in_flight_pods
+from tests.support.counts import seeds
 from tests.support.tools import require_kernel
 
 FORMS = (
@@ -114,7 +115,7 @@ def subjects_of(number: int, count: int, random: Random) -> list[Subject]:
     ]
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", seeds(5, gate=2))
 def test_each_of_several_equal_decisions_is_the_one_that_the_single_path_makes(seed: int) -> None:
     require_kernel()
     random = Random(seed)  # noqa: S311 - a test, seeded
@@ -227,7 +228,7 @@ def test_the_kernel_counts_orders_only_behind_one_of_the_same_size() -> None:
             repeated(slot, 2)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", seeds(4, gate=1))
 def test_a_bounded_step_decides_the_first_ones_and_the_next_step_goes_on(seed: int) -> None:
     require_kernel()
     random = Random(seed)  # noqa: S311 - a test, seeded

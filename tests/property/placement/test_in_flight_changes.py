@@ -9,6 +9,7 @@ import pytest
 from scheduler.model.demand.facts import InFlight, SiteFacts
 from scheduler.model.kinds.site import NodeClass, SiteStatus
 from scheduler.placement.fleet.fleet import Fleet
+from tests.support.counts import seeds
 
 _HUGE = 2**53 + 1
 _NODES = NodeClass(
@@ -35,7 +36,7 @@ def _entry(random: Random, number: int) -> InFlight:
     )
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", seeds(6, gate=2))
 def test_changes_in_flight_leave_what_reading_all_again_gives(seed: int) -> None:
     random = Random(seed)  # noqa: S311 - a test, seeded
     fleet, entries = Fleet(), dict[str, dict[int, InFlight]]()

@@ -19,6 +19,7 @@ from scheduler.placement.divide.divide import iter_cheapest_sites
 from scheduler.placement.fit.capacity import SiteCapacity
 from scheduler.placement.fleet.context import decision_context
 from scheduler.placement.fleet.fleet import Fleet
+from tests.support.counts import seeds
 from tests.support.sites import with_placement
 from tests.support.tools import require_kernel
 
@@ -98,7 +99,7 @@ def decided_alike(demand: Demand, both: tuple[Fleet, Fleet]) -> Decision:
     return one
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", seeds(4, gate=2))
 def test_both_engines_decide_the_same_whatever_is_requested_and_reported(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

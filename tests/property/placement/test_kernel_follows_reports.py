@@ -18,6 +18,7 @@ from scheduler.model.manifests.manifests import Pods
 from scheduler.model.manifests.pods import PodShape
 from scheduler.placement.fit.capacity import SiteCapacity
 from scheduler.placement.fleet.fleet import Fleet
+from tests.support.counts import seeds
 from tests.support.tools import require_kernel
 
 _FORMS = (
@@ -28,7 +29,7 @@ _FORMS = (
 )
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", seeds(6, gate=2))
 def test_a_site_takes_the_same_after_any_reports_and_orders(seed: int) -> None:
     require_kernel()
     random = Random(seed)  # noqa: S311 - a test, seeded

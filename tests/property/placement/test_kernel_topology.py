@@ -18,6 +18,7 @@ from scheduler.model.manifests.pods import HOSTNAME_LABEL, PodShape, TopologySpr
 from scheduler.placement.choose import choose, prepare_cycle
 from scheduler.placement.fleet.context import decision_context
 from scheduler.placement.fleet.fleet import Fleet
+from tests.support.counts import seeds
 from tests.support.tools import require_kernel
 
 FORMS = (
@@ -105,7 +106,7 @@ def compare(seed: int, count: int) -> set[str]:
     return phases
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", seeds(3, gate=1))
 def test_sites_take_the_same_with_and_without_the_kernel(seed: int) -> None:
     require_kernel()
     assert compare(seed, 40) == {"Placed", "Waiting", "Refused"}

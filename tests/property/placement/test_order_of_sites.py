@@ -11,6 +11,7 @@ from scheduler.model.demand.terms import DEFAULT_TERMS
 from scheduler.placement.choose import choose
 from scheduler.placement.cost.spend import spend_of
 from scheduler.placement.fleet.context import decision_context
+from tests.support.counts import examples
 from tests.support.sites import (
     NOW,
     OBSERVED,
@@ -60,7 +61,7 @@ def asks(draw: st.DrawFn) -> Raw:
 
 
 @given(raw=sites(), asked=asks(), shuffle=st.randoms(use_true_random=False))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_the_order_in_which_sites_joined_decides_nothing(
     raw: list[Raw], asked: Raw, shuffle: Random
 ) -> None:

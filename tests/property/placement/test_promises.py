@@ -17,6 +17,7 @@ from scheduler.placement.choose import choose, prepare_cycle
 from scheduler.placement.explain.explain import explain
 from scheduler.placement.fleet.context import decision_context
 from scheduler.placement.fleet.fleet import Fleet
+from tests.support.counts import examples
 from tests.support.sites import NOW, OBSERVED, Raw, demand, facts_of, grant, nodes, site, workload
 
 STRATEGIES = ["CostOptimal", "Aggregated", "Balanced", "Weighted", "Duplicated"]
@@ -77,7 +78,7 @@ def known(raw: list[Raw]) -> list[SiteFacts]:
 
 
 @given(raw=sites(), asked=asks())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_replicas_add_up_and_no_site_gets_more_than_its_capacity(
     raw: list[Raw], asked: Raw
 ) -> None:
@@ -99,7 +100,7 @@ def test_replicas_add_up_and_no_site_gets_more_than_its_capacity(
 
 
 @given(raw=sites(), asked=asks(), shuffle=st.randoms(use_true_random=False))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_the_same_inputs_give_the_same_bytes_whatever_happened_before(
     raw: list[Raw], asked: Raw, shuffle: Random
 ) -> None:
@@ -175,7 +176,7 @@ def rank(wanted: Demand, facts: list[SiteFacts], name: str) -> tuple[int, int]:
 
 
 @given(raw=sites(), asked=asks(), loss=st.sampled_from(LOSSES), site_index=st.integers(0, 4))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_losing_or_ageing_a_figure_never_moves_a_site_forward(
     raw: list[Raw], asked: Raw, loss: Callable[[Raw], None], site_index: int
 ) -> None:
@@ -198,7 +199,7 @@ def room_at(wanted: Demand, facts: list[SiteFacts], name: str) -> int:
     weights=st.lists(st.integers(0, 9), min_size=1, max_size=6).filter(any),
     replicas=st.integers(0, 40),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_one_replica_more_takes_none_away_in_a_fresh_weighted_division(
     weights: list[int], replicas: int
 ) -> None:
@@ -215,7 +216,7 @@ def test_one_replica_more_takes_none_away_in_a_fresh_weighted_division(
 
 
 @given(raw=sites(), asked=asks())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_in_a_steady_scale_up_no_site_loses_a_replica(raw: list[Raw], asked: Raw) -> None:
     asked["spec"]["placement"]["mode"] = "Steady"
     asked["spec"]["placement"].pop("latency", None)
@@ -234,7 +235,7 @@ def shares(wanted: Demand, fleet: Fleet) -> dict[str, int]:
 
 
 @given(raw=sites(), asked=asks())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_no_decision_breaks_a_rule_even_one_after_the_other(raw: list[Raw], asked: Raw) -> None:
     fleet = Fleet(known(raw))
     free = {

@@ -27,6 +27,7 @@ from scheduler.placement.fleet.context import decision_context
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.fleet.labels import is_in_group, sites_in_group
 from scheduler.placement.fleet.nodes import label_index
+from tests.support.counts import seeds
 from tests.support.slow_rules import (
     may_run_on,
     passes_node_selector,
@@ -190,7 +191,7 @@ def compare(seed: int, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
                 fleet.upsert(varied_site(each, random))
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", seeds(6, gate=2))
 def test_the_whole_fleet_answers_as_each_site_does(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scheduler.model.demand.demand import NotAccepted
 from scheduler.placement.choose import choose
 from tests.support.brute_force import cheapest_cost, spread_allows
+from tests.support.counts import examples
 from tests.support.sites import NOW, Raw, demand_or_refusal, fleet_of, grant, nodes, site, workload
 
 PROVINCES = ("CN-GD", "CN-GX", "CN-HN")
@@ -63,7 +64,7 @@ ONE_EACH = [{"by": by, "minGroups": 1, "maxPerGroup": 1} for by in ("province", 
 
 @example(sites=CROSSED, replicas=2, rules=ONE_EACH)
 @given(sites=sites, replicas=st.integers(1, 7), rules=st.lists(levels, min_size=1, max_size=2))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_nothing_is_cheaper_than_the_spread_that_is_chosen(
     sites: list[tuple[int, float, str, str]], replicas: int, rules: list[Raw]
 ) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from scheduler.model.demand.demand import NotAccepted
 from scheduler.placement.choose import choose
+from tests.support.counts import examples
 from tests.support.sites import NOW, Raw, demand_or_refusal, fleet_of, grant, nodes, site, workload
 
 Place = tuple[int, int, float, str, str]
@@ -123,7 +124,7 @@ ONE_AT_AN_UNKNOWN_PLACE: tuple[list[Place], int, list[Raw]] = (
 @example(*ONE_AT_AN_UNKNOWN_PLACE)
 @example(*ONE_FULL)
 @example(*ONE_OPEN)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_replicas_beside_running_ones_meet_every_level_at_the_least_cost(
     found: list[Place], more: int, asked: list[Raw]
 ) -> None:
@@ -150,7 +151,7 @@ def test_replicas_beside_running_ones_meet_every_level_at_the_least_cost(
     asked=rules,
     strategy=st.sampled_from(["CostOptimal", "Aggregated", "Balanced", "Weighted"]),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_fewer_replicas_add_up_whatever_the_spread_and_zero_is_zero(
     found: list[Place], less: int, asked: list[Raw], strategy: str
 ) -> None:

@@ -14,6 +14,7 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.placement.choose import choose
 from scheduler.placement.fleet.fleet import Fleet
+from tests.support.counts import examples
 from tests.support.sites import NOW, Raw, demand, facts_of, fleet_of, grant, nodes, site, workload
 
 GRAMS = st.sampled_from([0.0, 100.0, 300.0, 600.0, 900.0])
@@ -93,7 +94,7 @@ def asked(replicas: int, waiting: float) -> Raw:
     later=st.lists(GRAMS, min_size=16, max_size=16),
     delay=st.integers(0, 240),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_work_starts_in_time_whatever_the_figures_become_while_there_is_capacity(
     drawn: list[Raw], replicas: int, waiting: float, later: list[float], delay: int
 ) -> None:
@@ -209,7 +210,7 @@ STEADY = SURE | {"now": 900.0, "forecast": None, "core": 0.0}
     site_index=st.integers(0, 3),
     waiting=st.sampled_from([0.0, 0.0001]),
 )
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=examples(200), deadline=None, derandomize=True)
 def test_a_site_is_not_chosen_for_having_lost_or_aged_a_figure(
     drawn: list[Raw], loss: str, which: int, site_index: int, waiting: float
 ) -> None:
@@ -233,7 +234,7 @@ def fleet_that_remembers(earlier: list[Raw], now: list[Raw]) -> Fleet:
 
 
 @given(drawn=places)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_a_recorded_start_is_planned_again_byte_for_byte(drawn: list[Raw]) -> None:
     fleet = fleet_of(*(raw_site(f"m{at}", one) for at, one in enumerate(drawn)))
     wanted = demand(asked(2, 0.0001))

@@ -20,6 +20,7 @@ from scheduler.placement.failover.unready import (
     plan_unready,
     with_unready_move,
 )
+from tests.support.counts import seeds
 
 START = datetime(2026, 11, 30, tzinfo=UTC)
 SITES = tuple(f"s{n}" for n in range(8))
@@ -157,7 +158,7 @@ def check(life: Life) -> None:
     assert sum(life.replicas.values()) == 6, "nothing is lost and nothing doubled"
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", seeds(20, gate=5))
 def test_a_broken_image_never_visits_more_than_its_first_sites(seed: int) -> None:
     random = Random(seed)  # noqa: S311 - a story, not a secret
     first = random.sample(SITES, random.randint(1, 3))
@@ -169,7 +170,7 @@ def test_a_broken_image_never_visits_more_than_its_first_sites(seed: int) -> Non
     assert life.visited == set(first)
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", seeds(10, gate=3))
 def test_what_is_stuck_everywhere_tours_three_sites_and_stays(seed: int) -> None:
     random = Random(seed)  # noqa: S311 - a story, not a secret
     life = Life(random, {"s0": 6}, dict.fromkeys(SITES, "stuck"))
@@ -179,7 +180,7 @@ def test_what_is_stuck_everywhere_tours_three_sites_and_stays(seed: int) -> None
     assert life.replicas["s0"] == 6
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", seeds(20, gate=5))
 def test_at_most_one_move_per_site_and_hour(seed: int) -> None:
     random = Random(seed)  # noqa: S311 - a story, not a secret
     life = Life(random, {"s0": 3, "s1": 3}, {})

@@ -15,6 +15,7 @@ from scheduler.placement.explain.need import by_need
 from scheduler.placement.explain.suggest import suggest_changes
 from scheduler.placement.fleet.context import decision_context
 from scheduler.placement.fleet.fleet import Fleet
+from tests.support.counts import examples
 from tests.support.sites import NOW, Raw, demand_or_refusal, fleet_of, grant, nodes, site, workload
 
 Sites = list[tuple[list[Raw], list[Raw], bool, bool]]
@@ -139,7 +140,7 @@ def fleet_with(sites: Sites) -> Fleet:
     return fleet_of(*raw_sites, grants=tuple(grants))
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(25), suppress_health_check=[HealthCheck.too_slow])
 @given(_sites, _demands, _placements, st.integers(1, 4))
 def test_no_sentence_says_the_opposite_of_its_flag(
     sites: Sites, asked: Raw, placement: Raw, replicas: int
@@ -156,7 +157,7 @@ def test_no_sentence_of_many_says_the_opposite_of_its_flag(
     check_explanation(sites, asked, placement, replicas)
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(30), suppress_health_check=[HealthCheck.too_slow])
 @given(_sites, _demands, _placements)
 def test_a_page_explains_its_sites_as_the_whole_does_and_the_needed_come_first(
     sites: Sites, asked: Raw, placement: Raw

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scheduler.whatif.fleet_copy import FleetCopy
+from tests.support.counts import examples
 from tests.support.sites import Raw, grant, nodes, site, tenant_of_ns, workload
 from tests.support.whatifs import copy_of, what_if
 
@@ -79,7 +80,7 @@ def arrivals(answer: dict[str, Any]) -> Counter[str]:
 
 
 @given(known=fleets(), words=SCENARIOS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_no_site_gets_more_than_it_has_and_none_that_takes_nothing(
     known: tuple[FleetCopy, dict[str, int], frozenset[str]], words: str
 ) -> None:
@@ -96,7 +97,7 @@ def test_no_site_gets_more_than_it_has_and_none_that_takes_nothing(
 
 
 @given(known=fleets())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_the_scenario_of_nothing_changes_nothing(
     known: tuple[FleetCopy, dict[str, int], frozenset[str]],
 ) -> None:
@@ -108,7 +109,7 @@ def test_the_scenario_of_nothing_changes_nothing(
 
 
 @given(known=fleets(), words=SCENARIOS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 def test_what_is_left_over_is_counted_once_and_the_answer_is_always_the_same(
     known: tuple[FleetCopy, dict[str, int], frozenset[str]], words: str
 ) -> None:

@@ -15,6 +15,7 @@ from scheduler.simulation.cluster.objects import (
     STATEFUL_SETS,
 )
 from scheduler.simulation.cluster.pods import is_active, is_ready
+from tests.support.counts import examples
 from tests.support.fake_cluster import FakeCluster, deployment
 
 FAULT = "kapok.dev/simulate-fault"
@@ -64,7 +65,7 @@ def _no_node_is_over_committed(cluster: FakeCluster) -> None:
         assert cluster.mirror.requested_on(node.metadata.name)["cpu"] <= 4000
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=examples(60), suppress_health_check=[HealthCheck.too_slow])
 @given(_steps)
 def test_a_simulated_cluster_settles_as_requested(steps: list[tuple[Any, ...]]) -> None:
     cluster = FakeCluster(NodeDescription(name="node", count=3, allocatable={"cpu": "4"}))

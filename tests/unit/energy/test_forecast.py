@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scheduler.energy.forecast import IntensityProfile, intensity_profile_of
 from scheduler.model.kinds.fields import Origin
 from scheduler.model.kinds.site import ForecastStep, IntensityForecast
+from tests.support.counts import examples
 
 BEGIN = datetime(2026, 11, 23, 8, tzinfo=UTC)
 
@@ -72,7 +73,7 @@ def test_equal_forecasts_are_understood_once() -> None:
     grams=st.lists(st.integers(0, 900) | st.none(), min_size=1, max_size=12),
     minutes=st.integers(1, 400),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_the_best_start_is_now_or_among_those_worth_trying(
     grams: list[int | None], minutes: int
 ) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from scheduler.energy.tariff import Tariff, mean_energy_cny_per_kwh, tariff_of
 from scheduler.model.kinds.site import SitePrices, TariffHours
+from tests.support.counts import examples
 
 MIDNIGHT = datetime(2026, 11, 22, 16, tzinfo=UTC).timestamp()  # in China
 HOUR = 3600.0
@@ -67,7 +68,7 @@ def test_an_hour_costs_the_least_that_is_said_of_it_and_never_more_than_the_high
     minutes=st.integers(1, 2000),
     now=st.integers(0, 1440),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_the_best_start_of_a_day_is_now_or_among_those_worth_trying(
     hours: list[tuple[int, int, float]], minutes: int, now: int
 ) -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scheduler.mqtt.arrival_queue import ArrivalQueue, QueueLimits
 from scheduler.mqtt.arrivals import Arrival, Lane
 from scheduler.mqtt.token_bucket import BudgetRates, Rate
+from tests.support.counts import examples
 from tests.support.fake_clock import FakeClock
 
 AMPLE = BudgetRates(messages=Rate(1e9, 1e9), size=Rate(1e12, 1e12), work=Rate(1e9, 1e9))
@@ -151,7 +152,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(STEPS)
 def test_bytes_are_bounded_and_only_accepted_messages_displace(steps: list[Step]) -> None:
     waiting, make = queue(), Arrivals()

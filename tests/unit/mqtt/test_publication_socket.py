@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scheduler.mqtt.publication_socket import PublicationSocket
+from tests.support.counts import examples
 from tests.support.hostile_broker import publish
 
 Received = list[tuple[str, bytes, bool]]
@@ -32,7 +33,7 @@ def read_all(filtered: PublicationSocket) -> bytes:
     return found
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(
     st.lists(
         st.one_of(

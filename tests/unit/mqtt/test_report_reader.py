@@ -16,6 +16,7 @@ from agents.protocol.errors import WireError
 from agents.protocol.report import REPORT, REPORT_DELTA, Report
 from scheduler.mqtt.reading.report_reader import ReportReader
 from scheduler.mqtt.site_reports import site_report_of
+from tests.support.counts import examples
 
 Tree = dict[str, Any]
 
@@ -81,7 +82,7 @@ def outcome(read: Any, *words: Any) -> object:  # noqa: ANN401 - any function
         return error.reason, str(error)
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(st.lists(bodies, min_size=2, max_size=5))
 def test_a_reader_that_remembers_reads_the_same(reports: list[Tree]) -> None:
     reader = ReportReader()

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.protocol.joining.token import PREFIX, JoinToken, TokenError, parse_token
+from tests.support.counts import examples
 
 TOKEN = JoinToken(
     host="10.20.30.40", port=8884, site="gz-edge", secret=b"s" * 16, fingerprint=b"f" * 16
@@ -31,7 +32,7 @@ def test_what_is_no_token_is_refused_with_a_reason(text: str) -> None:
         parse_token(text)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(at=st.integers(min_value=len(PREFIX), max_value=200), other=st.sampled_from("abc234"))
 def test_one_wrong_letter_is_noticed(at: int, other: str) -> None:
     text = str(TOKEN)
@@ -43,7 +44,7 @@ def test_one_wrong_letter_is_noticed(at: int, other: str) -> None:
         parse_token(changed)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(st.text(max_size=300))
 def test_no_text_makes_it_fail_otherwise(text: str) -> None:
     for each in (text, PREFIX + text):

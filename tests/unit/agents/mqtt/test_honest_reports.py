@@ -26,6 +26,7 @@ from agents.sensors.namespaces import namespaces_of
 from agents.sensors.nodes import LabelChoice, node_facts_of, summarise_nodes
 from agents.sensors.pods import pod_facts_of
 from agents.sensors.sensor import Observation
+from tests.support.counts import examples
 
 KEY = SigningKey(bytes(range(32)))
 TRUSTED = TrustedKeys([KEY.public])
@@ -90,7 +91,7 @@ def received(look: Observation, energy: ReportedEnergy | None = None) -> Report:
     return report
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(nodes=st.lists(NODES, max_size=3), pods=st.lists(PODS, max_size=3), limits=st.lists(LIMITS))
 @example(
     nodes=[

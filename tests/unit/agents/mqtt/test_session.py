@@ -43,13 +43,14 @@ from agents.sensors.replay import ReplaySensor
 from agents.sensors.rtt import RttSensor
 from agents.sensors.sensor import Observation, SensorError
 from agents.sensors.static import StaticSensor
+from tests.support.counts import examples
 from tests.support.fake_clock import FakeClock
 
 KEY = SigningKey(bytes(range(32)))
 TRUSTED = TrustedKeys([KEY.public])
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(st.integers(0, 300), st.randoms(use_true_random=False))
 def test_a_pause_grows_has_jitter_and_stays_bounded(attempts: int, jitter: random.Random) -> None:
     backoff = Backoff(initial_seconds=0.5, max_seconds=20.0, jitter=jitter)

@@ -23,6 +23,7 @@ from agents.protocol.index import IndexEntry
 from agents.protocol.keys import SigningKey, TrustedKeys
 from agents.protocol.orders import PackedOrder
 from agents.protocol.topics import order_topic, site_topic
+from tests.support.counts import examples
 from tests.support.wire_hub import Message, WireHub, config_map, packed
 
 HUB = WireHub(key=SigningKey(bytes(range(32))))
@@ -276,7 +277,10 @@ def test_hostile_messages_are_counted_and_change_nothing(site: Site, kind: str, 
 
 
 @given(name=st.text(max_size=80), payload=st.binary(max_size=80))
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(60),
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 def test_no_message_whatever_raises(site: Site, name: str, payload: bytes) -> None:
     site.hear(
         (name, payload),
@@ -288,7 +292,9 @@ def test_no_message_whatever_raises(site: Site, name: str, payload: bytes) -> No
 
 @given(data=st.data())
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(25),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_lost_doubled_and_reordered_messages_end_in_the_newest_state(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

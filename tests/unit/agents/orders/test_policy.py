@@ -16,6 +16,7 @@ from agents.orders.policy import find_refusals
 from agents.orders.readiness import Readiness, readiness_of, runs_to_completion
 from agents.protocol.orders import ORDER_ID_ANNOTATION, ORDER_LABEL, OrderContent
 from agents.protocol.topics import order_token
+from tests.support.counts import examples
 from tests.support.wire_hub import Manifest, WireHub, config_map, deployment, job
 
 HUB = WireHub()
@@ -334,7 +335,7 @@ ODD = st.recursive(
     parts=st.dictionaries(st.sampled_from(PATHS), ODD, max_size=4),
     kind=st.sampled_from(["Deployment", "Job", "CronJob", "Pod", "DaemonSet", "ConfigMap"]),
 )
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(150), suppress_health_check=[HealthCheck.too_slow])
 def test_no_manifest_whatever_stops_the_agent(parts: Manifest, kind: str) -> None:
     versions = {"Job": "batch/v1", "CronJob": "batch/v1", "Pod": "v1", "ConfigMap": "v1"}
     manifest = {"apiVersion": versions.get(kind, "apps/v1"), "kind": kind, **parts}

@@ -10,6 +10,7 @@ from agents.config.rules import find_problems
 from agents.config.settings import AgentSettings, AllowSettings
 from agents.orders.allowed.site_rules import SiteRules, find_site_refusals, parse_ceilings
 from agents.protocol.orders import OrderContent
+from tests.support.counts import examples
 from tests.support.wire_hub import Manifest, autoscaler, config_map, deployment, job
 
 EVERYTHING = SiteRules()
@@ -202,7 +203,7 @@ def test_a_number_of_pods_that_is_none_or_endless_is_refused(replicas: object) -
     assert refusals(ceilings("pods=5"), one)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def scaling(kind: str, group: str, target: str, **spec: Any) -> Manifest:  # noqa: ANN401 - fields
     reference = {"apiVersion": "apps/v1", "kind": "Deployment", "name": target}
     more = {"scaleTargetRef": reference} | spec

@@ -37,6 +37,7 @@ from agents.protocol.orders import OrderContent
 from agents.protocol.report import REPORT, Offline, Report, ReportDelta
 from agents.protocol.shapes import to_camel_case
 from agents.protocol.status import SITE_STATUS, SiteStatusMessage
+from tests.support.counts import examples
 
 MESSAGES = (
     *(Report, ReportDelta, Offline, DesiredIndex, IndexDelta),
@@ -216,7 +217,7 @@ def test_an_epoch_fits_the_lease_of_the_hub() -> None:
         SITE_STATUS.from_json(HEADER | {"index": echo | {"epoch": MAX_EPOCH + 1}})
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     data=st.binary(max_size=200)
     | st.text(max_size=100).map(lambda text: text.encode("utf-8", "replace"))

@@ -21,6 +21,7 @@ from agents.protocol.orders import ORDER_CONTENT, OrderContent
 from agents.protocol.report import OFFLINE, REPORT, REPORT_DELTA, Offline, Report, ReportDelta
 from agents.protocol.shapes import Json, to_camel_case
 from agents.protocol.status import SITE_STATUS, SiteStatusMessage
+from tests.support.counts import examples
 from tests.support.wire_examples import json_trees, messages
 
 Kind = Any
@@ -63,7 +64,7 @@ def reading(**fields: object) -> Sample:
 
 
 @EVERY_TYPE
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(data=st.data())
 def test_what_is_written_is_read_back(kind: Kind, data: st.DataObject) -> None:
     value = data.draw(messages(kind))
@@ -73,7 +74,7 @@ def test_what_is_written_is_read_back(kind: Kind, data: st.DataObject) -> None:
 
 
 @EVERY_TYPE
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(data=st.data())
 def test_a_reader_ignores_fields_of_a_later_version(kind: Kind, data: st.DataObject) -> None:
     value = data.draw(messages(kind))
@@ -83,7 +84,7 @@ def test_a_reader_ignores_fields_of_a_later_version(kind: Kind, data: st.DataObj
 
 
 @EVERY_TYPE
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(garbage=st.binary(max_size=80))
 @example(garbage=b"")
 @example(garbage=b"\xff\xfe")
@@ -100,7 +101,7 @@ def test_garbage_is_only_ever_a_wire_error(kind: Kind, garbage: bytes) -> None:
 
 
 @EVERY_TYPE
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(data=st.data(), tree=json_trees())
 def test_a_wrong_value_anywhere_is_only_ever_a_wire_error(
     kind: Kind, data: st.DataObject, tree: Json
@@ -113,7 +114,7 @@ def test_a_wrong_value_anywhere_is_only_ever_a_wire_error(
         codec.encode(codec.decode(text))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(cut=st.integers(min_value=0, max_value=400), data=st.data())
 def test_a_message_cut_short_is_refused(cut: int, data: st.DataObject) -> None:
     text = REPORT.encode(data.draw(messages(Report)))

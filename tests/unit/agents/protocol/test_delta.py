@@ -19,6 +19,7 @@ from agents.protocol.report import (
     ReportedPower,
 )
 from agents.protocol.shapes import Json
+from tests.support.counts import examples
 from tests.support.wire_examples import messages
 
 SAME_BOOT = {"site": "s", "agent": "main", "boot_id": "b", "boot_number": 1}
@@ -43,21 +44,21 @@ def node_class(zone: str, *cpus: str) -> ReportedNodeClass:
     return ReportedNodeClass(labels={"zone": zone}, free=rows)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(base=REPORTS, now=REPORTS)
 def test_a_delta_on_its_base_is_the_report(base: Report, now: Report) -> None:
     change = REPORT_DELTA.decode(REPORT_DELTA.encode(compute_delta(base, now)))
     assert apply_delta(base, change) == now
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(base=REPORTS, middle=REPORTS, now=REPORTS)
 def test_a_lost_delta_changes_nothing(base: Report, middle: Report, now: Report) -> None:
     apply_delta(base, compute_delta(base, middle))
     assert apply_delta(base, compute_delta(base, now)) == now
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(now=REPORTS, data=st.data())
 def test_canonical_order_does_not_depend_on_how_it_was_listed(
     now: Report, data: st.DataObject

@@ -18,6 +18,7 @@ from agents.sensors.quantities import (
     format_quantity,
     parse_quantity,
 )
+from tests.support.counts import examples
 
 Tree = dict[str, Any]
 EVERYTHING = LabelChoice()
@@ -210,7 +211,7 @@ def test_our_pods_are_counted_by_order_terminating_ones_included() -> None:
     assert snapshot.order_ids == {"t1": "hub/a/b/1"}
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(st.lists(st.tuples(st.sampled_from(["n1", "n2"]), st.integers(1, 3000)), max_size=12))
 def test_what_is_free_and_what_is_taken_add_up(pods: list[tuple[str, int]]) -> None:
     trees = [pod(container(f"{milli}m"), on=name) for name, milli in pods]
@@ -226,7 +227,7 @@ def test_what_is_free_and_what_is_taken_add_up(pods: list[tuple[str, int]]) -> N
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=80)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(
     labels=st.dictionaries(WORDS, WORDS, max_size=90),
     resources=st.lists(WORDS, max_size=90, unique=True),

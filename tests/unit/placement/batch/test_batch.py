@@ -19,6 +19,7 @@ from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.solver.highs import IntegerProgram, LinearTerm, solve_packing
 from tests.support.batches import place_batch
 from tests.support.brute_force import divisions
+from tests.support.counts import examples
 from tests.support.sites import NOW, demand, fleet_of, nodes, site, workload
 
 
@@ -91,7 +92,7 @@ def test_the_same_batch_gives_the_same_prices() -> None:
         max_size=3,
     ),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_the_bound_holds_for_every_division(
     free: list[int], works: list[tuple[int, int, int, int]]
 ) -> None:

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from scheduler.placement.divide import apportionment as rounding
 from scheduler.placement.divide.apportionment import apportion, scale_down_by_weight
+from tests.support.counts import examples
 
 
 def replica_by_replica(
@@ -38,7 +39,7 @@ def lists(low: int, high: int) -> st.SearchStrategy[list[int]]:
     start=lists(0, 4),
     tie=sizes.flatmap(lambda n: st.permutations(range(n))),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_replicas_are_apportioned_as_by_the_method_with_its_ties(
     total: int, weights: list[int], caps: list[int], start: list[int], tie: list[int]
 ) -> None:
@@ -55,7 +56,7 @@ def test_of_equal_claims_the_one_with_fewer_replicas_comes_first() -> None:
 
 
 @given(total=st.integers(0, 30), weights=lists(0, 6), held=lists(0, 9))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_a_replica_is_removed_from_the_site_most_above_its_share(
     total: int, weights: list[int], held: list[int]
 ) -> None:
@@ -74,7 +75,7 @@ def test_a_replica_is_removed_from_the_site_most_above_its_share(
     weights=lists(1, 4),
     tie=sizes.flatmap(lambda n: st.permutations(range(n))),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_the_replica_apportioned_last_is_removed_first(
     total: int, less: int, weights: list[int], tie: list[int]
 ) -> None:
@@ -96,7 +97,7 @@ def test_the_replica_apportioned_last_is_removed_first(
     weights=lists(0, 4),
     tie=sizes.flatmap(lambda n: st.permutations(range(n))),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_replicas_are_the_same_however_many_are_apportioned_at_once(
     total: int, weights: list[int], tie: list[int]
 ) -> None:
