@@ -94,6 +94,7 @@ from scheduler.web.snapshot import SnapshotSources, StateSnapshot, take_snapshot
 from scheduler.web.whatif import WhatIfSource
 from scheduler.whatif.fleet_copy import FleetCopy
 from scheduler.whatif_process.asker import WhatIfAsker, take_fleet_copy
+from scheduler.whatif_process.survival_watch import SurvivalWatch
 
 _log = logging.getLogger(__name__)
 
@@ -213,7 +214,7 @@ class Scheduler:
         open_connection = open_connection or self._open_session
         self.session = open_connection(self.receiver, self.outbox, self._on_broker_connected)
         self._informers = {one: self._informer(one) for one in KAPOK_RESOURCES}
-        self._has_led = False
+        self._has_led = self._judges_losses = False
         self.term = Term(self.known)
         self.answers = self._build_answers()
 
@@ -294,6 +295,18 @@ class Scheduler:
             objects=self.objects, sites=self.sites, publisher=self.publisher, clock=clock
         )
         self.feeds = feeds_of(settings.energy, clock=clock, faults=self.faults)
+        self.survival = SurvivalWatch(
+            ask=WhatIfAsker(
+                self._fleet_copy,
+                budget_seconds=settings.survival.budget_seconds,
+                memory_mebibytes=settings.survival.memory_mebibytes,
+            ).ask,
+            version=self._fleet_version,
+            clock=clock,
+            telemetry=self.metrics,
+            faults=self.faults,
+            interval_seconds=settings.survival.interval_seconds,
+        )
         self.known = Knowledge(
             settings=settings,
             clock=clock,
@@ -320,6 +333,7 @@ class Scheduler:
             is_served=services.client.serves,
             energy_record=EnergyPages(services.ledger),
             zone_factor=self.feeds.factor_at,
+            survives_loss=self.survival.condition_of,
         )
 
     def _build_announcer(self) -> KeyAnnouncer | None:
@@ -382,6 +396,7 @@ class Scheduler:
             open_reviewer(endpoints.kubeconfig, context=context) as review,
             serve_web(self._services.web_listener, self._sources(review)),
         ):
+            self._judges_losses = True
             await self.schedule(on_ready)
 
     async def schedule(self, on_ready: Callable[[Endpoints], None]) -> None:
@@ -529,6 +544,8 @@ class Scheduler:
         yield "received messages", partial(self._services.received.run, self._clock)
         yield "full reports", self._request_full_reports
         yield "spending", self.answers.run_meter
+        if self._judges_losses and self.survival.interval_seconds:
+            yield "survival", self.survival.run
         if self.feeds.asked:
             yield "intensity feeds", self.feeds.run
         yield "event-loop lag", partial(watch_loop_lag, self._clock, self.metrics.observe_loop_lag)
@@ -591,6 +608,8 @@ class Scheduler:
     def _on_object_changed(self, kind: str, key: tuple[str, str], sites: frozenset[str]) -> None:
         if kind == SITES.kind:
             self._admit_keys(key[1])
+        else:
+            self.survival.note_change()
         if self.term.startup.has_synced:
             self.term.controller.on_object_changed(kind, key, sites)
         elif kind == WORKLOADS.kind:
@@ -702,6 +721,14 @@ class Scheduler:
             answers=self.answers,
             whatif=WhatIfSource(ask=WhatIfAsker(self._fleet_copy).ask),
         )
+
+    def _fleet_version(self) -> tuple[int, ...] | None:
+        """What changes when sites do; None while this replica does not decide."""
+        fleet = self.fleet
+        if not self.leadership.epoch or not self.term.startup.has_started:
+            return None
+        columns = (fleet.description_columns.version, fleet.report_columns.version)
+        return (*columns, int(fleet.row_version.sum()))
 
     def _fleet_copy(self) -> FleetCopy:
         failover, freeze = self._settings.failover, self.term.gate.state.freeze

@@ -246,6 +246,25 @@ class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
     reserve_after_seconds: WaitSeconds = 600.0
 
 
+class SurvivalSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How often it is judged whether the loss of each site can be survived.
+
+    Attributes:
+        interval_seconds: shortest time between two judgements, of which the second follows only a
+            change; after one that took long the pause is three times as long. 0: none is made.
+        budget_seconds: a judgement that takes longer is ended; what is known is then not known.
+        memory_mebibytes: the most memory of the process that judges, in address space.
+    """
+
+    interval_seconds: Annotated[
+        float, msgspec.Meta(ge=0, le=31_536_000, extra={"unit": "seconds"})
+    ] = 30.0
+    budget_seconds: PauseSeconds = 300.0
+    memory_mebibytes: Annotated[
+        int, msgspec.Meta(ge=256, le=1_048_576, extra={"unit": "mebibytes"})
+    ] = 4096
+
+
 class BatchSettings(msgspec.Struct, frozen=True, kw_only=True):
     """When the backlog is solved as one batch, for the prices of scarce capacity.
 
@@ -350,6 +369,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         failover: when the replicas of silent sites are replaced.
         queue: how often work is tried again.
         batch: when the backlog is solved as one batch.
+        survival: how often the loss of sites is judged.
         dispatch: how orders are published.
         standards: which objects are written for other tools.
         push: the agents of sites that are reached from beside the hub.
@@ -376,6 +396,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     failover: FailoverSettings = FailoverSettings()
     queue: QueueSettings = QueueSettings()
     batch: BatchSettings = BatchSettings()
+    survival: SurvivalSettings = SurvivalSettings()
     dispatch: DispatchSettings = DispatchSettings()
     standards: StandardsSettings = StandardsSettings()
     push: PushHostingSettings = PushHostingSettings()

@@ -90,6 +90,7 @@ from scheduler.control.worker import Worker
 from scheduler.ledger.segments import is_signed_by
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.terms import Terms
+from scheduler.model.kinds.fields import Condition
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.workload import Workload
 from scheduler.model.storm import StormLimits, StormState
@@ -190,6 +191,7 @@ class Knowledge:
         is_served: asks whether the hub serves a kind that others install; None: it serves none.
         energy_record: keeps what sites used; None: nothing is counted.
         zone_factor: what feeds say of the carbon intensity of a grid zone.
+        survives_loss: whether the loss of a site can be survived, as its status says.
     """
 
     settings: Settings
@@ -217,6 +219,7 @@ class Knowledge:
     is_served: IsServed | None = None
     energy_record: EnergyRecord | None = None
     zone_factor: ZoneFactor = no_feed
+    survives_loss: Callable[[str], Condition | None] = lambda _site: None
 
 
 class Term:
@@ -630,6 +633,7 @@ class Term:
             evictions_held=self.gate.condition_of,
             schedulable=self.drain.condition_of,
             forgotten=self.forget_record.condition_of,
+            survives_loss=known.survives_loss,
             jitter=known.jitter,
         )
         autoscaled = AutoscaledWorkloads(

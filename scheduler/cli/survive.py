@@ -145,5 +145,5 @@ def _print_details(loss: dict[str, Any]) -> None:
     for one in loss["smallestChange"]:
         step = f"{one['from']} → {one['to']}" if one["from"] else one["to"]
         print_sentences(f"would help: {one['kind']} {one['target']}: {step} (by the {one['who']})")
-    if loss["byOperator"]:
-        print_sentences(f"{len(loss['byOperator'])} of them wait for an operator's word first")
+    if loss["byOperatorCount"]:
+        print_sentences(f"{loss['byOperatorCount']} of them wait for an operator's word first")

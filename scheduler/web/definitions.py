@@ -111,6 +111,7 @@ FAULT_PLACES: Final = (
     "wake-up",
     "clock",
     "failover",
+    "survival",
     "energy",
     "request",
     "publish",
@@ -215,8 +216,8 @@ RECORDED_METRICS: Final[Mapping[str, MetricDefinition]] = {
         "pending-sites, "
         "standards (one object that other tools read), freeze (the word of an operator), "
         "event (one Kubernetes event), wake-up, clock (what the passing "
-        "of time brings), failover, energy (the totals of one site, or one feed), request (one "
-        "web request), publish (one message to a site), "
+        "of time brings), failover, survival (a judgement of losses), energy (the totals of one "
+        "site, or one feed), request (one web request), publish (one message to a site), "
         "session (with the broker), broker "
         "(the embedded one), join (a machine that joins), ledger (a record that cannot be "
         "written), lease, loop (any other fault of a loop, which starts again). Of the embedded "
@@ -358,6 +359,25 @@ RECORDED_METRICS: Final[Mapping[str, MetricDefinition]] = {
     "kapok_waiting_evictions": MetricDefinition(
         "gauge",
         "Replacements that are due and not ordered: held back, on their way, or without room.",
+    ),
+    "kapok_survived_losses": MetricDefinition(
+        "gauge",
+        "Sites with work whose loss can be survived: a plan places all of it elsewhere together.",
+    ),
+    "kapok_unsurvived_losses": MetricDefinition(
+        "gauge",
+        "Sites with work whose loss cannot be survived, as is proved; kapok survive says why.",
+    ),
+    "kapok_unknown_losses": MetricDefinition(
+        "gauge",
+        "Sites with work of whose loss neither is known, or that could not be judged.",
+    ),
+    "kapok_survival_duration_seconds": MetricDefinition(
+        "histogram",
+        "Time of a judgement of the loss of every site, outside the event loop.",
+        (),
+        "seconds",
+        _LONG_BUCKETS_SECONDS,
     ),
     "kapok_hub_lost_leases_total": MetricDefinition(
         "counter",

@@ -120,6 +120,15 @@ class Metrics:
         """Counts a replacement that failover decided."""
         self._count("kapok_evictions_total", reason)
 
+    def observe_survival(
+        self, seconds: float, *, survived: int, not_survived: int, unknown: int
+    ) -> None:
+        """Observes a judgement of the loss of every site."""
+        self._histograms["kapok_survival_duration_seconds"].observe(seconds)
+        self._gauges["kapok_survived_losses"].set(survived)
+        self._gauges["kapok_unsurvived_losses"].set(not_survived)
+        self._gauges["kapok_unknown_losses"].set(unknown)
+
     def set_waiting_evictions(self, count: int) -> None:
         """Sets how many replacements are due and not ordered yet."""
         self._gauges["kapok_waiting_evictions"].set(count)

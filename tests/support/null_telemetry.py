@@ -64,5 +64,10 @@ class NullTelemetry:
     def count_eviction(self, reason: str) -> None:
         """Ignored."""
 
+    def observe_survival(
+        self, seconds: float, *, survived: int, not_survived: int, unknown: int
+    ) -> None:
+        """Ignored."""
+
     def set_waiting_evictions(self, count: int) -> None:
         """Ignored."""

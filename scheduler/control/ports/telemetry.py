@@ -89,6 +89,12 @@ class Telemetry(Protocol):
         """Counts a replacement of one workload's replicas at one site, by its reason."""
         ...
 
+    def observe_survival(
+        self, seconds: float, *, survived: int, not_survived: int, unknown: int
+    ) -> None:
+        """Observes a judgement of all sites: for how many what is known of their loss."""
+        ...
+
     def set_waiting_evictions(self, count: int) -> None:
         """Sets how many replacements are due and not ordered yet."""
         ...

@@ -19,8 +19,9 @@ from scheduler.whatif.survival.trial import LossResult, LossTrials, LostWork, ca
 
 MAX_EXPLAINED: Final = 8
 """For so many losses of one answer the smallest change is searched; each takes a second or more."""
-MAX_LOST_NAMED: Final = 100
-"""So many lost workloads are named of each loss, those of the highest priority first."""
+MAX_NAMED: Final = 100
+_MAX_NAMED_OF_ALL: Final = 10
+"""So many workloads are named of each loss, the proved ones first; fewer if all sites are asked."""
 _MAX_IN_SENTENCE: Final = 3
 
 
@@ -87,15 +88,17 @@ class _Judge:
         changes = self._smallest_change(lost, sites)
         self._trials.undo(result)
         words = self._words(work, sites)
+        most = MAX_NAMED if with_plan else _MAX_NAMED_OF_ALL
         return {
             "of": name,
             "sites": len(sites),
             "survives": survives,
             "workloads": len(work),
-            "lost": [_lost_row(one, alone) for one in lost[:MAX_LOST_NAMED]],
+            "lost": [_lost_row(one, alone) for one in lost[:most]],
             "lostCount": len(lost),
             "sentence": _sentence(len(work), lost, alone, sums.sentence() if sums else "", changes),
-            "byOperator": words,
+            "byOperator": words[:most],
+            "byOperatorCount": len(words),
             "smallestChange": changes,
             "plan": _plan_rows(result) if with_plan else None,
         }

@@ -1,11 +1,13 @@
 """What of a site's figures is written to its status."""
 
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 
 from scheduler.control.ports.hub import SITES, Refused
 from scheduler.control.site_status_writer import SiteStatusWriter, truncate_status
+from scheduler.model.kinds.fields import Condition
 from scheduler.model.kinds.site import FreeRow, NamespaceLimits, NodeClass, SiteStatus
 from tests.support.control_loops import ControlLoops
 from tests.support.sites import nodes, site
@@ -82,3 +84,38 @@ async def test_sensors_whose_facts_are_missing_are_a_condition_of_the_site() -> 
         assert "exporter-ups since 20" in found["message"]
         state.report = replace(state.report, missing={})
         assert await condition() is None
+
+
+async def test_the_loss_of_a_site_is_written_when_its_answer_changes_and_not_before() -> None:
+    loops, written = ControlLoops(), list[object]()
+    async with loops.started(site("m1", nodes(2), observedAt="2026-11-24T08:00:00Z")):
+        answer: list[Condition] = []
+        writer = SiteStatusWriter(
+            hub=loops.hub,
+            sites=loops.sites,
+            clock=loops.clock,
+            interval_seconds=30.0,
+            faults=loops.faults,
+            survives_loss=lambda _site: answer[-1] if answer else None,
+        )
+        write = loops.hub.merge_patch
+
+        async def count(*arguments: Any, **more: Any) -> Any:  # noqa: ANN401 - as of the hub
+            written.append(arguments)
+            return await write(*arguments, **more)
+
+        loops.hub.merge_patch = count  # type: ignore[method-assign]
+        for status, sentence, writes in (
+            ("True", "all has a place", 2),
+            ("True", "other words", 2),
+            ("False", "ns/web has none", 3),
+        ):
+            assert await writer.write_due() is None
+            answer.append(
+                Condition(type="SurvivesLoss", status=status, reason="R", message=sentence)  # type: ignore[arg-type]
+            )
+            assert await writer.write_due() is None
+            assert len(written) == writes
+        conditions = (await loops.hub.get(SITES, "m1"))["status"]["conditions"]
+        (found,) = [one for one in conditions if one["type"] == "SurvivesLoss"]
+        assert (found["status"], found["message"]) == ("False", "ns/web has none")

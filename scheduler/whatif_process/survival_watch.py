@@ -1,0 +1,170 @@
+"""Judges the loss of every site after changes, in a process of its own, and keeps the answers.
+
+What changes meanwhile is judged together, after a pause that grows with the time of a judgement, so
+that judging takes at most a quarter of one core. The answers become the condition `SurvivesLoss`.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Hashable, Iterable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+
+from scheduler.control.ports.telemetry import Telemetry
+from scheduler.model.kinds.fields import Condition
+from scheduler.runtime.clock import Clock
+from scheduler.runtime.faults import Faults
+from scheduler.whatif.questions import Question, SurvivalQuestion
+
+_log = logging.getLogger(__name__)
+
+SURVIVES_LOSS: Final = "SurvivesLoss"
+_CHECK_SECONDS: Final = 5.0
+_PAUSES_PER_JUDGEMENT: Final = 3.0
+_MAX_MESSAGE: Final = 1024
+_REASONS: Final = {True: "PlanFound", False: "ProvedLost", None: "NoPlanFound"}
+_STATUSES: Final[dict[bool | None, Any]] = {True: "True", False: "False", None: "Unknown"}
+_NOT_JUDGED: Final = "NotJudged"
+
+
+class JudgedLoss(msgspec.Struct, frozen=True, rename="camel"):
+    """What is kept of a judged loss; the rest of its row is not read.
+
+    Attributes:
+        of: the site.
+        survives: as in the answer of `kapok survive`.
+        workloads: how many run there.
+        sentence: why, for people.
+    """
+
+    of: str
+    survives: bool | None
+    workloads: int
+    sentence: str
+
+
+class _Losses(msgspec.Struct, frozen=True):
+    losses: tuple[JudgedLoss, ...]
+
+
+class _LastLine(msgspec.Struct, frozen=True):
+    answer: _Losses | None = None
+    failed: str = ""
+    refused: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class SurvivalWatch:
+    """Judges again and again, as long as something changes.
+
+    Attributes:
+        ask: answers a question from a copy of the present state; yields lines of JSON.
+        version: changes whenever the fleet does; None: there is nothing to judge now.
+        clock: for the pauses.
+        telemetry: how many sites' losses are survived.
+        faults: handles what fails.
+        interval_seconds: shortest time between two judgements; 0: none is made.
+    """
+
+    ask: Callable[[Question], AsyncGenerator[bytes, None]]
+    version: Callable[[], Hashable | None]
+    clock: Clock
+    telemetry: Telemetry
+    faults: Faults
+    interval_seconds: float
+    _conditions: dict[str, Condition] = field(default_factory=dict)
+    _changes: int = 0
+    _judged: tuple[int, Hashable] | None = None
+
+    def note_change(self) -> None:
+        """Something that `version` does not count has changed."""
+        self._changes += 1
+
+    def condition_of(self, site: str) -> Condition | None:
+        """`SurvivesLoss` of a site; None: nothing runs there, or it is not judged yet."""
+        return self._conditions.get(site)
+
+    async def run(self) -> None:
+        """Judges after changes; runs until cancelled."""
+        while self.interval_seconds:
+            begun, pause = self.clock.monotonic(), self.interval_seconds
+            with self.faults.barrier("survival"):
+                if not await self.judge_if_changed():
+                    pause = min(_CHECK_SECONDS, pause)
+            took = self.clock.monotonic() - begun
+            await self.clock.sleep(max(pause, _PAUSES_PER_JUDGEMENT * took))
+
+    async def judge_if_changed(self) -> bool:
+        """Judges all sites, unless nothing has changed since the last time; whether it did."""
+        version = self.version()
+        if version is None:
+            self._conditions, self._judged = {}, None
+            return False
+        now = (self._changes, version)
+        if now == self._judged:
+            return False
+        begun = self.clock.monotonic()
+        last = b'{"failed": "there is no answer"}'
+        async with aclosing(self.ask(SurvivalQuestion())) as lines:
+            async for line in lines:
+                last = line
+        found = await asyncio.to_thread(_read, last)
+        if found.answer is None:
+            self._keep_unknown(found.failed or found.refused)
+        else:
+            self._keep(found.answer.losses)
+        self._count(self.clock.monotonic() - begun)
+        self._judged = now  # what has changed since the copy was taken is judged the next time
+        return True
+
+    def _keep(self, losses: Iterable[JudgedLoss]) -> None:
+        """Replaces what is kept; a site without work has no condition."""
+        self._conditions = {
+            one.of: self._condition(
+                one.of, _STATUSES[one.survives], _REASONS[one.survives], one.sentence
+            )
+            for one in losses
+            if one.workloads
+        }
+
+    def _keep_unknown(self, why: str) -> None:
+        """What was known may be wrong by now, so that no site keeps it."""
+        _log.warning("the loss of sites is not judged: %s", why)
+        text = f"it is not judged: {why}"
+        self._conditions = {
+            site: self._condition(site, "Unknown", _NOT_JUDGED, text) for site in self._conditions
+        }
+
+    def _condition(self, site: str, status: Any, reason: str, message: str) -> Condition:  # noqa: ANN401 - a literal
+        """The condition, with the time of the last one of the same status."""
+        before = self._conditions.get(site)
+        is_same = before is not None and before.status == status
+        at = before.last_transition_time if before and is_same else None
+        return Condition(
+            type=SURVIVES_LOSS,
+            status=status,
+            reason=reason,
+            message=message[:_MAX_MESSAGE],
+            last_transition_time=at or self.clock.now().replace(microsecond=0),
+        )
+
+    def _count(self, seconds: float) -> None:
+        statuses = Counter(one.status for one in self._conditions.values())
+        self.telemetry.observe_survival(
+            seconds,
+            survived=statuses["True"],
+            not_survived=statuses["False"],
+            unknown=statuses["Unknown"],
+        )
+
+
+def _read(line: bytes) -> _LastLine:
+    """The last line of an answer; one that cannot be read is a failure."""
+    try:
+        return msgspec.json.decode(line, type=_LastLine)
+    except msgspec.MsgspecError as error:
+        return _LastLine(failed=f"the answer cannot be read: {error}")

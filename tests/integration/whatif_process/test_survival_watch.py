@@ -1,0 +1,187 @@
+"""The condition `SurvivesLoss`: after changes only, in a process of its own, never out of date."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import pytest
+
+from scheduler.model.kinds.fields import Condition
+from scheduler.whatif.fleet_copy import FleetCopy
+from scheduler.whatif.questions import Question, SurvivalQuestion
+from scheduler.whatif_process.asker import WhatIfAsker
+from scheduler.whatif_process.survival_watch import SurvivalWatch
+from tests.support.fake_clock import FakeClock
+from tests.support.faults import make_faults
+from tests.support.null_telemetry import NullTelemetry
+from tests.support.sites import grant, nodes, site, workload
+from tests.support.whatifs import copy_of
+
+pytestmark = pytest.mark.integration
+
+
+class CountingTelemetry(NullTelemetry):
+    """Keeps the last counts."""
+
+    def __init__(self) -> None:
+        self.counts: tuple[int, int, int] | None = None
+        self.judgements = 0
+
+    def observe_survival(
+        self, seconds: float, *, survived: int, not_survived: int, unknown: int
+    ) -> None:
+        assert seconds >= 0
+        self.judgements += 1
+        self.counts = (survived, not_survived, unknown)
+
+
+class Rig:
+    """A watch with answers that a test sets, and how often it was asked."""
+
+    def __init__(self, interval_seconds: float = 30.0) -> None:
+        self.clock, self.telemetry = FakeClock(), CountingTelemetry()
+        self.questions: list[Question] = []
+        self.version: int | None = 1
+        self.lines: list[bytes] = []
+        self.survives(m1=True, m2=False, m3=None)
+        self.takes_seconds = 0.0
+        self.watch = SurvivalWatch(
+            ask=self.ask,
+            version=lambda: self.version,
+            clock=self.clock,
+            telemetry=self.telemetry,
+            faults=make_faults(self.clock),
+            interval_seconds=interval_seconds,
+        )
+
+    def survives(self, **sites: bool | None) -> None:
+        rows: list[dict[str, Any]] = [
+            {"of": name, "survives": known, "workloads": 2, "sentence": f"why {name}", "plan": []}
+            for name, known in sites.items()
+        ]
+        rows.append({"of": "empty", "survives": True, "workloads": 0, "sentence": "nothing"})
+        answer = {"answer": {"losses": rows, "computedAt": "x"}}
+        self.lines = [b'{"what":"losses","done":1,"total":2}\n', msgspec.json.encode(answer)]
+
+    async def ask(self, question: Question) -> AsyncGenerator[bytes, None]:
+        self.questions.append(question)
+        if self.takes_seconds:
+            await self.clock.sleep(self.takes_seconds)
+        for line in self.lines:
+            yield line
+
+    def statuses(self) -> dict[str, str]:
+        found = {name: self.watch.condition_of(name) for name in ("m1", "m2", "m3", "empty")}
+        return {name: f"{one.status} {one.reason}" for name, one in found.items() if one}
+
+
+@asynccontextmanager
+async def running(watch: SurvivalWatch) -> AsyncIterator[None]:
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(watch.run())
+        yield
+        task.cancel()
+
+
+async def judged(rig: Rig, times: int) -> None:
+    """Lets time pass until so many judgements are over; each is read on a thread."""
+    while rig.telemetry.judgements < times:
+        await rig.clock.advance(1)
+        await asyncio.to_thread(int)
+
+
+async def test_each_site_with_work_has_the_condition_with_a_sentence() -> None:
+    rig = Rig()
+    assert await rig.watch.judge_if_changed()
+    assert rig.questions == [SurvivalQuestion()]
+    assert rig.statuses() == {
+        "m1": "True PlanFound",
+        "m2": "False ProvedLost",
+        "m3": "Unknown NoPlanFound",
+    }
+    condition = rig.watch.condition_of("m2")
+    assert condition == Condition(
+        type="SurvivesLoss",
+        status="False",
+        reason="ProvedLost",
+        message="why m2",
+        last_transition_time=rig.clock.now(),
+    )
+    assert rig.telemetry.counts == (1, 1, 1)
+
+
+async def test_without_a_change_nothing_is_judged_and_the_time_of_a_status_stays() -> None:
+    rig = Rig()
+    await rig.watch.judge_if_changed()
+    began = rig.clock.now()
+    assert not await rig.watch.judge_if_changed()
+    await rig.clock.advance(60)
+    rig.survives(m1=True, m2=True)
+    rig.watch.note_change()
+    assert await rig.watch.judge_if_changed()
+    same, other = rig.watch.condition_of("m1"), rig.watch.condition_of("m2")
+    assert same is not None
+    assert other is not None
+    assert (same.last_transition_time, other.last_transition_time) == (began, rig.clock.now())
+    assert "m3" not in rig.statuses()  # gone, or without work now
+
+
+@pytest.mark.parametrize(
+    "line", [b'{"failed": "it took longer than 300 s"}', b"not JSON", b'{"answer": {}}', b""]
+)
+async def test_what_cannot_be_judged_is_not_known_and_the_loop_goes_on(line: bytes) -> None:
+    rig = Rig()
+    async with running(rig.watch):
+        await judged(rig, 1)
+        good = list(rig.lines)
+        rig.lines, rig.version = [line], 2
+        await judged(rig, 2)
+        assert set(rig.statuses().values()) == {"Unknown NotJudged"}
+        rig.lines, rig.version = good, 3
+        await judged(rig, 3)
+        assert rig.statuses()["m2"] == "False ProvedLost"
+
+
+async def test_changes_are_judged_together_and_a_long_judgement_is_followed_by_a_long_pause() -> (
+    None
+):
+    rig = Rig()
+    rig.takes_seconds = 40.0
+    async with running(rig.watch):
+        for second in range(400):
+            rig.version = second
+            await rig.clock.advance(1)
+            await asyncio.to_thread(int)
+    assert 2 <= len(rig.questions) <= 3  # 40 s, at least 120 s of pause, and so on
+
+
+async def test_a_replica_that_does_not_lead_and_one_that_is_switched_off_judge_nothing() -> None:
+    rig, off = Rig(), Rig(interval_seconds=0)
+    await rig.watch.judge_if_changed()
+    rig.version = None
+    assert not await rig.watch.judge_if_changed()
+    assert rig.statuses() == {}
+    await off.watch.run()
+    assert off.questions == []
+
+
+async def test_the_real_process_judges_a_real_copy() -> None:
+    def take_copy() -> FleetCopy:
+        return copy_of(
+            site("m1", nodes(1)),
+            site("m2", nodes(3)),
+            grant("m1", "m2"),
+            workload(2, name="web", placed={"m1": 2}),
+            workload(2, name="db", placed={"m2": 2}),
+        )
+
+    rig = Rig()
+    real: Any = WhatIfAsker(take_copy).ask
+    rig.watch.ask = real
+    assert await rig.watch.judge_if_changed()
+    assert rig.statuses() == {"m1": "True PlanFound", "m2": "False ProvedLost"}
+    lost = rig.watch.condition_of("m2")
+    assert lost is not None
+    assert "ns/db" in lost.message
