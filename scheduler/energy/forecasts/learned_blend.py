@@ -55,8 +55,8 @@ class LearnedBlend:
         expected = np.exp(week[-1] + shift)[:hours]
         if np.isnan(expected).any():
             return Blend().forecast(past, hours)
-        ranged = (expected * np.exp(one)[:hours] for one in (low, high))
-        return HourlyForecast(expected, *ranged, self.name)
+        lowest, highest = expected * np.exp(low)[:hours], expected * np.exp(high)[:hours]
+        return HourlyForecast(expected, lowest, highest, self.name)
 
 
 def _known_at(logs: Floats, issued: Hours, hours: int) -> tuple[Floats, Floats]:
