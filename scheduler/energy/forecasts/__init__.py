@@ -1,0 +1,4 @@
+"""Forecasts made here, from nothing but the past of the same zone or site.
+
+A forecaster is one file with a class that keeps to `Forecaster`.
+"""
