@@ -327,10 +327,10 @@ class ReferredObjects:
                 self._plan(one)
         concerned: set[WorkKey] = set()
         for order_id in list(plan.orders) if plan else ():
-            order = plan.orders[order_id] if plan else None
-            if order is not None and order.secrets:
+            current = plan.orders.get(order_id) if plan else None
+            if current is not None and current.secrets:
                 self.dispatcher.renew(site, order_id)
-                concerned |= self.workloads_behind((order.namespace, order.name))
+                concerned |= self.workloads_behind((current.namespace, current.name))
         self._release(concerned)
 
     def workloads_behind(self, key: WorkKey) -> set[WorkKey]:
