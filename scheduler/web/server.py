@@ -312,9 +312,13 @@ def _fault_middleware(faults: Faults) -> Middleware:
             status=HTTPStatus.INTERNAL_SERVER_ERROR,
             text="internal error; the scheduler's log has the fault\n",
         )
-        with faults.barrier("request", passing=(web.HTTPException, ConnectionError)):
-            response = await handler(request)
-        return response  # noqa: RET504 - after a fault it is the one with 500
+        try:
+            with faults.barrier("request", passing=(web.HTTPException, ConnectionError)):
+                response = await handler(request)
+        except ConnectionError:
+            if request.transport is not None and not request.transport.is_closing():
+                raise
+        return response  # after a fault it is the one with 500; one that is gone gets none
 
     return answer
 

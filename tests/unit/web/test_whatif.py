@@ -165,6 +165,24 @@ async def test_a_reader_that_is_gone_ends_its_question_without_a_fault(
     assert [one for one in caplog.records if one.levelname == "ERROR"] == []
 
 
+async def test_a_sender_that_is_gone_before_its_question_ends_is_no_fault(
+    server: AskedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    port = int(server.root.split(":")[2].split("/")[0])
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    token = OPERATOR["Authorization"]
+    writer.write(
+        f"POST /api/v1/whatif HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: {token}\r\n"
+        "Content-Length: 1000\r\n\r\n{".encode()
+    )
+    await writer.drain()
+    await asyncio.sleep(0.1)  # noqa: TID251 - the server reads what there is
+    writer.transport.abort()
+    await asyncio.sleep(0.1)  # noqa: TID251 - and sees it gone
+    assert (await server.post(DRAIN))[0] == 200
+    assert [one.getMessage() for one in caplog.records if one.levelname == "ERROR"] == []
+
+
 async def test_what_cannot_be_read_reaches_no_asker(server: AskedServer) -> None:
     for body in (
         {},
