@@ -321,8 +321,8 @@ class ReferredObjects:
         if not self.sealing_key_of(site):
             return  # what it has stays
         plan = self.dispatcher.plans.get(site)
-        for order_id, order in list(plan.orders.items()) if plan else ():
-            one = parse_referred_id(order_id) if order.kept_digest else None
+        kept = [each for each, order in plan.orders.items() if order.kept_digest] if plan else []
+        for one in map(parse_referred_id, kept):
             if one is not None and one.kind == "Secret":
                 self._plan(one)
         concerned: set[WorkKey] = set()

@@ -11,6 +11,7 @@ from agents.member.api import MemberApi, MemberApiError
 from agents.orders.lease import LocalLease
 from agents.runtime.clock import AgentSystemClock
 from tests.support.agent_rig import JOBS, AgentRig
+from tests.support.member_clusters import REAL_KUBECONFIGS, wait_until
 from tests.support.wire_hub import Manifest, config_map, job
 
 pytestmark = pytest.mark.integration
@@ -52,7 +53,10 @@ def test_a_namespace_is_not_deleted_with_data_in_it_that_is_not_ours(
     assert rig.phases() == []
     assert not rig.api.get(path)["metadata"].get("deletionTimestamp")
     monkeypatch.undo()
-    rig.api.delete(f"{CLAIMS.format(space)}/theirs")
+    theirs = f"{CLAIMS.format(space)}/theirs"
+    rig.api.delete(theirs)
+    if REAL_KUBECONFIGS:  # a controller lets go of it
+        wait_until(lambda: rig.api.find(theirs) is None)
     rig.step()
     found = rig.api.find(path)
     assert found is None or found["metadata"].get("deletionTimestamp")
