@@ -11,6 +11,7 @@ from tests.e2e.test_demo import running
 from tests.e2e.test_page_work import address
 from tests.support.accessibility import grave_findings
 from tests.support.browser import Browser, browser, require_browser
+from tests.support.page_double import ESCAPES, Reader, poisoned, serving
 from tests.support.page_tour import (
     DESK,
     LANGUAGES,
@@ -194,3 +195,43 @@ def test_a_wall_shows_every_view_large_and_without_controls(window: Browser) -> 
     window.run("location.href = '/'")
     eventually(lambda: window.run("return !!document.querySelector('header select')"))
     assert found == []
+
+
+UNSEEN = {one for one in ESCAPES if not one.isprintable()}
+POISONED_VIEWS = {
+    "#/": ".attention",
+    "#/fleet": ".tile",
+    "#/fleet?as=table": "#sites tbody a",
+    "#/sites/gz-core": "#nodes",
+    "#/whatif?scenario=lose%20gz-core": "#whatif-sides tbody",
+    "#/whatif?cpu=1": "#capacity-total",
+}
+
+
+def test_markup_and_escapes_in_what_sites_and_what_ifs_say_are_text(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    """The views of work: `test_page_work`."""
+    reader = Reader(address(data_dir))
+    asked = {
+        "/api/v1/whatif": "/api/v1/whatif?scenario=lose+gz-core",
+        "/api/v1/capacity": "/api/v1/capacity?cpu=1",
+    }
+    answers = {path: poisoned(reader.get(question)) for path, question in asked.items()}
+    streams = {"overview": "overview", "fleet": "fleet", "site": "site&name=gz-core"}
+    events = {
+        view: poisoned(reader.first_event(f"/api/v1/live?view={query}"))
+        for view, query in streams.items()
+    }
+    with browser(tmp_path) as window, serving(answers, events) as url:
+        window.open(url)
+        for view, selector in POISONED_VIEWS.items():
+            window.run(f"location.hash = {json.dumps(view)}")
+            look = f"return !!document.querySelector({json.dumps(selector)})"
+            eventually(lambda look=look: window.run(look))
+            text = str(window.run("return document.querySelector('main').innerText"))
+            assert "<img src=x onerror" in text, view
+            assert not UNSEEN & set(text), view
+            assert window.run("return window.hacked") is None, view
+            strange = "return document.querySelectorAll('main img, main script, main b b').length"
+            assert window.run(strange) == 0, view

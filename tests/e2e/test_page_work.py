@@ -126,6 +126,10 @@ def test_why_it_does_not_run_and_who_can_change_it(page: Browser) -> None:
     shows(page, "#said", ",")
     words = page.run("return document.getElementById('in-words').textContent")
     assert "labels do not match" in words, "the same for a reader of the screen"
+    press(page, '#changes a[href^="#/whatif?"]')
+    shows(page, "#suggested", REFUSED, "CN-SC", "gz-core", "the tenant may change it")
+    show(page, "#/whatif?workload=health/patient-export&change=site.add&target=x")
+    shows(page, "#suggested", "no longer one of the smallest changes")
     show(page, f"#/workloads/{UNNAMED}")
     shows(page, "#reasons", "no data class given", "does not say how sensitive")
     assert page.console_messages() == []
@@ -269,7 +273,7 @@ def test_markup_and_escapes_in_any_field_are_text(data_dir: Path, window: Browse
     detail = answers[f"/api/v1/workloads/{PLACED}"]
     detail["labels"] = {f"k{MARKUP}": MARKUP + ESCAPES}
     event = poisoned(reader.first_event("/api/v1/live?view=overview"))
-    with serving(answers, event) as url:
+    with serving(answers, {"overview": event}) as url:
         window.open(url)
         for view, selector in VIEWS.items():
             show(window, view)

@@ -68,17 +68,17 @@ class Reader:
 
 
 @contextmanager
-def serving(answers: Mapping[str, Any], event: Any) -> Iterator[str]:  # noqa: ANN401 - JSON
+def serving(answers: Mapping[str, Any], events: Mapping[str, Any]) -> Iterator[str]:
     """Serves the page with these answers by path, whatever the query; yields its address.
 
     Args:
         answers: JSON by path.
-        event: the first event of every live stream.
+        events: the first event of the live stream of each view.
     """
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    runner = asyncio.run_coroutine_threadsafe(_started(answers, event), loop).result(20)
+    runner = asyncio.run_coroutine_threadsafe(_started(answers, events), loop).result(20)
     try:
         host, port = runner.addresses[0][:2]
         yield f"http://{host}:{port}/"
@@ -89,7 +89,7 @@ def serving(answers: Mapping[str, Any], event: Any) -> Iterator[str]:  # noqa: A
         loop.close()
 
 
-async def _started(answers: Mapping[str, Any], event: Any) -> web.AppRunner:  # noqa: ANN401 - JSON
+async def _started(answers: Mapping[str, Any], events: Mapping[str, Any]) -> web.AppRunner:
     files = PageFiles()
     ended = asyncio.Event()
 
@@ -104,7 +104,8 @@ async def _started(answers: Mapping[str, Any], event: Any) -> web.AppRunner:  # 
     async def live(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
-        await response.write(b"data: " + json.dumps(event).encode() + b"\n\n")
+        event = json.dumps(events[request.query["view"]])
+        await response.write(b"data: " + event.encode() + b"\n\n")
         await ended.wait()
         return response
 

@@ -60,6 +60,11 @@ PARTS: Final = (
     Stop("workload", f"#/workloads/{PLACED}?part=asks", "[data-part=asks] pre"),
     Stop("workload", f"#/workloads/{PLACED}?part=manifests", "[data-part=manifests] details"),
     Stop("whatif", "#/whatif?cpu=1", "#capacity-total"),
+    Stop(
+        "whatif",
+        f"#/whatif?workload={REFUSED}&change=workload.siteSelector&target={REFUSED}",
+        "#suggested dl",
+    ),
 )
 """What else the views show."""
 

@@ -2,6 +2,7 @@
 
 import {html, render, useEffect, useErrorBoundary} from "/page/lib/preact.js";
 import {openLive, useLive} from "/page/lib/live.js";
+import {plain} from "/page/lib/plain.js";
 import {route} from "/page/lib/router.js";
 import {useStore} from "/page/lib/store.js";
 import {language, loadWords, t} from "/page/lib/words.js";
@@ -24,7 +25,7 @@ function App() {
   const title = found ? t(found.title) : t("not-found");
   useEffect(() => {
     document.documentElement.lang = language.get() === "zh" ? "zh-CN" : "en";
-    document.title = `${[...parts.slice(1), title].join(" · ")} · Kapok`;
+    document.title = `${plain([...parts.slice(1), title].join(" · "))} · Kapok`;
   });
   useEffect(() => { if (found) openLive(...found.live(parts, query)); });
   useEffect(() => {                                     // for those who wait for the page

@@ -4,11 +4,12 @@
 // address, so a link from another view asks them at once: #/whatif?scenario=drain+NAME.
 
 import {html, useEffect, useState} from "/page/lib/preact.js";
-import {ask} from "/page/lib/fetched.js";
+import {ask, useFetched} from "/page/lib/fetched.js";
 import {amount, grams, number, percent, rounded} from "/page/lib/format.js";
-import {setQuery, siteLink, workloadLink} from "/page/lib/router.js";
+import {plain} from "/page/lib/plain.js";
+import {link, setQuery, siteLink, workloadLink} from "/page/lib/router.js";
 import {named, t} from "/page/lib/words.js";
-import {Banner, Failed} from "/page/parts/banner.js";
+import {Banner, Empty, Failed, pending} from "/page/parts/banner.js";
 import {Scroll, Table} from "/page/parts/table.js";
 
 const EXAMPLES = ["drain SITE", "lose SITE", "lose province=CN-GD", "lose broker", "add SITE*2", "load 1.5", "price carbonCnyPerKg=0.5", "intensity CN-GD=450"];
@@ -145,11 +146,30 @@ function Capacity({answer}) {
       ${one.cnyPerUnitHour !== null && html`<small> ${t("whatif.worth", {cny: rounded(one.cnyPerUnitHour), unit: one.unit})}</small>`}</li>`)}</ul>`}`;
 }
 
+// A change that Why suggests. The words of a scenario do not have it, and the address may be of
+// anyone: what is shown is what the engine finds now.
+function Suggested({query}) {
+  const workload = (query.get("workload") || "").split("/", 2);
+  const state = useFetched(`/api/v1/workloads/${workload.map(encodeURIComponent).join("/")}/changes`);
+  const found = state.data?.smallestChange.find((one) => one.kind === query.get("change") && one.target === query.get("target"));
+  const why = html`<a href=${link(["workloads", ...workload], {part: "why"})}>${plain(workload.join("/"))}</a>`;
+  return html`<section class="panel" id="suggested"><h2>${t("whatif.suggested")}</h2>${pending(state) || (found
+    ? html`<p>${plain(found.sentence)}</p><dl class="facts">
+        <dt>${t("nav.workload")}</dt><dd>${why}</dd>
+        <dt>${t("whatif.before")}</dt><dd>${plain(found.from) || t("nothing")}</dd>
+        <dt>${t("whatif.after")}</dt><dd>${plain(found.to) || t("nothing")}</dd>
+        ${found.site && html`<dt>${t("site.name")}</dt><dd><${SiteName} name=${found.site} /></dd>`}
+        <dt>${t("whatif.who")}</dt><dd>${named("who", found.who)}</dd></dl>
+      <p class="faint">${t(found.verified ? "whatif.suggested-tried" : "whatif.not-tried")}</p>`
+    : html`<${Empty}>${t("whatif.suggested-gone")} ${why}<//>`)}</section>`;
+}
+
 export function WhatIf({query}) {
   const scenario = (query.get("scenario") || "").trim();
   const shape = SHAPE.filter((name) => query.get(name));
   const asked = new URLSearchParams(shape.map((name) => [name, query.get(name)]));
   return html`<h1>${t("nav.whatif")}</h1><p>${t("whatif.intro")}</p>
+    ${query.get("change") && html`<${Suggested} query=${query} />`}
     <${Asked} id="whatif-form" names=${["scenario"]} query=${query} label=${t("nav.whatif")} button=${t("whatif.ask")}>
       ${(values, set) => html`<${Field} name="scenario" title=${t("whatif.scenario")} values=${values} set=${set} wide hint="drain SITE load 1.2" />`}<//>
     <p class="hints">${t("whatif.examples")} ${EXAMPLES.map((one) => html`<code key=${one} class="slug">${one}</code>`)}</p>
