@@ -70,9 +70,8 @@ docs: $(STAMP)  ## builds the site of documents in English and Chinese: build/do
 	$(SPHINX) -b html docs build/docs/en
 	$(SPHINX) -b html -D language=zh_CN docs build/docs/zh
 
-docs-catalogues: $(STAMP)  ## brings new sentences of documents into docs/locale, for translation
-	$(SPHINX) -b gettext docs build/gettext
-	$(BIN)/sphinx-intl update -p build/gettext -d docs/locale -l zh_CN --no-obsolete
+docs-catalogues: $(STAMP)  ## brings new sentences of translated pages into docs/locale, and lists them
+	$(BIN)/python -m tests.support.page_catalogues
 
 docs-tables: $(STAMP)  ## writes the tables of docs/ that come from the code
 	$(BIN)/python -m tests.support.docs_tables

@@ -13,11 +13,13 @@ def _result(name: str) -> dict[str, Any]:
     return found
 
 
-def _machine(name: str) -> Iterator[str]:
+def _machine(name: str, options: str = "") -> Iterator[str]:
     one = _result(name)["machine"]
     words = f"{one['cores']} cores of {one['cpu']}, {one['memory_mib']} MiB, Python {one['python']}"
     yield ""
-    yield f"Machine: {words}, decisions {one['decisions']}. Command: `python -m benchmarks {name}`."
+    yield f"Machine: {words}, decisions {one['decisions']}."
+    yield ""
+    yield f"`python -m benchmarks {name}{options}`"
 
 
 def agent_rows() -> Iterator[str]:
@@ -28,7 +30,7 @@ def agent_rows() -> Iterator[str]:
         if "rss_mib" in row:
             figures = f"{row['rss_mib']} | {row['cpu_ratio']:.5f} | {row['bytes_per_hour']}"
             yield f"| `{row['case']}` | {figures} |"
-    yield from _machine("agent")
+    yield from _machine("agent", " --quick")
 
 
 def ingest_rows() -> Iterator[str]:
@@ -48,4 +50,4 @@ def decide_rows() -> Iterator[str]:
     for row in _result("decide")["rows"]:
         figures = f"{row['decisions_per_second']} | {row['p99_ms']} | {row['rss_mib']}"
         yield f"| {row['sites']} | {figures} |"
-    yield from _machine("decide")
+    yield from _machine("decide", " --sites 100 1000 --mix plain --seconds 6")
