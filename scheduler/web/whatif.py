@@ -133,9 +133,9 @@ class WhatIfHandlers:
             async with aclosing(self._source.ask(question)) as lines:  # its end ends the process
                 async for line in lines:
                     await response.write(line)
-            await response.write_eof()
         finally:
             self._is_busy = False
+        await response.write_eof()  # last: who has read to the end may ask again
         return response
 
     async def _refusal(self, request: web.Request) -> web.Response | None:
