@@ -8,7 +8,7 @@ files. One question is answered at a time: each takes a core for some seconds.
 import asyncio
 import shlex
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
@@ -141,11 +141,12 @@ class WhatIfHandlers:
             async with aclosing(self._source.ask(question)) as lines:  # its end ends the process
                 async for line in lines:
                     await response.write(line)
-            await response.write_eof()
         except ConnectionError:
-            pass  # its reader is gone
+            return response  # its reader is gone
         finally:
             self._is_busy = False
+        with suppress(ConnectionError):
+            await response.write_eof()  # last: who has read to the end may ask again
         return response
 
     async def _refusal(self, request: web.Request) -> web.Response | None:

@@ -20,7 +20,7 @@ from scheduler.cli.support.web_access import WebClient, WebUnavailable
 from scheduler.hub.kubeconfig import bearer_token_of
 from tests.support.browser import Browser, browser, require_browser
 from tests.support.scripted_site import ScriptedSite, running_sites
-from tests.support.up import ROOT, Up, eventually, running_up
+from tests.support.up import FAST_SETTINGS, ROOT, Up, eventually, running_up
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
@@ -41,8 +41,10 @@ PATH = "/api/v1/whatif"
 
 @pytest.fixture
 def up(tmp_path: Path) -> Iterator[Up]:
-    with running_up(tmp_path) as running:
-        yield running
+    with running_up(
+        tmp_path, settings=f"{FAST_SETTINGS}\nsurvival: {{interval_seconds: 1}}\n"
+    ) as it:
+        yield it
 
 
 def words_of(up: Up, *words: str) -> list[str]:
@@ -59,10 +61,10 @@ def ask(up: Up, *words: str) -> tuple[int, dict[str, Any], str]:
 
 
 def hub_and_ledger(up: Up) -> tuple[object, object]:
-    """What a what-if must not touch: all objects but what reports change of sites, and records."""
+    """What a what-if must not touch: objects but figures of sites and tenants, and records."""
     items = json.loads(up.kubectl("get", KINDS, "-A", "-o", "json"))["items"]
     for one in items:
-        if one["kind"] == "Site":
+        if one["kind"] in ("Site", "Tenant"):  # their figures are written at intervals
             one.pop("status", None)
             one["metadata"].pop("resourceVersion", None)
     return items, ask(up, "ledger", "list")[1]
@@ -72,6 +74,12 @@ def place_of(up: Up) -> str:
     status = up.get("kw", "app").get("status", {})
     groups = status.get("placement", {}).get("groups", [])
     return str(groups[0]["sites"][0]) if status.get("phase") == "Running" else ""
+
+
+def loss_of(up: Up, site: str) -> dict[str, str]:
+    """The condition `SurvivesLoss` of a site; empty: it has none."""
+    conditions = up.get("site", site).get("status", {}).get("conditions", [])
+    return next((one for one in conditions if one["type"] == "SurvivesLoss"), {})
 
 
 def client_of(up: Up) -> WebClient:
@@ -111,6 +119,10 @@ def test_the_live_fleet_is_asked_and_nothing_of_it_is_touched(up: Up) -> None:
         assert survived == {here: (True, 1), other: (True, 0)}
         code, _, err = ask(up, "survive", f"{here}x")
         assert (code, f"did you mean {here}" in err) == (2, True)
+        found = eventually(lambda: loss_of(up, here), within_seconds=40.0)
+        assert (found["status"], found["reason"]) == ("True", "PlanFound")
+        assert found["message"] == "its workload has a lawful place elsewhere"
+        assert not loss_of(up, other)  # nothing runs there
 
         check_ctrl_c(up)
         web = client_of(up)

@@ -58,6 +58,20 @@ def test_each_scenario_is_a_row_with_its_seconds(
         assert row["seconds"] > 0
 
 
+def test_the_losses_of_sites_and_provinces_are_rows_with_their_seconds(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["survive", "--json", "--data", str(data), "--size", "6x40", "--nodes", "4"]
+    assert main(words) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["losses_of"] for row in rows] == ["site", "province", "site+province"]
+    for row in rows:
+        assert row["losses"] == row["survived"] + row["not_survived"] + row["unknown"]
+        assert row["displaced"] > 0
+        assert row["cpu_seconds"] >= 0
+    assert rows[0]["losses"] == 6
+
+
 def test_people_get_a_table(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["simulate", "--data", str(data), "--sites", "2", "--stretch", "1"]) == 0
     header, row = capsys.readouterr().out.splitlines()

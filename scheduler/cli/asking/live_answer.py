@@ -46,13 +46,17 @@ def ask_live(
 
 
 def _read_answer(lines: Iterator[Any], progress: Progress) -> dict[str, Any]:
+    """The answer. The stream ends when the scheduler is free for the next question."""
+    last: dict[str, Any] = {}
     for line in lines:
-        if "answer" in line:
-            answer: dict[str, Any] = line["answer"]
-            return answer
-        if "refused" in line:
-            raise ScenarioError(line["refused"])
-        if "failed" in line:
-            raise WebUnavailable(line["failed"])
-        progress(line["what"], line["done"], line["total"])
-    raise WebUnavailable("the scheduler ended before it had answered; ask again")
+        if "what" in line:
+            progress(line["what"], line["done"], line["total"])
+        else:
+            last = line
+    if "refused" in last:
+        raise ScenarioError(last["refused"])
+    if "answer" not in last:
+        text = last.get("failed", "the scheduler ended before it had answered; ask again")
+        raise WebUnavailable(text)
+    answer: dict[str, Any] = last["answer"]
+    return answer
