@@ -1,0 +1,1 @@
+"""Experiments of the benchmark `energy`, one file each."""
