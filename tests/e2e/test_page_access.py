@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -228,7 +229,7 @@ def test_markup_and_escapes_in_what_sites_and_what_ifs_say_are_text(
         for view, selector in POISONED_VIEWS.items():
             window.run(f"location.hash = {json.dumps(view)}")
             look = f"return !!document.querySelector({json.dumps(selector)})"
-            eventually(lambda look=look: window.run(look))
+            eventually(partial(window.run, look))
             text = str(window.run("return document.querySelector('main').innerText"))
             assert "<img src=x onerror" in text, view
             assert not UNSEEN & set(text), view
