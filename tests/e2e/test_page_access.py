@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable, Iterator
-from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -18,6 +17,8 @@ from tests.support.page_tour import (
     LANGUAGES,
     PARTS,
     PHONE,
+    PLACED,
+    REFUSED,
     THEMES,
     VIEWS,
     WALL,
@@ -198,6 +199,58 @@ def test_a_wall_shows_every_view_large_and_without_controls(window: Browser) -> 
     assert found == []
 
 
+def wait_for(window: Browser, selector: str) -> str:
+    """Waits until an element is there and seen; returns its text."""
+    look = (
+        f"const one = document.querySelector({json.dumps(selector)});"
+        "return one && one.checkVisibility() ? one.innerText : ''"
+    )
+    try:
+        return str(eventually(lambda: window.run(look)))
+    except AssertionError:
+        raise AssertionError(f"{selector} is not there; the page:\n{window.text()}") from None
+
+
+def click(window: Browser, selector: str) -> None:
+    wait_for(window, selector)
+    window.run(f"document.querySelector({json.dumps(selector)}).click()")
+
+
+def go(window: Browser, view: str) -> None:
+    click(window, f"header nav a[href='#/{view}']")
+
+
+def test_an_operator_finds_each_answer_by_clicks_alone(window: Browser) -> None:
+    at_desk(window, stop_of("overview"))
+    assert "3/3" in wait_for(window, "main .totals")
+    wait_for(window, "section[aria-labelledby=attention] li a")
+    click(window, "main .totals a[href='#/workloads?phase=Refused']")
+    click(window, f"#workloads a[href='#/workloads/{REFUSED}']")
+    click(window, ".tabs a[href$='part=why']")
+    assert "the tenant may change it" in wait_for(window, "#changes")
+
+    go(window, "workloads")
+    click(window, f"#workloads a[href='#/workloads/{PLACED}']")
+    click(window, ".tabs a[href$='part=history']")
+    assert "placed" in wait_for(window, "#timeline")
+    click(window, "[data-part=history] .bar button, .bar button.plain")
+    assert "Nothing is recorded" in wait_for(window, "#at"), "the demo began today"
+
+    go(window, "room")
+    assert window.run("return document.getElementById('fit-cpu').value") == "8"
+    click(window, "#fit-form button")
+    assert "sites" in wait_for(window, "#fit-answer")
+    go(window, "queue")
+    assert "health uses most of its quota" in wait_for(window, "#largest-share")
+    go(window, "carbon")
+    assert "Carbon cost today" in wait_for(window, "#spend-today")
+    go(window, "fleet")
+    click(window, ".tile a[href='#/sites/gz-core']")
+    click(window, "main .bar a.button")
+    assert "gz-core" in window.run("return decodeURIComponent(location.hash)")
+    wait_for(window, "#whatif-sides tbody")
+
+
 UNSEEN = {one for one in ESCAPES if not one.isprintable()}
 POISONED_VIEWS = {
     "#/": ".attention",
@@ -228,8 +281,7 @@ def test_markup_and_escapes_in_what_sites_and_what_ifs_say_are_text(
         window.open(url)
         for view, selector in POISONED_VIEWS.items():
             window.run(f"location.hash = {json.dumps(view)}")
-            look = f"return !!document.querySelector({json.dumps(selector)})"
-            eventually(partial(window.run, look))
+            wait_for(window, selector)
             text = str(window.run("return document.querySelector('main').innerText"))
             assert "<img src=x onerror" in text, view
             assert not UNSEEN & set(text), view

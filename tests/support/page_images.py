@@ -20,7 +20,7 @@ from tests.support.up import eventually
 SIZE: Final = (1200, 800)
 README_PICTURE: Final = "page.png"
 """The overview, in the README."""
-README_SIZE: Final = (1500, 860)
+README_SIZE: Final = (1500, 700)
 MOST_BYTES: Final = 3_000_000
 _CHART_SECONDS: Final = 100
 _HAS_CHINESE: Final = """

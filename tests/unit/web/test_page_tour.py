@@ -3,9 +3,11 @@
 import re
 from pathlib import Path
 
-from tests.support.page_tour import PARTS, VIEWS
+from tests.support.page_images import MOST_BYTES, README_PICTURE, pictures
+from tests.support.page_tour import LANGUAGES, PARTS, VIEWS
 
-PAGE = Path(__file__).resolve().parents[3] / "scheduler" / "web" / "page"
+ROOT = Path(__file__).resolve().parents[3]
+PAGE = ROOT / "scheduler" / "web" / "page"
 
 
 def test_the_tour_has_one_picture_of_each_view_of_the_router() -> None:
@@ -22,3 +24,11 @@ def test_the_tour_opens_every_part_of_a_workload() -> None:
     parts = {f"part={name}" for name in re.findall(r'"(\w+)"', names)}
     shown = {part for part in parts for stop in (*VIEWS, *PARTS) if part in stop.address}
     assert shown == parts
+
+
+def test_each_view_has_its_picture_in_each_language() -> None:
+    names = {f"page-{stop.view}-{language}.png" for stop in VIEWS for language in LANGUAGES}
+    assert set(pictures()) == names
+    files = {path.name: path.stat().st_size for path in (ROOT / "docs/images").glob("page*.png")}
+    assert set(files) == names | {README_PICTURE}, "make page-images"
+    assert sum(files.values()) <= MOST_BYTES
