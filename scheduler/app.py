@@ -683,6 +683,7 @@ class Scheduler:
             evictions=self.term.gate.shown,
             quota_totals=lambda: self.term.quotas.totals,
             months=lambda: self.term.quotas.months,
+            losses=lambda: self.survival.conditions,
         )
         return take_snapshot(
             sources,

@@ -21,6 +21,7 @@ from scheduler.control.state.usage import Amounts
 from scheduler.control.stats.workloads import WorkloadStats
 from scheduler.energy.budgets import TenantMonth
 from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.kinds.fields import Condition
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.tenant import Tenant
 from scheduler.model.kinds.workload import Workload
@@ -69,6 +70,7 @@ class StateSnapshot:
             cpu, whole units for all else.
         requested: what the replicas of each workload request, by site and resource.
         months: the month of each tenant with a budget of it.
+        losses: the condition `SurvivesLoss` of each site that has it.
     """
 
     at: datetime
@@ -99,6 +101,7 @@ class StateSnapshot:
     quota_used: dict[str, dict[str, int]] = field(default_factory=dict)
     requested: Mapping[WorkKey, Mapping[str, Amounts]] = field(default_factory=dict)
     months: Mapping[str, TenantMonth] = field(default_factory=dict)
+    losses: Mapping[str, Condition] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +122,7 @@ class SnapshotSources:
         evictions: gives the same for /api/v1/evictions.
         quota_totals: gives what placed workloads use of quotas, by namespace.
         months: gives the month of each tenant with a budget of it.
+        losses: gives the condition `SurvivesLoss` of each site that has it.
     """
 
     registry: HubObjects
@@ -134,6 +138,7 @@ class SnapshotSources:
     evictions: Callable[[], Mapping[str, object]] = dict
     quota_totals: Callable[[], Mapping[str, Mapping[str, int]]] = dict
     months: Callable[[], Mapping[str, TenantMonth]] = dict
+    losses: Callable[[], Mapping[str, Condition]] = dict
 
 
 def take_snapshot(
@@ -181,6 +186,7 @@ def take_snapshot(
         quota_used={name: dict(used) for name, used in sources.quota_totals().items()},
         requested=sources.workload_stats.usage.requested_by_workload(),
         months=sources.months(),
+        losses=sources.losses(),
     )
 
 

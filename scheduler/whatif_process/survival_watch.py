@@ -7,7 +7,7 @@ that judging takes at most a quarter of one core. The answers become the conditi
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Hashable, Iterable
+from collections.abc import AsyncGenerator, Callable, Hashable, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -83,6 +83,11 @@ class SurvivalWatch:
     def note_change(self) -> None:
         """Something that `version` does not count has changed."""
         self._changes += 1
+
+    @property
+    def conditions(self) -> Mapping[str, Condition]:
+        """`SurvivesLoss` by site; a new mapping after each judgement."""
+        return self._conditions
 
     def condition_of(self, site: str) -> Condition | None:
         """`SurvivesLoss` of a site; None: nothing runs there, or it is not judged yet."""

@@ -106,11 +106,19 @@ def _waiting(
     yield from _alike_sites("drain-overdue", "wait", sites.overdue, count, {"show": "cordoned"})
     ending = sites.ending if sight.has_grants else []
     yield from _alike_sites("grant-ends", "wait", ending, count, {})
+    proved = _not_survived(snapshot) if sight.is_all else []
+    lost = [index.sites[one] for one in proved if one in index.sites]
+    yield from _alike_sites("loss-proved", "wait", lost, count, {})
     works = list(index.in_phases(["Waiting"], sight))
     yield from _alike_workloads("waiting", "wait", works, {"phase": "Waiting"})
     if snapshot.unadmitted_site_count and sight.is_all:
         values = {"n": snapshot.unadmitted_site_count}
         yield AttentionItem("sites-pending", "wait", values, ("fleet",), {})
+
+
+def _not_survived(snapshot: StateSnapshot) -> list[str]:
+    """The sites of which it is proved that their loss is not survived."""
+    return [name for name, one in snapshot.losses.items() if one.status == "False"]
 
 
 def _alike_sites(

@@ -8,6 +8,7 @@ import msgspec
 
 from scheduler.model.canonical import to_plain_json
 from scheduler.model.figures import fleet_totals
+from scheduler.model.kinds.fields import Condition
 from scheduler.model.kinds.workload import Workload
 from scheduler.model.maintenance import by_start
 from scheduler.web.live.attention import attention_items
@@ -120,7 +121,7 @@ def _site(state: LiveState, name: str, sight: Sight) -> Parts:
     rows = {one.metadata.key: _work_at(state, one, name) for one in works[:_MAX_SITE_WORKLOADS]}
     values = {
         "site": {**site.row, **(site.usage if sight.is_all else {})},
-        "detail": _detail(site, sight),
+        "detail": _detail(site, sight, state.snapshot.losses.get(name)),
         "history": state.history.of_site(name),
         "health": state.history.health_of_site(name),
         "workloads": len(works),
@@ -140,8 +141,9 @@ def _work_at(state: LiveState, workload: Workload, site: str) -> bytes:
     )
 
 
-def _detail(site: KnownSite, sight: Sight) -> dict[str, Any]:
-    facts = site.facts
+def _detail(site: KnownSite, sight: Sight, loss: Condition | None) -> dict[str, Any]:
+    """The rest of what is known of a site; a loss names workloads, so not all may see it."""
+    facts, more = site.facts, (loss,) if loss is not None and sight.is_all else ()
     spec, status = facts.spec, facts.status
     return {
         "location": to_plain_json(spec.location),
@@ -154,7 +156,7 @@ def _detail(site: KnownSite, sight: Sight) -> dict[str, Any]:
         "agentVersion": status.agent_version,
         "power": to_plain_json(status.power) if status.power else None,
         "intensity": to_plain_json(status.intensity) if status.intensity else None,
-        "conditions": [to_plain_json(one) for one in status.conditions],
+        "conditions": [to_plain_json(one) for one in (*status.conditions, *more)],
         "grants": _grants(site, sight) if sight.has_grants else None,
         "nodes": _node_rows(site),
         "truncated": status.truncated,

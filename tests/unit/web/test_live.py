@@ -3,12 +3,13 @@
 import asyncio
 import json
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
 
 from benchmarks._web_state import WebState
+from scheduler.model.kinds.fields import Condition
 from scheduler.model.kinds.workload import Workload
 from scheduler.web.live.attention import attention_items
 from scheduler.web.live.document import Document, SharedView
@@ -141,6 +142,30 @@ def test_each_kind_of_trouble_is_seen_though_one_is_frequent(scene: WebState) ->
     assert items[0].slug == "many-site-silent"
     assert items[0].values == {"n": 3, "workloads": 5}
     assert "many-refused" in [one.slug for one in items]
+
+
+def test_a_loss_that_is_not_survived_wants_attention_and_is_said_at_the_site(
+    scene: WebState,
+) -> None:
+    def loss(status: Literal["True", "False"]) -> Condition:
+        message = f"why {status}: default/work-00001"
+        return Condition(type="SurvivesLoss", status=status, reason="R", message=message)
+
+    scene.sources = replace(
+        scene.sources, losses=lambda: {"site-00001": loss("False"), "site-00002": loss("True")}
+    )
+    state = live_state(scene)
+    items = [one for one in attention_items(state.snapshot, state.index, ALL) if "loss" in one.slug]
+    assert [(one.slug, one.values["site"]) for one in items] == [("loss-proved", "site-00001")]
+    assert items[0].path == ("sites", "site-00001")
+    detail = values_of(render_view(state, "site", "site-00001", ALL))["detail"]
+    assert detail["conditions"][-1]["message"] == "why False: default/work-00001"
+    # It names workloads, which not all who see sites may see.
+    hidden = values_of(render_view(state, "site", "site-00001", TENANT))["detail"]
+    assert "SurvivesLoss" not in [one["type"] for one in hidden["conditions"]]
+    assert not [
+        one for one in attention_items(state.snapshot, state.index, TENANT) if "loss" in one.slug
+    ]
 
 
 def test_a_tenant_sees_its_own_and_no_use_by_others(scene: WebState) -> None:
