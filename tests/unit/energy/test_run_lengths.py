@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,7 @@ def test_a_constant_rate_costs_the_mean_length_at_any_start() -> None:
 
 @pytest.mark.skipif(not _DATA, reason="KAPOK_DATA_DIR names no public data")
 def test_published_policies_are_reproduced_and_beaten_at_no_longer_waits() -> None:
-    found = {str(row["policy"]): row for row in _gaia()}
+    found = {str(row["policy"]): row for row in _figures("gaia")}
     carbon = {name: float(str(row["carbon"])) for name, row in found.items()}
     wait = {name: float(str(row.get("mean_wait_hours", 0))) for name, row in found.items()}
 
@@ -71,5 +72,21 @@ def test_published_policies_are_reproduced_and_beaten_at_no_longer_waits() -> No
     assert all(row.get("late", 0) == 0 for row in found.values())
 
 
-def _gaia() -> list[dict[str, object]]:
-    return energy_rows(argparse.Namespace(experiment="gaia", data=Path(_DATA), seed=0))
+@pytest.mark.skipif(not _DATA, reason="KAPOK_DATA_DIR names no public data")
+def test_five_clusters_save_as_much_with_shorter_waits_and_nothing_is_late() -> None:
+    for load, greedy_saving in ((0.5, 0.427), (0.8, 0.27)):
+        rows = [row for row in _figures("clusters") if row["load"] == load]
+        found = {str(row["policy"]): row for row in rows}
+        ours, greedy = found["greedy-wait-12"], found["greedy"]
+        saving = {name: float(str(row["saving"])) for name, row in found.items()}
+
+        assert (ours["misses"], greedy["misses"]) == (0, 0)
+        assert float(str(ours["mean_wait_hours"])) <= 12.0
+        assert saving["greedy-wait-12"] >= greedy_saving
+        assert saving["greedy-wait-12"] >= saving["greedy"] - 0.01
+        assert max(saving.values()) == saving["bound"]
+
+
+@cache
+def _figures(experiment: str) -> list[dict[str, object]]:
+    return energy_rows(argparse.Namespace(experiment=experiment, data=Path(_DATA), seed=0))
