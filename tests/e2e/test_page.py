@@ -139,6 +139,7 @@ def test_each_view_is_whole_in_both_languages_on_a_phone_and_on_a_wall(
         + WORKLOAD.format(name="archive", data_class="general-2")
     )
     window.open(address(up))
+    eventually(lambda: is_ready(window))  # its words are fetched after it is loaded
     with running_sites(one):
         for language, words in (("en", "What wants attention"), ("zh", "需要关注")):
             choose(window, language, nth=1)
@@ -152,7 +153,8 @@ def test_each_view_is_whole_in_both_languages_on_a_phone_and_on_a_wall(
                     assert not spills(window), (language, size, view)
         assert window.run("return document.documentElement.lang") == "zh-CN"
         show(window, "#/sites/m2")
-        eventually(lambda: ESCAPES in window.text(), within_seconds=10)
+        shown = ESCAPES.replace("\u202e", "⟨U+202E⟩")
+        eventually(lambda: shown in window.text(), within_seconds=10)
         window.screenshot(tmp_path / "site.png")
     assert window.run("return document.querySelectorAll('main img').length") == 0
     assert window.console_messages() == []
