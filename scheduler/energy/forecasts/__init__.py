@@ -1,4 +1,5 @@
-"""Forecasts made here, from nothing but the past of the same zone or site.
+"""Forecasts made here, from nothing but the past of the same zone, site or queue; pure.
 
-A forecaster is one file with a class that keeps to `Forecaster`.
+A forecaster is one file with a class that keeps to `Forecaster`. It knows nothing of the rest of
+Kapok. Start with `hourly.py`.
 """
