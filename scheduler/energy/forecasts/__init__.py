@@ -1,4 +1,4 @@
-"""Forecasts made here, from nothing but the past of the same zone or site.
+"""Forecasts made here, from nothing but the past of the same zone, site or queue; pure.
 
 A forecaster is one file with a class that keeps to `Forecaster`. Pure; knows only NumPy.
 Start with `hourly.py`; `backtest.py` says how good a forecaster was.
