@@ -50,8 +50,9 @@ _SCOPED_PATHS: Final = (
     "/api/v1/links",
     "/api/v1/queue",
     "/api/v1/tenants",
+    "/api/v1/words/",
 )
-"""Their handlers ask for the rights to what they show."""
+"""Their handlers ask for the rights to what they show; catalogues show nothing of the hub."""
 
 _token: ContextVar[str] = ContextVar("token")
 """The token of the request that the running task handles."""

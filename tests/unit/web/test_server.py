@@ -280,3 +280,8 @@ async def test_round_trip_times_of_one_site_are_for_who_may_see_sites(server: Se
     assert isinstance(json.loads(text)["links"], list)
     assert (await server.ask("/api/v1/links?site=../x", **GOOD))[0] == 404
     assert (await server.ask("/api/v1/links?site=site-00001", **TENANT))[0] == 403
+
+
+async def test_a_tenant_gets_the_catalogue_of_its_language(server: Server) -> None:
+    assert (await server.ask("/api/v1/words/zh", **TENANT))[0] == 200
+    assert (await server.ask("/api/v1/words/zh"))[0] == 401
