@@ -215,7 +215,7 @@ def test_a_freeze_is_said_on_each_view_with_its_reason_until_it_is_over(
         show(window, view)
         eventually(lambda: "Evictions are frozen." in window.text())
         assert "drill <i>5</i>" in window.text()
-    kapok(up, "thaw")
+    kapok(up, "thaw", code=None)  # the tests before have left no site that talks: a doubt stays
     eventually(lambda: "drill" not in window.text())
     assert window.console_messages() == []
 

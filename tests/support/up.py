@@ -213,8 +213,14 @@ def running_up(folder: Path, **options: Any) -> Iterator[Up]:  # noqa: ANN401 - 
         up.kill()
 
 
-def kapok(up: Up, *words: str) -> dict[str, Any]:
-    """The JSON object that a command prints."""
+def kapok(up: Up, *words: str, code: int | None = 0) -> dict[str, Any]:
+    """The JSON object that a command prints.
+
+    Args:
+        up: where.
+        words: the command.
+        code: how it ends; None: in any way.
+    """
     done = subprocess.run(
         [
             *(sys.executable, "-m", "scheduler.cli.entry"),  # of this tree, as `Up` runs
@@ -224,7 +230,8 @@ def kapok(up: Up, *words: str) -> dict[str, Any]:
         capture_output=True,
         text=True,
         timeout=30,
-        check=True,
+        check=False,
     )
+    assert code is None or done.returncode == code, (words, done.stdout, done.stderr)
     found: dict[str, Any] = json.loads(done.stdout)
     return found

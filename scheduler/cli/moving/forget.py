@@ -155,7 +155,8 @@ def _grants_of(objects: list[Object], name: str) -> list[str]:
 
 
 def _is_reporting(site: Object) -> bool:
-    return _condition(site, "Ready").get("status") == "True"
+    """Whether it may report: its work is not dropped before its status says that it does not."""
+    return _condition(site, "Ready").get("status") != "False"
 
 
 def _condition(one: Object, kind: str) -> Object:

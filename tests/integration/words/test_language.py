@@ -33,7 +33,7 @@ CITY = [
 @pytest.fixture(autouse=True)
 def no_language(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The environment asks for no language, and none stays chosen for the next test."""
-    for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
+    for name in ("LC_ALL", "LC_MESSAGES", "LANG", "COLUMNS"):  # a worker of tests has COLUMNS
         monkeypatch.delenv(name, raising=False)
     yield
     choose_language("en")
