@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from scheduler.model.demand.terms import DEFAULT_TERMS, Terms
     from scheduler.model.kinds.rights import SiteGrantSpec
     from scheduler.placement.fleet.fleet import Fleet
-    from scheduler.placement.library import (
+    from scheduler.placement.public import (
         ArraysDoNotFit,
         NodeArrays,
         SiteArrays,
@@ -87,6 +87,6 @@ if not TYPE_CHECKING:  # for a type checker it would be an attribute of every na
         """Imports a name of the library (PEP 562)."""
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = getattr(import_module("scheduler.placement.library"), name)
+        value = getattr(import_module("scheduler.placement.public"), name)
         globals()[name] = value
         return value
