@@ -133,14 +133,20 @@ def test_the_live_fleet_is_asked_and_nothing_of_it_is_touched(up: Up) -> None:
 
 def check_ctrl_c(up: Up) -> None:
     """Ctrl-C leaves the question with 130, and the scheduler answers the next one."""
+    # An answer may come first on a fast machine; then it is asked again, and left sooner.
+    assert any(leave_question(up, pause) == 130 for pause in (0.8, 0.7, 0.6, 0.5, 0.4))
+
+
+def leave_question(up: Up, pause_seconds: float) -> int:
     with subprocess.Popen(
         words_of(up, "whatif", "load", "1.5"), cwd=ROOT, stderr=subprocess.PIPE, text=True
     ) as waits:
-        time.sleep(0.8)  # noqa: TID251 - it has begun and has not ended
+        time.sleep(pause_seconds)  # noqa: TID251 - it has begun and has not ended
         waits.send_signal(signal.SIGINT)
-        assert waits.wait(20) == 130
+        code = waits.wait(20)
         assert waits.stderr is not None
         assert "Traceback" not in waits.stderr.read()
+        return code
 
 
 def check_one_at_a_time(web: WebClient) -> None:

@@ -483,6 +483,8 @@ def describe_failure(address: ProbeAddress, error: Exception) -> ProbeFailure:
     text = str(error)[:300] or type(error).__name__
     if isinstance(error, ssl.SSLCertVerificationError):
         text = f"the broker's certificate: {error.verify_message}"
+    elif isinstance(error, TimeoutError):
+        text = f"it does not answer ({text})"
     return ProbeFailure(path, f"{address}: {text}", instead)
 
 

@@ -149,13 +149,24 @@ class Terminal:
             if select.select([self.master], [], [], 0.2)[0]:
                 self.shown += os.read(self.master, 65536).decode()
 
+    def _read(self) -> bool:
+        is_ready = bool(select.select([self.master], [], [], 0.2)[0])
+        if is_ready:
+            self.shown += os.read(self.master, 65536).decode(errors="replace")
+        return is_ready
+
     def press(self, key: bytes) -> None:
         os.write(self.master, key)
 
     def end(self) -> int:
+        end = time.monotonic() + 30
+        while self.process.poll() is None:  # it cannot end while no one reads what it writes
+            self._read()
+            if time.monotonic() > end:
+                self.process.kill()
         code = self.process.wait(timeout=20)
-        while select.select([self.master], [], [], 0.2)[0]:
-            self.shown += os.read(self.master, 65536).decode()
+        while self._read():
+            pass
         assert termios.tcgetattr(self.slave)[3] == self.before[3], "the terminal is as it was"
         os.close(self.slave)
         os.close(self.master)
