@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import PurePosixPath
@@ -26,6 +27,11 @@ load_profiles()
 
 _FOLDER_DEPTH = 3
 """`tests/unit/placement`: deeper folders are added to these."""
+
+# A shell that runs the tests in the background has SIGINT ignored, and programs inherit that: they
+# would not see the Ctrl-C that tests send them.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
