@@ -24,17 +24,13 @@ import msgspec
 
 from scheduler.control.fence import FencedHub
 from scheduler.control.leader_election import Leadership, LeadershipLost, request_timeout_of
-from scheduler.control.orders.identity import format_order_id
 from scheduler.control.orders.kept_orders import PreparedOrders
-from scheduler.control.ports.access import AccessQuestion, AccessReviewer
 from scheduler.control.ports.hub import (
-    EVENTS,
     KAPOK_RESOURCES,
     SITES,
     WORKLOADS,
     ApiResource,
     HubError,
-    Object,
     WatchEvent,
 )
 from scheduler.control.sites.sites import Sites
@@ -42,7 +38,6 @@ from scheduler.control.standby import Standby
 from scheduler.control.state.node_label_keys import NodeLabelKeys
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.placement_slices import HubWithSlices, PlacementSlices
-from scheduler.control.state.resolve_demand import resolve_demand
 from scheduler.feeds.intensity_feeds import feeds_of
 from scheduler.hub.health import HubHealth
 from scheduler.hub.informer import Informer, MetadataHub, key_of
@@ -50,14 +45,10 @@ from scheduler.hub.kind_schemas import KindSchemas
 from scheduler.hub.token_review import open_reviewer
 from scheduler.hub.web_address import publish_web_address
 from scheduler.hub_process.launch import HubChild
-from scheduler.inquiry.answers import AnswerInputs, RunningAnswers
 from scheduler.joining_plan import reserved_names
 from scheduler.key_rotation.announcer import KeyAnnouncer
 from scheduler.ledger.accounts.energy_pages import EnergyPages
-from scheduler.ledger.pages import read_blob, read_blob_of, read_page
-from scheduler.ledger.reader import decision_json
 from scheduler.ledger.recorder import LedgerRecorder
-from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.site_health import HealthLimits
 from scheduler.mqtt.ingest import Ingest
@@ -85,15 +76,11 @@ from scheduler.runtime.garbage import collect_less_while_listing, stop_listing
 from scheduler.services import Endpoints, Services, open_services
 from scheduler.settings import Settings
 from scheduler.term import Knowledge, Loop, Term
+from scheduler.views import Views
 from scheduler.waiting_page import serve_while_waiting
-from scheduler.web.diagnosis import DiagnosisSource
 from scheduler.web.metrics import Metrics, watch_loop_lag
-from scheduler.web.records import LedgerSource
-from scheduler.web.server import WebSources, serve_web
-from scheduler.web.snapshot import SnapshotSources, StateSnapshot, take_snapshot
-from scheduler.web.whatif import WhatIfSource
-from scheduler.whatif.fleet_copy import FleetCopy
-from scheduler.whatif_process.asker import WhatIfAsker, take_fleet_copy
+from scheduler.web.server import serve_web
+from scheduler.whatif_process.asker import WhatIfAsker
 from scheduler.whatif_process.survival_watch import SurvivalWatch
 
 _log = logging.getLogger(__name__)
@@ -216,7 +203,20 @@ class Scheduler:
         self._informers = {one: self._informer(one) for one in KAPOK_RESOURCES}
         self._has_led = self._judges_losses = False
         self.term = Term(self.known)
-        self.answers = self._build_answers()
+        self.views = Views(
+            known=self.known,
+            term=lambda: self.term,
+            services=self._services,
+            metrics=metrics,
+            health=health,
+            questions=self.questions,
+            survival=self.survival,
+            outbox=self.outbox,
+            is_connected=lambda: self.session.is_connected,
+            lease_holder=lambda: self.leadership.holder,
+            ledger_problem=lambda: self.recorder.problem or services.ledger.problem,
+        )
+        self.answers = self.views.build_answers()
 
     def _build_leadership(self) -> None:
         """The lease, and the hub as a leader may write to it."""
@@ -297,11 +297,11 @@ class Scheduler:
         self.feeds = feeds_of(settings.energy, clock=clock, faults=self.faults)
         self.survival = SurvivalWatch(
             ask=WhatIfAsker(
-                self._fleet_copy,
+                lambda: self.views.fleet_copy(),  # noqa: PLW0108 - the views are made later
                 budget_seconds=settings.survival.budget_seconds,
                 memory_mebibytes=settings.survival.memory_mebibytes,
             ).ask,
-            version=self._fleet_version,
+            version=lambda: self.views.fleet_version(),  # noqa: PLW0108 - as above
             clock=clock,
             telemetry=self.metrics,
             faults=self.faults,
@@ -394,7 +394,7 @@ class Scheduler:
         endpoints, context = self._services.endpoints, self._settings.hub.context or None
         async with (
             open_reviewer(endpoints.kubeconfig, context=context) as review,
-            serve_web(self._services.web_listener, self._sources(review)),
+            serve_web(self._services.web_listener, self.views.sources(review, self.answers)),
         ):
             self._judges_losses = True
             await self.schedule(on_ready)
@@ -668,143 +668,9 @@ class Scheduler:
                     site, self.leadership.epoch, want_status=False, want_report=True
                 )
 
-    def _snapshot(self) -> StateSnapshot:
-        sources = SnapshotSources(
-            registry=self.objects,
-            sites=self.sites,
-            fleet=self.fleet,
-            queue=self.term.queue,
-            unadmitted_sites=self.term.unadmitted_sites,
-            workload_stats=self.term.stats,
-            clock=self._clock,
-            stale_after_seconds=self._settings.freshness.stale_after_seconds,
-            agents_without_nonce=self.asker.agents_without_nonce,
-            storm=lambda: self.term.gate.state,
-            evictions=self.term.gate.shown,
-            quota_totals=lambda: self.term.quotas.totals,
-            months=lambda: self.term.quotas.months,
-            losses=lambda: self.survival.conditions,
-        )
-        return take_snapshot(
-            sources,
-            epoch=self.leadership.epoch,
-            hub_problem=self.health.problem,
-            is_broker_connected=self.session.is_connected,
-            outbox_messages=len(self.outbox),
-        )
-
-    def _sources(self, review: AccessReviewer) -> WebSources:
-        return WebSources(
-            take_snapshot=self._snapshot,
-            render_metrics=self.metrics.render,
-            ledger=LedgerSource(
-                find_decision=partial(decision_json, self._services.ledger.place),
-                read_page=partial(read_page, self._services.ledger.place),
-                read_blob=partial(read_blob, self._services.ledger.place),
-                read_blob_of=partial(read_blob_of, self._services.ledger.place),
-            ),
-            readiness_problem=self._why_not_ready,
-            readiness_note=self._freeze_note,
-            review_token=review,
-            clock=self._clock,
-            faults=self.faults,
-            diagnosis=DiagnosisSource(
-                find_workload=lambda namespace, name: self.objects.workloads.get((namespace, name)),
-                order_id=lambda one: format_order_id(
-                    self._settings.hub_id,
-                    (one.metadata.namespace, one.metadata.name),
-                    one.status.incarnation,
-                ),
-                site_uid=self._site_uid,
-                sites=self.questions,
-                may_read=partial(_may_read_logs, review),
-            ),
-            answers=self.answers,
-            whatif=WhatIfSource(ask=WhatIfAsker(self._fleet_copy).ask),
-        )
-
-    def _fleet_version(self) -> tuple[int, ...] | None:
-        """What changes when sites do; None while this replica does not decide."""
-        fleet = self.fleet
-        if not self.leadership.epoch or not self.term.startup.has_started:
-            return None
-        columns = (fleet.description_columns.version, fleet.report_columns.version)
-        return (*columns, int(fleet.row_version.sum()))
-
-    def _fleet_copy(self) -> FleetCopy:
-        failover, freeze = self._settings.failover, self.term.gate.state.freeze
-        return take_fleet_copy(
-            self.objects,
-            self.term.inputs,
-            max_silent_ratio=failover.storm.max_silent_ratio,
-            is_failover_enabled=failover.enabled,
-            freeze=freeze.why if freeze else "",
-        )
-
-    def _build_answers(self) -> RunningAnswers:
-        """What answers the page's questions to the engine, the ledger and the hub."""
-        return RunningAnswers(
-            AnswerInputs(
-                place=self._services.ledger.place,
-                take_snapshot=self._snapshot,
-                terms=lambda: self.term.inputs.terms,
-                demands_at=self._demands_at,
-                read_events=self._read_events,
-                clock=self._clock,
-            )
-        )
-
-    def _demands_at(self, site: str) -> Iterator[Demand]:
-        """The demands of the workloads at a site, resolved one by one."""
-        for key in self.objects.workloads_at(site):
-            workload = self.objects.workloads.get(key)
-            if workload is None:
-                continue
-            demand = resolve_demand(workload, self.objects, self.term.quotas)
-            if isinstance(demand, Demand):
-                yield demand
-
-    async def _read_events(self, namespace: str, name: str, limit: int) -> list[Object]:
-        selector = f"involvedObject.name={name},involvedObject.kind={WORKLOADS.kind}"
-        query = {"fieldSelector": selector, "limit": str(limit)}
-        found = await self._services.client.raw("GET", EVENTS.path(namespace), query=query)
-        return list(found.get("items") or ())
-
-    def _site_uid(self, name: str) -> str | None:
-        site = self.objects.sites.get(name)
-        return site.metadata.uid if site else None
-
-    def _why_not_ready(self) -> str:
-        process = self._services.hub_process
-        if process is not None and process.problem:
-            return process.problem
-        if self.health.sentence:
-            return f"{self._decides_or_waits()}{self.health.sentence}"
-        if not self.leadership.epoch:
-            return f"waiting for the lease{self._held_by()}"
-        if not self.session.is_connected:
-            return "no session with the broker"
-        if problem := self.recorder.problem or self._services.ledger.problem:
-            return f"nothing is decided: {problem}"
-        return "" if self.term.startup.has_started else "waiting for the sites to report"
-
-    def _freeze_note(self) -> str:
-        freeze = self.term.gate.state.freeze
-        return f"evictions are frozen: {freeze.why}" if freeze and self.leadership.epoch else ""
-
-    def _decides_or_waits(self) -> str:
-        return "" if self.leadership.epoch else "nothing is decided without the lease: "
-
-    def _held_by(self) -> str:
-        return f", held by {self.leadership.holder}" if self.leadership.holder else ""
-
 
 def _first_of(group: BaseExceptionGroup[LeadershipLost]) -> BaseException:
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
-
-
-async def _may_read_logs(review: AccessReviewer, token: str, namespace: str) -> bool:
-    return await review(token, AccessQuestion(namespace=namespace, subresource="log")) == "allowed"
