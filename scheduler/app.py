@@ -47,6 +47,7 @@ from scheduler.hub.web_address import publish_web_address
 from scheduler.hub_process.launch import HubChild
 from scheduler.joining_plan import reserved_names
 from scheduler.key_rotation.announcer import KeyAnnouncer
+from scheduler.knowledge import Knowledge
 from scheduler.ledger.accounts.energy_pages import EnergyPages
 from scheduler.ledger.recorder import LedgerRecorder
 from scheduler.model.demand.facts import SiteFacts
@@ -75,7 +76,7 @@ from scheduler.runtime.faults import FaultRelay, Faults
 from scheduler.runtime.garbage import collect_less_while_listing, stop_listing
 from scheduler.services import Endpoints, Services, open_services
 from scheduler.settings import Settings
-from scheduler.term import Knowledge, Loop, Term
+from scheduler.term import Loop, Term
 from scheduler.views import Views
 from scheduler.waiting_page import serve_while_waiting
 from scheduler.web.metrics import Metrics, watch_loop_lag

@@ -5,11 +5,9 @@ and no assumption of that time reaches the next one. What is known of the hub an
 (`Knowledge`) is kept, and both leaders and schedulers that stand by keep it up to date.
 """
 
-import random
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -17,7 +15,7 @@ from scheduler.batch_process.solver import BatchProcess
 from scheduler.control.autoscaled_workloads import AutoscaledWorkloads
 from scheduler.control.clock_events import ClockEvents
 from scheduler.control.controller import Controller
-from scheduler.control.energy.collector import EnergyCollector, ZoneFactor, no_feed
+from scheduler.control.energy.collector import EnergyCollector
 from scheduler.control.energy.month_budgets import MonthBudgets
 from scheduler.control.energy.users import TenantWatts
 from scheduler.control.events.recorder import EventRecorder
@@ -32,14 +30,8 @@ from scheduler.control.failover.storm_gate import StormGate
 from scheduler.control.failover.unready_loop import UnreadyLoop
 from scheduler.control.orders.dispatch import Dispatcher
 from scheduler.control.orders.identity import IdentityResolver
-from scheduler.control.orders.kept_orders import PreparedOrders
-from scheduler.control.orders.referred import FollowMetadata, ReferredObjects
+from scheduler.control.orders.referred import ReferredObjects
 from scheduler.control.orders.sync import OrderSync
-from scheduler.control.ports.agents import IndexVersion, OrderPublisherPort
-from scheduler.control.ports.energy import EnergyRecord
-from scheduler.control.ports.hub import Hub
-from scheduler.control.ports.ledger import DecisionRecorder, SignedHead
-from scheduler.control.ports.telemetry import Telemetry
 from scheduler.control.preemption.active import Preemptions
 from scheduler.control.preemption.decisions import (
     PreemptionDecisions,
@@ -62,11 +54,10 @@ from scheduler.control.reconcile.restore import OrderRestorer
 from scheduler.control.reconcile.unmarked import UnmarkedDecisions
 from scheduler.control.reconcile.workload_writer import WorkloadWriter
 from scheduler.control.site_status_writer import SiteStatusWriter
-from scheduler.control.sites.sites import Sites
 from scheduler.control.sites.unadmitted_sites import UnadmittedSites
 from scheduler.control.sites.wall_clock import WallClockFollower
 from scheduler.control.standards.decisions import DecisionMirror
-from scheduler.control.standards.loop import IsServed, StandardsLoop
+from scheduler.control.standards.loop import StandardsLoop
 from scheduler.control.standards.names import as_label_value
 from scheduler.control.standards.profiles import ProfileMirror
 from scheduler.control.standards.requests import StandardRequests
@@ -75,11 +66,8 @@ from scheduler.control.state.decision_inputs import DecisionInputs
 from scheduler.control.state.evictions import Evictions
 from scheduler.control.state.fair_shares import FairShares
 from scheduler.control.state.ledger_heads import LedgerHeads
-from scheduler.control.state.manifest_checks import ManifestChecks, Schemas
-from scheduler.control.state.node_label_keys import NodeLabelKeys
-from scheduler.control.state.objects import HubObjects
+from scheduler.control.state.manifest_checks import ManifestChecks
 from scheduler.control.state.ownership import ObjectOwnership
-from scheduler.control.state.placement_slices import PlacementSlices
 from scheduler.control.state.quotas import Quotas
 from scheduler.control.state.resolve_demand import resolve_demand
 from scheduler.control.state.unready import UnreadyReplacements
@@ -87,139 +75,20 @@ from scheduler.control.stats.workloads import WorkloadStats
 from scheduler.control.tenant_status_writer import TenantStatusWriter
 from scheduler.control.wake_ups import WakeUps
 from scheduler.control.worker import Worker
+from scheduler.knowledge import Knowledge
 from scheduler.ledger.segments import is_signed_by
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.terms import Terms
-from scheduler.model.kinds.fields import Condition
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.workload import Workload
 from scheduler.model.storm import StormLimits, StormState
-from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.queue.minimum_requests import MinimumRequests
-from scheduler.runtime.clock import Clock
-from scheduler.runtime.faults import Faults
-from scheduler.settings import Settings
 
 _PRESSED_AT_WORKLOADS = 100
 """While so many workloads wait to be decided, what is written for other tools waits."""
 _REFRESH_SECONDS, _REFRESH_CHECK_SECONDS = 3600.0, 60.0
 
 Loop = Callable[[], Coroutine[Any, Any, None]]
-
-
-class HeldLease(Protocol):
-    """The lease as a term sees it; `scheduler.control.leader_election` implements it."""
-
-    epoch: int
-    keeps_unknown_orders: bool
-
-    def may_write(self) -> bool:
-        """Whether the lease lasts until the end of a request that is sent now."""
-        ...
-
-
-class LedgerChain(Protocol):
-    """The ledger's chain; `scheduler.ledger.ledger` implements it."""
-
-    def head(self) -> SignedHead | None:
-        """The signed head of this moment; None while there is nothing."""
-        ...
-
-    def has(self, seq: int, digest: str) -> bool:
-        """Whether record `seq` is there with this hash."""
-        ...
-
-
-class TermRecorder(DecisionRecorder, Protocol):
-    """Records decisions, and notices a ledger that cannot be written."""
-
-    def absorb_facts(self) -> None:
-        """Takes in the facts that were set since the last record."""
-        ...
-
-    async def watch(
-        self, clock: Clock, *, on_failure: Callable[[], None], on_recovery: Callable[[], None]
-    ) -> None:
-        """Checks a failed ledger until it can be written again; runs until cancelled."""
-        ...
-
-
-class TermPublisher(OrderPublisherPort, Protocol):
-    """Publishes to sites, and knows which head of the ledger it has sent to each."""
-
-    def sent_head(self, site: str, version: IndexVersion | None = None) -> SignedHead | None:
-        """The head that an index carried; None: it carried none."""
-        ...
-
-
-class NonceAsker(Protocol):
-    """Asks sites to prove that their reports are fresh."""
-
-    def agents_without_nonce(self, site: str) -> Sequence[str]:
-        """The agents of a site that never repeat a nonce."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Knowledge:
-    """What a scheduler knows and has open, whether it leads or stands by.
-
-    Attributes:
-        settings: all settings.
-        clock: the time.
-        metrics: the counters.
-        faults: handles the faults of all loops.
-        hub: the hub; writes need the lease.
-        leadership: the lease.
-        objects: the hub's objects.
-        fleet: the arrays that decisions use.
-        sites: what sites have reported.
-        recorder: records in the ledger.
-        ledger: its chain.
-        hub_keys: the public keys with which this hub signs and has signed.
-        schemas: the schemas of manifests; None: manifests are not checked by them.
-        node_labels: names of node labels that workloads ask for.
-        prepared: what a new leader would plan of unchanged workloads.
-        asker: asks sites to prove that their reports are fresh.
-        publisher: signs and publishes to sites.
-        connected_since_seconds: gives since when there is a session with the broker; None: there
-            is none.
-        on_higher_epoch: called with the epoch of a later index than ours that our key has signed.
-        jitter: draws the pauses after requests that failed.
-        slices: the placements on many sites.
-        follow_metadata: follows the changes of a kind of referred objects; None: none is followed.
-        is_served: asks whether the hub serves a kind that others install; None: it serves none.
-        energy_record: keeps what sites used; None: nothing is counted.
-        zone_factor: what feeds say of the carbon intensity of a grid zone.
-        survives_loss: whether the loss of a site can be survived, as its status says.
-    """
-
-    settings: Settings
-    clock: Clock
-    metrics: Telemetry
-    faults: Faults
-    hub: Hub
-    leadership: HeldLease
-    objects: HubObjects
-    fleet: Fleet
-    sites: Sites
-    recorder: TermRecorder
-    ledger: LedgerChain
-    hub_keys: frozenset[str]
-    schemas: Schemas | None
-    node_labels: NodeLabelKeys
-    prepared: PreparedOrders
-    asker: NonceAsker
-    publisher: TermPublisher
-    connected_since_seconds: Callable[[], float | None]
-    on_higher_epoch: Callable[[int], None]
-    jitter: random.Random
-    slices: PlacementSlices
-    follow_metadata: FollowMetadata | None = None
-    is_served: IsServed | None = None
-    energy_record: EnergyRecord | None = None
-    zone_factor: ZoneFactor = no_feed
-    survives_loss: Callable[[str], Condition | None] = lambda _site: None
 
 
 class Term:

@@ -13,13 +13,14 @@ from scheduler.control.ports.hub import EVENTS, WORKLOADS, Object
 from scheduler.control.state.resolve_demand import resolve_demand
 from scheduler.hub.health import HubHealth
 from scheduler.inquiry.answers import AnswerInputs, RunningAnswers
+from scheduler.knowledge import Knowledge
 from scheduler.ledger.pages import read_blob, read_blob_of, read_page
 from scheduler.ledger.reader import decision_json
 from scheduler.model.demand.demand import Demand
 from scheduler.mqtt.outbox import Outbox
 from scheduler.mqtt.questions.site_questions import SiteQuestions
 from scheduler.services import Services
-from scheduler.term import Knowledge, Term
+from scheduler.term import Term
 from scheduler.web.diagnosis import DiagnosisSource
 from scheduler.web.metrics import Metrics
 from scheduler.web.records import LedgerSource

@@ -42,6 +42,7 @@ from scheduler.control.sites.sites import Sites
 from scheduler.control.state.node_label_keys import NodeLabelKeys
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.placement_slices import PlacementSlices
+from scheduler.knowledge import Knowledge
 from scheduler.model.canonical import canonical_digest
 from scheduler.model.decision import EqualDecisions, expand
 from scheduler.model.decode import decode_as
@@ -54,7 +55,7 @@ from scheduler.model.kinds.workload import WorkloadSpec
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.runtime.clock import Clock
 from scheduler.settings import FreshnessSettings, QueueSettings, Settings
-from scheduler.term import Knowledge, Term
+from scheduler.term import Term
 from tests.support.fake_clock import FakeClock
 from tests.support.fake_hub import FakeHub
 from tests.support.faults import make_faults
