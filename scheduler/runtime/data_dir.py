@@ -3,8 +3,9 @@
 import fcntl
 import json
 import os
+import secrets
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,13 @@ WEB_SERVER_FILE = "web.json"
 
 _LOCK_FILE = "lock"
 
+_CHOSEN_PORTS = range(20_000, 30_000)
+"""Where free ports are looked for. They are recorded and used again after each restart, so they are
+not of the ephemeral ones: by then such a port may be the near end of some outgoing connection.
+They also lie below the node ports of Kubernetes."""
+_TRIES = 100
+"""After so many taken ports the kernel chooses one of its ephemeral ports."""
+
 
 class DataDirectoryError(RuntimeError):
     """The directory cannot be used; the message says why."""
@@ -55,7 +63,7 @@ class DataDirectory:
                 port is recorded.
         """
         recorded = self._read_ports()
-        port = configured or recorded.get(name) or _free_port()
+        port = configured or recorded.get(name) or _free_port(recorded.values())
         if recorded.get(name) != port:
             self._write_ports({**recorded, name: port})
         return port
@@ -152,8 +160,22 @@ def _acquire_lock(handle: int, path: Path) -> None:
         ) from None
 
 
-def _free_port() -> int:
+def _free_port(taken: Collection[int]) -> int:
+    """A port of 127.0.0.1 that nothing listens on, not one of `taken`."""
+    for _ in range(_TRIES):
+        port = secrets.choice(_CHOSEN_PORTS)
+        if port not in taken and _is_free(port):
+            return port
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+        return int(probe.getsockname()[1])
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers bind
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
