@@ -26,7 +26,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from tests.support.member_clusters import Cluster, api_servers, wait_until
-from tests.support.production_broker import free_ports, mosquitto
+from tests.support.ports import free_ports
+from tests.support.production_broker import mosquitto
 from tests.support.site_with_agent import SITE_OBJECTS
 from tests.support.tools import require_tool
 from tests.support.up import ROOT, Up, running_up

@@ -35,7 +35,8 @@ from scheduler.recovery.losses import LossNotAccepted
 from scheduler.runtime.clock import SystemClock
 from scheduler.services import Endpoints
 from scheduler.settings import settings_from
-from tests.support.agent_listener import free_port, listening_hub
+from tests.support.agent_listener import listening_hub
+from tests.support.ports import free_port
 from tests.support.postgres import PostgresServer
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90)]

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from tests.integration.agents.test_process import free_port
 from tests.support.hostile_broker import HostileBroker, hostile_broker, publish, publish_held
 from tests.support.hostile_member import ENDLESS, HostileMember, hostile_member
+from tests.support.ports import free_port
 from tests.support.up import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]

@@ -1,7 +1,6 @@
 """The hub's end of the broker, for tests of agents: receives their messages, publishes orders."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,14 +21,6 @@ from tests.support.wire_hub import Message
 CLOCK = AgentSystemClock()
 Value = Any
 """A report, delta, status or will."""
-
-
-def free_port() -> int:
-    """A free port of 127.0.0.1."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 @dataclass

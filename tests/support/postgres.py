@@ -20,7 +20,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from scheduler.ledger.storage.postgres_url import PostgresUrl
-from tests.support.agent_listener import free_port
+from tests.support.ports import free_port
 from tests.support.tools import skip_or_fail
 
 PASSWORD = "pa:ss/w?rd@1%"  # noqa: S105 - of a server that ends with the test

@@ -114,15 +114,6 @@ class ProductionBroker:
             yield client
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports of loopback that nobody listens on now."""
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in held]
-    for one in held:
-        one.close()
-    return ports
-
-
 def accepts(port: int) -> bool:
     """Whether something listens there."""
     with socket.socket() as probe:

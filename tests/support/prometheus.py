@@ -1,7 +1,6 @@
 """A real Prometheus server with our rules, scraping one target every second."""
 
 import json
-import socket
 import subprocess
 import urllib.parse
 import urllib.request
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.support.ports import free_port
 from tests.support.tools import require_tool
 from tests.support.up import ROOT, eventually
 
@@ -46,9 +46,7 @@ class Prometheus:
 
 @contextmanager
 def prometheus(folder: Path, target: str) -> Iterator[Prometheus]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     scrape = {"job_name": "kapok", "static_configs": [{"targets": [target]}]}
     config = {
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},

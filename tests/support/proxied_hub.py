@@ -40,9 +40,9 @@ from scheduler.mqtt.broker import EmbeddedBroker, embedded_broker
 from scheduler.runtime.clock import SystemClock
 from scheduler.services import Endpoints
 from scheduler.settings import settings_from
-from tests.support.agent_listener import free_port
 from tests.support.api_client import Client
 from tests.support.api_proxy import Proxy, api_proxy
+from tests.support.ports import free_port
 from tests.support.real_hub import prepared, scheduler_token
 from tests.support.scripted_site import ScriptedSite, running_sites
 

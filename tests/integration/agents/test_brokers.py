@@ -21,7 +21,8 @@ from agents.protocol.status import SiteStatusMessage
 from agents.runtime.clock import AgentSystemClock
 from agents.runtime.data_dir import Boot
 from scheduler.mqtt.broker import EmbeddedBroker, embedded_broker
-from tests.support.agent_listener import free_port, listening_hub, publish
+from tests.support.agent_listener import listening_hub, publish
+from tests.support.ports import free_port
 from tests.support.wire_hub import WireHub, config_map, packed
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(40)]

@@ -23,9 +23,10 @@ from scheduler.mqtt.order_publisher import OrderPublisher
 from scheduler.mqtt.outbox import Outbox
 from scheduler.mqtt.site_reports import order_status_report_of
 from scheduler.runtime.clock import SystemClock
-from tests.support.agent_listener import AgentListener, free_port, listening_hub
+from tests.support.agent_listener import AgentListener, listening_hub
 from tests.support.faults import make_faults
 from tests.support.null_telemetry import NullTelemetry
+from tests.support.ports import free_port
 from tests.support.tools import require_tool
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(40)]

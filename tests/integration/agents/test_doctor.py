@@ -28,7 +28,8 @@ from scheduler.apiserver.auth.rbac import Identity
 from scheduler.apiserver.auth.tokens import TokenStore
 from tests.support.join_rig import running_join_rig
 from tests.support.member_clusters import api_servers
-from tests.support.production_broker import Authority, free_ports, mosquitto
+from tests.support.ports import free_ports
+from tests.support.production_broker import Authority, mosquitto
 from tests.support.tools import require_tool
 from tests.support.up import ROOT
 from tests.unit.manifests.test_rbac import rights

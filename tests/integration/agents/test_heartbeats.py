@@ -26,10 +26,10 @@ from scheduler.mqtt.ingest import Ingest
 from scheduler.mqtt.keyring import Keyring
 from scheduler.mqtt.site_asker import SiteAsker
 from scheduler.runtime.clock import SystemClock
-from tests.support.agent_listener import free_port
 from tests.support.faults import make_faults
 from tests.support.nonces import make_asker
 from tests.support.null_telemetry import NullTelemetry
+from tests.support.ports import free_port
 from tests.support.wire_hub import WireHub
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(40)]

@@ -22,12 +22,12 @@ from scheduler.mqtt.production.mosquitto_files import (
 )
 from tests.support.http_proxy import tunnel_proxy
 from tests.support.member_clusters import wait_until
+from tests.support.ports import free_ports
 from tests.support.production_broker import (
     SCHEDULER,
     Authority,
     ProductionBroker,
     accepts,
-    free_ports,
     mosquitto,
 )
 from tests.support.wire_hub import WireHub, config_map, packed

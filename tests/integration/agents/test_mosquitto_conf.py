@@ -15,11 +15,11 @@ from agents.protocol.keys import SigningKey
 from agents.runtime.clock import AgentSystemClock
 from agents.runtime.data_dir import Boot
 from scheduler.mqtt.production.mosquitto_files import MosquittoChoices, mosquitto_files
+from tests.support.ports import free_ports
 from tests.support.production_broker import (
     SCHEDULER,
     Authority,
     ProductionBroker,
-    free_ports,
     mosquitto,
 )
 from tests.support.wire_hub import WireHub, config_map, packed

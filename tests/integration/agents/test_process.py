@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.support.member_clusters import wait_until
+from tests.support.ports import free_port
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(30)]
 
@@ -41,13 +41,6 @@ def running(*words: str) -> Iterator[subprocess.Popen[str]]:
             yield one
         finally:
             one.kill()
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 def settings(tmp_path: Path, **more: Any) -> Path:  # noqa: ANN401 - any setting

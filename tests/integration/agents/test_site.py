@@ -18,8 +18,9 @@ from agents.protocol.status import SiteStatusMessage
 from agents.runtime.clock import AgentSystemClock
 from scheduler.mqtt.broker import EmbeddedBroker, embedded_broker
 from scheduler.mqtt.order_publisher import read_index_proof
-from tests.support.agent_listener import AgentListener, free_port, listening_hub, publish
+from tests.support.agent_listener import AgentListener, listening_hub, publish
 from tests.support.member_clusters import api_servers
+from tests.support.ports import free_port
 from tests.support.wire_hub import WireHub, config_map, deployment, job, packed
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]

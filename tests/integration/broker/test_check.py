@@ -27,12 +27,12 @@ from scheduler.mqtt.production.probes import BrokerProbes, check_broker
 from scheduler.mqtt.production.requirements import BrokerFinding, in_order, is_good
 from scheduler.runtime.clock import SystemClock
 from tests.support.member_clusters import wait_until
+from tests.support.ports import free_ports
 from tests.support.production_broker import (
     SCHEDULER,
     Authority,
     ProductionBroker,
     accepts,
-    free_ports,
     mosquitto,
 )
 

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import socket
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
@@ -44,16 +43,10 @@ from tests.support.fake_clock import FakeClock
 from tests.support.fake_reviewer import ALL, fake_reviewer
 from tests.support.faults import make_faults
 from tests.support.ledgers import NOON
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.integration
 KEY = "health/appointment"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def no_ledger() -> LedgerSource:

@@ -26,11 +26,12 @@ from scheduler.cli.entry import main
 from scheduler.web.listener import WebListener
 from scheduler.web.metrics import Metrics
 from scheduler.web.server import WebSources, serve_web
-from tests.integration.cli.test_ledger_rights import free_port, no_ledger
+from tests.integration.cli.test_ledger_rights import no_ledger
 from tests.support.fake_clock import FakeClock
 from tests.support.fake_reviewer import ALL, fake_reviewer
 from tests.support.faults import make_faults
 from tests.support.kubeconfigs import TOKEN, kubeconfig
+from tests.support.ports import free_port
 from tests.support.up import ROOT
 
 pytestmark = pytest.mark.integration

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.agent_listener import free_port
 from tests.support.kustomize import of_kind, overlay
 from tests.support.pod_processes import PodProcess
+from tests.support.ports import free_port
 from tests.support.postgres import PostgresServer
 from tests.support.proxied_hub import KEY, Pages, ProxiedHub, proxied_hub, until
 

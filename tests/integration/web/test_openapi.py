@@ -35,12 +35,12 @@ from scheduler.web.metrics import Metrics
 from scheduler.web.records import LedgerSource
 from scheduler.web.server import WebSources, _Handlers, serve_web
 from scheduler.web.whatif import WhatIfSource
-from tests.integration.cli.test_ledger_rights import free_port
 from tests.integration.cli.test_replay import demand, record
 from tests.support.api_fuzz import ApiRequest, check_answer, requests_of
 from tests.support.fake_clock import FakeClock
 from tests.support.fake_reviewer import ALL, fake_reviewer
 from tests.support.faults import make_faults
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.integration
 OF_PROGRAMS = ("/api/", "/metrics", "/healthz", "/readyz", "/login/codes", "/openapi.json")

@@ -45,6 +45,7 @@ from agents.sensors.sensor import Observation, SensorError
 from agents.sensors.static import StaticSensor
 from tests.support.counts import examples
 from tests.support.fake_clock import FakeClock
+from tests.support.ports import free_port
 
 KEY = SigningKey(bytes(range(32)))
 TRUSTED = TrustedKeys([KEY.public])
@@ -57,13 +58,6 @@ def test_a_pause_grows_has_jitter_and_stays_bounded(attempts: int, jitter: rando
     pauses = [backoff.next_seconds() for _ in range(attempts + 1)]
     mean = min(0.5 * 2 ** min(attempts, 30), 20.0)
     assert 0.02 * mean <= pauses[-1] <= 2 * mean
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 async def test_a_session_that_cannot_be_had_is_tried_again_ever_more_slowly() -> None:
