@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
         if item.path.is_relative_to(here) and item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(60))
+            item.add_marker(pytest.mark.timeout(120))
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             yield folder / "kubeconfig"
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(60)
 
 
 @pytest.fixture(scope="session")
@@ -173,7 +173,7 @@ def kubectl(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Callabl
     return run
 
 
-def wait_until(holds: Callable[[], bool], what: str, seconds: float = 20) -> None:
+def wait_until(holds: Callable[[], bool], what: str, seconds: float = 60) -> None:
     """Waits until a condition holds that another process brings about."""
     end = time.monotonic() + seconds
     while not holds():

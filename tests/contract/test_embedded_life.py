@@ -42,7 +42,7 @@ def running(folder: Path, *words: str) -> Iterator["subprocess.Popen[str]"]:
             yield process
         finally:
             process.kill()
-            process.wait(20)
+            process.wait(60)
 
 
 def _config_map(name: str, **data: str) -> dict[str, object]:
@@ -78,7 +78,7 @@ def test_port_and_objects_survive_a_restart(tmp_path: Path) -> None:
 def test_a_second_server_on_one_directory_is_refused_by_name(tmp_path: Path) -> None:
     with running(tmp_path):
         with start(tmp_path) as second:
-            _out, err = second.communicate(timeout=8)
+            _out, err = second.communicate(timeout=60)
         assert second.returncode == 2
         assert str(tmp_path) in err
         assert "another API server is using this data directory" in err
@@ -99,7 +99,7 @@ def test_it_ends_cleanly_on_a_signal(tmp_path: Path, number: signal.Signals) -> 
         client = Client.of(tmp_path / "kubeconfig")
         with client.watch(CONFIG_MAPS, seconds=6):
             process.send_signal(number)
-            assert process.wait(30) == 0
+            assert process.wait(60) == 0
 
 
 def test_it_ends_with_its_parent(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_it_ends_with_its_parent(tmp_path: Path) -> None:
         assert parent.stdout is not None
         child = int(parent.stdout.readline())
         parent.kill()
-        parent.wait(5)
+        parent.wait(60)
     wait_until(lambda: not Path(f"/proc/{child}/fd").exists(), "the child has ended")
 
 

@@ -62,7 +62,7 @@ async def test_an_informer_of_metadata_names_what_changes(
             faults=make_faults(clock, []),
         )
         task = group.create_task(informer.run())
-        await asyncio.wait_for(informer.wait_until_listed(), 20)
+        await asyncio.wait_for(informer.wait_until_listed(), 60)
         try:
             made = await client.create(resource, body | FIELDS[resource])
             assert made["metadata"]["uid"]
@@ -70,9 +70,9 @@ async def test_an_informer_of_metadata_names_what_changes(
             await client.merge_patch(resource, name, patch, namespace=namespace)
         finally:
             await client.delete(resource, name, namespace)
-        changes = [await asyncio.wait_for(found.get(), 20)]
+        changes = [await asyncio.wait_for(found.get(), 60)]
         while changes[-1].type != "DELETED":
-            changes.append(await asyncio.wait_for(found.get(), 20))
+            changes.append(await asyncio.wait_for(found.get(), 60))
         task.cancel()
     await asyncio.sleep(0.25)  # noqa: TID251 - aiohttp closes TLS transports after its session
     assert [one.type for one in changes][:2] == ["ADDED", "MODIFIED"]

@@ -135,7 +135,7 @@ def test_everything_goes_along_and_no_secret_is_readable(up: Up, tmp_path: Path)
     with sites_with_agents(up, tmp_path, "default", "m1", "m2") as members:
         up.apply(TENANT + WORKLOAD.replace("NAME", "web"))
         eventually(
-            lambda: references(up, "web").get("reason") == "MissingReference", within_seconds=30
+            lambda: references(up, "web").get("reason") == "MissingReference", within_seconds=60
         )
         assert all(names(member, "deployments") == set() for member in members)
         up.kubectl("create", "configmap", "settings", "--from-literal=value=1")

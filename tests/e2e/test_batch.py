@@ -45,7 +45,7 @@ def work(name: str, priority: int = 0) -> str:
 
 
 def metric(up: Up, name: str) -> float:
-    with urllib.request.urlopen(up.ready["metrics"], timeout=10) as answer:  # noqa: S310 - our own
+    with urllib.request.urlopen(up.ready["metrics"], timeout=60) as answer:  # noqa: S310 - our own
         lines = answer.read().decode().splitlines()
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{name} "))
 

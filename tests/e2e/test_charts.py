@@ -11,7 +11,7 @@ from tests.support.charts import chart_tenant, chart_workload
 from tests.support.site_with_agent import SiteWithAgent, site_with_agent
 from tests.support.up import eventually
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 NAMESPACE = "shop"
 
@@ -85,7 +85,7 @@ def test_a_definition_of_600_kilobytes_reaches_its_site_whole(site: SiteWithAgen
     shown = ("get", "crd", "engines.shop.example", "-o", "json", "--ignore-not-found")
     found = json.loads(eventually(lambda: site.member.kubectl(*shown), within_seconds=60))
     assert found["spec"]["versions"] == definition["spec"]["versions"]
-    eventually(lambda: phase(site, "engines") in {"Running", "Completed"}, within_seconds=30)
+    eventually(lambda: phase(site, "engines") in {"Running", "Completed"}, within_seconds=60)
 
 
 CHARTS = ["cert-manager", "keycloak", "nginx-ingress"]

@@ -8,7 +8,7 @@ import pytest
 from tests.support.site_with_agent import SITE, SiteWithAgent, site_with_agent
 from tests.support.up import eventually
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 WORKLOAD = """
 apiVersion: kapok.dev/v1alpha1
@@ -58,7 +58,7 @@ def test_work_of_a_site_whose_cluster_is_dead_is_degraded_and_new_work_waits_for
         eventually(lambda: status_of(running, "runs").get("phase") == "Running", within_seconds=60)
         running.stop_member()
         eventually(
-            lambda: ready_condition(running) == ("False", "ClusterUnreachable"), within_seconds=40
+            lambda: ready_condition(running) == ("False", "ClusterUnreachable"), within_seconds=60
         )
         eventually(lambda: status_of(running, "runs").get("phase") == "Degraded")
         runs = status_of(running, "runs")

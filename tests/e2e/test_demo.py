@@ -28,7 +28,7 @@ from tests.support.grafana import queries, unanswered
 from tests.support.prometheus import prometheus
 from tests.support.tools import require_tool
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 KAPOK = [sys.executable, "-m", "scheduler.cli.entry"]
 ANSWER_WITHIN_SECONDS = 60.0
@@ -120,7 +120,7 @@ def _check_what_ifs_of(export: Export, folder: Path) -> None:
             capture_output=True,
             text=True,
             check=False,
-            timeout=30,
+            timeout=60,
         )
         answer = json.loads(done.stdout)
         assert done.returncode == bool(answer["unplaced"])
@@ -145,7 +145,7 @@ class Running:
             capture_output=True,
             text=True,
             check=False,
-            timeout=30,
+            timeout=60,
         )
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
         return done.stdout
@@ -191,14 +191,14 @@ def ask_prometheus(folder: Path, demo: Running, kapok: str) -> None:
     require_tool("prometheus")
     port = json.loads((folder / "hub" / "ports.json").read_text())["web"]
     with prometheus(folder.parent, f"127.0.0.1:{port}") as server:
-        assert eventually(lambda: server.value("kapok_leader") == 1, within_seconds=20)
+        assert eventually(lambda: server.value("kapok_leader") == 1, within_seconds=60)
         assert len(server.query("kapok_site_power_watts")) == 3
         assert (server.value('kapok_workloads{phase="Running"}') or 0) > 0
         assert server.query("kapok_site_emission_gco2_per_hour")
         assert len(server.query('kapok_site_info{province="CN-GD"}')) > 0
         change_one(demo, kapok)  # after it settled nothing is decided, and its rates are of nothing
         wanted = list(queries())
-        assert eventually(lambda: not unanswered(server, wanted), within_seconds=20), unanswered(
+        assert eventually(lambda: not unanswered(server, wanted), within_seconds=60), unanswered(
             server, wanted
         )
 
@@ -244,12 +244,12 @@ def test_the_printed_commands_work_when_pasted_and_ctrl_c_ends_everything(tmp_pa
         site = next(one.split()[-1] for one in commands if "poke silence" in one)
         demo.paste(f"{kapok} demo poke silence {site}")
         ready = f"{kapok} kubectl get site {site} -o jsonpath='{{.status.conditions[0].status}}'"
-        assert eventually(lambda: demo.paste(ready) == "False", within_seconds=25)
+        assert eventually(lambda: demo.paste(ready) == "False", within_seconds=60)
         demo.paste(f"{kapok} demo poke return {site}")
-        assert eventually(lambda: demo.paste(ready) == "True", within_seconds=15)
+        assert eventually(lambda: demo.paste(ready) == "True", within_seconds=60)
 
         demo.process.send_signal(signal.SIGINT)
-        assert demo.process.wait(15) == 0
+        assert demo.process.wait(60) == 0
     assert processes_of(folder) == {}
 
 
@@ -265,11 +265,11 @@ def test_children_that_die_come_back_and_none_outlives_the_demo(tmp_path: Path) 
                 sum("agents.cli" in w for w in processes_of(folder).values()) == 3
                 and agent not in processes_of(folder)
             ),
-            within_seconds=10,
+            within_seconds=60,
         )
         demo.process.kill()
-        demo.process.wait(5)
-        assert eventually(lambda: processes_of(folder) == {}, within_seconds=15)
+        demo.process.wait(60)
+        assert eventually(lambda: processes_of(folder) == {}, within_seconds=60)
     words = ["demo", "--resume", str(folder), "--exit-when-settled", "-o", "json"]
     done = subprocess.run(
         [*KAPOK, *words],

@@ -96,7 +96,7 @@ def leave_a_drain(up: Up) -> None:
         assert waits.stderr is not None
         assert "already" in waits.stderr.readline()
         waits.send_signal(signal.SIGINT)
-        assert waits.wait(30) == 130
+        assert waits.wait(60) == 130
         assert "goes on" in waits.stderr.read()
     assert up.get("sites", "m1")["spec"]["drain"]["requestedBy"]
 

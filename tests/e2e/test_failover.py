@@ -12,7 +12,7 @@ from agents.protocol.status import NotReadyPods
 from tests.support.scripted_site import ScriptedSite, running_sites
 from tests.support.up import BIN, FAST_SETTINGS, Up, eventually, kapok, running_up
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 SETTINGS = FAST_SETTINGS + "failover: {after_seconds: 5.0}\n"
 WORKLOAD = """
@@ -95,7 +95,7 @@ def test_what_ran_at_a_lost_site_runs_elsewhere_and_is_withdrawn_when_it_is_back
             eventually(lambda: one.index and two.index)
             up.apply(workload("app") + workload("db", "{mode: Manual}"))
             eventually(lambda: all_at(up, "m1", "app", "db"))
-        eventually(lambda: all_at(up, "m2", "app"), within_seconds=30)
+        eventually(lambda: all_at(up, "m2", "app"), within_seconds=60)
         moved = status(up, "app")
         assert "moved from m1: silent since" in moved["decision"]["line"]
         assert [each["site"] for each in moved["remains"]] == ["m1"]
@@ -138,12 +138,12 @@ def test_replicas_without_a_node_run_elsewhere_and_a_crashing_image_stays(up: Up
         one.not_ready = (NotReadyPods(reason="crash-loop", pods=1, seconds=600),)
         held = eventually(
             lambda: [c for c in status(up, "app")["conditions"] if c["type"] == "Failover"],
-            within_seconds=30,
+            within_seconds=60,
         )
         assert (held[0]["status"], held[0]["reason"]) == ("False", "NoSiteRunsIt")
         assert where(up, "app") == {"m1"}
         one.not_ready = (NotReadyPods(reason="pending-unschedulable", pods=1, seconds=600),)
-        eventually(lambda: where(up, "app") == {"m1", "m2"}, within_seconds=30)
+        eventually(lambda: where(up, "app") == {"m1", "m2"}, within_seconds=60)
         moved = status(up, "app")
         assert "moved from m1: 1 of 2 replicas not ready for" in moved["decision"]["line"]
         assert kapok(up, "replay", moved["decision"]["id"])["same"] is True

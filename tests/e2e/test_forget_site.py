@@ -95,7 +95,7 @@ def test_a_site_that_is_gone_for_good_is_forgotten_and_returns_as_a_foreign_one(
             code, answer = forget(up, "m1")
             assert (code, answer["done"]) == (1, False)
             assert "kapok site drain m1" in answer["stuck"][0]["reason"]
-        eventually(lambda: is_silent(up, "m1"), within_seconds=40)
+        eventually(lambda: is_silent(up, "m1"), within_seconds=60)
         up.kubectl("delete", "kw", "ends", "--wait=false")
         eventually(lambda: up.get("kw", "ends")["status"].get("phase") == "Deleting")
         left = [
@@ -120,5 +120,5 @@ def test_a_site_that_is_gone_for_good_is_forgotten_and_returns_as_a_foreign_one(
             assert any("default/kept" in order for order in one.contents)  # nothing is withdrawn
             words = ("admit", "m1", "--key", str(one.key.public), "--data-dir", str(up.data_dir))
             subprocess.run([str(BIN / "kapok"), *words], check=True, capture_output=True)
-            eventually(lambda: one.contents == {}, within_seconds=40)
+            eventually(lambda: one.contents == {}, within_seconds=60)
             assert where(up, "kept") == {"m2"}

@@ -37,14 +37,14 @@ class BrokerClient:
         try:
             self._client.connect("127.0.0.1", self._port)
             self._client.loop_start()
-            return self._outcomes.get(timeout=20)
+            return self._outcomes.get(timeout=60)
         except OSError as error:
             return str(error)
 
     def publish(self, topic: str) -> str:
         """How the broker answers."""
         self._client.publish(topic, b"x", qos=1)
-        return self._outcomes.get(timeout=20)
+        return self._outcomes.get(timeout=60)
 
     def close(self) -> None:
         """Ends the session."""

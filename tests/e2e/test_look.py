@@ -149,7 +149,7 @@ def test_follow_prints_each_new_line_once(site: SiteWithAgent) -> None:
             site.member.kubectl("annotate", "--overwrite", "pod", name, note)
             assert reader.stdout.readline() == f"line {number}\n"
         reader.terminate()
-        assert reader.wait(20) == 0
+        assert reader.wait(60) == 0
         assert reader.stdout.read() == ""
 
 
@@ -177,7 +177,7 @@ def test_endpoints_follow_what_the_sites_load_balancer_gives(site: SiteWithAgent
     expected = [{"site": "m1", "address": "198.51.100.7", "port": 80, "ready": True}]
     eventually(
         lambda: kapok(site.up, "get", "endpoints", "default/web")["endpoints"] == expected,
-        within_seconds=30,
+        within_seconds=60,
     )
     assert "198.51.100.7" in run_kapok(site.up, "get", "endpoints").stdout
 

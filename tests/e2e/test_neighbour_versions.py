@@ -32,7 +32,7 @@ from tests.support.site_with_agent import SITE_OBJECTS
 from tests.support.tools import require_tool
 from tests.support.up import ROOT, Up, running_up
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 RECORDED = ROOT / "tests" / "fixtures" / "wire-step-11"
 SITE = "m1"
@@ -220,7 +220,7 @@ def test_an_agent_of_the_version_before_works_with_the_hub_of_today(tmp_path: Pa
             wait_until(
                 lambda: conditions_of(up, "workload", "web").get("Ready") == "True",
                 lambda: str(up.get("workload", "web").get("status")),
-                seconds=40,
+                seconds=60,
             )
         assert agent.nonces, "the hub asks it, and takes its answers for current ones"
         assert not agent.refused, "the hub sent a delta that it could not build on"
@@ -299,7 +299,7 @@ def test_the_agent_of_today_works_with_a_hub_of_the_version_before(tmp_path: Pat
         command = [sys.executable, "-m", "agents.cli", "--config", str(settings)]
         with subprocess.Popen(command, stderr=subprocess.DEVNULL, cwd=ROOT) as agent:
             try:
-                wait_until(lambda: is_answered(seen), seconds=40)
+                wait_until(lambda: is_answered(seen), seconds=60)
             finally:
                 until.set()
                 agent.terminate()

@@ -99,7 +99,7 @@ def test_each_site_runs_what_its_overrides_and_registries_say(up: Up, tmp_path: 
         patch_site(up, "m2", [{"from": "docker.io", "to": "other.local"}])
         eventually(
             lambda: container(isolated).get("image") == "other.local/library/web:1",
-            within_seconds=30,
+            within_seconds=60,
         )
         after = up.get("workloads.kapok.dev", "web")["status"]["placement"]["orders"]
         assert after["m1"] == before["m1"]
@@ -109,5 +109,5 @@ def test_each_site_runs_what_its_overrides_and_registries_say(up: Up, tmp_path: 
         bad = [{"patch": [{"op": "replace", "path": path, "value": "1m"}]}]
         body = json.dumps({"spec": {"overrides": bad}})
         up.kubectl("patch", "kw", "web", "--type=merge", "-p", body)
-        eventually(lambda: conditions(up).get("Accepted") == "False", within_seconds=30)
+        eventually(lambda: conditions(up).get("Accepted") == "False", within_seconds=60)
         assert container(one) == changed

@@ -13,7 +13,7 @@ from tests.support.browser import Browser, browser, require_browser
 from tests.support.scripted_site import ScriptedSite, running_sites
 from tests.support.up import ROOT, Up, eventually, kapok, running_up
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 SCHEME = """
 apiVersion: v1
@@ -154,7 +154,7 @@ def test_each_view_is_whole_in_both_languages_on_a_phone_and_on_a_wall(
         assert window.run("return document.documentElement.lang") == "zh-CN"
         show(window, "#/sites/m2")
         shown = ESCAPES.replace("\u202e", "⟨U+202E⟩")
-        eventually(lambda: shown in window.text(), within_seconds=10)
+        eventually(lambda: shown in window.text(), within_seconds=60)
         window.screenshot(tmp_path / "site.png")
     assert window.run("return document.querySelectorAll('main img').length") == 0
     assert window.console_messages() == []

@@ -83,7 +83,7 @@ def test_lower_work_gives_way_and_the_records_replay_over_a_kill(up: Up) -> None
         assert any("for it end 2 of 3 of default/low at m1 (priority 10)" in each for each in lines)
         for each in records:
             assert kapok(up, "replay", each["id"])["same"] is True, each
-        eventually(lambda: tenant(up).get("used", {}).get("cpu") == "4", within_seconds=40)
+        eventually(lambda: tenant(up).get("used", {}).get("cpu") == "4", within_seconds=60)
         assert tenant(up)["waiting"] == 1
         events = up.kubectl("get", "events", "-o", "jsonpath={.items[*].reason}")
         assert {"Preempting", "Preempted"} <= set(events.split())

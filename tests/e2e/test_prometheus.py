@@ -18,7 +18,7 @@ from tests.support.scripted_site import ScriptedSite, running_sites
 from tests.support.tools import require_tool
 from tests.support.up import ROOT, Up, eventually, running_up
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 MANIFESTS = ROOT / "manifests"
 TENANT = """
@@ -119,7 +119,7 @@ def ask_everything(up: Up, server: Prometheus) -> None:
 
 def fetch(url: str) -> bytes:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url, timeout=10) as answer:
+    with opener.open(url, timeout=60) as answer:
         body: bytes = answer.read()
     return body
 

@@ -75,7 +75,7 @@ def test_a_hub_restored_from_a_backup_goes_on_with_what_its_sites_run(tmp_path: 
             assert one.contents.keys() == later.keys()
             # GitOps brings again what the backup lacks, without a status.
             up.apply(OTHER)
-            eventually(lambda: is_running(up, "portal", "other"), within_seconds=40)
+            eventually(lambda: is_running(up, "portal", "other"), within_seconds=60)
             assert one.contents.keys() == later.keys()  # the same lives, nothing afresh
             assert all(names_in(listed) == {"portal", "other"} for listed in one.listed[seen:])
             assert one.index is not None
@@ -110,7 +110,7 @@ def test_objects_applied_again_without_status_take_over_what_runs(tmp_path: Path
             kapok(up, "hub", "adopt", "--lost", "objects")
             up.start()
             up.apply(manifests)
-            eventually(lambda: is_running(up, "portal", "other"), within_seconds=40)
+            eventually(lambda: is_running(up, "portal", "other"), within_seconds=60)
             assert one.contents.keys() == before.keys()
             assert all(names_in(listed) == {"portal", "other"} for listed in one.listed[seen:])
 

@@ -39,7 +39,7 @@ from tests.support.agent_listener import listening_hub
 from tests.support.ports import free_port
 from tests.support.postgres import PostgresServer
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 CLOCK = SystemClock()
 
@@ -106,7 +106,7 @@ class Pair:
         """Runs one that must refuse to stand by, and returns why."""
         problem: list[str] = []
         try:
-            async with asyncio.timeout(40):
+            async with asyncio.timeout(60):
                 await self.run(name, lambda _: None, **groups)
         except* (StandbyRefused, LossNotAccepted) as refused:
             problem += [str(one) for one in leaf_errors(refused)]
@@ -162,7 +162,7 @@ async def test_a_standby_asks_with_its_own_nonces_and_takes_over_what_it_knows(
         assert len(set(message.nonces.values())) == 2
         assert not second.is_ready.is_set()
         first.task.cancel()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await second.is_ready.wait()
             while not _is_ready(await client.get(SITES, "site-a")):
                 await CLOCK.sleep(0.1)
@@ -185,7 +185,7 @@ async def test_replicas_write_one_chain_and_explain_each_others_decisions(
         decided.append(await make_refused_workload(client, "deposed"))
         second = pair.start("second")
         first.task.cancel()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await second.is_ready.wait()
         decided.append(await make_refused_workload(client, "after"))
         second.task.cancel()
@@ -219,7 +219,7 @@ async def make_refused_workload(client: HubClient, name: str) -> str:
         "spec": {"demand": {"replicas": 1}},
     }
     await client.create(WORKLOADS, body)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             status = (await client.get(WORKLOADS, name, "default")).get("status") or {}
             if decision := status.get("decision"):

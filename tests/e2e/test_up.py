@@ -22,7 +22,7 @@ from tests.support.certificates import write_certificate
 from tests.support.scripted_site import ScriptedSite, replicas_of, running_sites
 from tests.support.up import BIN, FAST_SETTINGS, ROOT, Up, eventually, kapok, running_up
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 WORKLOAD = """
 apiVersion: kapok.dev/v1alpha1
@@ -310,7 +310,7 @@ def broker_pid(up: Up) -> int:
 def test_the_broker_ends_with_the_scheduler_also_by_kill(up: Up) -> None:
     broker = broker_pid(up)
     up.kill()
-    eventually(lambda: not Path(f"/proc/{broker}").exists(), within_seconds=10)
+    eventually(lambda: not Path(f"/proc/{broker}").exists(), within_seconds=60)
 
 
 def test_an_edit_that_is_not_accepted_leaves_what_runs_also_over_a_restart(up: Up) -> None:
@@ -433,7 +433,7 @@ def test_the_readme_makes_this_machine_a_site_in_three_commands(up: Up, tmp_path
 
 
 def metrics(up: Up) -> str:
-    with urllib.request.urlopen(up.ready["metrics"], timeout=10) as answer:  # noqa: S310 - our own
+    with urllib.request.urlopen(up.ready["metrics"], timeout=60) as answer:  # noqa: S310 - our own
         text: str = answer.read().decode()
     return text
 
@@ -502,10 +502,10 @@ def test_the_page_speaks_tls_and_the_log_is_json(tmp_path: Path) -> None:
     with running_up(tmp_path, settings=settings) as up:
         assert up.ready["page"].startswith("https://kapok.example.org:")
         context = ssl.create_default_context(cafile=str(certificate))
-        with urllib.request.urlopen(up.ready["metrics"], timeout=10, context=context) as answer:  # noqa: S310 - our own
+        with urllib.request.urlopen(up.ready["metrics"], timeout=60, context=context) as answer:  # noqa: S310 - our own
             assert b"kapok_" in answer.read()
         opened = kapok(up, "open")["url"]
-        with urllib.request.urlopen(opened, timeout=10, context=context) as answer:  # noqa: S310 - our own
+        with urllib.request.urlopen(opened, timeout=60, context=context) as answer:  # noqa: S310 - our own
             assert "Secure" in answer.headers["Set-Cookie"]
         one = site(up)
         up.apply(one.manifest + WORKLOAD)

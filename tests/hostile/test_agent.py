@@ -21,7 +21,7 @@ from tests.support.hostile_member import ENDLESS, HostileMember, hostile_member
 from tests.support.ports import free_port
 from tests.support.up import eventually
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 MIB = 2**20
 FAST = {"interval_seconds": 0.3, "status_interval_seconds": 0.3}
@@ -38,7 +38,7 @@ class Agent:
     def metric(self, name: str) -> float:
         """A value of /metrics; 0 if it has no series."""
         address = f"http://127.0.0.1:{self.metrics_port}/metrics"
-        with urllib.request.urlopen(address, timeout=5) as answer:
+        with urllib.request.urlopen(address, timeout=60) as answer:
             lines = answer.read().decode().splitlines()
         values = [float(line.rpartition(" ")[2]) for line in lines if line.startswith(name)]
         return sum(values)
@@ -85,7 +85,7 @@ def agent(folder: Path, broker: HostileBroker, **more: Any) -> Iterator[Agent]: 
         yield one
         assert process.poll() is None, log.read_text()
         process.terminate()
-        assert process.wait(15) == 0
+        assert process.wait(60) == 0
         assert "Traceback" not in log.read_text()
     finally:
         process.kill()
@@ -296,7 +296,7 @@ def test_a_secret_that_others_may_read_is_refused_with_the_command(
             [sys.executable, "-m", "agents.cli", "--config", str(tmp_path / "agent.yaml")],
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=60,
             check=False,
         )
     assert done.returncode == 1

@@ -15,7 +15,7 @@ import pytest
 from tests.support.api_client import Client
 from tests.support.up import eventually, running_up
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120), pytest.mark.soak]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180), pytest.mark.soak]
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 _SECONDS = 6
 _SPARE = 4
@@ -51,7 +51,7 @@ def test_without_descriptors_it_waits_and_then_answers(tmp_path: Path, place: st
         idle = _cpu_seconds(pid) - idle
         with _few_descriptors(pid):
             opened = [
-                socket.create_connection((url.hostname, url.port), timeout=5) for _ in range(100)
+                socket.create_connection((url.hostname, url.port), timeout=60) for _ in range(100)
             ]
             time.sleep(1)  # noqa: TID251 - the connections are accepted
             busy = _cpu_seconds(pid)
@@ -60,7 +60,7 @@ def test_without_descriptors_it_waits_and_then_answers(tmp_path: Path, place: st
             for one in opened:
                 one.close()
         assert busy - idle < _SECONDS / 4
-        eventually(lambda: client.get("/readyz").code == 200, within_seconds=10)
+        eventually(lambda: client.get("/readyz").code == 200, within_seconds=60)
         item = {"metadata": {"name": "after"}}
-        eventually(lambda: client.create(CONFIG_MAPS, item).code in {201, 409}, within_seconds=10)
+        eventually(lambda: client.create(CONFIG_MAPS, item).code in {201, 409}, within_seconds=60)
         assert len(up.log) < 100_000

@@ -18,7 +18,7 @@ import pytest
 from tests.support.scripted_site import ScriptedSite, running_sites
 from tests.support.up import Up, eventually, running_up
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 Json = dict[str, Any]
 MARKER = "bWFya2VyLW9mLXNlY3JldC1kYXRh"
@@ -196,7 +196,7 @@ def _check_exported_fields(up: Up, site: ScriptedSite) -> None:
 
 def _get(url: str) -> str:
     try:
-        with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - loopback
+        with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310 - loopback
             return str(answer.read().decode())
     except urllib.error.HTTPError as error:
         return str(error.read().decode())

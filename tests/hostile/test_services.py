@@ -19,7 +19,7 @@ from tests.support.scripted_site import ScriptedSite, running_sites
 from tests.support.tools import require_tool, skip_or_fail
 from tests.support.up import Up, eventually, kapok, running_up
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 _LEDGER_PROBLEM = "nothing is decided: the ledger cannot be written: "
 WORKLOAD = """
@@ -66,7 +66,7 @@ def readiness(up: Up) -> str:
     """The sentence of /readyz; "ok" when ready."""
     address = up.ready["page"] + "readyz"
     try:
-        with urllib.request.urlopen(address, timeout=10) as answer:  # noqa: S310 - our own
+        with urllib.request.urlopen(address, timeout=60) as answer:  # noqa: S310 - our own
             return str(answer.read().decode().strip())
     except urllib.error.HTTPError as error:
         with error:
@@ -154,8 +154,8 @@ def _ledger_problem(up: Up) -> str:
 
 
 def _all_is_decided(up: Up) -> None:
-    eventually(lambda: readiness(up) == "ok", within_seconds=10)
-    eventually(lambda: are_running(up, 3), within_seconds=15)
+    eventually(lambda: readiness(up) == "ok", within_seconds=60)
+    eventually(lambda: are_running(up, 3), within_seconds=60)
     verdict = kapok(up, "ledger", "verify")
     assert verdict["ok"]
     with closing(sqlite3.connect(up.data_dir / "ledger.db")) as ledger:

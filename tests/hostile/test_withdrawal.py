@@ -76,7 +76,7 @@ class DemoHub:
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGINT)
-        self.process.wait(timeout=30)
+        self.process.wait(timeout=60)
 
 
 @pytest.fixture

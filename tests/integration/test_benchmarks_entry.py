@@ -162,7 +162,7 @@ def test_growing_series_are_drawn_as_a_chart(
     assert points == len(rows)
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(120)
 def test_the_way_through_the_hub_is_measured_beside_a_client_that_decides_nothing(
     capfd: pytest.CaptureFixture[str],
 ) -> None:

@@ -56,7 +56,7 @@ class AgentListener:
 
     async def wait_for(self, kind: str, holds: Callable[[Value], object] = bool) -> Value:
         """Waits for a message of a kind that meets a condition."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 for value in self.received_of(kind):
                     if holds(value):

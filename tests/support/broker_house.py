@@ -164,4 +164,4 @@ def broker_house(folder: Path, sites: Sequence[str]) -> Iterator[BrokerHouse]:
 
 
 def _ip(*words: str) -> None:
-    subprocess.run([_IP, *words], check=True, capture_output=True, timeout=20)
+    subprocess.run([_IP, *words], check=True, capture_output=True, timeout=60)

@@ -109,7 +109,7 @@ def browser(folder: Path) -> Iterator[Browser]:
             _send("DELETE", window)
     finally:
         driver.terminate()
-        driver.communicate(timeout=20)
+        driver.communicate(timeout=60)
 
 
 def _capabilities(profile: Path) -> dict[str, Any]:

@@ -57,7 +57,7 @@ class Reader:
         for process in reversed(self._background.values()):
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGTERM)
-                process.wait(30)
+                process.wait(60)
 
     def _type(self, command: Command) -> None:
         deadline = time.monotonic() + _TYPED_AGAIN_SECONDS
@@ -104,7 +104,7 @@ class Reader:
     def _stop(self, words: str) -> None:
         process = self._background.pop(words)
         os.killpg(process.pid, signal.SIGINT)
-        process.wait(30)
+        process.wait(60)
         self.ran.append(f"stop {words}")
 
     def _environment(self) -> dict[str, str]:

@@ -120,11 +120,11 @@ def _process(command: list[str], **streams: Any) -> Iterator[subprocess.Popen[st
             yield process
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(60)
 
 
 def wait_until(
-    holds: Callable[[], bool], describe: Callable[[], str] = str, seconds: float = 20.0
+    holds: Callable[[], bool], describe: Callable[[], str] = str, seconds: float = 60.0
 ) -> None:
     """Waits until a condition holds; fails with the text of `describe`."""
     end = time.monotonic() + seconds

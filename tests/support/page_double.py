@@ -47,7 +47,7 @@ class Reader:
     def __init__(self, url: str) -> None:
         self._root = url.partition("/login")[0]
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with self._opener.open(url, timeout=20) as answer:
+        with self._opener.open(url, timeout=60) as answer:
             self._cookie = str(answer.headers["Set-Cookie"]).partition(";")[0]
 
     def _request(self, path: str) -> urllib.request.Request:
@@ -55,12 +55,12 @@ class Reader:
 
     def get(self, path: str) -> Any:  # noqa: ANN401 - JSON
         """The JSON at a path."""
-        with self._opener.open(self._request(path), timeout=20) as answer:
+        with self._opener.open(self._request(path), timeout=60) as answer:
             return json.load(answer)
 
     def first_event(self, path: str) -> Any:  # noqa: ANN401 - JSON
         """The first event of a stream."""
-        with self._opener.open(self._request(path), timeout=20) as answer:
+        with self._opener.open(self._request(path), timeout=60) as answer:
             for line in answer:
                 if line.startswith(b"data: "):
                     return json.loads(line[6:])

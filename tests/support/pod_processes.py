@@ -74,7 +74,7 @@ class PodProcess:
     def end(self) -> None:
         """Kills it."""
         self.process.kill()
-        self.process.wait(timeout=20)
+        self.process.wait(timeout=60)
 
     def _local(self, text: str) -> str:
         for path in ("/etc/kapok/", "/var/lib/kapok"):

@@ -39,7 +39,7 @@ class Prometheus:
 
     def _get(self, path: str) -> dict[str, Any]:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(self.url + path, timeout=10) as answer:
+        with opener.open(self.url + path, timeout=60) as answer:
             body: dict[str, Any] = json.load(answer)
         return body
 
@@ -68,4 +68,4 @@ def prometheus(folder: Path, target: str) -> Iterator[Prometheus]:
         yield server
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=60)

@@ -86,7 +86,7 @@ class Pages:
     @staticmethod
     def _read(url: str) -> str:
         try:
-            with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - loopback
+            with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310 - loopback
                 return str(answer.read().decode())
         except urllib.error.HTTPError as error:
             with error:
@@ -136,7 +136,7 @@ class SchedulerProcess(Pages):
     def end(self) -> None:
         """Kills it, also if it is stopped."""
         self.process.kill()
-        self.process.wait(timeout=20)
+        self.process.wait(timeout=60)
 
 
 @dataclass(slots=True)
@@ -261,7 +261,7 @@ class ProxiedHub:
         return str(lease["spec"].get("holderIdentity") or "")
 
 
-async def until(probe: Callable[[], Any], *, within_seconds: float = 30.0) -> Any:  # noqa: ANN401 - what was looked for
+async def until(probe: Callable[[], Any], *, within_seconds: float = 60.0) -> Any:  # noqa: ANN401 - what was looked for
     """Waits until an awaitable probe gives a true value, and returns that."""
     found: Any = None
     try:

@@ -98,4 +98,4 @@ def running_push(process: PushProcess) -> Iterator[PushProcess]:
             yield process
         finally:
             running.terminate()
-            running.wait(30)
+            running.wait(60)

@@ -150,8 +150,8 @@ async def _wait_until_in_force(client: HubClient, *, is_fenced: bool) -> None:
 
 
 async def _until(probe: Callable[[], Awaitable[bool]]) -> None:
-    for _ in range(300):
+    for _ in range(600):
         if await probe():
             return
         await _CLOCK.sleep(0.1)
-    raise AssertionError(f"not within 30 s: {probe.__name__}")
+    raise AssertionError(f"not within 60 s: {probe.__name__}")

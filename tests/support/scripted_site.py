@@ -351,5 +351,5 @@ def running_sites(*sites: ScriptedSite) -> Iterator[None]:
         yield
     finally:
         stop.set()
-        thread.join(timeout=30)
+        thread.join(timeout=60)
         assert not thread.is_alive(), "the scripted sites do not end"

@@ -143,4 +143,4 @@ def running_agent(up: Up, folder: Path, site: str, kubeconfig: Path) -> Iterator
                 yield
             finally:
                 agent.terminate()
-                agent.wait(20)
+                agent.wait(60)

@@ -76,7 +76,7 @@ def metered_server(folder: Path) -> Iterator[MeteredServer]:
         finally:
             assert process.stdin is not None
             process.stdin.close()
-            process.wait(20)
+            process.wait(60)
 
 
 async def _main(folder: Path) -> None:

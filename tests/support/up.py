@@ -38,7 +38,7 @@ _PATHS = {
 
 
 def eventually(
-    probe: Callable[[], Any], *, within_seconds: float = 20.0, pause_seconds: float = 0.1
+    probe: Callable[[], Any], *, within_seconds: float = 60.0, pause_seconds: float = 0.1
 ) -> Any:  # noqa: ANN401 - whatever was looked for
     """Waits until `probe` returns a true value; fails with the last value."""
     deadline = time.monotonic() + within_seconds
@@ -126,7 +126,7 @@ class Up:
     def wait_until_dead(self) -> int:
         """Waits until the process ends by itself."""
         assert self._process is not None
-        code = self._process.wait(timeout=30)
+        code = self._process.wait(timeout=60)
         self._close()
         return code
 
@@ -186,7 +186,7 @@ class Up:
         if process is None:
             return 0
         process.send_signal(number)
-        code = process.wait(timeout=20)
+        code = process.wait(timeout=60)
         self._close()
         return code
 
@@ -229,7 +229,7 @@ def kapok(up: Up, *words: str, code: int | None = 0) -> dict[str, Any]:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=code == 0,
     )
     found: dict[str, Any] = json.loads(done.stdout)

@@ -188,7 +188,7 @@ async def city(tmp_path: Path, kubeconfig: Path) -> AsyncIterator[City]:
             task.cancel()
     for number in range(WORKLOADS):
         member.delete(f"/api/v1/namespaces/c{number}")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while member.list_mapped("/apis/batch/v1/jobs", None, lambda tree: tree):
             await CLOCK.sleep(0.1)
     member.close()

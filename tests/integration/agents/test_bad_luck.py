@@ -143,7 +143,7 @@ def test_the_lease_is_taken_again_after_its_namespace_was_deleted(rig: AgentRig)
     )
 
     async def run() -> None:
-        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
             task = group.create_task(loop.run_lease())
             while not lease.is_held():
                 await clock.sleep(0.05)

@@ -170,7 +170,7 @@ def test_what_only_claims_to_be_ours_is_let_be_and_spoils_no_status(
 def test_orders_of_different_workloads_are_applied_at_once(
     rig: AgentRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    met, applied = threading.Barrier(3, timeout=20), Applier.apply
+    met, applied = threading.Barrier(3, timeout=60), Applier.apply
 
     def apply(self: Applier, content: OrderContent, *rest: Any) -> Any:  # noqa: ANN401 - as it is
         met.wait()  # passes only if three orders are here at the same time

@@ -32,7 +32,7 @@ from tests.support.null_telemetry import NullTelemetry
 from tests.support.ports import free_port
 from tests.support.wire_hub import WireHub
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(40)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
 CLOCK = SystemClock()
 KEY = SigningKey(bytes(range(32)))
@@ -108,7 +108,7 @@ class Hub(NullTelemetry):
         return self.sizes.count(HEARTBEAT_BYTES)
 
     async def wait_for(self, holds: Callable[[], object]) -> None:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while not holds():
                 await CLOCK.sleep(0.02)
 

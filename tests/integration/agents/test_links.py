@@ -32,7 +32,7 @@ from tests.support.production_broker import (
 )
 from tests.support.wire_hub import WireHub, config_map, packed
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
 CLOCK = AgentSystemClock()
 ADDRESS = "127.0.0.1"
@@ -92,7 +92,7 @@ async def works(broker: ProductionBroker, agent: Agent, hub: WireHub, *, orders:
         for name, payload in [*hub.orders(*each), hub.index(1, *each)]:
             await scheduler.publish(name, payload, qos=1, retain=True)
         await scheduler.subscribe("kapok/v1/site-a/report", qos=1)
-        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
             task = group.create_task(agent.run())
             reports = aiter(scheduler.messages)
             for _ in range(3):
@@ -142,7 +142,7 @@ async def test_a_wrong_password_is_named_and_tried_again(
     with tunnel_proxy("user:right") as proxy:
         url = Secret(f"http://user:wrong@{ADDRESS}:{proxy.port}")
         agent = agent_of(broker, WireHub(), tmp_path, proxy=url)
-        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
             task = group.create_task(agent.run())
             while proxy.refusals < 2:
                 await CLOCK.sleep(0.02)
@@ -157,7 +157,7 @@ async def test_no_more_is_sent_at_once_than_the_broker_takes(
     """mosquitto ends a session that has more in flight than its receive maximum: 2 here."""
     broker, _ = links
     agent = agent_of(broker, WireHub(), tmp_path)
-    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         task = group.create_task(agent.run())
         connection = await agent.session.wait_for_connection()
         paho = connection._client._client  # noqa: SLF001 - nothing else shows it

@@ -24,7 +24,7 @@ from tests.support.production_broker import (
 )
 from tests.support.wire_hub import WireHub, config_map, packed
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(30)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 CLOCK = AgentSystemClock()
@@ -107,7 +107,7 @@ async def test_a_site_speaks_for_itself_only(broker: ProductionBroker, name: str
             with contextlib.suppress(aiomqtt.MqttError):  # refused, or dropped silently
                 await client.publish(name, b"posing", qos=1)
             await client.publish("kapok/v1/site-a/report", b"mine", qos=1)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             first = await anext(aiter(scheduler.messages))
         assert first.payload == b"mine"
 
@@ -120,7 +120,7 @@ async def test_answers_of_a_site_reach_the_scheduler_alone(broker: ProductionBro
         await scheduler.subscribe("kapok/v1/+/answer/+", qos=1)
         async with broker.client("site-a") as client:
             await client.publish(topic, b"mine", qos=1)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             assert (await anext(aiter(scheduler.messages))).payload == b"mine"
         assert b"mine" not in await heard(neighbour, "kapok/v1/site-b/#")
 
@@ -157,7 +157,7 @@ async def test_the_agent_works_over_it_with_its_certificate(
             await scheduler.publish(name, payload, qos=1, retain=True)
         await scheduler.subscribe("kapok/v1/site-a/report", qos=1)
         agent = agent_of_site_a(broker, hub, tmp_path)
-        async with asyncio.timeout(15), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
             task = group.create_task(agent.run())
             await anext(aiter(scheduler.messages))
             while agent.intake.index is None or agent.intake.missing_entries():
@@ -174,7 +174,7 @@ async def test_another_site_takes_nothing_over_even_with_a_known_client_id(
     async with broker.client(SCHEDULER) as scheduler:
         await scheduler.subscribe("kapok/v1/site-a/report", qos=1)
         reports = aiter(scheduler.messages)
-        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
             task = group.create_task(agent.run())
             await anext(reports)
             client_id = f"kapok-agent-{(tmp_path / 'client-id').read_text().strip()}"

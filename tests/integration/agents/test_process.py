@@ -17,7 +17,7 @@ import pytest
 from tests.support.member_clusters import wait_until
 from tests.support.ports import free_port
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(30)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
 AGENT = [sys.executable, "-m", "agents.cli"]
 HELPLESS = {name: value for name, value in os.environ.items() if not name.startswith("KAPOK_")}
@@ -28,7 +28,7 @@ def agent(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         [*AGENT, *words],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=False,
         env=HELPLESS | environment,
     )
@@ -125,7 +125,7 @@ def test_it_ends_cleanly_when_told(tmp_path: Path, number: signal.Signals) -> No
     with running("--config", str(settings(tmp_path))) as one:
         wait_for(one, "again in")
         one.send_signal(number)
-        assert one.wait(5) == 0
+        assert one.wait(60) == 0
         assert one.stderr is not None
         assert "Traceback" not in one.stderr.read()
 
@@ -158,7 +158,7 @@ def is_running(pid: int) -> bool:
 def metrics_of(port: int) -> str:
     """The agent's /metrics; "" while nothing listens."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
             text: str = answer.read().decode()
     except urllib.error.URLError:
         return ""

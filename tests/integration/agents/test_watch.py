@@ -47,8 +47,8 @@ def watch(server: WatchServer) -> Iterator[Watch[tuple[str, Any]]]:
 
 
 def until(is_true: Callable[[], bool]) -> bool:
-    """Waits for something that other threads do; at most 20 seconds."""
-    pause, tries = threading.Event(), 1000
+    """Waits for something that other threads do; at most a minute."""
+    pause, tries = threading.Event(), 3000
     while not is_true() and tries:
         tries -= 1
         pause.wait(0.02)

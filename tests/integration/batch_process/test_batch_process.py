@@ -89,6 +89,6 @@ def test_the_process_ends_with_its_parent() -> None:
     assert parent.stdout is not None
     pid = int(parent.stdout.readline())
     parent.send_signal(signal.SIGKILL)
-    parent.wait(30)
+    parent.wait(60)
     parent.communicate()
     eventually(lambda: b"batch_process" not in command_of(pid))

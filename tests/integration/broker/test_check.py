@@ -36,7 +36,7 @@ from tests.support.production_broker import (
     mosquitto,
 )
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
 OPEN = """listener {port} 127.0.0.1
 allow_anonymous true

@@ -165,7 +165,7 @@ class Terminal:
             self._read()
             if time.monotonic() > end:
                 self.process.kill()
-        code = self.process.wait(timeout=20)
+        code = self.process.wait(timeout=60)
         while self._read():
             pass
         assert termios.tcgetattr(self.slave)[3] == self.before[3], "the terminal is as it was"

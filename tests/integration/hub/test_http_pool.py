@@ -18,7 +18,7 @@ from scheduler.hub.http_pool import HttpPool, Server
 from scheduler.runtime.clock import SystemClock
 from tests.support.certificates import write_certificate
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(120)
 
 CLOCK = SystemClock()
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -209,7 +209,7 @@ async def test_a_server_that_does_not_answer_or_is_not_there_is_busy(tmp_path: P
     async with serving(tmp_path, talk) as client:
         with pytest.raises(Busy, match="TimeoutError"):
             await patch(client.with_timeout(0.2))
-        await asyncio.wait_for(ended.wait(), 10)  # the connection is not used again
+        await asyncio.wait_for(ended.wait(), 60)  # the connection is not used again
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     async with open_hub(kubeconfig(tmp_path, port)) as client:
@@ -233,7 +233,7 @@ async def test_a_cancelled_request_closes_its_connection(tmp_path: Path) -> None
             task = group.create_task(patch(client))
             await asked.wait()
             task.cancel()
-        await asyncio.wait_for(ended.wait(), 10)
+        await asyncio.wait_for(ended.wait(), 60)
         assert await patch(client) == {}
 
 

@@ -197,7 +197,7 @@ async def test_a_ledger_that_hangs_says_so_until_it_answers(
     monkeypatch.setattr(writer, "_SLOW_AFTER_SECONDS", 0.05)
     fleet = fleet_of(site_with_capacity("m1", 9))
     clock = SystemClock()
-    async with Ledger(tmp_path) as ledger, asyncio.TaskGroup() as group, asyncio.timeout(30):
+    async with Ledger(tmp_path) as ledger, asyncio.TaskGroup() as group, asyncio.timeout(60):
         assert ledger.problem == ""
         group.create_task(decide(recorder_of(ledger, fleet), fleet, 2))
         while not ledger.problem:

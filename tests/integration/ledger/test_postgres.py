@@ -187,7 +187,7 @@ async def test_entries_in_doubt_wait_until_the_server_is_back(
             await ledger.append(entry(1))
             proxy.cut, proxy.refuses = "after", True
             task = asyncio.get_running_loop().create_task(ledger.append(entry(2)))
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while not ledger.problem:
                     await asyncio.wait([task], timeout=0.02)
             assert "not known yet" in ledger.problem

@@ -48,7 +48,7 @@ class AgentProcess:
                 yield process
             finally:
                 process.kill()
-                process.wait(timeout=20)
+                process.wait(timeout=60)
 
 
 async def reason_of(hub: ProxiedHub, site: str) -> str:

@@ -34,7 +34,7 @@ from scheduler.simulation.cluster.objects import (
 )
 from tests.support.fake_cluster import deployment, job
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
 _SETTLE_SECONDS = 40.0
 

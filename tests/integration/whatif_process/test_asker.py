@@ -127,7 +127,7 @@ async def test_an_asker_that_is_gone_leaves_no_process() -> None:
     async def read() -> None:
         await lines_of(asker, question)
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         task = asyncio.create_task(read())  # noqa: TID251 - it is cancelled
         while children() <= before:  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.02)  # noqa: TID251 - it is waited for
