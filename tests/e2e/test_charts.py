@@ -119,7 +119,7 @@ def test_an_autoscaler_at_the_site_acts_and_keeps_what_it_set(site: SiteWithAgen
         return found
 
     eventually(lambda: shown("deployment")["status"].get("readyReplicas") == 5)
-    assert shown("hpa")["status"]["desiredReplicas"] == 5
+    eventually(lambda: shown("hpa")["status"].get("desiredReplicas") == 5)
     owners = shown("deployment")["metadata"]["managedFields"]
     (scaled,) = [one for one in owners if one.get("subresource") == "scale"]
     assert scaled["fieldsV1"] == {"f:spec": {"f:replicas": {}}}

@@ -10,7 +10,7 @@ import pytest
 
 from agents.protocol.status import NotReadyPods
 from tests.support.scripted_site import ScriptedSite, running_sites
-from tests.support.up import BIN, FAST_SETTINGS, Up, eventually, kapok, running_up
+from tests.support.up import BIN, FAST_SETTINGS, Up, becomes, eventually, kapok, running_up
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
@@ -54,6 +54,12 @@ def up(tmp_path: Path) -> Iterator[Up]:
 def status(up: Up, name: str) -> dict[str, Any]:
     found: dict[str, Any] = up.get("kw", name).get("status", {})
     return found
+
+
+def held(up: Up, name: str) -> tuple[str, str]:
+    """Status and reason of the condition Failover; empty: it has none."""
+    found = [c for c in status(up, name).get("conditions", []) if c["type"] == "Failover"]
+    return (found[0]["status"], found[0]["reason"]) if found else ("", "")
 
 
 def where(up: Up, name: str) -> set[str]:
@@ -105,10 +111,7 @@ def test_what_ran_at_a_lost_site_runs_elsewhere_and_is_withdrawn_when_it_is_back
         assert past[-1]["from"] == [{"name": "m1", "replicas": 2}]
         assert past[-1]["to"] == [{"name": "m2", "replicas": 2}]
 
-        held = eventually(
-            lambda: [c for c in status(up, "db")["conditions"] if c["type"] == "Failover"]
-        )
-        assert (held[0]["status"], held[0]["reason"]) == ("False", "Manual")
+        becomes(lambda: held(up, "db"), ("False", "Manual"))
         expected = [{"workload": "default/db", "from": "m1", "to": "m2", "replicas": 2}]
         assert failover(up, "--dry-run") == (0, {"moves": expected, "stuck": []})
         assert where(up, "db") == {"m1"}
@@ -136,11 +139,7 @@ def test_replicas_without_a_node_run_elsewhere_and_a_crashing_image_stays(up: Up
         up.apply(workload("app", "{unreadyAfterSeconds: 3}"))
         eventually(lambda: all_at(up, "m1", "app"))
         one.not_ready = (NotReadyPods(reason="crash-loop", pods=1, seconds=600),)
-        held = eventually(
-            lambda: [c for c in status(up, "app")["conditions"] if c["type"] == "Failover"],
-            within_seconds=60,
-        )
-        assert (held[0]["status"], held[0]["reason"]) == ("False", "NoSiteRunsIt")
+        becomes(lambda: held(up, "app"), ("False", "NoSiteRunsIt"))
         assert where(up, "app") == {"m1"}
         one.not_ready = (NotReadyPods(reason="pending-unschedulable", pods=1, seconds=600),)
         eventually(lambda: where(up, "app") == {"m1", "m2"}, within_seconds=60)

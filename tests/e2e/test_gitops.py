@@ -44,7 +44,7 @@ def changed(name: str = "web", **spec: object) -> str:
     return yaml.safe_dump({**one, "spec": {**WORKLOAD["spec"], **spec}})
 
 
-def wait(up: Up, condition: str, name: str, seconds: int = 30) -> str:
+def wait(up: Up, condition: str, name: str, seconds: int = 60) -> str:
     return up.kubectl("wait", f"--for=condition={condition}", name, f"--timeout={seconds}s")
 
 

@@ -91,7 +91,9 @@ def test_a_machine_joins_by_one_line_and_is_cut_off_by_one(up: Up, tmp_path: Pat
     assert revoked.json["certificates"] >= 1
     eventually(lambda: "topic deny" in (up.data_dir / "certificates/topics.acl").read_text())
     eventually(lambda: session.publish("kapok/v1/gz-edge/report") == "Not authorized")
-    assert BrokerClient(tmp_path / "data", "", settings["broker"]["port"]).connect() != "Success"
+    refused = BrokerClient(tmp_path / "data", "", settings["broker"]["port"])
+    assert refused.connect() != "Success"
+    refused.close()
     renewed = machine(tmp_path, line.split()[-1], "--again", "--timeout", "5")
     assert renewed.code == 1
     assert "no such token" in renewed.said

@@ -203,7 +203,7 @@ def running(agent: LastAgent) -> Iterator[None]:
         yield
     finally:
         stop.set()
-        thread.join(20)
+        thread.join(60)
 
 
 def conditions_of(up: Up, kind: str, name: str) -> dict[str, str]:
@@ -222,11 +222,11 @@ def test_an_agent_of_the_version_before_works_with_the_hub_of_today(tmp_path: Pa
                 lambda: str(up.get("workload", "web").get("status")),
                 seconds=60,
             )
+            wait_until(lambda: conditions_of(up, "site", SITE).get("Ready") == "True")
         assert agent.nonces, "the hub asks it, and takes its answers for current ones"
         assert not agent.refused, "the hub sent a delta that it could not build on"
         [content] = agent.contents.values()
         assert [one["kind"] for one in content["manifests"]] == ["Deployment"]
-        assert conditions_of(up, "site", SITE)["Ready"] == "True"
 
 
 async def publish_and_listen(

@@ -71,18 +71,17 @@ def text_of(window: Browser, selector: str) -> str:
 
 
 def shows(window: Browser, selector: str, *words: str) -> str:
-    """Waits until an element has all these words; returns its text."""
+    """Waits until an element has all these words; returns its text of that moment."""
 
-    def look() -> bool:
+    def look() -> str:
         text = text_of(window, selector)
-        return bool(text) and all(word in text for word in words)
+        return text if all(word in text for word in words) else ""
 
     try:
-        eventually(look)
+        return str(eventually(look))
     except AssertionError:
         said = f"{selector} has not {words}; the page:\n{window.text()}"
         raise AssertionError(said) from None
-    return text_of(window, selector)
 
 
 def choose(window: Browser, selector: str, value: str) -> None:
@@ -111,7 +110,8 @@ def test_workloads_are_found_by_facets_whose_choice_is_in_the_address(page: Brow
     shows(page, "#workloads-count", "9")
     press(page, "[data-facet=tenant] input")
     shows(page, "#workloads-count", " of 9")
-    assert "tenant=" in page.run("return location.hash"), "a link shows what its sender saw"
+    # A link shows what its sender saw.
+    eventually(lambda: "tenant=" in page.run("return location.hash"))
     assert page.console_messages() == []
 
 
@@ -120,12 +120,12 @@ def test_why_it_does_not_run_and_who_can_change_it(page: Browser) -> None:
     shows(page, "#why-line", "selector")
     shows(page, "#changes", "the tenant may change it", "workload.siteSelector")
     show_me = "return document.querySelector('#changes a[href^=\"#/whatif?\"]').href"
-    assert "change=workload.siteSelector" in page.run(show_me)
+    eventually(lambda: "change=workload.siteSelector" in page.run(show_me))
     shows(page, ".heat table", "selector")
     page.run("document.querySelector('.heat td.bad button').focus()")
     shows(page, "#said", ",")
-    words = page.run("return document.getElementById('in-words').textContent")
-    assert "labels do not match" in words, "the same for a reader of the screen"
+    words = "return document.getElementById('in-words').textContent"
+    eventually(lambda: "labels do not match" in page.run(words))  # for a reader of the screen
     press(page, '#changes a[href^="#/whatif?"]')
     shows(page, "#suggested", REFUSED, "CN-SC", "gz-core", "the tenant may change it")
     show(page, "#/whatif?workload=health/patient-export&change=site.add&target=x")
@@ -201,11 +201,12 @@ def test_every_view_of_work_is_there_in_chinese(page: Browser) -> None:
     window = page
     window.run("localStorage.setItem('kapok.language', 'zh'); location.reload()")
     try:
+        eventually(lambda: window.run("return document.documentElement.lang") == "zh-CN")
         for view, selector in VIEWS.items():
             eventually(lambda: window.run("return document.documentElement.dataset.ready"))
             show(window, view)
             shows(window, selector)
-        assert "哪里放得下" in window.text()
+        shows(window, "main", "哪里放得下")
         show(window, f"#/workloads/{REFUSED}?part=why")
         shows(window, "#why-line", "个站点")
         shows(window, "#changes", "可由租户修改", "就可以放置")

@@ -3,9 +3,9 @@
 import re
 import shutil
 import subprocess
-import time
 import urllib.request
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from tests.support.grafana import queries, unanswered
 from tests.support.prometheus import Prometheus, prometheus
 from tests.support.scripted_site import ScriptedSite, running_sites
 from tests.support.tools import require_tool
-from tests.support.up import ROOT, Up, eventually, running_up
+from tests.support.up import ROOT, Up, becomes, eventually, running_up
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
@@ -91,29 +91,38 @@ def test_prometheus_scrapes_kapok_and_answers_every_query_of_the_dashboard(tmp_p
     assert (checked.returncode, checked.stdout + checked.stderr) == (0, b"")
 
 
+VALUES = {
+    "up": 1,
+    "kapok_site_power_watts": 4000,
+    "kapok_site_emission_gco2_per_hour": pytest.approx(4 * 1.3 * 441.9),
+    'kapok_site_free{resource="cpu"}': 32,
+    'kapok_site_used{resource="cpu"}': 3,
+    'kapok_orders{phase="Ready"}': 1,
+    "kapok_ready_wait_time_seconds_count": 1,
+    'kapok_site_unplaced_workloads{site="m1"}': 1,
+    'kapok_tenant_used{tenant="tests",resource="cpu"}': 3,
+    'kapok_tenant_workloads{tenant="tests",phase="Refused"}': 1,
+}
+
+
 def ask_everything(up: Up, server: Prometheus) -> None:
     with running_sites(*busy_up(up)):
         running = 'kapok_workloads{phase="Running"}'
         eventually(lambda: server.value(running) == 1)
         eventually(lambda: server.value('kapok_workloads{phase="Refused"}') == 1)
-        assert server.value("up") == 1
-        assert server.value("kapok_site_power_watts") == 4000
-        emitted = server.value("kapok_site_emission_gco2_per_hour")
-        assert emitted == pytest.approx(4 * 1.3 * 441.9)
-        assert server.value('kapok_site_free{resource="cpu"}') == 32
-        assert server.value('kapok_site_used{resource="cpu"}') == 3
-        assert server.value('kapok_orders{phase="Ready"}') == 1
-        assert server.value("kapok_ready_wait_time_seconds_count") == 1
-        assert server.value('kapok_site_unplaced_workloads{site="m1"}') == 1
-        assert server.value('kapok_tenant_used{tenant="tests",resource="cpu"}') == 3
-        assert server.value('kapok_tenant_workloads{tenant="tests",phase="Refused"}') == 1
+        # A figure is there once it was made, and scraped after that.
+        for name, wanted in VALUES.items():
+            becomes(partial(server.value, name), wanted)
         left = list(queries())
-        for _ in range(40):
-            left = unanswered(server, left)
-            if not left:
-                break
-            time.sleep(0.5)  # noqa: TID251 - a real process is waited for
-        assert left == []
+
+        def all_are_answered() -> bool:
+            left[:] = unanswered(server, left)
+            return not left
+
+        try:
+            eventually(all_are_answered, pause_seconds=0.5)
+        except AssertionError:
+            raise AssertionError(f"without an answer: {left}") from None
         eventually(lambda: server.query("kapok:emission_gco2_per_hour:sum"))
 
 

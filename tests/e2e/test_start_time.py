@@ -61,12 +61,13 @@ def test_a_workload_waits_for_the_cleaner_minute_and_is_placed_then(tmp_path: Pa
         with running_sites(m1):
             eventually(lambda: up.kubectl("get", "sites").count("True") == 1)
             now = datetime.now(UTC)  # noqa: TID251 - a real process reads the same clock
-            cleaner_at = now.replace(microsecond=0) + timedelta(seconds=5)
+            cleaner_at = now.replace(microsecond=0) + timedelta(seconds=10)
             patch_forecast(up, cleaner_at)
             deadline = instant(cleaner_at + timedelta(seconds=600))
             up.apply(WORKLOAD.replace("DEADLINE", deadline))
-            eventually(lambda: status().get("phase") == "Waiting")
-            line = status()["decision"]["line"]
+            planned = eventually(lambda: one if (one := status()).get("phase") else {})
+            line = planned["decision"]["line"]
+            assert planned["phase"] == "Waiting", line
             assert line.startswith(f"start planned at {instant(cleaner_at)} on m1 (1): saves ")
             eventually(lambda: status().get("phase") in ("Placed", "Running"))
             assert datetime.fromisoformat(status()["decision"]["decidedAt"]) >= cleaner_at

@@ -20,7 +20,7 @@ from scheduler.cli.support.web_access import WebClient, WebUnavailable
 from scheduler.hub.kubeconfig import bearer_token_of
 from tests.support.browser import Browser, browser, require_browser
 from tests.support.scripted_site import ScriptedSite, running_sites
-from tests.support.up import FAST_SETTINGS, ROOT, Up, eventually, running_up
+from tests.support.up import FAST_SETTINGS, ROOT, Up, becomes, eventually, running_up
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
@@ -119,9 +119,11 @@ def test_the_live_fleet_is_asked_and_nothing_of_it_is_touched(up: Up) -> None:
         assert survived == {here: (True, 1), other: (True, 0)}
         code, _, err = ask(up, "survive", f"{here}x")
         assert (code, f"did you mean {here}" in err) == (2, True)
-        found = eventually(lambda: loss_of(up, here), within_seconds=60.0)
-        assert (found["status"], found["reason"]) == ("True", "PlanFound")
-        assert found["message"] == "its workload has a lawful place elsewhere"
+        said = "its workload has a lawful place elsewhere"
+        becomes(
+            lambda: {name: loss_of(up, here).get(name) for name in ("status", "reason", "message")},
+            {"status": "True", "reason": "PlanFound", "message": said},
+        )
         assert not loss_of(up, other)  # nothing runs there
 
         check_ctrl_c(up)
@@ -194,13 +196,12 @@ def test_the_page_shows_before_and_after_side_by_side(up: Up, tmp_path: Path) ->
         here = eventually(lambda: place_of(up))
         window.open(page_address(up))
         window.run(f"location.hash = '#/whatif?scenario=drain+{here}'")
-        eventually(lambda: "All is placed as before." in window.text())
-        assert "default/app" in window.text()
-        assert window.run("return document.querySelectorAll('#whatif-sides tbody tr').length") > 7
+        shows(window, "All is placed as before.", "default/app")
+        count = "return document.querySelectorAll('#whatif-sides tbody tr').length"
+        eventually(lambda: window.run(count) > 7)
         # A form asks when it is sent; what the server refuses is shown as text.
         fill(window, "whatif-form", scenario="load 90 thaw")
-        eventually(lambda: "1 workload is left without a place." in window.text())
-        assert "a site like" in window.text()
+        shows(window, "1 workload is left without a place.", "a site like")
         fill(window, "whatif-form", scenario="drain <img src=x>")
         eventually(lambda: "begins no change" in window.text() or "no site" in window.text())
         assert not window.run("return document.querySelector('main img')")
@@ -209,6 +210,16 @@ def test_the_page_shows_before_and_after_side_by_side(up: Up, tmp_path: Path) ->
         window.screenshot(tmp_path / "whatif.png")
         refused = [one for one in window.console_messages() if "400 (Bad Request)" not in one]
         assert refused == []
+
+
+def shows(window: Browser, *words: str) -> None:
+    """Waits until the page shows all these words at once."""
+
+    def look() -> bool:
+        text = window.text()
+        return all(word in text for word in words)
+
+    eventually(look)
 
 
 CAPACITY_TEXT = "return document.getElementById('capacity-sites')?.innerText"

@@ -1,6 +1,7 @@
 """Hostile clients of the embedded API server of a running `kapok up`."""
 
 import json
+import os
 import resource
 import socket
 import ssl
@@ -18,7 +19,11 @@ from tests.support.up import Up, eventually, running_up
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 _MAX_DELAY_SECONDS = 0.5
-"""What one client sends delays another one by less than this."""
+"""What one client sends delays another one by less than this.
+
+On a busy machine the system itself keeps a client waiting. Therefore a read counts at most the
+processor time that the hub used meanwhile: while another process runs, it uses none.
+"""
 
 
 @pytest.fixture(scope="module")
@@ -36,17 +41,23 @@ def _config_map(name: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - JSO
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, **more}}
 
 
-def _longest_delay(client: Client, work: Any) -> float:  # noqa: ANN401 - a function
+def _cpu_seconds(pid: int) -> float:
+    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _longest_delay(up: Up, client: Client, work: Any) -> float:  # noqa: ANN401 - a function
     """Does `work` while another client reads; returns the longest time of a read."""
+    hub = up.hub_pid
     done, delays = threading.Event(), [0.0]
 
     def read() -> None:
         connection = client.connection()
         while not done.is_set():
-            began = time.monotonic()
+            began, cpu = time.monotonic(), _cpu_seconds(hub)
             connection.request("GET", f"{CONFIG_MAPS}?limit=1", headers=client.headers)
             connection.getresponse().read()
-            delays.append(time.monotonic() - began)
+            delays.append(min(time.monotonic() - began, _cpu_seconds(hub) - cpu))
         connection.close()
 
     reader = threading.Thread(target=read)
@@ -66,11 +77,14 @@ def test_owners_of_wrong_types_are_400(client: Client) -> None:
     assert client.create(CONFIG_MAPS, _config_map("after-owner")).code == 201
 
 
-def test_a_json_patch_that_doubles_the_object_is_413_and_delays_nobody(client: Client) -> None:
+def test_a_json_patch_that_doubles_the_object_is_413_and_delays_nobody(
+    up: Up, client: Client
+) -> None:
     client.create(CONFIG_MAPS, {**_config_map("copied"), "data": {"a": "b"}}).ok()
     patch = [{"op": "copy", "from": "/data", "path": f"/data/k{n}"} for n in range(40)]
     codes: list[int] = []
     delay = _longest_delay(
+        up,
         client,
         lambda: codes.append(client.patch(f"{CONFIG_MAPS}/copied", patch, JSON_PATCH).code),
     )
@@ -78,7 +92,7 @@ def test_a_json_patch_that_doubles_the_object_is_413_and_delays_nobody(client: C
     assert delay < _MAX_DELAY_SECONDS
 
 
-def test_a_large_apply_delays_nobody(client: Client) -> None:
+def test_a_large_apply_delays_nobody(up: Up, client: Client) -> None:
     lines = "\n".join(f'  k{n}: "{"x" * 20}"' for n in range(15_000))
     body = f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: large}}\ndata:\n{lines}\n".encode()
     assert len(body) > 440_000
@@ -88,7 +102,7 @@ def test_a_large_apply_delays_nobody(client: Client) -> None:
         answer = client.patch(f"{CONFIG_MAPS}/large", body, APPLY, fieldManager="m", force="true")
         codes.append(answer.code)
 
-    assert _longest_delay(client, apply) < _MAX_DELAY_SECONDS
+    assert _longest_delay(up, client, apply) < _MAX_DELAY_SECONDS
     assert codes == [201]
 
 

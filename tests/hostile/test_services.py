@@ -53,7 +53,7 @@ def phase(up: Up, name: str) -> str:
     return str(up.get("workloads.kapok.dev", name).get("status", {}).get("phase", ""))
 
 
-def place(up: Up, name: str, *, within_seconds: float = 20.0) -> None:
+def place(up: Up, name: str, *, within_seconds: float = 60.0) -> None:
     up.apply(WORKLOAD.format(name=name))
     eventually(lambda: phase(up, name) == "Running", within_seconds=within_seconds)
 
@@ -91,12 +91,11 @@ def test_a_broker_that_is_killed_again_and_again_is_started_again(tmp_path: Path
             place(up, "before")
             end = time.monotonic() + 3.0
             killed = 0
-            while time.monotonic() < end:  # also while it is being started again
+            while time.monotonic() < end or killed < 2:  # also while it is being started again
                 if broker := broker_pid(up):
                     os.kill(broker, signal.SIGKILL)
                     killed += 1
                 time.sleep(0.01)  # noqa: TID251 - a real process is killed
-            assert killed >= 2
             place(up, "after")
         assert up.pid == pid
         assert "Traceback" not in up.log
@@ -108,7 +107,7 @@ def test_while_the_ledger_is_locked_nothing_is_decided_and_then_all_is(tmp_path:
         up.apply(one.manifest)
         with running_sites(one):
             place(up, "before")
-            assert readiness(up) == "ok"
+            eventually(lambda: readiness(up) == "ok")
             with closing(sqlite3.connect(up.data_dir / "ledger.db", isolation_level=None)) as lock:
                 lock.execute("BEGIN IMMEDIATE")
                 _nothing_is_decided(up, "database is locked")
@@ -145,7 +144,7 @@ def _nothing_is_decided(up: Up, *reasons: str) -> None:
     assert any(reason in sentence for reason in reasons)
     assert "\n" not in sentence
     assert [phase(up, f"held-{number}") for number in range(3)] == ["", "", ""]
-    assert counters(up, "kapok_faults_total")['where="ledger"'] >= 1
+    eventually(lambda: counters(up, "kapok_faults_total").get('where="ledger"', 0) >= 1)
 
 
 def _ledger_problem(up: Up) -> str:

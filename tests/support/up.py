@@ -49,6 +49,21 @@ def eventually(
     return found
 
 
+def becomes(probe: Callable[[], object], wanted: object, *, within_seconds: float = 60.0) -> None:
+    """Waits until `probe` returns exactly what is wanted; fails with both."""
+    last: list[object] = []
+
+    def is_so() -> bool:
+        last[:] = [probe()]
+        return bool(last[0] == wanted)
+
+    try:
+        eventually(is_so, within_seconds=within_seconds)
+    except AssertionError:
+        said = f"not within {within_seconds} s: {wanted!r}; last seen: {last[0]!r}"
+        raise AssertionError(said) from None
+
+
 @dataclass(slots=True)
 class Up:
     """One data directory, and the process that runs on it now.
