@@ -20,7 +20,7 @@ from scheduler.model.figures import site_figures
 from scheduler.model.quantities import CPU, MILLI_PER_UNIT
 from scheduler.model.units import WATTS_PER_KILOWATT
 from scheduler.placement.fleet.site_figures import FIGURES, figures_of
-from scheduler.web.answers.table import tenants_by_namespace
+from scheduler.web.answers.table_rows import tenants_by_namespace
 from scheduler.web.snapshot import StateSnapshot
 
 _LONGEST_STEP_SECONDS: Final = 300.0

@@ -21,19 +21,14 @@ from scheduler.web.answers.source import (
     TooManyQuestions,
     WhyQuestion,
 )
-from scheduler.web.answers.table import (
-    FACETS,
-    TableQuery,
-    WorkloadTable,
-    WrongQuery,
-    tenants_by_namespace,
-)
+from scheduler.web.answers.table import TableQuery, WorkloadTable, WrongQuery
+from scheduler.web.answers.table_rows import FACETS, tenants_by_namespace
 from scheduler.web.answers.workload import workload_detail
 from scheduler.web.auth import bearer_token_of
 from scheduler.web.search import words_of
 from scheduler.web.sessions import Sessions
 from scheduler.web.snapshot import StateSnapshot
-from scheduler.words.languages import UnknownLanguage, parse_language
+from scheduler.words.languages import Language, UnknownLanguage, parse_language
 
 _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _RESOURCE: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9./_-]{0,314}[A-Za-z0-9])?")
@@ -115,7 +110,9 @@ class AnswerHandlers:
         query, snapshot = table_query(request), await self._take()
         visible = await self._rights.visible_namespaces(request)
         async with self._table_lock:
-            return await asyncio.to_thread(self._table.answer, snapshot, query, visible)
+            return await asyncio.to_thread(
+                self._table.answer, snapshot, query, visible, _language(request)
+            )
 
     async def _get_workload(self, request: web.Request) -> Any:  # noqa: ANN401 - JSON
         snapshot, workload = await self._workload(request)
@@ -253,6 +250,10 @@ def fit_question(request: web.Request) -> FitQuestion:
     )
 
 
+def _language(request: web.Request) -> Language:
+    return parse_language(request.query.get("lang", "en"))
+
+
 def _text(request: web.Request, name: str) -> str:
     value = request.query.get(name, "")
     if len(value) > _MAX_VALUE_LENGTH:
@@ -286,7 +287,7 @@ def _answering(
 
     async def answer(request: web.Request) -> web.Response:
         try:
-            language = parse_language(request.query.get("lang", "en"))
+            language = _language(request)
             found = await handler(request)
         except tuple(_STATUS_OF) as error:
             status = next(code for kind, code in _STATUS_OF.items() if isinstance(error, kind))

@@ -11,7 +11,7 @@ from scheduler.model.kinds.workload import Workload
 from scheduler.model.quantities import CPU, MILLI_PER_UNIT, NotAQuantity, requests_of
 from scheduler.model.reasons import REASONS, TRANSIENT_REASONS
 from scheduler.placement.queue.order import wake_events_of
-from scheduler.web.answers.table import tenants_by_namespace
+from scheduler.web.answers.table_rows import tenants_by_namespace
 from scheduler.web.snapshot import StateSnapshot
 
 MAX_WAITING: Final = 1000

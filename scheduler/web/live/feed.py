@@ -101,14 +101,24 @@ class LiveFeed:
 
     async def _look(self, *, is_sample: bool = False) -> None:
         async with self._lock:
-            snapshot = self._take_snapshot()
-            views = [(key, one.shared) for key, one in self._views.items()]
-            changes = await asyncio.to_thread(self._render, snapshot, views, is_sample=is_sample)
-            self.now = format_rfc3339_micros(snapshot.at)
-            for shared, document, event in changes:
-                if event:
-                    shared.advance(document, event)
-            self._wake_the_still(changes)
+            await self._look_alone(is_sample=is_sample)
+
+    async def prepare(self, shared: SharedView) -> None:
+        """Looks at once for a view that has no document yet: its reader waits for no interval."""
+        async with self._lock:  # another reader's look may have served it meanwhile
+            if not shared.version:
+                with self._faults.barrier("loop"):
+                    await self._look_alone()
+
+    async def _look_alone(self, *, is_sample: bool = False) -> None:
+        snapshot = self._take_snapshot()
+        views = [(key, one.shared) for key, one in self._views.items()]
+        changes = await asyncio.to_thread(self._render, snapshot, views, is_sample=is_sample)
+        self.now = format_rfc3339_micros(snapshot.at)
+        for shared, document, event in changes:
+            if event:
+                shared.advance(document, event)
+        self._wake_the_still(changes)
 
     def _wake_the_still(self, changes: list[_Change]) -> None:
         """Lets streams without changes say the time now and then."""
@@ -140,9 +150,9 @@ class LiveFeed:
             changes.append((shared, document, shared.next_event(document, now)))
         return changes
 
-    def namespaces(self) -> set[str]:
-        """The namespaces that hold workloads now."""
-        return {one.metadata.namespace for one in self._take_snapshot().workloads}
+    def namespaces(self) -> Iterator[str]:
+        """The namespaces that hold workloads now; the state is looked at when they are read."""
+        yield from {one.metadata.namespace for one in self._take_snapshot().workloads}
 
     def close(self) -> None:
         """Wakes all readers, for the last time."""

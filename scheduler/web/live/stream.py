@@ -83,6 +83,7 @@ class LiveStream:
         while not self._closing and await self._sessions.knows_token(token):
             sight = await self._sight_of(token)
             with self._feed.watching(ViewKey(view, name, sight)) as shared:
+                await self._feed.prepare(shared)
                 await self._send(response, shared, token, sight)
 
     async def _sight_of(self, token: str) -> Sight:

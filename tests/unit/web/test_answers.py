@@ -20,7 +20,7 @@ from scheduler.model.kinds.workload import GroupPhase, WorkloadSpec
 from scheduler.model.reasons import REASONS
 from scheduler.placement.cost.site_costs import all_costs
 from scheduler.placement.filter.rules import WakeEvent
-from scheduler.web.answers.table import FACETS
+from scheduler.web.answers.table_rows import FACETS
 from scheduler.web.listener import WebListener
 from scheduler.web.metrics import Metrics
 from scheduler.web.records import LedgerSource

@@ -68,11 +68,18 @@ export function useFetched(path, {everySeconds = 0, version} = {}) {
   return state;
 }
 
-export function useDelayed(value, milliseconds = 200) {       // a search starts when typing pauses
-  const [delayed, setDelayed] = useState(value);
+// A value that changes as fast as somebody types: the first change is taken at once, later ones
+// when typing pauses, and every `milliseconds` at the latest.
+export function usePaced(value, milliseconds = 100) {
+  const [paced, setPaced] = useState(value);
+  const last = useRef(-Infinity);
   useEffect(() => {
-    const timer = setTimeout(() => setDelayed(value), milliseconds);
+    if (value === paced) return undefined;
+    const take = () => { last.current = performance.now(); setPaced(value); };
+    const wait = last.current + milliseconds - performance.now();
+    if (wait <= 0) { take(); return undefined; }
+    const timer = setTimeout(take, wait);
     return () => clearTimeout(timer);
   }, [value, milliseconds]);
-  return delayed;
+  return paced;
 }

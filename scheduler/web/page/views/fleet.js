@@ -2,7 +2,7 @@
 
 import {html, useEffect, useMemo, useState} from "/page/lib/preact.js";
 import {amount, duration, number, rounded, watts} from "/page/lib/format.js";
-import {useDelayed, useFetched} from "/page/lib/fetched.js";
+import {usePaced, useFetched} from "/page/lib/fetched.js";
 import {schedulerNow, useLive} from "/page/lib/live.js";
 import {provinceName} from "/page/lib/places.js";
 import {setQuery, siteLink} from "/page/lib/router.js";
@@ -95,7 +95,7 @@ export function Fleet({query}) {
   const {tables, values} = useLive();
   const by = query.get("by") in LENSES ? query.get("by") : "cpu";
   const [show, as, from] = ["show", "as", "from"].map((name) => query.get(name) || "");
-  const words = useDelayed(query.get("search") || "", 80);
+  const words = usePaced(query.get("search") || "");
   const rows = useMemo(() => [...(tables.sites || new Map()).values()].sort((a, b) => (a.name < b.name ? -1 : 1)), [tables.sites]);
   const found = useMemo(() => matching(rows, show, words), [rows, show, words]);
   const second = useSeconds(by === "age" || as === "table");

@@ -2,7 +2,7 @@
 // change that would help and who may make it, and any two sites side by side.
 
 import {html, useEffect, useState} from "/page/lib/preact.js";
-import {useDelayed, useFetched} from "/page/lib/fetched.js";
+import {usePaced, useFetched} from "/page/lib/fetched.js";
 import {duration, instant, number} from "/page/lib/format.js";
 import {plain} from "/page/lib/plain.js";
 import {link, setQuery, siteLink} from "/page/lib/router.js";
@@ -155,7 +155,7 @@ function questionOf(query, search, versus) {
 }
 
 export function Why({path, parts, query, phase}) {
-  const search = useDelayed(query.get("site") || "", 250);
+  const search = usePaced(query.get("site") || "", 250);
   const versus = (query.get("versus") || "").split(",").filter(Boolean).slice(0, 2);
   const state = useFetched(`${path}/why?${questionOf(query, search, [])}`, {everySeconds: 15});
   const sides = useFetched(versus.length ? `${path}/why?${questionOf(query, "", versus)}` : null);

@@ -1,7 +1,7 @@
 // All workloads: search, facets with counts, an order; the server finds, sorts and pages.
 
 import {html, useEffect, useMemo, useState} from "/page/lib/preact.js";
-import {ask, useAgain, useDelayed} from "/page/lib/fetched.js";
+import {ask, useAgain, usePaced} from "/page/lib/fetched.js";
 import {instant, number} from "/page/lib/format.js";
 import {useLive} from "/page/lib/live.js";
 import {plain} from "/page/lib/plain.js";
@@ -115,7 +115,7 @@ const columnsOf = () => [
 ];
 
 export function Workloads({query}) {
-  const search = useDelayed(query.get("search") || "", 150);
+  const search = usePaced(query.get("search") || "");
   const question = useMemo(() => questionOf(query, search), [query.toString(), search]);
   const [state, more] = useRows(question);
   const written = query.get("sort") || "namespace";
