@@ -36,7 +36,10 @@ elseif status.phase == "Degraded" then
   health.message = status.reason or ""
 elseif ready ~= nil and ready.status == "True" then
   health.status = "Healthy"
-  health.message = status.sites or ready.message or ""
+  health.message = status.sites or ""
+  if ready.message ~= nil and ready.message ~= "" then -- a drift that spec.onDrift leaves
+    health.message = ready.message
+  end
 elseif ready ~= nil then
   health.message = ready.message or ready.reason
 end

@@ -14,6 +14,7 @@ from scheduler.model.demand.demand import Demand, NotAccepted
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.quantities import CPU, MILLI_PER_UNIT, PODS, format_amount, parse_quantity
 from scheduler.placement.choose import prepare_cycle
+from scheduler.placement.explain.explain import never_reported
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.result import CycleState
 from scheduler.whatif.backlog import settle_backlog
@@ -112,7 +113,8 @@ def _refusal(state: CycleState, fleet: Fleet, slot: int) -> Answer:
     facts = fleet.facts_of(fleet.name_at(slot))
     for rule, passed in state.filter_result.passed:
         if not passed[slot]:
-            sentence = rule.explain(facts, state.demand, state.context)
+            missing = never_reported(rule, facts)
+            sentence = missing or rule.explain(facts, state.demand, state.context)
             return {"reason": rule.reason, "sentence": sentence}
     summed = int(state.capacity.replicas_by_sums(np.array([slot]))[0])
     if slot in state.capacity.quota_bound_slots:

@@ -7,8 +7,11 @@ these conditions and `observedGeneration` alone (sigs.k8s.io/cli-utils, pkg/ksta
 - `Reconciling` is there while Kapok, a site or Kubernetes is still to do something;
 - `Stalled` is there while nothing goes on until someone edits the workload or the sites.
 
-The last two are there only while they are True, and never both. They follow from the rest of the
-status, so they are written with it.
+A drift that `spec.onDrift: Report` leaves changes none of them: it is what the spec asks for. The
+message of `Ready` names it (docs/decisions/0105-drift-and-ready.md).
+
+The last two conditions are there only while they are True, and never both. They follow from the
+rest of the status, so they are written with it.
 """
 
 from collections.abc import Mapping
@@ -48,7 +51,7 @@ def with_kstatus(status: WorkloadStatus, *, is_failed: bool, now: datetime) -> W
     stalled = _stalled_reason(status, is_failed=is_failed)
     is_ready = not stalled and _is_ready(status)
     reason = stalled or str(status.phase or "Pending")
-    message = "" if is_ready else clip_text(status.reason)
+    message = clip_text(_left_drift(status) if is_ready else status.reason)
     ready = Condition(
         type=READY, status="True" if is_ready else "False", reason=reason, message=message
     )
@@ -73,6 +76,12 @@ def _is_ready(status: WorkloadStatus) -> bool:
     available = find_condition(status.conditions, "Available")
     serves = available is not None and available.status == "True"
     return status.phase == "Placed" and not status.replicas and serves
+
+
+def _left_drift(status: WorkloadStatus) -> str:
+    """What is ready though it was changed at its sites, and stays so; "" without such."""
+    drifted = find_condition(status.conditions, "Drifted")
+    return f"changed at its sites and left so: {drifted.message}" if drifted is not None else ""
 
 
 def _stalled_reason(status: WorkloadStatus, *, is_failed: bool) -> str:

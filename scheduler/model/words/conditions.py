@@ -22,6 +22,7 @@ AVAILABLE = (
     Message("available.unknown", "unknown at {sites:list}{more:more}: {why:said}"),
     Message("available.site-unknown", "unknown: {why:said}"),
     Message("available.not-reported", "ordered; the site has not reported on the order yet"),
+    Message("ready.drift-left", "changed at its sites and left so: {what:raw}"),
     Message("available.silence", "the site does not report"),
     Message("available.withdrawn", "being withdrawn from {sites:list}{more:more}"),
     Message(

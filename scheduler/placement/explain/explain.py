@@ -101,6 +101,8 @@ def _verdict(
         else None
     )
     sentence = missing
+    if sentence is None and not passed:
+        sentence = never_reported(rule, facts)
     if sentence is None and not passed and is_grant_rule(rule):
         allowing = [
             grant.name
@@ -115,6 +117,14 @@ def _verdict(
         passed=None if missing else passed,
         sentence=sentence or rule.explain(facts, state.demand, state.context),
     )
+
+
+def never_reported(rule: Rule, facts: SiteFacts) -> Sentence | None:
+    """Why a rule about what a site reports refuses one that never reported; None for others."""
+    has_reported = facts.observed_at is not None or facts.status.node_classes
+    if has_reported or rule_name(rule) not in _RULES_ABOUT_REPORTS:
+        return None
+    return _NEVER_REPORTED(site=facts.name)
 
 
 def _missing_right(facts: SiteFacts, by_name: dict[str, bool]) -> Sentence | None:
@@ -215,6 +225,9 @@ _NO_VALID_GRANT = Message(
     "not-looked-at.no-valid-grant", "not looked at: {site} has no grant that is valid now"
 )
 _NOT_REPORTED = Message("not-looked-at.not-reported", "not looked at: {site} has not reported")
+_NEVER_REPORTED = Message(
+    "refused.never-reported", "{site} never reported, so what is there is not known"
+)
 _NO_NODES = Message("not-looked-at.no-nodes", "not looked at: {site} reports no nodes")
 _REFUSED_BEFORE = Message(
     "not-looked-at.refused-before",

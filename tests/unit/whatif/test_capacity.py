@@ -135,3 +135,12 @@ def test_a_site_that_has_not_reported_is_named() -> None:
     answer = ask_capacity(copy, AskedShape(requests={"cpu": "1"}))
     assert {one["name"]: one["replicas"] for one in answer["sites"]} == {"m1": 0, "m2": 1}
     assert "1 sites have not reported" in answer["notes"][0]
+
+
+def test_a_site_that_never_reported_is_not_said_to_have_no_nodes() -> None:
+    unknown = site("m1", nodes(4))
+    del unknown["status"]
+    copy = copy_of(site("m2", nodes(1))).with_facts([facts_of(unknown, grant("m1"))])
+    answer = ask_capacity(copy, AskedShape(requests={"cpu": "1"}))
+    refusals = {one["name"]: one["firstRefusal"] for one in answer["sites"]}
+    assert refusals["m1"]["sentence"] == "m1 never reported, so what is there is not known"

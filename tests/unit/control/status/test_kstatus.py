@@ -19,6 +19,9 @@ HEALTH = Path(__file__).parents[4] / "manifests/argocd/health.lua"
 REFUSED = Condition(type="Accepted", status="False", reason="Conflict", message="it is another's")
 SILENT = Condition(type="Available", status="Unknown", reason="SiteSilent")
 HELD = Condition(type="Failover", status="False", reason="Manual")
+DRIFTED = Condition(
+    type="Drifted", status="True", reason="ChangedAtSite", message="m1: Deployment web (spec)"
+)
 EMPTY = Condition(type="Available", status="True", reason="Placed")
 
 Case = tuple[dict[str, Any], bool, str, str, str]
@@ -147,6 +150,24 @@ def test_argo_cd_shows_the_health_of_each_phase(name: str) -> None:
     status, message = lua_health(body_of(status_of(CASES[name])))
     assert status == CASES[name][4]
     assert message == ("" if status == "Healthy" else "why")
+
+
+def test_a_drift_that_is_left_is_ready_and_named() -> None:
+    running = WorkloadStatus(observed_generation=3, phase="Running", conditions=(DRIFTED,))
+    status = with_kstatus(running, is_failed=False, now=NOW)
+    said = "changed at its sites and left so: m1: Deployment web (spec)"
+    assert kstatus_of(body_of(status)) == "Current"
+    ready = find_condition(status.conditions, "Ready")
+    assert ready is not None
+    assert (ready.status, ready.message) == ("True", said)
+    assert lua_health(body_of(status)) == ("Healthy", said)
+    failed = WorkloadStatus(
+        observed_generation=3, phase="Degraded", reason="why", conditions=(DRIFTED,)
+    )
+    status = with_kstatus(failed, is_failed=True, now=NOW)
+    ready = find_condition(status.conditions, "Ready")
+    assert ready is not None
+    assert (ready.status, ready.message) == ("False", "why")
 
 
 def test_argo_cd_shows_what_is_new_paused_or_being_deleted() -> None:

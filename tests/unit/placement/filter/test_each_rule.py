@@ -15,7 +15,7 @@ from scheduler.placement.filter.rules import all_rules, rule_name
 from scheduler.placement.fleet.context import decision_context
 from scheduler.placement.fleet.fleet import Fleet
 from tests.support.one_site import asking, asking_within, at, tenant
-from tests.support.sites import NOW, facts_of, nodes, site_with_capacity
+from tests.support.sites import NOW, facts_of, grant, nodes, site_with_capacity
 
 TAINTED = {**nodes(5), "taints": [{"key": "a", "value": "b", "effect": "NoSchedule"}]}
 WINDOWS = {**nodes(5), "labels": {"kubernetes.io/os": "windows"}}
@@ -298,3 +298,15 @@ def test_a_rule_refuses_a_site_says_why_and_has_a_fix_that_the_engine_verified(
 
 def test_every_rule_has_a_row_above() -> None:
     assert {row[0] for row in CASES} == {rule_name(rule) for rule in all_rules()}
+
+
+def test_of_a_site_that_never_reported_nothing_is_said_about_its_nodes() -> None:
+    unknown = site_with_capacity("m1", 5)
+    del unknown["status"]
+    (site,) = explain(asking(), Fleet([facts_of(unknown, grant("m1"))]), now=NOW).sites
+    refusing = {one.rule: one.sentence for one in site.verdicts if one.passed is False}
+    assert refusing["architecture"] == "m1 never reported, so what is there is not known"
+    reported = at(nodeClasses=[])
+    (site,) = explain(asking(), Fleet([reported]), now=NOW).sites
+    refusing = {one.rule: one.sentence for one in site.verdicts if one.passed is False}
+    assert refusing["architecture"] == "m1 has no nodes; the images run on amd64"
