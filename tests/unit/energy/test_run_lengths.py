@@ -73,6 +73,7 @@ def test_published_policies_are_reproduced_and_beaten_at_no_longer_waits() -> No
 
 
 @pytest.mark.skipif(not _DATA, reason="KAPOK_DATA_DIR names no public data")
+@pytest.mark.timeout(600)  # a thousand jobs, each planned; twenty seconds on an idle machine
 def test_five_clusters_save_as_much_with_shorter_waits_and_nothing_is_late() -> None:
     for load, greedy_saving in ((0.5, 0.427), (0.8, 0.27)):
         rows = [row for row in _figures("clusters") if row["load"] == load]
