@@ -158,7 +158,7 @@ def kubectl(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Callabl
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=50,
+            timeout=90,
             check=False,
             env={
                 "KUBECONFIG": str(server.kubeconfig),

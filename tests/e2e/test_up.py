@@ -94,7 +94,7 @@ def test_a_workload_goes_all_the_way_and_back(up: Up) -> None:
         assert "Running" in table
         assert "m1 (3)" in table
         assert "placed on m1 (3)" in eventually(lambda: events_of(up))
-        up.kubectl("delete", "workloads.kapok.dev", "portal", "--timeout=20s")
+        up.kubectl("delete", "workloads.kapok.dev", "portal", "--timeout=60s")
         assert one.contents == {}
     with LedgerReader(up.data_dir / "ledger.db") as ledger:
         record = ledger.find(status["decision"]["id"])
@@ -159,7 +159,7 @@ def test_a_quota_counts_all_workloads_of_a_tenant_and_released_quota_is_used(up:
         up.apply(second)
         eventually(lambda: phase(up, "second") == "Waiting")
         assert "quota" in up.get("workloads.kapok.dev", "second")["status"]["reason"]
-        up.kubectl("delete", "workloads.kapok.dev", "portal", "--timeout=20s")
+        up.kubectl("delete", "workloads.kapok.dev", "portal", "--timeout=60s")
         eventually(lambda: phase(up, "second") == "Running")
 
 
@@ -188,7 +188,7 @@ def test_a_workload_that_is_deleted_and_created_again_runs_again(up: Up) -> None
         eventually(lambda: is_running(up))
         for _ in range(3):
             before = set(one.contents)
-            up.kubectl("delete", "workloads.kapok.dev", "portal", "--timeout=20s")
+            up.kubectl("delete", "workloads.kapok.dev", "portal", "--timeout=60s")
             up.apply(WORKLOAD)
             eventually(lambda: is_running(up))
             assert before.isdisjoint(one.contents), "a new life has an order id of its own"

@@ -61,7 +61,7 @@ def test_a_workload_is_written_twice_until_it_runs_and_has_one_event(tmp_path: P
             site.is_ready = True
             eventually(lambda: phase(up) == "Running")
             eventually(lambda: writes(up)["events"] > before["events"])
-            assert is_quiet(up)
+            eventually(lambda: is_quiet(up))
             ours = writes(up) - before
             assert ours["workloads"] == 1  # kubectl created it
             assert 1 <= ours["workloads/status"] <= 2

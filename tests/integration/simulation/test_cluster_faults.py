@@ -36,7 +36,7 @@ from tests.support.fake_cluster import deployment, job
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
-_SETTLE_SECONDS = 40.0
+_SETTLE_SECONDS = 60.0
 
 
 class UnreliableClient:
