@@ -12,7 +12,7 @@ from scheduler.ledger.replay import replay
 from tests.support.scripted_site import ScriptedSite, running_sites
 from tests.support.up import FAST_SETTINGS, Up, eventually, kapok, running_up
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 SETTINGS = FAST_SETTINGS + "batch: {at_workloads: 4, interval_seconds: 0.5}\n"
 WORKLOAD = """

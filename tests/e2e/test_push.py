@@ -22,7 +22,7 @@ from tests.support.up import Up, eventually, running_up
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(300),
     pytest.mark.skipif(
         bool(REAL_KUBECONFIGS),
         reason="a real member has controllers of its own and no kubelet; simulated controllers "

@@ -9,7 +9,7 @@ from tests.e2e.test_batch import WORKLOAD, phase
 from tests.support.scripted_site import ScriptedSite, running_sites
 from tests.support.up import FAST_SETTINGS, eventually, kapok, running_up
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 SETTINGS = FAST_SETTINGS + "queue: {reserve_after_seconds: 1.0}\n"
 

@@ -160,7 +160,7 @@ def test_a_wrong_call_is_refused_in_one_line(
     assert said in printed.err.splitlines()[-1]
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(180)
 @_needs_data
 def test_the_openb_trace_is_placed_soundly_within_a_minute(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -27,7 +27,7 @@ from scheduler.hub_process.supervisor import HubProcess, running_hub, socket_pat
 from scheduler.runtime.clock import SystemClock
 from tests.support.up import ROOT, Up, eventually, running_up
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 CLOCK = SystemClock()
 
 

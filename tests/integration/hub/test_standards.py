@@ -31,7 +31,7 @@ from tests.support.standard_kinds import cluster_profile_crd, placement_decision
 from tests.support.standards_rig import StandardsRig
 from tests.support.up import Up, eventually, running_up
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 CRDS = ApiResource(
     "apiextensions.k8s.io",

@@ -9,7 +9,7 @@ import pytest
 from tests.support.scripted_site import ScriptedSite, running_sites
 from tests.support.up import Up, eventually, running_up
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 WORKLOAD = """
 apiVersion: kapok.dev/v1alpha1

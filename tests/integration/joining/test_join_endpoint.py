@@ -31,7 +31,7 @@ from scheduler.joining.certificates import list_revoked
 from scheduler.joining.invitations import JOINING_NAMESPACE
 from tests.support.join_rig import HUB_KEY, JoinRig, running_join_rig
 
-pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(180)]
 
 
 @pytest_asyncio.fixture

@@ -10,7 +10,7 @@ import yaml
 from scheduler.control.ports.hub import WORKLOADS
 from tests.support.proxied_hub import ProxiedHub, Scheduler, proxied_hub, until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 PROBLEMS = {
     0: "unreachable",

@@ -17,7 +17,7 @@ from tests.support.member_clusters import (
     write_nodes,
 )
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 NEVER_RESTARTED = {"kapok.dev/simulated-seconds": "1"}
 

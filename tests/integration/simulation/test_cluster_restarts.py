@@ -26,7 +26,7 @@ from tests.support.member_clusters import (
     write_nodes,
 )
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 ONE_SECOND = {"kapok.dev/simulated-seconds": "1"}
 
