@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
         if item.path.is_relative_to(here) and item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(120))
+            item.add_marker(pytest.mark.timeout(180))
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def kubectl(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Callabl
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=50,
+            timeout=90,
             check=False,
             env={
                 "KUBECONFIG": str(server.kubeconfig),

@@ -71,7 +71,7 @@ def test_leaving_a_selection_is_a_deletion(server: Server, client: Client) -> No
 def test_a_watch_ends_after_its_time(server: Server, client: Client) -> None:
     version = _version(client, server.widgets())
     with client.watch(
-        server.widgets(), seconds=4, resourceVersion=version, timeoutSeconds=1
+        server.widgets(), seconds=60, resourceVersion=version, timeoutSeconds=1
     ) as events:
         assert len(list(events)) < 100
 

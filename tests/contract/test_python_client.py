@@ -102,7 +102,7 @@ def test_a_watch_follows_a_list(server: Server, api: object) -> None:
         core.list_namespaced_config_map,
         server.namespace,
         resource_version=listed.metadata.resource_version,
-        timeout_seconds=3,
+        timeout_seconds=60,
     )
     names = []
     for event in stream:

@@ -28,7 +28,7 @@ from tests.support.member_clusters import wait_until
 from tests.support.tools import require_tool
 from tests.support.up import ROOT
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 REAL = f'#!/bin/sh\nexport PYTHONPATH={ROOT}\nexec {sys.executable} -m agents.cli "$@"\n'
 ONLY_CHECKS = f'#!/bin/sh\nexport PYTHONPATH={ROOT}\ncase "$*" in *self-check*) exit 0 ;; esac\n'

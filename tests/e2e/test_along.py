@@ -13,7 +13,7 @@ from tests.support.member_clusters import Cluster
 from tests.support.site_with_agent import sites_with_agents
 from tests.support.up import Up, eventually, running_up
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 MARKER = "marker-of-a-secret-8f41c2"
 NEXT_MARKER = "marker-of-its-update-77ab90"

@@ -12,7 +12,7 @@ from scheduler.ledger.replay import replay
 from tests.support.scripted_site import ScriptedSite, running_sites
 from tests.support.up import FAST_SETTINGS, Up, eventually, kapok, running_up
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 SETTINGS = FAST_SETTINGS + "batch: {at_workloads: 4, interval_seconds: 0.5}\n"
 WORKLOAD = """
@@ -79,7 +79,7 @@ def test_scarcity_prices_enter_decisions_are_replayed_and_end_with_the_backlog(
             placed = next(name for name in names if phase(up, name) != "Waiting")
             up.apply(work("urgent", 100))
             eventually(lambda: phase(up, "urgent") == "Waiting")
-            up.kubectl("delete", "workloads.kapok.dev", placed, "--timeout=20s")
+            up.kubectl("delete", "workloads.kapok.dev", placed, "--timeout=60s")
             eventually(lambda: phase(up, "urgent") in ("Placed", "Running"))
             explanation = kapok(up, "explain", "default/urgent")
             terms = {
@@ -90,7 +90,7 @@ def test_scarcity_prices_enter_decisions_are_replayed_and_end_with_the_backlog(
             assert 0 < terms["scarcity"] < 200
             decision = up.get("workloads.kapok.dev", "urgent")["status"]["decision"]["id"]
             assert kapok(up, "replay", decision)["same"] is True
-            up.kubectl("delete", "workloads.kapok.dev", "--all", "--timeout=30s")
+            up.kubectl("delete", "workloads.kapok.dev", "--all", "--timeout=60s")
             eventually(lambda: metric(up, "kapok_scarcity_prices") == 0)
             up.apply(work("alone"))
             eventually(lambda: phase(up, "alone") in ("Placed", "Running"))

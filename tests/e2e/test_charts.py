@@ -11,7 +11,7 @@ from tests.support.charts import chart_tenant, chart_workload
 from tests.support.site_with_agent import SiteWithAgent, site_with_agent
 from tests.support.up import eventually
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 NAMESPACE = "shop"
 

@@ -8,7 +8,7 @@ import pytest
 from tests.support.site_with_agent import SITE, SiteWithAgent, site_with_agent
 from tests.support.up import eventually
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 WORKLOAD = """
 apiVersion: kapok.dev/v1alpha1

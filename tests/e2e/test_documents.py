@@ -33,7 +33,7 @@ def steps(*names: str) -> list[Step]:
     return [step for name in names for step in steps_of(DOCS / name)]
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 def test_a_reader_of_the_tutorial_has_a_placed_workload(tmp_path: Path) -> None:
     with reader(tmp_path) as one:
         one.follow(steps("tutorial.md"))

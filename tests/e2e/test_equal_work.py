@@ -16,7 +16,7 @@ from tests.support.scripted_site import ScriptedSite, running_sites
 from tests.support.tools import require_kernel
 from tests.support.up import Up, eventually, kapok, running_up
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 WORKLOAD = """---
 apiVersion: kapok.dev/v1alpha1

@@ -12,7 +12,7 @@ from agents.protocol.status import NotReadyPods
 from tests.support.scripted_site import ScriptedSite, running_sites
 from tests.support.up import BIN, FAST_SETTINGS, Up, becomes, eventually, kapok, running_up
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 SETTINGS = FAST_SETTINGS + "failover: {after_seconds: 5.0}\n"
 WORKLOAD = """

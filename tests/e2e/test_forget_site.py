@@ -13,7 +13,7 @@ from scheduler.ledger.record import FORGOTTEN_SUBJECT
 from tests.support.scripted_site import ScriptedSite, running_sites
 from tests.support.up import BIN, Up, eventually, running_up
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 WORKLOAD = """
 apiVersion: kapok.dev/v1alpha1

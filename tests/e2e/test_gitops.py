@@ -14,7 +14,7 @@ from tests.support.pod_kinds import of_kind, template
 from tests.support.scripted_site import ScriptedSite, running_sites
 from tests.support.up import ROOT, Up, eventually, running_up
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 POD = {"template": template(1000)}
 WORKLOAD: dict[str, Any] = {

@@ -13,7 +13,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from tests.support.joined_city import machine, operator, settings_with
 from tests.support.up import Up, eventually, running_up
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 
 class BrokerClient:

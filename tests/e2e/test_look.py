@@ -12,7 +12,7 @@ from tests.support.member_clusters import Cluster
 from tests.support.site_with_agent import SiteWithAgent, site_with_agent
 from tests.support.up import ROOT, Up, eventually, kapok
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 WORKLOAD = """
 apiVersion: kapok.dev/v1alpha1

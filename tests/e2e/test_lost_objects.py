@@ -14,7 +14,7 @@ from tests.support.kept_data import remove
 from tests.support.scripted_site import ScriptedSite, running_sites
 from tests.support.up import Up, eventually, kapok, running_up
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 SETTINGS = """
 freshness: {hear_sites_seconds: 0.5, site_status_seconds: 0.5, silent_after_seconds: 4.0}

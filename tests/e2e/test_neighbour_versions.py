@@ -32,7 +32,7 @@ from tests.support.site_with_agent import SITE_OBJECTS
 from tests.support.tools import require_tool
 from tests.support.up import ROOT, Up, running_up
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 RECORDED = ROOT / "tests" / "fixtures" / "wire-step-11"
 SITE = "m1"

@@ -11,7 +11,7 @@ from tests.support.member_clusters import Cluster
 from tests.support.site_with_agent import sites_with_agents
 from tests.support.up import Up, eventually, kapok, running_up
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 WORKLOAD = """
 apiVersion: kapok.dev/v1alpha1

@@ -13,7 +13,7 @@ from tests.support.browser import Browser, browser, require_browser
 from tests.support.scripted_site import ScriptedSite, running_sites
 from tests.support.up import ROOT, Up, eventually, kapok, running_up
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 SCHEME = """
 apiVersion: v1

@@ -30,7 +30,7 @@ from tests.support.page_tour import (
 )
 from tests.support.up import eventually
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 TAB, ENTER, RIGHT, DOWN = "\ue004", "\ue007", "\ue014", "\ue015"
 EVERYTHING = (*VIEWS, *PARTS)

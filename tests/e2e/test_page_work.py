@@ -14,7 +14,7 @@ from tests.support.browser import Browser, browser, require_browser
 from tests.support.page_double import ESCAPES, MARKUP, Reader, poisoned, serving
 from tests.support.up import KUBECTL, ROOT, eventually
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 PLACED, REFUSED, UNNAMED = (
     "health/appointment",

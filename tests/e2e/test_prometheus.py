@@ -18,7 +18,7 @@ from tests.support.scripted_site import ScriptedSite, running_sites
 from tests.support.tools import require_tool
 from tests.support.up import ROOT, Up, becomes, eventually, running_up
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 MANIFESTS = ROOT / "manifests"
 TENANT = """

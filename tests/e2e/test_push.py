@@ -22,7 +22,7 @@ from tests.support.up import Up, eventually, running_up
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(300),
     pytest.mark.skipif(
         bool(REAL_KUBECONFIGS),
         reason="a real member has controllers of its own and no kubelet; simulated controllers "
@@ -207,7 +207,7 @@ def test_a_member_is_reached_by_its_cluster_profile(up: Up, tmp_path: Path) -> N
         cluster = tree["clusters"][0]["cluster"]
         token.write_text("revoked")
         up.apply(json.dumps(cluster_profile_crd()))
-        up.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+        up.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
         up.apply(profile_object(cluster))
         status = {"status": json.loads(profile_object(cluster))["status"]}
         words = ("clusterprofile", "m1", "-n", NAMESPACE, "--subresource=status", "--type=merge")

@@ -9,7 +9,7 @@ from tests.e2e.test_batch import WORKLOAD, phase
 from tests.support.scripted_site import ScriptedSite, running_sites
 from tests.support.up import FAST_SETTINGS, eventually, kapok, running_up
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 SETTINGS = FAST_SETTINGS + "queue: {reserve_after_seconds: 1.0}\n"
 
@@ -32,7 +32,7 @@ def test_small_work_leaves_reserved_capacity_to_waiting_work_and_each_decision_c
             eventually(lambda: {phase(up, name) for name in smalls} <= {"Placed", "Running"})
             up.apply(work("large", 3))
             eventually(lambda: "capacity is reserved at m1" in up.log)
-            up.kubectl("delete", "workloads.kapok.dev", smalls[0], "--timeout=20s")
+            up.kubectl("delete", "workloads.kapok.dev", smalls[0], "--timeout=60s")
             up.apply(work("late", 1))
             eventually(lambda: phase(up, "late") == "Waiting")
             # Until the site reports what the small one has left, there is nothing to reserve.
@@ -42,7 +42,7 @@ def test_small_work_leaves_reserved_capacity_to_waiting_work_and_each_decision_c
             up.apply(work("urgent", 1, priority=1))
             eventually(lambda: phase(up, "urgent") in ("Placed", "Running"))
             for name in (*smalls[1:], "urgent"):
-                up.kubectl("delete", "workloads.kapok.dev", name, "--timeout=20s")
+                up.kubectl("delete", "workloads.kapok.dev", name, "--timeout=60s")
             eventually(lambda: phase(up, "large") in ("Placed", "Running"))
             eventually(lambda: phase(up, "late") in ("Placed", "Running"))
             for name in ("large", "late"):

@@ -39,7 +39,7 @@ from tests.support.agent_listener import listening_hub
 from tests.support.ports import free_port
 from tests.support.postgres import PostgresServer
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 CLOCK = SystemClock()
 

@@ -11,7 +11,7 @@ from agents.protocol.report import ReportedIntensity
 from tests.support.scripted_site import ScriptedSite, running_sites
 from tests.support.up import Up, eventually, running_up
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 WORKLOAD = """
 apiVersion: kapok.dev/v1alpha1

@@ -31,7 +31,7 @@ from tests.support.up import (
     running_up,
 )
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 WORKLOAD = """
 apiVersion: kapok.dev/v1alpha1
@@ -94,7 +94,7 @@ def test_a_workload_goes_all_the_way_and_back(up: Up) -> None:
         assert "Running" in table
         assert "m1 (3)" in table
         assert "placed on m1 (3)" in eventually(lambda: events_of(up))
-        up.kubectl("delete", "workloads.kapok.dev", "portal", "--timeout=20s")
+        up.kubectl("delete", "workloads.kapok.dev", "portal", "--timeout=60s")
         assert one.contents == {}
     with LedgerReader(up.data_dir / "ledger.db") as ledger:
         record = ledger.find(status["decision"]["id"])
@@ -107,16 +107,19 @@ def test_a_recorded_decision_is_explained_replayed_and_verified(up: Up) -> None:
     up.apply(one.manifest + WORKLOAD)
     with running_sites(one):
         eventually(lambda: is_running(up))
-    decision = up.get("workloads.kapok.dev", "portal")["status"]["decision"]["id"]
-    explanation = kapok(up, "explain", "default/portal")
+        decision = up.get("workloads.kapok.dev", "portal")["status"]["decision"]["id"]
+        network = ("--kubeconfig", up.ready["kubeconfig"])
+        words = ("explain", "default/portal")
+        explanation = kapok(up, *words)
+        # What it notes of the present, such as a silent site, may change between two calls.
+        named = (*words, "--decision", decision, *network)
+        eventually(lambda: kapok(up, *named) == kapok(up, *words))
     assert (explanation["decision"], explanation["line"]) == (decision, "placed on m1 (3)")
     [shown] = explanation["sites"]
     assert shown["admitted"]
     assert all(verdict["passed"] for verdict in shown["verdicts"])
     assert kapok(up, "replay", decision)["same"] is True
-    network = ("--kubeconfig", up.ready["kubeconfig"])
     assert kapok(up, "replay", decision, *network)["same"] is True
-    assert kapok(up, "explain", "default/portal", "--decision", decision, *network) == explanation
     verdict = kapok(up, "ledger", "verify")
     assert verdict["ok"]
     assert verdict["first_bad"] is None
@@ -159,7 +162,7 @@ def test_a_quota_counts_all_workloads_of_a_tenant_and_released_quota_is_used(up:
         up.apply(second)
         eventually(lambda: phase(up, "second") == "Waiting")
         assert "quota" in up.get("workloads.kapok.dev", "second")["status"]["reason"]
-        up.kubectl("delete", "workloads.kapok.dev", "portal", "--timeout=20s")
+        up.kubectl("delete", "workloads.kapok.dev", "portal", "--timeout=60s")
         eventually(lambda: phase(up, "second") == "Running")
 
 
@@ -188,7 +191,7 @@ def test_a_workload_that_is_deleted_and_created_again_runs_again(up: Up) -> None
         eventually(lambda: is_running(up))
         for _ in range(3):
             before = set(one.contents)
-            up.kubectl("delete", "workloads.kapok.dev", "portal", "--timeout=20s")
+            up.kubectl("delete", "workloads.kapok.dev", "portal", "--timeout=60s")
             up.apply(WORKLOAD)
             eventually(lambda: is_running(up))
             assert before.isdisjoint(one.contents), "a new life has an order id of its own"

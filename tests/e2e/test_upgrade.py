@@ -32,7 +32,7 @@ GOLDEN = sorted(
     key=lambda path: int(path.name.removeprefix("step-")),
 )
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 each_golden = pytest.mark.parametrize("golden", GOLDEN, ids=lambda path: path.name)
 last_golden_and_the_others_in_the_soak = pytest.mark.parametrize(

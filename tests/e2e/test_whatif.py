@@ -22,7 +22,7 @@ from tests.support.browser import Browser, browser, require_browser
 from tests.support.scripted_site import ScriptedSite, running_sites
 from tests.support.up import FAST_SETTINGS, ROOT, Up, becomes, eventually, running_up
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 WORKLOAD = """
 apiVersion: kapok.dev/v1alpha1

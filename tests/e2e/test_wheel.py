@@ -19,7 +19,7 @@ from tests.support.tools import require_kernel
 
 ROOT = Path(__file__).resolve().parents[2]
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 
 def run(*words: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -30,7 +30,7 @@ def run(*words: str | Path, cwd: Path, **environment: str) -> subprocess.Complet
         env={**os.environ, "PYTHONPATH": "", **environment},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=540,
         check=False,
     )
 

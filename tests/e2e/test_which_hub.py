@@ -9,7 +9,7 @@ import pytest
 from tests.support.member_clusters import api_servers
 from tests.support.up import ROOT, kapok, running_up
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 
 def children_of(pid: int) -> list[str]:

@@ -21,7 +21,7 @@ from tests.support.hostile_member import ENDLESS, HostileMember, hostile_member
 from tests.support.ports import free_port
 from tests.support.up import eventually
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 MIB = 2**20
 FAST = {"interval_seconds": 0.3, "status_interval_seconds": 0.3}

@@ -170,7 +170,7 @@ def attack(name: str, inputs: int, *, seed: int) -> dict[str, float]:
     return {"read": read, "refused": refused, "longest_seconds": longest}
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", DECODERS)
 def test_broken_inputs_are_read_or_refused_by_the_decoders_own_error(name: str) -> None:
     found = attack(name, GATE_INPUTS // (10 if name in SLOW else 1), seed=1)

@@ -15,7 +15,7 @@ import pytest
 from tests.support.api_client import Client
 from tests.support.up import eventually, running_up
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180), pytest.mark.soak]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300), pytest.mark.soak]
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 _SECONDS = 6
 _SPARE = 4

@@ -16,7 +16,7 @@ import pytest
 from tests.support.api_client import APPLY, JSON_PATCH, Client
 from tests.support.up import Up, eventually, running_up
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 _MAX_DELAY_SECONDS = 0.5
 """What one client sends delays another one by less than this.

@@ -14,7 +14,7 @@ from tests.hostile.test_objects import INCARNATION, deployment, phase, workload
 from tests.support.scripted_site import ScriptedSite, running_sites
 from tests.support.up import Up, eventually, kapok, running_up
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 Json = dict[str, Any]
 FORGED = "f0f0f0f0f0"

@@ -20,7 +20,7 @@ from tests.integration.ledger.test_segments import rewrite
 from tests.support.scripted_site import ScriptedSite, running_sites
 from tests.support.up import eventually, running_up
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 Json = dict[str, Any]
 SETTINGS = """

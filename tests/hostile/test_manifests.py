@@ -18,7 +18,7 @@ import pytest
 from tests.support.scripted_site import ScriptedSite, running_sites
 from tests.support.up import Up, eventually, running_up
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 Json = dict[str, Any]
 MARKER = "bWFya2VyLW9mLXNlY3JldC1kYXRh"

@@ -14,7 +14,7 @@ from tests.support.counters import counters
 from tests.support.scripted_site import ScriptedSite, running_sites
 from tests.support.up import Up, eventually, running_up
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 Json = dict[str, Any]
 INCARNATION = "kapok.dev/incarnation"

@@ -19,7 +19,7 @@ from tests.support.scripted_site import ScriptedSite, running_sites
 from tests.support.tools import require_tool, skip_or_fail
 from tests.support.up import Up, eventually, kapok, running_up
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 _LEDGER_PROBLEM = "nothing is decided: the ledger cannot be written: "
 WORKLOAD = """

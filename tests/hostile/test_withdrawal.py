@@ -11,7 +11,7 @@ import pytest
 from tests.e2e.test_demo import KAPOK, environment, eventually
 from tests.support.tools import require_tool
 
-pytestmark = [pytest.mark.e2e, pytest.mark.soak, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.soak, pytest.mark.timeout(300)]
 
 TENANT = """
 apiVersion: kapok.dev/v1alpha1

@@ -11,7 +11,7 @@ import build_kernel
 from build_kernel import FOLDER, SUFFIX, CannotBuild, build, built_digest, digest
 from tests.support.tools import require_kernel, require_tool
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 
 @pytest.fixture

@@ -125,7 +125,7 @@ class Client:
         path: str,
         *,
         headers: Mapping[str, str] | None = None,
-        seconds: float = 5,
+        seconds: float = 60,
         **query: object,
     ) -> Iterator[Iterator[dict[str, Any]]]:
         """The events of a watch, until the server ends it or `seconds` have passed."""

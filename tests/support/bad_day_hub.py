@@ -86,7 +86,7 @@ class BadDayHub:
         """Publishes everything that is wanted."""
         await self.publish([one for site in self.sites for one in self._wanted[site]])
 
-    async def converges(self, *, within_seconds: float = 30.0, orders: int) -> None:
+    async def converges(self, *, within_seconds: float = 60.0, orders: int) -> None:
         """Waits until every site says that it works by the wanted index and lacks nothing."""
         started, deadline = monotonic(), monotonic() + within_seconds
         while behind := [

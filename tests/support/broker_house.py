@@ -69,6 +69,7 @@ class BrokerHouse:
 
     def build(self) -> None:
         """Makes the namespace and its links."""
+        self.tear_down()  # of a run that was killed, whose process had this number
         _ip("netns", "add", self.name)
         for side, ours, theirs in (("s", 1, 2), ("h", 5, 6)):
             inner = f"{self.link(side)}i"

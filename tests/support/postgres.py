@@ -25,7 +25,7 @@ from tests.support.tools import skip_or_fail
 
 PASSWORD = "pa:ss/w?rd@1%"  # noqa: S105 - of a server that ends with the test
 _DEBIAN = Path("/usr/lib/postgresql")
-_START_SECONDS = 30.0
+_START_SECONDS = 60.0
 _CONFIG = """
 listen_addresses = '127.0.0.1'
 unix_socket_directories = ''

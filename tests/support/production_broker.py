@@ -109,7 +109,7 @@ class ProductionBroker:
             tls_context=self.tls(name),
             protocol=aiomqtt.ProtocolVersion.V5,
             socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
-            timeout=5 if name else 1,  # a client that TLS refuses gets no other answer
+            timeout=30 if name else 1,  # a client that TLS refuses gets no other answer
         ) as client:
             yield client
 

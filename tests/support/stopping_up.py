@@ -16,7 +16,7 @@ from scheduler.cli.entry import main
 from scheduler.cli.up_service import serve  # noqa: F401 - imported before the forks, for all
 
 _LONGEST_LIFE_SECONDS = 0.15
-_STOP_WITHIN_SECONDS = 20.0
+_STOP_WITHIN_SECONDS = 60.0
 
 
 def stop_often(count: int, folder: Path) -> dict[str, int]:

@@ -32,7 +32,7 @@ def stop(folder: Path) -> None:
         os.kill(number, signal.SIGKILL)
     except (OSError, ValueError):
         return
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while is_alive(number) and time.monotonic() < until:
         time.sleep(0.02)  # noqa: TID251 - waits for another process
 

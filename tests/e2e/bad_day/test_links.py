@@ -30,7 +30,7 @@ from tests.support.wire_hub import WireHub, config_map, packed
 
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(300),
     pytest.mark.skipif(not can_make_namespaces(), reason="needs root, iproute2 and mosquitto"),
 ]
 

@@ -10,7 +10,7 @@ from scheduler.control.ports.hub import SITES, WORKLOADS, HubError, NotFound
 from tests.support.proxied_hub import ProxiedHub, proxied_hub, until, workload
 from tests.support.wire_hub import deployment
 
-pytestmark = [pytest.mark.e2e, pytest.mark.soak, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.soak, pytest.mark.timeout(300)]
 
 
 async def is_running(hub: ProxiedHub, name: str, replicas: int = 1) -> bool:

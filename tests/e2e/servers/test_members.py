@@ -17,7 +17,7 @@ from tests.support.agent_rig import CONFIG_MAPS
 from tests.support.certificates import write_certificate
 from tests.support.wire_hub import config_map
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 REFUSALS = {
     "throttled": (429, "too many requests, please try again later"),

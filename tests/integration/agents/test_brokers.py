@@ -25,7 +25,7 @@ from tests.support.agent_listener import listening_hub, publish
 from tests.support.ports import free_port
 from tests.support.wire_hub import WireHub, config_map, packed
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 CLOCK = AgentSystemClock()
 KEY = SigningKey(bytes(range(32)))

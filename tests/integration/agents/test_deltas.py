@@ -29,7 +29,7 @@ from tests.support.null_telemetry import NullTelemetry
 from tests.support.ports import free_port
 from tests.support.tools import require_tool
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 CLOCK = SystemClock()
 HUB, KEY = SigningKey(bytes(range(32))), SigningKey(bytes(range(1, 33)))

@@ -32,7 +32,7 @@ from tests.support.null_telemetry import NullTelemetry
 from tests.support.ports import free_port
 from tests.support.wire_hub import WireHub
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 CLOCK = SystemClock()
 KEY = SigningKey(bytes(range(32)))

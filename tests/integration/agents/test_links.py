@@ -32,7 +32,7 @@ from tests.support.production_broker import (
 )
 from tests.support.wire_hub import WireHub, config_map, packed
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 CLOCK = AgentSystemClock()
 ADDRESS = "127.0.0.1"

@@ -24,7 +24,7 @@ from tests.support.production_broker import (
 )
 from tests.support.wire_hub import WireHub, config_map, packed
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 CLOCK = AgentSystemClock()

@@ -17,7 +17,7 @@ import pytest
 from tests.support.member_clusters import wait_until
 from tests.support.ports import free_port
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 AGENT = [sys.executable, "-m", "agents.cli"]
 HELPLESS = {name: value for name, value in os.environ.items() if not name.startswith("KAPOK_")}

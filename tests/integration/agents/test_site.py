@@ -23,7 +23,7 @@ from tests.support.member_clusters import api_servers
 from tests.support.ports import free_port
 from tests.support.wire_hub import WireHub, config_map, deployment, job, packed
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 CLOCK = AgentSystemClock()
 KEYS = {name: SigningKey(bytes([number]) * 32) for number, name in enumerate(("main", "spare"))}

@@ -1,5 +1,6 @@
 """Watches of a member's collections: whatever is cut, expired or refused, nothing stays wrong."""
 
+import asyncio
 import random
 import threading
 import tracemalloc
@@ -165,7 +166,7 @@ def test_another_reading_is_of_all_objects(
     assert until(lambda: known(watch) == {"a": 1})
     watch.read = lambda tree: (tree["metadata"]["name"], "other")
     watch.list_again()
-    assert known(watch) == {"a": "other"}
+    assert until(lambda: known(watch) == {"a": "other"})
 
 
 def pod(number: int, generation: int) -> dict[str, Any]:
@@ -242,10 +243,10 @@ async def test_it_reports_the_same_as_a_list(rig: AgentRig) -> None:
         return one.node_classes is not None and one == other
 
     async def becomes_same() -> bool:
-        for _ in range(50):
-            if await is_same():
-                return True
-        return False
+        async with asyncio.timeout(60):
+            while not await is_same():  # noqa: ASYNC110 - another process
+                await asyncio.sleep(0.05)  # noqa: TID251 - it is waited for
+        return True
 
     try:
         for name in names:

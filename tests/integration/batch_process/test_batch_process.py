@@ -18,7 +18,7 @@ from tests.support.batches import place_batch
 from tests.support.sites import NOW, demand, fleet_of, nodes, site, workload
 from tests.support.up import eventually
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 SPEC = {"prices": {"coreCnyPerHour": 0.05}}
 
 

@@ -18,7 +18,7 @@ from scheduler.runtime.data_dir import locked_data_directory
 from scheduler.services import open_hub_client
 from scheduler.settings import Settings
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 END = 2**31 - 1
 EPOCHS = {"low": 3, "end": END, "new": None}

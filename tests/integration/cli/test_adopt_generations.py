@@ -14,7 +14,7 @@ from scheduler.control.ports.hub import LEASES, NAMESPACE, NAMESPACES, WORKLOADS
 from scheduler.hub.client import HubClient
 from tests.integration.cli.test_adopt_epoch import hub_of
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 PLACED = {"m1": 4, "m2": 5}
 END = 2**52

@@ -12,7 +12,7 @@ from scheduler.control.status.finalizer import FINALIZER
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.hub_process.options import server_options
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 DEAD = 2**22 + 1
 """No process of Linux has this ID."""

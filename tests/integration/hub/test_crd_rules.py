@@ -17,7 +17,7 @@ import pytest
 from scheduler.model.kinds.fields import API_VERSION
 from scheduler.runtime.packaged_files import packaged_folder
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 KUBECTL = Path(sys.executable).with_name("kubectl")
 KEY = "ed25519:" + "A" * 43 + "="

@@ -36,7 +36,7 @@ from scheduler.runtime.clock import SystemClock
 from scheduler.runtime.packaged_files import packaged_folder
 from tests.support.real_hub import kubectl
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 CLOCK = SystemClock()
 ROLES = {

@@ -18,7 +18,7 @@ from scheduler.hub.http_pool import HttpPool, Server
 from scheduler.runtime.clock import SystemClock
 from tests.support.certificates import write_certificate
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(180)
 
 CLOCK = SystemClock()
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"

@@ -20,7 +20,7 @@ from scheduler.runtime.clock import SystemClock
 from tests.support.faults import make_faults
 from tests.support.null_telemetry import NullTelemetry
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 KEY = ("default", "w")
 SITES = tuple(f"site-{number:05d}" for number in range(10_000))

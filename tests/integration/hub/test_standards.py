@@ -31,7 +31,7 @@ from tests.support.standard_kinds import cluster_profile_crd, placement_decision
 from tests.support.standards_rig import StandardsRig
 from tests.support.up import Up, eventually, running_up
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 CRDS = ApiResource(
     "apiextensions.k8s.io",
@@ -174,7 +174,9 @@ def test_kubectl_shows_profiles_and_decisions_that_follow_their_workload(tmp_pat
             assert len(items(up, "placementdecisions", "-n", "default", "-l", by_key)) == 1
             # The reference resolves, and readers select by the manager.
             manager = "x-k8s.io/cluster-manager=kapok"
-            (profile,) = items(up, "clusterprofiles", "-n", NAMESPACE, "-l", manager)
+            (profile,) = eventually(
+                lambda: items(up, "clusterprofiles", "-n", NAMESPACE, "-l", manager)
+            )
             assert profile["metadata"]["name"] == reference["name"]
             # At most one write of a decision for a placed workload.
             assert writes(up)["placementdecisions"] == 1

@@ -17,7 +17,7 @@ from scheduler.hub.client import HubClient, open_hub
 from scheduler.hub_process.options import server_options
 from scheduler.runtime.packaged_files import packaged_folder
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 OTHER = "example.com/other"
 POLICY, BINDING = yaml.safe_load_all(

@@ -9,7 +9,7 @@ import pytest
 from tests.support.scripted_site import ScriptedSite, running_sites
 from tests.support.up import Up, eventually, running_up
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 WORKLOAD = """
 apiVersion: kapok.dev/v1alpha1
@@ -61,7 +61,7 @@ def test_a_workload_is_written_twice_until_it_runs_and_has_one_event(tmp_path: P
             site.is_ready = True
             eventually(lambda: phase(up) == "Running")
             eventually(lambda: writes(up)["events"] > before["events"])
-            assert is_quiet(up)
+            eventually(lambda: is_quiet(up))
             ours = writes(up) - before
             assert ours["workloads"] == 1  # kubectl created it
             assert 1 <= ours["workloads/status"] <= 2

@@ -49,7 +49,7 @@ def run_rounds(data_dir: Path, rounds: int) -> int:
     return len(acknowledged)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(180)
 def test_kill_nine_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     assert run_rounds(tmp_path, rounds=5) > 5
 

@@ -15,7 +15,7 @@ from scheduler.runtime.packaged_files import packaged_folder
 from tests.support.postgres import PostgresServer
 from tests.support.proxied_hub import ProxiedHub, Scheduler, proxied_hub, until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 
 async def lead_after_a_held_status(hub: ProxiedHub) -> tuple[Scheduler, Object]:

@@ -13,7 +13,7 @@ from tests.support.ports import free_port
 from tests.support.postgres import PostgresServer
 from tests.support.proxied_hub import KEY, Pages, ProxiedHub, proxied_hub, until
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 OBJECTS = overlay("ha")
 SETTINGS, KUBECONFIG = (

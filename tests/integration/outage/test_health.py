@@ -14,7 +14,7 @@ from scheduler.control.ports.hub import EVENTS, SITES
 from tests.support.proxied_hub import KEY, ROOT, ProxiedHub, Scheduler, proxied_hub, until
 from tests.support.scripted_site import ScriptedSite
 
-pytestmark = [pytest.mark.integration, pytest.mark.soak, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.integration, pytest.mark.soak, pytest.mark.timeout(180)]
 
 _AGENT = [sys.executable, "-m", "agents.cli", "--config"]
 SILENT_SECONDS = 12.0

@@ -12,7 +12,7 @@ from scheduler.control.ports.hub import CONFIG_MAPS, EVENTS, NAMESPACE, SITES
 from tests.support.proxied_hub import KEY, ProxiedHub, Scheduler, proxied_hub, until
 from tests.support.scripted_site import ScriptedSite, running_sites
 
-pytestmark = [pytest.mark.integration, pytest.mark.soak, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.soak, pytest.mark.timeout(180)]
 
 SHORT: dict[str, Any] = {
     "freshness": {

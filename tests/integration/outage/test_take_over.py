@@ -17,7 +17,7 @@ from tests.support.proxied_hub import (
     until,
 )
 
-pytestmark = [pytest.mark.integration, pytest.mark.soak, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.soak, pytest.mark.timeout(180)]
 
 _SLACK_SECONDS = 10.0  # the machine of the tests may be busy; what is measured goes into the log
 

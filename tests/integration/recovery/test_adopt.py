@@ -18,7 +18,7 @@ from scheduler.ledger.verify import verify
 from scheduler.mqtt.keyring import load_or_make_key
 from tests.support.kept_data import EPOCH, files_of, make_data, remove
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from tests.support.kept_data import make_data
 from tests.support.ledgers import entry
 from tests.support.postgres import PostgresServer
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,7 @@ from tests.support.kept_data import (
 )
 from tests.support.sites import Raw, workload
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 SECRETS = ("hub.key", "hub/tokens.json", "hub/kubeconfig", "hub/tls.key")
 DATABASES = ("ledger.db", "hub/objects.db", "received.db")

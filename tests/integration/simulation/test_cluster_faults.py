@@ -34,9 +34,9 @@ from scheduler.simulation.cluster.objects import (
 )
 from tests.support.fake_cluster import deployment, job
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
-_SETTLE_SECONDS = 40.0
+_SETTLE_SECONDS = 60.0
 
 
 class UnreliableClient:

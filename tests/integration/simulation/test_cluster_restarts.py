@@ -26,7 +26,7 @@ from tests.support.member_clusters import (
     write_nodes,
 )
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 ONE_SECOND = {"kapok.dev/simulated-seconds": "1"}
 
@@ -55,8 +55,8 @@ def test_controllers_that_are_killed_and_restarted_duplicate_nothing(
         process.send_signal(signal.SIGKILL)
         process.wait()
     with controllers(log, kubeconfigs[:1], *words):
-        cluster.kubectl("rollout", "status", "deploy/web", "--timeout=20s")
-        cluster.kubectl("wait", "--for=condition=complete", "job/calc", "--timeout=20s")
+        cluster.kubectl("rollout", "status", "deploy/web", "--timeout=60s")
+        cluster.kubectl("wait", "--for=condition=complete", "job/calc", "--timeout=60s")
     pods = [pod for pod in cluster.get("pods") if pod["metadata"]["name"].startswith("web")]
     assert len(pods) == 6
     cluster.kubectl("delete", "deploy,job", "--all", "--wait=false")
@@ -68,12 +68,12 @@ def test_a_server_that_restarts_is_watched_again(tmp_path: Path) -> None:
         cluster = Cluster(kubeconfigs[0], "default")
         process = controllers(log, kubeconfigs)
         process.__enter__()
-        cluster.kubectl("wait", "node", "--all", "--for=condition=Ready", "--timeout=10s")
+        cluster.kubectl("wait", "node", "--all", "--for=condition=Ready", "--timeout=60s")
     try:
         with api_servers(tmp_path, "m"):
             cluster.apply(cluster.in_namespace(deployment("web", 2)))
             wait_until(lambda: bool(cluster.get("rs")))
-            cluster.kubectl("rollout", "status", "deploy/web", "--timeout=30s")
+            cluster.kubectl("rollout", "status", "deploy/web", "--timeout=60s")
     finally:
         process.__exit__(None, None, None)
 
@@ -143,7 +143,7 @@ def test_a_pod_costs_a_small_number_of_calls(
         controllers(tmp_path / "log", [proxy.kubeconfig], "--nodes", str(nodes_file)),
     ):
         cluster.apply(cluster.in_namespace(deployment("web", 10, cpu="100m")))
-        cluster.kubectl("rollout", "status", "deploy/web", "--timeout=20s")
+        cluster.kubectl("rollout", "status", "deploy/web", "--timeout=60s")
         about = [call for call in proxy.faults.seen if f"/namespaces/{cluster.namespace}/" in call]
     pods = [call for call in about if "/pods" in call]
     assert 3 * 10 <= len(pods) <= 3 * 10 + 3  # made, bound, running; a lost answer costs one more

@@ -12,7 +12,7 @@ from benchmarks.page import (
 )
 from tests.support.browser import require_browser
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 
 def measured(*words: str) -> dict[object, dict[str, object]]:

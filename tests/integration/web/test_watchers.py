@@ -14,7 +14,7 @@ def measured(*words: str) -> dict[str, dict[str, object]]:
     return {str(row["view"]): row for row in rows(parser.parse_args(words))}
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(180)
 def test_each_change_reaches_each_page() -> None:
     found = measured("--sites", "20", "--watchers", "3", "--seconds", "1.5")
     assert int(str(found["overview"]["changes"])) >= 6
