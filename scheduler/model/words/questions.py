@@ -35,6 +35,11 @@ CAPACITY = (
         "buy next: {what} at {site} ({cny:.4g} CNY/h for each {unit}): "
         "places {places:n} of {waiting:n} waiting workloads",
     ),
+    Message(
+        "capacity.none-places",
+        "none of the {tried:n} purchases that were tried places {workloads:raw} "
+        "({waiting:n} waiting workloads); kapok explain says what each of them lacks",
+    ),
 )
 HISTORY = (
     Message(

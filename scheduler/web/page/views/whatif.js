@@ -143,7 +143,8 @@ function Capacity({answer}) {
     <${Table} id="capacity-sites" label=${t("whatif.capacity")} columns=${columns} rows=${answer.sites} rowKey=${(row) => row.name} />
     ${answer.buyNext.length > 0 && html`<h2>${t("whatif.buy")}</h2><ul>${answer.buyNext.map((one) => html`<li key=${`${one.site} ${one.resource}`}>
       <${SiteName} name=${one.site} />: ${t("whatif.buy-row", {amount: rounded(one.amount), unit: one.unit, resource: one.resource, places: one.places, waiting: one.waiting})}
-      ${one.cnyPerUnitHour !== null && html`<small> ${t("whatif.worth", {cny: rounded(one.cnyPerUnitHour), unit: one.unit})}</small>`}</li>`)}</ul>`}`;
+      ${one.cnyPerUnitHour !== null && html`<small> ${t("whatif.worth", {cny: rounded(one.cnyPerUnitHour), unit: one.unit})}</small>`}</li>`)}</ul>`}
+    ${answer.noPurchase && html`<p id="no-purchase">${t("whatif.buy-none", {tried: answer.noPurchase.tried, n: answer.noPurchase.waiting, names: answer.noPurchase.workloads.join(", ")})}</p>`}`;
 }
 
 // A change that Why suggests. The words of a scenario do not have it, and the address may be of
