@@ -16,12 +16,13 @@ from scheduler.model.quantities import CPU, MILLI_PER_UNIT, PODS, format_amount,
 from scheduler.placement.choose import prepare_cycle
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.result import CycleState
-from scheduler.whatif.backlog import settle_backlog
 from scheduler.whatif.demands import DemandReader, Progress, no_progress
 from scheduler.whatif.fleet_copy import FleetCopy
 from scheduler.whatif.purchases import Purchases, next_purchases
 from scheduler.whatif.scenario.changes import ScenarioError
-from scheduler.whatif.settle import SettledFleet, open_fleet, settle, waiting_tasks
+from scheduler.whatif.settling.backlog import settle_backlog
+from scheduler.whatif.settling.settle import settle, waiting_tasks
+from scheduler.whatif.settling.settled_fleet import SettledFleet, open_fleet
 from scheduler.whatif.shape import AskedShape, workload_of_shape
 
 Answer = dict[str, Any]

@@ -21,10 +21,10 @@ from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.kinds.site import NodeClass
 from scheduler.model.quantities import CPU, MEMORY, MILLI_PER_UNIT, PODS, format_amount
 from scheduler.placement.choose import prepare_cycle
-from scheduler.whatif.backlog import MAX_BATCH_PAIRS, solve_waiting, waiting_for_capacity
 from scheduler.whatif.demands import Progress, no_progress
-from scheduler.whatif.scratch import ScratchFleet
-from scheduler.whatif.settle import SettledFleet
+from scheduler.whatif.settling.backlog import MAX_BATCH_PAIRS, solve_waiting, waiting_for_capacity
+from scheduler.whatif.settling.scratch import ScratchFleet
+from scheduler.whatif.settling.settled_fleet import SettledFleet
 
 Row = dict[str, Any]
 

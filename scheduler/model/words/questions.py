@@ -20,6 +20,10 @@ WHATIF = (
     Message("whatif.frozen", "frozen: {why:said}"),
     Message("whatif.waiting-anyway", "waiting without the scenario too: {count:n}"),
     Message("whatif.more", "and {count:n} more; -o json lists all"),
+    Message(
+        "whatif.gives-way",
+        "{count:n} replicas of {workload} at {site} end, so that {other} finds room",
+    ),
     Message("whatif.note", "note: {what:said}"),
 )
 CAPACITY = (

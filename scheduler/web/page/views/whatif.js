@@ -15,6 +15,7 @@ import {Scroll, Table} from "/page/parts/table.js";
 const EXAMPLES = ["drain SITE", "lose SITE", "lose province=CN-GD", "lose broker", "add SITE*2", "load 1.5", "price carbonCnyPerKg=0.5", "intensity CN-GD=450"];
 const BUSY_SECONDS = 2;
 const BUSY_TIMES = 60;
+const MOST_LISTED = 50;
 const SHAPE = ["cpu", "memory", "gpu", "class", "namespace"];
 
 const WorkloadName = ({name}) => html`<a href=${workloadLink(name)}>${name}</a>`;
@@ -130,6 +131,8 @@ export function Outcome({answer}) {
     ${left > 0 && html`<${Unplaced} rows=${answer.unplaced} />`}
     ${answer.smallestChange.length > 0 && html`<${Changes} changes=${answer.smallestChange} />`}
     ${answer.moves.length + answer.starts.length + answer.ends.length > 0 && html`<${Moves} answer=${answer} />`}
+    ${answer.givesWay.length > 0 && html`<h2>${t("whatif.gives-way")}</h2><ul id="whatif-gives-way">${answer.givesWay.slice(0, MOST_LISTED).map((one) => html`<li key=${`${one.workload} ${one.site}`}>
+      ${t("whatif.gives-way-row", {replicas: one.replicas, workload: one.workload, site: one.site, other: one.for})}</li>`)}</ul>`}
     ${answer.notes.map((note) => html`<p class="empty" key=${note}>${note}</p>`)}`;
 }
 
