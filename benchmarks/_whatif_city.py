@@ -13,7 +13,8 @@ from scheduler.model.kinds.workload import WorkloadSpec
 from scheduler.model.manifests.pods import PodShape
 from scheduler.whatif.demands import DemandReader
 from scheduler.whatif.fleet_copy import CopyObjects, FleetCopy
-from scheduler.whatif.settle import open_fleet, settle, waiting_tasks
+from scheduler.whatif.settling.settle import settle, waiting_tasks
+from scheduler.whatif.settling.settled_fleet import open_fleet
 
 _NAMESPACES = 50
 _WAITING_OF = 100

@@ -118,7 +118,13 @@ def _print(answer: dict[str, Any]) -> None:
         print_sentences(f"and {len(sites) - _MAX_SITES_SHOWN} more sites; -o json lists all")
     for one in answer["buyNext"]:
         print_sentences(_purchase(one))
-    if answer["stuck"] and not answer["buyNext"]:
+    if left := answer["noPurchase"]:
+        print_sentences(
+            f"none of the {left['tried']} purchases that were tried places "
+            f"{', '.join(left['workloads'])} ({left['waiting']} waiting workloads); kapok explain "
+            "says what each of them lacks"
+        )
+    elif answer["stuck"] and not answer["buyNext"]:
         print_sentences(f"{len(answer['stuck'])} workloads wait, none of them for capacity")
     for note in answer["notes"]:
         print_sentences(f"note: {note}")

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from scheduler.model.demand.demand import Demand
-from scheduler.whatif.backlog import settle_backlog
 from scheduler.whatif.demands import DemandReader, Progress, no_progress
 from scheduler.whatif.figures import FleetBill, bill_of, loads_of, used_by_site
 from scheduler.whatif.fleet_copy import FleetCopy
@@ -19,7 +18,9 @@ from scheduler.whatif.leaving import LeavingPlan, plan_leaving
 from scheduler.whatif.moves import end_rows, move_rows, start_rows
 from scheduler.whatif.scenario.apply import ChangedFleet, apply_changes
 from scheduler.whatif.scenario.changes import Change, ChangeIntensity, ChangePolicies, ChangePrice
-from scheduler.whatif.settle import SettledFleet, is_over, open_fleet, settle, waiting_tasks
+from scheduler.whatif.settling.backlog import settle_backlog
+from scheduler.whatif.settling.settle import settle, waiting_tasks
+from scheduler.whatif.settling.settled_fleet import SettledFleet, is_over, open_fleet
 from scheduler.whatif.smallest_change import smallest_changes
 from scheduler.whatif.unplaced import count_unplaced, unplaced_rows
 
@@ -145,6 +146,7 @@ def _compare(
         "moves": move_rows(was.running, now.running),
         "starts": start_rows(was.running, now.running),
         "ends": end_rows(was.running, now.running),
+        "givesWay": _gives_way(now.settled),
         "cost": _cost(now.bill),
         "hottestSite": {"name": name, "ratio": ratio},
         "headroom": loads.headroom(),
@@ -158,6 +160,21 @@ def _compare(
         ),
         "notes": [*changed.notes, *_scaling_note(now.settled.reader)],
     }
+
+
+def _gives_way(settled: SettledFleet) -> list[Answer]:
+    """The replicas that end for another workload, by it."""
+    return [
+        {
+            "workload": one.workload,
+            "site": one.site,
+            "replicas": one.replicas,
+            "for": key,
+            "reclaimed": one.reclaimed,
+        }
+        for key, victims in sorted(settled.gives_way.items())
+        for one in victims
+    ]
 
 
 def _summary(state: _State, not_placed: int) -> Answer:

@@ -17,16 +17,18 @@ from scheduler.placement.choose import prepare_cycle
 from scheduler.placement.explain.explain import never_reported
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.result import CycleState
-from scheduler.whatif.backlog import settle_backlog
 from scheduler.whatif.demands import DemandReader, Progress, no_progress
 from scheduler.whatif.fleet_copy import FleetCopy
-from scheduler.whatif.purchases import purchase_rows
+from scheduler.whatif.purchases import Purchases, next_purchases
 from scheduler.whatif.scenario.changes import ScenarioError
-from scheduler.whatif.settle import SettledFleet, open_fleet, settle, waiting_tasks
+from scheduler.whatif.settling.backlog import settle_backlog
+from scheduler.whatif.settling.settle import settle, waiting_tasks
+from scheduler.whatif.settling.settled_fleet import SettledFleet, open_fleet
 from scheduler.whatif.shape import AskedShape, workload_of_shape
 
 Answer = dict[str, Any]
 
+_MAX_NAMED = 5
 MOST_REPLICAS = 1_000_000
 """So many are asked for, so that the answer is what fits; more are not counted."""
 
@@ -51,6 +53,7 @@ def ask_capacity(copy: FleetCopy, shape: AskedShape, progress: Progress = no_pro
     sites = site_rows(settled, demand)
     settle(settled, waiting_tasks(settled), progress)
     settle_backlog(settled, progress)
+    purchases = next_purchases(settled, progress)
     return {
         "moves": [],
         "stuck": _stuck(settled),
@@ -65,8 +68,20 @@ def ask_capacity(copy: FleetCopy, shape: AskedShape, progress: Progress = no_pro
         },
         "sites": sites,
         "replicas": sum(one["replicas"] for one in sites),
-        "buyNext": purchase_rows(settled, progress),
+        "buyNext": list(purchases.rows),
+        "noPurchase": _no_purchase(purchases),
         "notes": _notes(settled),
+    }
+
+
+def _no_purchase(purchases: Purchases) -> Answer | None:
+    """The workloads that wait for capacity and that nothing of what was tried places."""
+    if not purchases.left:
+        return None
+    return {
+        "waiting": len(purchases.left),
+        "workloads": list(purchases.left[:_MAX_NAMED]),
+        "tried": purchases.tried,
     }
 
 

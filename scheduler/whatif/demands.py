@@ -182,9 +182,7 @@ class TenantBooks:
             if key != demand.key
         ]
         usage = QuotaUsage(
-            book=LendingBook(
-                tenant_tree(self.tenants), lambda one: self._used_without(one, demand.key)
-            ),
+            book=self.lending_book(demand.key),
             spent=Spend(
                 cny_per_hour=fsum(one.cny_per_hour for one in spends),
                 gco2_per_hour=fsum(one.gco2_per_hour for one in spends),
@@ -194,6 +192,10 @@ class TenantBooks:
         return msgspec.structs.replace(
             demand, quota_left=limits.quota_left, budget_left=limits.budget_left
         )
+
+    def lending_book(self, without: str) -> LendingBook:
+        """The quotas of all tenants and what their workloads use, without one workload."""
+        return LendingBook(tenant_tree(self.tenants), lambda one: self._used_without(one, without))
 
     def _used_without(self, tenant: Tenant, key: str) -> dict[str, int]:
         total = Counter(self._used.get(tenant.metadata.name, {}))

@@ -17,7 +17,7 @@ from scheduler.placement.cost.spend import spend_of
 from scheduler.placement.fit.summed_capacity import UNLIMITED
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.whatif.demands import Progress, no_progress
-from scheduler.whatif.settle import SettledFleet
+from scheduler.whatif.settling.settled_fleet import SettledFleet
 
 Floats = NDArray[np.float64]
 

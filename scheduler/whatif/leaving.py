@@ -23,7 +23,7 @@ from scheduler.placement.failover.plan import (
     hold_reason,
 )
 from scheduler.whatif.scenario.apply import ChangedFleet
-from scheduler.whatif.settle import (
+from scheduler.whatif.settling.settled_fleet import (
     DecisionTask,
     SettledFleet,
     is_over,

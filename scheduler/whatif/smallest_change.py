@@ -18,8 +18,9 @@ from scheduler.whatif.demands import Progress, no_progress
 from scheduler.whatif.figures import used_by_site
 from scheduler.whatif.scenario.apply import ChangedFleet
 from scheduler.whatif.scenario.new_sites import copies_of
-from scheduler.whatif.scratch import ScratchFleet
-from scheduler.whatif.settle import SettledFleet, open_fleet, settle
+from scheduler.whatif.settling.scratch import ScratchFleet
+from scheduler.whatif.settling.settle import settle
+from scheduler.whatif.settling.settled_fleet import SettledFleet, open_fleet
 
 Row = dict[str, Any]
 
@@ -191,7 +192,8 @@ class _SiteTrials:
         settled = self.settled
         copy = settled.copy.with_facts(self._copies(site, copies))
         trial = open_fleet(copy, settled.reader, settled.demands)
-        settle(trial, settled.tasks.values())
+        # What ended for others may stay where the others find room.
+        settle(trial, [one for one in settled.tasks.values() if not one.preempted])
         return all(trial.has_left(key, self.left) for key in self.keys)
 
     def _copies(self, site: str, copies: int) -> list[SiteFacts]:

@@ -9,7 +9,7 @@ from scheduler.model.demand.demand import Demand, NotAccepted
 from scheduler.model.reasons import TRANSIENT_REASONS
 from scheduler.whatif.leaving import HeldReplicas, LeavingPlan
 from scheduler.whatif.scenario.apply import ChangedFleet
-from scheduler.whatif.settle import SettledFleet, is_over
+from scheduler.whatif.settling.settled_fleet import SettledFleet, is_over
 
 Row = dict[str, Any]
 Running = Mapping[str, Mapping[str, int]]

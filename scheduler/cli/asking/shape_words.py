@@ -66,7 +66,9 @@ def sort_files(names: Sequence[str]) -> tuple[list[dict[str, Any]], list[str]]:
         except ManifestFileError as error:
             raise ScenarioError(str(error)) from error
         if not objects:
-            raise ScenarioError(f"{name}: the file is empty")
+            raise ScenarioError(
+                f"{name}: the file holds no object: it is empty, or all of it is comments"
+            )
         if any(one["kind"] == "Site" for one in objects):
             fleet.append(name)
         else:

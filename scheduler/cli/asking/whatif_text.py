@@ -22,6 +22,7 @@ def format_whatif(answer: Answer) -> str:
         *_unplaced(answer),
         *_changes(answer["smallestChange"]),
         *_moves(answer),
+        *_gives_way(answer["givesWay"]),
         *(f"note: {one}" for one in answer["notes"]),
     ]
     return "\n".join(parts)
@@ -122,6 +123,15 @@ def _moves(answer: Answer) -> list[str]:
     rows = answer["moves"]
     lines = [
         f"{one['workload']}: {one['replicas']} from {one['from']} to {one['to']}"
+        for one in rows[:_MAX_ROWS]
+    ]
+    return [*lines, *_more(rows)]
+
+
+def _gives_way(rows: Sequence[Answer]) -> list[str]:
+    lines = [
+        f"{one['replicas']} replicas of {one['workload']} at {one['site']} end, so that "
+        f"{one['for']} finds room"
         for one in rows[:_MAX_ROWS]
     ]
     return [*lines, *_more(rows)]

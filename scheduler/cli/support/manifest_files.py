@@ -13,6 +13,8 @@ from typing import Any
 from scheduler.hub.schema.yaml_documents import YamlDocumentError, load_documents
 
 _MAX_BYTES = 256 * 2**20
+_LARGE_LENGTH = 2**20
+"""A longer text is looked over for an object before it is parsed, which costs seconds for each."""
 _SUFFIXES = (".yaml", ".yml", ".json")
 
 
@@ -80,6 +82,11 @@ def parse_objects(title: str, text: str) -> Iterator[dict[str, Any]]:
     Raises:
         ManifestFileError: it cannot be read.
     """
+    if len(text) > _LARGE_LENGTH and "kind" not in text:
+        raise ManifestFileError(
+            f"{title}: no Kubernetes object in {len(text):,} characters: none has a kind; name a "
+            "YAML or JSON file of objects with apiVersion, kind and metadata"
+        )
     try:
         for document in load_documents(text):
             yield from _flatten_lists(document.value, f"{title}, line {document.line}")

@@ -29,13 +29,12 @@ from scheduler.model.demand.preemption import (
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.workload import PreemptingVictim, Workload
 from scheduler.placement.choose import choose
+from scheduler.placement.preemption.victim import WAITS_FOR_ROOM
 
 GIVE_UP_AFTER_SECONDS = 600.0
 """After this time a workload whose victims are not gone preempts others."""
 LOOK_AGAIN_SECONDS = 5.0
 """A workload whose victims end is looked at again after this time, whatever sites report."""
-
-_WAITS_FOR_ROOM = frozenset({"full", "fragmented", "spread", "quota"})
 
 Choose = Callable[[Demand], Decision]
 BorrowedOf = Callable[[Demand], BorrowedByTenant]
@@ -131,7 +130,7 @@ class PreemptionDecisions:
         return self.active.seconds_to_look(key, workload.metadata.generation)
 
     def _may_preempt(self, decision: Decision) -> bool:
-        return not _WAITS_FOR_ROOM.isdisjoint(decision.reasons)
+        return not WAITS_FOR_ROOM.isdisjoint(decision.reasons)
 
     def _still_ends(self, active: ActivePreemption, workload: Workload) -> bool:
         """Whether victims of a preemption are not gone yet, and it is still worth to wait."""

@@ -7,11 +7,11 @@ are ready, counts as in order.
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 
-from scheduler.control.preemption.victims import possible_victim
 from scheduler.control.status.migration import shares_in
 from scheduler.model.demand.demand import Demand, NotAccepted
 from scheduler.model.demand.preemption import RunningWork, VictimShare
 from scheduler.model.kinds.workload import Workload
+from scheduler.placement.preemption.victim import possible_victim
 
 _MAX_READ = 2_000
 """So many workloads are read, those of the lowest priority."""
@@ -42,7 +42,8 @@ def running_work(
             if one.replicas
         )
         if listed and demand.unit:
-            victim = possible_victim(workload, demand, listed, away=lambda: 0)
+            total = sum(one.replicas for one in listed)
+            victim = possible_victim(workload, demand, listed, total, away=lambda: 0)
             yield RunningWork(victim=victim, ends_at=_ends_at(workload))
 
 

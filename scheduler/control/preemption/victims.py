@@ -1,7 +1,7 @@
 """Gathers what could end for a workload that waits for room, as a decision has it."""
 
 import heapq
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
 
@@ -15,10 +15,8 @@ from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.preemption import PossibleVictim, VictimShare
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.workload import PreemptingVictim, Workload
-from scheduler.model.manifests.autoscalers import autoscaler_of
-from scheduler.model.manifests.budgets import disruption_budget
-from scheduler.model.manifests.pod_kinds import pod_kind_of
 from scheduler.placement.choose import prepare_cycle
+from scheduler.placement.preemption.victim import possible_victim
 
 _MAX_LOOKED_AT = 10_000
 """So many workloads at the sites that would take the one that waits are looked at."""
@@ -120,8 +118,9 @@ class VictimFinder:
             listed = self._shares_to_end(workload, demand, shares, only)
         if not listed:
             return None
+        total = sum(one.replicas for one in shares.values())
         return possible_victim(
-            workload, demand, listed, away=lambda: self._not_ready(workload, shares)
+            workload, demand, listed, total, away=lambda: self._not_ready(workload, shares)
         )
 
     def _demand_of(self, workload: Workload) -> Demand | None:
@@ -213,48 +212,5 @@ class VictimFinder:
         return away
 
 
-def possible_victim(
-    workload: Workload, demand: Demand, shares: tuple[VictimShare, ...], away: Callable[[], int]
-) -> PossibleVictim:
-    """A workload as decisions see what could end.
-
-    Args:
-        workload: as the hub holds it.
-        demand: of what runs.
-        shares: what could end.
-        away: how many replicas are not ready, which its disruption budget counts too.
-    """
-    placed = shares_in(workload.status.placement.groups).values()
-    budget = disruption_budget(workload.spec.manifests, sum(one.replicas for one in placed))
-    return PossibleVictim(
-        workload=demand.key,
-        tenant=demand.tenant,
-        priority=demand.priority,
-        created_at=workload.metadata.creation_timestamp,
-        unit=demand.unit,
-        architectures=demand.architectures,
-        cpu_vendors=demand.cpu_vendors,
-        shares=shares,
-        gang=demand.gang,
-        whole=_ends_whole(workload, demand),
-        budget="" if budget is None else f"{budget.name} ({budget.rule})",
-        budget_left=None if budget is None else max(0, budget.allowed - away()),
-    )
-
-
 def _pods_of_replica(demand: Demand) -> int:
     return max(1, sum(one.count for one in demand.unit))
-
-
-def _ends_whole(workload: Workload, demand: Demand) -> bool:
-    """Whether all replicas at a site end together, as it matters which do, or cannot be known.
-
-    Pods with numbers, jobs, pods that an autoscaler of the site counts, and what a site has once.
-    """
-    manifests = workload.spec.manifests
-    if demand.identity in ("Whole", "Ranges") or demand.per_node or demand.beside:
-        return True
-    if demand.strategy == "Duplicated" or autoscaler_of(manifests) is not None:
-        return True
-    kinds = [kind for kind in map(pod_kind_of, manifests) if kind is not None]
-    return any(kind.role == "Job" for kind in kinds)

@@ -20,6 +20,10 @@ WHATIF = (
     Message("whatif.frozen", "frozen: {why:said}"),
     Message("whatif.waiting-anyway", "waiting without the scenario too: {count:n}"),
     Message("whatif.more", "and {count:n} more; -o json lists all"),
+    Message(
+        "whatif.gives-way",
+        "{count:n} replicas of {workload} at {site} end, so that {other} finds room",
+    ),
     Message("whatif.note", "note: {what:said}"),
 )
 CAPACITY = (
@@ -34,6 +38,11 @@ CAPACITY = (
         "capacity.buy-worth",
         "buy next: {what} at {site} ({cny:.4g} CNY/h for each {unit}): "
         "places {places:n} of {waiting:n} waiting workloads",
+    ),
+    Message(
+        "capacity.none-places",
+        "none of the {tried:n} purchases that were tried places {workloads:raw} "
+        "({waiting:n} waiting workloads); kapok explain says what each of them lacks",
     ),
 )
 HISTORY = (

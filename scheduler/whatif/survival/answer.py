@@ -11,7 +11,7 @@ from scheduler.whatif.demands import DemandReader, Progress, no_progress
 from scheduler.whatif.fleet_copy import FleetCopy
 from scheduler.whatif.leaving import word_needed
 from scheduler.whatif.scenario.changes import LoseSites
-from scheduler.whatif.settle import SettledFleet, open_fleet
+from scheduler.whatif.settling.settled_fleet import SettledFleet, open_fleet
 from scheduler.whatif.smallest_change import Row, change_row
 from scheduler.whatif.survival.losses import LossIndex, name_of
 from scheduler.whatif.survival.proof import LossProofs
@@ -48,7 +48,9 @@ def ask_survival(
     demands = {key: capped(one) for key, one in reader.read_all(progress).items()}
     index = LossIndex(copy, demands)
     expanded = index.expanded(losses)
-    judge = _Judge(open_fleet(copy, reader, demands, progress), max_explained)
+    settled = open_fleet(copy, reader, demands, progress)
+    settled.ends_others = False  # a loss is survived only if nothing else would have to end
+    judge = _Judge(settled, max_explained)
     rows: list[Row] = []
     for place, loss in enumerate(expanded):
         progress("losses", place, len(expanded))

@@ -10,7 +10,7 @@ from scheduler.whatif.fleet_copy import FleetCopy
 from scheduler.whatif.scenario.apply import domain_of
 from scheduler.whatif.scenario.changes import LoseSites, LossKind, ScenarioError
 from scheduler.whatif.scenario.words import nearest
-from scheduler.whatif.settle import is_over, running_replicas
+from scheduler.whatif.settling.settled_fleet import is_over, running_replicas
 
 ALL_VALUES: Final = "*"
 MAX_LOSSES: Final = 20_000

@@ -18,7 +18,8 @@ from scheduler.model.kinds.workload import Workload
 from scheduler.model.reasons import TRANSIENT_REASONS
 from scheduler.whatif.leaving import NOT_ACCEPTED
 from scheduler.whatif.scenario.apply import lost_facts
-from scheduler.whatif.settle import DecisionTask, SettledFleet, settle
+from scheduler.whatif.settling.settle import settle
+from scheduler.whatif.settling.settled_fleet import DecisionTask, SettledFleet
 
 _NO_OTHER_COPY = "each of its sites runs a whole copy, so no other site replaces it; none is left"
 

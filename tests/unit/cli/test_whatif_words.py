@@ -10,6 +10,7 @@ import yaml
 
 from scheduler.cli.asking.scenario_words import sort_words
 from scheduler.cli.entry import main
+from scheduler.cli.support.manifest_files import ManifestFileError, read_objects
 from tests.support.sites import Raw, grant, nodes, site, workload
 
 Run = Callable[..., tuple[int, Any, str]]
@@ -179,3 +180,13 @@ def test_capacity_of_files_as_a_table_and_as_json(kapok: Run, fleet: Path, tmp_p
         code, out, err = kapok("capacity", "-f", fleet, *words)
         assert (code, out) == (2, "")
         assert said in err
+
+
+@pytest.mark.parametrize("line", ["", "# a note", "3,14,15,92"])
+def test_a_large_file_without_an_object_is_refused_by_name_before_it_is_parsed(
+    tmp_path: Path, line: str
+) -> None:
+    junk = tmp_path / "junk.yaml"
+    junk.write_text(f"{line}\n" * (6 * 2**20 // (len(line) + 1)))
+    with pytest.raises(ManifestFileError, match=r"junk\.yaml: no Kubernetes object in 6,\d"):
+        list(read_objects([str(junk)]))

@@ -112,6 +112,28 @@ def test_where_no_node_is_large_enough_nodes_are_to_be_bought() -> None:
     assert row["verified"]
 
 
+def test_nodes_of_a_kind_that_takes_the_work_are_to_be_bought() -> None:
+    kept_off = {**nodes(8, cpu="2"), "taints": [{"key": "own", "effect": "NoSchedule"}]}
+    copy = copy_of(
+        site("m1", kept_off, nodes(1, cpu="2")), workload(2, name="big", requests={"cpu": "3"})
+    )
+    answer = ask_capacity(copy, AskedShape())
+    assert [one["places"] for one in answer["buyNext"]] == [1]
+    assert answer["noPurchase"] is None
+
+
+def test_a_purchase_that_places_nothing_is_no_advice() -> None:
+    rooms = [{**nodes(1, cpu="2"), "labels": {"room": f"r{number}"}} for number in range(9)]
+    wanted = {"requests": {"cpu": "2"}, "nodeSelector": {"room": "r8"}}
+    copy = copy_of(site("m1", *rooms), workload(2, name="big", demand=wanted))
+    answer = ask_capacity(copy, AskedShape())
+    assert answer["buyNext"] == []
+    # So many kinds of nodes are tried, and none of them has what the pods select.
+    left = answer["noPurchase"]
+    assert (left["workloads"], left["waiting"]) == (["ns/big"], 1)
+    assert left["tried"] >= 4
+
+
 def test_nothing_is_to_be_bought_when_nothing_waits_for_capacity() -> None:
     copy = copy_of(site("m1", nodes(2)), workload(1, name="no", dataClass="core"))
     answer = ask_capacity(copy, AskedShape())

@@ -10,7 +10,7 @@ from scheduler.placement.fleet.fleet import Fleet
 from scheduler.whatif.demands import DemandReader
 from scheduler.whatif.fleet_copy import CopyObjects, FleetCopy
 from scheduler.whatif.scenario.changes import LoseSites, ScenarioError
-from scheduler.whatif.settle import open_fleet
+from scheduler.whatif.settling.settled_fleet import open_fleet
 from scheduler.whatif.survival.answer import ask_survival
 from scheduler.whatif.survival.losses import LossIndex, read_loss
 from scheduler.whatif.survival.trial import LossTrials, capped

@@ -1,17 +1,17 @@
 // Figures as text. An unknown value is the word for unknown, never 0.
 
-import {locale, t} from "/page/lib/words.js";
+import {numberText, t, timeText} from "/page/lib/words.js";
 
 const isKnown = (value) => value !== undefined && value !== null && !Number.isNaN(value);
 
 export function number(value, digits = 0) {
   if (!isKnown(value)) return t("unknown");
-  return value.toLocaleString(locale(), {minimumFractionDigits: digits, maximumFractionDigits: digits});
+  return numberText(value, {minimumFractionDigits: digits, maximumFractionDigits: digits});
 }
 
 export function rounded(value, digits = 3) {             // so many significant digits
   if (!isKnown(value)) return t("unknown");
-  return value.toLocaleString(locale(), {maximumSignificantDigits: digits});
+  return numberText(value, {maximumSignificantDigits: digits});
 }
 
 function scaled(value, step, units) {
@@ -28,7 +28,7 @@ export const cores = (value) => (isKnown(value) ? t("unit.cores", {n: Number(val
 
 export function percent(ratio) {
   if (!isKnown(ratio)) return t("unknown");
-  return ratio.toLocaleString(locale(), {style: "percent", maximumFractionDigits: ratio < 0.1 ? 1 : 0});
+  return numberText(ratio, {style: "percent", maximumFractionDigits: ratio < 0.1 ? 1 : 0});
 }
 
 const AMOUNTS = {cpu: cores, memory: bytes, "nvidia.com/gpu": rounded, pods: rounded};
@@ -46,13 +46,13 @@ export function duration(seconds) {
 export function instant(text) {
   const at = text ? new Date(text) : null;
   if (!at || Number.isNaN(at.getTime())) return t("unknown");
-  return at.toLocaleString(locale(), {dateStyle: "medium", timeStyle: "medium"});
+  return timeText(at, {dateStyle: "medium", timeStyle: "medium"});
 }
 
 export function day(text) {
   const at = text ? new Date(text) : null;
   if (!at || Number.isNaN(at.getTime())) return t("unknown");
-  return at.toLocaleDateString(locale(), {dateStyle: "medium"});
+  return timeText(at, {dateStyle: "medium"});
 }
 
 export const since = (text, now) => (text ? duration((now - Date.parse(text)) / 1000) : t("unknown"));

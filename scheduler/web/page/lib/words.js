@@ -17,6 +17,17 @@ const missing = new Set();
 
 export const locale = () => LOCALES[language.get()];
 
+const formatters = new Map();                 // to make one costs far more than to use it
+
+function formatterOf(kind, options) {
+  const key = `${kind} ${locale()} ${JSON.stringify(options)}`;
+  if (!formatters.has(key)) formatters.set(key, new Intl[kind](locale(), options));
+  return formatters.get(key);
+}
+
+export const numberText = (value, options = {}) => formatterOf("NumberFormat", options).format(value);
+export const timeText = (date, options) => formatterOf("DateTimeFormat", options).format(date);
+
 export async function loadWords(name) {
   if (!catalogues.has(name)) {
     const answer = await fetch(`/page/words/${name}.json`);
@@ -42,7 +53,7 @@ export function t(slug, values = {}) {
   return text.replace(/\{(\w+)(?:#([^|}]*)\|([^}]*))?\}/g, (all, name, one, many) => {
     const value = values[name];
     if (value === undefined || value === null) return t("unknown");
-    const shown = typeof value === "number" ? value.toLocaleString(locale()) : String(value);
+    const shown = typeof value === "number" ? numberText(value) : String(value);
     return one === undefined ? shown : `${shown} ${value === 1 ? one : many}`;
   });
 }

@@ -13,7 +13,7 @@ import {Legend, StackedBar} from "/page/parts/bars.js";
 
 const SIGNS = {bad: "✖", wait: "▲", good: ""};
 const [LEAST_REM, MOST_REM] = [6.5, 15];
-const [CHUNK, TILE_REM, GUESSED_COLUMNS, NEAR] = [60, 5.2, 6, "300px"];
+const [CHUNK, TILE_REM, GUESSED_COLUMNS, NEAR] = [36, 5.2, 6, "200px"];
 const STALE_SECONDS = 60;                     // an age at which a tile is full
 
 const ageOf = (row) => (row.observedAt ? (schedulerNow() - Date.parse(row.observedAt)) / 1000 : null);
@@ -59,11 +59,12 @@ class Tile extends Component {
   }
 }
 
-// Tiles that are drawn only near the window: of 1,000 sites a screen shows a tenth.
-function Near({count, children}) {
+// Tiles that are drawn only near the window: of 1,000 sites a screen shows a tenth. The first ones
+// are drawn at once (isFirst); where the window is, the others hear from the browser a frame later.
+function Near({count, isFirst, children}) {
   const box = useRef(null);
   const height = useRef(`${TILE_REM * Math.ceil(count / GUESSED_COLUMNS)}rem`);
-  const [isNear, setNear] = useState(false);
+  const [isNear, setNear] = useState(isFirst);
   useEffect(() => {
     const watcher = new IntersectionObserver((entries) => {
       const near = entries[entries.length - 1].isIntersecting;
@@ -101,12 +102,14 @@ export function Schematic({rows, by, second, links}) {
   const size = sizes(rows, by);
   const most = mostOf(rows, by, links);
   const legend = LENSES[by].resource && barParts({used: 0, inFlight: 0, reserved: 0, free: 0, isUsedKnown: rows.some((row) => row.used)}, () => undefined);
+  let drawn = 0;
+  const isFirst = () => (drawn += 1) <= 1;
   return html`<p class="faint">${t("fleet.size", {by: t(`fleet.by-${LENSES[by].resource ? by : "cpu"}`)})}</p>
     ${legend && html`<${Legend} parts=${legend} />`}
     ${byPlace(rows).map((province) => html`<section class="province" key=${province.key} aria-label=${province.title}>
       <h2>${province.title} <span class="faint">${province.sites}</span></h2>
       ${province.cities.map((city) => html`<div class="city" key=${city.key}><h3>${city.title}</h3>
-        ${chunks(city.sites).map((part, at) => html`<${Near} key=${at} count=${part.length}>${() => part.map((row) => html`<${Tile} key=${row.name}
+        ${chunks(city.sites).map((part, at) => html`<${Near} key=${at} count=${part.length} isFirst=${isFirst()}>${() => part.map((row) => html`<${Tile} key=${row.name}
           row=${row} by=${by} size=${size(row)} most=${most} second=${second} links=${links} language=${language.get()} />`)}<//>`)}</div>`)}
     </section>`)}`;
 }

@@ -31,6 +31,7 @@ const isShown = {
 
 function matching(rows, show, words) {
   const wanted = words.toLowerCase().split(/\s+/).filter(Boolean);
+  if (!wanted.length && !show) return rows;
   return rows.filter((row) => {
     if (!(isShown[show] || isShown[""])(row)) return false;
     const text = [row.name, row.city, row.province, placeOf(row), row.tier, row.provider].join(" ").toLowerCase();
@@ -81,10 +82,10 @@ function useLinks(from) {                     // round-trip times are asked for 
 
 function Controls({by, show, as, from, query, rows}) {
   const lenses = Object.keys(LENSES).map((key) => [key, t(`fleet.by-${key}`)]);
-  const names = rows.map((row) => [row.name, row.name]).sort();
+  const names = () => rows.map((row) => [row.name, row.name]);
   return html`
     <${Choice} id="fleet-by" label=${t("fleet.by")} value=${by} options=${lenses} onChoose=${(value) => setQuery({by: value})} />
-    ${by === "rtt" && html`<${Choice} id="fleet-from" label=${t("fleet.from")} value=${from} options=${[["", "–"], ...names]} onChoose=${(value) => setQuery({from: value})} />`}
+    ${by === "rtt" && html`<${Choice} id="fleet-from" label=${t("fleet.from")} value=${from} options=${[["", "–"], ...names()]} onChoose=${(value) => setQuery({from: value})} />`}
     <${Choice} id="fleet-show" label=${t("fleet.show")} value=${show} options=${SHOWN.map((one) => [one, t(`fleet.show-${one || "all"}`)])} onChoose=${(value) => setQuery({show: value})} />
     <${Choice} id="fleet-as" label=${t("fleet.as")} value=${as} options=${["tiles", "table"].map((one) => [one, t(`fleet.as-${one}`)])} onChoose=${(value) => setQuery({as: value})} />
     <label>${t("search")} <input id="sites-filter" type="search" autocomplete="off" value=${query.get("search") || ""}

@@ -15,6 +15,7 @@ import {Scroll, Table} from "/page/parts/table.js";
 const EXAMPLES = ["drain SITE", "lose SITE", "lose province=CN-GD", "lose broker", "add SITE*2", "load 1.5", "price carbonCnyPerKg=0.5", "intensity CN-GD=450"];
 const BUSY_SECONDS = 2;
 const BUSY_TIMES = 60;
+const MOST_LISTED = 50;
 const SHAPE = ["cpu", "memory", "gpu", "class", "namespace"];
 
 const WorkloadName = ({name}) => html`<a href=${workloadLink(name)}>${name}</a>`;
@@ -130,6 +131,8 @@ export function Outcome({answer}) {
     ${left > 0 && html`<${Unplaced} rows=${answer.unplaced} />`}
     ${answer.smallestChange.length > 0 && html`<${Changes} changes=${answer.smallestChange} />`}
     ${answer.moves.length + answer.starts.length + answer.ends.length > 0 && html`<${Moves} answer=${answer} />`}
+    ${answer.givesWay.length > 0 && html`<h2>${t("whatif.gives-way")}</h2><ul id="whatif-gives-way">${answer.givesWay.slice(0, MOST_LISTED).map((one) => html`<li key=${`${one.workload} ${one.site}`}>
+      ${t("whatif.gives-way-row", {replicas: one.replicas, workload: one.workload, site: one.site, other: one.for})}</li>`)}</ul>`}
     ${answer.notes.map((note) => html`<p class="empty" key=${note}>${note}</p>`)}`;
 }
 
@@ -143,7 +146,8 @@ function Capacity({answer}) {
     <${Table} id="capacity-sites" label=${t("whatif.capacity")} columns=${columns} rows=${answer.sites} rowKey=${(row) => row.name} />
     ${answer.buyNext.length > 0 && html`<h2>${t("whatif.buy")}</h2><ul>${answer.buyNext.map((one) => html`<li key=${`${one.site} ${one.resource}`}>
       <${SiteName} name=${one.site} />: ${t("whatif.buy-row", {amount: rounded(one.amount), unit: one.unit, resource: one.resource, places: one.places, waiting: one.waiting})}
-      ${one.cnyPerUnitHour !== null && html`<small> ${t("whatif.worth", {cny: rounded(one.cnyPerUnitHour), unit: one.unit})}</small>`}</li>`)}</ul>`}`;
+      ${one.cnyPerUnitHour !== null && html`<small> ${t("whatif.worth", {cny: rounded(one.cnyPerUnitHour), unit: one.unit})}</small>`}</li>`)}</ul>`}
+    ${answer.noPurchase && html`<p id="no-purchase">${t("whatif.buy-none", {tried: answer.noPurchase.tried, n: answer.noPurchase.waiting, names: answer.noPurchase.workloads.join(", ")})}</p>`}`;
 }
 
 // A change that Why suggests. The words of a scenario do not have it, and the address may be of

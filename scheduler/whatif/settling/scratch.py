@@ -4,7 +4,8 @@ from collections.abc import Iterable
 
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.placement.fleet.fleet import Fleet
-from scheduler.whatif.settle import SettledFleet, settle
+from scheduler.whatif.settling.settle import settle
+from scheduler.whatif.settling.settled_fleet import SettledFleet
 
 
 class ScratchFleet:
@@ -26,6 +27,8 @@ class ScratchFleet:
     def decide_with(self, changed: Iterable[SiteFacts], keys: Iterable[str]) -> SettledFleet:
         """What the engine decides about workloads that were decided before, with other sites.
 
+        Nothing else ends for them: a trial is to find room for all.
+
         Args:
             changed: the sites that are new, or have other facts.
             keys: the workloads.
@@ -45,6 +48,7 @@ class ScratchFleet:
             reader=settled.reader,
             books=settled.books.forked(),
             reserved_at=settled.reserved_at,
+            ends_others=False,
         )
         settle(trial, [settled.tasks[key] for key in keys])
         self._restore()

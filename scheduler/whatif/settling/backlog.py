@@ -12,7 +12,8 @@ from scheduler.placement.batch.place import BatchOutcome, BatchSteps, place_batc
 from scheduler.placement.choose import prepare_cycle
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.whatif.demands import Progress, no_progress
-from scheduler.whatif.settle import SettledFleet, decide_task
+from scheduler.whatif.settling.settle import decide_task
+from scheduler.whatif.settling.settled_fleet import SettledFleet
 
 CAPACITY_REASONS = frozenset({"full", "fragmented", "spread"})
 """Reasons that pass when there is more room."""
