@@ -131,6 +131,7 @@ class Informer:
         self._has_listed = asyncio.Event()
         self._listed_seconds = float("-inf")
         self._has_answered = asyncio.Event()
+        self._is_rewound = asyncio.Event()
 
     async def wait_until_listed(self) -> None:
         """Waits until the collection has been listed for the first time."""
@@ -150,6 +151,10 @@ class Informer:
             return
         listing = await self._hub.list_metadata(self._resource)
         found = {key_of(one): _version_of(one) for one in listing.items}
+        if _is_before(listing.resource_version, self._resource_version):
+            _log.warning("%s: the hub's versions went back; listing again", self._resource.plural)
+            await self.synchronise()
+            self._is_rewound.set()
         differing = [
             key for key in self._objects.keys() | found.keys() if self._differs(key, found)
         ]
@@ -231,7 +236,7 @@ class Informer:
             try:
                 if not self._resource_version:
                     await self.synchronise()
-                await self._watch_once()
+                await self._watch_until_rewound()
                 self._backoff.reset()
                 continue
             except Gone as error:
@@ -259,6 +264,27 @@ class Informer:
             await asyncio.wait({sleeper, event}, return_when=asyncio.FIRST_COMPLETED)
             sleeper.cancel()
             event.cancel()
+
+    async def _watch_until_rewound(self) -> None:
+        """Watches until the stream ends, or until `catch_up` finds that it brings nothing."""
+        self._is_rewound.clear()
+        failure: HubError | None = None
+
+        async def watch() -> None:
+            nonlocal failure
+            try:
+                await self._watch_once()
+            except HubError as error:
+                failure = error
+
+        async with asyncio.TaskGroup() as group:
+            watcher = group.create_task(watch(), name=f"watch {self._resource.plural}")
+            rewound = group.create_task(self._is_rewound.wait())
+            await asyncio.wait({watcher, rewound}, return_when=asyncio.FIRST_COMPLETED)
+            watcher.cancel()
+            rewound.cancel()
+        if failure is not None:
+            raise failure
 
     async def _watch_once(self) -> None:
         started_at = self._clock.monotonic()
@@ -309,6 +335,11 @@ def _identity_metadata_of(body: Object) -> Object:
     return {
         key: meta[key] for key in ("namespace", "name", "uid", "resourceVersion") if key in meta
     }
+
+
+def _is_before(one: str, other: str) -> bool:
+    """Whether a version is below another; versions of Kubernetes are decimal numbers."""
+    return one.isdecimal() and other.isdecimal() and int(one) < int(other)
 
 
 def _version_of(body: Object) -> tuple[str, str]:

@@ -151,6 +151,58 @@ async def test_a_change_that_fails_is_passed_on_again_and_holds_up_no_other() ->
         task.cancel()
 
 
+class RestoredHub(CuttingHub):
+    """Brings what is newer than the version of a watch, as kube-apiserver does."""
+
+    version, name = 7, "before"
+
+    async def list_pages(self, resource: ApiResource) -> AsyncIterator[Listing]:
+        yield await self.list_metadata(resource)
+
+    async def list_metadata(self, resource: ApiResource) -> Listing:
+        del resource
+        meta = {"name": self.name, "resourceVersion": str(self.version)}
+        return Listing(items=[{"metadata": meta}], resource_version=str(self.version))
+
+    async def get(self, resource: ApiResource, name: str, namespace: str | None = None) -> Object:
+        del name, namespace
+        return (await self.list_metadata(resource)).items[0]
+
+    async def watch(self, resource: ApiResource, version: str) -> AsyncIterator[WatchEvent]:
+        del resource
+        self.begun.append(self.clock.monotonic())
+        if int(version) < self.version:
+            meta = {"name": self.name, "resourceVersion": str(self.version)}
+            yield WatchEvent("ADDED", {"metadata": meta})
+        await self.clock.sleep(1e6)
+
+
+async def test_after_a_restore_of_the_hub_no_watch_waits_for_versions_of_the_time_before() -> None:
+    hub, heard = RestoredHub(0, HubError("")), list[tuple[str, str]]()
+    informer = Informer(
+        cast("Hub", hub),
+        PODS,
+        lambda _resource, change: heard.append((change.type, change.object["metadata"]["name"])),
+        clock=hub.clock,
+        jitter=random.Random(1),  # noqa: S311 - spreads retries
+        faults=make_faults(hub.clock),
+    )
+    await informer.synchronise()
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(informer.run())
+        await hub.clock.settle()
+        hub.version, hub.name = 3, "restored"
+        await informer.catch_up(hub.clock.monotonic() + 1)
+        await hub.clock.settle()
+        assert heard == [("ADDED", "before"), ("ADDED", "restored"), ("DELETED", "before")]
+        assert len(hub.begun) == 2
+        hub.version = 9
+        await informer.catch_up(hub.clock.monotonic() + 1)
+        await hub.clock.settle()
+        assert len(hub.begun) == 2
+        task.cancel()
+
+
 class PagedHub(CuttingHub):
     """Lists one object a page; the version is gone after so many pages of the next list."""
 
