@@ -98,11 +98,8 @@ class Figures:
             return False
         if sight.now - self._closed_at.get(site, -1e9) < _CAUSE_SECONDS:
             return False
-        return all(
-            pods.ready >= pods.wanted
-            for order, pods in sight.sites[site].orders.items()
-            if key_in(order) == key_of(workload)
-        )
+        own = sight.sites[site].pods_of(key_of(workload))
+        return all(pods.ready >= pods.wanted for pods in own)
 
     def _note_recovery(self, write: Write, lost: set[str], sight: Sight) -> None:
         allowed = max(

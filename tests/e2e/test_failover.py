@@ -148,8 +148,10 @@ def test_replicas_without_a_node_run_elsewhere_and_a_crashing_image_stays(up: Up
         assert kapok(up, "replay", moved["decision"]["id"])["same"] is True
         past = kapok(up, "history", "default/app")["entries"]
         assert [each["event"] for each in past] == ["Placed", "FailedOver"]
+        # Only the replica that has no node moves: the other one is ready where it is.
         assert past[-1]["from"] == [{"name": "m1", "replicas": 1}]
         assert past[-1]["to"] == [{"name": "m2", "replicas": 1}]
+        assert past[-1]["sites"] == [{"name": "m1", "replicas": 1}, {"name": "m2", "replicas": 1}]
         one.not_ready = ()
         eventually(lambda: status(up, "app").get("phase") == "Running")
         assert [each["to"] for each in status(up, "app")["failover"]["unready"]] == [["m2"]]

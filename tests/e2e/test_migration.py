@@ -160,7 +160,8 @@ def test_only_noexecute_ends_running_replicas_at_once_or_after_the_tolerated_sec
         found = status(up)
         assert "2 taint" in found["reason"]
         assert condition(found, "Evicted")["message"] == "ended at m2 (taint)"
-        # The site's words about what was placed last may come after the refusal.
+        assert sum(groups(found).values()) == 0, "nothing stays, at once"
+        # The order for none is Placing until the site has confirmed it, like every other order.
         becomes(
             lambda: (
                 groups(found := status(up)),

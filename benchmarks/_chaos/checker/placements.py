@@ -23,7 +23,6 @@ from benchmarks._chaos.checker.sight import (
     Sight,
     condition,
     cores_of,
-    key_in,
     key_of,
     leaving,
     staying,
@@ -55,10 +54,10 @@ def broken_rule(workload: Raw, site: str, sight: Sight) -> str:
 
 def _broken_right(spec: Raw, site: str, sight: Sight) -> str:
     """What the authority has not granted a site; "" if all that is needed is granted."""
-    grants = [one["spec"] for one in sight.grants.values() if site in one["spec"]["sites"]]
+    grants = sight.grants_of(site)
     if not grants:
         return "it has no grant"
-    body = grants[0]
+    body = grants[0]["spec"]
     if _CLASSES.index(body["dataClass"]) < _CLASSES.index(spec["dataClass"]):
         return f"its grant ends at {body['dataClass']}"
     if not set(spec.get("networkZones") or ()) <= set(body.get("networkZones") or ()):
@@ -90,17 +89,21 @@ def _standing(key: Key, one: Raw, sight: Sight, memory: Memory) -> Found:
     for site in staying(one):
         what = f"{key[1]} stays at {site}"
         why = broken_rule(one, site, sight)
-        named = condition(one, "Violation") or {}
-        rules = condition(one, "RulesMet") or {}
-        text = json.dumps((one.get("status") or {}).get("conditions") or ())
-        is_named = named.get("status") == "True" or rules.get("status") == "False" or site in text
-        if not why or is_named or is_deleting(one):
+        if not why or is_deleting(one) or _is_named(one, site):
             memory.since.pop((1, what), None)
         elif (
             min(memory.lasts(1, what, sight.now), led(sight)) > NAMED_SECONDS
             and sight.sites[site].is_linked
         ):
             yield 1, what, f"{why}, and no condition says so"
+
+
+def _is_named(one: Raw, site: str) -> bool:
+    """Whether a condition says that what stays at a site breaks a rule."""
+    named = condition(one, "Violation") or {}
+    rules = condition(one, "RulesMet") or {}
+    text = json.dumps((one.get("status") or {}).get("conditions") or ())
+    return named.get("status") == "True" or rules.get("status") == "False" or site in text
 
 
 def _has_changed(site: str, sight: Sight, memory: Memory) -> bool:
@@ -179,7 +182,7 @@ def _is_gone_from(site: str, key: Key, sight: Sight) -> bool:
     workload = sight.workloads.get(key)
     if workload is not None and not is_deleting(workload):
         return False
-    return not any(key_in(order) == key for order in sight.sites[site].orders)
+    return not sight.sites[site].pods_of(key)
 
 
 def _has_ended_at(site: str, key: Key, sight: Sight) -> bool:
@@ -187,8 +190,7 @@ def _has_ended_at(site: str, key: Key, sight: Sight) -> bool:
 
     The hub may say so later, or not while another site still runs its part of a job.
     """
-    orders = sight.sites[site].orders.items()
-    own = [pods for order, pods in orders if key_in(order) == key]
+    own = sight.sites[site].pods_of(key)
     return bool(own) and all(pods.is_ended for pods in own)
 
 

@@ -75,6 +75,20 @@ class SiteSeen:
     heard_at: float = 0.0
     disks: int = 0
     lies: bool = False
+    _by_key: dict[tuple[str, str], list[PodsSeen]] = field(
+        init=False, default_factory=dict, compare=False, repr=False
+    )
+
+    def pods_of(self, key: tuple[str, str]) -> list[PodsSeen]:
+        """What runs of a workload, of each of its incarnations; sorted out once for all workloads.
+
+        A check of one write asks for every workload at the site, so it must not look at all orders
+        for each of them.
+        """
+        if not self._by_key and self.orders:
+            for order, pods in self.orders.items():
+                self._by_key.setdefault(key_in(order), []).append(pods)
+        return self._by_key.get(key, [])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +169,17 @@ class Sight:
     is_whole: bool = False
     report_seconds: float = 10.0
     failover_seconds: float = 300.0
+    _grants_of: dict[str, list[Raw]] = field(
+        init=False, default_factory=dict, compare=False, repr=False
+    )
+
+    def grants_of(self, site: str) -> list[Raw]:
+        """The grants that name a site, in the order of all; sorted out once for all sites."""
+        if not self._grants_of:
+            for one in self.grants.values():
+                for name in dict.fromkeys(one["spec"]["sites"]):
+                    self._grants_of.setdefault(name, []).append(one)
+        return self._grants_of.get(site, [])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

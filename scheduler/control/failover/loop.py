@@ -24,7 +24,7 @@ from scheduler.control.sites.sites import Sites
 from scheduler.control.state.evictions import Evictions
 from scheduler.control.state.failover_rules import KnownFailover
 from scheduler.control.state.objects import HubObjects
-from scheduler.control.status.migration import is_finished, shares_in
+from scheduler.control.status.migration import is_finished, replicas_staying
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.workload import Workload
 from scheduler.model.mass_silence import WINDOW_INTERVALS
@@ -142,9 +142,11 @@ class FailoverLoop:
 
     async def _end_settled(self) -> None:
         """Ends evictions whose replicas have left, or stay because their site is back or held."""
+        over = _OverSites(self._absent, self.gate)
         for count, key in enumerate(self.evictions, 1):
             if not count % _STEP:
                 await yield_loop()
+                over.forget()  # a site may be held since then
             workload = self.objects.workloads.get(key)
             if workload is None:
                 self.evictions.forget(key)
@@ -152,7 +154,7 @@ class FailoverLoop:
             for site, one in list(self.evictions.at(key).items()):
                 if not self._stays_at(workload, site):
                     self.evictions.end(key, site)
-                elif one.cause == "silent" and self._is_over(workload, one):
+                elif one.cause == "silent" and self._is_over(workload, one, over):
                     self.evictions.end(key, site)
                     self.requeuer.redecide([key])
         for key, site in self.evictions.held():
@@ -161,14 +163,13 @@ class FailoverLoop:
             if (not is_held or site not in self._absent) and self.evictions.release(key, site):
                 self.requeuer.requeue([key])
 
-    def _is_over(self, workload: Workload, one: Eviction) -> bool:
+    def _is_over(self, workload: Workload, one: Eviction, over: "_OverSites") -> bool:
         if one.word:
             return self._is_answered(workload, one)
-        return one.site not in self._absent or bool(self.gate.why_not(one.site))
+        return over.has(one.site)
 
     def _stays_at(self, workload: Workload, site: str) -> bool:
-        share = shares_in(workload.status.placement.groups).get(site)
-        return share is not None and share.replicas > 0
+        return replicas_staying(workload.status.placement.groups, site) > 0
 
     def _is_answered(self, workload: Workload, one: Eviction) -> bool:
         known = workload.status.failover
@@ -276,10 +277,12 @@ class FailoverLoop:
                 self.requeuer.requeue([one.key])
 
     async def _candidates(self, site: str) -> AsyncIterator[EvictionCandidate]:
-        """The replicas that stay at a silent site and could be replaced."""
+        """The replicas that stay at a silent site, and could be replaced and are not yet."""
         for count, key in enumerate(self.objects.workloads_at(site), 1):
             if not count % _STEP:
                 await yield_loop()
+            if site in self.evictions.at(key):
+                continue  # it leaves already
             candidate = self._candidate(key, site)
             if candidate is not None:
                 yield candidate
@@ -290,8 +293,8 @@ class FailoverLoop:
             return None
         if workload.metadata.deletion_timestamp or workload.status.phase == "Completed":
             return None
-        share = shares_in(workload.status.placement.groups).get(site)
-        if share is None or not share.replicas:
+        replicas = replicas_staying(workload.status.placement.groups, site)
+        if not replicas:
             return None
         reported = self.order_sync.site_view(site, self.order_sync.order_id(workload)).state
         if reported is not None and is_finished(reported):
@@ -306,7 +309,7 @@ class FailoverLoop:
         return EvictionCandidate(
             key=key,
             site=site,
-            replicas=share.replicas,
+            replicas=replicas,
             priority=workload.spec.priority,
             created_at_seconds=created.timestamp() if created else 0.0,
             mode=failover.rules.mode,
@@ -375,3 +378,28 @@ class FailoverLoop:
                 self._returns.drop(key)
             else:
                 self.requeuer.redecide([key])
+
+
+@dataclass(slots=True)
+class _OverSites:
+    """Sites that are back or held, asked once for all evictions that are looked at in one step.
+
+    Attributes:
+        absent: the sites that do not report.
+        gate: says which of them are held.
+    """
+
+    absent: set[str]
+    gate: EvictionGate
+    _known: dict[str, bool] = field(default_factory=dict)
+
+    def has(self, site: str) -> bool:
+        """Whether no eviction of this site goes on."""
+        known = self._known.get(site)
+        if known is None:
+            known = self._known[site] = site not in self.absent or bool(self.gate.why_not(site))
+        return known
+
+    def forget(self) -> None:
+        """Has the gate asked again: others ran meanwhile."""
+        self._known.clear()

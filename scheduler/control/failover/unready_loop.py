@@ -24,6 +24,7 @@ from scheduler.control.status.migration import (
     BAD_PHASES,
     SiteShare,
     SiteView,
+    has_leaving,
     health_of,
     is_finished,
     shares_in,
@@ -152,10 +153,10 @@ class UnreadyLoop:
             looked_at += 1
             if not looked_at % _CANDIDATE_STEP:
                 await yield_loop()
-            shares = shares_in(workload.status.placement.groups)
-            if any(one.leaving for one in shares.values()):
-                self._take_back_if_late(key, workload, shares)
+            if has_leaving(workload.status.placement.groups):
+                self._take_back_if_late(key, workload)
                 continue
+            shares = shares_in(workload.status.placement.groups)
             candidate = self._candidate(key, workload, shares)
             if candidate is not None:
                 yield candidate
@@ -271,9 +272,7 @@ class UnreadyLoop:
 
     # ------------------------------------------------------------ what came to nothing
 
-    def _take_back_if_late(
-        self, key: WorkKey, workload: Workload, shares: Mapping[str, SiteShare]
-    ) -> None:
+    def _take_back_if_late(self, key: WorkKey, workload: Workload) -> None:
         """Has a move taken back whose replacement is not ready in time."""
         move = open_move(workload.status)
         if move is None or move.at is None or move.content != content_of(workload):
@@ -285,6 +284,7 @@ class UnreadyLoop:
         if waited_seconds < limit or self._was_refused_lately(key, move.site):
             return
         order_id = self.order_sync.order_id(workload)
+        shares = shares_in(workload.status.placement.groups)
         reason: UnreadyReason = "stuck"
         for site in move.to:
             share, view = shares.get(site), self.order_sync.site_view(site, order_id)

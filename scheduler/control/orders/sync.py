@@ -188,13 +188,18 @@ class OrderSync:
         """Whether a site reports an order of a workload that is newer than its status."""
         order_id = self.order_id(workload)
         ordered = max((one.generation for one in workload.status.placement.groups), default=0)
-        reports = (state.order_status for state in self.sites.states.values())
+        states = self.sites.reporters.states_of(order_id, self.sites.states)
+        reports = (state.order_status for state in states.values())
         orders = (report.orders.get(order_id) for report in reports if report is not None)
         return any(order is not None and order.generation > ordered for order in orders)
 
     def with_adopted_placement(self, workload: Workload) -> Workload:
         """The workload; if the hub knows no placement of it, with the one that sites report."""
-        return with_adopted_placement(workload, self.order_id(workload), self.sites.states)
+        if workload.status.placement.groups:
+            return workload
+        order_id = self.order_id(workload)
+        states = self.sites.reporters.states_of(order_id, self.sites.states)
+        return with_adopted_placement(workload, order_id, states)
 
     def plan_orders(
         self,

@@ -15,6 +15,7 @@ import msgspec
 from scheduler.control.ports.agents import OrderStatusReport, SiteReport
 from scheduler.control.sites.last_figures import with_last_figures
 from scheduler.control.sites.left_behind import LeftBehind
+from scheduler.control.sites.order_reporters import OrderReporters
 from scheduler.control.sites.site_readiness import HealthChange, ready_condition
 from scheduler.control.sites.site_state import SiteState, not_superseded
 from scheduler.control.sites.taint_times import taint_times_after, with_taint_times
@@ -70,6 +71,7 @@ class Sites:
         facts_sink: called with the facts of a site whenever they change.
         states: what each site has reported, by name.
         left: what workloads have left behind, and where.
+        reporters: which sites report an order.
         stuck_after_seconds: room is kept this long for a pod that its cluster cannot schedule.
         limits: when a site is late, silent and lost; None: the defaults.
         health_sink: called whenever the health of a site changes.
@@ -81,6 +83,7 @@ class Sites:
     facts_sink: FactsSink
     states: dict[str, SiteState] = field(default_factory=dict)
     left: LeftBehind = field(default_factory=LeftBehind)
+    reporters: OrderReporters = field(default_factory=OrderReporters)
     stuck_after_seconds: float = 300.0
     limits: HealthLimits | None = None
     health_sink: HealthSink = lambda _health: None
@@ -216,6 +219,7 @@ class Sites:
         state = self.states.pop(name, None)
         if state is not None and state.order_status is not None:
             self.left.on_claims(name, state.order_status.kept, ())
+            self.reporters.forget(name, state.order_status.orders)
         self.facts_sink(name, None)
 
     def on_report(self, report: SiteReport) -> frozenset[WakeEvent]:
@@ -321,6 +325,8 @@ class Sites:
         if report.is_executing:
             before, state.order_status = state.order_status, report
             self.left.on_claims(report.site, before.kept if before else (), report.kept)
+            known = before.orders.keys() if before else frozenset[str]()
+            self.reporters.on_orders(report.site, known, report.orders.keys())
         return True
 
     def seconds_to_hear_known(self) -> float:

@@ -121,6 +121,20 @@ def shares_in(groups: Iterable[PlacementGroup]) -> Mapping[str, SiteShare]:
     return _read_shares(groups)
 
 
+def replicas_staying(groups: Iterable[PlacementGroup], site: str) -> int:
+    """The replicas that stay at a site, from the groups of a status.
+
+    For loops that ask it of all workloads: they would push what reconciliations have remembered
+    out of the memory of `shares_in`, and find nothing of their own there the next time.
+    """
+    return sum(one.replicas for one in groups if site in one.sites and one.phase != "Withdrawing")
+
+
+def has_leaving(groups: Iterable[PlacementGroup]) -> bool:
+    """Whether replicas leave some site, from the groups of a status; for the same loops."""
+    return any(one.phase == "Withdrawing" and one.replicas for one in groups)
+
+
 def _read_shares(groups: Iterable[PlacementGroup]) -> dict[str, SiteShare]:
     shares: dict[str, SiteShare] = {}
     for group in groups:

@@ -98,7 +98,8 @@ async def test_while_the_broker_is_dead_nothing_is_evicted_and_one_dead_site_is(
             async def is_free() -> bool:
                 return CONDITION not in await conditions_of(hub, site)
 
-            await until(is_free)  # the site's status is written a moment after evictions resume
+            # Statuses of Sites are written once in site_status_seconds; the gate is open before.
+            await until(is_free)
 
             dead = next(one for one in (hub.site, *others) if one.name == site)
             dead.is_talking = False
