@@ -33,7 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=15.0,
         help="simulated minutes; all rows and shorter stories together end after as many real ones"
-        " at the latest, and stderr says which row ended before its story (default: %(default)s)",
+        " at the latest, and stderr says which row ended before its story; a site is replaced when"
+        " it has been silent for 300 s, and the last 15 minutes are quiet, so stories of fewer than"
+        " about 30 minutes seldom hold a recovery (default: %(default)s)",
     )
     parser.add_argument(
         "--sites", type=int, default=200, help="number of sites (default: %(default)s)"

@@ -31,7 +31,9 @@ class Figures:
         detect_seconds: from when a site was last heard to when its object said so.
         recover_seconds: from when an eviction was allowed to when the replacement stood in the hub.
             It is allowed `afterSeconds` after the site was last heard, once it is known as silent,
-            under a leader, no freeze holds it, and the workload is not known to lack room.
+            under a leader, no freeze holds it, and the workload is not known to lack room. A leader
+            that began to listen later measures `afterSeconds` from then: what was heard before is
+            known by the wall clock alone, which may be wrong.
         moves: replicas that were placed at another site instead of a silent one, and those that
             were moved without any cause.
         least_moves: the fewest with which the same replicas could have left the silent sites.
@@ -104,6 +106,7 @@ class Figures:
     def _note_recovery(self, write: Write, lost: set[str], sight: Sight) -> None:
         allowed = max(
             sight.leading_since or 0.0,
+            (sight.listening_since or 0.0) + sight.failover_seconds,
             self._without_room_at.get(key_of(write.after), 0.0),
             *(self._silent[site][0] for site in lost),
             *(self._silent[site][1] + sight.failover_seconds for site in lost),

@@ -49,12 +49,14 @@ class Viewer:
         removed = tuple(hub.removed)
         hub.writes.clear()
         hub.removed.clear()
+        leader = world.leader
         lowered = tuple(Lowered(at=now, site=s, order=o, left=n) for s, o, n in world.lowered)
         world.lowered.clear()
         replays, world.replays = tuple(world.replays), []
         return Sight(
             now=now,
             leading_since=self._leading(now),
+            listening_since=None if leader is None else leader.started_at,
             sites={one.name: self._site(one, now) for one in world.sites},
             site_objects=self._sites,
             grants=self._grants,

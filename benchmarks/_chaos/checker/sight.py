@@ -125,6 +125,7 @@ class Sight:
     Attributes:
         now: seconds since the start.
         leading_since: since when one scheduler decides without a fault around it; None: none does.
+        listening_since: since when the one that leads hears the sites; None: none leads.
         sites: by name.
         site_objects: Sites by name.
         grants: SiteGrants by name.
@@ -149,6 +150,7 @@ class Sight:
 
     now: float
     leading_since: float | None
+    listening_since: float | None = None
     sites: dict[str, SiteSeen] = field(default_factory=dict)
     site_objects: dict[str, Raw] = field(default_factory=dict)
     grants: dict[str, Raw] = field(default_factory=dict)

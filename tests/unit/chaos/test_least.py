@@ -89,3 +89,23 @@ def test_moves_beyond_the_least_are_counted() -> None:
 def test_a_move_without_a_cause_is_counted() -> None:
     moved = _figures_of({"m2": 2}, {"m3": 2})
     assert (moved.moves, moved.least_moves) == (2, 0)
+
+
+def _recovery_of(listening_since: float) -> float:
+    """How long a recovery took of a site that was heard last at 999 s and replaced at 2,000 s."""
+    figures, one, silent = Figures(), workload(), site_object("m1")
+    silent["status"] = {"conditions": [{"type": "Ready", "status": "False", "reason": "Silent"}]}
+    objects = {"m1": silent, "m2": site_object("m2")}
+    figures.look(sight(1000.0, site_objects=objects, failover_seconds=300.0))
+    facts = wrote(placed(one, m1=2), placed(one, m2=2))
+    facts["writes"] = tuple(replace(each, at=2000.0) for each in facts["writes"])
+    moment = sight(2000.0, site_objects=objects, failover_seconds=300.0, **facts)
+    figures.look(replace(moment, listening_since=listening_since))
+    [seconds] = figures.recover_seconds
+    return seconds
+
+
+def test_a_leader_that_listens_later_may_evict_later() -> None:
+    """It has not heard itself for how long a site is silent, so it waits as long again."""
+    assert _recovery_of(listening_since=0.0) == 2000 - (999 + 300)
+    assert _recovery_of(listening_since=1500.0) == 2000 - (1500 + 300)
