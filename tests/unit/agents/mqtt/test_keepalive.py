@@ -7,8 +7,8 @@ from typing import Any
 
 import aiomqtt
 import pytest
-from paho.mqtt.client import CallbackAPIVersion, Client, time_func
-from paho.mqtt.enums import _ConnectionState
+from paho.mqtt.client import Client, time_func
+from paho.mqtt.enums import CallbackAPIVersion, _ConnectionState
 
 from agents.mqtt.session import BrokerConnection
 
