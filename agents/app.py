@@ -49,6 +49,7 @@ from agents.runtime.data_dir import (
 from agents.runtime.faults import AgentFaults
 from agents.runtime.heartbeats import Heartbeats
 from agents.runtime.hub_trust import HubTrust
+from agents.runtime.memory import MemoryKeeper, find_allocator
 from agents.runtime.service_manager import ServiceManager
 from agents.sensors.energy import EnergyMeter
 from agents.sensors.host import resident_bytes
@@ -533,7 +534,9 @@ async def run_until_signalled(agent: Agent) -> int:
         manager = ServiceManager.from_environment(os.environ, agent.clock)
         watching = manager.run(agent.heartbeats.overdue, agent.describe)
         watchdog = group.create_task(watching, name="service manager")
-        task.add_done_callback(lambda _: watchdog.cancel())
+        keeper = MemoryKeeper(agent.clock, agent.faults, find_allocator())
+        keeping = group.create_task(keeper.run(), name="memory")
+        task.add_done_callback(lambda _: (watchdog.cancel(), keeping.cancel()))
 
         def stop() -> None:
             manager.notify_stopping()

@@ -101,6 +101,7 @@ async def _observe(agent: AgentProcess, seconds: float) -> dict[str, object]:
     first_at = traffic.first_report_at or agent.started_at
     return {
         "rss_mib": round(max(rss, agent.memory_mib("VmRSS")), 1),
+        "anonymous_mib": round(agent.memory_mib("RssAnon"), 1),
         "peak_rss_mib": round(agent.memory_mib("VmHWM"), 1),
         "cpu_ratio": round((agent.cpu_seconds() - cpu) / seconds, 5),
         "bytes_per_hour": round((traffic.bytes - sent) * _HOUR_SECONDS / seconds),

@@ -45,8 +45,9 @@ METRICS: Final[Mapping[str, tuple[str, str]]] = {
             "session (with the broker), fetch (of order contents), report, status, lease, pass "
             "(over all orders), order, inventory (one kind of the cluster's objects), sensor, "
             "question (of the hub), energy, journal (it cannot be read or written), boot (its new "
-            "number cannot be written), certificate (its renewal), metrics (this page), push (a "
-            "round of a push process, or the agent of one of its members)"
+            "number cannot be written), certificate (its renewal), metrics (this page), memory "
+            "(giving back what is not needed), push (a round of a push process, or the agent of "
+            "one of its members)"
         ),
     ),
     "kapok_agent_connects_total": ("counter", "Connections with the broker that were established"),

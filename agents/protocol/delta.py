@@ -8,6 +8,7 @@ orders, which make up most of a report, are sent item by item. For reports in ca
 
 import dataclasses
 from collections.abc import Callable, Iterable
+from operator import attrgetter
 from typing import Any, Final, TypeVar
 
 from agents.protocol.codec import Codec, dump_json, parse_json
@@ -21,7 +22,7 @@ from agents.protocol.report import (
     ReportedNodeClass,
     ReportSections,
 )
-from agents.protocol.shapes import Json, to_camel_case
+from agents.protocol.shapes import to_camel_case
 
 Item = TypeVar("Item")
 
@@ -41,6 +42,9 @@ _KEYED_SECTIONS: Final = frozenset({"node_classes", "orders"})
 _UNKEYED_SECTIONS: Final = tuple(
     each.name for each in dataclasses.fields(ReportSections) if each.name not in _KEYED_SECTIONS
 )
+_boot_of: Final = attrgetter("site", "agent", "boot_id", "boot_number")
+_header_of: Final = attrgetter(*_HEADER_FIELDS)
+_unkeyed_of: Final = attrgetter(*_UNKEYED_SECTIONS)
 SECTION_NAMES: Final = tuple(each.name for each in dataclasses.fields(ReportSections))
 """Field names of a report's sections."""
 
@@ -97,22 +101,25 @@ def apply_delta(
     Raises:
         WireError: "stale": the delta builds on another report than `base`; a full report is needed.
     """
-    same = ("site", "agent", "boot_id", "boot_number")
-    if change.base != base.sequence or any(
-        getattr(base, name) != getattr(change, name) for name in same
-    ):
+    if change.base != base.sequence or _boot_of(base) != _boot_of(change):
         raise WireError(
             "stale",
             f"the delta builds on full report {change.base}, the last one is {base.sequence}",
         )
-    sections = {name: _section_after(name, base, change) for name in _UNKEYED_SECTIONS}
+    # Absent from a delta means unchanged; a section that became unknown is listed in `cleared`.
+    sections: dict[str, Any] = {
+        name: old if new is None else new
+        for name, old, new in zip(
+            _UNKEYED_SECTIONS, _unkeyed_of(base), _unkeyed_of(change), strict=True
+        )
+    }
     sections["node_classes"] = _node_classes_after(base, change, identity)
     sections["orders"] = _orders_after(base, change)
     for name in change.cleared:
         if name in _SECTION_OF_KEY:
             sections[_SECTION_OF_KEY[name]] = None
-    origin = {name: getattr(change, name) for name in _HEADER_FIELDS}
-    return Report(**origin, **sections)
+    sections.update(zip(_HEADER_FIELDS, _header_of(change), strict=True))
+    return Report(**sections)
 
 
 def decode_report(data: bytes) -> Report | ReportDelta:
@@ -125,12 +132,6 @@ def decode_report(data: bytes) -> Report | ReportDelta:
     if isinstance(tree, dict) and tree.get("kind") == "delta":
         return REPORT_DELTA.from_json(tree)
     return REPORT.from_json(tree)
-
-
-def _section_after(name: str, base: Report, change: ReportDelta) -> Json:
-    new = getattr(change, name)
-    # Absent from a delta means unchanged; a section that became unknown is listed in `cleared`.
-    return getattr(base, name) if new is None else new
 
 
 def _diff_node_classes(

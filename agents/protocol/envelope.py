@@ -18,7 +18,7 @@ from agents.protocol.codec import Codec
 from agents.protocol.errors import WireError
 from agents.protocol.keys import ALGORITHM, PublicKey, SigningKey, TrustedKeys
 
-_MIN_DEFLATE_BYTES: Final = 512
+_MIN_DEFLATE_BYTES: Final = 128
 _MAX_SIGNATURE_CHARACTERS: Final = 128
 _MAX_KEY_CHARACTERS: Final = 128
 

@@ -18,6 +18,7 @@ from agents.push.profile_accesses import ProfileAccesses
 from agents.push.providers import load_providers
 from agents.runtime.clock import AgentClock
 from agents.runtime.data_dir import Boot
+from agents.runtime.memory import MemoryKeeper, find_allocator
 
 
 def build_host(
@@ -67,6 +68,9 @@ async def run_host_until_signalled(host: PushHost) -> int:
     loop = asyncio.get_running_loop()
     async with asyncio.TaskGroup() as group:
         task = group.create_task(host.run(), name="push")
+        keeper = MemoryKeeper(host.clock, host.faults, find_allocator())
+        keeping = group.create_task(keeper.run(), name="memory")
+        task.add_done_callback(lambda _: keeping.cancel())
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, task.cancel)
     return 0

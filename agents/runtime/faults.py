@@ -35,6 +35,7 @@ FaultPlace = Literal[
     "boot",  # its new number cannot be written
     "certificate",  # its renewal
     "metrics",  # the page of /metrics
+    "memory",  # giving back what is not needed
     "push",  # a round of a push process, or one of its members
 ]
 """Where a fault was caught; the label `where` of `kapok_agent_faults_total`."""

@@ -24,7 +24,6 @@ from agents.protocol.errors import WireError
 from agents.protocol.heartbeat.chain import ReceivedChain, is_heartbeat, parse_heartbeat
 from agents.protocol.keys import TrustedKeys
 from agents.protocol.report import OFFLINE, MessageHeader, Offline, Report, ReportDelta
-from agents.protocol.report_totals import check_totals
 from agents.protocol.status import SiteStatusMessage
 from scheduler.control.ports.agents import AgentEventHandler, OrderState, OrderStatusReport
 from scheduler.control.ports.telemetry import Telemetry
@@ -91,6 +90,12 @@ class OpenedMessage:
     size: int
     read: "ReadReport | OrderStatusReport | None" = None
     orders: dict[str, OrderState] | None = None
+
+    def with_read(self, read: "ReadReport | OrderStatusReport") -> "OpenedMessage":
+        """The message with what was read of it; written out, as one is made for each report."""
+        return OpenedMessage(
+            self.topic, self.message, self.key_id, self.size, read=read, orders=self.orders
+        )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -330,13 +335,13 @@ class Ingest:
         if isinstance(message, OrderAnswer | Offline) or not self.is_newest(opened):
             return opened
         if isinstance(message, SiteStatusMessage):
-            return replace(opened, read=order_status_report_of(message, opened.orders))
+            return opened.with_read(order_status_report_of(message, opened.orders))
         if message.observed_seconds_ago > MAX_AGE_SECONDS:
             raise WireError("malformed", f"observed more than {MAX_AGE_SECONDS:g} seconds ago")
         whole, base = self._whole_report(opened.topic.site, message)
-        check_totals(whole)
+        self._reports.check_totals(whole)
         read = ReadReport(whole=whole, base=base, figures=self._reports.site_report_of(whole))
-        return replace(opened, read=read)
+        return opened.with_read(read)
 
     def _dispatch(self, opened: "OpenedMessage") -> None:
         site, kind, message = opened.topic.site, opened.topic.kind, opened.message
@@ -404,7 +409,7 @@ class Ingest:
         sent_at = self._instant_of(sent_seconds)
         observed_at = sent_at - timedelta(seconds=read.whole.observed_seconds_ago)
         figures = with_times(read.figures, read.whole, sent_seconds=sent_seconds, sent_at=sent_at)
-        read = replace(read, figures=figures)
+        read = ReadReport(whole=read.whole, base=read.base, figures=figures)
         self._take_in(agents, name, read, observed_at, size=size)
         if chain is not None:
             agents.agents[name].vouched = VouchedReport.of_message(message, read, chain)

@@ -119,7 +119,7 @@ class ClassReader:
         if len(items) > MAX_NODE_ROWS:
             raise WireError("too-large", f"more than {MAX_NODE_ROWS} rows of a node class")
         key = tuple([(name, bytes(each)) for name, each in parts.items()])
-        frame, rows = self._read_frame(key), [self._read_row(each) for each in items]
+        frame, rows = self._read_frame(key), self._read_rows(items)
         value = replace(frame.value, free=tuple([each.value for each in rows]))
         figures = tuple([each.figures for each in rows])
         return ReadClass(
@@ -135,8 +135,7 @@ class ClassReader:
     def _keep_parts(self, known: ReadClass) -> ReadClass:
         """Remembers frame and rows of a class that is known: the next one may share them."""
         self._read_frame(known.frame)
-        for each in known.rows:
-            self._read_row(each)
+        self._read_rows(known.rows)
         return known
 
     def _read_frame(self, key: FrameKey) -> _Frame:
@@ -146,15 +145,23 @@ class ClassReader:
             found = self.memory.frames[key] = found or _frame_of(key)
         return found
 
-    def _read_row(self, data: bytes) -> _ReadRow:
-        found = self.memory.rows.get(data)
-        if found is None:
-            found = next((each.rows[data] for each in self._known if data in each.rows), None)
+    def _read_rows(self, items: Iterable[bytes]) -> list[_ReadRow]:
+        """Reads rows, most of which are known; this is where a report of many nodes takes time."""
+        remembered, rows = self.memory.rows, []
+        known = [each.rows.get for each in self._known]
+        for data in items:
+            found = remembered.get(data)
             if found is None:
-                found = _row_of(data)
-                self._new_rows.append(found.figures)
-            self.memory.rows[data] = found
-        return found
+                for find in known:
+                    found = find(data)
+                    if found is not None:
+                        break
+                else:
+                    found = _row_of(data)
+                    self._new_rows.append(found.figures)
+                remembered[data] = found
+            rows.append(found)
+        return rows
 
 
 def find_classes(

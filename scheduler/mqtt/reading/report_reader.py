@@ -1,9 +1,10 @@
 """Decodes reports of sites, and reads of each only what has changed since the one before."""
 
 import typing
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cache
+from operator import attrgetter, is_
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -25,6 +26,7 @@ from agents.protocol.report import (
     ReportedNodeClass,
     ReportSections,
 )
+from agents.protocol.report_totals import check_totals
 from agents.protocol.shapes import Reader, reader_of, to_camel_case
 from scheduler.control.ports.agents import SiteReport
 from scheduler.model.kinds.site import SiteStatus
@@ -44,8 +46,10 @@ _MAX_REMEMBERED_BYTES: Final = 256 * 1024
 """A larger report is read whole, on a thread of its own."""
 
 _MAX_REMEMBERED_CLASSES: Final = 5_000
-_LISTED_FIELDS: Final = ("rtt", "api_kinds", "cluster_kinds", "namespaces")
-_SMALL_FIELDS: Final = ("power", "intensity", "energy", "executor")
+_LISTED: Final = attrgetter("rtt", "api_kinds", "cluster_kinds", "namespaces")
+_SMALL: Final = attrgetter("power", "intensity", "energy", "executor")
+_KEYED: Final = attrgetter("node_classes", "orders")
+_COUNTED: Final = attrgetter("node_classes", "namespaces")
 _CLASSES: Final = "node_classes"
 _PARTS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -116,7 +120,7 @@ class ReportReader:
     def canonicalise(self, report: Report) -> Report:
         """The report as `canonicalise_report` returns it."""
         before = self._canonical.get(report.site)
-        if before is not None and _has_same(before[0], report, (_CLASSES, "orders")):
+        if before is not None and _has_same(before[0], report, _KEYED):
             classes, orders = before[1].node_classes, before[1].orders
             return replace(report, node_classes=classes, orders=orders)
         sorted_report = canonicalise_report(report)
@@ -137,11 +141,20 @@ class ReportReader:
 
         return apply_delta(base, change, identity_of)
 
+    def check_totals(self, report: Report) -> None:
+        """Checks what the lists hold together, as the function of that name; raises like it.
+
+        What was checked in the report before is not counted again.
+        """
+        before = self._figures.get(report.site)
+        if before is None or not _has_same(before.report, report, _COUNTED):
+            check_totals(report)
+
     def site_report_of(self, report: Report) -> SiteReport:
         """The figures of a report, as the function of that name; raises like it."""
         before = self._figures.get(report.site)
         status = None
-        if before is not None and _has_same(before.report, report, _LISTED_FIELDS):
+        if before is not None and _has_same(before.report, report, _LISTED):
             status = self._status_after(before, report)
         limit_amounts = before.limit_amounts if before and status else amounts_of_limits(report)
         if status is None:
@@ -162,13 +175,13 @@ class ReportReader:
             None: it has to be read and checked as a whole.
         """
         status = before.status
-        if not _has_same(before.report, report, (_CLASSES,)):
+        if before.report.node_classes is not report.node_classes:
             classes = self._classes_of(report, before.limit_amounts)
             if classes is None:
                 return None
             figures = tuple([each.figures for each in classes if each.figures is not None])
             status = msgspec.structs.replace(status, node_classes=figures)
-        if _has_same(before.report, report, _SMALL_FIELDS):
+        if _has_same(before.report, report, _SMALL):
             return status
         # The lists were checked; what is left are two figures and the executor.
         small = small_status_of(report)
@@ -193,9 +206,9 @@ class ReportReader:
         return found if is_small else None
 
 
-def _has_same(one: Report, other: Report, names: Iterable[str]) -> bool:
+def _has_same(one: Report, other: Report, sections_of: Callable[[Report], Iterable[Any]]) -> bool:
     """Whether these sections are the same objects in both reports."""
-    return all(getattr(one, name) is getattr(other, name) for name in names)
+    return all(map(is_, sections_of(one), sections_of(other)))
 
 
 def _read_sections(
@@ -212,9 +225,10 @@ def _read_sections(
     """
     read: dict[tuple[bool, str], tuple[bytes, object]] = {}
     memory: ClassMemory | None = None
-    for key, (name, reader) in _section_readers().items():
-        part = parts.pop(key, None)
-        raw = b"null" if part is None else bytes(part)
+    readers = _section_readers()
+    for key in [one for one in parts if one in readers]:
+        name, reader = readers[key]
+        raw = bytes(parts.pop(key))
         if raw == b"null":
             continue
         before = known.sections.get((is_delta, name))
