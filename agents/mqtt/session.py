@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 import aiomqtt
 from paho.mqtt.client import Client, time_func
@@ -226,7 +226,7 @@ class AgentSession:
         # A will is sent at the latest when its session expires, so that must outlive the delay.
         session.SessionExpiryInterval = round(will.delay_seconds) + 1
         session.MaximumPacketSize = _MAX_PACKET_BYTES
-        return aiomqtt.Client(
+        client = aiomqtt.Client(
             broker.host,
             broker.port,
             username=broker.username or None,
@@ -243,6 +243,8 @@ class AgentSession:
             # Without it the kernel delays small packets by 44 ms (Nagle's algorithm).
             socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
         )
+        _pass_over_answers_to_nothing(client)
+        return client
 
 
 def build_probe(broker: AgentBrokerSettings, *, timeout_seconds: float) -> aiomqtt.Client:
@@ -415,6 +417,26 @@ def _note_sent(client: aiomqtt.Client, sent_at: float) -> None:
     mqtt = client._client  # noqa: SLF001 - aiomqtt offers no other way
     with mqtt._msgtime_mutex:  # noqa: SLF001 - as above
         mqtt._last_msg_out = max(mqtt._last_msg_out, sent_at)  # noqa: SLF001 - as above
+
+
+def _pass_over_answers_to_nothing(client: aiomqtt.Client) -> None:
+    """Ignores an answer to a subscription that is not, or no longer, waited for.
+
+    It comes when an agent ends while it subscribes, and a broker may send as many as it likes:
+    aiomqtt would write an error with a traceback for each.
+    """
+    mqtt = client._client  # noqa: SLF001 - aiomqtt offers no other way
+    subscribed, unsubscribed = client._on_subscribe, client._on_unsubscribe  # noqa: SLF001 - as above
+
+    def on_subscribe(one: Any, data: Any, number: int, *more: Any) -> None:  # noqa: ANN401 - paho's
+        if number in client._pending_subscribes:  # noqa: SLF001 - as above
+            subscribed(one, data, number, *more)
+
+    def on_unsubscribe(one: Any, data: Any, number: int, *more: Any) -> None:  # noqa: ANN401 - as above
+        if number in client._pending_unsubscribes:  # noqa: SLF001 - as above
+            unsubscribed(one, data, number, *more)
+
+    mqtt.on_subscribe, mqtt.on_unsubscribe = on_subscribe, on_unsubscribe
 
 
 def _close_socket(client: aiomqtt.Client) -> None:

@@ -13,6 +13,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import aiomqtt
 from paho.mqtt.client import MQTTMessage
@@ -145,6 +146,7 @@ class BrokerSession:
         )
         # aiomqtt's queue is left out: it is not fair, and each of its messages costs two tasks.
         client._client.on_message = self._on_message  # noqa: SLF001 - aiomqtt offers no other way
+        _pass_over_answers_to_nothing(client)
         return client
 
     def _read_fast(self, client: aiomqtt.Client) -> None:
@@ -194,6 +196,22 @@ class BrokerSession:
         except (aiomqtt.MqttError, OSError, asyncio.CancelledError):
             self.outbox.put_back(one)  # the next session sends it
             raise
+
+
+def _pass_over_answers_to_nothing(client: aiomqtt.Client) -> None:
+    """Ignores an answer to a subscription that is not, or no longer, waited for.
+
+    It comes when the scheduler ends while it subscribes; aiomqtt would write an error with a
+    traceback.
+    """
+    paho = client._client  # noqa: SLF001 - aiomqtt offers no other way
+    subscribed = client._on_subscribe  # noqa: SLF001 - as above
+
+    def on_subscribe(one: Any, data: Any, number: int, *more: Any) -> None:  # noqa: ANN401 - paho's
+        if number in client._pending_subscribes:  # noqa: SLF001 - as above
+            subscribed(one, data, number, *more)
+
+    paho.on_subscribe = on_subscribe
 
 
 def _cancellation_count() -> int:

@@ -98,7 +98,9 @@ GARBAGE = {
     "a packet of no kind": b"\x00\x00" * 50,
     "properties without an end": b"\x30\x05\x00\x01a\xff\xff",
     "a packet longer than MQTT's longest": b"\x30\xff\xff\xff\xff\xff",
-    "an acknowledgement of nothing": b"\x40\x02\x13\x37" * 20,
+    "an acknowledgement of nothing": b"\x40\x02\x13\x37" * 20
+    + b"\x90\x04\x13\x37\x00\x01" * 20
+    + b"\xb0\x04\x13\x37\x00\x00" * 20,
     "every topic, no message": publish("kapok/v1/site-a/desired", b"\x00" * 1000)
     + publish("kapok/v1/site-a/hub", b"[" * 50_000)
     + publish("kapok/v1/site-b/orders/x", b"{}"),
@@ -109,7 +111,7 @@ GARBAGE = {
 @pytest.mark.parametrize(
     "names",
     [
-        ("a topic with a wildcard", "every topic, no message"),
+        ("a topic with a wildcard", "every topic, no message", "an acknowledgement of nothing"),
         pytest.param(tuple(GARBAGE), marks=pytest.mark.soak),
     ],
     ids=["few", "all"],

@@ -37,6 +37,10 @@ async def says(scheduler: Scheduler, *words: str) -> str:
     return text if all(word in text for word in words) else ""
 
 
+async def leads(scheduler: Scheduler) -> bool:
+    return await scheduler.metric("kapok_leader") == 1
+
+
 async def has(scheduler: Scheduler, problem: str) -> bool:
     """Whether the metrics name a problem with the hub."""
     return await scheduler.metric(f'kapok_hub_problem{{reason="{problem}"}}') == 1
@@ -109,7 +113,7 @@ async def test_what_is_forbidden_is_named_and_the_lease_is_kept(
         hub.proxy.faults.refused_paths, hub.proxy.faults.refuse_with = "/status", 403
         await hub.create("w")
         await until(lambda: says(scheduler, "forbidden", "patch workloads.kapok.dev/status"))
-        assert await scheduler.metric("kapok_leader") == 1
+        await until(lambda: leads(scheduler))  # also while it is forbidden
         hub.proxy.faults.clear()
         await until(lambda: hub.is_placed("w"))
         await until(lambda: says(scheduler, "ok"))
