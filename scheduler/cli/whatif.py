@@ -49,6 +49,7 @@ _EPILOG = """scenarios (several in one line are one scenario):
                                 SITE.KEY), latencyCnyPerMillisecondHour, waitingCnyPerHour,
                                 movingCnyPerGibibyte, valueCnyPerReplicaHour
   intensity ZONE=GCO2PERKWH     the carbon intensity of a grid zone
+  fix NAMESPACE/NAME            the smallest change of kapok explain that lets it be placed is made
   load FACTOR                   every workload has this many times its replicas, rounded up
 
 examples:
