@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from benchmarks._web_state import WebState
-from scheduler.control.ports.hub import Object
+from scheduler.control.ports.hub import HubError, Object
 from scheduler.inquiry.answers import AnswerInputs, RunningAnswers
 from scheduler.ledger.ledger import Ledger
 from scheduler.ledger.recorder import LedgerRecorder
@@ -81,8 +81,8 @@ def sources_of(folder: Path) -> WebSources:
         work["default", "work-00000"], metadata=Metadata(namespace=namespace, name=name)
     )
 
-    async def read_events(_namespace: str, _name: str, _limit: int) -> list[Object]:
-        return []
+    async def read_events(namespace: str, name: str, limit: int) -> list[Object]:
+        raise HubError(f"no events of {namespace}/{name} are kept here, {limit} asked")
 
     def nothing(*_: object) -> bytes:
         raise LookupError
