@@ -9,7 +9,7 @@ from typing import Any
 from scheduler.cli.support.arguments import EXIT_GOOD, EXIT_NO, EXIT_USAGE, add_output_option
 from scheduler.cli.support.hub_access import HubNotFound, add_hub_arguments, find_kubeconfig
 from scheduler.cli.support.manifest_files import ManifestFileError, read_objects
-from scheduler.cli.support.output import format_table, print_error, print_json
+from scheduler.cli.support.output import format_table, print_error, print_json, said_error
 from scheduler.control.ports.hub import ApiResource, HubError, Object
 from scheduler.hub.client import HubClient, open_hub
 
@@ -106,5 +106,7 @@ class RestMapper:
 
 
 def _format_rows(rows: list[dict[str, Any]]) -> list[str]:
-    cells = [(row["object"], row["error"] or row["result"]) for row in rows]
+    cells = [
+        (row["object"], said_error(row["error"]) if row["error"] else row["result"]) for row in rows
+    ]
     return format_table(cells, gap="  ") if cells else []

@@ -1,31 +1,21 @@
 """`kapok capacity`: what of a shape still fits where, and what to buy next for what waits."""
 
 import argparse
-from collections.abc import Sequence
 from typing import Any
 
-from scheduler.cli.asking.file_copy import read_fleet_copy
-from scheduler.cli.asking.live_answer import ask_live
-from scheduler.cli.asking.progress import ProgressLine
+from scheduler.cli.asking.question import answer_question, run_question
 from scheduler.cli.asking.shape_words import add_shape_arguments, shape_of, sort_files
 from scheduler.cli.support.arguments import (
     EXIT_GOOD,
     EXIT_NO,
-    EXIT_USAGE,
     add_now_option,
     add_output_option,
 )
-from scheduler.cli.support.hub_access import HubNotFound, add_hub_arguments
-from scheduler.cli.support.offline_input import OfflineInputError
-from scheduler.cli.support.output import print_error, print_json, print_sentences, print_table
+from scheduler.cli.support.hub_access import add_hub_arguments
+from scheduler.cli.support.output import print_json, print_sentences, print_table
 from scheduler.cli.support.web_access import add_server_option
-from scheduler.cli.whatif import PATH
-from scheduler.control.ports.hub import HubError
-from scheduler.model.quantities import NotAQuantity
 from scheduler.whatif.capacity import MOST_REPLICAS, ask_capacity
 from scheduler.whatif.questions import CapacityQuestion
-from scheduler.whatif.scenario.changes import ScenarioError
-from scheduler.whatif.shape import AskedShape
 
 _EPILOG = """examples:
   kapok capacity --cpu 8 --memory 16Gi --gpu 1
@@ -67,39 +57,24 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints what fits where."""
-    try:
-        manifests, fleet_files = sort_files(arguments.filename)
-        answer = _answer(arguments, shape_of(arguments, manifests), fleet_files)
-    except (ScenarioError, OfflineInputError, HubNotFound, NotAQuantity) as error:
-        print_error("capacity", error)
-        return EXIT_USAGE
-    except HubError as error:
-        print_error("capacity", error)
-        return EXIT_NO
+    return run_question("capacity", lambda: _run(arguments))
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    manifests, fleet_files = sort_files(arguments.filename)
+    shape = shape_of(arguments, manifests)
+    answer = answer_question(
+        "capacity",
+        arguments,
+        fleet_files,
+        CapacityQuestion(shape=shape),
+        lambda copy, progress: ask_capacity(copy, shape, progress),
+    )
     if arguments.output == "json":
         print_json(answer)
     else:
         _print(answer)
     return EXIT_GOOD if answer["replicas"] else EXIT_NO
-
-
-def _answer(
-    arguments: argparse.Namespace, shape: AskedShape, fleet_files: Sequence[str]
-) -> dict[str, Any]:
-    """The answer from files, or of the running scheduler."""
-    progress = ProgressLine("capacity")
-    try:
-        if fleet_files:
-            copy, notes = read_fleet_copy(fleet_files, arguments.now)
-            answer = ask_capacity(copy, shape, progress.show)
-            answer["notes"] += notes
-        else:
-            if arguments.now is not None:
-                raise ScenarioError("--now: the running scheduler answers as of now; leave it out")
-            answer = ask_live(arguments, PATH, CapacityQuestion(shape=shape), progress.show)
-    finally:
-        progress.end()
-    return {**answer, "seconds": round(progress.seconds, 3)}
 
 
 def _print(answer: dict[str, Any]) -> None:

@@ -5,23 +5,16 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from scheduler.cli.asking.file_copy import read_fleet_copy
-from scheduler.cli.asking.live_answer import ask_live
-from scheduler.cli.asking.progress import ProgressLine
+from scheduler.cli.asking.question import answer_question, run_question
 from scheduler.cli.support.arguments import (
     EXIT_GOOD,
     EXIT_NO,
-    EXIT_USAGE,
     add_now_option,
     add_output_option,
 )
-from scheduler.cli.support.hub_access import HubNotFound, add_hub_arguments
-from scheduler.cli.support.offline_input import OfflineInputError
-from scheduler.cli.support.output import print_error, print_json, print_sentences, print_table
+from scheduler.cli.support.hub_access import add_hub_arguments
+from scheduler.cli.support.output import print_json, print_sentences, print_table
 from scheduler.cli.support.web_access import add_server_option
-from scheduler.cli.whatif import PATH
-from scheduler.control.ports.hub import HubError
-from scheduler.model.quantities import NotAQuantity
 from scheduler.whatif.questions import SurvivalQuestion
 from scheduler.whatif.scenario.changes import LoseSites, ScenarioError
 from scheduler.whatif.survival.answer import ask_survival
@@ -73,14 +66,18 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints which losses are survived."""
-    try:
-        answer = _answer(arguments, _read_losses(arguments.losses))
-    except (ScenarioError, OfflineInputError, HubNotFound, NotAQuantity) as error:
-        print_error("survive", error)
-        return EXIT_USAGE
-    except HubError as error:
-        print_error("survive", error)
-        return EXIT_NO
+    return run_question("survive", lambda: _run(arguments))
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    losses = _read_losses(arguments.losses)
+    answer = answer_question(
+        "survive",
+        arguments,
+        arguments.filename,
+        SurvivalQuestion(losses=losses),
+        lambda copy, progress: ask_survival(copy, losses, progress),
+    )
     if arguments.output == "json":
         print_json(answer)
     else:
@@ -92,24 +89,6 @@ def _read_losses(words: Sequence[str]) -> tuple[LoseSites, ...]:
     if len(words) > MAX_NAMED_LOSSES:
         raise ScenarioError(f"name at most {MAX_NAMED_LOSSES} losses; none is every site")
     return tuple(read_loss(word) for word in words)
-
-
-def _answer(arguments: argparse.Namespace, losses: tuple[LoseSites, ...]) -> dict[str, Any]:
-    """The answer from files, or of the running scheduler."""
-    progress = ProgressLine("survive")
-    try:
-        if arguments.filename:
-            copy, notes = read_fleet_copy(arguments.filename, arguments.now)
-            answer = ask_survival(copy, losses, progress.show)
-            answer["notes"] += notes
-        else:
-            if arguments.now is not None:
-                raise ScenarioError("--now: the running scheduler answers as of now; leave it out")
-            question = SurvivalQuestion(losses=losses)
-            answer = ask_live(arguments, PATH, question, progress.show)
-    finally:
-        progress.end()
-    return {**answer, "seconds": round(progress.seconds, 3)}
 
 
 def _print(answer: dict[str, Any]) -> None:

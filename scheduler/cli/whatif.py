@@ -1,13 +1,9 @@
 """`kapok whatif SCENARIO…`: what a loss, a drain, a price or more load would do to the fleet."""
 
 import argparse
-from typing import Any
 
-from scheduler.cli.asking.file_copy import read_fleet_copy
-from scheduler.cli.asking.live_answer import ask_live
-from scheduler.cli.asking.progress import ProgressLine
+from scheduler.cli.asking.question import answer_question, run_question
 from scheduler.cli.asking.scenario_words import (
-    AskedScenario,
     options_with_values,
     read_asked,
     sort_words,
@@ -16,20 +12,15 @@ from scheduler.cli.asking.whatif_text import format_whatif
 from scheduler.cli.support.arguments import (
     EXIT_GOOD,
     EXIT_NO,
-    EXIT_USAGE,
     add_now_option,
     add_output_option,
 )
 from scheduler.cli.support.command_parser import CommandParser
-from scheduler.cli.support.hub_access import HubNotFound, add_hub_arguments
-from scheduler.cli.support.offline_input import OfflineInputError
-from scheduler.cli.support.output import print_error, print_json, print_sentences
+from scheduler.cli.support.hub_access import add_hub_arguments
+from scheduler.cli.support.output import print_json, print_sentences
 from scheduler.cli.support.web_access import add_server_option
-from scheduler.control.ports.hub import HubError
-from scheduler.model.quantities import NotAQuantity
 from scheduler.whatif.answer import ask
 from scheduler.whatif.questions import WhatIfQuestion
-from scheduler.whatif.scenario.changes import ScenarioError
 
 PASSES_WORDS_THROUGH = True
 """The order of `-f` and the words of a scenario counts, which argparse does not keep."""
@@ -49,6 +40,7 @@ _EPILOG = """scenarios (several in one line are one scenario):
                                 SITE.KEY), latencyCnyPerMillisecondHour, waitingCnyPerHour,
                                 movingCnyPerGibibyte, valueCnyPerReplicaHour
   intensity ZONE=GCO2PERKWH     the carbon intensity of a grid zone
+  fix NAMESPACE/NAME            the smallest change of kapok explain that lets it be placed is made
   load FACTOR                   every workload has this many times its replicas, rounded up
 
 examples:
@@ -69,8 +61,6 @@ The running scheduler answers one such question at a time, to holders of a token
 sites and workloads.
 Exit code: 0 all is placed as before, 1 something is left without a place or the scheduler does not
 answer, 2 wrong usage or a name that does not exist, 130 interrupted."""
-
-PATH = "/api/v1/whatif"
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -94,41 +84,26 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints the answer."""
+    return run_question("whatif", lambda: _run(arguments))
+
+
+def _run(arguments: argparse.Namespace) -> int:
     parser = CommandParser(
         prog="kapok whatif", formatter_class=argparse.RawDescriptionHelpFormatter
     )
     register(parser)
-    try:
-        words = sort_words(arguments.words, options_with_values(parser))
-        options = parser.parse_args(words.options)
-        asked = read_asked(words)
-        answer = _answer(asked, options)
-    except (ScenarioError, OfflineInputError, HubNotFound, NotAQuantity) as error:
-        print_error("whatif", error)
-        return EXIT_USAGE
-    except HubError as error:
-        print_error("whatif", error)
-        return EXIT_NO
+    words = sort_words(arguments.words, options_with_values(parser))
+    options = parser.parse_args(words.options)
+    asked = read_asked(words)
+    answer = answer_question(
+        "whatif",
+        options,
+        asked.fleet_files,
+        WhatIfQuestion(changes=asked.changes),
+        lambda copy, progress: ask(copy, asked.changes, progress),
+    )
     if options.output == "json":
         print_json(answer)
     else:
         print_sentences(format_whatif(answer))
     return EXIT_NO if answer["unplaced"] else EXIT_GOOD
-
-
-def _answer(asked: AskedScenario, options: argparse.Namespace) -> dict[str, Any]:
-    """The answer from files, or of the running scheduler."""
-    progress = ProgressLine("whatif")
-    try:
-        if asked.fleet_files:
-            copy, notes = read_fleet_copy(asked.fleet_files, options.now)
-            answer = ask(copy, asked.changes, progress.show)
-            answer["notes"] += notes
-        else:
-            if options.now is not None:
-                raise ScenarioError("--now: the running scheduler answers as of now; leave it out")
-            question = WhatIfQuestion(changes=asked.changes)
-            answer = ask_live(options, PATH, question, progress.show)
-    finally:
-        progress.end()
-    return {**answer, "seconds": round(progress.seconds, 3)}

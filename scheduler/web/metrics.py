@@ -19,7 +19,7 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from scheduler.runtime.clock import Clock
-from scheduler.web.definitions import RECORDED_METRICS
+from scheduler.web.metric_definitions.recorded import RECORDED_METRICS
 from scheduler.web.snapshot import StateSnapshot
 from scheduler.web.state_text import format_state
 

@@ -29,7 +29,7 @@ from scheduler.model.site_health import HealthName
 from scheduler.model.storm import StormState
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.runtime.clock import Clock
-from scheduler.web.definitions import METRIC_RESOURCES
+from scheduler.web.metric_definitions.definition import METRIC_RESOURCES
 
 Floats = NDArray[np.float64]
 

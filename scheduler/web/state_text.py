@@ -20,7 +20,8 @@ from scheduler.model.site_health import HEALTH_NAMES
 from scheduler.model.storm import FREEZE_REASONS
 from scheduler.placement.kernel import loader as compiled
 from scheduler.runtime.printable import printable
-from scheduler.web.definitions import HUB_PROBLEM_REASONS, METRIC_RESOURCES, STATE_METRICS
+from scheduler.web.metric_definitions.all_metrics import STATE_METRICS
+from scheduler.web.metric_definitions.definition import HUB_PROBLEM_REASONS, METRIC_RESOURCES
 from scheduler.web.snapshot import StateSnapshot
 from scheduler.web.tenant_series import tenant_series
 

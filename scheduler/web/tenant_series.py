@@ -12,7 +12,7 @@ from typing import Final
 from scheduler.energy.budgets import TenantMonth
 from scheduler.model.kinds.tenant import Tenant, quota_of
 from scheduler.model.quantities import CPU, MILLI_PER_UNIT, NotAQuantity
-from scheduler.web.definitions import METRIC_RESOURCES
+from scheduler.web.metric_definitions.definition import METRIC_RESOURCES
 from scheduler.web.snapshot import StateSnapshot
 
 MAX_TENANTS: Final = 500

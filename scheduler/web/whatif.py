@@ -22,7 +22,7 @@ from scheduler.web.answers.language import in_language
 from scheduler.web.auth import bearer_token_of
 from scheduler.web.sessions import Sessions
 from scheduler.whatif.questions import CapacityQuestion, Question, WhatIfQuestion
-from scheduler.whatif.scenario.changes import Change, ScenarioError
+from scheduler.whatif.scenario.changes import Change, MakeChange, ScenarioError
 from scheduler.whatif.scenario.words import read_scenario
 from scheduler.whatif.shape import DEFAULT_CLASS, AskedShape
 from scheduler.words.languages import UnknownLanguage, parse_language
@@ -71,7 +71,7 @@ class WhatIfHandlers:
             text = f"scenario: at most {_MAX_WORDS_LENGTH} characters are read"
             return _text(HTTPStatus.BAD_REQUEST, text)
         try:
-            changes = read_scenario(_split(words), _refuse_file)
+            changes = _made_change(request) or read_scenario(_split(words), _refuse_file)
         except ScenarioError as error:
             return _text(HTTPStatus.BAD_REQUEST, str(error))
         return await self._answer_once(request, WhatIfQuestion(changes=changes))
@@ -156,6 +156,24 @@ class WhatIfHandlers:
             lacking = ALL_WORKLOADS if sight.has_sites else ALL_SITES
             return _text(HTTPStatus.FORBIDDEN, f"the token may not {lacking.right}")
         return _text(HTTPStatus.TOO_MANY_REQUESTS, _BUSY) if self._is_busy else None
+
+
+def _made_change(request: web.Request) -> tuple[Change, ...]:
+    """The smallest change of a workload that the page asks to be shown; (): a scenario is asked."""
+    query = request.query
+    if "change" not in query:
+        return ()
+    raw = {
+        "type": "fix",
+        "workload": query.get("workload", ""),
+        "kind": query["change"],
+        "target": query.get("target", ""),
+        "becomes": query.get("to", ""),
+    }
+    try:
+        return (msgspec.convert(raw, MakeChange),)
+    except msgspec.ValidationError as error:
+        raise ScenarioError(f"change: {error}") from None
 
 
 def _split(words: str) -> list[str]:

@@ -7,7 +7,7 @@ and suggests the smallest change that would place what is left over.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from scheduler.model.demand.demand import Demand
@@ -15,6 +15,7 @@ from scheduler.whatif.demands import DemandReader, Progress, no_progress
 from scheduler.whatif.figures import FleetBill, bill_of, loads_of, used_by_site
 from scheduler.whatif.fleet_copy import FleetCopy
 from scheduler.whatif.leaving import LeavingPlan, plan_leaving
+from scheduler.whatif.made_change import make_changes
 from scheduler.whatif.moves import end_rows, move_rows, start_rows
 from scheduler.whatif.scenario.apply import ChangedFleet, apply_changes
 from scheduler.whatif.scenario.changes import Change, ChangeIntensity, ChangePolicies, ChangePrice
@@ -56,11 +57,19 @@ def ask(copy: FleetCopy, changes: Sequence[Change], progress: Progress = no_prog
     changed = apply_changes(copy, changes, lambda site: _used_at(copy, reader, site))
     demands = reader.read_all(progress)
     before = open_fleet(copy, reader, demands, progress)
+    made = make_changes(before, changes)
+    changed = replace(
+        changed,
+        copy=changed.copy.with_facts(made.facts.values()),
+        notes=(*changed.notes, *made.notes),
+    )
     reader_after, demands_after = DemandReader(changed.copy, changed.load), demands
     if changed.load != 1.0 or any(isinstance(one, ChangePolicies) for one in changes):
         has_policies = any(isinstance(one, ChangePolicies) for one in changes)
         demands_after = reader_after.read_all(progress, {} if has_policies else demands)
+    demands_after = {**demands_after, **made.demands} if made.demands else demands_after
     after = open_fleet(changed.copy, reader_after, demands_after, progress)
+    after.changed_demands = made.demands
     plan = plan_leaving(before, after, changed)
     settle(before, waiting_tasks(before), progress)
     settle(after, plan.tasks, progress)

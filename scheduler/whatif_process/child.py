@@ -3,32 +3,21 @@
 It ends with the scheduler, also by kill -9, and by itself when its time is over.
 """
 
-import os
-import resource
-import signal
 import sys
-import threading
 from typing import BinaryIO
 
 import msgspec
 
 from scheduler.model.words.sentence import json_bytes
 from scheduler.runtime.clock import SystemClock
-from scheduler.runtime.parent_death import tie_to_parent
+from scheduler.runtime.helper_process import end_with_input, helper_output, limit_process
 
-_NICENESS = 5
-"""What decides and answers comes first on a busy machine."""
 _PROGRESS_SECONDS = 0.5
-EXIT_FAILED = 1
 
 
 def main() -> int:
     """Answers one question; the last line of its output says what became of it."""
-    tie_to_parent(int(sys.argv[1]), death_signal=signal.SIGKILL)
-    os.nice(_NICENESS)
-    answers = os.dup(1)
-    os.dup2(2, 1)  # what a library prints must not look like an answer
-    with os.fdopen(answers, "wb") as output:
+    with helper_output() as output:
         output.write(_last_line(sys.stdin.buffer, output))
     return 0
 
@@ -44,7 +33,7 @@ def _last_line(lines: BinaryIO, output: BinaryIO) -> bytes:
 
     try:
         plan: WhatIfPlan = msgspec.json.decode(lines.readline(), type=WhatIfPlan)
-        _limit(plan.budget_seconds, plan.memory_mebibytes)
+        limit_process(plan.budget_seconds, plan.memory_mebibytes)
         return json_bytes({"answer": _answer(plan, lines, output)}) + b"\n"
     except (ScenarioError, NotAQuantity) as error:
         return refused_line(str(error))
@@ -52,15 +41,6 @@ def _last_line(lines: BinaryIO, output: BinaryIO) -> bytes:
         return failed_line("it needs more memory than a what-if may have")
     except Exception as error:  # noqa: BLE001 - the scheduler says it
         return failed_line(f"{type(error).__name__}: {error}")
-
-
-def _limit(seconds: float, mebibytes: int) -> None:
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    most = mebibytes << 20
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    if hard == resource.RLIM_INFINITY or most < hard:
-        resource.setrlimit(resource.RLIMIT_AS, (most, hard))
 
 
 def _answer(plan: object, lines: BinaryIO, output: BinaryIO) -> dict[str, object]:
@@ -75,7 +55,7 @@ def _answer(plan: object, lines: BinaryIO, output: BinaryIO) -> dict[str, object
     read_workload = msgspec.json.Decoder(Workload).decode
     facts = tuple(read_facts(lines.readline()) for _ in range(plan.sites))
     workloads = tuple(read_workload(lines.readline()) for _ in range(plan.workloads))
-    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
+    end_with_input()
     copy = FleetCopy(objects=plan.objects, facts=facts, workloads=workloads)
     return answer_question(plan.question, copy, _Progress(output).show)
 
@@ -96,13 +76,6 @@ class _Progress:
             message = ProgressMessage(what=what, done=done, total=total)
             self._output.write(msgspec.json.encode(message) + b"\n")
             self._output.flush()
-
-
-def _end_with_parent() -> None:
-    """Ends the process when its standard input closes, where no signal comes when a parent dies."""
-    while os.read(0, 1):
-        pass
-    os._exit(EXIT_FAILED)
 
 
 if __name__ == "__main__":

@@ -128,6 +128,8 @@ def test_why_it_does_not_run_and_who_can_change_it(page: Browser) -> None:
     eventually(lambda: "labels do not match" in page.run(words))  # for a reader of the screen
     press(page, '#changes a[href^="#/whatif?"]')
     shows(page, "#suggested", REFUSED, "CN-SC", "gz-core", "the tenant may change it")
+    shows(page, "#suggested-outcome #whatif-moves", REFUSED)
+    shows(page, "#suggested-outcome #whatif-sides", "Before", "After")
     show(page, "#/whatif?workload=health/patient-export&change=site.add&target=x")
     shows(page, "#suggested", "no longer one of the smallest changes")
     show(page, f"#/workloads/{UNNAMED}")

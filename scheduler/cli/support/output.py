@@ -128,9 +128,20 @@ def print_sentences(text: str) -> None:
 
 
 def print_error(command: str, error: object) -> None:
-    """Prints `kapok COMMAND: ERROR` on stderr; further lines of the error are indented."""
-    text = str(error).replace("\n", "\n  ")
+    """Prints `kapok COMMAND: ERROR` on stderr, in the language of the reader.
+
+    Further lines of the error are indented.
+    """
+    text = "\n  ".join(said_error(line) for line in str(error).split("\n"))
     sys.stderr.write(printable(f"{f'kapok {command}'.rstrip()}: {text}", keep_newlines=True) + "\n")
+
+
+def said_error(text: str) -> str:
+    """An error in the language of the reader; what is not known stays English."""
+    try:
+        return _reader_catalogue().say(text)
+    except ImportError:  # without the extra [hub] there is no catalogue, and that is an error too
+        return text
 
 
 def print_notice(text: str) -> None:

@@ -22,6 +22,12 @@ _MAX_ENDS_TRIED = 64
 """Of work that ends by itself, so much is tried: that which ends first."""
 
 
+_GIVING_WAY = frozenset(
+    {"workload.preemption", "workload.priority", "workload.priority + workload.preemption"}
+)
+_MAX_DIGITS = 12
+
+
 def suggest_giving_way(
     demand: Demand, fleet: Fleet, context: DecisionContext, others: Sequence[RunningWork]
 ) -> Iterator[SuggestedChange]:
@@ -99,6 +105,22 @@ def _outrank(found: Preemption, demand: Demand) -> SuggestedChange:
         kind = "workload.priority + workload.preemption"
         was, becomes = f"{demand.priority} + Never", f"{highest + 1} + LowerPriority"
     return _give_way(found, demand, kind, was, becomes)
+
+
+def outranking(demand: Demand, kind: str, becomes: str) -> Demand | None:
+    """The demand after a change of these kinds (see `suggest_giving_way`); None: it is none.
+
+    Args:
+        demand: as it is.
+        kind: of the change.
+        becomes: the new values, as the change says them.
+    """
+    if kind not in _GIVING_WAY:
+        return None
+    number = becomes.partition(" ")[0]
+    is_number = number.isascii() and number.isdecimal() and len(number) < _MAX_DIGITS
+    priority = int(number) if is_number else demand.priority
+    return replace(demand, preemption="LowerPriority", priority=priority)
 
 
 def _first_enough(

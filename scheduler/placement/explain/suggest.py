@@ -81,6 +81,30 @@ def suggest_changes(
     return (*suggestions, *suggest_giving_way(demand, fleet, context, others))
 
 
+def find_trial(
+    demand: Demand, fleet: Fleet, context: DecisionContext, kind: str = "", target: str = ""
+) -> Trial | None:
+    """The demand and the sites after one of the changes that are suggested; None: it is not.
+
+    Args:
+        demand: a demand that is not placed.
+        fleet: the fleet; it is left as it was.
+        context: the time and terms of the decision.
+        kind: of the change; empty: the smallest one.
+        target: of the change.
+    """
+    if not len(fleet) or not demand.replicas:
+        return None
+    search = _Search(fleet=fleet, scratch_fleet=Fleet(fleet.all_facts()), context=context)
+    for trial in search.iter_trials(demand):
+        change = trial.combined_change
+        if kind and (change.kind, change.target) != (kind, target):
+            continue
+        if search.fits(trial):
+            return trial
+    return None
+
+
 @dataclass(slots=True, kw_only=True)
 class _Search:
     """Makes trials and runs them on a copy of the fleet.

@@ -99,7 +99,13 @@ _FITS: Final = (
     ApiParameter("class", "The class of the data.", TEXT),
     _LIMIT,
 )
-_SCENARIO: Final = (ApiParameter("scenario", "Words as of `kapok whatif`; may be repeated.", TEXT),)
+_SCENARIO: Final = (
+    ApiParameter("scenario", "Words as of `kapok whatif`; may be repeated.", TEXT),
+    ApiParameter("workload", "NAMESPACE/NAME whose smallest change is made, beside change.", TEXT),
+    ApiParameter("change", "The kind of that change, in place of a scenario.", TEXT),
+    ApiParameter("target", "What it changes.", TEXT),
+    ApiParameter("to", "The new value, where other work is to give way.", TEXT),
+)
 _SHAPE: Final = (
     *(ApiParameter(name, "A quantity of one pod.", TEXT) for name in ("cpu", "memory", "gpu")),
     ApiParameter("class", "The class of the data.", TEXT),

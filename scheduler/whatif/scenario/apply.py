@@ -23,6 +23,7 @@ from scheduler.whatif.scenario.changes import (
     DrainSite,
     LoseBroker,
     LoseSites,
+    MakeChange,
     ScaleLoad,
     ScenarioError,
     ThawEvictions,
@@ -156,6 +157,8 @@ def _apply(draft: _Draft, change: Change) -> None:
             draft.load = factor
         case ThawEvictions():
             draft.is_thawed = True
+        case MakeChange():
+            pass  # `made_change` finds it, by running the engine
 
 
 def _leave(draft: _Draft, change: DrainSite | LoseSites | LoseBroker) -> None:

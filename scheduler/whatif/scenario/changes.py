@@ -88,6 +88,22 @@ class ScaleLoad(msgspec.Struct, frozen=True, tag="load"):
     factor: Annotated[float, Meta(gt=0, le=MAX_LOAD)]
 
 
+class MakeChange(msgspec.Struct, frozen=True, tag="fix"):
+    """The smallest change that lets a workload be placed, as `kapok explain` suggests it.
+
+    Attributes:
+        workload: `namespace/name`.
+        kind: of the change; empty: the first one.
+        target: of the change.
+        becomes: its new value, where work of lower priority is to give way.
+    """
+
+    workload: Annotated[str, Meta(min_length=3, max_length=507)]
+    kind: Annotated[str, Meta(max_length=1000)] = ""
+    target: Annotated[str, Meta(max_length=4000)] = ""
+    becomes: Annotated[str, Meta(max_length=1000)] = ""
+
+
 class ThawEvictions(msgspec.Struct, frozen=True, tag="thaw"):
     """An operator ends the freeze that a large loss brings."""
 
@@ -103,6 +119,7 @@ Change = (
     | ChangePrice
     | ChangeIntensity
     | ScaleLoad
+    | MakeChange
     | ThawEvictions
 )
 Changes = Annotated[tuple[Change, ...], Meta(min_length=1, max_length=MAX_CHANGES)]

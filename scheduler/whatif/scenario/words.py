@@ -1,7 +1,8 @@
 """The words of a scenario: `drain m1 lose province=CN-GD add m2*3 load 1.5`.
 
 The same words are on the command line, in a saved scenario and in the address of the page. Each
-begins a change: `drain`, `lose`, `add`, `grant`, `policy`, `price`, `intensity`, `load`, `thaw`.
+begins a change: `drain`, `lose`, `add`, `grant`, `policy`, `price`, `intensity`, `load`, `fix`,
+`thaw`.
 """
 
 import difflib
@@ -25,6 +26,7 @@ from scheduler.whatif.scenario.changes import (
     LoseBroker,
     LoseSites,
     LossKind,
+    MakeChange,
     ScaleLoad,
     ScenarioError,
     ThawEvictions,
@@ -39,6 +41,7 @@ VERBS: Final = (
     "price",
     "intensity",
     "load",
+    "fix",
     "thaw",
 )
 FILE_OPTIONS: Final = ("-f", "--filename")
@@ -50,6 +53,7 @@ _LOSS_KINDS: Final[dict[str, LossKind]] = {
 }
 _MAX_WORD_LENGTH = 512
 _MAX_NAMED = 8
+_MAX_KEY_LENGTH = 507
 
 FileReader = Callable[[str, str], Change]
 """(verb, name of a file) → the change that the file describes; raises `ScenarioError`."""
@@ -204,6 +208,13 @@ def _load(word: str) -> Change:
     return ScaleLoad(factor=factor)
 
 
+def _fix(word: str) -> Change:
+    namespace, slash, name = word.partition("/")
+    if not namespace or not slash or not name or len(word) > _MAX_KEY_LENGTH:
+        raise ScenarioError(f"fix {word[:80]}: write NAMESPACE/NAME, as in: {_EXAMPLES['fix']}")
+    return MakeChange(workload=word)
+
+
 def _pair(verb: str, word: str) -> tuple[str, str]:
     key, equals, value = word.partition("=")
     if not key or not equals or not value:
@@ -230,6 +241,7 @@ _READERS: Final[dict[str, Callable[[str], Change]]] = {
     "price": _price,
     "intensity": _intensity,
     "load": _load,
+    "fix": _fix,
 }
 _EXAMPLES: Final = {
     "drain": "drain gz-edge",
@@ -240,6 +252,7 @@ _EXAMPLES: Final = {
     "price": "price carbonCnyPerKg=0.5, price gz-edge.energyCnyPerKwh=0.4",
     "intensity": "intensity CN-GD=450",
     "load": "load 1.5",
+    "fix": "fix health/records",
 }
 
 

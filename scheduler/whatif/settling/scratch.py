@@ -48,6 +48,7 @@ class ScratchFleet:
             reader=settled.reader,
             books=settled.books.forked(),
             reserved_at=settled.reserved_at,
+            changed_demands=settled.changed_demands,
             ends_others=False,
         )
         settle(trial, [settled.tasks[key] for key in keys])

@@ -54,7 +54,8 @@ def _demand_to_decide(settled: SettledFleet, task: DecisionTask) -> Demand | Non
         demand = settled.reader.read(workload, settled.workloads.values())
     if isinstance(demand, NotAccepted):
         return None
-    demand = settled.books.limited(demand, settled.reader.tenant_of(workload))
+    stated = settled.changed_demands.get(task.key)
+    demand = stated or settled.books.limited(demand, settled.reader.tenant_of(workload))
     demand = at_its_claims(workload, demand)
     if demand.mode == "Fresh" and demand.placed and not task.is_changed:
         demand = msgspec.structs.replace(demand, mode="Steady")

@@ -54,6 +54,7 @@ class SettledFleet:
         reader: resolves workloads.
         books: what tenants use.
         gives_way: what ends for a workload, by the workload that ends it.
+        changed_demands: demands that a scenario states, with their limits.
         ends_others: whether work may end for other work, as in the loops.
     """
 
@@ -70,6 +71,7 @@ class SettledFleet:
     refusals: dict[str, Decision] = field(default_factory=dict)
     reserved_at: dict[str, list[str]] = field(default_factory=dict)
     gives_way: dict[str, tuple[Victim, ...]] = field(default_factory=dict)
+    changed_demands: Mapping[str, Demand] = field(default_factory=dict)
     ends_others: bool = True
 
     def replicas_of(self, key: str) -> dict[str, int]:

@@ -12,7 +12,7 @@ import yaml
 from agents.metrics.counters import METRICS as AGENT_METRICS
 from scheduler.cli.entry import COMMANDS
 from scheduler.cli.support.command_parser import CommandParser
-from scheduler.web.definitions import ALL_METRICS
+from scheduler.web.metric_definitions.all_metrics import ALL_METRICS
 from tests.support.kustomize import MANIFESTS
 from tests.support.up import ROOT
 

@@ -9,7 +9,7 @@ from agents.protocol.errors import WIRE_ERROR_REASONS as BAD_MESSAGES
 from agents.protocol.status import OrderPhase
 from scheduler.apiserver.base import faults
 from scheduler.web import definitions
-from scheduler.web.definitions import ALL_METRICS
+from scheduler.web.metric_definitions.all_metrics import ALL_METRICS
 from scheduler.web.state_text import KNOWN_ORDER_PHASES
 from tests.support.up import ROOT
 

@@ -11,7 +11,7 @@ from scheduler.model.kinds.metadata import Metadata
 from scheduler.model.kinds.site import Location, SiteSpec
 from scheduler.model.kinds.tenant import Budget, TenantSpec
 from scheduler.model.kinds.workload import PlacementGroup, PlacementStatus, WorkloadStatus
-from scheduler.web.definitions import ALL_METRICS
+from scheduler.web.metric_definitions.all_metrics import ALL_METRICS
 from scheduler.web.metrics import Metrics
 from scheduler.web.state_text import format_state
 from scheduler.web.tenant_series import MAX_TENANTS
