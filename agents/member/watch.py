@@ -147,6 +147,10 @@ class Watch(Generic[T]):
                 self._fail(error)
                 pause = _REFUSED_SECONDS
             except MemberApiError as error:
+                if not error.code:
+                    # Its store may have been restored while it was away. It then counts versions
+                    # on from the backup, and a watch from a later one brings nothing.
+                    self._revision = None
                 # `list_again` may have cut the request off itself.
                 if error.code or self._lists_wanted == wanted:
                     self._fail(error)

@@ -108,14 +108,16 @@ def line(kind: str, tree: Tree) -> bytes:
 
 @contextmanager
 def serving(server: WatchServer) -> Iterator[WatchServer]:
-    """Serves on loopback; sets the port."""
+    """Serves on loopback, at its port; 0: at a free one, which is set."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
             query = dict(parse_qsl(urlsplit(self.path).query))
-            if "watch" not in query:
+            if server.is_ended:  # kept connections end with the server
+                self.close_connection = True
+            elif "watch" not in query:
                 self._answer(*server.answer_list(query))
             elif server.watch_code != 200:
                 server.watches += 1
@@ -138,7 +140,7 @@ def serving(server: WatchServer) -> Iterator[WatchServer]:
         def log_message(self, *_words: object) -> None:
             pass
 
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    httpd = ThreadingHTTPServer(("127.0.0.1", server.port), Handler)
     httpd.daemon_threads = True
     httpd.handle_error = lambda *_words: None  # type: ignore[method-assign]  # the client ends watches
     server.port = httpd.server_address[1]

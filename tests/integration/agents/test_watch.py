@@ -159,6 +159,27 @@ def test_a_server_that_fails_and_recovers_is_asked_again_at_once(
     assert until(lambda: known(watch) == {"a": 1})
 
 
+def test_a_server_that_was_restored_from_a_backup_while_it_was_away_is_listed_again() -> None:
+    chance = random.Random(7)  # noqa: S311 - chance of a test
+    before, restored = WatchServer(chance), WatchServer(chance)
+    with serving(before):
+        api = MemberApi(Access(host="127.0.0.1", port=before.port))
+        watch = Watch(api=api, path=PATH, read=number_of, jitter=chance)
+        watch.start()
+        for number in range(5):
+            before.put("a", number=number)
+        assert until(lambda: known(watch) == {"a": 4})
+    assert until(lambda: known(watch) == {})  # the server does not answer
+    restored.port = before.port
+    restored.put("b", number=1)
+    with serving(restored):
+        assert until(lambda: known(watch) == {"b": 1})
+        restored.put("b", number=2)
+        assert until(lambda: known(watch) == {"b": 2})
+        watch.stop()
+        api.close()
+
+
 def test_another_reading_is_of_all_objects(
     server: WatchServer, watch: Watch[tuple[str, Any]]
 ) -> None:
