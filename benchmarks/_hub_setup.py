@@ -211,7 +211,8 @@ async def make_seed(
     held: dict[str, list[HeldOrder]] = {}
     bodies: list[Object] = []
     names = [f"unchanged-{number}" for number in range(plan.unchanged)]
-    async with running(plan, "seed", has_hub_beside=has_standby, ledger=ledger) as rig:
+    name = "seed of two" if has_standby else "seed"
+    async with running(plan, name, has_hub_beside=has_standby, ledger=ledger) as rig:
         await rig.observer.create_one(TEMPLATE, plan.form, plan.extra_bytes)
         await rig.wait_until_running([TEMPLATE])
         await sleep(SETTLE_SECONDS)
@@ -225,10 +226,10 @@ async def make_seed(
         for body, site, order in copier.copies(names):
             bodies.append(body)
             held.setdefault(site, []).append(order)
-        folder = plan.folder / "seed" / "left"
+        folder = plan.folder / name / "left"
         await rig.scheduler.end()
-        data = plan.folder / "seed" / "scheduler-0"
-        hub = plan.folder / "seed" / "hub" if has_standby else data / "data" / "hub"
+        data = plan.folder / name / "scheduler-0"
+        hub = plan.folder / name / "hub" if has_standby else data / "data" / "hub"
         await _copy_folder(data, folder / "scheduler-0")
         if has_standby:
             await _copy_folder(hub, folder / "hub")

@@ -15,8 +15,8 @@ from scheduler.apiserver.kinds.admission import WriteOptions
 from scheduler.apiserver.kinds.custom.definitions import CLEANUP_FINALIZER
 from scheduler.apiserver.kinds.metadata import format_rfc3339
 from scheduler.apiserver.kinds.resources import ServerResource
-from scheduler.apiserver.storage.collection import StoredObject
 from scheduler.apiserver.storage.object_store import ObjectStore, is_deletion_blocked
+from scheduler.apiserver.storage.stored_object import StoredObject
 from scheduler.apiserver.write.deletion import (
     FOREGROUND_FINALIZER,
     ORPHAN_FINALIZER,

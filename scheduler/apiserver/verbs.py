@@ -60,7 +60,7 @@ from scheduler.apiserver.read.lists import (
     read_page,
 )
 from scheduler.apiserver.read.pod_logs import log_of
-from scheduler.apiserver.storage.collection import StoredObject
+from scheduler.apiserver.storage.stored_object import StoredObject
 from scheduler.apiserver.write.deletion import (
     DeleteOptions,
     ObjectDeleter,
@@ -352,7 +352,7 @@ class VerbHandler:
         resource = request.resource
         shape = ObjectRepresentation.negotiate(request.accept, request.query)
         shape.check_fits(resource.group_resource.kind, is_list=False)
-        size = len(stored.data) if needs_decoding(resource, shape) else 0
+        size = stored.size if needs_decoding(resource, shape) else 0
         now = self._writer.clock.now()
         body = await self._writer.heavy_work.run(
             size, lambda: encode_object(resource, stored, shape, now)
@@ -367,6 +367,7 @@ class VerbHandler:
             field_validation=parse_field_validation(kind, query),
             force=parse_flag(query, "force"),  # only an apply may set it: `check_patch_options`
             is_patch=request.method == "PATCH",
+            changes_by_field=media_type_of(request.content_type) == MERGE_PATCH,
             subresource=request.path.subresource,
             warnings=request.warnings,
             # A few bytes of a JSON patch can copy a megabyte.

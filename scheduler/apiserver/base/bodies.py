@@ -16,6 +16,7 @@ from scheduler.apiserver.base.value_bounds import (
     check_bounds,
     check_value_count,
     is_surely_within_bounds,
+    without_strings,
 )
 from scheduler.apiserver.base.yaml_values import NotYamlValue, load_yaml
 from scheduler.hub.schema.json_types import Json
@@ -72,11 +73,16 @@ def _decode_json(data: bytes) -> RequestBody:
         raise bad_request(f"couldn't get version/kind; json parse error: {error}") from None
     if not is_surely_within_bounds(data):
         check_bounds(value)
-    if _MANY_DIGITS in data.translate(_DIGITS_TO_ZERO):
+    if _has_many_digits(data) and _has_many_digits(without_strings(data)):
         value = _with_int64(value)
     if _has_no_duplicate_keys(data, value):
         return RequestBody(value)
     return RequestBody(value, tuple(_find_duplicate_keys(data)))
+
+
+def _has_many_digits(data: bytes) -> bool:
+    """Whether a text may hold an integer beyond int64; digests in strings look like one."""
+    return _MANY_DIGITS in data.translate(_DIGITS_TO_ZERO)
 
 
 def _decode_yaml(data: bytes) -> RequestBody:

@@ -53,9 +53,36 @@ def check_value_count(data: bytes) -> None:
 _QUOTE = ord('"')
 
 
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_MAX_QUICK_ROUNDS = MAX_DEPTH // 4
+"""Each round takes away two levels of nesting at most."""
+
+
+def without_strings(data: bytes) -> bytes:
+    """Valid JSON text without its strings, so that each mark in it has its meaning."""
+    return _STRING.sub(b"", data)
+
+
 def is_surely_within_bounds(data: bytes) -> bool:
-    """Whether JSON text is so small that its value cannot exceed a bound."""
-    return len(data) <= MAX_KEY_LENGTH and data.count(b"{") + data.count(b"[") < MAX_DEPTH
+    """Whether the text of a valid JSON value shows that the value exceeds no bound.
+
+    To walk the value of 10 kB takes half a millisecond; to look at its text a tenth of that.
+    """
+    if len(data) <= MAX_KEY_LENGTH and data.count(b"{") + data.count(b"[") < MAX_DEPTH:
+        return True
+    if len(data) >= MAX_VALUES:  # so long a text may have too many values
+        return False
+    if len(data) > MAX_KEY_LENGTH and max(map(len, _STRING.findall(data)), default=0) > (
+        MAX_KEY_LENGTH
+    ):
+        return False
+    marks = without_strings(data).translate(None, _NO_BRACKETS)
+    for _round in range(_MAX_QUICK_ROUNDS):
+        if not marks:
+            break
+        marks = marks.replace(b"{}", b"").replace(b"[]", b"")
+    return not marks
 
 
 def check_bounds(value: Json, max_values: int = MAX_BODY_VALUES) -> None:

@@ -62,6 +62,8 @@ class WriteOptions:
     """The size of the request body; large ones are processed beside the event loop."""
     duplicate_fields: list[str] = field(default_factory=list)
     """The paths of keys that occur twice in the body."""
+    changes_by_field: bool = False
+    """Whether it is a merge patch, which gives each field its value and reads no other."""
     allows: AllowsFunc = allow_everything
     """The rights of the writer beyond the verb of the request."""
 

@@ -19,7 +19,7 @@ from scheduler.apiserver.read.lists import (
     encode_in_version,
 )
 from scheduler.apiserver.read.tables import make_partial_metadata, make_row, make_table
-from scheduler.apiserver.storage.collection import StoredObject
+from scheduler.apiserver.storage.stored_object import StoredObject
 from scheduler.hub.schema.json_types import JsonObject
 from scheduler.hub.schema.yaml_writer import dump_yaml
 
@@ -128,7 +128,7 @@ def _split_batches(objects: list[StoredObject]) -> Iterator[list[StoredObject]]:
     size = 0
     for stored in objects:
         batch.append(stored)
-        size += len(stored.data)
+        size += stored.size
         if size >= MIN_STEP_BYTES:
             yield batch
             batch, size = [], 0

@@ -25,7 +25,8 @@ from scheduler.apiserver.read.selectors import (
     parse_field_selector,
     parse_label_selector,
 )
-from scheduler.apiserver.storage.collection import ObjectCollection, StoredObject
+from scheduler.apiserver.storage.collection import ObjectCollection
+from scheduler.apiserver.storage.stored_object import StoredObject
 from scheduler.hub.schema.json_types import JsonObject
 from scheduler.hub.schema.problems import FieldProblem
 
@@ -136,7 +137,7 @@ class ListPage:
     @property
     def size_bytes(self) -> int:
         """The bytes of the stored objects."""
-        return sum(len(stored.data) for stored in self.items)
+        return sum(stored.size for stored in self.items)
 
 
 def _decode_continue(token: str) -> tuple[int, str]:

@@ -25,9 +25,9 @@ from scheduler.apiserver.read.tables import make_partial_metadata, make_table
 from scheduler.apiserver.storage.collection import (
     CollectionEvent,
     ObjectCollection,
-    StoredObject,
     encode_watch_line,
 )
+from scheduler.apiserver.storage.stored_object import StoredObject
 from scheduler.hub.schema.json_types import JsonObject
 from scheduler.hub.schema.problems import FieldProblem
 from scheduler.runtime.clock import Clock
@@ -161,7 +161,7 @@ class WatchStream:
         self, stored: StoredObject, encode: Callable[[], bytes | None]
     ) -> bytes | None:
         """Encodes an object as one step; a large one that is decoded in the thread."""
-        request, size = self._request, len(stored.data)
+        request, size = self._request, stored.size
         if request.predicate or needs_decoding(request.resource, request.representation):
             line = await self._heavy_work.run_step(size, encode)
         else:

@@ -10,30 +10,13 @@ import bisect
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import msgspec
-
 from scheduler.apiserver.base.errors import expired
-from scheduler.hub.schema.json_types import JsonObject
+from scheduler.apiserver.storage.stored_object import StoredObject
 
 MAX_HISTORY_EVENTS = 20_000
 """Events kept per resource; kube-apiserver's watch cache keeps up to 100,000."""
 MAX_HISTORY_BYTES = 32 * 1024 * 1024
-"""Bytes of objects kept in the history of a resource."""
-
-
-@dataclass(slots=True)
-class StoredObject:
-    """One version of an object: its JSON, including the resource version."""
-
-    key: str
-    """`namespace/name`; the name alone for cluster-scoped resources."""
-    revision: int
-    data: bytes
-
-    def decode(self) -> JsonObject:
-        """The decoded object; each call returns a new copy, which the caller may change."""
-        found: JsonObject = msgspec.json.decode(self.data)
-        return found
+"""Bytes of versions in the history of a resource; a spec that did not change counts once."""
 
 
 @dataclass(slots=True)
@@ -44,6 +27,11 @@ class CollectionEvent:
     type: str
     stored: StoredObject
     previous: StoredObject | None
+
+    @property
+    def size(self) -> int:
+        """The bytes that its version adds to those before it."""
+        return self.stored.size_beside(self.previous)
 
     def encode_line(self) -> bytes:
         """The event as a watch without selector sends it.
@@ -114,12 +102,12 @@ class ObjectCollection:
 
     def _append_event(self, event: CollectionEvent) -> None:
         self.events.append(event)
-        self._history_bytes += len(event.stored.data)
+        self._history_bytes += event.size
         while len(self.events) - self._first_index > MAX_HISTORY_EVENTS or (
             self._history_bytes > MAX_HISTORY_BYTES and len(self.events) - self._first_index > 1
         ):
             gone = self.events[self._first_index]
-            self._history_bytes -= len(gone.stored.data)
+            self._history_bytes -= gone.size
             self.oldest_revision = gone.revision
             self._first_index += 1
         # Deleting only when half is unused makes the cost per event constant on average.

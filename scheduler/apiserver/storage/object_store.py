@@ -26,8 +26,9 @@ from scheduler.apiserver.base.faults import FaultReporter
 from scheduler.apiserver.base.heavy_work import HeavyWork
 from scheduler.apiserver.kinds.admission import WriteOptions
 from scheduler.apiserver.kinds.resources import ResourceCatalog, ServerResource
-from scheduler.apiserver.storage.collection import ObjectCollection, StoredObject
+from scheduler.apiserver.storage.collection import ObjectCollection
 from scheduler.apiserver.storage.sqlite import ObjectRow, SqliteStore
+from scheduler.apiserver.storage.stored_object import StoredObject
 from scheduler.hub.schema.json_types import JsonObject
 from scheduler.runtime.clock import Clock
 
@@ -92,11 +93,11 @@ class ObjectStore:
             data = row.data or b""
             try:
                 _check_row(data)
+                stored = StoredObject.of_data(row.key, row.revision, data)
             except Exception as error:  # noqa: BLE001 - one object does not stop the start
                 context = f"reading {row.resource} {row.key}, which is left out,"
                 self.faults.report("api-load", context, error)
                 continue
-            stored = StoredObject(row.key, row.revision, data)
             self.collection(row.resource).load(stored)
             self._usage.load((row.resource, row.key), row.owner, len(data))
 
@@ -188,7 +189,7 @@ class ObjectStore:
             return data
         revision = self._last_revision + 1
         item["metadata"]["resourceVersion"] = str(revision)
-        data = _encode(item)
+        stored, data = StoredObject.of_item(key, revision, item, before)
         if len(data) > _MAX_OBJECT_BYTES:
             raise request_entity_too_large(_MAX_OBJECT_BYTES)
         change = self._check_limits(
@@ -196,7 +197,6 @@ class ObjectStore:
         )
         self._last_revision = revision
         self._usage.apply(location, change)
-        stored = StoredObject(key, revision, data)
         collection.pending_writes[key] = (revision, None if is_deletion else stored)
         row = ObjectRow(
             *(resource.collection_name, key, revision),
@@ -227,7 +227,7 @@ class ObjectStore:
         before: StoredObject | None,
         size_bytes: int,
     ) -> StorageChange:
-        old = len(before.data) if before else 0
+        old = before.size if before else 0
         name = item["metadata"]["name"]
         return self._usage.check(resource.group_resource, name, location, old, size_bytes)
 

@@ -25,8 +25,8 @@ from scheduler.apiserver.base.requests import parse_integer
 from scheduler.apiserver.kinds.admission import AllowsFunc, WriteOptions, allow_everything
 from scheduler.apiserver.kinds.metadata import format_rfc3339
 from scheduler.apiserver.kinds.resources import ServerResource
-from scheduler.apiserver.storage.collection import StoredObject
 from scheduler.apiserver.storage.object_store import ObjectStore, is_deletion_blocked
+from scheduler.apiserver.storage.stored_object import StoredObject
 from scheduler.apiserver.write.access_checks import AccessChecks, check_access
 from scheduler.apiserver.write.options import parse_dry_run
 from scheduler.hub.schema.json_types import Json, JsonObject
@@ -154,7 +154,7 @@ class ObjectDeleter:
             stored = collection.latest(key)
             if stored is None:
                 raise not_found(resource.group_resource, name)
-            size, compute = len(stored.data), partial(self._compute, resource, stored, options)
+            size, compute = stored.size, partial(self._compute, resource, stored, options)
             done = await store.heavy_work.run_step(size, compute)
             if collection.latest(key) is stored:
                 return await self._write(resource, key, done, options)
@@ -256,7 +256,7 @@ def _split_batches(objects: list[StoredObject]) -> Iterator[list[StoredObject]]:
     size = 0
     for stored in objects:
         batch.append(stored)
-        size += len(stored.data)
+        size += stored.size
         if len(batch) == _MAX_BATCH_OBJECTS or size > _MAX_BATCH_BYTES:
             yield batch
             batch, size = [], 0

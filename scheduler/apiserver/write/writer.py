@@ -20,6 +20,7 @@ from scheduler.apiserver.base.errors import (
     not_found,
 )
 from scheduler.apiserver.base.heavy_work import MIN_BYTES
+from scheduler.apiserver.base.value_bounds import MAX_VALUES
 from scheduler.apiserver.kinds.admission import WriteOptions, admit_object
 from scheduler.apiserver.kinds.metadata import (
     check_type_meta,
@@ -30,8 +31,8 @@ from scheduler.apiserver.kinds.metadata import (
     raise_if_invalid,
 )
 from scheduler.apiserver.kinds.resources import ServerResource
-from scheduler.apiserver.storage.collection import StoredObject
 from scheduler.apiserver.storage.object_store import ObjectStore, is_deletion_blocked
+from scheduler.apiserver.storage.stored_object import StoredObject
 from scheduler.apiserver.write.access_checks import AccessChecks, check_access
 from scheduler.apiserver.write.managed_fields import (
     FieldManager,
@@ -42,12 +43,15 @@ from scheduler.apiserver.write.managed_fields import (
 from scheduler.apiserver.write.server_side_apply import apply_configuration
 from scheduler.apiserver.write.status_checks import StatusCheck
 from scheduler.apiserver.write.typed import check_typed_patch
+from scheduler.hub.schema.cel import reads_no_spec
 from scheduler.hub.schema.json_types import Json, JsonObject
 from scheduler.hub.schema.problems import invalid_value
 
 TransformFunc = Callable[[JsonObject], Json]
 MutateFunc = Callable[[JsonObject], None]
 """Changes a written object in place before it is admitted, as a MutatingAdmissionPolicy does."""
+_MAX_KEPT_BYTES = MAX_VALUES
+"""An object of fewer bytes, with what is written, cannot have more than `MAX_VALUES` values."""
 _MAX_ATTEMPTS = 5
 """How often a change of a large object is computed again because others changed it meanwhile."""
 
@@ -196,7 +200,9 @@ class ObjectWriter(ObjectStore):
             stored = collection.latest(key)
             if stored is None:
                 raise not_found(resource.group_resource, name)
-            size = max(_size_of_work(resource, options), len(stored.data))
+            keeps_spec = _keeps_spec(resource, stored, options)
+            size = stored.size_around_spec if keeps_spec else stored.size
+            size = max(_size_of_work(resource, options), size)
             change = await self.heavy_work.run(size, partial(compute, stored))
             if collection.latest(key) is stored:
                 return await self._write_if_changed(resource, key, stored, change, options)
@@ -212,8 +218,11 @@ class ObjectWriter(ObjectStore):
         transform: TransformFunc,
         options: WriteOptions,
     ) -> "_Change":
-        old = stored.decode()
-        changed = transform(resource.to_served_version(stored.decode()))
+        if _keeps_spec(resource, stored, options):
+            old, served = stored.decode_around_spec()
+        else:
+            old, served = stored.decode(), resource.to_served_version(stored.decode())
+        changed = transform(served)
         if isinstance(changed, dict) and changed.get("metadata") is None:
             raise name_undeterminable(name)
         new = check_type_meta(resource, changed)
@@ -366,6 +375,22 @@ class ObjectWriter(ObjectStore):
             time=format_rfc3339(self.clock.now()),
             owns_status=not resource.has_status or options.subresource not in {"", "scale"},
         )
+
+
+def _keeps_spec(resource: ServerResource, stored: StoredObject, options: WriteOptions) -> bool:
+    """Whether a write may leave the spec as the text that it is: no step of it reads the spec.
+
+    Small objects only, so that without its spec an object has no more values than with it.
+    """
+    return (
+        options.subresource == "status"
+        and options.changes_by_field
+        and resource.is_custom
+        and resource.from_storage_version is None
+        and stored.has_spec_apart
+        and stored.size + options.size_bytes <= _MAX_KEPT_BYTES
+        and reads_no_spec(resource.schema_node)
+    )
 
 
 def _size_of_work(resource: ServerResource, options: WriteOptions) -> int:

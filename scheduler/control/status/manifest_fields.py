@@ -9,11 +9,11 @@ from datetime import datetime
 from typing import Any
 
 from scheduler.control.status.migration import SiteView
-from scheduler.model.decode import NotReadable, decode
 from scheduler.model.formatters import format_list
 from scheduler.model.kinds.fields import Condition
 from scheduler.model.kinds.workload import Workload
 from scheduler.model.manifests.cleaning import clean_manifests
+from scheduler.model.manifests.containers import mapping_or_empty
 
 FIELDS_LEFT = "FieldsLeft"
 FIELDS_REMOVED = "FieldsRemoved"
@@ -69,14 +69,11 @@ def removed_fields_condition(workload: Workload, now: datetime) -> Condition | N
 
 
 def removed_fields_warnings(raw: dict[str, Any]) -> list[str]:
-    """The warnings for a client that writes a workload; none when it does not decode."""
-    try:
-        workload = decode(raw, allow_unknown=True)
-    except NotReadable:
+    """The warnings for a client that writes a workload; none when it is none that decodes."""
+    manifests = mapping_or_empty(raw.get("spec")).get("manifests")
+    if not isinstance(manifests, list) or not all(isinstance(one, dict) for one in manifests):
         return []
-    if not isinstance(workload, Workload):
-        return []
-    _, paths = clean_manifests(workload.spec.manifests)
+    _, paths = clean_manifests(manifests)  # a list: nothing is remembered of it
     found = [f"{path} is not applied: {_MEANING}" for path in paths[:_MAX_REMOVED_LISTED]]
     if len(paths) > _MAX_REMOVED_LISTED:
         found.append(

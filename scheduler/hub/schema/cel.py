@@ -206,6 +206,18 @@ def _node_rule_problems(
     return problems
 
 
+def reads_no_spec(node: SchemaNode) -> bool:
+    """Whether the rules on an object with an unchanged spec may be evaluated without the spec."""
+    spec = node.properties.get("spec")
+    if spec is not None and spec.has_transition_rules:
+        return False
+    for rule in node.rules:
+        paths = paths_read(rule["rule"], rule.get("messageExpression") or "")
+        if paths is None or "spec" in paths:
+            return False
+    return True
+
+
 ReadPaths: TypeAlias = Mapping[str, "ReadPaths | None"]
 """Fields by name, with the fields below each; None: all of its value, empty: only whether it is."""
 
@@ -250,13 +262,14 @@ def _only_paths(value: Json, paths: ReadPaths | None) -> Json:
     return found
 
 
-_MAX_HELD_RULES = 20_000
+_MAX_HELD_RULES = 4_096
 _MAX_HELD_BYTES = 1_024
 _HeldRule = tuple[int, str, bytes]
 _held_rules: set[_HeldRule] = set()
 """Rules that held: the number of the node, the rule, and the JSON of what it read.
 
-A rule reads nothing else, so it would hold again.
+A rule reads nothing else, so it would hold again. Rules that compare a status with the one before
+hold once for each object, so a large set would only take memory.
 """
 
 

@@ -7,7 +7,12 @@ import yaml
 
 from scheduler.apiserver.base.bodies import decode_body
 from scheduler.apiserver.base.errors import ApiError
-from scheduler.apiserver.base.value_bounds import MAX_BODY_VALUES, MAX_DEPTH, MAX_KEY_LENGTH
+from scheduler.apiserver.base.value_bounds import (
+    MAX_BODY_VALUES,
+    MAX_DEPTH,
+    MAX_KEY_LENGTH,
+    is_surely_within_bounds,
+)
 from scheduler.hub.schema.yaml_writer import dump_yaml
 
 JSON, YAML = "application/json", "application/yaml"
@@ -50,6 +55,41 @@ def test_nesting_is_bounded(kind: str) -> None:
     code, message = refusal(b"[" * (MAX_DEPTH + 1) + b"]" * (MAX_DEPTH + 1), kind)
     assert code == 400
     assert "nested" in message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a":' * 20 + "1" + "}" * 20,
+        json.dumps([{"name": ']]}} [[{{ \\ " [', "value": "}" * 50}] * 100),
+        json.dumps({f"key-{number}": {"list": [{}, [], "\\"]} for number in range(500)}),
+    ],
+)
+def test_a_text_shows_that_a_value_is_within_the_bounds(text: str) -> None:
+    assert is_surely_within_bounds(text.encode())
+    assert decode_body(text.encode(), JSON).value == json.loads(text)
+
+
+@pytest.mark.parametrize("opened", ['["]",', '[{"a":"}]"},', '["\\\\]",', '["\\"]",', "[[],{},"])
+def test_brackets_in_strings_hide_no_nesting(opened: str) -> None:
+    nested = opened * (MAX_DEPTH + 1) + "1" + "]" * (MAX_DEPTH + 1)
+    assert json.loads(nested)
+    assert not is_surely_within_bounds(nested.encode())
+    assert "nested" in refusal(nested.encode(), JSON)[1]
+
+
+def test_a_long_key_is_found_among_many_short_ones() -> None:
+    text = json.dumps({**{f"key-{n}": [n] for n in range(500)}, "k" * (MAX_KEY_LENGTH + 1): 1})
+    assert not is_surely_within_bounds(text.encode())
+    assert "longer than" in refusal(text.encode(), JSON)[1]
+
+
+def test_integers_beyond_int64_are_floats_and_digits_in_strings_stay() -> None:
+    digits = "0" * 25 + "1"
+    text = json.dumps({"text": digits, digits: "\\" + digits, "number": 2**63, "small": 2**62})
+    assert decode_body(text.encode(), JSON).value == {**json.loads(text), "number": float(2**63)}
+    assert isinstance(decode_body(text.encode(), JSON).value["number"], float)
+    assert isinstance(decode_body(text.encode(), JSON).value["small"], int)
 
 
 def test_paths_of_repeated_keys_are_the_same_in_json_and_yaml() -> None:

@@ -8,8 +8,8 @@ from scheduler.apiserver.base.errors import ApiError
 from scheduler.apiserver.storage.collection import (
     MAX_HISTORY_EVENTS,
     ObjectCollection,
-    StoredObject,
 )
+from scheduler.apiserver.storage.stored_object import StoredObject
 
 
 def test_a_budget_allows_a_burst_and_then_its_rate() -> None:

@@ -5,7 +5,8 @@ from scheduler.apiserver.kinds.core.core_kinds import core_resources
 from scheduler.apiserver.read.lists import ObjectRepresentation
 from scheduler.apiserver.read.selectors import SelectionPredicate
 from scheduler.apiserver.read.watch import BOOKMARK_PERIOD_SECONDS, WatchRequest, WatchStream
-from scheduler.apiserver.storage.collection import ObjectCollection, StoredObject
+from scheduler.apiserver.storage.collection import ObjectCollection
+from scheduler.apiserver.storage.stored_object import StoredObject
 from tests.support.fake_clock import FakeClock
 
 
