@@ -375,6 +375,15 @@ def _total_cost(
     """
     kwh = replica_kwh_per_hour(demand, context)
     emitted = carbon_intensity_of_run(fleet, demand, context)
+    if len(names) == 1:  # as below, in fewer steps: most decisions place at one site
+        slot, count = fleet.slot_of[names[0][0]], names[0][1]
+        is_known = not costs.is_any_unknown or not costs.unknown.item(slot)
+        money_there = 0.0 + costs.cny.item(slot) * count
+        grams_there = (0.0 + emitted.value.item(slot) * count) * kwh
+        return Cost(
+            cny_per_hour=money_there if is_known else None,
+            gco2_per_hour=None if emitted.missing.item(slot) else grams_there,
+        )
     slots = [fleet.slot_of[name] for name, _ in names]
     counts = [count for _, count in names]
     money = _sum_over_replicas(_values_at(costs.cny, slots), counts)

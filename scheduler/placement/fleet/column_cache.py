@@ -23,26 +23,26 @@ class ColumnCache:
 
     Args:
         facts: the facts by slot, a list that the fleet keeps up to date.
+
+    Attributes:
+        version: the number of changes so far.
     """
 
     def __init__(self, facts: Sequence[SiteFacts | None]) -> None:
         self._facts = facts
+        self.version = 0
         self._changed_slots: list[int] = []
         self._log_start = 0
         self._columns: OrderedDict[Hashable, tuple[NDArray[Any], int]] = OrderedDict()
 
     def mark_changed(self, slot: int) -> None:
         """Records that the facts in a slot have changed, or that it is empty now."""
+        self.version += 1
         self._changed_slots.append(slot)
         if len(self._changed_slots) > _MAX_LOG_LENGTH:
             self._columns.clear()
             self._log_start += len(self._changed_slots)
             self._changed_slots.clear()
-
-    @property
-    def version(self) -> int:
-        """The number of changes so far."""
-        return self._log_start + len(self._changed_slots)
 
     def get(
         self,

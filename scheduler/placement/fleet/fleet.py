@@ -60,6 +60,7 @@ class Fleet:
     Attributes:
         facts: the facts of each site by slot; None where a slot is empty.
         slot_of: the slot of each site, by name.
+        slot_capacity: the length of the arrays: the number of slots, including empty ones.
         has_site: which slots hold a site; [slot_capacity].
         name_hashes: hashes of site names, which break ties between equal costs; [slot_capacity].
         has_yearly_intensity: whether the carbon intensity is a yearly factor; [slot_capacity].
@@ -86,7 +87,7 @@ class Fleet:
         self._reports: list[SiteFacts | None] = []
         self.slot_of: dict[str, int] = {}
         self._free_slots: list[int] = []
-        self._slot_capacity = 0
+        self.slot_capacity = 0
         self.has_site: Bools = np.zeros(0, np.bool_)
         self.name_hashes: NDArray[np.uint64] = np.zeros(0, np.uint64)
         self._figures: Floats = np.zeros((len(FIGURES), 0))
@@ -110,11 +111,6 @@ class Fleet:
 
     def __len__(self) -> int:
         return len(self.slot_of)
-
-    @property
-    def slot_capacity(self) -> int:
-        """The length of the arrays: the number of slots, including empty ones."""
-        return self._slot_capacity
 
     def all_facts(self) -> Iterator[SiteFacts]:
         """The facts of every site, by name.
@@ -267,7 +263,7 @@ class Fleet:
         the answer cannot depend on more than what invalidates it.
         """
         return self.description_columns.get(
-            cache_key, value_of, dtype=dtype, slot_capacity=self._slot_capacity
+            cache_key, value_of, dtype=dtype, slot_capacity=self.slot_capacity
         )
 
     def report_column(
@@ -278,7 +274,7 @@ class Fleet:
         `value_of` gets facts that have these fields and nothing else (`changes.REPORT`).
         """
         return self.report_columns.get(
-            cache_key, value_of, dtype=dtype, slot_capacity=self._slot_capacity
+            cache_key, value_of, dtype=dtype, slot_capacity=self.slot_capacity
         )
 
     def report_at(self, slot: int) -> SiteFacts | None:
@@ -375,16 +371,16 @@ class Fleet:
             slot = len(self.facts)
             for kept in (self.facts, self._descriptions, self._reports):
                 kept.append(None)
-            if slot >= self._slot_capacity:
-                self._grow(max(16, self._slot_capacity * 2))
+            if slot >= self.slot_capacity:
+                self._grow(max(16, self.slot_capacity * 2))
         self.slot_of[name] = slot
         self.has_site[slot] = True
         self.name_hashes[slot] = stable_hash(name)
         return slot
 
     def _grow(self, slot_capacity: int) -> None:
-        more = slot_capacity - self._slot_capacity
-        self._slot_capacity = slot_capacity
+        more = slot_capacity - self.slot_capacity
+        self.slot_capacity = slot_capacity
         self.has_site = np.concatenate([self.has_site, np.zeros(more, np.bool_)])
         self.has_yearly_intensity = np.concatenate(
             [self.has_yearly_intensity, np.zeros(more, np.bool_)]

@@ -265,6 +265,27 @@ cdef int _smaller_first_first(const void* one, const void* other) noexcept nogil
     return (left.count > right.count) - (left.count < right.count)
 
 
+cdef void _sort_takers(
+    Taker* found, Py_ssize_t count, int (*compare)(const void*, const void*) noexcept nogil
+) noexcept nogil:
+    """Sorts takers; equal ones stay in their order. Most sites have few, and `qsort` allocates."""
+    cdef Py_ssize_t index
+    cdef Py_ssize_t at
+    cdef Taker moved
+    if count > _BLOCK:
+        qsort(found, count, sizeof(Taker), compare)
+        return
+    for index in range(1, count):
+        if compare(&found[index - 1], &found[index]) <= 0:
+            continue
+        moved = found[index]
+        at = index
+        while at > 0 and compare(&found[at - 1], &moved) > 0:
+            found[at] = found[at - 1]
+            at -= 1
+        found[at] = moved
+
+
 cdef struct Place:
     Py_ssize_t index
     int64_t domain  # the value of the label; below _FIRST_DOMAIN: no such label
@@ -1296,14 +1317,14 @@ cdef class Fit:
         if not (self.one_per_node or self.gpu_cards) and self.count and scan.largest < _UNLIMITED:
             if scan.pods >= scan.nodes and min(scan.by_pods, budget) >= scan.total:
                 return scan.total
-        qsort(found, scan.takers, sizeof(Taker), _larger_cap_first)
+        _sort_takers(found, scan.takers, _larger_cap_first)
         for index in range(scan.takers):
             some = min(found[index].count, left)
             by_nodes += some * found[index].cap
             left -= some
         if self.count:
             self._write_firsts(found, scan.takers, 1.0 if scan.is_any_card else 1e300)
-            qsort(found, scan.takers, sizeof(Taker), _smaller_first_first)
+            _sort_takers(found, scan.takers, _smaller_first_first)
             for index in range(scan.takers):
                 if found[index].first > 1.0 and touched > 0.0:
                     break
@@ -1922,8 +1943,12 @@ def sum_terms(terms, Py_ssize_t slot_capacity):
         ValueError: figures have another length.
     """
     found = np.zeros(slot_capacity)
-    cdef double[::1] total = found
+    if not slot_capacity:
+        return found
+    cdef double[::1] view = found
+    cdef double* total = &view[0]
     cdef const double[::1] figures
+    cdef const double* figure_at
     cdef double units
     cdef Py_ssize_t slot
     cdef bint is_first = True
@@ -1931,11 +1956,13 @@ def sum_terms(terms, Py_ssize_t slot_capacity):
         units = amount
         figures = figure.value
         _check_length(figures.shape[0], slot_capacity)
-        for slot in range(slot_capacity):
-            if is_first:
-                total[slot] = figures[slot] * units
-            else:
-                total[slot] += figures[slot] * units
+        figure_at = &figures[0]
+        if is_first:
+            for slot in range(slot_capacity):
+                total[slot] = figure_at[slot] * units
+        else:
+            for slot in range(slot_capacity):
+                total[slot] += figure_at[slot] * units
         is_first = False
     return found
 
@@ -2007,9 +2034,8 @@ def merge_ranks(const uint8_t[::1] one, const uint8_t[::1] other, third):
     for slot in range(capacity):
         rank = min(min(one[slot], other[slot]), more[slot])
         ranks[slot] = rank
-        if rank == _NONE:
-            passing[count] = slot
-            count += 1
+        passing[count] = slot  # overwritten if it does not pass: a branch is mispredicted too often
+        count += rank == _NONE
     return first, slots[:count]
 
 
