@@ -330,6 +330,7 @@ def _choose_way(client: aiomqtt.Client, broker: AgentBrokerSettings) -> None:
         OSError: the proxy that is named is none.
     """
     mqtt = client._client  # noqa: SLF001 - aiomqtt offers no other way
+    _close_failed_handshakes(mqtt)
     proxy = proxy_for(broker.host, broker.proxy, os.environ)
     if proxy is not None:
         mqtt._create_socket_connection = partial(  # type: ignore[method-assign]  # noqa: SLF001 - as above
@@ -405,6 +406,32 @@ def _limit_reading(client: aiomqtt.Client) -> None:
         return receive(min(bufsize, _READ_BYTES))
 
     mqtt._sock_recv = receive_bounded  # type: ignore[method-assign]  # noqa: SLF001 - as above
+
+
+def _close_failed_handshakes(mqtt: Client) -> None:
+    """Closes a socket whose handshake fails, as with a certificate that is not trusted.
+
+    paho leaves it to the garbage collector, and a site whose link leads to another server tries
+    again for as long as that lasts.
+    """
+
+    def wrap(tcp_sock: socket.socket) -> ssl.SSLSocket:
+        context = cast("ssl.SSLContext", mqtt._ssl_context)  # noqa: SLF001 - aiomqtt offers no other way
+        # The context checks the name; `wrap_socket` closes what it cannot wrap.
+        wrapped = context.wrap_socket(
+            tcp_sock,
+            server_hostname=mqtt.host,
+            do_handshake_on_connect=False,
+        )
+        try:
+            wrapped.settimeout(mqtt.connect_timeout)
+            wrapped.do_handshake()
+        except BaseException:
+            wrapped.close()
+            raise
+        return wrapped
+
+    mqtt._ssl_wrap_socket = wrap  # type: ignore[method-assign]  # noqa: SLF001 - as above
 
 
 def _note_sent(client: aiomqtt.Client, sent_at: float) -> None:

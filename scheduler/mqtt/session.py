@@ -13,10 +13,11 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import aiomqtt
-from paho.mqtt.client import MQTTMessage
+from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
@@ -144,6 +145,9 @@ class BrokerSession:
             # Nagle's algorithm with delayed acknowledgements holds small packets back for 44 ms.
             socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
         )
+        if self.address.tls is not None:
+            shake_hands = partial(_shake_hands, client._client, self.address.tls)  # noqa: SLF001 - aiomqtt offers no other way
+            client._client._ssl_wrap_socket = shake_hands  # type: ignore[method-assign]  # noqa: SLF001 - as above
         # aiomqtt's queue is left out: it is not fair, and each of its messages costs two tasks.
         client._client.on_message = self._on_message  # noqa: SLF001 - aiomqtt offers no other way
         _pass_over_answers_to_nothing(client)
@@ -225,6 +229,18 @@ def _cancellation_count() -> int:
     """
     task = asyncio.current_task()
     return task.cancelling() if task is not None else 0
+
+
+def _shake_hands(mqtt: Client, tls: ssl.SSLContext, plain: socket.socket) -> ssl.SSLSocket:
+    """Does TLS on a connection, and closes it if that fails; paho would leave it open."""
+    secured = tls.wrap_socket(plain, server_hostname=mqtt.host, do_handshake_on_connect=False)
+    secured.settimeout(mqtt.connect_timeout)
+    try:
+        secured.do_handshake()
+    except BaseException:
+        secured.close()
+        raise
+    return secured
 
 
 @asynccontextmanager
