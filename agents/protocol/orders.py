@@ -5,7 +5,6 @@ parts of at most 256 KiB: part 0 is retained on `orders/TOKEN`, the others on `o
 so on. Parts of different generations put together give a wrong digest, and are fetched again.
 """
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Final
@@ -26,7 +25,7 @@ from agents.protocol.bounds import (
     Word,
 )
 from agents.protocol.codec import Codec
-from agents.protocol.envelope import inflate, seal
+from agents.protocol.envelope import deflate, inflate, seal
 from agents.protocol.errors import WireError
 from agents.protocol.index import IndexEntry, digest_of
 from agents.protocol.keys import SigningKey
@@ -115,7 +114,7 @@ def pack_content(content: OrderContent) -> PackedOrder:
     """
     data = ORDER_CONTENT.encode(content)
     # What is sealed cannot be made smaller, and to try it hard takes long.
-    packed = zlib.compress(data, 1 if content.sealed else 6)
+    packed = deflate(data, 1 if content.sealed else 6)
     parts = tuple(packed[at : at + MAX_PART_BYTES] for at in range(0, len(packed), MAX_PART_BYTES))
     if len(parts) > MAX_PARTS:
         raise WireError("too-large", f"{len(parts)} parts; at most {MAX_PARTS} are allowed")

@@ -7,6 +7,7 @@ import zlib
 from dataclasses import dataclass
 
 from scheduler.model.canonical import canonical_json, digest_of_bytes
+from scheduler.model.packed_manifests import deflate
 
 _MAX_UNPACKED_BYTES = 64 << 20  # a forged blob must not unpack into all memory
 # Level 1 shrinks the facts of sites to a quarter; level 9 saves a few percent more for six times
@@ -30,7 +31,7 @@ class Blob:
 def blob_of(value: object) -> Blob:
     """Packs the canonical JSON of a JSON value or msgspec Struct."""
     plain = canonical_json(value)
-    return Blob(digest_of_bytes(plain), zlib.compress(plain, _COMPRESSION_LEVEL))
+    return Blob(digest_of_bytes(plain), deflate(plain, _COMPRESSION_LEVEL))
 
 
 def unpack(packed: bytes) -> bytes:

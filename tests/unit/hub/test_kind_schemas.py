@@ -66,6 +66,18 @@ async def test_a_document_is_read_again_when_its_hash_changes() -> None:
     assert (schemas.find_problem(BAD), client.reads) == ("", 2)
 
 
+async def test_a_manifest_stays_as_it_is_however_it_is_nested() -> None:
+    schemas, _, _ = made()
+    await schemas.refresh(WANTED)
+    manifest = {**GOOD, "spec": {"size": None}}
+    assert schemas.find_problem(manifest) == ""
+    assert manifest == {**GOOD, "spec": {"size": None}}
+    deep: dict[str, Any] = {}
+    for _ in range(100_000):
+        deep = {"size": deep}
+    assert schemas.find_problem({**GOOD, "spec": deep}) == "it is nested too deeply"
+
+
 async def test_a_hub_that_is_away_is_asked_once_a_minute_and_refuses_nothing() -> None:
     schemas, client, clock = made()
     client.is_away = True

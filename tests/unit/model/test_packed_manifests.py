@@ -1,5 +1,6 @@
 """Manifests in little memory read as those that they were made of."""
 
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from scheduler.model.kinds.workload import WorkloadSpec
 from scheduler.model.manifests.cleaning import clean_manifests
 from scheduler.model.manifests.containers import field_names
 from scheduler.model.manifests.recorded import recorded_manifests
-from scheduler.model.packed_manifests import PackedManifests, pack_manifests
+from scheduler.model.packed_manifests import PackedManifests, deflate, pack_manifests
 from scheduler.model.remembered import remembered_of_manifests
 
 
@@ -88,3 +89,11 @@ def test_manifests_of_a_spec_are_cleaned_and_recorded_once() -> None:
     assert recorded_manifests(packed) is recorded_manifests(packed)
     assert recorded_manifests(packed) == recorded_manifests(manifests(10))
     assert field_names(packed) == field_names(list(manifests(10))) >= {"ports", "text"}
+
+
+@pytest.mark.parametrize("size", [0, 1, 4095, 4096, 4097, 70_000])
+def test_what_is_deflated_inflates_to_the_same_bytes(size: int) -> None:
+    data = b"".join(b"%d," % (n * n) for n in range(20_000))[:size]
+    assert len(data) == size
+    assert zlib.decompress(deflate(data, 1)) == data
+    assert deflate(data, 1) == deflate(data, 1)

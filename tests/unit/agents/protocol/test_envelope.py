@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.protocol.bounds import MAX_ENVELOPE_BYTES, MAX_PART_BYTES
-from agents.protocol.envelope import inflate, seal, unseal, unseal_unadmitted
+from agents.protocol.envelope import deflate, inflate, seal, unseal, unseal_unadmitted
 from agents.protocol.errors import WireError
 from agents.protocol.index import IndexEntry, digest_of
 from agents.protocol.keys import PublicKey, SigningKey, TrustedKeys
@@ -179,6 +179,16 @@ def test_large_content_travels_in_parts() -> None:
     assert len(parts) == entry.parts > 1
     assert max(len(part) for part in parts) <= MAX_PART_BYTES
     assert unpack_content(entry, parts, site="site-a") == order
+
+
+@pytest.mark.parametrize("size", [0, 1, 511, 4095, 4096, 4097, 70_000])
+def test_what_is_deflated_inflates_to_the_same_bytes(size: int) -> None:
+    data = b"".join(digest_of(str(n).encode()).encode() for n in range(1000))[:size]
+    assert len(data) == size
+    for level in (1, 6):
+        packed = deflate(data, level)
+        assert packed == deflate(data, level)
+        assert inflate(packed, size) == zlib.decompress(packed) == data
 
 
 def test_equal_content_gives_an_equal_entry() -> None:
