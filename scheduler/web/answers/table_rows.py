@@ -31,7 +31,7 @@ _MAX_ROW_SITES: Final = 12
 _MAX_ORDERS: Final = 4
 """So many orders of all rows are kept; one that is not kept is made when it is asked for."""
 _FEW_CHANGES: Final = 64
-"""More changed rows at once cost less when an order is made anew."""
+"""More changed rows at once cost less when an order is made from nothing."""
 
 
 @dataclass(frozen=True, slots=True)

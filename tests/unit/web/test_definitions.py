@@ -8,7 +8,7 @@ from agents.metrics.counters import METRICS
 from agents.protocol.errors import WIRE_ERROR_REASONS as BAD_MESSAGES
 from agents.protocol.status import OrderPhase
 from scheduler.apiserver.base import faults
-from scheduler.web import definitions
+from scheduler.web.metric_definitions import definition
 from scheduler.web.metric_definitions.all_metrics import ALL_METRICS
 from scheduler.web.state_text import KNOWN_ORDER_PHASES
 from tests.support.up import ROOT
@@ -68,7 +68,7 @@ def _metric(node: ast.Call) -> str:
 
 def test_closed_lists_of_words_are_those_of_the_wire() -> None:
     assert frozenset(get_args(OrderPhase)) == KNOWN_ORDER_PHASES
-    assert set(definitions.BAD_MESSAGE_KINDS) == {*BAD_MESSAGES, "unknown-site"}
+    assert set(definition.BAD_MESSAGE_KINDS) == {*BAD_MESSAGES, "unknown-site"}
 
 
 def test_names_follow_the_conventions() -> None:
@@ -78,5 +78,5 @@ def test_names_follow_the_conventions() -> None:
 
 
 def test_faults_of_the_embedded_hub_are_label_values() -> None:
-    listed = set(definitions.FAULT_PLACES)
+    listed = set(definition.FAULT_PLACES)
     assert set(faults.FAULT_PLACES) == {place for place in listed if place.startswith("api-")}
