@@ -73,14 +73,22 @@ class BadDayHub:
                 await CLOCK.sleep(0.2)
 
     async def publish(self, messages: list[Message], *, retain: bool = True) -> None:
-        """Publishes anything, as soon as there is a session."""
-        while self._client is None:
-            await CLOCK.sleep(0.05)
-        client = self._client
+        """Publishes anything, as soon as there is a session, and again if that one ends."""
         for at in range(0, len(messages), _AT_ONCE):
+            while not await self._publish_some(messages[at : at + _AT_ONCE], retain=retain):
+                await CLOCK.sleep(0.2)
+
+    async def _publish_some(self, messages: list[Message], *, retain: bool) -> bool:
+        client, is_sent = self._client, True
+        if client is None:
+            return False
+        try:
             async with asyncio.TaskGroup() as group:
-                for name, payload in messages[at : at + _AT_ONCE]:
+                for name, payload in messages:
                     group.create_task(client.publish(name, payload, qos=1, retain=retain))
+        except* aiomqtt.MqttError:
+            is_sent = False
+        return is_sent
 
     async def publish_wanted(self) -> None:
         """Publishes everything that is wanted."""
@@ -127,10 +135,7 @@ class BadDayHub:
             for site, status in list(self.statuses.items()):
                 held = status.index.digest if status.index else ""
                 if held != self._digests.get(site) or status.missing:
-                    try:
-                        await self.publish(self._wanted[site])
-                    except* aiomqtt.MqttError:
-                        pass  # the next session publishes everything
+                    await self.publish(self._wanted[site])
 
     def _hear(self, name: str, data: bytes) -> None:
         topic, trusted = parse_topic(name), TrustedKeys([self.agent_key.public])
