@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support.ports import free_port
 from tests.support.tools import require_tool
 
 CHROMIUM, CHROMEDRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 
-_ANSWER_SECONDS = 40.0  # the driver itself gives a script 30 s
+_ANSWER_SECONDS = 90.0  # the driver itself gives a script 30 s, and a page more
 
 
 def require_browser() -> None:
@@ -95,12 +96,18 @@ def browser(folder: Path) -> Iterator[Browser]:
     require_browser()
     profile = folder / "profile"
     profile.mkdir()
+    port = free_port()
     with (folder / "chromedriver.log").open("w") as log:
         driver = subprocess.Popen(
-            [str(CHROMEDRIVER), "--port=0"], stdout=subprocess.PIPE, stderr=log, text=True
+            # A port that it chooses itself may be taken for one of its two addresses.
+            [str(CHROMEDRIVER), f"--port={port}"],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
         )
     try:
-        root = f"http://127.0.0.1:{_port(driver)}"
+        root = f"http://127.0.0.1:{port}"
+        _wait_for_start(driver)
         session = _send("POST", f"{root}/session", {"capabilities": _capabilities(profile)})
         window = f"{root}/session/{session['sessionId']}"
         try:
@@ -130,12 +137,14 @@ def _capabilities(profile: Path) -> dict[str, Any]:
     return {"alwaysMatch": {"goog:chromeOptions": options, "goog:loggingPrefs": logs}}
 
 
-def _port(driver: subprocess.Popen[str]) -> int:
+def _wait_for_start(driver: subprocess.Popen[str]) -> None:
     assert driver.stdout is not None
+    said = ""
     for line in driver.stdout:
-        if "started successfully on port" in line:
-            return int(line.split("on port")[1].strip(" .\n"))
-    raise AssertionError("chromedriver did not start")
+        said += line
+        if "started successfully" in line:
+            return
+    raise AssertionError(f"chromedriver did not start:\n{said}")
 
 
 def _send(method: str, url: str, body: object = None) -> Any:  # noqa: ANN401 - any JSON value
