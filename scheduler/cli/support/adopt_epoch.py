@@ -12,7 +12,7 @@ from scheduler.ledger.ledger import Ledger
 from scheduler.ledger.record import LedgerEntry
 from scheduler.ledger_settings import read_ledger_url
 from scheduler.mqtt.keyring import replace_key, write_public_key
-from scheduler.recovery.adopt import name_key
+from scheduler.recovery.adopt import keep_unknown_orders, name_key
 from scheduler.recovery.losses import ADOPTION_KIND, ADOPTION_SUBJECT
 from scheduler.recovery.signing_key import (
     is_key_shared,
@@ -85,6 +85,9 @@ async def adopt_generations(
 ) -> Mapping[str, object]:
     """Lifts the generations of orders above those that sites may have.
 
+    What sites report and the restored hub does not know is left running, as after `kapok hub
+    restore`, until an operator has it withdrawn.
+
     Args:
         settings: which hub it is.
         directory: its data directory, locked.
@@ -114,6 +117,7 @@ async def adopt_generations(
                 )
             finally:
                 await leadership.release()
+            await keep_unknown_orders(client, is_kept=True)
     return {"generationsLifted": lift.workloads, "refusedStatuses": lift.refused}
 
 

@@ -9,7 +9,12 @@ import pytest
 
 from scheduler.cli.entry import main
 from scheduler.control.generation_floor import GENERATIONS_LIFTED_BY, lift_generations
-from scheduler.control.leader_election import EPOCH_ANNOTATION, LEASE_NAME
+from scheduler.control.leader_election import (
+    EPOCH_ANNOTATION,
+    KEEP_ORDERS,
+    LEASE_NAME,
+    ORDERS_ANNOTATION,
+)
 from scheduler.control.ports.hub import LEASES, NAMESPACE, NAMESPACES, WORKLOADS
 from scheduler.hub.client import HubClient
 from tests.integration.cli.test_adopt_epoch import hub_of
@@ -42,6 +47,13 @@ async def fill(data_dir: Path) -> None:
                 await hub.merge_patch(WORKLOADS, name, status, namespace="a", subresource="status")
 
 
+async def unknown_orders(data_dir: Path) -> str | None:
+    async with hub_of(data_dir) as hub:
+        lease = await hub.get(LEASES, LEASE_NAME, NAMESPACE)
+    value: str | None = (lease["metadata"].get("annotations") or {}).get(ORDERS_ANNOTATION)
+    return value
+
+
 async def statuses(data_dir: Path) -> dict[str, Any]:
     async with hub_of(data_dir) as hub:
         found = (await hub.list(WORKLOADS)).items
@@ -72,6 +84,7 @@ def test_generations_are_lifted_and_the_orders_that_stand_keep_theirs(
     assert {one["sites"][0]: one["generation"] for one in placement["groups"]} == PLACED
     assert (after["end"], after["new"]) == (before["end"], before["new"])
     assert after["placed"]["epoch"] == 3
+    assert asyncio.run(unknown_orders(data_dir)) == KEEP_ORDERS
 
 
 @pytest.mark.soak
