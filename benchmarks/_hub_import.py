@@ -82,7 +82,7 @@ class Copier:
                 id=order_id,
                 generation=order.generation,
                 digest=digest.partition("/")[0],
-                replicas=status["replicas"],
+                replicas=status.get("ready", 0),  # what the site said before it was copied
             )
             publisher.withdraw_content(site, order_id)
             yield body, site, held
