@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 os.environ.pop("KUBERNETES_SERVICE_HOST", None)
 # Tests read what commands say in English, whatever the language of the machine.
 os.environ["LC_ALL"] = "C.UTF-8"
+# Tables are as wide as where no terminal is, whatever the width of the one that the tests run in.
+for _name in ("COLUMNS", "LINES", "FORCE_COLOR"):
+    os.environ.pop(_name, None)
+# A proxy of the machine is not asked for what is on the machine.
+if any(name.lower() in ("http_proxy", "https_proxy", "all_proxy") for name in os.environ):
+    _direct = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+    os.environ["NO_PROXY"] = ",".join(filter(None, (_direct, "127.0.0.1", "localhost")))
+    os.environ["no_proxy"] = os.environ["NO_PROXY"]
 # Before any module of tests is imported: `settings(...)` takes what it does not state from it.
 load_profiles()
 
