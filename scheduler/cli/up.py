@@ -27,7 +27,7 @@ from scheduler.cli.support.signals import run_until_signalled
 from scheduler.hub_process.launch import HubChild, child_launched_early
 from scheduler.runtime.clock import SystemClock
 from scheduler.runtime.log_format import LogFormat, set_up_logging
-from scheduler.runtime.log_limit import limit_log_rate
+from scheduler.runtime.log_limit import PeerFaults, limit_log_rate
 from scheduler.runtime.parent_death import tie_to_parent
 from scheduler.settings import (
     DATA_HOME,
@@ -149,8 +149,11 @@ async def _serve(
     report = _log_error if log_format == "json" else _print_error
     try:
         async with _hub_launched_early(settings) as hub_child:
+            from aiohttp.http_exceptions import HttpProcessingError  # noqa: PLC0415 - as below
+
             from scheduler.cli.up_service import serve  # noqa: PLC0415 - after the hub's process
 
+            logging.getLogger("aiohttp.server").addFilter(PeerFaults(HttpProcessingError))
             return await serve(
                 settings,
                 data_path,

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from scheduler.cli.support.arguments import EXIT_GOOD, EXIT_NO, EXIT_USAGE
+from scheduler.cli.support.arguments import EXIT_GOOD, EXIT_NO, EXIT_USAGE, parse_platform
 from scheduler.cli.support.manifest_files import ManifestFileError, read_objects
 from scheduler.cli.support.output import (
     format_object_as_yaml,
@@ -84,6 +84,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--platform",
         action="append",
+        type=parse_platform,
         metavar="OS/ARCH",
         help="a platform of all its images, such as linux/arm64; may be repeated"
         " (default: linux/amd64 only)",

@@ -16,6 +16,9 @@ _BURST_LINES = 20.0
 _LINES_PER_SECOND = 0.2
 _MAX_KINDS = 1024
 _MAX_CHARACTERS = 8192
+_MAX_CHARACTERS_OF_A_FAULT = 300
+
+_log = logging.getLogger(__name__)
 
 Kind = tuple[str, str, int]
 
@@ -70,6 +73,28 @@ class LogLimit(logging.Filter):
             state.tokens -= 1
             left_out, state.left_out = state.left_out, 0
             return left_out
+
+
+class PeerFaults(logging.Filter):
+    """A filter for the logger of a server: what a client did wrong is one line, no traceback.
+
+    A server writes its own failures and the malformed requests of clients at the same place of its
+    code. The line of a client is therefore of a kind of its own: however many clients send, the
+    traceback of a failure is never among those that `LogLimit` leaves out.
+    """
+
+    def __init__(self, *errors: type[Exception]) -> None:
+        super().__init__()
+        self._errors = errors
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether it is written as it is: not if the error is one that a client causes."""
+        error = record.exc_info[1] if record.exc_info else None
+        if not isinstance(error, self._errors):
+            return True
+        why = " ".join(str(error).split())[:_MAX_CHARACTERS_OF_A_FAULT]
+        _log.warning("%s (the client sent what cannot be read: %s)", record.getMessage(), why)
+        return False
 
 
 def limit_log_rate(clock: Clock) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from scheduler.model.kinds.fields import DataClass, Labels, Resources
+from scheduler.model.kinds.fields import DataClass, ImagePlatform, Labels, Resources
 from scheduler.model.kinds.metadata import Metadata
 from scheduler.model.kinds.workload import PodDemand, Workload, WorkloadSpec
 from scheduler.model.quantities import CPU, MEMORY
@@ -34,7 +34,7 @@ class AskedShape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename
     manifests: Annotated[tuple[dict[str, Any], ...], Meta(max_length=64)] = ()
     data_class: DataClass = DEFAULT_CLASS
     namespace: Annotated[str, Meta(max_length=63, pattern=_NAMESPACE)] = ""
-    platforms: Annotated[tuple[Annotated[str, Meta(max_length=64)], ...], Meta(max_length=16)] = ()
+    platforms: Annotated[tuple[ImagePlatform, ...], Meta(max_length=16)] = ()
     node_selector: Labels = msgspec.field(default_factory=dict)
 
 

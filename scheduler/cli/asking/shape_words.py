@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from scheduler.cli.support.arguments import parse_platform
 from scheduler.cli.support.manifest_files import ManifestFileError, read_objects
 from scheduler.model.decode import NotReadable, decode_as
 from scheduler.model.kinds.kinds import API_GROUP, Workload
@@ -43,6 +44,7 @@ def add_shape_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--platform",
         action="append",
+        type=parse_platform,
         default=[],
         metavar="OS/ARCH",
         help="of its images (default: linux/amd64); may be repeated",

@@ -5,6 +5,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from math import inf, nan
 
+import msgspec
+
+from scheduler.model.kinds.fields import ImagePlatform
+
 EXIT_GOOD = 0
 EXIT_NO = 1
 """The call was right, and the answer is no: not placed, differs, not found, refused."""
@@ -84,6 +88,20 @@ def parse_workload_key(text: str) -> tuple[str, str]:
         case [str(namespace), str(name)] if namespace and name:
             return namespace, name
     raise argparse.ArgumentTypeError(f"invalid workload {text!r}: expected NAMESPACE/NAME")
+
+
+def parse_platform(text: str) -> str:
+    """Reads a platform of images, OS/ARCHITECTURE.
+
+    Raises:
+        argparse.ArgumentTypeError: the text is none.
+    """
+    try:
+        return msgspec.convert(text, ImagePlatform)
+    except msgspec.ValidationError:
+        raise argparse.ArgumentTypeError(
+            f"invalid platform {text!r}: expected OS/ARCH, such as linux/arm64"
+        ) from None
 
 
 def now_of(arguments: argparse.Namespace) -> datetime:

@@ -36,6 +36,9 @@ Labels = Annotated[dict[LabelKey, LabelValue], Meta(max_length=64)]
 Instant = Annotated[datetime, Meta(tz=True)]
 """A point in time with its time zone, such as `2026-11-23T08:00:00Z`."""
 
+ImagePlatform = Annotated[str, Meta(max_length=64, pattern=r"^[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?$")]
+"""OS/ARCHITECTURE of an image, such as `linux/arm64`, with a variant or without."""
+
 Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 Priority = Annotated[int, Meta(ge=-1_000_000_000, le=1_000_000_000)]
 Ratio = Annotated[float, Meta(ge=0, le=1)]

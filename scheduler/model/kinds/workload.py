@@ -11,6 +11,7 @@ from scheduler.model.kinds.fields import (
     Conditions,
     Count,
     DataClass,
+    ImagePlatform,
     Instant,
     Jurisdiction,
     LabelKey,
@@ -111,9 +112,7 @@ class WorkloadSpec(Part, frozen=True, kw_only=True):
         ),
     ] = ()
     image_platforms: Annotated[
-        tuple[
-            Annotated[str, Meta(max_length=64, pattern=r"^[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?$")], ...
-        ],
+        tuple[ImagePlatform, ...],
         Meta(max_length=16, description="Platforms of its images. Left out: linux/amd64 only."),
     ] = ()
     priority: Priority = 0

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
+from scheduler.cli.entry import main
 from scheduler.whatif.capacity import MOST_REPLICAS, ask_capacity
 from scheduler.whatif.scenario.changes import ScenarioError
 from scheduler.whatif.shape import AskedShape
@@ -166,3 +168,18 @@ def test_a_site_that_never_reported_is_not_said_to_have_no_nodes() -> None:
     answer = ask_capacity(copy, AskedShape(requests={"cpu": "1"}))
     refusals = {one["name"]: one["firstRefusal"] for one in answer["sites"]}
     assert refusals["m1"]["sentence"] == "m1 never reported, so what is there is not known"
+
+
+@pytest.mark.parametrize(
+    "platform", ["windows", "", "/", "linux/", "/arm64", "Linux/ARM64", "中/文"]
+)
+def test_a_platform_that_is_none_is_refused(
+    platform: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(msgspec.ValidationError, match="platforms"):
+        msgspec.convert({"platforms": [platform]}, AskedShape)
+    for command in ("capacity", "wrap"):
+        with pytest.raises(SystemExit) as end:
+            main([command, "--platform", platform])
+        assert end.value.code == 2
+        assert "expected OS/ARCH, such as linux/arm64" in " ".join(capsys.readouterr().err.split())
