@@ -15,6 +15,8 @@ from typing import Any, Final
 import msgspec
 
 from scheduler.control.ports.telemetry import Telemetry
+from scheduler.model.demand.assignment import AssignedReplicas, AssignedWorkload
+from scheduler.model.demand.loss_plan import KeptPlans, make_loss_plan
 from scheduler.model.kinds.fields import Condition
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
@@ -31,6 +33,16 @@ _STATUSES: Final[dict[bool | None, Any]] = {True: "True", False: "False", None: 
 _NOT_JUDGED: Final = "NotJudged"
 
 
+class _Target(msgspec.Struct, frozen=True):
+    site: str
+    replicas: int
+
+
+class _PlannedWorkload(msgspec.Struct, frozen=True):
+    workload: str
+    to: tuple[_Target, ...]
+
+
 class JudgedLoss(msgspec.Struct, frozen=True, rename="camel"):
     """What is kept of a judged loss; the rest of its row is not read.
 
@@ -39,12 +51,16 @@ class JudgedLoss(msgspec.Struct, frozen=True, rename="camel"):
         survives: as in the answer of `kapok survive`.
         workloads: how many run there.
         sentence: why, for people.
+        site_names: the sites that are lost.
+        plan: where the replicas of each workload start.
     """
 
     of: str
     survives: bool | None
     workloads: int
     sentence: str
+    site_names: tuple[str, ...] = ()
+    plan: tuple[_PlannedWorkload, ...] | None = None
 
 
 class _Losses(msgspec.Struct, frozen=True):
@@ -77,6 +93,7 @@ class SurvivalWatch:
     faults: Faults
     interval_seconds: float
     _conditions: dict[str, Condition] = field(default_factory=dict)
+    _plans: KeptPlans = field(default_factory=KeptPlans)
     _changes: int = 0
     _judged: tuple[int, Hashable] | None = None
 
@@ -88,6 +105,11 @@ class SurvivalWatch:
     def conditions(self) -> Mapping[str, Condition]:
         """`SurvivesLoss` by site; a new mapping after each judgement."""
         return self._conditions
+
+    @property
+    def plans(self) -> KeptPlans:
+        """The plans of the losses that the last judgement proves survived; a new object each."""
+        return self._plans
 
     def condition_of(self, site: str) -> Condition | None:
         """`SurvivesLoss` of a site; None: nothing runs there, or it is not judged yet."""
@@ -107,20 +129,22 @@ class SurvivalWatch:
         """Judges all sites, unless nothing has changed since the last time; whether it did."""
         version = self.version()
         if version is None:
-            self._conditions, self._judged = {}, None
+            self._conditions, self._judged, self._plans = {}, None, KeptPlans()
             return False
         now = (self._changes, version)
         if now == self._judged:
             return False
         begun = self.clock.monotonic()
         last = b'{"failed": "there is no answer"}'
-        async with aclosing(self.ask(SurvivalQuestion())) as lines:
+        async with aclosing(self.ask(SurvivalQuestion(with_plans=True))) as lines:
             async for line in lines:
                 last = line
         found = await asyncio.to_thread(_read, last)
         if found.answer is None:
             self._keep_unknown(found.failed or found.refused)
+            self._plans = KeptPlans()
         else:
+            self._plans = await asyncio.to_thread(_plans_of, found.answer.losses)
             self._keep(found.answer.losses)
         self._count(self.clock.monotonic() - begun)
         self._judged = now  # what has changed since the copy was taken is judged the next time
@@ -165,6 +189,20 @@ class SurvivalWatch:
             not_survived=statuses["False"],
             unknown=statuses["Unknown"],
         )
+
+
+def _plans_of(losses: Iterable[JudgedLoss]) -> KeptPlans:
+    """The plans of the losses that are survived; runs in a thread, as the digests take time."""
+    return KeptPlans(
+        make_loss_plan(one.of, one.site_names, tuple(_entry_of(each) for each in one.plan))
+        for one in losses
+        if one.survives and one.plan
+    )
+
+
+def _entry_of(row: _PlannedWorkload) -> AssignedWorkload:
+    sites = tuple(AssignedReplicas(site=one.site, replicas=one.replicas) for one in row.to)
+    return AssignedWorkload(workload=row.workload, sites=sites)
 
 
 def _read(line: bytes) -> _LastLine:

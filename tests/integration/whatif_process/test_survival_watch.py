@@ -95,7 +95,7 @@ async def judged(rig: Rig, times: int) -> None:
 async def test_each_site_with_work_has_the_condition_with_a_sentence() -> None:
     rig = Rig()
     assert await rig.watch.judge_if_changed()
-    assert rig.questions == [SurvivalQuestion()]
+    assert rig.questions == [SurvivalQuestion(with_plans=True)]
     assert rig.statuses() == {
         "m1": "True PlanFound",
         "m2": "False ProvedLost",
@@ -185,3 +185,13 @@ async def test_the_real_process_judges_a_real_copy() -> None:
     lost = rig.watch.condition_of("m2")
     assert lost is not None
     assert "ns/db" in lost.message
+    plans = rig.watch.plans
+    entry = plans.entry_for("ns/web", ("m1",), lambda _site: True)
+    assert entry is not None
+    assert (entry.loss, [(one.site, one.replicas) for one in entry.sites]) == ("m1", [("m2", 2)])
+    assert [one.workload for one in plans.listed(entry.version)] == ["ns/web"]
+    assert plans.entry_for("ns/db", ("m2",), lambda _site: True) is None  # it is not survived
+    rig.watch.ask, rig.lines = rig.ask, [b'{"failed": "no memory"}']
+    rig.watch.note_change()
+    await rig.watch.judge_if_changed()
+    assert not len(rig.watch.plans)  # an old plan is not shown as a new one
