@@ -54,12 +54,16 @@ def ask_survival(
     settled.ends_others = False  # a loss is survived only if nothing else would have to end
     judge = _Judge(settled, max_explained)
     rows: list[Row] = []
+    judged: dict[frozenset[str], Row] = {}  # a province of one city is lost with that city
     for place, loss in enumerate(expanded):
         progress("losses", place, len(expanded))
         sites = index.sites_of(loss)
-        row = judge.row(
-            name_of(loss), sites, index.work_at(sites), with_plan=bool(losses) or with_plans
-        )
+        known = judged.get(sites)
+        row = known and {**known, "of": name_of(loss)}
+        if row is None:
+            row = judged[sites] = judge.row(
+                name_of(loss), sites, index.work_at(sites), with_plan=bool(losses) or with_plans
+            )
         if with_plans:
             row["siteNames"] = sorted(sites)
         rows.append(row)
