@@ -335,6 +335,7 @@ class Scheduler:
             energy_record=EnergyPages(services.ledger),
             zone_factor=self.feeds.factor_at,
             survives_loss=self.survival.condition_of,
+            kept_plans=lambda: self.survival.plans,
         )
 
     def _build_announcer(self) -> KeyAnnouncer | None:

@@ -19,6 +19,7 @@ from scheduler.control.state.manifest_checks import Schemas
 from scheduler.control.state.node_label_keys import NodeLabelKeys
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.placement_slices import PlacementSlices
+from scheduler.model.demand.loss_plan import KeptPlans
 from scheduler.model.kinds.fields import Condition
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.runtime.clock import Clock
@@ -111,6 +112,7 @@ class Knowledge:
         energy_record: keeps what sites used; None: nothing is counted.
         zone_factor: what feeds say of the carbon intensity of a grid zone.
         survives_loss: whether the loss of a site can be survived, as its status says.
+        kept_plans: the plans for losses that are proved survived.
     """
 
     settings: Settings
@@ -139,3 +141,4 @@ class Knowledge:
     energy_record: EnergyRecord | None = None
     zone_factor: ZoneFactor = no_feed
     survives_loss: Callable[[str], Condition | None] = lambda _site: None
+    kept_plans: Callable[[], KeptPlans] = KeptPlans

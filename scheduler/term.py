@@ -460,6 +460,7 @@ class Term:
                 preemption=self.preemption,
                 epoch=self._epoch,
                 references_of=self.referred.recorded_references,
+                kept_plans=known.kept_plans,
             ),
             writer=WorkloadWriter(
                 hub=known.hub, objects=known.objects, clock=known.clock, slices=known.slices

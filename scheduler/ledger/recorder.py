@@ -7,7 +7,8 @@ There is a scarcity price for each resource at each site, and many decisions sha
 stored once, under its digest, which is `terms.scarcityVersion`. So is the list of what a batch
 assigns: a decision that follows it names its digest as `assignment`. What could end for a workload
 (`demand.victims`) is work of all tenants, so it is a blob too, which the content names as
-`victims`.
+`victims`. The list of a plan that was kept for a loss is stored with the first decision that
+follows it; the decision names its digest as `assignment`, and the loss as `planOf`.
 
 Equal decisions that were made in one step are one record of kind "equal-decisions": `demand`,
 `terms` and `fleet` as above, `decisions` (`EqualDecisions`) for `decision`, `specs` for `spec`, and
@@ -94,6 +95,9 @@ HUB_SUBJECT = "hub"
 """The subject of records about what the hub lost, which are about no single workload."""
 ASSIGNMENT = "assignment"
 """The digest of a list of what a batch assigns: in the batch its own, else the one followed."""
+PLAN = "plan"
+"""In what is given to record: the list of the kept plan that a decision follows. In the record it
+is a blob, which `ASSIGNMENT` names."""
 _LOST = "lost"
 _LEDGER = "ledger"
 _CHECK_INTERVAL_SECONDS = 1.0
@@ -126,6 +130,7 @@ class LedgerRecorder:
         self._unrecorded: list[LedgerEntry] = []
         self._packing = asyncio.Lock()
         self._packed_prices: Blob | None = None
+        self._packed_plan: Blob | None = None
         self.problem = ""
 
     async def watch(
@@ -219,6 +224,8 @@ class LedgerRecorder:
         spec_blob = blob_of(spec)
         content, victims = _without_victims(content)
         content, terms = _without_price_list(content)
+        plan: tuple[AssignedWorkload, ...] = content.get(PLAN, ())
+        content = {name: value for name, value in content.items() if name != PLAN}
         if incarnation:
             content = {**content, _INCARNATION: incarnation}
         versions = [terms.scarcity_version if terms else "", str(content.get(ASSIGNMENT, ""))]
@@ -236,7 +243,7 @@ class LedgerRecorder:
             ],
             blobs=(*state.blobs, spec_blob, *victims),
         )
-        return partial(self._append_prepared, entry, state, terms)
+        return partial(self._append_prepared, entry, state, terms, plan)
 
     def prepare_equal(
         self,
@@ -279,11 +286,18 @@ class LedgerRecorder:
         return [partial(shared.append_share, index) for index in range(len(shares))]
 
     async def _append_prepared(
-        self, entry: LedgerEntry, state: FleetState, terms: Terms | None
+        self,
+        entry: LedgerEntry,
+        state: FleetState,
+        terms: Terms | None,
+        plan: tuple[AssignedWorkload, ...] = (),
     ) -> RecordReference:
         if terms:
             prices = await self._price_blobs(terms)
             entry = replace(entry, blobs=(*entry.blobs, *prices))
+        if plan:
+            listed = await self._plan_blob(plan, str(entry.content[ASSIGNMENT]))
+            entry = replace(entry, blobs=(*entry.blobs, listed))
         receipt = await self._append(entry)
         self._fleet_tree.mark_stored(state)
         if terms:
@@ -440,6 +454,17 @@ class LedgerRecorder:
             raise ValueError("terms.scarcityVersion is not the digest of the scarcity prices")
         self._packed_prices = packed
         return (packed,)
+
+    async def _plan_blob(self, plan: tuple[AssignedWorkload, ...], version: str) -> Blob:
+        """A kept plan as a blob, packed on another thread; once for all decisions in a row."""
+        async with self._packing:
+            packed = self._packed_plan
+            if packed is None or packed.digest != version:
+                packed = await asyncio.to_thread(blob_of, plan)
+            if packed.digest != version:
+                raise ValueError("the version of a plan is not the digest of its list")
+            self._packed_plan = packed
+        return packed
 
     def last_accepted(self, subject: str) -> AcceptedSpec | None:
         """The spec and demand of the newest decision that was carried out; None when there is none.

@@ -287,7 +287,7 @@ def _read_terms(reader: RecordSource, record: Record) -> Terms:
 
 
 def _read_assignment(reader: RecordSource, record: Record, workload: str) -> BatchAssignment | None:
-    """What the batch that a decision follows assigned to its workload; nothing is solved again."""
+    """What the batch or plan that a decision follows gave its workload; nothing is solved again."""
     version = record.content.get("assignment")
     if not version:
         return None
@@ -295,7 +295,8 @@ def _read_assignment(reader: RecordSource, record: Record, workload: str) -> Bat
     entries = _decode_value(record, "assignment", listed, tuple[AssignedWorkload, ...])
     for one in entries:
         if one.workload == workload:
-            return BatchAssignment(version=str(version), sites=one.sites)
+            loss = str(record.content.get("planOf", ""))
+            return BatchAssignment(version=str(version), sites=one.sites, loss=loss)
     raise LedgerCorruptError(f"record {record.id}: {version} assigns nothing to {workload}")
 
 

@@ -42,10 +42,12 @@ class Cost(Part, frozen=True, kw_only=True):
 
 
 class FollowedBatch(Part, frozen=True, kw_only=True):
-    """The batch whose assignment a decision follows, and what that costs."""
+    """The batch, or the kept plan for a loss, that a decision follows, and what that costs."""
 
     assignment: str
-    """The version of the batch's list, which the ledger holds under this digest."""
+    """The version of the whole list, which the ledger holds under this digest."""
+    loss: str = ""
+    """The loss whose plan it is; empty: it is a batch's."""
     cny_above_cheapest_per_hour: float | None = None
     """The cost above that of the cheapest division, scarcity prices left out; None: unknown."""
 
@@ -131,7 +133,7 @@ class Decision(Part, frozen=True, kw_only=True):
     unmet: tuple[UnmetRule, ...] = ()
     """Required rules that `assignment`, kept and new replicas together, does not meet."""
     batch: FollowedBatch | None = None
-    """The batch that assigned what is new of the placement; None: no batch did."""
+    """The batch or plan that assigned what is new of the placement; None: none did."""
     preemption: Preemption | None = None
     """What ends for this workload, which waits until it has; None: nothing does."""
     preempted: dict[str, int] = msgspec.field(default_factory=dict)

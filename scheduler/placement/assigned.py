@@ -1,8 +1,9 @@
-"""Follows what a batch assigns to a workload, if every rule and the room still hold.
+"""Follows what a batch or a kept plan assigns to a workload, if every rule and the room still hold.
 
 A batch weighs all waiting workloads against each other, so its site may cost a single workload more
 than another one. Only work that is divided by cost alone, and that starts at once, can follow it:
-even shares, weights, an order of site groups or a preference say more than a batch knows.
+even shares, weights, an order of site groups or a preference say more than a batch knows. The plan
+that was kept for a loss (`scheduler/model/demand/loss_plan.py`) is followed by the same rules.
 """
 
 from dataclasses import dataclass
@@ -88,7 +89,9 @@ def follow_assignment(
     division = _with_gap(usual, shares, costs)
     return Followed(
         replace(division, notes=(*usual.notes, note)),
-        FollowedBatch(assignment=assigned.version, cny_above_cheapest_per_hour=above),
+        FollowedBatch(
+            assignment=assigned.version, loss=assigned.loss, cny_above_cheapest_per_hour=above
+        ),
     )
 
 
@@ -168,7 +171,10 @@ def _format_note(assigned: BatchAssignment, above: float | None) -> str:
         cost = f"{above:.4g} CNY/h above the cheapest sites"
     else:
         cost = "no site is cheaper"
-    return f"assigned by batch {assigned.version[:_VERSION_CHARACTERS]} to {where}: {cost}"
+    version = assigned.version[:_VERSION_CHARACTERS]
+    if assigned.loss:
+        return f"by the plan {version} for the loss of {assigned.loss} to {where}: {cost}"
+    return f"assigned by batch {version} to {where}: {cost}"
 
 
 def _sum_over_replicas(figures: Floats, shares: ReplicasBySlot) -> float:

@@ -42,14 +42,17 @@ class Metrics:
                     name, one.help_text, one.labels, buckets=one.buckets, registry=self._registry
                 )
             elif one.type == "gauge":
-                self._gauges[name] = Gauge(name, one.help_text, registry=self._registry)
+                self._gauges[name] = Gauge(name, one.help_text, one.labels, registry=self._registry)
             else:
                 self._counters[name] = Counter(
                     name, one.help_text, one.labels, registry=self._registry
                 )
             for value in one.values:  # series of closed lists exist from the start, at 0
-                (self._counters.get(name) or self._histograms[name]).labels(value)
+                self._series(name).labels(value)
         ProcessCollector(registry=self._registry)
+
+    def _series(self, name: str) -> Counter | Gauge | Histogram:
+        return self._counters.get(name) or self._gauges.get(name) or self._histograms[name]
 
     def render(self, snapshot: StateSnapshot) -> bytes:
         """The exposition text (format 0.0.4); may run on any thread."""
@@ -128,6 +131,12 @@ class Metrics:
         self._gauges["kapok_survived_losses"].set(survived)
         self._gauges["kapok_unsurvived_losses"].set(not_survived)
         self._gauges["kapok_unknown_losses"].set(unknown)
+
+    def set_domain_losses(self, of: str, *, survived: int, not_survived: int, unknown: int) -> None:
+        """Sets for how many provinces, cities or providers what is known of their loss."""
+        self._gauges["kapok_survived_domain_losses"].labels(of).set(survived)
+        self._gauges["kapok_unsurvived_domain_losses"].labels(of).set(not_survived)
+        self._gauges["kapok_unknown_domain_losses"].labels(of).set(unknown)
 
     def set_waiting_evictions(self, count: int) -> None:
         """Sets how many replacements are due and not ordered yet."""

@@ -32,9 +32,11 @@ class SurvivalQuestion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 
     Attributes:
         losses: each alone; empty: every site.
+        with_plans: the answer holds the plan of each loss that is survived, and its sites.
     """
 
     losses: Annotated[tuple[LoseSites, ...], Meta(max_length=MAX_NAMED_LOSSES)] = ()
+    with_plans: bool = False
 
 
 Question = WhatIfQuestion | CapacityQuestion | SurvivalQuestion
@@ -55,5 +57,5 @@ def answer_question(question: Question, copy: FleetCopy, progress: Progress) -> 
     if isinstance(question, CapacityQuestion):
         return ask_capacity(copy, question.shape, progress)
     if isinstance(question, SurvivalQuestion):
-        return ask_survival(copy, question.losses, progress)
+        return ask_survival(copy, question.losses, progress, with_plans=question.with_plans)
     return ask(copy, question.changes, progress)

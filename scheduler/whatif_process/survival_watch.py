@@ -1,5 +1,7 @@
 """Judges the loss of every site after changes, in a process of its own, and keeps the answers.
 
+The loss of every province, city and provider follows, less often; of those the counts are metrics.
+
 What changes meanwhile is judged together, after a pause that grows with the time of a judgement, so
 that judging takes at most a quarter of one core. The answers become the condition `SurvivesLoss`.
 """
@@ -15,20 +17,41 @@ from typing import Any, Final
 import msgspec
 
 from scheduler.control.ports.telemetry import Telemetry
+from scheduler.model.demand.assignment import AssignedReplicas, AssignedWorkload
+from scheduler.model.demand.loss_plan import KeptPlans, LossPlan, make_loss_plan
 from scheduler.model.kinds.fields import Condition
 from scheduler.runtime.clock import Clock
 from scheduler.runtime.faults import Faults
 from scheduler.whatif.questions import Question, SurvivalQuestion
+from scheduler.whatif.scenario.changes import LoseSites, LossKind
+from scheduler.whatif.survival.losses import ALL_VALUES
 
 _log = logging.getLogger(__name__)
 
 SURVIVES_LOSS: Final = "SurvivesLoss"
+DOMAINS: Final[tuple[LossKind, ...]] = ("province", "city", "provider")
+"""What is judged besides sites: all sites of each, lost together."""
+_OF_DOMAINS: Final = SurvivalQuestion(
+    losses=tuple(LoseSites(kind=one, value=ALL_VALUES) for one in DOMAINS), with_plans=True
+)
+_DOMAIN_PAUSES: Final = 9.0
+"""So many times as long as a judgement of domains took, none of them is made: sites come first."""
 _CHECK_SECONDS: Final = 5.0
 _PAUSES_PER_JUDGEMENT: Final = 3.0
 _MAX_MESSAGE: Final = 1024
 _REASONS: Final = {True: "PlanFound", False: "ProvedLost", None: "NoPlanFound"}
 _STATUSES: Final[dict[bool | None, Any]] = {True: "True", False: "False", None: "Unknown"}
 _NOT_JUDGED: Final = "NotJudged"
+
+
+class _Target(msgspec.Struct, frozen=True):
+    site: str
+    replicas: int
+
+
+class _PlannedWorkload(msgspec.Struct, frozen=True):
+    workload: str
+    to: tuple[_Target, ...]
 
 
 class JudgedLoss(msgspec.Struct, frozen=True, rename="camel"):
@@ -39,12 +62,16 @@ class JudgedLoss(msgspec.Struct, frozen=True, rename="camel"):
         survives: as in the answer of `kapok survive`.
         workloads: how many run there.
         sentence: why, for people.
+        site_names: the sites that are lost.
+        plan: where the replicas of each workload start.
     """
 
     of: str
     survives: bool | None
     workloads: int
     sentence: str
+    site_names: tuple[str, ...] = ()
+    plan: tuple[_PlannedWorkload, ...] | None = None
 
 
 class _Losses(msgspec.Struct, frozen=True):
@@ -55,6 +82,16 @@ class _LastLine(msgspec.Struct, frozen=True):
     answer: _Losses | None = None
     failed: str = ""
     refused: str = ""
+
+
+@dataclass(slots=True)
+class _JudgedDomains:
+    """What is known of provinces, cities and providers: by name as `province=CN-GD`."""
+
+    answers: dict[str, bool | None] = field(default_factory=dict)
+    plans: tuple[LossPlan, ...] = ()
+    judged: tuple[int, Hashable] | None = None
+    not_before: float = float("-inf")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -77,6 +114,9 @@ class SurvivalWatch:
     faults: Faults
     interval_seconds: float
     _conditions: dict[str, Condition] = field(default_factory=dict)
+    _plans: KeptPlans = field(default_factory=KeptPlans)
+    _site_plans: tuple[LossPlan, ...] = ()
+    _domains: _JudgedDomains = field(default_factory=_JudgedDomains)
     _changes: int = 0
     _judged: tuple[int, Hashable] | None = None
 
@@ -88,6 +128,11 @@ class SurvivalWatch:
     def conditions(self) -> Mapping[str, Condition]:
         """`SurvivesLoss` by site; a new mapping after each judgement."""
         return self._conditions
+
+    @property
+    def plans(self) -> KeptPlans:
+        """The plans of the losses that the last judgement proves survived; a new object each."""
+        return self._plans
 
     def condition_of(self, site: str) -> Condition | None:
         """`SurvivesLoss` of a site; None: nothing runs there, or it is not judged yet."""
@@ -104,27 +149,70 @@ class SurvivalWatch:
             await self.clock.sleep(max(pause, _PAUSES_PER_JUDGEMENT * took))
 
     async def judge_if_changed(self) -> bool:
-        """Judges all sites, unless nothing has changed since the last time; whether it did."""
+        """Judges what has changed since it was judged the last time; whether anything was judged.
+
+        Domains are judged less often than sites, and one that fails leaves the sites' answers.
+        """
         version = self.version()
         if version is None:
-            self._conditions, self._judged = {}, None
+            self._conditions, self._judged, self._plans = {}, None, KeptPlans()
+            self._domains = _JudgedDomains()
             return False
         now = (self._changes, version)
-        if now == self._judged:
-            return False
+        has_judged = now != self._judged
+        if has_judged:
+            await self._judge_sites()
+            self._judged = now  # what has changed since the copy was taken is judged the next time
+        if now != self._domains.judged and self.clock.monotonic() >= self._domains.not_before:
+            has_judged = True
+            await self._judge_domains()
+            self._domains.judged = now
+        return has_judged
+
+    async def _judge_sites(self) -> None:
         begun = self.clock.monotonic()
-        last = b'{"failed": "there is no answer"}'
-        async with aclosing(self.ask(SurvivalQuestion())) as lines:
-            async for line in lines:
-                last = line
-        found = await asyncio.to_thread(_read, last)
+        found = await self._answer(SurvivalQuestion(with_plans=True))
         if found.answer is None:
             self._keep_unknown(found.failed or found.refused)
+            self._site_plans = ()
         else:
+            self._site_plans = await asyncio.to_thread(_plans_of, found.answer.losses)
             self._keep(found.answer.losses)
+        await self._keep_plans()
         self._count(self.clock.monotonic() - begun)
-        self._judged = now  # what has changed since the copy was taken is judged the next time
-        return True
+
+    async def _judge_domains(self) -> None:
+        """Judges provinces, cities and providers; what cannot be judged is not known."""
+        begun, known = self.clock.monotonic(), self._domains
+        found = await self._answer(_OF_DOMAINS)
+        if found.answer is None:
+            _log.warning("the loss of domains is not judged: %s", found.failed or found.refused)
+            known.plans, known.answers = (), dict.fromkeys(known.answers)
+        else:
+            known.plans = await asyncio.to_thread(_plans_of, found.answer.losses)
+            known.answers = {one.of: one.survives for one in found.answer.losses if one.workloads}
+        await self._keep_plans()
+        for kind in DOMAINS:
+            prefix = f"{kind}="
+            answers = Counter(
+                survives for name, survives in known.answers.items() if name.startswith(prefix)
+            )
+            self.telemetry.set_domain_losses(
+                kind, survived=answers[True], not_survived=answers[False], unknown=answers[None]
+            )
+        ended = self.clock.monotonic()
+        known.not_before = ended + _DOMAIN_PAUSES * (ended - begun)
+
+    async def _answer(self, question: Question) -> _LastLine:
+        last = b'{"failed": "there is no answer"}'
+        async with aclosing(self.ask(question)) as lines:
+            async for line in lines:
+                last = line
+        return await asyncio.to_thread(_read, last)
+
+    async def _keep_plans(self) -> None:
+        plans = (*self._site_plans, *self._domains.plans)
+        self._plans = await asyncio.to_thread(KeptPlans, plans)
 
     def _keep(self, losses: Iterable[JudgedLoss]) -> None:
         """Replaces what is kept; a site without work has no condition."""
@@ -165,6 +253,20 @@ class SurvivalWatch:
             not_survived=statuses["False"],
             unknown=statuses["Unknown"],
         )
+
+
+def _plans_of(losses: Iterable[JudgedLoss]) -> tuple[LossPlan, ...]:
+    """The plans of the losses that are survived; runs in a thread, as the digests take time."""
+    return tuple(
+        make_loss_plan(one.of, one.site_names, tuple(_entry_of(each) for each in one.plan))
+        for one in losses
+        if one.survives and one.plan
+    )
+
+
+def _entry_of(row: _PlannedWorkload) -> AssignedWorkload:
+    sites = tuple(AssignedReplicas(site=one.site, replicas=one.replicas) for one in row.to)
+    return AssignedWorkload(workload=row.workload, sites=sites)
 
 
 def _read(line: bytes) -> _LastLine:

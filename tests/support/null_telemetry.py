@@ -69,5 +69,8 @@ class NullTelemetry:
     ) -> None:
         """Ignored."""
 
+    def set_domain_losses(self, of: str, *, survived: int, not_survived: int, unknown: int) -> None:
+        """Ignored."""
+
     def set_waiting_evictions(self, count: int) -> None:
         """Ignored."""

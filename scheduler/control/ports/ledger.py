@@ -133,7 +133,8 @@ class DecisionRecorder(Protocol):
             epoch: the epoch of the leader that decided.
             at: when it was decided.
             content: demand, terms and decision, or the refusal, as values of the model; as
-                `assignment` the version of a batch's list that the decision follows; and as
+                `assignment` the version of a list that the decision follows, a batch's or, with
+                `planOf` and the list itself as `plan`, that of the kept plan for a loss; and as
                 `references` what goes along with the orders, if anything does.
             spec: the spec with its manifests; equal ones are stored once.
             incarnation: the workload's; "" when it is not known.

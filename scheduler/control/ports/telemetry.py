@@ -95,6 +95,17 @@ class Telemetry(Protocol):
         """Observes a judgement of all sites: for how many what is known of their loss."""
         ...
 
+    def set_domain_losses(self, of: str, *, survived: int, not_survived: int, unknown: int) -> None:
+        """Sets what is known of the loss of whole provinces, cities or providers with work.
+
+        Args:
+            of: "province", "city" or "provider".
+            survived: how many of them can be lost.
+            not_survived: how many cannot, as is proved.
+            unknown: of how many neither is known.
+        """
+        ...
+
     def set_waiting_evictions(self, count: int) -> None:
         """Sets how many replacements are due and not ordered yet."""
         ...

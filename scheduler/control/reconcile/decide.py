@@ -59,7 +59,9 @@ from scheduler.control.status.migration import SiteShare, revert_migration
 from scheduler.control.status.phase import MAX_TEXT_LENGTH
 from scheduler.control.status.unready import unready_sites
 from scheduler.model.decision import Decision, EqualDecisions, Subject, expand, selected
+from scheduler.model.demand.assignment import BatchAssignment
 from scheduler.model.demand.demand import Demand, NotAccepted
+from scheduler.model.demand.loss_plan import KeptPlans
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.policy import Identity
 from scheduler.model.kinds.workload import (
@@ -82,6 +84,7 @@ _MAX_SHARES_TOGETHER = 256
 
 Each takes about 20 µs where no two are alike, so a step takes little more than a single decision,
 and never holds the loop for long, whatever is asked."""
+_NO_PLANS = KeptPlans()
 _NOT_ADOPTED_RETRY_SECONDS = 3.0  # neither an operator's command nor a site's end is an event
 
 
@@ -102,6 +105,7 @@ class Decider:
         preemption: what ends for a workload, and what of it ends for others.
         epoch: gives the leader's epoch.
         references_of: names what goes along with the orders of a workload, for the record.
+        kept_plans: gives the plans for losses that the last judgement of survival made.
     """
 
     objects: HubObjects
@@ -116,6 +120,7 @@ class Decider:
     preemption: PreemptionDecisions
     epoch: Callable[[], int]
     references_of: Callable[[WorkKey], Sequence[Mapping[str, str]]] = lambda _key: ()
+    kept_plans: Callable[[], KeptPlans] = lambda: _NO_PLANS
 
     async def record_deletion(self, key: WorkKey, incarnation: str) -> None:
         """Records that a workload is gone, so that the next one of its name is another one."""
@@ -385,7 +390,7 @@ class Decider:
         self, workload: Workload, demand: Demand, now: datetime
     ) -> tuple[Demand, Decision]:
         fleet, terms = self.inputs.fleet, self.inputs.terms
-        assigned = self.inputs.assigned.get(demand.key)
+        assigned = self._planned(workload, demand) or self.inputs.assigned.get(demand.key)
         demand, decision = self.failover.choose(
             workload,
             demand,
@@ -396,6 +401,23 @@ class Decider:
             decision = choose(reverted, fleet, now=now, terms=terms, assigned=assigned)
             demand = reverted
         return demand, decision
+
+    def _planned(self, workload: Workload, demand: Demand) -> BatchAssignment | None:
+        """What the kept plan for a loss says of a workload that failover moves now; None: nothing.
+
+        A drain is no loss, and replicas that stay for now are no part of a plan.
+        """
+        if not demand.evicted or demand.evicted_keep:
+            return None
+        drained = self.failover.evictions.drained_sites(_key_of(workload))
+        if not drained.isdisjoint(demand.evicted):
+            return None
+        states = self.order_sync.sites.states
+
+        def is_open(site: str) -> bool:
+            return (state := states.get(site)) is not None and state.is_ready
+
+        return self.kept_plans().entry_for(demand.key, demand.evicted, is_open)
 
     def preview(
         self, key: WorkKey, workload: Workload, demand: Demand | NotAccepted
@@ -496,6 +518,9 @@ class Decider:
         }
         if decision.batch is not None:  # otherwise the assignment has no part in the decision
             content["assignment"] = decision.batch.assignment
+            if decision.batch.loss:
+                content["planOf"] = decision.batch.loss
+                content["plan"] = self.kept_plans().listed(decision.batch.assignment)
         return content
 
     def _with_accepted(

@@ -28,11 +28,13 @@ class AssignedWorkload(Part, frozen=True, kw_only=True):
 
 
 class BatchAssignment(Part, frozen=True, kw_only=True):
-    """What a batch assigns to the workload of one decision."""
+    """What a batch, or the kept plan for a loss, assigns to the workload of one decision."""
 
     version: str
-    """The digest of the batch's whole list."""
+    """The digest of the whole list."""
     sites: tuple[AssignedReplicas, ...]
+    loss: str = ""
+    """The loss whose plan it is, as `kapok survive` names it; empty: a batch's."""
 
 
 def assignment_version(workloads: tuple[AssignedWorkload, ...]) -> str:

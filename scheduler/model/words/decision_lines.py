@@ -115,6 +115,21 @@ NOTES = (
         "assigned by batch {batch} to {sites:sites}{more:more}: no site is cheaper",
     ),
     Message(
+        "note.plan-unknown",
+        "by the plan {batch} for the loss of {loss} to {sites:sites}{more:more}: "
+        "the cost above the cheapest sites is unknown",
+    ),
+    Message(
+        "note.plan-above",
+        "by the plan {batch} for the loss of {loss} to {sites:sites}{more:more}: "
+        "{above:.4g} CNY/h above the cheapest sites",
+    ),
+    Message(
+        "note.plan-cheapest",
+        "by the plan {batch} for the loss of {loss} to {sites:sites}{more:more}: "
+        "no site is cheaper",
+    ),
+    Message(
         "note.started-at-once",
         "the start planned at {planned:at} is no longer better; "
         "started at once after {hours:.2g} h of waiting",

@@ -92,6 +92,7 @@ BAD_MESSAGE_KINDS: Final = (
     "unknown-order",
 )
 EPOCH_CLAIM_RESULTS: Final = ("proven", "unproven", "unasked", *BAD_MESSAGE_KINDS)
+LOST_DOMAINS: Final = ("province", "city", "provider")
 DROP_REASONS: Final = ("superseded", "no-room")
 FAULT_PLACES: Final = (
     "message",

@@ -16,6 +16,7 @@ from scheduler.web.metric_definitions.definition import (
     HUB_PROBLEM_REASONS,
     HUB_PROBLEMS_HELP,
     LONG_BUCKETS_SECONDS,
+    LOST_DOMAINS,
     MESSAGE_KINDS,
     RESULTS_HELP,
     SHORT_BUCKETS_SECONDS,
@@ -230,6 +231,27 @@ RECORDED_METRICS: Final[Mapping[str, MetricDefinition]] = {
     "kapok_unknown_losses": MetricDefinition(
         "gauge",
         "Sites with work of whose loss neither is known, or that could not be judged.",
+    ),
+    "kapok_survived_domain_losses": MetricDefinition(
+        "gauge",
+        "Provinces, cities and providers with work whose loss, of all their sites together, can "
+        "be survived; by what is lost.",
+        ("of",),
+        values=LOST_DOMAINS,
+    ),
+    "kapok_unsurvived_domain_losses": MetricDefinition(
+        "gauge",
+        "Provinces, cities and providers with work whose loss cannot be survived, as is proved; "
+        "kapok survive 'province=*' names them.",
+        ("of",),
+        values=LOST_DOMAINS,
+    ),
+    "kapok_unknown_domain_losses": MetricDefinition(
+        "gauge",
+        "Provinces, cities and providers with work of whose loss neither is known, or that could "
+        "not be judged.",
+        ("of",),
+        values=LOST_DOMAINS,
     ),
     "kapok_survival_duration_seconds": MetricDefinition(
         "histogram",

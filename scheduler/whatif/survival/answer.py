@@ -31,6 +31,7 @@ def ask_survival(
     progress: Progress = no_progress,
     *,
     max_explained: int = MAX_EXPLAINED,
+    with_plans: bool = False,
 ) -> dict[str, Any]:
     """Whether losses can be survived, in the JSON form of `kapok survive -o json`.
 
@@ -39,6 +40,7 @@ def ask_survival(
         losses: what is lost, each alone; empty: every site. These come without their plans.
         progress: shows how far it is.
         max_explained: for so many losses the smallest change is searched.
+        with_plans: every loss comes with its plan and its sites.
 
     Raises:
         ScenarioError: a site or a value does not exist.
@@ -52,10 +54,19 @@ def ask_survival(
     settled.ends_others = False  # a loss is survived only if nothing else would have to end
     judge = _Judge(settled, max_explained)
     rows: list[Row] = []
+    judged: dict[frozenset[str], Row] = {}  # a province of one city is lost with that city
     for place, loss in enumerate(expanded):
         progress("losses", place, len(expanded))
         sites = index.sites_of(loss)
-        rows.append(judge.row(name_of(loss), sites, index.work_at(sites), with_plan=bool(losses)))
+        known = judged.get(sites)
+        row = known and {**known, "of": name_of(loss)}
+        if row is None:
+            row = judged[sites] = judge.row(
+                name_of(loss), sites, index.work_at(sites), with_plan=bool(losses) or with_plans
+            )
+        if with_plans:
+            row["siteNames"] = sorted(sites)
+        rows.append(row)
     return {"losses": rows, "computedAt": format_rfc3339(copy.objects.now), "notes": judge.notes()}
 
 

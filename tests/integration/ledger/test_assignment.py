@@ -17,6 +17,7 @@ from scheduler.model.demand.assignment import (
     assignment_version,
 )
 from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.loss_plan import KeptPlans, make_loss_plan
 from scheduler.model.demand.terms import DEFAULT_TERMS
 from scheduler.model.kinds.workload import WorkloadSpec
 from scheduler.placement.choose import choose
@@ -90,3 +91,47 @@ async def test_a_list_that_does_not_name_the_workload_is_an_error(tmp_path: Path
         followed = reader.records(0, 10)[1]
         with pytest.raises(LedgerError, match="assigns nothing to ns/app"):
             replay(reader, followed)
+
+
+async def test_the_list_of_a_kept_plan_is_stored_with_the_first_decision_that_follows_it(
+    tmp_path: Path,
+) -> None:
+    listed = (entry_of("ns/app", "dear"), entry_of("ns/other", "cheap"))
+    plan = make_loss_plan("province=CN-GD", {"m9"}, listed)
+    entry = KeptPlans([plan]).entry_for("ns/app", ("m9",), lambda _site: True)
+    asked, fleet = demand(workload(2)), two_sites()
+    decision = choose(asked, fleet, now=NOW, assigned=entry)
+    content: dict[str, Any] = {
+        "demand": asked,
+        "terms": DEFAULT_TERMS,
+        "decision": decision,
+        "assignment": plan.version,
+        "planOf": plan.loss,
+        "plan": plan.workloads,
+    }
+    async with Ledger(tmp_path) as ledger:
+        recorder = LedgerRecorder(ledger)
+        for facts in fleet.all_facts():
+            recorder.update_facts(facts.name, facts)
+        for _ in range(2):
+            await recorder.record(
+                subject=asked.key, epoch=3, at=NOW, content=content, spec=WorkloadSpec()
+            )
+        with pytest.raises(ValueError, match="not the digest"):
+            await recorder.record(
+                subject=asked.key,
+                epoch=3,
+                at=NOW,
+                content=content | {"plan": listed[:1], "assignment": "sha256:" + "0" * 64},
+                spec=WorkloadSpec(),
+            )
+    with LedgerReader(tmp_path / "ledger.db") as reader:
+        first, second = reader.records(0, 10)
+        for one in (first, second):
+            assert one.content["assignment"] == plan.version
+            assert one.content["planOf"] == "province=CN-GD"
+            assert "plan" not in one.content  # it names work of others
+            assert one.content["decision"]["batch"]["loss"] == "province=CN-GD"
+            result = replay(reader, one)
+            assert (result.is_same, "byte for byte" in result.sentence) == (True, True)
+        assert reader.blob(plan.version)[1]["workload"] == "ns/other"

@@ -27,6 +27,7 @@ class CountingTelemetry(NullTelemetry):
 
     def __init__(self) -> None:
         self.counts: tuple[int, int, int] | None = None
+        self.domains: dict[str, tuple[int, int, int]] = {}
         self.judgements = 0
 
     def observe_survival(
@@ -36,6 +37,9 @@ class CountingTelemetry(NullTelemetry):
         self.judgements += 1
         self.counts = (survived, not_survived, unknown)
 
+    def set_domain_losses(self, of: str, *, survived: int, not_survived: int, unknown: int) -> None:
+        self.domains[of] = (survived, not_survived, unknown)
+
 
 class Rig:
     """A watch with answers that a test sets, and how often it was asked."""
@@ -43,8 +47,10 @@ class Rig:
     def __init__(self, interval_seconds: float = 30.0) -> None:
         self.clock, self.telemetry = FakeClock(), CountingTelemetry()
         self.questions: list[Question] = []
+        self.domain_questions: list[Question] = []
         self.version: int | None = 1
         self.lines: list[bytes] = []
+        self.domain_lines = [b'{"answer":{"losses":[]}}']
         self.survives(m1=True, m2=False, m3=None)
         self.takes_seconds = 0.0
         self.watch = SurvivalWatch(
@@ -66,10 +72,11 @@ class Rig:
         self.lines = [b'{"what":"losses","done":1,"total":2}\n', msgspec.json.encode(answer)]
 
     async def ask(self, question: Question) -> AsyncGenerator[bytes, None]:
-        self.questions.append(question)
-        if self.takes_seconds:
+        is_of_sites = question == SurvivalQuestion(with_plans=True)
+        (self.questions if is_of_sites else self.domain_questions).append(question)
+        if self.takes_seconds and is_of_sites:
             await self.clock.sleep(self.takes_seconds)
-        for line in self.lines:
+        for line in self.lines if is_of_sites else self.domain_lines:
             yield line
 
     def statuses(self) -> dict[str, str]:
@@ -95,7 +102,7 @@ async def judged(rig: Rig, times: int) -> None:
 async def test_each_site_with_work_has_the_condition_with_a_sentence() -> None:
     rig = Rig()
     assert await rig.watch.judge_if_changed()
-    assert rig.questions == [SurvivalQuestion()]
+    assert rig.questions == [SurvivalQuestion(with_plans=True)]
     assert rig.statuses() == {
         "m1": "True PlanFound",
         "m2": "False ProvedLost",
@@ -167,6 +174,104 @@ async def test_a_replica_that_does_not_lead_and_one_that_is_switched_off_judge_n
     assert off.questions == []
 
 
+def domain_answer(**domains: bool | None) -> list[bytes]:
+    rows: list[dict[str, Any]] = [
+        {
+            "of": name.replace("_", "="),
+            "survives": known,
+            "workloads": 2,
+            "sentence": "why",
+            "siteNames": ["m1", "m2"],
+            "plan": [{"workload": "ns/web", "to": [{"site": "m3", "replicas": 2}]}],
+        }
+        for name, known in domains.items()
+    ]
+    rows.append({"of": "city=empty", "survives": True, "workloads": 0, "sentence": "nothing"})
+    return [msgspec.json.encode({"answer": {"losses": rows}})]
+
+
+async def test_domains_are_counted_by_kind_and_their_plans_are_kept() -> None:
+    rig = Rig()
+    rig.domain_lines = domain_answer(province_A=True, province_B=False, city_C=None)
+    await rig.watch.judge_if_changed()
+    assert rig.telemetry.domains == {
+        "province": (1, 1, 0),
+        "city": (0, 0, 1),
+        "provider": (0, 0, 0),
+    }
+    entry = rig.watch.plans.entry_for("ns/web", ("m1", "m2"), lambda _site: True)
+    assert entry is not None
+    assert entry.loss == "province=A"
+    (question,) = rig.domain_questions
+    assert isinstance(question, SurvivalQuestion)
+    assert [(one.kind, one.value) for one in question.losses] == [
+        ("province", "*"),
+        ("city", "*"),
+        ("provider", "*"),
+    ]
+
+
+async def test_domains_that_cannot_be_judged_are_unknown_and_the_sites_keep_their_answers() -> None:
+    rig = Rig()
+    rig.domain_lines = domain_answer(province_A=True, province_B=False)
+    await rig.watch.judge_if_changed()
+    rig.domain_lines = [b'{"failed": "no memory"}']
+    rig.watch.note_change()
+    await rig.watch.judge_if_changed()
+    assert rig.telemetry.domains["province"] == (0, 0, 2)
+    assert rig.watch.plans.entry_for("ns/web", ("m1",), lambda _site: True) is None
+    assert rig.statuses()["m1"] == "True PlanFound"
+    rig.version = None
+    assert not await rig.watch.judge_if_changed()
+    assert not len(rig.watch.plans)
+
+
+async def test_domains_wait_nine_times_as_long_as_they_took_and_are_judged_then() -> None:
+    rig = Rig()
+
+    async def ask(question: Question) -> AsyncGenerator[bytes, None]:
+        async for line in rig.ask(question):
+            if rig.domain_questions and question is rig.domain_questions[-1]:
+                await rig.clock.sleep(10.0)
+            yield line
+
+    rig.watch.ask = ask
+    async with running(rig.watch):
+        while not rig.telemetry.domains:
+            await rig.clock.advance(1)
+            await asyncio.to_thread(int)
+        rig.watch.note_change()
+        await judged(rig, 2)
+        assert len(rig.domain_questions) == 1
+        for _ in range(120):
+            await rig.clock.advance(1)
+            await asyncio.to_thread(int)
+        assert len(rig.domain_questions) == 2  # without another change
+        assert len(rig.questions) == 2
+
+
+async def test_the_real_process_judges_domains_together() -> None:
+    def take_copy() -> FleetCopy:
+        places = {"m1": "P", "m2": "P", "m3": "Q"}
+        sites = [
+            site(name, nodes(3), spec={"location": {"province": place}})
+            for name, place in places.items()
+        ]
+        return copy_of(*sites, grant(*places), workload(2, name="web", placed={"m1": 1, "m2": 1}))
+
+    rig = Rig()
+    real: Any = WhatIfAsker(take_copy).ask
+    rig.watch.ask = real
+    assert await rig.watch.judge_if_changed()
+    assert rig.telemetry.domains["province"] == (1, 0, 0)  # nothing runs in Q
+    entry = rig.watch.plans.entry_for("ns/web", ("m1", "m2"), lambda _site: True)
+    assert entry is not None
+    assert (entry.loss, [(one.site, one.replicas) for one in entry.sites]) == (
+        "province=P",
+        [("m3", 2)],
+    )
+
+
 async def test_the_real_process_judges_a_real_copy() -> None:
     def take_copy() -> FleetCopy:
         return copy_of(
@@ -185,3 +290,13 @@ async def test_the_real_process_judges_a_real_copy() -> None:
     lost = rig.watch.condition_of("m2")
     assert lost is not None
     assert "ns/db" in lost.message
+    plans = rig.watch.plans
+    entry = plans.entry_for("ns/web", ("m1",), lambda _site: True)
+    assert entry is not None
+    assert (entry.loss, [(one.site, one.replicas) for one in entry.sites]) == ("m1", [("m2", 2)])
+    assert [one.workload for one in plans.listed(entry.version)] == ["ns/web"]
+    assert plans.entry_for("ns/db", ("m2",), lambda _site: True) is None  # it is not survived
+    rig.watch.ask, rig.lines = rig.ask, [b'{"failed": "no memory"}']
+    rig.watch.note_change()
+    await rig.watch.judge_if_changed()
+    assert not len(rig.watch.plans)  # an old plan is not shown as a new one

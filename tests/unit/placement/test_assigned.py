@@ -1,5 +1,6 @@
 """A decision follows a batch, says what that costs, and otherwise decides as usual."""
 
+import msgspec
 import pytest
 
 from scheduler.model.decision import decision_bytes
@@ -40,6 +41,19 @@ def test_the_assigned_site_is_taken_and_its_cost_above_the_cheapest_is_said() ->
     assert note in decision.notes
     assert not decision.optimal
     assert decision.gap
+
+
+def test_the_kept_plan_for_a_loss_is_followed_by_the_same_rules_and_named() -> None:
+    entry = msgspec.structs.replace(assigned(dear=2), loss="province=CN-GD")
+    decision = choose(demand(workload(2)), two_sites(), now=NOW, assigned=entry)
+    assert [(one.site, one.replicas) for one in decision.assignment] == [("dear", 2)]
+    assert decision.batch is not None
+    assert (decision.batch.assignment, decision.batch.loss) == (VERSION, "province=CN-GD")
+    note = (
+        "by the plan sha256:abababababab for the loss of province=CN-GD to dear (2): "
+        "0.4 CNY/h above the cheapest sites"
+    )
+    assert note in decision.notes
 
 
 def test_scarcity_prices_are_no_part_of_that_cost() -> None:
