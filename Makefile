@@ -89,7 +89,7 @@ page-images: kernel  ## takes the pictures of the page in docs/images, from a ru
 
 system-deps:  ## Debian packages that the whole gate needs (root)
 	apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends mosquitto iproute2 fonts-wqy-microhei
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends mosquitto iproute2 fonts-wqy-microhei debootstrap
 	# Its own cluster would start where there is an init system; tests make and start their own.
 	command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 \
 	  || RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql
