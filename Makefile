@@ -11,11 +11,11 @@ FAST_TESTS := tests/architecture tests/unit tests/property
 # These start brokers, API servers, browsers, whole cities; three files at a time, as they wait more than they compute.
 PROCESS_TESTS := tests/contract tests/integration tests/hostile tests/e2e
 
-.PHONY: help demo test soak check bench kernel system-deps manifests docs docs-tables docs-catalogues catalogues page-images agent-archive lock clean
+.PHONY: help demo test soak check bench kernel system-deps manifests docs docs-tables docs-catalogues catalogues pictures page-images architecture-image agent-archive lock clean
 .DEFAULT_GOAL := help
 # Tests and the demo start hundreds of processes. Where no bytecode is kept, each of them compiles every
 # module again, which takes most of its start.
-demo test soak bench page-images: export PYTHONDONTWRITEBYTECODE :=
+demo test soak bench pictures page-images: export PYTHONDONTWRITEBYTECODE :=
 
 # What is missing on a bare machine, each in one sentence with the way out.
 define CHECK_PYTHON
@@ -26,7 +26,7 @@ endef
 
 help:  ## what there is
 	@echo 'Kapok: make TARGET [ARGS="..."]'
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
 
 # Its words go to stderr: the targets' own output may be one JSON object.
 $(STAMP): requirements-dev.lock pyproject.toml
@@ -79,12 +79,17 @@ docs-tables: $(STAMP)  ## writes the tables of docs/ that come from the code
 catalogues: $(STAMP)  ## writes the messages of the English catalogue from the code
 	$(BIN)/python -m tests.support.catalogues
 
+pictures: page-images architecture-image  ## makes every picture of docs/images that shows the page or the architecture
+
+architecture-image: $(STAMP)  ## draws docs/images/architecture.svg from the imports of the code
+	$(BIN)/python -m tests.support.architecture_picture
+
 page-images: kernel  ## takes the pictures of the page in docs/images, from a running demo
 	$(BIN)/python -m tests.support.page_images docs/images
 
 system-deps:  ## Debian packages that the whole gate needs (root)
 	apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends mosquitto iproute2 fonts-wqy-microhei
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends mosquitto iproute2 fonts-wqy-microhei debootstrap
 	# Its own cluster would start where there is an init system; tests make and start their own.
 	command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 \
 	  || RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql

@@ -8,6 +8,7 @@ import pytest
 from scheduler.cli.entry import COMMANDS
 from scheduler.control.status.not_enforced import NOT_ENFORCED
 from scheduler.model.reasons import REASONS, TRANSIENT_REASONS
+from tests.support.architecture_picture import PICTURE, arrows, heights, picture
 from tests.support.docs_tables import TABLES, with_table
 from tests.support.reason_fixes import FIXES
 from tests.support.reference_tables import setting_comments
@@ -41,6 +42,19 @@ def test_a_setting_has_the_comment_beside_it_and_the_lines_below(tmp_path: Path)
 def test_a_table_is_as_make_docs_tables_writes_it(name: str) -> None:
     text = TABLES[name][0].read_text()
     assert text == with_table(text, name)
+
+
+def test_the_picture_of_the_architecture_is_as_make_architecture_image_draws_it() -> None:
+    assert PICTURE.read_text() == picture()
+    assert "images/architecture.svg" in (ROOT / "docs/architecture.md").read_text()
+
+
+def test_a_picture_has_no_arrow_that_follows_from_others() -> None:
+    imports = {"top": {"middle", "low"}, "middle": {"low"}, "low": set[str]()}
+    assert heights(imports) == {"top": 2, "middle": 1, "low": 0}
+    assert arrows(imports) == [("middle", "low"), ("top", "middle")]
+    with pytest.raises(ValueError, match="circle"):
+        heights({"one": {"other"}, "other": {"one"}})
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
