@@ -152,6 +152,7 @@ class ProxiedHub:
         group: runs the schedulers.
         ledger: which all schedulers share; None: each has its own file, as one scheduler may.
         broker: the broker, which a test may stop and start.
+        lease_seconds: of the schedulers' settings; longer where a test waits for no take-over.
         more_settings: groups of settings that take the place of those of `settings`.
         schedulers: all that were started as tasks.
         processes: all that were started as processes.
@@ -165,6 +166,7 @@ class ProxiedHub:
     group: asyncio.TaskGroup
     ledger: PostgresUrl | None = None
     broker: EmbeddedBroker | None = None
+    lease_seconds: int = LEASE_SECONDS
     more_settings: dict[str, Any] = field(default_factory=dict)
     schedulers: list[Scheduler] = field(default_factory=list)
     processes: list[SchedulerProcess] = field(default_factory=list)
@@ -179,7 +181,7 @@ class ProxiedHub:
             shared = {"ledger": {"url": str(self.ledger), "password_file": str(password)}}
         return {
             **shared,
-            "hub": {"kubeconfig": str(kubeconfig), "lease_seconds": LEASE_SECONDS},
+            "hub": {"kubeconfig": str(kubeconfig), "lease_seconds": self.lease_seconds},
             "broker": {"host": "127.0.0.1", "port": self.broker_port},
             "web": {"port": web_port},
             "freshness": {"hear_sites_seconds": 3.0, "site_status_seconds": 1.0},
