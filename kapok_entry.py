@@ -5,6 +5,7 @@ path, or was installed over ours, Python would only say that some module of ours
 module has a name of its own, so it starts in any case.
 """
 
+import errno
 import os
 import signal
 import sys
@@ -12,6 +13,9 @@ from collections.abc import Callable
 from importlib.util import find_spec
 
 _INTERRUPTED = 130
+
+_OUTPUT_IS_LOST = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE)
+"""How a write to stdout fails on a full disk, over a quota, or where the reader is gone."""
 
 _FIRST_WORDS = {"scheduler": '"""Kapok: ', "agents": '"""The agent at a site'}
 """How the source of each package of ours begins."""
@@ -45,6 +49,7 @@ def _run(command: str, find_main: Callable[[], Callable[[], int]], *names: str) 
     Nothing is done before the imports are complete, nor after the command has returned, so the
     process simply ends then: an exception would be printed, or lost inside an extension module.
     """
+    _open_closed_streams()
     is_ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if is_ours:  # otherwise the process that started this one has it ignored, as nohup does
         signal.signal(signal.SIGINT, _quit)
@@ -55,12 +60,34 @@ def _run(command: str, find_main: Callable[[], Callable[[], int]], *names: str) 
     try:
         if is_ours:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-        return main()
+        return _when_written(main())
     except KeyboardInterrupt:
         return _INTERRUPTED
+    except OSError as error:
+        if error.errno not in _OUTPUT_IS_LOST or error.filename is not None:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno == errno.EPIPE:  # `kapok-agent --version | true`: the reader wants no more
+            return 0
+        sys.stderr.write(f"{command}: the output could not be written whole: {error.strerror}\n")
+        return 1
     finally:
         if is_ours:
             signal.signal(signal.SIGINT, _quit)
+
+
+def _when_written(code: int) -> int:
+    """The code, once all output is written: at Python's exit that fails with a traceback."""
+    sys.stdout.flush()
+    return code
+
+
+def _open_closed_streams() -> None:
+    """Gives a process whose streams were closed (`>&-`) some that lead nowhere."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - as below
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - until the end
 
 
 def _quit(_number: int, _frame: object) -> None:

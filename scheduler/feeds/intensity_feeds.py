@@ -1,9 +1,10 @@
-"""Asks all feeds in turn, and keeps one series for each grid zone.
+"""Asks each feed by itself, and keeps one series for each grid zone.
 
-A feed that is down, repeats yesterday or says nonsense costs the others nothing: what is wrong is
-said once, and the series stands in by its own rules until the feed is right again.
+A feed that is down, never answers, repeats yesterday or says nonsense costs the others nothing:
+what is wrong is said once, and the series stands in by its own rules until the feed is right again.
 """
 
+import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -63,9 +64,18 @@ class IntensityFeeds:
     _series: dict[tuple[str, int], IntensitySeries] = field(default_factory=dict, init=False)
 
     async def run(self) -> None:
-        """Asks each feed at its interval; runs until cancelled."""
+        """Asks each feed at its interval, whatever the others do; runs until cancelled."""
+        by_feed: dict[int, list[tuple[int, _Asked]]] = {}
+        for index, one in enumerate(self.asked):
+            by_feed.setdefault(id(one.feed), []).append((index, one))
+        async with asyncio.TaskGroup() as group:
+            for its_zones in by_feed.values():
+                group.create_task(self._ask_at_intervals(its_zones), name="intensity-feed")
+
+    async def _ask_at_intervals(self, its_zones: Sequence[tuple[int, _Asked]]) -> None:
+        """Asks the zones of one feed, one after the other."""
         while True:
-            for index, one in enumerate(self.asked):
+            for index, one in its_zones:
                 if self.clock.monotonic() >= one.due_seconds:
                     one.due_seconds = self.clock.monotonic() + _RETRY_SECONDS
                     with self.faults.barrier("energy", one.grid_zone):

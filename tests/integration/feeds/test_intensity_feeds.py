@@ -1,5 +1,6 @@
 """Feeds over real sockets: good answers, bad answers, a feed that is down, and files."""
 
+import asyncio
 import logging
 from pathlib import Path
 
@@ -134,6 +135,36 @@ async def test_nonsense_in_a_feed_is_named_and_never_the_greenest(
     assert feeds.factor_at("DE", hour_of(double.now)) is None
     assert "kg/kWh" in feeds.problems["DE"]
     assert "grid zone DE" in caplog.text
+
+
+async def test_a_feed_that_never_answers_keeps_no_other_from_being_asked() -> None:
+    clock, double = FakeClock(), _double()
+    connected, left = asyncio.Event(), asyncio.Event()
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connected.set()
+        await reader.read()  # until the client leaves
+        writer.close()
+        left.set()
+
+    silent = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    silent_url = f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}"
+    async with silent, double.served() as url:
+        many = {f"Z{number}": "DE" for number in range(200)}
+        feeds = _feeds(
+            {"form": "electricity-maps", "url": silent_url, "zones": many},
+            {"form": "electricity-maps", "url": url, "zones": {"DE": "DE"}},
+            clock=clock,
+        )
+        async with asyncio.TaskGroup() as group:
+            asking = group.create_task(feeds.run())
+            await connected.wait()
+            async with asyncio.timeout(10):  # less than the silent one is waited for
+                while feeds.factor_at("DE", hour_of(double.now)) is None:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)  # noqa: TID251 - a real socket is waited for
+            assert feeds.problems == {}  # the silent one is still waited for
+            asking.cancel()
+        await left.wait()
 
 
 async def test_the_first_feed_that_knows_a_zone_counts(tmp_path: Path) -> None:
