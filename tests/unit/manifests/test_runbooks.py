@@ -13,6 +13,7 @@ from agents.metrics.counters import METRICS as AGENT_METRICS
 from scheduler.cli.entry import COMMANDS
 from scheduler.cli.support.command_parser import CommandParser
 from scheduler.web.metric_definitions.all_metrics import ALL_METRICS
+from tests.support.console_blocks import Command, NotRun, steps_of
 from tests.support.kustomize import MANIFESTS
 from tests.support.up import ROOT
 
@@ -60,9 +61,9 @@ def test_a_runbook_says_what_it_means_what_to_look_at_and_what_to_do(page: Path)
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
 def test_commands_and_metrics_of_a_runbook_exist(page: Path) -> None:
     text = page.read_text()
-    commands = [
-        one for block in re.findall(r"```\n(.*?)```", text, re.DOTALL) for one in block.splitlines()
-    ]
+    steps = list(steps_of(page))
+    commands = [step.words for step in steps if isinstance(step, Command)]
+    commands += [words for step in steps if isinstance(step, NotRun) for words in step.words]
     assert commands
     for line in commands:
         check_command(shlex.split(line))
