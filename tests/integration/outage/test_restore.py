@@ -19,9 +19,10 @@ from scheduler.control.ports.hub import LEASES, NAMESPACE, WORKLOADS
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.hub.crds.generate import make_crds
 from scheduler.hub_process.options import EPOCH_FENCE
+from scheduler.ledger.ledger import Ledger
 from scheduler.recovery.adopt import keep_unknown_orders
 from tests.support.api_client import Client
-from tests.support.proxied_hub import ProxiedHub, Scheduler, proxied_hub, until
+from tests.support.proxied_hub import KEY, ProxiedHub, Scheduler, proxied_hub, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
@@ -43,6 +44,16 @@ async def restored(hub: ProxiedHub) -> AsyncIterator[HubClient]:
         yield client
 
 
+async def make_ledger(hub: ProxiedHub) -> None:
+    """Beside the key that the site trusts; a key alone would mean that the ledger was lost."""
+    folder = hub.folder / "one"
+    folder.mkdir(mode=0o700)
+    (folder / "hub.key").write_bytes(KEY.raw())
+    (folder / "hub.key").chmod(0o600)
+    async with Ledger(folder):
+        pass
+
+
 def back_up(hub: ProxiedHub) -> None:
     folder = hub.folder / "restored"
     folder.mkdir(mode=0o700)
@@ -51,6 +62,14 @@ def back_up(hub: ProxiedHub) -> None:
 
 async def runs(hub: ProxiedHub, name: str) -> bool:
     return any(f"/{name}/" in one for one in hub.site.contents)
+
+
+async def renewed_at(hub: ProxiedHub) -> str:
+    return str((await hub.client.get(LEASES, LEASE_NAME, NAMESPACE))["spec"]["renewTime"])
+
+
+async def is_renewed(hub: ProxiedHub, since: str) -> bool:
+    return await renewed_at(hub) != since
 
 
 async def names_unknown(scheduler: Scheduler, name: str) -> bool:
@@ -69,6 +88,7 @@ async def test_what_a_restored_hub_has_forgotten_runs_on_until_an_operator_says_
     """Also when every watch is answered by 410, as after a restore that marks all compacted."""
     caplog.set_level(logging.INFO)
     async with proxied_hub(tmp_path) as hub:
+        await make_ledger(hub)
         scheduler = hub.start()
         await hub.create("kept")
         await until(lambda: hub.is_placed("kept"))
@@ -78,6 +98,9 @@ async def test_what_a_restored_hub_has_forgotten_runs_on_until_an_operator_says_
         await hub.create("forgotten")
         await until(lambda: runs(hub, "forgotten"))
         generation = (await hub.status("kept"))["placement"]["generation"]
+        if expired_watches:  # then the Lease alone shows it, which is renewed after the backup
+            before = await renewed_at(hub)
+            await until(lambda: is_renewed(hub, before))
         hub.proxy.faults.expired_watches = expired_watches
         async with restored(hub) as client:
             await until(lambda: names_unknown(scheduler, "forgotten"))
