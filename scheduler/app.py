@@ -23,6 +23,8 @@ from typing import Protocol
 import msgspec
 
 from scheduler.control.fence import FencedHub
+from scheduler.control.generation_floor import GenerationLift, lift_generations
+from scheduler.control.hub_history import RESTORED
 from scheduler.control.leader_election import Leadership, LeadershipLost, request_timeout_of
 from scheduler.control.orders.kept_orders import PreparedOrders
 from scheduler.control.ports.hub import (
@@ -51,6 +53,7 @@ from scheduler.knowledge import Knowledge
 from scheduler.ledger.accounts.energy_pages import EnergyPages
 from scheduler.ledger.recorder import LedgerRecorder
 from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.formatters import format_list
 from scheduler.model.site_health import HealthLimits
 from scheduler.mqtt.ingest import Ingest
 from scheduler.mqtt.keyring import Keyring
@@ -85,6 +88,8 @@ from scheduler.whatif_process.asker import WhatIfAsker
 from scheduler.whatif_process.survival_watch import SurvivalWatch
 
 _log = logging.getLogger(__name__)
+
+_MAX_NAMED = 10
 
 
 async def run(
@@ -466,6 +471,8 @@ class Scheduler:
         term = self.term
         for informer in self._informers.values():
             await informer.wait_until_listed()
+        if self.leadership.must_lift_generations:
+            await self._lift_generations()
         await self._catch_up(acquired_seconds)
         root, is_embedded = self._services.endpoints.data_dir, not self._settings.hub.kubeconfig
         if not self._has_led:
@@ -508,17 +515,45 @@ class Scheduler:
         raise LeadershipLost("ledger: a later leader has it")
 
     async def _catch_up(self, since_seconds: float) -> None:
-        """Compares all objects with the hub; tries again while the hub fails."""
-        backoff = JitteredBackoff(
-            first_seconds=0.2, max_seconds=2.0, min_seconds=0.05, jitter=self._make_jitter()
-        )
-        pending = list(self._informers.values())
+        """Compares all objects with the hub; tries again while the hub fails.
+
+        Raises:
+            LeadershipLost: the hub was restored since the Lease was taken.
+        """
+        backoff, history = self._make_backoff(), self.leadership.history
+        pending, is_restored = list(self._informers.values()), history.must_list
+        if is_restored:
+            self.objects.expect_restored()
         while pending:
             try:
-                await pending[0].catch_up(since_seconds)
+                if await pending[0].catch_up(since_seconds, is_restored=is_restored):
+                    history.note_restore()
+                    raise LeadershipLost(RESTORED)
                 pending.pop(0)
             except HubError as error:
                 await self._clock.sleep(backoff.next_seconds(error.retry_after_seconds))
+        history.must_list = history.is_restored
+
+    async def _lift_generations(self) -> None:
+        """Lifts the generations of a restored hub; tries again while the hub fails."""
+        backoff, lift = self._make_backoff(), GenerationLift()
+        while self.leadership.must_lift_generations:
+            try:
+                lift = await lift_generations(self.hub, epoch=self.leadership.epoch)
+                await self.leadership.note_generations_lifted()
+            except HubError as error:
+                await self._clock.sleep(backoff.next_seconds(error.retry_after_seconds))
+        _log.warning(
+            "the generations of the orders of %s workloads were lifted, because the hub was"
+            " restored; not those of: %s",
+            lift.workloads,
+            format_list(sorted(lift.refused), _MAX_NAMED) or "none",
+        )
+
+    def _make_backoff(self) -> JitteredBackoff:
+        return JitteredBackoff(
+            first_seconds=0.2, max_seconds=2.0, min_seconds=0.05, jitter=self._make_jitter()
+        )
 
     def _end_term(self) -> None:
         """Drops all that was planned; what is known of the hub and the sites stays."""
@@ -587,6 +622,8 @@ class Scheduler:
             clock=self._clock,
             jitter=self._make_jitter(),
             faults=self.faults,
+            check_history=self.leadership.check_history,
+            on_restore=self.leadership.history.note_restore,
         )
 
     async def _follow_metadata(

@@ -17,6 +17,7 @@ from scheduler.knowledge import Knowledge
 from scheduler.ledger.pages import read_blob, read_blob_of, read_page
 from scheduler.ledger.reader import decision_json
 from scheduler.model.demand.demand import Demand
+from scheduler.model.formatters import format_list
 from scheduler.mqtt.outbox import Outbox
 from scheduler.mqtt.questions.site_questions import SiteQuestions
 from scheduler.services import Services
@@ -30,6 +31,8 @@ from scheduler.web.whatif import WhatIfSource
 from scheduler.whatif.fleet_copy import FleetCopy
 from scheduler.whatif_process.asker import WhatIfAsker, take_fleet_copy
 from scheduler.whatif_process.survival_watch import SurvivalWatch
+
+_MAX_NAMED = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +89,7 @@ class Views:
             hub_problem=self.health.problem,
             is_broker_connected=self.is_connected(),
             outbox_messages=len(self.outbox),
+            unknown_orders=sum(map(len, self._unknown_orders().values())),
         )
 
     def sources(self, review: AccessReviewer, answers: RunningAnswers) -> WebSources:
@@ -105,7 +109,7 @@ class Views:
                 read_blob_of=partial(read_blob_of, self.services.ledger.place),
             ),
             readiness_problem=self._why_not_ready,
-            readiness_note=self._freeze_note,
+            readiness_note=self._readiness_note,
             review_token=review,
             clock=self.known.clock,
             faults=self.known.faults,
@@ -192,11 +196,26 @@ class Views:
             return f"nothing is decided: {problem}"
         return "" if self.term().startup.has_started else "waiting for the sites to report"
 
-    def _freeze_note(self) -> str:
-        freeze = self.term().gate.state.freeze
-        return (
-            f"evictions are frozen: {freeze.why}" if freeze and self.known.leadership.epoch else ""
-        )
+    def _readiness_note(self) -> str:
+        if not self.known.leadership.epoch:
+            return ""
+        freeze, notes = self.term().gate.state.freeze, []
+        if freeze:
+            notes.append(f"evictions are frozen: {freeze.why}")
+        if unknown := self._unknown_orders():
+            named = (f"{site} ({format_list(one, _MAX_NAMED)})" for site, one in unknown.items())
+            notes.append(
+                f"orders that the hub does not know run on at {', '.join(named)}; apply their"
+                " workloads again, or have them withdrawn by `kapok hub adopt --unknown-orders"
+                " withdraw`"
+            )
+        return "\n".join(notes)
+
+    def _unknown_orders(self) -> dict[str, tuple[str, ...]]:
+        """Orders that the hub does not know and that are left running, by site."""
+        dispatcher = self.term().dispatcher
+        found = {site: dispatcher.unknown_orders_at(site) for site in sorted(dispatcher.plans)}
+        return {site: orders for site, orders in found.items() if orders}
 
     def _decides_or_waits(self) -> str:
         return "" if self.known.leadership.epoch else "nothing is decided without the lease: "

@@ -6,7 +6,8 @@ never compared: a lease has expired when it was seen unchanged for its whole dur
 
 A leader writes only while its lease lasts longer than a request may take (`may_write`). When that
 ends, because the hub is away or refuses the renewal, it steps down and tries to take the lease
-again, with the same epoch if no other scheduler has held it meanwhile.
+again, with the same epoch if no other scheduler has held it meanwhile. It does so too when the
+hub was restored to an earlier state (`HubHistory`), and begins a new epoch above all it has seen.
 """
 
 import asyncio
@@ -18,6 +19,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from scheduler.control.hub_history import (
+    GENERATIONS_ANNOTATION,
+    LIFT_GENERATIONS,
+    RESTORED,
+    HubHistory,
+)
 from scheduler.control.ports.hub import (
     LEASES,
     NAMESPACE,
@@ -109,6 +116,9 @@ class Leadership:
         epoch: the epoch of this leader; 0 while it does not lead.
         keeps_unknown_orders: orders that the hub does not know are left running, because an
             operator has accepted the loss of its objects. Read with every renewal.
+        must_lift_generations: the hub was restored, and the generations of orders were not lifted
+            since above those that sites may have.
+        history: what was seen of the Lease.
         holder: who was seen last to hold the lease; "": no scheduler.
     """
 
@@ -122,6 +132,8 @@ class Leadership:
     jitter: random.Random = field(default_factory=_make_jitter)
     epoch: int = 0
     keeps_unknown_orders: bool = False
+    must_lift_generations: bool = False
+    history: HubHistory = field(default_factory=HubHistory)
     holder: str = field(default="", init=False)
     _last_renewal_seen: tuple[str, float] = ("", 0.0)
     _lease_duration_seconds: float = 15.0
@@ -144,7 +156,7 @@ class Leadership:
 
     def _writable_seconds(self) -> float:
         """How much longer requests may be sent; measured since the last renewal was sent."""
-        if not self.epoch:
+        if not self.epoch or self.history.is_restored:
             return 0.0
         until = (
             self._renewed_seconds
@@ -207,6 +219,8 @@ class Leadership:
             raise
 
     def _check_time_left(self) -> None:
+        if self.history.is_restored:
+            raise LeadershipLost(RESTORED)
         if not self.may_write():
             raise LeadershipLost("lease: not renewed in time")
 
@@ -235,7 +249,7 @@ class Leadership:
         try:
             await self._renew(self.epoch)
         except Conflict as error:
-            lease = await self.hub.get(LEASES, LEASE_NAME, NAMESPACE)
+            lease = await self._read_lease()
             holder = (lease.get("spec") or {}).get("holderIdentity")
             if holder != self.identity:
                 words = f"now held by {holder}" if holder else "released by another client"
@@ -251,7 +265,7 @@ class Leadership:
             return
         try:
             await self._renew(epoch, holder="")
-        except HubError as error:
+        except (HubError, LeadershipLost) as error:
             _log.info("lease: not released: %s", error)
 
     async def raise_epoch_above(self, epoch: int) -> int:
@@ -264,6 +278,28 @@ class Leadership:
             await self._renew(epoch + 1)
             self.epoch = epoch + 1
         return self.epoch
+
+    async def check_history(self) -> None:
+        """Looks whether the hub was restored, before what a list lacks counts as deleted.
+
+        A leader that finds so writes and publishes nothing any more.
+
+        Raises:
+            HubError: the hub does not answer, so that it is not known.
+        """
+        if self.epoch:
+            with suppress(NotFound):  # it is noted
+                await self._read_lease()
+
+    async def note_generations_lifted(self) -> None:
+        """Writes to the Lease that no generation will be used twice.
+
+        Raises:
+            HubError: the hub does not take it.
+        """
+        body: Object = {"metadata": {"annotations": {GENERATIONS_ANNOTATION: None}}}
+        await self.hub.merge_patch(LEASES, LEASE_NAME, body, namespace=NAMESPACE)
+        self.must_lift_generations = False
 
     async def take_for_repair(self) -> int:
         """Takes the Lease without beginning an epoch, so that no scheduler decides meanwhile.
@@ -314,38 +350,59 @@ class Leadership:
     async def _try_acquire(self) -> bool:
         began_seconds = self.clock.monotonic()
         try:
-            lease = await self.hub.get(LEASES, LEASE_NAME, NAMESPACE)
+            lease = await self._read_lease()
         except NotFound:
-            await self.hub.create(LEASES, self._lease_body(epoch=1, version=None))
-            return self._begin(1, began_seconds)
+            epoch = self.history.epoch + 1 if self.history.is_restored else 1
+            body = self._lease_body(epoch, version=None)
+            self._read_annotations(body)
+            self.history.note_taken(await self.hub.create(LEASES, body), epoch)
+            return self._begin(epoch, began_seconds)
         is_ours = (lease.get("spec") or {}).get("holderIdentity") == self.identity
         if not (is_ours or self.is_sole_candidate or self._is_expired(lease)):
             if self.replica:
                 self.replica.check_standby(lease)
+            self.history.is_restored &= not _keeps_orders(lease)  # its holder has seen it, too
             return False
         if self.replica and not self.is_sole_candidate:
             self.replica.check_key(lease)
         # No other scheduler has led since: the Lease would name it.
         epoch = max(1, _epoch_of(lease) + (0 if is_ours else 1))
+        if self.history.is_restored:  # sites have indexes of the time that the hub has lost
+            epoch = max(self.history.epoch, _epoch_of(lease)) + 1
         if epoch > LAST_EPOCH:
             raise EpochExhausted(_epoch_of(lease))
-        self._read_orders_annotation(lease)
-        await self._patch_lease(epoch, lease)
+        self._read_annotations(lease)
+        if self.history.is_restored:
+            _log.warning("%s", RESTORED)
+        self.history.note_taken(await self._patch_lease(epoch, lease), epoch)
         return self._begin(epoch, began_seconds)
 
     def _begin(self, epoch: int, began_seconds: float) -> bool:
         self.epoch, self._renewed_seconds, self.holder = epoch, began_seconds, self.identity
         return True
 
-    async def _patch_lease(self, epoch: int, lease: Object) -> None:
+    async def _read_lease(self) -> Object:
+        """Reads the Lease, and notes whether it is an earlier one than was seen already."""
+        known = self.history.version
+        try:
+            lease = await self.hub.get(LEASES, LEASE_NAME, NAMESPACE)
+        except NotFound:
+            self.history.note_missing()
+            raise
+        self.history.note(lease, known, _epoch_of(lease))
+        return lease
+
+    async def _patch_lease(self, epoch: int, lease: Object) -> Object:
         version = lease["metadata"]["resourceVersion"]
-        await self.hub.merge_patch(
+        return await self.hub.merge_patch(
             LEASES, LEASE_NAME, self._lease_body(epoch, version), namespace=NAMESPACE
         )
 
-    def _read_orders_annotation(self, lease: Object) -> None:
+    def _read_annotations(self, lease: Object) -> None:
         annotations = lease["metadata"].get("annotations") or {}
-        self.keeps_unknown_orders = annotations.get(ORDERS_ANNOTATION) == KEEP_ORDERS
+        lifts = annotations.get(GENERATIONS_ANNOTATION) == LIFT_GENERATIONS
+        self.keeps_unknown_orders = _keeps_orders(lease) or self.history.is_restored
+        self.must_lift_generations = lifts or self.history.is_restored
 
     def _log_holder(self) -> None:
         if self.holder != self._logged_holder:
@@ -367,14 +424,17 @@ class Leadership:
     async def _renew(self, epoch: int, *, holder: str | None = None) -> None:
         """Renews the lease; `Conflict` when another client wrote since it was read."""
         began_seconds = self.clock.monotonic()
-        lease = await self.hub.get(LEASES, LEASE_NAME, NAMESPACE)
+        lease = await self._read_lease()
+        if self.history.is_restored:
+            raise LeadershipLost(RESTORED)
         if (lease.get("spec") or {}).get("holderIdentity") != self.identity:
             raise Conflict("lease: held by another scheduler")
-        self._read_orders_annotation(lease)
+        self._read_annotations(lease)
         body = self._lease_body(epoch, lease["metadata"]["resourceVersion"])
         if holder is not None:
             body["spec"]["holderIdentity"] = holder
-        await self.hub.merge_patch(LEASES, LEASE_NAME, body, namespace=NAMESPACE)
+        renewed = await self.hub.merge_patch(LEASES, LEASE_NAME, body, namespace=NAMESPACE)
+        self.history.note(renewed, 0, epoch)
         self._renewed_seconds = began_seconds
 
     def _lease_body(self, epoch: int, version: str | None) -> Object:
@@ -386,6 +446,11 @@ class Leadership:
         }
         if self.replica:
             metadata["annotations"] |= self.replica.annotations
+        if self.history.is_restored:
+            metadata["annotations"] |= {
+                ORDERS_ANNOTATION: KEEP_ORDERS,
+                GENERATIONS_ANNOTATION: LIFT_GENERATIONS,
+            }
         if version:
             metadata["resourceVersion"] = version
         return {
@@ -404,6 +469,11 @@ class Leadership:
 def _duration_of(spec: Mapping[str, Any]) -> float:
     """How long a lease of another scheduler lasts, within what the settings allow of it."""
     return min(float(spec.get("leaseDurationSeconds") or 15), MAX_LEASE_SECONDS)
+
+
+def _keeps_orders(lease: Object) -> bool:
+    annotations = lease["metadata"].get("annotations") or {}
+    return bool(annotations.get(ORDERS_ANNOTATION) == KEEP_ORDERS)
 
 
 def _epoch_of(lease: Object) -> int:

@@ -93,6 +93,7 @@ class SiteStatusWriter:
     jitter: random.Random = field(default_factory=random.Random)
     _written: dict[str, _LastWrite] = field(default_factory=dict)
     _refused: dict[str, _Refusal] = field(default_factory=dict)
+    _named: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     async def run(self) -> None:
         """Runs until cancelled."""
@@ -260,7 +261,11 @@ class SiteStatusWriter:
         )
 
     def _unknown_orders_condition(self, name: str) -> Condition | None:
-        unknown = self.unknown_orders_at(name)
+        unknown = tuple(self.unknown_orders_at(name))
+        if unknown and self._named.get(name) != unknown:
+            names = format_list(unknown, _MAX_LISTED)
+            _log.warning("site %s: the hub does not know orders that run on there: %s", name, names)
+        self._named[name] = unknown
         if not unknown:
             return None
         return Condition(

@@ -189,6 +189,14 @@ class HubClient:
             except Gone:
                 continue
 
+    async def collection_version(self, resource: ApiResource) -> str:
+        """The version at which a list of a collection would be now; reads one object at most."""
+        path = resource.path()
+        async with self._request(
+            "GET", path, query={"limit": "1"}, accept=_METADATA_LIST
+        ) as response:
+            return decode_metadata_page(await response.read(), f"GET {path}").resource_version
+
     async def _list_pages(self, path: str, *, decode: PageDecoder = decode_page) -> Listing:
         items: list[Object] = []
         resource_version = ""

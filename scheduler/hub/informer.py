@@ -11,7 +11,7 @@ informer tries again with back-off for ever; `HubHealth` says what is wrong.
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
 from scheduler.control.ports.hub import (
@@ -35,6 +35,8 @@ Key = tuple[str, str]
 """Namespace and name of an object; the namespace is "" for cluster-scoped objects."""
 
 ChangeListener = Callable[[ApiResource, WatchEvent], None]
+HistoryCheck = Callable[[], Awaitable[None]]
+OnRestore = Callable[[], None]
 
 _MIN_PAUSE_SECONDS = 0.2
 _FIRST_PAUSE_SECONDS = 0.4
@@ -57,6 +59,10 @@ class FollowedHub(Protocol):
 
     async def list_metadata(self, resource: ApiResource) -> Listing:
         """Lists the metadata alone."""
+        ...
+
+    async def collection_version(self, resource: ApiResource) -> str:
+        """The version at which a list would be now."""
         ...
 
     def watch(self, resource: ApiResource, resource_version: str) -> AsyncIterator[WatchEvent]:
@@ -82,6 +88,10 @@ class MetadataHub:
         """Lists the metadata of a whole collection."""
         return await self._client.list_metadata(resource)
 
+    async def collection_version(self, resource: ApiResource) -> str:
+        """The version at which a list would be now."""
+        return await self._client.collection_version(resource)
+
     async def list_pages(self, resource: ApiResource) -> AsyncIterator[Listing]:
         """Yields the metadata of a whole collection, in one part."""
         yield await self._client.list_metadata(resource)
@@ -100,8 +110,23 @@ def key_of(body: Object) -> Key:
     return (meta.get("namespace", ""), meta["name"])
 
 
+async def _trust_lists() -> None:
+    """What a list lacks is deleted."""
+
+
+def _go_on() -> None:
+    """Versions that went back are left to `catch_up`."""
+
+
 class Informer:
-    """Follows one collection and passes each change to a listener, in order."""
+    """Follows one collection and passes each change to a listener, in order.
+
+    Before it passes on a deletion that only a list shows it awaits `check_history`: the hub may
+    have been restored to an earlier state, and a leader must not act on that as on deletions.
+
+    Before it resumes a watch it looks whether versions went back; `on_restore` is called then, and
+    the listener gets the restored objects by `catch_up`.
+    """
 
     def __init__(
         self,
@@ -112,8 +137,12 @@ class Informer:
         clock: Clock,
         jitter: random.Random,
         faults: Faults,
+        check_history: HistoryCheck = _trust_lists,
+        on_restore: OnRestore = _go_on,
     ) -> None:
         self._hub = hub
+        self._check_history, self._on_restore = check_history, on_restore
+        self._has_watched = False
         self._resource = resource
         self._listener = listener
         self._clock = clock
@@ -137,7 +166,7 @@ class Informer:
         """Waits until the collection has been listed for the first time."""
         await self._has_listed.wait()
 
-    async def catch_up(self, since_seconds: float) -> None:
+    async def catch_up(self, since_seconds: float, *, is_restored: bool = False) -> bool:
         """Brings the listener what the hub holds now, though a watch may be late or cut.
 
         A watch does not say that it is complete: a leader that begins compares the versions of all
@@ -146,24 +175,43 @@ class Informer:
 
         Args:
             since_seconds: nothing is done if the collection was listed after this monotonic time.
+            is_restored: the hub was restored to an earlier state. Versions say nothing then: every
+                object is passed on as it is now, and the watch begins again.
+
+        Returns:
+            Whether the versions of the hub went back, which nothing but a restore does.
         """
+        if is_restored:
+            await self._list_again()
+            return False
         if self._listed_seconds >= since_seconds:
-            return
+            return False
         listing = await self._hub.list_metadata(self._resource)
         found = {key_of(one): _version_of(one) for one in listing.items}
         if _is_before(listing.resource_version, self._resource_version):
             _log.warning("%s: the hub's versions went back; listing again", self._resource.plural)
-            await self.synchronise()
-            self._is_rewound.set()
+            await self._list_again()
+            return True
         differing = [
             key for key in self._objects.keys() | found.keys() if self._differs(key, found)
         ]
+        if self._objects.keys() - found.keys():
+            await self._check_history()
         if len(differing) > _MAX_SINGLE_READS:
             await self.synchronise()
         else:
             for key in differing:
                 await self._read_again(key)
         self._backoff.reset()
+        self._has_answered.set()
+        return False
+
+    async def _list_again(self) -> None:
+        """Passes on every object of a restored hub, and begins the watch again."""
+        for known in self._objects.values():
+            known["metadata"].pop("resourceVersion", None)
+        await self.synchronise()
+        self._is_rewound.set()
         self._has_answered.set()
 
     def _differs(self, key: Key, found: dict[Key, tuple[str, str]]) -> bool:
@@ -195,8 +243,12 @@ class Informer:
                 break
             except Gone:  # the list took longer than the hub keeps its version
                 continue
-        for key in self._objects.keys() - found:
-            self._notify(WatchEvent("DELETED", self._objects[key]))
+        gone = {key: one for key, one in self._objects.items() if key not in found}
+        if gone:
+            await self._check_history()
+        for key, one in gone.items():
+            if self._objects.get(key) is one:  # no watch has brought it again meanwhile
+                self._notify(WatchEvent("DELETED", one))
         self._resource_version = resource_version
         self._listed_seconds = began_seconds
         self._has_listed.set()
@@ -236,6 +288,9 @@ class Informer:
             try:
                 if not self._resource_version:
                     await self.synchronise()
+                elif self._has_watched and await self._has_gone_back():
+                    self._on_restore()
+                self._has_watched = True
                 await self._watch_until_rewound()
                 self._backoff.reset()
                 continue
@@ -254,6 +309,11 @@ class Informer:
                 reason,
             )
             await self._pause(pause_seconds)
+
+    async def _has_gone_back(self) -> bool:
+        """Whether the hub is at a version below ours; a watch from ours would bring nothing."""
+        version = await self._hub.collection_version(self._resource)
+        return _is_before(version, self._resource_version)
 
     async def _pause(self, seconds: float) -> None:
         """Waits, but no longer than until the hub has served `catch_up`."""

@@ -48,6 +48,7 @@ class StateSnapshot:
         workloads: all workloads.
         unadmitted_site_count: sites that report and are not admitted.
         outbox_messages: messages waiting to be published.
+        unknown_orders: orders at sites that the hub does not know and leaves running.
         facts: the facts of each admitted site, by name.
         is_ready: whether the site reports; by site.
         healths: whether the site's messages come in time; by site.
@@ -82,6 +83,7 @@ class StateSnapshot:
     workloads: list[Workload]
     unadmitted_site_count: int
     outbox_messages: int
+    unknown_orders: int
     facts: list[SiteFacts]
     is_ready: list[bool]
     healths: list[HealthName]
@@ -148,6 +150,7 @@ def take_snapshot(
     is_broker_connected: bool,
     outbox_messages: int,
     hub_problem: str | None = None,
+    unknown_orders: int = 0,
 ) -> StateSnapshot:
     """Takes the state now; call it on the event loop."""
     fleet, states = sources.fleet, sources.sites.states
@@ -165,6 +168,7 @@ def take_snapshot(
         workloads=list(sources.registry.workloads.values()),
         unadmitted_site_count=len(sources.unadmitted_sites),
         outbox_messages=outbox_messages,
+        unknown_orders=unknown_orders,
         facts=[fleet.facts_of(name) for name in names],
         is_ready=[states[name].is_ready for name in names],
         healths=[states[name].health.name for name in names],

@@ -70,6 +70,7 @@ def _metric_families(snapshot: StateSnapshot) -> dict[str, Series]:
         **_storm_series(snapshot),
         "kapok_broker_connected": [f" {int(snapshot.is_broker_connected)}"],
         "kapok_outbox_messages": [f" {snapshot.outbox_messages}"],
+        "kapok_unknown_orders": [f" {snapshot.unknown_orders}"],
         "kapok_pending_sites": [f" {snapshot.unadmitted_site_count}"],
         "kapok_pending_workloads": _label_series("queue", snapshot.queue_depths),
         "kapok_workloads": _label_series(

@@ -88,6 +88,12 @@ class Proxy:
     faults: Faults
     cut: threading.Event
     """Set it to cut all watches that are open now."""
+    handler: type["_Handler"]
+
+    def turn_to(self, upstream: Client) -> None:
+        """Serves another server from now on, as the same one after a restore."""
+        self.handler.upstream = upstream
+        self.cut_watches()
 
     def cut_watches(self) -> None:
         """Interrupts every open watch."""
@@ -256,7 +262,7 @@ def api_proxy(upstream: Client, folder: Path) -> Iterator[Proxy]:
         kubeconfig.write_text(json.dumps(_kubeconfig(url)))
         kubeconfig.chmod(0o600)
         try:
-            yield Proxy(url, kubeconfig, faults, cut)
+            yield Proxy(url, kubeconfig, faults, cut, handler)
         finally:
             cut.set()
             server.shutdown()

@@ -288,8 +288,11 @@ class Dispatcher:
         """Asks a site that is there for its status if it has not echoed its index for long.
 
         An agent whose status does not change need not repeat it; the index may not have arrived.
+        A first index that was held is tried again: what held it may be over.
         """
         plan = self.plans.get(site)
+        if plan is not None and plan.version is None and plan.has_reported:
+            self._changed.set()
         if plan is None or plan.version is None or plan.is_echoed:
             return
         since = max(plan.sent_seconds, plan.asked_seconds)

@@ -89,6 +89,7 @@ class HubObjects:
     demands: ResolvedDemands = field(default_factory=ResolvedDemands)
     _held: dict[WorkKey, list[WatchEvent]] = field(default_factory=dict)
     _leaders_epoch: int = 0
+    _restored: set[WorkKey] = field(default_factory=set)
     _late_statuses: set[WorkKey] = field(default_factory=set)
     _sent_statuses: dict[WorkKey, Object] = field(default_factory=dict)
     _assumed: dict[WorkKey, Workload] = field(default_factory=dict)
@@ -141,6 +142,10 @@ class HubObjects:
             for event in held:
                 with self.faults.barrier("object"):
                     self.apply_event(WORKLOADS, event)
+
+    def expect_restored(self) -> None:
+        """Has the next event of every workload count, though its version may be a lower one."""
+        self._restored = set(self.raw_workloads)
 
     def begin_term(self, epoch: int) -> None:
         """Notes that this scheduler leads: all statuses of former leaders are listed."""
@@ -285,6 +290,9 @@ class HubObjects:
         """Whether an event is not newer than what our own write returned already."""
         known = self.raw_workloads.get(key) if resource is WORKLOADS else None
         if known is None or event.type == "DELETED":
+            return False
+        if key in self._restored:
+            self._restored.discard(key)
             return False
         meta, fresh = known["metadata"], event.object["metadata"]
         same = meta.get("uid") == fresh.get("uid")

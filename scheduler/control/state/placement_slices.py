@@ -252,6 +252,10 @@ class FollowedSlices(Protocol):
         """Lists the metadata alone."""
         ...
 
+    async def collection_version(self, resource: ApiResource) -> str:
+        """The version at which a list would be now."""
+        ...
+
     def watch(self, resource: ApiResource, resource_version: str) -> AsyncIterator[WatchEvent]:
         """Yields changes until the server ends the stream."""
         ...
@@ -276,6 +280,10 @@ class HubWithSlices:
     async def list_metadata(self, resource: ApiResource) -> Listing:
         """Lists the metadata alone."""
         return await self.hub.list_metadata(resource)
+
+    async def collection_version(self, resource: ApiResource) -> str:
+        """The version at which a list would be now."""
+        return await self.hub.collection_version(resource)
 
     async def list_pages(self, resource: ApiResource) -> AsyncIterator[Listing]:
         """Yields the collection in parts."""

@@ -48,6 +48,11 @@ STATE_METRICS: Final[Mapping[str, MetricDefinition]] = {
     ),
     "kapok_broker_connected": MetricDefinition("gauge", "1 while a session with the broker is up."),
     "kapok_outbox_messages": MetricDefinition("gauge", "Messages waiting to be published."),
+    "kapok_unknown_orders": MetricDefinition(
+        "gauge",
+        "Orders that sites report, that the hub does not know since it was restored, and that run "
+        "on until an operator has them withdrawn; /readyz names them.",
+    ),
     "kapok_pending_sites": MetricDefinition("gauge", "Sites that report and are not admitted."),
     "kapok_pending_workloads": MetricDefinition(
         "gauge",

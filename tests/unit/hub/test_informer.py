@@ -10,13 +10,12 @@ import pytest
 from scheduler.control.ports.hub import (
     ApiResource,
     Gone,
-    Hub,
     HubError,
     Listing,
     Object,
     WatchEvent,
 )
-from scheduler.hub.informer import Informer
+from scheduler.hub.informer import FollowedHub, Informer
 from tests.support.fake_clock import FakeClock
 from tests.support.faults import make_faults
 
@@ -44,6 +43,9 @@ class CuttingHub:
         del resource
         return Listing(items=[], resource_version="1")
 
+    async def collection_version(self, resource: ApiResource) -> str:
+        return (await self.list_metadata(resource)).resource_version
+
     async def watch(self, resource: ApiResource, version: str) -> AsyncIterator[WatchEvent]:
         del resource, version
         self.begun.append(self.clock.monotonic())
@@ -57,7 +59,7 @@ class CuttingHub:
 
 def informer_of(hub: CuttingHub) -> Informer:
     return Informer(
-        cast("Hub", hub),  # of the port what an informer uses
+        cast("FollowedHub", hub),  # of the port what an informer uses
         PODS,
         lambda _resource, _change: None,
         clock=hub.clock,
@@ -133,7 +135,7 @@ async def test_a_change_that_fails_is_passed_on_again_and_holds_up_no_other() ->
         heard.append(change.object["metadata"]["resourceVersion"])
 
     informer = Informer(
-        cast("Hub", hub),
+        cast("FollowedHub", hub),
         PODS,
         listen,
         clock=hub.clock,
@@ -180,7 +182,7 @@ class RestoredHub(CuttingHub):
 async def test_after_a_restore_of_the_hub_no_watch_waits_for_versions_of_the_time_before() -> None:
     hub, heard = RestoredHub(0, HubError("")), list[tuple[str, str]]()
     informer = Informer(
-        cast("Hub", hub),
+        cast("FollowedHub", hub),
         PODS,
         lambda _resource, change: heard.append((change.type, change.object["metadata"]["name"])),
         clock=hub.clock,
@@ -223,7 +225,7 @@ class PagedHub(CuttingHub):
 async def test_a_list_that_is_cut_between_two_pages_loses_no_object_and_no_deletion() -> None:
     hub, heard = PagedHub(0, HubError("")), list[tuple[str, str]]()
     informer = Informer(
-        cast("Hub", hub),
+        cast("FollowedHub", hub),
         PODS,
         lambda _, change: heard.append((change.type, change.object["metadata"]["name"])),
         clock=hub.clock,
@@ -236,3 +238,86 @@ async def test_a_list_that_is_cut_between_two_pages_loses_no_object_and_no_delet
     await informer.synchronise()
     assert heard[:3] == [("ADDED", "a"), ("ADDED", "b"), ("ADDED", "c")]
     assert heard[3:] == [("ADDED", "d"), ("DELETED", "a")]
+
+
+class CheckedHistory:
+    """Stands for the leader's look at the Lease."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock, self.looks, self.restores = clock, 0, 0
+        self.failures = 0
+
+    async def check(self) -> None:
+        self.looks += 1
+        if self.failures:
+            self.failures -= 1
+            raise HubError("the Lease cannot be read")
+
+    def note_restore(self) -> None:
+        self.restores += 1
+
+
+def checked_informer(
+    hub: RestoredHub, history: CheckedHistory, heard: list[tuple[str, str]]
+) -> Informer:
+    return Informer(
+        cast("FollowedHub", hub),
+        PODS,
+        lambda _resource, change: heard.append((change.type, change.object["metadata"]["name"])),
+        clock=hub.clock,
+        jitter=random.Random(1),  # noqa: S311 - spreads retries
+        faults=make_faults(hub.clock),
+        check_history=history.check,
+        on_restore=history.note_restore,
+    )
+
+
+async def test_no_deletion_that_a_list_alone_shows_is_passed_on_before_the_history_is_known() -> (
+    None
+):
+    hub, heard = RestoredHub(0, HubError("")), list[tuple[str, str]]()
+    history = CheckedHistory(hub.clock)
+    informer = checked_informer(hub, history, heard)
+    await informer.synchronise()
+    assert history.looks == 0
+    hub.name, history.failures = "other", 1
+    with pytest.raises(HubError, match="Lease"):
+        await informer.synchronise()
+    assert ("DELETED", "before") not in heard
+    await informer.synchronise()
+    assert heard[-1] == ("DELETED", "before")
+    assert history.looks == 2
+
+
+async def test_of_a_restored_hub_every_object_is_passed_on_though_its_version_is_the_same() -> None:
+    hub, heard = RestoredHub(0, HubError("")), list[tuple[str, str]]()
+    informer = checked_informer(hub, CheckedHistory(hub.clock), heard)
+    await informer.synchronise()
+    await informer.catch_up(hub.clock.monotonic() - 1)
+    assert heard == [("ADDED", "before")]
+    await informer.catch_up(hub.clock.monotonic() - 1, is_restored=True)
+    assert heard == [("ADDED", "before"), ("MODIFIED", "before")]
+
+
+async def test_a_watch_that_is_resumed_below_its_version_says_that_the_hub_was_restored() -> None:
+    class EndingHub(RestoredHub):
+        async def watch(self, resource: ApiResource, version: str) -> AsyncIterator[WatchEvent]:
+            del resource, version
+            self.begun.append(self.clock.monotonic())
+            for _ in ():
+                yield _
+            raise HubError("cut")
+
+    hub = EndingHub(0, HubError(""))
+    history = CheckedHistory(hub.clock)
+    informer = checked_informer(hub, history, [])
+    await informer.synchronise()
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(informer.run())
+        await hub.clock.advance(10.0)
+        assert len(hub.begun) > 1
+        assert history.restores == 0
+        hub.version = 3
+        await hub.clock.advance(20.0)
+        assert history.restores >= 1
+        task.cancel()

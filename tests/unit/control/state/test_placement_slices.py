@@ -143,6 +143,9 @@ class _Followed:
     async def list_pages(self, _resource: Any) -> Any:  # noqa: ANN401 - as FakeHub
         yield Listing([self.body], "1")
 
+    async def collection_version(self, _resource: Any) -> str:  # noqa: ANN401 - as FakeHub
+        return ""
+
     async def list_metadata(self, _resource: Any) -> Listing:  # noqa: ANN401 - as FakeHub
         return Listing([], "1")
 
