@@ -544,7 +544,7 @@ class Scheduler:
             except HubError as error:
                 await self._clock.sleep(backoff.next_seconds(error.retry_after_seconds))
         _log.warning(
-            "the generations of the orders of %s workloads were lifted, because the hub was"
+            "the generations of the orders of %s workloads were raised, because the hub was"
             " restored; not those of: %s",
             lift.workloads,
             format_list(sorted(lift.refused), _MAX_NAMED) or "none",

@@ -116,7 +116,7 @@ class Leadership:
         epoch: the epoch of this leader; 0 while it does not lead.
         keeps_unknown_orders: orders that the hub does not know are left running, because an
             operator has accepted the loss of its objects. Read with every renewal.
-        must_lift_generations: the hub was restored, and the generations of orders were not lifted
+        must_lift_generations: the hub was restored, and the generations of orders were not raised
             since above those that sites may have.
         history: what was seen of the Lease.
         holder: who was seen last to hold the lease; "": no scheduler.

@@ -140,7 +140,7 @@ def test_an_object_that_is_kept_stays_as_it_is(rig: AgentRig) -> None:
     assert rig.intake.missing_entries() == ()
     assert rig.find(CONFIG_MAPS, "app")["data"] == {"k": "1"}
     rig.start()  # an agent that knows nothing of before
-    assert of(rig.step(), web).phase == "Applied"
+    assert of(rig.step(), web).phase in ("Applied", "Ready"), "its pods may run by now"
     assert rig.find(CONFIG_MAPS, "app")["data"] == {"k": "1"}
 
 

@@ -1,8 +1,12 @@
 """What the status tells: endless re-creation, changes that are not run, fields of others."""
 
+from http import HTTPStatus
+
 import pytest
 
+from agents.member.errors import MemberApiError
 from tests.support.agent_rig import AUTOSCALERS, CONFIG_MAPS, DEPLOYMENTS, JOBS, AgentRig
+from tests.support.up import eventually
 from tests.support.wire_hub import Manifest, autoscaler, config_map, deployment, job
 
 pytestmark = pytest.mark.integration
@@ -17,9 +21,19 @@ def changed_job() -> Manifest:
 def scale(rig: AgentRig, manager: str, replicas: int) -> None:
     """Scales through the subresource, as an autoscaler and `kubectl scale` do."""
     path = f"{DEPLOYMENTS.format(rig.name)}/web/scale"
-    tree = rig.api.get(path)
-    tree["spec"] = {"replicas": replicas}
-    rig.api._request("update", "PUT", f"{path}?fieldManager={manager}", tree)  # noqa: SLF001
+
+    def is_scaled() -> bool:
+        tree = rig.api.get(path)
+        tree["spec"] = {"replicas": replicas}
+        try:
+            rig.api._request("update", "PUT", f"{path}?fieldManager={manager}", tree)  # noqa: SLF001
+        except MemberApiError as error:  # a controller was faster; it is read again
+            if error.code != HTTPStatus.CONFLICT:
+                raise
+            return False
+        return True
+
+    eventually(is_scaled)
 
 
 async def test_what_is_deleted_again_and_again_is_told_and_ends_when_it_ends(

@@ -252,6 +252,7 @@ def node(name: str, **spec: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
     }
 
 
+@pytest.mark.timeout(300)  # a real server on a busy machine takes minutes
 async def test_it_reports_the_same_as_a_list(rig: AgentRig) -> None:
     api, pods = rig.api, PODS.format(rig.name)
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": rig.name}}
