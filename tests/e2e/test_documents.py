@@ -58,7 +58,7 @@ def test_a_reader_of_the_tutorial_has_a_placed_workload(tmp_path: Path) -> None:
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_a_reader_of_every_page_sees_what_it_says(tmp_path: Path) -> None:
     with reader(tmp_path) as one:
         for name in IN_ORDER:
