@@ -56,6 +56,16 @@ async def renew(leader: Leadership, times: int) -> None:
         await leader._renew_or_lose()  # noqa: SLF001 - one turn of `renew_until_lost`
 
 
+def seen_by(one: Leadership) -> tuple[bool, bool]:
+    """Whether it would say so on the Lease, and whether it has to list."""
+    return one.history.is_restored, one.history.must_list
+
+
+def noted_by(one: Leadership) -> tuple[bool, bool]:
+    """Whether it keeps unknown orders, and whether it has to raise generations."""
+    return one.keeps_unknown_orders, one.must_lift_generations
+
+
 @pytest.mark.parametrize("has_lease", [True, False])
 async def test_a_leader_of_a_restored_hub_steps_down_and_begins_an_epoch_above_all(
     *, has_lease: bool
@@ -74,8 +84,7 @@ async def test_a_leader_of_a_restored_hub_steps_down_and_begins_an_epoch_above_a
         await leader.renew_until_lost()
     assert await leader.acquire() == 9
     assert leader.may_write()
-    assert leader.keeps_unknown_orders
-    assert leader.must_lift_generations
+    assert noted_by(leader) == (True, True)
     notes = (await hubs.lease())["metadata"]["annotations"]
     assert (notes[ORDERS_ANNOTATION], notes[GENERATIONS_ANNOTATION]) == (
         KEEP_ORDERS,
@@ -83,12 +92,12 @@ async def test_a_leader_of_a_restored_hub_steps_down_and_begins_an_epoch_above_a
     )
     await leader.note_generations_lifted()
     await renew(leader, 2)
-    assert (leader.keeps_unknown_orders, leader.must_lift_generations) == (True, False)
+    assert noted_by(leader) == (True, False)
     assert leader.history.must_list, "until the objects were listed"
     body: Object = {"metadata": {"annotations": {ORDERS_ANNOTATION: None}}}
     await hubs.hub.merge_patch(LEASES, LEASE_NAME, body, namespace=NAMESPACE)
     await renew(leader, 1)
-    assert not leader.keeps_unknown_orders
+    assert noted_by(leader) == (False, False)
     assert leader.may_write()
 
 
@@ -119,13 +128,12 @@ async def test_a_standby_notes_the_restore_and_forgets_it_when_the_leader_has_sa
         await hubs.clock.settle()
         await hubs.restore(leader, standby, lease=before)
         await hubs.clock.advance(0.5)
-        assert standby.history.is_restored
+        assert seen_by(standby) == (True, True)
         with pytest.raises(LeadershipLost):
             await renew(leader, 1)
         await leader.acquire()
         await hubs.clock.advance(0.5)
-        assert not standby.history.is_restored
-        assert standby.history.must_list
+        assert seen_by(standby) == (False, True)
         waiting.cancel()
 
 
