@@ -78,6 +78,7 @@ NOT_SAID = {
     "core price": "begins a label, with its unit",
     "forecast of intensity": "begins a label, with its unit",
     "status of site %s: %s": "in the log",
+    "site %s: the hub does not know orders that run on there: %s": "in the log",
     "its status still names": "in the ledger",
     "another operator": "a name in an answer",
     "the reason, for people who look at it later": "a help text",
