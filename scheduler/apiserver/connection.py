@@ -33,7 +33,7 @@ class ConnectionOwner(Protocol):
     def opened(self, connection: "ClientConnection", transport: asyncio.Transport) -> None:
         """A connection was accepted."""
 
-    def closed(self, connection: "ClientConnection") -> None:
+    def closed(self, connection: "ClientConnection", *, is_given: bool) -> None:
         """A connection has ended, or belongs to aiohttp now."""
 
     def make_aiohttp_protocol(self) -> asyncio.Protocol:
@@ -152,7 +152,7 @@ class ClientConnection(asyncio.Protocol):
             return
         protocol = self._owner.make_aiohttp_protocol()
         transport.set_protocol(protocol)
-        self._leave()
+        self._leave(is_given=True)
         protocol.connection_made(transport)
         data, self._data = self._data, b""
         protocol.data_received(data)
@@ -175,11 +175,11 @@ class ClientConnection(asyncio.Protocol):
         else:
             self._wait(max(1.0, self._keepalive_seconds - idle_seconds))
 
-    def _leave(self) -> None:
+    def _leave(self, *, is_given: bool = False) -> None:
         self._transport = None
         if self._timer is not None:
             self._timer.cancel()
-        self._owner.closed(self)
+        self._owner.closed(self, is_given=is_given)
 
     def close(self) -> None:
         """Closes the connection as soon as it is idle."""

@@ -107,10 +107,11 @@ class LimitedServer(web.Server):
         self._plain[connection] = transport
         self._add(transport)
 
-    def closed(self, connection: ClientConnection) -> None:
-        """Forgets a connection that has ended; one that aiohttp has now is counted by it."""
+    def closed(self, connection: ClientConnection, *, is_given: bool) -> None:
+        """Forgets a connection that has ended; one that is given to aiohttp is counted there."""
         transport = self._plain.pop(connection, None)
-        if transport is not None and transport.get_protocol() is connection:
+        # A TLS transport that was closed twice no longer knows its protocol: it is not asked.
+        if transport is not None and not is_given:
             self._unknown.pop(transport, None)
 
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:

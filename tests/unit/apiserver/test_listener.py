@@ -8,6 +8,7 @@ from aiohttp.http_exceptions import BadHttpMethod
 
 from scheduler.apiserver.base.log_limits import LogLineLimiter
 from scheduler.apiserver.listener import LimitedServer, max_connections_of
+from scheduler.apiserver.plain_requests import ApiResponse, PlainRequest
 
 
 async def _answer(_request: web.BaseRequest) -> web.Response:
@@ -35,6 +36,32 @@ async def _ended(reader: asyncio.StreamReader) -> bool:
         return await reader.read() == b""
     except ConnectionResetError:
         return True
+
+
+class _ClosedTransport(asyncio.Transport):
+    """A TLS transport that was closed twice, as asyncio leaves it."""
+
+    aborted = 0
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        raise AttributeError("'NoneType' object has no attribute '_get_app_protocol'")
+
+    def abort(self) -> None:
+        self.aborted += 1
+
+
+async def _answer_plain(_request: PlainRequest) -> ApiResponse:
+    raise AssertionError("no request is sent")
+
+
+async def test_a_connection_whose_tls_has_ended_is_forgotten() -> None:
+    server = LimitedServer(_answer, max_connections=1, handle_plain=_answer_plain)
+    first, second = _ClosedTransport(), _ClosedTransport()
+    for transport in (first, second):
+        connection = server()
+        connection.connection_made(transport)
+        connection.connection_lost(None)
+    assert (first.aborted, second.aborted) == (0, 0), "the first one holds no place any more"
 
 
 def test_half_of_the_descriptors_stay_free() -> None:
