@@ -74,7 +74,7 @@ class Viewer:
             replays=replays,
             faults=dict(world.faults),
             lease_epoch=hub.lease_epoch(),
-            starts=world.starts,
+            takings=hub.takings,
             is_alive=not any(one.task.done() for one in world.schedulers),
             is_calm=is_calm,
             is_whole=is_whole,

@@ -72,7 +72,6 @@ class World:
     sites: list[ChaosSite] = field(default_factory=list)
     schedulers: list[RunningScheduler] = field(default_factory=list)
     kills: int = 0
-    starts: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     lowered: list[tuple[str, str, int]] = field(default_factory=list)
     trouble_until: float = 0.0
@@ -156,7 +155,6 @@ class World:
         )
         # Killed by cancelling it, which no task group can do to one of its members.
         task = asyncio.get_running_loop().create_task(scheduler.schedule(lambda _: gc.unfreeze()))
-        self.starts += 1
         one = RunningScheduler(scheduler, access, made[0], ledger, task, self.clock.monotonic())
         self.schedulers.append(one)
         return one

@@ -85,6 +85,9 @@ class FakeHub:
         items = [{"metadata": one["metadata"]} for one in listing.items]
         return Listing(items=items, resource_version=listing.resource_version)
 
+    async def collection_version(self, resource: ApiResource) -> str:
+        return (await self.list(resource)).resource_version
+
     async def watch(
         self, resource: ApiResource, resource_version: str
     ) -> AsyncIterator[WatchEvent]:

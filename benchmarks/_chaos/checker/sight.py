@@ -140,7 +140,7 @@ class Sight:
         replays: (record, whether a replay gives the same) since then.
         faults: faults that the schedulers' edges have caught, by edge.
         lease_epoch: of the Lease.
-        starts: how many schedulers were started.
+        takings: how many times a scheduler took the Lease from another one, or free.
         is_alive: all loops of all schedulers run.
         is_calm: nothing has happened for so long that all should have come to rest.
         is_whole: a check of everything, not only of what changed, is due.
@@ -165,7 +165,7 @@ class Sight:
     replays: tuple[tuple[str, bool], ...] = ()
     faults: dict[str, int] = field(default_factory=dict)
     lease_epoch: int = 1
-    starts: int = 1
+    takings: int = 1
     is_alive: bool = True
     is_calm: bool = False
     is_whole: bool = False

@@ -73,6 +73,10 @@ class HubAccess:
         self.hub.check_read()
         return self.hub.store.listing(resource, metadata_only=True)
 
+    async def collection_version(self, resource: ApiResource) -> str:
+        """The version at which a list would be now."""
+        return (await self.list_metadata(resource)).resource_version
+
     async def watch(
         self, resource: ApiResource, resource_version: str
     ) -> AsyncIterator[WatchEvent]:

@@ -60,6 +60,7 @@ class ChaosHub:
         fault_ratio: the share of requests that fail in one of four ways.
         writes: statuses of workloads that were taken since the last look at them.
         removed: workloads that are gone since the last look at them.
+        takings: how many times a scheduler took the Lease that another one had, or none.
         store: the objects.
     """
 
@@ -68,9 +69,11 @@ class ChaosHub:
     fault_ratio: float = 0.0
     writes: list[StatusWrite] = field(default_factory=list)
     removed: list[Object] = field(default_factory=list)
+    takings: int = 0
     store: ObjectStore = field(init=False)
     _log: dict[str, list[tuple[int, WatchEvent]]] = field(default_factory=dict)
     _compacted: int = 0
+    _holder: str = ""
     _uids: int = 0
     _generation: int = 0
     _news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -189,6 +192,10 @@ class ChaosHub:
     def _tell(self, resource: ApiResource, event: WatchEvent) -> None:
         if resource is WORKLOADS and event.type == "DELETED":
             self.removed.append(event.object)
+        if resource is LEASES:
+            holder = str(event.object["spec"].get("holderIdentity") or "")
+            self.takings += holder not in ("", self._holder)
+            self._holder = holder
         self._log.setdefault(resource.plural, []).append((self.store.version, event))
         self._wake()
 

@@ -70,6 +70,10 @@ class UnreliableClient:
     async def list(self, *given: Any, **named: Any) -> Any:  # noqa: ANN401 - passes everything on
         return await self._ask("list", *given, **named)
 
+    async def collection_version(self, resource: ApiResource) -> str:
+        version: str = await self._ask("collection_version", resource)
+        return version
+
     async def list_pages(self, resource: ApiResource) -> AsyncIterator[Listing]:
         async for page in self._client.list_pages(resource):
             if self._fails(0.2):

@@ -140,7 +140,7 @@ def test_5_a_replay_with_another_result_is_found() -> None:
 
 def test_6_a_write_of_a_former_leader_is_found() -> None:
     after = placed(ONE, m1=2, epoch=1)
-    assert broken(sight(**wrote(ONE, after, lease_epoch=2), lease_epoch=2, starts=2)) == {6}
+    assert broken(sight(**wrote(ONE, after, lease_epoch=2), lease_epoch=2, takings=2)) == {6}
 
 
 def test_6_an_older_index_is_found_unless_the_disk_was_lost() -> None:
@@ -242,7 +242,7 @@ def test_13_an_ended_loop_and_a_fault_are_found(spoiled: dict[str, Any]) -> None
 
 
 def test_14_an_epoch_that_no_leader_has_begun_is_found() -> None:
-    assert broken(sight(lease_epoch=1001, starts=3)) == {14}
+    assert broken(sight(lease_epoch=1001, takings=3)) == {14}
 
 
 def test_15_a_workload_that_goes_before_its_pods_is_found() -> None:
