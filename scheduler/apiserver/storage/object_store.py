@@ -78,6 +78,8 @@ class ObjectStore:
         self._last_revision = 0
         self._loaded_revision = 0
         self._database = database
+        self._on_the_way: dict[tuple[str, str], asyncio.Future[None]] = {}
+        """The newest write of each object that is not on disk yet."""
         self._collections: dict[str, ObjectCollection] = {}
         self._listeners: list[WriteListener] = []
 
@@ -202,9 +204,11 @@ class ObjectStore:
             *(resource.collection_name, key, revision),
             *((None, "") if is_deletion else (data, change.owner)),
         )
-        done = self._database.submit((row,))
+        done = self._on_the_way[location] = self._database.submit((row,))
 
         def on_disk(finished: "asyncio.Future[None]") -> None:
+            if self._on_the_way.get(location) is finished:
+                del self._on_the_way[location]
             if finished.cancelled() or finished.exception() is not None:
                 collection.drop_pending(key, revision)
                 self._usage.revert(location, change)
@@ -218,6 +222,15 @@ class ObjectStore:
             self.faults.report("api-storage", f"writing {resource.collection_name} {key}", error)
             raise service_unavailable(f"writing to disk failed: {error}") from error
         return data
+
+    async def wait_until_on_disk(self, resource: ServerResource, key: str) -> None:
+        """Waits for the newest write of an object, so that the next read shows it or none.
+
+        A client that has lost against a write reads the object again and tries at once.
+        """
+        done = self._on_the_way.get((resource.collection_name, key))
+        if done is not None:
+            await asyncio.wait({done})
 
     def _check_limits(
         self,

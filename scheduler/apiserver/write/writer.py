@@ -10,9 +10,11 @@ write changes the object meanwhile, the change is computed again, as in kube-api
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from http import HTTPStatus
 from types import MappingProxyType
 
 from scheduler.apiserver.base.errors import (
+    ApiError,
     already_exists,
     bad_request,
     conflict,
@@ -148,6 +150,7 @@ class ObjectWriter(ObjectStore):
             error = already_exists(resource.group_resource, metadata["name"])
             if b'"deletionTimestamp"' in existing.data:
                 error = replace(error, message=f"object is being deleted: {error.message}")
+            await self.wait_until_on_disk(resource, key)
             raise error
         data = await self.put(resource, key, new, options)
         return WriteResult(new, data, created=True)
@@ -203,7 +206,12 @@ class ObjectWriter(ObjectStore):
             keeps_spec = _keeps_spec(resource, stored, options)
             size = stored.size_around_spec if keeps_spec else stored.size
             size = max(_size_of_work(resource, options), size)
-            change = await self.heavy_work.run(size, partial(compute, stored))
+            try:
+                change = await self.heavy_work.run(size, partial(compute, stored))
+            except ApiError as error:
+                if error.code == HTTPStatus.CONFLICT:
+                    await self.wait_until_on_disk(resource, key)
+                raise
             if collection.latest(key) is stored:
                 return await self._write_if_changed(resource, key, stored, change, options)
         raise conflict(resource.group_resource, name)

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from scheduler.apiserver.base.errors import ApiError
+from scheduler.apiserver.kinds.admission import WriteOptions
 from scheduler.apiserver.storage.sqlite import ObjectRow
+from scheduler.hub.schema.json_types import JsonObject
 from tests.support.api_store import Store, open_store
 
 
@@ -103,3 +105,27 @@ async def test_a_failing_follower_of_writes_is_counted_and_stops_nothing(tmp_pat
         await store.put("configmaps", "one", data={"k": "2"})
         assert seen == ["1", "2"]
         assert store.faults == {"api-listener": 2}
+
+
+async def test_a_write_that_loses_is_answered_when_the_other_one_can_be_read(
+    tmp_path: Path,
+) -> None:
+    """A client reads again and tries again at once; what it reads must not be the old version."""
+    async with open_store(tmp_path) as store:
+        kind, seen = store.resource("configmaps"), list[str]()
+        await store.put("configmaps", "one", data={"k": "0"}, apiVersion="v1", kind="ConfigMap")
+        version = store.writer.get(kind, "default", "one").decode()["metadata"]["resourceVersion"]
+
+        async def change(value: str) -> None:
+            def transform(old: JsonObject) -> JsonObject:
+                meta = {**old["metadata"], "resourceVersion": version}
+                return {**old, "metadata": meta, "data": {"k": value}}
+
+            try:
+                await store.writer.update(kind, "default", "one", transform, WriteOptions())
+            except ApiError as error:
+                assert error.code == 409  # noqa: PT017 - one of the two is refused
+                seen.append(store.writer.get(kind, "default", "one").decode()["data"]["k"])
+
+        await asyncio.gather(change("1"), change("2"))  # noqa: TID251 - none of them fails
+        assert seen == ["1"]
