@@ -1,4 +1,4 @@
-"""The table of workloads that is kept from state to state answers as one that is made anew."""
+"""The table of workloads that is kept from state to state answers as a new one does."""
 
 import json
 from dataclasses import replace
