@@ -214,6 +214,7 @@ class ObjectWriter(ObjectStore):
                 raise
             if collection.latest(key) is stored:
                 return await self._write_if_changed(resource, key, stored, change, options)
+        await self.wait_until_on_disk(resource, key)
         raise conflict(resource.group_resource, name)
 
     def _compute_update(
