@@ -25,6 +25,7 @@ ENGINES = {
     "step-9": "7",
     "step-11": "7",
     "step-12": "7",
+    "step-13": "7",
 }
 JOURNAL = "journal.sqlite"
 GOLDEN = sorted(
