@@ -22,6 +22,7 @@ from typing import Protocol
 
 import msgspec
 
+from scheduler.apiserver.kinds.core.refused_values import refused_value
 from scheduler.control.fence import FencedHub
 from scheduler.control.generation_floor import GenerationLift, lift_generations
 from scheduler.control.hub_history import RESTORED
@@ -326,7 +327,7 @@ class Scheduler:
             recorder=self.recorder,
             ledger=services.ledger,
             hub_keys=services.hub_keys,
-            schemas=KindSchemas(client=services.client, clock=clock),
+            schemas=KindSchemas(client=services.client, clock=clock, refused_value=refused_value),
             node_labels=self.node_labels,
             prepared=self.prepared,
             asker=self.asker,
