@@ -33,6 +33,14 @@ class NotEmpty:
 
 
 @dataclass(frozen=True, slots=True)
+class Printable:
+    """Marks a text that people read in one line: no control, format or bidi character, no newline.
+
+    Names reach `Site.status`, metrics, logs and terminals.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class RemainingKeys:
     """Marks the map field that takes every key of the object that no other field has."""
 
@@ -140,19 +148,19 @@ Instant = Annotated[str, AtMost(64), InstantText()]
 
 # ---------------------------------------------------------------- names
 
-SiteName = Annotated[str, AtMost(253)]
-AgentName = Annotated[str, AtMost(64)]
-BootId = Annotated[str, AtMost(64)]
-Uid = Annotated[str, AtMost(128)]
+SiteName = Annotated[str, AtMost(253), Printable()]
+AgentName = Annotated[str, AtMost(64), Printable()]
+BootId = Annotated[str, AtMost(64), Printable()]
+Uid = Annotated[str, AtMost(128), Printable()]
 OrderId = Annotated[str, AtMost(MAX_TEXT_CHARACTERS)]
 Digest = Annotated[str, AtMost(71)]
-ObjectName = Annotated[str, AtMost(253)]
-NamespaceName = Annotated[str, AtMost(63)]
-QualifiedName = Annotated[str, AtMost(317), NotEmpty()]
+ObjectName = Annotated[str, AtMost(253), Printable()]
+NamespaceName = Annotated[str, AtMost(63), Printable()]
+QualifiedName = Annotated[str, AtMost(317), NotEmpty(), Printable()]
 """Name of a label, taint or resource: a prefix of 253 characters, a slash, and 63 characters."""
 
-LabelValue = Annotated[str, AtMost(63)]
-Word = Annotated[str, AtMost(64)]
+LabelValue = Annotated[str, AtMost(63), Printable()]
+Word = Annotated[str, AtMost(64), Printable()]
 """A slug or a version."""
 
 Nonce = Annotated[str, AtMost(64), NotEmpty()]

@@ -38,6 +38,7 @@ from agents.protocol.bounds import (
     ObjectName,
     OrderId,
     PodCount,
+    Printable,
     Pue,
     QualifiedName,
     Quantities,
@@ -129,7 +130,7 @@ class ReportedNodeClass:
     taints: Annotated[tuple[ReportedTaint, ...], AtMost(MAX_TAINTS)] = ()
     architecture: Word = ""
     cpu_vendor: LabelValue = ""
-    gpu_model: Annotated[str, AtMost(128)] = ""
+    gpu_model: Annotated[str, AtMost(128), Printable()] = ""
     free: Annotated[tuple[FreeRow, ...], AtMost(MAX_NODE_ROWS)] = ()
     labels_left_out: Annotated[tuple[QualifiedName, ...], AtMost(MAX_LABELS)] | None = None
     has_more_labels: bool | None = None

@@ -24,6 +24,7 @@ from agents.protocol.bounds import (
     Between,
     InstantText,
     NotEmpty,
+    Printable,
     QuantityValues,
     RemainingKeys,
     is_instant_in_range,
@@ -129,7 +130,9 @@ def _scalar_reader(hint: TypeHint, marks: tuple[object, ...]) -> Reader:
     span = next((mark for mark in marks if isinstance(mark, Between)), None)
     if hint is str:
         is_required = any(isinstance(mark, NotEmpty) for mark in marks)
-        read_text = _text_reader(_bound_of(marks, MAX_TEXT_CHARACTERS), int(is_required))
+        is_printable = any(isinstance(mark, Printable) for mark in marks)
+        check = _check_printable if is_printable else _check_surrogates
+        read_text = _text_reader(_bound_of(marks, MAX_TEXT_CHARACTERS), int(is_required), check)
         has_instant = any(isinstance(mark, InstantText) for mark in marks)
         return _instant_reader(read_text) if has_instant else read_text
     if hint is bool:
@@ -143,7 +146,9 @@ def _scalar_reader(hint: TypeHint, marks: tuple[object, ...]) -> Reader:
     raise TypeError(f"{hint!r}: not a type that the wire protocol has")
 
 
-def _text_reader(max_characters: int, min_characters: int) -> Callable[[Json], str]:
+def _text_reader(
+    max_characters: int, min_characters: int, check: Callable[[str], str]
+) -> Callable[[Json], str]:
     def read(value: Json) -> str:
         if type(value) is not str:
             raise WireError("malformed", f"expected text, found {_json_type_name(value)}")
@@ -153,7 +158,7 @@ def _text_reader(max_characters: int, min_characters: int) -> Callable[[Json], s
             )
         if len(value) < min_characters:
             raise WireError("malformed", "expected text that is not empty")
-        return _check_surrogates(value)
+        return check(value)
 
     return read
 
@@ -171,6 +176,12 @@ def _instant_reader(read_text: Callable[[Json], str]) -> Reader:
 def _check_surrogates(text: str) -> str:
     if not is_unicode(text):
         raise WireError("malformed", "a lone surrogate is not valid text")
+    return text
+
+
+def _check_printable(text: str) -> str:
+    if not text.isprintable():  # a lone surrogate is not printable either
+        raise WireError("malformed", "expected text without control and format characters")
     return text
 
 

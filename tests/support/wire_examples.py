@@ -13,12 +13,19 @@ from agents.protocol.bounds import (
     Between,
     InstantText,
     NotEmpty,
+    Printable,
     QuantityValues,
     RemainingKeys,
 )
 
 _TEXT = st.text(
     st.characters(exclude_categories=["Cs"], max_codepoint=0x2FFFF), min_size=0, max_size=12
+)
+_LINES = st.text(
+    st.characters(exclude_categories=["C", "Zl", "Zp", "Zs"], include_characters=" ").filter(
+        str.isprintable
+    ),
+    max_size=12,
 )
 _FEW = 3
 Hint = Any
@@ -84,6 +91,7 @@ def _scalars(hint: Hint, marks: tuple[Any, ...]) -> st.SearchStrategy[Any]:  # n
         if any(isinstance(mark, InstantText) for mark in marks):
             return st.sampled_from(["2023-12-31", "2026-01-01T00:00:00Z", "yearly 2023"])
         is_filled = any(isinstance(mark, NotEmpty) for mark in marks)
-        return _TEXT.map(lambda text: text[:longest] or ("x" if is_filled else ""))
+        texts = _LINES if any(isinstance(mark, Printable) for mark in marks) else _TEXT
+        return texts.map(lambda text: text[:longest] or ("x" if is_filled else ""))
     leaves = st.booleans() | st.integers(-(2**63) + 1, 2**63 - 1) | _TEXT
     return st.dictionaries(_TEXT, leaves | st.lists(leaves, max_size=2), max_size=2)

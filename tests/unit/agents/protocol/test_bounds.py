@@ -23,6 +23,7 @@ from agents.protocol.bounds import (
     AtMost,
     Between,
     NotEmpty,
+    Printable,
     QuantityValues,
     RemainingKeys,
 )
@@ -138,7 +139,9 @@ def at_the_bounds(  # noqa: PLR0911 - one per type
     if hint is str:
         longest = longest or MAX_TEXT_CHARACTERS
         empty = [""] if any(isinstance(mark, NotEmpty) for mark in marks) else []
-        return ["x" * longest], ["x" * (longest + 1), *empty]
+        is_line = any(isinstance(mark, Printable) for mark in marks)
+        lines = ["a\nb", "\x1b[31m", "\u202e", "\x00", "\ud800"] if is_line else []
+        return ["x" * longest], ["x" * (longest + 1), *empty, *lines]
     if origin_of(hint) is tuple:
         item = smallest(typing.get_args(hint)[0])
         longest = longest or MAX_LIST_ITEMS
