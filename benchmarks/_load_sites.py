@@ -2,9 +2,12 @@
 
 `python -m benchmarks._load_sites FILE`: FILE is the JSON of `LoadPlan`. A site "applies" an order
 by remembering it. Contents arrive on one subscription per site; an order that the index names and
-that has not arrived is asked for at most once a second. Statuses and reports go out when something
-has changed, and at most so often; everything else only marks what has to be sent. So a site with
-thousands of orders costs the machine little beside the scheduler that is measured.
+that has not arrived is asked for at most once a second. A large index comes as a base with deltas,
+as agents take it; the digest of the result is believed, because only the hub is measured.
+
+Statuses and reports go out when something has changed, and at most so often; everything else only
+marks what has to be sent. So a site with thousands of orders costs the machine little beside the
+scheduler that is measured.
 
 Each order's first arrival is appended to `arrivals`: the monotonic time and the order's id; when
 each message went out is appended to `said`, if the plan names it.
@@ -23,7 +26,15 @@ import msgspec
 
 from agents.protocol.envelope import seal, unseal
 from agents.protocol.errors import WireError
-from agents.protocol.index import DESIRED_INDEX, DesiredIndex, IndexEcho, IndexEntry, echo_of
+from agents.protocol.index import (
+    DESIRED_INDEX,
+    DesiredIndex,
+    IndexEcho,
+    IndexEntry,
+    digest_of,
+    echo_of,
+)
+from agents.protocol.index_delta import INDEX_DELTA, MAX_DELTA_BYTES, IndexDelta
 from agents.protocol.keys import SigningKey, TrustedKeys
 from agents.protocol.orders import unpack_content
 from agents.protocol.report import (
@@ -109,8 +120,14 @@ class LoadSite:
     trusted: TrustedKeys
     arrivals: TextIO
     key: SigningKey = field(init=False)
-    index: DesiredIndex | None = None
+    site_uid: str | None = None
+    base: DesiredIndex | None = None
+    base_digest: str = ""
+    base_entries: dict[str, IndexEntry] = field(default_factory=dict)
+    delta: IndexDelta | None = None
     echo: IndexEcho | None = None
+    tokens: dict[str, str] = field(default_factory=dict)
+    """Tokens of orders by id: each index names thousands that were named before."""
     entries: dict[str, IndexEntry] = field(default_factory=dict)
     """Listed orders by the token of their topic."""
     held: dict[str, OrderStatus] = field(default_factory=dict)
@@ -140,9 +157,19 @@ class LoadSite:
         if where.kind == "hub":  # whatever it asks for
             self.has_news = self.has_bound = True
             return
-        if where.kind not in {"desired", "orders"}:
+        if where.kind not in {"desired", "desired/delta", "orders"}:
             return
         try:
+            if where.kind == "desired/delta":
+                self._take_delta(
+                    unseal(
+                        payload,
+                        topic=topic,
+                        trusted=self.trusted,
+                        max_payload_bytes=MAX_DELTA_BYTES,
+                    )
+                )
+                return
             data = unseal(payload, topic=topic, trusted=self.trusted)
             if where.token is None:
                 self._take_index(data)
@@ -154,10 +181,45 @@ class LoadSite:
 
     def _take_index(self, data: bytes) -> None:
         index = DESIRED_INDEX.decode(data)
-        if self.index and index.version < self.index.version:
+        entries = {self._token_of(entry.id): entry for entry in index.orders}
+        if not index.is_base:
+            self.base = self.delta = None
+            self._work_by(index.site_uid, echo_of(index, data), entries)
             return
-        self.index, self.echo = index, echo_of(index, data)
-        self.entries = {order_token(entry.id): entry for entry in index.orders}
+        self.base, self.base_digest, self.base_entries = index, digest_of(data), entries
+        if self.delta is not None:
+            self._complete(self.delta)
+
+    def _take_delta(self, data: bytes) -> None:
+        self.delta = INDEX_DELTA.decode(data)
+        self._complete(self.delta)
+
+    def _complete(self, delta: IndexDelta) -> None:
+        """Works by the index that a delta makes of the base; asks for the base if it lacks it."""
+        if self.base is None or delta.base != self.base_digest:
+            self.has_news = True
+            return
+        entries = self.base_entries | {self._token_of(one.id): one for one in delta.orders}
+        for order_id in delta.removed:
+            entries.pop(self._token_of(order_id), None)
+        echo = IndexEcho(epoch=delta.epoch, sequence=delta.sequence, digest=delta.digest)
+        self._work_by(delta.site_uid, echo, entries)
+
+    def _token_of(self, order_id: str) -> str:
+        token = self.tokens.get(order_id)
+        if token is None:
+            token = self.tokens[order_id] = order_token(order_id)
+        return token
+
+    def _lacks_base(self) -> bool:
+        return self.delta is not None and (self.base is None or self.delta.base != self.base_digest)
+
+    def _work_by(self, site_uid: str, echo: IndexEcho, entries: dict[str, IndexEntry]) -> None:
+        """Works by a complete index: entries by the token of their topic."""
+        known = self.echo
+        if known and (echo.epoch, echo.sequence) < (known.epoch, known.sequence):
+            return
+        self.site_uid, self.echo, self.entries = site_uid, echo, entries
         for token in self.held.keys() - self.entries.keys():
             del self.held[token], self.digests[token]
             self.has_bound = True
@@ -248,7 +310,7 @@ class LoadSite:
         self.sequence += 1
         return SiteStatusMessage(
             site=self.plan.name,
-            site_uid=self.index.site_uid if self.index else None,
+            site_uid=self.site_uid,
             boot_id="boot-1",
             boot_number=1,
             sequence=self.sequence,
@@ -257,6 +319,8 @@ class LoadSite:
             orders=tuple(self.held.values()),
             missing=tuple(self.entries[token].id for token, _ in self.missing.items()),
             is_executing=True,
+            takes_deltas=True,
+            wants_full_index=self._lacks_base() or None,
         )
 
 
@@ -301,6 +365,7 @@ async def _session(broker: str, sites: dict[str, LoadSite], said: TextIO) -> Non
         for name in sites:
             await client.subscribe(f"{site_topic(name, 'orders')}/#", qos=1)
             await client.subscribe(site_topic(name, "desired"), qos=1)
+            await client.subscribe(site_topic(name, "desired/delta"), qos=1)
             await client.subscribe(site_topic(name, "hub"), qos=0)
         async with asyncio.TaskGroup() as group:
             group.create_task(_listen(client, sites))

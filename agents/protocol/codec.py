@@ -80,10 +80,7 @@ def dump_json(tree: object) -> bytes:
         WireError: the tree contains NaN, infinity or a lone surrogate.
     """
     try:
-        text = json.dumps(
-            tree, ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True
-        )
-        return text.encode()
+        return _ENCODER.encode(tree).encode()
     except ValueError as error:
         raise WireError("malformed", f"cannot be encoded as JSON: {error}") from None
 
@@ -111,5 +108,8 @@ def _refuse_constant(name: str) -> NoReturn:
     raise WireError("malformed", f"{name} is not a JSON number; an unknown value is left out")
 
 
+_ENCODER: Final = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True
+)
 _DECODER: Final = json.JSONDecoder(parse_constant=_refuse_constant)
-"""One for all, as `json.loads` would make one each time."""
+"""One of each for all, as `json.dumps` and `json.loads` would make one each time."""

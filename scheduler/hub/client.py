@@ -500,7 +500,7 @@ class HubClient:
     def _note_answer(self, status: int, error: HubError | None, call: HubCall, action: str) -> None:
         """Passes an answer to `health`, and raises the error that it is, if it is one."""
         self._credentials.is_refused = status == HTTPStatus.UNAUTHORIZED
-        if self._health is not None:
+        if self._health is not None and not (error is None and self._health.is_undisturbed):
             message = "" if error is None else str(error).removeprefix(f"{action}: ")
             self._health.on_answer(call, status, message)
         if error is not None:

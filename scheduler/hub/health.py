@@ -119,6 +119,11 @@ class HubHealth:
         )
         return f"{what}: {worst.text}{'; also: ' if others else ''}{', '.join(others)}"
 
+    @property
+    def is_undisturbed(self) -> bool:
+        """Whether no problem is known or was logged last: an accepted request is no news."""
+        return not self._troubles and self._logged is None
+
     def on_answer(self, call: HubCall, status: int, message: str) -> None:
         """Notes an answer of the hub.
 

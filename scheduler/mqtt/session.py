@@ -148,6 +148,8 @@ class BrokerSession:
         if self.address.tls is not None:
             shake_hands = partial(_shake_hands, client._client, self.address.tls)  # noqa: SLF001 - aiomqtt offers no other way
             client._client._ssl_wrap_socket = shake_hands  # type: ignore[method-assign]  # noqa: SLF001 - as above
+        # As many wait as may; the warning about more than ten came with nearly every publication.
+        client.pending_calls_threshold = _PUBLISHER_COUNT
         # aiomqtt's queue is left out: it is not fair, and each of its messages costs two tasks.
         client._client.on_message = self._on_message  # noqa: SLF001 - aiomqtt offers no other way
         _pass_over_answers_to_nothing(client)

@@ -83,7 +83,8 @@ class Faults:
 
     def on_success(self, where: str, offender: Hashable) -> None:
         """Ends the pauses of a cause: it was handled without a fault."""
-        self._offenders.pop((where, offender), None)
+        if self._offenders:
+            self._offenders.pop((where, offender), None)
 
     def on_fault(self, where: str, offender: Hashable, error: Exception) -> None:
         """Counts and logs a fault, and sets its cause aside."""
@@ -127,14 +128,18 @@ class Faults:
         )
 
 
-@dataclass(frozen=True, slots=True)
 class _Barrier:
-    """What `Faults.barrier` returns."""
+    """What `Faults.barrier` returns; written out, as each step of each workload makes several."""
 
-    faults: Faults
-    where: str
-    offender: Hashable
-    passing: tuple[type[Exception], ...]
+    __slots__ = ("_faults", "_offender", "_passing", "_where")
+
+    def __init__(
+        self, faults: Faults, where: str, offender: Hashable, passing: tuple[type[Exception], ...]
+    ) -> None:
+        self._faults = faults
+        self._where = where
+        self._offender = offender
+        self._passing = passing
 
     def __enter__(self) -> None:
         pass
@@ -146,12 +151,12 @@ class _Barrier:
         trace: TracebackType | None,
     ) -> bool:
         if error is None:
-            self.faults.on_success(self.where, self.offender)
+            self._faults.on_success(self._where, self._offender)
             return False
         # A cancellation, or the end of the process, is no `Exception`.
-        if not isinstance(error, Exception) or isinstance(error, self.passing):
+        if not isinstance(error, Exception) or isinstance(error, self._passing):
             return False
-        self.faults.on_fault(self.where, self.offender, error)
+        self._faults.on_fault(self._where, self._offender, error)
         return True
 
 

@@ -34,6 +34,8 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._counters: dict[str, Counter] = {}
         self._label_sets: dict[str, set[tuple[str, ...]]] = {}
+        self._counter_series: dict[tuple[str, ...], Counter] = {}
+        self._histogram_series: dict[tuple[str, ...], Histogram] = {}
         self._gauges: dict[str, Gauge] = {}
         self._histograms: dict[str, Histogram] = {}
         for name, one in RECORDED_METRICS.items():
@@ -183,20 +185,34 @@ class Metrics:
         self._observe("kapok_event_loop_lag_seconds", seconds)
 
     def _count(self, name: str, *labels: str) -> None:
+        # Each step of each workload counts something; to look a series up by its labels costs
+        # several times what counting does.
+        series = self._counter_series.get((name, *labels))
+        if series is None:
+            series = self._counter_of(name, labels)
+            if not labels or labels in self._label_sets[name]:
+                self._counter_series[name, *labels] = series
+        series.inc()
+
+    def _counter_of(self, name: str, labels: tuple[str, ...]) -> Counter:
+        """The series of a counter; of too many labels the one that stands for the others."""
         counter = self._counters[name]
         if not labels:
-            counter.inc()
-            return
+            return counter
         known = self._label_sets.setdefault(name, set())
         if labels not in known:
             if len(known) >= _MAX_SERIES:
                 labels = ("other",) * len(labels)
             known.add(labels)
-        counter.labels(*labels).inc()
+        return counter.labels(*labels)
 
     def _observe(self, name: str, seconds: float, *labels: str) -> None:
-        histogram = self._histograms[name]
-        (histogram.labels(*labels) if labels else histogram).observe(seconds)
+        series = self._histogram_series.get((name, *labels))
+        if series is None:
+            histogram = self._histograms[name]
+            series = histogram.labels(*labels) if labels else histogram
+            self._histogram_series[name, *labels] = series
+        series.observe(seconds)
 
 
 class _WithoutCreated(Collector):

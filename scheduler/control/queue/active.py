@@ -1,8 +1,9 @@
 """Work that is ready to be decided: new work first, and re-checks never without end behind it.
 
 A re-check looks again at what runs already. Most of them can wait while there is new work; once
-they have waited, one of eight taken is a re-check. Those of violations, and of rights that end, are
-urgent: they come after new work for a second, and then before all else.
+they have waited, one of eight taken is a re-check. New work that is decided in one step is taken
+together, and the re-checks that are due for it come after it. Those of violations, and of rights
+that end, are urgent: they come after new work for a second, and then before all else.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,6 +21,8 @@ PATIENCE_SECONDS = 1.0
 """So long re-checks wait behind new work; urgent ones then come first."""
 NEW_PER_RECHECK = 7
 """So many workloads are taken for each re-check that has waited."""
+MOST_NEW_AT_ONCE = 8 * NEW_PER_RECHECK
+"""So many are taken together while re-checks wait; the steps of eight cost each workload more."""
 _STRENGTH: dict[Level, int] = {"recheck": 0, "new": 1, "urgent": 2}
 
 
@@ -90,10 +93,13 @@ class ActiveWork:
         urgent = self._overdue_urgent(now_seconds)
         if urgent:
             return self._urgent.pop(urgent.key)
-        if self._is_recheck_overdue(now_seconds):
+        if self._is_recheck_overdue(now_seconds, new_before=NEW_PER_RECHECK):
             return self._pop_recheck(shares, now_seconds)
-        self._taken_since_recheck += 1
+        self._note_new()
         return None
+
+    def _note_new(self) -> None:
+        self._taken_since_recheck = min(self._taken_since_recheck + 1, MOST_NEW_AT_ONCE)
 
     def _overdue_urgent(self, now_seconds: float) -> QueuedWork | None:
         oldest = next(iter(self._urgent.values()), None)
@@ -101,9 +107,9 @@ class ActiveWork:
             return oldest
         return None
 
-    def _is_recheck_overdue(self, now_seconds: float) -> bool:
+    def _is_recheck_overdue(self, now_seconds: float, *, new_before: int) -> bool:
         has_waited = now_seconds - self._rechecks_since_seconds >= PATIENCE_SECONDS
-        is_turn = self._taken_since_recheck >= NEW_PER_RECHECK
+        is_turn = self._taken_since_recheck >= new_before
         return bool(len(self._rechecks)) and has_waited and is_turn
 
     def pop_new_if(
@@ -114,12 +120,14 @@ class ActiveWork:
         It must stay the next whatever is decided meanwhile about work of its tenant, so there is
         none while another tenant has work of its priority.
         """
-        if self._overdue_urgent(now_seconds) or self._is_recheck_overdue(now_seconds):
+        if self._overdue_urgent(now_seconds):
+            return None
+        if self._is_recheck_overdue(now_seconds, new_before=MOST_NEW_AT_ONCE):
             return None
         work = self._new.peek_of_only_tenant(shares, now_seconds=now_seconds)
         if work is None or not accepts(work.key):
             return None
-        self._taken_since_recheck += 1
+        self._note_new()
         return self._new.pop(shares, now_seconds=now_seconds)
 
     def peek_new(self, shares: TenantShare, *, now_seconds: float) -> QueuedWork | None:
@@ -134,5 +142,5 @@ class ActiveWork:
         return work or self._pop_recheck(shares, now_seconds)
 
     def _pop_recheck(self, shares: TenantShare, now_seconds: float) -> QueuedWork | None:
-        self._taken_since_recheck = 0
+        self._taken_since_recheck = max(0, self._taken_since_recheck - NEW_PER_RECHECK)
         return self._rechecks.pop(shares, now_seconds=now_seconds)

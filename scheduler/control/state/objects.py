@@ -219,8 +219,16 @@ class HubObjects:
             return body
         if (body.get("status") or {}).get("epoch", 0) >= self._leaders_epoch:
             self._late_statuses.discard(key)
-        self._replace(WORKLOADS.kind, key, body)
+        self._replace(WORKLOADS.kind, key, body, has_known_spec=self._has_known_spec(key, body))
         return self.raw_workloads[key]
+
+    def _has_known_spec(self, key: WorkKey, body: Object) -> bool:
+        """Whether the hub's answer says that the spec is the one that is known: its generation."""
+        former = self.workloads.get(key)
+        if former is None or former.metadata.uid != body["metadata"].get("uid"):
+            return False
+        generation = body["metadata"].get("generation")
+        return bool(generation) and former.metadata.generation == generation
 
     def assume(self, key: WorkKey, workload: Workload) -> None:
         """Has others see a workload with a placement that is decided and not written yet."""
@@ -298,17 +306,27 @@ class HubObjects:
         same = meta.get("uid") == fresh.get("uid")
         return same and _resource_version(fresh) <= _resource_version(meta)
 
-    def _replace(self, kind: str, key: WorkKey, body: Object | None) -> None:
+    def _replace(
+        self, kind: str, key: WorkKey, body: Object | None, *, has_known_spec: bool = False
+    ) -> None:
         """Replaces an object, once it is decoded; None removes it.
 
         A workload whose spec is as before keeps that very spec: nothing of it is read again.
+
+        Args:
+            kind: its kind.
+            key: namespace and name.
+            body: as the hub has it.
+            has_known_spec: it is a workload with the spec that is known; that is not decoded.
         """
         former = self.workloads.get(key) if kind == WORKLOADS.kind else None
         tenant = self.tenants.get(key[1]) if kind == TENANTS.kind else None
-        decoded = None if body is None else self._decode(body)
+        decoded = None
+        if body is not None:
+            decoded = self._decode({**body, "spec": {}} if has_known_spec else body)
         if isinstance(decoded, Workload):
             spec = decoded.spec if former is None else former.spec
-            if former is None or decoded.spec != spec:
+            if former is None or not (has_known_spec or decoded.spec == spec):
                 manifests = pack_manifests(decoded.spec.manifests)
                 spec = msgspec.structs.replace(decoded.spec, manifests=manifests)
             decoded = msgspec.structs.replace(decoded, spec=spec)

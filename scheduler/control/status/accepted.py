@@ -29,6 +29,7 @@ from scheduler.model.kinds.workload import (
 )
 from scheduler.model.manifests.recorded import NOT_RECORDED
 from scheduler.model.overrides.recorded import recorded_spec
+from scheduler.model.packed_manifests import deflate
 
 ORDERS_KEPT = "OrdersKept"
 """Condition of a workload whose orders stay as they are, because what was accepted is missing."""
@@ -78,7 +79,7 @@ def pack_accepted(spec: WorkloadSpec, demand: Demand) -> PackedAcceptance:
         demand, placed=(), quota_left=None, budget_left=None, plan=None
     )
     plain = canonical_json({"demand": lasting, "spec": recorded})
-    packed = zlib.compress(plain, _COMPRESSION_LEVEL)
+    packed = deflate(plain, _COMPRESSION_LEVEL)
     return PackedAcceptance(digest_of_bytes(plain), b64encode(packed).decode())
 
 

@@ -43,6 +43,8 @@ def set_condition(
     """
     if condition is not None:
         conditions = with_condition(status.conditions, condition, now)
+        if conditions is status.conditions:
+            return status
     elif find_condition(status.conditions, kind) is None:
         return status
     else:
@@ -53,7 +55,7 @@ def set_condition(
 def with_condition(
     conditions: Sequence[Condition], condition: Condition, now: datetime
 ) -> tuple[Condition, ...]:
-    """The conditions with one set, sorted by type.
+    """The conditions with one set, sorted by type; those given if they have it already.
 
     The transition time changes only with the status, as the Kubernetes API conventions say.
     """
@@ -62,6 +64,8 @@ def with_condition(
     fresh = msgspec.structs.replace(
         condition, last_transition_time=at or now.replace(microsecond=0)
     )
+    if fresh == old and isinstance(conditions, tuple):
+        return conditions
     rest = without_condition(conditions, condition.type)
     return tuple(sorted((*rest, fresh), key=lambda one: one.type))
 

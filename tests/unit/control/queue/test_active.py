@@ -5,7 +5,12 @@ from collections.abc import Iterable
 import pytest
 
 from scheduler.control.ports.hub import WORKLOADS, WatchEvent
-from scheduler.control.queue.active import NEW_PER_RECHECK, PATIENCE_SECONDS, Level
+from scheduler.control.queue.active import (
+    MOST_NEW_AT_ONCE,
+    NEW_PER_RECHECK,
+    PATIENCE_SECONDS,
+    Level,
+)
 from scheduler.control.queue.requeue import Requeuer, RequeueReasons
 from scheduler.control.queue.work_queue import SchedulingQueue, Urgency
 from scheduler.control.state.fair_shares import FairShares
@@ -84,6 +89,24 @@ async def test_re_checks_that_are_not_urgent_take_one_turn_in_eight() -> None:
     add(queue, (f"n{number}" for number in range(100)), "new")
     taken = await names_taken(queue, clock, 80)
     assert sum(name.startswith("r") for name in taken) == 80 // (NEW_PER_RECHECK + 1)
+
+
+async def test_new_work_is_taken_together_and_the_re_checks_that_are_due_come_after_it() -> None:
+    clock = FakeClock()
+    queue = make_queue(clock)
+    add(queue, (f"r{number:03}" for number in range(100)), "recheck")
+    await clock.advance(PATIENCE_SECONDS)
+    add(queue, (f"n{number:03}" for number in range(200)), "new")
+    names = await names_taken(queue, clock, 1)
+    while (other := queue.take_next_if(lambda _: True)) is not None:
+        queue.succeed(other)
+        queue.finish(other)
+        names.append(other[1])
+    assert names == [f"n{number:03}" for number in range(MOST_NEW_AT_ONCE)]
+    after = await names_taken(queue, clock, 80)
+    due = MOST_NEW_AT_ONCE // NEW_PER_RECHECK
+    assert after[:due] == [f"r{number:03}" for number in range(due)]
+    assert sum(name.startswith("r") for name in after[due:]) == (80 - due) // (NEW_PER_RECHECK + 1)
 
 
 async def test_an_urgent_re_check_of_a_workload_in_flight_stays_urgent() -> None:

@@ -91,3 +91,27 @@ def test_a_status_that_changes_leaves_the_spec_the_same_object_and_its_reading_t
 
 def read(hub: Listener) -> object:
     return hub.objects.readings.read(hub.objects.workloads[KEY], None)
+
+
+def test_the_answer_to_our_own_write_has_the_known_spec_only_in_its_generation() -> None:
+    hub = Listener()
+    first, same, edited = version(1), version(2, priority=7), version(3, priority=7)
+    for body, generation in ((first, 1), (same, 1), (edited, 2)):
+        body["metadata"]["generation"] = generation
+    hub.watch(first, "ADDED")
+    spec = hub.objects.workloads[KEY].spec
+    hub.objects.put_workload(same)  # no hub answers so: the generation says what the spec is
+    assert hub.objects.workloads[KEY].spec is spec
+    hub.objects.put_workload(edited)
+    assert hub.objects.workloads[KEY].spec.priority == 7
+    recreated = version(4, priority=9)
+    recreated["metadata"] |= {"uid": "another", "generation": 2}
+    hub.watch(recreated)
+    assert hub.objects.workloads[KEY].spec.priority == 9
+
+
+def test_an_answer_without_a_generation_is_read_as_a_whole() -> None:
+    hub = Listener()
+    hub.watch(version(1), "ADDED")
+    hub.objects.put_workload(version(2, priority=7))
+    assert hub.objects.workloads[KEY].spec.priority == 7
