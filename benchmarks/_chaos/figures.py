@@ -31,7 +31,8 @@ class Figures:
         detect_seconds: from when a site was last heard to when its object said so.
         recover_seconds: from when an eviction was allowed to when the replacement stood in the hub.
             It is allowed `afterSeconds` after the site was last heard, once it is known as silent,
-            under a leader, no freeze holds it, and the workload is not known to lack room. A leader
+            under a leader, no freeze holds it, and the workload is not known to lack room. A freeze
+            ends when the hub takes the status of the Site that says so. A leader
             that began to listen later measures `afterSeconds` from then: what was heard before is
             known by the wall clock alone, which may be wrong.
         moves: replicas that were placed at another site instead of a silent one, and those that
@@ -67,6 +68,8 @@ class Figures:
             is_silent = ready.get("reason") in ("Silent", "Lost")
             if (condition(body, "EvictionsHeld") or {}).get("status") == "True":
                 self._held_at[name] = sight.now
+            elif name in sight.freed:
+                self._held_at[name] = sight.freed[name]
             if name in sight.changed or closed_because(body, sight.wall):
                 self._closed_at[name] = sight.now
             if is_silent and name not in self._silent:

@@ -49,6 +49,7 @@ class Viewer:
         removed = tuple(hub.removed)
         hub.writes.clear()
         hub.removed.clear()
+        freed, hub.freed = hub.freed, {}
         leader = world.leader
         lowered = tuple(Lowered(at=now, site=s, order=o, left=n) for s, o, n in world.lowered)
         world.lowered.clear()
@@ -65,6 +66,7 @@ class Viewer:
                 for one in hub.every(WORKLOADS)
             },
             changed=changed,
+            freed=freed,
             wall=world.clock.now() if now >= world.clock.right_from_seconds else None,
             writes=writes,
             removed=removed,

@@ -131,6 +131,8 @@ class Sight:
         grants: SiteGrants by name.
         workloads: Workloads by namespace and name.
         changed: names of sites whose Site or grants changed since the last moment.
+        freed: when the status of a Site came to hold evictions no longer, by name; since the last
+            moment.
         wall: the time of the scheduler's clock; None: it was wrong a moment ago.
         writes: statuses written since then.
         removed: workloads that are gone since then.
@@ -156,6 +158,7 @@ class Sight:
     grants: dict[str, Raw] = field(default_factory=dict)
     workloads: dict[tuple[str, str], Raw] = field(default_factory=dict)
     changed: frozenset[str] = frozenset()
+    freed: dict[str, float] = field(default_factory=dict)
     wall: datetime | None = None
     writes: tuple[Write, ...] = ()
     removed: tuple[Raw, ...] = ()

@@ -15,6 +15,7 @@ from benchmarks._chaos.hub.objects import ObjectStore, copied, place_of
 from scheduler.control.fence import late_status_problem
 from scheduler.control.ports.hub import (
     LEASES,
+    SITES,
     WORKLOADS,
     ApiResource,
     Busy,
@@ -60,6 +61,8 @@ class ChaosHub:
         fault_ratio: the share of requests that fail in one of four ways.
         writes: statuses of workloads that were taken since the last look at them.
         removed: workloads that are gone since the last look at them.
+        freed: when it took a status of a Site that no longer holds evictions, by name; since the
+            last look at them.
         takings: how many times a scheduler took the Lease that another one had, or none.
         store: the objects.
     """
@@ -69,6 +72,7 @@ class ChaosHub:
     fault_ratio: float = 0.0
     writes: list[StatusWrite] = field(default_factory=list)
     removed: list[Object] = field(default_factory=list)
+    freed: dict[str, float] = field(default_factory=dict)
     takings: int = 0
     store: ObjectStore = field(init=False)
     _log: dict[str, list[tuple[int, WatchEvent]]] = field(default_factory=dict)
@@ -177,6 +181,8 @@ class ChaosHub:
         self, resource: ApiResource, subresource: str | None, before: Object, after: Object
     ) -> None:
         """Refuses a status of a former leader, and notes every other one of a workload."""
+        if resource is SITES and _holds_evictions(before) and not _holds_evictions(after):
+            self.freed[after["metadata"]["name"]] = self.clock.monotonic()
         if resource is not WORKLOADS or subresource != "status":
             return
         old, new = (int((one.get("status") or {}).get("epoch") or 0) for one in (before, after))
@@ -202,3 +208,8 @@ class ChaosHub:
     def _wake(self) -> None:
         self._news.set()
         self._news = asyncio.Event()
+
+
+def _holds_evictions(site: Object) -> bool:
+    conditions = (site.get("status") or {}).get("conditions") or ()
+    return any(one["type"] == "EvictionsHeld" and one["status"] == "True" for one in conditions)

@@ -8,6 +8,7 @@ decision orders the replacement first, and the former replicas end when that run
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from heapq import nsmallest
 
 from scheduler.control.failover.gate import EvictionGate, OpenGate
 from scheduler.control.failover.returns import Returns
@@ -86,6 +87,7 @@ class FailoverLoop:
     _has_looked: bool = False
     _settle_at_seconds: float = float("-inf")
     _held_sites: set[str] = field(default_factory=set)
+    _is_held: bool = False
     _returns: Returns = field(default_factory=Returns)
     _rules: KnownFailover = field(init=False)
 
@@ -93,14 +95,14 @@ class FailoverLoop:
         self._rules = KnownFailover(self.objects)
 
     async def run(self) -> None:
-        """Looks twice a second, and more often while much is due; runs until cancelled."""
+        """Looks twice a second, more often while much is due or held; runs until cancelled."""
         while True:
             await self.clock.sleep(self._pause_seconds())
             with self.faults.barrier("failover"):
                 await self.check()
 
     def _pause_seconds(self) -> float:
-        if not self._due:
+        if not (self._due or self._is_held):
             return _INTERVAL_SECONDS
         asked = self.gate.next_seconds()
         return _BUSY_INTERVAL_SECONDS if asked is None else min(max(asked, 0.01), _INTERVAL_SECONDS)
@@ -245,10 +247,15 @@ class FailoverLoop:
         """Plans all that is due at silent sites from which evictions are allowed."""
         self._drop_plans(set(absent))
         now, found = self.clock.monotonic(), list[EvictionCandidate]()
+        self._is_held = False
         for site in absent:
-            if self._look_at_seconds.get(site, now) <= now and not self.gate.why_not(site):
-                found.extend([one async for one in self._candidates(site)])
-                self._look_at_seconds[site] = now + _LOOK_AGAIN_SECONDS
+            if self._look_at_seconds.get(site, now) > now:
+                continue
+            if self.gate.why_not(site):
+                self._is_held = True
+                continue
+            found.extend([one async for one in self._candidates(site)])
+            self._look_at_seconds[site] = now + _LOOK_AGAIN_SECONDS
         plan = plan_evictions(found, is_enabled=self.is_enabled)
         if plan.next_seconds is not None:
             soon = now + plan.next_seconds
@@ -338,9 +345,8 @@ class FailoverLoop:
         )
         if not self._due or room <= 0:
             return
-        first = sorted(self._due.values(), key=eviction_order)[:room]
-        granted = self.gate.take(len(first))
-        for one in first[:granted]:
+        granted = self.gate.take(min(len(self._due), room))
+        for one in nsmallest(granted, self._due.values(), key=eviction_order):
             del self._due[one.key, one.site]
             workload = self.objects.workloads.get(one.key)
             if workload is None or not self._stays_at(workload, one.site):

@@ -30,7 +30,7 @@ CONDITION = "EvictionsHeld"
 _LOOK_SECONDS = 1.0
 _STALL_SECONDS = 2.0  # a look this much too late shows that the process stood still
 _BURST_SECONDS = 5.0  # what was not evicted in so many seconds may be evicted at once
-_ASK_AGAIN_SECONDS = 0.25
+_ASK_AGAIN_SECONDS = 0.05
 
 _CONDITION_REASONS = {
     "operator": "OperatorFreeze",
@@ -109,11 +109,17 @@ class StormGate:
         return count
 
     def next_seconds(self) -> float | None:
-        """In how many seconds to ask again; None: nothing is held back."""
+        """In how many seconds to ask again; None: nothing is held back.
+
+        That is the next look while something is held, or sooner, when a domain is held until then.
+        """
         self._fill()
         now = self.clock.monotonic()
-        if self.state.freeze is not None or any(not one.is_over(now) for one in self.state.held):
-            return _LOOK_SECONDS
+        held = [one for one in self.state.held if not one.is_over(now)]
+        if self.state.freeze is not None or held:
+            ends = [one.until_seconds for one in held if one.until_seconds is not None]
+            soonest = min([self._looked_seconds + _LOOK_SECONDS, *ends])
+            return max(_ASK_AGAIN_SECONDS, soonest - now)
         if self._tokens >= 1:
             return None
         return max(_ASK_AGAIN_SECONDS, (1 - self._tokens) / self.state.per_second)

@@ -109,3 +109,20 @@ def test_a_leader_that_listens_later_may_evict_later() -> None:
     """It has not heard itself for how long a site is silent, so it waits as long again."""
     assert _recovery_of(listening_since=0.0) == 2000 - (999 + 300)
     assert _recovery_of(listening_since=1500.0) == 2000 - (1500 + 300)
+
+
+def test_a_recovery_counts_from_when_the_hold_of_the_site_ended() -> None:
+    figures, one, silent = Figures(), workload(), site_object("m1")
+    ready = {"type": "Ready", "status": "False", "reason": "Silent"}
+    held = {"type": "EvictionsHeld", "status": "True"}
+    silent["status"] = {"conditions": [ready, held]}
+    objects = {"m1": silent, "m2": site_object("m2")}
+    seen = sight(2000.0, site_objects=objects, failover_seconds=300.0)
+    sites = {name: replace(one, heard_at=1000.0) for name, one in seen.sites.items()}
+    figures.look(replace(seen, sites=sites))
+    free = {**silent, "status": {"conditions": [ready]}}
+    facts = wrote(placed(one, m1=2), placed(one, m2=2))
+    facts["writes"] = tuple(replace(each, at=2001.75) for each in facts["writes"])
+    moment = sight(2002.0, site_objects={**objects, "m1": free}, failover_seconds=300.0, **facts)
+    figures.look(replace(moment, freed={"m1": 2001.5}))
+    assert figures.recover_seconds == [0.25]

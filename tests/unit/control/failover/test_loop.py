@@ -175,6 +175,25 @@ async def test_a_shut_gate_holds_all_back_and_nothing_waits_when_it_opens() -> N
         assert (city.where(), city.where("other")) == ({"m2": 2}, {"m2": 2})
 
 
+class GateThatOpens(ShutGate):
+    """It says when it is to be asked again."""
+
+    def next_seconds(self) -> float | None:
+        return 0.05 if self.why else None
+
+
+async def test_a_gate_that_opens_is_asked_when_it_said() -> None:
+    gate = GateThatOpens()
+    city = FailingCity({"m1": 4, "m2": 9}, gate=gate)
+    async with city.started(pinned("app", "m1")):
+        city.fall_silent("m1")
+        await city.live(300)
+        assert city.where() == {"m1": 2}
+        gate.why = ""
+        await city.live(0.1)
+        assert city.where() == {"m2": 2}
+
+
 async def test_the_highest_priority_gets_the_room_that_is_left() -> None:
     city = FailingCity({"m1": 9, "m2": 2})
     async with city.started(

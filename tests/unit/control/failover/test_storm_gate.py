@@ -36,7 +36,7 @@ async def test_one_silent_site_is_evicted_within_the_budget() -> None:
         assert rig.gate.why_not("m0") == ""
         assert rig.gate.take(1000) == 50, "what five seconds allow"
         assert rig.gate.take(1000) == 0
-        assert rig.gate.next_seconds() == 0.25
+        assert rig.gate.next_seconds() == 0.1, "until one more may start"
         rig.pass_seconds(1, *rig.names[1:])
         assert rig.gate.take(3) == 3
         assert rig.gate.take(1000) == 7
