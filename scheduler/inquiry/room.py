@@ -14,7 +14,7 @@ from scheduler.model.demand.terms import Terms
 from scheduler.model.kinds.fields import DataClass
 from scheduler.model.manifests.manifests import Pods
 from scheduler.model.manifests.pods import PodShape, split_shared_cards
-from scheduler.model.quantities import requests_of
+from scheduler.model.quantities import refuse_shares, requests_of
 from scheduler.placement.choose import choose, prepare_cycle
 from scheduler.placement.filter.rules import is_grant_rule, rule_name
 from scheduler.placement.fleet.context import decision_context
@@ -36,6 +36,7 @@ def shape_demand(requests: Mapping[str, str], replicas: int, data_class: str) ->
     """
     if data_class and data_class not in get_args(DataClass):
         raise ValueError(f"class: write one of {', '.join(get_args(DataClass))}")
+    refuse_shares(requests)
     amounts = split_shared_cards(requests_of(requests))
     shape = PodShape(
         requests=amounts.requests, gpu_cards=amounts.gpu_cards, gpu_milli=amounts.gpu_milli

@@ -162,3 +162,32 @@ def _unknown_in_struct(
             yield field_path, "no such field" + (f"; did you mean {near[0]}?" if near else "")
         else:
             yield from _unknown_fields(value, field.type, field_path)
+
+
+def decode_json(body: bytes, kind: Any) -> Any:  # noqa: ANN401 - a type or a union of types
+    """Reads JSON where `3.0` is the whole number that it is in JSON Schema.
+
+    Args:
+        body: JSON.
+        kind: what it is.
+
+    Raises:
+        msgspec.DecodeError: it is no JSON, or of another form; the message says where.
+        RecursionError: it is too deep.
+    """
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError:
+        return msgspec.convert(_with_whole_numbers(msgspec.json.decode(body)), kind)
+
+
+def _with_whole_numbers(value: Any) -> Any:  # noqa: ANN401 - JSON
+    match value:
+        case float():
+            return int(value) if value.is_integer() else value
+        case list():
+            return [_with_whole_numbers(one) for one in value]
+        case dict():
+            return {name: _with_whole_numbers(one) for name, one in value.items()}
+        case _:
+            return value

@@ -153,6 +153,20 @@ def requests_of(written: Mapping[str, float | str]) -> dict[str, int]:
     return {name: amount for name, amount in sorted(read.items()) if amount > 0}
 
 
+def refuse_shares(written: Mapping[str, float | str]) -> None:
+    """Refuses a part of what pods get in whole: cards and other extended resources.
+
+    A pod that asks for a part of one is refused by its cluster.
+
+    Raises:
+        NotAQuantity: the message names the resource and what to write.
+    """
+    for name, value in written.items():
+        if "/" in name and parse_quantity(value).denominator != 1:
+            way = f"; a share of a card is {GPU_MILLI}: N, in thousandths" if name == GPU else ""
+            raise NotAQuantity(f"{name}: {value} is no whole number, and pods get it in whole{way}")
+
+
 def free_amounts(resource: str, written: Sequence[float | str]) -> list[int]:
     """Reads the free capacity of many nodes; units as in `free_amount`.
 

@@ -24,6 +24,7 @@ from scheduler.control.ports.diagnosis import (
     LogPosition,
     SiteDiagnosis,
 )
+from scheduler.model.decode import decode_json
 from scheduler.model.kinds.workload import Workload
 from scheduler.runtime.clock import Clock
 from scheduler.web.auth import bearer_token_of
@@ -150,7 +151,7 @@ class DiagnosisHandlers:
                 f"the token may not get workloads.kapok.dev/log in namespace {namespace}",
             )
         try:
-            wish = msgspec.json.decode(await request.read() or b"{}", type=_Wish)
+            wish: _Wish = decode_json(await request.read() or b"{}", _Wish)
         except (msgspec.DecodeError, RecursionError, web.HTTPRequestEntityTooLarge) as error:
             raise _Refused(
                 HTTPStatus.BAD_REQUEST, f"the question cannot be read: {error}"

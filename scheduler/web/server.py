@@ -61,6 +61,8 @@ _THREAD_SWITCH_SECONDS: Final = 0.0005
 """The longest that a rendering thread holds the GIL before the event loop runs (default: 5 ms)."""
 _MAX_BODY_BYTES: Final = 32 * 1024
 """A question about logs names up to where each container is known."""
+_MAX_LINE_BYTES: Final = 256 * 1024
+"""A query holds up to 64 sentences or values of facets."""
 _DEFAULT_PAGE_ROWS, _MAX_PAGE_ROWS = 1000, 10_000
 
 
@@ -107,7 +109,12 @@ async def serve_web(listener: WebListener, sources: WebSources) -> AsyncIterator
     handlers = _Handlers(listener, sources)
     before = sys.getswitchinterval()
     sys.setswitchinterval(_THREAD_SWITCH_SECONDS)
-    runner = web.AppRunner(handlers.app(), access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
+    runner = web.AppRunner(
+        handlers.app(),
+        access_log=None,
+        shutdown_timeout=_SHUTDOWN_SECONDS,
+        max_line_size=_MAX_LINE_BYTES,
+    )
     try:
         await runner.setup()
         bound = listener.open_socket()

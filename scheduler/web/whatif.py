@@ -6,6 +6,7 @@ files. One question is answered at a time: each takes a core for some seconds.
 """
 
 import asyncio
+import re
 import shlex
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
@@ -17,19 +18,28 @@ import msgspec
 from aiohttp import web
 
 from scheduler.control.ports.access import ALL_SITES, ALL_WORKLOADS
-from scheduler.model.quantities import CPU, GPU, MEMORY
+from scheduler.model.decode import decode_json
+from scheduler.model.quantities import CPU, GPU, MEMORY, NotAQuantity, refuse_shares, requests_of
 from scheduler.web.answers.language import in_language
 from scheduler.web.auth import bearer_token_of
 from scheduler.web.sessions import Sessions
 from scheduler.whatif.questions import CapacityQuestion, Question, WhatIfQuestion
-from scheduler.whatif.scenario.changes import Change, MakeChange, ScenarioError
+from scheduler.whatif.scenario.changes import (
+    Change,
+    ContradictingChanges,
+    MakeChange,
+    ScenarioError,
+)
 from scheduler.whatif.scenario.words import read_scenario
 from scheduler.whatif.shape import DEFAULT_CLASS, AskedShape
 from scheduler.words.languages import UnknownLanguage, parse_language
 
+_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _MAX_QUESTION_BYTES: Final = 8 << 20
 """New sites come with their nodes."""
 _MAX_WORDS_LENGTH: Final = 8192
+MAX_SCENARIO_PARTS: Final = 8
+"""So often the parameter `scenario` may be repeated."""
 _SHAPE_RESOURCES: Final = {"cpu": CPU, "memory": MEMORY, "gpu": GPU}
 _BUSY: Final = "another what-if is being answered; ask again in some seconds"
 
@@ -61,20 +71,35 @@ class WhatIfHandlers:
         """The routes."""
         return [
             web.get("/api/v1/whatif", self._get_whatif),
+            web.get("/api/v1/workloads/{namespace}/{name}/whatif", self._get_change),
             web.post("/api/v1/whatif", self._post_question),
             web.get("/api/v1/capacity", self._get_capacity),
         ]
 
     async def _get_whatif(self, request: web.Request) -> web.StreamResponse:
-        words = " ".join(request.query.getall("scenario", []))
+        parts = request.query.getall("scenario", [])
+        if len(parts) > MAX_SCENARIO_PARTS:
+            text = f"scenario: write it at most {MAX_SCENARIO_PARTS} times"
+            return _text(HTTPStatus.BAD_REQUEST, text)
+        words = " ".join(parts)
         if len(words) > _MAX_WORDS_LENGTH:
             text = f"scenario: at most {_MAX_WORDS_LENGTH} characters are read"
             return _text(HTTPStatus.BAD_REQUEST, text)
         try:
-            changes = _made_change(request) or read_scenario(_split(words), _refuse_file)
+            changes = read_scenario(_split(words), _refuse_file)
+        except ContradictingChanges as error:
+            return _text(HTTPStatus.CONFLICT, str(error))
         except ScenarioError as error:
             return _text(HTTPStatus.BAD_REQUEST, str(error))
         return await self._answer_once(request, WhatIfQuestion(changes=changes))
+
+    async def _get_change(self, request: web.Request) -> web.StreamResponse:
+        """The smallest change of a workload that the page asks to be shown."""
+        try:
+            change = _made_change(request)
+        except ScenarioError as error:
+            return _text(HTTPStatus.BAD_REQUEST, str(error))
+        return await self._answer_once(request, WhatIfQuestion(changes=(change,)))
 
     async def _get_capacity(self, request: web.Request) -> web.StreamResponse:
         """What still fits where: `cpu`, `memory`, `gpu`, `class`, `namespace` of the query."""
@@ -93,7 +118,9 @@ class WhatIfHandlers:
         }
         try:
             asked = msgspec.convert(shape, AskedShape)
-        except msgspec.ValidationError as error:
+            requests_of(asked.requests)
+            refuse_shares(asked.requests)
+        except (msgspec.ValidationError, NotAQuantity) as error:
             return _text(HTTPStatus.BAD_REQUEST, str(error))
         return await self._answer_once(request, CapacityQuestion(shape=asked))
 
@@ -117,7 +144,8 @@ class WhatIfHandlers:
             self._is_busy = False
         found: dict[str, Any] = msgspec.json.decode(last)
         if "refused" in found:
-            return _text(HTTPStatus.BAD_REQUEST, found["refused"])
+            # It could be read, but it does not suit the fleet as it is.
+            return _text(HTTPStatus.CONFLICT, found["refused"])
         if "answer" not in found:
             return _text(HTTPStatus.INTERNAL_SERVER_ERROR, found.get("failed", "no answer"))
         said = await asyncio.to_thread(in_language, found["answer"], language)
@@ -129,7 +157,7 @@ class WhatIfHandlers:
         if refusal is not None:
             return refusal
         try:
-            question = msgspec.json.decode(await _read_body(request), type=Question)
+            question: Question = decode_json(await _read_body(request), Question)
         except (msgspec.DecodeError, RecursionError, ScenarioError) as error:
             return _text(HTTPStatus.BAD_REQUEST, f"the question cannot be read: {error}")
         if self._is_busy:
@@ -158,20 +186,19 @@ class WhatIfHandlers:
         return _text(HTTPStatus.TOO_MANY_REQUESTS, _BUSY) if self._is_busy else None
 
 
-def _made_change(request: web.Request) -> tuple[Change, ...]:
-    """The smallest change of a workload that the page asks to be shown; (): a scenario is asked."""
-    query = request.query
-    if "change" not in query:
-        return ()
+def _made_change(request: web.Request) -> MakeChange:
+    query, place = request.query, request.match_info
+    if not all(map(_NAME.fullmatch, (place["namespace"], place["name"]))):
+        raise ScenarioError("expected the names of a namespace and a workload")
     raw = {
         "type": "fix",
-        "workload": query.get("workload", ""),
-        "kind": query["change"],
+        "workload": f"{place['namespace']}/{place['name']}",
+        "kind": query.get("change", ""),
         "target": query.get("target", ""),
         "becomes": query.get("to", ""),
     }
     try:
-        return (msgspec.convert(raw, MakeChange),)
+        return msgspec.convert(raw, MakeChange)
     except msgspec.ValidationError as error:
         raise ScenarioError(f"change: {error}") from None
 

@@ -185,20 +185,21 @@ def check_one_at_a_time(web: WebClient) -> None:
 
 
 def check_answers_of_the_page(web: WebClient, site: str) -> None:
-    """The page asks by words; what cannot be read is 400."""
+    """The page asks by words; what cannot be read is 400, what the fleet lacks 409."""
     answer = web.get(f"{PATH}?scenario=lose+{site}+thaw")
     assert not answer["unplaced"]
     assert web.get("/api/v1/capacity?cpu=9")["replicas"] == 0
-    for path, said in (
-        (f"{PATH}?scenario=drain+nowhere", "no site 'nowhere'"),
-        (f"{PATH}?scenario=add+-f+/etc/passwd", "files are read by kapok whatif only"),
-        (f"{PATH}?scenario=", "is empty"),
-        ("/api/v1/capacity?cpus=1", "no parameter 'cpus'"),
-        ("/api/v1/capacity?cpu=x", "not a quantity"),
+    for path, code, said in (
+        (f"{PATH}?scenario=drain+nowhere", 409, "no site 'nowhere'"),
+        (f"{PATH}?scenario=load+1+load+2", 409, "load has two different values"),
+        (f"{PATH}?scenario=add+-f+/etc/passwd", 400, "files are read by kapok whatif only"),
+        (f"{PATH}?scenario=", 400, "is empty"),
+        ("/api/v1/capacity?cpus=1", 400, "no parameter 'cpus'"),
+        ("/api/v1/capacity?cpu=x", 400, "not a quantity"),
     ):
         with pytest.raises(WebUnavailable, match=said) as refused:
             web.get(path)
-        assert refused.value.code == 400
+        assert refused.value.code == code
 
 
 def test_the_page_shows_before_and_after_side_by_side(up: Up, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from scheduler.cli.support.arguments import parse_platform
 from scheduler.cli.support.manifest_files import ManifestFileError, read_objects
 from scheduler.model.decode import NotReadable, decode_as
 from scheduler.model.kinds.kinds import API_GROUP, Workload
-from scheduler.model.quantities import CPU, GPU, MEMORY, NotAQuantity, requests_of
+from scheduler.model.quantities import CPU, GPU, MEMORY, NotAQuantity, refuse_shares, requests_of
 from scheduler.whatif.scenario.changes import ScenarioError
 from scheduler.whatif.shape import DEFAULT_CLASS, AskedShape
 
@@ -98,19 +98,28 @@ def shape_of(arguments: argparse.Namespace, manifests: Sequence[dict[str, Any]])
         raw |= _of_workload(manifests[0], arguments)
     try:
         requests_of(raw["requests"])
+        refuse_shares(raw["requests"])
         return msgspec.convert(raw, AskedShape)
     except (msgspec.ValidationError, NotAQuantity) as error:
         raise ScenarioError(str(error)) from error
 
 
 def _requests(arguments: argparse.Namespace) -> dict[str, str]:
-    found = {CPU: arguments.cpu, MEMORY: arguments.memory, GPU: arguments.gpu}
+    options = {CPU: "--cpu", MEMORY: "--memory", GPU: "--gpu"}
+    written = {CPU: arguments.cpu, MEMORY: arguments.memory, GPU: arguments.gpu}
+    found: dict[str, str] = {name: text for name, text in written.items() if text is not None}
     for word in arguments.request:
         name, equals, amount = word.partition("=")
         if not name or not equals or not amount:
             raise ScenarioError(f"--request {word}: write NAME=AMOUNT")
+        if found.get(name, amount) != amount:
+            first = options[name] if written.get(name) is not None else f"--request {name}="
+            raise ScenarioError(
+                f"--request {word}: {first}{' ' * (first[-1] != '=')}{found[name]} says another "
+                "amount; keep one"
+            )
         found[name] = amount
-    return {name: amount for name, amount in found.items() if amount is not None}
+    return found
 
 
 def _of_workload(raw: dict[str, Any], arguments: argparse.Namespace) -> dict[str, Any]:

@@ -21,7 +21,13 @@ from scheduler.web.answers.source import (
     TooManyQuestions,
     WhyQuestion,
 )
-from scheduler.web.answers.table import TableQuery, WorkloadTable, WrongQuery
+from scheduler.web.answers.table import (
+    MAX_CHOSEN,
+    ContradictingQuery,
+    TableQuery,
+    WorkloadTable,
+    WrongQuery,
+)
 from scheduler.web.answers.table_rows import FACETS, tenants_by_namespace
 from scheduler.web.answers.workload import workload_detail
 from scheduler.web.auth import bearer_token_of
@@ -214,7 +220,10 @@ def table_query(request: web.Request) -> TableQuery:
         WrongQuery: a value is out of its bounds.
     """
     sort = _text(request, "sort") or "namespace"
-    chosen = {name: frozenset(request.query.getall(name, [])) for name in FACETS}
+    written = {name: request.query.getall(name, []) for name in FACETS}
+    if any(len(values) > MAX_CHOSEN for values in written.values()):
+        raise WrongQuery(f"at most {MAX_CHOSEN} values of a facet may be chosen")
+    chosen = {name: frozenset(values) for name, values in written.items()}
     if any(len(value) > _MAX_VALUE_LENGTH for values in chosen.values() for value in values):
         raise WrongQuery(f"a value of a facet has at most {_MAX_VALUE_LENGTH} characters")
     return TableQuery(
@@ -232,6 +241,7 @@ def fit_question(request: web.Request) -> FitQuestion:
 
     Raises:
         WrongQuery: a value is out of its bounds.
+        ContradictingQuery: a resource has two quantities.
     """
     written = request.query.getall("request", [])
     if not 1 <= len(written) <= _MAX_RESOURCES:
@@ -239,8 +249,10 @@ def fit_question(request: web.Request) -> FitQuestion:
     requests: dict[str, str] = {}
     for text in written:
         name, equals, amount = text.partition("=")
-        if not equals or not _RESOURCE.fullmatch(name) or not amount or name in requests:
-            raise WrongQuery("request: write NAME=QUANTITY once for each resource, as cpu=8")
+        if not equals or not _RESOURCE.fullmatch(name) or not amount:
+            raise WrongQuery("request: write NAME=QUANTITY, as cpu=8")
+        if requests.get(name, amount) != amount:
+            raise ContradictingQuery(f"request: {name} has two quantities; write it once")
         requests[name] = amount
     return FitQuestion(
         requests=requests,
@@ -272,6 +284,7 @@ def _number(request: web.Request, name: str, default: int, least: int, most: int
 
 _STATUS_OF: Final[Mapping[type[Exception], HTTPStatus]] = {
     WrongQuery: HTTPStatus.BAD_REQUEST,
+    ContradictingQuery: HTTPStatus.CONFLICT,
     UnknownLanguage: HTTPStatus.BAD_REQUEST,
     QuestionRefused: HTTPStatus.BAD_REQUEST,
     NothingThere: HTTPStatus.NOT_FOUND,

@@ -15,15 +15,19 @@ MAX_FACET_VALUES: Final = 200
 """So many values of a facet are listed, those with most workloads first."""
 MAX_PAGE_ROWS: Final = 1000
 MAX_CHOSEN: Final = 64
-"""So many values of all facets may be chosen at once."""
+"""So many values of one facet may be chosen at once; the handler checks it."""
 _MAX_ANSWERS: Final = 64
-_MAX_OFFSET: Final = 10_000_000
+MAX_OFFSET: Final = 10_000_000
 _FEW_ROWS: Final = 1000
 """So many rows are sorted for one answer; more are taken from the kept order of all rows."""
 
 
 class WrongQuery(ValueError):
     """A query is not answered; the message says what to write."""
+
+
+class ContradictingQuery(ValueError):
+    """Values of a query contradict each other; the message names them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,10 +60,8 @@ class TableQuery:
             raise WrongQuery(f"sort: write one of {', '.join(SORTS)}")
         if not 1 <= self.limit <= MAX_PAGE_ROWS:
             raise WrongQuery(f"limit: write a number from 1 to {MAX_PAGE_ROWS}")
-        if not 0 <= self.offset <= _MAX_OFFSET:
-            raise WrongQuery(f"offset: write a number from 0 to {_MAX_OFFSET}")
-        if sum(map(len, self.chosen.values())) > MAX_CHOSEN:
-            raise WrongQuery(f"at most {MAX_CHOSEN} values of facets may be chosen")
+        if not 0 <= self.offset <= MAX_OFFSET:
+            raise WrongQuery(f"offset: write a number from 0 to {MAX_OFFSET}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ class WorkloadTable:
 
     _rows: TableRows = field(default_factory=TableRows)
     _answers: dict[tuple[TableQuery, _Reader], dict[str, Any]] = field(default_factory=dict)
+    _selections: dict[tuple[TableQuery, _Reader], "_Selection"] = field(default_factory=dict)
 
     def answer(
         self,
@@ -100,30 +103,66 @@ class WorkloadTable:
         """
         if self._rows.take(snapshot):
             self._answers.clear()
+            self._selections.clear()
         reader = _Reader(visible, language)
         known = self._answers.get((query, reader))
         if known is None:
-            while len(self._answers) >= _MAX_ANSWERS:
-                del self._answers[next(iter(self._answers))]
-            known = self._answers[query, reader] = _answer(self._rows, query, reader)
+            known = _page(self._rows, self._selection(query, reader), query, language)
+            _keep(self._answers, (query, reader), known)
         return known | {"now": snapshot.at}
 
+    def _selection(self, query: TableQuery, reader: _Reader) -> "_Selection":
+        """What all pages of a question share, in whatever order and language."""
+        asked = TableQuery(words=query.words, chosen=query.chosen)
+        key = (asked, _Reader(reader.visible, "en"))
+        known = self._selections.get(key)
+        if known is None:
+            known = _select_all(self._rows, asked, reader.visible)
+            _keep(self._selections, key, known)
+        return known
 
-def _answer(rows: TableRows, query: TableQuery, reader: _Reader) -> dict[str, Any]:
-    seen = _seen(rows, reader.visible)
+
+@dataclass(frozen=True, slots=True)
+class _Selection:
+    """The rows that match (None: all there are), how many may be seen, and the listed facets."""
+
+    found: list[TableRow] | None
+    total: int
+    facets: dict[str, Any]
+
+
+def _keep(
+    kept: dict[tuple[TableQuery, _Reader], Any],
+    key: tuple[TableQuery, _Reader],
+    value: Any,  # noqa: ANN401 - JSON or a selection
+) -> None:
+    while len(kept) >= _MAX_ANSWERS:
+        del kept[next(iter(kept))]
+    kept[key] = value
+
+
+def _select_all(rows: TableRows, query: TableQuery, visible: Collection[str] | None) -> _Selection:
+    seen = _seen(rows, visible)
     if seen is None and not query.words and not query.chosen:
         found, counts, total = None, rows.counts, len(rows.by_key)
     else:
         seen = list(rows.by_key.values()) if seen is None else seen
         found, counts = _select(seen, query)
         total = len(seen)
+    return _Selection(found, total, {name: _listed(counts[name]) for name in FACETS})
+
+
+def _page(
+    rows: TableRows, selection: _Selection, query: TableQuery, language: Language
+) -> dict[str, Any]:
+    found = selection.found
     page = islice(_ordered(rows, found, query), query.offset, query.offset + query.limit)
     return {
-        "workloads": [one.encoded(reader.language) for one in page],
+        "workloads": [one.encoded(language) for one in page],
         "offset": query.offset,
-        "total": total,
-        "matching": total if found is None else len(found),
-        "facets": {name: _listed(counts[name]) for name in FACETS},
+        "total": selection.total,
+        "matching": selection.total if found is None else len(found),
+        "facets": selection.facets,
     }
 
 

@@ -54,9 +54,13 @@ class LiveStream:
     async def stream(self, request: web.Request) -> web.StreamResponse:
         """Serves one reader until it disconnects or the server ends."""
         view, name = request.query.get("view", "overview"), request.query.get("name", "")
-        if view not in VIEWS or (view == "site") != bool(_NAME.fullmatch(name)):
-            text = f"view: write one of {', '.join(VIEWS)}; site needs the name of a site too\n"
+        if view not in VIEWS:
+            text = f"view: write one of {', '.join(VIEWS)}\n"
             return web.Response(status=HTTPStatus.BAD_REQUEST, text=text)
+        name = name if view == "site" else ""
+        if view == "site" and not _NAME.fullmatch(name):
+            text = "name: the view site needs the name of a site\n"
+            return web.Response(status=HTTPStatus.NOT_FOUND, text=text)
         token = bearer_token_of(request)
         who = sha256(token.encode()).digest()
         if self._readers.total() >= _MAX_READERS or self._readers[who] >= _MAX_READERS_OF_ONE_TOKEN:

@@ -24,6 +24,7 @@ _REFUSALS: Final = {
     HTTPStatus.UNAUTHORIZED: "The token is missing, or the hub does not know it.",
     HTTPStatus.FORBIDDEN: "The token lacks the right that the text names, or the Host is another.",
     HTTPStatus.NOT_FOUND: "There is no such thing.",
+    HTTPStatus.CONFLICT: "Its values contradict each other or the fleet; the text names them.",
     HTTPStatus.TOO_MANY_REQUESTS: "Too many questions of one holder; wait some seconds.",
     HTTPStatus.SERVICE_UNAVAILABLE: "It cannot be answered now; the text says why.",
 }
@@ -70,7 +71,7 @@ def _operation(route: ApiRoute) -> dict[str, Any]:
     }
     if route.body:
         content = {JSON: {"schema": ref(route.body)}}
-        operation["requestBody"] = {"required": False, "content": content}
+        operation["requestBody"] = {"required": route.is_body_required, "content": content}
     return operation
 
 
@@ -94,7 +95,13 @@ def _in_path(route: ApiRoute) -> list[Schema]:
 
 def _in_query(route: ApiRoute) -> list[Schema]:
     return [
-        {"name": one.name, "in": "query", "description": one.meaning, "schema": one.schema}
+        {
+            "name": one.name,
+            "in": "query",
+            "description": one.meaning,
+            "required": one.is_required,
+            "schema": one.schema,
+        }
         for one in route.query
     ]
 

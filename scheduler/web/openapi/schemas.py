@@ -5,6 +5,10 @@ Answers only gain fields, so no schema forbids others. What is not known is left
 
 from typing import Any, Final
 
+import msgspec
+
+from scheduler.whatif.questions import Question
+
 Schema = dict[str, Any]
 
 TEXT: Final[Schema] = {"type": "string"}
@@ -54,6 +58,14 @@ def record(required: dict[str, Schema], optional: dict[str, Schema] | None = Non
 def or_null(schema: Schema) -> Schema:
     """A value, or null for one that is not known."""
     return {"anyOf": [schema, {"type": "null"}]}
+
+
+[_QUESTION], _OF_QUESTIONS = msgspec.json.schema_components(
+    [Question], ref_template="#/components/schemas/{name}"
+)
+# Where nothing else is taken, what is lost needs no type.
+_LOSS: Final = _OF_QUESTIONS["LoseSites"] | {"title": "Loss", "required": ["kind", "value"]}
+_OF_QUESTIONS["SurvivalQuestion"]["properties"]["losses"]["items"] = ref("Loss")
 
 
 SCHEMAS: Final[dict[str, Schema]] = {
@@ -191,7 +203,12 @@ SCHEMAS: Final[dict[str, Schema]] = {
     ),
     "Links": record({"site": TEXT, "links": listed(mapped(ANYTHING))}),
     "Answer": {"type": "object"},
-    "Scenario": {"description": "What `kapok whatif` sends: changes, and the objects of files."},
+    "AskedOfCopy": {
+        "description": "What `kapok whatif`, `capacity` and `survive` send; files as their objects."
+    }
+    | _QUESTION,
+    **_OF_QUESTIONS,
+    "Loss": _LOSS,
     "Code": record({"code": TEXT, "expiresInSeconds": NUMBER}),
     "Document": record({"openapi": TEXT, "paths": mapped(ANYTHING)}),
 }

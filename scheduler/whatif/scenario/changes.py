@@ -142,3 +142,7 @@ PRICE_KEYS = (*TERM_PRICE_KEYS, *SITE_PRICE_KEYS)
 
 class ScenarioError(ValueError):
     """The scenario says nothing that can be asked; the message names it and the way out."""
+
+
+class ContradictingChanges(ScenarioError):
+    """Two changes of a scenario cannot both be meant; the message names them."""

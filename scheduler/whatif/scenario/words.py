@@ -22,6 +22,7 @@ from scheduler.whatif.scenario.changes import (
     Change,
     ChangeIntensity,
     ChangePrice,
+    ContradictingChanges,
     DrainSite,
     LoseBroker,
     LoseSites,
@@ -260,20 +261,22 @@ def refuse_contradictions(changes: Sequence[Change]) -> None:
     """Refuses changes that cannot all be meant.
 
     Raises:
-        ScenarioError: two of them contradict, or one says nothing beside the others.
+        ContradictingChanges: two of them contradict, or one says nothing beside the others.
     """
     seen: dict[tuple[object, ...], Change] = {}
     for one in changes:
         key = _single(one)
         if key is not None and seen.setdefault(key, one) != one:
-            raise ScenarioError(f"{' '.join(map(str, key))} has two different values; keep one")
+            raise ContradictingChanges(
+                f"{' '.join(map(str, key))} has two different values; keep one"
+            )
     drained = {one.site for one in changes if isinstance(one, DrainSite)}
     lost = {one.value for one in changes if isinstance(one, LoseSites) and one.kind == "site"}
     both = sorted(drained & lost)
     if both:
-        raise ScenarioError(f"{both[0]} is drained and lost; a lost site cannot be drained")
+        raise ContradictingChanges(f"{both[0]} is drained and lost; a lost site cannot be drained")
     if LoseBroker() in changes and (drained or lost or ThawEvictions() in changes):
-        raise ScenarioError(
+        raise ContradictingChanges(
             "lose broker: no site is reached then, so none is drained, lost alone or thawed; "
             "ask about them without the broker's loss"
         )

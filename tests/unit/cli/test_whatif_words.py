@@ -190,3 +190,28 @@ def test_a_large_file_without_an_object_is_refused_by_name_before_it_is_parsed(
     junk.write_text(f"{line}\n" * (6 * 2**20 // (len(line) + 1)))
     with pytest.raises(ManifestFileError, match=r"junk\.yaml: no Kubernetes object in 6,\d"):
         list(read_objects([str(junk)]))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--gpu", "1.5"), "nvidia.com/gpu: 1.5 is no whole number"),
+        (("--cpu", "2", "--request", "cpu=1"), "--request cpu=1: --cpu 2 says another amount"),
+        (
+            ("--request", "a.b/c=1", "--request", "a.b/c=2"),
+            "--request a.b/c=2: --request a.b/c=1 says another amount",
+        ),
+    ],
+)
+def test_a_shape_that_no_pod_has_or_that_contradicts_itself_is_refused(
+    kapok: Run, fleet: Path, words: tuple[str, ...], said: str
+) -> None:
+    code, out, err = kapok("capacity", "-f", fleet, *words)
+    assert (code, out, said in err) == (2, "", True), err
+
+
+def test_the_same_amount_twice_is_no_contradiction(kapok: Run, fleet: Path) -> None:
+    code, answer, _ = kapok(
+        "capacity", "-f", fleet, "--cpu", "1", "--request", "cpu=1", "-o", "json"
+    )
+    assert (code, answer["shape"]["requests"]) == (0, {"cpu": "1"})

@@ -1,6 +1,7 @@
+import msgspec
 import pytest
 
-from scheduler.model.decode import NotReadable, decode, decode_as
+from scheduler.model.decode import NotReadable, decode, decode_as, decode_json
 from scheduler.model.kinds.kinds import KINDS, Site, Workload
 from tests.support.sites import Raw, grant, site_with_capacity, workload
 
@@ -56,3 +57,17 @@ def test_a_site_may_have_a_hundred_thousand_nodes_in_rows_of_their_own() -> None
     raw = site_with_capacity("big", 1)
     raw["status"]["nodeClasses"][0]["free"] *= 5000
     assert len(decode_as(raw, Site).status.node_classes[0].free) == 5000
+
+
+class Amount(msgspec.Struct):
+    """What a body may hold."""
+
+    lines: int | None = None
+    ratio: float = 0.0
+
+
+def test_a_whole_number_may_be_written_with_a_point_as_json_schema_says() -> None:
+    assert decode_json(b'{"lines": 3854.0, "ratio": 2}', Amount) == Amount(3854, 2.0)
+    for wrong in (b'{"lines": 1.5}', b'{"lines": "3"}', b'{"lines": true}'):
+        with pytest.raises(msgspec.ValidationError, match=r"\$\.lines"):
+            decode_json(wrong, Amount)

@@ -9,6 +9,7 @@ from scheduler.model.quantities import (
     free_amount,
     free_amounts,
     parse_quantity,
+    refuse_shares,
     requested_amount,
     requests_of,
 )
@@ -154,3 +155,11 @@ def test_many_nodes_are_read_as_each_of_them_is(resource: str, column: list[floa
 def test_a_short_text_above_the_most_is_refused_too(text: str) -> None:
     with pytest.raises(NotAQuantity, match="too large"):
         free_amount("memory", text)
+
+
+def test_what_pods_get_in_whole_has_no_parts() -> None:
+    refuse_shares({"cpu": "1.5", "nvidia.com/gpu": "2", "huawei.com/Ascend910": "1e3"})
+    with pytest.raises(NotAQuantity, match=r"nvidia.com/gpu: 1.5 is no whole number.*gpu-milli: N"):
+        refuse_shares({"nvidia.com/gpu": "1.5"})
+    with pytest.raises(NotAQuantity, match=r"huawei.com/Ascend910: 500m is no whole number"):
+        refuse_shares({"huawei.com/Ascend910": "500m"})

@@ -235,8 +235,10 @@ async def test_questions_to_the_engine_are_refused_where_there_is_none(server: S
     for path in ("fits?request=cpu=8", "losses/m1", "spend", "workloads/health/appointment/why"):
         status, text = await server.ask(f"/api/v1/{path}")
         assert status == 404, text
-    for wrong in ("fits", "fits?request=cpu", "fits?request=cpu=1&request=cpu=2", "losses/UPPER"):
+    for wrong in ("fits", "fits?request=cpu", "losses/UPPER"):
         assert (await server.ask(f"/api/v1/{wrong}"))[0] == 400
+    two = await server.ask("/api/v1/fits?request=cpu=1&request=cpu=2")
+    assert two == (409, "request: cpu has two quantities; write it once\n")
     for wrong in ("versus=a&versus=b&versus=c", "versus=A", "limit=1000", "decision=%20"):
         assert (await server.ask(f"/api/v1/workloads/health/appointment/why?{wrong}"))[0] == 400
 

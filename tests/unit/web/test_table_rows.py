@@ -148,3 +148,21 @@ def test_an_unchanged_row_is_encoded_once_for_each_language() -> None:
     second = table.answer(scene.take_snapshot(), TableQuery(), None)["workloads"]
     assert [one is other for one, other in zip(first, second, strict=True)] == [True, False, True]
     assert b'"Degraded"' in bytes(second[1])
+
+
+def test_pages_and_orders_of_one_question_share_what_was_found() -> None:
+    scene = WebState(FakeClock())
+    scene.admit(2)
+    scene.report_all()
+    scene.place(30)
+    table, snapshot = WorkloadTable(), scene.take_snapshot()
+
+    def names(sort: str, offset: int, limit: int) -> list[str]:
+        query = TableQuery(words=("work-0001",), sort=sort, offset=offset, limit=limit)
+        found = table.answer(snapshot, query, None)
+        assert found["matching"] == len(whole)
+        return [json.loads(bytes(row))["name"] for row in found["workloads"]]
+
+    whole = [f"work-{n:05}" for n in range(10, 20)]
+    assert names("name", 0, 100) == names("name", 0, 4) + names("name", 4, 100) == whole
+    assert names("name", 2, 3) == whole[2:5]

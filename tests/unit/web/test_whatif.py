@@ -206,7 +206,7 @@ async def test_a_refusal_and_a_failure_are_said_and_the_next_one_is_answered(
     server: AskedServer,
 ) -> None:
     server.lines = [b'{"refused":"there is no site"}\n']
-    assert await server.get("/whatif?scenario=drain+m1") == (400, "there is no site\n")
+    assert await server.get("/whatif?scenario=drain+m1") == (409, "there is no site\n")
     server.lines = [b'{"failed":"it took longer than 120 s"}\n']
     assert await server.get("/whatif?scenario=drain+m1") == (500, "it took longer than 120 s\n")
     server.lines = [b'{"answer":{}}\n']

@@ -1,6 +1,6 @@
 // What a view asks the server for once or again and again, with the state of asking.
 
-import {useEffect, useRef, useState} from "/page/lib/preact.js";
+import {useEffect, useLayoutEffect, useRef, useState} from "/page/lib/preact.js";
 import {plain} from "/page/lib/plain.js";
 import {language} from "/page/lib/words.js";
 
@@ -22,7 +22,7 @@ const LEAST_PAUSE = 250;                      // between two answers to one ques
 export function useAgain(load, keys, {everySeconds = 0, version} = {}) {
   const loop = useRef(null);
   const seen = useRef(version);
-  useEffect(() => {
+  useLayoutEffect(() => {                     // before the frame is painted: the answer is nearer by one
     const mine = {stop: new AbortController(), timer: 0, isBusy: false, isDue: false};
     loop.current = mine;
     mine.run = async () => {

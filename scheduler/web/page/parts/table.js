@@ -28,7 +28,7 @@ export function sorted(rows, column, isDescending) {
 }
 
 function useWindow(box, count) {
-  const [range, setRange] = useState([0, 60]);
+  const [range, setRange] = useState([0, Math.ceil(innerHeight / ROW_PIXELS) + SPARE_ROWS]);
   useEffect(() => {
     const element = box.current;
     if (!element) return undefined;

@@ -156,7 +156,7 @@ function Suggested({query}) {
   const workload = (query.get("workload") || "").split("/", 2);
   const state = useFetched(`/api/v1/workloads/${workload.map(encodeURIComponent).join("/")}/changes`);
   const found = state.data?.smallestChange.find((one) => one.kind === query.get("change") && one.target === query.get("target"));
-  const asked = new URLSearchParams({workload: workload.join("/"), change: query.get("change"), target: query.get("target") || "", to: query.get("to") || ""});
+  const asked = new URLSearchParams({change: query.get("change"), target: query.get("target") || "", to: query.get("to") || ""});
   const why = html`<a href=${link(["workloads", ...workload], {part: "why"})}>${plain(workload.join("/"))}</a>`;
   return html`<section class="panel" id="suggested"><h2>${t("whatif.suggested")}</h2>${pending(state) || (found
     ? html`<p>${plain(found.sentence)}</p><dl class="facts">
@@ -166,7 +166,7 @@ function Suggested({query}) {
         ${found.site && html`<dt>${t("site.name")}</dt><dd><${SiteName} name=${found.site} /></dd>`}
         <dt>${t("whatif.who")}</dt><dd>${named("who", found.who)}</dd></dl>
       <p class="faint">${t(found.verified ? "whatif.suggested-tried" : "whatif.not-tried")}</p>
-      ${found.kind !== "time" && html`<div id="suggested-outcome" aria-live="polite"><${Answer} key=${asked.toString()} path=${`/api/v1/whatif?${asked}`}>
+      ${found.kind !== "time" && html`<div id="suggested-outcome" aria-live="polite"><${Answer} key=${asked.toString()} path=${`/api/v1/workloads/${workload.map(encodeURIComponent).join("/")}/whatif?${asked}`}>
         ${(answer) => html`<${Outcome} answer=${answer} />`}<//></div>`}`
     : html`<${Empty}>${t("whatif.suggested-gone")} ${why}<//>`)}</section>`;
 }

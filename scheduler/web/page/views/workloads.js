@@ -1,6 +1,6 @@
 // All workloads: search, facets with counts, an order; the server finds, sorts and pages.
 
-import {html, useEffect, useMemo, useState} from "/page/lib/preact.js";
+import {html, useMemo, useState} from "/page/lib/preact.js";
 import {ask, useAgain, usePaced} from "/page/lib/fetched.js";
 import {instant, number} from "/page/lib/format.js";
 import {useLive} from "/page/lib/live.js";
@@ -19,6 +19,7 @@ export const Phase = ({phase}) => html`<${State} kind=${PHASE_KINDS[phase] || "i
 const FACETS = ["phase", "reason", "tenant", "namespace", "site", "class"];
 const WORDS_OF = {phase: "phase", reason: "reason", class: "class"};
 const SHOWN_VALUES = 8;
+const FIRST = 60;                              // rows of the first answer: more than fit on a screen
 const PAGE = 400;
 const EVERY_SECONDS = 4;
 
@@ -37,20 +38,23 @@ function questionOf(query, search) {
   return asked.toString();
 }
 
-// The rows of a question, page by page as far as they are looked at, asked for again and again.
+// The rows of a question, page by page as far as they are looked at, asked for again and again. The
+// first answer is short, so that it is there at once; the rest of the page follows.
 function useRows(question) {
-  const [wanted, setWanted] = useState(PAGE);
+  const [extent, setExtent] = useState({question, rows: FIRST});
+  const wanted = extent.question === question ? extent.rows : FIRST;
+  const extend = (rows) => setExtent({question, rows});
   const [state, setState] = useState({data: null, error: null, question: null});
-  useEffect(() => setWanted(PAGE), [question]);
   const load = async (signal) => {
     try {
       const pages = [];
       for (let offset = 0; offset < wanted; offset += PAGE) {
-        pages.push(await ask(`/api/v1/workloads/table?${question}&offset=${offset}&limit=${PAGE}`, signal));
+        pages.push(await ask(`/api/v1/workloads/table?${question}&offset=${offset}&limit=${Math.min(PAGE, wanted)}`, signal));
         if (offset + PAGE >= pages[0].matching) break;
       }
       if (signal.aborted) return 0;
       setState({data: {...pages[0], workloads: pages.flatMap((one) => one.workloads)}, error: null, question});
+      if (wanted < PAGE && pages[0].matching > wanted) extend(PAGE);
     } catch (error) {
       if (signal.aborted) return 0;
       setState((last) => ({...last, error}));
@@ -58,7 +62,7 @@ function useRows(question) {
     return EVERY_SECONDS * Math.ceil(wanted / 2000);
   };
   useAgain(load, [question, wanted, language.get()], {version: useLive().values.workloadsVersion});
-  return [state, () => setWanted((count) => count + PAGE)];
+  return [state, () => extend(wanted < PAGE ? PAGE : wanted + PAGE)];
 }
 
 function Facet({facet, found, query}) {
