@@ -15,6 +15,8 @@ from scheduler.batch_process.solver import BatchProcess
 from scheduler.control.autoscaled_workloads import AutoscaledWorkloads
 from scheduler.control.clock_events import ClockEvents
 from scheduler.control.controller import Controller
+from scheduler.control.drills.drill_loop import DrillLoop
+from scheduler.control.drills.recovery_meter import RecoveryMeter
 from scheduler.control.energy.collector import EnergyCollector
 from scheduler.control.energy.month_budgets import MonthBudgets
 from scheduler.control.energy.users import TenantWatts
@@ -396,6 +398,7 @@ class Term:
             referred=self.referred,
             preemptions=self.preemptions,
         )
+        self.drills = self._build_drills()
         self.energy = self._build_energy()
         if self.energy is not None:
             self.controller.count_energy = self.energy.on_report
@@ -419,6 +422,31 @@ class Term:
             clock=known.clock,
             wait_for_sites_seconds=settings.freshness.hear_sites_seconds,
         )
+
+    def _build_drills(self) -> DrillLoop:
+        """What treats a site as lost for a while; it cuts the site off in both directions."""
+        known = self.known
+        drills = DrillLoop(
+            hub=known.hub,
+            sites=known.sites,
+            meter=RecoveryMeter(
+                objects=known.objects,
+                order_sync=self.order_sync,
+                evictions=self.evictions,
+                gate=self.gate,
+                after_seconds=known.settings.failover.after_seconds,
+            ),
+            gate=self.gate,
+            clock_events=self.clock_events,
+            recorder=known.recorder,
+            events=self.events,
+            on_end=self.controller.on_drill_ended,
+            epoch=self._epoch,
+            clock=known.clock,
+            faults=known.faults,
+        )
+        self.controller.is_lost = self.dispatcher.is_lost = drills.is_lost
+        return drills
 
     def _build_energy(self) -> EnergyCollector | None:
         """What counts what sites use; None: nothing is counted."""
@@ -502,6 +530,7 @@ class Term:
             without_nonce=known.asker.agents_without_nonce,
             evictions_held=self.gate.condition_of,
             schedulable=self.drain.condition_of,
+            drilled=self.drills.condition_of,
             forgotten=self.forget_record.condition_of,
             survives_loss=known.survives_loss,
             jitter=known.jitter,
@@ -517,6 +546,7 @@ class Term:
         yield "wall clock", self.wall_clock.run
         yield "storms", self.gate.run
         yield "freeze", self.freeze_sync.run
+        yield "drills", self.drills.run
         yield "freeze record", self.freeze_record.run
         yield "forget record", self.forget_record.run
         tenants = TenantStatusWriter(

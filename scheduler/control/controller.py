@@ -53,6 +53,7 @@ class Controller:
         referred: the objects that orders refer to.
         count_energy: counts the energy totals of a report.
         preemptions: the preemptions under way.
+        is_lost: whether a drill treats a site as lost, so that nothing of it is taken in.
     """
 
     objects: HubObjects
@@ -70,6 +71,7 @@ class Controller:
     referred: ReferredObjects
     preemptions: Preemptions
     count_energy: Callable[[SiteReport], None] = lambda _: None
+    is_lost: Callable[[str], bool] = lambda _site: False
     _deleting: set[WorkKey] = field(default_factory=set)
 
     # ------------------------------------------------------------ from the hub
@@ -161,6 +163,8 @@ class Controller:
 
     def on_report(self, report: SiteReport) -> None:
         """Handles a report that is newer than the last one."""
+        if self.is_lost(report.site):
+            return
         was_silent, before = self._is_silent(report.site), self.sites.states.get(report.site)
         silent_since = before.ready_changed_at if before else None
         was_late = before is not None and before.health.name == "Late"
@@ -185,6 +189,8 @@ class Controller:
 
     def on_order_status(self, report: OrderStatusReport) -> None:
         """Handles an order status that is newer than the last one."""
+        if self.is_lost(report.site):
+            return
         state = self.sites.states.get(report.site)
         before = state.order_status if state else None
         # A proof and heads are large, and of use once.
@@ -205,7 +211,8 @@ class Controller:
 
     def on_site_offline(self, site: str) -> None:
         """Expects reports sooner: the broker sent the will message of the site's session."""
-        self.sites.on_will(site)
+        if not self.is_lost(site):
+            self.sites.on_will(site)
 
     def on_unadmitted_site(self, site: str, public_key: str) -> None:
         """Lists a site that reports with a key that its Site object does not admit."""
@@ -216,6 +223,12 @@ class Controller:
         self.dispatcher.republish_all()
         for name in self.sites.states:
             self._request_reports(name)
+
+    def on_drill_ended(self, site: str) -> None:
+        """Serves a site again that a drill has treated as lost, and asks for what it has."""
+        if site in self.sites.states:
+            self.dispatcher.resume()
+            self._request_reports(site)
 
     def _of_site(self, site: str, orders: Iterable[OrderIdentity]) -> list[WorkKey]:
         """The workloads of orders that are or were at a site, or that the hub knows nowhere.

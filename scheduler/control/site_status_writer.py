@@ -39,7 +39,7 @@ _MAX_LISTED = 6
 
 @dataclass(slots=True)
 class _LastWrite:
-    shown: tuple[bool, HealthName, bool, str, str, str, str, str, int]
+    shown: tuple[bool, HealthName, bool, str, str, str, str, str, str, int]
     at_seconds: float
     status: dict[str, Any]
     cluster_problem: str = ""
@@ -75,6 +75,7 @@ class SiteStatusWriter:
         schedulable: the condition of a site that takes no new work.
         survives_loss: the condition that says whether the loss of a site can be survived.
         forgotten: the condition of a site of which it is recorded that an operator forgets it.
+        drilled: the condition of a site that a drill treats as lost.
         jitter: draws the pauses after requests that failed.
     """
 
@@ -90,6 +91,7 @@ class SiteStatusWriter:
     schedulable: Callable[[str], Condition | None] = lambda _site: None
     survives_loss: Callable[[str], Condition | None] = lambda _site: None
     forgotten: Callable[[str], Condition | None] = lambda _site: None
+    drilled: Callable[[str], Condition | None] = lambda _site: None
     jitter: random.Random = field(default_factory=random.Random)
     _written: dict[str, _LastWrite] = field(default_factory=dict)
     _refused: dict[str, _Refusal] = field(default_factory=dict)
@@ -146,12 +148,13 @@ class SiteStatusWriter:
         is_known = state.report is not None and not state.is_cluster_reachable
         return state.report.cluster_problem if is_known and state.report else ""
 
-    def _shown(self, name: str) -> tuple[bool, HealthName, bool, str, str, str, str, str, int]:
+    def _shown(self, name: str) -> tuple[bool, HealthName, bool, str, str, str, str, str, str, int]:
         """What is written at once when it changes: readiness, health, what holds it, its spec."""
         state = self.sites.states[name]
         health = state.health
         held, closed = self.evictions_held(name), self.schedulable(name)
         forgotten, survives = self.forgotten(name), self.survives_loss(name)
+        drilled = self.drilled(name)
         return (
             state.is_ready,
             health.name,
@@ -160,6 +163,7 @@ class SiteStatusWriter:
             f"{closed.reason}: {closed.message}" if closed else "",
             forgotten.message if forgotten else "",
             survives.status if survives else "",
+            drilled.message if drilled else "",
             " ".join(self._missing_at(name)),
             self.sites.objects.sites[name].metadata.generation,
         )
@@ -207,6 +211,7 @@ class SiteStatusWriter:
             self.evictions_held(name),
             self.schedulable(name),
             self.forgotten(name),
+            self.drilled(name),
             self.survives_loss(name),
             self._without_nonce_condition(name),
             self._missing_facts_condition(name),

@@ -37,6 +37,10 @@ FORGOTTEN_KIND = "site-forgotten"
 """The kind of a record which says that an operator forgets a site, and what is left there."""
 FORGOTTEN_SUBJECT = "sites"
 """Its subject; the content names the site."""
+DRILL_KIND = "drill"
+"""The kind of a record which says that a drill begins, or what it showed."""
+DRILL_SUBJECT = "drills"
+"""Its subject; the content names the site."""
 VICTIMS = "victims"
 """The field of a decision's content with the digest of what could end for it: work of all tenants,
 which is a blob so that readers of one namespace get it without names; absent: nothing could."""
@@ -57,7 +61,8 @@ class LedgerEntry:
 
     Attributes:
         kind: what happened: "decision", "refusal", "not-carried-out", "deletion",
-            "equal-decisions", "batch", "evictions", "site-forgotten", "loss" or "adoption".
+            "equal-decisions", "batch", "evictions", "site-forgotten", "drill", "loss" or
+            "adoption".
         subject: what it is about, "namespace/name" of a workload for the first four.
         epoch: the leader's epoch; the record's id is made of it and the sequence.
         at: when it happened; an aware instant.

@@ -22,7 +22,8 @@ finds its orders again, until a record of kind "deletion" ends that life. A deci
 recorded and whose status was not written has no effect; a record of kind "not-carried-out" names
 it in `undoes`. What held evictions back, and the words of operators about it, are records of kind
 "evictions", of which each says what is in force from its time on. A site that an operator forgets,
-and what is left behind there, is a record of kind "site-forgotten". A ledger that is new
+and what is left behind there, is a record of kind "site-forgotten"; a drill has
+two of kind "drill", one as it begins and one with its report. A ledger that is new
 because its file was lost says so in a record of kind "loss", until one of kind "adoption", which
 `kapok hub adopt` appends.
 
@@ -54,6 +55,8 @@ from scheduler.ledger.fleet import FleetState, FleetTree
 from scheduler.ledger.ledger import Ledger
 from scheduler.ledger.record import (
     DECISION_KIND,
+    DRILL_KIND,
+    DRILL_SUBJECT,
     EQUAL_KIND,
     EVICTIONS_KIND,
     EVICTIONS_SUBJECT,
@@ -431,6 +434,25 @@ class LedgerRecorder:
                 content=content,
             )
         )
+
+    async def record_drill(self, *, epoch: int, at: datetime, content: dict[str, Any]) -> None:
+        """Appends that a drill begins, or its report.
+
+        Raises:
+            LedgerUnavailableError: the file cannot be written; nothing was recorded.
+        """
+        await self._append(
+            LedgerEntry(kind=DRILL_KIND, subject=DRILL_SUBJECT, epoch=epoch, at=at, content=content)
+        )
+
+    def last_drill(self) -> Mapping[str, Any] | None:
+        """The content of the newest record of a drill; None: there is none.
+
+        Raises:
+            LedgerCorruptError: the record cannot be read.
+        """
+        last = next(self._ledger.newest_first(DRILL_SUBJECT), None)
+        return None if last is None else last.content
 
     def last_evictions(self) -> Mapping[str, Any] | None:
         """The content of the newest record of what holds evictions back; None: there is none.

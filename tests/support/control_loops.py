@@ -100,6 +100,7 @@ class FakeRecorder:
         self.evictions: list[dict[str, Any]] = []
         self.evictions_fault: Exception | None = None
         self.forgotten: list[dict[str, Any]] = []
+        self.drills: list[dict[str, Any]] = []
         self._accepted: dict[str, AcceptedSpec] = {}
 
     def update_facts(self, site: str, facts: SiteFacts | None) -> None:
@@ -190,6 +191,16 @@ class FakeRecorder:
         if self.evictions_fault is not None:
             raise self.evictions_fault
         self.forgotten.append(content)
+
+    async def record_drill(self, *, epoch: int, at: datetime, content: dict[str, Any]) -> None:
+        assert at.tzinfo is not None
+        assert epoch == EPOCH
+        if self.evictions_fault is not None:
+            raise self.evictions_fault
+        self.drills.append(content)
+
+    def last_drill(self) -> Mapping[str, Any] | None:
+        return self.drills[-1] if self.drills else None
 
     def last_evictions(self) -> Mapping[str, Any] | None:
         return self.evictions[-1] if self.evictions else None

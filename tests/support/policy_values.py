@@ -99,6 +99,7 @@ POLICY: tuple[Raw, Raw] = (
             "onReturn": "Keep",
             "unreadyAfterSeconds": 5,
         },
+        "recovery": {"rtoSeconds": 60, "rpoSeconds": 5},
         "rebalance": {"maxMovesPerHour": 1},
     },
     {
@@ -115,6 +116,7 @@ POLICY: tuple[Raw, Raw] = (
             "onReturn": "Return",
             "unreadyAfterSeconds": 6,
         },
+        "recovery": {"rtoSeconds": 70, "rpoSeconds": 0},
         "rebalance": {"maxMovesPerHour": 2},
     },
 )

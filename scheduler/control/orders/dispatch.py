@@ -66,6 +66,7 @@ class Dispatcher:
         on_orders: called with the orders of a workload, by site, whenever they are set.
         content_of: makes the content of an order that a plan has by its digest alone; None: it is
             not known any more.
+        is_lost: whether a drill treats a site as lost, so that nothing is published to it.
         epoch: the leader's epoch.
         sequence: of the newest index to any site in this epoch. One counter for all sites, so
             that it never falls when a Site is deleted and made again.
@@ -88,6 +89,7 @@ class Dispatcher:
     wait_of: Callable[[str, OrderForSite], OrderWait | None] = lambda _site, _order: None
     on_orders: Callable[[WorkKey, Mapping[str, OrderForSite]], None] = lambda _key, _orders: None
     content_of: Callable[[str, OrderForSite], OrderForSite | None] = lambda _site, _order: None
+    is_lost: Callable[[str], bool] = lambda _site: False
     epoch: int = 0
     sequence: int = 0
     is_publishing: bool = False
@@ -371,6 +373,10 @@ class Dispatcher:
                 if self._publish_changed(_MIN_INDEX_SECONDS, _MAX_BUSY_SECONDS):
                     self._changed.set()
 
+    def resume(self) -> None:
+        """Publishes what was kept back, because a site is not treated as lost any more."""
+        self._changed.set()
+
     def flush(self) -> None:
         """Publishes changed plans of sites that have reported: contents first, then the index."""
         self._publish_changed(least_seconds=0.0, busy_seconds=float("inf"))
@@ -386,6 +392,8 @@ class Dispatcher:
             return False
         is_waiting, latest, until = False, self._now() - least_seconds, self._now() + busy_seconds
         for site, plan in self.plans.items():
+            if self.is_lost(site):
+                continue
             is_waiting = not self._publish_kept(site, plan, until) or is_waiting
             if not plan.is_dirty or not plan.has_reported or self._is_held(plan):
                 continue

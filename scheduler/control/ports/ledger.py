@@ -272,6 +272,27 @@ class DecisionRecorder(Protocol):
         """
         ...
 
+    async def record_drill(self, *, epoch: int, at: datetime, content: dict[str, Any]) -> None:
+        """Appends that a drill begins, or its report; returns when it is durable.
+
+        Args:
+            epoch: the epoch of the leader.
+            at: when that was.
+            content: which drill, its phase, and what was measured.
+
+        Raises:
+            NotRecorded: nothing was recorded.
+        """
+        ...
+
+    def last_drill(self) -> Mapping[str, Any] | None:
+        """The content of the newest such record; None: there is none.
+
+        Raises:
+            ValueError: the record cannot be read.
+        """
+        ...
+
     def last_evictions(self) -> Mapping[str, Any] | None:
         """The content of the newest such record; None: there is none.
 

@@ -208,6 +208,9 @@ FIELD_DESCRIPTIONS: dict[tuple[str, str], str] = {
     ("PolicySpec", "failover"): (
         "What happens when a site stops reporting, and when replicas stay not ready."
     ),
+    ("PolicySpec", "recovery"): (
+        "How soon work must run again after its site is lost; drills measure it."
+    ),
     ("PolicySpec", "rebalance"): "How many replicas may be moved to save cost.",
     ("PolicyStatus", "conditions"): _CONDITIONS_TEXT,
     ("Placement", "preset"): "A named arrangement of common settings; other fields refine it.",
@@ -293,6 +296,14 @@ FIELD_DESCRIPTIONS: dict[tuple[str, str], str] = {
         "where another site could do better, s. 0: never. Left out: as the scheduler's settings "
         "say."
     ),
+    ("Recovery", "rtoSeconds"): (
+        "The longest time from the loss of a site until its replicas are ready elsewhere, s (the "
+        "recovery time objective). No decision depends on it; kapok drill says whether it is met."
+    ),
+    ("Recovery", "rpoSeconds"): (
+        "The longest time before a loss of which data may be missing afterwards, s (the recovery "
+        "point objective). Kapok copies no data, so a drill shows it and cannot measure it."
+    ),
     ("UnreadyMove", "at"): "When it was decided.",
     ("UnreadyMove", "replicas"): "How many were replaced.",
     ("FailoverMove", "replicas"): "How many were replaced.",
@@ -321,6 +332,10 @@ FIELD_DESCRIPTIONS: dict[tuple[str, str], str] = {
     ("WorkloadSpec", "schedule"): "When the workload may run.",
     ("WorkloadSpec", "failover"): (
         "What happens when a site stops reporting, and when replicas stay not ready."
+    ),
+    ("WorkloadSpec", "recovery"): (
+        "How soon it must run again after its site is lost, in place of what its policy says; "
+        "drills measure it."
     ),
     ("NameReference", "name"): "The name of the object.",
     ("PodDemand", "replicas"): "The number of replicas.",

@@ -61,8 +61,19 @@ _MEASURED = _rules(
     ),
 )
 
+_RECOVERED_IN_TIME = _rule(
+    "!has(self.recovery) || !has(self.recovery.rtoSeconds) || !has(self.failover)"
+    " || !has(self.failover.afterSeconds)"
+    " || self.failover.afterSeconds < self.recovery.rtoSeconds",
+    "failover.afterSeconds must be shorter than recovery.rtoSeconds: nothing is replaced before it"
+    " is over",
+)
+
 STRUCT_RULES: dict[str, dict[str, Any]] = {
+    "PolicySpec": _rules(_RECOVERED_IN_TIME),
+    "ClusterPolicySpec": _rules(_RECOVERED_IN_TIME),
     "WorkloadSpec": _rules(
+        _RECOVERED_IN_TIME,
         _rule(
             "!(has(self.policyRef) && has(self.placement))",
             "set either policyRef or placement: write the placement into the policy, or remove"

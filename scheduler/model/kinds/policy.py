@@ -27,6 +27,8 @@ Identity = Literal["Whole", "PerSite", "Ranges"]
 FailoverMode = Literal["Automatic", "Manual", "Fenced"]
 OnReturn = Literal["Keep", "Return", "PreferOriginal"]
 OnUnmetRules = Literal["Report", "Move"]
+
+MAX_RECOVERY_SECONDS = 30 * 86_400
 Preset = Literal[
     "two-places-three-centres", "same-city-active-active", "edge-everywhere", "green-batch"
 ]
@@ -194,6 +196,16 @@ class Failover(Part, frozen=True, kw_only=True):
     unready_after_seconds: Seconds | None = None
 
 
+class Recovery(Part, frozen=True, kw_only=True):
+    """How soon work must run again after its site is lost, and how much data it may lose.
+
+    Nothing is decided by it: drills measure what is reached, and say where that is not enough.
+    """
+
+    rto_seconds: Annotated[int, Meta(ge=1, le=MAX_RECOVERY_SECONDS)] | None = None
+    rpo_seconds: Annotated[int, Meta(ge=0, le=MAX_RECOVERY_SECONDS)] | None = None
+
+
 class RebalanceBudget(Part, frozen=True, kw_only=True):
     """How many replicas may be moved to save cost."""
 
@@ -201,11 +213,12 @@ class RebalanceBudget(Part, frozen=True, kw_only=True):
 
 
 class PolicySpec(Part, frozen=True, kw_only=True):
-    """Placement, schedule and failover."""
+    """Placement, schedule, failover and recovery."""
 
     placement: Placement = Placement()
     schedule: Schedule = Schedule()
     failover: Failover = Failover()
+    recovery: Recovery = Recovery()
     rebalance: RebalanceBudget = RebalanceBudget()
 
 

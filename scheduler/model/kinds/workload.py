@@ -28,7 +28,7 @@ from scheduler.model.kinds.fields import (
 )
 from scheduler.model.kinds.metadata import Metadata
 from scheduler.model.kinds.overrides import Overrides
-from scheduler.model.kinds.policy import Failover, Identity, Placement, Schedule
+from scheduler.model.kinds.policy import Failover, Identity, Placement, Recovery, Schedule
 
 Phase = Literal[
     "Pending", "Waiting", "Refused", "Placed", "Running", "Completed", "Degraded", "Deleting"
@@ -134,6 +134,7 @@ class WorkloadSpec(Part, frozen=True, kw_only=True):
     placement: Placement | None = None
     schedule: Schedule | None = None
     failover: Failover | None = None
+    recovery: Recovery | None = None
     on_withdraw: Annotated[
         OnWithdraw,
         Meta(

@@ -144,6 +144,25 @@ REFUSED: dict[str, tuple[tuple[str, dict[str, Any]], str]] = {
         "validUntil must be later",
     ),
     "a grant for no site": (("SiteGrant", {"dataClass": "general-1"}), "sites"),
+    "a recovery before failover begins": (
+        workload(failover={"afterSeconds": 300}, recovery={"rtoSeconds": 300}),
+        "failover.afterSeconds must be shorter than recovery.rtoSeconds",
+    ),
+    "a policy with a recovery before failover begins": (
+        (
+            "ClusterPlacementPolicy",
+            {"failover": {"afterSeconds": 90}, "recovery": {"rtoSeconds": 60}},
+        ),
+        "failover.afterSeconds must be shorter than recovery.rtoSeconds",
+    ),
+    "a recovery in no time": (
+        workload(recovery={"rtoSeconds": 0}),
+        "should be greater than or equal to 1",
+    ),
+    "a recovery in more than a month": (
+        workload(recovery={"rpoSeconds": 2_592_001}),
+        "should be less than or equal to 2592000",
+    ),
     "a deadline before the start": (
         workload(schedule={"earliest": "2026-11-25T00:00:00Z", "deadline": "2026-11-24T00:00:00Z"}),
         "deadline must be later",

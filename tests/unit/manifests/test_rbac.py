@@ -9,6 +9,7 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
 
+from scheduler.control.drills.drill_word import DRILL_MAP, DRILL_STATE_MAP
 from scheduler.control.failover.freeze_word import EVICTIONS_MAP, FREEZE_MAP
 from scheduler.control.leader_election import LEASE_NAME
 from scheduler.control.ports.hub import NAMESPACE
@@ -40,6 +41,8 @@ READERS = {
     CONFIG_MAP: {"operator"},
     EVICTIONS_MAP: EVERYBODY,
     FREEZE_MAP: EVERYBODY,
+    DRILL_MAP: EVERYBODY,
+    DRILL_STATE_MAP: EVERYBODY,
     ledger_heads.CONFIG_MAP: {"auditor"},
     web_address.CONFIG_MAP: EVERYBODY,
 }

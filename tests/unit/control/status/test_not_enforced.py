@@ -38,6 +38,7 @@ SET: dict[str, Any] = {
     "placement": {"strategy": "Balanced"},
     "schedule": {"earliest": "2026-11-24T08:00:00Z"},
     "failover": {"mode": "Manual"},
+    "recovery": {"rtoSeconds": 120, "rpoSeconds": 0},
     "onWithdraw": "Delete",
     "updateStrategy": "Recreate",
     "onDrift": "Report",
@@ -49,6 +50,9 @@ SET: dict[str, Any] = {
 ACTS_ON_ORDERS = {"onDrift", "onWithdraw", "overrides", "updateStrategy"}
 """Not matters of the decision: `test_claims.py`, `test_overrides.py` and `test_asks.py` in
 `tests/unit/control/orders`."""
+
+MEASURED_BY_DRILLS = {"recovery"}
+"""`tests/unit/control/drills`: a drill says whether it is met."""
 
 
 def workload(**spec: Any) -> Workload:  # noqa: ANN401 - any JSON
@@ -75,7 +79,9 @@ def test_a_field_changes_what_is_decided_or_is_listed_as_not_enforced(field: str
     if field == "demand":
         base["manifests"] = SET["manifests"]
     changed = workload(**base, **{field: SET[field]})
-    acts = field in ACTS_ON_ORDERS or demand_of(changed) != demand_of(workload(**base))
+    acts = field in ACTS_ON_ORDERS | MEASURED_BY_DRILLS or demand_of(changed) != demand_of(
+        workload(**base)
+    )
     assert acts or not_enforced(changed), f"spec.{field} does nothing and says nothing"
 
 

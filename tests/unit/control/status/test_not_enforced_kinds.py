@@ -86,6 +86,11 @@ ELSEWHERE: dict[tuple[str, str], str] = {
         "ClusterPlacementPolicy",
         "spec.failover.onReturn",
     ): "tests/unit/model/demand/test_failover.py",
+    **{
+        (kind, f"spec.recovery.{field}"): "tests/unit/model/demand/test_recovery.py"
+        for kind in ("PlacementPolicy", "ClusterPlacementPolicy")
+        for field in ("rtoSeconds", "rpoSeconds")
+    },
     ("Tenant", "spec.weight"): "tests/unit/control/state/test_fair_shares.py",
     ("Tenant", "spec.borrowing"): "tests/unit/placement/cost/test_tenants.py",
     ("Tenant", "spec.borrowingLimit"): "tests/unit/placement/cost/test_tenants.py",
