@@ -55,6 +55,7 @@ from scheduler.control.reconcile.reconciler import Reconciler
 from scheduler.control.reconcile.restore import OrderRestorer
 from scheduler.control.reconcile.unmarked import UnmarkedDecisions
 from scheduler.control.reconcile.workload_writer import WorkloadWriter
+from scheduler.control.rollout.decisions import RolloutDecisions
 from scheduler.control.site_status_writer import SiteStatusWriter
 from scheduler.control.sites.unadmitted_sites import UnadmittedSites
 from scheduler.control.sites.wall_clock import WallClockFollower
@@ -202,6 +203,7 @@ class Term:
             quotas=self.quotas,
             node_labels=known.node_labels,
             last_accepted=self.accepted.last_accepted,
+            former_accepted=self.accepted.former_accepted,
             identities=IdentityResolver(
                 hub_id=settings.hub_id,
                 recorded=known.recorder.identity_of,
@@ -486,6 +488,12 @@ class Term:
                     unready=self.unready,
                 ),
                 preemption=self.preemption,
+                rollouts=RolloutDecisions(
+                    inputs=self.inputs,
+                    order_sync=self.order_sync,
+                    last_accepted=accepted.last_accepted,
+                    former_accepted=accepted.former_accepted,
+                ),
                 epoch=self._epoch,
                 references_of=self.referred.recorded_references,
                 kept_plans=known.kept_plans,

@@ -10,6 +10,7 @@ import msgspec
 
 from scheduler.model.canonical import canonical_json
 from scheduler.model.kinds.fields import Instant, Origin, Part
+from scheduler.model.kinds.rollout import RolloutPhase
 from scheduler.model.kinds.workload import StartPlan
 from scheduler.model.reasons import Reason
 
@@ -85,6 +86,23 @@ class UnmetRule(Part, frozen=True, kw_only=True):
     sentence: str
 
 
+class RolloutStep(Part, frozen=True, kw_only=True):
+    """How far a changed content has gone out over the sites of a workload."""
+
+    phase: RolloutPhase
+    released: int = 0
+    """So many groups have the new content."""
+    groups: int = 0
+    group: str = ""
+    """The group that got it last."""
+    former: tuple[str, ...] = ()
+    """Sites of the placement that have, or get back, the former content."""
+    because: str = ""
+    """Why, for people."""
+    waits_for: str = ""
+    """What keeps the next group from its turn; empty: nothing is known to."""
+
+
 def _current_engine_version() -> str:
     return ENGINE_VERSION
 
@@ -138,6 +156,8 @@ class Decision(Part, frozen=True, kw_only=True):
     """What ends for this workload, which waits until it has; None: nothing does."""
     preempted: dict[str, int] = msgspec.field(default_factory=dict)
     """Replicas that end at once for other workloads, by site."""
+    rollout: RolloutStep | None = None
+    """Which sites have the new content of a rollout, and which the former; None: there is none."""
     decided_at: Instant
     engine: str = msgspec.field(default_factory=_current_engine_version)
     """Always written: left out as a default, it would be read as the version of the reader."""

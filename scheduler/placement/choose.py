@@ -5,14 +5,14 @@ only capacity or time is missing, `Refused` when no site does or it is too late.
 are never taken away because nothing fits now.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from scheduler.model.decision import Decision
+from scheduler.model.decision import Decision, RolloutStep
 from scheduler.model.demand.assignment import BatchAssignment
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.ordinals import OrdinalRange, growth_by_site
@@ -28,10 +28,13 @@ from scheduler.placement.filter.retention import retained_shares
 from scheduler.placement.fit.capacity import SiteCapacity
 from scheduler.placement.fleet.context import DecisionContext, decision_context
 from scheduler.placement.fleet.fleet import Fleet
+from scheduler.placement.fleet.labels import site_labels
 from scheduler.placement.gates import scheduling_gate, with_gate_message
 from scheduler.placement.plain import choose_plainly
 from scheduler.placement.preemption.preempt import preempt
 from scheduler.placement.result import CycleState, build_decision
+from scheduler.placement.rollout.advance import advance
+from scheduler.placement.rollout.line import with_rollout
 from scheduler.placement.rule_moves import may_move, move_to_meet_rules
 from scheduler.placement.start_time import can_wait, note_on_given_up_plan, plan_start, postpone
 
@@ -65,8 +68,44 @@ def choose(
         demand, fleet, context, assigned
     )
     if demand.victims and decision.phase == "Waiting":
-        return _choose_victims(decision, demand, fleet, context)
+        decision = _choose_victims(decision, demand, fleet, context)
+    if demand.rollout is not None:
+        sites = [each.site for each in decision.assignment if each.replicas > 0]
+        return with_rollout(decision, rollout_step(demand, sites, fleet, now=now, terms=terms))
     return decision
+
+
+def rollout_step(
+    demand: Demand,
+    sites: Sequence[str],
+    fleet: Fleet,
+    *,
+    now: datetime,
+    terms: Terms = DEFAULT_TERMS,
+) -> RolloutStep | None:
+    """The next step of the rollout of a workload; None: nothing is rolled out.
+
+    Args:
+        demand: the workload.
+        sites: where it has replicas.
+        fleet: the sites, which say their labels and whether there is room for surge.
+        now: the time of the decision; aware.
+        terms: limits, prices and assumed figures.
+    """
+    if demand.rollout is None:
+        return None
+
+    def lacks_room(site: str, pods: int) -> bool:
+        slot = fleet.slot_of.get(site)
+        if slot is None:
+            return True
+        state = prepare_cycle(demand, fleet, decision_context(now, terms))
+        return state.capacity.replicas_at_slot(slot) < pods
+
+    labels = {
+        site: site_labels(fleet.facts_of(site)) if site in fleet.slot_of else {} for site in sites
+    }
+    return advance(demand.rollout, labels, now=now, lacks_room=lacks_room)
 
 
 def _choose_victims(

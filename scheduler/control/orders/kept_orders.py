@@ -77,6 +77,8 @@ def make_kept_orders(hub_id: str, key: WorkKey, workload: Workload) -> KeptOrder
     if demand is None:
         return None
     shares = statuses.shares_of(status)
+    if status.former_accepted is not None:  # two contents, and what each uses
+        return None
     order_id, orders = format_order_id(hub_id, key, status.incarnation), dict[str, OrderForSite]()
     for site, share in shares.items():
         kept = kept_order_of(workload, order_id, site, share)

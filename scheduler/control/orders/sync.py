@@ -22,6 +22,7 @@ from scheduler.control.orders.identity import IdentityResolver, format_order_id,
 from scheduler.control.orders.kept_orders import KeptOrders
 from scheduler.control.orders.made_orders import MadeOrders
 from scheduler.control.orders.referred_ids import parse_referred_id
+from scheduler.control.orders.surge_room import SurgeRoom
 from scheduler.control.orders.waits import (
     OVERRIDES,
     REFERENCES,
@@ -67,6 +68,7 @@ class OrderSync:
         identities: finds the incarnation of workloads.
         node_labels: names of node labels that workloads ask for.
         last_accepted: gives the spec and the demand of a workload that were accepted last.
+        former_accepted: those before them, while a rollout has not replaced them everywhere.
     """
 
     objects: HubObjects
@@ -76,8 +78,14 @@ class OrderSync:
     identities: IdentityResolver
     node_labels: NodeLabelKeys
     last_accepted: Callable[[Workload], AcceptedSpec | None]
+    former_accepted: Callable[[Workload], AcceptedSpec | None] = lambda _workload: None
     _sites_ordered: dict[WorkKey, set[str]] = field(default_factory=dict)
     _made: MadeOrders = field(default_factory=MadeOrders)
+    _made_former: MadeOrders = field(default_factory=MadeOrders)
+    _surge: SurgeRoom = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._surge = SurgeRoom(self.sites)
 
     def order_id(self, workload: Workload) -> str:
         """The id of a workload's orders, the same at every site; of an identified workload."""
@@ -220,7 +228,11 @@ class OrderSync:
         """
         orders = self._orders_of(key, workload, shares, has_content=has_content)
         self.dispatcher.set_orders(key, orders)
-        if not has_content and (unknown := shares.keys() - orders.keys()):
+        unknown = shares.keys() - orders.keys()
+        if has_content:  # of the former content of a rollout it may not be known
+            is_whole = workload.status.placement.identity == "Whole"  # may start later
+            unknown = set() if is_whole else _sites_of_former(shares) & unknown
+        if unknown:
             self.dispatcher.hold_for(key, unknown)
 
     def restore_orders(
@@ -300,7 +312,11 @@ class OrderSync:
         if isinstance(workload, NotAccepted) or self.order_id(workload) != kept.id:
             return None
         share = statuses.shares_of(workload.status).get(site)
-        basis = workload if is_present_spec_accepted(workload) else self._former(workload)
+        former = self.former_accepted(workload)
+        if share is not None and share.is_former and former is not None:
+            basis = _with_spec(workload, former) if former.is_complete else None
+        else:
+            basis = workload if is_present_spec_accepted(workload) else self._former(workload)
         if share is None or share.generation != kept.generation or basis is None:
             return None
         tenant = self.objects.tenant_of(key[0])
@@ -313,7 +329,7 @@ class OrderSync:
         former = self.last_accepted(workload)
         if former is None or not former.is_complete:
             return None
-        return msgspec.structs.replace(workload, spec=former.spec)
+        return _with_spec(workload, former)
 
     def with_orders(
         self, key: WorkKey, workload: Workload, now: datetime, *, has_content: bool = True
@@ -384,6 +400,29 @@ class OrderSync:
         *,
         has_content: bool,
     ) -> dict[str, OrderForSite]:
+        """The orders, of sites that a rollout has not reached yet of the content before it."""
+        having = _sites_of_former(shares)
+        if not having:
+            return self._orders_of_spec(key, workload, shares, self._made, has_content=has_content)
+        former = self.former_accepted(workload)
+        is_known = former is not None and former.is_complete
+        basis = workload if former is None else _with_spec(workload, former)
+        of_former = {site: one for site, one in shares.items() if site in having}
+        others = {site: one for site, one in shares.items() if site not in having}
+        made = self._orders_of_spec(key, basis, of_former, self._made_former, has_content=is_known)
+        return made | self._orders_of_spec(
+            key, workload, others, self._made, has_content=has_content
+        )
+
+    def _orders_of_spec(
+        self,
+        key: WorkKey,
+        workload: Workload,
+        shares: Mapping[str, SiteShare],
+        remembered: MadeOrders,
+        *,
+        has_content: bool,
+    ) -> dict[str, OrderForSite]:
         tenant = self.objects.tenant_of(key[0])
         order_id = self.order_id(workload)
         if workload.status.placement.identity == "Whole":
@@ -393,7 +432,7 @@ class OrderSync:
             site: one for site in shares if (one := self.dispatcher.order_at(site, order_id))
         }
         if has_content:
-            made = self._made.orders_of(
+            made = remembered.orders_of(
                 key,
                 workload,
                 order_id,
@@ -489,11 +528,14 @@ class OrderSync:
         in the quota. Replicas that the workload's own autoscaler has added at a site do.
         """
         order_id = self.order_id(workload)
+        former = self.former_accepted(workload) if _sites_of_former(shares) else None
         for site, share in shares.items():
             if workload.status.phase == "Completed" or self._is_finished(site, order_id, share):
                 self.sites.set_order(site, order_id, None)
             elif not self.sites.has_ordered(site, order_id, share.generation):
-                self.sites.set_order(site, order_id, ordered_of(demand, share))
+                at_site = former.demand if former is not None and share.is_former else demand
+                self.sites.set_order(site, order_id, ordered_of(at_site, share))
+        self._surge.hold(key, order_id, workload, demand, shares)
         usage = {site: one.replicas for site, one in shares.items() if not one.is_parked}
         raised = {site: self._raised_at(site, order_id, demand, shares[site]) for site in usage}
         if any(raised[site] > usage[site] for site in usage):  # else manifests are not read
@@ -521,6 +563,7 @@ class OrderSync:
             What is known of the sites that have not confirmed yet that nothing of it is left.
         """
         self.dispatcher.set_orders(key, {})
+        self._surge.release(key)
         order_id = self.order_id(workload)
         sites = {
             *statuses.shares_of(workload.status),
@@ -603,6 +646,8 @@ class OrderSync:
     def forget(self, key: WorkKey) -> None:
         """Releases all that is held for a workload that is gone."""
         self._made.forget(key)
+        self._made_former.forget(key)
+        self._surge.release(key)
         self._sites_ordered.pop(key, None)
         self.quotas.release(key)
         self.node_labels.forget(key)
@@ -645,3 +690,12 @@ class OrderSync:
 def _was_ordered(workload: Workload, site: str) -> bool:
     """Whether a site may have an order by the status; one of an older version does not say."""
     return workload.status.accepted is None or site in workload.status.placement.orders
+
+
+def _sites_of_former(shares: Mapping[str, SiteShare]) -> set[str]:
+    """Where replicas that stay have the content before the one that is being rolled out."""
+    return {site for site, one in shares.items() if one.is_former and not one.is_withdrawing}
+
+
+def _with_spec(workload: Workload, accepted: AcceptedSpec) -> Workload:
+    return msgspec.structs.replace(workload, spec=accepted.spec)

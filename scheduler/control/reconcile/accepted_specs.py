@@ -7,6 +7,7 @@ ledger is asked for objects that an older version wrote.
 
 import logging
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from scheduler.control.ports.hub import (
@@ -25,7 +26,7 @@ from scheduler.control.status.accepted import (
 )
 from scheduler.model.kinds.fields import API_VERSION
 from scheduler.model.kinds.metadata import WorkKey
-from scheduler.model.kinds.workload import AcceptedReference, Workload
+from scheduler.model.kinds.workload import AcceptedReference, Workload, WorkloadStatus
 
 _log = logging.getLogger(__name__)
 
@@ -33,6 +34,9 @@ ACCEPTED_LABEL = "kapok.dev/accepted"
 """Label of the ControllerRevisions that hold what was accepted."""
 
 _Reading = tuple[AcceptedReference, AcceptedSpec | AcceptedDamaged]
+_Slot = tuple[str, str, str]
+"""Namespace and name of a workload, and which of its two contents."""
+_PRESENT, _FORMER = "accepted", "former"
 
 _DIGEST_DIGITS = 16
 _MAX_UNPACKED = 128
@@ -51,8 +55,8 @@ class AcceptedSpecs:
 
     hub: Hub
     recorder: DecisionRecorder
-    _read: dict[WorkKey, _Reading] = field(default_factory=dict, init=False)
-    _unpacked: OrderedDict[WorkKey, _Reading] = field(default_factory=OrderedDict, init=False)
+    _read: dict[_Slot, _Reading] = field(default_factory=dict, init=False)
+    _unpacked: OrderedDict[_Slot, _Reading] = field(default_factory=OrderedDict, init=False)
 
     def last_accepted(self, workload: Workload) -> AcceptedSpec | None:
         """The spec and the demand that were accepted last; None: nothing says so any more.
@@ -60,22 +64,24 @@ class AcceptedSpecs:
         Raises:
             ValueError: the record in the ledger cannot be read.
         """
-        found = self._read_status(workload)
+        found = self._read_reference(workload, workload.status.accepted)
         if isinstance(found, AcceptedSpec):
             return found
         return self.recorder.last_accepted(workload.metadata.key)
 
+    def former_accepted(self, workload: Workload) -> AcceptedSpec | None:
+        """What was accepted before, while a rollout has not replaced it; None: not known."""
+        found = self._read_reference(workload, workload.status.former_accepted, _FORMER)
+        return found if isinstance(found, AcceptedSpec) else None
+
     def problem_of(self, workload: Workload) -> str:
         """Why what the hub keeps as accepted cannot be used; "" if it can, or if it keeps none."""
-        found = self._read_status(workload)
+        found = self._read_reference(workload, workload.status.accepted)
         return str(found) if isinstance(found, AcceptedDamaged) else ""
 
     def needs_load(self, workload: Workload) -> bool:
         """Whether what was accepted stands in an object of its own, which was not read yet."""
-        reference = workload.status.accepted
-        if reference is None or reference.content:
-            return False
-        return self._read.get(_key_of(workload), (None, None))[0] != reference
+        return any(self._to_load(workload))
 
     async def load(self, workload: Workload) -> None:
         """Reads it.
@@ -83,17 +89,24 @@ class AcceptedSpecs:
         Raises:
             HubError: the hub does not answer now.
         """
-        reference = workload.status.accepted
-        if reference is None:
-            return
-        key, name = _key_of(workload), revision_name(workload, reference.digest)
-        try:
-            body = await self.hub.get(CONTROLLER_REVISIONS, name, key[0])
-        except NotFound:
-            problem = AcceptedDamaged(f"ControllerRevision {name}, which has it, is gone")
-            self._read[key] = (reference, problem)
-            return
-        self._read[key] = (reference, _unpack(reference.digest, _content_of(body)))
+        for slot, reference in self._to_load(workload):
+            name = revision_name(workload, reference.digest)
+            try:
+                body = await self.hub.get(CONTROLLER_REVISIONS, name, slot[0])
+            except NotFound:
+                problem = AcceptedDamaged(f"ControllerRevision {name}, which has it, is gone")
+                self._read[slot] = (reference, problem)
+                continue
+            self._read[slot] = (reference, _unpack(reference.digest, _content_of(body)))
+
+    def _to_load(self, workload: Workload) -> Iterator[tuple[_Slot, AcceptedReference]]:
+        status = workload.status
+        for part, reference in ((_PRESENT, status.accepted), (_FORMER, status.former_accepted)):
+            slot = _slot_of(workload, part)
+            if reference is None or reference.content:
+                continue
+            if self._read.get(slot, (None, None))[0] != reference:
+                yield slot, reference
 
     async def store(self, workload: Workload, packed: PackedAcceptance) -> None:
         """Writes what is too large for a status; the status that names it is written after it.
@@ -111,37 +124,45 @@ class AcceptedSpecs:
             await self.hub.delete(CONTROLLER_REVISIONS, name, namespace)
             await self.hub.create(CONTROLLER_REVISIONS, body)
 
-    async def remove_former(self, workload: Workload, present: AcceptedReference | None) -> None:
+    async def remove_former(self, workload: Workload, written: WorkloadStatus) -> None:
         """Deletes what a written status does not name any more; else it goes with the workload."""
-        former = workload.status.accepted
-        if former is None or former.content or not former.digest:
-            return
-        if present is not None and (present.digest, present.content) == (former.digest, ""):
-            return
-        name = revision_name(workload, former.digest)
-        try:
-            await self.hub.delete(CONTROLLER_REVISIONS, name, workload.metadata.namespace)
-        except HubError as error:
-            _log.warning("ControllerRevision %s stays until its workload goes: %s", name, error)
+        named = {
+            one.digest
+            for one in (written.accepted, written.former_accepted)
+            if one is not None and not one.content
+        }
+        status = workload.status
+        before = [one for one in (status.accepted, status.former_accepted) if one is not None]
+        for former in before:
+            if former.content or not former.digest or former.digest in named:
+                continue
+            name = revision_name(workload, former.digest)
+            try:
+                await self.hub.delete(CONTROLLER_REVISIONS, name, workload.metadata.namespace)
+            except HubError as error:
+                _log.warning("ControllerRevision %s stays until its workload goes: %s", name, error)
 
     def forget(self, key: WorkKey) -> None:
         """Drops what was read of a workload that is gone."""
-        self._read.pop(key, None)
-        self._unpacked.pop(key, None)
+        for part in (_PRESENT, _FORMER):
+            self._read.pop((*key, part), None)
+            self._unpacked.pop((*key, part), None)
 
-    def _read_status(self, workload: Workload) -> AcceptedSpec | AcceptedDamaged | None:
-        reference, key = workload.status.accepted, _key_of(workload)
+    def _read_reference(
+        self, workload: Workload, reference: AcceptedReference | None, part: str = _PRESENT
+    ) -> AcceptedSpec | AcceptedDamaged | None:
+        slot = _slot_of(workload, part)
         if reference is None:
             return None
-        known, found = self._read.get(key, (None, None))
+        known, found = self._read.get(slot, (None, None))
         if known == reference and found is not None:
             return found
         if not reference.content:
             return AcceptedDamaged("the object that has it was not read yet")
-        known, found = self._unpacked.pop(key, (None, None))
+        known, found = self._unpacked.pop(slot, (None, None))
         if known != reference or found is None:
             found = _unpack(reference.digest, reference.content)
-        self._unpacked[key] = (reference, found)
+        self._unpacked[slot] = (reference, found)
         while len(self._unpacked) > _MAX_UNPACKED:
             self._unpacked.popitem(last=False)
         return found
@@ -194,5 +215,5 @@ def _unpack(digest: str, content: str) -> AcceptedSpec | AcceptedDamaged:
         return error
 
 
-def _key_of(workload: Workload) -> WorkKey:
-    return (workload.metadata.namespace, workload.metadata.name)
+def _slot_of(workload: Workload, part: str) -> _Slot:
+    return (workload.metadata.namespace, workload.metadata.name, part)

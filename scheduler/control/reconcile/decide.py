@@ -48,6 +48,7 @@ from scheduler.control.reconcile.triggers import (
     is_decision_due,
     is_unchanged,
 )
+from scheduler.control.rollout.decisions import RolloutDecisions
 from scheduler.control.state.decision_inputs import DecisionInputs
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.resolve_demand import with_rights_of_today
@@ -103,6 +104,7 @@ class Decider:
         stats: counts decisions and refusals.
         failover: which sites a workload is to leave, and what moves back.
         preemption: what ends for a workload, and what of it ends for others.
+        rollouts: which sites have the new content of a workload.
         epoch: gives the leader's epoch.
         references_of: names what goes along with the orders of a workload, for the record.
         kept_plans: gives the plans for losses that the last judgement of survival made.
@@ -118,6 +120,7 @@ class Decider:
     stats: WorkloadStats
     failover: FailoverDecisions
     preemption: PreemptionDecisions
+    rollouts: RolloutDecisions
     epoch: Callable[[], int]
     references_of: Callable[[WorkKey], Sequence[Mapping[str, str]]] = lambda _key: ()
     kept_plans: Callable[[], KeptPlans] = lambda: _NO_PLANS
@@ -154,7 +157,11 @@ class Decider:
             if requeue_reason.needs_redecision and status.placement.groups:
                 rechecked = self._recheck_last_accepted(key, workload, now)
             return self._refuse(workload, rechecked, demand, now)
-        if not is_decision_due(workload, needs_redecision=requeue_reason.needs_redecision):
+        rollout = self.rollouts.question_of(workload)
+        is_step = rollout is not None and self.rollouts.is_due(workload, demand, rollout)
+        if not is_step and not is_decision_due(
+            workload, needs_redecision=requeue_reason.needs_redecision
+        ):
             return Draft(status=status, outcome=ReconcileResult("unchanged"))
         if not status.placement.groups and (demand.placed or not demand.replicas):
             status = self.order_sync.with_adopted_placement(workload).status
@@ -164,14 +171,18 @@ class Decider:
         accepted = demand
         if demand.evicted or demand.preempted:
             accepted = msgspec.structs.replace(demand, evicted=(), evicted_keep={}, preempted=())
+        if rollout is not None:
+            demand = msgspec.structs.replace(demand, rollout=rollout)
         demand, decision = self._choose(key, workload, demand, now)
         demand, decision, is_ending = self.preemption.consider(
             key, workload, demand, decision, lambda one: self._choose(key, workload, one, now)[1]
         )
         outcome = outcome_of(decision, demand)
-        if self._is_kept(workload, status, decision, is_ending=is_ending):
+        if not is_step and self._is_kept(workload, status, decision, is_ending=is_ending):
             return Draft(status=status, outcome=outcome)
         draft = self._draft(workload, status, demand, decision, outcome, recorded=workload, now=now)
+        after = self.rollouts.with_decision(workload, draft.status, rollout, decision, now)
+        draft = replace(draft, status=after)
         if not is_ending:
             generation = workload.metadata.generation
             after = with_preemption(draft.status, decision, generation, now)
@@ -495,6 +506,7 @@ class Decider:
             identity=demand.identity,
             unready_sites=unready_sites(status, demand),
             pin_at=self._pin_at(workload, recorded.spec, demand),
+            keeps_former=recorded is not workload,
         )
         key = (workload.metadata.namespace, workload.metadata.name)
         after = self.failover.with_decision(key, after, demand, decision)
@@ -567,6 +579,7 @@ class Decider:
         identity: Identity | None,
         unready_sites: Collection[str],
         pin_at: Callable[[str, Mapping[str, SiteShare]], NodePin | None],
+        keeps_former: bool,
     ) -> WorkloadStatus:
         generation = workload.metadata.generation
         is_spec_changed = status.observed_generation != generation
@@ -582,6 +595,7 @@ class Decider:
             identity=identity,
             unready_sites=unready_sites,
             pin_at=pin_at,
+            keeps_former=keeps_former,
         )
         if status.phase == "Completed" and not is_spec_changed:
             after = msgspec.structs.replace(after, phase="Completed")

@@ -12,6 +12,7 @@ from scheduler.control.orders.waits import REFERENCES, references_condition
 from scheduler.control.preemption.status import without_settled_preemption
 from scheduler.control.reconcile.accepted_specs import AcceptedSpecs
 from scheduler.control.reconcile.failover import FailoverDecisions
+from scheduler.control.rollout.decisions import RolloutDecisions
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.resolve_demand import policies_of
 from scheduler.control.status import workload as statuses
@@ -52,6 +53,7 @@ class ObservedStatus:
         order_sync: what sites report of the workload's orders.
         accepted: what was accepted last.
         failover: which sites a workload is to leave, and what comes of it.
+        rollouts: which sites have the new content of a workload.
         clock: for the times of conditions.
         epoch: gives the leader's epoch.
         stuck_after_seconds: an order that does not run for this long sets StuckInFlight.
@@ -61,6 +63,7 @@ class ObservedStatus:
     order_sync: OrderSync
     accepted: AcceptedSpecs
     failover: FailoverDecisions
+    rollouts: RolloutDecisions
     clock: Clock
     epoch: Callable[[], int]
     stuck_after_seconds: float
@@ -118,6 +121,7 @@ class ObservedStatus:
         status = set_condition(status, kept, ORDERS_KEPT, now)
         status = self.failover.with_outcome(key, status, now)
         status = without_settled_preemption(status, now)
+        status = self.rollouts.with_observed(workload, status, now)
         status = with_kstatus(status, is_failed=has_failed_site(status, views), now=now)
         _log.debug("%s/%s: %s", *key, status.phase)
         return msgspec.structs.replace(

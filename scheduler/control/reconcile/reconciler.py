@@ -34,6 +34,7 @@ from scheduler.control.reconcile.progress import Begun, Flight, Step
 from scheduler.control.reconcile.triggers import cannot_wait
 from scheduler.control.reconcile.unmarked import UnmarkedDecisions
 from scheduler.control.reconcile.workload_writer import NOTHING_WRITTEN, WorkloadWriter
+from scheduler.control.rollout.overlap import overlap_refusal
 from scheduler.control.state.manifest_checks import ManifestChecks
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.ownership import ObjectOwnership, conflict_refusal
@@ -131,6 +132,7 @@ class Reconciler:
             order_sync=self.order_sync,
             accepted=self.accepted,
             failover=self.decider.failover,
+            rollouts=self.decider.rollouts,
             clock=self.clock,
             epoch=self.epoch,
             stuck_after_seconds=self.stuck_after_seconds,
@@ -279,7 +281,7 @@ class Reconciler:
             self._order(key, written, demand, has_content=has_content)
         elif step.is_identified and not status.placement.groups:
             self.order_sync.release_indexes(key)
-        await self.accepted.remove_former(workload, status.accepted)
+        await self.accepted.remove_former(workload, status)
         self.stats.record_status(key, status, demand)
         self._record_events(workload, status)
         self._record_preemption(workload, draft, status)
@@ -292,6 +294,7 @@ class Reconciler:
             self.decider.preemption.retry_after_seconds(
                 key, msgspec.structs.replace(workload, status=status)
             ),
+            self.decider.rollouts.retry_after_seconds(workload, status),
         )
         retry = min(filter(None, waits), default=None)
         return replace(draft.outcome, frees_names=frees_names, retry_after_seconds=retry)
@@ -544,6 +547,8 @@ class Reconciler:
             self.order_sync.quotas,
             evicted=self.decider.failover.evictions.sites_to_leave(key),
         )
+        if isinstance(demand, Demand) and (overlap := overlap_refusal(workload, self.objects)):
+            return overlap
         if isinstance(demand, Demand):
             self.order_sync.node_labels.record(key, demand)
             keeps = self.decider.failover.evictions.keeps(key)

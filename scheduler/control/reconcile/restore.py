@@ -51,7 +51,8 @@ class OrderRestorer:
         Where the hub does not answer, the orders stay as they are until it is read.
         """
         for workload in list(self.objects.workloads.values()):
-            if is_present_spec_accepted(workload) or not self.accepted.needs_load(workload):
+            is_enough = is_present_spec_accepted(workload) and not workload.status.former_accepted
+            if is_enough or not self.accepted.needs_load(workload):
                 continue
             try:
                 await self.accepted.load(workload)

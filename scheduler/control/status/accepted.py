@@ -76,7 +76,7 @@ def pack_accepted(spec: WorkloadSpec, demand: Demand) -> PackedAcceptance:
     """
     recorded = recorded_spec(spec)
     lasting = msgspec.structs.replace(
-        demand, placed=(), quota_left=None, budget_left=None, plan=None
+        demand, placed=(), quota_left=None, budget_left=None, plan=None, rollout=None
     )
     plain = canonical_json({"demand": lasting, "spec": recorded})
     packed = deflate(plain, _COMPRESSION_LEVEL)

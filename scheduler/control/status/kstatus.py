@@ -10,6 +10,8 @@ these conditions and `observedGeneration` alone (sigs.k8s.io/cli-utils, pkg/ksta
 A drift that `spec.onDrift: Report` leaves changes none of them: it is what the spec asks for. The
 message of `Ready` names it (docs/decisions/0105-drift-and-ready.md).
 
+A rollout that goes on reconciles, and one that is paused or was rolled back is stalled.
+
 The last two conditions are there only while they are True, and never both. They follow from the
 rest of the status, so they are written with it.
 """
@@ -51,7 +53,7 @@ def with_kstatus(status: WorkloadStatus, *, is_failed: bool, now: datetime) -> W
     stalled = _stalled_reason(status, is_failed=is_failed)
     is_ready = not stalled and _is_ready(status)
     reason = stalled or str(status.phase or "Pending")
-    message = clip_text(_left_drift(status) if is_ready else status.reason)
+    message = clip_text(_left_drift(status) if is_ready else status.reason or _rollout(status))
     ready = Condition(
         type=READY, status="True" if is_ready else "False", reason=reason, message=message
     )
@@ -71,6 +73,8 @@ def with_kstatus(status: WorkloadStatus, *, is_failed: bool, now: datetime) -> W
 
 def _is_ready(status: WorkloadStatus) -> bool:
     """Whether it runs or has completed; what is scaled to 0 is as it is to be."""
+    if status.rollout is not None and status.rollout.phase != "Complete":
+        return False
     if status.phase in ("Running", "Completed"):
         return True
     available = find_condition(status.conditions, "Available")
@@ -84,6 +88,12 @@ def _left_drift(status: WorkloadStatus) -> str:
     return f"changed at its sites and left so: {drifted.message}" if drifted is not None else ""
 
 
+def _rollout(status: WorkloadStatus) -> str:
+    """How far a rollout is; "" without one."""
+    found = find_condition(status.conditions, "RolledOut")
+    return found.message if found is not None and found.status == "False" else ""
+
+
 def _stalled_reason(status: WorkloadStatus, *, is_failed: bool) -> str:
     """Why nothing goes on until someone acts; "" while something does."""
     if status.phase == "Deleting":
@@ -93,8 +103,9 @@ def _stalled_reason(status: WorkloadStatus, *, is_failed: bool) -> str:
         return accepted.reason
     if status.phase == "Refused":
         return "Refused"
-    if status.phase != "Degraded":
-        return ""
+    stopped = status.rollout.phase if status.rollout is not None else ""
+    if stopped in ("Paused", "RolledBack") or status.phase != "Degraded":
+        return f"Rollout{stopped}" if stopped in ("Paused", "RolledBack") else ""
     if is_failed:
         available = find_condition(status.conditions, "Available")
         word = available.reason if available is not None else ""

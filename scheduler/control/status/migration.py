@@ -57,6 +57,7 @@ class SiteShare:
         completions: its part of the completions of a Job; None: they are not divided.
         ordinals: its range of ordinals; None: its replicas have none of their own.
         pin: what its pods require of nodes; None: only what the manifests say.
+        is_former: it has the content before the one that is being rolled out.
     """
 
     replicas: int
@@ -69,6 +70,7 @@ class SiteShare:
     completions: int | None = None
     ordinals: SiteOrdinals | None = None
     pin: NodePin | None = None
+    is_former: bool = False
 
     @property
     def ordered(self) -> int:
@@ -152,6 +154,7 @@ def _read_shares(groups: Iterable[PlacementGroup]) -> dict[str, SiteShare]:
                 completions=known.completions if group.completions is None else group.completions,
                 ordinals=group.ordinals or known.ordinals,
                 pin=group.pin or known.pin,
+                is_former=known.is_former or group.former,
             )
     return shares
 
@@ -192,6 +195,7 @@ def next_shares(
     known_sites: set[str],
     may_overlap: bool = True,
     unready_sites: Collection[str] = (),
+    former_sites: Collection[str] = (),
 ) -> dict[str, SiteShare]:
     """The shares after a decision.
 
@@ -206,6 +210,8 @@ def next_shares(
             for numbered pods: none of them is to run twice, so none waits for its replacement.
         unready_sites: sites with replicas that are replaced because they are not ready. All of
             these stay ordered, so that they can stay if the replacement is not ready either.
+        former_sites: sites that have the content before the one that is being rolled out; where
+            they have it already, new content changes nothing.
     """
     targets = {one.site: one.replicas for one in decision.assignment if one.replicas > 0}
     held = {
@@ -229,12 +235,20 @@ def next_shares(
             leaving=leaving.get(site, 0),
             replaced_by=replacing if site in leaving else (),
             violates=decision.violations.get(site, ""),
+            is_former=site in former_sites if site in targets else bool(old and old.is_former),
         )
-        is_same = not is_new_content or fresh.is_withdrawing
+        is_same = fresh.is_withdrawing or has_same_content(old, fresh, is_new=is_new_content)
         if old and old.ordered == fresh.ordered and is_same:
             fresh = replace(fresh, generation=old.generation)
         shares[site] = fresh
     return shares or _parked(before, decision, generation, is_new_content, known_sites)
+
+
+def has_same_content(old: SiteShare | None, fresh: SiteShare, *, is_new: bool) -> bool:
+    """Whether a share keeps its content; `is_new` says that the one of the spec has changed."""
+    if old is not None and old.is_former != fresh.is_former:
+        return False
+    return fresh.is_former or not is_new
 
 
 def with_pins(
@@ -254,7 +268,8 @@ def with_pins(
     after: dict[str, SiteShare] = {}
     for site, share in shares.items():
         old = before.get(site)
-        is_held = share.is_withdrawing or share.is_parked
+        keeps_former = share.is_former and old is not None and old.is_former
+        is_held = share.is_withdrawing or share.is_parked or keeps_former
         pin = (old.pin if old else None) if is_held else pin_at(site, before)
         is_other = old is not None and not is_held and pin != old.pin
         newest = generation if is_other else share.generation
@@ -282,7 +297,7 @@ def _parked(
         )
         if site not in known_sites or share.is_withdrawing or not may_stay:
             continue
-        is_same = share.is_parked and not is_new_content
+        is_same = share.is_parked and not (is_new_content or share.is_former)
         kept = share.generation if is_same else generation
         parked[site] = SiteShare(replicas=0, generation=kept, is_parked=True)
     return parked

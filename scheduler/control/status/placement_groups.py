@@ -20,6 +20,7 @@ class _GroupValues(NamedTuple):
     completions: int | None
     ordinals: SiteOrdinals | None
     pin: NodePin | None
+    former: bool
 
 
 def groups_of(
@@ -76,6 +77,7 @@ def _group_values(
         share.completions,
         share.ordinals,
         share.pin,
+        share.is_former,
     )
 
 

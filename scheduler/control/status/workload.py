@@ -5,6 +5,7 @@ hub holds and writes the difference once.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -84,6 +85,7 @@ def with_decision(
     identity: Identity | None = None,
     unready_sites: Collection[str] = (),
     pin_at: Callable[[str, Mapping[str, SiteShare]], NodePin | None] = lambda _, __: None,
+    keeps_former: bool = False,
 ) -> WorkloadStatus:
     """The status after a decision.
 
@@ -99,8 +101,14 @@ def with_decision(
         identity: what applies to its numbered pods.
         unready_sites: sites with replicas that are replaced because they are not ready.
         pin_at: see `with_pins`.
+        keeps_former: the decision is about a former spec: a rollout stays as far as it is.
     """
-    before = shares_of(status)
+    step, before = decision.rollout, shares_of(status)
+    former = step.former if step is not None else ()
+    if keeps_former:
+        former = tuple(site for site, one in before.items() if one.is_former)
+    elif step is not None and status.former_accepted is None:  # it begins with the former content
+        before = {site: replace(one, is_former=True) for site, one in before.items()}
     shares = next_shares(
         before,
         decision,
@@ -111,6 +119,7 @@ def with_decision(
         may_overlap=identity not in ("Whole", "Ranges"),
         known_sites=set(known_sites),
         unready_sites=unready_sites,
+        former_sites=frozenset(former),
     )
     shares, completed = divide_completions(
         shares, before, views or {}, total=completions, completed=status.placement.completed

@@ -9,6 +9,7 @@ from scheduler.model.jurisdictions import problem_of
 from scheduler.model.kinds.policy import Spread
 from scheduler.model.kinds.tenant import Tenant
 from scheduler.model.kinds.workload import Workload
+from scheduler.model.rollout.groups_checked import problem_of_groups
 
 
 def find_contradictions(
@@ -38,6 +39,7 @@ def find_contradictions(
     yield from _check_spread_pairs(required)
     yield from _check_weights(demand)
     yield from _check_schedule(demand)
+    yield from _check_rollout(workload, demand)
 
 
 def _check_content(workload: Workload) -> Iterator[NotAccepted]:
@@ -291,3 +293,16 @@ def _check_schedule(demand: Demand) -> Iterator[NotAccepted]:
             condition="DeadlineImpossible",
             message=f"spec.schedule: {problem}",
         )
+
+
+def _check_rollout(workload: Workload, demand: Demand) -> Iterator[NotAccepted]:
+    """Finds groups of a rollout that take no site, the same ones, or more than all."""
+    rollout = workload.spec.rollout
+    if rollout is None:
+        return
+    problem = problem_of_groups(rollout.groups)
+    if demand.identity == "Ranges":
+        problem = "numbered pods in ranges (placement.identity: Ranges) change at all sites at once"
+    if problem:
+        message = f"spec.rollout: {problem}"
+        yield NotAccepted(reason="invalid", condition="InvalidRollout", message=message)

@@ -47,6 +47,7 @@ from scheduler.model.manifests.manifests import Pods
 from scheduler.model.manifests.pods import PodShape
 from scheduler.model.quantities import GPU_CARDS, GPU_MILLI, MILLI_PER_UNIT
 from scheduler.model.reasons import Reason
+from scheduler.model.rollout.question import RolloutQuestion
 
 
 class PlacedReplicas(Part, frozen=True, kw_only=True):
@@ -194,6 +195,8 @@ class Demand(Part, frozen=True, kw_only=True, dict=True):
     """What others borrow of the guaranteed quota that its tenant needs for it."""
     preempted: tuple[PreemptedReplicas, ...] = ()
     """Its replicas that end at once for another workload, at most one entry per site."""
+    rollout: RolloutQuestion | None = None
+    """The rollout of its content, as far as it has gone; None: there is none."""
 
     @lazy
     def placed_replicas(self) -> dict[str, int]:

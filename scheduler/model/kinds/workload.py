@@ -29,6 +29,7 @@ from scheduler.model.kinds.fields import (
 from scheduler.model.kinds.metadata import Metadata
 from scheduler.model.kinds.overrides import Overrides
 from scheduler.model.kinds.policy import Failover, Identity, Placement, Recovery, Schedule
+from scheduler.model.kinds.rollout import Rollout, RolloutStatus
 
 Phase = Literal[
     "Pending", "Waiting", "Refused", "Placed", "Running", "Completed", "Degraded", "Deleting"
@@ -174,6 +175,13 @@ class WorkloadSpec(Part, frozen=True, kw_only=True):
             "if this really fits then; they go back to the queue with their age."
         ),
     ] = "Never"
+    rollout: (
+        Annotated[
+            Rollout,
+            Meta(description="Changes go out by groups of sites. Left out: to all at once."),
+        ]
+        | None
+    ) = None
 
 
 class SiteOrdinals(Part, frozen=True, kw_only=True):
@@ -244,6 +252,9 @@ class PlacementGroup(Part, frozen=True, kw_only=True):
         ]
         | None
     ) = None
+    former: Annotated[
+        bool, Meta(description="They have the content before the one that is being rolled out.")
+    ] = False
 
 
 MAX_ACCEPTED_CHARACTERS = 64 * 1024
@@ -479,6 +490,13 @@ class WorkloadStatus(Part, frozen=True, kw_only=True):
     preemption: Annotated[
         PreemptionStatus | None,
         Meta(description="The room that is kept while what is in preempting ends."),
+    ] = None
+    rollout: Annotated[
+        RolloutStatus | None, Meta(description="How far the last change has gone out.")
+    ] = None
+    former_accepted: Annotated[
+        AcceptedReference | None,
+        Meta(description="The last good content, while a rollout has not replaced it everywhere."),
     ] = None
     conditions: Conditions = ()
 

@@ -43,13 +43,14 @@ SET: dict[str, Any] = {
     "updateStrategy": "Recreate",
     "onDrift": "Report",
     "preemption": "LowerPriority",
+    "rollout": {"groups": [{"share": 0.5}]},
     "paused": True,
     "overrides": [{"imageRegistries": [{"from": "docker.io", "to": "mirror.local"}]}],
 }
 
-ACTS_ON_ORDERS = {"onDrift", "onWithdraw", "overrides", "updateStrategy"}
-"""Not matters of the decision: `test_claims.py`, `test_overrides.py` and `test_asks.py` in
-`tests/unit/control/orders`."""
+ACTS_ON_ORDERS = {"onDrift", "onWithdraw", "overrides", "rollout", "updateStrategy"}
+"""Not matters of the demand: `test_claims.py`, `test_overrides.py` and `test_asks.py` in
+`tests/unit/control/orders`, and `tests/unit/control/rollout`."""
 
 MEASURED_BY_DRILLS = {"recovery"}
 """`tests/unit/control/drills`: a drill says whether it is met."""
