@@ -42,6 +42,7 @@ from scheduler.control.preemption.decisions import (
 )
 from scheduler.control.preemption.victims import VictimFinder
 from scheduler.control.queue.capacity_watch import CapacityWatcher
+from scheduler.control.queue.planned_starts import PlannedStarts
 from scheduler.control.queue.requeue import Requeuer, RequeueReasons
 from scheduler.control.queue.reservations import ReservationPlanner, Reservations
 from scheduler.control.queue.work_queue import SchedulingQueue
@@ -89,6 +90,8 @@ from scheduler.placement.queue.minimum_requests import MinimumRequests
 
 _PRESSED_AT_WORKLOADS = 100
 """While so many workloads wait to be decided, what is written for other tools waits."""
+_OVERRUN_RATIO = 0.2
+"""Work may run a fifth longer than it says, and its deadline is met still."""
 _REFRESH_SECONDS, _REFRESH_CHECK_SECONDS = 3600.0, 60.0
 
 Loop = Callable[[], Coroutine[Any, Any, None]]
@@ -113,6 +116,7 @@ class Term:
             clock=known.clock,
             base_terms=Terms(
                 report_stale_seconds=int(settings.freshness.stale_after_seconds),
+                overrun_ratio=_OVERRUN_RATIO,
                 may_evict=False,  # failover plans what is evicted, and says so in each demand
             ),
             dated_now=known.sites.dated_now,
@@ -269,6 +273,7 @@ class Term:
             clock=known.clock,
             demand_of=self._accepted_demand_of,
         )
+        self.planned = PlannedStarts(sites=known.sites, demand_of=self._accepted_demand_of)
         self.preemption = PreemptionDecisions(
             objects=known.objects,
             inputs=self.inputs,
@@ -308,6 +313,7 @@ class Term:
             objects=known.objects,
             sites=known.sites,
             reservations=self.reservations,
+            planned=self.planned,
             requeuer=self.requeuer,
             wake_ups=self.wake_ups,
             clock=known.clock,
@@ -392,6 +398,7 @@ class Term:
             publisher=known.publisher,
             requeuer=self.requeuer,
             reservations=self.reservations,
+            planned=self.planned,
             fair_shares=self.fair_shares,
             unadmitted_sites=self.unadmitted_sites,
             ledger_heads=self.ledger_heads,
@@ -509,6 +516,7 @@ class Term:
                 quotas=self.quotas,
                 ownership=ownership,
                 reservations=self.reservations,
+                planned=self.planned,
             ),
             requeue_reasons=self.requeuer.reasons,
             reservations=self.reservations,

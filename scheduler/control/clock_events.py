@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from scheduler.control.events.site_notices import SiteNotices
+from scheduler.control.queue.planned_starts import PlannedStarts
 from scheduler.control.queue.requeue import Requeuer
 from scheduler.control.queue.reservations import Reservations
 from scheduler.control.sites.site_readiness import HealthChange
@@ -35,6 +36,7 @@ class ClockEvents:
         objects: the hub's objects.
         sites: what is known of sites.
         reservations: capacity that is reserved for workloads that have waited long.
+        planned: the room that planned starts keep.
         requeuer: queues the workloads concerned.
         wake_ups: wakes workloads that wait.
         notices: says which sites are silent, and which grants begin or lapse.
@@ -45,6 +47,7 @@ class ClockEvents:
     objects: HubObjects
     sites: Sites
     reservations: Reservations
+    planned: PlannedStarts
     requeuer: Requeuer
     wake_ups: WakeUps
     notices: SiteNotices
@@ -120,6 +123,7 @@ class ClockEvents:
             self.notices.silent(site, known)
         self.reservations.forget_site(site)
         self.requeuer.requeue(self.objects.workloads_at(site))
+        self.requeuer.requeue(self.planned.at([site]))
 
     def update_grant_boundaries(self) -> None:
         """Recomputes when grants and energy limits begin or end, because some have changed."""

@@ -21,6 +21,7 @@ from scheduler.control.ports.agents import (
 )
 from scheduler.control.ports.hub import GRANTS, POLICIES, SCHEMES, SITES, TENANTS, WORKLOADS
 from scheduler.control.preemption.active import Preemptions
+from scheduler.control.queue.planned_starts import PlannedStarts
 from scheduler.control.queue.requeue import Requeuer
 from scheduler.control.queue.reservations import Reservations
 from scheduler.control.sites.sites import Sites
@@ -54,6 +55,7 @@ class Controller:
         count_energy: counts the energy totals of a report.
         preemptions: the preemptions under way.
         is_lost: whether a drill treats a site as lost, so that nothing of it is taken in.
+        planned: the room that planned starts keep.
     """
 
     objects: HubObjects
@@ -70,6 +72,7 @@ class Controller:
     notices: SiteNotices
     referred: ReferredObjects
     preemptions: Preemptions
+    planned: PlannedStarts
     count_energy: Callable[[SiteReport], None] = lambda _: None
     is_lost: Callable[[str], bool] = lambda _site: False
     _deleting: set[WorkKey] = field(default_factory=set)
@@ -107,6 +110,7 @@ class Controller:
         else:
             self._deleting.discard(key)
         self.preemptions.note(key, workload)
+        self.planned.note(key, workload)
         self.requeuer.enqueue(key)
 
     def admit(self, site: Site) -> None:
@@ -132,6 +136,7 @@ class Controller:
     def _on_site_changed(self, name: str) -> None:
         site = self.objects.sites.get(name)
         self.reservations.forget_site(name)
+        self.requeuer.requeue(self.planned.at([name]))
         if site is None:
             self.notices.removed(name)
             left = self.sites.left.workloads_at(name)

@@ -89,6 +89,7 @@ class Startup:
         for site in self.objects.sites.values():
             self.controller.admit(site)
         self.reconciler.note_preemptions()
+        self.reconciler.note_planned_starts()
         self.reconciler.unmarked.begin(self.objects.workloads)
         for key, workload in self.objects.workloads.items():
             if is_decided(workload):

@@ -83,9 +83,10 @@ def read_blob(place: LedgerPlace, digest: str) -> bytes:
 def read_blob_of(place: LedgerPlace, digest: str, record_id: str) -> bytes:
     """The JSON value under a digest, as who may read a record may see it.
 
-    The workloads that were in flight at sites, and those that could have ended, have no names
-    there, but those of the record's namespace and those that its decision names: how much there was
-    explains the decision, and not whose it was. Of what a batch assigned only these are there.
+    The workloads that were in flight or planned at sites, and those that could have ended, have no
+    names there, but those of the record's namespace and those that its decision names: how much
+    there was explains the decision, and not whose it was. Of what a batch assigned only these are
+    there.
 
     Raises:
         KeyError: there is no such record, or it does not refer to the blob.
@@ -196,12 +197,15 @@ def without_other_names(value: Any, names: VisibleNames) -> Any:  # noqa: ANN401
     in_flight, victims = value.get(_IN_FLIGHT), value.get(POSSIBLE_VICTIMS)
     if isinstance(in_flight, list):
         value = {**value, _IN_FLIGHT: [_unnamed(one, names) for one in in_flight]}
+    planned = value.get(_PLANNED)
+    if isinstance(planned, list):
+        value = {**value, _PLANNED: [_unnamed_run(one, names) for one in planned]}
     if isinstance(victims, list):
         value = {**value, POSSIBLE_VICTIMS: [_unnamed_victim(one, names) for one in victims]}
     return value
 
 
-_IN_FLIGHT, _HIDDEN = "inFlight", "-"
+_IN_FLIGHT, _PLANNED, _HIDDEN = "inFlight", "planned", "-"
 
 
 def _is_seen(one: Any, names: VisibleNames) -> bool:  # noqa: ANN401 - any JSON value
@@ -214,6 +218,12 @@ def _unnamed(one: Any, names: VisibleNames) -> Any:  # noqa: ANN401 - any JSON v
     name = str(one.get("workload", ""))
     prefix = RESERVED_FOR_PREFIX if name.startswith(RESERVED_FOR_PREFIX) else ""
     return {**one, "workload": prefix + names.of(name.removeprefix(prefix))}
+
+
+def _unnamed_run(one: Any, names: VisibleNames) -> Any:  # noqa: ANN401 - any JSON value
+    if "workload" not in one:
+        return one
+    return {**_unnamed(one, names), "pods": [_unnamed(pod, names) for pod in one.get("pods", ())]}
 
 
 def _unnamed_victim(one: Any, names: VisibleNames) -> Any:  # noqa: ANN401 - any JSON value

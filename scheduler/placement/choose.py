@@ -124,9 +124,14 @@ def _choose_victims(
         after = replace(state, capacity=request.capacity, demand=request.demand)
         return _decide_within_limits(after, request, division)
 
+    # Of the room that planned starts keep, nothing is given to it: no victim has that.
+    request = division_request(state)
+    request = replace(
+        request, open_slots=_without(request.open_slots, state.capacity.planned_slots)
+    )
     return preempt(
         waiting,
-        division_request(state),
+        request,
         fleet,
         filter_result=state.filter_result,
         context=context,
@@ -154,11 +159,13 @@ def _choose_in_steps(
     division = divide_with_preferred_affinity(request, fleet)
     if may_move(demand):
         division = move_to_meet_rules(request, division, fleet, state.filter_result, state.context)
-    if can_wait(demand) and division.replicas_by_slot:
-        plan = plan_start(state, request, division.replicas_by_slot)
+    now_shares = division.replicas_by_slot
+    may_find_room_later = now_shares is None and state.capacity.planned_slots
+    if can_wait(demand) and (now_shares or may_find_room_later):
+        plan = plan_start(state, request, now_shares)
         if plan is not None:
             too_early = build_decision(state, Division(replicas_by_slot=None), "deadline")
-            return postpone(too_early, state, plan, division.replicas_by_slot)
+            return postpone(too_early, state, plan, now_shares)
     followed = assigned and follow_assignment(
         assigned,
         request,
@@ -202,7 +209,7 @@ def prepare_cycle(demand: Demand, fleet: Fleet, context: DecisionContext) -> Cyc
         context = replace(context, start_seconds=context.now_seconds)
     filter_result = filter_sites(demand, fleet, context)
     retained = retained_shares(demand, fleet, filter_result, context)
-    capacity = SiteCapacity(fleet, demand, filter_result.rights.vendor_sets)
+    capacity = SiteCapacity(fleet, demand, filter_result.rights.vendor_sets, context)
     return CycleState(
         demand=demand,
         fleet=fleet,

@@ -44,7 +44,10 @@ _DEFAULTS = _values_of(Demand(key=""))
 
 
 def choose_plainly(demand: Demand, fleet: Fleet, context: DecisionContext) -> Decision | None:
-    """The decision about plain work; None: the work is not plain, or no kernel fits its pods."""
+    """The decision about plain work; None: the work is not plain, or no kernel fits its pods.
+
+    Where planned starts may take room it is None, too.
+    """
     if _values_of(demand) != _DEFAULTS or demand.replicas <= 0 or not fleet.is_compiled:
         return None
     filter_result = filter_sites(demand, fleet, context)
@@ -57,9 +60,13 @@ def choose_plainly(demand: Demand, fleet: Fleet, context: DecisionContext) -> De
         shares: ReplicasBySlot = {}
         sites = cheapest_of(slots, capacity, costs)
         if sites is not None and sites.fill(shares, demand.replicas):
+            if not fleet.planned_slots.isdisjoint(shares):
+                return None  # planned starts may take room there
             return build_placed_decision(
                 demand, fleet, context, costs=costs, shares=shares, filter_result=filter_result
             )
+    if fleet.planned_slots:
+        return None
     state = CycleState(
         demand=demand,
         fleet=fleet,

@@ -4,12 +4,14 @@ Only work that states its deadline and its duration can wait, and only while no 
 starts are considered where a forecast covers the whole run, or where the energy price changes with
 the hours. A start now and every later one are priced by one series of each site, so waiting never
 wins by a comparison of two sources. All other costs and the free capacity are assumed to stay as
-they are now: capacity is not reserved, and the workload is decided again at the planned start.
-Therefore starts are planned with a margin before the latest one; from then on the work takes what
-is free.
+they are now, but for what is planned: a planned start keeps its room for the time of its run
+(`fit/planned_room.py`), so the cheapest start with room in its window counts. The workload is
+decided again at the planned start, and every hour until then. Starts are planned with a margin
+before the latest one, and so that a run which takes longer by `Terms.overrun_ratio` ends in time;
+from then on the work takes what is free.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -36,14 +38,19 @@ from scheduler.placement.cost.terms.waiting import waiting_price
 from scheduler.placement.divide.divide import DivisionRequest
 from scheduler.placement.divide.division import ReplicasBySlot
 from scheduler.placement.divide.site_groups import divide_in_groups
+from scheduler.placement.fit.capacity import SiteCapacity
+from scheduler.placement.fit.planned_room import longest_run_seconds, planned_edges
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.gates import latest_start_seconds
 from scheduler.placement.result import CycleState, format_sites
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 _MAX_SITES = 64
 """How many sites of one forecast and tariff are considered, the cheapest ones."""
+_MAX_STARTS_WITH_PLANS = 48
+"""How many starts are tried where planned starts take room, the cheapest ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,14 +60,15 @@ class PlannedStart:
     Attributes:
         start_seconds: the start, in seconds since 1970.
         shares: replicas by slot.
-        saved_cny: CNY saved over the whole run, after the cost of waiting.
+        saved_cny: CNY saved over the whole run, after the cost of waiting; None: there is no room
+            for a start now.
         saved_grams: grams of CO2 saved over the whole run; negative when it emits more.
     """
 
     start_seconds: float
     shares: ReplicasBySlot
-    saved_cny: float
-    saved_grams: float
+    saved_cny: float | None = None
+    saved_grams: float = 0.0
 
 
 def can_wait(demand: Demand) -> bool:
@@ -71,29 +79,47 @@ def can_wait(demand: Demand) -> bool:
 
 
 def plan_start(
-    state: CycleState, request: DivisionRequest, now_shares: ReplicasBySlot
+    state: CycleState, request: DivisionRequest, now_shares: ReplicasBySlot | None
 ) -> PlannedStart | None:
-    """The cheapest later start, if it saves enough; None: start now.
+    """The cheapest later start that has room, if it saves enough; None: start now.
 
     Args:
         state: the results of the steps before, of work that can wait.
         request: what is divided, as for a start now.
-        now_shares: replicas by slot for a start now.
+        now_shares: replicas by slot for a start now; None: planned starts of others leave no room
+            for one, so any later start is better.
     """
-    slots = np.array(sorted(now_shares), np.int64)
-    if not len(slots) or not state.costs.are_known(slots):
-        return None
-    start = min(_best_starts(state, request), default=None)
-    if start is None:
-        return None
-    later_context = replace(state.context, start_seconds=start[1])
-    costs = site_costs_of(state.demand, state.fleet, later_context)
-    # Only sites whose costs are known both now and then are candidates: a site must not gain
-    # because another one lost a figure.
-    unknown = costs.unknown[request.open_slots] + state.costs.unknown[request.open_slots]
-    open_slots = request.open_slots[unknown == 0]
-    division = divide_in_groups(replace(request, open_slots=open_slots, costs=costs), state.fleet)
-    return _worthwhile_start(state, costs, now_shares, division.replicas_by_slot, start[1])
+    if now_shares is not None:
+        slots = np.array(sorted(now_shares), np.int64)
+        if not len(slots) or not state.costs.are_known(slots):
+            return None
+    has_plans = bool(state.fleet.planned_slots)
+    bounds = sorted(_best_starts(state, request, has_room_now=now_shares is not None))
+    starts = list(dict.fromkeys(start for _, start in bounds))
+    # Without plans all starts have the same room, so the cheapest one answers for all.
+    for start_seconds in starts[: _MAX_STARTS_WITH_PLANS if has_plans else 1]:
+        later_context = replace(state.context, start_seconds=start_seconds)
+        capacity = state.capacity.during(later_context)
+        if has_plans and not _may_have_room(request, capacity):
+            continue
+        costs = site_costs_of(state.demand, state.fleet, later_context)
+        # Only sites whose costs are known both now and then are candidates: a site must not gain
+        # because another one lost a figure.
+        unknown = costs.unknown[request.open_slots] + state.costs.unknown[request.open_slots]
+        open_slots = request.open_slots[unknown == 0]
+        later = replace(request, open_slots=open_slots, costs=costs, capacity=capacity)
+        shares = divide_in_groups(later, state.fleet).replicas_by_slot
+        if shares is None and has_plans:
+            continue
+        if now_shares is None and shares is not None:
+            return PlannedStart(start_seconds=start_seconds, shares=shares)
+        return _worthwhile_start(state, costs, now_shares or {}, shares, start_seconds)
+    return None
+
+
+def _may_have_room(request: DivisionRequest, capacity: SiteCapacity) -> bool:
+    """A quick look at whether all sites together have the room that is asked."""
+    return int(capacity.replicas_at(request.open_slots).sum()) >= request.replicas
 
 
 def _worthwhile_start(
@@ -129,21 +155,33 @@ def _worthwhile_start(
     )
 
 
-def _best_starts(state: CycleState, request: DivisionRequest) -> Iterator[tuple[float, float]]:
-    """(CNY per replica-hour, start in seconds since 1970): the best of each forecast and tariff."""
+def _best_starts(
+    state: CycleState, request: DivisionRequest, *, has_room_now: bool
+) -> Iterator[tuple[float, float]]:
+    """(CNY per replica-hour, start in seconds since 1970) for each forecast and tariff.
+
+    The best of each, or where planned starts take room all of them: the best may have none.
+    """
     demand, context = state.demand, state.context
     seconds = float(demand.schedule.duration_seconds or 0)
-    last = (latest_start_seconds(demand) or 0.0) - context.terms.start_margin_seconds
+    last = _last_start_seconds(demand, context)
     carbon, energy = _price_term(state.costs, "carbon"), _price_term(state.costs, "energy")
     building = pue(state.fleet, context).value
+    unplanned = replace(request, capacity=state.capacity.without_plans())
     slots_with_capacity = request.open_slots[
         (state.costs.unknown[request.open_slots] == 0)
-        & (request.max_additional_at(request.open_slots) > 0)
+        & (unplanned.max_additional_at(request.open_slots) > 0)
     ]
+    has_plans = bool(state.fleet.planned_slots)
+    beside = _starts_beside_plans(state, slots_with_capacity, last) if has_plans else []
+    same_at_all_hours = set(slots_with_capacity.tolist())
     for profile, tariff, sites in group_by_forecast_and_tariff(
         state.fleet, slots_with_capacity, context
     ):
+        same_at_all_hours.difference_update(sites.tolist())
         starts = _candidate_starts(profile, tariff, context.now_seconds, last, seconds)
+        if beside:
+            starts = np.unique(np.concatenate([starts, np.array(beside)]))
         changes = np.zeros(len(starts))
         fixed = state.costs.cny[sites]
         if profile is not None:
@@ -161,8 +199,31 @@ def _best_starts(state: CycleState, request: DivisionRequest) -> Iterator[tuple[
         # [sites, starts]: fixed costs, those that change with the start times PUE, and waiting.
         costs = fixed[few, None] + building[sites[few], None] * changes + waiting_costs
         best = costs.min(axis=0)
+        if has_plans:
+            yield from zip(best.tolist(), starts.tolist(), strict=True)
+            continue
         at = int(best.argmin())
         yield float(best[at]), float(starts[at])
+    if same_at_all_hours and not has_room_now:
+        # There the only reason to wait is room.
+        cheapest = float(state.costs.cny[sorted(same_at_all_hours)].min())
+        price = waiting_price(demand, context) / seconds
+        for start in beside:
+            yield cheapest + (start - context.now_seconds) * price, start
+
+
+def _last_start_seconds(demand: Demand, context: DecisionContext) -> float:
+    """The last start that is planned: a longer run ends in time, and a small delay does no harm."""
+    seconds = float(demand.schedule.duration_seconds or 0)
+    longer = longest_run_seconds(seconds, context) - seconds
+    return (latest_start_seconds(demand) or 0.0) - longer - context.terms.start_margin_seconds
+
+
+def _starts_beside_plans(state: CycleState, slots: Ints, last: float) -> Sequence[float]:
+    """Starts at which the run just finds room beside planned ones; the first ones."""
+    starts = planned_edges(state.fleet, state.demand, slots.tolist(), state.context)
+    first = state.context.now_seconds
+    return sorted(start for start in starts if first < start <= last)[:_MAX_STARTS_WITH_PLANS]
 
 
 def _candidate_starts(
@@ -204,7 +265,7 @@ def _sum_over_replicas(figures: Floats, shares: ReplicasBySlot) -> float:
 
 
 def postpone(
-    decision: Decision, state: CycleState, plan: PlannedStart, now_shares: ReplicasBySlot
+    decision: Decision, state: CycleState, plan: PlannedStart, now_shares: ReplicasBySlot | None
 ) -> Decision:
     """The decision to wait for a planned start.
 
@@ -212,24 +273,22 @@ def postpone(
         decision: the decision that the work may not start yet.
         state: the results of the steps before.
         plan: the planned start.
-        now_shares: replicas by slot for a start now.
+        now_shares: replicas by slot for a start now; None: there is no room for one.
     """
-    there, here = _assignments(state, plan.shares), _assignments(state, now_shares)
+    there = _assignments(state, plan.shares)
     latest = latest_start_seconds(state.demand) or plan.start_seconds
-    kilograms = abs(plan.saved_grams) / GRAMS_PER_KILOGRAM
-    carbon = f"and {kilograms:.2g} kgCO2e"
-    if plan.saved_grams < 0:
-        carbon = f"and emits {kilograms:.2g} kgCO2e more"
     line = (
         f"start planned at {format_epoch_seconds(plan.start_seconds)} on"
-        f" {_format_assignments(there)}: saves {plan.saved_cny:.2g} CNY {carbon} compared with now"
-        f" on {_format_assignments(here)}; latest start {format_epoch_seconds(latest)}"
+        f" {_format_assignments(there)}: {_why_later(state, plan, now_shares)};"
+        f" latest start {format_epoch_seconds(latest)}"
     )
     start_at = datetime.fromtimestamp(plan.start_seconds, UTC)
     former = state.demand.plan
     remembered = (
         StartPlan(
-            start_at=start_at, since=state.context.now, cny_at_once=_run_cny(state, now_shares)
+            start_at=start_at,
+            since=state.context.now,
+            cny_at_once=None if now_shares is None else _run_cny(state, now_shares),
         )
         if former is None
         else replace(former, start_at=start_at)
@@ -237,6 +296,17 @@ def postpone(
     return msgspec.structs.replace(
         decision, line=line, start_at=start_at, planned=there, plan=remembered
     )
+
+
+def _why_later(state: CycleState, plan: PlannedStart, now_shares: ReplicasBySlot | None) -> str:
+    if plan.saved_cny is None or now_shares is None:
+        return "room is kept for planned starts of others before"
+    kilograms = abs(plan.saved_grams) / GRAMS_PER_KILOGRAM
+    carbon = f"and {kilograms:.2g} kgCO2e"
+    if plan.saved_grams < 0:
+        carbon = f"and emits {kilograms:.2g} kgCO2e more"
+    here = _format_assignments(_assignments(state, now_shares))
+    return f"saves {plan.saved_cny:.2g} CNY {carbon} compared with now on {here}"
 
 
 def note_on_given_up_plan(

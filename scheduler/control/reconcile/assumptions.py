@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from scheduler.control.orders.build import ordered_of
+from scheduler.control.queue.planned_starts import PlannedStarts
 from scheduler.control.queue.reservations import Reservations
 from scheduler.control.sites.sites import Sites
 from scheduler.control.state.objects import HubObjects
@@ -74,6 +75,7 @@ class Assumptions:
         quotas: counts what workloads use of their quotas and budgets.
         ownership: which workload owns which Kubernetes object.
         reservations: what is reserved for a workload is not held twice.
+        planned: the room that planned starts keep.
     """
 
     objects: HubObjects
@@ -81,6 +83,7 @@ class Assumptions:
     quotas: Quotas
     ownership: ObjectOwnership
     reservations: Reservations
+    planned: PlannedStarts
     _assumed: dict[WorkKey, _Assumed] = field(default_factory=dict)
     _doubtful: dict[WorkKey, list[_Doubtful]] = field(default_factory=dict)
     _attempts: int = 0
@@ -116,7 +119,9 @@ class Assumptions:
         usage = {site: one.replicas for site, one in after.items() if not one.is_parked}
         quota_before = self.quotas.assume_usage(key, demand, usage)
         self._assumed[key] = _Assumed(order_id, tuple(added), quota_before)
-        self.objects.assume(key, msgspec.structs.replace(workload, status=status))
+        decided = msgspec.structs.replace(workload, status=status)
+        self.objects.assume(key, decided)
+        self.planned.note(key, decided, demand)
         if status.phase == "Placed":
             self.reservations.set_taken(key, is_taken=True)
 
@@ -154,6 +159,7 @@ class Assumptions:
                 self._doubtful.setdefault(key, []).append(_Doubtful(doubt, kept))
                 self._keep(kept)
             self.quotas.restore(key, held.quota_before)
+            self.planned.note(key, self.objects.workloads.get(key))
         return self.ownership.undo(key)
 
     def _orders_of(self, held: _Assumed) -> tuple[tuple[str, str, OrderGeneration], ...]:

@@ -5,6 +5,7 @@ from datetime import datetime
 from math import isinf
 
 from scheduler.control.ports.ledger import PreparedRecord, RecordReference
+from scheduler.control.queue.planned_starts import REPLAN_SECONDS
 from scheduler.control.status.accepted import PackedAcceptance
 from scheduler.control.status.phase import MAX_TEXT_LENGTH
 from scheduler.model.decision import Decision
@@ -116,6 +117,8 @@ def outcome_of(decision: Decision, demand: Demand) -> ReconcileResult:
         return ReconcileResult("placed")
     start, now = decision.start_at or demand.schedule.earliest, decision.decided_at
     pause = (start - now).total_seconds() if start and start > now else None
+    if pause is not None and decision.start_at is not None:
+        pause = min(pause, REPLAN_SECONDS)
     if pause is None and demand.budget_hold:
         pause = _seconds_held(demand, now)
     reasons = frozenset[str](decision.reasons)

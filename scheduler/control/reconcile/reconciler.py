@@ -239,6 +239,7 @@ class Reconciler:
         if draft.demand is not None:
             order_id = self.order_sync.order_id(workload)
             self.assumptions.assume(key, workload, draft.status, draft.demand, order_id)
+            self._replan_lower(draft.status, draft.demand.priority)
         is_identified = not isinstance(identified, NotAccepted)
         unmarked = self.unmarked.take(key, workload) if is_identified else ()
         return Step(
@@ -248,6 +249,13 @@ class Reconciler:
             is_identified=is_identified,
             unmarked=unmarked,
         )
+
+    def _replan_lower(self, status: WorkloadStatus, priority: int) -> None:
+        """Has planned starts of a lower priority decided again where a decision may take room."""
+        sites = set(statuses.shares_of(status)) | set(status.plan.place if status.plan else ())
+        lower = self.assumptions.planned.lower_at(sorted(sites), priority)
+        if lower:
+            self.decider.preemption.redecide(lower)
 
     async def _carry_out(self, key: WorkKey, step: Step, flight: Flight) -> ReconcileResult:
         """Records, writes and orders what is decided."""
@@ -486,6 +494,12 @@ class Reconciler:
             if workload.status.preempting:
                 self.preemptions.note(key, workload)
 
+    def note_planned_starts(self) -> None:
+        """Keeps the room of the starts that an earlier leader has planned."""
+        for key, workload in self.objects.workloads.items():
+            if workload.status.plan is not None:
+                self.assumptions.planned.note(key, workload)
+
     def claim_all_objects(self, slice_size: int) -> Iterator[None]:
         """Claims the Kubernetes objects of all workloads after a start, the placed ones first.
 
@@ -506,6 +520,7 @@ class Reconciler:
         """Releases all that is held for a workload: its objects, quota and orders."""
         self.ownership.release(key)
         self.preemptions.note(key, None)
+        self.assumptions.planned.note(key, None)
         self.accepted.forget(key)
         self._late_writes.pop(key, None)
         self.assumptions.end_doubts(key)

@@ -11,6 +11,7 @@ from scheduler.control.status.conditions import (
     rules_condition,
 )
 from scheduler.control.status.migration import SiteShare, has_unreplaced, shares_in
+from scheduler.control.status.workload import plan_of
 from scheduler.model.decision import Decision
 from scheduler.model.demand.demand import Demand, PlacedReplicas
 from scheduler.model.demand.placed import at_its_claims
@@ -140,4 +141,5 @@ def is_unchanged(workload: Workload, status: WorkloadStatus, decision: Decision)
     decided = {one.site: one.replicas for one in decision.assignment if one.replicas > 0}
     if runs != decided or placed.reason != decision.phase:
         return False
-    return decision.phase == "Placed" or status.decision.line == decision.line
+    is_same_wait = status.decision.line == decision.line and plan_of(decision) == status.plan
+    return decision.phase == "Placed" or is_same_wait

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from scheduler.control.ports.agents import OrderStatusReport, SiteReport
 from scheduler.control.sites.intensity_history import IntensityHistory
 from scheduler.control.sites.unschedulable import UnschedulablePods, pods_without_room
-from scheduler.model.demand.facts import InFlight, OrderGeneration, in_flight_of
+from scheduler.model.demand.facts import InFlight, OrderGeneration, PlannedRun, in_flight_of
 from scheduler.model.kinds.fields import Taint
 from scheduler.model.kinds.site import IntensityForecast
 from scheduler.model.site_health import HealthState
@@ -48,6 +48,7 @@ class SiteState:
             that it leaves out. In memory only, as the history.
         reserved: capacity kept for workloads that have waited long; for all others in flight.
         kept_for_preemptors: capacity kept for workloads for which others end; in flight as well.
+        planned: what is planned to start there later, by workload.
         unschedulable: pods that have no node in the last report, by order id.
         taint_first_seen_at: when each NoExecute taint without `timeAdded` was seen first.
     """
@@ -66,6 +67,7 @@ class SiteState:
     last_forecast: IntensityForecast | None = None
     reserved: tuple[InFlight, ...] = ()
     kept_for_preemptors: tuple[InFlight, ...] = ()
+    planned: dict[str, PlannedRun] = field(default_factory=dict)
     unschedulable: dict[str, UnschedulablePods] = field(default_factory=dict)
     taint_first_seen_at: dict[Taint, datetime] = field(default_factory=dict)
     _counted: dict[str, tuple[InFlight, ...]] | None = field(

@@ -25,6 +25,7 @@ from scheduler.control.state.objects import HubObjects
 from scheduler.model.demand.facts import (
     InFlight,
     OrderGeneration,
+    PlannedRun,
     SiteFacts,
     site_facts_of,
 )
@@ -468,6 +469,18 @@ class Sites:
             state.kept_for_preemptors = kept
             self._publish_facts(site)
 
+    def set_planned(self, site: str, workload: str, run: PlannedRun | None) -> None:
+        """Sets what a workload is planned to start at a site later; None: nothing."""
+        state = self.states.get(site)
+        if state is None or state.planned.get(workload) == run:
+            return
+        if run is None:
+            del state.planned[workload]
+            self._freed_sites.add(site)
+        else:
+            state.planned[workload] = run
+        self._publish_facts(site)
+
     def end_term(self) -> None:
         """Forgets what this scheduler ordered and reserved; what sites report is kept."""
         self.left, self._freed_sites = LeftBehind(), set()
@@ -475,6 +488,7 @@ class Sites:
             for order_id in list(state.ordered):
                 state.set_ordered(order_id, ())
             state.reserved = state.kept_for_preemptors = ()
+            state.planned = {}
             if state.order_status is not None:
                 self.left.on_claims(name, (), state.order_status.kept)
             self._publish_facts(name)
@@ -527,6 +541,7 @@ class Sites:
             in_flight=state.in_flight(self.stuck_after_seconds),
             p90=state.intensity_history.p90(),
             last_forecast=self._last_forecast_of(state),
+            planned=[state.planned[each] for each in sorted(state.planned)],
         )
 
     def _last_forecast_of(self, state: SiteState) -> IntensityForecast | None:

@@ -58,9 +58,11 @@ from scheduler.model.formatters import format_list, format_replicas
 from scheduler.model.kinds.fields import Condition
 from scheduler.model.kinds.policy import Identity
 from scheduler.model.kinds.workload import (
+    MAX_PLANNED_SITES,
     DecisionReference,
     NodePin,
     PlacementStatus,
+    StartPlan,
     WorkloadStatus,
 )
 
@@ -147,7 +149,7 @@ def with_decision(
         decision=reference,
         last_group=decision.group,
         placement=msgspec.structs.replace(status.placement, completed=completed, identity=identity),
-        plan=decision.plan,
+        plan=plan_of(decision),
         conditions=with_condition(with_condition(status.conditions, accepted, now), condition, now),
     )
     rules = rules_condition(decision, find_condition(status.conditions, "RulesMet"))
@@ -155,6 +157,15 @@ def with_decision(
     if set(decision.ended) - decision.preempted.keys():
         after = set_condition(after, evicted_condition(decision), "Evicted", now)
     return _with_shares(after, shares, now)
+
+
+def plan_of(decision: Decision) -> StartPlan | None:
+    """The planned start of a decision, with the sites where it keeps room."""
+    if decision.plan is None:
+        return None
+    kept = decision.planned[:MAX_PLANNED_SITES]
+    place = {each.site: each.replicas for each in kept if each.replicas > 0}
+    return msgspec.structs.replace(decision.plan, place=place)
 
 
 def _with_shares(

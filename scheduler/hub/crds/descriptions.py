@@ -391,6 +391,7 @@ FIELD_DESCRIPTIONS: dict[tuple[str, str], str] = {
     ("StartPlan", "startAt"): "When the workload is planned to start.",
     ("StartPlan", "since"): "When it began to wait for a better start.",
     ("StartPlan", "cnyAtOnce"): "What the whole run would have cost, started then, in CNY.",
+    ("StartPlan", "place"): "Replicas by site, whose room is kept for the run.",
     ("SiteRemains", "site"): "The name of the site.",
     ("SiteRemains", "since"): "When the workload left the site.",
     ("Endpoint", "site"): "The name of the site.",

@@ -48,7 +48,7 @@ from scheduler.model.kinds.rights import (
 )
 from scheduler.model.kinds.site import OS_LABEL
 from scheduler.model.kinds.tenant import Tenant
-from scheduler.model.kinds.workload import PodDemand, Workload
+from scheduler.model.kinds.workload import PodDemand, StartPlan, Workload
 from scheduler.model.manifests.checks import (
     BadManifest,
     check_manifests,
@@ -269,7 +269,7 @@ def _assemble(
         on_unmet_rules="Move"
         if "Move" in (placement.on_violation, *(each.on_violation for each in shared))
         else "Report",
-        plan=workload.status.plan,
+        plan=_plan_of(workload),
         first_ordinals=first_ordinals_of(workload) if is_in_ranges else {},
         immovable=immovable_because(spec.manifests, applied.identity, replicas),
         energy_limits=rights.energy_limits,
@@ -518,3 +518,9 @@ def _companions(
         )
         for rule in placement.affinity
     )
+
+
+def _plan_of(workload: Workload) -> StartPlan | None:
+    """What a later start is compared with; where it keeps room is in the facts of the sites."""
+    plan = workload.status.plan
+    return plan and msgspec.structs.replace(plan, place={})

@@ -35,6 +35,19 @@ class InFlight(Part, frozen=True, kw_only=True):
     """Limits of one replica, as far as known; units as in `requests`."""
 
 
+class PlannedRun(Part, frozen=True, kw_only=True):
+    """Replicas that are planned to start at a site later; their room is kept for that time."""
+
+    workload: str
+    """`namespace/name`."""
+    priority: int = 0
+    start_at: Instant
+    duration_seconds: Annotated[int, Meta(ge=1)]
+    """As the workload states it; decisions keep the room longer by `Terms.overrun_ratio`."""
+    pods: tuple[InFlight, ...] = ()
+    """All pods of these replicas."""
+
+
 class Grant(Part, frozen=True, kw_only=True):
     """A grant as it applies to one site."""
 
@@ -60,6 +73,8 @@ class SiteFacts(Part, frozen=True, kw_only=True):
     """90th percentile of the site's own history, by figure: `gco2PerKwh`, `energyCnyPerKwh`."""
     kept_forecast: KeptForecast | None = None
     """What the site's forecast last said; None: it had none, or none was kept."""
+    planned: tuple[PlannedRun, ...] = ()
+    """What is planned to start there later, in the order of the workloads' names."""
 
     @property
     def observed_at(self) -> Instant | None:
@@ -120,6 +135,7 @@ def site_facts_of(
     in_flight: Iterable[InFlight] = (),
     p90: Mapping[str, float] | None = None,
     last_forecast: IntensityForecast | None = None,
+    planned: Iterable[PlannedRun] = (),
 ) -> SiteFacts:
     """Collects what a decision knows of one site.
 
@@ -129,6 +145,7 @@ def site_facts_of(
         in_flight: replicas ordered there and not bound yet, see `in_flight_of`.
         p90: 90th percentiles of the site's own history, by figure.
         last_forecast: what its forecast said before, see `last_forecast` in `kept_forecast.py`.
+        planned: what is planned to start there later.
     """
     name = site.metadata.name
     return SiteFacts(
@@ -144,6 +161,7 @@ def site_facts_of(
         in_flight=tuple(in_flight),
         p90=dict(p90 or {}),
         kept_forecast=kept_forecast(site.spec.energy.forecast, last_forecast),
+        planned=tuple(planned),
     )
 
 

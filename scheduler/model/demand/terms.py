@@ -49,6 +49,10 @@ class Terms(Part, frozen=True, kw_only=True):
     least_saving_ratio: Ratio = 0.05
     """Work waits only to save more than this ratio of its carbon cost: forecasts have errors."""
 
+    overrun_ratio: Ratio = 0.0
+    """Work may run longer than it states by this ratio: its deadline is still met then, and the
+    room of a planned start is kept for so long. 0 in records that do not name it."""
+
     pv_longest_run_seconds: Seconds = 3600
     """The solar surplus of now counts for runs up to this long; 0: it never counts."""
 

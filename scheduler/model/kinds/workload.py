@@ -398,6 +398,10 @@ class Endpoint(Part, frozen=True, kw_only=True):
     ] = ""
 
 
+MAX_PLANNED_SITES = 256
+"""A planned start keeps room at so many sites; of more the first ones by name."""
+
+
 class StartPlan(Part, frozen=True, kw_only=True):
     """The later start that a workload waits for, and what a start would have cost instead."""
 
@@ -406,6 +410,10 @@ class StartPlan(Part, frozen=True, kw_only=True):
     """When the workload began to wait for a better start."""
     cny_at_once: float | None = None
     """What the whole run would have cost, started then."""
+    place: Annotated[
+        dict[Name, Count],
+        Meta(max_length=MAX_PLANNED_SITES, description="Replicas by site, whose room is kept."),
+    ] = msgspec.field(default_factory=dict)
 
 
 class PreemptingVictim(Part, frozen=True, kw_only=True):

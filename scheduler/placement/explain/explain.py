@@ -24,6 +24,7 @@ from scheduler.model.reasons import Reason
 from scheduler.model.words.sentence import Message, Sentence
 from scheduler.placement.choose import choose, prepare_cycle
 from scheduler.placement.filter.rules import Rule, is_grant_rule, rule_name, valid_grants
+from scheduler.placement.fit.planned_room import runs_that_count
 from scheduler.placement.fleet.context import decision_context
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.result import CycleState, is_fragmented
@@ -199,6 +200,8 @@ def _fit_verdict(state: CycleState, slot: int, max_additional: int, replicas: in
     facts = state.fleet.facts_of(name)
     if facts.replicas_in_flight and max_additional < wanted and not replicas:
         more.append(_IN_FLIGHT(replicas=facts.replicas_in_flight))
+    if slot in state.capacity.planned_slots and max_additional < wanted:
+        more.append(_PLANNED(count=len(runs_that_count(facts, state.demand))))
     if facts.reserved_for:
         more.append(_RESERVED(workloads=tuple(facts.reserved_for)))
     sentence = (
@@ -249,6 +252,9 @@ _IN_FLIGHT = Message(
     "fit.in-flight",
     "; room is kept there for {replicas:n} replicas in flight: "
     "waiting for the site to report what was just sent",
+)
+_PLANNED = Message(
+    "fit.planned", "; room there is kept for the planned starts of {count:n} other workloads"
 )
 _RESERVED = Message(
     "fit.reserved", "; capacity there is reserved for {workloads:list}, which has waited long"

@@ -33,6 +33,7 @@ from scheduler.placement.fit.in_flight_fit import (
 )
 from scheduler.placement.fit.kernel_fit import kernel_rows, kernel_supports, make_kernel_fit
 from scheduler.placement.fit.node_fit import NodeFit
+from scheduler.placement.fit.planned_room import PlannedRoom, run_window
 from scheduler.placement.fit.pod_sets import pod_sets_at
 from scheduler.placement.fit.summed_capacity import (
     UNLIMITED,
@@ -40,6 +41,7 @@ from scheduler.placement.fit.summed_capacity import (
     vendor_sets_key,
 )
 from scheduler.placement.fit.topology_spread import replicas_within_spread
+from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.fleet.namespace_limits import SiteNamespaceLimits
 from scheduler.placement.fleet.nodes.columns import COUNT_COLUMN
@@ -68,14 +70,23 @@ class SiteCapacity:
         demand: the workload.
         vendor_sets: the number of the set of permitted CPU vendors of each site, [slot_capacity];
             None: any vendor everywhere.
+        context: the time and terms, by which planned starts take room from the run of the demand;
+            None: they take none.
 
     Attributes:
         is_single_pod: whether a replica is one pod, and no other pods come with it.
         is_exhaustive: for sets of pods: whether every answer so far is exact.
         quota_bound_slots: slots whose last answer was capped by a quota of the namespace.
+        planned_slots: slots where planned starts take room from the run of the demand.
     """
 
-    def __init__(self, fleet: Fleet, demand: Demand, vendor_sets: Ints | None = None) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        demand: Demand,
+        vendor_sets: Ints | None = None,
+        context: DecisionContext | None = None,
+    ) -> None:
         self._fleet = fleet
         self._demand = demand
         self._vendor_sets = vendor_sets
@@ -89,6 +100,31 @@ class SiteCapacity:
         self._namespace_limits = fleet.namespace_limits.by_slot(demand.namespace)
         self._needs_no_node = not unit and not demand.beside and not demand.per_node
         self._kernel_fit: Fit | None = None
+        self._planned: PlannedRoom | None = None
+        if context is not None and fleet.planned_slots:
+            window = run_window(demand, context)
+            self._planned = PlannedRoom(fleet, demand, window, context, self._room_in)
+        self.planned_slots = self._planned.slots if self._planned else frozenset[int]()
+
+    def _room_in(self, alone: Fleet, slot: int) -> "SiteCapacity":
+        """The room of the demand in a fleet of one site, which is that of a slot."""
+        chosen = 0 if self._vendor_sets is None else int(self._vendor_sets[slot])
+        if not chosen:
+            return SiteCapacity(alone, self._demand)
+        number = alone.vendor_set_number(self._fleet.vendors_of(chosen))
+        return SiteCapacity(alone, self._demand, np.full(alone.slot_capacity, number))
+
+    def without_plans(self) -> "SiteCapacity":
+        """The same without what planned starts take."""
+        if not self.planned_slots:
+            return self
+        return SiteCapacity(self._fleet, self._demand, self._vendor_sets)
+
+    def during(self, context: DecisionContext) -> "SiteCapacity":
+        """The same for a run from the start that a context is for."""
+        if not self._fleet.planned_slots:
+            return self
+        return SiteCapacity(self._fleet, self._demand, self._vendor_sets, context)
 
     @property
     def has_no_caveats(self) -> bool:
@@ -130,6 +166,7 @@ class SiteCapacity:
         shape = self._pod_shape
         if (
             shape is None
+            or self.planned_slots
             or self._namespace_limits is not None
             or ((shape.one_per_node or shape.one_per or shape.skews) and self._placed_by_slot)
         ):
@@ -181,6 +218,8 @@ class SiteCapacity:
         found = self._replicas_before_quota(slots)
         if self._namespace_limits is not None:
             self._cap_by_namespace_limits(slots, found, self._namespace_limits)
+        if self._planned is not None:
+            self._planned.limit(slots, found)
         return found
 
     def _replicas_before_quota(self, slots: Ints) -> Ints:
@@ -347,7 +386,10 @@ class SiteCapacity:
         """
         if self._pod_shape is None:
             return np.zeros(len(slots), np.int64)
-        return self._summed_capacity.replicas_at(slots)
+        found = self._summed_capacity.replicas_at(slots)
+        if self._planned is not None:
+            self._planned.limit_sums(slots, found)
+        return found
 
     def held_by_in_flight(self, slots: Ints) -> list[int]:
         """Those of some slots whose sites would take more if nothing were in flight there.

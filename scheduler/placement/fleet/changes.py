@@ -124,6 +124,8 @@ NODES = FactsPart({"spec": _HEADROOM}, {"node_classes": None})
 """What the rows of a site's nodes are read from."""
 IN_FLIGHT = FactsPart({"in_flight": None})
 """What is ordered at a site and not bound yet, or reserved there."""
+PLANNED = FactsPart({"planned": None})
+"""What is planned to start there later."""
 NAMESPACES = FactsPart({}, {"namespaces": None})
 """The limits of namespaces."""
 
@@ -137,9 +139,10 @@ class SiteChanges(NamedTuple):
     nodes: bool
     in_flight: bool
     namespaces: bool
+    planned: bool
 
 
-_PARTS = (DESCRIPTION, REPORT, FIGURES, NODES, IN_FLIGHT, NAMESPACES)
+_PARTS = (DESCRIPTION, REPORT, FIGURES, NODES, IN_FLIGHT, NAMESPACES, PLANNED)
 _ALL_CHANGED = SiteChanges(*[True] * len(_PARTS))
 
 

@@ -26,7 +26,12 @@ from scheduler.placement.fleet.changes import SiteChanges, changes_of
 from scheduler.placement.fleet.column_cache import ColumnCache
 from scheduler.placement.fleet.context import DecisionContext
 from scheduler.placement.fleet.grants import GrantTable
-from scheduler.placement.fleet.in_flight import InFlightTotals, in_flight_pods
+from scheduler.placement.fleet.in_flight import (
+    InFlightTotals,
+    in_flight_pods,
+    planned_runs,
+    with_planned,
+)
 from scheduler.placement.fleet.labels import site_labels
 from scheduler.placement.fleet.namespace_limits import NamespaceLimitIndex
 from scheduler.placement.fleet.node_table import NodeTable
@@ -76,6 +81,7 @@ class Fleet:
         figure_version: grows when a cost may change: with figures that enter costs, with
             descriptions and with reports.
         report_version: grows with every figure, including the time of a report.
+        planned_slots: the slots of sites where something is planned to start later.
         is_compiled: whether the compiled kernel is used; decisions are the same without it.
     """
 
@@ -87,6 +93,7 @@ class Fleet:
         self._reports: list[SiteFacts | None] = []
         self.slot_of: dict[str, int] = {}
         self._free_slots: list[int] = []
+        self.planned_slots: set[int] = set()
         self.slot_capacity = 0
         self.has_site: Bools = np.zeros(0, np.bool_)
         self.name_hashes: NDArray[np.uint64] = np.zeros(0, np.uint64)
@@ -166,6 +173,8 @@ class Fleet:
             self.in_flight_totals.change(slot, change)
         if changes.namespaces:
             self.namespace_limits.write(slot, facts.status.namespaces, limits)
+        if changes.planned:
+            self._note_planned(slot, facts)
         if changes.nodes or changes.in_flight or changes.description:
             self.row_version[slot] += 1
         self._apply_changes(slot, facts, changes, figures)
@@ -194,6 +203,7 @@ class Fleet:
             return
         self.facts[slot] = None
         self._descriptions[slot] = self._reports[slot] = None
+        self.planned_slots.discard(slot)
         self.has_site[slot] = False
         self.figure_version += 1
         self.report_version += 1
@@ -207,8 +217,18 @@ class Fleet:
         self.report_columns.mark_changed(slot)
         self._free_slots.append(slot)
 
+    def _note_planned(self, slot: int, facts: SiteFacts) -> None:
+        if facts.planned:
+            self.planned_slots.add(slot)
+        else:
+            self.planned_slots.discard(slot)
+
     def assume(self, demand: Demand, decision: Decision) -> None:
-        """Counts replicas that a decision adds as in flight, until a report shows them bound."""
+        """Counts what a decision adds: replicas in flight, until a report shows them bound.
+
+        What it plans to start later keeps its room; what the workload had planned before is over.
+        """
+        self._assume_planned(demand, decision)
         before = demand.placed_replicas if demand.placed else {}
         slot_of = self.slot_of
         for each in decision.assignment:
@@ -217,6 +237,18 @@ class Fleet:
             slot = slot_of.get(name) if more > 0 else None
             if slot is not None:
                 self._add_in_flight(slot, in_flight_pods(demand, more, new_site=name not in before))
+
+    def _assume_planned(self, demand: Demand, decision: Decision) -> None:
+        runs = planned_runs(demand, decision.start_at, decision.planned)
+        slots = {self.slot_of[site] for site in runs if site in self.slot_of}
+        for slot in sorted(slots | self.planned_slots):
+            facts = self.facts[slot]
+            if facts is None:
+                continue
+            planned = with_planned(facts.planned, demand.key, runs.get(facts.name))
+            if planned != facts.planned:
+                facts = self.facts[slot] = msgspec.structs.replace(facts, planned=planned)
+                self._note_planned(slot, facts)
 
     def assume_equal(self, slot: int, entry: InFlight, workloads: Sequence[str]) -> None:
         """Counts the same pods of several workloads as in flight at the site of a slot.
@@ -335,6 +367,11 @@ class Fleet:
     def domain_number(self, domain: str) -> int:
         """The number of a spread domain by its name; 0 is the unknown domain."""
         return self._domain_numbers.setdefault(domain, len(self._domain_numbers))
+
+    def vendors_of(self, number: int) -> tuple[str, ...]:
+        """The CPU vendors that a set permits, by its number; none: any."""
+        found = (each for each, known in self._vendor_set_numbers.items() if known == number)
+        return next(found, ())
 
     def vendor_set_number(self, vendors: tuple[str, ...]) -> int:
         """The number of a set of permitted CPU vendors; 0 permits any."""

@@ -11,13 +11,15 @@ same formula counts them in the same step.
 """
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from scheduler.model.decision import SiteAssignment
 from scheduler.model.demand.demand import Demand
-from scheduler.model.demand.facts import InFlight, SiteFacts
+from scheduler.model.demand.facts import InFlight, PlannedRun, SiteFacts
 from scheduler.model.manifests.manifests import Pods
 from scheduler.placement.fleet.node_table import NodeTable
 from scheduler.placement.fleet.nodes.columns import CARDS_COLUMN
@@ -147,6 +149,48 @@ def in_flight_pods(demand: Demand, replicas: int, *, new_site: bool) -> tuple[In
     if new_site and demand.beside:
         in_flight += [_in_flight_of(key, each, 1) for each in demand.beside if each.count > 0]
     return tuple(in_flight)
+
+
+def planned_runs(
+    demand: Demand, start_at: datetime | None, planned: Iterable[SiteAssignment]
+) -> dict[str, PlannedRun]:
+    """The runs of a planned start, by site.
+
+    Args:
+        demand: the workload; of one that does not say how long it runs nothing is planned.
+        start_at: the start; None: nothing is planned.
+        planned: its replicas by site.
+    """
+    seconds = demand.schedule.duration_seconds
+    if start_at is None or not seconds:
+        return {}
+    return {
+        each.site: PlannedRun(
+            workload=demand.key,
+            priority=demand.priority,
+            start_at=start_at,
+            duration_seconds=seconds,
+            pods=in_flight_pods(demand, each.replicas, new_site=True),
+        )
+        for each in planned
+        if each.replicas > 0
+    }
+
+
+def with_planned(
+    planned: tuple[PlannedRun, ...], workload: str, run: PlannedRun | None
+) -> tuple[PlannedRun, ...]:
+    """What is planned at a site with another run of a workload.
+
+    Args:
+        planned: what was planned there until now.
+        workload: `namespace/name`.
+        run: its run there; None: it has none.
+    """
+    others = tuple(each for each in planned if each.workload != workload)
+    if run is None:
+        return planned if len(others) == len(planned) else others
+    return tuple(sorted((*others, run), key=lambda each: each.workload))
 
 
 def _in_flight_of(key: str, pods: Pods, factor: int) -> InFlight:

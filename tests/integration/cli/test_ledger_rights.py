@@ -232,3 +232,15 @@ async def test_a_token_without_rights_learns_not_even_which_ids_there_are(addres
             assert "police" not in str(one_of_another.value), "nor whose they are"
 
     await asyncio.to_thread(read)
+
+
+def test_planned_starts_of_other_namespaces_have_no_names() -> None:
+    runs = [
+        {"workload": name, "pods": [{"workload": name, "replicas": 2}]}
+        for name in ("health/nightly", "police/index")
+    ]
+    shown = without_other_names({"planned": runs}, VisibleNames("health"))["planned"]
+    assert shown[0] == runs[0]
+    assert shown[1]["workload"] == shown[1]["pods"][0]["workload"]
+    assert "police" not in str(shown[1])
+    assert shown[1]["pods"][0]["replicas"] == 2
