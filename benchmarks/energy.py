@@ -6,9 +6,9 @@ docs/experiments.md has method, baselines and figures.
 
 import argparse
 
-from benchmarks._energy import clusters, gaia
+from benchmarks._energy import clusters, gaia, guangzhou
 
-_EXPERIMENTS = {"clusters": clusters.rows, "gaia": gaia.rows}
+_EXPERIMENTS = {"clusters": clusters.rows, "gaia": gaia.rows, "guangzhou": guangzhou.rows}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

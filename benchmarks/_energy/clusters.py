@@ -12,7 +12,8 @@ from random import Random
 
 import numpy as np
 
-from benchmarks._energy.traces import TICK_SECONDS, TICKS_PER_HOUR, Job, read_jobs, read_zone
+from benchmarks._energy.traces import TICK_SECONDS, TICKS_PER_HOUR, Job, read_jobs
+from benchmarks._energy.zones import read_zone
 from scheduler.energy.forecasts.hourly import Floats
 from scheduler.energy.forecasts.learned_blend import LearnedBlend
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks._energy.traces import TICKS_PER_HOUR, Job, mean_lengths, read_jobs, read_zone
+from benchmarks._energy.traces import TICKS_PER_HOUR, Job, mean_lengths, read_jobs
+from benchmarks._energy.zones import read_zone
 from scheduler.energy.forecasts.hourly import Floats
 from scheduler.energy.forecasts.run_lengths import run_lengths, tempered_cost
 

@@ -101,7 +101,7 @@ class KapokChooser:
         """
         demand = self._demand_for(pod)
         began = self._clock.monotonic()
-        decision = choose(demand, self._fleet, now=_time_at(now_seconds), terms=_TERMS)
+        decision = choose(demand, self._fleet, now=time_at(now_seconds), terms=_TERMS)
         self.stats.deciding_seconds += self._clock.monotonic() - began
         self.stats.decisions += 1
         if decision.phase != "Placed":
@@ -117,9 +117,9 @@ class KapokChooser:
         """Updates the fleet with a new report of the site."""
         began = self._clock.monotonic()
         status = SiteStatus(
-            observed_at=_time_at(now_seconds),
+            observed_at=time_at(now_seconds),
             executor=True,
-            node_classes=_node_classes_of(self._sites[site]),
+            node_classes=node_classes_of(self._sites[site]),
         )
         facts: SiteFacts = msgspec.structs.replace(self._reported_facts[site], status=status)
         self._fleet.upsert(facts)
@@ -162,7 +162,7 @@ def _demand_of_shape(shape: TracePodShape, policy: PlacementPolicy) -> Demand:
     return demand
 
 
-def _node_classes_of(site: SiteBinder) -> tuple[NodeClass, ...]:
+def node_classes_of(site: SiteBinder) -> tuple[NodeClass, ...]:
     """Free capacity of a site as in a report: nodes with equal free capacity are counted."""
     rows: dict[str, list[dict[str, int | float | str]]] = {}
     for state, count in site.free_state_counts.items():
@@ -190,5 +190,6 @@ def _reason_of(decision: Decision) -> str:
     return ranked[0][0] if ranked else "full"
 
 
-def _time_at(seconds: int) -> datetime:
+def time_at(seconds: int) -> datetime:
+    """The time of a second of the trace."""
     return _TRACE_START + timedelta(seconds=seconds)
