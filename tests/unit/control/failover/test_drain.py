@@ -116,8 +116,7 @@ async def test_a_budget_that_forbids_everything_is_named_and_the_work_runs_on() 
         assert reason == "DrainStuck"
         # All tenants read sites: the workload itself says why, and the site names none.
         assert message == (
-            "drain asked: 1 workload is left there, 1 stuck; "
-            "the condition Drained of each says why"
+            "drain asked: 1 workload is left there, 1 stuck; the condition Drained of each says why"
         )
 
 
