@@ -9,7 +9,7 @@ that judging takes at most a quarter of one core. The answers become the conditi
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Hashable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -61,6 +61,7 @@ class JudgedLoss(msgspec.Struct, frozen=True, rename="camel"):
         of: the site.
         survives: as in the answer of `kapok survive`.
         workloads: how many run there.
+        lost_count: how many of them have no place that was found.
         sentence: why, for people.
         site_names: the sites that are lost.
         plan: where the replicas of each workload start.
@@ -70,6 +71,7 @@ class JudgedLoss(msgspec.Struct, frozen=True, rename="camel"):
     survives: bool | None
     workloads: int
     sentence: str
+    lost_count: int = 0
     site_names: tuple[str, ...] = ()
     plan: tuple[_PlannedWorkload, ...] | None = None
 
@@ -114,6 +116,7 @@ class SurvivalWatch:
     faults: Faults
     interval_seconds: float
     _conditions: dict[str, Condition] = field(default_factory=dict)
+    _counts: dict[str, str] = field(default_factory=dict)
     _plans: KeptPlans = field(default_factory=KeptPlans)
     _site_plans: tuple[LossPlan, ...] = ()
     _domains: _JudgedDomains = field(default_factory=_JudgedDomains)
@@ -126,7 +129,7 @@ class SurvivalWatch:
 
     @property
     def conditions(self) -> Mapping[str, Condition]:
-        """`SurvivesLoss` by site; a new mapping after each judgement."""
+        """`SurvivesLoss` by site, for those who may see all workloads: a new mapping each time."""
         return self._conditions
 
     @property
@@ -135,8 +138,14 @@ class SurvivalWatch:
         return self._plans
 
     def condition_of(self, site: str) -> Condition | None:
-        """`SurvivesLoss` of a site; None: nothing runs there, or it is not judged yet."""
-        return self._conditions.get(site)
+        """`SurvivesLoss` of a site; None: nothing runs there, or it is not judged yet.
+
+        It goes into the status of the site, which every tenant reads: it names no workload.
+        """
+        found = self._conditions.get(site)
+        if found is None or site not in self._counts:
+            return found
+        return msgspec.structs.replace(found, message=self._counts[site])
 
     async def run(self) -> None:
         """Judges after changes; runs until cancelled."""
@@ -214,7 +223,7 @@ class SurvivalWatch:
         plans = (*self._site_plans, *self._domains.plans)
         self._plans = await asyncio.to_thread(KeptPlans, plans)
 
-    def _keep(self, losses: Iterable[JudgedLoss]) -> None:
+    def _keep(self, losses: Sequence[JudgedLoss]) -> None:
         """Replaces what is kept; a site without work has no condition."""
         self._conditions = {
             one.of: self._condition(
@@ -223,11 +232,12 @@ class SurvivalWatch:
             for one in losses
             if one.workloads
         }
+        self._counts = {one.of: _counted(one) for one in losses if not one.survives}
 
     def _keep_unknown(self, why: str) -> None:
         """What was known may be wrong by now, so that no site keeps it."""
         _log.warning("the loss of sites is not judged: %s", why)
-        text = f"it is not judged: {why}"
+        text, self._counts = f"it is not judged: {why}", {}
         self._conditions = {
             site: self._condition(site, "Unknown", _NOT_JUDGED, text) for site in self._conditions
         }
@@ -253,6 +263,13 @@ class SurvivalWatch:
             not_survived=statuses["False"],
             unknown=statuses["Unknown"],
         )
+
+
+def _counted(loss: JudgedLoss) -> str:
+    """Why a loss is not survived, without the names of workloads."""
+    work = f"{loss.lost_count} of {loss.workloads} workloads"
+    why = "no place was found for" if loss.survives is None else "no place for"
+    return f"{why} {work}; kapok survive {loss.of} says which, and why"
 
 
 def _plans_of(losses: Iterable[JudgedLoss]) -> tuple[LossPlan, ...]:

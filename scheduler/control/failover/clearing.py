@@ -1,17 +1,15 @@
 """Which sites are to be emptied now, and what a Site says of that: the condition `Schedulable`."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from scheduler.model.formatters import format_list, format_rfc3339
+from scheduler.model.formatters import format_rfc3339
 from scheduler.model.kinds.fields import Condition
 from scheduler.model.kinds.site import MaintenanceWindow, Site
 from scheduler.model.maintenance import window_to_clear
 from scheduler.placement.failover.drain import ClearCause
 
 CONDITION = "Schedulable"
-_MAX_NAMED = 6
 _MAX_CHARACTERS = 1024
 
 
@@ -36,12 +34,12 @@ class SiteProgress:
 
     Attributes:
         workloads: how many have replicas there, or pods that are not known to be gone.
-        stuck: those that do not leave, as `ns/name: reason`.
+        stuck: how many of them do not leave. All tenants read sites, so that no workload is named.
         is_absent: the site does not report.
     """
 
     workloads: int = 0
-    stuck: Sequence[str] = ()
+    stuck: int = 0
     is_absent: bool = False
 
 
@@ -80,7 +78,7 @@ def schedulable_condition(site: Site, progress: SiteProgress, now: datetime) -> 
         reason = "Drained"
     elif is_late:
         reason = "DrainOverdue"
-    elif progress.is_absent or len(progress.stuck) >= progress.workloads:
+    elif progress.is_absent or progress.stuck >= progress.workloads:
         reason = "DrainStuck"
     else:
         reason = "Draining"
@@ -99,7 +97,7 @@ def _left(progress: SiteProgress) -> str:
             "(spec.failover, freezes), and kapok failover the rest"
         )
     if progress.stuck:
-        text += f", {len(progress.stuck)} stuck: {format_list(progress.stuck, _MAX_NAMED)}"
+        text += f", {progress.stuck} stuck; the condition Drained of each says why"
     return text
 
 

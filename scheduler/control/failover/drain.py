@@ -6,6 +6,7 @@ failover: nothing there can be confirmed. Storms hold nothing back here, because
 about one site is no storm; instead a rate keeps new work from starving.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -291,15 +292,11 @@ class DrainLoop:
     # ------------------------------------------------------------ what it shows
 
     def _count_progress(self) -> None:
-        stuck: dict[str, list[str]] = {}
-        for key, site in self.evictions.staying():
-            stuck.setdefault(site, []).append(
-                f"{'/'.join(key)}: {self.evictions.stays_at(key)[site]}"
-            )
+        stuck = Counter(site for _, site in self.evictions.staying())
         self._progress = {
             site: SiteProgress(
                 workloads=len(self._still_at(site)),
-                stuck=sorted(stuck.get(site, ())),
+                stuck=stuck[site],
                 is_absent=self._is_absent(site),
             )
             for site in self._clearing

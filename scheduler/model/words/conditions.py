@@ -271,5 +271,5 @@ SITES = (
         "; the site does not report, so failover replaces what its rules allow (spec.failover, "
         "freezes), and kapok failover the rest",
     ),
-    Message("site.left-stuck", ", {count:n} stuck: {workloads:said}"),
+    Message("site.left-stuck", ", {count:n} stuck; the condition Drained of each says why"),
 )

@@ -64,7 +64,14 @@ class Rig:
 
     def survives(self, **sites: bool | None) -> None:
         rows: list[dict[str, Any]] = [
-            {"of": name, "survives": known, "workloads": 2, "sentence": f"why {name}", "plan": []}
+            {
+                "of": name,
+                "survives": known,
+                "workloads": 2,
+                "sentence": "all well" if known else f"why {name}: team-b/payroll",
+                "lostCount": 0 if known else 1,
+                "plan": [],
+            }
             for name, known in sites.items()
         ]
         rows.append({"of": "empty", "survives": True, "workloads": 0, "sentence": "nothing"})
@@ -113,10 +120,29 @@ async def test_each_site_with_work_has_the_condition_with_a_sentence() -> None:
         type="SurvivesLoss",
         status="False",
         reason="ProvedLost",
-        message="why m2",
+        message="no place for 1 of 2 workloads; kapok survive m2 says which, and why",
         last_transition_time=rig.clock.now(),
     )
     assert rig.telemetry.counts == (1, 1, 1)
+
+
+async def test_the_status_of_a_site_which_all_tenants_read_names_no_workload() -> None:
+    rig = Rig()
+    await rig.watch.judge_if_changed()
+    told = {name: one.message for name in rig.statuses() if (one := rig.watch.condition_of(name))}
+    assert told == {
+        "m1": "all well",
+        "m2": "no place for 1 of 2 workloads; kapok survive m2 says which, and why",
+        "m3": "no place was found for 1 of 2 workloads; kapok survive m3 says which, and why",
+    }
+    # The page shows the names to those who may see all workloads.
+    assert rig.watch.conditions["m2"].message == "why m2: team-b/payroll"
+    rig.lines = [b'{"failed": "it took longer than 300 s"}']
+    rig.watch.note_change()
+    await rig.watch.judge_if_changed()
+    failed = rig.watch.condition_of("m2")
+    assert failed is not None
+    assert failed.message == "it is not judged: it took longer than 300 s"
 
 
 async def test_without_a_change_nothing_is_judged_and_the_time_of_a_status_stays() -> None:
@@ -289,7 +315,8 @@ async def test_the_real_process_judges_a_real_copy() -> None:
     assert rig.statuses() == {"m1": "True PlanFound", "m2": "False ProvedLost"}
     lost = rig.watch.condition_of("m2")
     assert lost is not None
-    assert "ns/db" in lost.message
+    assert lost.message.startswith("no place for 1 of 1 workloads; ")
+    assert "ns/db" in rig.watch.conditions["m2"].message
     plans = rig.watch.plans
     entry = plans.entry_for("ns/web", ("m1",), lambda _site: True)
     assert entry is not None
