@@ -194,7 +194,7 @@ class EqualWork:
         return EqualMember(key=key, as_read=workload, workload=identified, demand=demand)
 
     def _waits_for_others(self, key: WorkKey, workload: Workload) -> bool:
-        """Whether room is reserved for it, sites are to report first, or it is to be near others."""
+        """Whether room is kept for it, sites are to report first, or it is to be near others."""
         return (
             self.reservations.is_reserved_for(key)
             or bool(self.seconds_to_hear(workload))
