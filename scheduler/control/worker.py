@@ -118,7 +118,7 @@ class Worker:
             with self.faults.barrier("workload", passing=(HubError,)), suppress(HubError):
                 begun = await self.reconciler.begin_together(keys)
         finally:
-            for key in keys[1:]:
+            for key in reversed(keys[1:]):
                 if key not in begun:
                     self.queue.put_back(key)
         self._learn_from(len(begun))

@@ -12,7 +12,8 @@ follows it; the decision names its digest as `assignment`, and the loss as `plan
 
 Equal decisions that were made in one step are one record of kind "equal-decisions": `demand`,
 `terms` and `fleet` as above, `decisions` (`EqualDecisions`) for `decision`, `specs` for `spec`, and
-in `shares` what each workload has of its own: the index of its spec, and its incarnation.
+in `shares` what each workload has of its own: the index of its spec, and its incarnation. Where
+they follow the list of a batch or a plan, it has `assignment` and `planOf` as above, for all.
 
 Where orders of the workload have objects that go along, the content names them in `references`,
 with the digest of each, or the version of a Secret at the hub. Records before have none.
@@ -38,6 +39,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -101,6 +103,7 @@ ASSIGNMENT = "assignment"
 PLAN = "plan"
 """In what is given to record: the list of the kept plan that a decision follows. In the record it
 is a blob, which `ASSIGNMENT` names."""
+_NOTHING_FOLLOWED: Mapping[str, Any] = MappingProxyType({})
 _LOST = "lost"
 _LEDGER = "ledger"
 _CHECK_INTERVAL_SECONDS = 1.0
@@ -257,6 +260,7 @@ class LedgerRecorder:
         terms: Terms,
         decisions: EqualDecisions,
         shares: Sequence[RecordedShare],
+        followed: Mapping[str, Any] = _NOTHING_FOLLOWED,
     ) -> list[PreparedRecord]:
         """Prepares the one record of equal decisions with the fleet of this moment.
 
@@ -268,6 +272,8 @@ class LedgerRecorder:
         common = msgspec.structs.replace(demand, key=f"{demand.namespace}/", uid="")
         content, priced = _without_price_list({"demand": common, "terms": terms})
         versions = [priced.scarcity_version] if priced else []
+        versions += [str(followed[ASSIGNMENT])] if ASSIGNMENT in followed else []
+        plan: tuple[AssignedWorkload, ...] = followed.get(PLAN, ())
         entry = LedgerEntry(
             kind=EQUAL_KIND,
             subject=f"{demand.namespace}/*",
@@ -275,6 +281,7 @@ class LedgerRecorder:
             at=at,
             content={
                 **content,
+                **{name: value for name, value in followed.items() if name != PLAN},
                 "decisions": decisions,
                 SHARES: recorded_shares,
                 **_with_reference_sets(shares, recorded_shares),
@@ -285,7 +292,7 @@ class LedgerRecorder:
             refs=[state.digest, *specs, *versions],
             blobs=(*state.blobs, *specs.values()),
         )
-        shared = _SharedAppend(partial(self._append_prepared, entry, state, priced))
+        shared = _SharedAppend(partial(self._append_prepared, entry, state, priced, plan))
         return [partial(shared.append_share, index) for index in range(len(shares))]
 
     async def _append_prepared(

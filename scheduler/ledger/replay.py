@@ -10,7 +10,7 @@ it, and it is compared; of a whole record all, and all are compared.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -95,7 +95,7 @@ def read_recorded_decision(reader: RecordSource, record: Record) -> RecordedDeci
     terms = _read_terms(reader, record)
     fleet = _read_recorded_fleet(reader, record)
     if record.index is not None:
-        _decide_shares(record, demand, terms, fleet, record.index)
+        _decide_shares(reader, record, demand, fleet, record.index)
     return RecordedDecision(
         demand=demand,
         terms=terms,
@@ -153,19 +153,19 @@ def _decide_again(reader: RecordSource, record: Record, recorded: Decision) -> D
 
 def _decide_share_again(reader: RecordSource, record: Record, index: int) -> Decision:
     demand = _decode_value(record, "demand", record.content.get("demand"), Demand)
-    terms, fleet = _read_terms(reader, record), _read_recorded_fleet(reader, record)
-    return expand(_decide_shares(record, demand, terms, fleet, index + 1), index)
+    fleet = _read_recorded_fleet(reader, record)
+    return expand(_decide_shares(reader, record, demand, fleet, index + 1), index)
 
 
 def _decide_shares(
-    record: Record, demand: Demand, terms: Terms, fleet: Fleet, count: int
+    reader: RecordSource, record: Record, demand: Demand, fleet: Fleet, count: int
 ) -> EqualDecisions:
     """Decides the first shares of a record again; they are in flight in the fleet afterwards.
 
     Args:
+        reader: the ledger, for limits and prices, and for a list that they follow.
         record: the record, or a share of it.
         demand: what each of them asks.
-        terms: limits and prices.
         fleet: the sites before all of them.
         count: how many are decided.
     """
@@ -175,7 +175,9 @@ def _decide_shares(
     if not decisions.outcomes:
         raise LedgerCorruptError(f"record {record.id}: it has no outcome")
     now = decisions.outcomes[0].decided_at
-    return choose_equal(demand, decisions.subjects[:count], fleet, now=now, terms=terms)
+    subjects, terms = decisions.subjects[:count], _read_terms(reader, record)
+    assigned = _read_assignments(reader, record, {one.workload for one in subjects})
+    return choose_equal(demand, subjects, fleet, now=now, terms=terms, assigned=assigned)
 
 
 def _replay_all(reader: RecordSource, record: Record) -> ReplayResult:
@@ -186,8 +188,8 @@ def _replay_all(reader: RecordSource, record: Record) -> ReplayResult:
     if engine != ENGINE_VERSION and engine not in EARLIER_ENGINES:
         return ReplayResult(None, _different_engine(record, engine, "cannot read it"))
     demand = _decode_value(record, "demand", record.content.get("demand"), Demand)
-    terms, fleet = _read_terms(reader, record), _read_recorded_fleet(reader, record)
-    again = _decide_shares(record, demand, terms, fleet, count)
+    fleet = _read_recorded_fleet(reader, record)
+    again = _decide_shares(reader, record, demand, fleet, count)
     for index in range(count):
         share = share_of(record, index)
         replayed = expand(again, index)
@@ -288,16 +290,29 @@ def _read_terms(reader: RecordSource, record: Record) -> Terms:
 
 def _read_assignment(reader: RecordSource, record: Record, workload: str) -> BatchAssignment | None:
     """What the batch or plan that a decision follows gave its workload; nothing is solved again."""
+    found = _read_assignments(reader, record, {workload})
+    return found[workload] if found else None
+
+
+def _read_assignments(
+    reader: RecordSource, record: Record, workloads: Collection[str]
+) -> dict[str, BatchAssignment]:
+    """The same for several workloads; empty: they follow none."""
     version = record.content.get("assignment")
     if not version:
-        return None
+        return {}
     listed = reader.blob(str(version))
     entries = _decode_value(record, "assignment", listed, tuple[AssignedWorkload, ...])
-    for one in entries:
-        if one.workload == workload:
-            loss = str(record.content.get("planOf", ""))
-            return BatchAssignment(version=str(version), sites=one.sites, loss=loss)
-    raise LedgerCorruptError(f"record {record.id}: {version} assigns nothing to {workload}")
+    loss = str(record.content.get("planOf", ""))
+    found = {
+        one.workload: BatchAssignment(version=str(version), sites=one.sites, loss=loss)
+        for one in entries
+        if one.workload in workloads
+    }
+    missing = next((one for one in sorted(workloads) if one not in found), None)
+    if missing is not None:
+        raise LedgerCorruptError(f"record {record.id}: {version} assigns nothing to {missing}")
+    return found
 
 
 def _read_recorded_fleet(reader: RecordSource, record: Record) -> Fleet:

@@ -8,10 +8,11 @@ as usual. Where a decision may change more than room (budgets, own solar power),
 than the cheapest sites (spread, groups, other strategies), one is made after the other.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from math import isnan
+from types import MappingProxyType
 
 import numpy as np
 from msgspec.structs import replace
@@ -25,6 +26,7 @@ from scheduler.model.decision import (
     Subject,
     decision_bytes,
 )
+from scheduler.model.demand.assignment import BatchAssignment
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.demand.terms import DEFAULT_TERMS, Terms
@@ -47,6 +49,9 @@ from scheduler.placement.start_time import can_wait
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
+Assigned = Mapping[str, BatchAssignment]
+_NOTHING: Assigned = MappingProxyType({})
+
 _ANY_NUMBER = 2**62
 """More shares than there are workloads and sites."""
 
@@ -58,6 +63,7 @@ def choose_equal(
     *,
     now: datetime,
     terms: Terms = DEFAULT_TERMS,
+    assigned: Assigned = _NOTHING,
 ) -> EqualDecisions:
     """Decides where equal workloads run, one after the other, and counts each as in flight.
 
@@ -67,20 +73,81 @@ def choose_equal(
         fleet: the sites; what is placed is in flight there afterwards, as by `Fleet.assume`.
         now: the time of all decisions; aware.
         terms: limits, prices and assumed figures.
+        assigned: where a batch, or the plan for a loss, puts some of them, by workload.
 
     Returns:
         All decisions; `expand` gives each as `choose` would have given it.
     """
-    decided = choose_together(demand, subjects, fleet, now=now, terms=terms)
-    if decided is not None:
-        return decided
+    if not assigned:
+        decided = choose_together(demand, subjects, fleet, now=now, terms=terms)
+        if decided is not None:
+            return decided
     made = _Outcomes()
     for subject in subjects:
         one = replace(demand, key=subject.workload, uid=subject.uid)
-        decision = choose(one, fleet, now=now, terms=terms)
+        entry = assigned.get(subject.workload)
+        decision = choose(one, fleet, now=now, terms=terms, assigned=entry)
         made.add_decision(decision, 1)
         fleet.assume(one, decision)
     return made.of(subjects)
+
+
+def choose_moves(
+    demand: Demand,
+    subjects: Sequence[Subject],
+    fleet: Fleet,
+    *,
+    now: datetime,
+    terms: Terms = DEFAULT_TERMS,
+    assigned: Assigned = _NOTHING,
+) -> EqualDecisions:
+    """As `choose_equal`, for replicas that are to leave sites, and only as far as they find room.
+
+    Args:
+        demand: as for `choose_equal`.
+        subjects: likewise.
+        fleet: likewise.
+        now: likewise.
+        terms: likewise.
+        assigned: likewise.
+
+    Returns:
+        The decisions about the first ones; the next finds no room, and is no part of it.
+    """
+    made = _Outcomes()
+    count = 0
+    with _undone_on_error(fleet, made.former_facts):
+        for subject in subjects:
+            one = replace(demand, key=subject.workload, uid=subject.uid)
+            entry = assigned.get(subject.workload)
+            decision = choose(one, fleet, now=now, terms=terms, assigned=entry)
+            if decision.phase != "Placed":
+                break
+            for each in decision.assignment:
+                made.former_facts.setdefault(each.site, fleet.facts_of(each.site))
+            fleet.assume(one, decision)
+            made.add_decision(decision, 1)
+            count += 1
+    return made.of(subjects[:count])
+
+
+def is_whole_move(demand: Demand) -> bool:
+    """Whether all that runs is to leave its sites, and the move depends on nothing but room.
+
+    So that of equal moves each can be decided as soon as the one before it is in the fleet.
+    """
+    return (
+        bool(demand.placed)
+        and bool(demand.evicted)
+        and all(one.phase != "Withdrawing" and one.site in demand.evicted for one in demand.placed)
+        and not (demand.evicted_keep or demand.unready or demand.moves_back_to or demand.preempted)
+        and not (demand.companions or demand.claims or demand.paused)
+        and demand.identity is None
+        and demand.plan is None
+        and demand.quota_left is None
+        and demand.budget_left is None
+        and demand.preemption == "Never"
+    )
 
 
 def choose_together(

@@ -27,17 +27,20 @@ from scheduler.ledger.storage.postgres_url import PostgresUrl
 from scheduler.ledger.verify import verify
 from scheduler.model.canonical import canonical_json
 from scheduler.model.decision import Subject, decision_bytes, expand
+from scheduler.model.demand.assignment import AssignedReplicas, AssignedWorkload
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
+from scheduler.model.demand.loss_plan import KeptPlans, make_loss_plan
 from scheduler.model.demand.terms import DEFAULT_TERMS
 from scheduler.model.kinds.workload import WorkloadSpec
 from scheduler.placement.choose import choose
-from scheduler.placement.equal_work import choose_equal
+from scheduler.placement.equal_work import choose_equal, choose_moves
 from scheduler.placement.fleet.fleet import Fleet
 from tests.property.placement.test_equal_work import (
     FORMS,
     SHAPES,
     decided_singly,
+    moving,
     subjects_of,
     varied_demand,
     varied_site,
@@ -264,3 +267,57 @@ def test_expanding_counts_from_zero() -> None:
     assert expand(decided, 0).workload == "team/a"
     with pytest.raises(IndexError):
         expand(decided, 2)
+
+
+async def test_equal_moves_by_a_kept_plan_are_one_record_that_replays(place: LedgerPlace) -> None:
+    require_kernel()
+    random = Random(4)  # noqa: S311 - a test, seeded
+    facts = [replace(one, name=f"m-{number}") for number, one in enumerate(fleet_facts(1))]
+    demand = moving(next(iter(demands(SHAPES, 1, random))), "m-0", random)
+    subjects = subjects_of(0, 6, random)
+    listed = tuple(
+        AssignedWorkload(
+            workload=one.workload,
+            sites=(AssignedReplicas(site=f"m-{1 + number % 3}", replicas=demand.replicas),),
+        )
+        for number, one in enumerate(subjects)
+    )
+    plan = make_loss_plan("m-0", {"m-0"}, listed)
+    kept = KeptPlans((plan,))
+    entries = {
+        one.workload: kept.entry_for(one.workload, ["m-0"], lambda _: True) for one in subjects
+    }
+    assigned = {key: one for key, one in entries.items() if one is not None}
+    moves = choose_moves(demand, subjects, Fleet(facts), now=NOW, assigned=assigned)
+    assert any(one.batch for one in moves.outcomes)
+    async with open_ledger(place) as ledger:
+        recorder = LedgerRecorder(ledger)
+        for one in facts:
+            recorder.update_facts(one.name, one)
+        appends = recorder.prepare_equal(
+            epoch=EPOCH,
+            at=NOW,
+            demand=demand,
+            terms=DEFAULT_TERMS,
+            decisions=moves,
+            shares=[RecordedShare(spec=WorkloadSpec(replicas=1))] * len(moves.subjects),
+            followed={"assignment": plan.version, "planOf": "m-0", "plan": listed},
+        )
+        for append in appends:
+            await append()
+    with LedgerReader(place) as reader:
+        for index, subject in enumerate(moves.subjects):
+            share = reader.last_about(subject.workload)
+            assert share is not None
+            assert (share.content["assignment"], share.content["planOf"]) == (plan.version, "m-0")
+            assert replay(reader, share).is_same
+            recorded = read_recorded_decision(reader, share)
+            assert recorded.assigned == assigned[subject.workload]
+            again = choose(recorded.demand, recorded.fleet, now=NOW, assigned=recorded.assigned)
+            assert decision_bytes(again) == decision_bytes(expand(moves, index))
+        whole = reader.last()
+        assert whole is not None
+        assert whole.kind == EQUAL_KIND
+        assert replay(reader, whole).sentence.endswith(
+            f"{len(moves.subjects)} decisions, each the same"
+        )

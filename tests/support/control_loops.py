@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -143,6 +144,7 @@ class FakeRecorder:
         terms: Terms,
         decisions: EqualDecisions,
         shares: Sequence[RecordedShare],
+        followed: Mapping[str, Any] = MappingProxyType({}),
     ) -> list[PreparedRecord]:
         """Kept as the records of single decisions; `steps` has how many were made at once."""
         self.steps.append(len(shares))
@@ -154,7 +156,7 @@ class FakeRecorder:
                 subject=decision.workload,
                 epoch=epoch,
                 at=at,
-                content={"demand": single, "terms": terms, "decision": decision},
+                content={"demand": single, "terms": terms, "decision": decision, **followed},
                 spec=shares[index].spec,
                 incarnation=shares[index].incarnation,
             )

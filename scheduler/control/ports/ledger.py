@@ -6,6 +6,7 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from scheduler.model.decision import EqualDecisions
@@ -150,6 +151,7 @@ class DecisionRecorder(Protocol):
         terms: Terms,
         decisions: EqualDecisions,
         shares: Sequence[RecordedShare],
+        followed: Mapping[str, Any] = MappingProxyType({}),
     ) -> list[PreparedRecord]:
         """Prepares the one record of equal decisions, with the fleet as it is now.
 
@@ -160,6 +162,8 @@ class DecisionRecorder(Protocol):
             terms: limits and prices.
             decisions: in the order in which they were decided.
             shares: what else is recorded of each, in the same order.
+            followed: `assignment`, `planOf` and `plan`, as in the content of `prepare`, of a list
+                that some of them follow, and that has an entry for each; empty: none does.
 
         Returns:
             For each workload a function that appends the record, unless another one of them has,

@@ -6,6 +6,7 @@ together, and the re-checks that are due for it come after it. Those of violatio
 that end, are urgent: they come after new work for a second, and then before all else.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
@@ -37,7 +38,7 @@ class ActiveWork:
 
     _new: FairQueue = field(default_factory=FairQueue)
     _rechecks: FairQueue = field(default_factory=FairQueue)
-    _urgent: dict[WorkKey, QueuedWork] = field(default_factory=dict)
+    _urgent: OrderedDict[WorkKey, QueuedWork] = field(default_factory=OrderedDict)
     _rechecks_since_seconds: float = 0.0
     _taken_since_recheck: int = 0
 
@@ -77,6 +78,12 @@ class ActiveWork:
                 self._rechecks_since_seconds = now_seconds
             self._rechecks.put(work)
 
+    def put_back(self, work: QueuedWork, level: Level, *, now_seconds: float) -> None:
+        """Adds work that was taken; urgent work comes first again."""
+        self.put(work, level, now_seconds=now_seconds)
+        if work.key in self._urgent:
+            self._urgent.move_to_end(work.key, last=False)
+
     def replace(self, work: QueuedWork) -> None:
         """Replaces the work with the same key, at its level."""
         level: Level = "new" if work.key in self._new else "recheck"
@@ -112,18 +119,29 @@ class ActiveWork:
         is_turn = self._taken_since_recheck >= new_before
         return bool(len(self._rechecks)) and has_waited and is_turn
 
-    def pop_new_if(
+    def pop_next_if(
         self, accepts: Callable[[WorkKey], bool], shares: TenantShare, *, now_seconds: float
     ) -> QueuedWork | None:
-        """Removes and returns the next work, if that is new work that is accepted.
+        """Removes and returns the next work, if that is new or urgent work that is accepted.
 
         It must stay the next whatever is decided meanwhile about work of its tenant, so there is
-        none while another tenant has work of its priority.
+        none while another tenant has new work of its priority.
         """
-        if self._overdue_urgent(now_seconds):
+        urgent = self._overdue_urgent(now_seconds)
+        if urgent is None:
+            if self._is_recheck_overdue(now_seconds, new_before=MOST_NEW_AT_ONCE):
+                return None
+            if len(self._new):
+                return self._pop_new_if(accepts, shares, now_seconds)
+            urgent = next(iter(self._urgent.values()), None)
+        if urgent is None or not accepts(urgent.key):
             return None
-        if self._is_recheck_overdue(now_seconds, new_before=MOST_NEW_AT_ONCE):
-            return None
+        self._taken_since_recheck += 1
+        return self._urgent.pop(urgent.key)
+
+    def _pop_new_if(
+        self, accepts: Callable[[WorkKey], bool], shares: TenantShare, now_seconds: float
+    ) -> QueuedWork | None:
         work = self._new.peek_of_only_tenant(shares, now_seconds=now_seconds)
         if work is None or not accepts(work.key):
             return None

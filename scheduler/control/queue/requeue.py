@@ -61,6 +61,10 @@ class RequeueReasons:
         """Whether something may affect what runs of a workload."""
         return key in self._needs_redecision
 
+    def is_policy_changed(self, key: WorkKey) -> bool:
+        """Whether the policy of a workload has changed."""
+        return key in self._policy_changed
+
     def take(self, key: WorkKey) -> RequeueReason:
         """Removes and returns the reason of a workload whose reconciliation begins."""
         reason = RequeueReason(key in self._needs_redecision, key in self._policy_changed)

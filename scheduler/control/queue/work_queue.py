@@ -173,7 +173,7 @@ class SchedulingQueue:
         self._flush_backoff(now)
         if watcher is not None and watcher.next_fitting(self.shares, now_seconds=now) is not None:
             return None
-        work = self._active.pop_new_if(accepts, self.shares, now_seconds=now)
+        work = self._active.pop_next_if(accepts, self.shares, now_seconds=now)
         if work is None:
             return None
         self._deciding[work.key] = _DecisionState(since_increase=self._next_increase())
@@ -181,14 +181,17 @@ class SchedulingQueue:
         return work.key
 
     def put_back(self, key: WorkKey) -> None:
-        """Gives back a workload that `take_next_if` returned; it keeps its place."""
+        """Gives back a workload that `take_next_if` returned; it keeps its place.
+
+        Of several the one that was taken last is given back first.
+        """
         work, state = self._taken_ahead.pop(key, None), self._deciding.pop(key, None)
         if work is None or state is None or key not in self._urgency:
             return
         if state.is_requeued:  # with what it is now
             work = self._waiting_entry(key, work.waiting_since_seconds)
         level = self.level_of(key)
-        self._active.put(work, level, now_seconds=self.clock.monotonic())
+        self._active.put_back(work, level, now_seconds=self.clock.monotonic())
         self._changed.set()
 
     def finish(self, key: WorkKey) -> None:

@@ -1,7 +1,10 @@
-"""Decides equal workloads together: in one step that never waits, and with one record."""
+"""Decides equal workloads together: in one step that never waits, and with one record.
+
+Either nothing of them runs yet, or all that runs of them is to leave its sites.
+"""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -11,6 +14,7 @@ from scheduler.control.queue.reservations import Reservations
 from scheduler.control.reconcile.assumptions import Assumptions
 from scheduler.control.reconcile.decide import Decider
 from scheduler.control.reconcile.draft import Draft, EqualMember
+from scheduler.control.reconcile.equal_moves import EqualMoves, is_same_but_manifests
 from scheduler.control.reconcile.progress import Begun, Flight, Step
 from scheduler.control.reconcile.triggers import demand_to_decide
 from scheduler.control.reconcile.unmarked import UnmarkedDecisions
@@ -19,6 +23,7 @@ from scheduler.control.state.resolve_demand import depends_on_other_placements
 from scheduler.model.demand.demand import Demand, NotAccepted
 from scheduler.model.kinds.metadata import WorkKey
 from scheduler.model.kinds.workload import Workload
+from scheduler.placement.equal_work import is_whole_move
 from scheduler.runtime.clock import Clock
 
 _FEW_TOGETHER = 8
@@ -62,22 +67,27 @@ class EqualWork:
     has_late_write: Callable[[WorkKey], bool]
     undo: Callable[[WorkKey], None]
     abandon: Callable[[WorkKey, Begun], None]
+    _moves: EqualMoves = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._moves = EqualMoves(
+            objects=self.objects,
+            failover=self.decider.failover,
+            requeue_reasons=self.requeue_reasons,
+        )
 
     def look_alike(self, key: WorkKey, other: WorkKey) -> bool:
         """Whether two workloads may have equal demands, as far as a glance shows.
 
-        Both are in one namespace, nothing of them runs, and their specs are the same but for their
-        manifests.
+        Both are in one namespace, nothing of them runs or they move alike, and their specs are the
+        same but for their manifests.
         """
         one, two = self.objects.workloads.get(key), self.objects.workloads.get(other)
         if one is None or two is None or key[0] != other[0]:
             return False
-        if not (_is_unplaced_work(one) and _is_unplaced_work(two)):
-            return False
-        if len(one.spec.manifests) != len(two.spec.manifests):
-            return False
-        without = msgspec.structs.replace(two.spec, manifests=one.spec.manifests)
-        return one.spec == without
+        if not _is_unplaced_work(one):
+            return self._moves.look_alike(key, other)
+        return _is_unplaced_work(two) and is_same_but_manifests(one, two)
 
     async def begin_together(self, keys: Sequence[WorkKey]) -> dict[WorkKey, Begun]:
         """Decides workloads in one step and with one record, as far as they are equal.
@@ -151,7 +161,7 @@ class EqualWork:
             if member is None:
                 break
             if not members:
-                if not self.decider.may_decide_together(member.demand):
+                if not self._may_begin(member.demand):
                     self.undo(key)
                     break
             elif not self._belongs_to(members[0], member):
@@ -166,26 +176,40 @@ class EqualWork:
     def _member(self, key: WorkKey) -> EqualMember | None:
         """A workload that may be decided with others; None: it is decided alone."""
         workload = self.objects.workloads.get(key)
-        if workload is None or not _is_unplaced_work(workload) or self.has_late_write(key):
+        if workload is None or self.has_late_write(key):
             return None
-        if self.reservations.is_reserved_for(key) or self.seconds_to_hear(workload):
+        is_move = not _is_unplaced_work(workload)
+        if is_move and not self._moves.is_plain(key, workload):
             return None
-        if depends_on_other_placements(workload, self.objects):
+        if self._waits_for_others(key, workload):
             return None
         identified = self.order_sync.identify(key, workload)
         if isinstance(identified, NotAccepted):
             return None
         demand = self.resolve_demand(identified)
-        if isinstance(demand, NotAccepted) or demand.placed or not demand.replicas:
+        if isinstance(demand, NotAccepted) or bool(demand.placed) != is_move or not demand.replicas:
             self.undo(key)
             return None
         demand = demand_to_decide(identified, demand, is_policy_changed=False)
         return EqualMember(key=key, as_read=workload, workload=identified, demand=demand)
 
+    def _waits_for_others(self, key: WorkKey, workload: Workload) -> bool:
+        """Whether room is kept for it, sites are to report first, or it is to be near others."""
+        return (
+            self.reservations.is_reserved_for(key)
+            or bool(self.seconds_to_hear(workload))
+            or depends_on_other_placements(workload, self.objects)
+        )
+
+    def _may_begin(self, demand: Demand) -> bool:
+        return is_whole_move(demand) if demand.placed else self.decider.may_decide_together(demand)
+
     def _belongs_to(self, first: EqualMember, other: EqualMember) -> bool:
         """Whether two demands differ in nothing but the name."""
         demand = msgspec.structs.replace(other.demand, key=first.demand.key, uid=first.demand.uid)
-        return demand == first.demand and not self.decider.is_assigned(other.demand)
+        if demand != first.demand:
+            return False
+        return bool(demand.placed) or not self.decider.is_assigned(other.demand)
 
 
 def _is_unplaced_work(workload: Workload) -> bool:

@@ -35,6 +35,10 @@ class UnreadyReplacements:
     def __len__(self) -> int:
         return len(self._tasks)
 
+    def has_task(self, key: WorkKey) -> bool:
+        """Whether the next decision about a workload carries out a task."""
+        return key in self._tasks
+
     def ask(self, key: WorkKey, task: UnreadyTask) -> None:
         """Has the next decision about a workload carry out a task."""
         self._tasks[key] = task

@@ -7,7 +7,8 @@ from msgspec.structs import replace
 
 from benchmarks._city import NOW, MachineType, demands, next_report, site
 from scheduler.model.decision import Subject, decision_bytes, expand
-from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.assignment import AssignedReplicas, BatchAssignment
+from scheduler.model.demand.demand import Demand, PlacedReplicas
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.demand.terms import DEFAULT_TERMS, Terms
 from scheduler.model.kinds.policy import PriceList, Schedule, Spread
@@ -16,7 +17,12 @@ from scheduler.model.kinds.tenant import Budget, BudgetLeft
 from scheduler.model.manifests.manifests import Pods
 from scheduler.model.manifests.pods import PodShape, TopologySpreadConstraint
 from scheduler.placement.choose import choose
-from scheduler.placement.equal_work import choose_equal, choose_together
+from scheduler.placement.equal_work import (
+    choose_equal,
+    choose_moves,
+    choose_together,
+    is_whole_move,
+)
 from scheduler.placement.fit.capacity import SiteCapacity
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.placement.fleet.in_flight import in_flight_pods
@@ -257,3 +263,83 @@ def test_a_bounded_step_decides_the_first_ones_and_the_next_step_goes_on(seed: i
         assert found == [decision_bytes(expand(equal, index)) for index in range(len(subjects))]
         assert list(bounded.all_facts()) == list(at_once.all_facts())
     assert steps > 20
+
+
+def moving(plain: Demand, leaves: str, random: Random) -> Demand:
+    """The same, running at one site that it is to leave."""
+    replicas = random.choice((1, 1, 2, 5))
+    return replace(
+        plain,
+        key="team/job",
+        spread=(),
+        latency=(),
+        replicas=replicas,
+        unit=(Pods(shape=plain.unit[0].shape, count=1),),
+        placed=(PlacedReplicas(site=leaves, replicas=replicas, phase="Running"),),
+        evicted=(leaves,),
+    )
+
+
+def plan_of(subjects: list[Subject], replicas: int, random: Random) -> dict[str, BatchAssignment]:
+    """The plan for the loss of a site, which puts each of them at one of a few others."""
+    return {
+        one.workload: BatchAssignment(
+            version="sha256:" + "0" * 64,
+            sites=(AssignedReplicas(site=f"m-{random.randint(1, 6)}", replicas=replicas),),
+            loss="m-0",
+        )
+        for one in subjects
+    }
+
+
+@pytest.mark.parametrize("seed", seeds(4, gate=2))
+def test_equal_moves_are_those_of_the_single_path_as_far_as_they_find_room(seed: int) -> None:
+    require_kernel()
+    random = Random(seed)  # noqa: S311 - a test, seeded
+    facts = [
+        replace(varied_site(site(number, 3, FORMS, random), random), name=f"m-{number}")
+        for number in range(10)
+    ]
+    at_once, singly = Fleet(facts), Fleet(facts)
+    counts, followed = set[bool](), 0
+    for number, plain in enumerate(demands(SHAPES, 14, random)):
+        demand = moving(plain, "m-0", random)
+        assert is_whole_move(demand)
+        subjects = subjects_of(number, 12, random)
+        plan = plan_of(subjects, demand.replicas, random) if number % 2 else {}
+        before = Fleet(list(at_once.all_facts()))
+        moves = choose_moves(demand, subjects, at_once, now=NOW, assigned=plan)
+        count = len(moves.subjects)
+        assert moves.subjects == tuple(subjects[:count])
+        for index, one in enumerate(subjects):
+            single = replace(demand, key=one.workload, uid=one.uid)
+            decision = choose(single, singly, now=NOW, assigned=plan.get(one.workload))
+            if index == count:
+                assert decision.phase != "Placed"
+                break
+            assert decision_bytes(expand(moves, index)) == decision_bytes(decision)
+            followed += decision.batch is not None
+            singly.assume(single, decision)
+        assert list(at_once.all_facts()) == list(singly.all_facts())
+        assert choose_equal(demand, moves.subjects, before, now=NOW, assigned=plan) == moves
+        counts.add(count == len(subjects))
+    assert counts == {True, False}
+    assert followed
+
+
+def test_work_that_moves_in_part_or_depends_on_others_is_no_whole_move() -> None:
+    random = Random(1)  # noqa: S311 - a test, seeded
+    whole = moving(next(iter(demands(SHAPES, 1, random))), "m-0", random)
+    stays = PlacedReplicas(site="m-1", replicas=1)
+    goes = PlacedReplicas(site="m-0", replicas=1, phase="Withdrawing")
+    for other in (
+        replace(whole, evicted=()),
+        replace(whole, placed=()),
+        replace(whole, placed=(*whole.placed, stays)),
+        replace(whole, placed=(*whole.placed, goes)),
+        replace(whole, evicted_keep={"m-0": 1}),
+        replace(whole, quota_left={"cpu": 1}),
+        replace(whole, preemption="LowerPriority"),
+        replace(whole, paused=True),
+    ):
+        assert not is_whole_move(other)

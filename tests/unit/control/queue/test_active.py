@@ -166,3 +166,28 @@ def test_the_turn_follows_from_what_the_workload_still_needs() -> None:
     assert level_of(placed(), is_urgent=True) == "urgent"
     assert level_of(placed(placement={"groups": groups})) == "urgent"
     assert level_of(workload(1), is_urgent=True) == "new"  # nothing of it runs
+
+
+async def test_urgent_work_is_taken_ahead_in_its_order_and_given_back_to_its_place() -> None:
+    clock = FakeClock()
+    queue = make_queue(clock)
+    add(queue, ["u1", "u2", "u3", "u4"], "urgent")
+    assert await take_now(queue, clock) == key("u1")
+    ahead = [queue.take_next_if(lambda _: True) for _ in range(3)]
+    assert ahead == [key("u2"), key("u3"), key("u4")]
+    for one in reversed(ahead[1:]):
+        assert one is not None
+        queue.put_back(one)
+    assert queue.take_next_if(lambda one: one == key("u4")) is None, "u3 is next"
+    assert await names_taken(queue, clock, 2) == ["u3", "u4"]
+
+
+async def test_urgent_work_is_not_taken_ahead_of_new_work() -> None:
+    clock = FakeClock()
+    queue = make_queue(clock)
+    add(queue, ["u1", "u2"], "urgent")
+    assert await take_now(queue, clock) == key("u1")
+    add(queue, ["n1"], "new")
+    assert queue.take_next_if(lambda one: one == key("u2")) is None
+    await clock.advance(2.0)
+    assert queue.take_next_if(lambda one: one == key("u2")) == key("u2"), "it has waited"
