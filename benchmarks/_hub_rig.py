@@ -115,6 +115,13 @@ class SchedulerProcess:
         """CPU time of the scheduler's own process until now."""
         return cpu_seconds_of(self.pid)
 
+    def busy_seconds(self) -> float:
+        """CPU time until now, and the time for which its main thread waited for a core.
+
+        On a busy machine a process that has much to do gets little CPU, and would look idle.
+        """
+        return self.cpu_seconds() + _waited_seconds_of(self.pid)
+
     def own_resident_bytes(self) -> int:
         """Resident memory of the scheduler's own process."""
         return _resident_bytes_of(self.pid)
@@ -133,6 +140,13 @@ def cpu_seconds_of(pid: int) -> float:
     """CPU time that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _waited_seconds_of(pid: int) -> float:
+    """How long the main thread of a process was ready to run and did not; 0: not known."""
+    with suppress(OSError, ValueError, IndexError):
+        return int(Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()[1]) / 1e9
+    return 0.0
 
 
 def _resident_bytes_of(pid: int) -> int:

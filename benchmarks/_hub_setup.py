@@ -173,9 +173,9 @@ class Rig:
         """Waits until the schedulers do next to nothing: what a start has caused is over."""
         processes = [one for one in (self.scheduler, self.standby) if one]
         while True:
-            before = sum(one.cpu_seconds() for one in processes)
+            before = sum(one.busy_seconds() for one in processes)
             await sleep(SETTLE_SECONDS)
-            if sum(one.cpu_seconds() for one in processes) - before < _IDLE_RATIO * SETTLE_SECONDS:
+            if sum(one.busy_seconds() for one in processes) - before < _IDLE_RATIO * SETTLE_SECONDS:
                 return
 
     async def wait_until_placed(self, name: str) -> None:

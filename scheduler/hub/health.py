@@ -121,7 +121,7 @@ class HubHealth:
 
     @property
     def is_undisturbed(self) -> bool:
-        """Whether no problem is known or was logged last: an accepted request is no news."""
+        """Whether no problem is known or was logged last: an accepted request says nothing new."""
         return not self._troubles and self._logged is None
 
     def on_answer(self, call: HubCall, status: int, message: str) -> None:

@@ -119,7 +119,8 @@ class MadeOrders:
             )
             for site, one in made.items():
                 # Packed once here, so that keeping and comparing them encodes nothing.
-                packed = replace(one, manifests=pack_manifests(one.manifests))
+                manifests = pack_manifests(one.manifests)
+                packed = one if manifests is one.manifests else replace(one, manifests=manifests)
                 taken, former = wanted[site]
                 known.orders[site] = _OrderOfSite(taken, former, packed)
         for site in known.orders.keys() - wanted.keys():

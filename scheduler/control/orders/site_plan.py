@@ -97,8 +97,8 @@ class SitePlan:
         known = self.listed_digests.get(order.id)
         if known is not None and known[0] == order:
             order = known[0]  # one copy of it
-        elif order.manifests:
-            order = replace(order, manifests=pack_manifests(order.manifests))
+        elif (manifests := pack_manifests(order.manifests)) is not order.manifests:
+            order = replace(order, manifests=manifests)
         self.orders[order.id] = order
         self.ids_by_key.setdefault((order.namespace, order.name), set()).add(order.id)
         self.content_digests.pop(order.id, None)

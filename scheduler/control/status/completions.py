@@ -36,7 +36,10 @@ def divide_completions(
         if site in before
     )
     if total is None or ran_undivided:
-        return {site: replace(share, completions=None) for site, share in after.items()}, 0
+        return {
+            site: share if share.completions is None else replace(share, completions=None)
+            for site, share in after.items()
+        }, 0
     former_total = completed + sum(share.completions or 0 for share in _running(before))
     if former_total != total:  # another Job: nothing of it was completed yet
         parts = share_out(total, [after[site].replicas for site in staying])

@@ -273,7 +273,8 @@ def with_pins(
         pin = (old.pin if old else None) if is_held else pin_at(site, before)
         is_other = old is not None and not is_held and pin != old.pin
         newest = generation if is_other else share.generation
-        after[site] = replace(share, pin=pin, generation=newest)
+        is_same = pin == share.pin and newest == share.generation
+        after[site] = share if is_same else replace(share, pin=pin, generation=newest)
     return after
 
 
