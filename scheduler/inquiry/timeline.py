@@ -107,7 +107,7 @@ def _line_of(record: Record) -> str:
 
 
 def change_of(before: Shares, after: Shares) -> tuple[dict[str, int], dict[str, int]]:
-    """The replicas that each site gained, and those that each lost."""
+    """The replicas that each site got, and those that each lost."""
     gained = {site: n - before.get(site, 0) for site, n in after.items() if n > before.get(site, 0)}
     left = {site: n - after.get(site, 0) for site, n in before.items() if n > after.get(site, 0)}
     return gained, left
