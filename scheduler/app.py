@@ -1,7 +1,7 @@
 """The composition root: builds the hub, the broker, the ledger and the loops from the settings.
 
 `run` is `kapok up`: it opens the services, follows the hub and the sites, and leads whenever it
-holds the lease (`term.py` has what it then does), until it is cancelled. All loops run in one task
+holds the lease (`term` has what it then does), until it is cancelled. All loops run in one task
 group. What a single message, object or request causes stays inside its loop
 (`scheduler.runtime.faults`); a loop that fails all the same is started again. A hub that is away or
 refuses the scheduler ends nothing: it is asked again, and nothing is decided without the lease.
@@ -18,35 +18,29 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
 from scheduler.apiserver.kinds.core.refused_values import refused_value
 from scheduler.control.fence import FencedHub
-from scheduler.control.generation_floor import GenerationLift, lift_generations
-from scheduler.control.hub_history import RESTORED
 from scheduler.control.leader_election import Leadership, LeadershipLost, request_timeout_of
 from scheduler.control.orders.kept_orders import PreparedOrders
 from scheduler.control.ports.hub import (
-    KAPOK_RESOURCES,
     SITES,
     WORKLOADS,
-    ApiResource,
     HubError,
-    WatchEvent,
 )
 from scheduler.control.sites.sites import Sites
 from scheduler.control.standby import Standby
 from scheduler.control.state.node_label_keys import NodeLabelKeys
 from scheduler.control.state.objects import HubObjects
-from scheduler.control.state.placement_slices import HubWithSlices, PlacementSlices
+from scheduler.control.state.placement_slices import PlacementSlices
 from scheduler.feeds.intensity_feeds import feeds_of
 from scheduler.hub.health import HubHealth
-from scheduler.hub.informer import Informer, MetadataHub, key_of
 from scheduler.hub.kind_schemas import KindSchemas
 from scheduler.hub.token_review import open_reviewer
 from scheduler.hub.web_address import publish_web_address
+from scheduler.hub_following import HubFollowing
 from scheduler.hub_process.launch import HubChild
 from scheduler.joining_plan import reserved_names
 from scheduler.key_rotation.announcer import KeyAnnouncer
@@ -54,16 +48,11 @@ from scheduler.knowledge import Knowledge
 from scheduler.ledger.accounts.energy_pages import EnergyPages
 from scheduler.ledger.recorder import LedgerRecorder
 from scheduler.model.demand.facts import SiteFacts
-from scheduler.model.formatters import format_list
 from scheduler.model.site_health import HealthLimits
-from scheduler.mqtt.ingest import Ingest
-from scheduler.mqtt.keyring import Keyring
 from scheduler.mqtt.nonces import NonceBook
 from scheduler.mqtt.order_publisher import OrderPublisher
 from scheduler.mqtt.outbox import Outbox
 from scheduler.mqtt.questions.site_questions import SiteQuestions
-from scheduler.mqtt.receiver import Receiver
-from scheduler.mqtt.session import BrokerSession
 from scheduler.mqtt.site_asker import SiteAsker
 from scheduler.placement.cost.site_costs import all_costs
 from scheduler.placement.filter.filter import rulebook
@@ -80,7 +69,10 @@ from scheduler.runtime.faults import FaultRelay, Faults
 from scheduler.runtime.garbage import collect_less_while_listing, stop_listing
 from scheduler.services import Endpoints, Services, open_services
 from scheduler.settings import Settings
-from scheduler.term import Loop, Term
+from scheduler.sites_link import OpenConnection, SitesLink
+from scheduler.term.loops import Loop, TermLoops
+from scheduler.term.start import TermStart
+from scheduler.term.term import Term
 from scheduler.views import Views
 from scheduler.waiting_page import serve_while_waiting
 from scheduler.web.metrics import Metrics, watch_loop_lag
@@ -89,8 +81,6 @@ from scheduler.whatif_process.asker import WhatIfAsker
 from scheduler.whatif_process.survival_watch import SurvivalWatch
 
 _log = logging.getLogger(__name__)
-
-_MAX_NAMED = 10
 
 
 async def run(
@@ -146,29 +136,6 @@ def _make_jitter() -> random.Random:
     return random.Random()  # noqa: S311 - jitter, nothing secret
 
 
-class SitesConnection(Protocol):
-    """The way to the sites; `scheduler.mqtt.session` implements it."""
-
-    @property
-    def is_connected(self) -> bool:
-        """Whether messages come and go now."""
-        ...
-
-    @property
-    def connected_since_seconds(self) -> float | None:
-        """Since when, on the monotonic clock; None: they do not."""
-        ...
-
-    async def run(self) -> None:
-        """Receives and sends until cancelled."""
-        ...
-
-
-OpenConnection = Callable[[Receiver, Outbox, Callable[[], None]], SitesConnection]
-"""Makes the way to the sites: it hands what arrives to the receiver, and sends what the outbox
-holds; the function is called each time it is connected."""
-
-
 class Scheduler:
     """What is known of the hub and the sites, and the term that it leads or will lead next.
 
@@ -204,10 +171,32 @@ class Scheduler:
         self._higher_epochs: asyncio.Queue[int] = asyncio.Queue()
         self._build_leadership()
         self._build_knowledge()
-        self._build_ingest()
-        open_connection = open_connection or self._open_session
-        self.session = open_connection(self.receiver, self.outbox, self._on_broker_connected)
-        self._informers = {one: self._informer(one) for one in KAPOK_RESOURCES}
+        self.link = SitesLink(
+            services=self._services,
+            reserved=reserved_names(settings.broker),
+            objects=self.objects,
+            standby=self.standby,
+            asker=self.asker,
+            publisher=self.publisher,
+            questions=self.questions,
+            outbox=self.outbox,
+            announcer=self.announcer,
+            epoch=lambda: self.leadership.epoch,
+            clock=clock,
+            metrics=metrics,
+            faults=faults,
+            jitter=self._make_jitter(),
+            open_connection=open_connection,
+        )
+        self._begins = TermStart(
+            ledger=services.ledger,
+            leadership=self.leadership,
+            objects=self.objects,
+            hub=self.hub,
+            informers=self._following.informers,
+            clock=clock,
+            make_backoff=self._make_backoff,
+        )
         self._has_led = self._judges_losses = False
         self.term = Term(self.known)
         self.views = Views(
@@ -219,7 +208,7 @@ class Scheduler:
             questions=self.questions,
             survival=self.survival,
             outbox=self.outbox,
-            is_connected=lambda: self.session.is_connected,
+            is_connected=lambda: self.link.session.is_connected,
             lease_holder=lambda: self.leadership.holder,
             ledger_problem=lambda: self.recorder.problem or services.ledger.problem,
         )
@@ -248,6 +237,15 @@ class Scheduler:
         self.recorder = LedgerRecorder(services.ledger, is_ledger_lost=services.is_ledger_lost)
         self.objects = HubObjects(
             telemetry=self.metrics, on_change=self._on_object_changed, faults=self.faults
+        )
+        self._following = HubFollowing(
+            client=services.client,
+            slices=self.slices,
+            objects=self.objects,
+            leadership=self.leadership,
+            clock=clock,
+            make_jitter=self._make_jitter,
+            faults=self.faults,
         )
         self.sites = Sites(
             objects=self.objects,
@@ -332,11 +330,11 @@ class Scheduler:
             prepared=self.prepared,
             asker=self.asker,
             publisher=self.publisher,
-            connected_since_seconds=self._connected_since,
+            connected_since_seconds=lambda: self.link.session.connected_since_seconds,
             on_higher_epoch=self._higher_epochs.put_nowait,
             jitter=self._make_jitter(),
             slices=self.slices,
-            follow_metadata=self._follow_metadata,
+            follow_metadata=self._following.follow_metadata,
             is_served=services.client.serves,
             energy_record=EnergyPages(services.ledger),
             zone_factor=self.feeds.factor_at,
@@ -358,44 +356,6 @@ class Scheduler:
             epoch=lambda: self.leadership.epoch,
             clock=self._clock,
         )
-
-    def _build_ingest(self) -> None:
-        """What receives messages from sites."""
-        self.keyring = Keyring(reserved_names(self._settings.broker))
-        self.ingest = Ingest(
-            keyring=self.keyring,
-            listener=self.standby,
-            telemetry=self.metrics,
-            clock=self._clock,
-            faults=self.faults,
-            asker=self.asker,
-            received=self._services.received,
-            questions=self.questions,
-        )
-        if self.announcer:
-            self.ingest.on_trusted_keys = self.announcer.note_trusted
-        self.receiver = Receiver(
-            ingest=self.ingest, telemetry=self.metrics, clock=self._clock, faults=self.faults
-        )
-
-    def _open_session(
-        self, receiver: Receiver, outbox: Outbox, on_connected: Callable[[], None]
-    ) -> SitesConnection:
-        return BrokerSession(
-            address=self._services.broker_address,
-            receiver=receiver,
-            outbox=outbox,
-            clock=self._clock,
-            jitter=self._make_jitter(),
-            on_connected=on_connected,
-            faults=self.faults,
-        )
-
-    def _connected_since(self) -> float | None:
-        return self.session.connected_since_seconds
-
-    def _on_broker_connected(self) -> None:
-        self.ingest.listener.on_broker_connected()
 
     async def run(self, on_ready: Callable[[Endpoints], None]) -> None:
         """Serves the web page, follows the hub and the sites, and leads when it holds the lease."""
@@ -425,8 +385,7 @@ class Scheduler:
 
     async def _collect_garbage_once_listed(self) -> None:
         """Lets the collector run as usual once the hub's objects are listed, and not over these."""
-        for informer in self._informers.values():
-            await informer.wait_until_listed()
+        await self._following.wait_until_listed()
         stop_listing()
 
     async def _lead_again_and_again(self, on_ready: Callable[[Endpoints], None]) -> None:
@@ -453,28 +412,25 @@ class Scheduler:
         """
         async with asyncio.TaskGroup() as group:
             group.create_task(self.leadership.renew_until_lost(), name="lease")
-            await self._begin_in_ledger()
-            group.create_task(self._watch_deposition(), name="ledger's leader")
+            await self._begins.begin_in_ledger()
+            group.create_task(self._begins.watch_deposition(), name="ledger's leader")
             await self._begin_term(acquired_seconds)
-            loops = (*self.term.loops(), ("epoch", self._follow_higher_epochs))
-            for name, loop in loops:
+            loops = TermLoops(self.term)
+            for name, loop in (*loops.all_along(), ("epoch", self._follow_higher_epochs)):
                 group.create_task(self._keep_running(name, loop), name=name)
             if not self._has_led:
                 gc.freeze()  # and what was listed stays long; nothing is collected before new work
                 on_ready(self._services.endpoints)
                 self._has_led = True
             await self.term.startup.wait_for_sites()
-            for name, loop in self.term.deciding_loops():
+            for name, loop in loops.deciding():
                 group.create_task(self._keep_running(name, loop), name=name)
 
     async def _begin_term(self, acquired_seconds: float) -> None:
         """Brings what is known up to date, and hands what comes from now on to the term."""
         term = self.term
-        for informer in self._informers.values():
-            await informer.wait_until_listed()
-        if self.leadership.must_lift_generations:
-            await self._lift_generations()
-        await self._catch_up(acquired_seconds)
+        await self._following.wait_until_listed()
+        await self._begins.bring_up_to_date(acquired_seconds)
         root, is_embedded = self._services.endpoints.data_dir, not self._settings.hub.kubeconfig
         if not self._has_led:
             refuse_losses(
@@ -491,65 +447,12 @@ class Scheduler:
                 await publish_web_address(self.hub, url)
             except HubError as error:
                 _log.warning("the address of the page is not written to the hub: %s", error)
-        if self.session.is_connected:
+        if self.link.session.is_connected:
             term.startup.listening_since_seconds = self.standby.listening_since_seconds
         self.objects.begin_term(self.leadership.epoch)
         term.dispatcher.start_epoch(self.leadership.epoch)
         term.startup.begin()
-        self.ingest.listener = term.controller
-
-    async def _begin_in_ledger(self) -> None:
-        """Keeps former leaders out of the ledger, and raises the epoch above all in it."""
-        ledger, epoch = self._services.ledger, self.leadership.epoch
-        lowest = await ledger.begin_term(epoch)
-        if lowest > epoch:
-            _log.warning("the ledger is at epoch %s, and the Lease was at %s", lowest, epoch)
-            await ledger.begin_term(await self.leadership.raise_epoch_above(lowest))
-
-    async def _watch_deposition(self) -> None:
-        """Ends the term when a later leader has the ledger.
-
-        Raises:
-            LeadershipLost: it has.
-        """
-        await self._services.ledger.deposed.wait()
-        raise LeadershipLost("ledger: a later leader has it")
-
-    async def _catch_up(self, since_seconds: float) -> None:
-        """Compares all objects with the hub; tries again while the hub fails.
-
-        Raises:
-            LeadershipLost: the hub was restored since the Lease was taken.
-        """
-        backoff, history = self._make_backoff(), self.leadership.history
-        pending, is_restored = list(self._informers.values()), history.must_list
-        if is_restored:
-            self.objects.expect_restored()
-        while pending:
-            try:
-                if await pending[0].catch_up(since_seconds, is_restored=is_restored):
-                    history.note_restore()
-                    raise LeadershipLost(RESTORED)
-                pending.pop(0)
-            except HubError as error:
-                await self._clock.sleep(backoff.next_seconds(error.retry_after_seconds))
-        history.must_list = history.is_restored
-
-    async def _lift_generations(self) -> None:
-        """Lifts the generations of a restored hub; tries again while the hub fails."""
-        backoff, lift = self._make_backoff(), GenerationLift()
-        while self.leadership.must_lift_generations:
-            try:
-                lift = await lift_generations(self.hub, epoch=self.leadership.epoch)
-                await self.leadership.note_generations_lifted()
-            except HubError as error:
-                await self._clock.sleep(backoff.next_seconds(error.retry_after_seconds))
-        _log.warning(
-            "the generations of the orders of %s workloads were raised, because the hub was"
-            " restored; not those of: %s",
-            lift.workloads,
-            format_list(sorted(lift.refused), _MAX_NAMED) or "none",
-        )
+        self.link.ingest.listener = term.controller
 
     def _make_backoff(self) -> JitteredBackoff:
         return JitteredBackoff(
@@ -559,7 +462,7 @@ class Scheduler:
     def _end_term(self) -> None:
         """Drops all that was planned; what is known of the hub and the sites stays."""
         gc.unfreeze()  # or the ended term would stay in memory
-        self.ingest.listener = self.standby
+        self.link.ingest.listener = self.standby
         self._services.ledger.end_term()
         self.outbox.drop_all()
         self.objects.end_term()
@@ -573,14 +476,14 @@ class Scheduler:
 
     def _following_loops(self) -> Iterator[tuple[str, Loop]]:
         """What follows the hub and the sites, in a leader and in a scheduler that stands by."""
-        for resource, informer in self._informers.items():
+        for resource, informer in self._following.informers.items():
             yield f"watch {resource.plural}", informer.run
-        yield "broker session", self.session.run
-        yield "messages", self.receiver.run
+        yield "broker session", self.link.session.run
+        yield "messages", self.link.receiver.run
         yield "prepared orders", self.prepared.run
         yield "ask sites", self.asker.run
         yield "received messages", partial(self._services.received.run, self._clock)
-        yield "full reports", self._request_full_reports
+        yield "full reports", self.link.request_full_reports
         yield "spending", self.answers.run_meter
         if self._judges_losses and self.survival.interval_seconds:
             yield "survival", self.survival.run
@@ -614,40 +517,9 @@ class Scheduler:
                 await run_cancellable(loop(), name=name)
             await self._clock.sleep(self.faults.pause_seconds("loop", name))
 
-    def _informer(self, resource: ApiResource) -> Informer:
-        client = self._services.client
-        return Informer(
-            hub=HubWithSlices(client, self.slices) if resource is WORKLOADS else client,
-            resource=resource,
-            listener=self.objects.apply_event,
-            clock=self._clock,
-            jitter=self._make_jitter(),
-            faults=self.faults,
-            check_history=self.leadership.check_history,
-            on_restore=self.leadership.history.note_restore,
-        )
-
-    async def _follow_metadata(
-        self, resource: ApiResource, on_changed: Callable[[str, str], None]
-    ) -> None:
-        """Calls a function with the name of each object of a kind that changes, until cancelled."""
-
-        def listener(_resource: ApiResource, change: WatchEvent) -> None:
-            on_changed(*key_of(change.object))
-
-        informer = Informer(
-            hub=MetadataHub(self._services.client),
-            resource=resource,
-            listener=listener,
-            clock=self._clock,
-            jitter=self._make_jitter(),
-            faults=self.faults,
-        )
-        await informer.run()
-
     def _on_object_changed(self, kind: str, key: tuple[str, str], sites: frozenset[str]) -> None:
         if kind == SITES.kind:
-            self._admit_keys(key[1])
+            self.link.admit_keys(key[1])
         else:
             self.survival.note_change()
         if self.term.startup.has_synced:
@@ -659,24 +531,6 @@ class Scheduler:
 
     def _on_label_keys_changed(self) -> None:
         self.term.dispatcher.republish_all()
-
-    def _admit_keys(self, name: str) -> None:
-        site = self.objects.sites.get(name)
-        if site is None:
-            self.keyring.forget(name)
-            self.receiver.forget(name)
-            self.asker.forget(name)
-            self._note_keys_changed()
-            return
-        self.asker.admit(name)
-        if self.keyring.admit(name, site.spec.delivery.agent_keys):
-            self.receiver.forget(name)
-            self._note_keys_changed()
-
-    def _note_keys_changed(self) -> None:
-        """A site whose keys change may have been revoked: the broker reads it too."""
-        if self._services.joining:
-            self._services.joining.note_keys_changed()
 
     def _on_facts_changed(self, site: str, facts: SiteFacts | None) -> None:
         """Updates fleet and ledger together, so that a replay sees the same fleet."""
@@ -697,16 +551,6 @@ class Scheduler:
                     self.leadership.epoch,
                 )
                 self.term.dispatcher.start_epoch(await self.leadership.raise_epoch_above(seen))
-
-    async def _request_full_reports(self) -> None:
-        """Requests a full report from sites whose deltas cannot be applied without one."""
-        while True:
-            await self._clock.sleep(0.5)
-            while self.ingest.sites_needing_full_report:
-                site = self.ingest.sites_needing_full_report.pop()
-                self.publisher.request_reports(
-                    site, self.leadership.epoch, want_status=False, want_report=True
-                )
 
 
 def _first_of(group: BaseExceptionGroup[LeadershipLost]) -> BaseException:

@@ -21,7 +21,7 @@ from scheduler.model.formatters import format_list
 from scheduler.mqtt.outbox import Outbox
 from scheduler.mqtt.questions.site_questions import SiteQuestions
 from scheduler.services import Services
-from scheduler.term import Term
+from scheduler.term.term import Term
 from scheduler.web.diagnosis import DiagnosisSource
 from scheduler.web.metrics import Metrics
 from scheduler.web.records import LedgerSource

@@ -72,7 +72,7 @@ class ChaosBroker:
 
 @dataclass(slots=True)
 class SchedulerSession:
-    """One scheduler's session; implements `scheduler.app.SitesConnection`."""
+    """One scheduler's session; implements `scheduler.sites_link.SitesConnection`."""
 
     broker: ChaosBroker
     receiver: Receiver

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from scheduler.cli.accounting import report_command
 from scheduler.cli.moving.at_site import with_slices
-from scheduler.cli.seeing.energy_account import EnergyAccount, EnergyRates, add_up, by_name
 from scheduler.cli.seeing.forms import CSV_HELP, Row, ShownColumn, add_form_option, print_listed
 from scheduler.cli.support.arguments import (
     EXIT_GOOD,
@@ -35,6 +34,7 @@ from scheduler.control.ports.hub import (
     HubError,
 )
 from scheduler.hub.client import open_hub
+from scheduler.inquiry.energy_account import EnergyAccount, EnergyRates, add_up, by_name
 from scheduler.model.demand.accept import demand_of
 from scheduler.model.demand.demand import Demand, NotAccepted
 from scheduler.model.demand.facts import SiteFacts, site_facts_of

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scheduler.cli.seeing.forms import CSV_HELP, Row, ShownColumn, add_form_option, print_listed
-from scheduler.cli.seeing.timeline import format_at, format_shares, read_records, timeline
 from scheduler.cli.support.arguments import (
     EXIT_GOOD,
     EXIT_NO,
@@ -17,11 +16,13 @@ from scheduler.cli.support.hub_access import HubNotFound
 from scheduler.cli.support.ledger_access import add_ledger_options, open_ledger
 from scheduler.cli.support.output import print_error, print_notice
 from scheduler.control.ports.hub import HubError
+from scheduler.inquiry.timeline import read_records, timeline
 from scheduler.ledger.errors import LedgerError
 
 MAX_RECORDS = 100_000
 """The most records that are read of one workload."""
 _DEFAULT_LIMIT = 50
+_SHOWN_SITES = 6
 _EPILOG = f"""examples:
   kapok history health/appointment                 the last {_DEFAULT_LIMIT} changes, oldest first
   kapok history health/appointment --all           also decisions that changed nothing
@@ -124,6 +125,20 @@ def _parse_limit(text: str) -> int:
 
 def _reasons(row: Row) -> str:
     return ", ".join(f"{count} {slug}" for slug, count in row["reasons"].items())
+
+
+def format_shares(shares: Sequence[Mapping[str, Any]] | None) -> str:
+    """Sites and replicas for people: `m1 (2), m2 (1)`."""
+    listed = [f"{one['name']} ({one['replicas']})" for one in shares or ()]
+    more = len(listed) - _SHOWN_SITES
+    return ", ".join(listed[:_SHOWN_SITES] + ([f"{more} more"] if more > 0 else []))
+
+
+def format_at(text: object) -> str:
+    """An instant for people, to the second: `2026-11-24 12:00:00Z`."""
+    instant = str(text)
+    zone = "Z" if instant.endswith(("+00:00", "Z")) else instant[-6:]
+    return instant[:19].replace("T", " ") + zone
 
 
 _COLUMNS = (

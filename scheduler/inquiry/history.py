@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any, Final
 
+from scheduler.inquiry.timeline import change_of, event_of, shares_of, why_left
 from scheduler.ledger.reader import LedgerReader
 from scheduler.ledger.record import NOT_CARRIED_OUT_KIND, Record, undone_ids
 from scheduler.ledger.recorder import DELETION_KIND
@@ -66,12 +67,8 @@ def _before(older: list[Record], undone: set[str]) -> dict[str, int] | None:
         if record.kind == DELETION_KIND:
             return {}
         if "decision" in record.content and record.id not in undone:
-            return _shares(record.content["decision"])
+            return shares_of(record.content["decision"])
     return None
-
-
-def _shares(decision: Mapping[str, Any]) -> dict[str, int]:
-    return {str(one["site"]): int(one["replicas"]) for one in decision.get("assignment") or ()}
 
 
 def _entry(group: list[Record], before: dict[str, int] | None, undone: set[str]) -> dict[str, Any]:
@@ -83,6 +80,7 @@ def _entry(group: list[Record], before: dict[str, int] | None, undone: set[str])
         "seq": record.seq,
         "lastSeq": group[0].seq,
         "kind": record.kind,
+        "event": event_of(record, before or {}),
         "at": record.at,
         "lastAt": group[0].at,
         "times": len(group),
@@ -93,8 +91,8 @@ def _entry(group: list[Record], before: dict[str, int] | None, undone: set[str])
         refusal = content.get("refusal")
         line = refusal.get("message") if isinstance(refusal, Mapping) else content.get("line")
         return entry | {"phase": None, "line": str(line or record.kind), "sites": []}
-    now = _shares(decision)
-    gained, left = _difference(before or {}, now)
+    now = shares_of(decision)
+    gained, left = change_of(before or {}, now)
     return entry | {
         "phase": decision.get("phase"),
         "line": str(decision.get("line", "")),
@@ -104,26 +102,8 @@ def _entry(group: list[Record], before: dict[str, int] | None, undone: set[str])
         "gained": _listed(gained) if before is not None else [],
         "left": _listed(left) if before is not None else [],
         "moved": bool(before is not None and gained and left),
-        "why": _why_left(decision, left),
+        "why": why_left(decision, left),
         "cost": decision.get("cost") or {},
-    }
-
-
-def _difference(before: dict[str, int], now: dict[str, int]) -> tuple[dict[str, int], ...]:
-    """How many replicas each site got, and how many each lost."""
-    names = before.keys() | now.keys()
-    change = {name: now.get(name, 0) - before.get(name, 0) for name in sorted(names)}
-    gained = {name: count for name, count in change.items() if count > 0}
-    return gained, {name: -count for name, count in change.items() if count < 0}
-
-
-def _why_left(decision: Mapping[str, Any], left: dict[str, int]) -> dict[str, str]:
-    """Why replicas left sites, as far as the decision says so, by site."""
-    ended, violations = decision.get("endedBy") or {}, decision.get("violations") or {}
-    return {
-        site: str(ended.get(site) or violations.get(site))
-        for site in left
-        if site in ended or site in violations
     }
 
 

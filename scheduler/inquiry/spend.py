@@ -7,19 +7,23 @@ much of the power they are.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from math import isnan, nan
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from scheduler.energy.power import marginal_watts
+from scheduler.inquiry.energy_account import (
+    INPUTS,
+    UNKNOWN_RATES,
+    origins_at,
+    power_origin_of,
+    site_rates,
+)
 from scheduler.model.demand.facts import SiteFacts
 from scheduler.model.demand.terms import Terms
 from scheduler.model.figures import site_figures
-from scheduler.model.quantities import CPU, MILLI_PER_UNIT
-from scheduler.model.units import WATTS_PER_KILOWATT
-from scheduler.placement.fleet.site_figures import FIGURES, figures_of
+from scheduler.model.quantities import CPU
 from scheduler.web.answers.table_rows import tenants_by_namespace
 from scheduler.web.snapshot import StateSnapshot
 
@@ -86,45 +90,17 @@ class Spending:
 
 def spending_of(snapshot: StateSnapshot, terms: Terms) -> Spending:
     """What placed work spends now; shared GPU cards are not counted, as no site reports them."""
-    prices = {facts.name: _prices_of(facts) for facts in snapshot.facts}
+    rates = {facts.name: site_rates(facts) for facts in snapshot.facts}
     owners, found = tenants_by_namespace(snapshot), Spending(snapshot.at)
     for (namespace, _), by_site in snapshot.requested.items():
         tenant = found.by_tenant.setdefault(owners.get(namespace, NO_TENANT), SpendRate())
         for name, amounts in by_site.items():
             watts = marginal_watts(amounts, 0.0, terms)
-            site = prices.get(name, _UNKNOWN_PRICES)
-            kilowatts, cores = watts / WATTS_PER_KILOWATT, amounts.get(CPU, 0) / MILLI_PER_UNIT
-            grams = _known(kilowatts * site.gco2_per_kwh)
-            cny = _known(kilowatts * site.cny_per_kwh + cores * site.cny_per_core_hour)
+            site = rates.get(name, UNKNOWN_RATES)
+            grams, cny = site.grams(watts), site.work_cny(watts, amounts.get(CPU, 0))
             tenant.add(watts, grams, cny)
             found.by_site.setdefault(name, SpendRate()).add(watts, grams, cny)
     return found
-
-
-class _SitePrices(NamedTuple):
-    """What energy at the machine emits and costs, with PUE, and what a core costs; NaN: unknown."""
-
-    gco2_per_kwh: float = nan
-    cny_per_kwh: float = nan
-    cny_per_core_hour: float = nan
-
-
-_UNKNOWN_PRICES: Final = _SitePrices()
-
-
-def _prices_of(facts: SiteFacts) -> _SitePrices:
-    """By the figures that decisions read; a tariff counts with the mean of its day."""
-    figures = dict(zip(FIGURES, figures_of(facts), strict=True))
-    pue = figures["pue"]
-    return _SitePrices(
-        gco2_per_kwh=figures["gco2_per_kwh"] * pue,
-        cny_per_kwh=figures["energy_cny_per_kwh"] * pue,
-        cny_per_core_hour=figures["core_cny_per_hour"],
-    )
-
-
-def _known(value: float) -> float | None:
-    return None if isnan(value) else value
 
 
 @dataclass(slots=True)
@@ -239,6 +215,7 @@ def spend_as_json(
 def _site_row(
     facts: SiteFacts, snapshot: StateSnapshot, index: int, work: SpendRate
 ) -> dict[str, Any]:
+    origins = origins_at(facts, power_origin_of(facts))
     figures = site_figures(facts.spec, facts.status, is_reporting=snapshot.is_ready[index])
     prices, energy, status = facts.spec.prices, facts.spec.energy, facts.status
     return {
@@ -246,13 +223,13 @@ def _site_row(
         "province": facts.spec.location.province,
         "work": work.as_json(),
         "equipmentWatts": figures.watts,
-        "equipmentWattsOrigin": status.power.origin if status.power else "unknown",
+        "equipmentWattsOrigin": origins["power"],
         "equipmentGco2PerHour": figures.gco2_per_hour,
         "gco2PerKwh": figures.gco2_per_kwh,
-        "gco2PerKwhOrigin": status.intensity.origin if status.intensity else "unknown",
+        "gco2PerKwhOrigin": origins["intensity"],
         "intensityAt": status.intensity.observed_at if status.intensity else None,
         "pue": energy.pue,
-        "pueOrigin": energy.pue_origin if energy.pue is not None else "unknown",
+        "pueOrigin": origins["pue"],
         "energyCnyPerKwh": prices.energy_cny_per_kwh,
         "coreCnyPerHour": prices.core_cny_per_hour,
         "observedAt": status.observed_at,
@@ -261,24 +238,13 @@ def _site_row(
 
 def _inputs(snapshot: StateSnapshot) -> list[dict[str, Any]]:
     """Of each input: at how many sites it has which origin, and the share that is measured."""
-    columns: dict[str, Iterable[str]] = {
-        "power": [_origin_of(facts.status.power) for facts in snapshot.facts],
-        "intensity": [_origin_of(facts.status.intensity) for facts in snapshot.facts],
-        "pue": [
-            facts.spec.energy.pue_origin if facts.spec.energy.pue is not None else "unknown"
-            for facts in snapshot.facts
-        ],
-    }
+    origins = [origins_at(facts, power_origin_of(facts)) for facts in snapshot.facts]
     rows = []
-    for name, origins in columns.items():
-        counts = Counter(origins)
+    for name in INPUTS:
+        counts = Counter(one[name] for one in origins)
         measured = _ratio(counts["measured"], counts.total())
         rows.append({"input": name, "origins": dict(counts), "measuredRatio": measured})
     return rows
-
-
-def _origin_of(figure: Any) -> str:  # noqa: ANN401 - Power or Intensity
-    return str(figure.origin) if figure is not None else "unknown"
 
 
 def _ratio(part: float, whole: float) -> float | None:

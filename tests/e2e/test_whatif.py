@@ -225,7 +225,7 @@ def test_the_page_shows_before_and_after_side_by_side(up: Up, tmp_path: Path) ->
         eventually(lambda: "m1" in str(window.run(CAPACITY_TEXT)))
         window.screenshot(tmp_path / "whatif.png")
         # 429: the scheduler was asking itself what its sites survive; the page asks again.
-        expected = ("400 (Bad Request)", "429 (Too Many Requests)")
+        expected = ("409 (Conflict)", "429 (Too Many Requests)")
         messages = window.console_messages()
         assert [one for one in messages if not any(code in one for code in expected)] == []
 

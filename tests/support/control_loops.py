@@ -56,7 +56,7 @@ from scheduler.model.kinds.workload import WorkloadSpec
 from scheduler.placement.fleet.fleet import Fleet
 from scheduler.runtime.clock import Clock
 from scheduler.settings import FreshnessSettings, QueueSettings, Settings
-from scheduler.term import Term
+from scheduler.term.term import Term
 from tests.support.fake_clock import FakeClock
 from tests.support.fake_hub import FakeHub
 from tests.support.faults import make_faults
@@ -356,7 +356,7 @@ class FakePublisher:
 
 @dataclass
 class FakeLease:
-    """A lease that is always held; implements `scheduler.term.HeldLease`."""
+    """A lease that is always held; implements `scheduler.knowledge.HeldLease`."""
 
     epoch: int = EPOCH
     keeps_unknown_orders: bool = False
@@ -366,7 +366,7 @@ class FakeLease:
 
 
 class EmptyChain:
-    """A ledger without a record; implements `scheduler.term.LedgerChain`."""
+    """A ledger without a record; implements `scheduler.knowledge.LedgerChain`."""
 
     def head(self) -> SignedHead | None:
         return None
@@ -376,7 +376,7 @@ class EmptyChain:
 
 
 class SilentAsker:
-    """Asks nobody; implements `scheduler.term.NonceAsker`."""
+    """Asks nobody; implements `scheduler.knowledge.NonceAsker`."""
 
     def agents_without_nonce(self, _site: str) -> list[str]:
         return []

@@ -136,7 +136,7 @@ class ActiveWork:
             urgent = next(iter(self._urgent.values()), None)
         if urgent is None or not accepts(urgent.key):
             return None
-        self._taken_since_recheck += 1
+        self._note_new()
         return self._urgent.pop(urgent.key)
 
     def _pop_new_if(

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from scheduler.cli.entry import main
-from scheduler.cli.seeing.timeline import read_records, timeline
 from scheduler.cli.support.ledger_access import LedgerUnreachable, RemoteLedger
 from scheduler.cli.support.web_access import WebClient
+from scheduler.inquiry.timeline import read_records, timeline
 from tests.integration.cli.test_ledger_rights import address
 from tests.integration.cli.test_replay import demand, record
 

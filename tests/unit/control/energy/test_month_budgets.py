@@ -145,7 +145,7 @@ async def test_a_held_job_waits_in_the_hub_and_starts_when_the_hold_ends() -> No
         assert await loops.phase("job") == "Waiting"
 
         loops.quotas.month_holds = {}
-        loops.term._on_month_holds()  # noqa: SLF001
+        loops.term.redecide_held()
         await loops.clock.advance(5)
 
         assert await loops.phase("job") == "Placed"

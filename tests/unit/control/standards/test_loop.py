@@ -18,7 +18,8 @@ from scheduler.control.ports.hub import (
 )
 from scheduler.control.standards.names import CLUSTER_PROFILES, PLACEMENT_DECISIONS
 from scheduler.settings import StandardsSettings
-from scheduler.term import Term
+from scheduler.term.loops import TermLoops
+from scheduler.term.term import Term
 from tests.support.control_loops import ControlLoops
 from tests.support.fake_hub import FakeHub
 from tests.support.standards_rig import StandardsRig
@@ -286,7 +287,7 @@ def test_what_is_switched_off_has_no_loop(
 
     settings = msgspec.structs.replace(known.settings, standards=wanted)
     term = Term(replace(known, settings=settings, is_served=serves if is_served else None))
-    loops = dict(term.deciding_loops())
+    loops = dict(TermLoops(term).deciding())
     assert ("standard objects" in loops) == runs
     if runs:
         bound = loops["standard objects"].__self__  # type: ignore[attr-defined] # a bound method

@@ -9,7 +9,7 @@ single workloads. A figure that is not known is None, and sums say of how much p
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from math import fsum, isnan
+from math import fsum, isnan, nan
 from typing import Any, Final, NamedTuple
 
 from scheduler.energy.power import marginal_watts
@@ -107,7 +107,7 @@ class EnergyRates:
     def __init__(self, facts: Iterable[SiteFacts], terms: Terms) -> None:
         self._terms = terms
         self._facts = {one.name: one for one in facts}
-        self._rates = {name: _rates_of(one) for name, one in self._facts.items()}
+        self._rates = {name: site_rates(one) for name, one in self._facts.items()}
 
     def equipment(self, site: str) -> PowerDraw | None:
         """What the equipment of a site draws, as it reports; None: not known."""
@@ -115,9 +115,8 @@ class EnergyRates:
         figures = site_figures(facts.spec, facts.status, is_reporting=not facts.is_silent)
         if figures.watts is None:
             return None
-        cost = _known(figures.watts / WATTS_PER_KILOWATT * self._rates[site].cny_per_kwh)
-        power = facts.status.power
-        origins = origins_at(facts, power.origin if power else "unknown")
+        cost = self._rates[site].energy_cny(figures.watts)
+        origins = origins_at(facts, power_origin_of(facts))
         return PowerDraw(figures.watts, figures.gco2_per_hour, cost, origins)
 
     def work(self, demand: Demand, site: str, replicas: int) -> PowerDraw:
@@ -125,12 +124,11 @@ class EnergyRates:
         watts = self._watts_of(demand, replicas)
         if site not in self._facts:
             return PowerDraw(watts, None, None, dict.fromkeys(INPUTS, "unknown"))
-        rates, kilowatts = self._rates[site], watts / WATTS_PER_KILOWATT
-        cores = _millicores(demand, replicas) / MILLI_PER_UNIT
+        rates = self._rates[site]
         return PowerDraw(
             watts,
-            _known(kilowatts * rates.gco2_per_kwh),
-            _known(kilowatts * rates.cny_per_kwh + cores * rates.cny_per_core_hour),
+            rates.grams(watts),
+            rates.work_cny(watts, _millicores(demand, replicas)),
             origins_at(self._facts[site], "assumed"),
         )
 
@@ -142,21 +140,40 @@ class EnergyRates:
         )
 
 
-class _SiteRates(NamedTuple):
-    """Of energy at the machine, with PUE, and of cores; NaN: not known."""
+class SiteRates(NamedTuple):
+    """What energy emits and costs at a site, with PUE, and what a core costs; NaN: not known."""
 
-    gco2_per_kwh: float
-    cny_per_kwh: float
-    cny_per_core_hour: float
+    gco2_per_kwh: float = nan
+    cny_per_kwh: float = nan
+    cny_per_core_hour: float = nan
+
+    def grams(self, watts: float) -> float | None:
+        """What a power emits in an hour; None: not known."""
+        return _known(watts / WATTS_PER_KILOWATT * self.gco2_per_kwh)
+
+    def energy_cny(self, watts: float) -> float | None:
+        """What a power costs in an hour; None: not known."""
+        return _known(watts / WATTS_PER_KILOWATT * self.cny_per_kwh)
+
+    def work_cny(self, watts: float, millicores: float) -> float | None:
+        """What work costs in an hour: its energy and its cores; None: not known."""
+        cores = millicores / MILLI_PER_UNIT
+        energy = watts / WATTS_PER_KILOWATT * self.cny_per_kwh
+        return _known(energy + cores * self.cny_per_core_hour)
 
 
-def _rates_of(facts: SiteFacts) -> _SiteRates:
+UNKNOWN_RATES: Final = SiteRates()
+"""Of a site that is not known."""
+
+
+def site_rates(facts: SiteFacts) -> SiteRates:
+    """By the figures that decisions read; a tariff counts with the mean of its day."""
     figures = dict(zip(FIGURES, figures_of(facts), strict=True))
     pue = figures["pue"]
-    return _SiteRates(
-        figures["gco2_per_kwh"] * pue,
-        figures["energy_cny_per_kwh"] * pue,
-        figures["core_cny_per_hour"],
+    return SiteRates(
+        gco2_per_kwh=figures["gco2_per_kwh"] * pue,
+        cny_per_kwh=figures["energy_cny_per_kwh"] * pue,
+        cny_per_core_hour=figures["core_cny_per_hour"],
     )
 
 
@@ -175,6 +192,12 @@ def _millicores(demand: Demand, replicas: int) -> int:
         for pods, times in ((demand.unit, replicas), (demand.beside, 1))
         for each in pods
     )
+
+
+def power_origin_of(facts: SiteFacts) -> Origin:
+    """Where the power of a site's equipment comes from."""
+    power = facts.status.power
+    return power.origin if power is not None else "unknown"
 
 
 def origins_at(facts: SiteFacts, power: Origin) -> dict[str, Origin]:

@@ -1,6 +1,7 @@
 """What happened to a workload, from its records in the ledger: placed, moved, replaced, refused.
 
 A record says what was decided; what it changed follows from the decision in force before it.
+`kapok history` shows one entry for each record, the page groups them (`history.py`).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,6 +9,7 @@ from typing import Any, Final, Literal
 
 from scheduler.ledger.reader import RecordSource
 from scheduler.ledger.record import NOT_CARRIED_OUT_KIND, Record, undone_ids
+from scheduler.ledger.recorder import DELETION_KIND
 
 Event = Literal[
     "Placed",
@@ -26,10 +28,9 @@ Event = Literal[
 ]
 """What a record brought about; the help of `kapok history` explains each."""
 _PAGE: Final = 256
-_SHOWN_SITES: Final = 6
 _OF_KIND: Final[Mapping[str, Event]] = {
     "refusal": "NotAccepted",
-    "deletion": "Deleted",
+    DELETION_KIND: "Deleted",
     NOT_CARRIED_OUT_KIND: "NotCarriedOut",
 }
 
@@ -60,7 +61,7 @@ def timeline(records: Sequence[Record]) -> Iterator[dict[str, Any]]:
         entry = _entry(record, before, is_undone=is_undone)
         yield entry
         decision = record.content.get("decision")
-        if record.kind == "deletion":
+        if record.kind == DELETION_KIND:
             before = {}
         elif isinstance(decision, Mapping) and not is_undone:
             before = shares_of(decision)
@@ -76,13 +77,16 @@ def _entry(record: Record, before: Shares, *, is_undone: bool) -> dict[str, Any]
     decision = record.content.get("decision")
     entry: dict[str, Any] = {"id": record.id, "at": record.at, "carriedOut": not is_undone}
     if not isinstance(decision, Mapping):
-        event = _OF_KIND.get(record.kind, "Other")
-        return entry | {"event": event, "phase": None, "line": _line_of(record), "reasons": {}}
+        return entry | {
+            "event": event_of(record, before),
+            "phase": None,
+            "line": _line_of(record),
+            "reasons": {},
+        }
     after = shares_of(decision)
-    gained = {site: n - before.get(site, 0) for site, n in after.items() if n > before.get(site, 0)}
-    left = {site: n - after.get(site, 0) for site, n in before.items() if n > after.get(site, 0)}
+    gained, left = change_of(before, after)
     return entry | {
-        "event": _event_of(record, decision, before, after),
+        "event": event_of(record, before),
         "phase": decision.get("phase"),
         "from": _listed(left),
         "to": _listed(gained),
@@ -90,7 +94,7 @@ def _entry(record: Record, before: Shares, *, is_undone: bool) -> dict[str, Any]
         "replicas": sum(after.values()),
         "reasons": dict(decision.get("reasons") or {}),
         "line": str(decision.get("line", "")),
-        "why": _why(decision, left),
+        "why": why_left(decision, left),
         "cost": dict(decision.get("cost") or {}),
     }
 
@@ -102,13 +106,26 @@ def _line_of(record: Record) -> str:
     return str(record.content.get("line", record.kind))
 
 
-def _event_of(record: Record, decision: Mapping[str, Any], before: Shares, after: Shares) -> Event:
-    phase = decision.get("phase")
+def change_of(before: Shares, after: Shares) -> tuple[dict[str, int], dict[str, int]]:
+    """The replicas that each site got, and those that each lost."""
+    gained = {site: n - before.get(site, 0) for site, n in after.items() if n > before.get(site, 0)}
+    left = {site: n - after.get(site, 0) for site, n in before.items() if n > after.get(site, 0)}
+    return gained, left
+
+
+def event_of(record: Record, before: Shares) -> Event:
+    """What a record brought about.
+
+    Args:
+        record: the record.
+        before: the replicas of the decision in force before it.
+    """
+    decision = record.content.get("decision")
+    if not isinstance(decision, Mapping):
+        return _OF_KIND.get(record.kind, "Other")
+    after = shares_of(decision)
     if before == after:
-        if decision.get("startAt"):
-            return "Planned"
-        waits = phase in ("Waiting", "Refused") and not after
-        return ("Waiting" if phase == "Waiting" else "Refused") if waits else "Kept"
+        return _event_without_change(decision, after)
     left = {site for site, count in before.items() if count > after.get(site, 0)}
     if left & _evicted_sites(record.content.get("demand")):
         return "FailedOver"
@@ -119,6 +136,14 @@ def _event_of(record: Record, decision: Mapping[str, Any], before: Shares, after
     return "Scaled" if before.keys() == after.keys() or not left or not after else "Moved"
 
 
+def _event_without_change(decision: Mapping[str, Any], after: Shares) -> Event:
+    if decision.get("startAt"):
+        return "Planned"
+    phase = decision.get("phase")
+    waits = phase in ("Waiting", "Refused") and not after
+    return ("Waiting" if phase == "Waiting" else "Refused") if waits else "Kept"
+
+
 def _evicted_sites(demand: object) -> set[str]:
     """Sites whose replicas were to be replaced, by failover, a drain or an operator."""
     if not isinstance(demand, Mapping):
@@ -127,7 +152,7 @@ def _evicted_sites(demand: object) -> set[str]:
     return {str(site) for site in (*(demand.get("evicted") or ()), *unready) if site}
 
 
-def _why(decision: Mapping[str, Any], left: Shares) -> dict[str, str]:
+def why_left(decision: Mapping[str, Any], left: Shares) -> dict[str, str]:
     """Why replicas ended, by site, as far as the decision says so."""
     said = {**(decision.get("violations") or {}), **(decision.get("endedBy") or {})}
     return {site: str(said[site]) for site in left if site in said}
@@ -135,17 +160,3 @@ def _why(decision: Mapping[str, Any], left: Shares) -> dict[str, str]:
 
 def _listed(shares: Shares) -> list[dict[str, Any]]:
     return [{"name": name, "replicas": count} for name, count in sorted(shares.items())]
-
-
-def format_shares(shares: Sequence[Mapping[str, Any]] | None) -> str:
-    """Sites and replicas for people: `m1 (2), m2 (1)`."""
-    listed = [f"{one['name']} ({one['replicas']})" for one in shares or ()]
-    more = len(listed) - _SHOWN_SITES
-    return ", ".join(listed[:_SHOWN_SITES] + ([f"{more} more"] if more > 0 else []))
-
-
-def format_at(text: object) -> str:
-    """An instant for people, to the second: `2026-11-24 12:00:00Z`."""
-    instant = str(text)
-    zone = "Z" if instant.endswith(("+00:00", "Z")) else instant[-6:]
-    return instant[:19].replace("T", " ") + zone

@@ -1,24 +1,20 @@
-"""One term of a leader: what it plans and decides, and the loops that do it.
+"""One term of a leader: what it plans and decides; `loops.py` has the loops that do it.
 
 Nothing of it outlives the term: a leader that has lost the lease drops it whole, so that no plan
 and no assumption of that time reaches the next one. What is known of the hub and of the sites
 (`Knowledge`) is kept, and both leaders and schedulers that stand by keep it up to date.
 """
 
-from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
-from typing import Any
 
 import msgspec
 
 from scheduler.batch_process.solver import BatchProcess
-from scheduler.control.autoscaled_workloads import AutoscaledWorkloads
 from scheduler.control.clock_events import ClockEvents
 from scheduler.control.controller import Controller
 from scheduler.control.drills.drill_loop import DrillLoop
 from scheduler.control.drills.recovery_meter import RecoveryMeter
 from scheduler.control.energy.collector import EnergyCollector
-from scheduler.control.energy.month_budgets import MonthBudgets
 from scheduler.control.energy.users import TenantWatts
 from scheduler.control.events.recorder import EventRecorder
 from scheduler.control.events.site_notices import SiteNotices
@@ -57,14 +53,8 @@ from scheduler.control.reconcile.restore import OrderRestorer
 from scheduler.control.reconcile.unmarked import UnmarkedDecisions
 from scheduler.control.reconcile.workload_writer import WorkloadWriter
 from scheduler.control.rollout.decisions import RolloutDecisions
-from scheduler.control.site_status_writer import SiteStatusWriter
 from scheduler.control.sites.unadmitted_sites import UnadmittedSites
 from scheduler.control.sites.wall_clock import WallClockFollower
-from scheduler.control.standards.decisions import DecisionMirror
-from scheduler.control.standards.loop import StandardsLoop
-from scheduler.control.standards.names import as_label_value
-from scheduler.control.standards.profiles import ProfileMirror
-from scheduler.control.standards.requests import StandardRequests
 from scheduler.control.startup import Startup
 from scheduler.control.state.decision_inputs import DecisionInputs
 from scheduler.control.state.evictions import Evictions
@@ -76,7 +66,6 @@ from scheduler.control.state.quotas import Quotas
 from scheduler.control.state.resolve_demand import resolve_demand
 from scheduler.control.state.unready import UnreadyReplacements
 from scheduler.control.stats.workloads import WorkloadStats
-from scheduler.control.tenant_status_writer import TenantStatusWriter
 from scheduler.control.wake_ups import WakeUps
 from scheduler.control.worker import Worker
 from scheduler.knowledge import Knowledge
@@ -88,17 +77,11 @@ from scheduler.model.kinds.workload import Workload
 from scheduler.model.storm import StormLimits, StormState
 from scheduler.placement.queue.minimum_requests import MinimumRequests
 
-_PRESSED_AT_WORKLOADS = 100
-"""While so many workloads wait to be decided, what is written for other tools waits."""
 _OVERRUN_RATIO = 0.2
 """Work may run a fifth longer than it says, and its deadline is met still."""
-_REFRESH_SECONDS, _REFRESH_CHECK_SECONDS = 3600.0, 60.0
-
-Loop = Callable[[], Coroutine[Any, Any, None]]
-
 
 class Term:
-    """The state and the loops of one term; idle until `Startup.begin`."""
+    """The state of one term; idle until `Startup.begin`."""
 
     def __init__(self, known: Knowledge) -> None:
         self.known = known
@@ -532,137 +515,12 @@ class Term:
             manifest_checks=ManifestChecks(known.schemas),
         )
 
-    def loops(self) -> Iterator[tuple[str, Loop]]:
-        """The loops that run as long as the term, beside those that decide."""
-        known = self.known
-        writer = SiteStatusWriter(
-            hub=known.hub,
-            sites=known.sites,
-            clock=known.clock,
-            interval_seconds=known.settings.freshness.site_status_seconds,
-            faults=known.faults,
-            foreign_index=self.dispatcher.foreign_index_condition,
-            unknown_orders_at=self.dispatcher.unknown_orders_at,
-            without_nonce=known.asker.agents_without_nonce,
-            evictions_held=self.gate.condition_of,
-            schedulable=self.drain.condition_of,
-            drilled=self.drills.condition_of,
-            forgotten=self.forget_record.condition_of,
-            survives_loss=known.survives_loss,
-            jitter=known.jitter,
-        )
-        autoscaled = AutoscaledWorkloads(
-            hub=known.hub, objects=known.objects, clock=known.clock, faults=known.faults
-        )
-        yield "autoscalers", autoscaled.run
-        yield "dispatch", self.dispatcher.run
-        yield "referred objects", self.referred.run
-        yield "wake", self.wake_ups.run
-        yield "time", self.clock_events.run
-        yield "wall clock", self.wall_clock.run
-        yield "storms", self.gate.run
-        yield "freeze", self.freeze_sync.run
-        yield "drills", self.drills.run
-        yield "freeze record", self.freeze_record.run
-        yield "forget record", self.forget_record.run
-        tenants = TenantStatusWriter(
-            hub=known.hub,
-            objects=known.objects,
-            quotas=self.quotas,
-            fair_shares=self.fair_shares,
-            clock=known.clock,
-            faults=known.faults,
-        )
-        yield "site status", writer.run
-        yield "tenant status", tenants.run
-        yield "events", self.events.run
-        yield "pending sites", partial(self.unadmitted_sites.run, known.hub)
-        yield "ledger heads", partial(self.ledger_heads.run, known.hub)
-        yield "hourly indexes", self._refresh_indexes
-        if self.energy is not None and known.energy_record is not None:
-            yield "energy", self.energy.run
-            budgets = MonthBudgets(
-                objects=known.objects,
-                collector=self.energy,
-                record=known.energy_record,
-                quotas=self.quotas,
-                events=self.events,
-                on_change=self._on_month_holds,
-                clock=known.clock,
-                faults=known.faults,
-            )
-            yield "month budgets", budgets.run
-        yield "ledger", self._watch_ledger
-
-    def deciding_loops(self) -> Iterator[tuple[str, Loop]]:
-        """The loops that decide; they begin when the sites were waited for."""
-        yield "work", self.worker.run
-        yield "batches", self.batch_pricer.run
-        yield "failover", self.failover.run
-        yield "drain", self.drain.run
-        yield "replicas not ready", self.unready_loop.run
-        yield "re-checks", self.startup.recheck_decided
-        standards = self._standards_loop()
-        if standards is not None:
-            yield "standard objects", standards.run
-
-    def _standards_loop(self) -> StandardsLoop | None:
-        """What writes ClusterProfiles and PlacementDecisions; None: that is switched off."""
-        known, wanted = self.known, self.known.settings.standards
-        if known.is_served is None or not wanted.cluster_profiles:
-            return None
-        name = as_label_value(known.settings.hub_id)
-        requests = StandardRequests(
-            hub=known.hub,
-            clock=known.clock,
-            telemetry=known.metrics,
-            is_pressed=lambda: self.queue.depths()["active"] > _PRESSED_AT_WORKLOADS,
-        )
-        decisions = DecisionMirror(
-            objects=known.objects,
-            requests=requests,
-            clock=known.clock,
-            faults=known.faults,
-            scheduler_name=name,
-        )
-        return StandardsLoop(
-            profiles=ProfileMirror(
-                objects=known.objects,
-                requests=requests,
-                clock=known.clock,
-                faults=known.faults,
-                manager=name,
-            ),
-            decisions=decisions if wanted.placement_decisions else None,
-            requests=requests,
-            is_served=known.is_served,
-            clock=known.clock,
-            faults=known.faults,
-            jitter=known.jitter,
-        )
-
-    async def _refresh_indexes(self) -> None:
-        """Publishes an index again whose site holds no head of the last hour of the ledger."""
-        while True:
-            await self.known.clock.sleep(_REFRESH_CHECK_SECONDS)
-            self.dispatcher.refresh(_REFRESH_SECONDS, self._lacks_newest_head)
-
-    def _lacks_newest_head(self, site: str) -> bool:
-        return self.known.publisher.sent_head(site) != self.known.ledger.head()
-
-    async def _watch_ledger(self) -> None:
-        await self.known.recorder.watch(
-            self.known.clock,
-            on_failure=partial(self.known.metrics.count_fault, "ledger"),
-            on_recovery=self.worker.retry_not_recorded,
-        )
-
     def _on_order_refused(self, key: WorkKey) -> None:
         """Requeues workloads, so that their status says that an order cannot be published."""
         self.requeuer.requeue(sorted(self.referred.workloads_behind(key)))
 
-    def _on_month_holds(self) -> None:
-        """Decides again what waits: work that can wait is held, or no longer."""
+    def redecide_held(self) -> None:
+        """Decides again what waits: work that can wait is held for a budget, or no longer."""
         self.requeuer.redecide(self.known.objects.workloads)
         self.wake_ups.add_events("quota", "tenant")
 

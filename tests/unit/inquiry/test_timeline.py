@@ -3,7 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from scheduler.cli.seeing.timeline import format_at, format_shares, read_records, timeline
+from scheduler.cli.history import format_at, format_shares
+from scheduler.inquiry.timeline import read_records, timeline
 from scheduler.ledger.record import GENESIS, LedgerEntry, Record, chain_entry
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
