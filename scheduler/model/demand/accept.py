@@ -67,7 +67,7 @@ from scheduler.model.manifests.pod_kinds import (
 from scheduler.model.manifests.pod_security import NotSecure, check_pod_security
 from scheduler.model.manifests.pods import PodShape, split_shared_cards
 from scheduler.model.manifests.templates import find_pod_specs, is_custom
-from scheduler.model.manifests.value_types import find_wrong_types
+from scheduler.model.manifests.value_types import find_refused_values
 from scheduler.model.overrides.accepted import check_overrides
 from scheduler.model.quantities import NotAQuantity, requests_of
 
@@ -343,7 +343,7 @@ def read_pods(workload: Workload, tenant: Tenant | None) -> ParsedManifests:
     for index, each in enumerate(manifests):
         where = f"spec.manifests[{index}]"
         check_is_counted(each, where, has_demand=spec.demand is not None, template_paths=paths)
-        wrong = next(find_wrong_types(each), None)
+        wrong = next(find_refused_values(each), None)
         if wrong is not None:
             raise BadManifest(f"{where}.{wrong}")
         if tenant is not None:

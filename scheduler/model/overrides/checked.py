@@ -26,7 +26,7 @@ from scheduler.model.manifests.manifests import (
 from scheduler.model.manifests.pod_kinds import check_is_counted, pod_kind_of
 from scheduler.model.manifests.pod_security import check_pod_security
 from scheduler.model.manifests.templates import find_pod_specs, values_at
-from scheduler.model.manifests.value_types import find_wrong_types
+from scheduler.model.manifests.value_types import find_refused_values
 from scheduler.model.quantities import NotAQuantity
 
 _CLAIM = "persistentVolumeClaim"
@@ -90,7 +90,7 @@ def _check_rules(after: Mapping[str, Any], namespace: str, tenant: Tenant | None
         cluster_kinds=tenant.spec.cluster_kinds if tenant else (),
     )
     check_values([after])
-    wrong = next(find_wrong_types(after), None)
+    wrong = next(find_refused_values(after), None)
     if wrong is not None:
         raise BadManifest(wrong)
     if tenant is not None:
