@@ -6,9 +6,14 @@ docs/experiments.md has method, baselines and figures.
 
 import argparse
 
-from benchmarks._energy import clusters, gaia, guangzhou
+from benchmarks._energy import clusters, gaia, guangzhou, latency
 
-_EXPERIMENTS = {"clusters": clusters.rows, "gaia": gaia.rows, "guangzhou": guangzhou.rows}
+_EXPERIMENTS = {
+    "clusters": clusters.rows,
+    "gaia": gaia.rows,
+    "guangzhou": guangzhou.rows,
+    "latency": latency.rows,
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,10 +1,13 @@
 """Jobs that may wait a day, on five clusters with little capacity, by forecasts from the past only.
 
-Capacity is reserved over time: a planned start keeps its room until its end. Each hour forecasts
-are made again; what was planned stays. Lengths are stated by the jobs, exactly or up to 20 % wrong;
-wrong ones keep a quarter more room than stated, which is enough for the longest.
+Capacity is reserved over time (`scheduler.energy.plans.reserved_time`). Lengths are stated by the
+jobs, exactly or up to 20 % wrong; a job that runs longer takes the room of plans, which are made
+again. A cluster can be lost for a day: what ran there goes on elsewhere from its last hour, or
+begins again.
 """
 
+import heapq
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
@@ -12,10 +15,22 @@ from random import Random
 
 import numpy as np
 
+from benchmarks._energy.traces import INPUT as JOBS_INPUT
 from benchmarks._energy.traces import TICK_SECONDS, TICKS_PER_HOUR, Job, read_jobs
+from benchmarks._energy.zones import INPUT as ZONES_INPUT
 from benchmarks._energy.zones import read_zone
 from scheduler.energy.forecasts.hourly import Floats
 from scheduler.energy.forecasts.learned_blend import LearnedBlend
+from scheduler.energy.plans.reserved_time import (
+    Outlook,
+    ReservedRun,
+    ReservedTime,
+    TimedWork,
+    improve_plans,
+    plan_work,
+    start_costs,
+)
+from scheduler.energy.plans.waiting_price import WaitingPrice
 
 _ZONES = ("DE", "NL", "ES", "GB", "PL")
 _FIRST_HOUR, _HOURS, _TRACE_HOURS = 7000, 400, 168
@@ -25,8 +40,12 @@ _SLACK_HOURS, _AIM_HOURS = 24, 11.5  # half an hour below the 12 that are allowe
 _SLOT_TICKS = 300 // TICK_SECONDS
 _SLOTS_PER_HOUR = TICKS_PER_HOUR // _SLOT_TICKS
 _SLACK = _SLACK_HOURS * _SLOTS_PER_HOUR
-_WRONG, _ROOM = 0.2, 1.25
-_PRICED_FROM_JOBS, _PRICED_EVERY_JOBS, _SETTLED_OVER_JOBS, _HALVINGS = 300, 25, 100, 14
+_WRONG, _PROLONGED = 0.2, 0.02
+_SPARE_HOURS = 3
+"""Before the latest start; kept for what is planned again."""
+_LOST_HOURS = 24
+_IMPROVED_EVERY_HOURS = 1
+_INPUTS = f"{ZONES_INPUT}; {JOBS_INPUT}; power: equal for every core (assumed)"
 _ROUNDS, _FIRST_STEP = 60, 40.0
 
 
@@ -56,91 +75,214 @@ def _sums(hours: Floats) -> Floats:
     return np.concatenate([[0.0], np.cumsum(np.repeat(hours, _SLOTS_PER_HOUR))]) / _SLOTS_PER_HOUR
 
 
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What happens in a run.
+
+    Attributes:
+        cores: of each cluster.
+        aim_hours: the mean wait that is aimed at; None: the slack only.
+        wrong: how far stated lengths may be off.
+        lost: a cluster and the slot in which it is lost for a day; None: none is.
+        resumes: whether its jobs go on elsewhere from their last hour, or begin again.
+    """
+
+    cores: int
+    aim_hours: float | None = None
+    wrong: float = 0.0
+    lost: tuple[int, int] | None = None
+    resumes: bool = True
+
+
 @dataclass(slots=True)
-class Plan:
-    """What is reserved, and what came of it.
+class Progress:
+    """A job on its way.
+
+    Attributes:
+        job: the job.
+        left: slots that it still runs, as it is; the planner knows what is stated.
+        stated: slots that are stated of `left`.
+        done: slots that count as done.
+    """
+
+    job: Job
+    left: int
+    stated: int
+    done: int = 0
+
+
+@dataclass(slots=True)
+class Run:
+    """One run: jobs arrive, are planned, start, end, run longer, and lose their cluster.
 
     Attributes:
         zones: intensities.
-        cores: of each cluster.
-        aim_hours: the mean wait that is aimed at; None: the slack only.
-        used: cores in each slot; [zones, slots].
-        grams, waits, misses: of the jobs so far.
-        price: of an hour of waiting; follows from `seen`, cost and wait of the starts so far.
-        early: ends of jobs before their reservation ends, with its cluster, end and cores.
+        trial: what happens.
+        grams: of all that ran, also of what is lost.
+        waits: hours from the arrival to the first start, of each job.
+        late, inevitable: jobs that end too late, and how many of them no plan could have saved.
     """
 
     zones: Zones
-    cores: int
-    aim_hours: float | None = None
-    used: Floats = field(default_factory=lambda: np.zeros((len(_ZONES), _HOURS * _SLOTS_PER_HOUR)))
+    trial: Trial
+    reserved: ReservedTime = field(init=False)
+    price: WaitingPrice = field(init=False)
     grams: float = 0.0
     waits: list[float] = field(default_factory=list)
-    misses: int = 0
-    price: float = 0.0
-    seen: list[tuple[Floats, Floats]] = field(default_factory=list)
-    early: list[tuple[int, int, int, int]] = field(default_factory=list)
+    late: int = 0
+    inevitable: int = 0
+    _jobs: dict[str, Progress] = field(default_factory=dict)
+    _events: list[tuple[int, int, str]] = field(default_factory=list)
 
-    def in_turn(self, job: Job) -> None:
-        """Runs a job at the next cluster in rotation, as soon as it has room."""
-        zone, first, slots = len(self.waits) % len(_ZONES), _slots(job.at), _slots(job.length)
-        room = self._room(job, first, slots, self.used.shape[1] - slots)
-        self._reserve(job, zone, int(first + np.argmax(room[zone])), slots, slots)
+    def __post_init__(self) -> None:
+        """Empty clusters."""
+        size = (len(_ZONES), _HOURS * _SLOTS_PER_HOUR)
+        self.reserved = ReservedTime(np.full(size, self.trial.cores, np.int64))
+        aim = self.trial.aim_hours
+        self.price = WaitingPrice(None if aim is None else aim * _SLOTS_PER_HOUR)
 
-    def greedy(self, job: Job, stated: int) -> None:
-        """Runs a job where it is expected to emit least, of all clusters and starts with room."""
-        first, last = _slots(job.at), (job.at // _SLOT_TICKS) + _SLACK
-        real, slots = _slots(job.length), _slots(stated)
-        self._release(job.at // _SLOT_TICKS)
-        room = self._room(job, first, slots, last)
-        if not room.any():  # late, but as early as can be
-            room = self._room(job, first, slots, self.used.shape[1] - slots)
-            zone = int(np.argmin(np.where(room.any(axis=1), room.argmax(axis=1), _HOURS * 1000)))
-            self._reserve(job, zone, int(first + room[zone].argmax()), slots, real)
+    def all(self, jobs: list[Job], chance: Random) -> None:
+        """Runs all jobs to their ends."""
+        for number, job in enumerate(jobs):
+            real = _slots(job.length)
+            stated = ceil(real * chance.uniform(1 - self.trial.wrong, 1 + self.trial.wrong))
+            self._jobs[str(number)] = Progress(job, real, max(1, stated))
+            heapq.heappush(self._events, (_slots(job.at), _ARRIVES, str(number)))
+        if self.trial.lost is not None:
+            place, at = self.trial.lost
+            heapq.heappush(self._events, (at, _IS_LOST, str(place)))
+            heapq.heappush(self._events, (at + _LOST_HOURS * _SLOTS_PER_HOUR, _IS_BACK, str(place)))
+        happens = {
+            _ENDS: self._end,
+            _IS_LOST: self._lose,
+            _IS_BACK: self._regain,
+            _OVERRUNS: self._prolong,
+            _ARRIVES: self._arrive,
+            _STARTS: self._start,
+            _IS_IMPROVED: self._improve,
+        }
+        heapq.heappush(self._events, (0, _IS_IMPROVED, ""))
+        while self._events:
+            now, kind, key = heapq.heappop(self._events)
+            happens[kind](key, now)
+
+    def _arrive(self, key: str, now: int) -> None:
+        job = self._jobs[key].job
+        work = self._work(key, now, job.at // _SLOT_TICKS + _SLACK)
+        cost, waits = start_costs(self.reserved, work, self._sums(now), now, work.latest)
+        if np.isfinite(cost).any():
+            self.price.see(cost.min(axis=0), waits)
+        self._plan([work], now, dict(self.reserved.plans))
+
+    def _work(self, key: str, now: int, latest: int) -> TimedWork:
+        progress = self._jobs[key]
+        return TimedWork(key, progress.job.cores, progress.stated, now, latest)
+
+    def _plan(self, works: list[TimedWork], now: int, before: dict[str, ReservedRun]) -> None:
+        plan_work(self.reserved, works, self._outlook(now))
+        self._note_starts(before)
+
+    def _improve(self, _key: str, now: int) -> None:
+        before = dict(self.reserved.plans)
+        improve_plans(self.reserved, self._outlook(now))
+        self._note_starts(before)
+        if self._events:
+            later = now + _IMPROVED_EVERY_HOURS * _SLOTS_PER_HOUR
+            heapq.heappush(self._events, (later, _IS_IMPROVED, ""))
+
+    def _outlook(self, now: int) -> Outlook:
+        spare = _SPARE_HOURS * _SLOTS_PER_HOUR
+        return Outlook(self._sums(now), now, self.price.price, spare)
+
+    def _note_starts(self, before: dict[str, ReservedRun]) -> None:
+        for key, run in self.reserved.plans.items():
+            if before.get(key) != run:
+                heapq.heappush(self._events, (run.start, _STARTS, key))
+
+    def _start(self, key: str, now: int) -> None:
+        planned = self.reserved.plans.get(key)
+        if planned is None or planned.start != now:
+            return  # it was planned again
+        run = self.reserved.begin(key)
+        progress = self._jobs[key]
+        if not progress.done:
+            wait = now - progress.job.at / _SLOT_TICKS
+            self.price.waited(wait)
+            self.waits.append(wait / _SLOTS_PER_HOUR)
+        heapq.heappush(self._events, (now + progress.left, _ENDS, key))
+        heapq.heappush(self._events, (run.end, _OVERRUNS, key))
+
+    def _end(self, key: str, now: int) -> None:
+        run = self.reserved.running.get(key)
+        if run is None or now != run.start + self._jobs[key].left:
+            return  # its cluster was lost
+        self._emit(run, now)
+        self.reserved.end(key, now)
+        progress = self._jobs[key]
+        allowed = progress.job.at // _SLOT_TICKS + _SLACK + _slots(progress.job.length)
+        self.late += now > allowed
+
+    def _prolong(self, key: str, now: int) -> None:
+        run = self.reserved.running.get(key)
+        if run is None or run.end != now:
             return
-        sums = self.zones.expected_at(job.at // TICKS_PER_HOUR)
-        starts = np.arange(first, last + 1)
-        cost = np.where(room, (sums[:, starts + slots] - sums[:, starts]) * job.cores, np.inf)
-        waits = (starts - first) / _SLOTS_PER_HOUR
-        self._price(cost.min(axis=0), waits)
-        zone, start = divmod(int(np.argmin(cost + self.price * waits)), len(starts))
-        self._reserve(job, zone, first + start, slots, real)
+        until = now + max(1, ceil(_PROLONGED * self._jobs[key].stated))
+        before = dict(self.reserved.plans)
+        voided = self.reserved.prolong(key, until)
+        heapq.heappush(self._events, (until, _OVERRUNS, key))
+        self._plan(voided, now, before)
 
-    def _release(self, now: int) -> None:
-        """Frees the rest of what was reserved for jobs that have ended earlier than stated."""
-        for ended, zone, until, cores in self.early:
-            if ended <= now:
-                self.used[zone, now:until] -= cores
-        self.early = [each for each in self.early if each[0] > now]
+    def _lose(self, key: str, now: int) -> None:
+        before = dict(self.reserved.plans)
+        stopped, voided = self.reserved.lose(int(key), now)
+        for run in stopped:
+            self._emit(run, now)
+            voided.append(self._stop(run, now))
+        self._plan(sorted(voided, key=lambda work: work.latest), now, before)
 
-    def _room(self, job: Job, first: int, slots: int, last: int) -> Floats:
-        full = self.used[:, first : last + slots] + job.cores > self.cores
-        counts = np.pad(np.cumsum(full, axis=1), ((0, 0), (1, 0)))
-        room: Floats = counts[:, slots:] == counts[:, :-slots]
-        return room
+    def _stop(self, run: ReservedRun, now: int) -> TimedWork:
+        """What is left of a job whose cluster is lost, with the latest start that is in time."""
+        progress = self._jobs[run.work.key]
+        hours = (now - run.start) // _SLOTS_PER_HOUR if self.trial.resumes else 0
+        kept = hours * _SLOTS_PER_HOUR
+        progress.done += kept
+        progress.left -= kept
+        progress.stated = max(1, progress.stated - kept)
+        if not self.trial.resumes:
+            progress.left, progress.done = _slots(progress.job.length), 1
+        latest = progress.job.at // _SLOT_TICKS + _SLACK + (progress.done if kept else 0)
+        self.inevitable += latest < now
+        return self._work(run.work.key, now, latest)
 
-    def _price(self, cost: Floats, waits: Floats) -> None:
-        """The price of an hour at which the last jobs would have waited as long as is aimed at."""
-        self.seen = [*self.seen[1 - _PRICED_FROM_JOBS :], (cost, waits)]
-        if self.aim_hours is None or len(self.waits) % _PRICED_EVERY_JOBS:
-            return
-        left = self.aim_hours * len(self.waits) - sum(self.waits)
-        aim = max(0.0, self.aim_hours + left / _SETTLED_OVER_JOBS)
-        low, high = 0.0, 1e4
-        for _ in range(_HALVINGS):
-            middle = (low + high) / 2
-            chosen = [hours[np.argmin(cost + middle * hours)] for cost, hours in self.seen]
-            low, high = (middle, high) if np.mean(chosen) > aim else (low, middle)
-        self.price = high
+    def _regain(self, key: str, now: int) -> None:
+        self.reserved.regain(int(key), now, self.trial.cores)
 
-    def _reserve(self, job: Job, zone: int, start: int, slots: int, real: int) -> None:
-        self.used[zone, start : start + slots] += job.cores
-        if slots > real:
-            self.early.append((start + real, zone, start + slots, job.cores))
-        sums = self.zones.real[zone]
-        self.grams += float(sums[start + real] - sums[start]) * job.cores
-        self.waits.append((start * _SLOT_TICKS - job.at) / TICKS_PER_HOUR)
-        self.misses += self.waits[-1] > _SLACK_HOURS
+    def _emit(self, run: ReservedRun, now: int) -> None:
+        sums = self.zones.real[run.place]
+        self.grams += float(sums[now] - sums[run.start]) * run.work.cores
+
+    def _sums(self, now: int) -> Floats:
+        return self.zones.expected_at(now // _SLOTS_PER_HOUR)
+
+
+_ENDS, _IS_LOST, _IS_BACK, _OVERRUNS, _ARRIVES, _IS_IMPROVED, _STARTS = range(7)
+"""In the order in which they happen in one slot."""
+
+
+def in_turn(zones: Zones, jobs: list[Job], cores: int) -> Run:
+    """FIFO in rotation: each job runs at the next cluster, as soon as it has room."""
+    run = Run(zones, Trial(cores))
+    for number, job in enumerate(jobs):
+        place, first, slots = number % len(_ZONES), _slots(job.at), _slots(job.length)
+        work = TimedWork(str(number), job.cores, slots, first, 0)
+        room = run.reserved.starts_with_room(work, first, run.reserved.used.shape[1])
+        start = first + int(np.argmax(room[place]))
+        run.reserved.reserve(work, place, start)
+        sums = zones.real[place]
+        run.grams += float(sums[start + slots] - sums[start]) * job.cores
+        run.waits.append(start / _SLOTS_PER_HOUR - job.at / TICKS_PER_HOUR)
+        run.late += run.waits[-1] > _SLACK_HOURS
+    return run
 
 
 def _slots(ticks: int) -> int:
@@ -148,44 +290,68 @@ def _slots(ticks: int) -> int:
 
 
 def rows(data: Path | None, seed: int) -> list[dict[str, object]]:
-    """One row for each load and policy."""
+    """One row for each load and policy.
+
+    Raises:
+        FileNotFoundError: a data set is missing.
+        ValueError: an hour or a job is wrong.
+    """
     jobs = read_jobs(data)
-    series = [read_zone(data, zone) for zone in _ZONES]
-    real = np.array([_sums(each[_FIRST_HOUR : _FIRST_HOUR + _HOURS]) for each in series])
-    zones = Zones(real, series)
-    return [row for load in _LOADS for row in _rows_of(zones, jobs, load, seed)]
-
-
-def _rows_of(zones: Zones, jobs: list[Job], load: float, seed: int) -> list[dict[str, object]]:
-    work = sum(job.length * job.cores for job in jobs) / TICKS_PER_HOUR / _TRACE_HOURS
-    cores = ceil(work / load / len(_ZONES))
-    rotation = Plan(zones, cores)
-    for job in jobs:
-        rotation.in_turn(job)
-    plans = {"round-robin": rotation}
-    for name, aim, wrong in (
-        ("greedy", None, False),
-        ("greedy-wait-12", _AIM_HOURS, False),
-        ("greedy-wait-12-wrong-lengths", _AIM_HOURS, True),
-    ):
-        plans[name] = Plan(zones, cores, aim)
-        chance = Random(seed)  # noqa: S311 - a simulation
-        for job in jobs:
-            off = _ROOM * chance.uniform(1 - _WRONG, 1 + _WRONG) if wrong else 1.0
-            plans[name].greedy(job, max(job.length, ceil(job.length * off)))
-    found: list[dict[str, object]] = [
-        {
-            "policy": name,
-            "load": load,
-            "cores_per_cluster": cores,
-            "saving": round(1 - plan.grams / rotation.grams, 4),
-            "mean_wait_hours": round(float(np.mean(plan.waits)), 2),
-            "misses": plan.misses,
-        }
-        for name, plan in plans.items()
+    zones = zones_of([read_zone(data, zone) for zone in _ZONES])
+    return [
+        {**row, "inputs": _INPUTS} for load in _LOADS for row in _rows_of(zones, jobs, load, seed)
     ]
+
+
+def zones_of(series: list[Floats]) -> Zones:
+    """Zones of yearly series, of which the hours of the experiment are real."""
+    real = np.array([_sums(each[_FIRST_HOUR : _FIRST_HOUR + _HOURS]) for each in series])
+    return Zones(real, series)
+
+
+def _trials(cores: int, seed: int) -> Iterator[tuple[str, Trial]]:
+    yield "greedy", Trial(cores)
+    yield "greedy-wait-12", Trial(cores, _AIM_HOURS)
+    yield "wrong-lengths", Trial(cores, _AIM_HOURS, _WRONG)
+    chance = Random(seed)  # noqa: S311 - a simulation
+    for place, zone in enumerate(_ZONES):
+        lost = (place, chance.randrange(12, _TRACE_HOURS - 12) * _SLOTS_PER_HOUR)
+        yield f"wrong-lengths-lost-{zone}", Trial(cores, _AIM_HOURS, _WRONG, lost)
+        yield (
+            f"wrong-lengths-lost-{zone}-begins-again",
+            Trial(cores, _AIM_HOURS, _WRONG, lost, resumes=False),
+        )
+
+
+def cores_for(jobs: list[Job], load: float) -> int:
+    """The cores of each cluster with which the trace is a mean load."""
+    work = sum(job.length * job.cores for job in jobs) / TICKS_PER_HOUR / _TRACE_HOURS
+    return ceil(work / load / len(_ZONES))
+
+
+def _rows_of(zones: Zones, jobs: list[Job], load: float, seed: int) -> Iterator[dict[str, object]]:
+    cores = cores_for(jobs, load)
+    rotation = in_turn(zones, jobs, cores)
+    yield _row("round-robin", load, rotation, rotation)
+    for name, trial in _trials(cores, seed):
+        run = Run(zones, trial)
+        run.all(jobs, Random(seed))  # noqa: S311 - a simulation
+        yield _row(name, load, run, rotation)
     bound = 1 - _least_grams(zones, jobs, cores) / rotation.grams
-    return [*found, {"policy": "bound", "load": load, "saving": round(bound, 4)}]
+    yield {"policy": "bound", "load": load, "saving": round(bound, 4)}
+
+
+def _row(name: str, load: float, run: Run, rotation: Run) -> dict[str, object]:
+    return {
+        "policy": name,
+        "load": load,
+        "cores_per_cluster": run.trial.cores,
+        "saving": round(1 - run.grams / rotation.grams, 4),
+        "mean_wait_hours": round(float(np.mean(run.waits)), 2),
+        "misses": run.late,
+        "inevitable": run.inevitable,
+        "unfinished": len(run.reserved.running),
+    }
 
 
 def _least_grams(zones: Zones, jobs: list[Job], cores: int) -> float:
