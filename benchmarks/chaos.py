@@ -63,6 +63,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " events of the seed stay (default: no more)",
     )
     parser.add_argument(
+        "--own-seconds",
+        type=float,
+        metavar="MEAN",
+        help="broker and schedulers are pods of the fleet that they serve; with this mean time"
+        " between two events at their own sites: power, cuts, drains by their own orders (default:"
+        " they run outside)",
+    )
+    parser.add_argument(
         "--variant", choices=VARIANTS, action="append", help="only this row; may be repeated"
     )
     parser.add_argument(
@@ -83,6 +91,7 @@ def rows(arguments: argparse.Namespace) -> list[dict[str, object]]:
         report_seconds=arguments.report_seconds,
         mean_pause_seconds=arguments.pause_seconds,
         mean_kill_seconds=arguments.kill_seconds,
+        mean_own_seconds=arguments.own_seconds,
     )
     variants = arguments.variant or VARIANTS
     begun, limit = time.monotonic(), arguments.minutes * 60.0
@@ -115,6 +124,7 @@ def row_of(outcome: Outcome) -> dict[str, object]:
         "events": len(story.events),
         "steps": outcome.steps,
         "kills": outcome.kills,
+        "own_outages": outcome.own_outages,
         "digest": outcome.digest,
         "violations": len(outcome.violations),
         "lost": sum(one.promise == _ANSWERED for one in outcome.violations),

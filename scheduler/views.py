@@ -147,6 +147,9 @@ class Views:
             max_silent_ratio=failover.storm.max_silent_ratio,
             is_failover_enabled=failover.enabled,
             freeze=freeze.why if freeze else "",
+            silent_after_seconds=self.known.settings.freshness.silent_after_seconds,
+            failover_after_seconds=failover.after_seconds,
+            evictions_per_second=failover.storm.full_per_second,
         )
 
     def build_answers(self) -> RunningAnswers:

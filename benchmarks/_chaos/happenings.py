@@ -22,7 +22,8 @@ async def happen(world: World, event: Event) -> None:
     if event.kind == "scheduler-kill":
         for one in list(world.schedulers):
             await world.kill_scheduler(one)
-        world.start_scheduler()
+        if world.own_hub is None or not world.own_hub.has_moved_in:
+            world.start_scheduler()  # else its pod starts it again
         return
     if event.kind == "deposed":
         _depose(world)
@@ -32,7 +33,7 @@ async def happen(world: World, event: Event) -> None:
 
 def _depose(world: World) -> None:
     """The leader's writes come late, another one takes over, and the first goes on for a while."""
-    if len(world.schedulers) != 1:
+    if len(world.schedulers) != 1 or world.own_hub is not None:
         return
     old = world.schedulers[0]
     old.access.delays_writes = old.is_deposed = True
@@ -99,6 +100,9 @@ def _kill_broker(world: World, event: Event, *, rolls_back: bool) -> None:
     world.broker.stop()
 
     def start() -> None:
+        own = world.own_hub
+        if own is not None and own.has_moved_in and not own.broker_at:
+            return  # no site runs it
         world.broker.start(rolls_back=rolls_back)
         for site in world.sites:
             site.connect()
@@ -236,6 +240,36 @@ def _lose_node(world: World, event: Event) -> None:
         world.later(event.seconds, site.add_node)
 
 
+def _own_site_off(world: World, event: Event) -> None:
+    """The power of a site where the hub runs: broker and scheduler end with it."""
+    host = world.own_hub.host(world, event.number) if world.own_hub else None
+    if host is not None:
+        host.power_off()
+        world.later(event.seconds, lambda: host.power_on(loses_disk=False))
+
+
+def _own_fleet_off(world: World, event: Event) -> None:
+    """The power of every site: nothing runs, and all of it starts from the disks of the agents."""
+    for site in world.sites:
+        if site.is_running:
+            site.power_off()
+            world.later(event.seconds, lambda site=site: site.power_on(loses_disk=False))  # type: ignore[misc]
+
+
+def _own_site_drain(world: World, event: Event) -> None:
+    """An operator has the scheduler empty the site where it runs itself."""
+    host = world.own_hub.host(world, event.number) if world.own_hub else None
+    if host is not None:
+        here = Event(event.at, "drain", int(host.name[1:]), event.seconds, event.number)
+        _drain(world, here)
+
+
+def _own_site_cut(world: World, event: Event) -> None:
+    host = world.own_hub.host(world, event.number) if world.own_hub else None
+    if host is not None:
+        _cut(world, [host], event.seconds)
+
+
 HAPPENINGS: dict[str, Happen] = {
     "site-off": lambda world, event: _off(world, event, loses_disk=False),
     "site-lost": lambda world, event: _off(world, event, loses_disk=True),
@@ -269,6 +303,10 @@ HAPPENINGS: dict[str, Happen] = {
     "delete": _delete,
     "selector": _selector,
     "job": _job,
+    "own-site-off": _own_site_off,
+    "own-site-drain": _own_site_drain,
+    "own-site-cut": _own_site_cut,
+    "own-fleet-off": _own_fleet_off,
     "old-disk": lambda world, event: world.sites[event.site].roll_disk_back(),
 }
 """What each kind does; no seed draws the last one, which breaks a promise on purpose."""

@@ -30,6 +30,7 @@ class Outcome:
         seconds: simulated seconds that have passed.
         kills: number of schedulers that were killed.
         violations: what broke a promise.
+        own_outages: how often no site ran the hub, where it is work of the fleet.
         figures: what was measured.
         digest: SHA-256, in hexadecimal, of every status that the hub took and every record, in
             order; two runs with one digest have done the same.
@@ -40,6 +41,7 @@ class Outcome:
     seconds: float = 0.0
     kills: int = 0
     violations: list[Violation] = field(default_factory=list)
+    own_outages: int = 0
     figures: Figures = field(default_factory=Figures)
     digest: str = ""
 
@@ -103,9 +105,12 @@ async def _run(
             _note(seen, sight)
             outcome.figures.look(sight)
             found = checker.look(sight)
+            if world.own_hub is not None:
+                found += world.own_hub.take_violations()
             outcome.violations += found
             if any(map(stops_at, found)):
                 break
+        outcome.own_outages = world.own_hub.outages if world.own_hub else 0
         outcome.kills, outcome.digest = world.kills, seen.hexdigest()
         return outcome
     finally:

@@ -54,6 +54,7 @@ class ChaosSite:
         rng: small differences in time.
         report_seconds: time between two reports.
         is_running: its power is on; its pods are gone when it is not.
+        on_since: since when it is.
         hears, speaks: the directions in which its link works.
         is_slow: its messages take long.
         lies: what it lies about: "", or a key of `reports.LIES`.
@@ -76,6 +77,7 @@ class ChaosSite:
     cluster: Cluster
     on_pods_lowered: Callable[[str, str, int], None]
     is_running: bool = True
+    on_since: float = 0.0
     hears: bool = True
     speaks: bool = True
     is_slow: bool = False
@@ -119,7 +121,7 @@ class ChaosSite:
 
     def power_on(self, *, loses_disk: bool) -> None:
         """The nodes return; pods that the disk knows of start again."""
-        self.is_running = True
+        self.is_running, self.on_since = True, self.clock.monotonic()
         if loses_disk:
             self.cluster.clear()
             self.disk, self.disks = Disk(), self.disks + 1

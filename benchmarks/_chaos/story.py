@@ -56,6 +56,9 @@ USER_EVENTS = {
 }
 """What users do, and how often."""
 
+OWN_EVENTS = {"own-site-off": 3, "own-site-drain": 4, "own-site-cut": 1, "own-fleet-off": 1}
+"""What happens to a site where the hub itself runs, in a story that has it run on the fleet."""
+
 KILLS = {"scheduler-kill": 16, "deposed": 2, "broker-kill": 1, "broker-rollback": 1}
 """What kills a process, and how often, in a story that asks for more kills."""
 
@@ -102,6 +105,7 @@ class Story:
         report_seconds: time between two reports of a site.
         events: what happens, in order of time.
         variant: how the scheduler is set, a key of `world.VARIANTS`.
+        has_own_hub: broker and schedulers are work of the fleet, see `own_hub`.
     """
 
     seed: int
@@ -111,6 +115,7 @@ class Story:
     report_seconds: float = 10.0
     events: tuple[Event, ...] = field(default=())
     variant: str = "kapok"
+    has_own_hub: bool = False
 
     @property
     def seconds(self) -> float:
@@ -127,6 +132,7 @@ def draw_story(
     report_seconds: float,
     mean_pause_seconds: float,
     mean_kill_seconds: float | None = None,
+    mean_own_seconds: float | None = None,
 ) -> Story:
     """A story of a seed.
 
@@ -138,6 +144,8 @@ def draw_story(
         report_seconds: time between two reports of a site.
         mean_pause_seconds: mean time between two events.
         mean_kill_seconds: mean time between two more kills; None: no more.
+        mean_own_seconds: the hub runs on the fleet, and this is the mean time between two events
+            at its own sites; None: it runs outside.
     """
     rng = random.Random(seed)  # noqa: S311 - a story, nothing secret
     kinds = {**SITE_EVENTS, **HUB_EVENTS, **USER_EVENTS}
@@ -152,7 +160,9 @@ def draw_story(
         at += rng.expovariate(1.0 / mean_pause_seconds)
     if mean_kill_seconds is not None:
         events += _draw_kills(seed, min(240.0, rest / 2), end, mean_kill_seconds)
-        events.sort(key=lambda one: one.at)
+    if mean_own_seconds is not None:
+        events += _draw_own(seed, min(240.0, rest / 2), end, mean_own_seconds)
+    events.sort(key=lambda one: one.at)
     return Story(
         seed=seed,
         minutes=minutes,
@@ -160,6 +170,7 @@ def draw_story(
         workloads=workloads,
         report_seconds=report_seconds,
         events=tuple(events),
+        has_own_hub=mean_own_seconds is not None,
     )
 
 
@@ -170,6 +181,17 @@ def _draw_kills(seed: int, start: float, end: float, mean_seconds: float) -> lis
     while (at := at + mean_seconds * rng.choice(_KILL_PAUSES)) < end:
         kind = rng.choices(list(KILLS), list(KILLS.values()))[0]
         seconds = min(rng.choice((10, 20, 40)), max(10.0, end - at))
+        events.append(Event(round(at, 1), kind, -1, seconds, rng.randrange(1_000_000)))
+    return events
+
+
+def _draw_own(seed: int, start: float, end: float, mean_seconds: float) -> list[Event]:
+    """What happens to the hub's own sites, from a source of its own too."""
+    rng = random.Random(f"own hub of {seed}")  # noqa: S311 - a story, nothing secret
+    events, at = [], start
+    while (at := at + rng.expovariate(1.0 / mean_seconds)) < end:
+        kind = rng.choices(list(OWN_EVENTS), list(OWN_EVENTS.values()))[0]
+        seconds = min(rng.choice((20, 60, 200, 400)), max(20.0, end - at))
         events.append(Event(round(at, 1), kind, -1, seconds, rng.randrange(1_000_000)))
     return events
 

@@ -20,6 +20,7 @@ from benchmarks._chaos.cluster import Cluster
 from benchmarks._chaos.hub.access import HubAccess
 from benchmarks._chaos.hub.hub import ChaosHub
 from benchmarks._chaos.ledger import LedgerOnLoop
+from benchmarks._chaos.own_hub import OwnHub, own_workload
 from benchmarks._chaos.site import ChaosSite
 from benchmarks._chaos.story import Event, Story
 from scheduler.app import Scheduler
@@ -78,6 +79,7 @@ class World:
     cut_until: dict[int, float] = field(default_factory=dict)
     lost_at: dict[str, float] = field(default_factory=dict)
     replays: list[tuple[str, bool]] = field(default_factory=list)
+    own_hub: OwnHub | None = None
     doomed: list[tuple[float, RunningScheduler]] = field(default_factory=list)
     _pending: list[tuple[float, int, Callable[[], object]]] = field(default_factory=list)
     _ticket: int = 0
@@ -98,6 +100,8 @@ class World:
             heapq.heappop(self._pending)[2]()
         for site in self.sites:
             site.step()
+        if self.own_hub is not None:
+            await self.own_hub.step(self)
         if self.story.variant != VARIANTS[0]:
             for one in self.schedulers:
                 one.scheduler.term.failover.gate = OpenGate()
@@ -208,6 +212,9 @@ class World:
                     foreign_orders=self.some_orders,
                 )
             )
+        if self.story.has_own_hub:
+            self.own_hub = OwnHub()
+            self.hub.put(WORKLOADS, own_workload())
         for _ in range(self.story.workloads):
             self.add_workload()
         self.start_scheduler()

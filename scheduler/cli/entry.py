@@ -40,6 +40,7 @@ COMMANDS: dict[str, str] = {
     "freeze": "evict nothing from silent sites until it is thawed",
     "thaw": "let replicas of silent sites be replaced again",
     "apply": "apply manifests to the hub",
+    "drill": "treat a site as lost for a while, and measure what follows",
     "failover": "replace a workload's replicas at a site that is silent or to be left",
     "site": "cordon, drain and open sites",
     "wrap": "make a Workload of plain manifests, such as a Deployment and its Service",

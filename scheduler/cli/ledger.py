@@ -70,6 +70,7 @@ _EPILOG = """examples:
   kapok ledger list --site gz-core --since 2026-11-23T00:00:00Z
   kapok ledger list --at 2026-11-23T08:00:00Z     what was in force then
   kapok ledger list --subject evictions           what held evictions back, since when, and why
+  kapok ledger list --subject drills              which drills there were, and their reports
   kapok ledger list --config scheduler.yaml       the ledger that replicas share
   kapok ledger move --config scheduler.yaml       from the file into ledger.url (stop kapok first)
   kapok ledger show 7-42 -o json        one record, as it was hashed

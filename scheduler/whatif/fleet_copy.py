@@ -34,6 +34,9 @@ class CopyObjects(msgspec.Struct, frozen=True, kw_only=True):
         max_silent_ratio: evictions freeze when more than this share of the fleet falls silent.
         is_failover_enabled: whether anything is replaced without an operator's word.
         freeze: why nothing is evicted now; empty: evictions are allowed.
+        silent_after_seconds: a site counts as silent after this time.
+        failover_after_seconds: how long it must be silent where a workload does not say.
+        evictions_per_second: so many replacements are started each second.
     """
 
     now: datetime
@@ -46,6 +49,9 @@ class CopyObjects(msgspec.Struct, frozen=True, kw_only=True):
     max_silent_ratio: float = 0.5
     is_failover_enabled: bool = True
     freeze: str = ""
+    silent_after_seconds: float = 45.0
+    failover_after_seconds: float = 300.0
+    evictions_per_second: float = 200.0
 
 
 class FleetCopy(msgspec.Struct, frozen=True, kw_only=True):

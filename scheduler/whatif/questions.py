@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from scheduler.model.drills.drill import DEFAULT_DRILL_SECONDS, MAX_DRILL_SECONDS
 from scheduler.whatif.answer import ask
 from scheduler.whatif.capacity import ask_capacity
 from scheduler.whatif.demands import Progress
@@ -12,6 +13,7 @@ from scheduler.whatif.fleet_copy import FleetCopy
 from scheduler.whatif.scenario.changes import Changes, LoseSites
 from scheduler.whatif.shape import AskedShape
 from scheduler.whatif.survival.answer import ask_survival
+from scheduler.whatif.survival.drill import ask_drill
 from scheduler.whatif.survival.losses import MAX_NAMED_LOSSES
 
 
@@ -39,7 +41,19 @@ class SurvivalQuestion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     with_plans: bool = False
 
 
-Question = WhatIfQuestion | CapacityQuestion | SurvivalQuestion
+class DrillQuestion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="drill"):
+    """What a drill would do.
+
+    Attributes:
+        site: what would be treated as lost.
+        seconds: for how long.
+    """
+
+    site: Annotated[str, Meta(max_length=253)]
+    seconds: Annotated[float, Meta(gt=0, le=MAX_DRILL_SECONDS)] = DEFAULT_DRILL_SECONDS
+
+
+Question = WhatIfQuestion | CapacityQuestion | SurvivalQuestion | DrillQuestion
 
 
 def answer_question(question: Question, copy: FleetCopy, progress: Progress) -> dict[str, Any]:
@@ -58,4 +72,6 @@ def answer_question(question: Question, copy: FleetCopy, progress: Progress) -> 
         return ask_capacity(copy, question.shape, progress)
     if isinstance(question, SurvivalQuestion):
         return ask_survival(copy, question.losses, progress, with_plans=question.with_plans)
+    if isinstance(question, DrillQuestion):
+        return ask_drill(copy, question.site, question.seconds, progress)
     return ask(copy, question.changes, progress)

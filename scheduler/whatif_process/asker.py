@@ -149,6 +149,7 @@ def take_fleet_copy(
     max_silent_ratio: float,
     is_failover_enabled: bool,
     freeze: str = "",
+    **limits: float,
 ) -> FleetCopy:
     """The state now, with what is decided and not written yet; call it on the event loop.
 
@@ -159,6 +160,7 @@ def take_fleet_copy(
         max_silent_ratio: evictions freeze when more than this share of the fleet falls silent.
         is_failover_enabled: whether anything is replaced without an operator's word.
         freeze: why nothing is evicted now; empty: evictions are allowed.
+        limits: the times and the rate of failover, as `CopyObjects` names them.
     """
     return FleetCopy(
         objects=CopyObjects(
@@ -172,6 +174,7 @@ def take_fleet_copy(
             max_silent_ratio=max_silent_ratio,
             is_failover_enabled=is_failover_enabled,
             freeze=freeze,
+            **limits,
         ),
         facts=tuple(one for one in inputs.fleet.facts if one is not None),
         workloads=tuple(objects.present_workloads()),

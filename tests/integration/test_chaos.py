@@ -64,6 +64,44 @@ def test_sites_without_their_disks_run_nothing_by_an_index_that_was_rolled_back(
     assert _found(outcome) == []
 
 
+def test_a_hub_that_runs_on_its_own_fleet_starts_from_the_disks_of_its_sites() -> None:
+    """Its site loses power, it empties its own site, and then no site has power at all."""
+    events = (
+        Event(120, "own-site-off", seconds=60),
+        Event(300, "own-site-drain", seconds=200, number=1),
+        Event(560, "own-fleet-off", seconds=40),
+    )
+    story = replace(_QUIET, minutes=14, events=events, has_own_hub=True)
+    outcome = run_story(story)
+    assert _found(outcome) == []
+    assert outcome.own_outages == 2, "the order that empties its own site ends no scheduler early"
+    assert outcome.kills >= 3
+
+
+def test_a_hub_whose_sites_have_all_lost_their_disks_is_reported_as_gone() -> None:
+    lost = tuple(Event(120.0, "site-lost", site, 20) for site in range(4))
+    outcome = run_story(replace(_QUIET, workloads=4, events=lost, has_own_hub=True))
+    (found,) = [one for one in outcome.violations if one.what == "kapok-hub"]
+    assert found.why == "no scheduler and no broker run; on the disks of no site"
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(301, 309))
+def test_stories_of_a_hub_on_its_own_fleet_break_no_promise(seed: int) -> None:
+    story = draw_story(
+        seed,
+        minutes=20,
+        sites=5,
+        workloads=12,
+        report_seconds=10,
+        mean_pause_seconds=40,
+        mean_kill_seconds=120,
+        mean_own_seconds=60,
+    )
+    assert sum(one.kind.startswith("own-") for one in story.events) >= 2
+    assert _found(run_story(story)) == []
+
+
 def test_only_the_baselines_evict_in_a_storm() -> None:
     """Three of four sites are cut off for longer than it takes to replace what is lost."""
     storm = replace(
