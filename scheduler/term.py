@@ -43,6 +43,8 @@ from scheduler.control.queue.capacity_watch import CapacityWatcher
 from scheduler.control.queue.requeue import Requeuer, RequeueReasons
 from scheduler.control.queue.reservations import ReservationPlanner, Reservations
 from scheduler.control.queue.work_queue import SchedulingQueue
+from scheduler.control.rebalance.loop import RebalanceLoop
+from scheduler.control.rebalance.tasks import RebalanceTasks
 from scheduler.control.reconcile.accepted_specs import AcceptedSpecs
 from scheduler.control.reconcile.assumptions import Assumptions
 from scheduler.control.reconcile.batch_prices import BatchLimits, BatchPricer
@@ -123,6 +125,7 @@ class Term:
         )
         self.evictions = Evictions()
         self.unready = UnreadyReplacements()
+        self.rebalances = RebalanceTasks()
         self.stats = WorkloadStats(clock=known.clock, telemetry=known.metrics)
         self.quotas = Quotas(
             cost_of=self.inputs.spend_of, daemon_pods_of=self.inputs.daemon_pods_of
@@ -382,6 +385,17 @@ class Term:
             after_seconds=settings.failover.unready_after_seconds,
             is_enabled=settings.failover.enabled,
         )
+        self.rebalance_loop = RebalanceLoop(
+            objects=known.objects,
+            inputs=self.inputs,
+            tasks=self.rebalances,
+            requeuer=self.requeuer,
+            events=self.events,
+            demand_of=self._accepted_demand_of,
+            is_frozen=lambda: self.gate.state.freeze is not None,
+            clock=known.clock,
+            faults=known.faults,
+        )
         self.controller = Controller(
             notices=notices,
             objects=known.objects,
@@ -466,6 +480,7 @@ class Term:
                     last_accepted=accepted.last_accepted,
                     former_accepted=accepted.former_accepted,
                 ),
+                rebalances=self.rebalances,
                 epoch=self._epoch,
                 references_of=self.referred.recorded_references,
                 kept_plans=known.kept_plans,
@@ -563,6 +578,7 @@ class Term:
         yield "failover", self.failover.run
         yield "drain", self.drain.run
         yield "replicas not ready", self.unready_loop.run
+        yield "rebalancing", self.rebalance_loop.run
         yield "re-checks", self.startup.recheck_decided
         standards = self._standards_loop()
         if standards is not None:

@@ -99,7 +99,13 @@ POLICY: tuple[Raw, Raw] = (
             "onReturn": "Keep",
             "unreadyAfterSeconds": 5,
         },
-        "rebalance": {"maxMovesPerHour": 1},
+        "rebalance": {
+            "mode": "Advise",
+            "movesPerHour": 1,
+            "maxMovesPerHour": 1,
+            "minSavingCnyPerMove": 1,
+            "minSavingGco2PerMove": 1,
+        },
     },
     {
         "placement": PLACEMENT[1],
@@ -115,7 +121,13 @@ POLICY: tuple[Raw, Raw] = (
             "onReturn": "Return",
             "unreadyAfterSeconds": 6,
         },
-        "rebalance": {"maxMovesPerHour": 2},
+        "rebalance": {
+            "mode": "Auto",
+            "movesPerHour": 2,
+            "maxMovesPerHour": 2,
+            "minSavingCnyPerMove": 2,
+            "minSavingGco2PerMove": 2,
+        },
     },
 )
 

@@ -42,6 +42,10 @@ LINES = (
     Message("line.rollout-held", "; rollout paused: {why:said}"),
     Message("line.rolled-back", "; rolled back to the former content: {why:said}"),
     Message("line.rollout-complete", "; rollout complete: {why:said}"),
+    Message(
+        "line.rebalanced",
+        "; rebalanced ({replicas:n} moved): saves {cny:.4g} CNY and {gco2:.4g} gCO2e in a day",
+    ),
     Message("line.not-accepted", "not accepted: {problem:said}"),
     Message("start.planned", "start planned at {at:at} on {sites:sites}{saves:parts}"),
     Message(
