@@ -7,6 +7,7 @@ from scheduler.inquiry.recorded import ExplainedDecision
 from scheduler.model.canonical import digest_of_bytes
 from scheduler.model.decision import (
     Explanation,
+    RolloutStep,
     SiteExplanation,
     SuggestedChange,
     decision_bytes,
@@ -41,7 +42,22 @@ def explain_as_json(explained: ExplainedDecision) -> dict[str, Any]:
         answer["notes"].append(f"{what} stays at one site (placement.identity: Whole)")
     if is_stuck(explained) and not changes:
         answer["notes"].append("none of the changes that were tried would make it fit")
+    if decision.rollout is not None:
+        answer["rollout"] = rollout_as_json(decision.rollout)
     return answer | ({"decision": explained.record_id} if explained.record_id else {})
+
+
+def rollout_as_json(step: RolloutStep) -> dict[str, Any]:
+    """How far the content had gone out by a decision, and what the next group waits for."""
+    return {
+        "phase": step.phase,
+        "group": step.group,
+        "released": step.released,
+        "groups": step.groups,
+        "former": list(step.former),
+        "because": step.because,
+        "waitsFor": step.waits_for,
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -103,6 +103,18 @@ class RolloutStep(Part, frozen=True, kw_only=True):
     """What keeps the next group from its turn; empty: nothing is known to."""
 
 
+class RebalanceStep(Part, frozen=True, kw_only=True):
+    """Replicas that move to save cost, and what that saves in a day."""
+
+    replicas: int
+    saves_cny: float
+    """Less the cost of the move."""
+    saves_gco2: float
+    cost_cny: float = 0.0
+    """What the move itself costs."""
+    cost_gco2: float = 0.0
+
+
 def _current_engine_version() -> str:
     return ENGINE_VERSION
 
@@ -158,6 +170,8 @@ class Decision(Part, frozen=True, kw_only=True):
     """Replicas that end at once for other workloads, by site."""
     rollout: RolloutStep | None = None
     """Which sites have the new content of a rollout, and which the former; None: there is none."""
+    rebalance: RebalanceStep | None = None
+    """What moves to save cost; None: nothing does."""
     decided_at: Instant
     engine: str = msgspec.field(default_factory=_current_engine_version)
     """Always written: left out as a default, it would be read as the version of the reader."""

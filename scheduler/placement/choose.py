@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from scheduler.model.decision import Decision, RolloutStep
 from scheduler.model.demand.assignment import BatchAssignment
-from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.demand import Demand, RebalanceQuestion
 from scheduler.model.demand.ordinals import OrdinalRange, growth_by_site
 from scheduler.model.demand.terms import DEFAULT_TERMS, Terms
 from scheduler.placement.assigned import follow_assignment
@@ -32,6 +32,7 @@ from scheduler.placement.fleet.labels import site_labels
 from scheduler.placement.gates import scheduling_gate, with_gate_message
 from scheduler.placement.plain import choose_plainly
 from scheduler.placement.preemption.preempt import preempt
+from scheduler.placement.rebalance.saving import format_saving, is_worth_it, saving_of
 from scheduler.placement.result import CycleState, build_decision
 from scheduler.placement.rollout.advance import advance
 from scheduler.placement.rollout.line import with_rollout
@@ -64,6 +65,8 @@ def choose(
         it may be a later start, if that is cheaper.
     """
     context = decision_context(now, terms)
+    if demand.rebalance is not None:
+        return _choose_cheaper(demand, fleet, context, demand.rebalance)
     decision = (assigned is None and choose_plainly(demand, fleet, context)) or _choose_in_steps(
         demand, fleet, context, assigned
     )
@@ -73,6 +76,22 @@ def choose(
         sites = [each.site for each in decision.assignment if each.replicas > 0]
         return with_rollout(decision, rollout_step(demand, sites, fleet, now=now, terms=terms))
     return decision
+
+
+def _choose_cheaper(
+    demand: Demand, fleet: Fleet, context: DecisionContext, question: RebalanceQuestion
+) -> Decision:
+    """The decision that starts over, if what that moves is worth it; else all stays as it is."""
+    plain, now, terms = replace(demand, rebalance=None), context.now, context.terms
+    steady = choose(replace(plain, mode="Steady"), fleet, now=now, terms=terms)
+    runs = {one.site: one.replicas for one in steady.assignment if one.replicas > 0}
+    if steady.phase != "Placed" or runs != demand.placed_replicas or steady.violations:
+        return steady
+    fresh = choose(replace(plain, mode="Fresh"), fleet, now=now, terms=terms)
+    step = saving_of(steady, fresh, plain, fleet, context)
+    if step is None or fresh.unmet or not is_worth_it(step, question):
+        return steady
+    return replace(fresh, rebalance=step, line=fresh.line + format_saving(step))
 
 
 def rollout_step(

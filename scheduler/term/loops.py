@@ -101,6 +101,7 @@ class TermLoops:
         yield "failover", self._term.failover.run
         yield "drain", self._term.drain.run
         yield "replicas not ready", self._term.unready_loop.run
+        yield "rebalancing", self._term.rebalance_loop.run
         yield "re-checks", self._term.startup.recheck_decided
         standards = self._standards_loop()
         if standards is not None:

@@ -42,6 +42,8 @@ from scheduler.control.queue.planned_starts import PlannedStarts
 from scheduler.control.queue.requeue import Requeuer, RequeueReasons
 from scheduler.control.queue.reservations import ReservationPlanner, Reservations
 from scheduler.control.queue.work_queue import SchedulingQueue
+from scheduler.control.rebalance.loop import RebalanceLoop
+from scheduler.control.rebalance.tasks import RebalanceTasks
 from scheduler.control.reconcile.accepted_specs import AcceptedSpecs
 from scheduler.control.reconcile.assumptions import Assumptions
 from scheduler.control.reconcile.batch_prices import BatchLimits, BatchPricer
@@ -112,6 +114,7 @@ class Term:
         )
         self.evictions = Evictions()
         self.unready = UnreadyReplacements()
+        self.rebalances = RebalanceTasks()
         self.stats = WorkloadStats(clock=known.clock, telemetry=known.metrics)
         self.quotas = Quotas(
             cost_of=self.inputs.spend_of, daemon_pods_of=self.inputs.daemon_pods_of
@@ -373,6 +376,17 @@ class Term:
             after_seconds=settings.failover.unready_after_seconds,
             is_enabled=settings.failover.enabled,
         )
+        self.rebalance_loop = RebalanceLoop(
+            objects=known.objects,
+            inputs=self.inputs,
+            tasks=self.rebalances,
+            requeuer=self.requeuer,
+            events=self.events,
+            demand_of=self._accepted_demand_of,
+            is_frozen=lambda: self.gate.state.freeze is not None,
+            clock=known.clock,
+            faults=known.faults,
+        )
         self.controller = Controller(
             notices=notices,
             objects=known.objects,
@@ -484,6 +498,7 @@ class Term:
                     last_accepted=accepted.last_accepted,
                     former_accepted=accepted.former_accepted,
                 ),
+                rebalances=self.rebalances,
                 epoch=self._epoch,
                 references_of=self.referred.recorded_references,
                 kept_plans=known.kept_plans,

@@ -16,6 +16,7 @@ IN_ORDER = (
     "howto/join-a-site.md",
     "howto/grants.md",
     "howto/policies.md",
+    "howto/roll-out.md",
     "howto/failure-drills.md",
     "howto/backup.md",
     "upgrade.md",

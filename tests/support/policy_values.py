@@ -100,7 +100,13 @@ POLICY: tuple[Raw, Raw] = (
             "unreadyAfterSeconds": 5,
         },
         "recovery": {"rtoSeconds": 60, "rpoSeconds": 5},
-        "rebalance": {"maxMovesPerHour": 1},
+        "rebalance": {
+            "mode": "Advise",
+            "movesPerHour": 1,
+            "maxMovesPerHour": 1,
+            "minSavingCnyPerMove": 1,
+            "minSavingGco2PerMove": 1,
+        },
     },
     {
         "placement": PLACEMENT[1],
@@ -117,7 +123,13 @@ POLICY: tuple[Raw, Raw] = (
             "unreadyAfterSeconds": 6,
         },
         "recovery": {"rtoSeconds": 70, "rpoSeconds": 0},
-        "rebalance": {"maxMovesPerHour": 2},
+        "rebalance": {
+            "mode": "Auto",
+            "movesPerHour": 2,
+            "maxMovesPerHour": 2,
+            "minSavingCnyPerMove": 2,
+            "minSavingGco2PerMove": 2,
+        },
     },
 )
 

@@ -31,6 +31,7 @@ from scheduler.control.ports.not_recorded import NotRecorded
 from scheduler.control.preemption.decisions import PreemptionDecisions
 from scheduler.control.preemption.status import with_preempted, with_preemption
 from scheduler.control.queue.requeue import RequeueReason, RequeueReasons
+from scheduler.control.rebalance.tasks import RebalanceTasks, with_rebalance
 from scheduler.control.reconcile.accepted_specs import AcceptedSpecs
 from scheduler.control.reconcile.draft import (
     Draft,
@@ -107,6 +108,7 @@ class Decider:
         failover: which sites a workload is to leave, and what moves back.
         preemption: what ends for a workload, and what of it ends for others.
         rollouts: which sites have the new content of a workload.
+        rebalances: which workloads may move to save cost.
         epoch: gives the leader's epoch.
         references_of: names what goes along with the orders of a workload, for the record.
         kept_plans: gives the plans for losses that the last judgement of survival made.
@@ -123,6 +125,7 @@ class Decider:
     failover: FailoverDecisions
     preemption: PreemptionDecisions
     rollouts: RolloutDecisions
+    rebalances: RebalanceTasks
     epoch: Callable[[], int]
     references_of: Callable[[WorkKey], Sequence[Mapping[str, str]]] = lambda _key: ()
     kept_plans: Callable[[], KeptPlans] = lambda: _NO_PLANS
@@ -173,6 +176,7 @@ class Decider:
         accepted = _without_evictions(demand)
         if rollout is not None:
             demand = msgspec.structs.replace(demand, rollout=rollout)
+        demand = self.rebalances.with_question(key, workload, demand, now)
         demand, decision = self._choose(key, workload, demand, now)
         demand, decision, is_ending = self.preemption.consider(
             key, workload, demand, decision, lambda one: self._choose(key, workload, one, now)[1]
@@ -182,7 +186,7 @@ class Decider:
             return Draft(status=status, outcome=outcome)
         draft = self._draft(workload, status, demand, decision, outcome, recorded=workload, now=now)
         after = self.rollouts.with_decision(workload, draft.status, rollout, decision, now)
-        draft = replace(draft, status=after)
+        draft = replace(draft, status=with_rebalance(after, decision, now))
         if not is_ending:
             generation = workload.metadata.generation
             after = with_preemption(draft.status, decision, generation, now)

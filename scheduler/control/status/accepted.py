@@ -76,7 +76,13 @@ def pack_accepted(spec: WorkloadSpec, demand: Demand) -> PackedAcceptance:
     """
     recorded = recorded_spec(spec)
     lasting = msgspec.structs.replace(
-        demand, placed=(), quota_left=None, budget_left=None, plan=None, rollout=None
+        demand,
+        placed=(),
+        quota_left=None,
+        budget_left=None,
+        plan=None,
+        rollout=None,
+        rebalance=None,
     )
     plain = canonical_json({"demand": lasting, "spec": recorded})
     packed = deflate(plain, _COMPRESSION_LEVEL)

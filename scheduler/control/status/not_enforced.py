@@ -22,7 +22,6 @@ from scheduler.model.manifests.identities import numbered_set_in
 _MAX_LISTED = 16
 
 _INTERRUPTIBLE = "running work is never paused yet"
-_REBALANCE = "running work is not moved to save cost yet, so there is no number of moves to limit"
 _NOT_COMMON = "a ClusterPlacementPolicy does not set it; write it to a PlacementPolicy"
 _DESCRIBES = "describes the site; nothing is decided by it yet"
 _GREEN = "only the carbon intensity that is reported or forecast counts yet"
@@ -33,7 +32,6 @@ NOT_ENFORCED: dict[str, dict[str, str]] = {
     },
     PlacementPolicy.KIND: {
         "spec.schedule.interruptible": _INTERRUPTIBLE,
-        "spec.rebalance": _REBALANCE,
     },
     ClusterPlacementPolicy.KIND: {
         **{
@@ -52,7 +50,7 @@ NOT_ENFORCED: dict[str, dict[str, str]] = {
             )
         },
         "spec.schedule": _NOT_COMMON,
-        "spec.rebalance": _REBALANCE,
+        "spec.rebalance": _NOT_COMMON,
     },
     Site.KIND: {
         "spec.location.latitude": _DESCRIBES,

@@ -211,7 +211,7 @@ FIELD_DESCRIPTIONS: dict[tuple[str, str], str] = {
     ("PolicySpec", "recovery"): (
         "How soon work must run again after its site is lost; drills measure it."
     ),
-    ("PolicySpec", "rebalance"): "How many replicas may be moved to save cost.",
+    ("PolicySpec", "rebalance"): "Whether and how many running replicas move to save cost.",
     ("PolicyStatus", "conditions"): _CONDITIONS_TEXT,
     ("Placement", "preset"): "A named arrangement of common settings; other fields refine it.",
     ("Placement", "presetOptions"): "Parameters of the preset.",
@@ -315,7 +315,6 @@ FIELD_DESCRIPTIONS: dict[tuple[str, str], str] = {
     ("FailoverAnswer", "moved"): "Whether a replacement was ordered.",
     ("FailoverAnswer", "at"): "When it was answered.",
     ("WorkloadStatus", "failover"): "What failover has done.",
-    ("RebalanceBudget", "maxMovesPerHour"): "The highest number of replicas moved per hour.",
     ("Workload", "spec"): "What the tenant wants to run.",
     ("Workload", "status"): "The observed state. Written by the scheduler.",
     ("WorkloadSpec", "networkZones"): (

@@ -83,6 +83,16 @@ class Companion(Part, frozen=True, kw_only=True):
     description: str = ""
 
 
+class RebalanceQuestion(Part, frozen=True, kw_only=True):
+    """What a move of running replicas must save to be made; without a least saving, some money."""
+
+    moves: int
+    """The most replicas that may move."""
+    min_cny_per_move: float | None = None
+    """The least saving of a moved replica in a day."""
+    min_gco2_per_move: float | None = None
+
+
 NO_BUDGET = Budget()
 """The default of `Demand.budget`; a record leaves a field out only if it is the same object."""
 
@@ -197,6 +207,8 @@ class Demand(Part, frozen=True, kw_only=True, dict=True):
     """Its replicas that end at once for another workload, at most one entry per site."""
     rollout: RolloutQuestion | None = None
     """The rollout of its content, as far as it has gone; None: there is none."""
+    rebalance: RebalanceQuestion | None = None
+    """Its replicas may move, if that saves so much; None: they do not move for that."""
 
     @lazy
     def placed_replicas(self) -> dict[str, int]:

@@ -7,7 +7,6 @@ from msgspec import Meta
 from scheduler.model.kinds.fields import (
     API_VERSION,
     Conditions,
-    Count,
     CpuVendor,
     Instant,
     LabelSelector,
@@ -20,6 +19,7 @@ from scheduler.model.kinds.fields import (
     Toleration,
 )
 from scheduler.model.kinds.metadata import Metadata
+from scheduler.model.kinds.rebalance import RebalanceBudget
 
 Strategy = Literal["CostOptimal", "Aggregated", "Balanced", "Weighted", "Duplicated"]
 Mode = Literal["Steady", "Fresh"]
@@ -204,12 +204,6 @@ class Recovery(Part, frozen=True, kw_only=True):
 
     rto_seconds: Annotated[int, Meta(ge=1, le=MAX_RECOVERY_SECONDS)] | None = None
     rpo_seconds: Annotated[int, Meta(ge=0, le=MAX_RECOVERY_SECONDS)] | None = None
-
-
-class RebalanceBudget(Part, frozen=True, kw_only=True):
-    """How many replicas may be moved to save cost."""
-
-    max_moves_per_hour: Count | None = None
 
 
 class PolicySpec(Part, frozen=True, kw_only=True):

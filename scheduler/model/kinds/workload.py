@@ -29,6 +29,7 @@ from scheduler.model.kinds.fields import (
 from scheduler.model.kinds.metadata import Metadata
 from scheduler.model.kinds.overrides import Overrides
 from scheduler.model.kinds.policy import Failover, Identity, Placement, Recovery, Schedule
+from scheduler.model.kinds.rebalance import RebalanceStatus
 from scheduler.model.kinds.rollout import Rollout, RolloutStatus
 
 Phase = Literal[
@@ -501,6 +502,9 @@ class WorkloadStatus(Part, frozen=True, kw_only=True):
     ] = None
     rollout: Annotated[
         RolloutStatus | None, Meta(description="How far the last change has gone out.")
+    ] = None
+    rebalance: Annotated[
+        RebalanceStatus | None, Meta(description="Its last move that was made to save cost.")
     ] = None
     former_accepted: Annotated[
         AcceptedReference | None,

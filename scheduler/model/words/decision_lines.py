@@ -28,6 +28,24 @@ LINES = (
     Message("line.not-moved", "; not moved from {sites:sayings}{more:more}"),
     Message("line.moved-back", "; moved back to {sites:sayings}{more:more}"),
     Message("line.unmet", "; does not meet {rule}: {problem:said}{more:more}"),
+    Message("line.rollout-at", "; rollout at {group} ({number:n} of {total:n})"),
+    Message("line.rollout-new", ": new content for {sites:list}{more:more}"),
+    Message("line.rollout-waits", "; waits for ready replicas at {sites:list}{more:more}"),
+    Message("line.rollout-soaks", " for {seconds:n} s"),
+    Message(
+        "line.rollout-room",
+        "; {group} waits for room to change its pods at {sites:list}{more:more}",
+    ),
+    Message(
+        "line.rollout-paused", "; rollout paused at {group} ({number:n} of {total:n}): {why:said}"
+    ),
+    Message("line.rollout-held", "; rollout paused: {why:said}"),
+    Message("line.rolled-back", "; rolled back to the former content: {why:said}"),
+    Message("line.rollout-complete", "; rollout complete: {why:said}"),
+    Message(
+        "line.rebalanced",
+        "; rebalanced ({replicas:n} moved): saves {cny:.4g} CNY and {gco2:.4g} gCO2e in a day",
+    ),
     Message("line.not-accepted", "not accepted: {problem:said}"),
     Message("start.planned", "start planned at {at:at} on {sites:sites}{saves:parts}"),
     Message(
@@ -56,6 +74,19 @@ MOVED_BECAUSE = (
     ),
     Message(
         "moved.back", "{site}: {replicas:n} at {other} not ready for {seconds:n} s ({why:said})"
+    ),
+)
+ROLLOUT_BECAUSE = (
+    Message("rollout.failed", "{group} failed: {what:raw}"),
+    Message("rollout.late", "{group} was not ready after {seconds:n} s: {what:raw}"),
+    Message("rollout.undone", "undone by kapok rollout undo"),
+    Message("rollout.held", "paused by kapok rollout pause"),
+    Message("rollout.ready", "all sites have it and are ready"),
+    Message("rollout.back", "the content is the former one again"),
+    Message(
+        "rollout.not-kept",
+        "the former content cannot be given back, as it is not kept in full: apply the former "
+        "manifests",
     ),
 )
 UNREADY = (

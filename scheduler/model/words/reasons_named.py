@@ -47,10 +47,6 @@ NAMED_REASONS = (
     ),
     Message("not-enforced.interruptible", "running work is never paused yet"),
     Message(
-        "not-enforced.rebalance",
-        "running work is not moved to save cost yet, so there is no number of moves to limit",
-    ),
-    Message(
         "not-enforced.not-common",
         "a ClusterPlacementPolicy does not set it; write it to a PlacementPolicy",
     ),

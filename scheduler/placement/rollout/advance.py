@@ -203,8 +203,11 @@ def _release(situation: _Situation, released: int) -> RolloutStep:
             return _step(situation, "Progressing", released, waits_for=waits)
         released += 1
         if sites:
-            because = f"new content for {format_list(sites, _MAX_LISTED)}"
-            return _step(situation, "Progressing", released, because=because)
+            named = format_list(sites, _MAX_LISTED)
+            soak = situation.question.rules.soak_seconds
+            waits = f"waits for ready replicas at {named}" + (f" for {soak} s" if soak else "")
+            because = f"new content for {named}"
+            return _step(situation, "Progressing", released, because=because, waits_for=waits)
     return RolloutStep(
         phase="Complete",
         released=released,

@@ -19,8 +19,10 @@ def format_step(step: RolloutStep) -> str:
         return f"; rollout complete{why}"
     if step.phase == "RolledBack":
         return f"; rolled back to the former content{why}"
-    at = f"{step.group} ({step.released} of {step.groups})" if step.released else "no group"
-    if step.phase == "Paused":
-        return f"; rollout paused at {at}{why}"
     waits = f"; {step.waits_for}" if step.waits_for else ""
-    return f"; rollout at {at}{why}{waits}"
+    if not step.released:  # no group has it: it was held, or there is no room
+        return f"; rollout paused{why}" if step.phase == "Paused" else waits
+    at = f"at {step.group} ({step.released} of {step.groups})"
+    if step.phase == "Paused":
+        return f"; rollout paused {at}{why}"
+    return f"; rollout {at}{why}{waits}"

@@ -109,6 +109,7 @@ FAULT_PLACES: Final = (
     "wake-up",
     "clock",
     "failover",
+    "rebalance",
     "survival",
     "energy",
     "request",

@@ -73,6 +73,7 @@ ELSEWHERE: dict[tuple[str, str], str] = {
         "ClusterPlacementPolicy",
         "spec.placement.onViolation",
     ): "tests/unit/placement/test_required_rules.py",
+    ("PlacementPolicy", "spec.rebalance"): "tests/unit/control/rebalance/test_rebalance.py",
     ("PlacementPolicy", "spec.failover.onReturn"): "tests/unit/model/demand/test_failover.py",
     (
         "PlacementPolicy",

@@ -62,7 +62,9 @@ def test_a_change_reaches_the_first_group_alone() -> None:
     found = step(asked(former="abcd", starts=True))
     assert (found.phase, found.released, found.groups) == ("Progressing", 1, 2)
     assert (found.group, found.former) == ("canary", ("b", "c", "d"))
-    assert format_step(found) == "; rollout at canary (1 of 2): new content for a"
+    assert format_step(found) == (
+        "; rollout at canary (1 of 2): new content for a; waits for ready replicas at a"
+    )
 
 
 def test_the_next_group_waits_until_the_one_before_is_ready() -> None:
