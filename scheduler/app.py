@@ -248,6 +248,7 @@ class Scheduler:
         self.objects = HubObjects(
             telemetry=self.metrics, on_change=self._on_object_changed, faults=self.faults
         )
+        self.feeds = feeds_of(settings.energy, clock=clock, faults=self.faults)
         self.sites = Sites(
             objects=self.objects,
             clock=clock,
@@ -259,7 +260,9 @@ class Scheduler:
                 **msgspec.structs.asdict(settings.health),
             ),
             health_sink=self.metrics.count_health_change,
+            outlook_of=self.feeds.outlook,
         )
+        self.feeds.on_outlook = self.sites.refresh_zone
         self.outbox = Outbox()
         self.asker = SiteAsker(
             # A new process asks under a new name: nonces of the one before prove nothing to it.
@@ -300,7 +303,6 @@ class Scheduler:
         self.standby = Standby(
             objects=self.objects, sites=self.sites, publisher=self.publisher, clock=clock
         )
-        self.feeds = feeds_of(settings.energy, clock=clock, faults=self.faults)
         self.survival = SurvivalWatch(
             ask=WhatIfAsker(
                 lambda: self.views.fleet_copy(),  # noqa: PLW0108 - the views are made later
