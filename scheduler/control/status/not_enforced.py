@@ -21,7 +21,10 @@ from scheduler.model.manifests.identities import numbered_set_in
 
 _MAX_LISTED = 16
 
-_INTERRUPTIBLE = "running work is never paused yet"
+_INTERRUPTIBLE = (
+    "running work is never paused yet; it acts only before a start, "
+    "where a budget of the month holds it"
+)
 _REBALANCE = "running work is not moved to save cost yet, so there is no number of moves to limit"
 _NOT_COMMON = "a ClusterPlacementPolicy does not set it; write it to a PlacementPolicy"
 _DESCRIBES = "describes the site; nothing is decided by it yet"

@@ -387,3 +387,10 @@ def test_a_field_with_its_default_value_is_not_listed(kind: str) -> None:
     policy: Raw = {"failover": {}, "rebalance": {}, "schedule": {"interruptible": False}}
     spec = least.get(kind, policy if "Policy" in kind else {})
     assert not_enforced_warnings(object_of(kind, spec)) == []
+
+
+def test_a_green_share_says_where_it_counts_nowhere() -> None:
+    declared = object_of("Site", {"energy": {"greenShare": 0.5, "greenEvidence": " "}})
+    assert not_enforced(decode(declared)) == ("spec.energy.greenShare",)
+    proven = object_of("Site", {"energy": {"greenShare": 0.5, "greenEvidence": "GEC 1"}})
+    assert not_enforced(decode(proven)) == ()
