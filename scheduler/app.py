@@ -247,6 +247,7 @@ class Scheduler:
             make_jitter=self._make_jitter,
             faults=self.faults,
         )
+        self.feeds = feeds_of(settings.energy, clock=clock, faults=self.faults)
         self.sites = Sites(
             objects=self.objects,
             clock=clock,
@@ -258,7 +259,9 @@ class Scheduler:
                 **msgspec.structs.asdict(settings.health),
             ),
             health_sink=self.metrics.count_health_change,
+            outlook_of=self.feeds.outlook,
         )
+        self.feeds.on_outlook = self.sites.refresh_zone
         self.outbox = Outbox()
         self.asker = SiteAsker(
             # A new process asks under a new name: nonces of the one before prove nothing to it.
@@ -299,7 +302,6 @@ class Scheduler:
         self.standby = Standby(
             objects=self.objects, sites=self.sites, publisher=self.publisher, clock=clock
         )
-        self.feeds = feeds_of(settings.energy, clock=clock, faults=self.faults)
         self.survival = SurvivalWatch(
             ask=WhatIfAsker(
                 lambda: self.views.fleet_copy(),  # noqa: PLW0108 - the views are made later

@@ -6,12 +6,13 @@ what is wrong is said once, and the series stands in by its own rules until the 
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from scheduler.energy.factors.factor import EmissionFactor
 from scheduler.energy.intensity.series import IntensitySeries, ParsedSeries
+from scheduler.energy.zone_outlook import ZoneOutlook, outlook_of
 from scheduler.feed_settings import EnergySettings, FeedSettings
 from scheduler.feeds.feed_client import CsvFeed, FeedError, HttpFeed
 from scheduler.model.units import SECONDS_PER_HOUR
@@ -48,6 +49,11 @@ class _Asked:
     problem: str = ""
 
 
+def _nothing(grid_zone: str) -> None:
+    """No one is told."""
+    del grid_zone
+
+
 @dataclass(slots=True, kw_only=True)
 class IntensityFeeds:
     """All feeds; `run` asks them, `factor_at` answers from what they said.
@@ -56,12 +62,18 @@ class IntensityFeeds:
         asked: what is asked, in order of preference.
         clock: for the intervals, and for what is past.
         faults: handles what fails.
+        on_outlook: called with a grid zone when `outlook` says something else of it.
     """
 
     asked: Sequence[_Asked]
     clock: Clock
     faults: Faults
+    on_outlook: Callable[[str], None] = _nothing
     _series: dict[tuple[str, int], IntensitySeries] = field(default_factory=dict, init=False)
+    _ahead: dict[tuple[str, int], tuple[int, Mapping[int, EmissionFactor]]] = field(
+        default_factory=dict, init=False
+    )
+    _outlooks: dict[str, ZoneOutlook] = field(default_factory=dict, init=False)
 
     async def run(self) -> None:
         """Asks each feed at its interval, whatever the others do; runs until cancelled."""
@@ -102,6 +114,13 @@ class IntensityFeeds:
                     return found
         return None
 
+    def outlook(self, grid_zone: str) -> ZoneOutlook | None:
+        """What the first feed that knows a zone says of it now and expects; None: nothing.
+
+        It has no figure that stands in for another: how old it is says its date.
+        """
+        return self._outlooks.get(grid_zone)
+
     @property
     def problems(self) -> Mapping[str, str]:
         """What is wrong with the feed of a grid zone now; empty: nothing is."""
@@ -121,7 +140,23 @@ class IntensityFeeds:
         past = {hour: factor for hour, factor in found.points.items() if hour <= now_hour}
         series = known.with_points(past)
         self._series[key] = series
+        ahead = {hour: factor for hour, factor in found.points.items() if hour > now_hour}
+        self._ahead[key] = (now_hour, ahead)
+        self._note_outlook(one.grid_zone, now_hour)
         self._note(one, series.problem or next(iter(found.problems), ""))
+
+    def _note_outlook(self, grid_zone: str, now_hour: int) -> None:
+        for index, one in enumerate(self.asked):
+            key = (grid_zone, index)
+            if one.grid_zone != grid_zone or key not in self._series:
+                continue
+            ahead_hour, ahead = self._ahead.get(key, (now_hour, {}))
+            found = outlook_of(self._series[key], now_hour, ahead=ahead, ahead_hour=ahead_hour)
+            if found is not None:
+                if found != self._outlooks.get(grid_zone):
+                    self._outlooks[grid_zone] = found
+                    self.on_outlook(grid_zone)
+                return
 
     def _note(self, one: _Asked, problem: str) -> None:
         if problem == one.problem:

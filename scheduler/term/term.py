@@ -82,6 +82,7 @@ from scheduler.placement.queue.minimum_requests import MinimumRequests
 _OVERRUN_RATIO = 0.2
 """Work may run a fifth longer than it says, and its deadline is met still."""
 
+
 class Term:
     """The state of one term; idle until `Startup.begin`."""
 

@@ -322,7 +322,11 @@ def _without_times(facts: SiteFacts) -> SiteFacts:
         intensity=msgspec.structs.replace(grid, observed_at=None) if grid else None,
         rtt=tuple(msgspec.structs.replace(one, observed_at=None) for one in status.rtt),
     )
-    return msgspec.structs.replace(facts, status=kept)
+    zone = facts.zone_intensity
+    if zone is not None and zone.hourly is not None:
+        hourly = msgspec.structs.replace(zone.hourly, observed_at=None)
+        zone = msgspec.structs.replace(zone, hourly=hourly)
+    return msgspec.structs.replace(facts, status=kept, zone_intensity=zone)
 
 
 def _format_load(load: float | None) -> str:

@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import NamedTuple
 
 from scheduler.control.ports.agents import OrderStatusReport, SiteReport
+from scheduler.control.sites.grid_zone import GridZoneMemory
 from scheduler.control.sites.intensity_history import IntensityHistory
 from scheduler.control.sites.unschedulable import UnschedulablePods, pods_without_room
 from scheduler.model.demand.facts import InFlight, OrderGeneration, PlannedRun, in_flight_of
 from scheduler.model.kinds.fields import Taint
-from scheduler.model.kinds.site import IntensityForecast
 from scheduler.model.site_health import HealthState
 
 
@@ -44,8 +44,7 @@ class SiteState:
         last_heard_seconds: monotonic time at which the last message of any kind was made, at the
             latest.
         intensity_history: carbon intensities of the last week.
-        last_forecast: what the forecast of its Site said, with what an earlier one said of hours
-            that it leaves out. In memory only, as the history.
+        zone: what its grid zone and its forecasts said last.
         reserved: capacity kept for workloads that have waited long; for all others in flight.
         kept_for_preemptors: capacity kept for workloads for which others end; in flight as well.
         planned: what is planned to start there later, by workload.
@@ -64,7 +63,7 @@ class SiteState:
     ordered: dict[str, tuple[OrderGeneration, ...]] = field(default_factory=dict)
     last_heard_seconds: float = float("-inf")
     intensity_history: IntensityHistory = field(default_factory=IntensityHistory)
-    last_forecast: IntensityForecast | None = None
+    zone: GridZoneMemory = field(default_factory=GridZoneMemory)
     reserved: tuple[InFlight, ...] = ()
     kept_for_preemptors: tuple[InFlight, ...] = ()
     planned: dict[str, PlannedRun] = field(default_factory=dict)

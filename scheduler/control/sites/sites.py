@@ -13,6 +13,7 @@ from itertools import islice
 import msgspec
 
 from scheduler.control.ports.agents import OrderStatusReport, SiteReport
+from scheduler.control.sites.grid_zone import OutlookOf, no_outlook
 from scheduler.control.sites.last_figures import with_last_figures
 from scheduler.control.sites.left_behind import LeftBehind
 from scheduler.control.sites.order_reporters import OrderReporters
@@ -29,9 +30,8 @@ from scheduler.model.demand.facts import (
     SiteFacts,
     site_facts_of,
 )
-from scheduler.model.demand.kept_forecast import last_forecast
 from scheduler.model.kinds.kinds import Site
-from scheduler.model.kinds.site import IntensityForecast, SiteStatus
+from scheduler.model.kinds.site import SiteStatus
 from scheduler.model.site_health import (
     HealthLimits,
     HealthName,
@@ -49,9 +49,6 @@ from scheduler.runtime.clock import Clock
 
 _WALL_CLOCK_STEP_SECONDS = 1.0
 """Dates have whole seconds; what NTP corrects little by little, each report follows."""
-
-_FORECAST_KEPT_FOR = timedelta(days=7)
-"""A forecast that is gone counts for as long as the history of intensities reaches back."""
 
 FactsSink = Callable[[str, SiteFacts | None], None]
 """Called with (site, facts) when the facts of a site change; None when the site is gone."""
@@ -76,6 +73,7 @@ class Sites:
         stuck_after_seconds: room is kept this long for a pod that its cluster cannot schedule.
         limits: when a site is late, silent and lost; None: the defaults.
         health_sink: called whenever the health of a site changes.
+        outlook_of: what feeds say of a grid zone.
     """
 
     objects: HubObjects
@@ -88,6 +86,7 @@ class Sites:
     stuck_after_seconds: float = 300.0
     limits: HealthLimits | None = None
     health_sink: HealthSink = lambda _health: None
+    outlook_of: OutlookOf = no_outlook
     _known_heard_by_seconds: float = float("-inf")
     _freed_sites: set[str] = field(default_factory=set)
     _gathered: set[str] | None = None
@@ -192,9 +191,6 @@ class Sites:
                 state.taint_first_seen_at,
                 self.objects.sites[name].spec.taints,
                 self._dating_now().replace(microsecond=0),
-            )
-            state.last_forecast = last_forecast(
-                self.objects.sites[name].spec.energy.forecast, self._last_forecast_of(state)
             )
         self._publish_facts(name)
 
@@ -540,19 +536,28 @@ class Sites:
             self.objects.grants_of(name),
             in_flight=state.in_flight(self.stuck_after_seconds),
             p90=state.intensity_history.p90(),
-            last_forecast=self._last_forecast_of(state),
+            last_forecast=state.zone.kept_forecast(self._dating_now()),
+            zone_intensity=state.zone.intensity,
+            zone_forecast=state.zone.forecast,
             planned=[state.planned[each] for each in sorted(state.planned)],
         )
 
-    def _last_forecast_of(self, state: SiteState) -> IntensityForecast | None:
-        last = state.last_forecast
-        if last is None or self._dating_now() - last.observed_at > _FORECAST_KEPT_FOR:
-            return None
-        return last
+    def refresh_zone(self, grid_zone: str) -> None:
+        """Takes in what feeds say of a grid zone from now on."""
+        for name in list(self.states):
+            site = self.objects.sites.get(name)
+            if site is not None and site.spec.energy.grid_zone == grid_zone:
+                self._date(name)
+                self._publish_facts(name)
 
     def _publish_facts(self, name: str, state: SiteState | None = None) -> None:
         if name in self.objects.sites and name in self.states:
+            self._note_zone(name, state or self.states[name])
             self.facts_sink(name, self.facts_of(name, state))
+
+    def _note_zone(self, name: str, state: SiteState) -> None:
+        reported = state.report.figures.intensity if state.report else None
+        state.zone.note(self.objects.sites[name], reported, self.outlook_of, self._dating_now())
 
     def _set_ready(self, state: SiteState, *, is_ready: bool) -> None:
         if state.is_ready != is_ready or state.ready_changed_at is None:

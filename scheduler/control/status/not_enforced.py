@@ -21,10 +21,12 @@ from scheduler.model.manifests.identities import numbered_set_in
 
 _MAX_LISTED = 16
 
-_INTERRUPTIBLE = "running work is never paused yet"
+_INTERRUPTIBLE = (
+    "running work is never paused yet; it acts only before a start, "
+    "where a budget of the month holds it"
+)
 _NOT_COMMON = "a ClusterPlacementPolicy does not set it; write it to a PlacementPolicy"
 _DESCRIBES = "describes the site; nothing is decided by it yet"
-_GREEN = "only the carbon intensity that is reported or forecast counts yet"
 
 NOT_ENFORCED: dict[str, dict[str, str]] = {
     Workload.KIND: {
@@ -58,9 +60,6 @@ NOT_ENFORCED: dict[str, dict[str, str]] = {
         "spec.location.failureDomains": "only evictions know them: sites that share one and fell "
         "silent together are held together. No rule spreads over them yet; label the site, and "
         "spread by label:KEY",
-        "spec.energy.gridZone": _DESCRIBES,
-        "spec.energy.greenShare": _GREEN,
-        "spec.energy.greenEvidence": _GREEN,
         "spec.energy.pvPeakWatts": _DESCRIBES,
     },
 }
@@ -68,6 +67,8 @@ NOT_ENFORCED: dict[str, dict[str, str]] = {
 
 
 _IDENTITY = "spec.placement.identity"
+_GREEN_SHARE = "spec.energy.greenShare"
+_NO_EVIDENCE = "without greenEvidence it counts in no ledger and for no limit"
 _NOT_NUMBERED = (
     "none of its manifests has pods with numbers (StatefulSet, Indexed Job), so replicas are "
     "divided by their count"
@@ -87,6 +88,9 @@ def _found(one: Part) -> dict[str, str]:
         identity = one.spec.placement.identity
         if identity in _IDENTITIES_OF_NUMBERED and not numbered_set_in(one.spec.manifests):
             found[_IDENTITY] = _NOT_NUMBERED
+    energy = one.spec.energy if isinstance(one, Site) else None
+    if energy and energy.green_share and not energy.green_evidence.strip():
+        found[_GREEN_SHARE] = _NO_EVIDENCE
     return found
 
 

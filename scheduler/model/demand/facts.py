@@ -12,6 +12,11 @@ import msgspec
 from msgspec import Meta
 
 from scheduler.model.demand.kept_forecast import KeptForecast, kept_forecast
+from scheduler.model.demand.zone_intensity import (
+    ZoneIntensity,
+    counts_by_hour,
+    counts_by_year,
+)
 from scheduler.model.kinds.fields import Instant, Part
 from scheduler.model.kinds.rights import SiteGrant, SiteGrantSpec
 from scheduler.model.kinds.site import IntensityForecast, Site, SiteSpec, SiteStatus
@@ -75,6 +80,26 @@ class SiteFacts(Part, frozen=True, kw_only=True):
     """What the site's forecast last said; None: it had none, or none was kept."""
     planned: tuple[PlannedRun, ...] = ()
     """What is planned to start there later, in the order of the workloads' names."""
+    zone_intensity: ZoneIntensity | None = None
+    """What feeds and official factors say of its grid zone; None: nothing, or it names none."""
+    zone_forecast: IntensityForecast | None = None
+    """What is expected of its grid zone, where its spec has no forecast of its own."""
+
+    @property
+    def forecast(self) -> IntensityForecast | None:
+        """The forecast that counts: what is written to the site, else that of its grid zone."""
+        own = self.spec.energy.forecast
+        return self.zone_forecast if own is None else own
+
+    @property
+    def has_hourly_intensity(self) -> bool:
+        """Whether an intensity of the hour is known, by its report or its grid zone."""
+        return counts_by_hour(self.zone_intensity, self.status.intensity)
+
+    @property
+    def has_yearly_intensity(self) -> bool:
+        """Whether a yearly factor is its intensity."""
+        return counts_by_year(self.zone_intensity, self.status.intensity)
 
     @property
     def observed_at(self) -> Instant | None:
@@ -136,6 +161,8 @@ def site_facts_of(
     p90: Mapping[str, float] | None = None,
     last_forecast: IntensityForecast | None = None,
     planned: Iterable[PlannedRun] = (),
+    zone_intensity: ZoneIntensity | None = None,
+    zone_forecast: IntensityForecast | None = None,
 ) -> SiteFacts:
     """Collects what a decision knows of one site.
 
@@ -146,6 +173,8 @@ def site_facts_of(
         p90: 90th percentiles of the site's own history, by figure.
         last_forecast: what its forecast said before, see `last_forecast` in `kept_forecast.py`.
         planned: what is planned to start there later.
+        zone_intensity: what is known of its grid zone, see `known_zone` in `zone_intensity.py`.
+        zone_forecast: what is expected of its grid zone; counts if its spec has no forecast.
     """
     name = site.metadata.name
     return SiteFacts(
@@ -160,8 +189,10 @@ def site_facts_of(
         ),
         in_flight=tuple(in_flight),
         p90=dict(p90 or {}),
-        kept_forecast=kept_forecast(site.spec.energy.forecast, last_forecast),
+        kept_forecast=kept_forecast(site.spec.energy.forecast or zone_forecast, last_forecast),
         planned=tuple(planned),
+        zone_intensity=zone_intensity,
+        zone_forecast=None if site.spec.energy.forecast else zone_forecast,
     )
 
 

@@ -45,14 +45,19 @@ NAMED_REASONS = (
     Message(
         "storm.stalled", "this process stood still, and what was sent meanwhile is still to come"
     ),
-    Message("not-enforced.interruptible", "running work is never paused yet"),
+    Message(
+        "not-enforced.interruptible",
+        "running work is never paused yet; it acts only before a start, "
+        "where a budget of the month holds it",
+    ),
     Message(
         "not-enforced.not-common",
         "a ClusterPlacementPolicy does not set it; write it to a PlacementPolicy",
     ),
     Message("not-enforced.describes", "describes the site; nothing is decided by it yet"),
     Message(
-        "not-enforced.green", "only the carbon intensity that is reported or forecast counts yet"
+        "not-enforced.no-evidence",
+        "without greenEvidence it counts in no ledger and for no limit",
     ),
     Message(
         "not-enforced.domains",

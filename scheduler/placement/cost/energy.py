@@ -21,6 +21,8 @@ from scheduler.placement.fleet.site_vector import SiteVector
 
 Floats = NDArray[np.float64]
 
+_OTHERWISE = "zone_otherwise_gco2_per_kwh"
+
 
 def replica_kwh_per_hour(demand: Demand, context: DecisionContext) -> float:
     """What one replica draws, before PUE; kWh per hour.
@@ -68,6 +70,9 @@ def carbon_intensity(fleet: Fleet, context: DecisionContext) -> SiteVector:
     site's 90th percentile. A yearly factor does not age within its year. A figure without a date of
     its own is as old as the report. The age of a figure from the future is unknown, so it counts as
     old.
+
+    Where a site reports no figure of the hour that is fresh, that of its grid zone counts, else
+    the official factor; none of them less than what it stands in for (`zone_intensity.py`).
     """
     last = fleet.figure("gco2_per_kwh")
     worst = np.fmax(fleet.figure("gco2_p90"), context.terms.fallback_gco2_per_kwh)
@@ -77,6 +82,15 @@ def carbon_intensity(fleet: Fleet, context: DecisionContext) -> SiteVector:
     fresh = ((seen >= oldest) & (seen <= newest)) | fleet.has_yearly_intensity
     known = ~np.isnan(last)
     value = np.where(known & fresh, last, np.fmax(last, worst))
+    zone_seen, otherwise = fleet.figure("zone_observed_at"), fleet.figure(_OTHERWISE)
+    if not (np.isnan(zone_seen).all() and np.isnan(otherwise).all()):
+        zone = fleet.figure("zone_gco2_per_kwh")
+        zone_fresh = (zone_seen >= oldest) & (zone_seen <= newest)
+        stands_in = np.where(
+            zone_fresh, zone, np.where(np.isnan(otherwise), np.fmax(value, zone), otherwise)
+        )
+        value = np.where(known & fresh, last, stands_in)
+        known = known | ~np.isnan(zone) | ~np.isnan(otherwise)
     return SiteVector(value, known, (~known).astype(np.int64))
 
 
@@ -168,7 +182,8 @@ def carbon_intensity_at_start(fleet: Fleet, demand: Demand, context: DecisionCon
 
 def _valid_until_seconds(fleet: Fleet, context: DecisionContext) -> float:
     """Until when `carbon_intensity` stays as it is: a figure grows old, or is no longer ahead."""
-    seen, now = fleet.figure("gco2_observed_at"), context.now_seconds
+    own, zone = fleet.figure("gco2_observed_at"), fleet.figure("zone_observed_at")
+    seen, now = np.concatenate([own, zone]), context.now_seconds
     ends, begins = seen + context.terms.figure_old_seconds, seen - MAX_CLOCK_SKEW_SECONDS
     # A figure is still fresh at the very end; the instant after it is not.
     old = np.nextafter(np.min(ends[ends >= now], initial=np.inf), np.inf)

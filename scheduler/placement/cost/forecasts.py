@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from scheduler.energy.forecast import IntensityProfile, intensity_profile_of
 from scheduler.energy.tariff import Tariff, tariff_of
 from scheduler.model.demand.facts import SiteFacts
-from scheduler.model.kinds.site import HOURLY_ORIGINS
 from scheduler.placement.fleet.context import MAX_CLOCK_SKEW_SECONDS, DecisionContext
 from scheduler.placement.fleet.fleet import Fleet
 
@@ -58,7 +57,7 @@ def group_by_fresh_forecast(
     for slot in slots[profiles[slots] != 0].tolist():
         profile, facts = profiles[slot], fleet.facts[slot]
         is_fresh = oldest <= profile.issued_seconds <= newest
-        if facts is not None and has_hourly_intensity(facts) and is_fresh:
+        if facts is not None and facts.has_hourly_intensity and is_fresh:
             groups.setdefault(id(profile), (profile, []))[1].append(slot)
     for profile, sites in groups.values():
         yield profile, np.array(sites, np.int64)
@@ -160,7 +159,7 @@ def tariff_price_of_run(fleet: Fleet, start_seconds: float, duration_seconds: fl
 
 
 def _profile_of(facts: SiteFacts) -> IntensityProfile | int:
-    forecast = facts.spec.energy.forecast
+    forecast = facts.forecast
     return 0 if forecast is None else intensity_profile_of(forecast) or 0
 
 
@@ -168,11 +167,5 @@ def _kept_profile_of(facts: SiteFacts) -> IntensityProfile | int:
     kept = facts.kept_forecast
     if kept is None:
         return 0
-    forecast = kept.forecast or facts.spec.energy.forecast
+    forecast = kept.forecast or facts.forecast
     return 0 if forecast is None else intensity_profile_of(forecast) or 0
-
-
-def has_hourly_intensity(facts: SiteFacts) -> bool:
-    """Whether the present intensity of a site is that of the hour, not a yearly factor."""
-    intensity = facts.status.intensity
-    return intensity is not None and intensity.origin in HOURLY_ORIGINS

@@ -97,7 +97,7 @@ def _odd_step_of(facts: SiteFacts) -> float:
 
 
 def _iter_odd_steps(facts: SiteFacts) -> Iterator[float]:
-    forecast = facts.spec.energy.forecast
+    forecast = facts.forecast
     for each in () if forecast is None else forecast.steps:
         if _INTENSITY.refuses(np.array([each.gco2_per_kwh]))[0]:
             yield each.gco2_per_kwh

@@ -99,6 +99,7 @@ _DESCRIPTION_FIELDS: Mapping[str, Kept | None] = {
     "spec": None,
     "grants": None,
     "kept_forecast": None,
+    "zone_forecast": None,
 }
 
 DESCRIPTION = FactsPart(_DESCRIPTION_FIELDS)
@@ -116,7 +117,7 @@ REPORT = FactsPart(
 )
 """The description, and what reports seldom change; of the nodes all but their free capacity."""
 FIGURES = FactsPart(
-    {"spec": None, "p90": None},
+    {"spec": None, "p90": None, "zone_intensity": None},
     {"observed_at": None, "conditions": None, "intensity": None, "power": None},
 )
 """What the figures of a site are computed from, see `site_figures.py`."""

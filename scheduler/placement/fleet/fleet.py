@@ -433,8 +433,7 @@ class Fleet:
 
     def _write_figures(self, slot: int, facts: SiteFacts, figures: tuple[float, ...]) -> bool:
         """Writes the figures of a site; returns whether any changed that enters costs."""
-        intensity = facts.status.intensity
-        is_yearly = intensity is not None and intensity.origin == "yearly"
+        is_yearly = facts.has_yearly_intensity
         changed = is_yearly != self.has_yearly_intensity[slot]
         self.has_yearly_intensity[slot] = is_yearly
         here = self._figures[:, slot]

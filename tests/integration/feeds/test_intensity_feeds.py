@@ -194,3 +194,24 @@ async def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, content: byte
 
     with pytest.raises(FeedError, match=r"zones\.csv"):
         await CsvFeed(str(file)).fetch("DE")
+
+
+@pytest.mark.parametrize("form", _FORMS)
+async def test_an_answer_becomes_the_outlook_of_its_zone_and_says_so_once(form: str) -> None:
+    double, told = _double(), list[str]()
+    async with double.served() as url:
+        feeds = _feeds({"form": form, "url": url, "zones": {"DE": "de-west"}})
+        feeds.on_outlook = told.append
+        await feeds.ask_all()
+        first = feeds.outlook("DE")
+        await feeds.ask_all()
+        double.status = 500
+        await feeds.ask_all()
+
+    assert first is not None
+    assert (first.hourly.gco2_per_kwh, first.hourly.observed_at) == (300.0, double.now)
+    assert first.forecast is not None
+    assert first.forecast.steps[-1].at > double.now
+    assert feeds.outlook("DE") == first
+    assert feeds.outlook("FR") is None
+    assert told == ["DE"]

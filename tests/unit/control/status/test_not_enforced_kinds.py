@@ -51,6 +51,9 @@ ELSEWHERE: dict[tuple[str, str], str] = {
     ("Site", "spec.delivery.clusterProfileRef"): "tests/unit/agents/push/test_cluster_profiles.py",
     ("Site", "spec.drain"): "tests/unit/control/failover/test_drain.py",
     ("SiteGrant", "spec.measurements"): "tests/unit/placement/filter/test_energy_limit.py",
+    ("Site", "spec.energy.gridZone"): "tests/unit/control/test_grid_zone.py",
+    ("Site", "spec.energy.greenShare"): "tests/unit/energy/test_figures.py",
+    ("Site", "spec.energy.greenEvidence"): "tests/unit/energy/test_limits.py",
     ("Site", "spec.energy.wueLitresPerKwh"): "tests/unit/energy/test_limits.py",
     ("Site", "spec.energy.measurements"): "tests/unit/energy/test_limits.py",
     ("Site", "spec.energy.embodiedKilograms"): "tests/unit/energy/test_figures.py",
@@ -390,3 +393,10 @@ def test_a_field_with_its_default_value_is_not_listed(kind: str) -> None:
     policy: Raw = {"failover": {}, "rebalance": {}, "schedule": {"interruptible": False}}
     spec = least.get(kind, policy if "Policy" in kind else {})
     assert not_enforced_warnings(object_of(kind, spec)) == []
+
+
+def test_a_green_share_says_where_it_counts_nowhere() -> None:
+    declared = object_of("Site", {"energy": {"greenShare": 0.5, "greenEvidence": " "}})
+    assert not_enforced(decode(declared)) == ("spec.energy.greenShare",)
+    proven = object_of("Site", {"energy": {"greenShare": 0.5, "greenEvidence": "GEC 1"}})
+    assert not_enforced(decode(proven)) == ()
