@@ -129,7 +129,7 @@ class SurvivalWatch:
 
     @property
     def conditions(self) -> Mapping[str, Condition]:
-        """`SurvivesLoss` by site, for those who may see all workloads: a new mapping each time."""
+        """`SurvivesLoss` by site, with names of workloads; a new mapping after each judgement."""
         return self._conditions
 
     @property

@@ -44,7 +44,8 @@ def add_now_option(parser: argparse.ArgumentParser) -> None:
         "--now",
         type=parse_instant,
         metavar="TIME",
-        help="decide as of TIME, such as 2026-11-23T08:00:00Z (default: the current time)",
+        help="decide as of TIME, such as 2026-11-23T08:00:00Z or 2026-11-23T16:00:00+08:00; "
+        "UTC if it names no zone (default: the current time)",
     )
 
 
