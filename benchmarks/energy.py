@@ -6,11 +6,12 @@ docs/experiments.md has method, baselines and figures.
 
 import argparse
 
-from benchmarks._energy import clusters, gaia, guangzhou, latency
+from benchmarks._energy import clusters, gaia, grid, guangzhou, latency
 
 _EXPERIMENTS = {
     "clusters": clusters.rows,
     "gaia": gaia.rows,
+    "grid": grid.rows,
     "guangzhou": guangzhou.rows,
     "latency": latency.rows,
 }
