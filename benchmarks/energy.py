@@ -1,16 +1,21 @@
 """Energy: experiments on public jobs and carbon intensities, against published policies.
 
-`gaia` lets jobs wait on one grid; `clusters` places them in five zones with little capacity.
-docs/experiments.md has method, baselines and figures.
+`forecasts` says how good forecasts are; `gaia` lets jobs wait on one grid; `clusters` places them
+in five zones with little capacity; `latency` moves services rarely; `guangzhou` runs a trace over
+the national hubs; `grid` sheds load. docs/experiments.md has method, baselines and figures.
 """
 
 import argparse
+from collections.abc import Callable
+from pathlib import Path
 
-from benchmarks._energy import clusters, gaia, guangzhou, latency
+from benchmarks._energy import clusters, forecasts, gaia, grid, guangzhou, latency
 
-_EXPERIMENTS = {
+_Rows = Callable[[Path | None, int], list[dict[str, object]]]
+_EXPERIMENTS: dict[str, _Rows] = {
     "clusters": clusters.rows,
-    "gaia": gaia.rows,
+    "forecasts": forecasts.rows,
+    "grid": grid.rows,
     "guangzhou": guangzhou.rows,
     "latency": latency.rows,
 }
@@ -21,8 +26,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "experiment",
         nargs="?",
-        choices=sorted(_EXPERIMENTS),
+        choices=sorted([*_EXPERIMENTS, "gaia"]),
         help="which one (default: all)",
+    )
+    parser.add_argument(
+        "--zone",
+        default=gaia.ZONE,
+        metavar="ZONE",
+        help="the grid of `gaia` (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--first-hour",
+        type=int,
+        default=gaia.FIRST_HOUR,
+        metavar="N",
+        help="of the year, at which `gaia` begins (default: %(default)s)",
     )
 
 
@@ -33,9 +51,14 @@ def rows(arguments: argparse.Namespace) -> list[dict[str, object]]:
         FileNotFoundError: the data set is missing.
         ValueError: the data cannot be read.
     """
-    chosen = [arguments.experiment] if arguments.experiment else sorted(_EXPERIMENTS)
+
+    def of_gaia(data: Path | None, _seed: int) -> list[dict[str, object]]:
+        return gaia.rows(data, zone=arguments.zone, first_hour=arguments.first_hour)
+
+    experiments = {**_EXPERIMENTS, "gaia": of_gaia}
+    chosen = [arguments.experiment] if arguments.experiment else sorted(experiments)
     return [
         {"experiment": name, **row}
         for name in chosen
-        for row in _EXPERIMENTS[name](arguments.data, arguments.seed)
+        for row in experiments[name](arguments.data, arguments.seed)
     ]

@@ -8,7 +8,7 @@ begins again.
 
 import heapq
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil
 from pathlib import Path
 from random import Random
@@ -41,8 +41,7 @@ _SLOT_TICKS = 300 // TICK_SECONDS
 _SLOTS_PER_HOUR = TICKS_PER_HOUR // _SLOT_TICKS
 _SLACK = _SLACK_HOURS * _SLOTS_PER_HOUR
 _WRONG, _PROLONGED = 0.2, 0.02
-_SPARE_HOURS = 3
-"""Before the latest start; kept for what is planned again."""
+_SPARE_HOURS = 6
 _LOST_HOURS = 24
 _IMPROVED_EVERY_HOURS = 1
 _INPUTS = f"{ZONES_INPUT}; {JOBS_INPUT}; power: equal for every core (assumed)"
@@ -85,6 +84,8 @@ class Trial:
         wrong: how far stated lengths may be off.
         lost: a cluster and the slot in which it is lost for a day; None: none is.
         resumes: whether its jobs go on elsewhere from their last hour, or begin again.
+        spare_hours: before the latest start; kept for what is planned again.
+        improves: whether plans are improved each hour.
     """
 
     cores: int
@@ -92,6 +93,8 @@ class Trial:
     wrong: float = 0.0
     lost: tuple[int, int] | None = None
     resumes: bool = True
+    spare_hours: int = 0
+    improves: bool = False
 
 
 @dataclass(slots=True)
@@ -161,7 +164,8 @@ class Run:
             _STARTS: self._start,
             _IS_IMPROVED: self._improve,
         }
-        heapq.heappush(self._events, (0, _IS_IMPROVED, ""))
+        if self.trial.improves:
+            heapq.heappush(self._events, (0, _IS_IMPROVED, ""))
         while self._events:
             now, kind, key = heapq.heappop(self._events)
             happens[kind](key, now)
@@ -173,6 +177,9 @@ class Run:
         if np.isfinite(cost).any():
             self.price.see(cost.min(axis=0), waits)
         self._plan([work], now, dict(self.reserved.plans))
+        planned = self.reserved.plans.get(key)
+        if planned is not None:
+            self.price.waited(planned.start - job.at / _SLOT_TICKS)
 
     def _work(self, key: str, now: int, latest: int) -> TimedWork:
         progress = self._jobs[key]
@@ -191,7 +198,7 @@ class Run:
             heapq.heappush(self._events, (later, _IS_IMPROVED, ""))
 
     def _outlook(self, now: int) -> Outlook:
-        spare = _SPARE_HOURS * _SLOTS_PER_HOUR
+        spare = self.trial.spare_hours * _SLOTS_PER_HOUR
         return Outlook(self._sums(now), now, self.price.price, spare)
 
     def _note_starts(self, before: dict[str, ReservedRun]) -> None:
@@ -207,7 +214,6 @@ class Run:
         progress = self._jobs[key]
         if not progress.done:
             wait = now - progress.job.at / _SLOT_TICKS
-            self.price.waited(wait)
             self.waits.append(wait / _SLOTS_PER_HOUR)
         heapq.heappush(self._events, (now + progress.left, _ENDS, key))
         heapq.heappush(self._events, (run.end, _OVERRUNS, key))
@@ -312,15 +318,16 @@ def zones_of(series: list[Floats]) -> Zones:
 def _trials(cores: int, seed: int) -> Iterator[tuple[str, Trial]]:
     yield "greedy", Trial(cores)
     yield "greedy-wait-12", Trial(cores, _AIM_HOURS)
-    yield "wrong-lengths", Trial(cores, _AIM_HOURS, _WRONG)
+    safe = Trial(cores, _AIM_HOURS, spare_hours=_SPARE_HOURS, improves=True)
+    yield "safe-wait-12", safe
+    wrong = replace(safe, wrong=_WRONG)
+    yield "wrong-lengths", wrong
     chance = Random(seed)  # noqa: S311 - a simulation
     for place, zone in enumerate(_ZONES):
-        lost = (place, chance.randrange(12, _TRACE_HOURS - 12) * _SLOTS_PER_HOUR)
-        yield f"wrong-lengths-lost-{zone}", Trial(cores, _AIM_HOURS, _WRONG, lost)
-        yield (
-            f"wrong-lengths-lost-{zone}-begins-again",
-            Trial(cores, _AIM_HOURS, _WRONG, lost, resumes=False),
-        )
+        at = chance.randrange(12, _TRACE_HOURS - 12) * _SLOTS_PER_HOUR
+        lost = replace(wrong, lost=(place, at))
+        yield f"wrong-lengths-lost-{zone}", lost
+        yield f"wrong-lengths-lost-{zone}-begins-again", replace(lost, resumes=False)
 
 
 def cores_for(jobs: list[Job], load: float) -> int:
@@ -337,7 +344,7 @@ def _rows_of(zones: Zones, jobs: list[Job], load: float, seed: int) -> Iterator[
         run = Run(zones, trial)
         run.all(jobs, Random(seed))  # noqa: S311 - a simulation
         yield _row(name, load, run, rotation)
-    bound = 1 - _least_grams(zones, jobs, cores) / rotation.grams
+    bound = 1 - least_grams(zones, jobs, cores) / rotation.grams
     yield {"policy": "bound", "load": load, "saving": round(bound, 4)}
 
 
@@ -354,7 +361,7 @@ def _row(name: str, load: float, run: Run, rotation: Run) -> dict[str, object]:
     }
 
 
-def _least_grams(zones: Zones, jobs: list[Job], cores: int) -> float:
+def least_grams(zones: Zones, jobs: list[Job], cores: int) -> float:
     """No plan emits less: the Lagrangian bound of the linear program, by subgradient steps.
 
     A core in a slot has a price; each job takes its cheapest place at these prices, and what the

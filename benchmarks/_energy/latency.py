@@ -207,19 +207,44 @@ def least_grams(hours: Floats, near: Bools, rooms: Ints) -> float:
     far as services can be brought there, is best (sets of filled places are a matroid). How many
     can be served by a set of places is the same at every hour.
     """
-    served: dict[frozenset[int], int] = {frozenset(): 0}
+    if (rooms >= _SERVICES * len(near)).all():  # each goes to the cleanest place that is near
+        return float(np.where(near[:, :, None], hours, np.inf).min(axis=1).sum()) * _SERVICES
+    return sum(
+        _least_grams_together(hours[group], near[np.ix_(group, group)], rooms[group])
+        for group in _groups(near)
+    )
+
+
+def _least_grams_together(hours: Floats, near: Bools, rooms: Ints) -> float:
+    served: dict[int, int] = {0: 0}  # by the places, as bits
     total = 0.0
     for column in hours.T:
-        places: frozenset[int] = frozenset()
+        places = 0
         for place in np.argsort(column, kind="stable").tolist():
-            more = places | {place}
+            more = places | 1 << place
             if more not in served:
-                served[more] = most_served(near[:, sorted(more)], rooms[sorted(more)])
+                chosen = [each for each in range(len(near)) if more >> each & 1]
+                served[more] = most_served(near[:, chosen], rooms[chosen])
             total += float(column[place]) * (served[more] - served[places])
             places = more
             if served[places] == _SERVICES * len(near):
                 break
     return total
+
+
+def _groups(near: Bools) -> list[list[int]]:
+    """Regions that can reach each other, also by way of others."""
+    left, groups = set(range(len(near))), []
+    linked = near | near.T
+    while left:
+        group, more = set(), {min(left)}
+        while more:
+            group |= more
+            reached = np.flatnonzero(linked[sorted(more)].any(axis=0)).tolist()
+            more = set(reached) - group
+        groups.append(sorted(group))
+        left -= group
+    return groups
 
 
 def most_served(near: Bools, rooms: Ints) -> int:

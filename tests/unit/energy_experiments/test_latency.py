@@ -96,11 +96,11 @@ def test_services_without_neighbours_stay_and_emit_what_their_regions_do() -> No
 
 
 def test_the_yardstick_is_the_best_of_all_divisions() -> None:
-    """Sixteen equal services of two regions, by trying all numbers at all places."""
+    """Services of two regions at three places, by trying all numbers; the third region's stay."""
     chance = np.random.default_rng(5)
     for _ in range(25):
-        near = chance.random((2, 3)) < 0.7
-        near[:, :2] |= np.eye(2, dtype=np.bool_)
+        near = (chance.random((3, 3)) < 0.7) | np.eye(3, dtype=np.bool_)
+        near[2] = [False, False, True]
         rooms = chance.integers(4, 7, 3)
         hours = chance.uniform(20, 900, (3, 4))
         divisions = [
@@ -108,13 +108,24 @@ def test_the_yardstick_is_the_best_of_all_divisions() -> None:
             for each in product(range(_SERVICES + 1), repeat=6)
             if sum(each[:3]) == sum(each[3:]) == _SERVICES
             and all(near[n // 3, n % 3] or not count for n, count in enumerate(each))
-            and all(each[place] + each[place + 3] <= rooms[place] for place in range(3))
+            and all(
+                each[place] + each[place + 3] <= rooms[place] - _SERVICES * (place == 2)
+                for place in range(3)
+            )
         ]
         best = sum(
             min(sum(column[n % 3] * count for n, count in enumerate(each)) for each in divisions)
+            + column[2] * _SERVICES
             for column in hours.T
         )
         assert least_grams(hours, near, rooms) == pytest.approx(best)
+
+
+def test_with_room_for_all_each_service_goes_to_the_cleanest_place_that_is_near() -> None:
+    hours = np.array([[300.0, 90.0], [100.0, 200.0], [10.0, 10.0]])
+    near = np.array([[True, True, False], [False, True, False], [False, False, True]])
+    rooms = np.full(3, 3 * _SERVICES)
+    assert least_grams(hours, near, rooms) == _SERVICES * (100 + 90 + 100 + 200 + 10 + 10)
 
 
 def test_the_largest_flow_reroutes_services() -> None:
