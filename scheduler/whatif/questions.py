@@ -15,6 +15,7 @@ from scheduler.whatif.shape import AskedShape
 from scheduler.whatif.survival.answer import ask_survival
 from scheduler.whatif.survival.drill import ask_drill
 from scheduler.whatif.survival.losses import MAX_NAMED_LOSSES
+from scheduler.whatif.survival.touched import MAX_KNOWN, KnownLoss
 
 
 class WhatIfQuestion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="whatif"):
@@ -35,10 +36,13 @@ class SurvivalQuestion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     Attributes:
         losses: each alone; empty: every site.
         with_plans: the answer holds the plan of each loss that is survived, and its sites.
+        known: losses that were survived, with digests; those that nothing has touched since are
+            not proved again.
     """
 
     losses: Annotated[tuple[LoseSites, ...], Meta(max_length=MAX_NAMED_LOSSES)] = ()
     with_plans: bool = False
+    known: Annotated[tuple[KnownLoss, ...], Meta(max_length=MAX_KNOWN)] = ()
 
 
 class DrillQuestion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="drill"):
@@ -71,7 +75,13 @@ def answer_question(question: Question, copy: FleetCopy, progress: Progress) -> 
     if isinstance(question, CapacityQuestion):
         return ask_capacity(copy, question.shape, progress)
     if isinstance(question, SurvivalQuestion):
-        return ask_survival(copy, question.losses, progress, with_plans=question.with_plans)
+        return ask_survival(
+            copy,
+            question.losses,
+            progress,
+            with_plans=question.with_plans,
+            known=question.known,
+        )
     if isinstance(question, DrillQuestion):
         return ask_drill(copy, question.site, question.seconds, progress)
     return ask(copy, question.changes, progress)

@@ -3,7 +3,9 @@
 The loss of every province, city and provider follows, less often; of those the counts are metrics.
 
 What changes meanwhile is judged together, after a pause that grows with the time of a judgement, so
-that judging takes at most a quarter of one core. The answers become the condition `SurvivesLoss`.
+that judging takes at most a quarter of one core. Only losses that a change has touched are proved
+again; all of them are every ten minutes, as some rules depend on the time. The answers become the
+condition `SurvivesLoss`.
 """
 
 import asyncio
@@ -25,6 +27,7 @@ from scheduler.runtime.faults import Faults
 from scheduler.whatif.questions import Question, SurvivalQuestion
 from scheduler.whatif.scenario.changes import LoseSites, LossKind
 from scheduler.whatif.survival.losses import ALL_VALUES
+from scheduler.whatif.survival.touched import MAX_KNOWN, KnownLoss
 
 _log = logging.getLogger(__name__)
 
@@ -34,8 +37,11 @@ DOMAINS: Final[tuple[LossKind, ...]] = ("province", "city", "provider")
 _OF_DOMAINS: Final = SurvivalQuestion(
     losses=tuple(LoseSites(kind=one, value=ALL_VALUES) for one in DOMAINS), with_plans=True
 )
+_OF_SITES: Final = SurvivalQuestion(with_plans=True)
 _DOMAIN_PAUSES: Final = 9.0
 """So many times as long as a judgement of domains took, none of them is made: sites come first."""
+_WHOLE_SECONDS: Final = 600.0
+"""After this time every loss is proved again, touched or not."""
 _CHECK_SECONDS: Final = 5.0
 _PAUSES_PER_JUDGEMENT: Final = 3.0
 _MAX_MESSAGE: Final = 1024
@@ -65,15 +71,24 @@ class JudgedLoss(msgspec.Struct, frozen=True, rename="camel"):
         sentence: why, for people.
         site_names: the sites that are lost.
         plan: where the replicas of each workload start.
+        digest: of all that the plan was made from; empty: it is not survived.
+        unchanged: nothing of that has changed, so what was known of it holds.
     """
 
     of: str
-    survives: bool | None
     workloads: int
-    sentence: str
+    survives: bool | None = None
+    sentence: str = ""
     lost_count: int = 0
     site_names: tuple[str, ...] = ()
     plan: tuple[_PlannedWorkload, ...] | None = None
+    digest: str = ""
+    unchanged: bool = False
+
+    def known(self) -> KnownLoss:
+        """What the next question says of it."""
+        targets = {to.site for one in self.plan or () for to in one.to}
+        return KnownLoss(of=self.of, digest=self.digest, targets=tuple(sorted(targets)))
 
 
 class _Losses(msgspec.Struct, frozen=True):
@@ -84,6 +99,31 @@ class _LastLine(msgspec.Struct, frozen=True):
     answer: _Losses | None = None
     failed: str = ""
     refused: str = ""
+
+
+@dataclass(slots=True)
+class _ProvedLosses:
+    """The losses of one question that were proved survived, until all are proved again."""
+
+    rows: dict[str, JudgedLoss] = field(default_factory=dict)
+    whole_at_seconds: float = float("-inf")
+
+    def question(self, base: SurvivalQuestion, now_seconds: float) -> SurvivalQuestion:
+        """The question, with what is known while that is not too old."""
+        if now_seconds - self.whole_at_seconds >= _WHOLE_SECONDS:
+            self.rows, self.whole_at_seconds = {}, now_seconds
+        known = tuple(one.known() for one in list(self.rows.values())[:MAX_KNOWN])
+        return msgspec.structs.replace(base, known=known)
+
+    def take(self, losses: Iterable[JudgedLoss]) -> tuple[JudgedLoss, ...]:
+        """The losses, each with what was known of it where nothing has touched it."""
+        found = tuple(self.rows.get(one.of, one) if one.unchanged else one for one in losses)
+        self.rows = {one.of: one for one in found if one.survives and one.digest}
+        return found
+
+    def forget(self) -> None:
+        """A judgement failed: all are proved again the next time."""
+        self.rows = {}
 
 
 @dataclass(slots=True)
@@ -120,6 +160,8 @@ class SurvivalWatch:
     _plans: KeptPlans = field(default_factory=KeptPlans)
     _site_plans: tuple[LossPlan, ...] = ()
     _domains: _JudgedDomains = field(default_factory=_JudgedDomains)
+    _proved: _ProvedLosses = field(default_factory=_ProvedLosses)
+    _proved_domains: _ProvedLosses = field(default_factory=_ProvedLosses)
     _changes: int = 0
     _judged: tuple[int, Hashable] | None = None
 
@@ -166,6 +208,7 @@ class SurvivalWatch:
         if version is None:
             self._conditions, self._judged, self._plans = {}, None, KeptPlans()
             self._domains = _JudgedDomains()
+            self._proved, self._proved_domains = _ProvedLosses(), _ProvedLosses()
             return False
         now = (self._changes, version)
         has_judged = now != self._judged
@@ -180,26 +223,30 @@ class SurvivalWatch:
 
     async def _judge_sites(self) -> None:
         begun = self.clock.monotonic()
-        found = await self._answer(SurvivalQuestion(with_plans=True))
+        found = await self._answer(self._proved.question(_OF_SITES, begun))
         if found.answer is None:
             self._keep_unknown(found.failed or found.refused)
             self._site_plans = ()
+            self._proved.forget()
         else:
-            self._site_plans = await asyncio.to_thread(_plans_of, found.answer.losses)
-            self._keep(found.answer.losses)
+            losses = self._proved.take(found.answer.losses)
+            self._site_plans = await asyncio.to_thread(_plans_of, losses)
+            self._keep(losses)
         await self._keep_plans()
         self._count(self.clock.monotonic() - begun)
 
     async def _judge_domains(self) -> None:
         """Judges provinces, cities and providers; what cannot be judged is not known."""
         begun, known = self.clock.monotonic(), self._domains
-        found = await self._answer(_OF_DOMAINS)
+        found = await self._answer(self._proved_domains.question(_OF_DOMAINS, begun))
         if found.answer is None:
             _log.warning("the loss of domains is not judged: %s", found.failed or found.refused)
             known.plans, known.answers = (), dict.fromkeys(known.answers)
+            self._proved_domains.forget()
         else:
-            known.plans = await asyncio.to_thread(_plans_of, found.answer.losses)
-            known.answers = {one.of: one.survives for one in found.answer.losses if one.workloads}
+            losses = self._proved_domains.take(found.answer.losses)
+            known.plans = await asyncio.to_thread(_plans_of, losses)
+            known.answers = {one.of: one.survives for one in losses if one.workloads}
         await self._keep_plans()
         for kind in DOMAINS:
             prefix = f"{kind}="

@@ -18,6 +18,7 @@ IN_ORDER = (
     "howto/policies.md",
     "howto/roll-out.md",
     "howto/failure-drills.md",
+    "howto/site-drills.md",
     "howto/backup.md",
     "upgrade.md",
     "howto/hardening.md",

@@ -116,6 +116,11 @@ def ready_in(up: Up) -> dict[str, Any]:
     return running if is_ready else {}
 
 
+def over(report: dict[str, Any]) -> dict[str, Any]:
+    """A report, once its drill is over; empty before."""
+    return report if report.get("endedAt") else {}
+
+
 def report_of(process: "subprocess.Popen[str]", code: int) -> dict[str, Any]:
     out, err = process.communicate(timeout=120)
     assert process.returncode == code, err
@@ -190,9 +195,9 @@ def test_a_drill_ends_by_itself_after_a_kill_of_command_and_scheduler(
     eventually(lambda: runs(up, "app", "m2"))
     up.kill()
     up.start()
-    becomes(lambda: condition(up, "m1"), "")
-    report = kapok(up, "drill", "show", code=None)
+    report = eventually(lambda: over(kapok(up, "drill", "show", code=None)))
     assert (report["endedBy"], report["site"]) == ("time", "m1")
+    becomes(lambda: condition(up, "m1"), "")
     assert [each["workload"] for each in report["moves"]] == ["default/app"]
     phases = kapok(up, "ledger", "list", "--subject", "drills")["records"]
     assert len(phases) == 2, "neither beginning nor report is recorded twice"

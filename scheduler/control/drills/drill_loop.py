@@ -112,7 +112,14 @@ class DrillLoop:
         return running is not None and running.site == site
 
     def condition_of(self, site: str) -> Condition | None:
-        """The condition of the site that a drill treats as lost; None of all others."""
+        """The condition of the site that a drill treats as lost; None of all others.
+
+        Until it is known whether a drill goes on, a Site keeps what the leader before has said.
+        """
+        if self._state is None:
+            known = self.sites.objects.sites.get(site)
+            said = known.status.conditions if known is not None else ()
+            return next((one for one in said if one.type == CONDITION), None)
         running = self.running
         if running is None or running.site != site:
             return None

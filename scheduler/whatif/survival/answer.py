@@ -1,6 +1,7 @@
 """The answer to `kapok survive`: for each loss whether it is survived, what is lost, what helps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Final
 
 from scheduler.model.demand.demand import Demand
@@ -15,6 +16,7 @@ from scheduler.whatif.settling.settled_fleet import SettledFleet, open_fleet
 from scheduler.whatif.smallest_change import Row, change_row
 from scheduler.whatif.survival.losses import LossIndex, name_of
 from scheduler.whatif.survival.proof import LossProofs
+from scheduler.whatif.survival.touched import KnownLoss, LossDigests
 from scheduler.whatif.survival.trial import LossResult, LossTrials, LostWork, capped
 
 MAX_EXPLAINED: Final = 8
@@ -32,6 +34,7 @@ def ask_survival(
     *,
     max_explained: int = MAX_EXPLAINED,
     with_plans: bool = False,
+    known: Sequence[KnownLoss] = (),
 ) -> dict[str, Any]:
     """Whether losses can be survived, in the JSON form of `kapok survive -o json`.
 
@@ -40,7 +43,10 @@ def ask_survival(
         losses: what is lost, each alone; empty: every site. These come without their plans.
         progress: shows how far it is.
         max_explained: for so many losses the smallest change is searched.
-        with_plans: every loss comes with its plan and its sites.
+        with_plans: every loss comes with its plan and its sites, and with a digest if it is
+            survived.
+        known: losses that were survived; one that nothing has touched since is `unchanged`, and
+            all that is said of it besides is how many workloads run there.
 
     Raises:
         ScenarioError: a site or a value does not exist.
@@ -50,39 +56,58 @@ def ask_survival(
     demands = {key: capped(one) for key, one in reader.read_all(progress).items()}
     index = LossIndex(copy, demands)
     expanded = index.expanded(losses)
-    settled = open_fleet(copy, reader, demands, progress)
-    settled.ends_others = False  # a loss is survived only if nothing else would have to end
-    judge = _Judge(settled, max_explained)
+    judge = _Judge(lambda: open_fleet(copy, reader, demands, progress), max_explained)
+    digests, former = LossDigests(copy, demands, reader), {one.of: one for one in known}
     rows: list[Row] = []
     judged: dict[frozenset[str], Row] = {}  # a province of one city is lost with that city
     for place, loss in enumerate(expanded):
         progress("losses", place, len(expanded))
-        sites = index.sites_of(loss)
-        known = judged.get(sites)
-        row = known and {**known, "of": name_of(loss)}
+        name, sites = name_of(loss), index.sites_of(loss)
+        work = index.work_at(sites)
+        before = former.get(name)
+        if before is not None and digests.of(sites, work, before.targets) == before.digest:
+            rows.append({"of": name, "unchanged": True, "workloads": len(work)})
+            continue
+        found = judged.get(sites)
+        row = found and {**found, "of": name}
         if row is None:
-            row = judged[sites] = judge.row(
-                name_of(loss), sites, index.work_at(sites), with_plan=bool(losses) or with_plans
-            )
+            with_plan = bool(losses) or with_plans
+            row = judged[sites] = judge.row(name, sites, work, with_plan=with_plan)
         if with_plans:
             row["siteNames"] = sorted(sites)
+            if row["survives"]:
+                row["digest"] = digests.of(sites, work, targets_of(row))
         rows.append(row)
     return {"losses": rows, "computedAt": format_rfc3339(copy.objects.now), "notes": judge.notes()}
+
+
+def targets_of(row: Mapping[str, Any]) -> list[str]:
+    """The sites where the plan of a loss starts replicas."""
+    return sorted({to["site"] for one in row["plan"] or () for to in one["to"]})
 
 
 class _Judge:
     """Judges one loss after the other.
 
     Args:
-        settled: the fleet as it was read.
+        open_copy: opens the fleet as it was read, once a loss is to be judged at all.
         max_explained: for so many losses the smallest change is searched.
     """
 
-    def __init__(self, settled: SettledFleet, max_explained: int) -> None:
-        self._settled, self._left_to_explain = settled, max_explained
+    def __init__(self, open_copy: Callable[[], SettledFleet], max_explained: int) -> None:
+        self._open, self._left_to_explain = open_copy, max_explained
         self._unexplained = 0
-        self._trials = LossTrials(settled)
         self._proofs: LossProofs | None = None
+
+    @cached_property
+    def _settled(self) -> SettledFleet:
+        settled = self._open()
+        settled.ends_others = False  # a loss is survived only if nothing else would have to end
+        return settled
+
+    @cached_property
+    def _trials(self) -> LossTrials:
+        return LossTrials(self._settled)
 
     def notes(self) -> list[str]:
         """What the answer leaves out."""

@@ -11,6 +11,7 @@ import pytest
 from scheduler.model.kinds.fields import Condition
 from scheduler.whatif.fleet_copy import FleetCopy
 from scheduler.whatif.questions import Question, SurvivalQuestion
+from scheduler.whatif.survival.touched import KnownLoss
 from scheduler.whatif_process.asker import WhatIfAsker
 from scheduler.whatif_process.survival_watch import SurvivalWatch
 from tests.support.fake_clock import FakeClock
@@ -79,7 +80,7 @@ class Rig:
         self.lines = [b'{"what":"losses","done":1,"total":2}\n', msgspec.json.encode(answer)]
 
     async def ask(self, question: Question) -> AsyncGenerator[bytes, None]:
-        is_of_sites = question == SurvivalQuestion(with_plans=True)
+        is_of_sites = isinstance(question, SurvivalQuestion) and not question.losses
         (self.questions if is_of_sites else self.domain_questions).append(question)
         if self.takes_seconds and is_of_sites:
             await self.clock.sleep(self.takes_seconds)
@@ -214,6 +215,46 @@ def domain_answer(**domains: bool | None) -> list[bytes]:
     ]
     rows.append({"of": "city=empty", "survives": True, "workloads": 0, "sentence": "nothing"})
     return [msgspec.json.encode({"answer": {"losses": rows}})]
+
+
+def proved(name: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON
+    """A row of a loss that is survived, with its plan."""
+    plan = [{"workload": "ns/a", "to": [{"site": "m9", "replicas": 2}]}]
+    row = {"of": name, "survives": True, "workloads": 2, "sentence": f"why {name}"}
+    return {**row, "siteNames": [name], "plan": plan, "digest": f"d-{name}", **more}
+
+
+async def test_losses_that_nothing_has_touched_keep_their_answers_and_plans() -> None:
+    rig = Rig()
+
+    def answers(*rows: dict[str, Any]) -> None:
+        rig.lines = [msgspec.json.encode({"answer": {"losses": rows}})]
+
+    async def asked_again() -> tuple[KnownLoss, ...]:
+        rig.watch.note_change()
+        await rig.watch.judge_if_changed()
+        question = rig.questions[-1]
+        assert isinstance(question, SurvivalQuestion)
+        return question.known
+
+    kept = KnownLoss(of="m1", digest="d-m1", targets=("m9",))
+    answers(proved("m1"), {"of": "m2", "survives": False, "workloads": 1, "sentence": "full"})
+    assert await asked_again() == ()
+    entry = rig.watch.plans.entry_for("ns/a", ["m1"], lambda _: True)
+    assert entry is not None
+    answers({"of": "m1", "unchanged": True, "workloads": 2}, proved("m2", digest="d2"))
+    assert await asked_again() == (kept,)
+    assert rig.statuses() == {"m1": "True PlanFound", "m2": "True PlanFound"}
+    assert rig.watch.plans.entry_for("ns/a", ["m1"], lambda _: True) == entry
+    answers(proved("m1"), proved("m2"))
+    assert [one.of for one in await asked_again()] == ["m1", "m2"]
+    rig.lines = [b'{"failed":"no memory"}']
+    assert len(await asked_again()) == 2
+    answers(proved("m1"))
+    assert await asked_again() == (), "after a failure all is proved again"
+    await rig.clock.advance(601)
+    assert await asked_again() == (), "and all of it now and then"
+    assert await asked_again() == (kept,)
 
 
 async def test_domains_are_counted_by_kind_and_their_plans_are_kept() -> None:

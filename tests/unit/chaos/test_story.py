@@ -1,12 +1,14 @@
 """Stories repeat themselves by their seed, and the shrinker keeps what matters."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from benchmarks._chaos.happenings import HAPPENINGS
 from benchmarks._chaos.run import Outcome
 from benchmarks._chaos.shrink import find_minimal
 from benchmarks._chaos.story import (
     HUB_EVENTS,
+    OWN_EVENTS,
     SITE_EVENTS,
     USER_EVENTS,
     Event,
@@ -28,9 +30,20 @@ def test_a_seed_gives_its_story_again_and_another_seed_another() -> None:
 
 
 def test_every_event_has_something_that_happens() -> None:
-    kinds = SITE_EVENTS.keys() | HUB_EVENTS.keys() | USER_EVENTS.keys()
+    kinds = SITE_EVENTS.keys() | HUB_EVENTS.keys() | USER_EVENTS.keys() | OWN_EVENTS.keys()
     assert kinds == HAPPENINGS.keys() - {"old-disk"} | {"scheduler-kill", "deposed"}
     assert {one.kind for one in _draw(5)} <= kinds
+
+
+def test_events_at_the_hubs_own_sites_leave_the_others_of_a_seed_as_they_are() -> None:
+    sizes: dict[str, Any] = {"sites": 20, "workloads": 50, "report_seconds": 10}
+    plain = draw_story(3, minutes=60, mean_pause_seconds=20, **sizes)
+    own = draw_story(3, minutes=60, mean_pause_seconds=20, mean_own_seconds=60, **sizes)
+    assert (plain.has_own_hub, own.has_own_hub) == (False, True)
+    others = tuple(one for one in own.events if one.kind not in OWN_EVENTS)
+    assert others == plain.events
+    assert len(own.events) - len(others) > 20
+    assert [one.at for one in own.events] == sorted(one.at for one in own.events)
 
 
 def test_the_end_of_a_story_is_quiet() -> None:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from scheduler.control.drills.drill_loop import DrillLoop
@@ -21,6 +22,7 @@ from scheduler.control.failover.gate import OpenGate
 from scheduler.control.ports.hub import CONFIG_MAPS, NAMESPACE, SITES, HubError
 from scheduler.control.ports.not_recorded import NotRecorded
 from scheduler.model.drills.drill import MAX_DRILL_SECONDS, RUNS_HUB_LABEL
+from scheduler.model.kinds.fields import Condition
 from tests.support.failing_city import FailingCity, pinned
 from tests.support.sites import Raw, workload
 
@@ -334,6 +336,13 @@ async def test_the_next_leader_goes_on_with_a_drill_and_ends_it_in_time() -> Non
         assert (await one.state()).running is not None
     async with one.city.next_leader() as second:
         other = DrillCity(second)
+        said = Condition(type="Drill", status="True", reason="TreatedAsLost", message="runs")
+        site = second.loops.objects.sites["m1"]
+        second.loops.objects.sites["m1"] = msgspec.structs.replace(
+            site, status=msgspec.structs.replace(site.status, conditions=(said,))
+        )
+        assert other.loop.condition_of("m1") == said, "it is not known yet whether it goes on"
+        assert other.loop.condition_of("m2") is None
         async with other.drilling():
             await second.live(100)
             assert other.loop.is_lost("m1")
