@@ -24,7 +24,7 @@ from scheduler.cli.support.hub_access import HubNotFound, add_hub_arguments, fin
 from scheduler.cli.support.offline_input import OfflineInputError, fleet_of, input_of_objects
 from scheduler.cli.support.output import print_error, print_json, print_sentences, print_table
 from scheduler.control.ports.hub import KAPOK_RESOURCES, WORKLOADS, HubError
-from scheduler.control.rebalance.words import write_asked
+from scheduler.control.rebalance.tasks import write_asked
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.runtime.clock import SystemClock
 from scheduler.runtime.printable import printable

@@ -10,7 +10,7 @@ import pytest
 from scheduler.apiserver.server import ApiServerOptions, serve
 from scheduler.cli.entry import main
 from scheduler.control.ports.hub import GRANTS, NAMESPACES, POLICIES, SITES, TENANTS, WORKLOADS
-from scheduler.control.rebalance.words import REBALANCE_ANNOTATION
+from scheduler.control.rebalance.tasks import REBALANCE_ANNOTATION
 from scheduler.control.rollout.words import WORD_ANNOTATION
 from scheduler.hub.client import HubClient, open_hub
 from scheduler.hub.crds.generate import make_crds
