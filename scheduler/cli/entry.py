@@ -42,6 +42,7 @@ COMMANDS: dict[str, str] = {
     "apply": "apply manifests to the hub",
     "drill": "treat a site as lost for a while, and measure what follows",
     "failover": "replace a workload's replicas at a site that is silent or to be left",
+    "rebalance": "move running work to where it costs less, within its policy's budget",
     "rollout": "show, pause, resume and undo how a change goes out by groups of sites",
     "site": "cordon, drain and open sites",
     "wrap": "make a Workload of plain manifests, such as a Deployment and its Service",

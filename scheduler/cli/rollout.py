@@ -1,8 +1,8 @@
 """`kapok rollout status|pause|resume|undo NS/NAME`: how a change goes out by groups of sites.
 
-The word is an annotation of the Workload, which whoever may change the Workload may write. The
-scheduler follows it with its next decision, which is recorded, and the status says which word that
-was.
+The word is an annotation of the Workload: it needs the right to change the Workload, and no other.
+The scheduler follows it with its next decision, which is recorded, and the status says which word
+that was.
 """
 
 import argparse

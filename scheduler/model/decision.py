@@ -100,7 +100,7 @@ class RolloutStep(Part, frozen=True, kw_only=True):
     because: str = ""
     """Why, for people."""
     waits_for: str = ""
-    """What keeps the next group from its turn; empty: nothing is known to."""
+    """What the next group waits for; empty: nothing is known."""
 
 
 class RebalanceStep(Part, frozen=True, kw_only=True):

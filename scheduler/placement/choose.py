@@ -34,8 +34,7 @@ from scheduler.placement.plain import choose_plainly
 from scheduler.placement.preemption.preempt import preempt
 from scheduler.placement.rebalance.saving import format_saving, is_worth_it, saving_of
 from scheduler.placement.result import CycleState, build_decision
-from scheduler.placement.rollout.advance import advance
-from scheduler.placement.rollout.line import with_rollout
+from scheduler.placement.rollout.advance import advance, with_rollout
 from scheduler.placement.rule_moves import may_move, move_to_meet_rules
 from scheduler.placement.start_time import can_wait, note_on_given_up_plan, plan_start, postpone
 

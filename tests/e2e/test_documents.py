@@ -17,6 +17,7 @@ IN_ORDER = (
     "howto/grants.md",
     "howto/policies.md",
     "howto/roll-out.md",
+    "howto/rebalance.md",
     "howto/failure-drills.md",
     "howto/site-drills.md",
     "howto/backup.md",

@@ -1,9 +1,9 @@
-"""Looks for moves that save cost, tells of them or starts them, within the budget of each policy.
+"""Looks for moves that save cost, reports or starts them, within the budget of each policy.
 
 Each minute it looks at some of the workloads whose policy says so, one after the other, and decides
-about them on the present fleet without any effect. What is worth it is told (Advise) or asked of
-the next decision (Auto), which decides again: the fleet may have changed, and the record shows what
-it saves. Nothing moves while evictions are frozen.
+about them on the present fleet without any effect. What is worth it is reported (Advise), or asked
+of the next decision (Auto), which decides again: the fleet may have changed, and the record shows
+what it saves. Nothing moves while evictions are frozen.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,8 +14,7 @@ import msgspec
 
 from scheduler.control.events.recorder import EventRecorder
 from scheduler.control.queue.requeue import Requeuer
-from scheduler.control.rebalance.tasks import RebalanceTasks
-from scheduler.control.rebalance.words import is_asked
+from scheduler.control.rebalance.tasks import RebalanceTasks, is_asked
 from scheduler.control.state.decision_inputs import DecisionInputs
 from scheduler.control.state.objects import HubObjects
 from scheduler.model.demand.demand import Demand

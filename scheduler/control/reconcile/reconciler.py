@@ -34,7 +34,7 @@ from scheduler.control.reconcile.progress import Begun, Flight, Step
 from scheduler.control.reconcile.triggers import cannot_wait
 from scheduler.control.reconcile.unmarked import UnmarkedDecisions
 from scheduler.control.reconcile.workload_writer import NOTHING_WRITTEN, WorkloadWriter
-from scheduler.control.rollout.overlap import overlap_refusal
+from scheduler.control.rollout.decisions import overlap_refusal
 from scheduler.control.state.manifest_checks import ManifestChecks
 from scheduler.control.state.objects import HubObjects
 from scheduler.control.state.ownership import ObjectOwnership, conflict_refusal

@@ -21,10 +21,12 @@ from scheduler.control.rollout.status import (
 )
 from scheduler.control.rollout.words import read_word
 from scheduler.control.state.decision_inputs import DecisionInputs
+from scheduler.control.state.objects import HubObjects
 from scheduler.control.status.conditions import is_spec_changed
 from scheduler.control.status.migration import Health, SiteShare, health_of, shares_in
 from scheduler.model.decision import Decision, RolloutStep
-from scheduler.model.demand.demand import Demand
+from scheduler.model.demand.demand import Demand, NotAccepted
+from scheduler.model.kinds.site import Site, labels_of_site
 from scheduler.model.kinds.workload import Workload, WorkloadSpec, WorkloadStatus
 from scheduler.model.manifests.manifests import with_replicas
 from scheduler.model.overrides.recorded import recorded_spec
@@ -32,6 +34,7 @@ from scheduler.model.rollout.question import RolloutQuestion, RolloutSite, SiteP
 from scheduler.model.rollout.surge import surge_of
 from scheduler.placement.choose import rollout_step
 from scheduler.placement.rollout.advance import fails_at, soaked_at
+from scheduler.placement.rollout.groups import find_overlap
 
 _ROOM_SECONDS = 15.0
 """A group that waits for room is looked at again after this time."""
@@ -209,3 +212,31 @@ def _content_of(spec: WorkloadSpec) -> tuple[object, ...]:
     recorded = recorded_spec(spec)
     requests = spec.demand and msgspec.structs.replace(spec.demand, replicas=1)
     return with_replicas(recorded.manifests, 1), recorded.overrides, requests
+
+
+def overlap_refusal(workload: Workload, objects: HubObjects) -> NotAccepted | None:
+    """Why the groups of a rollout are refused; None: each site is in one of them.
+
+    Only the sites show that two groups select the same one. It is looked at with every decision, so
+    a label that is written later is found as well; what runs then stays as it is.
+
+    Args:
+        workload: the object.
+        objects: the hub's objects, which have the labels of all sites.
+    """
+    rollout = workload.spec.rollout
+    if rollout is None or sum(one.site_selector is not None for one in rollout.groups) < 2:  # noqa: PLR2004 - two overlap
+        return None
+    labels = {name: _labels_of(site) for name, site in objects.sites.items()}
+    found = find_overlap(rollout.groups, labels)
+    if not found:
+        return None
+    return NotAccepted(
+        reason="invalid",
+        condition="InvalidRollout",
+        message=f"spec.rollout: {found}; each site is in one group",
+    )
+
+
+def _labels_of(site: Site) -> dict[str, str]:
+    return labels_of_site(site.metadata.name, site.metadata.labels, site.spec)

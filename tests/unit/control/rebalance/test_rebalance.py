@@ -1,4 +1,4 @@
-"""Rebalancing by the loops: what moves by itself, what is only told, and what waits for a word."""
+"""Rebalancing by the loops: what moves by itself, what is only reported, what waits for a word."""
 
 from datetime import timedelta
 from functools import partial
@@ -6,7 +6,7 @@ from typing import Any
 
 from scheduler.control.ports.hub import POLICIES, WORKLOADS
 from scheduler.control.ports.hub import SITES as SITE_KIND
-from scheduler.control.rebalance.words import REBALANCE_ANNOTATION, is_asked, write_asked
+from scheduler.control.rebalance.tasks import REBALANCE_ANNOTATION, is_asked, write_asked
 from tests.support.control_loops import ControlLoops
 from tests.support.fake_clock import START
 from tests.support.sites import Raw, nodes, site, workload
@@ -72,12 +72,12 @@ async def dearer(loops: ControlLoops) -> None:
 class Advice:
     """Keeps the reason and the message of each event."""
 
-    def __init__(self, told: list[tuple[str, str]]) -> None:
-        self.told = told
+    def __init__(self, said: list[tuple[str, str]]) -> None:
+        self.said = said
 
     def record(self, about: object, *, reason: str, message: str, is_warning: bool) -> None:
         del about, is_warning
-        self.told.append((reason, message))
+        self.said.append((reason, message))
 
 
 class Rig:
@@ -156,8 +156,8 @@ async def test_the_moves_of_an_hour_are_limited_over_all_workloads_of_a_policy()
 
 
 async def test_advice_moves_nothing_until_an_operator_asks() -> None:
-    rig, told = Rig(mode="Advise"), list[tuple[str, str]]()
-    rig.loops.term.rebalance_loop.events = Advice(told)  # type: ignore[assignment]
+    rig, said = Rig(mode="Advise"), list[tuple[str, str]]()
+    rig.loops.term.rebalance_loop.events = Advice(said)  # type: ignore[assignment]
     await rig.begin()
     async with rig.loops.started(*SITES, app()):
         await settle(rig.loops)
@@ -165,7 +165,7 @@ async def test_advice_moves_nothing_until_an_operator_asks() -> None:
         await rig.look()
         assert await sites_of(rig.loops) == {"dear": 1}
         await rig.look()
-        ((reason, message),) = told
+        ((reason, message),) = said
         assert reason == "RebalanceAdvised"
         assert "it would be rebalanced (1 moved): saves" in message
         note = {"metadata": {"annotations": write_asked(rig.loops.clock.now())}}

@@ -10,9 +10,8 @@ from scheduler.model.decision import RolloutStep
 from scheduler.model.kinds.fields import LabelSelector
 from scheduler.model.kinds.rollout import Rollout, RolloutGroup
 from scheduler.model.rollout.question import RolloutQuestion, RolloutSite
-from scheduler.placement.rollout.advance import advance
+from scheduler.placement.rollout.advance import advance, format_step
 from scheduler.placement.rollout.groups import find_overlap, lay_out
-from scheduler.placement.rollout.line import format_step
 from tests.support.fake_clock import START
 
 SITES = ("a", "b", "c", "d")
