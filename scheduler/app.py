@@ -21,7 +21,6 @@ from pathlib import Path
 
 import msgspec
 
-from scheduler.apiserver.kinds.core.refused_values import refused_value
 from scheduler.control.fence import FencedHub
 from scheduler.control.leader_election import Leadership, LeadershipLost, request_timeout_of
 from scheduler.control.orders.kept_orders import PreparedOrders
@@ -327,7 +326,7 @@ class Scheduler:
             recorder=self.recorder,
             ledger=services.ledger,
             hub_keys=services.hub_keys,
-            schemas=KindSchemas(client=services.client, clock=clock, refused_value=refused_value),
+            schemas=KindSchemas(client=services.client, clock=clock),
             node_labels=self.node_labels,
             prepared=self.prepared,
             asker=self.asker,

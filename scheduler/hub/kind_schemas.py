@@ -8,7 +8,7 @@ has no schema: the sites may serve it all the same.
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -17,7 +17,6 @@ import msgspec
 
 from scheduler.control.ports.hub import HubError
 from scheduler.hub.client import HubClient
-from scheduler.hub.schema.json_types import JsonObject
 from scheduler.hub.schema.manifest_checks import compile_kinds, find_problem
 from scheduler.hub.schema.structural import SchemaNode
 from scheduler.runtime.clock import Clock
@@ -46,12 +45,10 @@ class KindSchemas:
     Attributes:
         client: reads the documents.
         clock: monotonic time.
-        refused_value: what API servers refuse of a core kind beyond its schema; empty: nothing.
     """
 
     client: HubClient
     clock: Clock
-    refused_value: Callable[[JsonObject], str] = lambda _item: ""
     _urls: dict[str, str] = field(default_factory=dict, init=False)
     _read_at: float | None = field(default=None, init=False)
     _documents: OrderedDict[str, _Document] = field(default_factory=OrderedDict, init=False)
@@ -86,7 +83,7 @@ class KindSchemas:
         if node is None:
             return ""
         try:
-            return find_problem(node, dict(manifest), self.refused_value)
+            return find_problem(node, dict(manifest))
         except Exception as error:  # noqa: BLE001 - as for a schema that cannot be compiled
             _log.warning("a %s is not checked by its schema: %r", manifest.get("kind"), error)
             return ""

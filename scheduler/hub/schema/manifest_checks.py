@@ -6,8 +6,6 @@ no use. What webhooks may fill in, such as a missing field of a custom resource,
 judged here, and neither are patterns. Source: "OpenAPI V3" of the Kubernetes documentation.
 """
 
-from collections.abc import Callable
-
 from scheduler.hub.schema.json_types import Json, JsonObject
 from scheduler.hub.schema.structural import (
     SchemaNode,
@@ -74,24 +72,16 @@ def _narrow(schema: Json, *, is_core: bool) -> Json:
     return narrowed
 
 
-def find_problem(
-    node: SchemaNode,
-    manifest: JsonObject,
-    refused_value: Callable[[JsonObject], str] = lambda _item: "",
-) -> str:
+def find_problem(node: SchemaNode, manifest: JsonObject) -> str:
     """The first problem of a manifest, with the path of the field; empty if there is none.
 
     Args:
         node: the compiled schema of its kind.
         manifest: the manifest; it is left as it is.
-        refused_value: checks the values of a core kind that fits its schema; it may change them.
     """
     try:
         item: JsonObject = {k: _copy_of(v) for k, v in manifest.items() if k != "status"}
-        problem = _first_problem(node, item)
-        if not problem and node.is_core:
-            problem = refused_value(item)
-        return problem[:_MAX_VALUE_CHARACTERS]
+        return _first_problem(node, item)[:_MAX_VALUE_CHARACTERS]
     except RecursionError:
         return "it is nested too deeply"
 
