@@ -78,7 +78,7 @@ class RebalanceLoop:
 
     async def check(self) -> None:
         """One round."""
-        if self.is_frozen():
+        if self.is_frozen() or not self._is_wanted():
             return
         known = self.objects.workloads
         self._advised = {key: at for key, at in self._advised.items() if key in known}
@@ -91,6 +91,10 @@ class RebalanceLoop:
                 found.setdefault(policy, []).append(candidate)
         for policy, candidates in found.items():
             self._act(policy, candidates)
+
+    def _is_wanted(self) -> bool:
+        """Whether any policy lets work move; without one, no workload is looked at."""
+        return any(one.spec.rebalance.mode != "Off" for one in self.objects.policies.values())
 
     def _due(self) -> Iterator[tuple[WorkKey, WorkKey, RebalanceBudget]]:
         """Workloads that may move, with their policies; in turn, from where the last one ended."""

@@ -4,12 +4,19 @@ The queue, the worker, the reconciler and all that they use are the real ones; s
 for by the test.
 """
 
+from base64 import b64encode
+from random import Random
 from typing import Any
 
 import msgspec
 
 from scheduler.control.ports.agents import OrderState
-from scheduler.control.ports.hub import KAPOK_RESOURCES, WORKLOADS, WatchEvent
+from scheduler.control.ports.hub import (
+    CONTROLLER_REVISIONS,
+    KAPOK_RESOURCES,
+    WORKLOADS,
+    WatchEvent,
+)
 from scheduler.control.rollout.words import WORD_ANNOTATION
 from scheduler.model.demand.demand import Demand
 from scheduler.placement.choose import choose
@@ -386,3 +393,41 @@ async def test_each_step_is_recorded_and_decided_alike_when_it_is_replayed() -> 
         now = last["decision"].decided_at
         again = choose(demand, loops.fleet, now=now, terms=last["terms"])
         assert again.rollout == last["decision"].rollout
+
+
+def large(image: str) -> list[Raw]:
+    """Manifests that are too large for a status, also packed."""
+    noise = b64encode(Random(1).randbytes(90_000)).decode()  # noqa: S311 - not for secrets
+    data = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "big"}}
+    return [*web(image), {**data, "data": {"noise": noise}}]
+
+
+async def revisions(loops: ControlLoops) -> int:
+    return len((await loops.hub.list(CONTROLLER_REVISIONS)).items)
+
+
+async def test_a_large_former_content_is_kept_beside_the_workload_until_it_is_replaced() -> None:
+    loops = ControlLoops()
+    async with loops.started(*SITES, app(*large(OLD))):
+        city = City(loops)
+        await city.pass_on()
+        assert await revisions(loops) == 1
+        city.bad = {"m1": "Applied"}
+        await city.change(manifests=large(NEW))
+        await city.pass_on()
+        assert await revisions(loops) == 2
+        assert city.images() == {"m1": NEW, "m2": OLD, "m3": OLD}
+    after = ControlLoops(clock=loops.clock, hub=loops.hub, recorder=loops.recorder)
+    async with after.leads(*SITES):
+        city = City(after)
+        city.bad = {"m1": "Applied"}
+        await city.pass_on()
+        assert city.images() == {"m1": NEW, "m2": OLD, "m3": OLD}
+        await city.say("undo")
+        await city.pass_on()
+        assert city.images() == dict.fromkeys(RINGS, OLD)
+        await city.say("resume", 2)
+        city.bad = {}
+        await city.pass_on(5)
+        assert city.images() == dict.fromkeys(RINGS, NEW)
+        assert await revisions(after) == 1
