@@ -178,7 +178,7 @@ def _choose_in_steps(
     if may_move(demand):
         division = move_to_meet_rules(request, division, fleet, state.filter_result, state.context)
     now_shares = division.replicas_by_slot
-    may_find_room_later = now_shares is None and state.capacity.planned_slots
+    may_find_room_later = now_shares is None and fleet.planned_slots
     if can_wait(demand) and (now_shares or may_find_room_later):
         plan = plan_start(state, request, now_shares)
         if plan is not None:

@@ -41,6 +41,7 @@ from scheduler.placement.divide.site_groups import divide_in_groups
 from scheduler.placement.fit.capacity import SiteCapacity
 from scheduler.placement.fit.planned_room import longest_run_seconds, planned_edges
 from scheduler.placement.fleet.context import DecisionContext
+from scheduler.placement.fleet.in_flight import planned_runs
 from scheduler.placement.gates import latest_start_seconds
 from scheduler.placement.result import CycleState, format_sites
 
@@ -83,12 +84,66 @@ def plan_start(
 ) -> PlannedStart | None:
     """The cheapest later start that has room, if it saves enough; None: start now.
 
+    The start that is planned already has room, whatever is free now: others may use it until then.
+
     Args:
         state: the results of the steps before, of work that can wait.
         request: what is divided, as for a start now.
-        now_shares: replicas by slot for a start now; None: planned starts of others leave no room
-            for one, so any later start is better.
+        now_shares: replicas by slot for a start now; None: there is no room for one, so any later
+            start is better.
     """
+    found = _find_start(state, request, now_shares)
+    kept = _kept_start(state, request, now_shares)
+    if found is None or kept is None:
+        return found or kept
+    saves_more = (kept.saved_cny or 0.0) > (found.saved_cny or 0.0)
+    return kept if saves_more else found
+
+
+def _kept_start(
+    state: CycleState, request: DivisionRequest, now_shares: ReplicasBySlot | None
+) -> PlannedStart | None:
+    """The start that is planned already, if it may still be."""
+    demand, context, fleet = state.demand, state.context, state.fleet
+    own = {
+        slot: run
+        for slot in sorted(fleet.planned_slots)
+        if (facts := fleet.facts[slot]) is not None
+        for run in facts.planned
+        if run.workload == demand.key
+    }
+    starts = {run.start_at.timestamp() for run in own.values()}
+    if len(starts) != 1 or not demand.unit or not set(own) <= set(request.open_slots.tolist()):
+        return None
+    start_seconds = starts.pop()
+    shares = {
+        slot: run.pods[0].replicas // demand.unit[0].count for slot, run in own.items() if run.pods
+    }
+    is_same = own == {
+        fleet.slot_of[site]: run
+        for site, run in planned_runs(
+            demand,
+            datetime.fromtimestamp(start_seconds, UTC),
+            _assignments(state, shares),
+        ).items()
+    }
+    is_whole = demand.strategy == "Duplicated" or sum(shares.values()) == demand.replicas
+    is_in_time = context.now_seconds < start_seconds <= _last_start_seconds(demand, context)
+    if not (is_same and is_whole and is_in_time):
+        return None
+    costs = site_costs_of(demand, fleet, replace(context, start_seconds=start_seconds))
+    if now_shares is None:
+        return PlannedStart(start_seconds=start_seconds, shares=shares)
+    slots = np.array(sorted({*now_shares, *shares}), np.int64)
+    if not (costs.are_known(slots) and state.costs.are_known(slots)):
+        return None
+    return _worthwhile_start(state, costs, now_shares, shares, start_seconds)
+
+
+def _find_start(
+    state: CycleState, request: DivisionRequest, now_shares: ReplicasBySlot | None
+) -> PlannedStart | None:
+    """The cheapest later start by what is free now and the plans of others."""
     if now_shares is not None:
         slots = np.array(sorted(now_shares), np.int64)
         if not len(slots) or not state.costs.are_known(slots):
@@ -300,7 +355,7 @@ def postpone(
 
 def _why_later(state: CycleState, plan: PlannedStart, now_shares: ReplicasBySlot | None) -> str:
     if plan.saved_cny is None or now_shares is None:
-        return "room is kept for planned starts of others before"
+        return "there is no room for it before"
     kilograms = abs(plan.saved_grams) / GRAMS_PER_KILOGRAM
     carbon = f"and {kilograms:.2g} kgCO2e"
     if plan.saved_grams < 0:

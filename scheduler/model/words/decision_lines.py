@@ -57,7 +57,7 @@ LINES = (
         ": saves {cny:.2g} CNY and emits {kilograms:.2g} kgCO2e more compared with now on "
         "{sites:sites}",
     ),
-    Message("start.no-room-before", ": room is kept for planned starts of others before"),
+    Message("start.no-room-before", ": there is no room for it before"),
     Message("start.latest", "; latest start {at:at}"),
 )
 MOVED_BECAUSE = (

@@ -4,7 +4,8 @@ A planned start keeps its room from its start for its duration, and longer by
 `Terms.overrun_ratio`. For any other work whose run overlaps that time its pods count as in flight.
 So a site takes as many replicas as fit beside every set of runs that overlap at one instant of the
 window; each set is tried with the ordinary fit, node by node. Work of a higher priority does not
-see the runs of a lower one, and no work sees its own.
+see the runs of a lower one, and no work sees its own. At its planned start work has its room, if
+it is free.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -118,11 +119,15 @@ class PlannedRoom:
         self._fleet = fleet
         self._room_in = room_in
         self._sets: dict[int, list[frozenset[str]]] = {}
+        self._due: dict[int, int] = {}
         for slot in sorted(fleet.planned_slots):
             facts = fleet.facts[slot]
             sets = _sets_of(runs_that_count(facts, demand), window, context) if facts else []
-            if sets:
+            if facts is not None and sets:
                 self._sets[slot] = sets
+                self._due[slot] = (
+                    0 if context.starts_later else _due_replicas(facts, demand, window)
+                )
         self.slots = frozenset(self._sets)
 
     def limit(self, slots: Ints, replicas: Ints) -> None:
@@ -137,11 +142,12 @@ class PlannedRoom:
         for position, slot in enumerate(slots.tolist()):
             if replicas[position] <= 0:
                 continue
+            due = min(int(replicas[position]), self._due.get(slot, 0))
             for alone in self._fleets_at(slot):
                 only = np.array(list(alone.slot_of.values()), np.int64)
                 left = int(look(self._room_in(alone, slot), only)[0])
-                replicas[position] = min(int(replicas[position]), left)
-                if left <= 0:
+                replicas[position] = max(due, min(int(replicas[position]), left))
+                if left <= due:
                     break
 
     def _fleets_at(self, slot: int) -> Iterable[Fleet]:
@@ -178,6 +184,18 @@ def runs_that_count(facts: SiteFacts, demand: Demand) -> list[PlannedRun]:
         for run in facts.planned
         if run.workload != demand.key and run.priority >= demand.priority
     ]
+
+
+def _due_replicas(facts: SiteFacts, demand: Demand, window: RunWindow) -> int:
+    """Replicas whose planned start at a site has come: the plans of others were made beside them.
+
+    What runs there may end before those plans begin, so it does not count twice.
+    """
+    for run in facts.planned:
+        is_due = run.start_at.timestamp() <= window.start_seconds
+        if run.workload == demand.key and is_due and run.pods and demand.unit:
+            return run.pods[0].replicas // max(1, demand.unit[0].count)
+    return 0
 
 
 def _window_of(run: PlannedRun, context: DecisionContext) -> RunWindow:

@@ -245,8 +245,8 @@ def test_work_that_finds_only_planned_room_gets_a_start_behind_it() -> None:
     decision = choose(job(1, hours=4), planned_fleet(), now=NOW, terms=TERMS)
     assert decision.start_at == NOW + timedelta(hours=3 + 1.2)
     assert decision.line == (
-        "start planned at 2026-11-23T12:13:00Z on m0 (1): room is kept for planned starts of"
-        " others before; latest start 2026-11-23T16:01:00Z"
+        "start planned at 2026-11-23T12:13:00Z on m0 (1): there is no room for it before;"
+        " latest start 2026-11-23T16:01:00Z"
     )
 
 
