@@ -25,7 +25,7 @@ TENANT = """
 apiVersion: kapok.dev/v1alpha1
 kind: Tenant
 metadata: {name: tests}
-spec: {namespaces: [default], quota: {cpu: "8"}}
+spec: {namespaces: [default], quota: {cpu: "8"}, budget: {kgco2ePerMonth: 50, cnyPerMonth: 90}}
 ---
 """
 WORKLOAD = """

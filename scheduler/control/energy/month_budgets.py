@@ -31,6 +31,7 @@ from scheduler.runtime.faults import Faults
 _log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 60.0
+_NOTICE_SECONDS = 5.0
 _SITES_AT_ONCE = 100
 _CHINA = timezone(timedelta(hours=8))
 _DECEMBER = 12
@@ -43,7 +44,7 @@ _REASONS: dict[BudgetLevel, str] = {
 
 @dataclass(slots=True, kw_only=True)
 class MonthBudgets:
-    """Compares use with budgets once a minute.
+    """Compares use with budgets once a minute, and with a new budget within seconds.
 
     Attributes:
         objects: the tenants.
@@ -74,11 +75,11 @@ class MonthBudgets:
         while True:
             with self.faults.barrier("energy"):
                 await self.sync()
-            await self.clock.sleep(_LOOK_SECONDS)
+            await self._wait()
 
     async def sync(self) -> None:
         """Compares what is used with every budget of a month."""
-        limited = [one for one in self.objects.tenants.values() if _has_month(one.spec.budget)]
+        limited = self._limited()
         if not limited and not self.quotas.months:
             return
         now = self.clock.now().astimezone(_CHINA)
@@ -101,6 +102,16 @@ class MonthBudgets:
         for one in limited:
             self._say(one, states[one.metadata.name])
         self._hold(states)
+
+    def _limited(self) -> list[Tenant]:
+        return [one for one in self.objects.tenants.values() if _has_month(one.spec.budget)]
+
+    async def _wait(self) -> None:
+        """Waits a minute, or until a tenant has a budget that was never compared."""
+        for _ in range(int(_LOOK_SECONDS / _NOTICE_SECONDS)):
+            await self.clock.sleep(_NOTICE_SECONDS)
+            if any(one.metadata.name not in self.quotas.months for one in self._limited()):
+                return
 
     async def _read_recorded(self, month: tuple[int, int], first_hour: int) -> None:
         """Reads the month's rows when it begins, and after each page that was appended."""

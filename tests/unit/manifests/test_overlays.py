@@ -290,4 +290,5 @@ def test_an_overlay_takes_the_dashboards(name: str, tmp_path: Path) -> None:
     assert {one["metadata"]["name"] for one in shown} == {
         "kapok-dashboard-fleet",
         "kapok-dashboard-decisions",
+        "kapok-dashboard-energy",
     }

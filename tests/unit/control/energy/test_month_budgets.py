@@ -6,6 +6,7 @@ from scheduler.control.energy.month_budgets import MonthBudgets
 from scheduler.control.events.recorder import EventRecorder
 from scheduler.control.ports.hub import TENANTS
 from scheduler.control.state.quotas import Quotas
+from tests.support.api_store import running_task
 from tests.support.control_loops import ControlLoops
 from tests.support.energy_rig import TENANT, KeptPages, Rig
 from tests.support.fake_clock import FakeClock
@@ -73,6 +74,18 @@ async def test_a_warning_and_then_a_hold_are_said_once_each() -> None:
     assert watched.changes == 1
     (line,) = watched.quotas.month_holds.values()
     assert "kgCO2e of the month's 0.7 kgCO2e are used" in line
+
+
+async def test_a_new_budget_is_compared_within_seconds() -> None:
+    watched = await _watched()
+    async with running_task(watched.budgets.run()):
+        await watched.rig.clock.advance(1.0)
+        assert watched.quotas.months == {}
+
+        watched.rig.put(TENANTS, _tenant(kgco2ePerMonth=1000.0))
+        await watched.rig.clock.advance(5.0)
+
+        assert list(watched.quotas.months) == [TENANT["metadata"]["name"]]
 
 
 async def test_a_hold_ends_with_a_larger_budget() -> None:
