@@ -50,7 +50,7 @@ class _Asked:
 
 
 def _nothing(grid_zone: str) -> None:
-    """No one is told."""
+    """Says it to none."""
     del grid_zone
 
 

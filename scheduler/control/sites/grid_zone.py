@@ -14,8 +14,7 @@ from msgspec.structs import replace
 
 from scheduler.energy.factors.official_china import official_factor
 from scheduler.energy.zone_outlook import ZoneOutlook
-from scheduler.model.demand.kept_forecast import last_forecast
-from scheduler.model.demand.zone_intensity import ZoneIntensity, known_zone
+from scheduler.model.demand.kept_forecast import ZoneIntensity, known_zone, last_forecast
 from scheduler.model.kinds.site import Intensity, IntensityForecast, Site
 
 KEPT_FOR = timedelta(days=7)

@@ -11,11 +11,12 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from scheduler.model.demand.kept_forecast import KeptForecast, kept_forecast
-from scheduler.model.demand.zone_intensity import (
+from scheduler.model.demand.kept_forecast import (
+    KeptForecast,
     ZoneIntensity,
     counts_by_hour,
     counts_by_year,
+    kept_forecast,
 )
 from scheduler.model.kinds.fields import Instant, Part
 from scheduler.model.kinds.rights import SiteGrant, SiteGrantSpec
@@ -173,7 +174,7 @@ def site_facts_of(
         p90: 90th percentiles of the site's own history, by figure.
         last_forecast: what its forecast said before, see `last_forecast` in `kept_forecast.py`.
         planned: what is planned to start there later.
-        zone_intensity: what is known of its grid zone, see `known_zone` in `zone_intensity.py`.
+        zone_intensity: what is known of its grid zone, see `known_zone` in `kept_forecast.py`.
         zone_forecast: what is expected of its grid zone; counts if its spec has no forecast.
     """
     name = site.metadata.name

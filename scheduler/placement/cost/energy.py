@@ -72,7 +72,7 @@ def carbon_intensity(fleet: Fleet, context: DecisionContext) -> SiteVector:
     old.
 
     Where a site reports no figure of the hour that is fresh, that of its grid zone counts, else
-    the official factor; none of them less than what it stands in for (`zone_intensity.py`).
+    the official factor; none of them less than what it stands in for (`kept_forecast.py`).
     """
     last = fleet.figure("gco2_per_kwh")
     worst = np.fmax(fleet.figure("gco2_p90"), context.terms.fallback_gco2_per_kwh)

@@ -6,7 +6,7 @@ from typing import Final
 from scheduler.energy.power import pv_surplus_watts
 from scheduler.energy.tariff import mean_energy_cny_per_kwh
 from scheduler.model.demand.facts import SiteFacts
-from scheduler.model.demand.zone_intensity import counted_zone, is_hourly
+from scheduler.model.demand.kept_forecast import counted_zone, is_hourly
 from scheduler.model.kinds.fields import Instant
 
 FIGURES: Final = (

@@ -12,9 +12,13 @@ from msgspec.structs import replace
 from scheduler.model.canonical import canonical_json
 from scheduler.model.decision import decision_bytes
 from scheduler.model.demand.facts import SiteFacts
-from scheduler.model.demand.kept_forecast import kept_forecast, last_forecast
+from scheduler.model.demand.kept_forecast import (
+    ZoneIntensity,
+    kept_forecast,
+    known_zone,
+    last_forecast,
+)
 from scheduler.model.demand.terms import DEFAULT_TERMS
-from scheduler.model.demand.zone_intensity import ZoneIntensity, known_zone
 from scheduler.model.kinds.site import ForecastStep, Intensity, IntensityForecast
 from scheduler.placement.choose import choose, prepare_cycle
 from scheduler.placement.cost.energy import carbon_intensity

@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from scheduler.model.demand.demand import Demand
 from scheduler.model.demand.facts import SiteFacts
-from scheduler.model.demand.zone_intensity import is_hourly
+from scheduler.model.demand.kept_forecast import is_hourly
 from scheduler.model.kinds.fields import Origin
 from scheduler.model.kinds.site import Intensity
 from scheduler.model.units import GRAMS_PER_KILOGRAM
