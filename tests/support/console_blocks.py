@@ -74,7 +74,12 @@ def steps_of(document: Path) -> Iterator[Step]:
     Raises:
         ValueError: a background block has not exactly one command.
     """
-    for block in _BLOCK.finditer(document.read_text(encoding="utf-8")):
+    yield from steps_in(document.read_text(encoding="utf-8"))
+
+
+def steps_in(text: str) -> Iterator[Step]:
+    """What a part of a document asks for; raises as `steps_of`."""
+    for block in _BLOCK.finditer(text):
         mark, value, body = block["mark"], block["value"], block["body"]
         if block["stop"]:
             yield Stop(block["stop"])

@@ -28,11 +28,13 @@ class Reader:
 
     Attributes:
         folder: where the reader types.
+        tree: the version of Kapok whose programs run.
         ran: the commands that ended well.
         not_run: the commands that the document marks so.
     """
 
     folder: Path
+    tree: Path = ROOT
     ran: list[str] = field(default_factory=list)
     not_run: list[NotRun] = field(default_factory=list)
     _background: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
@@ -108,7 +110,7 @@ class Reader:
         self.ran.append(f"stop {words}")
 
     def _environment(self) -> dict[str, str]:
-        kept = {"LANG": "C.UTF-8", "PYTHONPATH": str(ROOT), "HOME": str(self.folder / "home")}
+        kept = {"LANG": "C.UTF-8", "PYTHONPATH": str(self.tree), "HOME": str(self.folder / "home")}
         return {**kept, "PATH": f"{self.folder / 'home' / 'bin'}:{os.environ['PATH']}"}
 
 
