@@ -55,7 +55,8 @@ def decide_rows() -> Iterator[str]:
 
 def hub_rows() -> Iterator[str]:
     """What a new workload costs scheduler and embedded hub until it is ordered, by its form."""
-    yield "| workloads | scheduler, ms of CPU each | hub, ms of CPU each | writes each | memory, MiB |"
+    costs_of = ("scheduler, ms of CPU each", "hub, ms of CPU each", "writes each", "memory, MiB")
+    yield f"| workloads | {' | '.join(costs_of)} |"
     yield "|---|---|---|---|---|"
     for row in _result("hub")["rows"]:
         costs = (row["scheduler_cpu_ms_per_workload"], row["apiserver_cpu_ms_per_workload"])
