@@ -89,6 +89,7 @@ TABLES: dict[str, tuple[Path, Callable[[], Iterator[str]]]] = {
     "embedded-refusals": (EMBEDDED_HUB, refused_rows),
     "sizing-decide": (ROOT / "docs/howto/sizing.md", sizing_tables.decide_rows),
     "sizing-ingest": (ROOT / "docs/howto/sizing.md", sizing_tables.ingest_rows),
+    "sizing-hub": (ROOT / "docs/howto/sizing.md", sizing_tables.hub_rows),
     "sizing-agent": (ROOT / "docs/howto/sizing.md", sizing_tables.agent_rows),
     "reason-pages": (REFERENCE / "reasons.md", reference_tables.reason_pages),
     "messages": (REFERENCE / "errors.md", reference_tables.message_rows),

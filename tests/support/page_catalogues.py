@@ -23,7 +23,7 @@ _NOT_WORDS = re.compile(r"`[^`]*`|[\d.]+|Machine: .*")
 def translated_pages() -> list[str]:
     """Names of the pages that have a catalogue, without suffix."""
     how_to = sorted(f"howto/{path.stem}" for path in (DOCS / "howto").glob("*.md"))
-    return ["tutorial", *how_to, "upgrade", "concepts", "tenants", "auditors"]
+    return ["tutorial", *how_to, "upgrade", "recovery", "concepts", "tenants", "auditors"]
 
 
 def templates() -> dict[str, Catalog]:

@@ -51,3 +51,15 @@ def decide_rows() -> Iterator[str]:
         figures = f"{row['decisions_per_second']} | {row['p99_ms']} | {row['rss_mib']}"
         yield f"| {row['sites']} | {figures} |"
     yield from _machine("decide", " --sites 100 1000 --mix plain --seconds 6")
+
+
+def hub_rows() -> Iterator[str]:
+    """What a new workload costs scheduler and embedded hub until it is ordered, by its form."""
+    costs_of = ("scheduler, ms of CPU each", "hub, ms of CPU each", "writes each", "memory, MiB")
+    yield f"| workloads | {' | '.join(costs_of)} |"
+    yield "|---|---|---|---|---|"
+    for row in _result("hub")["rows"]:
+        costs = (row["scheduler_cpu_ms_per_workload"], row["apiserver_cpu_ms_per_workload"])
+        figures = f"{costs[0]} | {costs[1]} | {row['writes_per_workload']} | {row['rss_mib']}"
+        yield f"| {row['workloads']}, `{row['form']}` | {figures} |"
+    yield from _machine("hub", " --case drain --workloads 300")
