@@ -41,12 +41,14 @@ _EPILOG = """scenarios (several in one line are one scenario):
                                 movingCnyPerGibibyte, valueCnyPerReplicaHour
   intensity ZONE=GCO2PERKWH     the carbon intensity of a grid zone
   fix NAMESPACE/NAME            the smallest change of kapok explain that lets it be placed is made
+  grid PLACE=AMOUNT/HOURSh      a site, or zone:NAME, draws less from now on: 40kW or 25%
   load FACTOR                   every workload has this many times its replicas, rounded up
 
 examples:
   kapok whatif drain gz-edge
   kapok whatif lose province=CN-GD add gz-core*2 load 1.2
   kapok whatif add -f new-site.yaml
+  kapok whatif grid gz-core=25%/3h                  what can be promised to a grid operator
   kapok whatif -f winter.yaml                       a saved scenario
   kapok whatif -f export/hub.yaml drain gz-edge     of files, without a scheduler
 
@@ -59,8 +61,9 @@ A saved scenario is a file of kind WhatIf, with the same words as lines:
 What runs and is not concerned stays. Files are decided as of their newest report, or --now.
 The running scheduler answers one such question at a time, to holders of a token that may list
 sites and workloads.
-Exit code: 0 all is placed as before, 1 something is left without a place or the scheduler does not
-answer, 2 wrong usage or a name that does not exist, 130 interrupted."""
+Exit code: 0 all is placed as before, 1 something is left without a place, a grid is promised less
+than it asks or the scheduler does not answer, 2 wrong usage or a name that does not exist,
+130 interrupted."""
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -106,4 +109,5 @@ def _run(arguments: argparse.Namespace) -> int:
         print_json(answer)
     else:
         print_sentences(format_whatif(answer))
-    return EXIT_NO if answer["unplaced"] else EXIT_GOOD
+    is_short = any(not one["met"] for one in answer["grid"])
+    return EXIT_NO if answer["unplaced"] or is_short else EXIT_GOOD

@@ -22,6 +22,7 @@ from scheduler.whatif.scenario.changes import Change, ChangeIntensity, ChangePol
 from scheduler.whatif.settling.backlog import settle_backlog
 from scheduler.whatif.settling.settle import settle, waiting_tasks
 from scheduler.whatif.settling.settled_fleet import SettledFleet, is_over, open_fleet
+from scheduler.whatif.shedding import shed_power
 from scheduler.whatif.smallest_change import smallest_changes
 from scheduler.whatif.unplaced import count_unplaced, unplaced_rows
 
@@ -73,6 +74,7 @@ def ask(copy: FleetCopy, changes: Sequence[Change], progress: Progress = no_prog
     plan = plan_leaving(before, after, changed)
     settle(before, waiting_tasks(before), progress)
     settle(after, plan.tasks, progress)
+    shed = [shed_power(after, one) for one in changed.shedding]
     for one in (before, after):
         settle_backlog(one, progress)
     was = _state_before(before, progress)
@@ -80,7 +82,7 @@ def ask(copy: FleetCopy, changes: Sequence[Change], progress: Progress = no_prog
         isinstance(one, ChangePrice | ChangeIntensity) for one in changes
     )
     now = _state_after(was, after, changed, progress, is_priced_again=is_priced_again)
-    return _compare(was, now, changed, plan, progress)
+    return _compare(was, now, changed, plan, progress) | {"grid": shed}
 
 
 def _used_at(copy: FleetCopy, reader: DemandReader, site: str) -> Mapping[str, int]:

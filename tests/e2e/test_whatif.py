@@ -101,6 +101,9 @@ def test_the_live_fleet_is_asked_and_nothing_of_it_is_touched(up: Up) -> None:
         assert (code, answer["unplaced"]) == (0, [])
         move = {"workload": "default/app", "from": here, "to": other, "replicas": 3}
         assert answer["moves"] == [move]
+        code, answer, _ = ask(up, "whatif", "grid", f"{here}=100%/2h")
+        assert (code, answer["moves"], answer["grid"][0]["met"]) == (0, [move], True)
+        assert ask(up, "whatif", "grid", f"{here}=900kW")[0] == 1
         code, answer, _ = ask(up, "whatif", "load", "90")
         assert (code, [row["workload"] for row in answer["unplaced"]]) == (1, ["default/app"])
         assert answer["unplacedBy"]["priority"] == {"5": 1}
@@ -218,6 +221,8 @@ def test_the_page_shows_before_and_after_side_by_side(up: Up, tmp_path: Path) ->
         # A form asks when it is sent; what the server refuses is shown as text.
         fill(window, "whatif-form", scenario="load 90 thaw")
         shows(window, "1 workload is left without a place.", "a site like")
+        fill(window, "whatif-form", scenario=f"grid {here}=900kW")
+        shows(window, "of 900 kW can be promised")
         fill(window, "whatif-form", scenario="drain <img src=x>")
         eventually(lambda: "begins no change" in window.text() or "no site" in window.text())
         assert not window.run("return document.querySelector('main img')")

@@ -18,6 +18,7 @@ def format_whatif(answer: Answer) -> str:
     parts = [
         _headline(answer),
         *_freeze(answer),
+        *(line for one in answer["grid"] for line in one["lines"]),
         _table(_side_by_side(answer["before"], answer["after"])),
         *_unplaced(answer),
         *_changes(answer["smallestChange"]),

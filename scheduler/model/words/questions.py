@@ -25,6 +25,16 @@ WHATIF = (
         "{count:n} replicas of {workload} at {site} end, so that {other} finds room",
     ),
     Message("whatif.note", "note: {what:said}"),
+    Message(
+        "whatif.grid",
+        "grid {place:raw}: {promised:.4g} of {asked:.4g} kW can be promised for {hours:g} h "
+        "({energy:.4g} kWh), from when the replacements run",
+    ),
+    Message("whatif.grid-stays", "grid {place:raw} keeps {names:raw}: {why:said}"),
+    Message("whatif.grid-no-room", "no other site that its rules admit has room for it"),
+    Message("whatif.grid-decided", "it is decided again for another reason"),
+    Message("whatif.grid-silent", "its site does not report"),
+    Message("whatif.grid-empty", "grid {place:raw}: no work of Kapok runs there"),
 )
 CAPACITY = (
     Message("capacity.fits", "{count:n} replicas fit ({shape:raw}; class {name})"),

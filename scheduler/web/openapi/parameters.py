@@ -75,6 +75,7 @@ _CHANGES: Final = (
     f"intensity {_PLACE}={_AMOUNT}",
     r"load ([1-9][0-9]?(\.[0-9]{1,3})?|0\.[0-9]{0,2}[1-9])",
     f"fix {_SITE}/{_SITE}",
+    f"grid ({_SITE}|zone:{_PLACE})=([1-9][0-9]?%|[1-9][0-9]{{0,3}}kW)(/[1-9][0-9]?h)?",
     "thaw",
 )
 _ONE_CHANGE: Final = f"({'|'.join(_CHANGES)})"

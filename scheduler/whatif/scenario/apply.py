@@ -1,7 +1,7 @@
 """Makes the changes of a scenario to a copy of the fleet, and says what has to leave which site."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import msgspec
@@ -26,6 +26,7 @@ from scheduler.whatif.scenario.changes import (
     MakeChange,
     ScaleLoad,
     ScenarioError,
+    ShedPower,
     ThawEvictions,
 )
 from scheduler.whatif.scenario.new_sites import copies_of, grants_by_site, new_sites
@@ -36,6 +37,21 @@ _THAW = "add the word thaw to see what follows"
 
 UsedAt = Callable[[str], Mapping[str, int]]
 """Site → what placed workloads request there; millicores for cpu, whole units for all else."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SheddingRequest:
+    """What a grid asks, with the sites that it is about.
+
+    Attributes:
+        change: the request.
+        sites: the sites; they take no new work.
+        freeze: why nothing moves; empty: evictions are allowed.
+    """
+
+    change: ShedPower
+    sites: tuple[str, ...]
+    freeze: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +66,7 @@ class ChangedFleet:
         is_broker_lost: no site is reached; all of them run on.
         load: every workload has this many times its replicas.
         added: sites that the scenario adds.
+        shedding: what a grid asks.
         notes: what the answer assumes, for people.
     """
 
@@ -60,6 +77,7 @@ class ChangedFleet:
     is_broker_lost: bool = False
     load: float = 1.0
     added: frozenset[str] = frozenset()
+    shedding: tuple[SheddingRequest, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -77,6 +95,7 @@ class _Draft:
     drained: set[str] = field(default_factory=set)
     lost: set[str] = field(default_factory=set)
     added: list[str] = field(default_factory=list)
+    shedding: list[SheddingRequest] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     load: float = 1.0
     is_thawed: bool = False
@@ -130,18 +149,19 @@ def apply_changes(
         is_broker_lost=draft.is_broker_lost,
         load=draft.load,
         added=frozenset(draft.added),
+        shedding=tuple(_with_freeze(draft, one) for one in draft.shedding),
         notes=tuple(draft.notes),
     )
 
 
 def _is_late(change: Change) -> bool:
-    return isinstance(change, DrainSite | LoseSites | LoseBroker)
+    return isinstance(change, DrainSite | LoseSites | LoseBroker | ShedPower)
 
 
 def _apply(draft: _Draft, change: Change) -> None:
     """Makes one change to the draft."""
     match change:
-        case DrainSite() | LoseSites() | LoseBroker():
+        case DrainSite() | LoseSites() | LoseBroker() | ShedPower():
             _leave(draft, change)
         case AddCopies() | AddSites():
             _add(draft, change)
@@ -161,8 +181,10 @@ def _apply(draft: _Draft, change: Change) -> None:
             pass  # `made_change` finds it, by running the engine
 
 
-def _leave(draft: _Draft, change: DrainSite | LoseSites | LoseBroker) -> None:
-    if isinstance(change, DrainSite):
+def _leave(draft: _Draft, change: DrainSite | LoseSites | LoseBroker | ShedPower) -> None:
+    if isinstance(change, ShedPower):
+        _shed(draft, change)
+    elif isinstance(change, DrainSite):
         facts = draft.facts_of(change.site, "drain")
         spec = msgspec.structs.replace(facts.spec, drain=facts.spec.drain or Drain())
         draft.copy = draft.copy.with_facts([msgspec.structs.replace(facts, spec=spec)])
@@ -171,6 +193,54 @@ def _leave(draft: _Draft, change: DrainSite | LoseSites | LoseBroker) -> None:
         draft.lost |= _sites_lost(draft, change)
     else:
         draft.is_broker_lost = True
+
+
+def _shed(draft: _Draft, change: ShedPower) -> None:
+    """The sites of a request take no new work while it lasts."""
+    if change.kind == "site":
+        concerned = [draft.facts_of(change.place, "grid")]
+    else:
+        concerned = _of_zone(draft, change.place, "grid")
+    for before in draft.shedding:
+        both = sorted({one.name for one in concerned} & set(before.sites))
+        if both:
+            raise ScenarioError(
+                f"grid: {both[0]} is asked twice, by {before.change.text} and by {change.text}; "
+                "requests that overlap are asked one by one"
+            )
+    draft.copy = draft.copy.with_facts(
+        msgspec.structs.replace(one, spec=msgspec.structs.replace(one.spec, cordon=True))
+        for one in concerned
+    )
+    names = tuple(sorted(one.name for one in concerned))
+    draft.shedding.append(SheddingRequest(change=change, sites=names))
+
+
+def _with_freeze(draft: _Draft, request: SheddingRequest) -> SheddingRequest:
+    """The request with why nothing moves.
+
+    Raises:
+        ScenarioError: a site of it is emptied or lost besides.
+    """
+    gone = sorted((draft.drained | draft.lost) & set(request.sites))
+    if gone and not draft.is_broker_lost:
+        raise ScenarioError(f"grid: {gone[0]} is drained or lost besides; ask about one of them")
+    if draft.is_broker_lost:
+        return replace(request, freeze="there is no session with the broker")
+    return request if draft.is_thawed else replace(request, freeze=draft.copy.objects.freeze)
+
+
+def _of_zone(draft: _Draft, zone: str, verb: str) -> list[SiteFacts]:
+    """The sites of a grid zone.
+
+    Raises:
+        ScenarioError: there are none.
+    """
+    concerned = [one for one in draft.copy.facts if one.spec.energy.grid_zone == zone]
+    if not concerned:
+        zones = sorted(filter(None, {one.spec.energy.grid_zone for one in draft.copy.facts}))
+        raise ScenarioError(f"{verb}: no site has the grid zone {zone!r}{nearest(zone, zones)}")
+    return concerned
 
 
 def _add(draft: _Draft, change: AddCopies | AddSites) -> None:
@@ -300,12 +370,7 @@ def _with_price(facts: SiteFacts, change: ChangePrice) -> SiteFacts:
 
 
 def _change_intensity(draft: _Draft, change: ChangeIntensity) -> None:
-    concerned = [one for one in draft.copy.facts if one.spec.energy.grid_zone == change.zone]
-    if not concerned:
-        zones = sorted(filter(None, {one.spec.energy.grid_zone for one in draft.copy.facts}))
-        raise ScenarioError(
-            f"intensity: no site has the grid zone {change.zone!r}{nearest(change.zone, zones)}"
-        )
+    concerned = _of_zone(draft, change.zone, "intensity")
     now = draft.copy.objects.now
     measured = Intensity(gco2_per_kwh=change.gco2_per_kwh, origin="assumed", observed_at=now)
     draft.copy = draft.copy.with_facts([_with_intensity(one, measured) for one in concerned])

@@ -13,6 +13,8 @@ MAX_COPIES = 1_000
 MAX_LOAD = 100.0
 MAX_PRICE = 1e6
 MAX_GRAMS_PER_KWH = 10_000.0
+MAX_KILOWATTS = 1e6
+MAX_SHED_HOURS = 168.0
 
 Text = Annotated[str, Meta(min_length=1, max_length=253)]
 LossKind = Literal["site", "province", "city", "provider"]
@@ -104,6 +106,29 @@ class MakeChange(msgspec.Struct, frozen=True, tag="fix"):
     becomes: Annotated[str, Meta(max_length=1000)] = ""
 
 
+class ShedPower(msgspec.Struct, frozen=True, tag="grid"):
+    """A grid asks a site, or all sites of a grid zone, to draw less from now on for some hours.
+
+    Attributes:
+        kind: whether it is about a site or a zone.
+        place: the name of either.
+        kilowatts: how much less; None: `ratio` says it.
+        ratio: how much less, of what the sites draw now; None: `kilowatts` says it.
+        hours: for how long.
+    """
+
+    kind: Literal["site", "zone"]
+    place: Text
+    kilowatts: Annotated[float, Meta(gt=0, le=MAX_KILOWATTS)] | None = None
+    ratio: Annotated[float, Meta(gt=0, le=1)] | None = None
+    hours: Annotated[float, Meta(gt=0, le=MAX_SHED_HOURS)] = 1.0
+
+    @property
+    def text(self) -> str:
+        """The site or zone, as it is written in a scenario."""
+        return self.place if self.kind == "site" else f"zone:{self.place}"
+
+
 class ThawEvictions(msgspec.Struct, frozen=True, tag="thaw"):
     """An operator ends the freeze that a large loss brings."""
 
@@ -120,6 +145,7 @@ Change = (
     | ChangeIntensity
     | ScaleLoad
     | MakeChange
+    | ShedPower
     | ThawEvictions
 )
 Changes = Annotated[tuple[Change, ...], Meta(min_length=1, max_length=MAX_CHANGES)]

@@ -2,7 +2,7 @@
 
 The same words are on the command line, in a saved scenario and in the address of the page. Each
 begins a change: `drain`, `lose`, `add`, `grant`, `policy`, `price`, `intensity`, `load`, `fix`,
-`thaw`.
+`grid`, `thaw`.
 """
 
 import difflib
@@ -14,8 +14,10 @@ from scheduler.whatif.scenario.changes import (
     MAX_CHANGES,
     MAX_COPIES,
     MAX_GRAMS_PER_KWH,
+    MAX_KILOWATTS,
     MAX_LOAD,
     MAX_PRICE,
+    MAX_SHED_HOURS,
     PRICE_KEYS,
     SITE_PRICE_KEYS,
     AddCopies,
@@ -30,6 +32,7 @@ from scheduler.whatif.scenario.changes import (
     MakeChange,
     ScaleLoad,
     ScenarioError,
+    ShedPower,
     ThawEvictions,
 )
 
@@ -43,6 +46,7 @@ VERBS: Final = (
     "intensity",
     "load",
     "fix",
+    "grid",
     "thaw",
 )
 FILE_OPTIONS: Final = ("-f", "--filename")
@@ -216,6 +220,36 @@ def _fix(word: str) -> Change:
     return MakeChange(workload=word)
 
 
+def _grid(word: str) -> Change:
+    where, amount = _pair("grid", word)
+    amount, slash, time = amount.partition("/")
+    kind, colon, zone = where.partition(":")
+    if colon and (kind != "zone" or not zone):
+        raise ScenarioError(f"grid {word}: name a site or zone:NAME, as in: {_EXAMPLES['grid']}")
+    if slash and not time.endswith("h"):
+        raise ScenarioError(f"grid {word}: after / write hours, as in: {_EXAMPLES['grid']}")
+    hours = _number("grid", word, time.removesuffix("h"), 0.0, MAX_SHED_HOURS) if slash else 1.0
+    kilowatts = ratio = None
+    if amount.endswith("%"):
+        ratio = _number("grid", word, amount.removesuffix("%"), 0.0, 100.0) / 100.0
+    elif amount.endswith("kW"):
+        kilowatts = _number("grid", word, amount.removesuffix("kW"), 0.0, MAX_KILOWATTS)
+    else:
+        raise ScenarioError(
+            f"grid {word}: {amount!r} has neither of the units kW and %, and is not guessed; "
+            f"write it as in: {_EXAMPLES['grid']}"
+        )
+    if not hours or not (kilowatts or ratio):
+        raise ScenarioError(f"grid {word}: write an amount and a time above 0")
+    return ShedPower(
+        kind="zone" if colon else "site",
+        place=zone if colon else where,
+        kilowatts=kilowatts,
+        ratio=ratio,
+        hours=hours,
+    )
+
+
 def _pair(verb: str, word: str) -> tuple[str, str]:
     key, equals, value = word.partition("=")
     if not key or not equals or not value:
@@ -243,6 +277,7 @@ _READERS: Final[dict[str, Callable[[str], Change]]] = {
     "intensity": _intensity,
     "load": _load,
     "fix": _fix,
+    "grid": _grid,
 }
 _EXAMPLES: Final = {
     "drain": "drain gz-edge",
@@ -254,6 +289,7 @@ _EXAMPLES: Final = {
     "intensity": "intensity CN-GD=450",
     "load": "load 1.5",
     "fix": "fix health/records",
+    "grid": "grid gz-edge=25%/3h, grid gz-edge=40kW/1.5h, grid zone:CN-GD=10%",
 }
 
 
@@ -291,5 +327,7 @@ def _single(change: Change) -> tuple[object, ...] | None:
             return ("price", f"{site}.{key}" if site else key)
         case ChangeIntensity(zone=zone):
             return ("intensity", zone)
+        case ShedPower():
+            return ("grid", change.text)
         case _:
             return None

@@ -62,7 +62,18 @@ def _demand_to_decide(settled: SettledFleet, task: DecisionTask) -> Demand | Non
     if task.preempted:
         demand = msgspec.structs.replace(demand, preempted=task.preempted)
     leaves = tuple(sorted(task.leaves & demand.placed_replicas.keys()))
-    return msgspec.structs.replace(demand, evicted=leaves) if leaves else demand
+    if not leaves:
+        return demand
+    keeps = {site: count for site, count in task.keeps.items() if count and site in leaves}
+    return msgspec.structs.replace(demand, evicted=leaves, evicted_keep=keeps)
+
+
+def is_placed_by(settled: SettledFleet, task: DecisionTask) -> bool:
+    """Whether a decision places all of a workload, without ending any other work."""
+    demand, objects = _demand_to_decide(settled, task), settled.copy.objects
+    if demand is None:
+        return False
+    return choose(demand, settled.fleet, now=objects.now, terms=objects.terms).phase == "Placed"
 
 
 def decide_task(

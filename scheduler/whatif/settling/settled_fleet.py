@@ -28,12 +28,14 @@ class DecisionTask:
         leaves: the sites that it is to leave.
         is_changed: its own placement rules changed, so the mode Fresh counts.
         preempted: the replicas that end for another workload.
+        keeps: replicas that stay at a site which is left; sites without an entry keep none.
     """
 
     key: str
     leaves: frozenset[str] = frozenset()
     is_changed: bool = False
     preempted: tuple[PreemptedReplicas, ...] = ()
+    keeps: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -67,6 +67,8 @@ SCENARIOS = st.sampled_from(
         "load 0.4",
         "lose m2 load 2",
         "price coreCnyPerHour=1",
+        "grid m0=50%/2h",
+        "grid m0=100% m1=0.01kW",
     )
 )
 
@@ -86,7 +88,7 @@ def test_no_site_gets_more_than_it_has_and_none_that_takes_nothing(
 ) -> None:
     copy, free, closed = known
     answer = what_if(copy, words)
-    left = {word for word in words.split() if word in SITES}
+    left = {word.partition("=")[0] for word in words.split()} & {*SITES}
     for name, count in arrivals(answer).items():
         assert count <= free[name]
         assert name not in closed
@@ -94,6 +96,26 @@ def test_no_site_gets_more_than_it_has_and_none_that_takes_nothing(
     short = {one["workload"] for one in (*answer["unplaced"], *answer["waiting"])}
     assert answer["after"]["notPlaced"] == len(short)
     assert answer["after"]["placed"] + len(short) == len(copy.workloads)
+
+
+@given(known=fleets(), request=st.sampled_from(("25%", "100%", "0.01kW/2h", "500kW")))
+@settings(max_examples=examples(60), deadline=None)
+def test_a_promise_is_what_leaves_and_never_more_than_is_asked(
+    known: tuple[FleetCopy, dict[str, int], frozenset[str]], request: str
+) -> None:
+    copy, *_ = known
+    answer = what_if(copy, f"grid m0={request}")
+    (found,) = answer["grid"]
+    assert 0 <= found["promisedKilowatts"] <= found["askedKilowatts"]
+    assert found["met"] == (0 < found["askedKilowatts"] == found["promisedKilowatts"])
+    left: Counter[str] = Counter()
+    for one in (*answer["moves"], *answer["ends"]):
+        left[one["workload"]] += one["replicas"] if one["from"] == "m0" else 0
+    gives = {one["workload"]: one["replicas"] for one in found["moves"]}
+    assert all(left[key] >= count for key, count in gives.items())
+    assert sum(one["kilowatts"] for one in found["moves"]) >= found["promisedKilowatts"] - 1e-5
+    short = {one["workload"] for one in (*answer["unplaced"], *answer["waiting"])}
+    assert not short & gives.keys()
 
 
 @given(known=fleets())

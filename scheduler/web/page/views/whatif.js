@@ -133,6 +133,7 @@ export function Outcome({answer}) {
     ${answer.moves.length + answer.starts.length + answer.ends.length > 0 && html`<${Moves} answer=${answer} />`}
     ${answer.givesWay.length > 0 && html`<h2>${t("whatif.gives-way")}</h2><ul id="whatif-gives-way">${answer.givesWay.slice(0, MOST_LISTED).map((one) => html`<li key=${`${one.workload} ${one.site}`}>
       ${t("whatif.gives-way-row", {replicas: one.replicas, workload: one.workload, site: one.site, other: one.for})}</li>`)}</ul>`}
+    ${answer.grid.flatMap((one) => one.lines).map((line) => html`<p key=${line}>${line}</p>`)}
     ${answer.notes.map((note) => html`<p class="empty" key=${note}>${note}</p>`)}`;
 }
 
