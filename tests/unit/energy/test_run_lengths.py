@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.energy import add_arguments
 from benchmarks.energy import rows as energy_rows
 from scheduler.energy.forecasts.run_lengths import run_lengths, tempered_cost
 
@@ -90,4 +91,7 @@ def test_five_clusters_save_as_much_with_shorter_waits_and_nothing_is_late() -> 
 
 @cache
 def _figures(experiment: str) -> list[dict[str, object]]:
-    return energy_rows(argparse.Namespace(experiment=experiment, data=Path(_DATA), seed=0))
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    chosen = argparse.Namespace(data=Path(_DATA), seed=0)
+    return energy_rows(parser.parse_args([experiment], chosen))

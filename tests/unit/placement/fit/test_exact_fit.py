@@ -45,9 +45,10 @@ def some_node(random: Random, number: int) -> Raw:
 def some_container(random: Random, *, init: bool = False) -> Raw:
     requests: Raw = {"cpu": f"{random.randrange(1, 900)}m", "memory": random.randrange(1, 900)}
     requests |= {name: random.randrange(3) for name in RESOURCES[2:] if random.random() < 0.2}
-    made: Raw = {"name": "c", "resources": {"requests": requests}}
+    made: Raw = {"resources": {"requests": requests}}
     if random.random() < 0.2:
-        made["resources"]["limits"] = {"cpu": f"{random.randrange(900, 1500)}m", "a.b/c": 1}
+        limits = {"cpu": f"{random.randrange(900, 1500)}m", "a.b/c": requests.get("a.b/c", 1)}
+        made["resources"]["limits"] = limits
     if init and random.random() < 0.5:
         made["restartPolicy"] = "Always"
     if not init and random.random() < 0.05:
@@ -79,6 +80,8 @@ def some_pod(random: Random) -> Raw:
     spec["initContainers"] = [
         some_container(random, init=True) for _ in range(random.choice((0, 0, 1, 2)))
     ]
+    for number, each in enumerate([*spec["containers"], *spec["initContainers"]]):
+        each["name"] = f"c{number}"
     if random.random() < 0.2:
         spec["overhead"] = {"cpu": "100m", "memory": 50}
     if random.random() < 0.2:
