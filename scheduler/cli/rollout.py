@@ -132,7 +132,7 @@ async def _read(client: HubClient, key: WorkKey) -> Workload:
 
 
 async def _labels(client: HubClient) -> dict[str, Object] | None:
-    """The Sites by name; None: their reader may not see them, so groups are named without sites."""
+    """The Sites by name; None: the caller may not read them, so who is in a group is unknown."""
     try:
         return {one["metadata"]["name"]: one for one in (await client.list(SITES)).items}
     except HubError:
@@ -178,8 +178,8 @@ def _print(answer: dict[str, Any]) -> None:
         (
             one["name"],
             one["state"],
-            "" if one["sites"] is None else str(len(one["sites"])),
-            "" if one["updated"] is None else str(one["updated"]),
+            "?" if one["sites"] is None else str(len(one["sites"])),
+            "?" if one["updated"] is None else str(one["updated"]),
         )
         for one in answer["groups"]
     ]
