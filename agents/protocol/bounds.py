@@ -149,9 +149,9 @@ Instant = Annotated[str, AtMost(64), InstantText()]
 # ---------------------------------------------------------------- names
 
 SiteName = Annotated[str, AtMost(253), Printable()]
-AgentName = Annotated[str, AtMost(64), Printable()]
-BootId = Annotated[str, AtMost(64), Printable()]
-Uid = Annotated[str, AtMost(128), Printable()]
+AgentName = Annotated[str, AtMost(64)]
+BootId = Annotated[str, AtMost(64)]
+Uid = Annotated[str, AtMost(128)]
 OrderId = Annotated[str, AtMost(MAX_TEXT_CHARACTERS)]
 Digest = Annotated[str, AtMost(71)]
 ObjectName = Annotated[str, AtMost(253), Printable()]
@@ -160,7 +160,7 @@ QualifiedName = Annotated[str, AtMost(317), NotEmpty(), Printable()]
 """Name of a label, taint or resource: a prefix of 253 characters, a slash, and 63 characters."""
 
 LabelValue = Annotated[str, AtMost(63), Printable()]
-Word = Annotated[str, AtMost(64), Printable()]
+Word = Annotated[str, AtMost(64)]
 """A slug or a version."""
 
 Nonce = Annotated[str, AtMost(64), NotEmpty()]

@@ -128,7 +128,7 @@ class ReportedNodeClass:
         default_factory=dict
     )
     taints: Annotated[tuple[ReportedTaint, ...], AtMost(MAX_TAINTS)] = ()
-    architecture: Word = ""
+    architecture: LabelValue = ""
     cpu_vendor: LabelValue = ""
     gpu_model: Annotated[str, AtMost(128), Printable()] = ""
     free: Annotated[tuple[FreeRow, ...], AtMost(MAX_NODE_ROWS)] = ()

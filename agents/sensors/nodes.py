@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from agents.member.trees import map_at, objects_at, text_at
-from agents.protocol.bounds import MAX_LABELS, MAX_NODE_ROWS, MAX_RESOURCES, MAX_TAINTS, is_unicode
+from agents.protocol.bounds import MAX_LABELS, MAX_NODE_ROWS, MAX_RESOURCES, MAX_TAINTS
 from agents.protocol.delta import node_class_key
 from agents.protocol.report import FreeRow, ReportedNodeClass, ReportedTaint, TaintEffect
 from agents.sensors.pods import MilliAmounts, PodFacts, Tree
@@ -189,7 +189,9 @@ def _is_schedulable(node: Tree) -> bool:
 def _node_class_of(node: Tree, choice: LabelChoice) -> ReportedNodeClass:
     labels = map_at(node, "metadata", "labels")
     info = map_at(node, "status", "nodeInfo")
-    architecture = text_at(info, "architecture") or text_at(labels, ARCHITECTURE_LABEL)
+    architecture = _line(text_at(info, "architecture")) or _line(
+        text_at(labels, ARCHITECTURE_LABEL)
+    )
     chosen = choice.select(labels)
     left_out = sorted(str(name) for name in labels if name not in chosen)
     named = [name for name in left_out if _is_name(name)][:MAX_LABELS]
@@ -198,7 +200,7 @@ def _node_class_of(node: Tree, choice: LabelChoice) -> ReportedNodeClass:
         labels_left_out=tuple(named) or None,
         has_more_labels=len(named) < len(left_out) or None,
         taints=_taints_of(node),
-        architecture=architecture[:_MAX_VALUE_CHARACTERS],
+        architecture=architecture,
         cpu_vendor=_first_label(labels, VENDOR_LABELS),
         gpu_model=_first_label(labels, GPU_LABELS),
     )
@@ -239,17 +241,23 @@ def _taints_of(node: Tree) -> tuple[ReportedTaint, ...]:
 
 def _is_name(name: object) -> bool:
     """Whether a report can hold a name of a label, a taint or a resource."""
-    return isinstance(name, str) and 0 < len(name) <= _MAX_NAME_CHARACTERS and is_unicode(name)
+    return isinstance(name, str) and 0 < len(name) <= _MAX_NAME_CHARACTERS and name.isprintable()
 
 
 def _is_label(name: object, value: object) -> bool:
-    is_value = isinstance(value, str) and len(value) <= _MAX_VALUE_CHARACTERS and is_unicode(value)
-    return is_value and _is_name(name)
+    if not isinstance(value, str) or len(value) > _MAX_VALUE_CHARACTERS:
+        return False
+    return value.isprintable() and _is_name(name)
 
 
 def _first_label(labels: Mapping[str, Any], names: Iterable[str]) -> str:
-    found = (text_at(labels, name) for name in names)
-    return next((value[:_MAX_VALUE_CHARACTERS] for value in found if value), "")
+    found = (_line(text_at(labels, name)) for name in names)
+    return next((value for value in found if value), "")
+
+
+def _line(text: str) -> str:
+    """A text as a report can hold it; empty, which is unknown, where it is no printable line."""
+    return text[:_MAX_VALUE_CHARACTERS] if text.isprintable() else ""
 
 
 def _free_vector(free: MilliAmounts) -> tuple[tuple[str, int], ...]:

@@ -110,7 +110,7 @@ NOT_READ_BY_RULES = {
     "paused", "quota_left", "quota", "budget_left", "budget", "claims", "identity", "numbered_set",
     "plan", "first_ordinals", "evicted_keep", "unready", "preemption", "victims", "reclaim",
     "preempted",
-    "budget_hold",
+    "budget_hold", "rollout", "rebalance",
 }  # fmt: skip
 
 

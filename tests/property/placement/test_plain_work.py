@@ -47,8 +47,10 @@ READ_IN_EVERY_WAY = {
     *("mode", "last_group", "evicted", "on_violation", "on_unmet_rules", "failover_mode"),
     *("failover_after_seconds", "weights", "preset_options", "quota", "budget", "first_ordinals"),
     *("evicted_keep", "unready", "preempted"),
-    # What ends for work that waits is chosen after either way.
-    *("preemption", "victims", "reclaim"),
+    # What ends for work that waits, and what follows of a rollout, is chosen after either way.
+    *("preemption", "victims", "reclaim", "rollout"),
+    # Two decisions without this field are compared, before either way is taken.
+    "rebalance",
     # One decision reads none of these: queue, gangs, quota usage and identities do.
     *("priority", "gang", "claims", "numbered_set"),
 }
