@@ -18,16 +18,16 @@ from pathlib import Path
 
 from scheduler.mqtt.production.mosquitto_files import MosquittoChoices, mosquitto_files
 from tests.support.member_clusters import wait_until
+from tests.support.own_network import IP, own_network
 from tests.support.production_broker import SCHEDULER, Authority, ProductionBroker
 
 PORT = 8883
-_IP = shutil.which("ip", path="/usr/sbin:/sbin:/usr/bin:/bin") or "ip"
 _LIFE = dt.timedelta(days=10)
 
 
 def can_make_namespaces() -> bool:
     """Whether this user may make network namespaces here."""
-    return os.geteuid() == 0 and Path(_IP).exists() and bool(shutil.which("mosquitto"))
+    return os.geteuid() == 0 and Path(IP).exists() and bool(shutil.which("mosquitto"))
 
 
 @dataclass(slots=True)
@@ -77,8 +77,8 @@ class BrokerHouse:
             _ip("link", "set", inner, "netns", self.name)
             _ip("addr", "add", f"{self.network}.{ours}/30", "dev", self.link(side))
             _ip("link", "set", self.link(side), "up")
-            self._inside(_IP, "addr", "add", f"{self.network}.{theirs}/30", "dev", inner)
-            self._inside(_IP, "link", "set", inner, "up")
+            self._inside(IP, "addr", "add", f"{self.network}.{theirs}/30", "dev", inner)
+            self._inside(IP, "link", "set", inner, "up")
         self.authority.issue(
             "broker", addresses=(f"{self.network}.2", f"{self.network}.6"), life=_LIFE
         )
@@ -103,7 +103,7 @@ class BrokerHouse:
             (self.folder / name).write_text(moved + user)
         command = shutil.which("mosquitto", path="/usr/sbin:/usr/bin") or "mosquitto"
         self._process = subprocess.Popen(
-            [_IP, "netns", "exec", self.name, command, "-c", str(self.folder / "mosquitto.conf")],
+            [IP, "netns", "exec", self.name, command, "-c", str(self.folder / "mosquitto.conf")],
             stderr=subprocess.DEVNULL,
         )
         wait_until(self._accepts)
@@ -151,18 +151,22 @@ class BrokerHouse:
 
 @contextmanager
 def broker_house(folder: Path, sites: Sequence[str]) -> Iterator[BrokerHouse]:
-    """A running broker, with certificates for these sites, until the block ends."""
+    """A running broker, with certificates for these sites, until the block ends.
+
+    All of it, and what the block starts, is in a network of its own.
+    """
     authority = Authority(folder, life=_LIFE)
     for site in sites:
         authority.issue(site, life=_LIFE)
     house = BrokerHouse(folder, authority)
-    try:
-        house.build()
-        house.start()
-        yield house
-    finally:
-        house.tear_down()
+    with own_network():
+        try:
+            house.build()
+            house.start()
+            yield house
+        finally:
+            house.tear_down()
 
 
 def _ip(*words: str) -> None:
-    subprocess.run([_IP, *words], check=True, capture_output=True, timeout=60)
+    subprocess.run([IP, *words], check=True, capture_output=True, timeout=60)
